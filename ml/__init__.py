@@ -1,0 +1,1 @@
+"""The science of Hepatica, usable without the web."""

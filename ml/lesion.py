@@ -1,0 +1,164 @@
+"""Lesion schemes: the ordered classes that a data set and a checkpoint each name."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml.errors import HepaticaError
+
+ROI_SIZE_PX = 64
+"""Side of an ROI in pixels (Frid-Adar et al. 2018, section III-A)."""
+
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class SchemeError(HepaticaError):
+    """A lesion scheme that cannot be read, or a class that it does not have."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept (DICOM PS3.3 8.8): value, coding scheme designator, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class LesionClass:
+    """One class of a scheme: ``key`` in data, ``display`` for people, ``code`` for DICOM."""
+
+    key: str
+    display: str
+    code: Code | None = None
+
+
+@dataclass(frozen=True)
+class LesionScheme:
+    """An ordered list of two or more lesion classes; the order is the order of a network's outputs.
+
+    Raises:
+        SchemeError: fewer than two classes, a key used twice, or a key that is not
+            lower-case letters, digits and underscores.
+    """
+
+    name: str
+    classes: tuple[LesionClass, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise SchemeError(
+                f"Lesion scheme {self.name!r} has {len(self.classes)} class(es); give at least two."
+            )
+        for key in self.keys:
+            if not _KEY.fullmatch(key):
+                raise SchemeError(
+                    f"Lesion scheme {self.name!r}: class key {key!r} must be lower-case letters, "
+                    "digits and underscores, and start with a letter."
+                )
+            if self.keys.count(key) > 1:
+                raise SchemeError(f"Lesion scheme {self.name!r} names class {key!r} twice.")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(lesion_class.key for lesion_class in self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def index(self, key: str) -> int:
+        """Position of a class in the network's output; SchemeError when the scheme lacks it."""
+        try:
+            return self.keys.index(key)
+        except ValueError:
+            raise SchemeError(
+                f"Lesion scheme {self.name!r} has no class {key!r}; it has {', '.join(self.keys)}."
+            ) from None
+
+    def display(self, key: str) -> str:
+        return self.classes[self.index(key)].display
+
+    def hotkeys(self) -> dict[str, str]:
+        """One letter per class (key → letter): the first letter of its name that is still free."""
+        letters: dict[str, str] = {}
+        for lesion_class in self.classes:
+            candidates = [c for c in lesion_class.display.lower() + lesion_class.key if c.isalpha()]
+            spare = "abcdefghijklmnopqrstuvwxyz"
+            letters[lesion_class.key] = next(
+                c for c in [*candidates, *spare] if c not in letters.values()
+            )
+        return letters
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: ``{"name", "classes": [{"key", "display", "code"?}]}``."""
+        classes: list[dict[str, Any]] = []
+        for item in self.classes:
+            entry: dict[str, Any] = {"key": item.key, "display": item.display}
+            if item.code is not None:
+                entry["code"] = {
+                    "value": item.code.value,
+                    "scheme": item.code.scheme,
+                    "meaning": item.code.meaning,
+                }
+            classes.append(entry)
+        return {"name": self.name, "classes": classes}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> LesionScheme:
+        """Read the JSON form; ``display`` defaults to the key, ``code`` to none.
+
+        Raises:
+            SchemeError: the form is not that of a scheme.
+        """
+        try:
+            name, entries = str(data["name"]), list(data["classes"])
+            classes = tuple(
+                LesionClass(
+                    key=str(entry["key"]),
+                    display=str(entry.get("display", entry["key"])),
+                    code=Code(**entry["code"]) if entry.get("code") else None,
+                )
+                for entry in entries
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SchemeError(
+                "A lesion scheme is JSON of the form "
+                '{"name": …, "classes": [{"key": …, "display": …, "code": …}]}; '
+                f"this one is not ({error})."
+            ) from error
+        return cls(name, classes)
+
+    @classmethod
+    def load(cls, source: str | Path) -> LesionScheme:
+        """``liver``, or the path of a JSON file.
+
+        Raises:
+            SchemeError: no such file, not JSON, or not a scheme.
+        """
+        if str(source) == "liver":
+            return LIVER
+        try:
+            data = json.loads(Path(source).read_text("utf-8"))
+        except OSError as error:
+            raise SchemeError(
+                f"Lesion scheme {source} cannot be read: {error.strerror}."
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise SchemeError(f"Lesion scheme {source} is not JSON: {error}.") from error
+        return cls.from_dict(data)
+
+
+LIVER = LesionScheme(
+    "liver",
+    (
+        LesionClass("cyst", "cyst", Code("367643001", "SCT", "Cyst")),
+        LesionClass("metastasis", "metastasis", Code("128462008", "SCT", "Metastasis")),
+        LesionClass("hemangioma", "hemangioma", Code("400210000", "SCT", "Hemangioma")),
+    ),
+)
+"""The three classes of Frid-Adar et al. (2018), in the order of their tables."""
