@@ -174,8 +174,7 @@ def test_hounsfield_units_are_clipped_to_the_window() -> None:
 def test_grey_is_mapped_from_the_full_range_of_its_type(dtype: type) -> None:
     top = np.iinfo(dtype).max
     pixels = np.linspace(0, top, 64 * 64).reshape(64, 64).astype(dtype)
-    even = (pixels // 3 + 20000).astype(np.uint16)
-    made = roi.make(grey(even), None, WINDOW)
+    made = roi.make(grey(pixels), None, WINDOW)
     assert not made.calibrated
     assert made.box is None
     np.testing.assert_allclose(made.pixels, pixels / top * 2 - 1, atol=1e-6)
