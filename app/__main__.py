@@ -1,0 +1,154 @@
+"""``python -m app``: argument parsing only."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+
+import uvicorn
+from sqlalchemy.exc import OperationalError
+
+from app.db import Database
+from app.errors import AppError
+from app.models.checkpoint import Checkpoint
+from app.models.token import ApiToken
+from app.models.user import ROLES, TOKEN_ROLES, User
+from app.settings import settings
+from ml.errors import HepaticaError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; every command sets ``run``, a function of the arguments."""
+    root = argparse.ArgumentParser(prog="python -m app", description="Hepatica, the web application.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="command")
+    configuration = settings()
+
+    serve = commands.add_parser(
+        "serve", help="migrate the database, register the shipped checkpoints, and serve"
+    )
+    serve.add_argument("--host", default=configuration.host)
+    serve.add_argument("--port", type=int, default=configuration.port)
+    serve.add_argument("--workers", type=int, default=configuration.workers)
+    serve.set_defaults(run=_serve)
+
+    user = commands.add_parser("user", help="accounts").add_subparsers(required=True, dest="verb")
+    add = user.add_parser("add", help="make an account; the password is asked, or read from stdin")
+    add.add_argument("name")
+    add.add_argument("--role", choices=ROLES, required=True)
+    add.set_defaults(run=_user_add)
+    password = user.add_parser("password", help="set a new password")
+    password.add_argument("name")
+    password.set_defaults(run=_user_password)
+    listing = user.add_parser("list", help="every account")
+    listing.set_defaults(run=_user_list)
+
+    token = commands.add_parser("token", help="API tokens").add_subparsers(
+        required=True, dest="verb"
+    )
+    make = token.add_parser("add", help="make a token and print it, this once")
+    make.add_argument("name")
+    make.add_argument("--role", choices=TOKEN_ROLES, required=True)
+    make.set_defaults(run=_token_add)
+    revoke = token.add_parser("revoke", help="revoke every token of a name")
+    revoke.add_argument("name")
+    revoke.set_defaults(run=_token_revoke)
+
+    demo = commands.add_parser("demo", help="fill an empty database with simulated content")
+    demo.add_argument("--if-empty", action="store_true", help="do nothing when there are accounts")
+    demo.set_defaults(run=_demo)
+    return root
+
+
+def _database() -> Database:
+    database = Database(settings().database_url)
+    database.migrate()
+    return database
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    database = _database()
+    with database.transaction() as session:
+        Checkpoint.register_shipped(session)
+    database.engine.dispose()
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=arguments.host,
+        port=arguments.port,
+        workers=arguments.workers,
+        access_log=False,  # addresses of cases do not belong in a log
+        log_level="info",
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    first = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != first:
+        raise AppError("The two passwords differ; nothing was changed.")
+    return first
+
+
+def _user_add(arguments: argparse.Namespace) -> None:
+    database = _database()
+    password = _password()
+    with database.transaction() as session:
+        User.add(session, arguments.name, arguments.role, password)
+    print(f"Account {arguments.name} ({arguments.role}) made.")
+
+
+def _user_password(arguments: argparse.Namespace) -> None:
+    database = _database()
+    password = _password()
+    with database.transaction() as session:
+        User.require(session, arguments.name).set_password(password)
+    print(f"Password of {arguments.name} changed.")
+
+
+def _user_list(_arguments: argparse.Namespace) -> None:
+    with _database().reading() as session:
+        for user in User.everyone(session):
+            state = "disabled" if user.disabled_at else "active"
+            print(f"{user.name}\t{user.role}\t{state}")
+
+
+def _token_add(arguments: argparse.Namespace) -> None:
+    with _database().transaction() as session:
+        secret = ApiToken.add(session, arguments.name, arguments.role)
+    print(secret)
+
+
+def _token_revoke(arguments: argparse.Namespace) -> None:
+    with _database().transaction() as session:
+        count = ApiToken.revoke(session, arguments.name)
+    print(f"{count} token(s) of {arguments.name} revoked.")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from app import demo
+
+    demo.fill(_database(), settings().key(), only_if_empty=arguments.if_empty)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 a refusal (told on stderr), 2 wrong arguments, 130 interrupted."""
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (AppError, HepaticaError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OperationalError as error:
+        print(f"error: the database does not answer: {error.orig}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Who is asking: cookie sessions for people, bearer tokens for programs, and the Origin check.
+
+Cookies are honoured on pages only and tokens on ``/api`` only, so that a page in another tab can
+never make a browser call the API, and every write of a browser must come from our own origin.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.db import Database, ReadDb
+from app.errors import Forbidden, Unauthorised
+from app.models.token import ApiToken
+from app.models.user import ROLES, SignIn, User, digest_of
+from app.responses import refusal
+
+COOKIE = "hepatica_session"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def visitor(request: Request, db: ReadDb) -> User | None:
+    """The signed-in person, if any; also remembered for the page's frame."""
+    secret = request.cookies.get(COOKIE)
+    user = SignIn.user_of(db, secret) if secret else None
+    request.state.user = user
+    return user
+
+
+def signed_in(user: Annotated[User | None, Depends(visitor)]) -> User:
+    """Anyone signed in."""
+    if user is None:
+        raise Unauthorised("Sign in to see this page.")
+    return user
+
+
+def researcher(user: Annotated[User, Depends(signed_in)]) -> User:
+    """A researcher or an administrator."""
+    return _at_least(user, "researcher")
+
+
+def admin(user: Annotated[User, Depends(signed_in)]) -> User:
+    """An administrator."""
+    return _at_least(user, "admin")
+
+
+def _at_least(user: User, role: str) -> User:
+    if not user.may(role):
+        raise Forbidden(
+            f"This needs the role {role}; you are signed in as {user.role}. "
+            "An administrator can change roles."
+        )
+    return user
+
+
+Visitor = Annotated[User | None, Depends(visitor)]
+Reader = Annotated[User, Depends(signed_in)]
+Researcher = Annotated[User, Depends(researcher)]
+Admin = Annotated[User, Depends(admin)]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The holder of an API token."""
+
+    name: str
+    role: str
+
+    def may(self, role: str) -> bool:
+        """Whether this token has at least ``role``; a machine has a researcher's reach."""
+        own = "researcher" if self.role == "machine" else self.role
+        return ROLES.index(own) >= ROLES.index(role)
+
+
+class TokenDesk:
+    """Checks API tokens and remembers the good ones for a few seconds.
+
+    Asking the database at every request would cost more than a classification does.
+    """
+
+    _MOST = 10_000
+
+    def __init__(self, database: Database, keep_s: float) -> None:
+        self._database = database
+        self._keep_s = keep_s
+        self._known: dict[str, tuple[float, Machine]] = {}
+
+    def remembered(self, authorization: str) -> Machine | None:
+        """The holder, if this ``Authorization`` value was checked a moment ago; never asks."""
+        found = self._known.get(digest_of(authorization))
+        return found[1] if found is not None and found[0] > time.monotonic() else None
+
+    def check(self, authorization: str) -> Machine:
+        """The holder of a bearer token.
+
+        Raises:
+            Unauthorised: no token, an unknown one, or a revoked one.
+        """
+        known = self.remembered(authorization)
+        if known is not None:
+            return known
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise Unauthorised(
+                "Send the header `Authorization: Bearer <token>`. "
+                "`python -m app token add NAME --role machine` makes a token."
+            )
+        with self._database.reading() as session:
+            holder = ApiToken.holder(session, secret.strip())
+        if holder is None:
+            raise Unauthorised("This token is not known, or it was revoked. Make a new one.")
+        machine = Machine(holder.name, holder.role)
+        if len(self._known) >= self._MOST:
+            self._known.clear()
+        self._known[digest_of(authorization)] = (time.monotonic() + self._keep_s, machine)
+        return machine
+
+
+_bearer = HTTPBearer(auto_error=False, description="A token made with `python -m app token add`")
+
+
+def machine(
+    request: Request,
+    _credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Machine:
+    """The program behind a bearer token."""
+    desk: TokenDesk = request.app.state.tokens
+    return desk.check(request.headers.get("authorization", ""))
+
+
+Program = Annotated[Machine, Depends(machine)]
+
+
+class OriginCheck:
+    """Refuse a browser's write that does not come from our own pages (CSRF)."""
+
+    def __init__(self, app: ASGIApp, public_origin: str) -> None:
+        self.app = app
+        self.public_origin = public_origin.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in _SAFE or _is_api(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        if self._is_own(headers, scope):
+            await self.app(scope, receive, send)
+            return
+        response = refusal(
+            scope,
+            Forbidden(
+                "The request did not come from a page of this installation. Open the page again "
+                "and retry; behind a proxy set HEPATICA_PUBLIC_ORIGIN."
+            ),
+        )
+        await response(scope, receive, send)
+
+    def _is_own(self, headers: dict[str, str], scope: Scope) -> bool:
+        origin = headers.get("origin") or _origin_of(headers.get("referer", ""))
+        if not origin or origin == "null":
+            return headers.get("sec-fetch-site") == "same-origin"
+        own = self.public_origin or f"{scope['scheme']}://{headers.get('host', '')}"
+        return origin == own
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+
+def _is_api(path: str) -> bool:
+    return path.startswith("/api/")
+
+

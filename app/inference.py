@@ -1,0 +1,169 @@
+"""Networks at work: checkpoints loaded once per process, their outputs turned into rows.
+
+The only place where a network's output becomes a Prediction or a synthetic ROI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.orm import Session
+
+from app.errors import Unreadable
+from app.models.checkpoint import Checkpoint
+from app.models.lesion import Lesion
+from app.models.prediction import Prediction
+from ml import serving
+from ml.roi import Roi
+
+ROIs = npt.NDArray[np.float32]
+MOST_SYNTHETICS = 1024
+"""Most synthetic ROIs of one request."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a classifier says of one ROI: class key → probability (0…1), and what limits it."""
+
+    checkpoint: str
+    probabilities: dict[str, float]
+    warnings: list[str]
+
+    @property
+    def lesion_class(self) -> str:
+        return max(self.probabilities, key=lambda key: self.probabilities[key])
+
+
+class Inference:
+    """The loaded networks of one process, shared by its threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._classifiers: dict[str, serving.Classifier] = {}
+        self._generators: dict[str, serving.Generator] = {}
+
+    def classifier(self, session: Session, checkpoint: Checkpoint) -> serving.Classifier:
+        """The classifier behind a checkpoint, loaded at first use."""
+        with self._lock:
+            loaded = self._classifiers.get(checkpoint.onnx_digest)
+            if loaded is None:
+                loaded = serving.Classifier(
+                    checkpoint.onnx(session), checkpoint.file, self._threads
+                )
+                self._classifiers[checkpoint.onnx_digest] = loaded
+            return loaded
+
+    def generator(self, session: Session, checkpoint: Checkpoint) -> serving.Generator:
+        """The generator behind a checkpoint, loaded at first use; Unreadable for a classifier."""
+        if checkpoint.kind != "generator":
+            raise Unreadable(f"{checkpoint.name} is a classifier and draws nothing.")
+        with self._lock:
+            loaded = self._generators.get(checkpoint.onnx_digest)
+            if loaded is None:
+                loaded = serving.Generator(checkpoint.onnx(session), checkpoint.file, self._threads)
+                self._generators[checkpoint.onnx_digest] = loaded
+            return loaded
+
+    def scores(
+        self, session: Session, checkpoint: Checkpoint, roi: Roi, *, phantom: bool
+    ) -> Scores:
+        """Class probabilities of one ROI, with the warnings that belong beside them."""
+        network = self.classifier(session, checkpoint)
+        return _scores(network, roi, network.probabilities(roi.pixels[None])[0], phantom=phantom)
+
+    def classify(self, session: Session, lesion: Lesion, checkpoint: Checkpoint) -> Prediction:
+        """Score a lesion and store the Prediction."""
+        image = lesion.image
+        roi = lesion.roi(session, checkpoint.window_hu)
+        found = self.scores(session, checkpoint, roi, phantom=image.phantom)
+        warnings = list(found.warnings)
+        if image.series.case.phase_warning:
+            warnings.append(image.series.case.phase_warning)
+        return Prediction.record(
+            session, lesion, checkpoint, found.probabilities, list(dict.fromkeys(warnings))
+        )
+
+    def draw(self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]) -> ROIs:
+        """One synthetic ROI per seed, (n, 64, 64) in [−1, 1]; image n depends on seed n alone."""
+        return self.generator(session, checkpoint).draw(seeds)
+
+
+def _scores(
+    classifier: serving.Classifier, roi: Roi, row: npt.NDArray[np.float32], *, phantom: bool
+) -> Scores:
+    keys = classifier.meta.scheme.keys
+    return Scores(
+        checkpoint=classifier.meta.name,
+        probabilities={key: round(float(p), 6) for key, p in zip(keys, row, strict=True)},
+        warnings=[
+            *classifier.meta.warnings_for(phantom_image=phantom, calibrated=roi.calibrated),
+            *roi.warnings,
+        ],
+    )
+
+
+def seeds_from(first: int, count: int) -> list[int]:
+    """``count`` seeds from ``first`` on; Unreadable when out of range."""
+    if not 1 <= count <= MOST_SYNTHETICS:
+        raise Unreadable(f"Choose a count from 1 to {MOST_SYNTHETICS}, not {count}.")
+    if not 0 <= first <= 2**53 - count:
+        raise Unreadable(f"Choose a seed from 0 to {2**53 - count}, not {first}.")
+    return list(range(first, first + count))
+
+
+class ServedClassifier:
+    """The classifier of the API: ROIs that wait at the same moment are scored in one call.
+
+    One thread computes while the event loop parses the next requests, so the two cores of a small
+    server work at the same time, and what gathered meanwhile goes in one batch.
+    """
+
+    _MOST = 64
+
+    def __init__(self, network: serving.Classifier) -> None:
+        self.network = network
+        self._waiting: list[tuple[Roi, asyncio.Future[npt.NDArray[np.float32]]]] = []
+        self._busy = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
+
+    async def scores(self, roi: Roi, *, phantom: bool) -> Scores:
+        """Class probabilities of one ROI, with the warnings that belong beside them."""
+        future: asyncio.Future[npt.NDArray[np.float32]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._waiting.append((roi, future))
+        if not self._busy:
+            self._start()
+        return _scores(self.network, roi, await future, phantom=phantom)
+
+    def _start(self) -> None:
+        batch, self._waiting = self._waiting[: self._MOST], self._waiting[self._MOST :]
+        self._busy = True
+        loop = asyncio.get_running_loop()
+        rois = np.stack([roi.pixels for roi, _ in batch])
+        done = loop.run_in_executor(self._thread, self.network.probabilities, rois)
+        done.add_done_callback(lambda result: self._finish(batch, result))
+
+    def _finish(
+        self,
+        batch: list[tuple[Roi, asyncio.Future[npt.NDArray[np.float32]]]],
+        result: asyncio.Future[npt.NDArray[np.float32]],
+    ) -> None:
+        self._busy = False
+        error = result.exception()
+        for position, (_, future) in enumerate(batch):
+            if future.done():  # its client went away
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result.result()[position])
+        if self._waiting:
+            self._start()

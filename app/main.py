@@ -1,0 +1,88 @@
+"""The application, put together: state, middleware, routes, handlers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import routes
+from app.auth import OriginCheck, TokenDesk
+from app.bodies import BodyLimit
+from app.db import ROOT, Database
+from app.inference import Inference, ServedClassifier
+from app.models.checkpoint import Checkpoint
+from app.models.user import User
+from app.responses import SECURITY_HEADERS, install_handlers
+from app.settings import Settings, settings
+
+DESCRIPTION = (
+    "Liver lesion classification and synthesis. Research use only; not a medical device. "
+    "Every call but `info` computes and stores nothing."
+)
+
+
+class SecurityHeaders:
+    """The same protective headers on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._headers = [(k.encode(), v.encode()) for k, v in SECURITY_HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._headers]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def create_app(configuration: Settings | None = None) -> FastAPI:
+    """The web application for one installation; the schema must be migrated already."""
+    chosen = configuration or settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # every sync handler runs in this pool; more threads than cores only wait for the database
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 16
+        with database.reading() as session:
+            app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
+            served = Checkpoint.classifier(session)  # loaded now: the first score is instant too
+            app.state.served = ServedClassifier(app.state.inference.classifier(session, served))
+        yield
+        database.engine.dispose()
+
+    app = FastAPI(
+        title="Hepatica",
+        version=routes.health.VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # the pages of the docs would fetch scripts from the internet
+        redoc_url=None,
+    )
+    database = Database(chosen.database_url)
+    app.state.settings = chosen
+    app.state.key = chosen.key()
+    app.state.database = database
+    app.state.inference = Inference(chosen.inference_threads)
+    app.state.tokens = TokenDesk(database, chosen.token_cache_s)
+    app.state.demo = False
+
+    install_handlers(app)
+    app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))
+    app.add_middleware(OriginCheck, public_origin=chosen.public_origin)
+    app.add_middleware(SecurityHeaders)
+    app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")
+    for router in routes.ROUTERS:
+        app.include_router(router)
+    return app

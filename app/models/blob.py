@@ -1,0 +1,44 @@
+"""Content-addressed bytes: HU pixels, stimuli, weights, reports."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped, Session, deferred, mapped_column
+
+from app.db import Base, now
+
+
+class Blob(Base):
+    """Bytes under the SHA-256 of their content; stored once, never changed."""
+
+    __tablename__ = "blob"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    media_type: Mapped[str] = mapped_column(sa.String(100))
+    size: Mapped[int]
+    data: Mapped[bytes] = deferred(mapped_column())
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    @staticmethod
+    def store(session: Session, data: bytes, media_type: str) -> str:
+        """Keep ``data`` and return its digest; the same bytes are kept once."""
+        digest = hashlib.sha256(data).hexdigest()
+        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        row = {
+            "digest": digest,
+            "media_type": media_type,
+            "size": len(data),
+            "data": data,
+            "created_at": now(),
+        }
+        session.execute(dialect.insert(Blob).values(row).on_conflict_do_nothing())
+        return digest
+
+    @staticmethod
+    def read(session: Session, digest: str) -> bytes:
+        """The bytes under ``digest``."""
+        return session.execute(sa.select(Blob.data).where(Blob.digest == digest)).scalar_one()

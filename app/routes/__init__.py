@@ -1,0 +1,29 @@
+"""Pages and API, one resource a file. Handlers parse, ask a model, and answer."""
+
+from fastapi import APIRouter
+
+from app.routes import (
+    api,
+    cases,
+    checkpoints,
+    docs,
+    health,
+    lesions,
+    pixels,
+    reviews,
+    sessions,
+    synthetics,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    sessions.router,
+    cases.router,
+    pixels.router,
+    lesions.router,
+    reviews.router,
+    checkpoints.router,
+    synthetics.router,
+    docs.router,
+    api.router,
+)

@@ -1,0 +1,43 @@
+"""What this installation offers to programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.auth import Program
+from app.db import ReadDb
+from app.inference import MOST_SYNTHETICS
+from app.models.checkpoint import Checkpoint
+from app.routes.health import VERSION
+from ml.lesion import ROI_SIZE_PX
+
+router = APIRouter(tags=["info"])
+
+
+@router.get("/info", summary="Checkpoints, classes and limits")
+def info(program: Program, db: ReadDb) -> dict[str, Any]:
+    """The served checkpoints with their lesion schemes, windows and held-out figures."""
+    return {
+        "name": "Hepatica",
+        "version": VERSION,
+        "use": "Research use only. Not a medical device.",
+        "roi_px": ROI_SIZE_PX,
+        "most_synthetics": MOST_SYNTHETICS,
+        "classifiers": [_checkpoint(row) for row in Checkpoint.served(db, "classifier")],
+        "generators": [_checkpoint(row) for row in Checkpoint.served(db, "generator")],
+    }
+
+
+def _checkpoint(row: Checkpoint) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "lesion_class": row.lesion_class,
+        "scheme": row.meta["scheme"],
+        "window_hu": list(row.window_hu),
+        "training_kind": row.training_kind,
+        "dataset_digest": row.dataset_digest,
+        "limits": row.limits if row.kind == "classifier" else "",
+        "metrics": row.meta["metrics"],
+    }

@@ -1,0 +1,82 @@
+"""``POST /api/v1/synthetics``: synthetic ROIs by seed; nothing is stored."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from app.auth import Program
+from app.db import ReadDb
+from app.errors import NotFound
+from app.inference import MOST_SYNTHETICS, seeds_from
+from app.models.checkpoint import Checkpoint
+from ml.roi import to_png
+
+router = APIRouter(tags=["synthetics"])
+
+
+class SyntheticsOrder(BaseModel):
+    """What to draw: by checkpoint, or by lesion class from the generator served first."""
+
+    checkpoint: str | None = Field(None, description="Name of a generator.")
+    lesion_class: str | None = Field(None, description="Class, when no checkpoint is named.")
+    count: int = Field(1, ge=1, le=MOST_SYNTHETICS)
+    seed: int = Field(0, ge=0, description="Seed of the first image; image n has seed + n.")
+    format: str = Field("png", pattern="^(png|float32)$", description="png (8 bit) or float32.")
+
+
+class SyntheticImage(BaseModel):
+    """One synthetic ROI of 64 × 64."""
+
+    seed: int
+    data: str = Field(description="Base64: a PNG, or 4096 little-endian float32 in [−1, 1].")
+
+
+class SyntheticsAnswer(BaseModel):
+    """Synthetic ROIs and what made them."""
+
+    checkpoint: str
+    lesion_class: str | None
+    training_kind: str
+    format: str
+    images: list[SyntheticImage]
+    warnings: list[str]
+
+
+@router.post("/synthetics", summary="Draw synthetic ROIs")
+def draw(request: Request, program: Program, db: ReadDb, order: SyntheticsOrder) -> SyntheticsAnswer:
+    """The same seed gives the same picture, whatever else is drawn beside it."""
+    row = _generator(db, order)
+    seeds = seeds_from(order.seed, order.count)
+    rois = request.app.state.inference.draw(db, row, seeds)
+    made_of = "simulated CT (phantoms)" if row.training_kind == "phantom" else "patients' images"
+    return SyntheticsAnswer(
+        checkpoint=row.name,
+        lesion_class=row.lesion_class,
+        training_kind=row.training_kind,
+        format=order.format,
+        images=[
+            SyntheticImage(seed=seed, data=base64.b64encode(_encoded(one, order.format)).decode())
+            for seed, one in zip(seeds, rois, strict=True)
+        ],
+        warnings=[f"synthetic: drawn by a network trained on {made_of}; no patient has this lesion"],
+    )
+
+
+def _generator(db: ReadDb, order: SyntheticsOrder) -> Checkpoint:
+    if order.checkpoint:
+        return Checkpoint.require(db, order.checkpoint)
+    rows = Checkpoint.served(db, "generator")
+    for row in rows:
+        if order.lesion_class in (None, row.lesion_class):
+            return row
+    classes = ", ".join(sorted({row.lesion_class or "any" for row in rows})) or "none"
+    raise NotFound(f"No generator draws {order.lesion_class!r}; there are: {classes}.")
+
+
+def _encoded(roi: Any, form: str) -> bytes:
+    return to_png(roi) if form == "png" else np.ascontiguousarray(roi, "<f4").tobytes()

@@ -1,0 +1,192 @@
+"""The work list, uploads, and the case in its viewer."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from app.auth import Reader
+from app.bodies import Multipart, files_of, text_of
+from app.db import Db, ReadDb
+from app.errors import BadRequest, Unreadable
+from app.models.case import PHASES, Case, Receipt, Series
+from app.models.checkpoint import Checkpoint
+from app.models.event import Event
+from app.models.lesion import Lesion
+from app.models.parcel import Parcel
+from app.models.worklist import FILTERS, work_list
+from app.responses import page, see_other, wants_json
+from app.views import covered_for, lesion_json, panel_context, scheme_view
+
+router = APIRouter(include_in_schema=False)
+
+PRESETS = [  # window centre and width in HU for the eye
+    {"key": "liver", "name": "Liver", "level": 60, "width": 150},
+    {"key": "soft", "name": "Soft tissue", "level": 40, "width": 400},
+    {"key": "bone", "name": "Bone", "level": 400, "width": 1800},
+    {"key": "lung", "name": "Lung", "level": -600, "width": 1500},
+]
+
+
+@router.get("/cases")
+def index(
+    request: Request, user: Reader, db: ReadDb, filter: str = "all", page_number: int = 1
+) -> Response:
+    return _work_list_page(request, user, db, filter, page_number, None)
+
+
+@router.post("/cases")
+def create(request: Request, user: Reader, db: Db, form: Multipart) -> Response:
+    """Take in an upload: the good files go in, the bad ones are listed."""
+    configuration = request.app.state.settings
+    uploads = files_of(form, "files")
+    if not uploads:
+        raise BadRequest("No file was sent. Choose DICOM, PNG or JPEG files, or a zip of them.")
+    parcel = Parcel.open(
+        uploads,
+        max_files=configuration.max_upload_files,
+        max_bytes=int(configuration.max_unpacked_mb * 1e6),
+    )
+    receipt = Case.receive(
+        db,
+        parcel,
+        user,
+        contrast_phase=text_of(form, "contrast_phase", "unknown"),
+        pseudonym=text_of(form, "pseudonym"),
+        key=request.app.state.key,
+    )
+    if not receipt.accepted:
+        if wants_json(request):
+            reasons = [{"file": item.file, "reason": item.reason} for item in receipt.refused]
+            raise Unreadable("No file could be taken in; nothing was changed.", refused=reasons)
+        return _work_list_page(request, user, db, "all", 1, receipt)
+    if wants_json(request):
+        return JSONResponse(_outcome(receipt))
+    return _work_list_page(request, user, db, "all", 1, receipt)
+
+
+@router.get("/cases/{case_id}")
+def show(
+    request: Request, user: Reader, db: ReadDb, case_id: uuid.UUID, lesion: uuid.UUID | None = None
+) -> Response:
+    case = Case.require(db, case_id)
+    lesions = Lesion.of_case(db, case.id)
+    selected = next((item for item in lesions if item.id == lesion), None)
+    checkpoint = Checkpoint.classifier(db)
+    marked = [lesion_json(db, item, covered_for(request, db, user, item)) for item in lesions]
+    counts: dict[uuid.UUID, int] = {}
+    for item in lesions:
+        counts[item.image_id] = counts.get(item.image_id, 0) + 1
+    series = [_series(item, number, counts) for number, item in enumerate(case.series, 1)]
+    images = [image for item in case.series for image in item.images]
+    return page(
+        request,
+        "cases/show.html",
+        case={
+            "id": case.id,
+            "pseudonym": case.pseudonym,
+            "phantom": case.phantom,
+            "contrast_phase": case.contrast_phase,
+            "phase_warning": case.phase_warning,
+            "warnings": list(dict.fromkeys(text for image in images for text in image.warnings)),
+            "uploaded_at": case.created_at,
+        },
+        series=series,
+        lesions=marked,
+        selected_lesion=selected.id if selected else None,
+        panel=panel_context(request, db, user, selected) if selected else None,
+        scheme=scheme_view(checkpoint.scheme),
+        review_first=request.app.state.settings.review_first,
+        viewer_json={
+            "case_id": str(case.id),
+            "series": series,
+            "lesions": marked,
+            "presets": PRESETS,
+            "selected_lesion": str(selected.id) if selected else None,
+        },
+    )
+
+
+@router.get("/cases/{case_id}/deletion")
+def confirm_deletion(request: Request, user: Reader, db: ReadDb, case_id: uuid.UUID) -> Response:
+    case = Case.require(db, case_id)
+    return page(request, "cases/deletion.html", case=case, error=None)
+
+
+@router.post("/cases/{case_id}/deletion")
+def delete(
+    request: Request, user: Reader, db: Db, form: Multipart, case_id: uuid.UUID
+) -> Response:
+    """Delete a case for good; the pseudonym must be typed."""
+    case = Case.require(db, case_id)
+    if not user.may("admin") and case.uploaded_by_id != user.id:
+        Event.record(db, user.name, "deletion refused", str(case.id))
+        error = "Only the person who uploaded the case, or an administrator, can delete it."
+        return page(request, "cases/deletion.html", 403, case=case, error=error)
+    if text_of(form, "pseudonym") != case.pseudonym:
+        error = f"Type the pseudonym {case.pseudonym} exactly to delete the case."
+        return page(request, "cases/deletion.html", 422, case=case, error=error)
+    case.remove(db, user.name)
+    return see_other("/cases", f"Case {case.pseudonym} and everything in it was deleted.")
+
+
+def _work_list_page(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    chosen: str,
+    page_number: int,
+    receipt: Receipt | None,
+) -> Response:
+    chosen = chosen if chosen in FILTERS else "all"
+    configuration = request.app.state.settings
+    found = work_list(
+        db, user, chosen=chosen, page=page_number, review_first=configuration.review_first
+    )
+    return page(
+        request,
+        "cases/index.html",
+        422 if receipt is not None and not receipt.accepted else 200,
+        cases=found.items,
+        filter=chosen,
+        counts=found.counts,
+        page=found.page,
+        pages=found.pages,
+        upload={"max_mb": configuration.max_upload_mb, "phases": PHASES},
+        outcome=None if receipt is None else _outcome(receipt),
+    )
+
+
+def _outcome(receipt: Receipt) -> dict[str, Any]:
+    refused = [{"file": item.file, "reason": item.reason} for item in receipt.refused]
+    return {"accepted": receipt.accepted, "refused": refused}
+
+
+def _series(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> dict[str, Any]:
+    first = series.images[0]
+    spacing = first.spacing_mm
+    label = f"Series {number}" if series.series_uid != "pictures" else "Pictures"
+    size = f"{first.columns} × {first.rows}"
+    return {
+        "id": str(series.id),
+        "label": label,
+        "spacing": f"{size}, {spacing[0]:.2f} × {spacing[1]:.2f} mm"
+        if spacing
+        else f"{size}, no pixel spacing",
+        "images": [
+            {
+                "id": str(image.id),
+                "number": position,
+                "rows": image.rows,
+                "columns": image.columns,
+                "dtype": image.dtype,
+                "calibrated": image.calibrated,
+                "spacing_mm": list(image.spacing_mm) if image.spacing_mm else None,
+                "lesions": lesions.get(image.id, 0),
+            }
+            for position, image in enumerate(series.images, 1)
+        ],
+    }

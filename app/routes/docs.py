@@ -1,0 +1,77 @@
+"""The API described for people, rendered here: no script from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.auth import Visitor
+from app.responses import page
+
+router = APIRouter(include_in_schema=False)
+
+EXAMPLES = {
+    "GET /api/v1/info": 'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/info',
+    "POST /api/v1/classifications": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" '
+        "-F image=@slice.dcm -F center=220,198 -F diameter_mm=28 $HEPATICA/api/v1/classifications"
+    ),
+    "POST /api/v1/synthetics": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
+        """-d '{"lesion_class": "cyst", "count": 2, "seed": 7}' $HEPATICA/api/v1/synthetics"""
+    ),
+}
+"""A command for each call; the tests run them."""
+
+
+@router.get("/docs")
+def docs(request: Request, user: Visitor) -> Response:
+    schema = request.app.openapi()
+    return page(
+        request, "docs.html", calls=_calls(schema), schemas=schema["components"]["schemas"]
+    )
+
+
+def _calls(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    calls = []
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            name = f"{method.upper()} {path}"
+            content = operation.get("requestBody", {}).get("content", {})
+            calls.append(
+                {
+                    "name": name,
+                    "summary": operation.get("summary", ""),
+                    "description": operation.get("description", ""),
+                    "media_type": next(iter(content), None),
+                    "fields": _fields(schema, content),
+                    "answer": _reference(
+                        operation["responses"].get("200", {}).get("content", {})
+                    ),
+                    "example": EXAMPLES.get(name),
+                }
+            )
+    return calls
+
+
+def _fields(schema: dict[str, Any], content: dict[str, Any]) -> list[dict[str, Any]]:
+    for form in content.values():
+        found = form["schema"]
+        if "$ref" in found:
+            found = schema["components"]["schemas"][found["$ref"].rsplit("/", 1)[1]]
+        required = found.get("required", [])
+        return [
+            {"name": name, "required": name in required, "description": one.get("description", "")}
+            for name, one in found["properties"].items()
+        ]
+    return []
+
+
+def _reference(content: dict[str, Any]) -> str | None:
+    for form in content.values():
+        reference = form.get("schema", {}).get("$ref")
+        if reference:
+            return str(reference.rsplit("/", 1)[1])
+    return None

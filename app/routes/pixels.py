@@ -1,0 +1,49 @@
+"""Pixels of images and lesions."""
+
+from __future__ import annotations
+
+import uuid
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.auth import Reader
+from app.db import ReadDb
+from app.models.case import Image
+from app.models.lesion import Lesion
+from ml import roi
+from ml.roi import to_png
+
+router = APIRouter(include_in_schema=False)
+
+# an image never changes under its id, but what a person may see can: other people must ask anew
+_KEPT = {"cache-control": "private, max-age=86400, immutable", "vary": "cookie"}
+EYE_WINDOW_HU = (-50.0, 150.0)
+"""The window of a picture made for the eye: the liver preset of the viewer (width 200, level 50)."""
+
+
+@router.get("/images/{image_id}/pixels")
+def image_pixels(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID) -> Response:
+    """Little-endian rows × columns; sent as it is stored, a zlib stream the browser unpacks."""
+    image = Image.require(db, image_id)
+    data = image.stored_pixels(db)
+    headers = {**_KEPT, "content-encoding": "deflate"}
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/images/{image_id}/preview.png")
+def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID) -> Response:
+    """The whole slice at the default window, for a page without scripts."""
+    image = Image.require(db, image_id)
+    pixels = roi.normalise_slice(image.slice(db), EYE_WINDOW_HU)
+    return Response(to_png(pixels), media_type="image/png", headers=_KEPT)
+
+
+@router.get("/lesions/{lesion_id}/roi.png")
+def lesion_roi(
+    request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID
+) -> Response:
+    """The ROI as the network sees it: 64 × 64, the checkpoint's default window."""
+    lesion = Lesion.require(db, lesion_id)
+    pixels = lesion.roi(db, roi.DEFAULT_WINDOW_HU).pixels
+    return Response(to_png(pixels), media_type="image/png", headers=_KEPT)

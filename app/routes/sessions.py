@@ -1,0 +1,69 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from app.auth import COOKIE, Visitor
+from app.db import Db
+from app.models.user import SignIn
+from app.responses import page, see_other
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def home(user: Visitor) -> Response:
+    """The work list, or the way in."""
+    return RedirectResponse("/cases" if user else "/sessions/new", 303)
+
+
+@router.get("/sessions/new")
+def new(request: Request, user: Visitor, next: str = "/cases") -> Response:
+    if user is not None:
+        return RedirectResponse(_own_path(next), 303)
+    return page(request, "sessions/new.html", next=_own_path(next), name="", error=None)
+
+
+@router.post("/sessions")
+def create(
+    request: Request,
+    db: Db,
+    name: Annotated[str, Form(max_length=60)] = "",
+    password: Annotated[str, Form(max_length=1000)] = "",
+    next: Annotated[str, Form()] = "/cases",
+) -> Response:
+    configuration = request.app.state.settings
+    secret = SignIn.open(db, name.strip(), password, configuration.session_hours)
+    if secret is None:
+        error = "This name and password do not fit together. Check both and try again."
+        return page(
+            request, "sessions/new.html", 401, next=_own_path(next), name=name, error=error
+        )
+    response = RedirectResponse(_own_path(next), 303)
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=int(configuration.session_hours * 3600),
+        httponly=True,
+        samesite="lax",
+        secure=configuration.secure_cookies or request.url.scheme == "https",
+    )
+    return response
+
+
+@router.post("/sessions/deletion")
+def delete(request: Request, db: Db) -> Response:
+    SignIn.close(db, request.cookies.get(COOKIE, ""))
+    response = see_other("/sessions/new", "You are signed out.")
+    response.delete_cookie(COOKIE)
+    return response
+
+
+def _own_path(target: str) -> str:
+    """Only a path of this installation: never another site's address."""
+    own = target.startswith("/") and not target.startswith(("//", "/\\"))
+    return target if own else "/cases"

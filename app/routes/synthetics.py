@@ -1,0 +1,121 @@
+"""Synthetic ROIs in the browser: nothing is stored, a seed is always the same picture."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.auth import Reader
+from app.db import ReadDb
+from app.errors import Unreadable
+from app.inference import MOST_SYNTHETICS, seeds_from
+from app.models.checkpoint import Checkpoint
+from app.responses import page
+from ml.roi import to_png
+
+router = APIRouter(include_in_schema=False)
+
+_KEPT = {"cache-control": "private, max-age=86400, immutable", "vary": "cookie"}
+_DEFAULT_COUNT = 24
+
+
+@router.get("/synthetics")
+def index(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    checkpoint: str = "",
+    count: int = _DEFAULT_COUNT,
+    seed: int = 0,
+) -> Response:
+    """The form and the contact sheet; each picture is fetched by its own address."""
+    generators = Checkpoint.served(db, "generator")
+    chosen = next((row for row in generators if row.name == checkpoint), None)
+    if chosen is None and checkpoint:
+        Checkpoint.require(db, checkpoint)
+    chosen = chosen or (generators[0] if generators else None)
+    seeds = seeds_from(seed, count) if chosen else []
+    return page(
+        request,
+        "synthetics/index.html",
+        generators=generators,
+        chosen=chosen,
+        count=count,
+        seed=seed,
+        most=MOST_SYNTHETICS,
+        seeds=seeds,
+    )
+
+
+@router.get("/synthetics/{checkpoint}/{seed}.png")
+def picture(request: Request, user: Reader, db: ReadDb, checkpoint: str, seed: int) -> Response:
+    """One synthetic ROI as an 8-bit grey PNG."""
+    row = Checkpoint.require(db, checkpoint)
+    rois = request.app.state.inference.draw(db, row, seeds_from(seed, 1))
+    return Response(to_png(rois[0]), media_type="image/png", headers=_KEPT)
+
+
+@router.get("/synthetics/{checkpoint}/sheet")
+def sheet(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    checkpoint: str,
+    seed: int,
+    count: Annotated[int, Query(ge=1, le=64)],
+) -> Response:
+    """A portion of a contact sheet: ``count`` × 64 × 64 bytes of grey, image after image."""
+    row = Checkpoint.require(db, checkpoint)
+    rois = request.app.state.inference.draw(db, row, seeds_from(seed, count))
+    grey = np.rint((np.clip(rois, -1, 1) + 1) * 127.5).astype(np.uint8)
+    return Response(grey.tobytes(), media_type="application/octet-stream", headers=_KEPT)
+
+
+@router.get("/synthetics/{checkpoint}/download")
+def download(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    checkpoint: str,
+    seed: int,
+    count: int,
+    format: str = "zip",
+) -> Response:
+    """PNG files in a zip, or one npz with the arrays in [−1, 1]; both say how they were made."""
+    row = Checkpoint.require(db, checkpoint)
+    seeds = seeds_from(seed, count)
+    rois = request.app.state.inference.draw(db, row, seeds)
+    about: dict[str, Any] = {
+        "synthetic": True,
+        "checkpoint": row.name,
+        "onnx_sha256": row.onnx_digest,
+        "lesion_class": row.lesion_class,
+        "training_kind": row.training_kind,
+        "window_hu": list(row.window_hu),
+        "seeds": seeds,
+        "use": "Research use only. Not a medical device.",
+    }
+    buffer = io.BytesIO()
+    if format == "npz":
+        np.savez_compressed(
+            buffer, rois=rois, seeds=np.array(seeds, np.int64), about=json.dumps(about)
+        )
+    elif format == "zip":
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("about.json", json.dumps(about, indent=2))
+            for one, pixels in zip(seeds, rois, strict=True):
+                archive.writestr(f"synthetic_{row.lesion_class}_{one:06d}.png", to_png(pixels))
+    else:
+        raise Unreadable("Choose the format zip or npz.")
+    name = f"synthetic_{row.name}_seed{seed}_n{count}.{format}"
+    return Response(
+        buffer.getvalue(),
+        media_type="application/zip",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
