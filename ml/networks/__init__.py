@@ -1,0 +1,1 @@
+"""Networks: ``__init__`` and ``forward`` only, and their ONNX form (``export``)."""

@@ -1,0 +1,297 @@
+"""Settings of training: frozen dataclasses, presets, overrides by name, and the seeds they give.
+
+A setting has one name everywhere: ``gan.epochs`` on the command line, ``{"gan": {"epochs": …}}``
+in ``config.json``, ``config.gan.epochs`` in the code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml.errors import HepaticaError
+
+
+class ConfigError(HepaticaError):
+    """A setting that does not exist, has the wrong type, or an impossible value."""
+
+
+def _require(ok: bool, what: str) -> None:
+    if not ok:
+        raise ConfigError(what)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Classic augmentation (Frid-Adar et al. 2018, sections III-A and IV-B).
+
+    Each lesion gets ``rotations`` rotated ROIs; each of these also ``flips`` flips,
+    ``translations`` shifts and ``scales`` changes of margin: N = rotations (1 + flips +
+    translations + scales) = 480 for the paper's numbers.
+    """
+
+    per_fold: int = 5000
+    """Augmented ROIs added per training fold; the paper's groups: 0, 500 … 5000 … 15000."""
+    rotations: int = 30
+    flips: int = 3
+    """0–3: up-down, left-right, both."""
+    translations: int = 7
+    scales: int = 5
+    shift_px: float = 4.0
+    """Largest shift in pixels of the slice …"""
+    shift_share: float = 0.1
+    """… and as a share of the lesion's diameter; the smaller of both holds."""
+    tissue_low: float = 0.1
+    """Least extra margin per side, in lesion diameters."""
+    tissue_high: float = 0.4
+
+    def __post_init__(self) -> None:
+        _require(self.per_fold >= 0, "augment.per_fold must be 0 or more.")
+        _require(self.rotations >= 1, "augment.rotations must be at least 1.")
+        _require(0 <= self.flips <= 3, "augment.flips must be 0 to 3: a picture has three.")
+        _require(self.translations >= 0, "augment.translations must be 0 or more.")
+        _require(self.scales >= 0, "augment.scales must be 0 or more.")
+        # a data set keeps no pixels beyond these (ml.roi: MAX_SHIFT_PX, MAX_TISSUE)
+        _require(0 <= self.shift_px <= 4, "augment.shift_px must be 0 to 4.")
+        _require(self.shift_share >= 0, "augment.shift_share must be 0 or more.")
+        _require(
+            0 <= self.tissue_low <= self.tissue_high <= 0.4,
+            "augment.tissue_low and tissue_high must be 0 to 0.4, the low one first.",
+        )
+        _require(self.per_lesion >= 1 or self.per_fold == 0, "augment makes no view at all.")
+
+    @property
+    def per_lesion(self) -> int:
+        """N, the views that one lesion can give."""
+        return self.rotations * (1 + self.flips + self.translations + self.scales)
+
+
+@dataclass(frozen=True)
+class Gan:
+    """DCGAN of one class (Frid-Adar et al. 2018, section III-B); the defaults are the paper's.
+
+    The paper leaves open: the discriminator's widths (here half the generator's, 64-128-256-512),
+    the choice of the weights kept (here an exponential moving average at the last epoch).
+    """
+
+    width: int = 128
+    """Channels of the generator's last hidden layer (32 × 32); 8 × as many at 4 × 4."""
+    discriminator_width: int = 64
+    """Channels of the discriminator's first layer."""
+    latent: int = 100
+    epochs: int = 70
+    batch: int = 64
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    ema: float = 0.999
+    """Decay per step of the averaged generator; 0 keeps the last weights."""
+    sheet_every: int = 5
+    """Epochs between sample sheets, checks for collapse and saved states."""
+    restarts: int = 3
+    """How often a collapsed training begins again with the next seed."""
+    collapse_spread: float = 0.3
+    """Collapsed when the samples' mean pairwise distance falls under this share of the real one."""
+    collapse_correlation: float = 0.2
+    """… or when 1 − mean correlation with the nearest other sample falls under this share of the
+    same among real ROIs."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "discriminator_width", "latent", "epochs", "sheet_every"):
+            _require(getattr(self, name) >= 1, f"gan.{name} must be at least 1.")
+        _require(self.batch >= 2, "gan.batch must be at least 2: batch normalisation needs it.")
+        _require(self.learning_rate > 0, "gan.learning_rate must be above 0.")
+        for name in ("beta1", "beta2", "ema"):
+            _require(0 <= getattr(self, name) < 1, f"gan.{name} must be in [0, 1).")
+        _require(self.restarts >= 0, "gan.restarts must be 0 or more.")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The paper's CNN and its training (section IV-A); momentum is the usual 0.9, not stated."""
+
+    epochs: int = 150
+    batch: int = 64
+    learning_rate: float = 0.001
+    momentum: float = 0.9
+    dropout: float = 0.5
+    features: int = 256
+    """Width of the dense layer before the output."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "features"):
+            _require(getattr(self, name) >= 1, f"classifier.{name} must be at least 1.")
+        _require(self.learning_rate > 0, "classifier.learning_rate must be above 0.")
+        _require(0 <= self.momentum < 1, "classifier.momentum must be in [0, 1).")
+        _require(0 <= self.dropout < 1, "classifier.dropout must be in [0, 1).")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that training is told; ``dump`` of it stands in every run folder."""
+
+    seed: int = 0
+    folds: int = 3
+    """Parts into which the patients are split; training takes all but one."""
+    test_fold: int = 0
+    """The part held out by ``classifier`` and ``gan``."""
+    window_low_hu: float = -150.0
+    window_high_hu: float = 250.0
+    augment: Augment = field(default_factory=Augment)
+    gan: Gan = field(default_factory=Gan)
+    classifier: Classifier = field(default_factory=Classifier)
+
+    def __post_init__(self) -> None:
+        _require(self.folds >= 2, "folds must be at least 2.")
+        _require(0 <= self.test_fold < self.folds, "test_fold must be in 0 … folds − 1.")
+        _require(
+            self.window_low_hu < self.window_high_hu, "window_low_hu must be below window_high_hu."
+        )
+
+    @property
+    def window_hu(self) -> tuple[float, float]:
+        return (self.window_low_hu, self.window_high_hu)
+
+    def dump(self) -> dict[str, Any]:
+        """Nested JSON form; ``load`` of it gives an equal Config."""
+        return dataclasses.asdict(self)
+
+    def override(self, assignments: Sequence[str]) -> Config:
+        """A Config with ``key=value`` settings changed, as in ``["gan.epochs=40", "seed=1"]``.
+
+        Raises:
+            ConfigError: no ``=``, an unknown key (the nearest known one is named), a value of
+                the wrong type or out of range.
+        """
+        values = self.dump()
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            if not equals:
+                raise ConfigError(f"{assignment!r} sets nothing; write it as key=value.")
+            section, leaf = _find(values, key.strip())
+            section[leaf] = text.strip()
+        return load(values)
+
+
+PRESETS: Mapping[str, Config] = {
+    "paper": Config(),
+    "shipped": Config(
+        gan=Gan(width=32, discriminator_width=32, epochs=40, sheet_every=5),
+        classifier=Classifier(epochs=20, learning_rate=0.005),
+    ),
+}
+"""Named settings.
+
+``paper``: the widths and sizes of Frid-Adar et al. (2018); the three generators want a GPU.
+``shipped``: what stands in ``ml/weights``: a generator a quarter as wide as the paper's, so that
+training fits two CPU cores, and fewer epochs at a larger step for the classifier.
+"""
+
+
+def preset(name: str) -> Config:
+    """A preset by name; ConfigError names the known ones."""
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}; known: {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def keys() -> tuple[str, ...]:
+    """Every setting by its dotted name."""
+    return tuple(_dotted(Config().dump()))
+
+
+def load(data: Mapping[str, Any] | str | Path) -> Config:
+    """A Config from its dumped form or from a JSON file of it; absent keys keep their defaults.
+
+    Raises:
+        ConfigError: unreadable file, unknown key, wrong type, impossible value.
+    """
+    if isinstance(data, str | Path):
+        try:
+            data = json.loads(Path(data).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"Settings {data} cannot be read: {error}.") from error
+    if not isinstance(data, Mapping):
+        raise ConfigError("Settings are a JSON object of named values.")
+    parts: dict[str, type[Any]] = {"augment": Augment, "gan": Gan, "classifier": Classifier}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key in parts:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{key} is a group of settings; set one of them by {key}.name.")
+            values[key] = parts[key](**_typed(parts[key], value, f"{key}."))
+        else:
+            values.update(_typed(Config, {key: value}, ""))
+    return Config(**values)
+
+
+def seed_for(*parts: object) -> int:
+    """A seed in [0, 2⁶³) hashed (SHA-256) from what names a piece of work.
+
+    ``seed_for("gan", "cyst", fold, seed)`` is the same on every machine and in every order of
+    execution, so the cores that share the work change no number.
+    """
+    text = json.dumps([str(part) for part in parts])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            names.extend(_dotted(value, f"{prefix}{key}."))
+        else:
+            names.append(prefix + key)
+    return names
+
+
+def _unknown(key: str) -> ConfigError:
+    near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.0)
+    return ConfigError(f"There is no setting {key!r}; the nearest is {near[0]!r}.")
+
+
+def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    if key not in keys():
+        raise _unknown(key)
+    *groups, leaf = key.split(".")
+    for group in groups:
+        values = values[group]
+    return values, leaf
+
+
+def _typed(cls: type[Any], values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    kinds = {item.name: item.type for item in dataclasses.fields(cls)}
+    typed: dict[str, Any] = {}
+    for key, value in values.items():
+        if prefix + key not in keys():
+            raise _unknown(prefix + key)
+        typed[key] = _convert(prefix + key, str(kinds[key]), value)
+    return typed
+
+
+def _convert(key: str, kind: str, value: Any) -> int | float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if kind == "int":
+            if not number.is_integer():
+                raise ValueError
+            return (
+                int(value)
+                if isinstance(value, str) and value.lstrip("+-").isdigit()
+                else int(number)
+            )
+        if not math.isfinite(number):
+            raise ValueError
+        return number
+    except (TypeError, ValueError, OverflowError):
+        wanted = "a whole number" if kind == "int" else "a number"
+        raise ConfigError(f"{key} wants {wanted}, not {value!r}.") from None

@@ -1,0 +1,228 @@
+"""Scores of a classifier, each with an interval that resamples patients, not ROIs.
+
+Sensitivity and specificity are one-vs-rest; the weighted averages take class counts as weights,
+as the tables of Frid-Adar et al. (2018) do (weighted sensitivity is then the accuracy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the ends of its 95 % interval; NaN where it cannot be computed."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        """JSON form; a value that does not exist is null."""
+        return {key: None if np.isnan(v) else float(v) for key, v in asdict(self).items()}
+
+
+def confusion(truth: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> Ints:
+    """Counts (classes, classes); rows are the truth, columns the prediction."""
+    truth_array, predicted_array = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
+    if truth_array.shape != predicted_array.shape or truth_array.ndim != 1:
+        raise ValueError("truth and predictions must be two lists of the same length")
+    for values in (truth_array, predicted_array):
+        if values.size and (values.min() < 0 or values.max() >= classes):
+            raise ValueError(f"a class position is outside 0 … {classes - 1}")
+    flat = np.bincount(truth_array * classes + predicted_array, minlength=classes * classes)
+    return flat.reshape(classes, classes).astype(np.int64)
+
+
+def sensitivities(matrix: npt.ArrayLike) -> Floats:
+    """Per class: found of those that have it. NaN for a class without lesions.
+
+    ``matrix`` may carry leading axes, as all functions of a confusion matrix here.
+    """
+    counts = np.asarray(matrix, np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(axis=-1))
+
+
+def specificities(matrix: npt.ArrayLike) -> Floats:
+    """Per class: not called so, of those that do not have it."""
+    counts = np.asarray(matrix, np.float64)
+    total = counts.sum(axis=(-2, -1))[..., None]
+    rows, columns = counts.sum(axis=-1), counts.sum(axis=-2)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((total - rows - columns + hits) / (total - rows))
+
+
+def balanced_accuracy(matrix: npt.ArrayLike) -> Floats:
+    """Mean sensitivity over the classes that occur."""
+    return _mean_known(sensitivities(matrix))
+
+
+def weighted(values: Floats, matrix: npt.ArrayLike) -> Floats:
+    """Average of per-class values by class counts (the paper's averaging)."""
+    weights = np.asarray(matrix, np.float64).sum(axis=-1)
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            (np.where(known, values, 0.0) * weights).sum(axis=-1) / (known * weights).sum(axis=-1)
+        )
+
+
+def auc(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
+    """Area under the ROC curve, the Mann–Whitney form with ties as halves; NaN without both."""
+    is_positive = np.asarray(positive, bool)
+    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
+    if not n_positive or not n_negative:
+        return float("nan")
+    ranks = rankdata(np.asarray(score, np.float64))
+    above = ranks[is_positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
+
+
+def patient_resamples(patients: Sequence[str], count: int, seed: int) -> Floats:
+    """Bootstrap weights (count, n): how often each ROI counts when patients are drawn again.
+
+    Each row draws as many patients as there are, with replacement; all ROIs of a patient go
+    together (the cluster bootstrap of Field and Welsh 2007).
+    """
+    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
+    return draws[:, member].astype(np.float64)
+
+
+def percentile_interval(value: float, resampled: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """A percentile bootstrap interval; resamples in which the value does not exist are left out."""
+    known = np.asarray(resampled, np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size or not np.isfinite(value):
+        return Interval(float(value), float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(value), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Score:
+    """Everything told about one classifier on one set of lesions."""
+
+    keys: tuple[str, ...]
+    lesions: int
+    patients: int
+    matrix: Ints
+    sensitivity: dict[str, Interval]
+    """Per class key, and ``weighted`` and ``macro``."""
+    specificity: dict[str, Interval]
+    auc: dict[str, Interval]
+    """Per class key, and ``macro``."""
+    accuracy: Interval
+    balanced_accuracy: Interval
+    resamples: int
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "n_lesions": self.lesions,
+            "n_patients": self.patients,
+            "classes": list(self.keys),
+            "confusion": self.matrix.tolist(),
+            "accuracy": self.accuracy.to_dict(),
+            "balanced_accuracy": self.balanced_accuracy.to_dict(),
+            "sensitivity": {key: value.to_dict() for key, value in self.sensitivity.items()},
+            "specificity": {key: value.to_dict() for key, value in self.specificity.items()},
+            "auc": {key: value.to_dict() for key, value in self.auc.items()},
+            "interval": f"95 % percentile bootstrap over patients, {self.resamples} resamples, "
+            f"seed {self.seed}",
+        }
+
+
+def score(
+    truth: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    patients: Sequence[str],
+    keys: Sequence[str],
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Score:
+    """Score class probabilities (n, classes) against the true positions (n,).
+
+    Raises:
+        ValueError: no lesion, lengths that differ, or a probability that is not finite.
+    """
+    truth_array = np.asarray(truth, np.int64)
+    table = np.asarray(probabilities, np.float64)
+    classes = len(keys)
+    if not truth_array.size or table.shape != (truth_array.size, classes):
+        raise ValueError(f"probabilities must be ({truth_array.size}, {classes}), n at least 1")
+    if len(patients) != truth_array.size or not np.isfinite(table).all():
+        raise ValueError("every lesion needs a patient and finite probabilities")
+
+    matrix = confusion(truth_array, table.argmax(axis=1), classes)
+    weights = patient_resamples(patients, resamples, seed)
+    cell = truth_array * classes + table.argmax(axis=1)
+    one_hot = np.eye(classes * classes)[cell]
+    matrices = (weights @ one_hot).reshape(resamples, classes, classes)
+
+    def per_class(measure: Callable[[npt.ArrayLike], Floats]) -> dict[str, Interval]:
+        values, drawn = measure(matrix), measure(matrices)
+        intervals = {
+            key: percentile_interval(float(values[i]), drawn[:, i]) for i, key in enumerate(keys)
+        }
+        intervals["weighted"] = percentile_interval(
+            float(weighted(values, matrix)), weighted(drawn, matrices)
+        )
+        intervals["macro"] = percentile_interval(float(_mean_known(values)), _mean_known(drawn))
+        return intervals
+
+    areas = [auc(truth_array == i, table[:, i]) for i in range(classes)]
+    drawn_areas = np.stack(
+        [_weighted_auc(truth_array == i, table[:, i], weights) for i in range(classes)], axis=1
+    )
+    aucs = {key: percentile_interval(areas[i], drawn_areas[:, i]) for i, key in enumerate(keys)}
+    aucs["macro"] = percentile_interval(
+        float(_mean_known(np.asarray(areas))), _mean_known(drawn_areas)
+    )
+    sensitivity = per_class(sensitivities)
+    return Score(
+        keys=tuple(keys),
+        lesions=int(truth_array.size),
+        patients=len(set(patients)),
+        matrix=matrix,
+        sensitivity=sensitivity,
+        specificity=per_class(specificities),
+        auc=aucs,
+        accuracy=sensitivity["weighted"],
+        balanced_accuracy=percentile_interval(
+            float(balanced_accuracy(matrix)), balanced_accuracy(matrices)
+        ),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _mean_known(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
+
+
+def _weighted_auc(positive: npt.NDArray[np.bool_], score_of: Floats, weights: Floats) -> Floats:
+    """``auc`` for each row of weights at once: positives against the negatives below them."""
+    values, place = np.unique(score_of, return_inverse=True)
+    bins = np.eye(len(values))[place]
+    up = weights[:, positive] @ bins[positive]
+    down = weights[:, ~positive] @ bins[~positive]
+    below = np.cumsum(down, axis=1) - down
+    with np.errstate(invalid="ignore"):
+        return np.asarray(
+            (up * (below + down / 2)).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1))
+        )

@@ -1,0 +1,149 @@
+"""Trained tensors → ONNX, written node by node: small, repeatable, and without torch.
+
+Batch normalisation is folded into the layer before it. The generator's transposed convolutions
+become what ONNX Runtime does fastest: a 3 × 3 convolution to four times the channels and a
+depth-to-space; their 5 × 5 kernels are stored as trained and rearranged when a session loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto, checker, helper, numpy_helper
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+_OPSET, _IR = 17, 8
+_EPSILON = 1e-5  # torch.nn.BatchNorm2d
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def constant(self, name: str, value: npt.ArrayLike, dtype: type[Any] = np.float32) -> str:
+        array = np.ascontiguousarray(value, dtype)
+        self.initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(
+            helper.make_node(operator, list(inputs), [output], name=output, **attributes)
+        )
+        return output
+
+    def model(self, name: str, inputs: list[Any], outputs: list[Any]) -> bytes:
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR,
+            producer_name="hepatica",
+        )
+        checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _value(name: str, shape: list[int | str]) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def classifier(tensors: Tensors) -> bytes:
+    """ONNX of a ``networks.cnn.Cnn``.
+
+    Input ``rois`` (n, 1, 64, 64) in [-1, 1]; outputs ``probabilities`` and ``logits``
+    (n, classes), ``features`` (n, 256).
+    """
+    g = _Graph()
+    half = g.constant("half", 0.5)
+    offset = g.constant("offset", 0.5 - float(tensors["mean"]))
+    x = g.add("Add", [g.add("Mul", ["rois", half], "halved"), offset], "centred")
+    for name in ("conv1", "conv2", "conv3"):
+        weight = g.constant(f"{name}.weight", tensors[f"{name}.weight"])
+        bias = g.constant(f"{name}.bias", tensors[f"{name}.bias"])
+        x = g.add("Conv", [x, weight, bias], name, kernel_shape=[3, 3])
+        x = g.add("Relu", [x], f"{name}.relu")
+        x = g.add("MaxPool", [x], f"{name}.pooled", kernel_shape=[2, 2], strides=[2, 2])
+    x = g.add("Flatten", [x], "flat", axis=1)
+    for name, output in (("dense", "dense.out"), ("output", "logits")):
+        weight = g.constant(f"{name}.weight", tensors[f"{name}.weight"])
+        bias = g.constant(f"{name}.bias", tensors[f"{name}.bias"])
+        x = g.add("Gemm", [x, weight, bias], output, transB=1)
+        if name == "dense":
+            x = g.add("Relu", [x], "features")
+    g.add("Softmax", ["logits"], "probabilities", axis=1)
+    width, classes = tensors["dense.bias"].size, tensors["output.bias"].size
+    return g.model(
+        "classifier",
+        [_value("rois", ["n", 1, 64, 64])],
+        [
+            _value("probabilities", ["n", classes]),
+            _value("logits", ["n", classes]),
+            _value("features", ["n", width]),
+        ],
+    )
+
+
+def generator(tensors: Tensors) -> bytes:
+    """ONNX of a ``networks.dcgan.Generator`` with the statistics it was given (evaluation mode).
+
+    Input ``latents`` (n, latent) in [-1, 1]; output ``rois`` (n, 1, 64, 64) in [-1, 1].
+    """
+    g = _Graph()
+    scale, shift = _folded(tensors, "norms.0")
+    channels = scale.size
+    dense = tensors["dense.weight"] * np.repeat(scale, 16)[:, None]
+    x = g.add(
+        "Gemm",
+        [
+            "latents",
+            g.constant("dense.weight", dense),
+            g.constant("dense.bias", np.repeat(shift, 16)),
+        ],
+        "dense",
+        transB=1,
+    )
+    grid = g.constant("grid", [-1, channels, 4, 4], np.int64)
+    x = g.add("Relu", [g.add("Reshape", [x, grid], "dense.grid")], "dense.relu")
+    g.constant("pad", [0, 0, 0, 0, 0, 0, 1, 1], np.int64)
+    # For output row 2q + p, tap t of three meets row 4 + p − 2t of the 5 × 5 kernel; row 5 is zero.
+    g.constant("taps", [4, 5, 2, 3, 0, 1], np.int64)
+    layers = sum(name.startswith("ups.") and name.endswith(".weight") for name in tensors)
+    for i in range(layers):
+        weight = tensors[f"ups.{i}.weight"]
+        into, out = weight.shape[:2]
+        if i + 1 < layers:
+            scale, shift = _folded(tensors, f"norms.{i + 1}")
+        else:
+            scale, shift = np.ones(out), tensors[f"ups.{i}.bias"].astype(np.float64)
+        kernel = g.constant(f"ups.{i}.weight", weight * scale[None, :, None, None])
+        kernel = g.add("Pad", [kernel, "pad"], f"ups.{i}.padded")
+        kernel = g.add("Gather", [kernel, "taps"], f"ups.{i}.rows", axis=2)
+        kernel = g.add("Gather", [kernel, "taps"], f"ups.{i}.columns", axis=3)
+        split = g.constant(f"ups.{i}.split", [into, out, 3, 2, 3, 2], np.int64)
+        kernel = g.add("Reshape", [kernel, split], f"ups.{i}.phases")
+        kernel = g.add("Transpose", [kernel], f"ups.{i}.turned", perm=[1, 3, 5, 0, 2, 4])
+        joined = g.constant(f"ups.{i}.joined", [4 * out, into, 3, 3], np.int64)
+        kernel = g.add("Reshape", [kernel, joined], f"ups.{i}.kernel")
+        bias = g.constant(f"ups.{i}.bias", np.repeat(shift, 4))
+        x = g.add("Conv", [x, kernel, bias], f"ups.{i}", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        last = i + 1 == layers
+        # activation first: the convolution and it become one kernel
+        x = g.add("Tanh" if last else "Relu", [x], f"ups.{i}.active")
+        x = g.add("DepthToSpace", [x], "rois" if last else f"ups.{i}.up", blocksize=2, mode="CRD")
+    return g.model(
+        "generator",
+        [_value("latents", ["n", tensors["dense.weight"].shape[1]])],
+        [_value("rois", ["n", 1, 64, 64])],
+    )
+
+
+def _folded(tensors: Tensors, norm: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Batch normalisation in evaluation mode as a scale and a shift per channel."""
+    variance = tensors[f"{norm}.running_var"].astype(np.float64)
+    scale = tensors[f"{norm}.weight"] / np.sqrt(variance + _EPSILON)
+    return scale, tensors[f"{norm}.bias"] - tensors[f"{norm}.running_mean"] * scale

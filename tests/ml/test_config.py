@@ -1,0 +1,110 @@
+"""Settings: unknown ones are refused with the nearest known name, known ones keep their type."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ml.config import PRESETS, Augment, Config, ConfigError, Gan, keys, load, preset, seed_for
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("gan.epoch", "gan.epochs"), ("epochs.gan", "gan.epochs"), ("augment.rotation", "rotations")],
+)
+def test_unknown_key_is_refused_with_the_nearest_known(key: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}.*nearest.*{nearest}"):
+        Config().override([f"{key}=3"])
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "gan.epochs=many",
+        "gan.epochs=1.5",
+        "gan.epochs=",
+        "gan.learning_rate=nan",
+        "gan.learning_rate=inf",
+        "gan.epochs=0",
+        "gan.batch=1",
+        "augment.flips=4",
+        "augment.per_fold=-1",
+        "folds=1",
+        "test_fold=3",
+        "window_low_hu=300",
+        "classifier.dropout=1",
+    ],
+)
+def test_impossible_value_is_refused(assignment: str) -> None:
+    with pytest.raises(ConfigError, match=assignment.split("=")[0].split(".")[-1]):
+        Config().override([assignment])
+
+
+def test_assignment_without_equals_is_refused() -> None:
+    with pytest.raises(ConfigError, match="key=value"):
+        Config().override(["gan.epochs"])
+
+
+def test_group_cannot_be_set_as_a_whole() -> None:
+    with pytest.raises(ConfigError, match="gan"):
+        Config().override(["gan=3"])
+
+
+def test_boolean_is_no_number() -> None:
+    with pytest.raises(ConfigError, match="whole number"):
+        load({"seed": True})
+
+
+def test_override_changes_only_what_it_names_and_keeps_types() -> None:
+    changed = Config().override(["gan.epochs=7", "gan.learning_rate=1e-3", "seed=5"])
+    assert changed.gan.epochs == 7
+    assert isinstance(changed.gan.epochs, int)
+    assert changed.gan.learning_rate == 0.001
+    assert changed.seed == 5
+    assert changed.classifier == Config().classifier
+    assert Config().gan.epochs == 70
+
+
+def test_dump_survives_json_and_gives_an_equal_config(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    for config in PRESETS.values():
+        assert load(json.loads(json.dumps(config.dump()))) == config
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(PRESETS["shipped"].dump()))
+    assert load(path) == PRESETS["shipped"]
+
+
+def test_file_that_is_no_json_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "c.json")
+
+
+def test_unknown_preset_names_the_known() -> None:
+    with pytest.raises(ConfigError, match="paper"):
+        preset("papers")
+
+
+def test_every_setting_has_a_dotted_name() -> None:
+    assert {"gan.width", "augment.rotations", "classifier.momentum", "seed"} <= set(keys())
+
+
+def test_paper_defaults_are_the_papers() -> None:
+    assert Augment().per_lesion == 480
+    gan = Gan()
+    assert (gan.latent, gan.batch, gan.epochs, gan.learning_rate) == (100, 64, 70, 2e-4)
+    assert (gan.beta1, gan.beta2, gan.width) == (0.5, 0.999, 128)
+    assert Config().classifier.epochs == 150
+    assert Config().classifier.learning_rate == 0.001
+
+
+def test_seed_depends_on_every_part_and_on_their_borders() -> None:
+    seeds = {
+        seed_for("a", 1),
+        seed_for("a", 2),
+        seed_for("b", 1),
+        seed_for("a1"),
+        seed_for("a", 12),
+    }
+    assert len(seeds) == 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
