@@ -92,7 +92,7 @@ def equivalence_p(successes: int, n: int, margin: float, chance: float = 0.5) ->
         ReadersError: as `wilson`, or chance ± margin not within (0, 1).
     """
     _checked(successes, n, 0.95)
-    if margin <= 0 or not (0 < chance - margin and chance + margin < 1):
+    if margin <= 0 or chance - margin <= 0 or chance + margin >= 1:
         raise ReadersError(f"The margin {margin} around {chance} must stay between 0 and 1.")
     above = float(stats.binom.sf(successes - 1, n, chance - margin))
     below = float(stats.binom.cdf(successes, n, chance + margin))
