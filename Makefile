@@ -1,0 +1,85 @@
+# Hepatica. `make help` lists the targets; `make run` and `make test` are all that most people need.
+
+PYTHON      ?= python3
+HOST        ?= 127.0.0.1
+PORT        ?= 8000
+# pip options for torch alone, such as the index of the CPU build (see README, "Training")
+TORCH_PIP_OPTIONS ?=
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
+SERVE_STAMP := $(VENV)/.serve
+TRAIN_STAMP := $(VENV)/.train
+TEST_STAMP  := $(VENV)/.test
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-train setup-test setup-browser run demo-reset worker weights test lint types bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Hepatica needs Python 3.11 or newer, not " + sys.version.split()[0] + ". Try: make $(MAKECMDGOALS) PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(SERVE_STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what serving needs (about 500 MB, once) ..."
+	$(PIP) install --quiet -e .
+	@touch $@
+
+$(TRAIN_STAMP): $(SERVE_STAMP)
+	@echo "Installing what training needs (PyTorch and friends, once) ..."
+	$(PIP) install --quiet $(TORCH_PIP_OPTIONS) "$$(grep -E '^torch==' constraints.txt)"
+	$(PIP) install --quiet -e '.[train]'
+	@touch $@
+
+$(TEST_STAMP): $(TRAIN_STAMP)
+	$(PIP) install --quiet -e '.[train,postgres,test]'
+	@touch $@
+
+setup: $(SERVE_STAMP) ## install what serving needs
+
+setup-train: $(TRAIN_STAMP) ## install what training needs as well (PyTorch)
+
+setup-test: $(TEST_STAMP) ## install what the tests need as well
+
+setup-browser: ## install Chromium for the browser tests (Debian and Ubuntu, as root)
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then \
+	  echo "Chromium is here already."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core; \
+	else \
+	  echo "Install Chromium with your system's packages, for example: sudo apt-get install chromium"; \
+	fi
+
+run: $(SERVE_STAMP) ## start Hepatica with demo content on http://127.0.0.1:8000 (HOST=, PORT=)
+	@$(BIN)/python -m app demo --if-empty
+	@$(BIN)/python -m app serve --host $(HOST) --port $(PORT)
+
+demo-reset: $(SERVE_STAMP) ## delete the embedded database under var/ and fill it anew
+	rm -rf var/hepatica.sqlite3 var/hepatica.sqlite3-wal var/hepatica.sqlite3-shm
+	@$(BIN)/python -m app demo --if-empty
+
+worker: $(TRAIN_STAMP) ## execute queued runs (training; needs PyTorch)
+	$(BIN)/python -m app work
+
+weights: $(TRAIN_STAMP) ## train the shipped checkpoints again (phantom data)
+	$(BIN)/python -m ml weights --out ml/weights
+
+test: $(TEST_STAMP) ## run every test
+	$(BIN)/python -m pytest
+
+lint: $(TEST_STAMP) ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(TEST_STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(TEST_STAMP) ## measure; prints medians and ratios
+	$(BIN)/python -m tests.bench
+
+clean: ## remove the virtual environment (var/ stays)
+	rm -rf $(VENV)

@@ -1,0 +1,151 @@
+"""What the tests share: a database that forgets, a client, signed-in people, no network."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.orm import Session
+from starlette.testclient import TestClient
+
+ORIGIN = "http://testserver"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def no_outside_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in the tests may reach another machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        inet = self.family in (socket.AF_INET, socket.AF_INET6)
+        if inet and address[0] not in _LOOPBACK:
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Real images for the tests; the tests that need them skip where there are none."""
+    folder = os.environ.get("HEPATICA_TEST_DATA")
+    if not folder:
+        pytest.skip("HEPATICA_TEST_DATA is not set: no real images to test on")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The shipped checkpoints."""
+    from ml import checkpoint
+
+    return list(checkpoint.shipped())
+
+
+@pytest.fixture(scope="session")
+def _migrated(tmp_path_factory: pytest.TempPathFactory, checkpoints: list[Path]) -> Any:
+    from app.db import Database
+    from app.models import Checkpoint
+
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db')}/hepatica.sqlite3")
+    database.migrate()
+    with database.transaction() as session:
+        for folder in checkpoints:
+            Checkpoint.register(session, folder, "tests")
+    return database
+
+
+@pytest.fixture
+def database(_migrated: Any) -> Iterator[Any]:
+    """A database in which nothing stays: one outer transaction, undone after the test."""
+    from app.db import Database
+
+    class Forgetful(Database):
+        def __init__(self, engine: Any, connection: Any) -> None:
+            self.engine = engine
+            self._connection = connection
+
+        @contextmanager
+        def transaction(self) -> Iterator[Session]:
+            with self.reading() as session:
+                yield session
+                session.commit()
+
+        @contextmanager
+        def reading(self) -> Iterator[Session]:
+            with Session(
+                self._connection,
+                expire_on_commit=False,
+                join_transaction_mode="create_savepoint",
+            ) as session:
+                yield session
+
+        def is_migrated(self) -> bool:
+            return True
+
+    with _migrated.engine.connect() as connection:
+        outer = connection.begin()
+        yield Forgetful(_migrated.engine, connection)
+        outer.rollback()
+
+
+@pytest.fixture
+def session(database: Any) -> Iterator[Session]:
+    """A session for arranging and for looking; commit what a request should see."""
+    with database.reading() as opened:
+        yield opened
+
+
+@pytest.fixture
+def app(database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    import app.main as main
+    from app.settings import Settings
+
+    monkeypatch.setattr(main, "Database", lambda _url: database)
+    monkeypatch.setattr(type(database.engine), "dispose", lambda *_args, **_more: None)
+    return main.create_app(
+        Settings(installation_key="a key for tests, thirty-two characters or more")
+    )
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """A browser that is not signed in; its writes carry our own origin."""
+    with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}, follow_redirects=False) as it:
+        yield it
+
+
+@pytest.fixture
+def signed_in_as(app: FastAPI, client: TestClient, database: Any) -> Callable[..., TestClient]:
+    """``signed_in_as("reader", name="ada")``: a further browser with that person signed in."""
+    from app.models import User
+
+    def sign_in(role: str, name: str | None = None) -> TestClient:
+        name = name or role
+        with database.transaction() as session:
+            if User.named(session, name) is None:
+                User.add(session, name, role, "correct horse")
+        browser = TestClient(
+            app, base_url=ORIGIN, headers={"origin": ORIGIN}, follow_redirects=False
+        )
+        reply = browser.post("/sessions", data={"name": name, "password": "correct horse"})
+        assert reply.status_code == 303, reply.text
+        return browser
+
+    return sign_in
+
+
+@pytest.fixture
+def token(database: Any) -> str:
+    """An API token of a machine."""
+    from app.models import ApiToken
+
+    with database.transaction() as session:
+        return ApiToken.add(session, "test-machine", "machine")
