@@ -1,0 +1,19 @@
+"""Simulated portal-phase liver CT with known truth.
+
+There is no public CT set with cysts, metastases and hemangiomas (the 182 lesions of Frid-Adar et
+al. 2018 are private), so the method is developed and tested on phantoms. A phantom is no evidence
+about a patient; everything made from one says so.
+
+The order of reading: ``tissues`` (attenuation and where it is published) → ``grid`` (where a pixel
+lies) → ``vessels`` and ``anatomy`` (the healthy patient) → ``lesions`` (the three classes and their
+overlap) → ``scanner`` (point spread, quantum noise) → ``series`` (patients, cohorts, folders).
+"""
+
+from ml.errors import HepaticaError
+
+VERSION = "1"
+"""Generator version: raised whenever the same seed gives other pixels."""
+
+
+class PhantomError(HepaticaError):
+    """A phantom that cannot be made as asked; the message says what to change."""

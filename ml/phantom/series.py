@@ -1,0 +1,466 @@
+"""Phantom patients, cohorts of exact class counts, and their DICOM folders with the truth beside.
+
+Patient k of seed S is drawn from (S, k) alone: it does not depend on how many patients are made.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.lesion import LIVER
+from ml.phantom import VERSION, PhantomError
+from ml.phantom.anatomy import Anatomy
+from ml.phantom.dicomfile import encode, uid
+from ml.phantom.grid import SIZE_PX, Floats, Grid
+from ml.phantom.lesions import (
+    CLASSES,
+    DEFAULT_DIFFICULTY,
+    DIAMETER_MM,
+    Lesion,
+    Shape,
+    atypical_share,
+    draw_appearance,
+    draw_diameter,
+)
+from ml.phantom.scanner import Scanner
+from ml.progress import Progress, RunDir
+
+SLICES = (7, 15)
+"""Fewest and most slices of a series; they lie at one interval, the last towards the head."""
+LESIONS_SHARE = (0.45, 0.28, 0.17, 0.10)
+"""Shares of patients with 1, 2, 3 and 4 lesions, all of one class."""
+COLUMNS = (
+    "patient", "series_instance_uid", "sop_instance_uid", "file", "lesion", "lesion_class",
+    "diameter_mm", "x", "y", "width", "height", "atypical", "key_slice",
+)  # fmt: skip
+_GAP_MM = 4.0
+_STREAMS = {"anatomy": 0, "scanner": 1, "lesions": 2, "texture": 3, "noise": 4, "cohort": 5}
+
+Box = tuple[float, float, float, float]
+
+
+def _seed(seed: int, index: int, stream: str, *more: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(seed, spawn_key=(index, _STREAMS[stream], *more))
+
+
+@dataclass(frozen=True)
+class PhantomLesion:
+    """The truth about a lesion: longest axial diameter in mm, centre in mm of patient space (LPS).
+
+    ``key_slice`` is the index in the patient's series of the slice through the centre, where the
+    lesion is largest.
+    """
+
+    lesion_class: str
+    diameter_mm: float
+    center_mm: tuple[float, float, float]
+    atypical: bool
+    key_slice: int
+
+
+@dataclass(frozen=True)
+class PhantomSlice:
+    """One axial slice.
+
+    ``hu``: (512, 512) int16 in −1024…3071. ``mask``: (512, 512) uint8, 0 none, k = lesion k of the
+    patient counted from 1 (more than half of the voxel). ``position_mm``: centre of the first pixel.
+    """
+
+    hu: npt.NDArray[np.int16]
+    mask: npt.NDArray[np.uint8]
+    spacing_mm: tuple[float, float]
+    slice_thickness_mm: float
+    position_mm: tuple[float, float, float]
+    number: int
+    sop_uid: str
+
+    def box(self, lesion: int) -> Box | None:
+        """x, y, width, height in pixels of lesion ``lesion`` (from 1) on this slice; None if absent.
+
+        x to the right, y down; pixel (row r, column c) covers [c, c+1) × [r, r+1).
+        """
+        here = self.mask == lesion
+        rows, columns = np.flatnonzero(here.any(axis=1)), np.flatnonzero(here.any(axis=0))
+        if len(rows) == 0:
+            return None
+        return (
+            float(columns[0]),
+            float(rows[0]),
+            float(columns[-1] - columns[0] + 1),
+            float(rows[-1] - rows[0] + 1),
+        )
+
+
+@dataclass(frozen=True)
+class PhantomPatient:
+    """A simulated patient. Slices are drawn when asked for, each from its own seed."""
+
+    patient_id: str
+    seed: int
+    index: int
+    difficulty: float
+    lesion_class: str
+    lesions: tuple[PhantomLesion, ...]
+    scanner: Scanner
+    grid: Grid
+    heights_mm: tuple[float, ...]
+    interval_mm: float
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    _anatomy: Anatomy
+    _drawn: tuple[Lesion, ...]
+
+    @cached_property
+    def slices(self) -> tuple[PhantomSlice, ...]:
+        """All slices, feet to head."""
+        return tuple(self.slice(i) for i in range(len(self.heights_mm)))
+
+    def key_slice(self, lesion: int) -> PhantomSlice:
+        """The slice through the centre of lesion ``lesion``, counted from 1."""
+        return self.slice(self.lesions[lesion - 1].key_slice)
+
+    def slice(self, index: int) -> PhantomSlice:
+        """Draw slice ``index`` (from 0, feet first); always the same, alone or among all."""
+        z, scanner, grid = self.heights_mm[index], self.scanner, self.grid
+        depths = scanner.depths()
+        hu = self._anatomy.paint(grid, z, scanner.thickness_mm, depths)
+        mask = np.zeros(hu.shape, np.uint8)
+        for label, lesion in enumerate(self._drawn, start=1):
+            share = lesion.paint(hu, grid, z, depths)
+            box = lesion.box(grid)
+            if share is not None and box is not None:
+                mask[box][share > 0.5] = label
+        rng = np.random.default_rng(_seed(self.seed, self.index, "noise", index))
+        hu = scanner.blur(hu, grid.spacing_mm)
+        hu += scanner.noise(rng, grid.spacing_mm) * self._noise_map
+        # the first pixel's centre
+        position = (float(grid.x[0]), float(grid.y[0]), float(z))
+        return PhantomSlice(
+            np.clip(np.rint(hu), -1024, 3071).astype(np.int16),
+            mask,
+            (grid.spacing_mm, grid.spacing_mm),
+            scanner.thickness_mm,
+            position,
+            index + 1,
+            uid(self.series_uid, str(index)),
+        )
+
+    @cached_property
+    def _noise_map(self) -> Floats:
+        """Noise relative to the middle of the body: rays through the rim are shorter."""
+        a, b = self._anatomy.half_body_mm
+        r2 = (self.grid.x[None, :] / a) ** 2 + (self.grid.y[:, None] / b) ** 2
+        return np.asarray(0.55 + 0.5 * np.exp(-0.75 * r2), np.float32)
+
+
+def _check(seed: int, difficulty: float) -> None:
+    if seed < 0:
+        raise PhantomError(f"Seed {seed} is negative; give a whole number from 0.")
+    if not 0 <= difficulty <= 1:
+        raise PhantomError(
+            f"Difficulty {difficulty:g} is outside 0…1; 0 is textbook, 1 is heavy overlap."
+        )
+
+
+def patient(
+    seed: int,
+    difficulty: float = DEFAULT_DIFFICULTY,
+    index: int = 0,
+    lesion_class: str | None = None,
+    lesions: int | None = None,
+) -> PhantomPatient:
+    """Patient ``index`` of ``seed``.
+
+    Args:
+        seed: a whole number from 0.
+        difficulty: 0 (textbook) to 1 (heavy overlap): the proportion of atypical lesions
+            (``lesions.atypical_share``), how far typical ones stray, how much contrast is lost and
+            how strong the noise is all grow with it, smoothly.
+        index: the patient's number, from 0.
+        lesion_class: a class for all lesions of the patient; drawn where not given.
+        lesions: how many, 1 or more; drawn by ``LESIONS_SHARE`` where not given.
+
+    Raises:
+        PhantomError: a number out of range or an unknown class.
+    """
+    _check(seed, difficulty)
+    if index < 0:
+        raise PhantomError(f"Patient {index}: patients are counted from 0.")
+    if lesion_class is not None and lesion_class not in CLASSES:
+        raise PhantomError(
+            f"The phantom has no class {lesion_class!r}; it has {', '.join(CLASSES)}."
+        )
+    if lesions is not None and lesions < 1:
+        raise PhantomError(f"{lesions} lesions: a phantom patient has at least one.")
+    rng = np.random.default_rng(_seed(seed, index, "lesions"))
+    drawn_class, drawn_number = str(rng.choice(CLASSES)), _number(rng)
+    lesion_class = lesion_class or drawn_class
+    number = lesions or drawn_number
+    diameters = sorted((draw_diameter(rng) for _ in range(number)), reverse=True)
+
+    scanner = Scanner.draw(np.random.default_rng(_seed(seed, index, "scanner")), difficulty)
+    anatomy = Anatomy(np.random.default_rng(_seed(seed, index, "anatomy")), roomy=diameters[0] > 55)
+    step = scanner.interval_mm * np.ceil(0.8 * diameters[0] / (12 * scanner.interval_mm))
+    drawn: list[Lesion] = []
+    for k, diameter in enumerate(diameters):
+        look_rng, place_rng = (
+            np.random.default_rng(_seed(seed, index, "lesions", k, part)) for part in (0, 1)
+        )
+        look, atypical = draw_appearance(lesion_class, look_rng, anatomy.hu, difficulty)
+        placed = _place(place_rng, anatomy, diameter, look.lobes, drawn, float(step))
+        if placed is None:
+            continue
+        texture = _seed(seed, index, "texture", k)
+        drawn.append(Lesion(lesion_class, placed[1], atypical, look, placed[0], texture))
+    heights = _heights(drawn, float(step))
+    grid = _field_of_view(np.random.default_rng(_seed(seed, index, "scanner", 1)), anatomy)
+    name = (str(seed), str(index), repr(float(difficulty)), lesion_class, str(lesions))
+    truth = tuple(
+        PhantomLesion(
+            lesion.lesion_class,
+            lesion.diameter_mm,
+            lesion.shape.centre_mm,
+            lesion.atypical,
+            int(np.argmin(np.abs(np.asarray(heights) - lesion.shape.centre_mm[2]))),
+        )
+        for lesion in drawn
+    )
+    return PhantomPatient(
+        f"PHANTOM-{seed}-{index:05d}", seed, index, float(difficulty), lesion_class, truth, scanner,
+        grid, heights, float(step), uid("study", *name), uid("series", *name), uid("frame", *name),
+        anatomy, tuple(drawn),
+    )  # fmt: skip
+
+
+def _number(rng: np.random.Generator) -> int:
+    return 1 + int(rng.choice(len(LESIONS_SHARE), p=LESIONS_SHARE))
+
+
+def _field_of_view(rng: np.random.Generator, anatomy: Anatomy) -> Grid:
+    width, depth = anatomy.half_body_mm
+    side = 2 * max(width * 1.05 + 4, depth * 1.12 + 12) * rng.uniform(1.0, 1.08)
+    spacing = round(float(side) / SIZE_PX, 4)
+    return Grid(spacing, (float(rng.normal(0, 3)), float(rng.normal(9, 3))))
+
+
+def _place(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    diameter: float,
+    lobes: float,
+    others: list[Lesion],
+    step: float,
+) -> tuple[Shape, float] | None:
+    """A shape wholly in the liver, clear of the others, centred on a plane of the series.
+
+    A lesion that finds no room shrinks by 6 % at a time; None when even 10 mm finds none.
+    """
+    # the first lesion fixes the planes; the others stay where 15 slices can cover all
+    span = (SLICES[1] - 5) * step
+    while diameter >= DIAMETER_MM[0]:
+        shape = Shape.draw(rng, diameter, lobes)
+        half_w, half_d = anatomy.build.inner_width, anatomy.build.inner_depth
+        centres = rng.uniform((-half_w, -half_d, -80), (0.75 * half_w, half_d, 95), (700, 3))
+        if others:
+            anchor = others[0].shape.centre_mm[2]
+            offsets = rng.integers(-int(span / 2 / step), int(span / 2 / step) + 1, len(centres))
+            centres[:, 2] = anchor + offsets * step
+            for other in others:
+                gap = np.linalg.norm(centres - other.shape.centre_mm, axis=1)
+                centres = centres[gap > 0.55 * (diameter + other.diameter_mm) + _GAP_MM]
+        else:
+            centres[:, 2] = np.rint(centres[:, 2])
+        deep = anatomy.liver_distance(centres) if len(centres) else np.empty(0)
+        likely = centres[deep < -0.33 * diameter]
+        for x, y, z in likely[:60]:
+            moved = shape.at(x, y, z)
+            if anatomy.liver_distance(moved.surface()).max() < -1.0:
+                return moved, diameter
+        diameter *= 0.94
+    return None
+
+
+def _heights(lesions: list[Lesion], step: float) -> tuple[float, ...]:
+    """Planes at ``step`` through every centre, 7 to 15 of them, with a margin on both sides."""
+    anchor = lesions[0].shape.centre_mm[2]
+    at = [round((lesion.shape.centre_mm[2] - anchor) / step) for lesion in lesions]
+    low, high = min(at), max(at)
+    tall = max(lesion.shape.height_mm for lesion in lesions)
+    wanted = high - low + 1 + 2 * int(np.ceil(tall / step) + 1)
+    count = int(np.clip(wanted, SLICES[0], SLICES[1]))
+    spare = count - (high - low + 1)
+    first = low - spare // 2
+    return tuple(float(anchor + (first + i) * step) for i in range(count))
+
+
+def cohort(
+    counts: Mapping[str, int], seed: int, difficulty: float = DEFAULT_DIFFICULTY
+) -> Iterator[PhantomPatient]:
+    """Patients until exactly ``counts`` lesions of each class are reached.
+
+    Each patient has lesions of one class only. The class of the next patient is drawn in proportion
+    to what is still wanted, so a patient depends on the counts as well as on (seed, index).
+
+    Raises:
+        PhantomError: an unknown class, a negative count, or no lesion asked for.
+    """
+    _check(seed, difficulty)
+    for key, count in counts.items():
+        if key not in CLASSES:
+            raise PhantomError(f"The phantom has no class {key!r}; it has {', '.join(CLASSES)}.")
+        if count < 0:
+            raise PhantomError(f"{count} lesions of class {key}: give 0 or more.")
+    if sum(counts.values()) == 0:
+        raise PhantomError("No lesions asked for; give counts such as cyst=53.")
+    return _cohort(dict(counts), seed, difficulty)
+
+
+def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[PhantomPatient]:
+    index = 0
+    while total := sum(left.values()):
+        rng = np.random.default_rng(_seed(seed, index, "cohort"))
+        keys = [key for key in CLASSES if left.get(key, 0) > 0]
+        chosen = str(rng.choice(keys, p=[left[key] / total for key in keys]))
+        number = min(_number(rng), left[chosen])
+        made = patient(seed, difficulty, index, chosen, number)
+        left[chosen] -= len(made.lesions)
+        index += 1
+        yield made
+
+
+def draw_lesion_slices(
+    counts: Mapping[str, int], seed: int, difficulty: float = DEFAULT_DIFFICULTY
+) -> Iterator[tuple[PhantomPatient, int, PhantomSlice]]:
+    """The fast way to a pool: each lesion of ``cohort`` (numbered from 1) with its key slice only."""
+    for made in cohort(counts, seed, difficulty):
+        drawn: dict[int, PhantomSlice] = {}
+        for number, lesion in enumerate(made.lesions, start=1):
+            if lesion.key_slice not in drawn:
+                drawn[lesion.key_slice] = made.slice(lesion.key_slice)
+            yield made, number, drawn[lesion.key_slice]
+
+
+def write(
+    patients: int,
+    seed: int,
+    out: Path,
+    difficulty: float = DEFAULT_DIFFICULTY,
+    key_slices_only: bool = False,
+) -> Iterator[Progress]:
+    """Write ``patients`` DICOM series under ``out`` with ``lesions.csv`` and ``phantom.json``.
+
+    Raises:
+        PhantomError: no patients, difficulty outside 0…1, or ``out`` is not empty (nothing written).
+    """
+    if patients < 1:
+        raise PhantomError(f"{patients} patients: give 1 or more.")
+    _check(seed, difficulty)
+    made = (patient(seed, difficulty, index) for index in range(patients))
+    return _write(made, patients, None, seed, _empty(out), difficulty, key_slices_only)
+
+
+def write_cohort(
+    counts: Mapping[str, int],
+    seed: int,
+    out: Path,
+    difficulty: float = DEFAULT_DIFFICULTY,
+    key_slices_only: bool = False,
+) -> Iterator[Progress]:
+    """``write`` for a ``cohort`` of exact lesion counts; progress counts lesions.
+
+    Raises:
+        PhantomError: as ``cohort``, or ``out`` is not empty (nothing written).
+    """
+    made = cohort(counts, seed, difficulty)
+    total = sum(counts.values())
+    return _write(made, None, total, seed, _empty(out), difficulty, key_slices_only)
+
+
+def _empty(out: Path) -> Path:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise PhantomError(f"{out} exists and is not an empty folder; give another --out.")
+    return out
+
+
+def _write(
+    made: Iterator[PhantomPatient],
+    patients: int | None,
+    lesions: int | None,
+    seed: int,
+    out: Path,
+    difficulty: float,
+    key_slices_only: bool,
+) -> Iterator[Progress]:
+    folder = RunDir(out)
+    rows: list[dict[str, object]] = []
+    counts = dict.fromkeys(CLASSES, 0)
+    atypical = slices = done = number = 0
+    for number, one in enumerate(made, start=1):
+        keys = {lesion.key_slice for lesion in one.lesions}
+        for index in sorted(keys) if key_slices_only else range(len(one.heights_mm)):
+            image = one.slice(index)
+            name = f"{one.patient_id}/IM{image.number:04d}.dcm"
+            target = out / name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(encode(one, image))
+            rows.extend(_rows(one, index, image, name))
+            slices += 1
+        for lesion in one.lesions:
+            counts[lesion.lesion_class] += 1
+            atypical += lesion.atypical
+        done = number if patients else sum(counts.values())
+        found = ", ".join(f"{count} {key}" for key, count in counts.items())
+        yield Progress(
+            done, patients or lesions or 0, f"patient {number}: {found}", {"slices": float(slices)}
+        )
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    folder.write_bytes("lesions.csv", table.getvalue().encode())
+    folder.write_json(
+        "phantom.json",
+        {
+            "generator": "hepatica phantom",
+            "version": VERSION,
+            "seed": seed,
+            "difficulty": difficulty,
+            "atypical_share_expected": atypical_share(difficulty),
+            "atypical_lesions": atypical,
+            "key_slices_only": key_slices_only,
+            "scheme": LIVER.to_dict(),
+            "counts": {
+                "patients": number, "slices": slices, "lesions": sum(counts.values()), **counts,
+            },
+        },
+    )  # fmt: skip
+
+
+def _rows(
+    one: PhantomPatient, index: int, image: PhantomSlice, name: str
+) -> Iterator[dict[str, object]]:
+    for label, lesion in enumerate(one.lesions, start=1):
+        box = image.box(label)
+        if box is None:
+            continue
+        yield {
+            "patient": one.patient_id,
+            "series_instance_uid": one.series_uid,
+            "sop_instance_uid": image.sop_uid,
+            "file": name,
+            "lesion": label,
+            "lesion_class": lesion.lesion_class,
+            "diameter_mm": f"{lesion.diameter_mm:.2f}",
+            **dict(zip(("x", "y", "width", "height"), box, strict=True)),
+            "atypical": int(lesion.atypical),
+            "key_slice": int(lesion.key_slice == index),
+        }
