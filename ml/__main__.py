@@ -18,6 +18,9 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m ml", description=__doc__)
     commands = root.add_subparsers(dest="command", required=True, metavar="command")
     _phantom_arguments(commands)
+    _classifier_arguments(commands)
+    _gan_arguments(commands)
+    _synthesize_arguments(commands)
     return root
 
 
@@ -66,6 +69,127 @@ def _phantom(arguments: argparse.Namespace) -> None:
         drive(series.write_cohort(arguments.counts, *rest))
     else:
         drive(series.write(arguments.patients, *rest))
+
+
+def _training_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, required=True, metavar="DATA", help="from prepare")
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    command.add_argument(
+        "--preset", default="paper", metavar="NAME", help="paper (default), shipped"
+    )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="such as gan.epochs=40 seed=1",
+    )
+    command.add_argument("--name", metavar="NAME", help="the checkpoint's name")
+    command.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="where it goes; default RUN/checkpoint"
+    )
+    command.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
+
+
+def _classifier_arguments(commands: Commands) -> None:
+    command = commands.add_parser(
+        "classifier", help="train the CNN on a data set's training patients and score the others"
+    )
+    _training_arguments(command)
+    command.add_argument(
+        "--cross-validate",
+        action="store_true",
+        help="also train on the other folds, so that every lesion is tested once",
+    )
+    command.set_defaults(run=_classifier)
+
+
+def _gan_arguments(commands: Commands) -> None:
+    command = commands.add_parser(
+        "gan", help="train the DCGAN of one class on a data set's training patients"
+    )
+    _training_arguments(command)
+    command.add_argument("--lesion-class", required=True, metavar="CLASS", help="such as cyst")
+    command.set_defaults(run=_gan)
+
+
+def _synthesize_arguments(commands: Commands) -> None:
+    command = commands.add_parser("synthesize", help="draw synthetic ROIs from a generator")
+    command.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    command.add_argument("--count", type=int, required=True, metavar="N")
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="draws S, S+1, … (default 0)"
+    )
+    command.add_argument(
+        "--truncation", type=float, default=1.0, metavar="T", help="scale of the latent, 0–1"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    command.set_defaults(run=_synthesize)
+
+
+def _classifier(arguments: argparse.Namespace) -> None:
+    from ml import classifier, config
+    from ml.progress import drive
+
+    drive(
+        classifier.train(
+            arguments.data,
+            config.preset(arguments.preset).override(arguments.set),
+            arguments.out,
+            arguments.name or "classifier",
+            arguments.checkpoint,
+            arguments.cross_validate,
+            _training_command(arguments),
+            arguments.device,
+        )
+    )
+
+
+def _gan(arguments: argparse.Namespace) -> None:
+    from ml import config, gan
+    from ml.progress import drive
+
+    drive(
+        gan.train(
+            arguments.data,
+            arguments.lesion_class,
+            config.preset(arguments.preset).override(arguments.set),
+            arguments.out,
+            arguments.name,
+            arguments.checkpoint,
+            _training_command(arguments),
+            arguments.device,
+        )
+    )
+
+
+def _training_command(arguments: argparse.Namespace) -> str:
+    """The command that trains the same again; folders by their role, not their place here."""
+    words = ["python -m ml", arguments.command, "--data DATA --out RUN"]
+    if arguments.command == "gan":
+        words.append(f"--lesion-class {arguments.lesion_class}")
+    elif arguments.cross_validate:
+        words.append("--cross-validate")
+    words.append(f"--preset {arguments.preset}")
+    if arguments.set:
+        words += ["--set", *arguments.set]
+    return " ".join(words)
+
+
+def _synthesize(arguments: argparse.Namespace) -> None:
+    from ml import synthesize
+    from ml.progress import drive
+
+    drive(
+        synthesize.draw(
+            arguments.checkpoint,
+            arguments.count,
+            arguments.seed,
+            arguments.out,
+            arguments.truncation,
+        )
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
