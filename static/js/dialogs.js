@@ -1,0 +1,37 @@
+// Dialogs, dismissable notes and forms that must not be sent twice. Loaded on every page.
+
+/** Open a <dialog> as a modal and give the focus back to where it was when it closes. */
+export function openDialog(dialog) {
+  const before = document.activeElement;
+  dialog.showModal();
+  dialog.addEventListener("close", () => before?.focus?.(), { once: true });
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-dialog]");
+  if (opener) {
+    const dialog = document.getElementById(opener.dataset.dialog);
+    if (dialog && !dialog.open) openDialog(dialog);
+    return;
+  }
+  const dismiss = event.target.closest("[data-dismiss]");
+  if (dismiss) {
+    dismiss.closest(dismiss.dataset.dismiss || ".flash")?.remove();
+    return;
+  }
+  // A click on the backdrop lands on the dialog itself.
+  if (event.target instanceof HTMLDialogElement) {
+    const r = event.target.getBoundingClientRect();
+    const inside = event.clientX >= r.left && event.clientX <= r.right
+      && event.clientY >= r.top && event.clientY <= r.bottom;
+    if (!inside) event.target.close();
+  }
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || !form.matches("[data-once]")) return;
+  if (form.dataset.sent) { event.preventDefault(); return; }
+  form.dataset.sent = "1";
+  window.addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
+});
