@@ -1,0 +1,120 @@
+// Slices as typed arrays: fetched once, kept while there is room, the neighbours ahead of time.
+
+const ARRAYS = { int16: Int16Array, uint16: Uint16Array, uint8: Uint8Array };
+
+export class PixelStore {
+  #kept = new Map();      // id → array, oldest use first
+  #pending = new Map();   // id → promise
+  #queue = [];
+  #running = 0;
+  #bytes = 0;
+
+  /** budgetBytes: decoded pixels kept at most; parallel: prefetches at a time. */
+  constructor({ budgetBytes = 256 * 2 ** 20, parallel = 3 } = {}) {
+    this.budgetBytes = budgetBytes;
+    this.parallel = parallel;
+  }
+
+  /** The pixels if they are here, at once. */
+  peek(image) {
+    const array = this.#kept.get(image.id);
+    if (array) { this.#kept.delete(image.id); this.#kept.set(image.id, array); }
+    return array ?? null;
+  }
+
+  /** The pixels, row by row. Rejects with a sentence for people. */
+  get(image) {
+    const here = this.peek(image);
+    if (here) return Promise.resolve(here);
+    let promise = this.#pending.get(image.id);
+    if (!promise) {
+      promise = this.#fetch(image).finally(() => this.#pending.delete(image.id));
+      this.#pending.set(image.id, promise);
+    }
+    return promise;
+  }
+
+  /** Fetch these next, nearest first; replaces what was queued before. */
+  prefetch(images) {
+    this.#queue = images.filter((image) => !this.#kept.has(image.id) && !this.#pending.has(image.id));
+    this.#pump();
+  }
+
+  #pump() {
+    while (this.#running < this.parallel && this.#queue.length > 0) {
+      const image = this.#queue.shift();
+      this.#running += 1;
+      this.get(image).catch(() => {}).finally(() => { this.#running -= 1; this.#pump(); });
+    }
+  }
+
+  async #fetch(image) {
+    let response;
+    try {
+      response = await fetch(`/images/${image.id}/pixels`);
+    } catch {
+      throw new Error("The server cannot be reached, so this slice cannot be shown. Try again.");
+    }
+    if (!response.ok) throw new Error(`This slice cannot be shown: the server answered ${response.status}.`);
+    const buffer = await response.arrayBuffer();
+    const array = new ARRAYS[image.dtype](buffer);
+    if (array.length !== image.rows * image.columns) {
+      throw new Error("This slice cannot be shown: it arrived incomplete. Reload the page.");
+    }
+    this.#kept.set(image.id, array);
+    this.#bytes += array.byteLength;
+    for (const [id, old] of this.#kept) {
+      if (this.#bytes <= this.budgetBytes || id === image.id) break;
+      this.#kept.delete(id);
+      this.#bytes -= old.byteLength;
+    }
+    return array;
+  }
+}
+
+/** Smallest and largest value of an array. */
+export function rangeOf(array) {
+  let low = array[0];
+  let high = array[0];
+  for (let i = 1; i < array.length; i += 1) {
+    const v = array[i];
+    if (v < low) low = v; else if (v > high) high = v;
+  }
+  return [low, high];
+}
+
+/**
+ * A table from stored value (plus `offset`) to an opaque grey RGBA pixel.
+ * The linear window of PS3.3 C.11.2.1.2; a width below 1 is taken as 1.
+ */
+export class GreyTable {
+  constructor(dtype) {
+    this.offset = dtype === "int16" ? 32768 : 0;
+    this.table = new Uint32Array(dtype === "uint8" ? 256 : 65536);
+    this.key = "";
+  }
+
+  set(width, level, invert) {
+    const key = `${width} ${level} ${invert}`;
+    if (key === this.key) return;
+    this.key = key;
+    const { table, offset } = this;
+    const w = Math.max(1, width);
+    const low = level - 0.5 - (w - 1) / 2;
+    const high = level - 0.5 + (w - 1) / 2;
+    const grey = (g) => { const v = invert ? 255 - g : g; return (0xff000000 | (v << 16) | (v << 8) | v) >>> 0; };
+    const first = Math.min(table.length, Math.max(0, Math.floor(low) + offset + 1));
+    const last = Math.min(table.length, Math.max(first, Math.floor(high) + offset + 1));
+    table.fill(grey(0), 0, first);
+    for (let i = first; i < last; i += 1) {
+      table[i] = grey(Math.round(((i - offset - (level - 0.5)) / (w - 1) + 0.5) * 255));
+    }
+    table.fill(grey(255), last);
+  }
+
+  /** Map pixels into a Uint32Array of the same length. */
+  map(pixels, out) {
+    const { table, offset } = this;
+    for (let i = 0; i < pixels.length; i += 1) out[i] = table[pixels[i] + offset];
+  }
+}
