@@ -20,7 +20,7 @@ from ml.errors import HepaticaError
 
 def parser() -> argparse.ArgumentParser:
     """The command line; every command sets ``run``, a function of the arguments."""
-    root = argparse.ArgumentParser(prog="python -m app", description="Hepatica, the web application.")
+    root = argparse.ArgumentParser(prog="python -m app", description="Hepatica for the web.")
     commands = root.add_subparsers(dest="command", required=True, metavar="command")
     configuration = settings()
 

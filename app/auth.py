@@ -148,7 +148,9 @@ class OriginCheck:
         if scope["type"] != "http" or scope["method"] in _SAFE or _is_api(scope["path"]):
             await self.app(scope, receive, send)
             return
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
+        }
         if self._is_own(headers, scope):
             await self.app(scope, receive, send)
             return
@@ -176,5 +178,3 @@ def _origin_of(url: str) -> str:
 
 def _is_api(path: str) -> bool:
     return path.startswith("/api/")
-
-

@@ -61,7 +61,8 @@ def _too_large(most: int) -> TooLarge:
 
 def _takes_files(scope: Scope) -> bool:
     headers = dict(scope["headers"])
-    return headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
+    content_type: bytes = headers.get(b"content-type", b"")
+    return content_type.lower().startswith(b"multipart/form-data")
 
 
 class _InMemory(MultiPartParser):

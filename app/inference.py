@@ -135,9 +135,7 @@ class ServedClassifier:
 
     async def scores(self, roi: Roi, *, phantom: bool) -> Scores:
         """Class probabilities of one ROI, with the warnings that belong beside them."""
-        future: asyncio.Future[npt.NDArray[np.float32]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        future: asyncio.Future[npt.NDArray[np.float32]] = asyncio.get_running_loop().create_future()
         self._waiting.append((roi, future))
         if not self._busy:
             self._start()

@@ -57,8 +57,11 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
         anyio.to_thread.current_default_thread_limiter().total_tokens = 16
         with database.reading() as session:
             app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
-            served = Checkpoint.classifier(session)  # loaded now: the first score is instant too
-            app.state.served = ServedClassifier(app.state.inference.classifier(session, served))
+            # loaded now, so that the first score is instant too
+            if Checkpoint.served(session, "classifier"):
+                chosen_one = Checkpoint.classifier(session)
+                network = app.state.inference.classifier(session, chosen_one)
+                app.state.served = ServedClassifier(network)
         yield
         database.engine.dispose()
 
@@ -77,6 +80,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.inference = Inference(chosen.inference_threads)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.demo = False
+    app.state.served = None
 
     install_handlers(app)
     app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))

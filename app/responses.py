@@ -208,5 +208,3 @@ def install_handlers(app: FastAPI) -> None:
 
     for kind in (AppError, HepaticaError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, handle)
-
-

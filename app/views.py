@@ -63,9 +63,7 @@ def panel(
     )
 
 
-def panel_context(
-    request: Request, session: Session, user: User, lesion: Lesion
-) -> dict[str, Any]:
+def panel_context(request: Request, session: Session, user: User, lesion: Lesion) -> dict[str, Any]:
     """What ``lesions/_panel.html`` needs."""
     scheme = Checkpoint.classifier(session).scheme
     return {
@@ -111,7 +109,9 @@ def lesion_panel(request: Request, session: Session, user: User, lesion: Lesion)
     # other people's classes are as suggestive as the network's: they come after one's own, too
     shown = [item for item in reviews if not covered or item.by_id == user.id]
     schemes = [item.checkpoint.scheme for item in predictions]
-    own = next((_review(item, schemes, replaced) for item in reviews if item.by_id == user.id), None)
+    own = next(
+        (_review(item, schemes, replaced) for item in reviews if item.by_id == user.id), None
+    )
     return {
         "id": lesion.id,
         "case_id": lesion.case_id,

@@ -125,8 +125,16 @@ class Case(Base):
         serialise(session, "case received")
         for item in parcel.files:
             try:
-                _receive_file(session, item.file, item.slices, uploader, contrast_phase,
-                              pseudonym, key, receipt)
+                _receive_file(
+                    session,
+                    item.file,
+                    item.slices,
+                    uploader,
+                    contrast_phase,
+                    pseudonym,
+                    key,
+                    receipt,
+                )
             except Unreadable as refusal:
                 receipt.refused.append(Refusal(item.file, f"{item.file}: {refusal.detail}"))
         for case_id in {entry["case_id"] for entry in receipt.accepted}:
@@ -285,9 +293,7 @@ def _case_for(
     elif pseudonym:
         name = pseudonym
     else:
-        raise Unreadable(
-            "the file names no patient. Type a pseudonym for it and upload it again."
-        )
+        raise Unreadable("the file names no patient. Type a pseudonym for it and upload it again.")
     if item.study_uid:
         found = session.execute(
             sa.select(Case).where(Case.study_uid == item.study_uid)
@@ -307,7 +313,8 @@ def _case_for(
     if found is not None:
         if patient_hmac != found.patient_hmac and item.study_uid:
             raise Unreadable(
-                "its study is here already under another patient. Check the PatientID at the source."
+                "its study is here already under another patient. "
+                "Check the PatientID at the source."
             )
         return found
     case = Case(

@@ -25,9 +25,7 @@ class Event(Base):
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
     @staticmethod
-    def record(
-        session: Session, actor: str, kind: str, subject: str = "", **detail: Any
-    ) -> None:
+    def record(session: Session, actor: str, kind: str, subject: str = "", **detail: Any) -> None:
         """Write one event in the session's own transaction."""
         session.add(
             Event(actor=actor[:100], kind=kind, subject=subject[:200], detail=detail, at=now())

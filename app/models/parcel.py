@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from ml import archive, dicom
-from ml.image import CTSlice
 from ml.errors import HepaticaError
+from ml.image import CTSlice
 
 
 @dataclass(frozen=True)

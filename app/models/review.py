@@ -71,9 +71,7 @@ class Review(Base):
             Unreadable: a class, confidence or basis that there is not.
         """
         if lesion_class not in (*scheme.keys, OTHER, CANNOT_TELL):
-            raise Unreadable(
-                f"Choose a class: {', '.join(scheme.keys)}, other, or cannot tell."
-            )
+            raise Unreadable(f"Choose a class: {', '.join(scheme.keys)}, other, or cannot tell.")
         if not 1 <= confidence <= 5:
             raise Unreadable("Choose a confidence from 1 (guessing) to 5 (certain).")
         if basis not in BASES:

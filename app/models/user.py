@@ -166,3 +166,8 @@ class SignIn(Base):
     @staticmethod
     def close(session: Session, secret: str) -> None:
         session.execute(sa.delete(SignIn).where(SignIn.cookie_hash == digest_of(secret)))
+
+    @staticmethod
+    def close_all(session: Session, user: User) -> None:
+        """Sign a person out everywhere."""
+        session.execute(sa.delete(SignIn).where(SignIn.user_id == user.id))

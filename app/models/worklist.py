@@ -82,31 +82,28 @@ def work_list(
     counted = _counted()
     lesions = sa.func.coalesce(counted.c.lesions, 0)
     reviewed = sa.func.coalesce(counted.c.reviewed, 0)
-    state = sa.case(
-        (lesions == 0, "no_lesion"), (reviewed < lesions, "awaiting"), else_="reviewed"
-    )
+    state = sa.case((lesions == 0, "no_lesion"), (reviewed < lesions, "awaiting"), else_="reviewed")
     rows = sa.select(Case.id, state.label("state"), lesions.label("lesions")).outerjoin(
         counted, counted.c.case_id == Case.id
     )
     states = rows.subquery()
-    by_state = dict(
-        session.execute(
-            sa.select(states.c.state, sa.func.count()).group_by(states.c.state)
-        ).tuples()
-    )
+    grouped = sa.select(states.c.state, sa.func.count()).group_by(states.c.state)
+    by_state: dict[str, int] = {name: count for name, count in session.execute(grouped).tuples()}
     counts = {name: by_state.get(name, 0) for name in FILTERS} | {"all": sum(by_state.values())}
-    wanted = sa.select(Case, states.c.state, states.c.lesions).join(
-        states, states.c.id == Case.id
-    )
+    wanted = sa.select(Case, states.c.state, states.c.lesions).join(states, states.c.id == Case.id)
     if chosen != "all":
         wanted = wanted.where(states.c.state == chosen)
     pages = max(1, -(-counts[chosen] // PAGE_SIZE))
     page = min(max(1, page), pages)
-    found = session.execute(
-        wanted.order_by(Case.created_at.desc(), Case.id)
-        .limit(PAGE_SIZE)
-        .offset((page - 1) * PAGE_SIZE)
-    ).tuples().all()
+    found = (
+        session.execute(
+            wanted.order_by(Case.created_at.desc(), Case.id)
+            .limit(PAGE_SIZE)
+            .offset((page - 1) * PAGE_SIZE)
+        )
+        .tuples()
+        .all()
+    )
     ids = [case.id for case, _, _ in found]
     slices = _slices(session, ids)
     newest = _newest_predictions(session, ids)

@@ -13,6 +13,7 @@ from app.routes import (
     reviews,
     sessions,
     synthetics,
+    users,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -24,6 +25,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     reviews.router,
     checkpoints.router,
     synthetics.router,
+    users.router,
     docs.router,
     api.router,
 )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
 from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
-from app.errors import BadRequest, Unreadable
+from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.case import PHASES, Case, Receipt, Series
 from app.models.checkpoint import Checkpoint
-from app.models.event import Event
 from app.models.lesion import Lesion
 from app.models.parcel import Parcel
 from app.models.worklist import FILTERS, work_list
@@ -110,25 +109,21 @@ def show(
     )
 
 
-@router.get("/cases/{case_id}/deletion")
-def confirm_deletion(request: Request, user: Reader, db: ReadDb, case_id: uuid.UUID) -> Response:
-    case = Case.require(db, case_id)
-    return page(request, "cases/deletion.html", case=case, error=None)
-
-
 @router.post("/cases/{case_id}/deletion")
 def delete(
-    request: Request, user: Reader, db: Db, form: Multipart, case_id: uuid.UUID
+    user: Reader, db: Db, case_id: uuid.UUID, typed: Annotated[str, Form()] = ""
 ) -> Response:
-    """Delete a case for good; the pseudonym must be typed."""
+    """Delete a case for good; its pseudonym must be typed."""
     case = Case.require(db, case_id)
     if not user.may("admin") and case.uploaded_by_id != user.id:
-        Event.record(db, user.name, "deletion refused", str(case.id))
-        error = "Only the person who uploaded the case, or an administrator, can delete it."
-        return page(request, "cases/deletion.html", 403, case=case, error=error)
-    if text_of(form, "pseudonym") != case.pseudonym:
-        error = f"Type the pseudonym {case.pseudonym} exactly to delete the case."
-        return page(request, "cases/deletion.html", 422, case=case, error=error)
+        raise Forbidden(
+            "Only the person who uploaded the case, or an administrator, can delete it.",
+            event="case deletion refused",
+        )
+    if typed.strip() != case.pseudonym:
+        raise Unreadable(
+            f"The case was not deleted: type its pseudonym {case.pseudonym} exactly to delete it."
+        )
     case.remove(db, user.name)
     return see_other("/cases", f"Case {case.pseudonym} and everything in it was deleted.")
 

@@ -29,9 +29,7 @@ EXAMPLES = {
 @router.get("/docs")
 def docs(request: Request, user: Visitor) -> Response:
     schema = request.app.openapi()
-    return page(
-        request, "docs.html", calls=_calls(schema), schemas=schema["components"]["schemas"]
-    )
+    return page(request, "docs.html", calls=_calls(schema), schemas=schema["components"]["schemas"])
 
 
 def _calls(schema: dict[str, Any]) -> list[dict[str, Any]]:
@@ -47,9 +45,7 @@ def _calls(schema: dict[str, Any]) -> list[dict[str, Any]]:
                     "description": operation.get("description", ""),
                     "media_type": next(iter(content), None),
                     "fields": _fields(schema, content),
-                    "answer": _reference(
-                        operation["responses"].get("200", {}).get("content", {})
-                    ),
+                    "answer": _reference(operation["responses"].get("200", {}).get("content", {})),
                     "example": EXAMPLES.get(name),
                 }
             )

@@ -54,7 +54,9 @@ def withdraw(request: Request, user: Reader, db: Db, lesion_id: uuid.UUID) -> Re
     """Take a lesion back: the person who marked it, or an administrator."""
     lesion = Lesion.require(db, lesion_id)
     if lesion.marked_by_id != user.id and not user.may("admin"):
-        raise Forbidden("Only the person who marked the lesion, or an administrator, can withdraw it.")
+        raise Forbidden(
+            "Only the person who marked the lesion, or an administrator, can withdraw it."
+        )
     lesion.withdraw(db, user)
     if wants_fragment(request):
         return Response(status_code=204)

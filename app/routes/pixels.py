@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 
 from fastapi import APIRouter, Request
+from PIL import Image as Picture
 from starlette.responses import Response
 
 from app.auth import Reader
@@ -19,7 +21,7 @@ router = APIRouter(include_in_schema=False)
 # an image never changes under its id, but what a person may see can: other people must ask anew
 _KEPT = {"cache-control": "private, max-age=86400, immutable", "vary": "cookie"}
 EYE_WINDOW_HU = (-50.0, 150.0)
-"""The window of a picture made for the eye: the liver preset of the viewer (width 200, level 50)."""
+"""The window of a picture made for the eye (width 200, level 50)."""
 
 
 @router.get("/images/{image_id}/pixels")
@@ -35,14 +37,15 @@ def image_pixels(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID
 def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID) -> Response:
     """The whole slice at the default window, for a page without scripts."""
     image = Image.require(db, image_id)
-    pixels = roi.normalise_slice(image.slice(db), EYE_WINDOW_HU)
-    return Response(to_png(pixels), media_type="image/png", headers=_KEPT)
+    window = EYE_WINDOW_HU if image.calibrated else image.slice(db).grey_range
+    grey = (roi.normalise(image.pixels(db), window) + 1) * 127.5
+    stream = io.BytesIO()
+    Picture.fromarray(grey.round().astype("uint8")).save(stream, "PNG", compress_level=1)
+    return Response(stream.getvalue(), media_type="image/png", headers=_KEPT)
 
 
 @router.get("/lesions/{lesion_id}/roi.png")
-def lesion_roi(
-    request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID
-) -> Response:
+def lesion_roi(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Response:
     """The ROI as the network sees it: 64 × 64, the checkpoint's default window."""
     lesion = Lesion.require(db, lesion_id)
     pixels = lesion.roi(db, roi.DEFAULT_WINDOW_HU).pixels

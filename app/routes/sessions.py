@@ -40,9 +40,7 @@ def create(
     secret = SignIn.open(db, name.strip(), password, configuration.session_hours)
     if secret is None:
         error = "This name and password do not fit together. Check both and try again."
-        return page(
-            request, "sessions/new.html", 401, next=_own_path(next), name=name, error=error
-        )
+        return page(request, "sessions/new.html", 401, next=_own_path(next), name=name, error=error)
     response = RedirectResponse(_own_path(next), 303)
     response.set_cookie(
         COOKIE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -18,7 +19,7 @@ from starlette.responses import Response
 
 from app.auth import Program
 from app.bodies import Multipart, files_of, text_of
-from app.errors import BadRequest, Unreadable
+from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier
 from ml import dicom, roi
 from ml.image import CTSlice
@@ -59,7 +60,7 @@ _BODY: dict[str, Any] = {
                     "image": {
                         "type": "string",
                         "format": "binary",
-                        "description": "CT DICOM, PNG or JPEG; or a 64 × 64 ROI as PNG, npy or npz.",
+                        "description": "CT DICOM, PNG, JPEG, or a 64 × 64 ROI as PNG, npy, npz.",
                     },
                     "box": {
                         "type": "string",
@@ -95,7 +96,9 @@ async def classify(request: Request, program: Program, form: Multipart) -> Respo
 
     A 64 × 64 image needs no place: it is the ROI itself. Nothing is stored.
     """
-    served: ServedClassifier = request.app.state.served
+    served: ServedClassifier | None = request.app.state.served
+    if served is None:
+        raise NotFound("No classifier is served by this installation.")
     uploads = files_of(form, "image")
     if len(uploads) != 1:
         raise BadRequest("Send one file in the field `image`.")
@@ -110,11 +113,12 @@ async def classify(request: Request, program: Program, form: Multipart) -> Respo
     return Response(json.dumps(_answer(found, scores)), media_type="application/json")
 
 
-class _Place(BaseModel):
-    box: tuple[float, float, float, float] | None = None
-    center: tuple[float, float] | None = None
-    diameter_mm: float | None = None
-    frame: int | None = None
+@dataclass(frozen=True)
+class _Place:
+    box: tuple[float, ...] | None
+    center: tuple[float, ...] | None
+    diameter_mm: float | None
+    frame: int | None
 
 
 def _place(form: FormData) -> _Place:
@@ -128,7 +132,7 @@ def _place(form: FormData) -> _Place:
         raise Unreadable("Give either box, or center with diameter_mm, not both.")
     if bool(center) != bool(diameter):
         raise Unreadable("center and diameter_mm go together: give both, or a box.")
-    return _Place.model_construct(
+    return _Place(
         box=box,
         center=center,
         diameter_mm=diameter[0] if diameter else None,
@@ -148,9 +152,7 @@ def _numbers(text: str, count: int, field: str, form: str) -> tuple[float, ...] 
     return values
 
 
-def _roi(
-    name: str, data: bytes, place: _Place, window_hu: tuple[float, float]
-) -> tuple[Roi, bool]:
+def _roi(name: str, data: bytes, place: _Place, window_hu: tuple[float, float]) -> tuple[Roi, bool]:
     """The ROI and whether it is from a phantom; HepaticaError for anything unusable."""
     if data[:6] == b"\x93NUMPY" or data[:4] == b"PK\x03\x04":
         return _given(name, data), False
@@ -158,7 +160,8 @@ def _roi(
     chosen = _frame(name, slices, place.frame)
     box = Box(*place.box) if place.box else None
     if place.center and place.diameter_mm:
-        box = Box.around(*place.center, place.diameter_mm, chosen.spacing_mm)
+        x, y = place.center
+        box = Box.around(x, y, place.diameter_mm, chosen.spacing_mm)
     return roi.make(chosen, box, window_hu), chosen.phantom
 
 
@@ -197,4 +200,3 @@ def _answer(found: Roi, scores: Scores) -> dict[str, Any]:
         "calibrated_hu": found.calibrated,
         "warnings": scores.warnings,
     }
-

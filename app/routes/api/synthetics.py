@@ -48,7 +48,9 @@ class SyntheticsAnswer(BaseModel):
 
 
 @router.post("/synthetics", summary="Draw synthetic ROIs")
-def draw(request: Request, program: Program, db: ReadDb, order: SyntheticsOrder) -> SyntheticsAnswer:
+def draw(
+    request: Request, program: Program, db: ReadDb, order: SyntheticsOrder
+) -> SyntheticsAnswer:
     """The same seed gives the same picture, whatever else is drawn beside it."""
     row = _generator(db, order)
     seeds = seeds_from(order.seed, order.count)
@@ -63,7 +65,7 @@ def draw(request: Request, program: Program, db: ReadDb, order: SyntheticsOrder)
             SyntheticImage(seed=seed, data=base64.b64encode(_encoded(one, order.format)).decode())
             for seed, one in zip(seeds, rois, strict=True)
         ],
-        warnings=[f"synthetic: drawn by a network trained on {made_of}; no patient has this lesion"],
+        warnings=[f"synthetic: by a network trained on {made_of}; no patient has this lesion"],
     )
 
 
