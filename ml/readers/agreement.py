@@ -125,8 +125,11 @@ def fleiss(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    clusters: Sequence[str] | None = None,
 ) -> Figure:
     """Fleiss' κ (1971) from counts (cases, categories); raters per case may differ.
+
+    ``clusters`` labels cases that are resampled together, such as ROIs of one patient.
 
     Cases with fewer than two raters say nothing and are left out. With unequal numbers the chance
     term uses the pooled shares of all answers.
@@ -135,6 +138,7 @@ def fleiss(
         ReadersError: no case has two raters.
     """
     table = np.asarray(counts, dtype=np.float64)
+    groups = _groups(clusters, len(table))[table.sum(axis=1) >= 2]
     table = table[table.sum(axis=1) >= 2]
     if not len(table):
         raise ReadersError("No case was rated by two readers, so there is no agreement to measure.")
@@ -142,7 +146,13 @@ def fleiss(
     value = float(_fleiss(table[None])[0])
     if not np.isfinite(value):
         return Figure.undefined(len(table), method, ONE_CATEGORY)
-    return _with_bootstrap(value, table, _fleiss_counted, method, confidence, resamples, seed)
+    return _with_bootstrap(
+        value, table, groups, _fleiss_counted, method, confidence, resamples, seed
+    )
+
+
+def _groups(clusters: Sequence[str] | None, cases: int) -> NDArray[Any]:
+    return np.arange(cases) if clusters is None else np.asarray(clusters)
 
 
 def _fleiss_counted(table: Floats, weights: Floats) -> Floats:
@@ -163,6 +173,7 @@ def _fleiss(tables: Floats) -> Floats:
 def _with_bootstrap(
     value: float,
     table: Floats,
+    groups: NDArray[Any],
     statistic: Callable[[Floats, Floats], Floats],
     method: str,
     confidence: float,
@@ -173,8 +184,10 @@ def _with_bootstrap(
     n = len(table)
     if not resamples:
         return Figure(value, None, None, n, method, "no interval was asked for")
-    counts, _ = resampled(np.arange(n), resamples, np.random.default_rng(seed))
-    drawn = statistic(table, counts)
+    counts, index = resampled(groups, resamples, np.random.default_rng(seed))
+    drawn = statistic(table, counts[:, index])
+    if len(set(groups.tolist())) < n:
+        method = method.replace("over cases", "over patients")
     usable = drawn[np.isfinite(drawn)]
     if len(usable) < resamples / 2:
         return Figure(value, None, None, n, method, "too few cases differ for an interval")
@@ -195,6 +208,7 @@ def krippendorff(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    clusters: Sequence[str] | None = None,
 ) -> Figure:
     """Krippendorff's α from values (raters, cases), NaN where missing (Krippendorff 2011).
 
@@ -209,6 +223,9 @@ def krippendorff(
     table = np.stack([(data == v).sum(axis=0) for v in levels], axis=1).astype(np.float64) if len(
         levels
     ) else np.zeros((0, 1))  # fmt: skip
+    groups = _groups(clusters, data.shape[1])
+    if len(levels):
+        groups = groups[table.sum(axis=1) >= 2]
     table = table[table.sum(axis=1) >= 2]
     if not len(table):
         raise ReadersError("No case was rated by two readers, so there is no agreement to measure.")
@@ -220,7 +237,7 @@ def krippendorff(
     value = float(statistic(table, np.ones((1, len(table))))[0])
     if not np.isfinite(value):
         return Figure.undefined(len(table), method, ONE_CATEGORY)
-    return _with_bootstrap(value, table, statistic, method, confidence, resamples, seed)
+    return _with_bootstrap(value, table, groups, statistic, method, confidence, resamples, seed)
 
 
 def _alpha(table: Floats, weights: Floats, levels: Floats, level: Level) -> Floats:

@@ -93,7 +93,7 @@ class Ratings:
         """One treatment, with the cases that anyone read under it."""
         i = self.treatments.index(treatment)
         scores = self.scores[i : i + 1]
-        kept = np.isfinite(scores).any(axis=(0, 1))
+        kept: NDArray[np.bool_] = np.asarray(np.isfinite(scores).any(axis=(0, 1)))
         return replace(
             self,
             treatments=(treatment,),
@@ -114,7 +114,9 @@ class Ratings:
                         score = float(self.scores[i, j, k])
                         yield Rating(reader, treatment, case, int(self.truth[k]), score)
 
-    def cell(self, treatment: int, reader: int) -> tuple[NDArray[np.int64], Floats, Floats]:
+    def cell(
+        self, treatment: int, reader: int
+    ) -> tuple[NDArray[np.int64], Floats, NDArray[np.intp]]:
         """(truth, scores, indices of the cases) that one reader rated under one treatment."""
         kept = np.flatnonzero(np.isfinite(self.scores[treatment, reader]))
         return self.truth[kept], self.scores[treatment, reader, kept], kept

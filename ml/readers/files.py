@@ -1,0 +1,373 @@
+"""Readings in the files of the field: long CSV (also MRMCaov's), ``.imrmc``, tidy CSV and codebook.
+
+Truth is 1 for synthetic (signal present) and 0 for real (signal absent); a larger rating means
+surer that it is synthetic.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ml.readers.proportion import ReadersError
+from ml.readers.ratings import Rating, Ratings
+
+
+class RatingsFileError(ReadersError):
+    """A file of readings that cannot be understood; the message names file and line."""
+
+
+LONG_COLUMNS = ("reader", "treatment", "case", "truth", "rating")
+_ALIASES = {
+    "readerid": "reader",
+    "reader_code": "reader",
+    "modalityid": "treatment",
+    "modality": "treatment",
+    "test": "treatment",
+    "caseid": "case",
+    "case_code": "case",
+    "score": "rating",
+}
+_TRUTH = {
+    "0": 0, "1": 1, "0.0": 0, "1.0": 1, "real": 0, "synthetic": 1, "false": 0, "true": 1,
+}  # fmt: skip
+_MISSING = {"", "na", "n/a", "nan", "null", "none"}
+_MAX_BYTES = 200_000_000
+
+
+def load(path: Path) -> Ratings:
+    """Read a long CSV or an ``.imrmc`` file; which it is shows in the content, not the name.
+
+    Raises:
+        RatingsFileError: unreadable, too large, not text, or not of either form.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RatingsFileError(f"{path.name} is larger than {_MAX_BYTES // 10**6} MB.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise RatingsFileError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse(data, path.name)
+
+
+def parse(data: bytes, name: str = "file") -> Ratings:
+    """As `load`, from bytes; ``name`` is for messages."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RatingsFileError(
+            f"{name} is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8."
+        ) from error
+    if "\0" in text:
+        raise RatingsFileError(f"{name} is not text; save it as CSV in UTF-8.")
+    if not text.strip():
+        raise RatingsFileError(f"{name} is empty; it needs the columns {', '.join(LONG_COLUMNS)}.")
+    if re.search(r"^BEGIN DATA:", text, re.MULTILINE | re.IGNORECASE):
+        return _parse_imrmc(text, name)
+    return _parse_long(text, name)
+
+
+def _parse_long(text: str, name: str) -> Ratings:
+    head = next(line for line in text.splitlines() if line.strip())
+    delimiter = max(",;\t", key=head.count)
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    columns: dict[str, int] | None = None
+    found: list[Rating] = []
+    lines: dict[tuple[str, str, str], int] = {}
+    truths: dict[str, tuple[int, int]] = {}
+    try:
+        for row in rows:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if columns is None:
+                columns = _header(cells, name)
+                continue
+            rating = _long_row(cells, columns, name, rows.line_num)
+            truth, line = truths.setdefault(rating.case, (rating.truth, rows.line_num))
+            if truth != rating.truth:
+                raise RatingsFileError(
+                    f"{name} line {rows.line_num}: case {rating.case} has truth {rating.truth}, "
+                    f"but {truth} in line {line}."
+                )
+            if math.isnan(rating.score):
+                continue
+            key = (rating.reader, rating.treatment, rating.case)
+            if key in lines:
+                raise RatingsFileError(
+                    f"{name} line {rows.line_num}: reader {key[0]} already rated case {key[2]} "
+                    f"under treatment {key[1]} in line {lines[key]}; repeats belong in another "
+                    "file."
+                )
+            lines[key] = rows.line_num
+            found.append(rating)
+    except csv.Error as error:
+        raise RatingsFileError(f"{name} line {rows.line_num}: {error}.") from error
+    if not found:
+        raise RatingsFileError(f"{name} has a header but no rating.")
+    return Ratings.of(found)
+
+
+def _header(cells: list[str], name: str) -> dict[str, int]:
+    names = [re.sub(r"[\s.]+", "_", cell.lower()) for cell in cells]
+    columns: dict[str, int] = {}
+    for place, column in enumerate(names):
+        columns.setdefault(_ALIASES.get(column, column), place)
+    missing = [c for c in LONG_COLUMNS if c not in columns and c != "treatment"]
+    if missing:
+        raise RatingsFileError(
+            f"{name} lacks the column(s) {', '.join(missing)}; its first line must name "
+            f"{', '.join(LONG_COLUMNS)}, and names {', '.join(cells)[:200]}."
+        )
+    return columns
+
+
+def _long_row(cells: list[str], columns: Mapping[str, int], name: str, line: int) -> Rating:
+    def cell(column: str) -> str:
+        place = columns[column]
+        return cells[place] if place < len(cells) else ""
+
+    if len(cells) <= max(columns[c] for c in LONG_COLUMNS if c in columns):
+        raise RatingsFileError(
+            f"{name} line {line}: {len(cells)} fields where {len(columns)} were named."
+        )
+    reader, case = cell("reader"), cell("case")
+    treatment = cell("treatment") if "treatment" in columns else "1"
+    if not (reader and case and treatment):
+        raise RatingsFileError(f"{name} line {line}: reader, treatment or case is empty.")
+    truth = _TRUTH.get(cell("truth").lower())
+    if truth is None:
+        raise RatingsFileError(
+            f"{name} line {line}: truth must be 0 (real) or 1 (synthetic), not {cell('truth')!r}."
+        )
+    if cell("rating").lower() in _MISSING:
+        return Rating(reader, treatment, case, truth, math.nan)
+    return Rating(reader, treatment, case, truth, _score(cell("rating"), name, line))
+
+
+def _score(text: str, name: str, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise RatingsFileError(f"{name} line {line}: the rating {text!r} is not a number.")
+    return value
+
+
+def _parse_imrmc(text: str, name: str) -> Ratings:
+    """iMRMC's format: free text, optional sizes, ``BEGIN DATA:``, rows of four fields."""
+    sizes: dict[str, int] = {}
+    truths: dict[str, int] = {}
+    scores: list[tuple[int, str, str, str, float]] = []
+    seen: dict[tuple[str, str, str], int] = {}
+    started = False
+    for number, raw in enumerate(text.splitlines(), start=1):
+        if not started:
+            size = re.match(r"(NR|N0|N1|NM)\s*:\s*(.*)", raw)
+            if size:
+                if not re.fullmatch(r"\d+", size[2].strip()):
+                    raise RatingsFileError(
+                        f"{name} line {number}: {size[1]} must be a whole number, "
+                        f"not {size[2].strip()!r}."
+                    )
+                sizes[size[1]] = int(size[2])
+            started = raw.upper().startswith("BEGIN DATA:")
+            continue
+        line = re.sub(r"\s+", "", raw)
+        if not line:
+            continue
+        fields = line.split(",")
+        while len(fields) > 4 and not fields[-1]:
+            fields.pop()
+        if len(fields) != 4 or not all(fields):
+            raise RatingsFileError(
+                f"{name} line {number}: a row has readerID,caseID,modalityID,score; "
+                f"this one is {raw.strip()[:80]!r}."
+            )
+        reader, case, modality, score = fields
+        value = _score(score, name, number)
+        if reader.lower() in ("truth", "-1"):
+            if value not in (0, 1):
+                raise RatingsFileError(
+                    f"{name} line {number}: the truth of case {case} must be 0 or 1, not {score}."
+                )
+            if case in truths:
+                raise RatingsFileError(f"{name} line {number}: case {case} has two truth rows.")
+            truths[case] = int(value)
+            continue
+        key = (reader, case, modality)
+        if key in seen:
+            raise RatingsFileError(
+                f"{name} line {number}: reader {reader} already rated case {case} under "
+                f"{modality} in line {seen[key]}."
+            )
+        seen[key] = number
+        scores.append((number, reader, case, modality, value))
+    for number, _, case, _, _ in scores:
+        if case not in truths:
+            raise RatingsFileError(f"{name} line {number}: case {case} has no truth row.")
+    if not scores:
+        raise RatingsFileError(f"{name} has no rating after BEGIN DATA:.")
+    ratings = Ratings.of(Rating(r, m, c, truths[c], s) for _, r, c, m, s in scores)
+    absent = sum(1 for value in truths.values() if value == 0)
+    counted = {
+        "NR": len(ratings.readers),
+        "N0": absent,
+        "N1": len(truths) - absent,
+        "NM": len(ratings.treatments),
+    }
+    for key_, said in sizes.items():
+        if said != counted[key_]:
+            raise RatingsFileError(
+                f"{name} says {key_}: {said}, but its data hold {counted[key_]}."
+            )
+    return ratings
+
+
+def long_csv(ratings: Ratings) -> str:
+    """``reader,treatment,case,truth,rating``, one row per rating; MRMCaov reads the same."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(LONG_COLUMNS)
+    for row in ratings.rows():
+        writer.writerow([_cell(row.reader), _cell(row.treatment), _cell(row.case), row.truth,
+                         _number(row.score)])  # fmt: skip
+    return out.getvalue()
+
+
+def case_numbers(ratings: Ratings) -> dict[str, int]:
+    """The running integers that stand for the cases in `imrmc` (RJafroc takes integers only)."""
+    return {case: number for number, case in enumerate(ratings.cases, start=1)}
+
+
+def imrmc(ratings: Ratings, title: str) -> str:
+    """iMRMC's text form: title, NR, N0, N1, NM, truth rows, then rows reader,case,modality,score.
+
+    Names lose commas and white space, which the format cannot hold.
+    """
+    numbers = case_numbers(ratings)
+    readers, treatments = _plain_names(ratings.readers), _plain_names(ratings.treatments)
+    present = int(ratings.truth.sum())
+    safe_title = re.sub(r"^(NR|N0|N1|NM|BEGIN DATA)", r" \1", " ".join(title.split()))
+    lines = [
+        safe_title,
+        f"NR: {len(readers)}",
+        f"N0: {len(numbers) - present}",
+        f"N1: {present}",
+        f"NM: {len(treatments)}",
+        "BEGIN DATA:",
+    ]
+    for case, truth in zip(ratings.cases, ratings.truth, strict=True):
+        lines.append(f"truth,{numbers[case]},truth,{truth}")
+    for row in ratings.rows():
+        lines.append(
+            f"{readers[row.reader]},{numbers[row.case]},{treatments[row.treatment]},"
+            f"{_number(row.score)}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
+    plain: dict[str, str] = {}
+    for name in names:
+        base = re.sub(r"[^\w.+-]+", "_", name).strip("_") or "x"
+        if base.lower() in ("truth", "-1"):
+            base = f"name_{base}"
+        candidate, number = base, 2
+        while candidate in plain.values():
+            candidate, number = f"{base}_{number}", number + 1
+        plain[name] = candidate
+    return plain
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _cell(value: object) -> object:
+    """Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    if isinstance(value, str) and re.match(r"[=+@\t\r]|-(?!\d)", value):
+        return "'" + value
+    return value
+
+
+CODEBOOK: dict[str, tuple[str, str]] = {
+    "study_id": ("text", "reader study"),
+    "protocol_hash": ("text", "SHA-256 of the frozen protocol"),
+    "reader_code": ("text", "pseudonym of the reader"),
+    "session_no": ("integer from 1", "sitting in which the trial was answered"),
+    "position": ("integer from 1", "place of the trial in this reader's order"),
+    "trial_id": ("text", "trial, one stimulus shown once to one reader"),
+    "case_code": ("text", "stimulus; the same for all readers"),
+    "is_repeat": ("0 or 1", "1: a hidden repeat, left out of everything but intra-reader figures"),
+    "question": ("text", "real_or_synthetic, lesion_class, class_confidence or reasons"),
+    "answer": ("text", "the answer as given; reasons separated by |"),
+    "rating": ("integer 1–6", "1 certainly real … 6 certainly synthetic; empty for others"),
+    "truth": ("0 or 1", "1: synthetic; only after Unblinding"),
+    "generator": ("text", "checkpoint that drew the image, empty for real; only after Unblinding"),
+    "lesion_class": ("text", "class of the lesion; only after Unblinding"),
+    "correct": ("0 or 1", "1: the answer is right; only after Unblinding"),
+    "shown_at_utc": ("ISO 8601", "when the image was shown"),
+    "answered_at_utc": ("ISO 8601", "when the answer was stored"),
+    "active_ms": ("integer, ms", "time with the image in view and the reader at the desk"),
+    "hidden_ms": ("integer, ms", "time with the tab hidden"),
+    "n_changes": ("integer", "changes before the answer was confirmed"),
+    "client": ("text", "version of the reading desk"),
+}
+"""Columns of the tidy CSV in their order: kind of value, and meaning."""
+
+TRUTH_COLUMNS = ("truth", "generator", "lesion_class", "correct")
+
+ALIASES = {
+    "rater_id": "reader_code",
+    "sequence_index": "position",
+    "image_filename": "case_code",
+    "true_class": "truth",
+    "decision": "answer",
+    "confidence": "rating",
+    "response_time_ms": "active_ms",
+    "submitted_at": "answered_at_utc",
+}
+"""Names that a public reader-study tool gives to the same columns (alias → ours)."""
+
+
+def tidy_csv(rows: Iterable[Mapping[str, object]], unblinded: bool) -> str:
+    """One row per answered question with the columns of `CODEBOOK`; absent ones stay empty.
+
+    Before Unblinding the columns of truth do not exist in the file.
+
+    Raises:
+        ReadersError: a row has a column that the codebook lacks.
+    """
+    columns = [c for c in CODEBOOK if unblinded or c not in TRUTH_COLUMNS]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        unknown = set(row) - set(CODEBOOK)
+        if unknown:
+            raise ReadersError(f"The codebook has no column {', '.join(sorted(unknown))}.")
+        writer.writerow([_tidy_cell(row.get(column)) for column in columns])
+    return out.getvalue()
+
+
+def _tidy_cell(value: object) -> object:
+    if value is None:
+        return ""
+    return int(value) if isinstance(value, bool) else _cell(value)
+
+
+def codebook_csv(unblinded: bool = True) -> str:
+    """The codebook itself: ``column,values,meaning``."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["column", "values", "meaning"])
+    for column, (values, meaning) in CODEBOOK.items():
+        if unblinded or column not in TRUTH_COLUMNS:
+            writer.writerow([column, values, meaning])
+    return out.getvalue()

@@ -1,0 +1,169 @@
+"""What readers answered, typed, and the blocks of ratings that the analyses take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ml.readers.proportion import ReadersError
+from ml.readers.ratings import Rating, Ratings
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reader's answer to one image.
+
+    ``case`` is the image (the same for all readers), ``rating`` 1 certainly real … 6 certainly
+    synthetic (None: not answered), ``generator`` None for a real image, ``patient`` whom a real
+    ROI comes from. ``lesion_class`` is the truth and ``answered_class`` the reader's class.
+    Trials are ordered by ``session``, then ``position``.
+    """
+
+    reader: str
+    case: str
+    synthetic: bool
+    rating: int | None
+    generator: str | None = None
+    position: int = 0
+    session: int = 1
+    is_repeat: bool = False
+    is_practice: bool = False
+    patient: str | None = None
+    lesion_class: str | None = None
+    answered_class: str | None = None
+    class_confidence: int | None = None
+    reasons: tuple[str, ...] = ()
+    active_ms: int | None = None
+
+    @property
+    def cluster(self) -> str:
+        """Images of one patient belong together; any other image stands alone."""
+        return f"patient {self.patient}" if self.patient else f"image {self.case}"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What was fixed before reading began, as far as the analysis needs it.
+
+    ``margin`` around an area of 0.5 counts as equivalent; ``scale`` is the number of points of
+    the answer (even: its upper half says "synthetic"); ``least_readers`` are needed before
+    anything is said about other readers. ``network`` gives the network's class per image from
+    folds that did not train on it; ``resamples`` 0 leaves bootstrap intervals out.
+    """
+
+    margin: float = 0.10
+    scale: int = 6
+    classes: tuple[str, ...] = ()
+    least_readers: int = 3
+    resamples: int = 2000
+    seed: int = 0
+    network: Mapping[str, str] = field(default_factory=dict)
+    network_note: str = "no out-of-fold predictions of a network for these images"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 0.5:
+            raise ReadersError(f"The margin must lie between 0 and 0.5, not {self.margin}.")
+        if self.scale < 2 or self.scale % 2:
+            raise ReadersError(f"The scale needs an even number of points, not {self.scale}.")
+        if self.least_readers < 2:
+            raise ReadersError("At least 2 readers are needed to speak of other readers.")
+
+    def says_synthetic(self, rating: int) -> bool:
+        return rating > self.scale / 2
+
+
+@dataclass(frozen=True)
+class Presentations:
+    """First presentations, and (first, repeat) pairs; practice and unanswered trials are out."""
+
+    first: tuple[Reading, ...]
+    repeats: tuple[tuple[Reading, Reading], ...]
+    practice: int
+    unanswered: int
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(r.reader for r in self.first))
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        return tuple(sorted({r.generator or "synthetic" for r in self.first if r.synthetic}))
+
+    def of(self, reader: str) -> tuple[Reading, ...]:
+        return tuple(r for r in self.first if r.reader == reader)
+
+
+def present(readings: Iterable[Reading], scale: int = 6) -> Presentations:
+    """Sort readings into first presentations and repeats, by session and position.
+
+    A second presentation counts as a repeat whether it was marked as one or not.
+
+    Raises:
+        ReadersError: a rating beyond the scale, or an image that is real in one reading and
+            synthetic in another.
+    """
+    first: dict[tuple[str, str], Reading] = {}
+    repeats: list[tuple[Reading, Reading]] = []
+    practice = unanswered = 0
+    truth: dict[str, tuple[bool, str | None]] = {}
+    ordered = sorted(readings, key=lambda r: (r.reader, r.session, r.position, r.is_repeat))
+    for reading in ordered:
+        if reading.is_practice:
+            practice += 1
+            continue
+        if reading.rating is None:
+            unanswered += 1
+            continue
+        if not 1 <= reading.rating <= scale:
+            raise ReadersError(
+                f"Reader {reading.reader} rated {reading.case} {reading.rating}; "
+                f"the scale goes from 1 to {scale}."
+            )
+        told = (reading.synthetic, reading.generator)
+        if truth.setdefault(reading.case, told) != told:
+            raise ReadersError(f"Image {reading.case} has two truths among the readings.")
+        key = (reading.reader, reading.case)
+        if key not in first:
+            first[key] = reading
+        else:
+            repeats.append((first[key], reading))
+    return Presentations(tuple(first.values()), tuple(repeats), practice, unanswered)
+
+
+def ratings(
+    readings: Sequence[Reading], treatment: str = "vtt", correct: Protocol | None = None
+) -> Ratings:
+    """All images under one treatment; with ``correct`` the scores are 1 right and 0 wrong.
+
+    Raises:
+        ReadersError: no reading, or one image rated twice by a reader.
+    """
+    return _block(readings, [(treatment, None)], correct)
+
+
+def ratings_by_generator(readings: Sequence[Reading], correct: Protocol | None = None) -> Ratings:
+    """One treatment per generator: its synthetic images with all real ones.
+
+    Every generator shares the same readings of the real images; no synthetic image is shared.
+    """
+    names = sorted({r.generator or "synthetic" for r in readings if r.synthetic})
+    return _block(readings, [(name, name) for name in names], correct)
+
+
+def _block(
+    readings: Sequence[Reading],
+    treatments: Sequence[tuple[str, str | None]],
+    correct: Protocol | None,
+) -> Ratings:
+    rows = []
+    for treatment, generator in treatments:
+        for r in readings:
+            if r.rating is None:
+                continue
+            if generator is not None and r.synthetic and (r.generator or "synthetic") != generator:
+                continue
+            score = float(r.rating)
+            if correct is not None:
+                score = float(correct.says_synthetic(r.rating) == r.synthetic)
+            rows.append(Rating(r.reader, treatment, r.case, int(r.synthetic), score))
+    return Ratings.of(rows, {r.case: r.cluster for r in readings})

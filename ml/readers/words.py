@@ -1,0 +1,168 @@
+"""The result in plain words: the first sentences, the warnings, the methods paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml.readers.reading import Presentations, Protocol
+
+Json = dict[str, Any]
+
+_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{_NUMBERS[n] if n <= 10 else n} {noun}{'' if n == 1 else 's'}"
+
+
+def warnings(
+    shown: Presentations, rules: Protocol, readers: Sequence[Json], clustered: bool
+) -> list[str]:
+    said = []
+    if not shown.first:
+        return ["There is no reading yet, so nothing can be said."]
+    if len(shown.readers) < 3:
+        said.append(
+            f"{_count(len(shown.readers), 'reader')}: results hold for these readers; they do not "
+            "generalise to others."
+        )
+    for entry in readers:
+        used = [row for row in entry["rating_use"] if row["real"] + row["synthetic"]]
+        if len(used) == 1:
+            said.append(
+                f"Reader {entry['reader']} answered {used[0]['rating']} for every image; no "
+                "verdict is given."
+            )
+        if entry["real"] and entry["synthetic"] and entry["n"] < 20:
+            said.append(
+                f"Reader {entry['reader']} read {entry['n']} images; intervals on so few are wide "
+                "and only approximate."
+            )
+    images = {r.case: r.synthetic for r in shown.first}
+    if len(set(images.values())) == 1:
+        kind = "synthetic" if next(iter(images.values())) else "real"
+        said.append(
+            f"Every image is {kind}: whether readers tell real from synthetic cannot be said."
+        )
+    if clustered:
+        said.append(
+            "Several images come from one patient: areas have patient-clustered intervals, and "
+            "proportions carry one beside Wilson's."
+        )
+    if shown.unanswered:
+        said.append(f"{shown.unanswered} trials without an answer were left out.")
+    return said
+
+
+def _sentence(entry: Json, rules: Protocol) -> str:
+    """What one reader's readings say, in one sentence."""
+    name, verdict, auc = entry["reader"], entry["verdict"], entry["auc"]
+    if verdict["different_from_chance"] is None:
+        if auc["value"] is None:
+            return f"Reader {name}: no verdict. {verdict['reason']}"
+        return f"Reader {name}: no verdict, {verdict['reason']}."
+    text = f"Reader {name}: AUC {auc['value']:.2f} ({auc['low']:.2f} to {auc['high']:.2f}), "
+    if verdict["different_from_chance"]:
+        better = auc["value"] > 0.5
+        text += "tells synthetic from real" if better else "takes synthetic for real and real "
+        text += "" if better else "for synthetic"
+    else:
+        text += "not different from chance"
+    if verdict["equivalent_to_chance"]:
+        return f"{text}; equivalent to chance within ±{rules.margin:.2f}."
+    text += f"; equivalence within ±{rules.margin:.2f} not shown"
+    if verdict["different_from_chance"]:
+        return f"{text}."
+    if verdict["power"] == 0:
+        return f"{text}, and {entry['n']} images could not have shown it."
+    return (
+        f"{text} ({entry['n']} images show it for a guessing reader with probability "
+        f"{verdict['power']:.2f})."
+    )
+
+
+def summary(result: Json, rules: Protocol) -> str:
+    """The first sentences of the results page."""
+    counts = result["counts"]
+    if not counts["readings"]:
+        return "No image has been read yet, so nothing can be said."
+    parts = [
+        f"{_count(counts['readers'], 'reader')}, {counts['images']} "
+        f"image{'' if counts['images'] == 1 else 's'} ({counts['real']} real, "
+        f"{counts['synthetic']} synthetic)."
+    ]
+    parts += [_sentence(entry, rules) for entry in result["readers"]]
+    random = result["across"]["random"]
+    if "refused" not in random:
+        mean = random["treatments"][0]
+        parts.append(
+            f"Readers like these on images like these: mean AUC {mean['auc']:.2f} "
+            f"({mean['low']:.2f} to {mean['high']:.2f})."
+        )
+    return " ".join(parts)
+
+
+def methods(result: Json, shown: Presentations, rules: Protocol) -> str:
+    """A methods paragraph with the numbers of this study, ready to paste."""
+    c = result["counts"]
+    if not c["readings"]:
+        return ""
+    text = [
+        f"{_count(c['readers'], 'reader')} read {c['images']} regions of interest "
+        f"({c['real']} real, {c['synthetic']} synthetic"
+        + (
+            ", from " + ", ".join(f"{k}: {v}" for k, v in sorted(c["generators"].items()))
+            if len(c["generators"]) > 1
+            else ""
+        )
+        + f") in an individual random order, blinded to their origin, and rated each from 1 "
+        f"(certainly real) to {rules.scale} (certainly synthetic); ratings above "
+        f"{rules.scale // 2} count as synthetic."
+    ]
+    if c["repeats"]:
+        text.append(
+            f"{c['repeats']} hidden repeats served agreement of readers with themselves only."
+        )
+    text.append(
+        "The primary measure is, for each reader, the area under the empirical ROC curve (AUC) "
+        "of the rating, with its 95 % interval ("
+        + "; ".join(sorted({e["auc"]["method"] for e in result["readers"]}))
+        + f"). A reader was called equivalent to chance when the 90 % interval lay within 0.5 ± "
+        f"{rules.margin:.2f} (two one-sided tests at 5 %); a reader who used one rating got no "
+        "verdict."
+    )
+    text.append(
+        "Sensitivity (synthetic called synthetic), specificity and accuracy have Wilson and "
+        "Clopper–Pearson intervals; d′ and criterion use the log-linear correction."
+    )
+    random = result["across"]["random"]
+    if "refused" in random:
+        text.append(f"Nothing is inferred for other readers: {random['refused']}.")
+    else:
+        text.append(
+            "Across readers, the Obuchowski–Rockette analysis with Hillis' degrees of freedom "
+            f"treats readers and cases as random ({random['covariance']} covariances, "
+            f"{len(shown.readers) - len(result['across']['left_out'])} readers)."
+        )
+    between = result["between_generators"]
+    if between is not None and "refused" not in between:
+        text.append(
+            "Generators were compared on the shared real images with covariances from a "
+            "delete-one-case jackknife over all cases."
+        )
+    if c["clustered"]:
+        text.append(
+            f"Real images came from {c['patients']} patients; intervals of areas resample "
+            f"patients ({rules.resamples} bootstrap samples, seed {rules.seed}), and covariances "
+            "across readers leave out one patient at a time."
+        )
+    if c["readers"] > 1:
+        text.append(
+            "Agreement is given as Cohen's κ (quadratic weights for ratings; delta method), "
+            f"Fleiss' κ and Krippendorff's α (bootstrap over "
+            f"{'patients' if c['clustered'] else 'cases'}, {rules.resamples} samples)."
+        )
+    if c["unanswered_left_out"]:
+        text.append(f"{c['unanswered_left_out']} unanswered trials were left out.")
+    return " ".join(text)
