@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage
 
-from ml.phantom.grid import Floats, Grid, coverage, paint, refine
+from ml.phantom.grid import Array, Floats, Grid, coverage, paint, refine
 from ml.phantom.tissues import RANGES
 from ml.phantom.vessels import Vessels, grow
-
-Array = npt.NDArray[np.floating]
 
 HALF_WIDTH, HALF_DEPTH = 135.0, 98.0
 WARP_MM = 8.0
@@ -163,6 +159,7 @@ class Anatomy:
         self._texture: Floats = (smooth / smooth.std()).astype(np.float32)
         self.portal, self.hepatic = self._draw_liver_vessels(rng)
         self.others = self._draw_other_vessels(rng)
+        self.pulmonary = self._draw_lung_vessels(rng)
         self._static: dict[Grid, _Static] = {}
 
     # the standard torso
@@ -203,36 +200,43 @@ class Anatomy:
         radius = (np.abs(u / r / HALF_WIDTH) ** 2.3 + np.abs(v / r / HALF_DEPTH) ** 2.3) ** (
             -1 / 2.3
         )
-        spine = np.exp(-(((angle - np.pi / 2) / 0.37) ** 2))
+        spine = np.exp(-(((angle - np.pi / 2) / 0.50) ** 4))
         return np.asarray((r - radius * (1 - 0.70 * spine)) * 0.9)
 
     def diaphragm(self, u: Array, v: Array) -> Array:
-        """Height in mm of the diaphragm: two domes, the lower between them."""
+        """Height in mm of the diaphragm: two domes and the central tendon between them."""
         top = self.build.dome_mm
         right = ((u + 66) / 78) ** 2 + ((v + 16) / 88) ** 2
         left = ((u - 72) / 70) ** 2 + ((v + 8) / 90) ** 2
-        right_dome = top - 62 * np.minimum(right, 4) ** 1.25
-        left_dome = top - 14 - 62 * np.minimum(left, 4) ** 1.25
-        return np.asarray(np.maximum(right_dome, left_dome))
+        tendon = ((u - 4) / 62) ** 2 + ((v + 34) / 74) ** 2
+        domes = (
+            top - 62 * np.minimum(right, 4) ** 1.25,
+            top - 14 - 62 * np.minimum(left, 4) ** 1.25,
+            top - 30 - 40 * np.minimum(tendon, 4) ** 1.3,
+        )
+        return np.asarray(6.0 * np.logaddexp.reduce([dome / 6.0 for dome in domes]))
 
     def visceral(self, u: Array, v: Array) -> Array:
         """Height in mm of the liver's lower surface, with its impressions and fissures."""
         b = self.build
         z = -84 - b.liver_drop + 0.66 * _softplus(u + 108, 8)
-        z = z + 1.9 * _softplus(v + 14, 7) * _sigmoid((u - 22) / 7)
-        z = z + 2.6 * _softplus(u - 72 - b.left_lobe, 8)
-        z = z + 62 * _gauss(u, v, (-54, 58), (30, 34))
+        # the left lobe thins out to the left, in front of the stomach
+        z = z + 1.9 * _softplus(v + 16 + 0.42 * (u - 22), 7) * _sigmoid((u - 20) / 7)
+        z = z + 2.2 * _softplus(u - 76 - b.left_lobe + 0.006 * (v + 58) ** 2, 9)
+        # the kidney's bed opens to the spine, so that no island of fat looks like a lesion
+        z = z + 70 * _sigmoid((u + 74 - 0.25 * (v - 60)) / 9) * _sigmoid((v - 38) / 9)
         z = z + 24 * _gauss(u, v, (-34, -34), (13, 24))
         z = z + 24 * _gauss(u, v, (-13, 2), (17, 8))
-        teres = np.exp(-(((u - 4 - 0.12 * (v + 50)) / 4.0) ** 2)) * _sigmoid(-(v + 26) / 7)
-        venosum = np.exp(-(((v + 7 - 0.25 * (u - 12)) / 3.6) ** 2)) * _sigmoid((u + 4) / 4)
-        return np.asarray(z + 46 * teres + 38 * venosum)
+        bow = 0.005 * (v + 62) ** 2
+        teres = np.exp(-(((u - 6 - 0.10 * (v + 50) - bow) / 3.0) ** 2)) * _sigmoid(-(v + 30) / 8)
+        venosum = np.exp(-(((v + 7 - 0.25 * (u - 12)) / 3.0) ** 2)) * _sigmoid((u + 4) / 4)
+        return np.asarray(z + 30 * teres + 22 * venosum)
 
     def liver_distance(self, points: Array) -> Array:
         """About the distance in mm from (n, 3) points to the liver's surface, negative inside."""
         u, v = self.standard(points[:, 0], points[:, 1])
         z = points[:, 2]
-        wall = self.wall_distance(u, v) + 2
+        wall = self.wall_distance(u, v) + 1
         roof = (z - self.diaphragm(u, v) + 4) * 0.62
         floor = (self.visceral(u, v) - z) * 0.62
         cava = 15 - np.hypot(u + 33, v - 19)
@@ -256,9 +260,9 @@ class Anatomy:
             )
 
         return {
-            "heart": about((22, -46, 112), (62, 40, 48), 28),
+            "heart": about((24, -40, 98), (62, 42, 50), 30),
             "stomach": about((62, -16, 26), (44, 34, 58), 38),
-            "spleen": about((96, 40, 26), (44, 40, 56), -32),
+            "spleen": about((102, 36, 26), (36, 48, 54), 22),
             "right_kidney": about((-56, 56, -62), (25, 32, 52), 24),
             "left_kidney": about((58, 56, -48), (25, 32, 54), -24),
             "gallbladder": about((-36, -38, -32), (13, 27, 24), 24),
@@ -268,12 +272,20 @@ class Anatomy:
         }
 
     def _draw_loops(self, rng: np.random.Generator) -> tuple[Loop, ...]:
-        loops = []
-        for _ in range(26):
-            centre = (rng.uniform(-62, 104), rng.uniform(-74, 4), rng.uniform(-115, 0))
+        loops: list[Loop] = []
+        for _ in range(160):
+            centre = (rng.uniform(-62, 108), rng.uniform(-80, 8), rng.uniform(-115, 2))
             radii = (rng.uniform(13, 26), rng.uniform(11, 19), rng.uniform(16, 34))
-            content = rng.choice(["gas", "fluid", "stool"], p=(0.22, 0.4, 0.38))
-            loops.append(Loop(Ellipsoid(centre, radii, rng.uniform(-60, 60)), str(content)))
+            content = str(rng.choice(["gas", "fluid", "stool"], p=(0.22, 0.4, 0.38)))
+            turn = rng.uniform(-60, 60)
+            apart = [
+                np.linalg.norm(
+                    (np.subtract(centre, loop.shape.centre)) / np.add(radii, loop.shape.radii)
+                )
+                for loop in loops
+            ]
+            if min(apart, default=1.0) > 0.78:
+                loops.append(Loop(Ellipsoid(centre, radii, turn), content))
         flexure = Ellipsoid((104, -30, rng.uniform(-10, 30)), (19, 26, 34), -14)
         return (*loops, Loop(flexure, str(rng.choice(["gas", "stool"]))))
 
@@ -287,7 +299,7 @@ class Anatomy:
             u, v, z = points.T
             inside = np.maximum.reduce(
                 [
-                    self.wall_distance(u, v) + 2,
+                    self.wall_distance(u, v) + 1,
                     (z - self.diaphragm(u, v) + 4) * 0.62,
                     (self.visceral(u, v) - z) * 0.62,
                 ]
@@ -300,15 +312,15 @@ class Anatomy:
     def _draw_liver_vessels(self, rng: np.random.Generator) -> tuple[Vessels, Vessels]:
         portal_trunk = np.array([(10, 6, -26), (-4, 5, -14), (-14, 2, -2), (-24, 0, 6.0)])
         left = np.array([(-10, -6, 8), (2, -18, 16), (10, -30, 22.0)])
-        leaves = self._inside_liver(rng, 85, 5)
-        portal = grow(rng, np.vstack([portal_trunk, left[:1]]), np.vstack([left, leaves]), 0.95)
+        leaves = self._inside_liver(rng, 95, 5)
+        portal = grow(rng, np.vstack([portal_trunk, left[:1]]), np.vstack([left, leaves]), 1.2)
         top = 0.74 * self.build.dome_mm
         caval = np.array([(-33, 19, top + 6), (-34, 12, top)])
         mains = np.array(
             [(-70, 22, 0.5 * top), (-100, 28, 0.2 * top), (-42, -26, 0.55 * top),
              (-52, -48, 0.1 * top), (8, -20, 0.62 * top), (40, -36, 0.5 * top)]
         ) + rng.normal(0, 4, (6, 3))  # fmt: skip
-        hepatic = grow(rng, caval, np.vstack([mains, self._inside_liver(rng, 55, 6)]), 1.05)
+        hepatic = grow(rng, caval, np.vstack([mains, self._inside_liver(rng, 60, 6)]), 1.45)
         return portal, hepatic
 
     def _draw_other_vessels(self, rng: np.random.Generator) -> Vessels:
@@ -336,6 +348,15 @@ class Anatomy:
         start, end, radius = (np.asarray(column, float) for column in zip(*pieces, strict=True))
         return Vessels(start, end, radius)
 
+    def _draw_lung_vessels(self, rng: np.random.Generator) -> Vessels:
+        """Short pieces that point away from the hila, thinner further out."""
+        start = rng.uniform((-125, -75, 0), (125, 85, 115), (150, 3))
+        outward = start - np.where(start[:, :1] < 0, (-25, 0, 130), (30, 0, 130))
+        length = np.linalg.norm(outward, axis=1, keepdims=True)
+        end = start + outward / length * rng.uniform(8, 22, (150, 1))
+        first = np.clip(3.4 - 0.018 * length + rng.normal(0, 0.4, length.shape), 0.5, 3.5)
+        return Vessels(start, end, np.hstack([first, 0.75 * first]))
+
     # painting
 
     def paint(self, grid: Grid, z: float, thickness: float, depths: Floats) -> Floats:
@@ -351,21 +372,21 @@ class Anatomy:
         scene = _Scene(self, static, grid, z, thickness, depths)
         scene.ribs()
         scene.cavity()
-        scene.spine()
-        scene.bowel()
-        scene.stomach()
         scene.kidneys()
         scene.simple("pancreas", "pancreas")
         scene.simple("pancreas_head", "pancreas")
         scene.simple("duodenum", "bowel_wall")
         scene.vessels(self.others, static.organs_room)
+        scene.bowel()
+        scene.stomach()
         scene.spleen()
-        scene.great_vessels()
         liver = scene.liver()
         scene.vessels(self.portal, liver, hilum=True)
         scene.vessels(self.hepatic, liver)
         scene.simple("gallbladder", "bile")
         scene.chest()
+        scene.great_vessels()
+        scene.spine()
         return scene.hu
 
     def texture(self, z: float) -> Floats:
@@ -430,8 +451,8 @@ class _Static:
 
     def _table(self, out: Floats, grid: Grid, bottom: float) -> None:
         y = grid.y[:, None] - (bottom - 2 - grid.x[None, :] ** 2 / 900)
-        for depth, value in ((0.0, -120.0), (34.0, -60.0)):
-            cover = np.clip(1.1 - np.abs(y - depth - 1) / grid.spacing_mm, 0, 1)
+        for depth, value in ((2.0, 260.0), (38.0, 180.0)):
+            cover = np.clip(0.5 + (1.3 - np.abs(y - depth)) / grid.spacing_mm, 0, 1)
             paint(out, cover.astype(np.float32), value)
 
 
@@ -568,9 +589,9 @@ class _Scene:
         # transverse processes, pedicles, laminae and spinous process
         for side in (-1, 1):
             slant = side * 0.55
-            p = (x - side * 27) + slant * (y - canal_y - 2)
+            p = (x - side * 23) + slant * (y - canal_y - 2)
             transverse = np.maximum(
-                np.abs(p) - 17, np.abs(y - canal_y - 2 + slant * (x - side * 27) * 0.6) - 4.0
+                np.abs(p) - 11, np.abs(y - canal_y - 2 + slant * (x - side * 23) * 0.6) - 4.0
             )
             cover = coverage(np.asarray(transverse, np.float32), soft) * arch
             paint(hu, cover, 420.0)
@@ -598,17 +619,20 @@ class _Scene:
         trabecular = value["marrow"] * (1 + 0.10 * grain) + 60 * np.abs(phase) / 17.0
         inner = trabecular * (1 - disc) + 92.0 * disc
         shell = value["cortex"] * 0.62 * (1 - disc) + 100.0 * disc
-        paint(hu, coverage(body, soft), np.float32(shell))
+        paint(hu, coverage(body, soft), float(shell))
         paint(hu, coverage(body + 1.7, soft), np.asarray(inner, np.float32))
 
     def great_vessels(self) -> None:
         blood, z = self.value["blood"], self.z
-        aorta = Ellipsoid((13 + 0.03 * z, 17 - 0.03 * z, z), (9.5, 9.5, 400))
+        aorta = Ellipsoid((13 + 0.03 * z, 17 - 0.03 * z, z), (8.8, 9.8, 400))
         cava = Ellipsoid((-32 + 0.05 * z, 17 - 0.02 * z, z), (13.5, 10.5, 400), -20)
         for side in (-1, 1):
             crus = Ellipsoid((side * 17 + 5, 26, 10), (6.5, 16, 70), side * 24)
             if box := self._box(crus):
                 paint(self.hu[box], self._cover(crus, box, rough=0.8), self.value["muscle"])
+            psoas = Ellipsoid((side * 31, 46, -105), (13, 17, 75), side * 15)
+            if box := self._box(psoas):
+                paint(self.hu[box], self._cover(psoas, box, rough=1.0), self.value["muscle"])
         gullet = Ellipsoid((15, 0 + 0.03 * z, 75), (9, 7, 42))
         if box := self._box(gullet):
             paint(self.hu[box], self._cover(gullet, box), self.value["bowel_wall"])
@@ -626,18 +650,21 @@ class _Scene:
             cover = self._cover(shape, box) * self.s.organs_room[box]
             c = shape.centre
             r = shape.radii
-            medulla = 22 * np.cos(7 * np.arctan2(v - c[1], u - c[0]) + 0.05 * self.z)
+            medulla = 16 * np.cos(6 * np.arctan2(v - c[1], u - c[0]) + 0.05 * self.z)
+            medulla = medulla + 14 * self.grain[box]
             distance, _ = shape.distance(u, v, self.z, self.px, self.t)
             deep = np.clip((-distance - 6) / 3, 0, 1)
             value = self.value["kidney"] - deep * np.clip(18 + medulla, 0, 60)
             paint(self.hu[box], cover, value.astype(np.float32))
             sinus = Ellipsoid(
-                (c[0] - side * 12, c[1] - 8, c[2]), (15, 8, r[2] * 0.55), -side * 30.0
+                (c[0] - side * 16, c[1] - 7, c[2]), (15, 6.5, r[2] * 0.5), -side * 30.0
             )
             if inner := self._box(sinus):
                 hole = self._cover(sinus, inner, rough=2.0)
                 paint(self.hu[inner], hole, self.value["fat"])
-                pelvis = Ellipsoid(sinus.centre, (7, 3, r[2] * 0.4), sinus.turn_deg)
+                pelvis = Ellipsoid(
+                    (c[0] - side * 19, c[1] - 8, c[2]), (8, 3, r[2] * 0.3), sinus.turn_deg
+                )
                 paint(self.hu[inner], self._cover(pelvis, inner, rough=1.0), 60.0)
 
     def bowel(self) -> None:
@@ -687,7 +714,7 @@ class _Scene:
         norm = np.sqrt(1 + slope * slope)
         distance = (self.s.visceral - self.z) / norm
         cover = coverage(distance, (self.t + slope * self.px) / norm)
-        cover *= coverage(self.s.wall + 2, self.px)
+        cover *= coverage(self.s.wall + 0.8, self.px)
         cover *= self._below_diaphragm(4.0)
         paint(self.hu, cover, self.value["liver"] + 2 * self.grain)
         blood = self.value["blood"]
@@ -723,21 +750,27 @@ class _Scene:
             cover = coverage(gap - size, self.px).mean(axis=0)
             if not (hilum and radius.max() > 4.0):
                 cover = cover * room[box]
-            paint(self.hu[box], cover.astype(np.float32), np.float32(blood))
+            paint(self.hu[box], cover.astype(np.float32), blood)
 
     def chest(self) -> None:
         """Lung above the diaphragm, and the heart between the lungs."""
         above = 1 - self.below
         if float(above[self.s.wall < -2].max(initial=0.0)) <= 0.01:
             return
-        u, v = self.s.u, self.s.v
-        middle = coverage(np.abs(u - 6) - 24 - 0.25 * np.abs(v), self.px * 3)
+        u = self.s.u
+        heart = self.a._organs["heart"]
+        middle = np.zeros_like(self.hu)
+        for shape, margin in ((heart, 7.0), (Ellipsoid((6, 20, self.z), (27, 22, 400)), 0.0)):
+            if box := self._box(shape):
+                cover = self._cover(shape, box, -margin, rough=2.0)
+                middle[box] = np.maximum(middle[box], cover)
         lung = above * coverage(self.s.wall + 1.5, self.px) * (1 - middle)
         paint(self.hu, lung, self.value["lung"] + 18 * np.clip(self.grain, -1, 3))
-        heart = self.a._organs["heart"]
+        self.vessels(self.a.pulmonary, lung)
         if box := self._box(heart):
             cover = self._cover(heart, box, rough=1.0) * coverage(self.s.wall[box] + 6, self.px)
             cover = cover * above[box]
-            paint(self.hu[box], self._cover(heart, box, -4.0) * above[box], self.value["fat"])
-            chamber = 16 * np.sin(0.09 * u[box] - 0.07 * v[box] + 1.0)
+            fat = self._cover(heart, box, -7.0, rough=2.0) * above[box]
+            paint(self.hu[box], fat, self.value["fat"])
+            chamber = 16 * np.sin(0.09 * u[box] - 0.07 * self.s.v[box] + 1.0)
             paint(self.hu[box], cover, self.value["blood"] - 18 + chamber)

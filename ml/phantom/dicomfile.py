@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ml.phantom import VERSION
 
@@ -77,7 +77,7 @@ def encode(patient: PhantomPatient, image: PhantomSlice) -> bytes:
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = image.sop_uid
+    meta.MediaStorageSOPInstanceUID = UID(image.sop_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta = meta
     stream = io.BytesIO()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating]
 
 SIZE_PX = 512
 _STEP = 4
@@ -35,7 +36,7 @@ class Grid:
         """(512,) y of the rows."""
         return self._axis(self.centre_mm[1], np.arange(SIZE_PX))
 
-    def _axis(self, middle: float, pixels: npt.NDArray[np.generic]) -> Floats:
+    def _axis(self, middle: float, pixels: npt.NDArray[np.int_] | Array) -> Floats:
         return ((pixels + 0.5 - SIZE_PX / 2) * self.spacing_mm + middle).astype(np.float32)
 
     @cached_property
@@ -89,15 +90,15 @@ def refine(coarse: npt.NDArray[np.floating]) -> Floats:
     return np.asarray(matrix @ coarse.astype(np.float32) @ matrix.T, np.float32)
 
 
-def coverage(distance: Floats, width: Floats | float) -> Floats:
+def coverage(distance: Array, width: Array | float) -> Floats:
     """Share of a pixel (or voxel) inside a surface, 0…1.
 
     ``distance`` is signed, negative inside; ``width`` is what it spans across one voxel, which is
     how a thick slice softens an oblique surface.
     """
-    return np.clip(0.5 - distance / width, 0.0, 1.0)
+    return np.asarray(np.clip(0.5 - distance / width, 0.0, 1.0), np.float32)
 
 
-def paint(hu: Floats, cover: Floats, value: Floats | float) -> None:
+def paint(hu: Floats, cover: Array, value: Array | float) -> None:
     """Mix ``value`` into ``hu`` in place: HU is linear in attenuation, so volumes add."""
     hu += cover * (value - hu)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
-from ml.phantom.grid import Floats, Grid, coverage
+from ml.phantom.grid import Array, Floats, Grid, coverage
 from ml.phantom.tissues import RANGES
 
 DIAMETER_MM = (10.0, 102.0)
@@ -86,15 +86,16 @@ def textbook(lesion_class: str, rng: np.random.Generator, hu: Mapping[str, float
     """A typical lesion of a class in a patient whose tissues have attenuations ``hu``.
 
     A cyst is sharp, homogeneous, near water. A metastasis is ill-defined, heterogeneous, below the
-    liver, at times necrotic (45 %) or with an enhancing rim (40 %). A hemangioma is unenhanced blood
-    with discontinuous peripheral nodules near the attenuation of vessels, which fill in partly.
+    liver, at times necrotic (45 %) or with an enhancing rim (40 %). A hemangioma is unenhanced
+    blood with discontinuous peripheral nodules near the attenuation of vessels, which fill in
+    partly.
     """
     liver, blood = hu["liver"], hu["blood"]
 
     def within(name: str) -> float:
         return float(rng.uniform(*RANGES[name][:2]))
 
-    necrosis_hu, nodule_hu = within("necrosis"), blood * rng.uniform(0.84, 1.02)
+    necrosis_hu, nodule_hu = within("necrosis"), blood * rng.uniform(0.88, 1.04)
     shared = {
         "texture_mm": rng.uniform(2.5, 5.0),
         "necrosis_radius": rng.uniform(0.4, 0.75),
@@ -107,7 +108,7 @@ def textbook(lesion_class: str, rng: np.random.Generator, hu: Mapping[str, float
         own = {
             "hu": within("cyst"),
             "edge_mm": rng.uniform(0.5, 1.0),
-            "lobes": rng.uniform(0.01, 0.05),
+            "lobes": rng.uniform(0.01, 0.03),
             "ragged": 0.0,
             "texture_hu": rng.uniform(0.0, 1.0),
             "necrosis": 0.0,
@@ -117,7 +118,7 @@ def textbook(lesion_class: str, rng: np.random.Generator, hu: Mapping[str, float
         }
     elif lesion_class == "metastasis":
         own = {
-            "hu": min(within("metastasis"), liver - rng.uniform(18, 34)),
+            "hu": min(within("metastasis"), liver - rng.uniform(30, 46)),
             "edge_mm": rng.uniform(3.0, 6.5),
             "lobes": rng.uniform(0.05, 0.11),
             "ragged": rng.uniform(0.04, 0.09),
@@ -129,7 +130,7 @@ def textbook(lesion_class: str, rng: np.random.Generator, hu: Mapping[str, float
         }
     else:
         own = {
-            "hu": min(within("hemangioma"), liver - rng.uniform(10, 25)),
+            "hu": min(within("hemangioma"), liver - rng.uniform(18, 34)),
             "edge_mm": rng.uniform(1.0, 2.0),
             "lobes": rng.uniform(0.05, 0.10),
             "ragged": rng.uniform(0.01, 0.03),
@@ -147,10 +148,10 @@ def draw_appearance(
 ) -> tuple[Appearance, bool]:
     """An appearance and whether it is atypical.
 
-    With probability ``atypical_share(difficulty)`` the lesion lies 45–95 % of the way to a lesion of
-    another class; a typical one lies up to 30 % · difficulty of the way. Up to 35 % · difficulty of
-    the contrast of solid lesions against the liver is lost. All draws are made in the same order
-    whatever the difficulty, so that one seed changes smoothly with it.
+    With probability ``atypical_share(difficulty)`` the lesion lies 45–95 % of the way to a lesion
+    of another class; a typical one lies up to 30 % · difficulty of the way. Up to 35 % · difficulty
+    of the contrast of solid lesions against the liver is lost. All draws are made in the same
+    order whatever the difficulty, so that one seed changes smoothly with it.
     """
     own = textbook(lesion_class, rng, hu)
     mimic_class = str(rng.choice([key for key in CLASSES if key != lesion_class]))
@@ -276,14 +277,16 @@ class Lesion:
         rng = np.random.default_rng(self.seed)
         grain = self._texture(rng, dx, dy, h)
         value = self._inside(rng, p, q, k, level, grain, scale)
-        edge = np.float32(max(self.look.edge_mm, 0.5 * grid.spacing_mm))
+        edge = np.float32(
+            max(min(self.look.edge_mm, 0.22 * self.diameter_mm), 0.5 * grid.spacing_mm)
+        )
         ragged = distance + np.float32(self.look.ragged * s.radius_mm) * grain
         cover = 1 / (1 + np.exp(np.clip(ragged * (4 / edge), -20, 20)))
         share = cover.mean(axis=0)
         here = hu[box]
         here *= 1 - share
         here += (cover * value).mean(axis=0)
-        return coverage(distance, grid.spacing_mm).mean(axis=0)
+        return np.asarray(coverage(distance, grid.spacing_mm).mean(axis=0), np.float32)
 
     def _rim(self, dx: Floats, dy: Floats) -> Floats:
         angle = np.arctan2(dy, dx)
@@ -313,11 +316,11 @@ class Lesion:
     def _inside(
         self,
         rng: np.random.Generator,
-        p: Floats,
-        q: Floats,
-        k: Floats,
-        level: Floats,
-        grain: Floats,
+        p: Array,
+        q: Array,
+        k: Array,
+        level: Array,
+        grain: Array,
         scale: np.float32,
     ) -> Floats:
         """HU inside the lesion, from core to rim."""
@@ -328,10 +331,9 @@ class Lesion:
             quiet = np.float32(look.necrosis_hu) + np.float32(0.3 * look.texture_hu) * grain
             value = value + np.float32(look.necrosis) * dead * (quiet - value)
         if abs(look.rim_hu) > 0.5:
-            inward = (1 - level) * scale - np.float32(0.8 * look.rim_mm)
-            value = value + np.float32(look.rim_hu) * np.exp(
-                -((inward / np.float32(look.rim_mm)) ** 2)
-            )
+            width = np.float32(min(look.rim_mm, 0.09 * self.diameter_mm))
+            inward = (1 - level) * scale / width - np.float32(0.8)
+            value = value + np.float32(look.rim_hu) * np.exp(-(inward**2))
         number = int(rng.integers(4, 9))
         gap = rng.uniform(0, 2 * np.pi)
         angles = gap + np.sort(rng.uniform(0, 1.65 * np.pi, number))
@@ -356,6 +358,6 @@ class Lesion:
         return np.asarray(value, np.float32)
 
 
-def _step(t: Floats, width: float) -> Floats:
+def _step(t: Array, width: float) -> Floats:
     """0 below, 1 above, smooth over about 4 ``width``."""
     return np.asarray(1 / (1 + np.exp(np.clip(-t / np.float32(width), -20, 20))), np.float32)

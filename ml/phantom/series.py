@@ -71,7 +71,8 @@ class PhantomSlice:
     """One axial slice.
 
     ``hu``: (512, 512) int16 in −1024…3071. ``mask``: (512, 512) uint8, 0 none, k = lesion k of the
-    patient counted from 1 (more than half of the voxel). ``position_mm``: centre of the first pixel.
+    patient counted from 1 (more than half of the voxel). ``position_mm``: centre of the first
+    pixel.
     """
 
     hu: npt.NDArray[np.int16]
@@ -83,7 +84,7 @@ class PhantomSlice:
     sop_uid: str
 
     def box(self, lesion: int) -> Box | None:
-        """x, y, width, height in pixels of lesion ``lesion`` (from 1) on this slice; None if absent.
+        """x, y, width, height in pixels of lesion ``lesion`` (from 1) here; None if absent.
 
         x to the right, y down; pixel (row r, column c) covers [c, c+1) × [r, r+1).
         """
@@ -340,7 +341,7 @@ def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[Phan
 def draw_lesion_slices(
     counts: Mapping[str, int], seed: int, difficulty: float = DEFAULT_DIFFICULTY
 ) -> Iterator[tuple[PhantomPatient, int, PhantomSlice]]:
-    """The fast way to a pool: each lesion of ``cohort`` (numbered from 1) with its key slice only."""
+    """The fast way to a pool: each lesion of ``cohort`` (from 1) with its key slice only."""
     for made in cohort(counts, seed, difficulty):
         drawn: dict[int, PhantomSlice] = {}
         for number, lesion in enumerate(made.lesions, start=1):
@@ -359,7 +360,7 @@ def write(
     """Write ``patients`` DICOM series under ``out`` with ``lesions.csv`` and ``phantom.json``.
 
     Raises:
-        PhantomError: no patients, difficulty outside 0…1, or ``out`` is not empty (nothing written).
+        PhantomError: no patients, difficulty outside 0…1, ``out`` not empty (nothing written).
     """
     if patients < 1:
         raise PhantomError(f"{patients} patients: give 1 or more.")

@@ -6,18 +6,18 @@ A  Unenhanced tissue: Prokop & Galanski, *Spiral and Multislice Computed Tomogra
    (Thieme 2003); Buzug, *Computed Tomography* (Springer 2008), p. 475: air −1000, lung −850…−910,
    fat −50…−100 (abdominal fat of adults commonly to −120), water 0, liver 45…65, spleen 35…55,
    blood 45…65, bone 300…3000.
-B  Portal-phase enhancement of the liver of about 50 HU or more: Heiken et al., Radiology 1995;195:353;
-   Baron, AJR 1994;163:323. With 45…65 HU unenhanced this gives about 90…130 HU; a fatty liver is
-   lower by its fat (Pickhardt et al., AJR 2012;198:1356).
+B  Portal-phase enhancement of the liver of about 50 HU or more: Heiken et al., Radiology
+   1995;195:353; Baron, AJR 1994;163:323. With 45…65 HU unenhanced this gives about 90…130 HU; a
+   fatty liver is lower by its fat (Starekova et al., Radiology 2021;301:250).
 C  Vessels in the portal phase: portal vein, hepatic veins and aorta about 130…190 HU
    (Heiken 1995; Kanematsu et al., Open J Radiol 2013;3:112).
-D  Sharp margin, homogeneous, ≤ 20 HU: benign cyst. Ill-defined margin, heterogeneous, > 20 HU on the
-   portal phase: suspicious (ACR white paper on incidental liver lesions, Gore et al., J Am Coll
+D  Sharp margin, homogeneous, ≤ 20 HU: benign cyst. Ill-defined margin, heterogeneous, > 20 HU on
+   the portal phase: suspicious (ACR white paper on incidental liver lesions, Gore et al., J Am Coll
    Radiol 2017;14:1429).
 E  Hypovascular metastases appear as low-density areas against the enhanced liver (Baron 1994).
 F  Nodular foci of hemangiomas in the portal phase are mostly below, at times near, the attenuation
-   of the vessels and heterogeneous in half or more (AJR 2010, doi 10.2214/AJR.09.3324); the unfilled
-   part keeps the attenuation of unenhanced blood (A).
+   of the vessels and heterogeneous in half or more (AJR 2010, doi 10.2214/AJR.09.3324); the
+   unfilled part keeps the attenuation of unenhanced blood (A).
 
 Values without a letter are the makers' estimates for the scenery, which carries no truth.
 """
