@@ -19,7 +19,7 @@ from app.inference import Inference, ServedClassifier
 from app.models.checkpoint import Checkpoint
 from app.models.user import User
 from app.responses import SECURITY_HEADERS, install_handlers
-from app.settings import Settings, settings
+from app.settings import VERSION, Settings, settings
 
 DESCRIPTION = (
     "Liver lesion classification and synthesis. Research use only; not a medical device. "
@@ -67,7 +67,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="Hepatica",
-        version=routes.health.VERSION,
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # the pages of the docs would fetch scripts from the internet

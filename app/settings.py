@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+try:
+    VERSION = version("hepatica")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    VERSION = "0+source"
 
 
 class Settings(BaseSettings):

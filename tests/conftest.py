@@ -74,18 +74,18 @@ def database(_migrated: Any) -> Iterator[Any]:
 
         @contextmanager
         def transaction(self) -> Iterator[Session]:
-            with self.reading() as session:
+            with self._session("create_savepoint") as session:
                 yield session
                 session.commit()
 
         @contextmanager
         def reading(self) -> Iterator[Session]:
-            with Session(
-                self._connection,
-                expire_on_commit=False,
-                join_transaction_mode="create_savepoint",
-            ) as session:
+            # no savepoint: its end would undo what another session wrote meanwhile
+            with self._session("rollback_only") as session:
                 yield session
+
+        def _session(self, mode: Any) -> Session:
+            return Session(self._connection, expire_on_commit=False, join_transaction_mode=mode)
 
         def is_migrated(self) -> bool:
             return True
@@ -98,7 +98,7 @@ def database(_migrated: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def session(database: Any) -> Iterator[Session]:
-    """A session for arranging and for looking; commit what a request should see."""
+    """A session for arranging and for looking; never roll it back, call ``expire_all`` instead."""
     with database.reading() as opened:
         yield opened
 

@@ -88,22 +88,18 @@ def work_list(
     )
     states = rows.subquery()
     grouped = sa.select(states.c.state, sa.func.count()).group_by(states.c.state)
-    by_state: dict[str, int] = {name: count for name, count in session.execute(grouped).tuples()}
+    by_state = {str(name): int(count) for name, count in session.execute(grouped)}
     counts = {name: by_state.get(name, 0) for name in FILTERS} | {"all": sum(by_state.values())}
     wanted = sa.select(Case, states.c.state, states.c.lesions).join(states, states.c.id == Case.id)
     if chosen != "all":
         wanted = wanted.where(states.c.state == chosen)
     pages = max(1, -(-counts[chosen] // PAGE_SIZE))
     page = min(max(1, page), pages)
-    found = (
-        session.execute(
-            wanted.order_by(Case.created_at.desc(), Case.id)
-            .limit(PAGE_SIZE)
-            .offset((page - 1) * PAGE_SIZE)
-        )
-        .tuples()
-        .all()
-    )
+    found = session.execute(
+        wanted.order_by(Case.created_at.desc(), Case.id)
+        .limit(PAGE_SIZE)
+        .offset((page - 1) * PAGE_SIZE)
+    ).all()
     ids = [case.id for case, _, _ in found]
     slices = _slices(session, ids)
     newest = _newest_predictions(session, ids)
@@ -141,7 +137,7 @@ def _slices(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int
         .join(Image, Image.series_id == Series.id)
         .where(Series.case_id.in_(ids))
         .group_by(Series.case_id)
-    ).tuples()
+    )
     return {case_id: (count, bool(calibrated)) for case_id, count, calibrated in rows}
 
 
@@ -154,7 +150,7 @@ def _newest_predictions(
         .join(Checkpoint, Checkpoint.id == Prediction.checkpoint_id)
         .where(Lesion.case_id.in_(ids), Lesion.withdrawn_at.is_(None))
         .order_by(Prediction.created_at)
-    ).tuples()
+    )
     return {
         case_id: (
             prediction.lesion_id,

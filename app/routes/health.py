@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.models.checkpoint import Checkpoint
-
-try:
-    VERSION = version("hepatica")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    VERSION = "0+source"
+from app.settings import VERSION
 
 router = APIRouter(prefix="/health", tags=["health"])
 

@@ -10,7 +10,7 @@ from app.auth import Program
 from app.db import ReadDb
 from app.inference import MOST_SYNTHETICS
 from app.models.checkpoint import Checkpoint
-from app.routes.health import VERSION
+from app.settings import VERSION
 from ml.lesion import ROI_SIZE_PX
 
 router = APIRouter(tags=["info"])
