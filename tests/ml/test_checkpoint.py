@@ -33,7 +33,7 @@ SCORE = {
     "balanced_accuracy": INTERVAL,
     "sensitivity": dict.fromkeys(LIVER.keys, INTERVAL),
     "specificity": dict.fromkeys(LIVER.keys, INTERVAL),
-    "auc": dict.fromkeys(LIVER.keys, {"value": None, "low": None, "high": None}),
+    "auc": {key: {"value": None, "low": None, "high": None} for key in LIVER.keys},
     "interval": "95 % percentile bootstrap over patients",
 }
 META = Checkpoint(
@@ -59,7 +59,7 @@ def saved(tmp_path: Path) -> Checkpoint:
 
 
 def test_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no readable checkpoint.json"):
+    with pytest.raises(CheckpointError, match=r"holds no readable checkpoint\.json"):
         Checkpoint.load(tmp_path)
 
 
@@ -121,7 +121,9 @@ def test_what_was_saved_is_loaded(saved: Checkpoint) -> None:
 
 
 def test_custom_scheme_survives(tmp_path: Path) -> None:
-    scheme = LesionScheme("nodules", (LesionClass("benign", "benign"), LesionClass("bad", "malignant")))
+    scheme = LesionScheme(
+        "nodules", (LesionClass("benign", "benign"), LesionClass("bad", "malignant"))
+    )
     replace(META, scheme=scheme, metrics={}).save(tmp_path, b"", TENSORS)
     assert Checkpoint.load(tmp_path).scheme == scheme
 

@@ -52,7 +52,7 @@ def test_collapse_in_every_attempt_is_an_error_and_leaves_no_generator(
     rois: np.ndarray, tmp_path: Path
 ) -> None:
     strict = Gan(**{**vars(TINY), "collapse_spread": 50.0})
-    with pytest.raises(gan.CollapseError, match="each of 2 attempts.*pairwise distance"):
+    with pytest.raises(gan.CollapseError, match=r"each of 2 attempts.*pairwise distance"):
         _fit(rois, strict, tmp_path)
     assert not (tmp_path / "generator.safetensors").exists()
     log = [json.loads(line)["text"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -74,9 +74,7 @@ def test_a_loss_that_is_no_number_is_a_collapse(rois: np.ndarray, tmp_path: Path
         (np.zeros((16, 64, 64), np.float32), "pairwise distance"),
     ],
 )
-def test_useless_samples_are_called_so(
-    rois: np.ndarray, samples: np.ndarray, reason: str
-) -> None:
+def test_useless_samples_are_called_so(rois: np.ndarray, samples: np.ndarray, reason: str) -> None:
     assert reason in str(gan.collapsed(samples, gan.variety(rois), Gan()))
 
 

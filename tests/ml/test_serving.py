@@ -1,4 +1,4 @@
-"""Serving: bad input is refused, torch and ONNX Runtime agree, an image depends on its seed alone."""
+"""Serving refuses bad input, agrees with torch, and draws an image from its seed alone."""
 
 from __future__ import annotations
 
@@ -155,7 +155,9 @@ def test_image_depends_on_its_seed_alone(generator: Generator) -> None:
 
 def test_latents_of_a_seed_stay_what_they_are() -> None:
     """Shipped galleries and reader studies name synthetic ROIs by seed: this must never change."""
-    assert latent(417, 3) == pytest.approx([0.7837233543395996, -0.35576796531677246, 0.23700058460235596], abs=1e-7)
+    assert latent(417, 3) == pytest.approx(
+        [0.7837233543395996, -0.35576796531677246, 0.23700058460235596], abs=1e-7
+    )
     many = np.stack([latent(seed, 100) for seed in range(500)])
     assert many.min() >= -1
     assert many.max() < 1
@@ -170,9 +172,7 @@ def test_truncation_draws_nearer_to_the_average_lesion(generator: Generator) -> 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_many_threads_get_what_one_gets(
-    network: Cnn, generator: Generator, threads: int
-) -> None:
+def test_many_threads_get_what_one_gets(network: Cnn, generator: Generator, threads: int) -> None:
     shared = Classifier(export.classifier(runtime.arrays(network)), META, threads)
     rois = _rois(16)
     expected = [shared.probabilities(rois[i : i + 1]) for i in range(16)]

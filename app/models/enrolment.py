@@ -1,0 +1,127 @@
+"""Enrolments: who reads which study, and what they may not look at until they have finished."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Forbidden, NotFound
+from app.models.lesion import Lesion
+from app.models.protocol import Protocol
+from app.models.stimulus import Stimulus
+from app.models.unblinding import Unblinding
+from app.models.user import User
+
+
+class Enrolment(Base):
+    """One reader of one study, with the seed of their order and the token of their desk."""
+
+    __tablename__ = "enrolment"
+    __table_args__ = (
+        sa.UniqueConstraint("study_id", "reader_id"),
+        sa.UniqueConstraint("study_id", "number"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("reader_study.id"))
+    reader_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
+    number: Mapped[int]
+    token: Mapped[str] = mapped_column(
+        sa.String(64), unique=True, default=lambda: secrets.token_urlsafe(24)
+    )
+    order_seed: Mapped[int] = mapped_column(sa.BigInteger)
+    enrolled_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+    reader: Mapped[User] = relationship(foreign_keys=[reader_id])
+
+    @staticmethod
+    def of_study(session: Session, study_id: uuid.UUID) -> list[Enrolment]:
+        """The enrolments of a study in the order they were made."""
+        return list(
+            session.scalars(
+                sa.select(Enrolment)
+                .where(Enrolment.study_id == study_id)
+                .order_by(Enrolment.number)
+            )
+        )
+
+    @staticmethod
+    def require(session: Session, token: str, user: User) -> Enrolment:
+        """The enrolment behind a desk's token, for its own reader only.
+
+        Raises:
+            NotFound: no such token, or another reader's; nobody learns which. It is an Event.
+        """
+        enrolment = session.scalars(
+            sa.select(Enrolment).where(Enrolment.token == token)
+        ).one_or_none()
+        if enrolment is None or enrolment.reader_id != user.id:
+            raise NotFound(
+                "There is no such reading, or it is not yours. Your own are listed at /readings.",
+                event="reading refused",
+            )
+        return enrolment
+
+    @staticmethod
+    def refuse_synthetics(session: Session, user: User) -> None:
+        """Forbidden, with an Event, while ``user`` has a blinded reading to finish."""
+        Enrolment.refuse_synthetics_named(session, user.name)
+
+    @staticmethod
+    def refuse_synthetics_named(session: Session, name: str) -> None:
+        """The same by name: a person's API token must not show what their pages do not."""
+        blind = (
+            sa.select(Enrolment.id)
+            .join(User, User.id == Enrolment.reader_id)
+            .where(User.name == name, *_is_open_and_unfinished())
+        )
+        if session.scalar(blind.limit(1)) is not None:
+            raise Forbidden(
+                "While you have a blinded reading to finish you cannot look at synthetic lesions: "
+                "they would teach you the answers. Finish it at /readings first.",
+                event="synthetics refused to a blinded reader",
+            )
+
+    @staticmethod
+    def refuse_case(session: Session, user: User, case_id: uuid.UUID) -> None:
+        """Forbidden, with an Event, while ``user`` reads a study that this case is in."""
+        if case_id in Enrolment.hidden_cases(session, user):
+            raise Forbidden(
+                "This case is in a blinded reading that you have not finished: seeing it would "
+                "tell you an answer. Finish the reading at /readings first.",
+                event="case refused to a blinded reader",
+            )
+
+    @staticmethod
+    def hidden_cases(session: Session, user: User) -> set[uuid.UUID]:
+        """Cases in the studies that ``user`` is still reading."""
+        return set(
+            session.scalars(
+                sa.select(Lesion.case_id)
+                .join(Stimulus, Stimulus.lesion_id == Lesion.id)
+                .join(Enrolment, Enrolment.study_id == Stimulus.study_id)
+                .where(Enrolment.reader_id == user.id, *_is_open_and_unfinished())
+            )
+        )
+
+
+def _is_open_and_unfinished() -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        Enrolment.finished_at.is_(None),
+        sa.exists().where(Protocol.study_id == Enrolment.study_id),
+        ~sa.exists().where(Unblinding.study_id == Enrolment.study_id),
+    )
+
+
+def order_seed(study_seed: int, number: int) -> int:
+    """The seed of reader ``number``'s order: 63 bits of SHA-256 over the study's seed and it."""
+    digest = hashlib.sha256(f"{study_seed}:order:{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

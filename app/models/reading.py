@@ -1,0 +1,158 @@
+"""Readings: one reader's answer to one Trial, with confidence and time. Append-only."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Conflict, NotFound, Unreadable
+from app.models.append_only import append_only
+from app.models.enrolment import Enrolment
+from app.models.protocol import CALLED_SYNTHETIC, RATINGS
+from app.models.reader_study import ReaderStudy
+from app.models.trial import Trial
+
+_MOST_MS = 7 * 24 * 3_600_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a desk sends: the trial by its token, both answers, and where the time went.
+
+    ``key`` is made by the client for this answer and sent again when it is sent again.
+    Times in ms: looking (``active_ms``), page hidden, and no key for long or paused (``idle_ms``).
+    ``changes`` counts how often an answer was replaced before it was committed.
+    """
+
+    trial: str
+    key: str
+    lesion_class: str
+    rating: int
+    active_ms: int = 0
+    hidden_ms: int = 0
+    idle_ms: int = 0
+    changes: int = 0
+
+
+@append_only
+class Reading(Base):
+    """An answer as it was committed. One per trial; the same key twice is one Reading."""
+
+    __tablename__ = "reading"
+    __table_args__ = (
+        sa.UniqueConstraint("enrolment_id", "idempotency_key"),
+        sa.CheckConstraint("rating BETWEEN 1 AND 6", name="rating"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    trial_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("trial.id"), unique=True)
+    enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
+    idempotency_key: Mapped[str] = mapped_column(sa.String(64))
+    lesion_class: Mapped[str] = mapped_column(sa.String(40))
+    rating: Mapped[int]
+    active_ms: Mapped[int]
+    hidden_ms: Mapped[int]
+    idle_ms: Mapped[int]
+    changes: Mapped[int]
+    answered_at: Mapped[datetime] = mapped_column(default=now)
+
+    trial: Mapped[Trial] = relationship()
+
+    @staticmethod
+    def give(session: Session, enrolment: Enrolment, answer: Answer) -> tuple[Reading, bool]:
+        """Store an answer; returns the Reading and whether it is new.
+
+        Raises:
+            Conflict: the key was used for another answer, the trial was answered before, it is
+                not the next one, or the study is closed.
+            NotFound: no such trial in this reading.
+            Unreadable: an answer that there is not.
+        """
+        session.execute(  # two tabs at once: one stores, the other then sees it
+            sa.select(Enrolment.id).where(Enrolment.id == enrolment.id).with_for_update()
+        )
+        trial = session.scalars(
+            sa.select(Trial).where(Trial.token == answer.trial, Trial.enrolment_id == enrolment.id)
+        ).one_or_none()
+        if trial is None:
+            raise NotFound("There is no such trial in this reading.", event="trial refused")
+        earlier = session.scalars(
+            sa.select(Reading).where(
+                Reading.enrolment_id == enrolment.id, Reading.idempotency_key == answer.key
+            )
+        ).one_or_none()
+        if earlier is not None:
+            if earlier._says(trial, answer):
+                return earlier, False
+            raise Conflict("Another answer was sent with this key before; that one counts.")
+        study = ReaderStudy.require(session, enrolment.study_id)
+        if study.state != "open":
+            raise Conflict("The study is closed: it was unblinded. No answer can be added.")
+        answered = Reading.count(session, enrolment.id)
+        if trial.position <= answered:
+            raise Conflict(
+                f"Trial {trial.position} was answered before, perhaps in another tab; "
+                "that answer counts."
+            )
+        if trial.position != answered + 1:
+            raise Conflict(f"Trial {answered + 1} comes first.")
+        _check(answer, study)
+        reading = Reading(
+            trial=trial,
+            enrolment_id=enrolment.id,
+            idempotency_key=answer.key,
+            lesion_class=answer.lesion_class,
+            rating=answer.rating,
+            active_ms=answer.active_ms,
+            hidden_ms=answer.hidden_ms,
+            idle_ms=answer.idle_ms,
+            changes=answer.changes,
+        )
+        session.add(reading)
+        if trial.position == study.total:
+            enrolment.finished_at = now()
+        session.flush()
+        return reading, True
+
+    def _says(self, trial: Trial, answer: Answer) -> bool:
+        mine = (self.trial_id, self.lesion_class, self.rating)
+        return mine == (trial.id, answer.lesion_class, answer.rating)
+
+    @property
+    def called_synthetic(self) -> bool:
+        return self.rating >= CALLED_SYNTHETIC
+
+    @staticmethod
+    def count(session: Session, enrolment_id: uuid.UUID) -> int:
+        """How many trials of an enrolment are answered."""
+        return session.scalars(
+            sa.select(sa.func.count()).where(Reading.enrolment_id == enrolment_id)
+        ).one()
+
+    @staticmethod
+    def counts(session: Session, study_id: uuid.UUID) -> dict[uuid.UUID, int]:
+        """Enrolment → how many of its trials are answered."""
+        rows = session.execute(
+            sa.select(Reading.enrolment_id, sa.func.count())
+            .join(Enrolment, Enrolment.id == Reading.enrolment_id)
+            .where(Enrolment.study_id == study_id)
+            .group_by(Reading.enrolment_id)
+        ).tuples()
+        return dict(rows.all())
+
+
+def _check(answer: Answer, study: ReaderStudy) -> None:
+    if not (1 <= len(answer.key) <= 64 and answer.key.isascii() and answer.key.isprintable()):
+        raise Unreadable("The answer needs a key of 1 to 64 characters.")
+    if answer.lesion_class not in study.scheme.keys:
+        raise Unreadable(f"Choose a class: {', '.join(study.scheme.keys)}.")
+    if not 1 <= answer.rating <= len(RATINGS):
+        raise Unreadable("Choose from 1 (certainly real) to 6 (certainly synthetic).")
+    times = (answer.active_ms, answer.hidden_ms, answer.idle_ms)
+    if not all(0 <= value <= _MOST_MS for value in times) or not 0 <= answer.changes <= 10_000:
+        raise Unreadable("The times of the answer are not possible.")
