@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ml.errors import HepaticaError
 
@@ -21,6 +22,8 @@ def parser() -> argparse.ArgumentParser:
     _classifier_arguments(commands)
     _gan_arguments(commands)
     _synthesize_arguments(commands)
+    _readers_arguments(commands)
+    _leak_audit_arguments(commands)
     return root
 
 
@@ -59,11 +62,12 @@ def _counts(text: str) -> dict[str, int]:
 
 def _phantom(arguments: argparse.Namespace) -> None:
     from ml.phantom import series
+    from ml.phantom.lesions import DEFAULT_DIFFICULTY
     from ml.progress import drive
 
     difficulty = arguments.difficulty
     if difficulty is None:
-        difficulty = series.DEFAULT_DIFFICULTY
+        difficulty = DEFAULT_DIFFICULTY
     rest = (arguments.seed, arguments.out, difficulty, arguments.key_slices_only)
     if arguments.counts is not None:
         drive(series.write_cohort(arguments.counts, *rest))
@@ -190,6 +194,113 @@ def _synthesize(arguments: argparse.Namespace) -> None:
             arguments.truncation,
         )
     )
+
+
+def _readers_arguments(commands: Commands) -> None:
+    group = commands.add_parser("readers", help="statistics of reader studies")
+    verbs = group.add_subparsers(dest="verb", required=True, metavar="verb")
+
+    command = verbs.add_parser("analyse", help="analyse a file of ratings")
+    command.add_argument(
+        "file", type=Path, metavar="FILE", help="CSV reader,treatment,case,truth,rating, or .imrmc"
+    )
+    command.add_argument(
+        "--covariance", choices=("delong", "jackknife"), help="default: delong where it applies"
+    )
+    command.add_argument("--margin", type=float, default=0.10, metavar="M", help="default 0.10")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_readers_analyse)
+
+    command = verbs.add_parser("plan", help="how many readers and images")
+    command.add_argument("--readers", type=int, required=True, metavar="J")
+    command.add_argument("--cases", type=int, required=True, metavar="K", help="images in all")
+    command.add_argument(
+        "--effect", type=float, required=True, metavar="D", help="difference of areas to show"
+    )
+    command.add_argument(
+        "--components",
+        type=Path,
+        metavar="FILE",
+        help="JSON with var, cov1, cov2, cov3, ms_tr and cases, as `readers analyse --json` prints",
+    )
+    command.add_argument("--margin", type=float, default=0.10, metavar="M", help="default 0.10")
+    command.add_argument("--alpha", type=float, default=0.05, metavar="A", help="default 0.05")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_readers_plan)
+
+    command = verbs.add_parser("rehearse", help="simulated readers through the real analysis")
+    command.add_argument("--readers", type=int, default=5, metavar="J", help="default 5")
+    command.add_argument("--images", type=int, default=120, metavar="K", help="default 120")
+    command.add_argument("--studies", type=int, default=500, metavar="N", help="default 500")
+    command.add_argument(
+        "--area", type=float, default=0.5, metavar="A", help="true AUC before rounding to ratings"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
+    command.add_argument("--margin", type=float, default=0.10, metavar="M", help="default 0.10")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_readers_rehearse)
+
+
+def _print_result(result: dict[str, Any], text: str, as_json: bool) -> None:
+    print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if as_json else text)
+
+
+def _readers_analyse(arguments: argparse.Namespace) -> None:
+    from ml.readers import files, tables
+
+    result = tables.analyse_ratings(
+        files.load(arguments.file), arguments.covariance, margin=arguments.margin
+    )
+    _print_result(result, tables.analysis_text(result), arguments.json)
+
+
+def _readers_plan(arguments: argparse.Namespace) -> None:
+    from ml.readers import power, tables
+
+    pilot = power.Pilot.load(arguments.components) if arguments.components else None
+    result = power.plan(
+        arguments.readers,
+        arguments.cases,
+        arguments.effect,
+        pilot,
+        arguments.margin,
+        arguments.alpha,
+    )
+    _print_result(result, tables.plan_text(result), arguments.json)
+
+
+def _readers_rehearse(arguments: argparse.Namespace) -> None:
+    from ml.progress import drive
+    from ml.readers import tables
+    from ml.readers.rehearsal import Design, Rehearsal, RoeMetz
+
+    design = Design(
+        arguments.readers,
+        arguments.images,
+        margin=arguments.margin,
+        ratings=RoeMetz.with_area(arguments.area),
+    )
+    rehearsal = Rehearsal(design, arguments.studies, arguments.seed)
+    drive(rehearsal.run())
+    result = rehearsal.to_dict()
+    _print_result(result, tables.rehearsal_text(result), arguments.json)
+
+
+def _leak_audit_arguments(commands: Commands) -> None:
+    command = commands.add_parser(
+        "leak-audit", help="can real and synthetic images be told apart by their files?"
+    )
+    command.add_argument("--real", type=Path, required=True, metavar="DIR")
+    command.add_argument("--synthetic", type=Path, required=True, metavar="DIR")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_leak_audit)
+
+
+def _leak_audit(arguments: argparse.Namespace) -> None:
+    from ml.readers import leaks, tables
+
+    result = leaks.audit_folders(arguments.real, arguments.synthetic).to_dict()
+    _print_result(result, tables.audit_text(result), arguments.json)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -153,6 +153,9 @@ def auc_interval(
       class: percentile bootstrap of clusters.
     * One rating for every image: 0.5 without an interval.
 
+    With ``resamples`` 0 no bootstrap is drawn: Newcombe's interval stands alone, and clusters are
+    not taken into account.
+
     Raises:
         ReadersError: only one class of image, or unusable ratings.
     """
@@ -161,7 +164,7 @@ def auc_interval(
     area = float(placements(positive, negative)[0].mean())
     if len(np.unique(np.concatenate([positive, negative]))) == 1:
         return Figure(area, None, None, total, "none", "the reader used one rating for all images")
-    if clusters is not None and has_repeats(truth, clusters):
+    if resamples and clusters is not None and has_repeats(truth, clusters):
         low, high = _bootstrap(truth, rating, clusters, confidence, resamples, seed)
         method = f"patient-clustered bootstrap, {resamples} samples"
         if min(m, n) == 1 or area in (0.0, 1.0):
@@ -172,10 +175,11 @@ def auc_interval(
     if min(m, n) == 1 or area in (0.0, 1.0):
         why = "one image in a class" if min(m, n) == 1 else f"area of {area:.0f}"
         low, high = newcombe(area, m, n, confidence)
+        method = f"Newcombe ({why})"
         if resamples:
             drawn = _bootstrap(truth, rating, None, confidence, resamples, seed)
             low, high = min(low, drawn[0]), max(high, drawn[1])
-        method = f"bootstrap by case ({why}), widened to Newcombe's interval"
+            method = f"bootstrap by case ({why}), widened to Newcombe's interval"
         return Figure(area, low, high, total, method)
     variance = float(delong(truth, np.asarray(rating))[1][0, 0])
     low, high, scale = area_limits(area, variance, confidence)
