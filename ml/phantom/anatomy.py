@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.ndimage
@@ -160,7 +161,6 @@ class Anatomy:
         self.portal, self.hepatic = self._draw_liver_vessels(rng)
         self.others = self._draw_other_vessels(rng)
         self.pulmonary = self._draw_lung_vessels(rng)
-        self._static: dict[Grid, _Static] = {}
 
     # the standard torso
 
@@ -216,7 +216,7 @@ class Anatomy:
         )
         return np.asarray(6.0 * np.logaddexp.reduce([dome / 6.0 for dome in domes]))
 
-    def visceral(self, u: Array, v: Array) -> Array:
+    def visceral(self, u: Array, v: Array, fissures: bool = True) -> Array:
         """Height in mm of the liver's lower surface, with its impressions and fissures."""
         b = self.build
         z = -84 - b.liver_drop + 0.66 * _softplus(u + 108, 8)
@@ -227,6 +227,8 @@ class Anatomy:
         z = z + 70 * _sigmoid((u + 74 - 0.25 * (v - 60)) / 9) * _sigmoid((v - 38) / 9)
         z = z + 24 * _gauss(u, v, (-34, -34), (13, 24))
         z = z + 24 * _gauss(u, v, (-13, 2), (17, 8))
+        if not fissures:
+            return np.asarray(z)
         bow = 0.005 * (v + 62) ** 2
         teres = np.exp(-(((u - 6 - 0.10 * (v + 50) - bow) / 3.0) ** 2)) * _sigmoid(-(v + 30) / 8)
         venosum = np.exp(-(((v + 7 - 0.25 * (u - 12)) / 3.0) ** 2)) * _sigmoid((u + 4) / 4)
@@ -365,10 +367,7 @@ class Anatomy:
         Large organs soften by the slope of their surface times ``thickness``; vessels are averaged
         over the planes at ``depths``.
         """
-        static = self._static.get(grid)
-        if static is None:
-            self._static.clear()
-            static = self._static[grid] = _Static(self, grid)
+        static = _static(self, grid)
         scene = _Scene(self, static, grid, z, thickness, depths)
         scene.ribs()
         scene.cavity()
@@ -410,6 +409,7 @@ class _Static:
         self.wall = refine(np.clip(wall, -60, 60)) * min(anatomy._scale)
         self.diaphragm, self.roof_slope = _height_map(anatomy.diaphragm(u, v), grid)
         self.visceral, self.floor_slope = _height_map(anatomy.visceral(u, v), grid)
+        self.hull, self.hull_slope = _height_map(anatomy.visceral(u, v, fissures=False), grid)
         self.organs_room = coverage(self.wall + 2, grid.spacing_mm)
         self.base = self._shell(anatomy, grid, x, y)
 
@@ -456,6 +456,12 @@ class _Static:
             paint(out, cover.astype(np.float32), value)
 
 
+@lru_cache(maxsize=2)
+def _static(anatomy: Anatomy, grid: Grid) -> _Static:
+    """Kept for the patients at hand only: 15 MB each."""
+    return _Static(anatomy, grid)
+
+
 def _height_map(height: Array, grid: Grid) -> tuple[Floats, Floats]:
     """The map at full resolution, and its slope (mm of height per mm) there."""
     pitch = float(grid.coarse[0][0, 1] - grid.coarse[0][0, 0])
@@ -489,6 +495,11 @@ class _Scene:
         norm = np.sqrt(1 + slope * slope)
         distance = (self.z - self.s.diaphragm + gap) / norm
         return coverage(distance, (self.t + slope * self.px) / norm)
+
+    def _above(self, height: Floats, slope: Floats) -> Floats:
+        """Share of each voxel above a height map."""
+        norm = np.sqrt(1 + slope * slope)
+        return coverage((height - self.z) / norm, (self.t + slope * self.px) / norm)
 
     def _box(self, shape: Ellipsoid) -> tuple[slice, slice] | None:
         if abs(self.z - shape.centre[2]) > shape.radii[2] + self.t:
@@ -710,12 +721,10 @@ class _Scene:
 
     def liver(self) -> Floats:
         """Paint the liver and return its share of every voxel."""
-        slope = self.s.floor_slope
-        norm = np.sqrt(1 + slope * slope)
-        distance = (self.s.visceral - self.z) / norm
-        cover = coverage(distance, (self.t + slope * self.px) / norm)
-        cover *= coverage(self.s.wall + 0.8, self.px)
-        cover *= self._below_diaphragm(4.0)
+        room = coverage(self.s.wall + 0.8, self.px) * self._below_diaphragm(4.0)
+        # nothing but fat lies in the fissures
+        paint(self.hu, self._above(self.s.hull, self.s.hull_slope) * room, self.value["fat"])
+        cover = self._above(self.s.visceral, self.s.floor_slope) * room
         paint(self.hu, cover, self.value["liver"] + 2 * self.grain)
         blood = self.value["blood"]
         cava = Ellipsoid((-32 + 0.05 * self.z, 17 - 0.02 * self.z, self.z), (13.5, 10.5, 400), -20)

@@ -263,11 +263,12 @@ def _place(
 ) -> tuple[Shape, float] | None:
     """A shape wholly in the liver, clear of the others, centred on a plane of the series.
 
-    A lesion that finds no room shrinks by 6 % at a time; None when even 10 mm finds none.
+    A lesion that finds no room shrinks by 6 % at a time; None when even 10 mm finds
+    none beside the others.
     """
     # the first lesion fixes the planes; the others stay where 15 slices can cover all
     span = (SLICES[1] - 5) * step
-    while diameter >= DIAMETER_MM[0]:
+    while True:
         shape = Shape.draw(rng, diameter, lobes)
         half_w, half_d = anatomy.build.inner_width, anatomy.build.inner_depth
         centres = rng.uniform((-half_w, -half_d, -80), (0.75 * half_w, half_d, 95), (700, 3))
@@ -286,8 +287,9 @@ def _place(
             moved = shape.at(x, y, z)
             if anatomy.liver_distance(moved.surface()).max() < -1.0:
                 return moved, diameter
-        diameter *= 0.94
-    return None
+        if diameter == DIAMETER_MM[0] and others:
+            return None
+        diameter = max(0.94 * diameter, DIAMETER_MM[0])
 
 
 def _heights(lesions: list[Lesion], step: float) -> tuple[float, ...]:

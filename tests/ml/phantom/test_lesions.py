@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -24,6 +26,14 @@ HU = {"liver": 105.0, "blood": 155.0}
 def test_stated_proportion_grows_from_5_to_50_percent() -> None:
     assert atypical_share(0) == pytest.approx(0.05)
     assert atypical_share(1) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("difficulty", [0.0, 0.5, 1.0])
+def test_atypical_lesions_come_in_the_stated_proportion(difficulty: float) -> None:
+    rng = np.random.default_rng(6)
+    flags = [draw_appearance("hemangioma", rng, HU, difficulty)[1] for _ in range(2000)]
+    share = atypical_share(difficulty)
+    assert np.mean(flags) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 2000))
 
 
 def test_diameters_fill_the_papers_range() -> None:
@@ -131,6 +141,6 @@ def _separation(difficulty: float) -> float:
 
 def test_classes_overlap_more_as_difficulty_grows() -> None:
     right = [_separation(difficulty) for difficulty in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    assert all(a > b for a, b in zip(right[:-1], right[1:], strict=True))
+    assert all(a > b for a, b in pairwise(right))
     assert right[0] > 0.9
     assert right[-1] < 0.75

@@ -15,7 +15,7 @@ import pytest
 from ml.__main__ import main
 from ml.errors import HepaticaError
 from ml.phantom import PhantomError, series
-from ml.phantom.lesions import CLASSES, DIAMETER_MM, atypical_share
+from ml.phantom.lesions import CLASSES, DIAMETER_MM
 
 COUNTS = {"cyst": 3, "metastasis": 2, "hemangioma": 4}
 
@@ -87,7 +87,7 @@ def test_patient_does_not_depend_on_how_many_are_written(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def crowd() -> list[series.PhantomPatient]:
-    return [series.patient(3, 0.5, index) for index in range(60)]
+    return [series.patient(3, 0.5, index) for index in range(40)]
 
 
 def test_series_has_its_bounded_number_of_slices_at_one_interval(
@@ -134,8 +134,8 @@ def test_mask_box_and_diameter_agree(crowd: list[series.PhantomPatient]) -> None
             rim = edge[np.linspace(0, len(edge) - 1, min(len(edge), 400)).astype(int)]
             longest = np.linalg.norm(rim[:, None] - edge[None], axis=2).max() + spacing
             assert longest == pytest.approx(lesion.diameter_mm, abs=2.5 * spacing + 0.03 * longest)
-            middle = (columns.mean() * spacing + image.position_mm[0],)
-            assert middle[0] == pytest.approx(lesion.center_mm[0], abs=0.15 * lesion.diameter_mm)
+            middle = columns.mean() * spacing + image.position_mm[0]
+            assert middle == pytest.approx(lesion.center_mm[0], abs=0.15 * lesion.diameter_mm)
 
 
 def test_key_slice_is_where_the_lesion_is_largest() -> None:
@@ -166,17 +166,6 @@ def test_fast_way_gives_every_lesion_of_the_cohort_on_its_key_slice() -> None:
         assert image.position_mm[2] == pytest.approx(one.lesions[number - 1].center_mm[2])
 
 
-@pytest.mark.parametrize("difficulty", [0.0, 0.5, 1.0])
-def test_atypical_lesions_come_in_the_stated_proportion(difficulty: float) -> None:
-    flags = [
-        lesion.atypical
-        for one in series.cohort({"cyst": 120, "metastasis": 120, "hemangioma": 120}, 1, difficulty)
-        for lesion in one.lesions
-    ]
-    share = atypical_share(difficulty)
-    assert np.mean(flags) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / len(flags)))
-
-
 def test_written_folder_reads_back_to_the_same_hu_and_truth(tmp_path: Path) -> None:
     out = tmp_path / "set"
     steps = list(series.write_cohort(COUNTS, 2, out, 0.3, key_slices_only=True))
@@ -193,7 +182,7 @@ def test_written_folder_reads_back_to_the_same_hu_and_truth(tmp_path: Path) -> N
         data = pydicom.dcmread(out / row["file"])
         one, number = made[row["patient"]], int(row["lesion"])
         image = one.key_slice(number)
-        hu = data.pixel_array * int(data.RescaleSlope) + int(data.RescaleIntercept)
+        hu = data.pixel_array.astype(int) * int(data.RescaleSlope) + int(data.RescaleIntercept)
         assert np.array_equal(hu, image.hu)
         assert data.SOPInstanceUID == row["sop_instance_uid"]
         assert data.SeriesInstanceUID == row["series_instance_uid"]
