@@ -28,6 +28,12 @@ document.addEventListener("click", (event) => {
   }
 });
 
+document.addEventListener("input", (event) => {
+  const { word } = event.target.dataset;
+  if (word === undefined) return;
+  event.target.setCustomValidity(event.target.value.trim() === word ? "" : `Type ${word} exactly.`);
+});
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || !form.matches("[data-once]")) return;
