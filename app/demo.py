@@ -132,4 +132,16 @@ def _receive(session: Session, folder: Path, key: bytes, *, reviewed: bool) -> N
 
 
 def _study(session: Session) -> None:
-    raise NotImplementedError
+    """A study of ten real and ten synthetic ROIs, open, with one reader enrolled."""
+    researcher = User.require(session, "researcher")
+    study = ReaderStudy.compose(
+        session,
+        researcher,
+        title="Demo: phantom lesions, simulated or drawn by a generator?",
+        scheme=LIVER,
+        real=10,
+        synthetic=10,
+        seed=SEED,
+    )
+    study.open(session, researcher, study.pictures(session, Inference(threads=2).draw))
+    study.enrol(session, User.require(session, "blind-reader"), researcher)

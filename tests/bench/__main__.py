@@ -1,0 +1,34 @@
+"""``make bench``: medians and ratios, both sides measured in the same run.
+
+Each figure names its unit. Ratios compare with a baseline that runs on the same machine a moment
+before, because absolute times mean little on a shared one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import requests, serving, training
+
+SECTIONS = {
+    "classification": serving.classification,
+    "slice-open": requests.slice_open,
+    "next-trial": requests.next_trial,
+    "training": training.steps,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
+    chosen = parser.parse_args().sections or list(SECTIONS)
+    for name in chosen:
+        print(f"== {name}", flush=True)
+        for line in SECTIONS[name]():
+            print(f"  {line}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""A server of our own for a benchmark: started on loopback, stopped by its process id."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(arguments: list[str], port: int, path: str, **environment: str) -> Iterator[str]:
+    """Run ``python arguments`` until the block ends; yields its address once ``path`` answers."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended with {process.returncode}")
+            try:
+                urllib.request.urlopen(address + path, timeout=2)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def environment_for(folder: Path) -> dict[str, str]:
+    """Settings of an installation in a folder of its own."""
+    return {
+        "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3",
+        "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
+    }
