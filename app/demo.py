@@ -23,6 +23,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.event import Event
 from app.models.lesion import Lesion
 from app.models.parcel import Parcel
+from app.models.reader_study import ReaderStudy
 from app.models.review import Review
 from app.models.user import User
 from ml.lesion import LIVER
