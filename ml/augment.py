@@ -7,7 +7,7 @@ the small ROI, so a turned or shifted ROI shows real tissue in its corners.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,14 @@ def draw(rng: np.random.Generator, diameter_px: float, settings: Augment) -> lis
 
 
 def views_of(line: Line, settings: Augment, seed: int) -> list[View]:
-    """The views of one line; the same whichever fold, arm or order asks for them."""
+    """The views of one line; the same whichever fold, arm or order asks for them.
+
+    An image that was the ROI itself has no tissue around it to show more of: it gets no views of
+    that kind, and N is smaller.
+    """
     rng = np.random.default_rng(seed_for("augment", line.id, seed))
+    if not line.surroundings:
+        settings = replace(settings, scales=0)
     return draw(rng, max(line.box.width, line.box.height), settings)
 
 
@@ -84,15 +90,17 @@ def group(lines: Iterable[Line], settings: Augment, seed: int, folds: int = 1) -
     if not chosen or settings.per_fold == 0:
         return []
     each = round(settings.per_fold * folds / len(chosen))
-    if each > settings.per_lesion:
-        raise ConfigError(
-            f"augment.per_fold={settings.per_fold} wants {each} views of each of {len(chosen)} "
-            f"lesions, but the augmentation makes {settings.per_lesion}; lower per_fold or raise "
-            "augment.rotations."
-        )
-    return [
-        Drawn(line.id, view) for line in chosen for view in views_of(line, settings, seed)[:each]
-    ]
+    drawn: list[Drawn] = []
+    for line in chosen:
+        views = views_of(line, settings, seed)
+        if each > len(views):
+            raise ConfigError(
+                f"augment.per_fold={settings.per_fold} wants {each} views of each of "
+                f"{len(chosen)} lesions, but ROI {line.id} gives {len(views)}; lower per_fold or "
+                "raise augment.rotations."
+            )
+        drawn.extend(Drawn(line.id, view) for view in views[:each])
+    return drawn
 
 
 class Rois:

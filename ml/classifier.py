@@ -137,6 +137,7 @@ def train(
     folds = patient_folds(manifest, settings.folds, settings.seed)
     run = RunDir(Path(out))
     run.write_json("config.json", settings.dump())
+    commit = current_commit()
     turns = [settings.test_fold]
     if cross_validate:
         turns += [i for i in range(settings.folds) if i != settings.test_fold]
@@ -152,7 +153,7 @@ def train(
             run.log(seen)
             yield seen
         model = (folder.path / "model.onnx").read_bytes()
-        served = serving.Classifier(model, _describe(manifest, settings, name, {}, command))
+        served = serving.Classifier(model, _describe(manifest, settings, name, {}, command, commit))
         test = list(folds[index].test)
         rois = np.stack([manifest.roi(line, settings.window_hu) for line in test])
         probabilities[[rows[line.id] for line in test]] = served.probabilities(rois)
@@ -165,7 +166,7 @@ def train(
     }
     if cross_validate:
         metrics["cross_validation"] = _score(manifest, list(range(len(lines))), probabilities)
-    _describe(manifest, settings, name, metrics, command).save(
+    _describe(manifest, settings, name, metrics, command, commit).save(
         checkpoint or run.path / "checkpoint",
         (first.path / "model.onnx").read_bytes(),
         tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),
@@ -211,6 +212,7 @@ def _describe(
     name: str,
     metrics: dict[str, Any],
     command: str,
+    commit: str,
 ) -> Checkpoint:
     return Checkpoint(
         name=name,
@@ -221,7 +223,7 @@ def _describe(
         training_kind=manifest.kind,
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
-        commit=current_commit(),
+        commit=commit,
         config={key: value for key, value in settings.dump().items() if key != "gan"},
         metrics=metrics,
         command=command,

@@ -317,6 +317,7 @@ def train(
     manifest.scheme.index(lesion_class)
     fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
     lines = fold.train.only(lesion_class)
+    commit = current_commit()
     run = RunDir(Path(out))
     run.write_json("config.json", settings.dump())
     rois = augment.Rois(manifest, settings.window_hu)
@@ -342,7 +343,7 @@ def train(
         training_kind=manifest.kind,
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
-        commit=current_commit(),
+        commit=commit,
         config={key: value for key, value in settings.dump().items() if key != "classifier"},
         metrics={},
         latent_size=settings.gan.latent,

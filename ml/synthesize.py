@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml import roi
 from ml.checkpoint import Checkpoint, CheckpointError
+from ml.manifest import Line, sha256_of
 from ml.progress import Progress, RunDir
 from ml.serving import Generator, latent
 
@@ -25,7 +26,7 @@ def draw(
     """Draw the ROIs of seeds ``seed`` … ``seed + count − 1``; the same seed, the same picture.
 
     Writes ``out``: ``rois/<name>-<seed>.png`` (8-bit grey, 64 × 64), ``lines.jsonl`` (one line
-    per ROI: file, class, source, checkpoint, seed, SHA-256 of the file) and, last,
+    per ROI: a data set's Line with its checkpoint and the SHA-256 of its file) and, last,
     ``synthesis.json`` (what drew them).
 
     Raises:
@@ -44,23 +45,25 @@ def draw(
     lines: list[str] = []
     for i in range(count):
         name = f"{meta.name}-{seed + i}"
-        png = roi.to_png(generator.draw([seed + i], truncation)[0])
+        pixels = generator.draw([seed + i], truncation)[0]
+        png = roi.to_png(pixels)
         file = f"rois/{name}.png"
         folder.write_bytes(file, png)
-        lines.append(
-            json.dumps(
-                {
-                    "id": name,
-                    "file": file,
-                    "lesion_class": meta.lesion_class,
-                    "source": "synthetic",
-                    "checkpoint": meta.name,
-                    "seed": seed + i,
-                    "sha256": hashlib.sha256(png).hexdigest(),
-                }
-            )
-            + "\n"
+        line = Line(
+            id=str(seed + i),
+            file=file,
+            lesion_class=str(meta.lesion_class),
+            patient="",
+            source="synthetic",
+            box=roi.whole(*pixels.shape),
+            spacing_mm=None,
+            diameter_mm=None,
+            seed=seed + i,
+            sha256=sha256_of(pixels),
+            surroundings=False,
         )
+        told = {"checkpoint": meta.name, "file_sha256": hashlib.sha256(png).hexdigest()}
+        lines.append(json.dumps({**line.to_dict(), **told}) + "\n")
         if i % _TOLD_EVERY == 0:
             yield Progress(i + 1, count, f"drawn {i + 1} of {count}")
     folder.write_bytes("lines.jsonl", "".join(lines).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def _manifest() -> Manifest:
 
 
 def test_more_views_than_a_lesion_gives_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"per_fold=1000 wants 500 views.*makes 480"):
+    with pytest.raises(ConfigError, match=r"per_fold=1000 wants 500 views.*0000 gives 480"):
         group([_line(0), _line(1)], Augment(per_fold=1000), 0)
 
 
@@ -121,6 +122,15 @@ def test_views_of_a_lesion_depend_on_it_and_the_seed_alone() -> None:
     assert among == alone[:100]
     assert alone != views_of(lines[2], PAPER, 1)
     assert alone != views_of(lines[1], PAPER, 0)
+
+
+def test_image_that_was_the_roi_itself_is_never_shown_with_invented_tissue() -> None:
+    alone = replace(_line(0), surroundings=False)
+    views = views_of(alone, PAPER, 0)
+    assert len(views) == 30 * (1 + 3 + 7)
+    assert all(view.tissue == 0 for view in views)
+    with pytest.raises(ConfigError, match="0000 gives 330"):
+        group([alone], Augment(per_fold=331), 0)
 
 
 def test_record_survives_json() -> None:

@@ -11,10 +11,17 @@ import torch
 from PIL import Image
 
 from ml import gan, runtime
+from ml.__main__ import main
+from ml.checkpoint import Checkpoint
 from ml.config import ConfigError, Gan
+from ml.folds import patient_folds
+from ml.lesion import LIVER
+from ml.manifest import Finding, Manifest, write
 from ml.networks import dcgan, export
 from ml.progress import Progress, RunDir
+from ml.roi import Box
 from ml.runtime import StateError
+from ml.serving import Generator, latent
 
 TINY = Gan(
     width=4,
@@ -200,3 +207,52 @@ def test_sheet_takes_any_number_of_rois(rois: np.ndarray) -> None:
     import io
 
     assert Image.open(io.BytesIO(gan.sheet(rois[:3]))).size == (8 * 66, 66)
+
+
+def test_command_trains_on_training_patients_of_one_class_and_draws(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:120, :120]
+    findings = []
+    for i in range(12):
+        radius = rng.uniform(8, 14)
+        disc = np.hypot(x - 60, y - 60) < radius
+        findings.append(
+            Finding(
+                pixels=(100 - 60 * disc + rng.normal(0, 10, x.shape)).astype(np.int16),
+                kind="phantom",
+                lesion_class=LIVER.keys[i % 3],
+                patient=f"p{i}",
+                file=f"{i}.dcm",
+                box=Box.centred(60, 60, 2 * radius, 2 * radius),
+                spacing_mm=(0.7, 0.7),
+                source="phantom",
+            )
+        )
+    list(write(findings, 12, LIVER, tmp_path / "data"))
+    words = ["gan", "--data", str(tmp_path / "data"), "--lesion-class", "hemangioma"]
+    words += ["--out", str(tmp_path / "run"), "--set", "gan.width=3", "gan.discriminator_width=3"]
+    words += ["gan.epochs=2", "gan.batch=8", "augment.per_fold=40", "gan.collapse_spread=0"]
+    assert main([*words, "gan.collapse_correlation=0"]) == 0
+
+    meta = Checkpoint.load(tmp_path / "run" / "checkpoint")
+    fold = patient_folds(Manifest.load(tmp_path / "data"), 3, 0)[0]
+    assert (meta.kind, meta.lesion_class, meta.latent_size) == ("generator", "hemangioma", 100)
+    views = (tmp_path / "run" / "views.jsonl").read_text().splitlines()
+    allowed = {line.id for line in fold.train.only("hemangioma")}
+    assert {json.loads(view)["line"] for view in views} == allowed
+    assert Generator(meta.onnx(), meta).draw([3]).shape == (1, 64, 64)
+    assert meta.metrics["n_held_out_lesions"] == len(fold.test.only("hemangioma"))
+    assert "Generator width 3, the paper's is 128" in meta.card()
+    network = dcgan.Generator(3)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in meta.weights().items()})
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(latent(3, 100))[None])[0].numpy()
+    assert np.abs(Generator(meta.onnx(), meta).draw([3]) - expected).max() < 1e-5
+
+
+def test_folder_that_is_no_data_set_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["gan", "--data", str(tmp_path), "--lesion-class", "cyst", "--out", str(tmp_path / "r")]
+    assert main(words) == 1
+    assert "prepare" in capsys.readouterr().err

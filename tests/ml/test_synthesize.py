@@ -14,6 +14,7 @@ from ml import runtime, synthesize
 from ml.__main__ import main
 from ml.checkpoint import Checkpoint, CheckpointError
 from ml.lesion import LIVER
+from ml.manifest import Line
 from ml.networks import export
 from ml.networks.cnn import Cnn
 from ml.networks.dcgan import Generator
@@ -77,8 +78,9 @@ def test_every_line_names_its_file_seed_and_source(checkpoint: Path, tmp_path: P
     assert [line["seed"] for line in lines] == [40, 41, 42]
     for line in lines:
         png = (tmp_path / str(line["file"])).read_bytes()
-        assert line["sha256"] == hashlib.sha256(png).hexdigest()
+        assert line["file_sha256"] == hashlib.sha256(png).hexdigest()
         assert (line["source"], line["lesion_class"]) == ("synthetic", "hemangioma")
+        assert Line.from_dict(line).seed == line["seed"]
         expected = load(checkpoint).draw([int(str(line["seed"]))])[0]  # type: ignore[union-attr]
         assert np.abs(from_png(png) - expected).max() <= 1 / 255 + 1e-6
     told = json.loads((tmp_path / "synthesis.json").read_text())
