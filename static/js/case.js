@@ -54,14 +54,17 @@ function markRow(image) {
   chosenRow = row;
   row?.setAttribute("aria-current", "true");
   row?.setAttribute("tabindex", "0");
-  // Scrolls the list alone; scrollIntoView would also scroll the page on narrow screens.
-  const list = row?.closest("[data-slices]");
-  if (list) {
-    const a = row.getBoundingClientRect();
-    const b = list.getBoundingClientRect();
-    if (a.top < b.top) list.scrollTop += a.top - b.top - 8;
-    else if (a.bottom > b.bottom) list.scrollTop += a.bottom - b.bottom + 8;
-  }
+  keepInSight(row, row?.closest("[data-slices]"));
+}
+
+// Scrolls the list alone; scrollIntoView would also scroll the page on narrow screens. The headings of
+// the slice list stick to its top, hence the room above.
+function keepInSight(row, list) {
+  if (!row || !list) return;
+  const a = row.getBoundingClientRect();
+  const b = list.getBoundingClientRect();
+  if (a.top < b.top + 64) list.scrollTop += a.top - b.top - 64;
+  else if (a.bottom > b.bottom) list.scrollTop += a.bottom - b.bottom + 8;
 }
 
 function prefetchAround(image) {
@@ -177,6 +180,7 @@ function drawLesions() {
     if (lesion.id === selected?.id) link.setAttribute("aria-current", "true");
     return row;
   }));
+  keepInSight($("[aria-current]", list), list);
   $("#lesion-none").hidden = lesions.length > 0;
   $("[data-lesion-count]").textContent = String(lesions.length);
   const counts = new Map();
@@ -384,7 +388,7 @@ const keys = {
   arrowdown: arrow(0, 1),
   arrowleft: arrow(-1, 0),
   arrowright: arrow(1, 0),
-  pageup: { run: () => open(neighbour(-10)), repeat: true, label: "Ten slices on", group: "Slices", shown: ["Page ↑", "Page ↓"] },
+  pageup: { run: () => open(neighbour(-10)), repeat: true, label: "Ten slices back, on", group: "Slices", shown: ["Page ↑", "Page ↓"] },
   pagedown: { run: () => open(neighbour(10)), repeat: true },
   home: { run: () => open(neighbour(-1e6)), label: "First, last slice", group: "Slices", shown: ["Home", "End"] },
   end: { run: () => open(neighbour(1e6)) },
