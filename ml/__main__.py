@@ -19,9 +19,11 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m ml", description=__doc__)
     commands = root.add_subparsers(dest="command", required=True, metavar="command")
     _phantom_arguments(commands)
+    _prepare_arguments(commands)
     _classifier_arguments(commands)
     _gan_arguments(commands)
     _synthesize_arguments(commands)
+    _weights_arguments(commands)
     _readers_arguments(commands)
     _leak_audit_arguments(commands)
     return root
@@ -41,7 +43,7 @@ def _phantom_arguments(commands: Commands) -> None:
     )
     command.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
     command.add_argument(
-        "--difficulty", type=float, metavar="D", help="0 textbook … 1 heavy overlap (default 0.5)"
+        "--difficulty", type=float, metavar="D", help="0 textbook … 1 heavy overlap (default 0.3)"
     )
     command.add_argument(
         "--key-slices-only", action="store_true", help="write only the slice through each lesion"
@@ -73,6 +75,37 @@ def _phantom(arguments: argparse.Namespace) -> None:
         drive(series.write_cohort(arguments.counts, *rest))
     else:
         drive(series.write(arguments.patients, *rest))
+
+
+def _prepare_arguments(commands: Commands) -> None:
+    command = commands.add_parser("prepare", help="make a data set of a folder of labelled images")
+    kinds = command.add_subparsers(dest="what", required=True, metavar="images|dicom")
+    for what, text in (
+        ("images", "PNG, JPEG or DICOM with labels.csv: file, class, patient[, box, diameter_mm]"),
+        ("dicom", "DICOM series with lesions.csv, such as `phantom` writes"),
+    ):
+        kind = kinds.add_parser(what, help=text, description=text)
+        kind.add_argument("folder", type=Path, metavar="DIR")
+        kind.add_argument(
+            "--scheme", default="liver", metavar="FILE", help="liver (default) or a JSON file"
+        )
+        kind.add_argument(
+            "--allow-mixed-patients",
+            action="store_true",
+            help="accept lesions of several classes in one patient",
+        )
+        kind.add_argument("--out", type=Path, required=True, metavar="DATA", help="a new folder")
+    command.set_defaults(run=_prepare)
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from ml import prepare
+    from ml.lesion import LesionScheme
+    from ml.progress import drive
+
+    steps = {"images": prepare.images, "dicom": prepare.dicom}[arguments.what]
+    scheme = LesionScheme.load(arguments.scheme)
+    drive(steps(arguments.folder, scheme, arguments.out, arguments.allow_mixed_patients))
 
 
 def _training_arguments(command: argparse.ArgumentParser) -> None:
@@ -130,6 +163,23 @@ def _synthesize_arguments(commands: Commands) -> None:
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     command.set_defaults(run=_synthesize)
+
+
+def _weights_arguments(commands: Commands) -> None:
+    command = commands.add_parser("weights", help="train the shipped checkpoints again (phantoms)")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.add_argument(
+        "--work", type=Path, default=Path("var/weights"), metavar="DIR", help="default var/weights"
+    )
+    command.add_argument("--jobs", type=int, default=2, metavar="N", help="trainings at a time")
+    command.set_defaults(run=_weights)
+
+
+def _weights(arguments: argparse.Namespace) -> None:
+    from ml import shipped
+    from ml.progress import drive
+
+    drive(shipped.train(arguments.out, arguments.work, arguments.jobs))
 
 
 def _classifier(arguments: argparse.Namespace) -> None:
