@@ -1,0 +1,304 @@
+"""From a folder of images, or of DICOM series with a lesion table, to a data set.
+
+The table is a CSV (comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252). Everything wrong with
+it or with the images is told at once, and then nothing is written.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ml import dicom as dicom_files
+from ml.errors import HepaticaError
+from ml.image import CTSlice, DicomError
+from ml.lesion import LesionScheme
+from ml.manifest import Finding, ManifestError, write
+from ml.progress import Progress
+from ml.roi import Box, RoiError
+
+_BOX = ("x", "y", "width", "height")
+
+
+class PrepareError(ManifestError):
+    """A table or folder from which no data set can be made."""
+
+
+class _CellError(HepaticaError):
+    """One row cannot be used."""
+
+
+def images(
+    folder: Path, scheme: LesionScheme, out: Path, mixed_patients: bool = False
+) -> Iterator[Progress]:
+    """A data set from ``folder/labels.csv``: file, class, patient[, box, diameter_mm].
+
+    A box is ``x,y,width,height`` in pixels, in one cell or in columns of these names. A 64 × 64
+    image without a box is the ROI itself. DICOM files are read as well as pictures.
+
+    Raises:
+        PrepareError: the table cannot be read.
+        ManifestError: everything that is wrong with rows and images, in one message.
+    """
+    rows = _table(folder / "labels.csv", ("file", "class", "patient"))
+    return _prepare(folder, rows, "class", scheme, out, mixed_patients)
+
+
+def dicom(
+    folder: Path, scheme: LesionScheme, out: Path, mixed_patients: bool = False
+) -> Iterator[Progress]:
+    """A data set from DICOM files under ``folder`` and ``folder/lesions.csv``.
+
+    Columns: sop_instance_uid or file; lesion_class; patient; where the lesion is: x, y, width,
+    height (or ``box``), or ``center`` (x,y in pixels) with diameter_mm, or ``mask`` (a picture of
+    the slice's size, not black on the lesion). Optional: frame (from 1); key_slice (only rows with
+    1 are taken: one ROI per lesion).
+
+    Raises:
+        As ``images``.
+    """
+    rows = _table(folder / "lesions.csv", ("lesion_class", "patient"))
+    header = rows[0].cells
+    if "file" not in header and "sop_instance_uid" not in header:
+        raise PrepareError("lesions.csv has neither a column file nor sop_instance_uid.")
+    if "key_slice" in header:
+        rows = [row for row in rows if row.cells["key_slice"].lower() in ("1", "true", "yes")]
+        if not rows:
+            raise PrepareError("lesions.csv has no row with key_slice 1.")
+    return _prepare(folder, rows, "lesion_class", scheme, out, mixed_patients)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of a table: where it stands, and its cells by lower-case column name."""
+
+    number: int
+    cells: Mapping[str, str]
+
+    def get(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+
+def _table(path: Path, needed: tuple[str, ...]) -> list[_Row]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PrepareError(
+            f"{path} cannot be read ({error.strerror}); it must list {', '.join(needed)}."
+        ) from error
+    text = _decoded(data, path.name)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if any(line)]
+    except csv.Error as error:
+        raise PrepareError(f"{path.name} is not a CSV file ({error}).") from error
+    header = [cell.strip().lower() for cell in lines[0]] if lines else []
+    missing = [column for column in needed if column not in header]
+    if missing:
+        raise PrepareError(
+            f"{path.name} has no column {', '.join(missing)}; its columns are "
+            f"{', '.join(header) or 'none'}."
+        )
+    if len(set(header)) < len(header):
+        raise PrepareError(f"{path.name} has a column twice: {', '.join(header)}.")
+    if len(lines) == 1:
+        raise PrepareError(f"{path.name} has a header but no rows.")
+    long = [number for number, line in enumerate(lines[1:], 2) if len(line) > len(header)]
+    if long:
+        raise PrepareError(
+            f"{path.name}: row {long[0]} has more cells than the header (and {len(long) - 1} more "
+            "rows); put a cell that contains the delimiter in quotes."
+        )
+    return [
+        _Row(number, dict(zip(header, [*map(str.strip, line), *[""] * len(header)], strict=False)))
+        for number, line in enumerate(lines[1:], 2)
+    ]
+
+
+def _decoded(data: bytes, name: str) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = ["utf-16"]
+    else:
+        encodings = ["utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise PrepareError(f"{name} is not text; save it as CSV in UTF-8.")
+
+
+def _prepare(
+    folder: Path,
+    rows: list[_Row],
+    class_column: str,
+    scheme: LesionScheme,
+    out: Path,
+    mixed_patients: bool,
+) -> Iterator[Progress]:
+    faults: list[str] = []
+    findings = _findings(folder, rows, class_column, scheme, faults)
+    return write(findings, len(rows), scheme, out, faults, mixed_patients)
+
+
+def _findings(
+    folder: Path, rows: list[_Row], class_column: str, scheme: LesionScheme, faults: list[str]
+) -> Iterator[Finding]:
+    """Findings of the good rows; what is wrong with the others goes to ``faults``."""
+    files = _Files(folder, any(not row.get("file") for row in rows))
+    for row in rows:
+        try:
+            lesion_class = _class(row, class_column, scheme)
+            patient = row.get("patient")
+            if not patient:
+                raise _CellError("no patient; patients must be told apart to split them.")
+            ct_slice, file = files.slice_of(row)
+            box = _box(row, ct_slice, files)
+            diameter = _number(row.get("diameter_mm"), "diameter_mm")
+        except (_CellError, RoiError, DicomError) as error:
+            faults.append(f"Row {row.number}: {error}")
+            continue
+        yield Finding.on(
+            ct_slice,
+            box,
+            lesion_class=lesion_class,
+            patient=patient,
+            file=file,
+            diameter_mm=diameter,
+        )
+
+
+def _class(row: _Row, column: str, scheme: LesionScheme) -> str:
+    label = row.get(column)
+    if not label:
+        raise _CellError("no class; label it or remove the row.")
+    key = label.lower().replace(" ", "_").replace("-", "_")
+    if key not in scheme.keys:
+        raise _CellError(
+            f"class {label!r} is not in scheme {scheme.name!r} ({', '.join(scheme.keys)})."
+        )
+    return key
+
+
+def _number(cell: str, what: str) -> float | None:
+    """A number with decimal point or comma; None for an empty cell."""
+    if not cell:
+        return None
+    try:
+        value = float(cell.replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise _CellError(f"{what} {cell!r} is not a number above zero.")
+    return value
+
+
+def _numbers(cell: str, count: int, what: str) -> list[float]:
+    parts = [part for part in re.split(r"[,;\s]+", cell.strip("[]() ")) if part]
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise _CellError(f"{what} {cell!r} is not {count} numbers such as 120,80,40,35.")
+    return values
+
+
+def _box(row: _Row, ct_slice: CTSlice, files: _Files) -> Box | None:
+    if row.get("box"):
+        return Box(*_numbers(row.get("box"), 4, "box"))
+    cells = [row.get(column) for column in _BOX]
+    if all(cells):
+        return Box(*(_numbers(cell.replace(",", "."), 1, "box")[0] for cell in cells))
+    if any(cells):
+        raise _CellError("the box lacks one of x, y, width, height.")
+    if row.get("mask"):
+        return files.box_of_mask(row.get("mask"), ct_slice.pixels.shape)
+    if row.get("center"):
+        diameter = _number(row.get("diameter_mm"), "diameter_mm")
+        if diameter is None:
+            raise _CellError("a center needs a diameter_mm.")
+        x, y = _numbers(row.get("center"), 2, "center")
+        return Box.around(x, y, diameter, ct_slice.spacing_mm)
+    return None
+
+
+class _Files:
+    """The files under a folder, by name or by SOP Instance UID; none outside it."""
+
+    def __init__(self, folder: Path, by_uid: bool) -> None:
+        self.folder = folder
+        self.root = folder.resolve()
+        self.by_uid = self._index() if by_uid else {}
+        self._read = lru_cache(maxsize=4)(self._decode)
+
+    def _index(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and path.suffix.lower() not in (".csv", ".json", ".png", ".jpg"):
+                name = path.relative_to(self.folder).as_posix()
+                try:
+                    uid = dicom_files.sop_instance_uid(self._bytes(name), name)
+                except (DicomError, _CellError):
+                    continue
+                found.setdefault(uid, name)
+        return found
+
+    def _bytes(self, file: str) -> bytes:
+        name = PurePosixPath(file.replace("\\", "/"))
+        path = (self.root / name).resolve()
+        if name.is_absolute() or ".." in name.parts or not path.is_relative_to(self.root):
+            raise _CellError(f"file {file!r} lies outside the folder; give a path within it.")
+        try:
+            return path.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise _CellError(f"file {file!r} cannot be read: {reason}.") from error
+
+    def _decode(self, file: str) -> tuple[CTSlice, ...]:
+        return dicom_files.read(self._bytes(file), file)
+
+    def slice_of(self, row: _Row) -> tuple[CTSlice, str]:
+        """The slice of a row, and the file it is in, relative to the folder."""
+        uid, file = row.get("sop_instance_uid"), row.get("file")
+        if not file:
+            if not uid:
+                raise _CellError("neither a file nor a sop_instance_uid.")
+            if uid not in self.by_uid:
+                raise _CellError(f"no file under the folder has SOP Instance UID {uid}.")
+            file = self.by_uid[uid]
+        slices = self._read(file)
+        if uid and slices[0].sop_uid != uid:
+            raise _CellError(f"file {file!r} has SOP Instance UID {slices[0].sop_uid}, not {uid}.")
+        frame = _number(row.get("frame"), "frame")
+        if frame is None and len(slices) > 1:
+            raise _CellError(f"file {file!r} has {len(slices)} frames; give a column frame.")
+        number = int(frame or 1)
+        if number > len(slices):
+            raise _CellError(f"file {file!r} has {len(slices)} frame(s), not {number}.")
+        return slices[number - 1], PurePosixPath(file.replace("\\", "/")).as_posix()
+
+    def box_of_mask(self, file: str, shape: tuple[int, ...]) -> Box:
+        mask = self._read(file)[0].pixels
+        if mask.shape != shape:
+            raise _CellError(f"mask {file!r} has {mask.shape} pixels, its slice {shape}.")
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            raise _CellError(f"mask {file!r} is all black.")
+        return Box(
+            float(columns[0]),
+            float(rows[0]),
+            float(columns[-1] - columns[0] + 1),
+            float(rows[-1] - rows[0] + 1),
+        )
