@@ -7,6 +7,7 @@ HepaticaError(ValueError)
  ├ RoiError          ml.roi         a box or an array that gives no ROI
  ├ ManifestError     ml.manifest    a data set that does not hold together
  ├ LeakageError      ml.folds       a test patient, or a synthetic ROI, where it must not be
+ ├ PhantomError      ml.phantom     a phantom that cannot be made as asked
  └ CheckpointError   ml.checkpoint  a checkpoint that cannot be loaded or used
 """
 

@@ -275,18 +275,15 @@ class Anatomy:
 
     def _draw_loops(self, rng: np.random.Generator) -> tuple[Loop, ...]:
         loops: list[Loop] = []
-        for _ in range(160):
+        taken = np.zeros((160, 6))
+        for _ in range(len(taken)):
             centre = (rng.uniform(-62, 108), rng.uniform(-80, 8), rng.uniform(-115, 2))
             radii = (rng.uniform(13, 26), rng.uniform(11, 19), rng.uniform(16, 34))
             content = str(rng.choice(["gas", "fluid", "stool"], p=(0.22, 0.4, 0.38)))
             turn = rng.uniform(-60, 60)
-            apart = [
-                np.linalg.norm(
-                    (np.subtract(centre, loop.shape.centre)) / np.add(radii, loop.shape.radii)
-                )
-                for loop in loops
-            ]
-            if min(apart, default=1.0) > 0.78:
+            gap = (np.array(centre) - taken[: len(loops), :3]) / (taken[: len(loops), 3:] + radii)
+            if (np.square(gap).sum(axis=1) > 0.6).all():
+                taken[len(loops)] = (*centre, *radii)
                 loops.append(Loop(Ellipsoid(centre, radii, turn), content))
         flexure = Ellipsoid((104, -30, rng.uniform(-10, 30)), (19, 26, 34), -14)
         return (*loops, Loop(flexure, str(rng.choice(["gas", "stool"]))))

@@ -25,7 +25,10 @@ SPREAD = 0.55
 """Sizes are log-normal with this median and standard deviation of the logarithm, truncated."""
 
 CLASSES = ("cyst", "metastasis", "hemangioma")
-DEFAULT_DIFFICULTY = 0.5
+DEFAULT_DIFFICULTY = 0.3
+"""A random forest on ring statistics of the lesion (its true box given), trained on 53/64/65
+lesions, has a mean sensitivity of about 0.83 at difficulty 0.2, 0.80 at 0.3, 0.69 at 0.5 and
+0.64 at 0.8."""
 
 
 def atypical_share(difficulty: float) -> float:
