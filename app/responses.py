@@ -202,8 +202,9 @@ def install_handlers(app: FastAPI) -> None:
         event = app_error.more.pop("event", None)
         if event is not None:  # the request's own transaction was undone
             user = getattr(request.state, "user", None)
+            actor = user.name if user else getattr(request.state, "program", "?")
             with request.app.state.database.transaction() as session:
-                Event.record(session, user.name if user else "?", event, request.url.path)
+                Event.record(session, actor, event, request.url.path)
         return refusal(request.scope, app_error)
 
     for kind in (AppError, HepaticaError, RequestValidationError, HTTPException, Exception):

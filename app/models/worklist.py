@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.models.case import Case, Image, Series
 from app.models.checkpoint import Checkpoint
+from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
 from app.models.prediction import Prediction
 from app.models.review import Review
@@ -77,7 +78,8 @@ def work_list(
     """The cases under a filter, newest first, as ``user`` may see them.
 
     A case awaits review while it has a lesion that nobody has reviewed. A prediction is covered
-    while the person has not reviewed that lesion and reviews come before scores.
+    while the person has not reviewed that lesion and reviews come before scores; of a case in a
+    blinded reading that they have not finished there is none.
     """
     counted = _counted()
     lesions = sa.func.coalesce(counted.c.lesions, 0)
@@ -102,11 +104,14 @@ def work_list(
     ).all()
     ids = [case.id for case, _, _ in found]
     slices = _slices(session, ids)
+    blinded = Enrolment.hidden_cases(session, user)
     newest = _newest_predictions(session, ids)
     seen = _reviewed_by(session, user, [lesion for lesion, _ in newest.values()])
     items = []
     for case, case_state, lesion_count in found:
         lesion_id, prediction = newest.get(case.id, (None, None))
+        if case.id in blinded:
+            prediction = None
         covered = prediction is not None and review_first and lesion_id not in seen
         total, calibrated = slices.get(case.id, (0, True))
         items.append(

@@ -14,8 +14,10 @@ from app.db import Db, ReadDb
 from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.case import PHASES, Case, Receipt, Series
 from app.models.checkpoint import Checkpoint
+from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
 from app.models.parcel import Parcel
+from app.models.stimulus import Stimulus
 from app.models.worklist import FILTERS, work_list
 from app.responses import page, see_other, wants_json
 from app.views import covered_for, lesion_json, panel_context, scheme_view
@@ -72,6 +74,7 @@ def show(
     request: Request, user: Reader, db: ReadDb, case_id: uuid.UUID, lesion: uuid.UUID | None = None
 ) -> Response:
     case = Case.require(db, case_id)
+    Enrolment.refuse_case(db, user, case.id)
     lesions = Lesion.of_case(db, case.id)
     selected = next((item for item in lesions if item.id == lesion), None)
     checkpoint = Checkpoint.classifier(db)
@@ -115,6 +118,7 @@ def delete(
 ) -> Response:
     """Delete a case for good; its pseudonym must be typed."""
     case = Case.require(db, case_id)
+    Enrolment.refuse_case(db, user, case.id)
     if not user.may("admin") and case.uploaded_by_id != user.id:
         raise Forbidden(
             "Only the person who uploaded the case, or an administrator, can delete it.",
@@ -124,6 +128,7 @@ def delete(
         raise Unreadable(
             f"The case was not deleted: type its pseudonym {case.pseudonym} exactly to delete it."
         )
+    Stimulus.refuse_removal(db, case.id)
     case.remove(db, user.name)
     return see_other("/cases", f"Case {case.pseudonym} and everything in it was deleted.")
 

@@ -14,6 +14,7 @@ from app.db import Db, ReadDb
 from app.errors import Forbidden, Unreadable
 from app.models.case import Image
 from app.models.checkpoint import Checkpoint
+from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
 from app.responses import see_other, wants_fragment
 from app.views import panel
@@ -39,6 +40,7 @@ def create(
     if not all(math.isfinite(value) for value in (x, y, width, height)):
         raise Unreadable("The box must be four numbers: x, y, width, height in pixels.")
     image = Image.require(db, image_id)
+    Enrolment.refuse_case(db, user, image.series.case_id)
     lesion = Lesion.mark(db, image, Box(x, y, width, height), user)
     request.app.state.inference.classify(db, lesion, Checkpoint.classifier(db))
     return _panel(request, user, db, lesion, 201)
@@ -46,13 +48,16 @@ def create(
 
 @router.get("/lesions/{lesion_id}")
 def show(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Response:
-    return _panel(request, user, db, Lesion.require(db, lesion_id), 200)
+    lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
+    return _panel(request, user, db, lesion, 200)
 
 
 @router.post("/lesions/{lesion_id}/withdrawal")
 def withdraw(request: Request, user: Reader, db: Db, lesion_id: uuid.UUID) -> Response:
     """Take a lesion back: the person who marked it, or an administrator."""
     lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
     if lesion.marked_by_id != user.id and not user.may("admin"):
         raise Forbidden(
             "Only the person who marked the lesion, or an administrator, can withdraw it."

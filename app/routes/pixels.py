@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app.auth import Reader
 from app.db import ReadDb
 from app.models.case import Image
+from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
 from ml import roi
 from ml.roi import to_png
@@ -28,6 +29,7 @@ EYE_WINDOW_HU = (-50.0, 150.0)
 def image_pixels(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID) -> Response:
     """Little-endian rows × columns; sent as it is stored, a zlib stream the browser unpacks."""
     image = Image.require(db, image_id)
+    Enrolment.refuse_case(db, user, image.series.case_id)
     data = image.stored_pixels(db)
     headers = {**_KEPT, "content-encoding": "deflate"}
     return Response(data, media_type="application/octet-stream", headers=headers)
@@ -37,6 +39,7 @@ def image_pixels(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID
 def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID) -> Response:
     """The whole slice at the default window, for a page without scripts."""
     image = Image.require(db, image_id)
+    Enrolment.refuse_case(db, user, image.series.case_id)
     window = EYE_WINDOW_HU if image.calibrated else image.slice(db).grey_range
     grey = (roi.normalise(image.pixels(db), window) + 1) * 127.5
     stream = io.BytesIO()
@@ -48,5 +51,6 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
 def lesion_roi(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Response:
     """The ROI as the network sees it: 64 × 64, the checkpoint's default window."""
     lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
     pixels = lesion.roi(db, roi.DEFAULT_WINDOW_HU).pixels
     return Response(to_png(pixels), media_type="image/png", headers=_KEPT)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from app.auth import Reader
 from app.db import Db
 from app.models.checkpoint import Checkpoint
+from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
 from app.models.review import Review
 from app.responses import see_other, wants_fragment
@@ -32,6 +33,7 @@ def create(
 ) -> Response:
     """Give a class; the score is uncovered by it, and the Review says whether it was before."""
     lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
     scheme = Checkpoint.classifier(db).scheme
     Review.give(
         db,

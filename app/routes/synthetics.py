@@ -8,7 +8,7 @@ import zipfile
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.auth import Reader
@@ -16,10 +16,17 @@ from app.db import ReadDb
 from app.errors import Unreadable
 from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
+from app.models.enrolment import Enrolment
 from app.responses import page
 from ml.roi import to_png
 
-router = APIRouter(include_in_schema=False)
+
+def not_reading_blind(user: Reader, db: ReadDb) -> None:
+    """Nobody with a blinded reading to finish sees synthetic lesions."""
+    Enrolment.refuse_synthetics(db, user)
+
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(not_reading_blind)])
 
 _KEPT = {"cache-control": "private, max-age=86400, immutable", "vary": "cookie"}
 _DEFAULT_COUNT = 24

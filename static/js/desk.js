@@ -27,21 +27,23 @@ const firstWords = words.textContent;
 let state = JSON.parse(desk.dataset.desk);
 let trial = null; // {token, position} on the stage
 let given = []; // answers to this trial in the order of the keys, for Backspace
+const current = { rating: null, lesion_class: null }; // the chosen radio of each question
 let changes = 0;
 let paused = false;
 let waiting = false; // nothing to show until the network is back
 const pictures = new Map(); // token → Promise<HTMLImageElement>, decoded
 
+let memory = null; // where storage is refused, the page itself keeps the answers
 function queue() {
-  try { return JSON.parse(localStorage.getItem(store)) ?? []; } catch { return memory; }
+  if (memory) return memory;
+  try { return JSON.parse(localStorage.getItem(store)) ?? []; } catch { return []; }
 }
-let memory = []; // where storage is refused, the page itself keeps the answers
 function keep(answers) {
-  memory = answers;
   try {
     if (answers.length) localStorage.setItem(store, JSON.stringify(answers));
     else localStorage.removeItem(store);
-  } catch { /* private mode: kept by this page only */ }
+    memory = null;
+  } catch { memory = answers; }
 }
 
 function uuid() {
@@ -54,10 +56,11 @@ function uuid() {
 
 const clock = {
   active: 0, hidden: 0, idle: 0, at: performance.now(), touched: performance.now(),
+  away: document.hidden,
   count() {
     const now = performance.now();
     const passed = now - this.at;
-    if (document.hidden) this.hidden += passed;
+    if (this.away) this.hidden += passed;
     else if (paused || waiting) this.idle += passed;
     else {
       const active = Math.max(0, Math.min(now, this.touched + AWAY_MS) - this.at);
@@ -70,10 +73,9 @@ const clock = {
   restart() { this.count(); this.active = this.hidden = this.idle = 0; this.touched = this.at; },
 };
 document.addEventListener("visibilitychange", () => {
-  // what passed until now belongs to the state before
-  const now = performance.now();
-  if (document.hidden) clock.count();
-  else { clock.hidden += now - clock.at; clock.at = now; clock.touched = now; }
+  clock.count(); // what passed until now belongs to the state before
+  clock.away = document.hidden;
+  clock.touched = clock.at;
 });
 for (const kind of ["keydown", "pointerdown", "pointermove"]) {
   document.addEventListener(kind, () => clock.touch(), { capture: true, passive: true });
@@ -150,6 +152,7 @@ async function showTrial(next) {
   given = [];
   changes = 0;
   for (const radio of radios) radio.checked = false;
+  current.rating = current.lesion_class = null;
   showAnswer();
   if (!trial) return wait();
   waiting = false;
@@ -186,41 +189,29 @@ function wait() {
 }
 
 function showAnswer() {
-  const rating = form.elements.rating.value;
-  const chosen = rating && radios.find((r) => r.name === "rating" && r.checked);
-  words.textContent = chosen ? chosen.getAttribute("aria-label") : firstWords;
-  const complete = Boolean(rating && form.elements.lesion_class.value);
+  words.textContent = current.rating?.getAttribute("aria-label") ?? firstWords;
+  const complete = Boolean(current.rating && current.lesion_class);
   commitButton.setAttribute("aria-disabled", String(!complete));
 }
 
 // ---- answering --------------------------------------------------------------------------------
 
 function choose(radio) {
-  const before = radios.find((r) => r.name === radio.name && r.checked && r !== radio) ?? null;
-  if (radio.checked && given.at(-1)?.radio === radio) return;
-  radio.checked = true;
-  record(radio, before);
-}
-
-function record(radio, before) {
+  const before = current[radio.name];
+  if (before === radio) return;
   if (before) changes += 1;
-  given.push({ radio, before });
+  radio.checked = true;
+  current[radio.name] = radio;
+  given.push({ name: radio.name, before });
   showAnswer();
-  say(radio.getAttribute("aria-label") ?? radio.parentElement.textContent.trim().slice(1).trim());
+  say(radio.getAttribute("aria-label"));
 }
-
-const lastChecked = { rating: null, lesion_class: null };
-form.addEventListener("change", (event) => {
-  const radio = event.target; // by mouse, arrows or a screen reader
-  if (radio.type !== "radio") return;
-  const before = lastChecked[radio.name];
-  record(radio, before?.checked === false && given.some((g) => g.radio === before) ? before : null);
-});
 
 function undo() {
   const last = given.pop();
   if (!last) return say("Nothing to take back.");
-  last.radio.checked = false;
+  current[last.name].checked = false;
+  current[last.name] = last.before;
   if (last.before) last.before.checked = true;
   changes += 1;
   showAnswer();
@@ -229,10 +220,8 @@ function undo() {
 
 function commit() {
   if (!trial || paused) return undefined;
-  const rating = form.elements.rating.value;
-  const lesionClass = form.elements.lesion_class.value;
-  if (!rating || !lesionClass) {
-    const missing = [!rating && "1 to 6", !lesionClass && "lesion class"].filter(Boolean).join(" and ");
+  if (!current.rating || !current.lesion_class) {
+    const missing = [!current.rating && "1 to 6", !current.lesion_class && "lesion class"].filter(Boolean).join(" and ");
     words.textContent = `Still missing: ${missing}`;
     return say(`Still missing: ${missing}.`);
   }
@@ -240,8 +229,8 @@ function commit() {
   keep([...queue(), {
     trial: trial.token,
     key: form.elements.key.value,
-    rating,
-    lesion_class: lesionClass,
+    rating: current.rating.value,
+    lesion_class: current.lesion_class.value,
     active_ms: Math.round(clock.active),
     hidden_ms: Math.round(clock.hidden),
     idle_ms: Math.round(clock.idle),
@@ -316,10 +305,9 @@ async function sendOne(answer) {
 
 /** Take over what the server says, but never go back behind what was answered here. */
 function learn(news) {
-  const shown = trial?.position ?? 0;
   const behind = queue().length - 1; // the one just stored is still in it
-  state = { ...news, upcoming: news.upcoming.filter((one) => one.position > news.answered + behind) };
-  if (shown) state.upcoming = state.upcoming.filter((one) => one.position >= shown);
+  const first = trial?.position ?? news.answered + behind + 1;
+  state = { ...news, upcoming: news.upcoming.filter((one) => one.position >= first) };
   showLeft();
   fetchAhead();
 }
@@ -343,6 +331,7 @@ async function again() {
   if (queue().length) { await send(); return; }
   try {
     const reply = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
+    if (reply.status === 401) { location.replace(address); return; } // the way to sign in
     if (!reply.ok) throw new Error(String(reply.status));
     state = await reply.json();
     retry = 0;
@@ -385,8 +374,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 form.addEventListener("submit", (event) => { event.preventDefault(); commit(); });
-form.addEventListener("pointerdown", () => {
-  for (const radio of radios) if (radio.checked) lastChecked[radio.name] = radio;
+form.addEventListener("change", (event) => { // by mouse, arrows or a screen reader
+  if (event.target.type === "radio") choose(event.target);
 });
 pauseButton.addEventListener("click", () => { pause(); pauseButton.blur(); });
 find("keys").addEventListener("click", (event) => {

@@ -14,6 +14,7 @@ from app.db import ReadDb
 from app.errors import NotFound
 from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
+from app.models.enrolment import Enrolment
 from ml.roi import to_png
 
 router = APIRouter(tags=["synthetics"])
@@ -52,6 +53,8 @@ def draw(
     request: Request, program: Program, db: ReadDb, order: SyntheticsOrder
 ) -> SyntheticsAnswer:
     """The same seed gives the same picture, whatever else is drawn beside it."""
+    request.state.program = program.name
+    Enrolment.refuse_synthetics_named(db, program.name)
     row = _generator(db, order)
     seeds = seeds_from(order.seed, order.count)
     rois = request.app.state.inference.draw(db, row, seeds)

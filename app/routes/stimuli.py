@@ -1,0 +1,18 @@
+"""The picture of a trial: one encoder, one size, a token per reader, kept by no cache."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from app.auth import Reader
+from app.db import ReadDb
+from app.models.desk import trial_pixels
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/pixels/{token}")
+def show(user: Reader, db: ReadDb, token: str) -> Response:
+    data = trial_pixels(db, token, user)
+    return Response(data, media_type="image/png", headers={"cache-control": "no-store"})

@@ -1,0 +1,149 @@
+"""What reader studies are made of, for tests: known lesions, generators, and a draw without networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from factories import make_dicom, make_hu
+from sqlalchemy.orm import Session
+
+from app.db import now
+from app.models import Blob, Case, Checkpoint, Lesion, ReaderStudy, Review, User
+from app.models.parcel import Parcel
+from ml.lesion import LIVER, LesionScheme
+from ml.roi import Box
+
+KEY = b"a key for tests, thirty-two characters or more"
+SOURCE_WORD = "xenogen"
+"""Part of every generator's name: a canary that no reader may ever see."""
+PATIENT_WORD = "CANARYBIRD"
+"""Part of every case's pseudonym: likewise."""
+
+
+def make_user(session: Session, name: str, role: str = "reader") -> User:
+    """An account; the password is the one that ``signed_in_as`` types."""
+    return User.named(session, name) or User.add(session, name, role, "correct horse")
+
+
+def make_generators(
+    session: Session,
+    scheme: LesionScheme = LIVER,
+    training_kind: str = "phantom",
+    window_hu: tuple[float, float] = (-150.0, 250.0),
+    word: str = SOURCE_WORD,
+) -> list[Checkpoint]:
+    """A served generator for each class; nothing is in its files."""
+    digest = Blob.store(session, b"no network", "application/onnx")
+    rows = [
+        Checkpoint(
+            name=f"{word}-{training_kind}-{key}",
+            kind="generator",
+            lesion_class=key,
+            training_kind=training_kind,
+            dataset_digest="0" * 64,
+            meta={"scheme": scheme.to_dict(), "window_hu": list(window_hu), "metrics": {}},
+            card=f"# {word}",
+            onnx_digest=digest,
+            weights_digest=digest,
+            served_since=now(),
+        )
+        for key in scheme.keys
+    ]
+    session.add_all(rows)
+    session.flush()
+    return rows
+
+
+def make_lesion(
+    session: Session,
+    patient: int,
+    *,
+    phantom: bool = True,
+    boxes: Sequence[tuple[float, float]] = ((64, 64),),
+    study: str = "",
+) -> list[Lesion]:
+    """A case of one slice with a lesion at each centre."""
+    maker = make_user(session, "maker", "researcher")
+    data = make_dicom(
+        make_hu(1000 + patient),
+        study=f"study {study or patient}",
+        patient_id=f"{PATIENT_WORD}-{patient}",
+        phantom=phantom,
+    )
+    parcel = Parcel.open([("slice.dcm", data)], max_files=1, max_bytes=10**9)
+    receipt = Case.receive(session, parcel, maker, contrast_phase="portal", pseudonym="", key=KEY)
+    assert receipt.accepted, receipt.refused
+    import uuid
+
+    case = Case.require(session, uuid.UUID(receipt.accepted[0]["case_id"]))
+    image = case.series[0].images[0]
+    return [Lesion.mark(session, image, Box(x - 14, y - 14, 28, 28), maker) for x, y in boxes]
+
+
+def review(session: Session, lesion: Lesion, lesion_class: str, **more: Any) -> Review:
+    """A review by the maker: pathology, certain."""
+    given = {"confidence": 5, "basis": "pathology", "note": "", "score_visible": False, **more}
+    by = given.pop("by", None) or make_user(session, "maker", "researcher")
+    return Review.give(session, lesion, by, LIVER, lesion_class=lesion_class, **given)
+
+
+def make_known_lesions(session: Session, per_class: int, *, phantom: bool = True) -> list[Lesion]:
+    """``per_class`` reviewed lesions of each class, every one in a patient of its own."""
+    lesions = []
+    for place, key in enumerate(LIVER.keys):
+        for number in range(per_class):
+            [lesion] = make_lesion(session, 100 * place + number, phantom=phantom)
+            review(session, lesion, key)
+            lesions.append(lesion)
+    return lesions
+
+
+def draw(
+    _session: Session, _checkpoint: Checkpoint, seeds: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    """Synthetic ROIs without a network: noise around a disc, one picture per seed."""
+    y, x = np.mgrid[:64, :64] - 32.0
+    disc = np.where(np.hypot(x, y) < 18, -0.4, 0.3)
+    rois = [
+        np.tanh(disc + 0.2 * np.random.default_rng(seed).standard_normal((64, 64)))
+        for seed in seeds
+    ]
+    return np.array(rois, np.float32).reshape(-1, 64, 64)
+
+
+@dataclass
+class NoNetworks:
+    """Stands where the application keeps its loaded networks."""
+
+    def draw(
+        self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]
+    ) -> npt.NDArray[np.float32]:
+        return draw(session, checkpoint, seeds)
+
+
+def make_study(
+    session: Session,
+    *readers: User,
+    per_class: int = 2,
+    real: int = 6,
+    synthetic: int = 6,
+    seed: int = 7,
+    opened: bool = True,
+    title: str = "Blinded reading",
+) -> ReaderStudy:
+    """A study over lesions and generators of its own, with its readers, open unless said."""
+    researcher = make_user(session, "maker", "researcher")
+    make_generators(session)
+    make_known_lesions(session, per_class)
+    study = ReaderStudy.compose(
+        session, researcher, title=title, scheme=LIVER, real=real, synthetic=synthetic, seed=seed
+    )
+    for reader in readers:
+        study.enrol(session, reader, researcher)
+    if opened:
+        study.open(session, researcher, study.pictures(session, draw))
+    return study
