@@ -3,7 +3,7 @@
 HepaticaError(ValueError)
  ├ SchemeError       ml.lesion      a lesion scheme that cannot be read
  ├ ConfigError       ml.config      an unknown or impossible setting
- ├ DicomError        ml.dicom       a file that is no usable CT image
+ ├ DicomError        ml.image       a file that is no usable CT image
  ├ RoiError          ml.roi         a box or an array that gives no ROI
  ├ ManifestError     ml.manifest    a data set that does not hold together
  ├ LeakageError      ml.folds       a test patient, or a synthetic ROI, where it must not be
