@@ -81,25 +81,26 @@ def _spectrum(image: Floats) -> dict[str, float]:
         band = (radius > low) & (radius <= high)
         found[f"spectrum, {name}"] = float(np.log10(power[band].sum() / total + _TINY))
     plain = np.abs(np.fft.fft2(part - part.mean())) ** 2 + _TINY
+    logs = np.log(plain)
     for period in (2, 4, 8):
-        found[f"checkerboard, period {period}"] = _lines(plain, period)
+        ky, kx = side_y // period, side_x // period
+        points = [_above(logs, y, x) for y, x in ((ky, 0), (0, kx), (ky, kx))]
+        found[f"checkerboard, period {period}"] = float(np.mean(points))
+        lines = [_beside(logs.mean(axis=1), ky), _beside(logs.mean(axis=0), kx)]
+        found[f"grid lines, period {period}"] = float(np.mean(lines))
     return found
 
 
-def _lines(power: Floats, period: int) -> float:
-    """Mean log power on the frequencies 1/period over that beside them."""
-    excess = []
-    for axis in (0, 1):
-        profile = np.log(power).mean(axis=1 - axis)
-        size = len(profile)
-        k = size // period
-        beside = [(k - 2) % size, (k + 2) % size] if size >= 32 else [(k - 1) % size]
-        excess.append(profile[k] - profile[beside].mean())
-        # the point (1/p, 1/p) is where the checkerboard of a transposed convolution sits
-    ky, kx = power.shape[0] // period, power.shape[1] // period
-    around = power[ky - 1 : ky + 2, kx - 1 : kx + 2]
-    point = np.log(power[ky, kx]) - np.log(np.median(around) + _TINY)
-    return float(np.mean(excess) + 0.25 * point)
+def _above(logs: Floats, y: int, x: int) -> float:
+    """Log power at a frequency over the median around it."""
+    rows, columns = np.arange(y - 2, y + 3), np.arange(x - 2, x + 3)
+    around = logs.take(rows, axis=0, mode="wrap").take(columns, axis=1, mode="wrap")
+    return float(logs[y, x] - np.median(around))
+
+
+def _beside(profile: Floats, k: int) -> float:
+    """Mean log power on a line of frequencies over that two lines away."""
+    return float(profile[k] - profile.take([k - 2, k + 2], mode="wrap").mean())
 
 
 def reduced(pixels: Floats, side: int) -> Floats:
