@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
@@ -25,7 +25,13 @@ SEED = 2018
 NAME = "phantom-182"
 
 
-def train(out: str | Path, work: str | Path, jobs: int = 2) -> Iterator[Progress]:
+def train(
+    out: str | Path,
+    work: str | Path,
+    jobs: int = 2,
+    counts: Mapping[str, int] = COUNTS,
+    settings: config.Config = config.PRESETS["shipped"],
+) -> Iterator[Progress]:
     """Simulate, prepare, train and export; about half an hour on two idle cores.
 
     Args:
@@ -33,21 +39,24 @@ def train(out: str | Path, work: str | Path, jobs: int = 2) -> Iterator[Progress
             the same name are replaced when theirs is ready.
         work: scratch: images, data set and run folders; a killed run goes on from there.
         jobs: trainings at a time, one core each.
+        counts: lesions of each class to simulate.
+        settings: what every training is told.
     """
     target, scratch = Path(out), Path(work)
     data = scratch / NAME
     if not (data / "manifest.json").exists():
         images = scratch / "dicom"
         shutil.rmtree(images, ignore_errors=True)
-        yield from series.write_cohort(COUNTS, SEED, images, key_slices_only=True)
+        yield from series.write_cohort(counts, SEED, images, key_slices_only=True)
         yield from prepare.dicom(images, LIVER, data)
-    settings = config.preset("shipped")
     names = ["cnn", *(f"dcgan-{key}" for key in Manifest.load(data).scheme.keys)]
     total = settings.classifier.epochs + settings.gan.epochs * len(LIVER)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         work_of = {
-            name: pool.submit(_one, name, data, scratch / name, target / f"phantom-{name}")
+            name: pool.submit(
+                _one, name, data, scratch / name, target / f"phantom-{name}", settings
+            )
             for name in names
         }
         while not all(future.done() for future in work_of.values()):
@@ -59,8 +68,7 @@ def train(out: str | Path, work: str | Path, jobs: int = 2) -> Iterator[Progress
     yield Progress(total, total, f"{len(names)} checkpoints in {target}")
 
 
-def _one(name: str, data: Path, run: Path, checkpoint: Path) -> None:
-    settings = config.preset("shipped")
+def _one(name: str, data: Path, run: Path, checkpoint: Path, settings: config.Config) -> None:
     partial = run / "checkpoint"
     command, title = "make weights", f"phantom-{name}"
     if name == "cnn":
