@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.errors import HepaticaError
 from ml.progress import Progress, RunDir, drive, remaining_s, spoken
 
 
@@ -41,9 +42,10 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", broken)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(HepaticaError, match="No space"):
         run.write_bytes("a.bin", b"new")
     assert (tmp_path / "a.bin").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_json_is_stable_and_in_utf_8(tmp_path: Path) -> None:
