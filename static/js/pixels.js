@@ -7,6 +7,7 @@ export class PixelStore {
   #pending = new Map();   // id → promise
   #queue = [];
   #running = 0;
+  #urgent = 0;
   #bytes = 0;
 
   /** budgetBytes: decoded pixels kept at most; parallel: prefetches at a time. */
@@ -26,9 +27,15 @@ export class PixelStore {
   get(image) {
     const here = this.peek(image);
     if (here) return Promise.resolve(here);
+    // No prefetch starts while somebody waits for a slice.
+    this.#urgent += 1;
+    return this.#arrival(image, "high").finally(() => { this.#urgent -= 1; this.#pump(); });
+  }
+
+  #arrival(image, priority) {
     let promise = this.#pending.get(image.id);
     if (!promise) {
-      promise = this.#fetch(image).finally(() => this.#pending.delete(image.id));
+      promise = this.#fetch(image, priority).finally(() => this.#pending.delete(image.id));
       this.#pending.set(image.id, promise);
     }
     return promise;
@@ -41,17 +48,17 @@ export class PixelStore {
   }
 
   #pump() {
-    while (this.#running < this.parallel && this.#queue.length > 0) {
+    while (this.#urgent === 0 && this.#running < this.parallel && this.#queue.length > 0) {
       const image = this.#queue.shift();
       this.#running += 1;
-      this.get(image).catch(() => {}).finally(() => { this.#running -= 1; this.#pump(); });
+      this.#arrival(image, "low").catch(() => {}).finally(() => { this.#running -= 1; this.#pump(); });
     }
   }
 
-  async #fetch(image) {
+  async #fetch(image, priority) {
     let response;
     try {
-      response = await fetch(`/images/${image.id}/pixels`);
+      response = await fetch(`/images/${image.id}/pixels`, { priority });
     } catch {
       throw new Error("The server cannot be reached, so this slice cannot be shown. Try again.");
     }

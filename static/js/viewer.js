@@ -582,7 +582,7 @@ export class Viewer extends EventTarget {
 
   #resize() {
     const ratio = window.devicePixelRatio || 1;
-    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    const { width, height } = this.#canvas.getBoundingClientRect();
     if (!width || !height) return;
     this.#size = { width, height, ratio };
     this.#canvas.width = Math.round(width * ratio);
