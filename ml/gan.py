@@ -174,7 +174,7 @@ def fit(
     *seed: object,
     device: str = "cpu",
 ) -> Iterator[Progress]:
-    """Train one generator; a killed run goes on from its last saved epoch.
+    """Train one generator; a killed run goes on from its last saved epoch, a finished one is kept.
 
     Writes ``out``: ``generator.safetensors``, ``training.json`` (attempts, variety, losses),
     sample sheets and loss curves as PNG, ``log.jsonl``.
@@ -204,6 +204,8 @@ def fit(
     steps = len(images) // batch
     fixed = _latents(runtime.generator("gan", "fixed", *seed), _FIXED, settings.latent)
     task = runtime.task_of(pixels, sorted(asdict(settings).items()), *seed)
+    if _finished(out, task):
+        return
 
     failures: list[str] = []
     pair = _Pair(settings, target, *seed, 0)
@@ -278,6 +280,7 @@ def fit(
     out.write_json(
         "training.json",
         {
+            "task": task,
             "attempts": len(failures) + 1,
             "collapsed": failures,
             "losses": losses,
@@ -378,6 +381,15 @@ def sheet(rois: Pixels, columns: int = 8) -> bytes:
         top, left = i // columns * side, i % columns * side
         grid[top : top + side - 2, left : left + side - 2] = roi
     return _png(Image.fromarray(grid))
+
+
+def _finished(out: RunDir, task: str) -> bool:
+    if not (out.path / "generator.safetensors").exists():
+        return False
+    try:
+        return bool(out.read_json("training.json")["task"] == task)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _curves(losses: Sequence[Sequence[float]]) -> bytes:

@@ -127,6 +127,14 @@ def test_killed_run_goes_on_and_gives_the_same_bytes(rois: np.ndarray, tmp_path:
     assert not (tmp_path / "killed" / "state.safetensors").exists()
 
 
+def test_finished_run_is_kept_and_another_one_is_trained(rois: np.ndarray, tmp_path: Path) -> None:
+    _fit(rois, TINY, tmp_path)
+    before = (tmp_path / "generator.safetensors").read_bytes()
+    assert _fit(rois, TINY, tmp_path) == []
+    assert len(_fit(rois, TINY, tmp_path, seed=1)) == TINY.epochs
+    assert (tmp_path / "generator.safetensors").read_bytes() != before
+
+
 def test_state_of_another_run_is_refused(rois: np.ndarray, tmp_path: Path) -> None:
     steps = gan.fit(rois, TINY, RunDir(tmp_path), "test", 0)
     next(steps)
