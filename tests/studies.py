@@ -1,4 +1,4 @@
-"""What reader studies are made of, for tests: known lesions, generators, and a draw without networks."""
+"""What reader studies are made of: known lesions, generators, drawing without networks."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Protocol(Base):
             content=content,
             digest=digest_of(content),
             reason=reason,
-            frozen_by=by,
+            frozen_by_id=by.id,
         )
         session.add(protocol)
         session.flush()

@@ -217,7 +217,7 @@ class ReaderStudy(Base):
                 SYNTHETIC: drawn,
             },
             notes=_notes(len(chosen), len({item.patient for item in chosen})),
-            made_by=by,
+            made_by_id=by.id,
         )
         session.add(study)
         session.flush()
@@ -348,7 +348,7 @@ class ReaderStudy(Base):
         number = len(enrolled) + 1
         enrolment = Enrolment(
             study_id=self.id,
-            reader=reader,
+            reader_id=reader.id,
             number=number,
             order_seed=order_seed(self.seed, number),
             enrolled_by_id=by.id,
@@ -381,7 +381,7 @@ class ReaderStudy(Base):
         session.execute(
             sa.select(Enrolment.id).where(Enrolment.study_id == self.id).with_for_update()
         )
-        unblinding = Unblinding(study_id=self.id, by=by, reason=reason.strip())
+        unblinding = Unblinding(study_id=self.id, by_id=by.id, reason=reason.strip())
         session.add(unblinding)
         session.flush()
         session.expire(self, ["unblinding"])

@@ -160,13 +160,13 @@ def unblind(
 
 @router.get("/reader-studies/{study_id}/results")
 def results(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
-    found = Results.of(db, ReaderStudy.require(db, study_id))
+    found = _results(db, user, study_id)
     return page(request, "reader_studies/results.html", results=found)
 
 
 @router.get("/reader-studies/{study_id}/results.csv")
 def results_csv(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
-    found = Results.of(db, ReaderStudy.require(db, study_id))
+    found = _results(db, user, study_id)
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\r\n")  # RFC 4180
     writer.writeheader()
@@ -186,8 +186,16 @@ def stimulus(
     """A picture beside its truth: after Unblinding only."""
     study = ReaderStudy.require(db, study_id)
     study.require_unblinded()
+    Enrolment.refuse_synthetics(db, user)
     data = Blob.read(db, Stimulus.require(db, study.id, stimulus_id).pixels_digest)
     return Response(data, media_type="image/png", headers={"cache-control": "no-store"})
+
+
+def _results(session: Session, user: User, study_id: uuid.UUID) -> Results:
+    """The results, but not for someone who reads another study blind: images can be in both."""
+    found = Results.of(session, ReaderStudy.require(session, study_id))
+    Enrolment.refuse_synthetics(session, user)
+    return found
 
 
 def _whole(text: str, what: str) -> int:

@@ -21,7 +21,9 @@ Milliseconds = Annotated[int, Form()]
 
 @router.get("/readings")
 def index(request: Request, user: Reader, db: ReadDb) -> Response:
-    return page(request, "readings/index.html", places=places(db, user))
+    return page(
+        request, "readings/index.html", nav_current="reader-studies", places=places(db, user)
+    )
 
 
 @router.get("/readings/{token}")
