@@ -89,8 +89,8 @@ def _steps(database: Database, key: bytes) -> Iterator[Progress]:
 
 
 def _simulate(index: int, folder: Path) -> Path:
-    """One phantom patient as DICOM, the classes in turn."""
-    counts = {LIVER.keys[index % len(LIVER)]: 1 + index % 2}
+    """One phantom patient with one lesion as DICOM, the classes in turn."""
+    counts = {LIVER.keys[index % len(LIVER)]: 1}
     for _ in series.write_cohort(counts, SEED + index, folder):
         pass
     return folder

@@ -25,7 +25,7 @@ from app.views import covered_for, lesion_json, panel_context, scheme_view
 router = APIRouter(include_in_schema=False)
 
 PRESETS = [  # window centre and width in HU for the eye
-    {"key": "liver", "name": "Liver", "level": 60, "width": 150},
+    {"key": "liver", "name": "Liver", "level": 90, "width": 180},
     {"key": "soft", "name": "Soft tissue", "level": 40, "width": 400},
     {"key": "bone", "name": "Bone", "level": 400, "width": 1800},
     {"key": "lung", "name": "Lung", "level": -600, "width": 1500},
@@ -71,12 +71,19 @@ def create(request: Request, user: Reader, db: Db, form: Multipart) -> Response:
 
 @router.get("/cases/{case_id}")
 def show(
-    request: Request, user: Reader, db: ReadDb, case_id: uuid.UUID, lesion: uuid.UUID | None = None
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    case_id: uuid.UUID,
+    lesion: uuid.UUID | None = None,
+    image: uuid.UUID | None = None,
 ) -> Response:
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
     lesions = Lesion.of_case(db, case.id)
     selected = next((item for item in lesions if item.id == lesion), None)
+    if selected is None and image is None and lesions:
+        selected = lesions[0]  # what was marked is what one came to see
     checkpoint = Checkpoint.classifier(db)
     marked = [lesion_json(db, item, covered_for(request, db, user, item)) for item in lesions]
     counts: dict[uuid.UUID, int] = {}
@@ -99,6 +106,7 @@ def show(
         series=series,
         lesions=marked,
         selected_lesion=selected.id if selected else None,
+        selected_image=image,
         panel=panel_context(request, db, user, selected) if selected else None,
         scheme=scheme_view(checkpoint.scheme),
         review_first=request.app.state.settings.review_first,
@@ -108,6 +116,7 @@ def show(
             "lesions": marked,
             "presets": PRESETS,
             "selected_lesion": str(selected.id) if selected else None,
+            "selected_image": str(image) if image else None,
         },
     )
 
