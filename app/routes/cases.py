@@ -116,7 +116,6 @@ def show(
             "lesions": marked,
             "presets": PRESETS,
             "selected_lesion": str(selected.id) if selected else None,
-            "selected_image": str(image) if image else None,
         },
     )
 

@@ -44,7 +44,7 @@ function open(image, { keep = false } = {}) {
   if (!keep) remember();
 }
 
-let chosenRow = null;
+let chosenRow = page.querySelector("[data-image][aria-current]");
 
 function markRow(image) {
   const row = rows.get(image.id);
@@ -437,8 +437,10 @@ listKeys($("#keys-list"), [
 
 function fromAddress({ push }) {
   const query = new URLSearchParams(location.search);
-  const lesion = lesions.find((one) => one.id === query.get("lesion"));
-  const image = byId.get(query.get("image")) ?? byId.get(lesion?.image_id) ?? byId.get(data.image) ?? images[0];
+  // without an address of its own the case opens at the lesion that the server chose
+  const wanted = query.get("lesion") ?? (query.has("image") ? null : data.selected_lesion);
+  const lesion = lesions.find((one) => one.id === wanted);
+  const image = byId.get(query.get("image")) ?? byId.get(lesion?.image_id) ?? images[0];
   return { lesion, image, push };
 }
 
