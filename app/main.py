@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import FastAPI
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,6 +46,18 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+class CachedFiles(StaticFiles):
+    """Static files: kept for good under an address with their tag, asked after without one."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        tagged = b"v=" in scope["query_string"]
+        response.headers["cache-control"] = (
+            "public, max-age=31536000, immutable" if tagged else "no-cache"
+        )
+        return response
 
 
 def create_app(configuration: Settings | None = None) -> FastAPI:
@@ -86,7 +99,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))
     app.add_middleware(OriginCheck, public_origin=chosen.public_origin)
     app.add_middleware(SecurityHeaders)
-    app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")
+    app.mount("/static", CachedFiles(directory=ROOT / "static"), name="static")
     for router in routes.ROUTERS:
         app.include_router(router)
     return app

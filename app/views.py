@@ -65,7 +65,7 @@ def panel(
 
 def panel_context(request: Request, session: Session, user: User, lesion: Lesion) -> dict[str, Any]:
     """What ``lesions/_panel.html`` needs."""
-    scheme = Checkpoint.classifier(session).scheme
+    scheme = Checkpoint.scheme_for_review(session)
     return {
         "lesion": lesion_panel(request, session, user, lesion),
         "scheme": scheme_view(scheme),

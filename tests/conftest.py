@@ -32,6 +32,20 @@ def no_outside_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quick_passwords() -> Iterator[None]:
+    """argon2id with the least effort: the tests sign in hundreds of times."""
+    from app.models import user
+    from pwdlib import PasswordHash
+    from pwdlib.hashers.argon2 import Argon2Hasher
+
+    quick = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
+    patch = pytest.MonkeyPatch()
+    patch.setattr(user, "_passwords", lambda: quick)
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Real images for the tests; the tests that need them skip where there are none."""

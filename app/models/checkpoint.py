@@ -15,7 +15,7 @@ from app.errors import NotFound
 from app.models.blob import Blob
 from app.models.event import Event
 from ml import checkpoint as files
-from ml.lesion import LesionScheme
+from ml.lesion import LIVER, LesionScheme
 
 
 class Checkpoint(Base):
@@ -120,6 +120,12 @@ class Checkpoint(Base):
                 "checkpoints, or promote one of a run."
             )
         return rows[-1]
+
+    @staticmethod
+    def scheme_for_review(session: Session) -> LesionScheme:
+        """The scheme that lesions are reviewed by: the served classifier's, else the liver's."""
+        rows = Checkpoint.served(session, "classifier")
+        return rows[-1].scheme if rows else LIVER
 
     @property
     def scheme(self) -> LesionScheme:

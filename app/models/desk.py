@@ -60,7 +60,7 @@ class Desk:
                 .where(Trial.enrolment_id == enrolment.id, Trial.position > answered)
                 .order_by(Trial.position)
                 .limit(1 + AHEAD)
-            ).tuples()
+            )
             upcoming = tuple(BlindTrial(token, place, total, choices) for token, place in rows)
         left = _minutes_left(session, enrolment, total - answered) if upcoming else None
         return cls(enrolment.token, study.title, state, answered, total, choices, upcoming, left)
@@ -100,7 +100,7 @@ def places(session: Session, user: User) -> list[Place]:
         .join(ReaderStudy, ReaderStudy.id == Enrolment.study_id)
         .where(Enrolment.reader_id == user.id)
         .order_by(Enrolment.created_at.desc())
-    ).tuples()
+    )
     return [
         Place(
             enrolment.token,
@@ -130,7 +130,7 @@ def trial_pixels(session: Session, token: str, user: User) -> bytes:
     gone = "There is no such picture."
     if row is None or row[0].reader_id != user.id:
         raise NotFound(gone, event="picture refused")
-    enrolment, position, digest = row.tuple()
+    enrolment, position, digest = row
     study = ReaderStudy.require(session, enrolment.study_id)
     answered = Reading.count(session, enrolment.id)
     if _state(study, enrolment) != "reading" or not answered < position <= answered + 1 + AHEAD:

@@ -131,7 +131,7 @@ def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
             Review.created_at.desc(),
             Review.id,
         )
-    ).tuples()
+    )
     known: dict[uuid.UUID, KnownLesion] = {}
     for lesion_id, case_id, hmac, pseudonym, phantom, calibrated, lesion_class, basis in rows:
         if lesion_id in known:

@@ -142,7 +142,7 @@ class Reading(Base):
             .join(Enrolment, Enrolment.id == Reading.enrolment_id)
             .where(Enrolment.study_id == study_id)
             .group_by(Reading.enrolment_id)
-        ).tuples()
+        )
         return dict(rows.all())
 
 

@@ -150,7 +150,7 @@ class Results:
                 joinedload(Trial.stimulus).joinedload(Stimulus.lesion),
             )
             .order_by(Enrolment.number, Trial.position)
-        ).tuples()
+        )
         lines = tuple(
             Line(enrolment.reader.name, trial, trial.stimulus, reading)
             for reading, trial, enrolment in found

@@ -84,7 +84,6 @@ def show(
     selected = next((item for item in lesions if item.id == lesion), None)
     if selected is None and image is None and lesions:
         selected = lesions[0]  # what was marked is what one came to see
-    checkpoint = Checkpoint.classifier(db)
     marked = [lesion_json(db, item, covered_for(request, db, user, item)) for item in lesions]
     counts: dict[uuid.UUID, int] = {}
     for item in lesions:
@@ -108,7 +107,7 @@ def show(
         selected_lesion=selected.id if selected else None,
         selected_image=image,
         panel=panel_context(request, db, user, selected) if selected else None,
-        scheme=scheme_view(checkpoint.scheme),
+        scheme=scheme_view(Checkpoint.scheme_for_review(db)),
         review_first=request.app.state.settings.review_first,
         viewer_json={
             "case_id": str(case.id),

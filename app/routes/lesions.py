@@ -42,7 +42,8 @@ def create(
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
     lesion = Lesion.mark(db, image, Box(x, y, width, height), user)
-    request.app.state.inference.classify(db, lesion, Checkpoint.classifier(db))
+    for checkpoint in Checkpoint.served(db, "classifier")[-1:]:  # none served: marked, unscored
+        request.app.state.inference.classify(db, lesion, checkpoint)
     return _panel(request, user, db, lesion, 201)
 
 

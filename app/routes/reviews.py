@@ -34,7 +34,7 @@ def create(
     """Give a class; the score is uncovered by it, and the Review says whether it was before."""
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
-    scheme = Checkpoint.classifier(db).scheme
+    scheme = Checkpoint.scheme_for_review(db)
     Review.give(
         db,
         lesion,
