@@ -31,7 +31,7 @@ _STATE = "state.safetensors"
 def build(classes: int, mean: float, settings: config.Classifier, *seed: object) -> Cnn:
     """A fresh network; its weights follow from the seed alone."""
     with runtime.seeded("classifier", "weights", *seed):
-        return Cnn(classes, mean, settings.dropout, settings.features)
+        return Cnn(classes, mean, settings.dropout, settings.features, settings.width)
 
 
 def mean_of(pixels: npt.NDArray[np.float32]) -> float:

@@ -11,12 +11,15 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ml.errors import HepaticaError
+
+C = TypeVar("C", bound="Config")
 
 
 class ConfigError(HepaticaError):
@@ -124,9 +127,11 @@ class Classifier:
     dropout: float = 0.5
     features: int = 256
     """Width of the dense layer before the output."""
+    width: int = 32
+    """Channels of the first convolution; the second has twice and the third four times as many."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "features"):
+        for name in ("epochs", "batch", "features", "width"):
             _require(getattr(self, name) >= 1, f"classifier.{name} must be at least 1.")
         _require(self.learning_rate > 0, "classifier.learning_rate must be above 0.")
         _require(0 <= self.momentum < 1, "classifier.momentum must be in [0, 1).")
@@ -163,8 +168,8 @@ class Config:
         """Nested JSON form; ``load`` of it gives an equal Config."""
         return dataclasses.asdict(self)
 
-    def override(self, assignments: Sequence[str]) -> Config:
-        """A Config with ``key=value`` settings changed, as in ``["gan.epochs=40", "seed=1"]``.
+    def override(self: C, assignments: Sequence[str]) -> C:
+        """The same kind of settings with some changed: ``["gan.epochs=40", "seed=1"]``.
 
         Raises:
             ConfigError: no ``=``, an unknown key (the nearest known one is named), a value of
@@ -175,9 +180,62 @@ class Config:
             key, equals, text = assignment.partition("=")
             if not equals:
                 raise ConfigError(f"{assignment!r} sets nothing; write it as key=value.")
-            section, leaf = _find(values, key.strip())
+            section, leaf = _find(values, key.strip(), type(self))
             section[leaf] = text.strip()
-        return load(values)
+        return load(values, type(self))
+
+
+@dataclass(frozen=True)
+class Experiment(Config):
+    """The paper's whole experiment; the defaults are the paper's (sections III and IV).
+
+    The paper's classic size (5000) is the ``base`` that synthetic ROIs are added to. It is fixed
+    before anything is scored, so that every training is independent of every other.
+    """
+
+    classic: tuple[int, ...] = (500, 1000, 2000, 3000, 5000, 7500, 10000, 15000)
+    """Sizes of the classic arm: augmented ROIs added per training fold."""
+    base: int = 5000
+    """Classic ROIs per training fold in every arm with synthetic ROIs, and for the generators."""
+    synthetic: tuple[int, ...] = (100, 500, 1000, 2000, 3000, 4000)
+    """Sizes of the arms with synthetic ROIs: added per class and training fold."""
+    acgan: Gan = field(default_factory=lambda: Gan(epochs=50, learning_rate=1e-4))
+    validation_parts: int = 4
+    """Nested selection chooses a size on one of so many parts of the training patients."""
+    least_steps: int = 0
+    """Small training sets are gone through more often than ``classifier.epochs`` to reach this
+    many steps; 0 leaves the epochs alone, as the paper does."""
+    fresh_lesions: int = 3000
+    """Phantom data only: lesions of fresh patients on which every classifier's true effect is
+    measured."""
+    oracle_lesions: int = 1500
+    """Phantom data only: lesions of other fresh patients that stand in for synthetic ROIs."""
+    fresh_seed: int = 900_000_001
+    difficulty: float = 0.3
+    """Difficulty of fresh phantoms; it must be the data set's."""
+    fidelity_rois: int = 256
+    """Synthetic ROIs per class that fidelity and memorisation are measured on."""
+    resamples: int = 2000
+    permutations: int = 20_000
+    device: str = "cuda"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("classic", "synthetic"):
+            sizes = getattr(self, name)
+            _require(
+                bool(sizes) and min(sizes) >= 1 and list(sizes) == sorted(set(sizes)),
+                f"{name} must be whole numbers from 1, each larger than the one before.",
+            )
+        _require(self.base >= 1, "base must be at least 1.")
+        _require(self.validation_parts >= 2, "validation_parts must be at least 2.")
+        for name in ("least_steps", "fresh_seed"):
+            _require(getattr(self, name) >= 0, f"{name} must be 0 or more.")
+        for name in ("fresh_lesions", "oracle_lesions", "fidelity_rois"):
+            _require(getattr(self, name) >= 10, f"{name} must be at least 10.")
+        _require(0 <= self.difficulty <= 1, "difficulty must be 0 to 1.")
+        _require(self.resamples >= 100, "resamples must be at least 100.")
+        _require(self.permutations >= 100, "permutations must be at least 100.")
 
 
 PRESETS: Mapping[str, Config] = {
@@ -196,6 +254,49 @@ four train on two CPU cores in about half an hour.
 """
 
 
+_GROUPS: Mapping[str, type[Any]] = {
+    "augment": Augment,
+    "gan": Gan,
+    "acgan": Gan,
+    "classifier": Classifier,
+}
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "quick": Experiment(
+        classic=(100, 300),
+        base=300,
+        synthetic=(50,),
+        augment=Augment(rotations=10),
+        gan=Gan(width=4, discriminator_width=4, epochs=2, batch=32, ema=0.9, sheet_every=2),
+        acgan=Gan(width=4, discriminator_width=4, epochs=2, batch=32, ema=0.9, sheet_every=2),
+        classifier=Classifier(epochs=4, learning_rate=0.02, features=64, width=8),
+        least_steps=60,
+        fidelity_rois=64,
+        oracle_lesions=300,
+        resamples=1000,
+        permutations=5000,
+        device="cpu",
+    ),
+    "compact": Experiment(
+        classic=(500, 1000),
+        base=1000,
+        synthetic=(100, 400),
+        gan=Gan(width=8, discriminator_width=8, epochs=12, batch=32, ema=0.98, sheet_every=12),
+        acgan=Gan(width=8, discriminator_width=8, epochs=9, batch=32, ema=0.98, sheet_every=9),
+        classifier=Classifier(epochs=8, learning_rate=0.02, features=64, width=8),
+        least_steps=150,
+        device="cpu",
+    ),
+    "paper": Experiment(),
+}
+"""Named experiments.
+
+``quick``: every step of the method in a few minutes on two cores; its scores mean nothing.
+``compact``: every arm with narrow networks and few sizes, a few minutes a seed on two cores.
+``paper``: the widths and sizes of Frid-Adar et al. (2018), on a GPU.
+"""
+
+
 def preset(name: str) -> Config:
     """A preset by name; ConfigError names the known ones."""
     if name not in PRESETS:
@@ -203,13 +304,20 @@ def preset(name: str) -> Config:
     return PRESETS[name]
 
 
-def keys() -> tuple[str, ...]:
+def experiment(name: str) -> Experiment:
+    """An experiment's preset by name; ConfigError names the known ones."""
+    if name not in EXPERIMENTS:
+        raise ConfigError(f"There is no preset {name!r}; known: {', '.join(EXPERIMENTS)}.")
+    return EXPERIMENTS[name]
+
+
+def keys(kind: type[Config] = Config) -> tuple[str, ...]:
     """Every setting by its dotted name."""
-    return tuple(_dotted(Config().dump()))
+    return tuple(_dotted(kind().dump()))
 
 
-def load(data: Mapping[str, Any] | str | Path) -> Config:
-    """A Config from its dumped form or from a JSON file of it; absent keys keep their defaults.
+def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # type: ignore[assignment]
+    """A ``kind`` of settings from its dumped form or a JSON file; absent keys keep their defaults.
 
     Raises:
         ConfigError: unreadable file, unknown key, wrong type, impossible value.
@@ -221,16 +329,16 @@ def load(data: Mapping[str, Any] | str | Path) -> Config:
             raise ConfigError(f"Settings {data} cannot be read: {error}.") from error
     if not isinstance(data, Mapping):
         raise ConfigError("Settings are a JSON object of named values.")
-    parts: dict[str, type[Any]] = {"augment": Augment, "gan": Gan, "classifier": Classifier}
     values: dict[str, Any] = {}
     for key, value in data.items():
-        if key in parts:
+        if key in _GROUPS:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{key} is a group of settings; set one of them by {key}.name.")
-            values[key] = parts[key](**_typed(parts[key], value, f"{key}."))
+            group = _GROUPS[key]
+            values[key] = group(**_typed(group, value, f"{key}.", kind))
         else:
-            values.update(_typed(Config, {key: value}, ""))
-    return Config(**values)
+            values.update(_typed(kind, {key: value}, "", kind))
+    return kind(**values)
 
 
 def seed_for(*parts: object) -> int:
@@ -253,31 +361,44 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     return names
 
 
-def _unknown(key: str) -> ConfigError:
-    near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.0)
+def _unknown(key: str, kind: type[Config]) -> ConfigError:
+    near = difflib.get_close_matches(key, keys(kind), n=1, cutoff=0.0)
     return ConfigError(f"There is no setting {key!r}; the nearest is {near[0]!r}.")
 
 
-def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    if key not in keys():
-        raise _unknown(key)
+def _find(values: dict[str, Any], key: str, kind: type[Config]) -> tuple[dict[str, Any], str]:
+    if key not in keys(kind):
+        raise _unknown(key, kind)
     *groups, leaf = key.split(".")
     for group in groups:
         values = values[group]
     return values, leaf
 
 
-def _typed(cls: type[Any], values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _typed(
+    cls: type[Any], values: Mapping[str, Any], prefix: str, kind: type[Config]
+) -> dict[str, Any]:
     kinds = {item.name: item.type for item in dataclasses.fields(cls)}
     typed: dict[str, Any] = {}
     for key, value in values.items():
-        if prefix + key not in keys():
-            raise _unknown(prefix + key)
+        if prefix + key not in keys(kind):
+            raise _unknown(prefix + key, kind)
         typed[key] = _convert(prefix + key, str(kinds[key]), value)
     return typed
 
 
-def _convert(key: str, kind: str, value: Any) -> int | float:
+def _convert(key: str, kind: str, value: Any) -> int | float | str | tuple[int, ...]:
+    if kind == "str":
+        return str(value)
+    if kind.startswith("tuple"):
+        parts = re.split(r"[+,\s]+", value) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise ConfigError(f"{key} wants whole numbers such as 500+1000, not {value!r}.")
+        return tuple(_number(key, "int", part) for part in parts)  # type: ignore[misc]
+    return _number(key, kind, value)
+
+
+def _number(key: str, kind: str, value: Any) -> int | float:
     try:
         if isinstance(value, bool):
             raise ValueError

@@ -18,16 +18,22 @@ class Cnn(nn.Module):
         mean: scalar mean of the training ROIs in [0, 1], taken off the input.
         dropout: share of the dense layer's features dropped in training.
         features: width of the dense layer.
+        width: channels of the first convolution; the paper's is 32.
     """
 
     def __init__(
-        self, classes: int = 3, mean: float = 0.0, dropout: float = 0.5, features: int = 256
+        self,
+        classes: int = 3,
+        mean: float = 0.0,
+        dropout: float = 0.5,
+        features: int = 256,
+        width: int = 32,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3)
-        self.conv2 = nn.Conv2d(32, 64, 3)
-        self.conv3 = nn.Conv2d(64, 128, 3)
-        self.dense = nn.Linear(128 * 6 * 6, features)
+        self.conv1 = nn.Conv2d(1, width, 3)
+        self.conv2 = nn.Conv2d(width, 2 * width, 3)
+        self.conv3 = nn.Conv2d(2 * width, 4 * width, 3)
+        self.dense = nn.Linear(4 * width * 36, features)
         self.output = nn.Linear(features, classes)
         self.dropout = nn.Dropout(dropout)
         self.mean: torch.Tensor
