@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from factories import make_dicom, make_hu
 from sqlalchemy.orm import Session
 
 from app.db import now
+from app.inference import Inference
 from app.models import Blob, Case, Checkpoint, Lesion, ReaderStudy, Review, User
 from app.models.parcel import Parcel
 from ml.lesion import LIVER, LesionScheme
@@ -77,8 +78,6 @@ def make_lesion(
     parcel = Parcel.open([("slice.dcm", data)], max_files=1, max_bytes=10**9)
     receipt = Case.receive(session, parcel, maker, contrast_phase="portal", pseudonym="", key=KEY)
     assert receipt.accepted, receipt.refused
-    import uuid
-
     case = Case.require(session, uuid.UUID(receipt.accepted[0]["case_id"]))
     image = case.series[0].images[0]
     return [Lesion.mark(session, image, Box(x - 14, y - 14, 28, 28), maker) for x, y in boxes]
@@ -115,9 +114,11 @@ def draw(
     return np.array(rois, np.float32).reshape(-1, 64, 64)
 
 
-@dataclass
-class NoNetworks:
-    """Stands where the application keeps its loaded networks."""
+class NoNetworks(Inference):
+    """Stands where the application keeps its loaded networks; draws without any."""
+
+    def __init__(self) -> None:
+        super().__init__(threads=1)
 
     def draw(
         self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]
