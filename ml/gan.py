@@ -1,5 +1,7 @@
 """Training of a DCGAN on the lesions of one class → a generator's checkpoint.
 
+``fit`` trains ``ml.acgan``'s networks as well: what differs is a ``Pair``.
+
 Frid-Adar et al. (2018, section III-B): alternating steps of discriminator and generator on
 classically augmented ROIs of training patients, with the non-saturating generator loss. Here also:
 averaged generator weights, sample sheets of fixed latents, and a check for collapse that restarts
@@ -11,7 +13,7 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,13 +88,12 @@ def collapsed(samples: Pixels, real: Variety, settings: config.Gan) -> str | Non
     return None
 
 
-class _Pair:
+class Pair:
     """Generator, discriminator, averaged generator and optimizers of one attempt."""
 
     def __init__(self, settings: config.Gan, device: torch.device, *seed: object) -> None:
         with runtime.seeded("gan", "weights", *seed):
-            generator = dcgan.Generator(settings.width, settings.latent)
-            discriminator = dcgan.Discriminator(settings.discriminator_width)
+            generator, discriminator = self.networks(settings)
         # the layout in which a batch-64 step measured fastest
         self.generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -108,6 +109,17 @@ class _Pair:
         self.settings = settings
         self.device = device
 
+    def networks(self, settings: config.Gan) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """Fresh generator and discriminator."""
+        return (
+            dcgan.Generator(settings.width, settings.latent),
+            dcgan.Discriminator(settings.discriminator_width),
+        )
+
+    def latents(self, rng: np.random.Generator, count: int) -> Pixels:
+        """What ``count`` images are drawn from, (count, anything)."""
+        return _latents(rng, count, self.settings.latent)
+
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
         return {
@@ -116,23 +128,37 @@ class _Pair:
             "average": self.average,
         }
 
-    def step(self, real: torch.Tensor, latents: torch.Tensor, count: int) -> torch.Tensor:
-        """One update of both networks; returns (discriminator loss, generator loss)."""
-        discriminator = self.discriminator
-        fake = self.generator(latents)
-        loss_d = (
-            softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
+    def discriminator_loss(
+        self, real: torch.Tensor, answers: torch.Tensor, fake: torch.Tensor, latents: torch.Tensor
+    ) -> torch.Tensor:
+        return (
+            softplus(-self.discriminator(real)).mean() + softplus(self.discriminator(fake)).mean()
         )
+
+    def generator_loss(self, fake: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        return softplus(-self.discriminator(fake)).mean()
+
+    def step(
+        self, real: torch.Tensor, answers: torch.Tensor, latents: torch.Tensor, count: int
+    ) -> torch.Tensor:
+        """One update of both networks; returns (discriminator loss, generator loss).
+
+        Args:
+            answers: class positions of ``real``, for networks that look at them.
+            count: steps made before this one.
+        """
+        fake = self.generator(latents)
+        loss_d = self.discriminator_loss(real, answers, fake.detach(), latents)
         self.optimizers["discriminator"].zero_grad(set_to_none=True)
         torch.autograd.backward(loss_d)
         self.optimizers["discriminator"].step()
 
-        discriminator.requires_grad_(False)
-        loss_g = softplus(-discriminator(fake)).mean()
+        self.discriminator.requires_grad_(False)
+        loss_g = self.generator_loss(fake, latents)
         self.optimizers["generator"].zero_grad(set_to_none=True)
         torch.autograd.backward(loss_g)
         self.optimizers["generator"].step()
-        discriminator.requires_grad_(True)
+        self.discriminator.requires_grad_(True)
 
         # the first steps are forgotten sooner, or the average would keep the untrained start
         keep = min(self.settings.ema, (1 + count) / (10 + count))
@@ -154,7 +180,7 @@ class _Pair:
             norm.reset_running_stats()
             norm.momentum = None
         self.average.train()
-        latents = _latents(runtime.generator("gan", "settle", *seed), 1024, self.settings.latent)
+        latents = self.latents(runtime.generator("gan", "settle", *seed), 1024)
         with torch.no_grad():
             for part in torch.split(torch.from_numpy(latents).to(self.device), 64):
                 self.average(part)
@@ -173,14 +199,18 @@ def fit(
     out: RunDir,
     *seed: object,
     device: str = "cpu",
+    labels: npt.NDArray[np.int64] | None = None,
+    make: Callable[..., Pair] = Pair,
 ) -> Iterator[Progress]:
     """Train one generator; a killed run goes on from its last saved epoch, a finished one is kept.
 
-    Writes ``out``: ``generator.safetensors``, ``training.json`` (attempts, variety, losses),
-    sample sheets and loss curves as PNG, ``log.jsonl``.
+    Writes ``out``: ``generator.safetensors`` (averaged weights), ``discriminator.safetensors``,
+    ``training.json`` (attempts, variety, losses), sample sheets and loss curves as PNG, ``log.jsonl``.
 
     Args:
-        pixels: (n, 64, 64) in [-1, 1], ROIs of one class.
+        pixels: (n, 64, 64) in [-1, 1], ROIs of one class, or of those in ``labels``.
+        labels: (n,) class positions, for a generator of several classes.
+        make: builds the networks of an attempt from (settings, device, *seed).
         seed: names this training; everything drawn follows from it.
 
     Yields:
@@ -194,7 +224,8 @@ def fit(
         raise config.ConfigError("A generator needs at least two ROIs to train on.")
     target = runtime.device(device)
     probe = runtime.generator("gan", "probe", *seed).permutation(len(pixels))[: _FIXED * 4]
-    real = variety(pixels[np.sort(probe)])
+    probe.sort()
+    real = variety(pixels[probe])
     if real.spread < 1e-3:
         raise config.ConfigError(
             "All training ROIs are the same picture; there is nothing to learn."
@@ -202,13 +233,16 @@ def fit(
     images = torch.from_numpy(pixels)[:, None].to(target)
     batch = min(settings.batch, len(images))
     steps = len(images) // batch
-    fixed = _latents(runtime.generator("gan", "fixed", *seed), _FIXED, settings.latent)
-    task = runtime.task_of(pixels, sorted(asdict(settings).items()), *seed)
+    answers = torch.from_numpy(np.zeros(len(pixels), np.int64) if labels is None else labels)
+    answers = answers.to(target)
+    told_labels = [] if labels is None else [labels.tolist()]
+    task = runtime.task_of(pixels, sorted(asdict(settings).items()), *told_labels, *seed)
     if _finished(out, task):
         return
 
     failures: list[str] = []
-    pair = _Pair(settings, target, *seed, 0)
+    pair = make(settings, target, *seed, 0)
+    fixed = pair.latents(runtime.generator("gan", "fixed", *seed), _FIXED)
     told = runtime.load_state(out, _STATE, pair.modules, pair.optimizers, task)
     first, losses = 0, []
     if told is not None:
@@ -220,12 +254,14 @@ def fit(
         for epoch in range(first, settings.epochs):
             rng = runtime.generator("gan", "epoch", *attempt, epoch)
             order = torch.from_numpy(rng.permutation(len(images))).to(target)
-            latents = torch.from_numpy(_latents(rng, steps * batch, settings.latent)).to(target)
+            latents = torch.from_numpy(pair.latents(rng, steps * batch)).to(target)
             pair.generator.train()
             total = torch.zeros(2, device=target)
             for i in range(steps):
                 span = slice(i * batch, (i + 1) * batch)
-                total += pair.step(images[order[span]], latents[span], epoch * steps + i)
+                chosen = order[span]
+                count = epoch * steps + i
+                total += pair.step(images[chosen], answers[chosen], latents[span], count)
             loss_d, loss_g = (float(value) / steps for value in total)
             losses.append([loss_d, loss_g])
             figures = {"discriminator_loss": loss_d, "generator_loss": loss_g}
@@ -272,11 +308,13 @@ def fit(
         )
         out.log(restart)
         yield restart
-        pair = _Pair(settings, target, *seed, len(failures))
+        pair = make(settings, target, *seed, len(failures))
         first, losses = 0, []
 
     drawn = variety(pair.sample(fixed))
     out.write_bytes("generator.safetensors", tensors_to_bytes(runtime.arrays(pair.average)))
+    told_apart = runtime.arrays(pair.discriminator)
+    out.write_bytes("discriminator.safetensors", tensors_to_bytes(told_apart))
     out.write_json(
         "training.json",
         {
@@ -357,8 +395,8 @@ def train(
     metrics = {
         **_nearest_training(manifest, fold, lesion_class, settings, rois.pixels, samples),
         "spread_as_share_of_real": training["spread"] / training["spread_real"],
-        "nearest_other_sample_correlation": training["nearest"],
-        "nearest_other_real_correlation": training["nearest_real"],
+        "nearest_other_sample": training["nearest"],
+        "nearest_other_real": training["nearest_real"],
         "attempts": training["attempts"],
         "generator_steps": training["steps"],
         "notes": _notes(fold, lines, settings, training),
@@ -451,7 +489,7 @@ def _nearest_training(
     """
     synthetic = _correlation(samples, training).max(axis=1)
     result: dict[str, Any] = {
-        "synthetic_to_nearest_training_correlation": float(synthetic.mean()),
+        "synthetic_to_nearest_training": float(synthetic.mean()),
     }
     held = list(fold.test.only(lesion_class))
     if held:
@@ -461,7 +499,7 @@ def _nearest_training(
         weights = classification.patient_resamples(patients, 2000, 0)
         drawn = (weights @ real) / weights.sum(axis=1)
         interval = classification.percentile_interval(float(real.mean()), drawn)
-        result["held_out_to_nearest_training_correlation"] = interval.to_dict()
+        result["held_out_to_nearest_training"] = interval.to_dict()
         result["n_held_out_lesions"] = len(held)
         result["n_held_out_patients"] = len(set(patients))
     return result

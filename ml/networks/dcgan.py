@@ -59,19 +59,20 @@ class Discriminator(nn.Module):
         super().__init__()
         channels = [1, width, 2 * width, 4 * width, 8 * width]
         self.downs = nn.ModuleList(
-            [
-                nn.Conv2d(a, b, 5, stride=2, padding=2, bias=a == 1)
-                for a, b in pairwise(channels)
-            ]
+            [nn.Conv2d(a, b, 5, stride=2, padding=2, bias=a == 1) for a, b in pairwise(channels)]
         )
         self.norms = nn.ModuleList([nn.BatchNorm2d(c) for c in channels[2:]])
         self.output = nn.Linear(channels[-1] * 16, 1)
         _normal(self)
 
-    def forward(self, rois: torch.Tensor) -> torch.Tensor:
-        """Logits (n,) of "real" for ROIs (n, 1, 64, 64) in [-1, 1]."""
+    def features(self, rois: torch.Tensor) -> torch.Tensor:
+        """(n, 128 w) before the output, of ROIs (n, 1, 64, 64) in [-1, 1]."""
         x = nn.functional.leaky_relu(self.downs[0](rois), 0.2)
         for down, norm in zip(self.downs[1:], self.norms, strict=True):
             x = nn.functional.leaky_relu(norm(down(x)), 0.2)
-        logits: torch.Tensor = self.output(x.flatten(1))
+        return x.flatten(1)
+
+    def forward(self, rois: torch.Tensor) -> torch.Tensor:
+        """Logits (n,) of "real" for ROIs (n, 1, 64, 64) in [-1, 1]."""
+        logits: torch.Tensor = self.output(self.features(rois))
         return logits[:, 0]
