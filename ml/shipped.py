@@ -50,7 +50,7 @@ def train(
         yield from series.write_cohort(counts, SEED, images, key_slices_only=True)
         yield from prepare.dicom(images, LIVER, data)
     names = ["cnn", *(f"dcgan-{key}" for key in Manifest.load(data).scheme.keys)]
-    total = settings.classifier.epochs + settings.gan.epochs * len(LIVER)
+    total = settings.classifier.epochs * settings.folds + settings.gan.epochs * len(LIVER)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         work_of = {
@@ -72,7 +72,7 @@ def _one(name: str, data: Path, run: Path, checkpoint: Path, settings: config.Co
     partial = run / "checkpoint"
     command, title = "make weights", f"phantom-{name}"
     if name == "cnn":
-        steps = classifier.train(data, settings, run, title, partial, command=command)
+        steps = classifier.train(data, settings, run, title, partial, True, command)
     else:
         key = name.removeprefix("dcgan-")
         steps = gan.train(data, key, settings, run, title, partial, command)
