@@ -1,0 +1,134 @@
+"""A real Chromium against a real server with demo content, both started once for these tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "hepatica-demo"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(item.fspath).parent == Path(__file__).parent:
+            item.add_marker("browser")
+
+
+@dataclass
+class Installation:
+    """A running Hepatica of our own."""
+
+    address: str
+    environment: dict[str, str]
+
+
+def _chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory) -> Iterator[Installation]:
+    """Demo content in a temporary database, served on a free port of loopback."""
+    if _chromium() is None:
+        pytest.skip("no Chromium on this machine: `make setup-browser` installs it")
+    folder = tmp_path_factory.mktemp("installation")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/hepatica.sqlite3",
+        "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
+    }
+    command = [sys.executable, "-m", "app"]
+    subprocess.run([*command, "demo"], cwd=ROOT, env=environment, check=True, timeout=280)
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "serve", "--port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{address}/health/ready", timeout=2)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield Installation(address, environment)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = _chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine: `make setup-browser` installs it")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_as(chromium, installation):
+    """``open_as("reader")``: a page of a fresh browser with that demo person signed in.
+
+    A script error or a refused resource on any page fails the test.
+    """
+    contexts, faults = [], []
+
+    def open_page(name: str, width: int = 1280, height: int = 800, scripts: bool = True):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, java_script_enabled=scripts
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                faults.append(message.text)
+                if message.type == "error" and "Content Security Policy" in message.text
+                else None
+            ),
+        )
+        page.goto(f"{installation.address}/sessions/new")
+        page.fill("[name=name]", name)
+        page.fill("[name=password]", PASSWORD)
+        page.press("[name=password]", "Enter")
+        page.wait_for_url("**/cases")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []

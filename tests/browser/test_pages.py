@@ -1,0 +1,98 @@
+"""Every page in a real browser: no overflow, no serious accessibility fault, readable without
+scripts."""
+
+from __future__ import annotations
+
+import pytest
+
+SIZES = [(1280, 800), (1920, 1080)]
+PAGES = {
+    "reader": ["/cases", "/cases?filter=awaiting", "/synthetics", "/checkpoints",
+               "/checkpoints/phantom-cnn", "/docs", "/readings", "/nowhere"],
+    "researcher": ["/reader-studies", "/reader-studies/new"],
+    "admin": ["/users"],
+}  # fmt: skip
+
+
+def first_case(page) -> str:
+    page.goto(page.url.split("/cases")[0] + "/cases")
+    return page.locator("table a[href^='/cases/']").first.get_attribute("href")
+
+
+def serious_faults(page) -> list[str]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page).response["violations"]
+    return [
+        f"{item['id']}: {node['html'][:120]}"
+        for item in found
+        if item["impact"] in ("serious", "critical")
+        for node in item["nodes"]
+    ]
+
+
+def overflows(page) -> bool:
+    return page.evaluate(
+        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("role", PAGES)
+def test_pages_fit_and_are_accessible(role, width, height, open_as, installation):
+    page = open_as(role, width, height)
+    paths = [*PAGES[role], first_case(page)] if role == "reader" else PAGES[role]
+    for path in paths:
+        page.goto(installation.address + path)
+        page.wait_for_load_state("networkidle")
+        assert not overflows(page), path
+        assert serious_faults(page) == [], path
+        assert "Research use only" in page.inner_text("footer"), path
+
+
+def test_the_light_theme_is_accessible_too(open_as, installation):
+    page = open_as("reader")
+    page.click("[data-theme-toggle]")
+    assert page.get_attribute("html", "data-theme") == "light"
+    for path in ("/cases", first_case(page), "/synthetics"):
+        page.goto(installation.address + path)
+        page.wait_for_load_state("networkidle")
+        assert page.get_attribute("html", "data-theme") == "light"
+        assert serious_faults(page) == [], path
+
+
+def test_the_sign_in_page_is_accessible_and_names_the_demo(chromium, installation):
+    page = chromium.new_page()
+    page.goto(installation.address)
+    assert page.url.endswith("/sessions/new")
+    assert serious_faults(page) == []
+    assert "Demo database" in page.inner_text("body")
+    page.close()
+
+
+def test_pages_read_without_scripts(open_as, installation):
+    page = open_as("reader", scripts=False)
+    page.goto(installation.address + first_case(page))
+    still = page.locator(".viewer__still")
+    assert still.bounding_box()["width"] > 200  # a picture at the default window
+    page.goto(installation.address + "/synthetics?count=4&seed=3")
+    assert page.locator(".sheet img").count() == 4
+
+
+def test_the_contact_sheet_fills_and_replays_with_the_seed(open_as, installation):
+    page = open_as("reader")
+    page.goto(installation.address + "/synthetics?count=6&seed=0")
+
+    def pictures():
+        page.wait_for_function("() => document.querySelector('[data-status]').textContent !== ''")
+        return page.evaluate(
+            "[...document.querySelectorAll('.sheet canvas')].map((one) => one.toDataURL())"
+        )
+
+    first = pictures()
+    assert len(set(first)) == 6
+    page.evaluate("document.querySelector('[data-status]').textContent = ''")
+    page.fill("[name=seed]", "2")
+    second = pictures()
+    assert second[:4] == first[2:]
+    page.click(".sheet__button >> nth=0")
+    assert page.locator("dialog[open] img").is_visible()
