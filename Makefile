@@ -79,7 +79,7 @@ types: $(TEST_STAMP) ## mypy, strict
 	$(BIN)/mypy
 
 bench: $(TEST_STAMP) ## measure; prints medians and ratios
-	$(BIN)/python -m tests.bench
+	PYTHONPATH=tests $(BIN)/python -m bench
 
 clean: ## remove the virtual environment (var/ stays)
 	rm -rf $(VENV)

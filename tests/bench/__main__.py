@@ -21,7 +21,7 @@ SECTIONS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: all")
     chosen = parser.parse_args().sections or list(SECTIONS)
     for name in chosen:
         print(f"== {name}", flush=True)

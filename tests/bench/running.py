@@ -27,7 +27,7 @@ def running(arguments: list[str], port: int, path: str, **environment: str) -> I
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env=environment_with(environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -45,6 +45,11 @@ def running(arguments: list[str], port: int, path: str, **environment: str) -> I
     finally:
         process.terminate()
         process.wait(20)
+
+
+def environment_with(settings: dict[str, str]) -> dict[str, str]:
+    """This process's environment with some settings of its own."""
+    return {**os.environ, **settings}
 
 
 def environment_for(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from ml import checkpoint, serving
 from ml.roi import to_png
 
 from bench.load import multipart_post, rate
-from bench.running import ROOT, environment_for, free_port, running
+from bench.running import ROOT, environment_for, environment_with, free_port, running
 
 CONNECTIONS = 8
 ROUNDS = 5
@@ -51,14 +51,14 @@ def classification() -> Iterator[str]:
         settings = environment_for(Path(folder))
         token = subprocess.run(
             [sys.executable, "-m", "app", "token", "add", "bench", "--role", "machine"],
-            cwd=ROOT, env={**__import__("os").environ, **settings},
+            cwd=ROOT, env=environment_with(settings),
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
         port, parse_port = free_port(), free_port()
         server = running(
             ["-m", "app", "serve", "--port", str(port)], port, "/health/ready", **settings
         )
-        baseline = running(["-m", "tests.bench.parse_only", str(parse_port)], parse_port, "/ready")
+        baseline = running(["tests/bench/parse_only.py", str(parse_port)], parse_port, "/ready")
         with server, baseline:
             bodies = [to_png(roi) for roi in rois]
             ours = [

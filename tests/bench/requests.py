@@ -1,0 +1,119 @@
+"""What a person waits for: the first pixels of a slice, the next trial of the desk."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.running import ROOT, environment_for, environment_with, free_port, running
+
+PASSWORD = "hepatica-demo"  # noqa: S105 - the demo's, said aloud at its sign-in
+
+
+class Browser:
+    """One connection, one cookie, writes from our own origin."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self._headers = {"Origin": f"http://127.0.0.1:{port}", "Accept": "application/json"}
+
+    def send(self, method: str, path: str, form: dict[str, object] | None = None) -> bytes:
+        headers = dict(self._headers)
+        body = None
+        if form is not None:
+            body = urllib.parse.urlencode(form)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        self._connection.request(method, path, body, headers)
+        reply = self._connection.getresponse()
+        data = reply.read()
+        if reply.status >= 400:
+            raise RuntimeError(f"{method} {path}: {reply.status} {data[:200]!r}")
+        cookie = reply.getheader("set-cookie")
+        if cookie and "hepatica_session" in cookie:
+            self._headers["Cookie"] = cookie.split(";")[0]
+        return data
+
+
+@contextmanager
+def _demo(name: str) -> Iterator[Browser]:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = environment_for(Path(folder))
+        command = [sys.executable, "-m", "app", "demo"]
+        quiet = subprocess.DEVNULL
+        environment = environment_with(settings)
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=quiet, stderr=quiet)
+        port = free_port()
+        serve = ["-m", "app", "serve", "--port", str(port)]
+        with running(serve, port, "/health/ready", **settings):
+            browser = Browser(port)
+            browser.send("POST", "/sessions", {"name": name, "password": PASSWORD})
+            yield browser
+
+
+def _median_ms(act: Callable[[int], object], times: int) -> tuple[float, float]:
+    """(median, 95th percentile) of one act in ms, the first two left out."""
+    taken = []
+    for number in range(times):
+        begun = time.perf_counter()
+        act(number)
+        taken.append(1000 * (time.perf_counter() - begun))
+    kept = sorted(taken[2:])
+    return statistics.median(kept), kept[int(0.95 * (len(kept) - 1))]
+
+
+def slice_open() -> Iterator[str]:
+    """From the request to the last byte of a 512 × 512 slice, against a static file."""
+    with _demo("reader") as browser:
+        cases = re.findall(rb'href="/cases/([0-9a-f-]{36})"', browser.send("GET", "/cases"))
+        images: list[str] = []
+        for case in dict.fromkeys(cases):
+            page = browser.send("GET", f"/cases/{case.decode()}").decode()
+            data = re.search(r'<script type="application/json" id="case-data">(.*?)</script>', page)
+            assert data is not None
+            series = json.loads(data[1])["series"]
+            images += [image["id"] for one in series for image in one["images"]]
+        ours, worst = _median_ms(
+            lambda n: browser.send("GET", f"/images/{images[n % len(images)]}/pixels"),
+            len(images),
+        )
+        floor, _ = _median_ms(lambda n: browser.send("GET", "/static/css/base.css"), 40)
+    yield f"pixels of a 512 × 512 slice, {len(images)} slices: median {ours:.1f} ms, 95 % {worst:.1f} ms (aim 150)"
+    yield f"a small static file on the same connection: median {floor:.1f} ms; ratio {ours / floor:.1f}"
+
+
+def next_trial() -> Iterator[str]:
+    """An answer, its commit, and the pixels of the next trial."""
+    with _demo("blind-reader") as browser:
+        listed = browser.send("GET", "/readings").decode()
+        token = re.findall(r"/readings/([\w-]{16,})", listed)[0]
+        path = f"/readings/{token}"
+        state = {"desk": json.loads(browser.send("GET", path))}
+
+        def answer(number: int) -> None:
+            trial = state["desk"]["upcoming"][0]
+            form = {
+                "trial": trial["token"],
+                "lesion_class": "cyst",
+                "rating": 1 + number % 6,
+                "key": uuid.uuid4().hex,
+                "active_ms": 2000,
+            }
+            state["desk"] = json.loads(browser.send("POST", path, form))
+            for following in state["desk"]["upcoming"][:1]:
+                browser.send("GET", f"/pixels/{following['token']}")
+
+        ours, worst = _median_ms(answer, state["desk"]["total"])
+        floor, _ = _median_ms(lambda n: browser.send("GET", "/health/live"), 40)
+    yield f"answer stored and next trial's pixels here: median {ours:.1f} ms, 95 % {worst:.1f} ms (aim 50)"
+    yield f"an empty answer on the same connection: median {floor:.1f} ms; ratio {ours / floor:.1f}"

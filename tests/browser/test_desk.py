@@ -1,0 +1,142 @@
+"""A whole reading in a real browser, by keyboard alone: undo, pause, network away, closed, resumed.
+
+The steps share the demo's reader study, so they are one test; results come at its end.
+"""
+
+from __future__ import annotations
+
+import re
+
+from browser.test_pages import overflows, serious_faults
+
+
+def position(page) -> int:
+    return int(page.inner_text("[data-position]"))
+
+
+def answered(page) -> dict[str, str | None]:
+    return {
+        name: page.evaluate(f"document.querySelector('[name={name}]:checked')?.value ?? null")
+        for name in ("rating", "lesion_class")
+    }
+
+
+def press(page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def commit(page, *keys: str) -> None:
+    """Answer and wait until the next trial is there."""
+    before = position(page)
+    press(page, *keys, "Enter")
+    page.wait_for_function(
+        "n => Number(document.querySelector('[data-position]').textContent) === n + 1", arg=before
+    )
+
+
+def kept(page) -> str:
+    return page.inner_text("[data-saved]")
+
+
+def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installation):
+    page = open_as("blind-reader")
+    page.goto(f"{installation.address}/synthetics")
+    assert "blinded reading to finish" in page.inner_text("main")
+    page.goto(f"{installation.address}/readings")
+    page.get_by_role("link", name="Start").click()
+    page.wait_for_selector("[data-desk]")
+    desk = page.url
+    title = page.title()
+    assert page.locator("nav").count() == 0
+    assert not overflows(page)
+    assert serious_faults(page) == []
+
+    # answers, a change, undo, and Enter before both are given
+    press(page, "5", "m", "2")
+    assert answered(page) == {"rating": "2", "lesion_class": "metastasis"}
+    press(page, "Backspace")
+    assert answered(page) == {"rating": "5", "lesion_class": "metastasis"}
+    press(page, "Backspace", "Enter")
+    assert "Still missing: lesion class" in page.inner_text("[data-words]")
+    assert position(page) == 1
+    commit(page, "c")
+    assert answered(page) == {"rating": None, "lesion_class": None}
+    page.wait_for_function("document.querySelector('[data-saved]').textContent === 'saved'")
+
+    # pause hides the picture and takes no answer
+    press(page, "p", "3")
+    assert page.is_visible("[data-cover]")
+    assert answered(page)["rating"] is None
+    press(page, "p")
+    assert page.is_hidden("[data-cover]")
+
+    # the keys are told
+    press(page, "?")
+    assert "Backspace" in page.inner_text("#desk-keys")
+    press(page, "Escape")
+
+    # the network goes away: reading goes on, answers are kept, and arrive once
+    page.context.set_offline(True)
+    for _ in range(3):
+        commit(page, "6", "h")
+    page.wait_for_function(
+        "document.querySelector('[data-saved]').textContent.startsWith('3 kept here, not yet sent')"
+    )
+    page.context.set_offline(False)
+    page.wait_for_function("document.querySelector('[data-saved]').textContent === 'saved'")
+    assert position(page) == 5
+
+    # the browser is closed with an answer that was not sent, and opened again
+    page.context.set_offline(True)
+    commit(page, "1", "c")
+    context = page.context
+    page.close()
+    context.set_offline(False)
+    page = context.new_page()
+    page.goto(desk)
+    page.wait_for_function("document.querySelector('[data-position]').textContent === '6'")
+    page.wait_for_selector("[data-cover]", state="hidden")
+
+    # a second tab answers first: the first tab is told, and goes on after it
+    other = context.new_page()
+    other.goto(desk)
+    commit(other, "4", "m")
+    other.wait_for_function("document.querySelector('[data-saved]').textContent === 'saved'")
+    other.close()
+    press(page, "1", "c", "Enter")
+    page.wait_for_function(
+        "document.querySelector('[data-saved]')?.textContent.includes('answered before')"
+    )
+    assert position(page) == 7
+
+    # the rest, to the end
+    while position(page) < 20:
+        assert page.title() == title
+        commit(page, "2", "h")
+    press(page, "2", "h", "Enter")
+    page.wait_for_selector("text=All 20 images are read")
+    assert (
+        page.evaluate("Object.keys(localStorage).filter(k => k.startsWith('hepatica-desk'))") == []
+    )
+    page.goto(f"{installation.address}/synthetics")
+    assert "blinded reading" not in page.inner_text("main")
+
+    # the researcher sees progress only, unblinds by a typed word, then sees results
+    page = open_as("researcher")
+    page.goto(f"{installation.address}/reader-studies")
+    page.locator("th a").first.click()
+    page.wait_for_selector("#typed")
+    study = page.url
+    assert "20 of 20" in page.inner_text("main")
+    assert serious_faults(page) == []
+    assert page.request.get(f"{study}/results").status == 403
+    page.fill("#reason", "The reading is done.")
+    page.fill("#typed", "UNBLIND")
+    page.click("text=Unblind and close the study")
+    page.wait_for_url("**/results")
+    text = page.inner_text("main")
+    assert "1 reader, 20 images (10 real, 10 synthetic)." in text
+    assert re.search(r"told real from synthetic in \d+ % \(\d+ to \d+ %, n = 20\)", text)
+    assert serious_faults(page) == []
+    assert not overflows(page)
