@@ -35,9 +35,10 @@ def no_outside_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def quick_passwords() -> Iterator[None]:
     """argon2id with the least effort: the tests sign in hundreds of times."""
-    from app.models import user
     from pwdlib import PasswordHash
     from pwdlib.hashers.argon2 import Argon2Hasher
+
+    from app.models import user
 
     quick = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
     patch = pytest.MonkeyPatch()

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from factories import make_dicom, make_hu
 from sqlalchemy.orm import Session
 
 from app.db import now
 from app.inference import Inference
 from app.models import Blob, Case, Checkpoint, Lesion, ReaderStudy, Review, User
 from app.models.parcel import Parcel
+from factories import make_dicom, make_hu
 from ml.lesion import LIVER, LesionScheme
 from ml.roi import Box
 

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from app.routes.docs import EXAMPLES
 from app.settings import Settings
 from factories import make_dicom, make_hu

@@ -7,8 +7,8 @@ import re
 
 import pytest
 import sqlalchemy as sa
-import studies
 
+import studies
 from app.models import ApiToken, Case, Checkpoint, Event, Lesion, Stimulus, Trial
 from app.models.enrolment import Enrolment
 from app.models.trial import BlindTrial

@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 import sqlalchemy as sa
+
 from app.db import Base
 from factories import make_dicom, make_hu, make_png
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import sqlalchemy as sa
+
 from app.models import Image, Lesion, Prediction, Review
 from factories import make_dicom
 
@@ -39,7 +40,14 @@ def shows_score(html: str) -> bool:
 
 @pytest.mark.parametrize(
     "box",
-    [{"width": 0}, {"height": -3}, {"x": 900}, {"x": 120}, {"width": "nan"}, {"width": 0.5, "height": 0.5}],
+    [
+        {"width": 0},
+        {"height": -3},
+        {"x": 900},
+        {"x": 120},
+        {"width": "nan"},
+        {"width": 0.5, "height": 0.5},
+    ],
 )
 def test_a_box_that_holds_no_lesion_is_refused_and_nothing_is_stored(
     box, image, signed_in_as, session

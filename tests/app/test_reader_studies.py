@@ -10,8 +10,8 @@ import uuid
 import numpy as np
 import pytest
 import sqlalchemy as sa
-import studies
 
+import studies
 from app.errors import Conflict, Forbidden, Unreadable
 from app.models import Blob, Case, Event, Protocol, ReaderStudy, Reading, Stimulus, Trial, User
 from app.models.append_only import Changed

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
-import studies
 
+import studies
 from app.db import Database
 from app.errors import Conflict
 from app.models import Event, Reading, Trial, User

@@ -8,8 +8,8 @@ import uuid
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from app.models import Blob, Case, Event, Image
 
+from app.models import Blob, Case, Event, Image
 from factories import make_dicom, make_hu, make_png, make_zip
 
 
@@ -246,6 +246,9 @@ def test_an_id_that_is_guessed_finds_nothing(signed_in_as):
     browser = signed_in_as("reader")
     for path in ("/cases/{}", "/images/{}/pixels", "/lesions/{}", "/lesions/{}/roi.png"):
         assert browser.get(path.format(uuid.uuid4())).status_code == 404
-    assert json.loads(
-        browser.get(f"/cases/{uuid.uuid4()}", headers={"accept": "application/json"}).text
-    )["title"] == "Not found"
+    assert (
+        json.loads(
+            browser.get(f"/cases/{uuid.uuid4()}", headers={"accept": "application/json"}).text
+        )["title"]
+        == "Not found"
+    )
