@@ -463,8 +463,9 @@ def _drawn(
 def _notes(images: int, patients: int) -> list[str]:
     if patients == images:
         return []
+    from_whom = "1 patient" if patients == 1 else f"{patients} patients"
     return [
-        f"The {images} real images come from {patients} patients: there are not enough patients "
+        f"The {images} real images come from {from_whom}: there are not enough patients "
         "for one each. Images of one patient are alike, so intervals are too narrow."
     ]
 

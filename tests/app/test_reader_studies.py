@@ -271,7 +271,7 @@ def test_a_study_says_when_patients_come_twice(session, researcher):
     for lesion, key in zip(lesions, LIVER.keys, strict=True):
         studies.review(session, lesion, key)
     [note] = compose(session, researcher).notes
-    assert "3 real images come from 1 patients" in note
+    assert "3 real images come from 1 patient:" in note
 
 
 def test_the_newest_standing_review_counts_and_pathology_before_others(session, researcher):
