@@ -20,6 +20,7 @@ from app.routes import (
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
+    api.router,  # first: routes are tried in order, and programs ask the most
     health.router,
     sessions.router,
     cases.router,
@@ -33,5 +34,4 @@ ROUTERS: tuple[APIRouter, ...] = (
     stimuli.router,
     users.router,
     docs.router,
-    api.router,
 )

@@ -25,6 +25,7 @@ def open_uploaded(page):
 
 
 def wait_for_slice(page):
+    page.locator("[data-hud=slice]").wait_for()
     page.wait_for_function(
         "() => /\\d+\\/\\d+/.test(document.querySelector('[data-hud=slice]').textContent)"
     )
@@ -121,7 +122,7 @@ def test_in_a_batch_of_good_and_bad_files_each_line_says_what_became_of_it(
 def test_the_value_under_the_cursor_is_the_hu_of_that_pixel(open_as, installation):
     page = open_as("reader")
     page.goto(installation.address + "/cases")
-    page.click("table a[href^='/cases/'] >> nth=0")
+    page.click("table a:has-text('PHANTOM') >> nth=0")
     wait_for_slice(page)
     box = page.locator("#slice").bounding_box()
     for fraction in (0.4, 0.5, 0.62):
@@ -145,6 +146,7 @@ def test_a_lesion_is_marked_by_keyboard_alone(open_as, installation):
     page = open_as("reader")
     page.goto(installation.address + "/cases?filter=reviewed")
     page.click("table a[href^='/cases/'] >> nth=0")
+    page.wait_for_url("**/cases/*-*")
     wait_for_slice(page)
     before = page.locator("[data-lesion-count]").inner_text()
     page.focus("#slice")

@@ -5,5 +5,5 @@ from fastapi import APIRouter
 from app.routes.api import classifications, info, synthetics
 
 router = APIRouter(prefix="/api/v1")
-for part in (info, classifications, synthetics):
+for part in (classifications, synthetics, info):
     router.include_router(part.router)
