@@ -2,7 +2,8 @@
 ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
 
-ENV PYTHONUNBUFFERED=1 \
+ENV PATH=/srv/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -23,7 +24,8 @@ COPY ml ml
 COPY templates templates
 COPY static static
 COPY migrations migrations
-RUN python -m pip install ${PIP_OPTIONS} -e '.[postgres]' \
+RUN python3 -m venv /srv/venv \
+    && /srv/venv/bin/pip install ${PIP_OPTIONS} -e '.[postgres]' \
     && mkdir -p var && chown hepatica:hepatica var
 
 USER hepatica

@@ -134,7 +134,8 @@ async def machine(
     desk: TokenDesk = request.app.state.tokens
     authorization = request.headers.get("authorization", "")
     # a known token needs no thread: the hop would cost a third of a classification
-    return desk.remembered(authorization) or await run_in_threadpool(desk.check, authorization)
+    known = desk.remembered(authorization)
+    return await run_in_threadpool(desk.check, authorization) if known is None else known
 
 
 Program = Annotated[Machine, Depends(machine)]

@@ -25,20 +25,11 @@ from app.models.lesion import Lesion
 from app.models.parcel import Parcel
 from app.models.reader_study import ReaderStudy
 from app.models.review import Review
-from app.models.user import User
+from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from ml.lesion import LIVER
 from ml.phantom import series
 from ml.progress import Progress, drive
 from ml.roi import Box
-
-PASSWORD = "hepatica-demo"  # noqa: S105 - said aloud on the sign-in page
-ACCOUNTS = {
-    "reader": "reader",
-    "blind-reader": "reader",
-    "researcher": "researcher",
-    "admin": "admin",
-}
-"""Demo accounts: name → role. ``blind-reader`` is the one enrolled in the reader study."""
 
 CASES = 12
 SEED = 20181210
@@ -65,8 +56,8 @@ def fill(database: Database, key: bytes, *, only_if_empty: bool) -> None:
 
 
 def _say_accounts() -> None:
-    names = ", ".join(ACCOUNTS)
-    print(f"Demo accounts: {names}; password {PASSWORD}. All content is simulated (phantom).")
+    names = ", ".join(name for name, _, _ in DEMO_ACCOUNTS)
+    print(f"Demo accounts: {names}; password {DEMO_PASSWORD}. All content is simulated (phantom).")
     sys.stdout.flush()
 
 
@@ -78,8 +69,8 @@ def _steps(database: Database, key: bytes) -> Iterator[Progress]:
         made = pool.map(_simulate, range(CASES), folders)
         with database.transaction() as session:  # all or nothing: a stopped start begins anew
             Checkpoint.register_shipped(session)
-            for name, role in ACCOUNTS.items():
-                User.add(session, name, role, PASSWORD, demo=True)
+            for name, role, _ in DEMO_ACCOUNTS:
+                User.add(session, name, role, DEMO_PASSWORD, demo=True)
             Event.record(session, "installation", "demo content made")
             for index, case_folder in enumerate(made):
                 _receive(session, case_folder, key, reviewed=index >= _AWAITING)

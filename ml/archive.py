@@ -77,9 +77,7 @@ def _judge(entry: zipfile.ZipInfo, name: str) -> None:
         )
 
 
-def _content(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, limit: int
-) -> bytes:
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, limit: int) -> bytes:
     try:
         with archive.open(entry) as stream:
             content = stream.read(limit + 1)

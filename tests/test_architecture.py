@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,30 @@ def test_ids_are_random():
     for table in Base.metadata.sorted_tables:
         for column in table.primary_key:
             assert column.type.python_type is not int, table.name
+
+
+def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
+    """A contract that cannot fail guards nothing: every one is shown to, on a copy."""
+    for folder in ("app", "ml"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("weights", "__pycache__")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    planted = {
+        "app may import ml, ml never app": ("ml/roi.py", "import app.settings"),
+        "ml knows nothing of the web or the database": ("ml/manifest.py", "import sqlalchemy"),
+        "the staircase of app": ("app/db.py", "import app.responses"),
+        "serving reaches no torch": ("ml/serving.py", "import torch"),
+        "only these train": ("ml/augment.py", "import ml.networks.cnn"),
+        "routes do not import each other": ("app/routes/cases.py", "import app.routes.users"),
+        "the staircase of ml": ("ml/lesion.py", "import ml.roi"),
+    }
+    names = set(re.findall(r'^name = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M))
+    assert names - {"hepatica"} == set(planted)
+    for path, line in planted.values():
+        with (tmp_path / path).open("a") as module:
+            module.write(f"\n{line}\n")
+    lint = Path(sys.executable).with_name("lint-imports")
+    told = subprocess.run([lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True)
+    for name in planted:
+        assert f"{name} BROKEN" in told.stdout, told.stdout[-3000:]

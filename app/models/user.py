@@ -20,6 +20,15 @@ from app.models.event import Event
 ROLES = ("reader", "researcher", "admin")
 """Each role may do what those before it may."""
 
+DEMO_PASSWORD = "hepatica-demo"  # noqa: S105 - said aloud on the sign-in page
+DEMO_ACCOUNTS = (
+    ("reader", "reader", "classifies: cases, the viewer, synthetic lesions"),
+    ("blind-reader", "reader", "reads the blinded demo study"),
+    ("researcher", "researcher", "composes reader studies and sees their progress"),
+    ("admin", "admin", "manages accounts"),
+)
+"""Accounts of the demo database: name, role, what it is there to show."""
+
 TOKEN_ROLES = (*ROLES, "machine")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,59}")

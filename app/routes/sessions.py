@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.auth import COOKIE, Visitor
 from app.db import Db
-from app.models.user import SignIn
+from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, SignIn
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -25,7 +25,7 @@ def home(user: Visitor) -> Response:
 def new(request: Request, user: Visitor, next: str = "/cases") -> Response:
     if user is not None:
         return RedirectResponse(_own_path(next), 303)
-    return page(request, "sessions/new.html", next=_own_path(next), name="", error=None)
+    return _form(request, 200, next, "", None)
 
 
 @router.post("/sessions")
@@ -59,6 +59,19 @@ def delete(request: Request, db: Db) -> Response:
     response = see_other("/sessions/new", "You are signed out.")
     response.delete_cookie(COOKIE)
     return response
+
+
+def _form(request: Request, status: int, next: str, name: str, error: str | None) -> Response:
+    return page(
+        request,
+        "sessions/new.html",
+        status,
+        next=_own_path(next),
+        name=name,
+        error=error,
+        demo_accounts=DEMO_ACCOUNTS,
+        demo_password=DEMO_PASSWORD,
+    )
 
 
 def _own_path(target: str) -> str:
