@@ -1,9 +1,7 @@
-"""Reader studies, for their maker: compose, open, enrol, watch, unblind, see what was found."""
+"""Reader studies, for their maker: compose, open, enrol, watch, unblind."""
 
 from __future__ import annotations
 
-import csv
-import io
 import uuid
 from typing import Annotated, Any
 
@@ -14,13 +12,11 @@ from starlette.responses import Response
 from app.auth import Reader, Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
-from app.models.blob import Blob
 from app.models.enrolment import Enrolment
 from app.models.pool import KINDS, Pool
 from app.models.reader_study import MOST_IMAGES, ReaderStudy
 from app.models.reading import Reading
-from app.models.results import COLUMNS, Results
-from app.models.stimulus import REAL, SYNTHETIC, Stimulus
+from app.models.stimulus import REAL, SYNTHETIC
 from app.models.unblinding import WORD
 from app.models.user import User
 from app.responses import page, see_other
@@ -156,46 +152,6 @@ def unblind(
     except Unreadable as refusal:
         return _study_page(request, db, study, refusal=refusal, reason=reason)
     return see_other(f"/reader-studies/{study.id}/results", "The study is unblinded and closed.")
-
-
-@router.get("/reader-studies/{study_id}/results")
-def results(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
-    found = _results(db, user, study_id)
-    return page(request, "reader_studies/results.html", results=found)
-
-
-@router.get("/reader-studies/{study_id}/results.csv")
-def results_csv(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
-    found = _results(db, user, study_id)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\r\n")  # RFC 4180
-    writer.writeheader()
-    writer.writerows(found.rows())
-    name = f"reader_study_{study_id}.csv"
-    headers = {
-        "content-disposition": f'attachment; filename="{name}"',
-        "cache-control": "no-store",
-    }
-    return Response(stream.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-@router.get("/reader-studies/{study_id}/stimuli/{stimulus_id}.png")
-def stimulus(
-    request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID, stimulus_id: uuid.UUID
-) -> Response:
-    """A picture beside its truth: after Unblinding only."""
-    study = ReaderStudy.require(db, study_id)
-    study.require_unblinded()
-    Enrolment.refuse_synthetics(db, user)
-    data = Blob.read(db, Stimulus.require(db, study.id, stimulus_id).pixels_digest)
-    return Response(data, media_type="image/png", headers={"cache-control": "no-store"})
-
-
-def _results(session: Session, user: User, study_id: uuid.UUID) -> Results:
-    """The results, but not for someone who reads another study blind: images can be in both."""
-    found = Results.of(session, ReaderStudy.require(session, study_id))
-    Enrolment.refuse_synthetics(session, user)
-    return found
 
 
 def _whole(text: str, what: str) -> int:
