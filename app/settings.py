@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     inference_threads: int = Field(
         1, ge=1, description="Threads that one ONNX Runtime call may use."
     )
+    development: bool = Field(
+        False, description="Show /patterns, the catalogue of page components."
+    )
     token_cache_s: float = Field(
         5.0,
         ge=0,

@@ -359,3 +359,10 @@ def test_arrays_of_rois_are_loaded_as_n_64_64() -> None:
     stream = io.BytesIO()
     np.save(stream, values[0])
     assert roi.load(stream.getvalue(), "x.npy").shape == (1, 64, 64)
+
+
+def test_an_npz_that_unpacks_to_too_much_is_refused_before_it_is_read() -> None:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, rois=np.zeros((30_000, 64, 64), np.float32))
+    with pytest.raises(PixelError, match="unpacks to"):
+        roi.load(stream.getvalue(), "bomb.npz")
