@@ -1,8 +1,8 @@
 # Hepatica. `make help` lists the targets; `make run` and `make test` are all that most people need.
 
 PYTHON      ?= python3
-HOST        ?= 127.0.0.1
-PORT        ?= 8000
+HOST        ?= $(or $(HEPATICA_HOST),127.0.0.1)
+PORT        ?= $(or $(HEPATICA_PORT),8000)
 # pip options for torch alone, such as the index of the CPU build (see README, "Training")
 TORCH_PIP_OPTIONS ?=
 

@@ -71,6 +71,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     with database.transaction() as session:
         Checkpoint.register_shipped(session)
     database.engine.dispose()
+    print(f"Hepatica: http://{arguments.host}:{arguments.port} (Ctrl+C ends it)", flush=True)
     uvicorn.run(
         "app.main:create_app",
         factory=True,

@@ -24,9 +24,14 @@ class Blob(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     @staticmethod
+    def digest_of(data: bytes) -> str:
+        """The name under which ``data`` is kept: its SHA-256 in hex."""
+        return hashlib.sha256(data).hexdigest()
+
+    @staticmethod
     def store(session: Session, data: bytes, media_type: str) -> str:
         """Keep ``data`` and return its digest; the same bytes are kept once."""
-        digest = hashlib.sha256(data).hexdigest()
+        digest = Blob.digest_of(data)
         dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
         row = {
             "digest": digest,

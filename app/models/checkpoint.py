@@ -48,8 +48,7 @@ class Checkpoint(Base):
         serialise(session, "checkpoint registered")
         row = Checkpoint.named(session, loaded.name)
         onnx = (folder / "model.onnx").read_bytes()
-        digest = Blob.store(session, onnx, "application/onnx")
-        if row is not None and row.onnx_digest == digest:
+        if row is not None and row.onnx_digest == Blob.digest_of(onnx):
             return row
         fields: dict[str, Any] = {
             "kind": loaded.kind,
@@ -58,7 +57,7 @@ class Checkpoint(Base):
             "dataset_digest": loaded.dataset_digest,
             "meta": loaded.to_dict(),
             "card": (folder / "CARD.md").read_text("utf-8"),
-            "onnx_digest": digest,
+            "onnx_digest": Blob.store(session, onnx, "application/onnx"),
             "weights_digest": Blob.store(
                 session,
                 (folder / "weights.safetensors").read_bytes(),
