@@ -2,13 +2,15 @@
 
 A later one may import an earlier one:
 blob → event, user, token → case → lesion, checkpoint → review, prediction
-→ protocol, unblinding, stimulus → enrolment → trial → pool → reader_study → reading
-→ desk, results.
+→ protocol, unblinding, withdrawal, stimulus, conduct, audit → enrolment → trial → pool
+→ reader_study → reading → desk, results.
 """
 
+from app.models.audit import LeakAudit
 from app.models.blob import Blob
 from app.models.case import Case, Image, Series
 from app.models.checkpoint import Checkpoint
+from app.models.conduct import Conduct
 from app.models.enrolment import Enrolment
 from app.models.event import Event
 from app.models.lesion import Lesion
@@ -22,15 +24,18 @@ from app.models.token import ApiToken
 from app.models.trial import Trial
 from app.models.unblinding import Unblinding
 from app.models.user import SignIn, User
+from app.models.withdrawal import Withdrawal
 
 __all__ = [
     "ApiToken",
     "Blob",
     "Case",
     "Checkpoint",
+    "Conduct",
     "Enrolment",
     "Event",
     "Image",
+    "LeakAudit",
     "Lesion",
     "Prediction",
     "Protocol",
@@ -43,4 +48,5 @@ __all__ = [
     "Trial",
     "Unblinding",
     "User",
+    "Withdrawal",
 ]

@@ -17,6 +17,7 @@ from app.models.protocol import Protocol
 from app.models.stimulus import Stimulus
 from app.models.unblinding import Unblinding
 from app.models.user import User
+from app.models.withdrawal import Withdrawal
 
 
 class Enrolment(Base):
@@ -41,6 +42,7 @@ class Enrolment(Base):
     finished_at: Mapped[datetime | None]
 
     reader: Mapped[User] = relationship(foreign_keys=[reader_id])
+    withdrawal: Mapped[Withdrawal | None] = relationship(viewonly=True)
 
     @staticmethod
     def of_study(session: Session, study_id: uuid.UUID) -> list[Enrolment]:
@@ -116,6 +118,7 @@ class Enrolment(Base):
 def _is_open_and_unfinished() -> tuple[sa.ColumnElement[bool], ...]:
     return (
         Enrolment.finished_at.is_(None),
+        ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
         sa.exists().where(Protocol.study_id == Enrolment.study_id),
         ~sa.exists().where(Unblinding.study_id == Enrolment.study_id),
     )

@@ -57,6 +57,7 @@ class ReaderStudy(Base):
     seed: Mapped[int] = mapped_column(sa.BigInteger)
     plan: Mapped[dict[str, Any]]
     notes: Mapped[list[str]]
+    design_json: Mapped[dict[str, Any]] = mapped_column("design", default=dict)
     made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 

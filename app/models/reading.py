@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
 
 from app.db import Base, now
 from app.errors import Conflict, NotFound, Unreadable
@@ -41,20 +42,32 @@ class Answer:
 
 @append_only
 class Reading(Base):
-    """An answer as it was committed. One per trial; the same key twice is one Reading."""
+    """An answer as it was committed; the same key twice is one Reading.
+
+    One per trial and ``revision``: where the protocol lets readers go back, a changed answer is
+    the next revision. The latest counts (``Reading.counting()``), the earlier ones stay.
+    ``session_no`` numbers the sittings of a reader, ``view`` is what they did to the picture.
+    """
 
     __tablename__ = "reading"
     __table_args__ = (
         sa.UniqueConstraint("enrolment_id", "idempotency_key"),
+        sa.UniqueConstraint("trial_id", "revision"),
         sa.CheckConstraint("rating BETWEEN 1 AND 6", name="rating"),
+        sa.CheckConstraint("class_confidence BETWEEN 1 AND 5", name="class_confidence"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    trial_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("trial.id"), unique=True)
+    trial_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("trial.id"))
     enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
     idempotency_key: Mapped[str] = mapped_column(sa.String(64))
     lesion_class: Mapped[str] = mapped_column(sa.String(40))
     rating: Mapped[int]
+    class_confidence: Mapped[int | None]
+    reasons: Mapped[list[str]] = mapped_column(default=list)
+    session_no: Mapped[int] = mapped_column(default=1)
+    revision: Mapped[int] = mapped_column(default=1)
+    view: Mapped[dict[str, Any]] = mapped_column(default=dict)
     active_ms: Mapped[int]
     hidden_ms: Mapped[int]
     idle_ms: Mapped[int]
@@ -128,10 +141,20 @@ class Reading(Base):
         return self.rating >= CALLED_SYNTHETIC
 
     @staticmethod
+    def counting() -> sa.ColumnElement[bool]:
+        """For a WHERE: only the latest revision of each answer."""
+        later = aliased(Reading)
+        return ~sa.exists().where(
+            later.trial_id == Reading.trial_id, later.revision > Reading.revision
+        )
+
+    @staticmethod
     def count(session: Session, enrolment_id: uuid.UUID) -> int:
         """How many trials of an enrolment are answered."""
         return session.scalars(
-            sa.select(sa.func.count()).where(Reading.enrolment_id == enrolment_id)
+            sa.select(sa.func.count()).where(
+                Reading.enrolment_id == enrolment_id, Reading.revision == 1
+            )
         ).one()
 
     @staticmethod
@@ -140,7 +163,7 @@ class Reading(Base):
         rows = session.execute(
             sa.select(Reading.enrolment_id, sa.func.count())
             .join(Enrolment, Enrolment.id == Reading.enrolment_id)
-            .where(Enrolment.study_id == study_id)
+            .where(Enrolment.study_id == study_id, Reading.revision == 1)
             .group_by(Reading.enrolment_id)
         )
         return dict(rows.all())

@@ -65,7 +65,8 @@ def stimulus_png(pixels: npt.NDArray[np.float32]) -> bytes:
 class Picture:
     """A rendered ROI on its way to becoming a Stimulus.
 
-    ``patient`` stands for the patient of a real one, within this study only.
+    ``patient`` stands for the patient of a real one, within this study only. A ``practice`` one
+    is read before the study's own images, with feedback, and is in no result.
     """
 
     png: bytes
@@ -76,6 +77,7 @@ class Picture:
     phantom: bool = False
     checkpoint_id: uuid.UUID | None = None
     seed: int | None = None
+    practice: bool = False
 
 
 @append_only
@@ -103,6 +105,7 @@ class Stimulus(Base):
     phantom: Mapped[bool] = mapped_column(default=False)
     checkpoint_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("checkpoint.id"))
     seed: Mapped[int | None] = mapped_column(sa.BigInteger)
+    practice: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     lesion: Mapped[Lesion | None] = relationship()
@@ -134,6 +137,7 @@ class Stimulus(Base):
                 phantom=picture.phantom,
                 checkpoint_id=picture.checkpoint_id,
                 seed=picture.seed,
+                practice=picture.practice,
             )
             for _, picture in sorted(by_digest.items())
         ]
@@ -142,12 +146,14 @@ class Stimulus(Base):
         return stimuli
 
     @staticmethod
-    def of_study(session: Session, study_id: uuid.UUID) -> list[Stimulus]:
-        """The stimuli of a study, ordered by digest."""
+    def of_study(
+        session: Session, study_id: uuid.UUID, *, practice: bool = False
+    ) -> list[Stimulus]:
+        """The stimuli of a study, or of its practice, ordered by digest."""
         return list(
             session.scalars(
                 sa.select(Stimulus)
-                .where(Stimulus.study_id == study_id)
+                .where(Stimulus.study_id == study_id, Stimulus.practice.is_(practice))
                 .order_by(Stimulus.pixels_digest)
             )
         )

@@ -18,6 +18,11 @@ from app.models.protocol import Choices
 from app.models.stimulus import Stimulus
 
 
+PRACTICE = "practice"
+FIRST = "first"
+REPEAT = "repeat"
+
+
 @dataclass(frozen=True)
 class BlindTrial:
     """All that the desk knows of a trial. It has no field for truth, source, case or checkpoint."""
@@ -30,12 +35,18 @@ class BlindTrial:
 
 @append_only
 class Trial(Base):
-    """A place in one reader's order. The token names it to its reader and to nobody else."""
+    """A place in one reader's order. The token names it to its reader and to nobody else.
+
+    ``kind`` is practice, first or repeat; a repeat names its first presentation in ``repeats_id``.
+    No page shows either before Unblinding.
+    """
 
     __tablename__ = "trial"
     __table_args__ = (
         sa.UniqueConstraint("enrolment_id", "position"),
         sa.CheckConstraint("position >= 1", name="position"),
+        sa.CheckConstraint("kind IN ('practice','first','repeat')", name="kind"),
+        sa.CheckConstraint("(kind = 'repeat') = (repeats_id IS NOT NULL)", name="repeat"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -45,6 +56,8 @@ class Trial(Base):
     token: Mapped[str] = mapped_column(
         sa.String(64), unique=True, default=lambda: secrets.token_urlsafe(24)
     )
+    kind: Mapped[str] = mapped_column(sa.String(10), default=FIRST)
+    repeats_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("trial.id"))
 
     stimulus: Mapped[Stimulus] = relationship()
 
