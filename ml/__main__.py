@@ -24,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
     _gan_arguments(commands)
     _synthesize_arguments(commands)
     _weights_arguments(commands)
+    _experiment_arguments(commands)
+    _report_arguments(commands)
     _readers_arguments(commands)
     _leak_audit_arguments(commands)
     return root
@@ -244,6 +246,95 @@ def _synthesize(arguments: argparse.Namespace) -> None:
             arguments.truncation,
         )
     )
+
+
+def _experiment_arguments(commands: Commands) -> None:
+    command = commands.add_parser(
+        "experiment", help="the paper's whole experiment: folds, generators, arms, statistics"
+    )
+    command.add_argument("--data", type=Path, required=True, metavar="DATA", help="from prepare")
+    command.add_argument(
+        "--preset", metavar="NAME", help="quick (default), compact, paper (wants a GPU)"
+    )
+    command.add_argument("--seeds", type=int, default=1, metavar="N", help="repeats; default 1")
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    command.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="such as gan.epochs=40 classic=500+2000 device=cpu",
+    )
+    command.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="tasks at a time; default one per core"
+    )
+    command.add_argument(
+        "--cluster", metavar="ADDRESS", help="a Ray cluster that sees DATA and RUN, such as auto"
+    )
+    command.add_argument(
+        "--fresh",
+        type=Path,
+        metavar="DIR",
+        help="where fresh phantoms are kept, for several runs; default RUN/fresh",
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="go on with RUN, with the settings that it has"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the plan, train nothing"
+    )
+    command.set_defaults(run=_experiment)
+
+
+def _experiment(arguments: argparse.Namespace) -> None:
+    from ml import experiment
+    from ml.manifest import Manifest
+    from ml.progress import RunDir, drive
+
+    settings = experiment.settings_of(
+        arguments.preset, arguments.set, arguments.out if arguments.resume else None
+    )
+    manifest = Manifest.load(arguments.data)
+    if arguments.dry_run:
+        print(experiment.rehearse(settings, manifest, arguments.out, arguments.seeds,
+                                  arguments.jobs, arguments.fresh))  # fmt: skip
+        return
+    out = RunDir(arguments.out)
+    drive(
+        experiment.run(
+            settings,
+            manifest,
+            out,
+            arguments.seeds,
+            arguments.jobs,
+            arguments.cluster,
+            arguments.fresh,
+            _experiment_command(arguments),
+        )
+    )
+
+
+def _experiment_command(arguments: argparse.Namespace) -> str:
+    """The command that does the same again; folders by their role, not their place here."""
+    words = ["python -m ml experiment --data DATA --out RUN", f"--seeds {arguments.seeds}"]
+    words.append("--resume" if arguments.resume else f"--preset {arguments.preset or 'quick'}")
+    if arguments.set:
+        words += ["--set", *arguments.set]
+    return " ".join(words)
+
+
+def _report_arguments(commands: Commands) -> None:
+    command = commands.add_parser("report", help="write RUN/report.html from RUN/results.json")
+    command.add_argument("folder", type=Path, metavar="RUN")
+    command.set_defaults(run=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from ml import report
+    from ml.progress import drive
+
+    drive(report.write(arguments.folder))
 
 
 def _readers_arguments(commands: Commands) -> None:

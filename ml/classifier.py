@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml import augment, config, runtime, serving
+from ml import augment, config, runtime
 from ml.checkpoint import Checkpoint, current_commit, tensors_from_bytes, tensors_to_bytes
 from ml.folds import Fold, patient_folds
 from ml.manifest import Manifest
 from ml.metrics import classification
-from ml.networks import export
 from ml.networks.cnn import Cnn
 from ml.progress import Progress, RunDir
 
@@ -131,6 +130,9 @@ def train(
         cross_validate: also train one network per other fold, only to test every lesion once.
         command: recorded as the way to train it again.
     """
+    # not above: the whole experiment trains where there is no ONNX
+    from ml import serving
+
     runtime.prepare()
     runtime.device(device)
     manifest = Manifest.load(Path(data))
@@ -181,6 +183,8 @@ def _fit_fold(
     manifest: Manifest, fold: Fold, settings: config.Config, folder: RunDir, device: str
 ) -> Iterator[Progress]:
     """Train on one fold's training part and leave ``model.onnx`` and ``weights.safetensors``."""
+    from ml.networks import export
+
     task = {
         "digest": manifest.digest,
         "fold": fold.index,

@@ -24,13 +24,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch.nn.functional import softplus
 
-from ml import augment, config, runtime, serving
+from ml import augment, config, runtime
 from ml.checkpoint import Checkpoint, current_commit, tensors_from_bytes, tensors_to_bytes
 from ml.errors import HepaticaError
 from ml.folds import Fold, Part, patient_folds
 from ml.manifest import Manifest
 from ml.metrics import classification
-from ml.networks import dcgan, export
+from ml.networks import dcgan
 from ml.progress import Progress, RunDir
 
 Pixels = npt.NDArray[np.float32]
@@ -205,7 +205,8 @@ def fit(
     """Train one generator; a killed run goes on from its last saved epoch, a finished one is kept.
 
     Writes ``out``: ``generator.safetensors`` (averaged weights), ``discriminator.safetensors``,
-    ``training.json`` (attempts, variety, losses), sample sheets and loss curves as PNG, ``log.jsonl``.
+    ``training.json`` (attempts, variety, losses), sample sheets and loss curves as PNG,
+    ``log.jsonl``.
 
     Args:
         pixels: (n, 64, 64) in [-1, 1], ROIs of one class, or of those in ``labels``.
@@ -352,6 +353,10 @@ def train(
         SchemeError: the data set's scheme has no such class.
         CollapseError: see ``fit``.
     """
+    # not above: the whole experiment trains where there is no ONNX
+    from ml import serving
+    from ml.networks import export
+
     runtime.prepare()
     runtime.device(device)
     manifest = Manifest.load(Path(data))

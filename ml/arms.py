@@ -1,0 +1,119 @@
+"""The arms of the experiment: what each classifier is trained on, and how a size is picked.
+
+=====================  ==============================================================
+none                   the real training lesions alone
+classic                + n classic augmentations per fold
+classic+dcgan          + ``base`` classic ones + m DCGAN ROIs per class and fold
+classic+acgan          the same with ROIs of the ACGAN
+acgan-discriminator    no CNN: the class head of the ACGAN's discriminator
+equal-compute          + as many classic ones as classic+dcgan has classic and synthetic
+synthetic-only         DCGAN ROIs alone, as many as the largest classic+dcgan has
+oracle                 + ``base`` classic ones + m ROIs of fresh patients (phantoms only)
+=====================  ==============================================================
+
+The first five are the paper's (Frid-Adar et al. 2018, section IV); the others are controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ml.config import Experiment
+
+NONE, CLASSIC, DCGAN, ACGAN = "none", "classic", "classic+dcgan", "classic+acgan"
+DISCRIMINATOR, EQUAL = "acgan-discriminator", "equal-compute"
+SYNTHETIC, ORACLE = "synthetic-only", "oracle"
+ARMS = (NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, EQUAL, SYNTHETIC, ORACLE)
+SELECTED = (CLASSIC, DCGAN, ACGAN)
+"""Arms whose size is chosen on validation patients under nested selection."""
+MATCHED = (EQUAL, ORACLE)
+"""Arms that take the size chosen for classic+dcgan."""
+
+
+@dataclass(frozen=True, order=True)
+class Point:
+    """One arm at one size.
+
+    Attributes:
+        classic: classic ROIs added per training fold.
+        synthetic: ROIs of ``source`` added per class and training fold.
+        source: ``dcgan``, ``acgan``, ``oracle`` or empty.
+        real: whether real lesions are trained on.
+    """
+
+    arm: str
+    classic: int
+    synthetic: int = 0
+    source: str = ""
+    real: bool = True
+
+    @property
+    def name(self) -> str:
+        """For folders and seeds: ``classic+dcgan-1000-400``."""
+        return f"{self.arm}-{self.classic}-{self.synthetic}"
+
+    @property
+    def size(self) -> int:
+        """What is varied within the arm."""
+        return self.classic if self.arm == CLASSIC else self.synthetic
+
+
+def points(settings: Experiment, classes: int, oracle: bool) -> tuple[Point, ...]:
+    """Every arm at every size, in the order of ``ARMS``.
+
+    Args:
+        oracle: whether fresh patients can be had.
+    """
+    base, sizes = settings.base, settings.synthetic
+    found = [Point(NONE, 0)]
+    found += [Point(CLASSIC, n) for n in settings.classic]
+    found += [Point(DCGAN, base, m, "dcgan") for m in sizes]
+    found += [Point(ACGAN, base, m, "acgan") for m in sizes]
+    found.append(Point(DISCRIMINATOR, base, 0, "acgan"))
+    # the size that it is matched to stands in ``synthetic``; nothing synthetic is added
+    found += [Point(EQUAL, base + classes * m, m) for m in sizes]
+    whole = -(-(base + classes * sizes[-1]) // classes)
+    found.append(Point(SYNTHETIC, 0, whole, "dcgan", real=False))
+    if oracle:
+        found += [Point(ORACLE, base, m, "oracle") for m in sizes]
+    return tuple(found)
+
+
+def most_classic(settings: Experiment, classes: int) -> int:
+    """The largest classic group of any arm, per training fold."""
+    return max(point.classic for point in points(settings, classes, oracle=False))
+
+
+def most_synthetic(settings: Experiment, classes: int) -> int:
+    """The largest number of one generator's ROIs in any arm, per class and training fold."""
+    return max(point.synthetic for point in points(settings, classes, oracle=False) if point.source)
+
+
+def pick(scores: Mapping[Point, float], candidates: Sequence[Point]) -> Point:
+    """The candidate of the highest score; of equals the smallest."""
+    return max(candidates, key=lambda point: (round(scores[point], 12), -point.size))
+
+
+def chosen(
+    of: Sequence[Point], scores: Mapping[Point, float], arms: Sequence[str] = ARMS
+) -> dict[str, Point]:
+    """The point that speaks for each arm, given scores of the points of ``SELECTED`` arms.
+
+    Arms of one size need no choice; ``MATCHED`` arms take the size of classic+dcgan.
+    """
+    result: dict[str, Point] = {}
+    for arm in arms:
+        candidates = [point for point in of if point.arm == arm]
+        if arm in SELECTED:
+            candidates = [point for point in candidates if point in scores]
+            if candidates:
+                result[arm] = pick(scores, candidates)
+        elif arm in MATCHED:
+            matched = result.get(DCGAN)
+            found = [p for p in candidates if matched and p.synthetic == matched.synthetic]
+            if found:
+                result[arm] = found[0]
+        elif candidates:
+            result[arm] = candidates[0]
+    return result

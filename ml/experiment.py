@@ -1,0 +1,524 @@
+"""THE PAGE: the experiment of Frid-Adar et al. (2018) from a data set to ``results.json``.
+
+Folds separate patients. In every fold and seed, on training patients only: classic augmentations
+are cut, a DCGAN per class and an ACGAN are trained, and one CNN per arm and size. The same again
+without a validation part of the training patients, on which nested selection picks a size. Every
+CNN then says what the fold's test lesions are. On phantoms it also meets fresh patients.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ml import arms, evaluation, freshphantoms, measures, parallel, runtime, trainings
+from ml.arms import Point
+from ml.checkpoint import current_commit
+from ml.config import ConfigError, Experiment, experiment, load
+from ml.folds import patient_folds
+from ml.manifest import Manifest, ManifestError
+from ml.progress import Progress, RunDir, spoken
+from ml.trainings import INNER, OUTER, Place, Task
+
+
+def run(
+    settings: Experiment,
+    manifest: Manifest,
+    run_dir: RunDir,
+    seeds: int = 1,
+    jobs: int = 0,
+    cluster: str | None = None,
+    fresh: Path | None = None,
+    command: str = "",
+) -> Iterator[Progress]:
+    """The whole method; a run that was killed goes on where it stopped, with the same numbers.
+
+    Closing the generator cancels the run and its workers.
+
+    Args:
+        run_dir: gets ``config.json``, ``log.jsonl``, ``results.json``; ``tasks`` and ``views`` hold
+            what a later start of the same run takes up.
+        seeds: repeats with other partitions, weights and draws: ``settings.seed`` and up.
+        jobs: tasks at a time on this machine; 0: one per core.
+        cluster: address of a Ray cluster that shares the folders of data and run.
+        fresh: where fresh phantoms are kept; one folder may serve many runs.
+
+    Raises:
+        HepaticaError: before anything trains, for everything that can be known by then.
+    """
+    plan = Plan.of(settings, manifest, seeds)
+    place = Place(
+        manifest.root.resolve(),
+        run_dir.path.resolve(),
+        (fresh or run_dir.path / "fresh").resolve(),
+    )
+    begin(plan, place, run_dir)
+    started = time.time()
+    clock = _Clock(plan, place, run_dir)
+    work = partial(trainings.perform, place, settings)
+    measure = partial(measures.perform, place, settings)
+
+    # classic augmentation: every view that any fold will ask for, cut from the whole slices
+    yield from clock.through(work, plan.views, jobs, cluster)
+    # a DCGAN per class and an ACGAN, on training patients; and patients nobody has seen
+    yield from clock.through(work, (*plan.generators, *plan.fresh), jobs, cluster)
+    # one CNN per arm and size, scored on the patients that its fold holds out
+    yield from clock.through(work, plan.classifiers, jobs, cluster)
+    # how real, how varied, how much copied
+    yield from clock.through(measure, plan.measurements(), jobs, cluster)
+
+    outputs = evaluation.Outputs(place, settings, manifest, plan.seeds)
+    yield clock.note("comparing the arms")
+    results = {
+        "dataset": {
+            "name": manifest.name,
+            "kind": manifest.kind,
+            "digest": manifest.digest,
+            "scheme": manifest.scheme.to_dict(),
+            "lesions": len(manifest.lines),
+            "patients": len(manifest.patients),
+            "counts": manifest.counts(),
+            "calibration": PHANTOM_NOTE if manifest.kind == "phantom" else None,
+        },
+        "config": settings.dump(),
+        "seeds": list(plan.seeds),
+        "command": command,
+        "commit": current_commit(),
+        "device": _device(settings),
+        **evaluation.evaluate(outputs),
+        **measures.collect(place, settings, manifest, plan.seeds),
+        "embedding": _embedding(outputs, place, run_dir),
+        "fresh": _fresh_told(settings, plan),
+        "times": clock.times(started),
+    }
+    run_dir.write_json("results.json", results)
+    yield clock.note(f"results in {run_dir.path / 'results.json'}")
+
+
+def settings_of(name: str | None, assignments: Sequence[str], resumed: Path | None) -> Experiment:
+    """Settings of a preset (default ``quick``), or those of a run that is taken up again.
+
+    Raises:
+        ConfigError: no such preset or setting, no run there, or other settings asked of it.
+    """
+    if resumed is None:
+        return experiment(name or "quick").override(assignments)
+    path = resumed / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{resumed} holds no run to resume; start it without --resume.")
+    kept = load(RunDir(resumed).read_json("config.json").get("experiment"), Experiment)
+    asked = (experiment(name) if name else kept).override(assignments)
+    if asked != kept:
+        raise ConfigError(
+            f"The run in {resumed} has other settings; resume it without --preset and --set."
+        )
+    return kept
+
+
+def rehearse(
+    settings: Experiment,
+    manifest: Manifest,
+    out: Path,
+    seeds: int = 1,
+    jobs: int = 0,
+    fresh: Path | None = None,
+) -> str:
+    """Everything that ``run`` would refuse, then the plan with its tasks and time; trains nothing.
+
+    Raises:
+        HepaticaError: as ``run``.
+    """
+    plan = Plan.of(settings, manifest, seeds)
+    place = Place(manifest.root.resolve(), out.resolve(), (fresh or out / "fresh").resolve())
+    return plan.describe(place, jobs, Rates.measured(settings, len(manifest.scheme)))
+
+
+def _embedding(outputs: evaluation.Outputs, place: Place, run_dir: RunDir) -> dict[str, Any]:
+    """What the features of the first fold's networks show; the arrays go to ``embedding.npz``."""
+    picked = outputs.selected(evaluation.NESTED, outputs.seeds[0])
+    chosen = {
+        arm: trainings.Classifier(picked[arm].points[0], OUTER, 0, outputs.seeds[0]).name
+        for arm in (arms.CLASSIC, arms.DCGAN)
+        if arm in picked
+    }
+    figures: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    for name, told, found in measures.embedding(place, outputs.settings, outputs.manifest, chosen):
+        figures[name] = told
+        arrays |= {f"{name}|{key}": value for key, value in found.items()}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    run_dir.write_bytes("embedding.npz", stream.getvalue())
+    return figures
+
+
+PHANTOM_NOTE = (
+    "Phantoms: simulated CT with known truth, no patient. Their difficulty was calibrated on the "
+    "classic arm only, with seeds that are not used again, to 74–83 % sensitivity at the compact "
+    "preset, and then frozen."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every task of a run, known before anything is computed."""
+
+    settings: Experiment
+    manifest: Manifest
+    seeds: tuple[int, ...]
+    points: tuple[Point, ...]
+    views: tuple[Task, ...]
+    fresh: tuple[Task, ...]
+    generators: tuple[Task, ...]
+    classifiers: tuple[Task, ...]
+
+    @classmethod
+    def of(cls, settings: Experiment, manifest: Manifest, seeds: int) -> Plan:
+        """Plan, and refuse what cannot end well.
+
+        Raises:
+            HepaticaError: a data set with problems, too few patients for folds or for a validation
+                part, more views than a lesion gives, a device that is not there, fresh patients
+                that are in the data set.
+        """
+        if seeds < 1:
+            raise ConfigError(f"{seeds} seeds: give at least one.")
+        runtime.device(settings.device)
+        if problems := manifest.problems():
+            raise ManifestError("The data set cannot be trained on: " + " ".join(problems))
+        classes = manifest.scheme.keys
+        numbers = tuple(range(settings.seed, settings.seed + seeds))
+        needed = trainings.fresh_of(settings, manifest)
+        freshphantoms.refuse_known(manifest, needed)
+        for seed in numbers:
+            for split in patient_folds(manifest, settings.folds, seed):
+                split.validation(settings.validation_parts, seed)
+            trainings.views_needed(manifest, settings, seed)
+        points = arms.points(settings, len(classes), bool(needed))
+        parts = [(part, fold) for part in (OUTER, INNER) for fold in range(settings.folds)]
+        generators: list[Task] = []
+        classifiers: list[Task] = []
+        for seed in numbers:
+            for part, fold in parts:
+                generators.append(trainings.Generator("acgan", part, fold, seed))
+                generators += [
+                    trainings.Generator("dcgan", part, fold, seed, key) for key in classes
+                ]
+                classifiers += [
+                    trainings.Classifier(point, part, fold, seed)
+                    for point in points
+                    if part == OUTER or point.arm in arms.SELECTED
+                ]
+        starts = trainings.views_starts(manifest)
+        views = [trainings.Views(seed, start) for seed in numbers for start in starts]
+        plan = cls(
+            settings,
+            manifest,
+            numbers,
+            points,
+            tuple(views),
+            tuple(trainings.Fresh(chunk) for chunk in needed),
+            tuple(generators),
+            tuple(classifiers),
+        )
+        # the longest first, so that no core is idle at the end of a stage
+        ordered = {
+            name: tuple(sorted(getattr(plan, name), key=lambda task: -plan.cost_s(task)))
+            for name in ("generators", "classifiers")
+        }
+        return cls(settings, manifest, numbers, points, plan.views, plan.fresh, **ordered)
+
+    def measurements(self) -> tuple[measures.Measure, ...]:
+        return measures.tasks(self.settings, self.seeds)
+
+    def rois(self, task: trainings.Classifier) -> int:
+        """Training ROIs of a classifier, about."""
+        settings, point = self.settings, task.point
+        lesions = len(self.manifest.lines) * (settings.folds - 1) / settings.folds
+        total = (lesions + point.classic * (settings.folds - 1)) * point.real
+        if point.source:
+            total += point.synthetic * len(self.manifest.scheme) * (settings.folds - 1)
+        if task.part == INNER:
+            total *= 1 - 1 / settings.validation_parts
+        return max(1, round(total))
+
+    def cost_s(self, task: Task | measures.Measure, rates: Rates | None = None) -> float:
+        """Seconds of one core, about."""
+        told = rates or NOMINAL
+        settings = self.settings
+        if isinstance(task, trainings.Classifier):
+            if task.point.arm == arms.DISCRIMINATOR:
+                return 2.0
+            batch = settings.classifier.batch
+            steps = -(-self.rois(task) // batch)
+            epochs = max(settings.classifier.epochs, -(-settings.least_steps // steps))
+            scored = settings.fresh_lesions if self.fresh and task.part == OUTER else 100
+            return told.classifier_s * (steps * epochs + scored / batch / 3) + 0.5
+        if isinstance(task, trainings.Generator):
+            of = settings.gan if task.kind == "dcgan" else settings.acgan
+            lesions = len(self.manifest.lines) * (settings.folds - 1) / settings.folds
+            rois = lesions + settings.base * (settings.folds - 1)
+            if task.kind == "dcgan":
+                rois /= len(self.manifest.scheme)
+            if task.part == INNER:
+                rois *= 1 - 1 / settings.validation_parts
+            step = told.dcgan_s if task.kind == "dcgan" else told.acgan_s
+            drawn = arms.most_synthetic(settings, len(self.manifest.scheme))
+            return step * of.epochs * rois / of.batch + step * drawn / of.batch / 3 + 0.5
+        if isinstance(task, trainings.Fresh):
+            return 0.1 * 3 * freshphantoms.CHUNK
+        if isinstance(task, trainings.Views):
+            each = arms.most_classic(settings, len(self.manifest.scheme))
+            return 4e-4 * 24 * each * settings.folds / max(1, len(self.manifest.lines)) + 0.1
+        return 4.0
+
+    def tasks(self) -> tuple[Task | measures.Measure, ...]:
+        return (
+            *self.views,
+            *self.generators,
+            *self.fresh,
+            *self.classifiers,
+            *self.measurements(),
+        )
+
+    def bytes_needed(self) -> int:
+        """Disk that the run fills, about."""
+        settings, classes = self.settings, len(self.manifest.scheme)
+        roi = 64 * 64 * 2
+        folds = settings.folds
+        each = arms.most_classic(settings, classes) * folds + len(self.manifest.lines)
+        drawn = arms.most_synthetic(settings, classes) * (folds - 1) * classes * 2 * 2 * folds
+        fresh = len(self.fresh) * freshphantoms.CHUNK * 3 * 4
+        return roi * ((each + drawn) * len(self.seeds) + fresh) + 2**26
+
+    def describe(self, place: Place, jobs: int, rates: Rates) -> str:
+        """For ``--dry-run``: what would be done, and about how long it would take."""
+        jobs = jobs or os.cpu_count() or 1
+        tasks = self.tasks()
+        counts = self.manifest.counts()
+        lines = [
+            f"data set {self.manifest.name}: {len(self.manifest.lines)} "
+            f"{self.manifest.kind} lesions of {len(self.manifest.patients)} patients ("
+            + ", ".join(f"{number} {key}" for key, number in counts.items())
+            + f"), digest {self.manifest.digest[:12]}",
+            f"{self.settings.folds} folds, seeds {', '.join(map(str, self.seeds))}, "
+            f"device {self.settings.device}, {jobs} task(s) at a time",
+            "",
+            "arm                    classic per fold   synthetic per class and fold",
+        ]
+        for point in self.points:
+            added = point.synthetic if point.source else 0
+            lines.append(f"  {point.name.rsplit('-', 2)[0]:<20} {point.classic:>16} {added:>30}")
+        total = 0.0
+        lines.append("")
+        for kind in (
+            trainings.Views, trainings.Generator, trainings.Fresh, trainings.Classifier,
+            measures.Measure,
+        ):  # fmt: skip
+            of = [task for task in tasks if isinstance(task, kind)]
+            left = [task for task in of if not self._done(place, task)]
+            cost = sum(self.cost_s(task, rates) for task in left)
+            total += cost
+            lines.append(
+                f"{len(of):>5} {kind.__name__.lower():<12} tasks, {len(of) - len(left)} done, "
+                f"{spoken(cost)} of one core left"
+            )
+        lines += [
+            f"about {spoken(total / jobs)} in all on {jobs} core(s), "
+            f"{self.bytes_needed() / 2**20:.0f} MB in {place.run}",
+        ]
+        return "\n".join(lines)
+
+    def _done(self, place: Place, task: Task | measures.Measure) -> bool:
+        if isinstance(task, measures.Measure):
+            return place.done(task.name)
+        return trainings.is_done(place, task)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of one training step at the settings' widths and batch."""
+
+    classifier_s: float
+    dcgan_s: float
+    acgan_s: float
+
+    @classmethod
+    def measured(cls, settings: Experiment, classes: int) -> Rates:
+        """A few steps of each network on this machine."""
+        from ml import acgan, classifier, gan
+
+        runtime.prepare()
+        device = runtime.device(settings.device)
+
+        def seconds(step: Any) -> float:
+            step()
+            times = []
+            for _ in range(3):
+                started = time.perf_counter()
+                step()
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                times.append(time.perf_counter() - started)
+            return min(times)
+
+        told = settings.classifier
+        network = classifier.build(classes, 0.5, told).to(device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(network.parameters(), 0.01, 0.9, nesterov=True)
+        rois = torch.zeros(max(told.batch, settings.gan.batch, settings.acgan.batch), 1, 64, 64)
+        rois = rois.to(device)
+        answers = torch.zeros(len(rois), dtype=torch.int64, device=device)
+
+        def classify() -> None:
+            loss = torch.nn.functional.cross_entropy(
+                network(rois[: told.batch]), answers[: told.batch]
+            )
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimizer.step()
+
+        pairs: list[gan.Pair] = [gan.Pair(settings.gan, device, "rate")]
+        pairs.append(acgan.Pair(classes, settings.acgan, device, "rate"))
+
+        def generate(pair: gan.Pair) -> None:
+            batch = pair.settings.batch
+            latents = torch.from_numpy(pair.latents(runtime.generator("rate"), batch)).to(device)
+            pair.step(rois[:batch], answers[:batch], latents, 1)
+
+        return cls(seconds(classify), *(seconds(partial(generate, pair)) for pair in pairs))
+
+
+NOMINAL = Rates(0.03, 0.06, 0.07)
+
+
+def begin(plan: Plan, place: Place, run_dir: RunDir) -> None:
+    """Make the folder this run's, or refuse it.
+
+    Raises:
+        ConfigError: it holds a run with other settings or data.
+        HepaticaError: it cannot be written, or the disk is too full.
+    """
+    told = {"experiment": plan.settings.dump(), "digest": plan.manifest.digest}
+    path = run_dir.path / "config.json"
+    if path.exists():
+        kept = run_dir.read_json("config.json")
+        # through JSON, tuples are lists
+        if trainings.as_json(told) != kept:
+            raise ConfigError(
+                f"{run_dir.path} holds a run with other settings or another data set; "
+                "give a new folder with --out."
+            )
+    else:
+        run_dir.write_json("config.json", told)
+    free = shutil.disk_usage(run_dir.path).free
+    left = any(not trainings.is_done(place, task) for task in plan.generators)
+    if left and free < plan.bytes_needed():
+        raise ConfigError(
+            f"The run needs about {plan.bytes_needed() / 2**30:.1f} GB and {run_dir.path} has "
+            f"{free / 2**30:.1f} GB left; make room or give another --out."
+        )
+
+
+class _Clock:
+    """Progress of a run in seconds of work, told while its tasks run."""
+
+    def __init__(self, plan: Plan, place: Place, run_dir: RunDir) -> None:
+        self.plan, self.place, self.run_dir = plan, place, run_dir
+        costs = [plan.cost_s(task) for task in plan.tasks()]
+        self.total, self.done = max(1, round(sum(costs))), 0.0
+        self.stages: list[dict[str, Any]] = []
+
+    def through(
+        self, function: Any, tasks: Sequence[Any], jobs: int, cluster: str | None
+    ) -> Iterator[Progress]:
+        """Do a stage's tasks that are not done yet."""
+        started = time.time()
+        left = [task for task in tasks if not self.plan._done(self.place, task)]
+        self.done += sum(self.plan.cost_s(task) for task in tasks if task not in set(left))
+        number = len(tasks) - len(left)
+        name = type(tasks[0]).__name__.lower() if tasks else ""
+        if left:
+            for task in parallel.each(
+                function, left, self.place.run, jobs or os.cpu_count() or 1, cluster
+            ):
+                if task is None:
+                    yield self._live(f"{name} {number} of {len(tasks)}")
+                    continue
+                number += 1
+                self.done += self.plan.cost_s(task)
+                yield self.note(f"{name} {number} of {len(tasks)}: {task.name}")
+        self.stages.append({"stage": name, "tasks": len(left), "wall_s": time.time() - started})
+
+    def note(self, text: str) -> Progress:
+        step = Progress(min(self.total, round(self.done)), self.total, text)
+        self.run_dir.log(step)
+        return step
+
+    def _live(self, text: str) -> Progress:
+        """What a task at work told last."""
+        figures = None
+        logs = sorted(
+            (self.place.run / "tasks").glob("*/log.jsonl"), key=lambda path: path.stat().st_mtime
+        )
+        if logs:
+            entry = trainings.last_entry(logs[-1])
+            if entry:
+                text = f"{text}; {logs[-1].parent.name}: {entry.get('text', '')}"
+                figures = entry.get("figures")
+        return Progress(min(self.total, round(self.done)), self.total, text, figures)
+
+    def times(self, started: float) -> dict[str, Any]:
+        return {
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "wall_s_of_this_start": time.time() - started,
+            "stages_of_this_start": self.stages,
+        }
+
+
+def _device(settings: Experiment) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "device": settings.device,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+    if settings.device.startswith("cuda"):
+        told["gpu"] = torch.cuda.get_device_name(runtime.device(settings.device))
+    return told
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _fresh_told(settings: Experiment, plan: Plan) -> dict[str, Any] | None:
+    if not plan.fresh:
+        return None
+    each = 3 * freshphantoms.CHUNK
+    chunks = [task.chunk for task in plan.fresh if isinstance(task, trainings.Fresh)]
+    return {
+        "test_lesions": each * sum(chunk.use == freshphantoms.TEST for chunk in chunks),
+        "oracle_lesions": each * sum(chunk.use == freshphantoms.ORACLE for chunk in chunks),
+        "seed": settings.fresh_seed,
+        "difficulty": settings.difficulty,
+        "note": "equal numbers of each class; no patient of the data set; one pool for all folds, "
+        "arms and seeds",
+    }

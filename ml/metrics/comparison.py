@@ -1,0 +1,187 @@
+"""Two classifiers on the same lesions, over several trainings (seeds) of each.
+
+The difference is that of balanced accuracies, averaged over seeds. Since balanced accuracy is a
+sum over lesions, so is the difference; a patient's part in it is what permutation and bootstrap
+move about. ``right`` is (seeds, n): whether each training of an arm was right on each lesion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom
+
+from ml.metrics.classification import Interval, patient_resamples, percentile_interval
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+EXACT_PATIENTS = 14
+"""Up to so many patients who make a difference, all 2ⁿ sign patterns are gone through."""
+_AT_A_TIME = 2000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against another.
+
+    Attributes:
+        difference: of balanced accuracies, first minus second; 95 % interval from a bootstrap
+            over patients with seeds drawn again within each resample.
+        p: two-sided, by sign-flip permutation of patients.
+        mcnemar_p: exact, per seed; each tests two networks, not the two methods.
+    """
+
+    difference: Interval
+    p: float
+    mcnemar_p: tuple[float, ...]
+
+
+def compare(
+    first: Bools,
+    second: Bools,
+    truth: Ints,
+    patients: Sequence[str],
+    resamples: int,
+    permutations: int,
+    seed: int,
+) -> Comparison:
+    """Compare two arms; the rows of ``first`` and ``second`` are the same seeds.
+
+    Raises:
+        ValueError: shapes that do not fit each other, or nothing to compare.
+    """
+    if first.shape != second.shape or first.ndim != 2 or first.shape[1] != len(truth):
+        raise ValueError("both arms must be (seeds, lesions) of the same seeds and lesions")
+    if not first.size or len(patients) != len(truth):
+        raise ValueError("there must be lesions, each with a patient")
+    gaps = first.astype(np.float64) - second.astype(np.float64)
+    return Comparison(
+        difference_interval(gaps, truth, patients, resamples, seed),
+        sign_flip_p(gaps, truth, patients, permutations, seed),
+        tuple(mcnemar_p(a, b) for a, b in zip(first, second, strict=True)),
+    )
+
+
+def balanced(values: Floats, truth: Ints) -> Floats:
+    """Mean over classes of class means of ``values`` (…, n): balanced accuracy of 0/1 values."""
+    means = [values[..., truth == key].mean(axis=-1) for key in np.unique(truth)]
+    return np.asarray(np.mean(means, axis=0))
+
+
+def resampled(
+    values: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
+) -> Floats:
+    """``balanced`` of ``values`` (…, seeds, n), averaged over seeds, in bootstrap resamples.
+
+    Each resample draws patients with replacement and, within it, seeds with replacement; the same
+    seed of the bootstrap draws the same, so that several arms can be resampled together.
+    Returns (…, resamples).
+    """
+    seeds = values.shape[-2]
+    weights = _weights(tuple(patients), resamples, seed)
+    rng = np.random.default_rng([seed, 1])
+    turns = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    keys = np.unique(truth)
+    total: Floats = np.zeros((*values.shape[:-1], resamples))
+    known: Floats = np.zeros(resamples)
+    for key in keys:
+        own = weights[:, truth == key]
+        count = own.sum(axis=1)
+        sums = values[..., truth == key] @ own.T
+        # a class that no drawn patient has does not count in that resample
+        total += np.divide(sums, count, out=np.zeros_like(sums), where=count > 0)
+        known += count > 0
+    return np.asarray((total / known * turns.T).sum(axis=-2))
+
+
+@lru_cache(maxsize=4)
+def _weights(patients: tuple[str, ...], resamples: int, seed: int) -> Floats:
+    return patient_resamples(patients, resamples, seed)
+
+
+def difference_interval(
+    gaps: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
+) -> Interval:
+    """Mean difference in balanced accuracy and its interval, of ``gaps`` (seeds, n) in −1…1."""
+    value = float(balanced(gaps, truth).mean())
+    return percentile_interval(value, resampled(gaps, truth, patients, resamples, seed))
+
+
+def sign_flip_p(
+    gaps: Floats, truth: Ints, patients: Sequence[str], permutations: int, seed: int
+) -> float:
+    """Two-sided p: how often a patient-wise swap of the two arms gives as large a difference.
+
+    Under the null hypothesis a patient's outcomes could as well have carried the other arm's
+    name, in all seeds at once. Exact for few patients; else Monte Carlo, the observed counted in
+    (Phipson and Smyth 2010).
+    """
+    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    keys, counts = np.unique(truth, return_counts=True)
+    share = 1.0 / (len(keys) * counts[np.searchsorted(keys, truth)])
+    part = np.bincount(member, gaps.mean(axis=0) * share, minlength=len(names))
+    part = part[np.abs(part) > 1e-12]
+    if not part.size:
+        return 1.0
+    seen = abs(part.sum()) - 1e-9
+    if part.size <= EXACT_PATIENTS:
+        patterns = np.arange(2**part.size)[:, None] >> np.arange(part.size) & 1
+        return float((np.abs((2 * patterns - 1) @ part) >= seen).mean())
+    rng = np.random.default_rng([seed, 2])
+    extreme, left = 0, permutations
+    while left > 0:
+        size = min(left, _AT_A_TIME)
+        signs = rng.integers(0, 2, (size, part.size)) * 2 - 1
+        extreme += int((np.abs(signs @ part) >= seen).sum())
+        left -= size
+    return (1 + extreme) / (1 + permutations)
+
+
+def mcnemar_p(first: Bools, second: Bools) -> float:
+    """Two-sided exact p of McNemar's test on two networks' right answers (n,)."""
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
+    n = only_first + only_second
+    return float(min(1.0, 2 * binom.cdf(min(only_first, only_second), n, 0.5))) if n else 1.0
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Adjusted p of a family of tests (Holm 1979), in the order given."""
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty(len(values))
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = highest
+    return [float(p) for p in adjusted]
+
+
+def share_of_gap(
+    arm: Floats,
+    base: Floats,
+    best: Floats,
+    truth: Ints,
+    patients: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> tuple[Interval, bool]:
+    """(arm − base) / (best − base) in balanced accuracy, and whether the gap is above zero.
+
+    All three are (seeds, n) and resampled together. The flag is False where the interval of
+    best − base reaches zero: a share of a gap that may not exist says nothing.
+    """
+    stacked = np.stack([arm, base, best])
+    value = balanced(stacked, truth).mean(axis=-1)
+    drawn = resampled(stacked, truth, patients, resamples, seed)
+    gap = drawn[2] - drawn[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(gap != 0, (drawn[0] - drawn[1]) / gap, np.nan)
+        share = (value[0] - value[1]) / (value[2] - value[1])
+    real = percentile_interval(float(value[2] - value[1]), gap).low > 0
+    return percentile_interval(float(share), shares), bool(real)
