@@ -142,9 +142,14 @@ class Case(Base):
         return receipt
 
     def remove(self, session: Session, actor: str) -> None:
-        """Delete the case with its images; the caller has checked that nothing depends on it."""
+        """Delete the case with its images and pixels; the caller has checked what depends on it."""
+        digests = {image.pixels_digest for series in self.series for image in series.images}
         Event.record(session, actor, "case deleted", str(self.id))
         session.delete(self)
+        session.flush()
+        # another case may hold the very same pixels
+        still_used = sa.exists().where(Image.pixels_digest == Blob.digest)
+        session.execute(sa.delete(Blob).where(Blob.digest.in_(digests), ~still_used))
 
 
 class Series(Base):

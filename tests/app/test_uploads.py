@@ -231,6 +231,7 @@ def test_deleting_a_case_needs_its_pseudonym_and_its_owner(signed_in_as, session
     owner, other = signed_in_as("reader", name="ada"), signed_in_as("reader", name="ben")
     upload(owner, ("a.dcm", make_dicom()))
     case = session.scalars(sa.select(Case)).one()
+    digest = session.scalars(sa.select(Image.pixels_digest)).one()
     session.expire_all()
     path = f"/cases/{case.id}/deletion"
     assert other.post(path, data={"typed": case.pseudonym}).status_code == 403
@@ -240,6 +241,7 @@ def test_deleting_a_case_needs_its_pseudonym_and_its_owner(signed_in_as, session
     session.expire_all()
     assert owner.post(path, data={"typed": case.pseudonym}).status_code == 303
     assert count(session, Image) == 0
+    assert session.get(Blob, digest) is None  # the pixels are gone as well
 
 
 def test_an_id_that_is_guessed_finds_nothing(signed_in_as):
