@@ -78,6 +78,11 @@ class Inference:
         network = self.classifier(session, checkpoint)
         return _scores(network, roi, network.probabilities(roi.pixels[None])[0], phantom=phantom)
 
+    def classes(self, session: Session, checkpoint: Checkpoint, rois: ROIs) -> list[str]:
+        """The most probable class of each ROI; (n, 64, 64) in [−1, 1] → n keys. Stores nothing."""
+        found = self.classifier(session, checkpoint).probabilities(rois)
+        return [checkpoint.scheme.keys[index] for index in found.argmax(axis=1)]
+
     def classify(self, session: Session, lesion: Lesion, checkpoint: Checkpoint) -> Prediction:
         """Score a lesion and store the Prediction."""
         image = lesion.image

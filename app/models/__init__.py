@@ -2,10 +2,11 @@
 
 A later one may import an earlier one:
 blob → event, user, token → case → lesion, checkpoint → review, prediction
-→ protocol, unblinding, withdrawal, stimulus, conduct, audit → enrolment → trial → pool
-→ reader_study → reading → desk, results.
+→ design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct → pool
+→ composition → reader_study → reading → desk; answers, held_out → analysis → results, exports.
 """
 
+from app.models.analysis import Analysis
 from app.models.audit import LeakAudit
 from app.models.blob import Blob
 from app.models.case import Case, Image, Series
@@ -27,6 +28,7 @@ from app.models.user import SignIn, User
 from app.models.withdrawal import Withdrawal
 
 __all__ = [
+    "Analysis",
     "ApiToken",
     "Blob",
     "Case",

@@ -1,248 +1,155 @@
-"""Results: what a reader study found. There are none before its Unblinding."""
+"""Results: what a reader study found, ready for a page. There are none before its Unblinding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
+from app.models.analysis import Analysis, compute
+from app.models.answers import Answers, reader_code
+from app.models.blob import Blob
 from app.models.enrolment import Enrolment
+from app.models.held_out import Classify
+from app.models.protocol import Protocol
 from app.models.reader_study import ReaderStudy
-from app.models.reading import Reading
-from app.models.stimulus import REAL, SYNTHETIC, Stimulus
-from app.models.trial import Trial
 from app.models.unblinding import Unblinding
-from ml.readers.proportion import Interval, wilson
-from ml.readers.roc import Verdict, verdict
 
-COLUMNS = (
-    "study_id",
-    "protocol_hash",
-    "reader",
-    "position",
-    "trial_id",
-    "image_sha256",
-    "truth",
-    "kind",
-    "generator",
-    "seed",
-    "patient",
-    "lesion_class",
-    "answer_class",
-    "class_correct",
-    "rating",
-    "called",
-    "correct",
-    "answered_at_utc",
-    "active_ms",
-    "hidden_ms",
-    "idle_ms",
-    "changes",
-)
-"""Columns of the CSV: one row per answer."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One answered trial with its truth."""
-
-    reader: str
-    trial: Trial
-    stimulus: Stimulus
-    reading: Reading
-
-    @property
-    def called(self) -> str:
-        return SYNTHETIC if self.reading.called_synthetic else REAL
-
-    @property
-    def correct(self) -> bool:
-        return self.called == self.stimulus.truth
-
-    @property
-    def class_correct(self) -> bool:
-        return self.reading.lesion_class == self.stimulus.lesion_class
-
-
-@dataclass(frozen=True)
-class ReaderResult:
-    """One reader's figures; None where nothing was answered that the figure is about.
-
-    ``sensitivity``: synthetic called synthetic; ``specificity``: real called real. ``chance`` is
-    the share of the larger source among the answered images: always answering it reaches that.
-    """
-
-    reader: str
-    answered: int
-    total: int
-    accuracy: Interval | None
-    sensitivity: Interval | None
-    specificity: Interval | None
-    class_on_real: Interval | None
-    class_on_synthetic: Interval | None
-    chance: float | None
-    verdict: Verdict | None
-    one_rating: bool
-    active_min: float
-
-    @classmethod
-    def of(cls, reader: str, total: int, lines: list[Line]) -> ReaderResult:
-        """The figures over one reader's answered trials."""
-        real = [line for line in lines if line.stimulus.truth == REAL]
-        synthetic = [line for line in lines if line.stimulus.truth == SYNTHETIC]
-        judged: Verdict | None = None
-        if real and synthetic:
-            judged = verdict(
-                [int(line.stimulus.truth == SYNTHETIC) for line in lines],
-                [line.reading.rating for line in lines],
-                clusters=[line.stimulus.patient or str(line.stimulus.id) for line in lines],
-            )
-        return cls(
-            reader=reader,
-            answered=len(lines),
-            total=total,
-            accuracy=_share(line.correct for line in lines),
-            sensitivity=_share(line.correct for line in synthetic),
-            specificity=_share(line.correct for line in real),
-            class_on_real=_share(line.class_correct for line in real),
-            class_on_synthetic=_share(line.class_correct for line in synthetic),
-            chance=max(len(real), len(synthetic)) / len(lines) if lines else None,
-            verdict=judged,
-            one_rating=len({line.reading.rating for line in lines}) == 1,
-            active_min=sum(line.reading.active_ms for line in lines) / 60_000,
-        )
-
-
-def _share(outcomes: Iterator[bool]) -> Interval | None:
-    seen = list(outcomes)
-    return wilson(sum(seen), len(seen)) if seen else None
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Results:
-    """The figures of every reader, and every answered trial with its truth."""
+    """The kept analysis of a study, with the names behind the readers' codes.
+
+    ``data`` is the JSON as it is kept, ``content`` the same, parsed.
+    """
 
     study: ReaderStudy
     unblinding: Unblinding
-    stimuli: tuple[Stimulus, ...]
-    readers: tuple[ReaderResult, ...]
-    lines: tuple[Line, ...]
+    analysis: Analysis
+    data: bytes
+    content: Json
+    names: dict[str, str]
 
     @classmethod
-    def of(cls, session: Session, study: ReaderStudy) -> Results:
-        """Analyse a study.
+    def kept(cls, session: Session, study: ReaderStudy) -> Results | None:
+        """The results, if they were computed before.
 
         Raises:
             Forbidden: the study is not unblinded; the look is an Event.
         """
         unblinding = study.require_unblinded()
-        enrolments = Enrolment.of_study(session, study.id)
-        found = session.execute(
-            sa.select(Reading, Trial, Enrolment)
-            .join(Trial, Trial.id == Reading.trial_id)
-            .join(Enrolment, Enrolment.id == Trial.enrolment_id)
-            .where(Enrolment.study_id == study.id)
-            .options(
-                joinedload(Trial.stimulus).joinedload(Stimulus.checkpoint),
-                joinedload(Trial.stimulus).joinedload(Stimulus.lesion),
-            )
-            .order_by(Enrolment.number, Trial.position)
-        )
-        lines = tuple(
-            Line(enrolment.reader.name, trial, trial.stimulus, reading)
-            for reading, trial, enrolment in found
-        )
-        readers = tuple(
-            ReaderResult.of(
-                enrolment.reader.name,
-                study.total,
-                [line for line in lines if line.trial.enrolment_id == enrolment.id],
-            )
-            for enrolment in enrolments
-        )
-        stimuli = sorted(
-            Stimulus.of_study(session, study.id),
-            key=lambda one: (one.truth, one.lesion_class, one.pixels_digest),
-        )
-        return cls(study, unblinding, tuple(stimuli), readers, lines)
+        analysis = Analysis.kept(session, unblinding)
+        if analysis is None:
+            return None
+        data = Blob.read(session, analysis.digest)
+        return cls(study, unblinding, analysis, data, json.loads(data), _names(session, study))
+
+    @classmethod
+    def of(cls, look: Session, db: Session, study: ReaderStudy, classify: Classify) -> Results:
+        """The results, computed and kept if this is the first look.
+
+        Args:
+            look: for reading; the analysis runs before anything is locked.
+            db: for keeping what was computed.
+            study: loaded through ``look``.
+            classify: how a network classifies ROIs.
+
+        Raises:
+            Forbidden: the study is not unblinded; the look is an Event.
+        """
+        found = cls.kept(look, study)
+        if found is not None:
+            return found
+        computed = compute(look, Answers.of(look, study), classify)
+        unblinding = study.require_unblinded()
+        analysis = Analysis.keep(db, unblinding.id, computed)
+        names = _names(look, study)
+        return cls(study, unblinding, analysis, computed.data, json.loads(computed.data), names)
 
     @property
-    def sentences(self) -> list[str]:
-        """What was found, in words: first how many read what, then each reader."""
-        counts = {
-            truth: sum(one.truth == truth for one in self.stimuli) for truth in (REAL, SYNTHETIC)
-        }
-        readers = len(self.readers)
-        said = [
-            f"{readers} reader{'' if readers == 1 else 's'}, {len(self.stimuli)} images "
-            f"({counts[REAL]} real, {counts[SYNTHETIC]} synthetic)."
+    def result(self) -> Json:
+        """What `ml.readers.analysis.analyse` said."""
+        found: Json = self.content["result"]
+        return found
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol in force; an unblinded study has one."""
+        return self.study.protocols[-1]
+
+    @property
+    def silent(self) -> list[str]:
+        """Readers who answered nothing."""
+        return [one["reader"] for one in self.content["enrolled"] if not one["answered"]]
+
+    @property
+    def unfinished(self) -> list[Json]:
+        """Readers who answered some trials but not all."""
+        return [one for one in self.content["enrolled"] if 0 < one["answered"] < one["trials"]]
+
+    @property
+    def audit(self) -> list[Json]:
+        """Content features of the frozen leak audit: what readers could have used."""
+        frozen = self.protocol.content.get("audit") or {}
+        rows = (frozen.get("record") or frozen).get("features", [])
+        return [row for row in rows if row["group"] == "content"]
+
+    @property
+    def areas(self) -> list[Json]:
+        """Rows of the forest plot: each reader, then the mean over readers where it was had."""
+        rows = []
+        for entry in self.result["readers"]:
+            narrow = entry["verdict"]["equivalence_interval"]
+            rows.append(
+                {
+                    "label": entry["reader"],
+                    "auc": entry["auc"]["value"],
+                    "low": entry["auc"]["low"],
+                    "high": entry["auc"]["high"],
+                    "low90": narrow["low"],
+                    "high90": narrow["high"],
+                }
+            )
+        across = self.result["across"]
+        if "refused" not in across["random"]:
+            mean, verdict = across["random"]["treatments"][0], across["verdict"]
+            rows.append(
+                {
+                    "label": "mean, like these",
+                    "auc": mean["auc"],
+                    "low": max(0.0, mean["low"]),
+                    "high": min(1.0, mean["high"]),
+                    "low90": max(0.0, verdict["equivalence_low"]),
+                    "high90": min(1.0, verdict["equivalence_high"]),
+                    "mean": True,
+                }
+            )
+        return rows
+
+    @property
+    def longest_s(self) -> float:
+        """The top of the plots of time, seconds: the largest upper quartile, at least 1."""
+        tops: list[float] = [
+            block["seconds"]["high"]
+            for curve in self.content["curves"]
+            for block in curve["blocks"]
         ]
-        return said + [_sentence(one) for one in self.readers]
+        return max([1.0, *tops])
 
-    def answers(self, stimulus: Stimulus) -> dict[str, Line]:
-        """Reader → their answer to one image."""
-        return {line.reader: line for line in self.lines if line.stimulus.id == stimulus.id}
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The CSV's rows, reader by reader in their order of reading."""
-        protocol = self.study.protocol
-        for line in self.lines:
-            reading, stimulus = line.reading, line.stimulus
-            yield {
-                "study_id": self.study.id,
-                "protocol_hash": protocol.digest if protocol else "",
-                "reader": line.reader,
-                "position": line.trial.position,
-                "trial_id": line.trial.id,
-                "image_sha256": stimulus.pixels_digest,
-                "truth": stimulus.truth,
-                "kind": self.study.kind,
-                "generator": stimulus.checkpoint.name if stimulus.checkpoint else "",
-                "seed": "" if stimulus.seed is None else stimulus.seed,
-                "patient": stimulus.patient or "",
-                "lesion_class": stimulus.lesion_class,
-                "answer_class": reading.lesion_class,
-                "class_correct": int(line.class_correct),
-                "rating": reading.rating,
-                "called": line.called,
-                "correct": int(line.correct),
-                "answered_at_utc": reading.answered_at.isoformat(timespec="milliseconds"),
-                "active_ms": reading.active_ms,
-                "hidden_ms": reading.hidden_ms,
-                "idle_ms": reading.idle_ms,
-                "changes": reading.changes,
-            }
+    def network_class(self) -> Json:
+        """The network's accuracy on the same images: figures, or ``{"refused": why}``."""
+        said = self.result["lesion_class"]
+        if "refused" in said:
+            return {"refused": said["refused"]}
+        found: Json = said["network"]
+        return found
 
 
-def _sentence(one: ReaderResult) -> str:
-    if one.accuracy is None or one.chance is None:
-        return f"{one.reader} answered none of {one.total} images; nothing can be said."
-    part = "all" if one.answered == one.total else f"{one.answered} of"
-    figures = (
-        f"{one.reader} answered {part} {one.total} images and told real from synthetic in "
-        f"{_percent(one.accuracy)}; chance, by always giving the commoner answer, is "
-        f"{100 * one.chance:.0f} %."
-    )
-    if one.verdict is None:
-        return (
-            f"{figures} Only one source was answered, so nothing can be said of telling them apart."
-        )
-    if one.verdict.different is None:
-        return f"{figures} Every image got the same rating: no verdict."
-    area = one.verdict.area
-    difference = "different" if one.verdict.different else "not different"
-    same = "shown" if one.verdict.equivalent else "not shown"
-    return (
-        f"{figures} AUC of the 6-point answer {area}: {difference} from chance (0.5); equivalence "
-        f"with chance within ±{one.verdict.margin:.2f} {same}."
-    )
-
-
-def _percent(interval: Interval) -> str:
-    return (
-        f"{100 * interval.value:.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f} %, "
-        f"n = {interval.n})"
-    )
+def _names(session: Session, study: ReaderStudy) -> dict[str, str]:
+    return {
+        reader_code(one.number): one.reader.name for one in Enrolment.of_study(session, study.id)
+    }

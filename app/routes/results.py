@@ -1,63 +1,92 @@
-"""Results of a reader study after its Unblinding: the page, its exports, its images."""
+"""Results of a reader study after its Unblinding: the page, the images, the exports."""
 
 from __future__ import annotations
 
-import csv
-import io
 import uuid
 
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from app.auth import Researcher
-from app.db import ReadDb
+from app.auth import Reader
+from app.db import Db, ReadDb
+from app.errors import Forbidden
+from app.models import exports
+from app.models.answers import Answers
 from app.models.blob import Blob
 from app.models.enrolment import Enrolment
 from app.models.reader_study import ReaderStudy
-from app.models.results import COLUMNS, Results
+from app.models.results import Results
 from app.models.stimulus import Stimulus
 from app.models.user import User
 from app.responses import page
 
 router = APIRouter(include_in_schema=False)
 
+_NO_STORE = {"cache-control": "no-store"}
+
 
 @router.get("/reader-studies/{study_id}/results")
-def results(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
-    found = _results(db, user, study_id)
-    return page(request, "reader_studies/results.html", results=found)
+def results(request: Request, user: Reader, look: ReadDb, db: Db, study_id: uuid.UUID) -> Response:
+    """The first look computes and keeps the analysis; every later one only shows it."""
+    study = _unblinded(look, user, study_id)
+    found = Results.of(look, db, study, request.app.state.inference.classes)
+    return page(request, "results/show.html", results=found, exports=exports.EXPORTS)
 
 
-@router.get("/reader-studies/{study_id}/results.csv")
-def results_csv(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
-    found = _results(db, user, study_id)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\r\n")  # RFC 4180
-    writer.writeheader()
-    writer.writerows(found.rows())
-    name = f"reader_study_{study_id}.csv"
-    headers = {
-        "content-disposition": f'attachment; filename="{name}"',
-        "cache-control": "no-store",
-    }
-    return Response(stream.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+@router.get("/reader-studies/{study_id}/results/images")
+def images(request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID) -> Response:
+    """Every image with its truth and every reader's answer."""
+    answers = Answers.of(db, _unblinded(db, user, study_id))
+    return page(request, "results/images.html", answers=answers, lines=answers.by_image())
+
+
+@router.get("/reader-studies/{study_id}/exports/results.json")
+def results_json(
+    request: Request, user: Reader, look: ReadDb, db: Db, study_id: uuid.UUID
+) -> Response:
+    """The kept analysis, byte for byte."""
+    study = _unblinded(look, user, study_id)
+    found = Results.of(look, db, study, request.app.state.inference.classes)
+    return _file(found.data, "application/json", study, "results.json")
+
+
+@router.get("/reader-studies/{study_id}/exports/{name}")
+def export(request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID, name: str) -> Response:
+    study = _unblinded(db, user, study_id)
+    wanted = exports.require(name)
+    return _file(wanted.make(db, Answers.of(db, study)), wanted.media_type, study, name)
 
 
 @router.get("/reader-studies/{study_id}/stimuli/{stimulus_id}.png")
 def stimulus(
-    request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID, stimulus_id: uuid.UUID
+    request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID, stimulus_id: uuid.UUID
 ) -> Response:
-    """A picture beside its truth: after Unblinding only."""
-    study = ReaderStudy.require(db, study_id)
-    study.require_unblinded()
-    Enrolment.refuse_synthetics(db, user)
+    """A picture beside its truth."""
+    study = _unblinded(db, user, study_id)
     data = Blob.read(db, Stimulus.require(db, study.id, stimulus_id).pixels_digest)
-    return Response(data, media_type="image/png", headers={"cache-control": "no-store"})
+    return Response(data, media_type="image/png", headers=_NO_STORE)
 
 
-def _results(session: Session, user: User, study_id: uuid.UUID) -> Results:
-    """The results, but not for someone who reads another study blind: images can be in both."""
-    found = Results.of(session, ReaderStudy.require(session, study_id))
+def _unblinded(session: Session, user: User, study_id: uuid.UUID) -> ReaderStudy:
+    """The study, for a researcher, after its Unblinding.
+
+    Before it every role gets the same answer and leaves an Event. Nor does someone see it who
+    reads another study blind: images can be in both.
+    """
+    study = ReaderStudy.require(session, study_id)
+    study.require_unblinded()
+    if not user.may("researcher"):
+        raise Forbidden(
+            "Results are shown to researchers. Ask the person who made the study.",
+            event="results refused to a reader",
+        )
     Enrolment.refuse_synthetics(session, user)
-    return found
+    return study
+
+
+def _file(data: bytes, media_type: str, study: ReaderStudy, name: str) -> Response:
+    disposition = f'attachment; filename="reader-study-{str(study.id)[:8]}-{name}"'
+    return Response(
+        data, media_type=media_type, headers={**_NO_STORE, "content-disposition": disposition}
+    )

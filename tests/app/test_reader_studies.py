@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import struct
 import uuid
 
@@ -12,16 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 import studies
-from app.errors import Conflict, Forbidden, Unreadable
+from app.errors import Conflict, Unreadable
 from app.models import Blob, Case, Event, Protocol, ReaderStudy, Reading, Stimulus, Trial, User
 from app.models.append_only import Changed
 from app.models.enrolment import Enrolment
 from app.models.pool import Pool
 from app.models.reading import Answer
-from app.models.results import Results
 from app.models.stimulus import Picture, stimulus_png
 from ml.lesion import LIVER
-from ml.readers.proportion import wilson
 from ml.roi import from_png
 
 
@@ -172,24 +168,6 @@ def test_unblinding_needs_an_open_study_a_reason_and_the_word(session, researche
     unblind(session, draft, researcher)
     with pytest.raises(Conflict, match="before"):
         unblind(session, draft, researcher)
-
-
-@pytest.mark.parametrize("role", ["reader", "researcher", "admin"])
-def test_results_are_refused_before_unblinding_and_the_look_is_an_event(
-    app, signed_in_as, session, role
-):
-    study = studies.make_study(session)
-    stimulus = Stimulus.of_study(session, study.id)[0]
-    session.commit()
-    browser = signed_in_as(role, name="curious")
-    for page in ("results", "results.csv", f"stimuli/{stimulus.id}.png"):
-        assert browser.get(f"/reader-studies/{study.id}/{page}").status_code == 403
-    looks = session.scalars(
-        sa.select(Event).where(
-            Event.actor == "curious", Event.kind == "results refused before unblinding"
-        )
-    ).all()
-    assert len(looks) == (0 if role == "reader" else 3)  # a reader does not get that far
 
 
 def test_a_case_in_a_study_cannot_be_deleted(signed_in_as, session):
@@ -386,47 +364,7 @@ def test_orders_are_stored_differ_between_readers_and_come_from_the_seed(session
     assert {len(token) for token in tokens} == {32}
 
 
-# -- results --------------------------------------------------------------------------------------
-
-
-def test_results_are_what_a_hand_count_gives(session, researcher):
-    ada, bea = studies.make_user(session, "ada"), studies.make_user(session, "bea")
-    study = studies.make_study(session, ada, bea)
-    wrong = {one.id for one in Stimulus.of_study(session, study.id) if one.truth == "real"}
-    wrong = set(sorted(wrong)[:2])
-    read_all(
-        session,
-        study,
-        ada,
-        lambda one: 5 if one.truth == "synthetic" or one.id in wrong else 2,
-    )
-    read_all(session, study, bea, lambda _one: 1)
-    with pytest.raises(Forbidden):
-        Results.of(session, study)
-    unblind(session, study, researcher)
-    found = Results.of(session, study)
-    first, second = found.readers
-    assert first.accuracy == wilson(10, 12)
-    assert first.sensitivity == wilson(6, 6)
-    assert first.specificity == wilson(4, 6)
-    assert first.class_on_real == wilson(2, 6)  # "cyst" to everything
-    assert first.chance == 0.5
-    assert second.sensitivity == wilson(0, 6)
-    assert second.specificity == wilson(6, 6)
-    assert second.verdict.different is None
-    assert found.sentences[0] == "2 readers, 12 images (6 real, 6 synthetic)."
-    assert "no verdict" in found.sentences[2]
-    assert {one.badge for one in found.stimuli} == {"phantom", "synthetic"}
-
-
-def test_a_study_that_nobody_read_says_so(signed_in_as, session, researcher):
-    ada = studies.make_user(session, "ada")
-    study = studies.make_study(session, ada)
-    unblind(session, study, researcher)
-    session.commit()
-    page = signed_in_as("researcher").get(f"/reader-studies/{study.id}/results")
-    assert page.status_code == 200
-    assert "ada answered none of 12 images" in page.text
+# -- the whole way --------------------------------------------------------------------------------
 
 
 def test_the_whole_way_in_the_browser(app, signed_in_as, session):
@@ -460,30 +398,8 @@ def test_the_whole_way_in_the_browser(app, signed_in_as, session):
     assert browser.post(f"{url}/unblinding", data=act).status_code == 303
     session.expire_all()
     results = browser.get(f"{url}/results")
-    assert "1 reader, 6 images (3 real, 3 synthetic)." in results.text
+    assert "One reader, 6 images (3 real, 3 synthetic)." in results.text
     assert "my own reason" in results.text
-    rows = list(csv.DictReader(io.StringIO(browser.get(f"{url}/results.csv").text)))
-    assert len(rows) == 6
-    assert {row["truth"] for row in rows} == {"real", "synthetic"}
-    assert all(row["called"] == "synthetic" and row["rating"] == "4" for row in rows)
-    assert [row["position"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
-    stimulus = Stimulus.of_study(session, study.id)[0]
-    picture = browser.get(f"{url}/stimuli/{stimulus.id}.png")
-    assert picture.content == Blob.read(session, stimulus.pixels_digest)
     events = session.scalars(sa.select(Event.kind).where(Event.subject == str(study.id))).all()
     assert events.count("reader study unblinded") == 1
     assert events.count("reader study opened") == 1
-
-
-def test_someone_reading_another_study_blind_sees_no_results(signed_in_as, session, researcher):
-    study = studies.make_study(session)
-    unblind(session, study, researcher)
-    ada = studies.make_user(session, "ada", "researcher")
-    other = compose(session, researcher, real=6, synthetic=6)
-    other.enrol(session, ada, researcher)
-    other.open(session, researcher, other.pictures(session, studies.draw))
-    stimulus = Stimulus.of_study(session, study.id)[0]
-    session.commit()
-    browser = signed_in_as("researcher", name="ada")
-    for page in ("results", "results.csv", f"stimuli/{stimulus.id}.png"):
-        assert browser.get(f"/reader-studies/{study.id}/{page}").status_code == 403
