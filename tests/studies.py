@@ -12,7 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.db import now
 from app.inference import Inference
-from app.models import Blob, Case, Checkpoint, Lesion, ReaderStudy, Review, User
+from app.models import Blob, Case, Checkpoint, Conduct, Lesion, ReaderStudy, Review, User
+from app.models.conduct import CheckIn
+from app.models.design import Design
+from app.models.enrolment import Enrolment
 from app.models.parcel import Parcel
 from factories import make_dicom, make_hu
 from ml.lesion import LIVER, LesionScheme
@@ -126,6 +129,22 @@ class NoNetworks(Inference):
         return draw(session, checkpoint, seeds)
 
 
+def check_in(session: Session, enrolment: Enrolment, study: ReaderStudy) -> Conduct:
+    """Consent, screen and room of a reader, as the page before trial 1 stores them."""
+    said = CheckIn(
+        consent=True,
+        consent_version=study.design.consent_version,
+        years="12",
+        subspecialty="abdominal",
+        room="dimmed",
+        ramp_dark="yes",
+        ramp_bright="yes",
+        card_px="320",
+        screen={"dpr": "1", "screen_width": "1280", "screen_height": "800"},
+    )
+    return Conduct.give(session, enrolment, study.design, said)
+
+
 def make_study(
     session: Session,
     *readers: User,
@@ -134,17 +153,25 @@ def make_study(
     synthetic: int = 6,
     seed: int = 7,
     opened: bool = True,
+    checked_in: bool = True,
     title: str = "Blinded reading",
+    design: Design | None = None,
 ) -> ReaderStudy:
-    """A study over lesions and generators of its own, with its readers, open unless said."""
+    """A study over lesions and generators of its own, open unless said.
+
+    Its readers are enrolled and, unless said, have checked in: trial 1 is next.
+    """
     researcher = make_user(session, "maker", "researcher")
     make_generators(session)
     make_known_lesions(session, per_class)
     study = ReaderStudy.compose(
-        session, researcher, title=title, scheme=LIVER, real=real, synthetic=synthetic, seed=seed
-    )
+        session, researcher, title=title, scheme=LIVER, real=real, synthetic=synthetic, seed=seed,
+        design=design, draw=draw,
+    )  # fmt: skip
     for reader in readers:
-        study.enrol(session, reader, researcher)
+        enrolment = study.enrol(session, reader, researcher)
+        if checked_in:
+            check_in(session, enrolment, study)
     if opened:
         study.open(session, researcher, study.pictures(session, draw))
     return study

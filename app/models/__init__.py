@@ -12,6 +12,7 @@ from app.models.blob import Blob
 from app.models.case import Case, Image, Series
 from app.models.checkpoint import Checkpoint
 from app.models.conduct import Conduct
+from app.models.dataset import DatasetVersion
 from app.models.enrolment import Enrolment
 from app.models.event import Event
 from app.models.lesion import Lesion
@@ -20,6 +21,7 @@ from app.models.protocol import Protocol
 from app.models.reader_study import ReaderStudy
 from app.models.reading import Reading
 from app.models.review import Review
+from app.models.run import Run, RunLine, WorkerSign
 from app.models.stimulus import Stimulus
 from app.models.token import ApiToken
 from app.models.trial import Trial
@@ -34,6 +36,7 @@ __all__ = [
     "Case",
     "Checkpoint",
     "Conduct",
+    "DatasetVersion",
     "Enrolment",
     "Event",
     "Image",
@@ -44,6 +47,8 @@ __all__ = [
     "ReaderStudy",
     "Reading",
     "Review",
+    "Run",
+    "RunLine",
     "Series",
     "SignIn",
     "Stimulus",
@@ -51,4 +56,5 @@ __all__ = [
     "Unblinding",
     "User",
     "Withdrawal",
+    "WorkerSign",
 ]

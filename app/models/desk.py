@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.models.blob import Blob
+from app.models.conduct import Conduct
+from app.models.design import DISPLAY_PX, Design
 from app.models.enrolment import Enrolment
 from app.models.protocol import Choices
 from app.models.reader_study import ReaderStudy
 from app.models.reading import Reading
 from app.models.stimulus import Stimulus
-from app.models.trial import BlindTrial, Trial
+from app.models.trial import PRACTICE, BlindTrial, Trial
 from app.models.user import User
 
 AHEAD = 5
@@ -28,13 +30,91 @@ _PACE_OVER = 10
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A trial that the reader answered before, with the answer that counts."""
+
+    trial: BlindTrial
+    rating: int
+    lesion_class: str
+    class_confidence: int | None
+    reasons: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, session: Session, enrolment: Enrolment, position: int, total: int, choices: Choices
+    ) -> Earlier:
+        row = session.scalars(
+            sa.select(Trial).where(Trial.enrolment_id == enrolment.id, Trial.position == position)
+        ).one()
+        reading = Reading.latest(session, row.id)
+        assert reading is not None  # only answered positions come here
+        return cls(
+            BlindTrial(row.token, position, total, choices),
+            reading.rating,
+            reading.lesion_class,
+            reading.class_confidence,
+            tuple(reading.reasons),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "token": self.trial.token,
+            "position": self.trial.position,
+            "rating": self.rating,
+            "lesion_class": self.lesion_class,
+            "class_confidence": self.class_confidence,
+            "reasons": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a practice image was. There is none for any other trial."""
+
+    source: str
+    display: str
+    called_right: bool
+    class_right: bool
+
+    @classmethod
+    def of(cls, session: Session, reading: Reading) -> Feedback | None:
+        """Feedback on an answer to a practice trial; None for any other."""
+        trial = reading.trial
+        if trial.kind != PRACTICE or not trial.stimulus.practice:
+            return None
+        stimulus = trial.stimulus
+        study = ReaderStudy.require(session, stimulus.study_id)
+        called = "synthetic" if reading.called_synthetic else "real"
+        return cls(
+            stimulus.truth,
+            study.scheme.display(stimulus.lesion_class),
+            called == stimulus.truth,
+            reading.lesion_class == stimulus.lesion_class,
+        )
+
+    @property
+    def words(self) -> str:
+        """One sentence."""
+        called = "you called it so" if self.called_right else "you did not"
+        named = "as you said" if self.class_right else "you said another"
+        return f"It was {self.source} ({called}) and shows {self.display} ({named})."
+
+
+@dataclass(frozen=True)
 class Desk:
     """One reader's place in one study.
 
     Attributes:
-        state: waiting (not opened yet), reading, finished, or closed (unblinded before the end).
+        state: waiting (not opened yet), conduct (before the check-in), reading, finished,
+            withdrawn, or closed (unblinded before the end).
         upcoming: the current trial and those that may be fetched ahead.
         minutes_left: from the pace of the last answers; None before there are three.
+        design: how the study is read, by the frozen protocol.
+        practice: how many of the trials are practice; they come first.
+        digest: the hash of the protocol in force; "" before the opening.
+        image_px: side of the image in CSS pixels.
+        screen: device pixel ratio and size of the screen that was calibrated.
+        shown: an earlier trial with its answer, when the reader went back.
     """
 
     token: str
@@ -45,14 +125,25 @@ class Desk:
     choices: Choices
     upcoming: tuple[BlindTrial, ...]
     minutes_left: int | None
+    design: Design
+    practice: int
+    digest: str
+    image_px: int = DISPLAY_PX
+    screen: tuple[float, float, float] | None = None
+    shown: Earlier | None = None
 
     @classmethod
-    def of(cls, session: Session, enrolment: Enrolment) -> Desk:
-        """The desk behind an enrolment."""
+    def of(cls, session: Session, enrolment: Enrolment, back_to: int | None = None) -> Desk:
+        """The desk behind an enrolment; ``back_to`` an earlier position where that is allowed.
+
+        Raises:
+            NotFound: no such earlier trial, or the protocol does not let readers go back.
+        """
         study = ReaderStudy.require(session, enrolment.study_id)
         answered = Reading.count(session, enrolment.id)
-        total, choices = study.total, study.choices
-        state = _state(study, enrolment)
+        total, choices, design = study.trials, study.choices, study.design
+        conduct = Conduct.latest(session, enrolment.id)
+        state = _state(study, enrolment, conduct is not None)
         upcoming: tuple[BlindTrial, ...] = ()
         if state == "reading":
             rows = session.execute(
@@ -63,12 +154,46 @@ class Desk:
             )
             upcoming = tuple(BlindTrial(token, place, total, choices) for token, place in rows)
         left = _minutes_left(session, enrolment, total - answered) if upcoming else None
-        return cls(enrolment.token, study.title, state, answered, total, choices, upcoming, left)
+        practice = study.practice_total
+        shown = None
+        if back_to is not None:
+            if not (design.back and upcoming and practice < back_to <= answered):
+                raise NotFound("There is no earlier trial that can be changed.")
+            shown = Earlier.of(session, enrolment, back_to, total, choices)
+        protocol = study.protocol
+        return cls(
+            enrolment.token, study.title, state, answered, total, choices, upcoming, left,
+            design=design,
+            practice=practice,
+            digest=protocol.digest if protocol else "",
+            image_px=conduct.image_px(design) if conduct else DISPLAY_PX,
+            screen=_screen(conduct, design),
+            shown=shown,
+        )  # fmt: skip
 
     @property
     def trial(self) -> BlindTrial | None:
-        """The trial to answer now."""
+        """The trial on the desk: the one to answer now, or an earlier one gone back to."""
+        if self.shown is not None:
+            return self.shown.trial
         return self.upcoming[0] if self.upcoming else None
+
+    @property
+    def is_practice(self) -> bool:
+        """Whether the trial on the desk is practice."""
+        return self.trial is not None and self.trial.position <= self.practice
+
+    def rules(self) -> dict[str, Any]:
+        """What the desk's script must know of the protocol, the same on every trial."""
+        return {
+            "practice": self.practice,
+            "break_every": self.design.break_every,
+            "back": self.design.back,
+            "window": self.design.window,
+            "zoom": self.design.zoom,
+            "image_px": self.image_px,
+            "screen": self.screen,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """What the desk's script is told."""
@@ -91,6 +216,7 @@ class Place:
     answered: int
     total: int
     enrolled_at: datetime
+    checked_in: bool
 
 
 def places(session: Session, user: User) -> list[Place]:
@@ -105,12 +231,14 @@ def places(session: Session, user: User) -> list[Place]:
         Place(
             enrolment.token,
             study.title,
-            _state(study, enrolment),
+            _state(study, enrolment, checked_in),
             Reading.count(session, enrolment.id),
-            study.total,
+            study.trials,
             enrolment.created_at,
+            checked_in,
         )
         for enrolment, study in rows
+        for checked_in in [Conduct.latest(session, enrolment.id) is not None]
     ]
 
 
@@ -133,15 +261,33 @@ def trial_pixels(session: Session, token: str, user: User) -> bytes:
     enrolment, position, digest = row
     study = ReaderStudy.require(session, enrolment.study_id)
     answered = Reading.count(session, enrolment.id)
-    if _state(study, enrolment) != "reading" or not answered < position <= answered + 1 + AHEAD:
+    checked_in = Conduct.latest(session, enrolment.id) is not None
+    first = study.practice_total if study.design.back else answered
+    if (
+        _state(study, enrolment, checked_in) != "reading"
+        or not min(first, answered) < position <= answered + 1 + AHEAD
+    ):
         raise NotFound(gone)
     return Blob.read(session, digest)
 
 
-def _state(study: ReaderStudy, enrolment: Enrolment) -> str:
+def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool) -> str:
+    if enrolment.withdrawal is not None:
+        return "withdrawn"
     if enrolment.finished_at is not None:
         return "finished"
-    return {"draft": "waiting", "open": "reading", "unblinded": "closed"}[study.state]
+    open_state = "reading" if checked_in else "conduct"
+    return {"draft": "waiting", "open": open_state, "unblinded": "closed"}[study.state]
+
+
+def _screen(conduct: Conduct | None, design: Design) -> tuple[float, float, float] | None:
+    """The calibrated screen, where the size on it matters and the browser told of it."""
+    if conduct is None or design.size_mm is None:
+        return None
+    said = conduct.screen
+    if not {"dpr", "screen_width", "screen_height"} <= said.keys():
+        return None
+    return float(said["dpr"]), float(said["screen_width"]), float(said["screen_height"])
 
 
 def _minutes_left(session: Session, enrolment: Enrolment, remaining: int) -> int | None:

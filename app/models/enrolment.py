@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now
-from app.errors import Forbidden, NotFound
+from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.models.event import Event
 from app.models.lesion import Lesion
 from app.models.protocol import Protocol
 from app.models.stimulus import Stimulus
@@ -71,6 +72,57 @@ class Enrolment(Base):
                 event="reading refused",
             )
         return enrolment
+
+    @staticmethod
+    def of_study_by_id(session: Session, study_id: uuid.UUID, enrolment_id: uuid.UUID) -> Enrolment:
+        """An enrolment of a study, for the study's maker.
+
+        Raises:
+            NotFound: there is none.
+        """
+        enrolment = session.get(Enrolment, enrolment_id)
+        if enrolment is None or enrolment.study_id != study_id:
+            raise NotFound("There is no such enrolment in this reader study.")
+        return enrolment
+
+    def withdraw(self, session: Session, by: User, reason: str) -> Withdrawal:
+        """Take the reader out for good; their answers are kept and marked.
+
+        Raises:
+            Conflict: withdrawn before, or the study is closed.
+            Unreadable: no reason.
+        """
+        if session.scalar(sa.select(Unblinding.id).where(Unblinding.study_id == self.study_id)):
+            raise Conflict("The study was unblinded, which closed it; nobody can withdraw now.")
+        session.execute(sa.select(Enrolment.id).where(Enrolment.id == self.id).with_for_update())
+        session.refresh(self, ["withdrawal"])
+        if self.withdrawal is not None:
+            raise Conflict("This reader was withdrawn before.")
+        if not 5 <= len(reason.strip()) <= 2000:
+            raise Unreadable("Say why the reader is withdrawn, in 5 to 2000 characters.")
+        row = Withdrawal(enrolment_id=self.id, by_id=by.id, reason=reason.strip())
+        session.add(row)
+        session.flush()
+        session.expire(self, ["withdrawal"])
+        Event.record(session, by.name, "reader withdrawn", str(self.study_id), number=self.number)
+        return row
+
+    @staticmethod
+    def refuse_audit(session: Session, user: User, study_id: uuid.UUID) -> None:
+        """Forbidden, with an Event, while ``user`` still reads the study whose audit they want."""
+        reads = sa.select(Enrolment.id).where(
+            Enrolment.study_id == study_id,
+            Enrolment.reader_id == user.id,
+            Enrolment.finished_at.is_(None),
+            ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
+            ~sa.exists().where(Unblinding.study_id == study_id),
+        )
+        if session.scalar(reads) is not None:
+            raise Forbidden(
+                "You are a reader of this study and have not finished: its leak audit says what "
+                "the images can be told apart by. Another researcher can look at it.",
+                event="leak audit refused to a blinded reader",
+            )
 
     @staticmethod
     def refuse_synthetics(session: Session, user: User) -> None:

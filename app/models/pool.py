@@ -67,16 +67,24 @@ class Pool:
 
     @classmethod
     def of(
-        cls, session: Session, scheme: LesionScheme, without_cases: Collection[uuid.UUID] = ()
+        cls,
+        session: Session,
+        scheme: LesionScheme,
+        without_cases: Collection[uuid.UUID] = (),
+        without_lesions: Collection[uuid.UUID] = (),
     ) -> Pool:
-        """What the database holds under ``scheme``, but for the cases named."""
+        """What the database holds under ``scheme``, but for the cases and lesions named."""
         generators = [
             row
             for row in Checkpoint.served(session, "generator")
             if row.scheme.keys == scheme.keys and row.lesion_class in scheme.keys
         ]
         known = _known_lesions(session, scheme)
-        kept = tuple(item for item in known if item.case_id not in without_cases)
+        kept = tuple(
+            item
+            for item in known
+            if item.case_id not in without_cases and item.id not in without_lesions
+        )
         return cls(scheme, kept, tuple(generators))
 
     def of_kind(self, kind: str) -> tuple[KnownLesion, ...]:
@@ -102,6 +110,13 @@ class Pool:
                 )
             )
         return counts
+
+
+def own_lesions(session: Session, user_id: uuid.UUID) -> set[uuid.UUID]:
+    """The lesions that a person marked or ever reviewed: they would know them again."""
+    marked = sa.select(Lesion.id).where(Lesion.marked_by_id == user_id)
+    reviewed = sa.select(Review.lesion_id).where(Review.by_id == user_id)
+    return set(session.scalars(sa.union(marked, reviewed)))
 
 
 def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now
+from app.errors import Unreadable
 from app.models.append_only import append_only
 from app.models.user import User
 from ml.lesion import LesionScheme
@@ -31,8 +32,20 @@ RATINGS = (
 CALLED_SYNTHETIC = 4
 """From this rating on a reader calls an image synthetic."""
 
-DISPLAY_PX = 512
-"""Side of an ROI on the desk, in CSS pixels; enlarged smoothly."""
+CONFIDENCES = ("a guess", "unsure", "fairly sure", "sure", "certain")
+"""How sure a reader is of the lesion class: 1 … 5."""
+
+REASONS = {
+    "texture": "texture",
+    "edge": "lesion edge",
+    "vessels": "background vessels",
+    "noise": "noise",
+    "other": "other",
+}
+"""Why an image looks synthetic: key → words."""
+
+AMENDABLE = {"analysis": "analysis plan", "margin": "margin", "notes": "notes"}
+"""What an amendment may change: nothing that a reader sees."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,15 @@ class Choices:
     classes: tuple[Choice, ...]
     ratings: tuple[Choice, ...]
     pause_key: str
+    confidences: tuple[Choice, ...] = ()
+    reasons: tuple[Choice, ...] = ()
 
     @staticmethod
-    def of(scheme: LesionScheme) -> Choices:
-        """The classes of a scheme by letter, and the scale by number."""
+    def of(scheme: LesionScheme, *, confidence: bool = False, reasons: bool = False) -> Choices:
+        """The classes of a scheme by letter, and the scale by number.
+
+        With ``confidence`` five points for the class, with ``reasons`` the checklist.
+        """
         letters = scheme.hotkeys()
         classes = tuple(
             Choice(item.key, item.display, letters[item.key].upper()) for item in scheme.classes
@@ -63,10 +81,34 @@ class Choices:
             Choice(str(number), words, str(number)) for number, words in enumerate(RATINGS, 1)
         )
         taken = {item.hotkey for item in classes}
-        return Choices(classes, ratings, next(key for key in "PZXWQ" if key not in taken))
+        pause_key = _free("PZXWQ", taken)
+        sure = (
+            [
+                Choice(str(number), words, _free("ASDFGJKLYU", taken))
+                for number, words in enumerate(CONFIDENCES, 1)
+            ]
+            if confidence
+            else []
+        )
+        why = (
+            [
+                Choice(key, words, _free(key.upper() + "IOBRQWXZJKLYU", taken))
+                for key, words in REASONS.items()
+            ]
+            if reasons
+            else []
+        )
+        return Choices(classes, ratings, pause_key, tuple(sure), tuple(why))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """The first key of ``wanted`` that no choice has yet; from then on it is taken."""
+    key = next(key for key in wanted + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if key not in taken)
+    taken.add(key)
+    return key
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -120,6 +162,36 @@ class Protocol(Base):
         return session.scalars(
             sa.select(Protocol).where(Protocol.study_id == study_id).order_by(Protocol.version)
         ).all()
+
+    def amended(self, session: Session, by: User, *, what: str, text: str, reason: str) -> Protocol:
+        """The next version, with one thing changed that no reader sees.
+
+        Raises:
+            Unreadable: something that readers see or that was frozen for good, no reason, or a
+                margin that there is not.
+        """
+        if what not in AMENDABLE:
+            raise Unreadable(
+                f"{what[:40]!r} is frozen: it affects what readers see or do. An amendment may "
+                f"change the {', the '.join(AMENDABLE.values())}."
+            )
+        if not 5 <= len(reason.strip()) <= 2000:
+            raise Unreadable("Say why the protocol is amended, in 5 to 2000 characters.")
+        if not 1 <= len(text.strip()) <= 10_000:
+            raise Unreadable("Give the new text in 1 to 10,000 characters.")
+        value: str | float = text.strip()
+        if what == "margin":
+            try:
+                value = float(text)
+            except ValueError:
+                raise Unreadable(f"Give the margin as a number, not {text[:20]!r}.") from None
+            if not 0.01 <= value <= 0.3:
+                raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {value}.")
+        if self.content.get(what) == value:
+            raise Unreadable("The amendment changes nothing.")
+        return Protocol.freeze(
+            session, self.study_id, {**self.content, what: value}, by, reason.strip()
+        )
 
     @property
     def holds(self) -> bool:

@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.models.audit import LeakAudit
 from app.models.checkpoint import Checkpoint
+from app.models.composition import Composition, Draw
+from app.models.conduct import Conduct
+from app.models.design import DISPLAY_PX, Design
 from app.models.enrolment import Enrolment, order_seed
 from app.models.event import Event
 from app.models.lesion import Lesion
-from app.models.pool import KINDS, Pool, balanced, one_per_patient
-from app.models.protocol import CALLED_SYNTHETIC, DISPLAY_PX, Choices, Protocol
+from app.models.pool import own_lesions
+from app.models.protocol import CALLED_SYNTHETIC, Choices, Protocol
 from app.models.stimulus import REAL, SYNTHETIC, Picture, Stimulus, stimulus_png
-from app.models.trial import Trial
+from app.models.trial import Trial, chosen_to_repeat
 from app.models.unblinding import WORD, Unblinding
 from app.models.user import User
+from app.models.withdrawal import Withdrawal
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 
-MOST_IMAGES = 1000
-"""Most images of one source in a study."""
-
-Draw = Callable[[Session, Checkpoint, Sequence[int]], npt.NDArray[np.float32]]
-"""How synthetic ROIs are drawn: (session, generator, seeds) → (n, 64, 64) in [−1, 1]."""
-
-_MOST_SEED = 2**53 - 1
+DELETE_WORD = "DELETE"
+"""What must be typed to delete a draft."""
 
 
 class ReaderStudy(Base):
     """A study: composed, then opened (a Protocol freezes it), read, and closed by Unblinding.
 
     ``plan`` names the sources: ``{"real": [{"lesion", "lesion_class"}], "synthetic":
-    [{"checkpoint", "lesion_class", "seed"}]}``. It is never shown.
+    [{"checkpoint", "lesion_class", "seed"}], "practice": {"real", "synthetic"}}``. It is never
+    shown. ``design_json`` says how it is read; from the opening on the protocol does.
     """
 
     __tablename__ = "reader_study"
@@ -90,7 +88,15 @@ class ReaderStudy(Base):
     @property
     def choices(self) -> Choices:
         """What a reader may answer on every trial."""
-        return Choices.of(self.scheme)
+        design = self.design
+        return Choices.of(self.scheme, confidence=design.class_confidence, reasons=design.reasons)
+
+    @property
+    def design(self) -> Design:
+        """How the study is read: what the first protocol froze, before it what was composed."""
+        if self.protocols:
+            return Design.of_protocol(self.protocols[0].content)
+        return Design.from_dict(self.design_json)
 
     @property
     def protocol(self) -> Protocol | None:
@@ -111,8 +117,22 @@ class ReaderStudy(Base):
 
     @property
     def total(self) -> int:
-        """How many images a reader sees."""
+        """How many images the study has, without practice and repeats."""
         return len(self.planned(REAL)) + len(self.planned(SYNTHETIC))
+
+    def practice(self, source: str) -> list[dict[str, Any]]:
+        """The planned practice images of a source."""
+        images: list[dict[str, Any]] = self.plan.get("practice", {}).get(source, [])
+        return images
+
+    @property
+    def practice_total(self) -> int:
+        return len(self.practice(REAL)) + len(self.practice(SYNTHETIC))
+
+    @property
+    def trials(self) -> int:
+        """How many trials a reader has: practice, images and repeats."""
+        return self.practice_total + self.total + self.design.repeats
 
     def class_mix(self, source: str) -> dict[str, int]:
         """Class key → number of planned images of a source."""
@@ -121,7 +141,8 @@ class ReaderStudy(Base):
 
     def generators(self, session: Session) -> list[Checkpoint]:
         """The generators that the synthetic images come from, by name."""
-        ids = {uuid.UUID(item["checkpoint"]) for item in self.planned(SYNTHETIC)}
+        planned = [*self.planned(SYNTHETIC), *self.practice(SYNTHETIC)]
+        ids = {uuid.UUID(item["checkpoint"]) for item in planned}
         return list(
             session.scalars(
                 sa.select(Checkpoint).where(Checkpoint.id.in_(ids)).order_by(Checkpoint.name)
@@ -145,87 +166,55 @@ class ReaderStudy(Base):
     # -- composing -----------------------------------------------------------------------------
 
     @staticmethod
-    def compose(
-        session: Session,
-        by: User,
-        *,
-        title: str,
-        scheme: LesionScheme,
-        real: int,
-        synthetic: int,
-        kind: str | None = None,
-        generators: Sequence[str] = (),
-        seed: int | None = None,
-        without_cases: Collection[uuid.UUID] = (),
-    ) -> ReaderStudy:
-        """Choose the images of a new study: balanced over the classes, one a patient if possible.
+    def compose(session: Session, by: User, **asked: Any) -> ReaderStudy:
+        """A new study by a researcher; what may be asked for, and refused, says `Composition`."""
+        return ReaderStudy.keep(session, by, Composition.choose(session, **asked))
 
-        Args:
-            by: a researcher.
-            scheme: the lesion classes.
-            real, synthetic: how many images of each source.
-            kind: a key of ``KINDS``; None: the one with enough data, when it is only one.
-            generators: names of served generators; none: the newest of each class.
-            seed: everything random of the study comes from it; None: drawn now.
-            without_cases: cases whose lesions are not used.
-
-        Raises:
-            Unreadable: the form cannot be used, or the data lack what it asks (counts are said).
-        """
-        title = title.strip()
-        if not 1 <= len(title) <= 200:
-            raise Unreadable("Give the study a title of 1 to 200 characters.")
-        for number, source in ((real, REAL), (synthetic, SYNTHETIC)):
-            if not 1 <= number <= MOST_IMAGES:
-                raise Unreadable(f"Choose from 1 to {MOST_IMAGES} {source} images, not {number}.")
-        seed = secrets.randbelow(_MOST_SEED) if seed is None else seed
-        if not 0 <= seed <= _MOST_SEED:
-            raise Unreadable(f"Choose a seed from 0 to {_MOST_SEED}, or leave it empty.")
-        pool = Pool.of(session, scheme, without_cases)
-        kind = kind or _only_kind(pool)
-        if kind not in KINDS:
-            raise Unreadable(f"Choose the kind of image: {', '.join(KINDS)}.")
-        drawing = _generators_by_class(session, pool, kind, generators)
-        rng = np.random.default_rng(seed)
-        order = [scheme.keys[index] for index in rng.permutation(len(scheme))]
-        counts = pool.counts(kind)
-        wanted = balanced(real, counts, order)
-        if any(wanted[item.lesion_class] > item.lesions for item in counts):
-            raise Unreadable(
-                f"A study with {real} real images of the kind {KINDS[kind]} needs lesions with a "
-                f"known class: {_said(wanted)}. There are "
-                f"{_said({item.lesion_class: item.lesions for item in counts})}. Mark and review "
-                "more lesions, or choose fewer images."
-            )
-        chosen = one_per_patient(pool.of_kind(kind), wanted, rng)
-        windows = {row.window_hu for rows in drawing.values() for row in rows}
-        if len(windows) != 1:
-            raise Unreadable(
-                "The chosen generators were trained with different windows; their images would "
-                "differ in contrast. Choose generators of one window."
-            )
-        drawn = _drawn(drawing, balanced(synthetic, counts, order), rng)
+    @staticmethod
+    def keep(session: Session, by: User, chosen: Composition) -> ReaderStudy:
+        """Store a composition as a draft."""
         study = ReaderStudy(
-            title=title,
-            kind=kind,
-            scheme_json=scheme.to_dict(),
-            window_hu=list(windows.pop()),
-            seed=seed,
-            plan={
-                REAL: [
-                    {"lesion": str(item.id), "lesion_class": item.lesion_class} for item in chosen
-                ],
-                SYNTHETIC: drawn,
-            },
-            notes=_notes(len(chosen), len({item.patient for item in chosen})),
+            title=chosen.title,
+            kind=chosen.kind,
+            scheme_json=chosen.scheme.to_dict(),
+            window_hu=list(chosen.window_hu),
+            seed=chosen.seed,
+            plan=chosen.plan,
+            notes=chosen.notes,
+            design_json=chosen.design.to_dict(),
             made_by_id=by.id,
         )
         session.add(study)
         session.flush()
         Event.record(
-            session, by.name, "reader study composed", str(study.id), real=real, synthetic=synthetic
+            session,
+            by.name,
+            "reader study composed",
+            str(study.id),
+            real=len(study.planned(REAL)),
+            synthetic=len(study.planned(SYNTHETIC)),
         )
         return study
+
+    def discard(self, session: Session, by: User, *, typed: str) -> None:
+        """Delete a draft with its enrolments; nobody has seen any of its images.
+
+        Raises:
+            Conflict: it was opened; an opened study stays.
+            Unreadable: the word was not typed.
+        """
+        if self.protocols:
+            raise Conflict("The study was opened; its record stays. Unblind it to close it.")
+        if typed.strip() != DELETE_WORD:
+            raise Unreadable(f"Type {DELETE_WORD} exactly to delete the draft.")
+        ids = sa.select(Enrolment.id).where(Enrolment.study_id == self.id)
+        session.execute(sa.delete(Withdrawal).where(Withdrawal.enrolment_id.in_(ids)))
+        session.execute(sa.delete(Conduct).where(Conduct.enrolment_id.in_(ids)))
+        session.execute(sa.delete(Enrolment).where(Enrolment.study_id == self.id))
+        session.execute(sa.delete(LeakAudit).where(LeakAudit.study_id == self.id))
+        session.execute(sa.delete(ReaderStudy).where(ReaderStudy.id == self.id))
+        session.expunge(self)
+        Event.record(session, by.name, "reader study deleted", str(self.id), title=self.title)
 
     # -- opening -------------------------------------------------------------------------------
 
@@ -235,9 +224,25 @@ class ReaderStudy(Base):
         Raises:
             Conflict: a planned lesion was withdrawn since, or has gone.
         """
+        return [
+            *self._rendered(session, draw, self.planned(REAL), self.planned(SYNTHETIC)),
+            *self._rendered(
+                session, draw, self.practice(REAL), self.practice(SYNTHETIC), practice=True
+            ),
+        ]
+
+    def _rendered(
+        self,
+        session: Session,
+        draw: Draw,
+        real: Sequence[dict[str, Any]],
+        synthetic: Sequence[dict[str, Any]],
+        *,
+        practice: bool = False,
+    ) -> list[Picture]:
         low, high = self.window_hu
         pictures = []
-        for item in self.planned(REAL):
+        for item in real:
             lesion = session.get(Lesion, uuid.UUID(item["lesion"]))
             if lesion is None or lesion.withdrawn_at is not None:
                 raise Conflict(
@@ -252,10 +257,13 @@ class ReaderStudy(Base):
                     lesion_id=lesion.id,
                     patient=hashlib.sha256(patient.encode()).hexdigest()[:16],
                     phantom=lesion.image.phantom,
+                    practice=practice,
                 )
             )
         for checkpoint in self.generators(session):
-            mine = [i for i in self.planned(SYNTHETIC) if i["checkpoint"] == str(checkpoint.id)]
+            mine = [item for item in synthetic if item["checkpoint"] == str(checkpoint.id)]
+            if not mine:
+                continue
             rois = draw(session, checkpoint, [item["seed"] for item in mine])
             pictures += [
                 Picture(
@@ -265,6 +273,7 @@ class ReaderStudy(Base):
                     checkpoint_id=checkpoint.id,
                     seed=item["seed"],
                     phantom=checkpoint.training_kind == "phantom",
+                    practice=practice,
                 )
                 for item, roi in zip(mine, rois, strict=True)
             ]
@@ -277,31 +286,48 @@ class ReaderStudy(Base):
             pictures: from ``pictures`` of this study.
 
         Raises:
-            Conflict: it is open already, or its images are not fit for blinded reading.
+            Conflict: it is open already, its images are not fit for blinded reading, or an
+                enrolled reader marked or reviewed one of its lesions.
         """
         if self.protocols:
             raise Conflict("This reader study was opened before.")
-        if len(pictures) != self.total:
-            raise Conflict(f"{len(pictures)} images were rendered for {self.total} planned ones.")
-        stimuli = Stimulus.keep(session, self.id, pictures)
-        protocol = Protocol.freeze(session, self.id, self._content(stimuli), by)
+        planned = self.total + self.practice_total
+        if len(pictures) != planned:
+            raise Conflict(f"{len(pictures)} images were rendered for {planned} planned ones.")
         for enrolment in Enrolment.of_study(session, self.id):
-            Trial.draw_order(session, enrolment, stimuli)
+            self._refuse_own(session, enrolment.reader)
+        stimuli = Stimulus.keep(session, self.id, pictures)
+        audit = LeakAudit.of(session, self.id, pictures, by)
+        if audit.blocks:
+            raise Conflict(
+                f"The leak audit is red, so the study cannot open. {audit.record['text']}"
+            )
+        protocol = Protocol.freeze(session, self.id, self._content(stimuli, audit), by)
+        for enrolment in Enrolment.of_study(session, self.id):
+            self._draw_order(session, enrolment)
         session.expire(self, ["protocols"])
         Event.record(
             session, by.name, "reader study opened", str(self.id), protocol=protocol.digest
         )
         return protocol
 
-    def _content(self, stimuli: Sequence[Stimulus]) -> dict[str, Any]:
-        return {
-            "format": 1,
-            "study": str(self.id),
-            "title": self.title,
-            "scheme": self.scheme_json,
-            "kind": self.kind,
-            "window_hu": self.window_hu,
-            "images": [
+    def _draw_order(self, session: Session, enrolment: Enrolment) -> None:
+        design = self.design
+        stimuli = Stimulus.of_study(session, self.id)
+        Trial.draw_order(
+            session,
+            enrolment,
+            stimuli,
+            Stimulus.of_study(session, self.id, practice=True),
+            chosen_to_repeat(stimuli, design.repeats, self.seed),
+            design.repeat_distance,
+        )
+
+    def _content(self, stimuli: Sequence[Stimulus], audit: LeakAudit) -> dict[str, Any]:
+        design = self.design
+
+        def images(practice: bool) -> list[dict[str, Any]]:
+            return [
                 {
                     "sha256": stimulus.pixels_digest,
                     "truth": stimulus.truth,
@@ -311,25 +337,54 @@ class ReaderStudy(Base):
                     "seed": stimulus.seed,
                 }
                 for stimulus in stimuli
-            ],
+                if stimulus.practice is practice
+            ]
+
+        return {
+            "format": 2,
+            "study": str(self.id),
+            "title": self.title,
+            "scheme": self.scheme_json,
+            "kind": self.kind,
+            "window_hu": self.window_hu,
+            "images": images(practice=False),
+            "practice": images(practice=True),
             "order": {
                 "seed": self.seed,
                 "rule": "reader k sees the images, sorted by sha256, in the permutation that "
-                "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k')",
+                "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k'); "
+                "repeats and practice are drawn from the same generator after it "
+                "(app.models.trial), the repeated images from SHA-256('seed:repeats')",
             },
             "questions": self.choices.to_dict(),
+            "called_synthetic_from_rating": CALLED_SYNTHETIC,
+            **design.content(),
             "display": {
                 "encoding": "8-bit grey PNG, uncompressed",
                 "roi_px": ROI_SIZE_PX,
-                "shown_css_px": DISPLAY_PX,
-                "interpolation": "smooth",
+                "shown_css_px": None if design.size_mm else DISPLAY_PX,
+                "shown_mm": design.size_mm,
+                "interpolation": design.interpolation,
             },
-            "analysis": {
-                "called_synthetic_from_rating": CALLED_SYNTHETIC,
-                "per_reader": ["accuracy", "sensitivity", "specificity", "class accuracy"],
-                "interval": "Wilson 95 %",
-            },
+            "audit": audit.record,
         }
+
+    def amend(self, session: Session, by: User, *, what: str, text: str, reason: str) -> Protocol:
+        """Write a further version of the protocol that changes nothing readers see.
+
+        Raises:
+            Conflict: not open.
+            Unreadable: as `Protocol.amended`.
+        """
+        if self.state != "open" or self.protocol is None:
+            raise Conflict("Only an open study can be amended: after Unblinding it is closed.")
+        amended = self.protocol.amended(session, by, what=what, text=text, reason=reason)
+        session.expire(self, ["protocols"])
+        Event.record(
+            session, by.name, "protocol amended", str(self.id),
+            version=amended.version, protocol=amended.digest,
+        )  # fmt: skip
+        return amended
 
     # -- readers -------------------------------------------------------------------------------
 
@@ -337,7 +392,8 @@ class ReaderStudy(Base):
         """Give a person a desk of their own, and their order if the study is open.
 
         Raises:
-            Conflict: enrolled already, the account is disabled, or the study is closed.
+            Conflict: enrolled already, the account is disabled, the study is closed, or it
+                shows a lesion that the person marked or reviewed.
         """
         if self.unblinding is not None:
             raise Conflict("The study was unblinded, which closed it; nobody can be enrolled now.")
@@ -346,6 +402,7 @@ class ReaderStudy(Base):
         enrolled = Enrolment.of_study(session, self.id)
         if any(item.reader_id == reader.id for item in enrolled):
             raise Conflict(f"{reader.name} is enrolled in this study already.")
+        self._refuse_own(session, reader)
         number = len(enrolled) + 1
         enrolment = Enrolment(
             study_id=self.id,
@@ -357,9 +414,23 @@ class ReaderStudy(Base):
         session.add(enrolment)
         session.flush()
         if self.protocols:
-            Trial.draw_order(session, enrolment, Stimulus.of_study(session, self.id))
+            self._draw_order(session, enrolment)
         Event.record(session, by.name, "reader enrolled", str(self.id), reader=reader.name)
         return enrolment
+
+    def _refuse_own(self, session: Session, reader: User) -> None:
+        if not self.design.exclude_own:
+            return
+        planned = {
+            uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))
+        }
+        known = len(planned & own_lesions(session, reader.id))
+        if known:
+            raise Conflict(
+                f"{reader.name} marked or reviewed {known} of the {len(planned)} real lesions of "
+                "this study and would know them again. Compose a study without this reader's own "
+                "lesions, or enrol someone else."
+            )
 
     # -- unblinding ----------------------------------------------------------------------------
 
@@ -388,88 +459,3 @@ class ReaderStudy(Base):
         session.expire(self, ["unblinding"])
         Event.record(session, by.name, "reader study unblinded", str(self.id))
         return unblinding
-
-
-def _only_kind(pool: Pool) -> str:
-    kinds = [
-        kind
-        for kind in KINDS
-        if all(item.lesions and item.generators for item in pool.counts(kind))
-    ]
-    if len(kinds) == 1:
-        return kinds[0]
-    if kinds:
-        raise Unreadable(
-            f"There are images of several kinds ({', '.join(kinds)}); they are never mixed in one "
-            "study, because the kind would tell real from synthetic. Choose one."
-        )
-    described = "; ".join(
-        f"{kind}: "
-        + ", ".join(
-            f"{item.display} {item.lesions} lesions, {len(item.generators)} generators"
-            for item in pool.counts(kind)
-        )
-        for kind in KINDS
-    )
-    raise Unreadable(
-        "No kind of image has both a reviewed lesion and a generator for every class "
-        f"({described}). Review more lesions, or train a generator."
-    )
-
-
-def _generators_by_class(
-    session: Session, pool: Pool, kind: str, names: Sequence[str]
-) -> dict[str, list[Checkpoint]]:
-    chosen = [Checkpoint.require(session, name) for name in dict.fromkeys(names)]
-    for row in chosen:
-        if row.id not in {item.id for item in pool.generators}:
-            raise Unreadable(f"{row.name} is no served generator of the scheme {pool.scheme.name}.")
-        if row.training_kind != kind:
-            raise Unreadable(
-                f"{row.name} was trained on the kind {KINDS[row.training_kind]}, and the real "
-                f"images would be of the kind {KINDS[kind]}. Kinds are never mixed in one study: "
-                "the kind would tell real from synthetic. Choose a generator of the same kind."
-            )
-    fitting = [row for row in pool.generators if row.training_kind == kind]
-    by_class: dict[str, list[Checkpoint]] = {}
-    for item in pool.scheme.classes:
-        own = [row for row in chosen or fitting if row.lesion_class == item.key]
-        if not own:
-            there = ", ".join(f"{row.name} ({row.lesion_class})" for row in fitting) or "none"
-            raise Unreadable(
-                f"No {'chosen' if chosen else 'served'} generator of the kind {KINDS[kind]} draws "
-                f"{item.display}. There are: {there}."
-            )
-        by_class[item.key] = own if chosen else own[-1:]
-    return by_class
-
-
-def _drawn(
-    generators: dict[str, list[Checkpoint]], wanted: dict[str, int], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Planned synthetic images; the generators of a class take turns, no seed comes twice."""
-    seeds: set[int] = set()
-    drawn = []
-    for key, count in wanted.items():
-        for number in range(count):
-            seed = int(rng.integers(2**48))
-            while seed in seeds:
-                seed = int(rng.integers(2**48))
-            seeds.add(seed)
-            row = generators[key][number % len(generators[key])]
-            drawn.append({"checkpoint": str(row.id), "lesion_class": key, "seed": seed})
-    return drawn
-
-
-def _notes(images: int, patients: int) -> list[str]:
-    if patients == images:
-        return []
-    from_whom = "1 patient" if patients == 1 else f"{patients} patients"
-    return [
-        f"The {images} real images come from {from_whom}: there are not enough patients "
-        "for one each. Images of one patient are alike, so intervals are too narrow."
-    ]
-
-
-def _said(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {key}" for key, count in counts.items())

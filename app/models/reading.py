@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,12 +14,17 @@ from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
 from app.db import Base, now
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.append_only import append_only
+from app.models.conduct import Conduct
 from app.models.enrolment import Enrolment
-from app.models.protocol import CALLED_SYNTHETIC, RATINGS
+from app.models.protocol import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
 from app.models.reader_study import ReaderStudy
-from app.models.trial import Trial
+from app.models.trial import PRACTICE, Trial
 
 _MOST_MS = 7 * 24 * 3_600_000
+NEW_SITTING = timedelta(minutes=30)
+"""After so long without an answer a new sitting begins."""
+
+_VIEW_NUMBERS = ("px", "dpr", "window_changes", "brightness", "contrast", "zoom_changes", "zoom")
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,9 @@ class Answer:
 
     ``key`` is made by the client for this answer and sent again when it is sent again.
     Times in ms: looking (``active_ms``), page hidden, and no key for long or paused (``idle_ms``).
-    ``changes`` counts how often an answer was replaced before it was committed.
+    ``changes`` counts how often an answer was replaced before it was committed. ``view`` is what
+    the desk says of the picture: its side in CSS pixels, brightness, contrast and zoom at the end,
+    and how often each was changed. ``revises``: the reader went back to change an answer.
     """
 
     trial: str
@@ -38,6 +46,10 @@ class Answer:
     hidden_ms: int = 0
     idle_ms: int = 0
     changes: int = 0
+    class_confidence: int | None = None
+    reasons: Sequence[str] = ()
+    view: Mapping[str, Any] = field(default_factory=dict)
+    revises: bool = False
 
 
 @append_only
@@ -81,8 +93,9 @@ class Reading(Base):
         """Store an answer; returns the Reading and whether it is new.
 
         Raises:
-            Conflict: the key was used for another answer, the trial was answered before, it is
-                not the next one, or the study is closed.
+            Conflict: the key was used for another answer, the trial was answered before and
+                may not be changed, it is not the next one, the reader has not checked in or was
+                withdrawn, or the study is closed.
             NotFound: no such trial in this reading.
             Unreadable: an answer that there is not.
         """
@@ -106,13 +119,30 @@ class Reading(Base):
         study = ReaderStudy.require(session, enrolment.study_id)
         if study.state != "open":
             raise Conflict("The study is closed: it was unblinded. No answer can be added.")
-        answered = Reading.count(session, enrolment.id)
-        if trial.position <= answered:
+        design = study.design
+        session.refresh(enrolment, ["finished_at", "withdrawal"])
+        if enrolment.withdrawal is not None:
+            raise Conflict("You were withdrawn from this study; no answer can be added.")
+        if Conduct.latest(session, enrolment.id) is None:
             raise Conflict(
-                f"Trial {trial.position} was answered before, perhaps in another tab; "
-                "that answer counts."
+                f"Check in first at /readings/{enrolment.token}/conduct: consent, screen and room."
             )
-        if trial.position != answered + 1:
+        answered = Reading.count(session, enrolment.id)
+        revision = 1
+        if trial.position <= answered:
+            may_change = design.back and trial.kind != PRACTICE and enrolment.finished_at is None
+            if not may_change or not answer.revises:
+                raise Conflict(
+                    f"Trial {trial.position} was answered before, perhaps in another tab; "
+                    "that answer counts."
+                )
+            revision = (
+                1
+                + session.scalars(
+                    sa.select(sa.func.max(Reading.revision)).where(Reading.trial_id == trial.id)
+                ).one()
+            )
+        elif trial.position != answered + 1:
             raise Conflict(f"Trial {answered + 1} comes first.")
         _check(answer, study)
         reading = Reading(
@@ -121,20 +151,26 @@ class Reading(Base):
             idempotency_key=answer.key,
             lesion_class=answer.lesion_class,
             rating=answer.rating,
+            class_confidence=answer.class_confidence,
+            reasons=list(answer.reasons),
+            session_no=_sitting(session, enrolment.id),
+            revision=revision,
+            view=_view(answer.view),
             active_ms=answer.active_ms,
             hidden_ms=answer.hidden_ms,
             idle_ms=answer.idle_ms,
             changes=answer.changes,
         )
         session.add(reading)
-        if trial.position == study.total:
+        if revision == 1 and trial.position == study.trials:
             enrolment.finished_at = now()
         session.flush()
         return reading, True
 
     def _says(self, trial: Trial, answer: Answer) -> bool:
-        mine = (self.trial_id, self.lesion_class, self.rating)
-        return mine == (trial.id, answer.lesion_class, answer.rating)
+        mine = (self.trial_id, self.lesion_class, self.rating, self.class_confidence)
+        said = (trial.id, answer.lesion_class, answer.rating, answer.class_confidence)
+        return mine == said and self.reasons == list(answer.reasons)
 
     @property
     def called_synthetic(self) -> bool:
@@ -147,6 +183,16 @@ class Reading(Base):
         return ~sa.exists().where(
             later.trial_id == Reading.trial_id, later.revision > Reading.revision
         )
+
+    @staticmethod
+    def latest(session: Session, trial_id: uuid.UUID) -> Reading | None:
+        """The answer to a trial that counts."""
+        return session.scalars(
+            sa.select(Reading)
+            .where(Reading.trial_id == trial_id)
+            .order_by(Reading.revision.desc())
+            .limit(1)
+        ).one_or_none()
 
     @staticmethod
     def count(session: Session, enrolment_id: uuid.UUID) -> int:
@@ -176,6 +222,41 @@ def _check(answer: Answer, study: ReaderStudy) -> None:
         raise Unreadable(f"Choose a class: {', '.join(study.scheme.keys)}.")
     if not 1 <= answer.rating <= len(RATINGS):
         raise Unreadable("Choose from 1 (certainly real) to 6 (certainly synthetic).")
+    if study.design.class_confidence:
+        if answer.class_confidence not in range(1, len(CONFIDENCES) + 1):
+            raise Unreadable("Say how sure you are of the class: 1 (a guess) to 5 (certain).")
+    elif answer.class_confidence is not None:
+        raise Unreadable("This study does not ask how sure you are of the class.")
+    if answer.reasons and not study.design.reasons:
+        raise Unreadable("This study does not ask for reasons.")
+    if answer.reasons and answer.rating < CALLED_SYNTHETIC:
+        raise Unreadable("Reasons are for images that you call synthetic (4 to 6).")
+    if list(answer.reasons) != [key for key in REASONS if key in set(answer.reasons)]:
+        raise Unreadable(f"Choose reasons among {', '.join(REASONS)}, each once, in this order.")
     times = (answer.active_ms, answer.hidden_ms, answer.idle_ms)
     if not all(0 <= value <= _MOST_MS for value in times) or not 0 <= answer.changes <= 10_000:
         raise Unreadable("The times of the answer are not possible.")
+
+
+def _sitting(session: Session, enrolment_id: uuid.UUID) -> int:
+    """The number of the sitting that an answer given now belongs to."""
+    last = session.execute(
+        sa.select(Reading.session_no, Reading.answered_at)
+        .where(Reading.enrolment_id == enrolment_id)
+        .order_by(Reading.answered_at.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None:
+        return 1
+    number, at = last
+    return number + 1 if now() - at > NEW_SITTING else number
+
+
+def _view(said: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among what a desk says of the picture; anything else is left out."""
+    found = {}
+    for name in _VIEW_NUMBERS:
+        value = said.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6:
+            found[name] = round(float(value), 4)
+    return found

@@ -12,9 +12,10 @@ from starlette.responses import Response
 from app.auth import Reader, Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
+from app.models.composition import MOST_IMAGES
 from app.models.enrolment import Enrolment
 from app.models.pool import KINDS, Pool
-from app.models.reader_study import MOST_IMAGES, ReaderStudy
+from app.models.reader_study import ReaderStudy
 from app.models.reading import Reading
 from app.models.stimulus import REAL, SYNTHETIC
 from app.models.unblinding import WORD

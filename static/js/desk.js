@@ -18,8 +18,13 @@ const pauseButton = find("pause");
 const pauseKey = desk.dataset.pauseKey.toLowerCase();
 const address = `/readings/${desk.dataset.token}`;
 const store = `hepatica-desk:${desk.dataset.token}`;
+const rules = JSON.parse(desk.dataset.rules);
 const radios = [...form.querySelectorAll("input[type=radio]")];
-const byKey = new Map(radios.map((r) => [(r.dataset.hotkey ?? r.value).toLowerCase(), r]));
+const boxes = [...form.querySelectorAll("input[name=reasons]")];
+const byKey = new Map([...radios, ...boxes].map((r) => [(r.dataset.hotkey ?? r.value).toLowerCase(), r]));
+const questions = { rating: "1 to 6", lesion_class: "lesion class", class_confidence: "how sure of the class" };
+const asked = Object.keys(questions).filter((name) => radios.some((r) => r.name === name));
+const CALLED_SYNTHETIC = 4;
 const firstWords = words.textContent;
 
 // ---- what is known of the reading -------------------------------------------------------------
@@ -27,7 +32,10 @@ const firstWords = words.textContent;
 let state = JSON.parse(desk.dataset.desk);
 let trial = null; // {token, position} on the stage
 let given = []; // answers to this trial in the order of the keys, for Backspace
-const current = { rating: null, lesion_class: null }; // the chosen radio of each question
+const current = Object.fromEntries(asked.map((name) => [name, null])); // the chosen radio of each question
+let earlier = null; // the answer gone back to, where the protocol allows it
+let feedback = ""; // on a practice image, until it was read
+let aside = false; // the reading goes on in another tab
 let changes = 0;
 let paused = false;
 let waiting = false; // nothing to show until the network is back
@@ -88,8 +96,8 @@ function picture(token) {
     const loading = (async () => {
       const answer = await fetch(`/pixels/${token}`, { credentials: "same-origin" });
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-      const image = new Image(512, 512);
-      image.className = "desk__image";
+      const image = new Image(rules.image_px, rules.image_px);
+      image.className = stage.querySelector("[data-image]").className;
       image.alt = "Lesion image";
       image.dataset.image = "";
       image.src = URL.createObjectURL(await answer.blob());
@@ -140,23 +148,38 @@ function showLeft() {
   find("left").textContent = minutes ? `about ${minutes} min left` : "";
 }
 
-function coverWith(title, text) {
+function coverWith(title, text, goOnWords = "") {
   find("cover-title").textContent = title;
   if (text) find("cover-text").textContent = text;
+  find("go-on").hidden = !goOnWords;
+  if (goOnWords) find("go-on").firstChild.textContent = `${goOnWords} `;
   cover.hidden = false;
 }
 
-async function showTrial(next) {
+function showPlace(position) {
+  const practice = position <= rules.practice;
+  find("block").textContent = practice ? "Practice" : "Image";
+  find("position").textContent = practice ? position : position - rules.practice;
+  find("of").textContent = practice ? rules.practice : state.total - rules.practice;
+}
+
+async function showTrial(next, answer = null) {
   clock.restart();
   trial = next;
+  earlier = answer;
   given = [];
   changes = 0;
-  for (const radio of radios) radio.checked = false;
-  current.rating = current.lesion_class = null;
+  for (const one of [...radios, ...boxes]) one.checked = false;
+  for (const name of asked) {
+    current[name] = answer ? radios.find((r) => r.name === name && r.value === String(answer[name])) : null;
+    if (current[name]) current[name].checked = true;
+  }
+  for (const box of boxes) box.checked = Boolean(answer?.reasons.includes(box.value));
+  resetView();
   showAnswer();
   if (!trial) return wait();
   waiting = false;
-  find("position").textContent = trial.position;
+  showPlace(trial.position);
   form.elements.trial.value = trial.token;
   form.elements.key.value = uuid();
   let image;
@@ -168,15 +191,16 @@ async function showTrial(next) {
   }
   if (trial !== next) return undefined;
   stage.querySelector("[data-image]").replaceWith(image);
-  if (!paused) cover.hidden = true;
+  applyView();
+  if (!paused && !aside) cover.hidden = true;
   clock.restart();
-  say(`Trial ${trial.position} of ${state.total}.`);
+  say(`${find("block").textContent} ${find("position").textContent} of ${find("of").textContent}.`);
   return undefined;
 }
 
 /** Nothing to show: the reading is over, or the next pictures are not here yet. */
 function wait() {
-  const left = state.total - state.answered - queue().length;
+  const left = state.total - state.answered - queue().filter((one) => !one.revises).length;
   waiting = true;
   trial = null;
   if (left <= 0) {
@@ -190,11 +214,56 @@ function wait() {
 
 function showAnswer() {
   words.textContent = current.rating?.getAttribute("aria-label") ?? firstWords;
-  const complete = Boolean(current.rating && current.lesion_class);
+  const complete = asked.every((name) => current[name]);
+  form.querySelector("[data-reasons]")?.classList.toggle("is-off", !calledSynthetic());
   commitButton.setAttribute("aria-disabled", String(!complete));
 }
 
+// ---- the picture: brightness, contrast, zoom, as far as the protocol lets ----------------------
+
+const plain = { brightness: 0, contrast: 1, window_changes: 0, zoom: 1, zoom_changes: 0 };
+let view = { ...plain };
+
+function resetView() { view = { ...plain }; applyView(); }
+
+function applyView() {
+  const image = stage.querySelector("[data-image]");
+  image.style.transform = view.zoom === 1 ? "" : `scale(${view.zoom})`;
+  for (const part of stage.querySelectorAll("[data-window]")) {
+    part.setAttribute("slope", view.contrast);
+    part.setAttribute("intercept", 0.5 - 0.5 * view.contrast + view.brightness);
+  }
+}
+
+/** Whether the key was one for the picture. */
+function changeView(event) {
+  const key = event.key;
+  const within = (value, low, high) => Math.min(high, Math.max(low, Math.round(value * 1000) / 1000));
+  if (rules.window && (key === "ArrowUp" || key === "ArrowDown")) {
+    const up = key === "ArrowUp" ? 1 : -1;
+    if (event.shiftKey) view.contrast = within(view.contrast * 1.1 ** up, 0.25, 8);
+    else view.brightness = within(view.brightness + 0.04 * up, -0.8, 0.8);
+    view.window_changes += 1;
+  } else if (rules.zoom && (key === "+" || key === "=" || key === "-")) {
+    view.zoom = within(view.zoom * (key === "-" ? 0.8 : 1.25), 1, 4);
+    view.zoom_changes += 1;
+  } else if ((rules.window || rules.zoom) && key === "0") {
+    const { window_changes, zoom_changes } = view;
+    view = { ...plain, window_changes: window_changes + 1, zoom_changes: zoom_changes + 1 };
+  } else return false;
+  applyView();
+  return true;
+}
+
 // ---- answering --------------------------------------------------------------------------------
+
+function calledSynthetic() { return Number(current.rating?.value ?? 0) >= CALLED_SYNTHETIC; }
+
+function tick(box) {
+  if (!calledSynthetic()) return say("Reasons are for images that you call synthetic, 4 to 6.");
+  box.checked = !box.checked;
+  return say(`${box.getAttribute("aria-label")}${box.checked ? "" : " taken away"}`);
+}
 
 function choose(radio) {
   const before = current[radio.name];
@@ -203,6 +272,7 @@ function choose(radio) {
   radio.checked = true;
   current[radio.name] = radio;
   given.push({ name: radio.name, before });
+  if (!calledSynthetic()) for (const box of boxes) box.checked = false;
   showAnswer();
   say(radio.getAttribute("aria-label"));
 }
@@ -220,29 +290,82 @@ function undo() {
 
 function commit() {
   if (!trial || paused) return undefined;
-  if (!current.rating || !current.lesion_class) {
-    const missing = [!current.rating && "1 to 6", !current.lesion_class && "lesion class"].filter(Boolean).join(" and ");
+  const missing = asked.filter((name) => !current[name]).map((name) => questions[name]).join(" and ");
+  if (missing) {
     words.textContent = `Still missing: ${missing}`;
     return say(`Still missing: ${missing}.`);
   }
   clock.count();
+  const answer = Object.fromEntries(asked.map((name) => [name, current[name].value]));
+  const reasons = boxes.filter((box) => box.checked).map((box) => box.value);
+  if (earlier) {
+    const same = asked.every((name) => String(earlier[name]) === answer[name])
+      && reasons.join() === earlier.reasons.join();
+    if (same) return showTrial(state.upcoming[0]);
+  }
   keep([...queue(), {
     trial: trial.token,
     key: form.elements.key.value,
-    rating: current.rating.value,
-    lesion_class: current.lesion_class.value,
+    ...answer,
+    reasons,
     active_ms: Math.round(clock.active),
     hidden_ms: Math.round(clock.hidden),
     idle_ms: Math.round(clock.idle),
     changes,
+    revises: Boolean(earlier),
+    view: JSON.stringify({
+      px: stage.querySelector("[data-image]").offsetWidth, dpr: window.devicePixelRatio, ...view,
+    }),
   }]);
   answeredHere += 1;
   forget(trial.token);
-  const next = state.upcoming.find((one) => one.position === trial.position + 1) ?? null;
-  state.upcoming = state.upcoming.filter((one) => one.position > trial.position);
-  showTrial(next);
+  const place = trial.position;
+  if (earlier) showTrial(state.upcoming[0]);
+  else {
+    const next = state.upcoming.find((one) => one.position === place + 1) ?? null;
+    state.upcoming = state.upcoming.filter((one) => one.position > place);
+    if (place <= rules.practice) waitForFeedback();
+    else {
+      showTrial(next);
+      const read = place - rules.practice;
+      if (rules.break_every && read % rules.break_every === 0 && place < state.total) offerBreak(read);
+    }
+  }
   showSaved();
   return send();
+}
+
+function waitForFeedback() {
+  trial = null;
+  waiting = true;
+  coverWith("Practice", "Your answer is on its way.");
+}
+
+function showFeedback(text) {
+  feedback = text;
+  const last = state.upcoming[0] && state.upcoming[0].position > rules.practice;
+  coverWith("Practice", `${text}${last ? " The practice ends here: from now on nothing is told." : ""}`, "Go on");
+  say(`${text} Press Enter to go on.`);
+}
+
+function offerBreak(read) {
+  pause(true);
+  coverWith("Time for a break", `${read} images are read. Rest your eyes; press ${pauseKey.toUpperCase()} to go on. You can also close the browser and go on here later.`);
+  say("Time for a break.");
+}
+
+/** Go to an earlier trial or forward again; the server gives the picture's token and the answer. */
+async function turnTo(position) {
+  if (!rules.back || queue().length) return undefined;
+  const now = state.upcoming[0]?.position;
+  if (position <= rules.practice || position > now) return say("There is no image to go to.");
+  if (position === now) return showTrial(state.upcoming[0]);
+  try {
+    const reply = await fetch(`${address}?position=${position}`, { headers: { accept: "application/json" }, credentials: "same-origin" });
+    if (!reply.ok) throw new Error(String(reply.status));
+    const found = await reply.json();
+    return showTrial({ token: found.token, position: found.position }, found);
+  } catch { return say("The earlier image cannot be reached now."); }
 }
 
 // ---- sending ----------------------------------------------------------------------------------
@@ -253,7 +376,7 @@ let retry = 0;
 let timer = 0;
 
 async function send() {
-  if (sending) return;
+  if (sending || aside) return;
   sending = true;
   clearTimeout(timer);
   let refused = "";
@@ -275,7 +398,15 @@ async function send() {
     return;
   }
   if (queue().length) { retryLater(); return; }
-  if (!trial && waiting) goOn();
+  if (!trial && waiting && !feedback) goOn();
+}
+
+function encoded(answer) {
+  const body = new URLSearchParams();
+  for (const [name, value] of Object.entries(answer)) {
+    for (const one of Array.isArray(value) ? value : [value]) body.append(name, one);
+  }
+  return body;
 }
 
 async function sendOne(answer) {
@@ -284,7 +415,7 @@ async function sendOne(answer) {
     reply = await fetch(address, {
       method: "POST",
       headers: { accept: "application/json" },
-      body: new URLSearchParams(answer),
+      body: encoded(answer),
       credentials: "same-origin",
     });
   } catch {
@@ -294,7 +425,9 @@ async function sendOne(answer) {
   if (reply.ok) {
     trouble = "";
     retry = 0;
-    learn(await reply.json());
+    const news = await reply.json();
+    learn(news, answer.key);
+    if (news.feedback && waiting && !trial) showFeedback(news.feedback);
     return "stored";
   }
   const problem = await reply.json().catch(() => ({}));
@@ -304,9 +437,10 @@ async function sendOne(answer) {
 }
 
 /** Take over what the server says, but never go back behind what was answered here. */
-function learn(news) {
-  const behind = queue().length - 1; // the one just stored is still in it
-  const first = trial?.position ?? news.answered + behind + 1;
+function learn(news, storedKey) {
+  // the one just stored is still in the queue
+  const behind = queue().filter((one) => !one.revises && one.key !== storedKey).length;
+  const first = (earlier ? null : trial?.position) ?? news.answered + behind + 1;
   state = { ...news, upcoming: news.upcoming.filter((one) => one.position >= first) };
   showLeft();
   fetchAhead();
@@ -328,6 +462,7 @@ function retryLater() {
 }
 
 async function again() {
+  if (aside) return;
   if (queue().length) { await send(); return; }
   try {
     const reply = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
@@ -342,10 +477,10 @@ window.addEventListener("online", () => { retry = 0; again(); });
 
 // ---- keys -------------------------------------------------------------------------------------
 
-function pause() {
-  if (waiting) return;
+function pause(on = !paused) {
+  if (waiting || aside) return;
   clock.count();
-  paused = !paused;
+  paused = on;
   pauseButton.setAttribute("aria-pressed", String(paused));
   if (paused) {
     coverWith("Paused", `Press ${pauseKey.toUpperCase()} to go on. Every answer so far is stored; you can close the browser and go on here later.`);
@@ -364,11 +499,17 @@ document.addEventListener("keydown", (event) => {
   const control = event.target.closest?.("button, a");
   if ((key === "enter" || key === " ") && control && control !== commitButton) return;
   if (key === "?") document.querySelector("#desk-keys").showModal();
+  else if (aside) { if (key !== "enter") return; takeOver(); }
+  else if (feedback) { if (key !== "enter" || event.repeat) return; readFeedback(); }
   else if (key === pauseKey) { if (!event.repeat) pause(); }
   else if (paused || !trial) return;
   else if (key === "enter") { if (!event.repeat) commit(); }
   else if (key === "backspace") undo();
-  else if (byKey.has(key)) choose(byKey.get(key));
+  else if (byKey.has(key)) {
+    if (byKey.get(key).type === "checkbox") tick(byKey.get(key));
+    else choose(byKey.get(key));
+  } else if (rules.back && (key === "arrowleft" || key === "arrowright")) turnTo(trial.position + (key === "arrowleft" ? -1 : 1));
+  else if (changeView(event)) { /* done */ }
   else return;
   event.preventDefault();
 });
@@ -376,15 +517,55 @@ document.addEventListener("keydown", (event) => {
 form.addEventListener("submit", (event) => { event.preventDefault(); commit(); });
 form.addEventListener("change", (event) => { // by mouse, arrows or a screen reader
   if (event.target.type === "radio") choose(event.target);
+  else if (event.target.name === "reasons" && !calledSynthetic()) {
+    event.target.checked = false;
+    say("Reasons are for images that you call synthetic, 4 to 6.");
+  }
 });
+find("go-on").addEventListener("click", () => { if (aside) takeOver(); else readFeedback(); });
+function readFeedback() {
+  feedback = "";
+  goOn();
+}
 pauseButton.addEventListener("click", () => { pause(); pauseButton.blur(); });
 find("keys").addEventListener("click", (event) => {
   event.currentTarget.blur();
   document.querySelector("#desk-keys").showModal();
 });
 
+// ---- one tab at a time ------------------------------------------------------------------------
+
+const tabs = "BroadcastChannel" in window ? new BroadcastChannel(store) : null;
+
+function standAside() {
+  clock.count();
+  aside = true;
+  clearTimeout(timer);
+  coverWith("This reading is open in another tab", "Two tabs at once would mix up the times. Go on there, or press Enter to read here instead.", "Read here");
+  say("This reading is open in another tab. Press Enter to read here instead.");
+}
+
+function takeOver() {
+  sessionStorage.setItem(`${store}:mine`, "1");
+  location.reload();
+}
+
+if (tabs) {
+  tabs.onmessage = ({ data }) => {
+    if (data === "here?" && !aside) tabs.postMessage("here");
+    else if (data === "here" || data === "mine") standAside();
+  };
+  const mine = sessionStorage.getItem(`${store}:mine`);
+  sessionStorage.removeItem(`${store}:mine`);
+  tabs.postMessage(mine ? "mine" : "here?");
+}
+
 // ---- begin ------------------------------------------------------------------------------------
 
+if (rules.screen) {
+  const now = [window.devicePixelRatio, window.screen.width, window.screen.height];
+  find("notice").hidden = now.every((value, place) => Math.abs(value - rules.screen[place]) < 0.01);
+}
 const note = sessionStorage.getItem(store);
 if (note) {
   sessionStorage.removeItem(store);

@@ -69,7 +69,7 @@ def test_a_blind_trial_has_no_field_for_an_answer():
 
 def secrets_of(session, study) -> set[str]:
     """Everything that would tell: ids, digests, seeds, names of sources."""
-    told = {str(study.seed), str(study.id), study.protocol.digest, study.kind}
+    told = {str(study.seed), str(study.id), study.kind}
     told |= {studies.SOURCE_WORD, studies.PATIENT_WORD.lower(), "phantom", "truth"}
     told |= {row.name.lower() for row in session.scalars(sa.select(Checkpoint))}
     for stimulus in Stimulus.of_study(session, study.id):

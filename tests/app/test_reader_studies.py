@@ -388,6 +388,10 @@ def test_the_whole_way_in_the_browser(app, signed_in_as, session):
     assert "0 of 6" in shown
     study = session.scalars(sa.select(ReaderStudy)).one()
     assert study.protocol.digest in shown
+    with pytest.raises(Conflict, match="Check in first"):
+        read_all(session, study, User.named(session, "ada"), lambda _one: 4)
+    [enrolment] = Enrolment.of_study(session, study.id)
+    studies.check_in(session, enrolment, study)
     read_all(session, study, User.named(session, "ada"), lambda _one: 4)
     session.commit()
     assert "6 of 6" in browser.get("/reader-studies").text
