@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +79,12 @@ class Results:
         return found
 
     @property
+    def sentences(self) -> list[str]:
+        """What was found, in words: how many read what, then each reader, then readers at large."""
+        said: str = self.result["summary"]
+        return re.split(r"(?<=\.) (?=Readers? )", said)
+
+    @property
     def protocol(self) -> Protocol:
         """The protocol in force; an unblinded study has one."""
         return self.study.protocols[-1]
@@ -119,7 +127,7 @@ class Results:
             mean, verdict = across["random"]["treatments"][0], across["verdict"]
             rows.append(
                 {
-                    "label": "mean, like these",
+                    "label": "mean",
                     "auc": mean["auc"],
                     "low": max(0.0, mean["low"]),
                     "high": min(1.0, mean["high"]),
@@ -132,13 +140,13 @@ class Results:
 
     @property
     def longest_s(self) -> float:
-        """The top of the plots of time, seconds: the largest upper quartile, at least 1."""
+        """The top of the plots of time, even seconds: above every upper quartile."""
         tops: list[float] = [
             block["seconds"]["high"]
             for curve in self.content["curves"]
             for block in curve["blocks"]
         ]
-        return max([1.0, *tops])
+        return 2.0 * math.ceil(max([1.0, *tops]) / 2)
 
     def network_class(self) -> Json:
         """The network's accuracy on the same images: figures, or ``{"refused": why}``."""

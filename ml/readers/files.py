@@ -312,7 +312,7 @@ CODEBOOK: dict[str, tuple[str, str]] = {
     "generator": ("text", "checkpoint that drew the image, empty for real; only after Unblinding"),
     "lesion_class": ("text", "class of the lesion; only after Unblinding"),
     "correct": ("0 or 1", "1: the answer is right; only after Unblinding"),
-    "shown_at_utc": ("ISO 8601", "when the image was shown"),
+    "shown_at_utc": ("ISO 8601", "answered_at_utc less active, hidden and idle time"),
     "answered_at_utc": ("ISO 8601", "when the answer was stored"),
     "active_ms": ("integer, ms", "time with the image in view and the reader at the desk"),
     "hidden_ms": ("integer, ms", "time with the tab hidden"),
