@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     inference_threads: int = Field(
         1, ge=1, description="Threads that one ONNX Runtime call may use."
     )
+    runs_dir: Path = Field(
+        Path("var/runs"),
+        description="Scratch folder of the worker; workers that share it resume each other's runs.",
+    )
     development: bool = Field(
         False, description="Show /patterns, the catalogue of page components."
     )

@@ -21,6 +21,18 @@ from bench.running import ROOT, environment_for, environment_with, free_port, ru
 PASSWORD = "hepatica-demo"
 
 
+_CHECK_IN = {
+    "consent": "yes",
+    "consent_version": "1",
+    "years": "10",
+    "subspecialty": "abdominal",
+    "room": "dark",
+    "ramp_dark": "yes",
+    "ramp_bright": "yes",
+    "card_px": "320",
+}
+
+
 class Browser:
     """One connection, one cookie, writes from our own origin."""
 
@@ -99,6 +111,7 @@ def next_trial() -> Iterator[str]:
         listed = browser.send("GET", "/readings").decode()
         token = re.findall(r"/readings/([\w-]{16,})", listed)[0]
         path = f"/readings/{token}"
+        browser.send("POST", f"{path}/conduct", _CHECK_IN)
         state = {"desk": json.loads(browser.send("GET", path))}
 
         def answer(number: int) -> None:
