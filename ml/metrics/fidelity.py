@@ -59,8 +59,8 @@ def _centred(features: Floats, weights: Floats) -> tuple[Floats, Floats]:
     drawn = weights > 0
     features, weights = features[drawn], weights[drawn]
     total = weights.sum()
-    mean: Floats = np.asarray(weights @ features / total)
-    scaled: Floats = (features - mean) * np.sqrt(weights / (total - 1))[:, None]
+    mean: Floats = np.average(features, axis=0, weights=weights)
+    scaled: Floats = np.sqrt(weights / (total - 1))[:, None] * (features - mean)
     return mean, scaled
 
 
