@@ -108,8 +108,8 @@ class Enrolment(Base):
         return row
 
     @staticmethod
-    def refuse_audit(session: Session, user: User, study_id: uuid.UUID) -> None:
-        """Forbidden, with an Event, while ``user`` still reads the study whose audit they want."""
+    def reads(session: Session, user: User, study_id: uuid.UUID) -> bool:
+        """Whether ``user`` is a reader of the study and has not finished it."""
         reads = sa.select(Enrolment.id).where(
             Enrolment.study_id == study_id,
             Enrolment.reader_id == user.id,
@@ -117,7 +117,12 @@ class Enrolment(Base):
             ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
             ~sa.exists().where(Unblinding.study_id == study_id),
         )
-        if session.scalar(reads) is not None:
+        return session.scalar(reads) is not None
+
+    @staticmethod
+    def refuse_audit(session: Session, user: User, study_id: uuid.UUID) -> None:
+        """Forbidden, with an Event, while ``user`` still reads the study whose audit they want."""
+        if Enrolment.reads(session, user, study_id):
             raise Forbidden(
                 "You are a reader of this study and have not finished: its leak audit says what "
                 "the images can be told apart by. Another researcher can look at it.",

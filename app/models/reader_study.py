@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
-from app.models.audit import LeakAudit
+from app.models.audit import Audited, LeakAudit
 from app.models.checkpoint import Checkpoint
 from app.models.composition import Composition, Draw
 from app.models.conduct import Conduct
@@ -278,6 +278,24 @@ class ReaderStudy(Base):
                 for item, roi in zip(mine, rois, strict=True)
             ]
         return pictures
+
+    def require_draft(self) -> None:
+        """Conflict when the study was opened: its images are frozen, with their audit."""
+        if self.protocols:
+            raise Conflict("This reader study was opened before; its images and audit are frozen.")
+
+    def audit(
+        self, session: Session, by: User, pictures: Sequence[Picture], audited: Audited
+    ) -> LeakAudit:
+        """Keep the audit of a draft's pictures.
+
+        Raises:
+            Conflict: it was opened.
+        """
+        self.require_draft()
+        row = LeakAudit.of(session, self.id, pictures, by, audited)
+        Event.record(session, by.name, "leak audit", str(self.id), verdict=row.verdict)
+        return row
 
     def open(self, session: Session, by: User, pictures: Sequence[Picture]) -> Protocol:
         """Freeze the study: keep its stimuli, write the protocol, give every reader their order.

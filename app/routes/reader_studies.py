@@ -1,4 +1,4 @@
-"""Reader studies, for their maker: compose, open, enrol, watch, unblind."""
+"""Reader studies, for their maker: open, enrol, watch, amend, unblind."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from starlette.responses import Response
 from app.auth import Reader, Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
-from app.models.composition import MOST_IMAGES
+from app.models.audit import Audited, LeakAudit
+from app.models.conduct import Conduct
+from app.models.design import PRESETS
 from app.models.enrolment import Enrolment
-from app.models.pool import KINDS, Pool
-from app.models.reader_study import ReaderStudy
+from app.models.pool import KINDS
+from app.models.protocol import AMENDABLE
+from app.models.reader_study import DELETE_WORD, ReaderStudy
 from app.models.reading import Reading
 from app.models.stimulus import REAL, SYNTHETIC
 from app.models.unblinding import WORD
@@ -23,8 +26,6 @@ from app.models.user import User
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
-
-_EMPTY = {"title": "", "scheme": "", "kind": "", "real": "10", "synthetic": "10", "seed": ""}
 
 
 @router.get("/reader-studies")
@@ -39,6 +40,7 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
             "state": study.state,
             "kind": study.kind,
             "images": study.total,
+            "protocol": study.protocol,
             "readers": _readers(db, study),
             "created_at": study.created_at,
         }
@@ -47,70 +49,27 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
     return page(request, "reader_studies/index.html", studies=studies)
 
 
-@router.get("/reader-studies/new")
-def new(request: Request, user: Researcher, db: ReadDb) -> Response:
-    return _form(request, db, dict(_EMPTY), None)
-
-
-@router.post("/reader-studies")
-def create(
-    request: Request,
-    user: Researcher,
-    db: Db,
-    title: Annotated[str, Form()] = "",
-    scheme: Annotated[str, Form()] = "",
-    kind: Annotated[str, Form()] = "",
-    real: Annotated[str, Form()] = "",
-    synthetic: Annotated[str, Form()] = "",
-    seed: Annotated[str, Form()] = "",
-    generators: Annotated[list[str] | None, Form()] = None,
-) -> Response:
-    """Compose a study; a form that cannot be used comes back as it was, with the reason."""
-    typed: dict[str, Any] = {
-        "title": title,
-        "scheme": scheme,
-        "kind": kind,
-        "real": real,
-        "synthetic": synthetic,
-        "seed": seed,
-        "generators": generators or [],
-    }
-    schemes = Pool.schemes(db)
-    try:
-        if scheme not in schemes:
-            raise Unreadable("Choose a lesion scheme that a served checkpoint knows.")
-        study = ReaderStudy.compose(
-            db,
-            user,
-            title=title,
-            scheme=schemes[scheme],
-            kind=kind or None,
-            real=_whole(real, "real images"),
-            synthetic=_whole(synthetic, "synthetic images"),
-            generators=generators or [],
-            seed=_whole(seed, "the seed") if seed.strip() else None,
-        )
-    except Unreadable as refusal:
-        return _form(request, db, typed, refusal)
-    return see_other(
-        f"/reader-studies/{study.id}",
-        f"Composed from {study.total} images. Enrol readers, then open the study.",
-    )
-
-
 @router.get("/reader-studies/{study_id}")
 def show(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
-    return _study_page(request, db, ReaderStudy.require(db, study_id))
+    return _study_page(request, db, user, ReaderStudy.require(db, study_id))
 
 
 @router.post("/reader-studies/{study_id}/opening")
 def open_study(
     request: Request, user: Researcher, look: ReadDb, db: Db, study_id: uuid.UUID
 ) -> Response:
-    """Render and freeze. Rendering comes first, so that the write lock is held but briefly."""
-    draw = request.app.state.inference.draw
-    pictures = ReaderStudy.require(look, study_id).pictures(look, draw)
+    """Render, audit and freeze. What takes long comes before the write lock is held."""
+    draft = ReaderStudy.require(look, study_id)
+    draft.require_draft()
+    pictures = draft.pictures(look, request.app.state.inference.draw)
+    audited = Audited.of(pictures)
     study = ReaderStudy.require(db, study_id, to_change=True)
+    if study.audit(db, user, pictures, audited).blocks:  # kept, so that it can be looked at
+        return see_other(
+            f"/reader-studies/{study.id}/audit",
+            "The leak audit is red, so the study was not opened.",
+            "danger",
+        )
     protocol = study.open(db, user, pictures)
     return see_other(
         f"/reader-studies/{study.id}",
@@ -137,6 +96,57 @@ def enrol(
     )
 
 
+@router.post("/reader-studies/{study_id}/enrolments/{enrolment_id}/withdrawal")
+def withdraw(
+    request: Request,
+    user: Researcher,
+    db: Db,
+    study_id: uuid.UUID,
+    enrolment_id: uuid.UUID,
+    reason: Annotated[str, Form()] = "",
+) -> Response:
+    """Take a reader out for good; what they answered is kept and marked."""
+    enrolment = Enrolment.of_study_by_id(db, study_id, enrolment_id)
+    enrolment.withdraw(db, user, reason)
+    return see_other(f"/reader-studies/{study_id}", f"{enrolment.reader.name} is withdrawn.")
+
+
+@router.post("/reader-studies/{study_id}/amendments")
+def amend(
+    request: Request,
+    user: Researcher,
+    db: Db,
+    study_id: uuid.UUID,
+    what: Annotated[str, Form()] = "",
+    text: Annotated[str, Form()] = "",
+    reason: Annotated[str, Form()] = "",
+) -> Response:
+    """Write a further version of the protocol, of which readers see nothing."""
+    study = ReaderStudy.require(db, study_id, to_change=True)
+    try:
+        amended = study.amend(db, user, what=what, text=text, reason=reason)
+    except Unreadable as refusal:
+        typed = {"what": what, "text": text, "reason": reason}
+        return _study_page(request, db, user, study, amendment=typed, amendment_refusal=refusal)
+    return see_other(
+        f"/reader-studies/{study_id}", f"The protocol has version {amended.version} now."
+    )
+
+
+@router.post("/reader-studies/{study_id}/deletion")
+def delete(
+    request: Request,
+    user: Researcher,
+    db: Db,
+    study_id: uuid.UUID,
+    typed: Annotated[str, Form()] = "",
+) -> Response:
+    """Delete a draft; the word must be typed."""
+    study = ReaderStudy.require(db, study_id, to_change=True)
+    study.discard(db, user, typed=typed)
+    return see_other("/reader-studies", "The draft is deleted.")
+
+
 @router.post("/reader-studies/{study_id}/unblinding")
 def unblind(
     request: Request,
@@ -151,14 +161,8 @@ def unblind(
     try:
         study.unblind(db, user, reason=reason, typed=typed)
     except Unreadable as refusal:
-        return _study_page(request, db, study, refusal=refusal, reason=reason)
+        return _study_page(request, db, user, study, refusal=refusal, reason=reason)
     return see_other(f"/reader-studies/{study.id}/results", "The study is unblinded and closed.")
-
-
-def _whole(text: str, what: str) -> int:
-    if not (text.strip().isascii() and text.strip().isdigit() and len(text) < 20):
-        raise Unreadable(f"Give {what} as a whole number, not {text[:20]!r}.")
-    return int(text)
 
 
 def _readers(session: Session, study: ReaderStudy) -> list[dict[str, Any]]:
@@ -166,32 +170,58 @@ def _readers(session: Session, study: ReaderStudy) -> list[dict[str, Any]]:
     counts = Reading.counts(session, study.id)
     return [
         {
+            "id": enrolment.id,
             "name": enrolment.reader.name,
             "number": enrolment.number,
+            "state": _state(session, enrolment, counts.get(enrolment.id, 0)),
+            "link": f"/readings/{enrolment.token}",
             "answered": counts.get(enrolment.id, 0),
-            "total": study.total,
+            "total": study.trials,
             "enrolled_at": enrolment.created_at,
             "finished_at": enrolment.finished_at,
+            "withdrawal": enrolment.withdrawal,
         }
         for enrolment in Enrolment.of_study(session, study.id)
     ]
 
 
+def _state(session: Session, enrolment: Enrolment, answered: int) -> str:
+    if enrolment.withdrawal is not None:
+        return "withdrawn"
+    if enrolment.finished_at is not None:
+        return "finished"
+    if answered:
+        return "reading"
+    return "checked in" if Conduct.latest(session, enrolment.id) else "invited"
+
+
 def _study_page(
     request: Request,
     session: Session,
+    user: User,
     study: ReaderStudy,
     refusal: AppError | None = None,
     reason: str = "",
+    amendment: dict[str, str] | None = None,
+    amendment_refusal: AppError | None = None,
 ) -> Response:
     readers = _readers(session, study)
     enrolled = {item["name"] for item in readers}
     scheme = study.scheme
+    refused = refusal or amendment_refusal
     return page(
         request,
         "reader_studies/show.html",
-        refusal.status if refusal else 200,
+        refused.status if refused else 200,
         study=study,
+        design=study.design,
+        blind=Enrolment.reads(session, user, study.id) and study.state == "open",
+        preset=PRESETS.get(study.design.preset),
+        audit=LeakAudit.latest(session, study.id),
+        amendable=AMENDABLE,
+        amendment=amendment or {"what": "analysis", "text": "", "reason": ""},
+        amendment_error=amendment_refusal.detail if amendment_refusal else "",
+        delete_word=DELETE_WORD,
         kind_words=KINDS[study.kind],
         mix=[
             {
@@ -211,32 +241,4 @@ def _study_page(
         word=WORD,
         error=refusal.detail if refusal else "",
         reason=reason,
-    )
-
-
-def _form(
-    request: Request, session: Session, typed: dict[str, Any], refusal: AppError | None
-) -> Response:
-    schemes = Pool.schemes(session)
-    chosen = schemes.get(typed["scheme"]) or next(iter(schemes.values()), None)
-    pool = Pool.of(session, chosen) if chosen else None
-    counts = {kind: pool.counts(kind) for kind in KINDS} if pool else {}
-    usable = [
-        kind
-        for kind, items in counts.items()
-        if items and all(one.lesions and one.generators for one in items)
-    ]
-    typed.setdefault("generators", [])
-    return page(
-        request,
-        "reader_studies/new.html",
-        refusal.status if refusal else 200,
-        form={**typed, "kind": typed["kind"] or (usable[0] if usable else "")},
-        error=refusal.detail if refusal else "",
-        schemes=list(schemes),
-        kinds=KINDS,
-        counts=counts,
-        generators=pool.generators if pool else (),
-        usable=usable,
-        most=MOST_IMAGES,
     )

@@ -1,0 +1,54 @@
+"""The leak audit of a reader study: run on the very bytes that readers get, and shown."""
+
+from __future__ import annotations
+
+import uuid
+
+from fastapi import APIRouter, Request
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from app.auth import Researcher
+from app.db import Db, ReadDb
+from app.models.audit import Audited, LeakAudit
+from app.models.enrolment import Enrolment
+from app.models.reader_study import ReaderStudy
+from app.responses import page, see_other
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/reader-studies/{study_id}/audit")
+def show(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
+    """The newest audit; not for someone who still reads the study."""
+    study = ReaderStudy.require(db, study_id)
+    Enrolment.refuse_audit(db, user, study.id)
+    return _audit_page(request, db, study)
+
+
+@router.post("/reader-studies/{study_id}/audit")
+def run(request: Request, user: Researcher, look: ReadDb, db: Db, study_id: uuid.UUID) -> Response:
+    """Render and audit a draft. Both come first, so that the write lock is held but briefly."""
+    draft = ReaderStudy.require(look, study_id)
+    Enrolment.refuse_audit(look, user, study_id)
+    draft.require_draft()
+    pictures = draft.pictures(look, request.app.state.inference.draw)
+    audited = Audited.of(pictures)
+    study = ReaderStudy.require(db, study_id, to_change=True)
+    audit = study.audit(db, user, pictures, audited)
+    return see_other(
+        f"/reader-studies/{study_id}/audit",
+        f"Audited {audit.record['n']['real']} real and {audit.record['n']['synthetic']} "
+        f"synthetic images: {audit.verdict}.",
+        "warning" if audit.blocks else "success",
+    )
+
+
+def _audit_page(request: Request, session: Session, study: ReaderStudy) -> Response:
+    return page(
+        request,
+        "reader_studies/audit.html",
+        study=study,
+        audit=LeakAudit.latest(session, study.id),
+        seconds=max(1, round(study.total * 0.02)),
+    )
