@@ -288,7 +288,7 @@ def _experiment_arguments(commands: Commands) -> None:
 
 
 def _experiment(arguments: argparse.Namespace) -> None:
-    from ml import experiment
+    from ml import experiment, report
     from ml.manifest import Manifest
     from ml.progress import RunDir, drive
 
@@ -313,6 +313,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
             _experiment_command(arguments),
         )
     )
+    drive(report.write(arguments.out))
 
 
 def _experiment_command(arguments: argparse.Namespace) -> str:

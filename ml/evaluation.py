@@ -151,6 +151,7 @@ def evaluate(outputs: Outputs) -> dict[str, Any]:
     comparisons = _comparisons(outputs, selections[NESTED], NESTED)
     return {
         "arms": entries,
+        "curve": _curve(outputs),
         "summary": _summary(outputs, selections),
         "comparisons": comparisons,
         "comparisons_paper_protocol": _comparisons(outputs, selections[PAPER], PAPER),
@@ -210,6 +211,34 @@ def _fresh_interval(outputs: Outputs, right: Floats) -> classification.Interval:
     return comparison.difference_interval(
         right, pool.labels, pool.patients.tolist(), settings.resamples, settings.seed
     )
+
+
+def _curve(outputs: Outputs) -> list[dict[str, Any]]:
+    """Accuracy of every arm at every size, over all seeds; exploratory, nothing is picked here."""
+    settings, rows = outputs.settings, []
+    for point in outputs.points:
+        found = [outputs.same(point, seed) for seed in outputs.seeds]
+        known = [outcome for outcome in found if outcome is not None]
+        if not known:
+            continue
+        right = np.stack([outputs.right(outcome) for outcome in known]).astype(float)
+        told = (outputs.patients, settings.resamples, settings.seed)
+        added = point.synthetic if point.source else 0
+        rows.append(
+            {
+                "name": point.arm,
+                "classic_per_fold": point.classic,
+                "synthetic_per_fold": added * len(outputs.keys),
+                "seeds": len(known),
+                "accuracy": comparison.difference_interval(
+                    right, np.zeros_like(outputs.truth), *told
+                ).to_dict(),
+                "balanced_accuracy": comparison.difference_interval(
+                    right, outputs.truth, *told
+                ).to_dict(),
+            }
+        )
+    return rows
 
 
 def _summary(

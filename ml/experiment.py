@@ -158,6 +158,12 @@ def _embedding(outputs: evaluation.Outputs, place: Place, run_dir: RunDir) -> di
     for name, told, found in measures.embedding(place, outputs.settings, outputs.manifest, chosen):
         figures[name] = told
         arrays |= {f"{name}|{key}": value for key, value in found.items()}
+    fold = trainings.fold_of(outputs.manifest, outputs.settings, outputs.seeds[0], 0, OUTER)
+    for key in outputs.keys:
+        # what the sample sheets of the generators are to be seen beside
+        lines = list(fold.train.only(key))[:32]
+        rois, _ = trainings.classic_rois(place, outputs.manifest, outputs.seeds[0], lines, 0)
+        arrays[f"real|{key}"] = rois.astype(np.float16)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     run_dir.write_bytes("embedding.npz", stream.getvalue())

@@ -56,12 +56,13 @@ def fid(first: Floats, second: Floats, weights_first: Floats, weights_second: Fl
 
 def _centred(features: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Mean, and rows scaled so that their products are the covariance."""
-    drawn = weights > 0
-    features, weights = features[drawn], weights[drawn]
-    total = weights.sum()
-    mean: Floats = np.average(features, axis=0, weights=weights)
-    scaled: Floats = np.sqrt(weights / (total - 1))[:, None] * (features - mean)
-    return mean, scaled
+    drawn = np.flatnonzero(weights > 0)
+    some: Floats = features[drawn]
+    counts: Floats = weights[drawn]
+    total = float(counts.sum())
+    mean: Floats = np.asarray(counts @ some / total, np.float64)
+    scale: Floats = np.sqrt(counts / (total - 1))
+    return mean, (some - mean) * scale[:, None]
 
 
 def density_parts(real: Floats, synthetic: Floats, k: int = 5) -> tuple[Floats, Floats]:

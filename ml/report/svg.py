@@ -1,0 +1,181 @@
+"""Small charts as SVG text: no dependency, crisp at any size, readable in light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import sqrt
+
+COLOURS = ("#5b8ff9", "#e8684a", "#5ad8a6", "#f6bd16", "#9270ca", "#6dc8ec", "#ff99c3", "#8d99ae")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line with markers and a band: points are (x, value, low, high); low may be None."""
+
+    label: str
+    points: Sequence[tuple[float, float, float | None, float | None]]
+    colour: str
+    paper: bool = False
+    """Dashed with hollow markers: not measured here."""
+
+
+def document(width: int, height: int, title: str, body: str) -> str:
+    """An SVG figure with a title for those who cannot see it."""
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(title, quote=True)}" xmlns="http://www.w3.org/2000/svg">{body}</svg>'
+    )
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", soft: bool = False) -> str:
+    kind = "soft" if soft else "ink"
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} class="{kind}">{escape(words)}</text>'
+
+
+def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[float]) -> str:
+    """Accuracy against samples; the x axis goes with the square root, so small sizes have room."""
+    width, height, left, bottom, top = 760, 400, 56, 46, 14
+    plot_right = width - 14
+    shown = [point for item in series for point in item.points]
+    values = [v for point in shown for v in point[1:] if v is not None]
+    low = max(0.0, min(values, default=0.0) - 0.03)
+    high = min(1.0, max(values, default=1.0) + 0.03)
+    widest = max([point[0] for point in shown], default=1.0) or 1.0
+
+    def at_x(value: float) -> float:
+        return left + (plot_right - left) * sqrt(value / widest)
+
+    def at_y(value: float) -> float:
+        return top + (height - bottom - top) * (high - value) / (high - low)
+
+    parts = []
+    step = 0.05 if high - low < 0.45 else 0.1
+    tick = round(low / step) * step
+    while tick <= high:
+        if tick >= low:
+            y = at_y(tick)
+            parts.append(
+                f'<line x1="{left}" x2="{plot_right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
+            )
+            parts.append(text(left - 8, y + 4, f"{100 * tick:.0f} %", "end", soft=True))
+        tick = round(tick + step, 4)
+    for value in x_ticks:
+        if value <= widest:
+            parts.append(text(at_x(value), height - bottom + 18, f"{value:g}", "middle", soft=True))
+    parts.append(text((left + plot_right) / 2, height - 8, x_label, "middle", soft=True))
+    for item in series:
+        band = [(x, a, b) for x, _, a, b in item.points if a is not None and b is not None]
+        if len(band) > 1:
+            edge = [f"{at_x(x):.1f},{at_y(b):.1f}" for x, _, b in band]
+            edge += [f"{at_x(x):.1f},{at_y(a):.1f}" for x, a, _ in reversed(band)]
+            parts.append(
+                f'<polygon points="{" ".join(edge)}" fill="{item.colour}" fill-opacity="0.13"/>'
+            )
+        elif band:
+            x, a, b = band[0]
+            parts.append(
+                f'<line x1="{at_x(x):.1f}" x2="{at_x(x):.1f}" y1="{at_y(a):.1f}" '
+                f'y2="{at_y(b):.1f}" stroke="{item.colour}" stroke-width="1.5"/>'
+            )
+        line = " ".join(f"{at_x(point[0]):.1f},{at_y(point[1]):.1f}" for point in item.points)
+        dash = ' stroke-dasharray="5 4"' if item.paper else ""
+        parts.append(
+            f'<polyline points="{line}" fill="none" stroke="{item.colour}" '
+            f'stroke-width="1.8"{dash}/>'
+        )
+        for point in item.points:
+            fill = "none" if item.paper else item.colour
+            parts.append(
+                f'<circle cx="{at_x(point[0]):.1f}" cy="{at_y(point[1]):.1f}" r="3.4" '
+                f'fill="{fill}" stroke="{item.colour}" stroke-width="1.5"/>'
+            )
+    return document(width, height, title, "".join(parts)) + legend(series)
+
+
+def legend(series: Sequence[Series]) -> str:
+    entries = "".join(
+        f'<li><span class="{"hollow" if item.paper else "dot"}" '
+        f'style="--c:{item.colour}"></span>{escape(item.label)}</li>'
+        for item in series
+    )
+    return f'<ul class="legend">{entries}</ul>'
+
+
+def forest(rows: Sequence[tuple[str, float, float, float, str]], title: str) -> str:
+    """Differences with intervals, one row each: (label, value, low, high, note); zero is marked."""
+    width, row_height, left, right = 760, 26, 190, 190
+    height = 34 + row_height * len(rows)
+    reach = max([0.02, *(max(abs(row[2]), abs(row[3])) for row in rows)]) * 1.05
+
+    def at(value: float) -> float:
+        return left + (width - left - right) * (value + reach) / (2 * reach)
+
+    parts = [f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="4" y2="{height - 26}" class="zero"/>']
+    for side in (-1, 0, 1):
+        value = side * reach / 1.05
+        parts.append(text(at(value), height - 8, f"{100 * value:+.0f}", "middle", soft=True))
+    for i, (label, value, low, high, note) in enumerate(rows):
+        y = 18 + i * row_height
+        parts.append(text(4, y + 4, label))
+        parts.append(
+            f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y}" y2="{y}" class="bar"/>'
+            f'<circle cx="{at(value):.1f}" cy="{y}" r="4" class="mark"/>'
+        )
+        parts.append(text(width - right + 12, y + 4, note, soft=True))
+    return document(width, height, title, "".join(parts))
+
+
+def scatter(
+    points: Sequence[tuple[float, float]],
+    labels: Sequence[int],
+    strong: Sequence[bool],
+    title: str,
+) -> str:
+    """Points in the plane by class; the ``strong`` ones large with a rim."""
+    size, edge = 360, 12
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    span = max(max(xs) - min(xs), max(ys) - min(ys), 1e-9)
+
+    def at(value: float, low: float) -> float:
+        return edge + (size - 2 * edge) * (value - low) / span
+
+    order = sorted(range(len(points)), key=lambda i: strong[i])
+    marks = "".join(
+        f'<circle cx="{at(xs[i], min(xs)):.1f}" cy="{at(ys[i], min(ys)):.1f}" '
+        f'r="{4 if strong[i] else 2}" fill="{COLOURS[labels[i] % len(COLOURS)]}" '
+        f'fill-opacity="{1 if strong[i] else 0.4}" class="{"rim" if strong[i] else ""}"/>'
+        for i in order
+    )
+    return document(
+        size, size, title, f'<rect width="{size}" height="{size}" class="stage"/>{marks}'
+    )
+
+
+def matrix(counts: Sequence[Sequence[float]], names: Sequence[str], title: str) -> str:
+    """A confusion matrix; rows are the truth. Shade goes with the share of the row."""
+    cell, left, top = 64, 104, 40
+    n = len(names)
+    parts = [text(left + n * cell / 2, 12, "called", "middle", soft=True)]
+    for j, name in enumerate(names):
+        parts.append(text(left + (j + 0.5) * cell, 30, name[:10], "middle", soft=True))
+    for i, row in enumerate(counts):
+        total = sum(row) or 1
+        parts.append(text(left - 8, top + (i + 0.5) * cell + 4, names[i][:14], "end", soft=True))
+        for j, count in enumerate(row):
+            share = count / total
+            tint = COLOURS[0] if i == j else COLOURS[1]
+            parts.append(
+                f'<rect x="{left + j * cell}" y="{top + i * cell}" width="{cell - 2}" '
+                f'height="{cell - 2}" fill="{tint}" fill-opacity="{0.08 + 0.6 * share:.2f}"/>'
+            )
+            shown = f"{count:g}" if float(count).is_integer() else f"{count:.1f}"
+            parts.append(text(left + (j + 0.5) * cell, top + (i + 0.5) * cell + 5, shown, "middle"))
+    return document(left + n * cell, top + n * cell, title, "".join(parts))
+
+
+def paired_colours(names: Sequence[str]) -> Mapping[str, str]:
+    """One colour per name, in order."""
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
