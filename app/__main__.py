@@ -54,6 +54,11 @@ def parser() -> argparse.ArgumentParser:
     revoke.add_argument("name")
     revoke.set_defaults(run=_token_revoke)
 
+    work = commands.add_parser("work", help="execute queued runs (needs PyTorch: make worker)")
+    work.add_argument("--jobs", type=int, default=0, help="tasks at a time; 0: one per core")
+    work.add_argument("--once", action="store_true", help="end when no run waits")
+    work.set_defaults(run=_work)
+
     demo = commands.add_parser("demo", help="fill an empty database with simulated content")
     demo.add_argument("--if-empty", action="store_true", help="do nothing when there are accounts")
     demo.set_defaults(run=_demo)
@@ -127,6 +132,18 @@ def _token_revoke(arguments: argparse.Namespace) -> None:
     with _database().transaction() as session:
         count = ApiToken.revoke(session, arguments.name)
     print(f"{count} token(s) of {arguments.name} revoked.")
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    try:
+        from app.worker import Worker
+    except ModuleNotFoundError as error:
+        raise AppError(
+            f"The worker needs {error.name}, which serving does not install. Use `make worker`."
+        ) from error
+    worker = Worker(_database(), settings().runs_dir, arguments.jobs)
+    print(f"Worker {worker.name} waits for runs (Ctrl+C ends it).", flush=True)
+    worker.work(once=arguments.once)
 
 
 def _demo(arguments: argparse.Namespace) -> None:

@@ -60,6 +60,10 @@ class Inference:
                 self._classifiers[checkpoint.onnx_digest] = loaded
             return loaded
 
+    def served(self, session: Session, checkpoint: Checkpoint) -> ServedClassifier:
+        """A classifier for the API, its network loaded now."""
+        return ServedClassifier(self.classifier(session, checkpoint))
+
     def generator(self, session: Session, checkpoint: Checkpoint) -> serving.Generator:
         """The generator behind a checkpoint, loaded at first use; Unreadable for a classifier."""
         if checkpoint.kind != "generator":

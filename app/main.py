@@ -16,7 +16,7 @@ from app import routes
 from app.auth import OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.db import ROOT, Database
-from app.inference import Inference, ServedClassifier
+from app.inference import Inference
 from app.models.checkpoint import Checkpoint
 from app.models.user import User
 from app.responses import SECURITY_HEADERS, install_handlers
@@ -73,8 +73,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
             # loaded now, so that the first score is instant too
             if Checkpoint.served(session, "classifier"):
                 chosen_one = Checkpoint.classifier(session)
-                network = app.state.inference.classifier(session, chosen_one)
-                app.state.served = ServedClassifier(network)
+                app.state.served = app.state.inference.served(session, chosen_one)
         yield
         database.engine.dispose()
 

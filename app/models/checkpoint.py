@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db import Base, now, serialise
-from app.errors import NotFound
+from app.errors import Conflict, NotFound
 from app.models.blob import Blob
 from app.models.event import Event
 from ml import checkpoint as files
@@ -38,8 +38,11 @@ class Checkpoint(Base):
     served_since: Mapped[datetime | None]
 
     @staticmethod
-    def register(session: Session, folder: Path, actor: str) -> Checkpoint:
+    def register(session: Session, folder: Path, actor: str, *, serve: bool = True) -> Checkpoint:
         """Take a checkpoint folder into the database; one that is here already is left alone.
+
+        Args:
+            serve: offer it at once; otherwise it waits to be promoted.
 
         Raises:
             CheckpointError: the folder is no checkpoint.
@@ -68,11 +71,33 @@ class Checkpoint(Base):
             row.name = f"{row.name}@{row.onnx_digest[:8]}"
             row.served_since = None
             session.flush()
-        row = Checkpoint(name=loaded.name, served_since=now(), **fields)
+        row = Checkpoint(name=loaded.name, served_since=now() if serve else None, **fields)
         session.add(row)
         session.flush()
         Event.record(session, actor, "checkpoint registered", str(row.id), name=row.name)
         return row
+
+    def promote(self, session: Session, by: str) -> None:
+        """Offer it from now on; of classifiers the one promoted last scores lesions."""
+        self.served_since = now()
+        Event.record(session, by, "checkpoint promoted", str(self.id), name=self.name)
+
+    def retire(self, session: Session, by: str) -> None:
+        """Offer it no longer; what it said stays.
+
+        Raises:
+            Conflict: it is the only classifier that is served.
+        """
+        if self.kind == "classifier" and len(Checkpoint.served(session, "classifier")) == 1:
+            raise Conflict("This is the only classifier that is served; promote another one first.")
+        self.served_since = None
+        Event.record(session, by, "checkpoint retired", str(self.id), name=self.name)
+
+    @staticmethod
+    def of_stem(session: Session, stem: str) -> list[Checkpoint]:
+        """The checkpoints whose names begin with ``stem`` and a hyphen, by name."""
+        query = sa.select(Checkpoint).where(Checkpoint.name.startswith(f"{stem}-"))
+        return list(session.scalars(query.order_by(Checkpoint.name)))
 
     @staticmethod
     def register_shipped(session: Session) -> None:

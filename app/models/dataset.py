@@ -1,0 +1,168 @@
+"""Dataset versions: frozen, hashed sets of reviewed ROIs with the tissue around them."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Conflict, NotFound, Unreadable
+from app.models.append_only import append_only
+from app.models.blob import Blob
+from app.models.event import Event
+from app.models.lesion import Lesion
+from app.models.pool import KINDS, KnownLesion, Pool
+from app.models.user import User
+from ml import manifest as sets
+from ml.lesion import LesionScheme
+from ml.manifest import Finding, Manifest
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+_EPOCH = (2018, 12, 10, 0, 0, 0)  # one date in every archive: the same data give the same bytes
+
+
+@append_only
+class DatasetVersion(Base):
+    """A data set as training reads it, whole and unchangeable, in one blob."""
+
+    __tablename__ = "dataset_version"
+    __table_args__ = (
+        sa.CheckConstraint("kind IN ('phantom','calibrated','uncalibrated')", name="kind"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(sa.String(60), unique=True)
+    kind: Mapped[str] = mapped_column(sa.String(20))
+    scheme_json: Mapped[dict[str, Any]] = mapped_column("scheme")
+    digest: Mapped[str] = mapped_column(sa.String(64), index=True)
+    counts: Mapped[dict[str, Any]]
+    rois: Mapped[int]
+    patients: Mapped[int]
+    archive_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
+    made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+    made_by: Mapped[User] = relationship()
+
+    @staticmethod
+    def all(session: Session) -> list[DatasetVersion]:
+        """Every version, the newest first."""
+        query = sa.select(DatasetVersion).order_by(DatasetVersion.created_at.desc())
+        return list(session.scalars(query))
+
+    @staticmethod
+    def require(session: Session, version_id: uuid.UUID) -> DatasetVersion:
+        version = session.get(DatasetVersion, version_id)
+        if version is None:
+            raise NotFound("There is no such dataset version.")
+        return version
+
+    @property
+    def scheme(self) -> LesionScheme:
+        return LesionScheme.from_dict(self.scheme_json)
+
+    @staticmethod
+    def pack(session: Session, name: str, scheme: LesionScheme, kind: str) -> bytes:
+        """The data set of every lesion with a known class, as a zip; only reads the database.
+
+        Raises:
+            Unreadable: a name or kind that cannot be used, or no lesion of that kind.
+            ManifestError: the data do not hold together; the message lists every problem.
+        """
+        if not _NAME.fullmatch(name):
+            raise Unreadable(
+                "Name the version with lower-case letters, digits, - and _, at most 60 characters."
+            )
+        if kind not in KINDS:
+            raise Unreadable(f"Choose the kind of image: {', '.join(KINDS)}.")
+        known = Pool.of(session, scheme).of_kind(kind)
+        if not known:
+            raise Unreadable(
+                f"No lesion of the kind {KINDS[kind]} has a class of the scheme {scheme.name}. "
+                "Mark and review lesions first."
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / name
+            for _ in sets.write(_findings(session, known), len(known), scheme, out):
+                pass
+            return _zipped(out)
+
+    @staticmethod
+    def freeze(session: Session, by: User, archive: bytes) -> DatasetVersion:
+        """Store what ``pack`` made.
+
+        Raises:
+            Conflict: the name is taken.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = Manifest.load(_unzipped(archive, Path(folder)))
+        taken = session.execute(
+            sa.select(DatasetVersion.id).where(DatasetVersion.name == manifest.name)
+        ).first()
+        if taken is not None:
+            raise Conflict(
+                f"There is a dataset version named {manifest.name}; choose another name."
+            )
+        version = DatasetVersion(
+            name=manifest.name,
+            kind=manifest.kind,
+            scheme_json=manifest.scheme.to_dict(),
+            digest=manifest.digest,
+            counts=dict(manifest.counts()),
+            rois=len(manifest.lines),
+            patients=len(manifest.patients),
+            archive_digest=Blob.store(session, archive, "application/zip"),
+            made_by_id=by.id,
+        )
+        session.add(version)
+        session.flush()
+        Event.record(session, by.name, "dataset version frozen", str(version.id), name=version.name)
+        return version
+
+    def archive(self, session: Session) -> bytes:
+        """The zip with the folder that ``python -m ml experiment --data`` takes."""
+        return Blob.read(session, self.archive_digest)
+
+    def unpack(self, session: Session, folder: Path) -> Manifest:
+        """Lay the data set out under ``folder``; its digest is checked again."""
+        return Manifest.load(_unzipped(self.archive(session), folder))
+
+
+def _findings(session: Session, known: tuple[KnownLesion, ...]) -> Iterator[Finding]:
+    for item in known:
+        lesion = Lesion.require(session, item.id)
+        yield Finding.on(
+            lesion.image.slice(session),
+            lesion.box,
+            lesion_class=item.lesion_class,
+            patient=item.patient,
+            file=f"lesion {item.id}",
+            diameter_mm=lesion.diameter_mm,
+        )
+
+
+def _zipped(folder: Path) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = zipfile.ZipInfo(str(path.relative_to(folder.parent)), _EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, path.read_bytes())
+    return stream.getvalue()
+
+
+def _unzipped(archive: bytes, folder: Path) -> Path:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        opened.extractall(folder)
+        return folder / opened.namelist()[0].split("/")[0]

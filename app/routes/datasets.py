@@ -1,0 +1,71 @@
+"""Dataset versions: freezing reviewed lesions, and taking them elsewhere."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from app.auth import Researcher
+from app.db import Db, ReadDb
+from app.errors import AppError
+from app.models.checkpoint import Checkpoint
+from app.models.dataset import DatasetVersion
+from app.models.enrolment import Enrolment
+from app.models.pool import KINDS, Pool
+from app.responses import page, see_other
+from ml.errors import HepaticaError
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/datasets")
+def index(request: Request, user: Researcher, db: ReadDb) -> Response:
+    return _index(request, db, {"name": "", "kind": "phantom"}, None, 200)
+
+
+@router.post("/datasets")
+def create(
+    request: Request,
+    user: Researcher,
+    reading: ReadDb,
+    db: Db,
+    name: Annotated[str, Form()] = "",
+    kind: Annotated[str, Form()] = "",
+) -> Response:
+    """Freeze the reviewed lesions of one kind; packing only reads, so nobody waits for it."""
+    Enrolment.refuse_synthetics(reading, user)
+    try:
+        scheme = Checkpoint.scheme_for_review(reading)
+        archive = DatasetVersion.pack(reading, name.strip(), scheme, kind)
+        version = DatasetVersion.freeze(db, user, archive)
+    except (AppError, HepaticaError) as error:
+        detail = error.detail if isinstance(error, AppError) else str(error)
+        return _index(request, reading, {"name": name, "kind": kind}, detail, 422)
+    return see_other("/datasets", f"Version {version.name} with {version.rois} ROIs is frozen.")
+
+
+@router.get("/datasets/{version_id}/download")
+def download(user: Researcher, db: ReadDb, version_id: uuid.UUID) -> Response:
+    Enrolment.refuse_synthetics(db, user)
+    version = DatasetVersion.require(db, version_id)
+    headers = {"content-disposition": f'attachment; filename="{version.name}.zip"'}
+    return Response(version.archive(db), media_type="application/zip", headers=headers)
+
+
+def _index(
+    request: Request, db: ReadDb, form: dict[str, str], error: str | None, status: int
+) -> Response:
+    pool = Pool.of(db, Checkpoint.scheme_for_review(db))
+    return page(
+        request,
+        "datasets/index.html",
+        status,
+        versions=DatasetVersion.all(db),
+        kinds=KINDS,
+        counts={kind: pool.counts(kind) for kind in KINDS},
+        form=form,
+        error=error,
+    )

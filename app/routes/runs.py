@@ -1,0 +1,95 @@
+"""Runs: asking for an experiment, watching it, cancelling it, reading its report."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from app.auth import Researcher
+from app.db import Db, ReadDb
+from app.models.checkpoint import Checkpoint
+from app.models.dataset import DatasetVersion
+from app.models.enrolment import Enrolment
+from app.models.run import PRESETS, Run, WorkerSign
+from app.responses import fragment, page, see_other
+
+router = APIRouter(include_in_schema=False)
+
+# the report is a page of its own with its own styles and no script; it is shown in a frame
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
+)
+
+
+@router.get("/runs")
+def index(request: Request, user: Researcher, db: ReadDb) -> Response:
+    return page(
+        request,
+        "runs/index.html",
+        runs=Run.all(db),
+        datasets=DatasetVersion.all(db),
+        presets=PRESETS,
+        workers=WorkerSign.living(db),
+    )
+
+
+@router.post("/runs")
+def create(
+    request: Request,
+    user: Researcher,
+    db: Db,
+    dataset: Annotated[uuid.UUID, Form()],
+    preset: Annotated[str, Form()],
+    seeds: Annotated[int, Form()] = 1,
+) -> Response:
+    run = Run.queue(db, user, DatasetVersion.require(db, dataset), preset, seeds)
+    return see_other(f"/runs/{run.id}", "The run is queued.")
+
+
+@router.get("/runs/{run_id}")
+def show(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
+    run = Run.require(db, run_id)
+    return page(
+        request,
+        "runs/show.html",
+        run=run,
+        lines=run.tail(db),
+        preset_words=PRESETS[run.preset],
+        workers=WorkerSign.living(db),
+        checkpoints=Checkpoint.of_stem(db, run.short_name),
+    )
+
+
+@router.get("/runs/{run_id}/progress")
+def progress(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
+    """The piece of the page that changes; it asks for itself again while the run is alive."""
+    run = Run.require(db, run_id)
+    return fragment(
+        request, "runs/_progress.html", run=run, lines=run.tail(db), workers=WorkerSign.living(db)
+    )
+
+
+@router.post("/runs/{run_id}/cancellation")
+def cancel(user: Researcher, db: Db, run_id: uuid.UUID) -> Response:
+    run = Run.require(db, run_id, to_change=True)
+    run.cancel(db, user)
+    return see_other(f"/runs/{run_id}", "The run ends at its next step.", "info")
+
+
+@router.get("/runs/{run_id}/report")
+def report(user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
+    """The self-contained report; it shows synthetic ROIs, so not to a blinded reader."""
+    Enrolment.refuse_synthetics(db, user)
+    body = Run.require(db, run_id).report(db)
+    headers = {"content-security-policy": _REPORT_POLICY, "x-frame-options": "SAMEORIGIN"}
+    return Response(body, media_type="text/html; charset=utf-8", headers=headers)
+
+
+@router.get("/runs/{run_id}/results.json")
+def results(user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
+    headers = {"content-disposition": f'attachment; filename="results-{run_id}.json"'}
+    body = Run.require(db, run_id).results(db)
+    return Response(body, media_type="application/json", headers=headers)
