@@ -73,8 +73,8 @@ class Feedback:
 
     source: str
     display: str
-    called_right: bool
-    class_right: bool
+    called: str
+    named: str
 
     @classmethod
     def of(cls, session: Session, reading: Reading) -> Feedback | None:
@@ -83,20 +83,19 @@ class Feedback:
         if trial.kind != PRACTICE or not trial.stimulus.practice:
             return None
         stimulus = trial.stimulus
-        study = ReaderStudy.require(session, stimulus.study_id)
-        called = "synthetic" if reading.called_synthetic else "real"
+        scheme = ReaderStudy.require(session, stimulus.study_id).scheme
         return cls(
             stimulus.truth,
-            study.scheme.display(stimulus.lesion_class),
-            called == stimulus.truth,
-            reading.lesion_class == stimulus.lesion_class,
+            scheme.display(stimulus.lesion_class),
+            "synthetic" if reading.called_synthetic else "real",
+            scheme.display(reading.lesion_class),
         )
 
     @property
     def words(self) -> str:
         """One sentence."""
-        called = "you called it so" if self.called_right else "you did not"
-        named = "as you said" if self.class_right else "you said another"
+        called = "as you said" if self.called == self.source else f"you said {self.called}"
+        named = "as you said" if self.named == self.display else f"you said {self.named}"
         return f"It was {self.source} ({called}) and shows {self.display} ({named})."
 
 

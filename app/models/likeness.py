@@ -12,6 +12,7 @@ from ml.readers import content
 FLOOR = 0.97
 """Correlation from which on two ROIs always count as alike (as in the leak audit)."""
 
+_SIDE = 32
 _LEAST_REAL = 20
 _QUANTILE = 0.99
 
@@ -41,9 +42,13 @@ class Likeness:
 
 
 def _vectors(rois: Sequence[Rois]) -> Floats:
-    return np.stack([content.reduced(np.asarray(roi, np.float64), 32) for roi in rois])
+    """Mean-free unit vectors of the ROIs averaged to 32 × 32; alike in every orientation."""
+    small = np.stack(rois).astype(np.float64).reshape(-1, _SIDE, 2, _SIDE, 2).mean(axis=(2, 4))
+    flat = small.reshape(len(small), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12), np.float64)
 
 
 def _highest(a: Floats, b: Floats) -> Floats:
-    turned = [a @ other.T for other in content.symmetries(b, 32)]
+    turned = [a @ other.T for other in content.symmetries(b, _SIDE)]
     return np.asarray(np.max(turned, axis=0), np.float64)

@@ -38,13 +38,32 @@ def says(page, name: str, pattern: str) -> None:
     page.locator(f"[data-{name}]", has_text=re.compile(pattern)).wait_for()
 
 
+def check_in(page) -> None:
+    """Consent, reader, room and screen, once, before the first image."""
+    page.wait_for_selector("[data-conduct]")
+    assert serious_faults(page) == []
+    assert not overflows(page)
+    page.check("[name=consent]")
+    page.fill("[name=years]", "12")
+    page.fill("[name=subspecialty]", "abdominal")
+    page.select_option("[name=room]", "dimmed")
+    for end in ("dark", "bright"):
+        page.focus(f"[name=ramp_{end}][value=yes]")
+        page.keyboard.press("Space")
+    page.focus("[data-card]")
+    page.keyboard.press("ArrowRight")
+    assert "1 px is" in page.inner_text("[data-card-words]")
+    page.click("text=Begin")
+    page.wait_for_selector("[data-desk]")
+
+
 def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installation):
     page = open_as("blind-reader")
     page.goto(f"{installation.address}/synthetics")
     assert "blinded reading to finish" in page.inner_text("main")
     page.goto(f"{installation.address}/readings")
     page.get_by_role("link", name="Start").click()
-    page.wait_for_selector("[data-desk]")
+    check_in(page)
     desk = page.url
     title = page.title()
     assert page.locator("nav").count() == 0
@@ -98,12 +117,31 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     # a second tab answers first: the first tab is told, and goes on after it
     other = context.new_page()
     other.goto(desk)
+    says(other, "cover-title", "open in another tab")
+    press(other, "4")
+    assert answered(other)["rating"] is None
+    press(other, "Enter")  # read here instead
+    says(page, "cover-title", "open in another tab")
+    other.wait_for_selector("[data-cover]", state="hidden")
     commit(other, "4", "m")
     says(other, "saved", "^saved$")
     other.close()
+    press(
+        page, "1", "c", "Enter"
+    )  # Enter takes the reading back, the answer before it was not taken
+    page.wait_for_selector("[data-cover]", state="hidden")
+    says(page, "position", "^7$")
+    assert answered(page) == {"rating": None, "lesion_class": None}
+
+    # another browser knows of no tab: the server keeps the first answer, and the other is told
+    elsewhere = open_as("blind-reader")
+    elsewhere.goto(desk)
+    commit(elsewhere, "4", "m")
+    says(elsewhere, "saved", "^saved$")
+    elsewhere.close()
     press(page, "1", "c", "Enter")
     says(page, "saved", "answered before")
-    assert position(page) == 7
+    assert position(page) == 8
 
     # the rest, to the end
     while position(page) < 20:

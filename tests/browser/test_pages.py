@@ -9,7 +9,7 @@ SIZES = [(1280, 800), (1920, 1080)]
 PAGES = {
     "reader": ["/cases", "/cases?filter=awaiting", "/synthetics", "/checkpoints",
                "/checkpoints/phantom-cnn", "/docs", "/readings", "/nowhere"],
-    "researcher": ["/reader-studies", "/reader-studies/new"],
+    "researcher": ["/reader-studies", "/reader-studies/new", "/reader-studies/planner"],
     "admin": ["/users"],
 }  # fmt: skip
 
