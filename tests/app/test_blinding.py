@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 import studies
 from app.models import ApiToken, Case, Checkpoint, Event, Lesion, Stimulus, Trial
+from app.models.design import Design
 from app.models.enrolment import Enrolment
 from app.models.trial import BlindTrial
 from ml.lesion import LIVER, LesionClass, LesionScheme
@@ -72,7 +73,8 @@ def secrets_of(session, study) -> set[str]:
     told = {str(study.seed), str(study.id), study.kind}
     told |= {studies.SOURCE_WORD, studies.PATIENT_WORD.lower(), "phantom", "truth"}
     told |= {row.name.lower() for row in session.scalars(sa.select(Checkpoint))}
-    for stimulus in Stimulus.of_study(session, study.id):
+    both = (Stimulus.of_study(session, study.id, practice=value) for value in (False, True))
+    for stimulus in (one for stimuli in both for one in stimuli):
         told |= {str(stimulus.id), stimulus.pixels_digest, stimulus.patient or "-no patient-"}
         told |= {str(stimulus.seed)} if stimulus.seed is not None else set()
         for one in (stimulus.lesion_id, stimulus.checkpoint_id):
@@ -83,10 +85,19 @@ def secrets_of(session, study) -> set[str]:
     return told
 
 
-def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, signed_in_as):
+EVERYTHING = Design(
+    class_confidence=True, reasons=True, practice=2, repeats=3, repeat_distance=2, break_every=5,
+    size_mm=100.0, window=True, zoom=True, back=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("design", [Design(), EVERYTHING], ids=["plain", "everything"])
+def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, signed_in_as, design):
     """Every byte that a reader gets, over the whole of a study, against everything that tells."""
     app.state.inference = studies.NoNetworks()
-    study = studies.make_study(session, studies.make_user(session, "ada"), seed=918273645546)
+    study = studies.make_study(
+        session, studies.make_user(session, "ada"), seed=918273645546, design=design, per_class=3
+    )
     [enrolment] = Enrolment.of_study(session, study.id)
     session.commit()
     told = secrets_of(session, study)
@@ -100,18 +111,27 @@ def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, sign
 
     for page in ("/readings", "/reader-studies", "/docs"):
         take(ada.get(page))
+    take(ada.get(f"{url}/conduct"))
+    take(ada.post(f"{url}/conduct", data={"years": "many"}))
+    more = {"class_confidence": "3"} if design.class_confidence else {}
     for trial in order(session, enrolment):
         take(ada.get(url))
         take(ada.get(url, headers=JSON))
         take(ada.get(f"/pixels/{trial.token}"))
         body = {"trial": trial.token, "key": trial.token, "lesion_class": "cyst", "rating": "3"}
+        body |= more
         take(ada.post(url, data=body | {"rating": "9"}, headers=JSON))
-        take(ada.post(url, data=body, headers=JSON))
+        answered = ada.post(url, data=body, headers=JSON)
+        assert answered.status_code == 201
+        assert ("feedback" in answered.json()) == (trial.kind == "practice")
+        take(answered)
         take(ada.post(url, data=body | {"rating": "1"}))
+        take(ada.get(f"{url}?position={trial.position}"))
+        take(ada.get(f"{url}?position={trial.position}", headers=JSON))
     take(ada.get(url))
     take(ada.get("/readings"))
     take(ada.get("/synthetics/guess/1.png"))
-    for script in ("js/desk.js", "css/desk.css"):
+    for script in ("js/desk.js", "css/desk.css", "js/conduct.js", "css/conduct.css"):
         take(ada.get(f"/static/{script}"))
     assert len(got) > 12 * 6
     for address, head, reply in got:
@@ -124,6 +144,28 @@ def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, sign
         if address.endswith("/docs"):
             leaked -= {"truth", "phantom"}  # words of the API's description
         assert not leaked, f"{address} tells {leaked}"
+
+
+def test_a_repeat_looks_like_any_other_trial(app, session, signed_in_as):
+    """Nothing that the desk says of a trial tells whether it is a first or a second showing."""
+    study = studies.make_study(
+        session, studies.make_user(session, "ada"), design=Design(repeats=4, repeat_distance=3)
+    )
+    [enrolment] = Enrolment.of_study(session, study.id)
+    session.commit()
+    ada = signed_in_as("reader", name="ada")
+    url = f"/readings/{enrolment.token}"
+    said = {}
+    for trial in order(session, enrolment):
+        page = re.sub(r"[A-Za-z0-9_-]{32}", "TOKEN", ada.get(url).text)
+        page = re.sub(r'"answered": ?\d+|"position": ?\d+|data-position>\d+<', "PLACE", page)
+        page = re.sub(r'"minutes_left": ?(null|\d+)|about \d+ min left', "LEFT", page)
+        page = re.sub(r'"upcoming": ?\[.*?\]', "UPCOMING", page)
+        said.setdefault(re.sub(r"LEFT(?=</span>)", "", page), set()).add(trial.kind)
+        body = {"trial": trial.token, "key": trial.token, "lesion_class": "cyst", "rating": "3"}
+        reply = ada.post(url, data=body, headers=JSON)
+        assert set(reply.json()) == {"state", "answered", "total", "minutes_left", "upcoming"}
+    assert list(said.values()) == [{"first", "repeat"}]
 
 
 def test_class_words_appear_only_among_the_fixed_answers(session, study, enrolment, ada):
