@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import requests, serving, training
+from bench import coverage, requests, serving, training
 
 SECTIONS = {
     "classification": serving.classification,
     "slice-open": requests.slice_open,
     "next-trial": requests.next_trial,
     "training": training.steps,
+    "coverage": coverage.intervals,
 }
 
 

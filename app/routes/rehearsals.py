@@ -1,0 +1,65 @@
+"""Rehearsal of a reader study: what its design would give, by simulated readers."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from app.auth import Researcher
+from app.db import ReadDb
+from app.errors import Unreadable
+from app.models.enrolment import Enrolment
+from app.models.reader_study import ReaderStudy
+from app.models.rehearsal import STUDIES, Asked
+from app.responses import page, render
+from ml.readers.rehearsal import Rehearsal
+
+router = APIRouter(include_in_schema=False)
+
+_LINES = "application/x-ndjson"
+
+
+@router.get("/reader-studies/{study_id}/rehearsal")
+def rehearsal(
+    request: Request,
+    user: Researcher,
+    db: ReadDb,
+    study_id: uuid.UUID,
+    readers: Annotated[int, Query()] = 3,
+    studies: Annotated[int, Query()] = STUDIES,
+    area: Annotated[float, Query()] = 0.5,
+    seed: Annotated[int, Query()] = 0,
+    run: Annotated[bool, Query()] = False,
+) -> Response:
+    """The form; with ``run`` the outcome too. A script gets a line per simulated study."""
+    study = ReaderStudy.require(db, study_id)
+    Enrolment.refuse_synthetics(db, user)  # how many are synthetic shows in the outcome
+    asked = Asked(readers, studies, area, seed)
+    if _LINES in request.headers.get("accept", ""):
+        lines = _lines(request, asked.rehearsal(study))
+        return StreamingResponse(lines, media_type=_LINES, headers={"cache-control": "no-store"})
+    outcome, error = None, ""
+    if run:
+        try:
+            ready = asked.rehearsal(study)
+            for _ in ready.run():
+                pass
+            outcome = ready.to_dict()
+        except Unreadable as refusal:
+            error = refusal.detail
+    return page(
+        request, "rehearsals/show.html", 422 if error else 200,
+        study=study, asked=asked, outcome=outcome, error=error,
+    )  # fmt: skip
+
+
+def _lines(request: Request, ready: Rehearsal) -> Iterator[str]:
+    for progress in ready.run():
+        yield json.dumps({"done": progress.done, "total": progress.total}) + "\n"
+    html = render(request, "rehearsals/_outcome.html", {"outcome": ready.to_dict()})
+    yield json.dumps({"html": html}) + "\n"
