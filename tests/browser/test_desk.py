@@ -169,7 +169,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     page.click("text=Unblind and close the study")
     page.wait_for_url("**/results")
     text = page.inner_text("main")
-    assert "1 reader, 20 images (10 real, 10 synthetic)." in text
-    assert re.search(r"told real from synthetic in \d+ % \(\d+ to \d+ %, n = 20\)", text)
+    assert "One reader, 20 images (10 real, 10 synthetic)." in text
+    assert re.search(r"Reader \S+: AUC [01]\.\d\d \([01]\.\d\d to [01]\.\d\d\)", text)
     assert serious_faults(page) == []
     assert not overflows(page)
