@@ -19,6 +19,7 @@ from app.db import Base, now, serialise
 from app.models.answers import Answers, Line, reader_code
 from app.models.append_only import append_only
 from app.models.blob import Blob
+from app.models.conduct import Conduct
 from app.models.enrolment import Enrolment
 from app.models.held_out import Classify, HeldOut
 from app.models.protocol import Protocol
@@ -108,8 +109,8 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
 
     JSON: ``format``, ``study``, ``protocol_hash``, ``unblinded_at``, ``version``, ``seed``,
     ``readings_sha256`` (which readings were analysed), ``network`` (name, note), ``enrolled``
-    (per reader: how far they got), ``result`` (as `ml.readers.analysis.analyse`), ``curves``
-    (per reader: blocks of trials in order).
+    (per reader: how far they got, and what they said of themselves), ``result`` (as
+    `ml.readers.analysis.analyse`), ``curves`` (per reader: blocks of trials in order).
     The same readings give the same bytes.
     """
     begun = time.perf_counter()
@@ -128,7 +129,7 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
         "resamples": rules.resamples,
         "readings_sha256": digest_of(readings),
         "network": {"name": network.name, "note": network.note},
-        "enrolled": [_enrolled(one, answers.lines) for one in answers.enrolments],
+        "enrolled": [_enrolled(session, one, answers.lines) for one in answers.enrolments],
         "result": analyse(readings, rules),
         "curves": _curves(answers.lines),
     }
@@ -142,15 +143,19 @@ def digest_of(readings: Iterable[ml.Reading]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _enrolled(enrolment: Enrolment, lines: Sequence[Line]) -> Json:
+def _enrolled(session: Session, enrolment: Enrolment, lines: Sequence[Line]) -> Json:
     mine = [one for one in lines if one.reader == reader_code(enrolment.number)]
     own = [one for one in mine if not one.is_practice]
+    conduct = Conduct.latest(session, enrolment.id)
     return {
         "reader": reader_code(enrolment.number),
         "trials": len(own),
         "answered": sum(one.reading is not None for one in own),
         "finished": enrolment.finished_at is not None,
         "withdrawn": enrolment.withdrawal is not None,
+        "years": conduct.years if conduct else None,
+        "subspecialty": conduct.subspecialty if conduct else None,
+        "room": conduct.room if conduct else None,
     }
 
 

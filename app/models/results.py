@@ -100,11 +100,19 @@ class Results:
         return [one for one in self.content["enrolled"] if 0 < one["answered"] < one["trials"]]
 
     @property
+    def profiles(self) -> dict[str, str]:
+        """Reader code → years, subspecialty and room, as said before trial 1."""
+        return {
+            one["reader"]: f"{one['years']:g} years, {one['subspecialty']}, {one['room']} room"
+            for one in self.content["enrolled"]
+            if one["years"] is not None
+        }
+
+    @property
     def audit(self) -> list[Json]:
         """Content features of the frozen leak audit: what readers could have used."""
-        frozen = self.protocol.content.get("audit") or {}
-        rows = (frozen.get("record") or frozen).get("features", [])
-        return [row for row in rows if row["group"] == "content"]
+        frozen = self.protocol.content.get("audit") or {"features": []}
+        return [row for row in frozen["features"] if row["group"] == "content"]
 
     @property
     def areas(self) -> list[Json]:

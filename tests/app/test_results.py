@@ -353,9 +353,15 @@ def test_the_page_shows_every_part_with_n_and_interval(app, signed_in_as, sessio
     text = browser.get(f"{answered_url}/results").text
     for words in ("Three readers, 24 images", "n = 24", "readers like these, cases like these",
                   "always answering", "Krippendorff", "Methods, ready to paste", "texture",
-                  "Odds ratio", "90 % interval", "exact", study.protocol.digest):  # fmt: skip
+                  "Odds ratio", "What a program could have used", "90 % interval", "exact",
+                  study.protocol.digest):  # fmt: skip
         assert words in text, words
     assert text.count('<svg class="plot') == 1 + 3 * 2 + 3 * 2
+    audited = study.protocol.content["audit"]["features"]
+    shown = [row["name"] for row in audited if row["group"] == "content"]
+    assert shown
+    assert all(f">{name}</th>" in text for name in shown)
+    assert "reader1" in text
     images = browser.get(f"{answered_url}/results/images").text
     assert images.count('<img class="roi') == 24
 
