@@ -185,7 +185,7 @@ def _conduct_page(
         refusal.status if refusal else 200,
         desk=Desk.of(session, enrolment),
         design=design,
-        images=study.total,
+        images=study.trials - study.practice_total,  # hidden repeats are not told apart
         prevalence=told if design.tell_prevalence else None,
         again=Conduct.latest(session, enrolment.id) is not None,
         rooms=ROOMS,

@@ -450,6 +450,17 @@ def test_prevalence_is_told_only_where_the_protocol_says_so(app, session, signed
     assert ("is not told" in page) is not told
 
 
+def test_the_number_of_hidden_repeats_is_not_told(app, session, signed_in_as, ada):
+    design = Design(repeats=3, repeat_distance=2, tell_prevalence=True)
+    study = studies.make_study(session, ada, checked_in=False, design=design)
+    session.commit()
+    url = f"/readings/{enrolment_of(session, study).token}/conduct"
+    page = signed_in_as("reader", name="ada").get(url).text
+    assert "<dd>15</dd>" in page  # 12 images, as many as the desk counts
+    assert "about 50 %" in page
+    assert "repeat" not in page
+
+
 # -- answers --------------------------------------------------------------------------------------
 
 
