@@ -80,7 +80,12 @@ def make_engine(url: str) -> sa.Engine:
         return sa.create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=20)
     if address.database and address.database != ":memory:":
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(address, connect_args={"timeout": 30, "check_same_thread": False})
+    # No limit on connections: a request holds one for reading and then asks for one to write, so
+    # as many requests at once as a pool has connections would wait for each other.
+    pool = {} if address.database in (None, "", ":memory:") else {"pool_size": 0}
+    engine = sa.create_engine(
+        address, connect_args={"timeout": 30, "check_same_thread": False}, **pool
+    )
 
     @sa.event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
