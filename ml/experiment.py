@@ -27,7 +27,7 @@ from ml import arms, evaluation, freshphantoms, measures, parallel, runtime, tra
 from ml.arms import Point
 from ml.checkpoint import current_commit
 from ml.config import ConfigError, Experiment, experiment, load
-from ml.folds import patient_folds
+from ml.folds import FoldError, patient_folds
 from ml.manifest import Manifest, ManifestError
 from ml.progress import Progress, RunDir, spoken
 from ml.trainings import INNER, OUTER, Place, Task
@@ -210,7 +210,13 @@ class Plan:
         freshphantoms.refuse_known(manifest, needed)
         for seed in numbers:
             for split in patient_folds(manifest, settings.folds, seed):
-                split.validation(settings.validation_parts, seed)
+                try:
+                    split.validation(settings.validation_parts, seed)
+                except FoldError as error:
+                    raise FoldError(
+                        "Nested selection needs training patients to set aside in fold "
+                        f"{split.index}: {error} Give more patients, or fewer validation_parts."
+                    ) from error
             trainings.views_needed(manifest, settings, seed)
         points = arms.points(settings, len(classes), bool(needed))
         parts = [(part, fold) for part in (OUTER, INNER) for fold in range(settings.folds)]

@@ -6,9 +6,9 @@ Features come from a network of our own: the shipped classifier, which was train
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def network() -> tuple[Cnn, Checkpoint]:
         width=len(tensors["conv1.bias"]),
     )
     net.load_state_dict(tensors)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.eval()
     return net, meta
 
@@ -171,7 +172,10 @@ def _memorisation(
     scheme = manifest.scheme
     each = trainings.views_each(manifest, settings, fold, settings.base)
     held_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.test])
-    spaces = {"pixels": memorisation.flat, "features": lambda rois: features_of(net, rois)}
+    spaces: dict[str, Callable[[Pixels], Pixels]] = {
+        "pixels": memorisation.flat,
+        "features": partial(features_of, net),
+    }
     told: dict[str, Any] = {}
     pictures: dict[str, npt.NDArray[Any]] = {}
     for space, describe in spaces.items():
@@ -183,7 +187,8 @@ def _memorisation(
             lines = list(fold.train.only(key))
             queries = synthetic[0][synthetic[1] == position]
             references, _ = trainings.classic_rois(place, manifest, task.seed, lines, each)
-            gap, where, how = memorisation.nearest(queries, references, describe)
+            asked, known = memorisation.turns(queries, describe), describe(references)
+            gap, where, how = memorisation.nearest(asked, known)
             ours.append(gap)
             rows += [
                 {
@@ -201,14 +206,14 @@ def _memorisation(
             unseen = held[held_labels == position]
             if not len(unseen):
                 continue
-            theirs.append(memorisation.nearest(unseen, references, describe)[0])
+            theirs.append(memorisation.nearest(memorisation.turns(unseen, describe), known)[0])
             # as many training originals as there are held-out ones: 50 % are nearer to either
-            plain = references[:: 1 + each]
+            plain = known[:: 1 + each]
             rng = runtime.generator("nearer", task.name, position)
             some = plain[np.sort(rng.permutation(len(plain))[: len(unseen)])]
-            few = unseen[np.sort(rng.permutation(len(unseen))[: len(some)])]
-            to_training = memorisation.nearest(queries, some, describe)[0]
-            nearer.append(to_training < memorisation.nearest(queries, few, describe)[0])
+            few = describe(unseen[np.sort(rng.permutation(len(unseen))[: len(some)])])
+            to_training = memorisation.nearest(asked, some)[0]
+            nearer.append(to_training < memorisation.nearest(asked, few)[0])
         own, other = np.concatenate(ours), np.concatenate(theirs)
         threshold = float(np.quantile(other, memorisation.EXPECTED))
         ranked = sorted(rows, key=lambda row: row["distance"])[:SHOWN]

@@ -145,7 +145,8 @@ def _named(function: Callable[[Any], Any], index: int, task: Any) -> int:
 def _kill_workers() -> None:
     from joblib.externals.loky import get_reusable_executor
 
-    get_reusable_executor().shutdown(wait=False, kill_workers=True)
+    # reuse: joblib's own executor, whatever it was started with
+    get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)
 
 
 def _backend(jobs: int, cluster: str | None) -> Any:

@@ -140,7 +140,7 @@ def perform(place: Place, settings: Experiment, task: Task) -> None:
 
 def is_done(place: Place, task: Task) -> bool:
     if isinstance(task, Views):
-        return (place.views(task.seed).path / f"{task.start}.npy").exists()
+        return (place.run / "views" / str(task.seed) / f"{task.start}.npy").exists()
     if isinstance(task, Fresh):
         return (place.fresh / task.chunk.file).exists()
     return place.done(task.name)

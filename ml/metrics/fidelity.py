@@ -60,9 +60,9 @@ def _centred(features: Floats, weights: Floats) -> tuple[Floats, Floats]:
     some: Floats = features[drawn]
     counts: Floats = weights[drawn]
     total = float(counts.sum())
-    mean: Floats = np.asarray(counts @ some / total, np.float64)
-    scale: Floats = np.sqrt(counts / (total - 1))
-    return mean, (some - mean) * scale[:, None]
+    mean: Floats = (counts[:, None] * some).sum(axis=0) / total
+    scaled: Floats = np.sqrt(counts / (total - 1))[:, None] * (some - mean[None])
+    return mean, scaled
 
 
 def density_parts(real: Floats, synthetic: Floats, k: int = 5) -> tuple[Floats, Floats]:
@@ -75,7 +75,9 @@ def density_parts(real: Floats, synthetic: Floats, k: int = 5) -> tuple[Floats, 
         raise ValueError(f"density and coverage need more than {k} real ROIs, not {len(real)}")
     radius = np.sort(_distances(real, real), axis=1)[:, k]
     inside = _distances(real, synthetic) < radius[:, None]
-    return inside.sum(axis=0) / k, inside.any(axis=1).astype(np.float64)
+    density: Floats = np.asarray(inside.sum(axis=0), np.float64) / k
+    coverage: Floats = inside.any(axis=1).astype(np.float64)
+    return density, coverage
 
 
 def _distances(first: Floats, second: Floats) -> Floats:

@@ -7,7 +7,7 @@ generator never saw: a generator that copies comes nearer to its training ROIs t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,29 +25,35 @@ def turned(rois: Pixels, symmetry: int) -> Pixels:
     return np.ascontiguousarray(rois[:, :, ::-1] if symmetry >= 4 else rois)
 
 
-def nearest(
-    queries: Pixels,
-    references: Pixels,
-    describe: Callable[[Pixels], Pixels],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """For each query: distance to the nearest reference, its position, and the symmetry.
+def turns(queries: Pixels, describe: Callable[[Pixels], Pixels]) -> tuple[Pixels, ...]:
+    """Descriptions (n, d) of ROIs (n, 64, 64) under each symmetry.
 
     Args:
         describe: ROIs (n, 64, 64) → (n, d): the pixels themselves, or features.
     """
-    targets = describe(references)
-    squares = (targets**2).sum(axis=1)
-    best = np.full(len(queries), np.inf, np.float32)
-    where = np.zeros(len(queries), np.int64)
-    how = np.zeros(len(queries), np.int64)
-    for symmetry in range(SYMMETRIES):
-        described = describe(turned(queries, symmetry))
-        gaps = (described**2).sum(axis=1)[:, None] + squares[None] - 2 * described @ targets.T
+    return tuple(describe(turned(queries, symmetry)) for symmetry in range(SYMMETRIES))
+
+
+def nearest(
+    queries: Sequence[Pixels], references: Pixels
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For each query: distance to the nearest reference, its position, and the symmetry.
+
+    Args:
+        queries: as ``turns`` gives them.
+        references: descriptions (m, d).
+    """
+    squares = (references**2).sum(axis=1)
+    best = np.full(len(queries[0]), np.inf, np.float32)
+    where = np.zeros(len(best), np.int64)
+    how = np.zeros(len(best), np.int64)
+    for symmetry, described in enumerate(queries):
+        gaps = (described**2).sum(axis=1)[:, None] + squares[None] - 2 * described @ references.T
         found = gaps.argmin(axis=1)
         value = np.take_along_axis(gaps, found[:, None], axis=1)[:, 0]
         better = value < best
         best[better], where[better], how[better] = value[better], found[better], symmetry
-    size = targets.shape[1]
+    size = references.shape[1]
     return np.sqrt(np.maximum(best, 0).astype(np.float64) / size), where, how
 
 

@@ -1,0 +1,79 @@
+"""A small data set that trains in seconds: dark discs and rings on noisy slices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ml.config import Augment, Classifier, Experiment, Gan
+from ml.lesion import LesionClass, LesionScheme
+from ml.manifest import Finding, Manifest, write
+from ml.roi import Box
+
+TWO = LesionScheme("two", (LesionClass("dark", "dark disc"), LesionClass("ring", "ring")))
+_GAN = Gan(
+    width=2,
+    discriminator_width=2,
+    latent=8,
+    epochs=2,
+    batch=8,
+    learning_rate=2e-3,
+    ema=0.5,
+    sheet_every=2,
+    collapse_spread=1e-6,
+    collapse_correlation=1e-6,
+)
+TINY = Experiment(
+    classic=(10, 20),
+    base=20,
+    synthetic=(4, 8),
+    augment=Augment(rotations=4),
+    gan=_GAN,
+    acgan=_GAN,
+    classifier=Classifier(epochs=2, batch=16, learning_rate=0.02, features=8, width=2),
+    fresh_lesions=12,
+    oracle_lesions=12,
+    fidelity_rois=8,
+    resamples=200,
+    permutations=200,
+    device="cpu",
+)
+SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=8)
+
+
+def findings(
+    patients: int, each: int = 2, seed: int = 0, kind: str = "calibrated"
+) -> list[Finding]:
+    """``each`` lesions per patient; even patients have discs, odd ones rings."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:100, :100]
+    found = []
+    for i in range(patients):
+        for _ in range(each):
+            centre = rng.uniform(45, 55, 2)
+            radius = rng.uniform(8, 13)
+            distance = np.hypot(x + 0.5 - centre[0], y + 0.5 - centre[1])
+            inside = distance < radius
+            if i % 2:
+                inside &= distance > 0.6 * radius
+            pixels = (100 - 90 * inside + rng.normal(0, 10, x.shape)).astype(np.int16)
+            found.append(
+                Finding(
+                    pixels=pixels,
+                    kind=kind,
+                    lesion_class=TWO.keys[i % 2],
+                    patient=f"p{i}",
+                    file=f"{i}.dcm",
+                    box=Box.centred(centre[0], centre[1], 2 * radius, 2 * radius),
+                    spacing_mm=(0.7, 0.7),
+                )
+            )
+    return found
+
+
+def data_set(folder: Path, patients: int = 18, each: int = 2) -> Manifest:
+    made = findings(patients, each)
+    list(write(made, len(made), TWO, folder))
+    return Manifest.load(folder)
