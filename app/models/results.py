@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.models.analysis import Analysis, compute
@@ -17,6 +18,7 @@ from app.models.enrolment import Enrolment
 from app.models.held_out import Classify
 from app.models.protocol import Protocol
 from app.models.reader_study import ReaderStudy
+from app.models.trial import Trial
 from app.models.unblinding import Unblinding
 
 Json = dict[str, Any]
@@ -49,6 +51,18 @@ class Results:
             return None
         data = Blob.read(session, analysis.digest)
         return cls(study, unblinding, analysis, data, json.loads(data), _names(session, study))
+
+    @staticmethod
+    def trials_to_compute(session: Session, study: ReaderStudy) -> int:
+        """How many trials wait for their analysis; 0 once it is kept."""
+        if Analysis.kept(session, study.require_unblinded()) is not None:
+            return 0
+        return session.scalars(
+            sa.select(sa.func.count())
+            .select_from(Trial)
+            .join(Enrolment, Enrolment.id == Trial.enrolment_id)
+            .where(Enrolment.study_id == study.id)
+        ).one()
 
     @classmethod
     def of(cls, look: Session, db: Session, study: ReaderStudy, classify: Classify) -> Results:

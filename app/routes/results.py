@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -23,13 +24,29 @@ from app.responses import page
 
 router = APIRouter(include_in_schema=False)
 
+MANY_TRIALS = 2500
+"""From so many trials on the analysis may take longer than 3 s (20,000 of them: about 20 s)."""
+
 _NO_STORE = {"cache-control": "no-store"}
 
 
 @router.get("/reader-studies/{study_id}/results")
-def results(request: Request, user: Reader, look: ReadDb, db: Db, study_id: uuid.UUID) -> Response:
-    """The first look computes and keeps the analysis; every later one only shows it."""
+def results(
+    request: Request,
+    user: Reader,
+    look: ReadDb,
+    db: Db,
+    study_id: uuid.UUID,
+    compute: Annotated[bool, Query()] = False,
+) -> Response:
+    """The first look computes and keeps the analysis; every later one only shows it.
+
+    Where that takes more than a moment, a page says so and asks for it.
+    """
     study = _unblinded(look, user, study_id)
+    trials = Results.trials_to_compute(look, study)
+    if trials > MANY_TRIALS and not compute:
+        return page(request, "results/computing.html", study=study, trials=trials)
     found = Results.of(look, db, study, request.app.state.inference.classes)
     return page(request, "results/show.html", results=found, exports=exports.EXPORTS)
 

@@ -141,6 +141,21 @@ def test_the_analysis_is_computed_once_and_kept_as_it_was(app, signed_in_as, ses
     assert browser.get(f"{url}/exports/results.json").content == Blob.read(session, kept.digest)
 
 
+def test_a_long_analysis_says_so_first_and_only_once(
+    app, signed_in_as, session, researcher, monkeypatch
+):
+    monkeypatch.setattr("app.routes.results.MANY_TRIALS", 11)
+    study = read_study(session, researcher, answered.guessing(1))
+    session.commit()
+    browser = signed_in_as("researcher")
+    url = f"/reader-studies/{study.id}/results"
+    waiting = browser.get(url).text
+    assert "Computing: 12 trials" in waiting
+    assert f"{url}?compute=1" in waiting
+    assert "What was found" in browser.get(f"{url}?compute=1").text
+    assert "What was found" in browser.get(url).text
+
+
 def test_the_same_readings_give_the_same_bytes_and_the_seed_is_the_protocols(session, researcher):
     study = read_study(session, researcher, answered.guessing(1), answered.guessing(2))
     once, again = (compute(session, Answers.of(session, study), no_network) for _ in range(2))
