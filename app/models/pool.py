@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import sqlalchemy as sa
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 from sqlalchemy.orm import Session, aliased
 
 from app.models.case import Case, Image
@@ -200,8 +199,12 @@ def _matching(edges: list[tuple[int, int]], rows: int, columns: int) -> npt.NDAr
     if not edges:
         return np.full(rows, -1)
     places, patients = zip(*edges, strict=True)
-    graph = csr_array((np.ones(len(edges), np.int8), (places, patients)), shape=(rows, columns))
-    matched: npt.NDArray[Any] = maximum_bipartite_matching(graph, perm_type="column")
+    graph = scipy.sparse.csr_array(
+        (np.ones(len(edges), np.int8), (places, patients)), shape=(rows, columns)
+    )
+    matched: npt.NDArray[Any] = scipy.sparse.csgraph.maximum_bipartite_matching(
+        graph, perm_type="column"
+    )
     return matched
 
 

@@ -13,8 +13,8 @@ from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ml.readers.figure import Figure
 from ml.readers.proportion import ReadersError, exact, wilson
@@ -102,7 +102,7 @@ def _kappa(p: Floats, n: int, weights: Weights, confidence: float) -> Figure:
     row_weights, column_weights = w @ columns, rows @ w
     spread = w - np.add.outer(row_weights, column_weights) * (1 - value)
     variance = ((p * spread**2).sum() - (value - p_e * (1 - value)) ** 2) / (n * (1 - p_e) ** 2)
-    half = float(stats.norm.ppf(0.5 + confidence / 2)) * sqrt(max(float(variance), 0.0))
+    half = float(scipy.stats.norm.ppf(0.5 + confidence / 2)) * sqrt(max(float(variance), 0.0))
     note = None
     if variance <= 1e-15:
         note = "the interval has no width because no answers differ; see the observed agreement"
@@ -291,7 +291,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Comparison:
     discordant = only_first + only_second
     if not discordant:
         return Comparison("McNemar, exact", 0.0, None, None, a.size, "no case tells them apart")
-    p = float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+    p = float(scipy.stats.binomtest(only_first, discordant, 0.5).pvalue)
     return Comparison("McNemar, exact", float(only_first), None, p, a.size)
 
 
@@ -310,7 +310,7 @@ def cochran(correct: NDArray[Any]) -> Comparison:
     if spread == 0:
         return Comparison("Cochran Q", 0.0, k - 1, None, len(table), "no case tells them apart")
     q = float((k - 1) * k * ((columns - columns.mean()) ** 2).sum() / spread)
-    return Comparison("Cochran Q", q, k - 1, float(stats.chi2.sf(q, k - 1)), len(table))
+    return Comparison("Cochran Q", q, k - 1, float(scipy.stats.chi2.sf(q, k - 1)), len(table))
 
 
 def same_share(first: Sequence[Hashable], second: Sequence[Hashable]) -> Figure:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def features(pixels: Floats, top: float) -> dict[str, float]:
     inner[2:-2, 2:-2] = True
     mean, sd = float(image.mean()), float(image.std())
     gy, gx = np.diff(image, axis=0), np.diff(image, axis=1)
-    laplacian = ndimage.laplace(image)
+    laplacian = scipy.ndimage.laplace(image)
     diagonal = (image[:-1, :-1] - image[:-1, 1:] - image[1:, :-1] + image[1:, 1:]) / 2
     low, high = float(image.min()), float(image.max())
     return {
@@ -107,11 +107,11 @@ def reduced(pixels: Floats, side: int) -> Floats:
     """Mean-free unit vector (side²,) of the image averaged to side × side; zeros when flat."""
     zoom = (side / pixels.shape[0], side / pixels.shape[1])
     size = max(1, round(1 / max(zoom)))
-    smooth = ndimage.uniform_filter(pixels, size) if size > 1 else pixels
+    smooth = scipy.ndimage.uniform_filter(pixels, size) if size > 1 else pixels
     rows = np.linspace(0, pixels.shape[0] - 1, side)
     columns = np.linspace(0, pixels.shape[1] - 1, side)
     grid = np.meshgrid(rows, columns, indexing="ij")
-    small = ndimage.map_coordinates(smooth, grid, order=1)
+    small = scipy.ndimage.map_coordinates(smooth, grid, order=1)
     flat = (small - small.mean()).ravel()
     norm = float(np.linalg.norm(flat))
     return flat / norm if norm > _TINY else np.zeros_like(flat)

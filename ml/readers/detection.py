@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
-from scipy import stats
+import scipy
 
 from ml.readers.figure import Figure
 from ml.readers.proportion import ReadersError
@@ -40,7 +40,7 @@ def d_prime_2afc(proportion_correct: float) -> float:
 
 def auc_of_d_prime(value: float) -> float:
     """Area under the equal-variance binormal ROC curve: Φ(d′ / √2)."""
-    return float(stats.norm.cdf(value / sqrt(2)))
+    return float(scipy.stats.norm.cdf(value / sqrt(2)))
 
 
 def log_linear(count: int, n: int) -> float:
@@ -64,7 +64,7 @@ def detect(
         raise ReadersError("d′ was asked of more answers than there are images.")
     h, f = log_linear(hits, n_synthetic), log_linear(false_alarms, n_real)
     variance = _z_variance(h, n_synthetic) + _z_variance(f, n_real)
-    half = float(stats.norm.ppf(0.5 + confidence / 2)) * sqrt(variance)
+    half = float(scipy.stats.norm.ppf(0.5 + confidence / 2)) * sqrt(variance)
     n, method = n_synthetic + n_real, "log-linear correction, Gourevitch–Galanter interval"
     dp, c = d_prime(h, f), criterion(h, f)
     return Detection(
@@ -76,8 +76,8 @@ def detect(
 def _z(rate: float) -> float:
     if not 0 < rate < 1:
         raise ReadersError(f"A rate of {rate} has no normal deviate; correct it first.")
-    return float(stats.norm.ppf(rate))
+    return float(scipy.stats.norm.ppf(rate))
 
 
 def _z_variance(rate: float, n: int) -> float:
-    return rate * (1 - rate) / (n * float(stats.norm.pdf(stats.norm.ppf(rate))) ** 2)
+    return rate * (1 - rate) / (n * float(scipy.stats.norm.pdf(scipy.stats.norm.ppf(rate))) ** 2)

@@ -13,8 +13,8 @@ from math import inf, isfinite, sqrt
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ml.readers import roc
 from ml.readers.proportion import ReadersError
@@ -362,7 +362,7 @@ def _values(ratings: Ratings, values: Floats) -> tuple[ReaderMean, ...]:
 
 def _quantile(df: float, confidence: float) -> float:
     tail = 0.5 + confidence / 2
-    return float(stats.t.ppf(tail, df) if isfinite(df) else stats.norm.ppf(tail))
+    return float(scipy.stats.t.ppf(tail, df) if isfinite(df) else scipy.stats.norm.ppf(tail))
 
 
 def _mean(treatment: str, value: float, se: float, df: float, confidence: float) -> TreatmentMean:
@@ -376,7 +376,7 @@ def _test(ms_t: float, denominator: float, df1: int, df2: float) -> tuple[float 
     if denominator <= 0:
         return None, None
     f = ms_t / denominator
-    p = stats.f.sf(f, df1, df2) if isfinite(df2) else stats.chi2.sf(f * df1, df1)
+    p = scipy.stats.f.sf(f, df1, df2) if isfinite(df2) else scipy.stats.chi2.sf(f * df1, df1)
     return f, float(p)
 
 
@@ -391,7 +391,7 @@ def _differences(
         p = None
         if se > 0:
             z = abs(value) / se
-            p = float(2 * (stats.t.sf(z, df) if isfinite(df) else stats.norm.sf(z)))
+            p = float(2 * (scipy.stats.t.sf(z, df) if isfinite(df) else scipy.stats.norm.sf(z)))
         found.append(
             Difference(
                 ratings.treatments[a],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import integrate, stats
+import scipy
 
 from ml.readers.mrmc import Components
 from ml.readers.proportion import ReadersError, chance_p, equivalence_p
@@ -30,7 +30,7 @@ def accuracy_power(n: int, accuracy: float, alpha: float = ALPHA) -> float:
     """Chance that n images show an accuracy other than 0.5, exact two-sided binomial test."""
     counts = np.arange(n + 1)
     rejected = np.array([chance_p(int(k), n) <= alpha for k in counts])
-    return float(stats.binom.pmf(counts, n, accuracy)[rejected].sum())
+    return float(scipy.stats.binom.pmf(counts, n, accuracy)[rejected].sum())
 
 
 def accuracy_equivalence_power(n: int, margin: float = MARGIN, alpha: float = ALPHA) -> float:
@@ -40,12 +40,12 @@ def accuracy_equivalence_power(n: int, margin: float = MARGIN, alpha: float = AL
     """
     counts = np.arange(n + 1)
     shown = np.array([equivalence_p(int(k), n, margin) <= alpha for k in counts])
-    return float(stats.binom.pmf(counts, n, 0.5)[shown].sum())
+    return float(scipy.stats.binom.pmf(counts, n, 0.5)[shown].sum())
 
 
 def images_for_half_width(half_width: float, confidence: float = 0.95) -> int:
     """Images after which an accuracy near 0.5 is known to ± half_width (normal interval)."""
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     return ceil(0.25 * (z / half_width) ** 2)
 
 
@@ -58,8 +58,8 @@ def area_power(area: float, synthetic: int, real: int, alpha: float = ALPHA) -> 
     se = sqrt(hanley_mcneil_variance(area, synthetic, real))
     if se == 0:
         return 1.0
-    z, shift = float(stats.norm.ppf(1 - alpha / 2)), abs(area - 0.5) / se
-    return float(stats.norm.cdf(shift - z) + stats.norm.cdf(-shift - z))
+    z, shift = float(scipy.stats.norm.ppf(1 - alpha / 2)), abs(area - 0.5) / se
+    return float(scipy.stats.norm.cdf(shift - z) + scipy.stats.norm.cdf(-shift - z))
 
 
 def area_equivalence_power(
@@ -80,11 +80,11 @@ def area_equivalence_power(
     if ratings is not None:
         variance *= 1 - sum((c / sum(ratings)) ** 3 for c in ratings)
     se = sqrt(variance)
-    z = float(stats.norm.ppf(1 - alpha))
+    z = float(scipy.stats.norm.ppf(1 - alpha))
     if se == 0:
         return float(abs(area - 0.5) < margin)
-    above = stats.norm.cdf((0.5 + margin - area) / se - z)
-    below = stats.norm.cdf((area - 0.5 + margin) / se - z)
+    above = scipy.stats.norm.cdf((0.5 + margin - area) / se - z)
+    below = scipy.stats.norm.cdf((area - 0.5 + margin) / se - z)
     return max(0.0, float(above + below - 1))
 
 
@@ -227,7 +227,7 @@ def binormal_variance(area: float, ratio: float) -> float:
     """
     if not 0 < area < 1:
         raise ReadersError(f"An area to plan with lies between 0 and 1, not at {area}.")
-    a = 1.414 * float(stats.norm.ppf(area))
+    a = 1.414 * float(scipy.stats.norm.ppf(area))
     return 0.0099 * exp(-a * a / 2) * ((5 * a * a + 8) + (a * a + 8) / ratio)
 
 
@@ -237,10 +237,10 @@ def expected_range(count: int) -> float:
         raise ReadersError("A range needs two readers.")
 
     def density(x: float) -> float:
-        p = stats.norm.cdf(x)
+        p = scipy.stats.norm.cdf(x)
         return float(1 - (1 - p) ** count - p**count)
 
-    return float(integrate.quad(density, -10, 10)[0])
+    return float(scipy.integrate.quad(density, -10, 10)[0])
 
 
 @dataclass(frozen=True)
@@ -273,8 +273,8 @@ def mrmc_power(
         raise ReadersError("These components leave no error to plan with; check them.")
     df2 = denominator**2 * (readers - 1) / residual**2
     noncentrality = readers * effect**2 / (2 * denominator)
-    critical = stats.f.isf(alpha, 1, df2)
-    power = float(stats.ncf.sf(critical, 1, df2, noncentrality))
+    critical = scipy.stats.f.isf(alpha, 1, df2)
+    power = float(scipy.stats.ncf.sf(critical, 1, df2, noncentrality))
     return Power(power, float(df2), float(noncentrality), float(denominator))
 
 
@@ -311,10 +311,10 @@ def one_generator_power(
     shared = scale * max(pilot.cov2, 0.0)
     total = ms_r + readers * shared
     se, df = sqrt(total / readers), total**2 * (readers - 1) / ms_r**2
-    critical = stats.t.ppf(1 - alpha / 2, df)
+    critical = scipy.stats.t.ppf(1 - alpha / 2, df)
     shift = abs(effect) / se
-    difference = stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift)
-    equivalence = 2 * stats.t.cdf(margin / se - stats.t.ppf(1 - alpha, df), df) - 1
+    difference = scipy.stats.nct.sf(critical, df, shift) + scipy.stats.nct.cdf(-critical, df, shift)
+    equivalence = 2 * scipy.stats.t.cdf(margin / se - scipy.stats.t.ppf(1 - alpha, df), df) - 1
     return OnePower(float(difference), max(0.0, float(equivalence)), se, float(df))
 
 
@@ -385,7 +385,9 @@ def plan(
         "area_equivalence_power": area_equivalence_power(half, cases - half, margin, 0.5, alpha),
         "images_for_equivalence_80": images_for_equivalence(0.8, margin, alpha),
         "accuracy_difference_power": accuracy_power(
-            cases, float(stats.norm.cdf(stats.norm.ppf(0.5 + abs(effect)) / sqrt(2))), alpha
+            cases,
+            float(scipy.stats.norm.cdf(scipy.stats.norm.ppf(0.5 + abs(effect)) / sqrt(2))),
+            alpha,
         ),
     }
     result["grid"] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
-from scipy import stats
+import scipy
 
 from ml.errors import HepaticaError
 
@@ -45,7 +45,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
             outside (0, 1).
     """
     _checked(successes, n, confidence)
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     p = successes / n
     scale = 1 + z * z / n
     center = (p + z * z / (2 * n)) / scale
@@ -65,8 +65,12 @@ def exact(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """
     _checked(successes, n, confidence)
     tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes == n else float(stats.beta.ppf(1 - tail, successes + 1, n - successes))
+    low = 0.0 if successes == 0 else float(scipy.stats.beta.ppf(tail, successes, n - successes + 1))
+    high = (
+        1.0
+        if successes == n
+        else float(scipy.stats.beta.ppf(1 - tail, successes + 1, n - successes))
+    )
     return Interval(successes / n, low, high, n)
 
 
@@ -79,7 +83,7 @@ def chance_p(successes: int, n: int, chance: float = 0.5) -> float:
     _checked(successes, n, 0.95)
     if not 0 < chance < 1:
         raise ReadersError(f"Chance must lie between 0 and 1, not {chance}.")
-    return float(stats.binomtest(successes, n, chance).pvalue)
+    return float(scipy.stats.binomtest(successes, n, chance).pvalue)
 
 
 def equivalence_p(successes: int, n: int, margin: float, chance: float = 0.5) -> float:
@@ -94,6 +98,6 @@ def equivalence_p(successes: int, n: int, margin: float, chance: float = 0.5) ->
     _checked(successes, n, 0.95)
     if margin <= 0 or chance - margin <= 0 or chance + margin >= 1:
         raise ReadersError(f"The margin {margin} around {chance} must stay between 0 and 1.")
-    above = float(stats.binom.sf(successes - 1, n, chance - margin))
-    below = float(stats.binom.cdf(successes, n, chance + margin))
+    above = float(scipy.stats.binom.sf(successes - 1, n, chance - margin))
+    below = float(scipy.stats.binom.cdf(successes, n, chance + margin))
     return max(above, below)

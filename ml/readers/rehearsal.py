@@ -13,8 +13,8 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ml.progress import Progress
 from ml.readers import mrmc, roc
@@ -51,7 +51,7 @@ class RoeMetz:
         """The model whose mean area before cutting into ratings is ``area`` (0–1)."""
         if not 0 < area < 1:
             raise ReadersError(f"A simulated area lies between 0 and 1, not at {area}.")
-        separation = float(stats.norm.ppf(area)) * sqrt(2 * (1 + reader))
+        separation = float(scipy.stats.norm.ppf(area)) * sqrt(2 * (1 + reader))
         middle = separation / 2
         cuts = tuple(middle + c for c in (-1.2, -0.55, 0.0, 0.55, 1.2))
         return cls(separation, reader, case, cuts)
@@ -81,7 +81,7 @@ class RoeMetz:
 
     def _area(self, real: float, synthetic: float, sd: float) -> float:
         edges = np.array([-np.inf, *self.cuts, np.inf])
-        p = [np.diff(stats.norm.cdf((edges - mean) / sd)) for mean in (synthetic, real)]
+        p = [np.diff(scipy.stats.norm.cdf((edges - mean) / sd)) for mean in (synthetic, real)]
         return float(roc.area_of_histograms(p[0], p[1]))
 
 
@@ -106,7 +106,7 @@ class Probit:
     def accuracy(self) -> float:
         """The mean share correct over readers and images."""
         spread = sqrt(1 + self.reader_sd**2 + self.image_sd**2)
-        return float(stats.norm.cdf(self.level / spread))
+        return float(scipy.stats.norm.cdf(self.level / spread))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pydicom
+import scipy
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from scipy import ndimage
 
 from ml.readers.proportion import ReadersError
 
@@ -214,7 +214,7 @@ def _levels(stored: Floats, top: float) -> dict[str, float]:
     if len(counts) < 17:
         return quiet
     # a single value that stands out, such as a flat frame, is content
-    counts = np.minimum(counts, 3 * ndimage.median_filter(counts, 9, mode="nearest") + 10)
+    counts = np.minimum(counts, 3 * scipy.ndimage.median_filter(counts, 9, mode="nearest") + 10)
     total = float(counts.sum())
     odd = float(counts[np.arange(found[0] + 1, found[-1]) % 2 == 1].sum()) / total
     if abs(odd - 0.5) * 2 * math.sqrt(total) > 6:

@@ -11,8 +11,8 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
 from ml.readers.figure import Figure
 from ml.readers.proportion import ReadersError
@@ -124,15 +124,15 @@ def hanley_mcneil_variance(area: float, m: float, n: float, balanced: bool = Fal
 
 def newcombe(area: float, m: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Score-like interval of an area, sensible at 0 and 1 (Newcombe 2006, Stat Med 25:559)."""
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
 
     def excess(theta: float) -> float:
         variance = max(hanley_mcneil_variance(theta, m, n, balanced=True), 0.0)
         return abs(area - theta) - z * sqrt(variance)
 
     edge = 1e-9  # at 0 and 1 the excess is 0 as well, which is not the root sought
-    low = 0.0 if area <= edge else float(optimize.brentq(excess, 0.0, min(area, 1 - edge)))
-    high = 1.0 if area >= 1 - edge else float(optimize.brentq(excess, max(area, edge), 1.0))
+    low = 0.0 if area <= edge else float(scipy.optimize.brentq(excess, 0.0, min(area, 1 - edge)))
+    high = 1.0 if area >= 1 - edge else float(scipy.optimize.brentq(excess, max(area, edge), 1.0))
     return low, high
 
 
@@ -188,7 +188,7 @@ def auc_interval(
 
 def area_limits(area: float, variance: float, confidence: float) -> tuple[float, float, str]:
     """(low, high, "normal" or "logit") of an area in (0, 1) from its variance."""
-    z, se = float(stats.norm.ppf(0.5 + confidence / 2)), sqrt(variance)
+    z, se = float(scipy.stats.norm.ppf(0.5 + confidence / 2)), sqrt(variance)
     low, high = area - z * se, area + z * se
     if 1 - NEAR_EDGE <= area <= NEAR_EDGE and low >= 0 and high <= 1:
         return low, high, "normal"

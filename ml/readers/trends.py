@@ -8,8 +8,8 @@ from math import exp, sqrt
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from ml.readers.figure import Figure
 from ml.readers.proportion import ReadersError, wilson
@@ -49,7 +49,7 @@ def learning(correct: Sequence[bool], position: ArrayLike, confidence: float = 0
     if fit is None:
         return Figure.undefined(len(y), method, "right and wrong answers do not overlap in time")
     slope, se = fit
-    half = float(stats.norm.ppf(0.5 + confidence / 2)) * se
+    half = float(scipy.stats.norm.ppf(0.5 + confidence / 2)) * se
     return Figure(exp(slope), exp(slope - half), exp(slope + half), len(y), method)
 
 
@@ -113,8 +113,8 @@ def times(active_ms: ArrayLike, position: ArrayLike, confidence: float = 0.95) -
     if n < 10 or len(np.unique(x[usable])) < 2:
         trend = Figure.undefined(n, method, "fewer than 10 timed trials")
     else:
-        line = stats.linregress(x[usable], np.log(ms[usable]))
-        half = float(stats.t.ppf(0.5 + confidence / 2, n - 2)) * float(line.stderr)
+        line = scipy.stats.linregress(x[usable], np.log(ms[usable]))
+        half = float(scipy.stats.t.ppf(0.5 + confidence / 2, n - 2)) * float(line.stderr)
         slope = float(line.slope)
         low_p, value, high_p = (100 * (exp(s) - 1) for s in (slope - half, slope, slope + half))
         trend = Figure(value, low_p, high_p, n, method)
