@@ -77,7 +77,7 @@ def make_engine(url: str) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
         if address.drivername == "postgresql":
             address = address.set(drivername="postgresql+psycopg")
-        return sa.create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        return sa.create_engine(address, pool_pre_ping=True, pool_size=20, max_overflow=20)
     if address.database and address.database != ":memory:":
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
     # No limit on connections: a request holds one for reading and then asks for one to write, so
