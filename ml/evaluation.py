@@ -372,6 +372,10 @@ def _true_effect(
 _NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
 
 
+def _told(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def _answers(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
     told = []
@@ -383,7 +387,7 @@ def _answers(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
         figure = f"{100 * gap['value']:+.1f} points"
         if low is not None and high is not None:
             figure += f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-        tail = f"p = {row['p']:.3f}, after Holm {row['holm_p']:.3f}"
+        tail = f"p {_told(row['p'])}, after Holm {_told(row['holm_p'])}"
         if row["holm_p"] < 0.05 and low is not None and low > 0:
             verdict = "beat classic augmentation alone"
         elif row["holm_p"] < 0.05 and high is not None and high < 0:

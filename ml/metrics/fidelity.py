@@ -74,10 +74,8 @@ def density_parts(real: Floats, synthetic: Floats, k: int = 5) -> tuple[Floats, 
     if len(real) <= k:
         raise ValueError(f"density and coverage need more than {k} real ROIs, not {len(real)}")
     radius = np.sort(_distances(real, real), axis=1)[:, k]
-    inside = _distances(real, synthetic) < radius[:, None]
-    density: Floats = np.asarray(inside.sum(axis=0), np.float64) / k
-    coverage: Floats = inside.any(axis=1).astype(np.float64)
-    return density, coverage
+    inside: npt.NDArray[np.bool_] = np.less(_distances(real, synthetic), radius[:, None])
+    return np.count_nonzero(inside, axis=0) / float(k), inside.any(axis=1).astype(np.float64)
 
 
 def _distances(first: Floats, second: Floats) -> Floats:

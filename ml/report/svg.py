@@ -38,7 +38,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", soft: bool = Fal
 def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[float]) -> str:
     """Accuracy against samples; the x axis goes with the square root, so small sizes have room."""
     width, height, left, bottom, top = 760, 400, 56, 46, 14
-    plot_right = width - 14
+    plot_right = width - 26
     shown = [point for item in series for point in item.points]
     values = [v for point in shown for v in point[1:] if v is not None]
     low = max(0.0, min(values, default=0.0) - 0.03)
@@ -156,11 +156,11 @@ def scatter(
 
 def matrix(counts: Sequence[Sequence[float]], names: Sequence[str], title: str) -> str:
     """A confusion matrix; rows are the truth. Shade goes with the share of the row."""
-    cell, left, top = 64, 104, 40
+    cell, left, top = 80, 104, 40
     n = len(names)
     parts = [text(left + n * cell / 2, 12, "called", "middle", soft=True)]
     for j, name in enumerate(names):
-        parts.append(text(left + (j + 0.5) * cell, 30, name[:10], "middle", soft=True))
+        parts.append(text(left + (j + 0.5) * cell, 30, name[:12], "middle", soft=True))
     for i, row in enumerate(counts):
         total = sum(row) or 1
         parts.append(text(left - 8, top + (i + 0.5) * cell + 4, names[i][:14], "end", soft=True))
