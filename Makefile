@@ -54,8 +54,7 @@ setup-browser: ## install Chromium for the browser tests (Debian and Ubuntu, as 
 	fi
 
 run: $(SERVE_STAMP) ## start Hepatica with demo content on http://127.0.0.1:8000 (HOST=, PORT=)
-	@$(BIN)/python -m app demo --if-empty
-	@$(BIN)/python -m app serve --host $(HOST) --port $(PORT)
+	@$(BIN)/python -m app serve --demo --host $(HOST) --port $(PORT)
 
 demo-reset: $(SERVE_STAMP) ## delete the embedded database under var/ and fill it anew
 	rm -rf var/hepatica.sqlite3 var/hepatica.sqlite3-wal var/hepatica.sqlite3-shm

@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default=configuration.host)
     serve.add_argument("--port", type=int, default=configuration.port)
     serve.add_argument("--workers", type=int, default=configuration.workers)
+    serve.add_argument(
+        "--demo", action="store_true", help="first fill a database without accounts (make run)"
+    )
     serve.set_defaults(run=_serve)
 
     user = commands.add_parser("user", help="accounts").add_subparsers(required=True, dest="verb")
@@ -73,6 +76,8 @@ def _database() -> Database:
 
 def _serve(arguments: argparse.Namespace) -> None:
     database = _database()
+    if arguments.demo:
+        _fill(database, only_if_empty=True)
     with database.transaction() as session:
         Checkpoint.register_shipped(session)
     database.engine.dispose()
@@ -147,9 +152,13 @@ def _work(arguments: argparse.Namespace) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
+    _fill(_database(), only_if_empty=arguments.if_empty)
+
+
+def _fill(database: Database, *, only_if_empty: bool) -> None:
     from app import demo
 
-    demo.fill(_database(), settings().key(), only_if_empty=arguments.if_empty)
+    demo.fill(database, settings().key(), only_if_empty=only_if_empty)
 
 
 def main(argv: list[str] | None = None) -> int:
