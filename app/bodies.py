@@ -69,7 +69,8 @@ class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62  # SpooledTemporaryFile rolls over to disk only past this
 
 
-async def _multipart(request: Request) -> FormData:
+async def multipart(request: Request) -> FormData:
+    """The form of a request, its files in memory; BadRequest when it is not multipart."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise BadRequest("Send the files as multipart/form-data.")
     parser = _InMemory(
@@ -85,7 +86,7 @@ async def _multipart(request: Request) -> FormData:
         raise BadRequest(f"The upload cannot be read: {error.message}") from error
 
 
-Multipart = Annotated[FormData, Depends(_multipart)]
+Multipart = Annotated[FormData, Depends(multipart)]
 """A multipart form, its files in memory."""
 
 

@@ -17,8 +17,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from app.auth import Program
-from app.bodies import Multipart, files_of, text_of
+from app.auth import machine
+from app.bodies import files_of, multipart, text_of
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier
 from ml import dicom, roi
@@ -89,9 +89,9 @@ _BODY: dict[str, Any] = {
     "/classifications",
     summary="Classify one lesion",
     response_model=ClassificationAnswer,
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": _BODY, "security": [{"HTTPBearer": []}]},
 )
-async def classify(request: Request, program: Program, form: Multipart) -> Response:
+async def classify(request: Request) -> Response:
     """Send an image and where the lesion is; get a probability for each class.
 
     A 64 × 64 image needs no place: it is the ROI itself. Nothing is stored.
@@ -99,6 +99,9 @@ async def classify(request: Request, program: Program, form: Multipart) -> Respo
     served: ServedClassifier | None = request.app.state.served
     if served is None:
         raise NotFound("No classifier is served by this installation.")
+    # asked for here and not as dependencies: solving those costs as much as parsing the body
+    await machine(request)
+    form = await multipart(request)
     uploads = files_of(form, "image")
     if len(uploads) != 1:
         raise BadRequest("Send one file in the field `image`.")
