@@ -93,12 +93,17 @@ def review(session: Session, lesion: Lesion, lesion_class: str, **more: Any) -> 
     return Review.give(session, lesion, by, LIVER, lesion_class=lesion_class, **given)
 
 
-def make_known_lesions(session: Session, per_class: int, *, phantom: bool = True) -> list[Lesion]:
-    """``per_class`` reviewed lesions of each class, every one in a patient of its own."""
+def make_known_lesions(
+    session: Session, per_class: int, *, phantom: bool = True, first: int = 0
+) -> list[Lesion]:
+    """``per_class`` reviewed lesions of each class, every one in a patient of its own.
+
+    A second call for the same database needs another ``first``, up to 99.
+    """
     lesions = []
     for place, key in enumerate(LIVER.keys):
         for number in range(per_class):
-            [lesion] = make_lesion(session, 100 * place + number, phantom=phantom)
+            [lesion] = make_lesion(session, 100 * place + first + number, phantom=phantom)
             review(session, lesion, key)
             lesions.append(lesion)
     return lesions

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from app.errors import Unreadable
 from app.models.checkpoint import Checkpoint
+from app.models.dataset import DatasetVersion
 from app.models.design import Design
-from app.models.lesion import Lesion
-from app.models.likeness import Likeness
+from app.models.neighbours import Neighbours
 from app.models.pool import KINDS, KnownLesion, Pool, balanced, one_per_patient, own_lesions
 from app.models.stimulus import REAL, SYNTHETIC
 from app.models.user import User
@@ -41,7 +41,8 @@ class Composition:
     """The images of a study to be: what `ReaderStudy` keeps.
 
     ``plan``: ``{"real": [{"lesion", "lesion_class"}], "synthetic": [{"checkpoint",
-    "lesion_class", "seed"}], "practice": {"real": […], "synthetic": […]}}``.
+    "lesion_class", "seed"}], "practice": {"real": […], "synthetic": […]}, "sources": {"real",
+    "versions": [{"name", "digest", "rois"}], "likeness"}}``.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Composition:
         synthetic: Asked,
         kind: str | None = None,
         generators: Sequence[str] = (),
+        versions: Sequence[str] = (),
         seed: int | None = None,
         without_cases: Collection[uuid.UUID] = (),
         without_lesions_of: Sequence[User] = (),
@@ -76,6 +78,8 @@ class Composition:
             real, synthetic: how many images of each source, in all or per class.
             kind: a key of ``KINDS``; None: the one with enough data, when it is only one.
             generators: names of served generators; none: the newest of each class.
+            versions: names of the dataset versions that real images come from, with the class
+                that was frozen; none: all reviewed lesions.
             seed: everything random of the study comes from it; None: drawn now.
             without_cases: cases whose lesions are not used.
             without_lesions_of: people whose own lesions (marked or reviewed) are not used.
@@ -103,11 +107,13 @@ class Composition:
         if not 0 <= seed <= MOST_SEED:
             raise Unreadable(f"Choose a seed from 0 to {MOST_SEED}, or leave it empty.")
         design = (design or Design()).checked(_all(real) + _all(synthetic))
+        frozen = DatasetVersion.chosen(session, versions)
         pool = Pool.of(
             session,
             scheme,
             without_cases,
             {lesion for user in without_lesions_of for lesion in own_lesions(session, user.id)},
+            DatasetVersion.joint_classes(session, frozen, scheme) if frozen else None,
         )
         kind = kind or _only_kind(pool)
         if kind not in KINDS:
@@ -125,12 +131,13 @@ class Composition:
         trained = spread(design.practice // 2) if design.practice else dict.fromkeys(wanted, 0)
         have = {item.lesion_class: item.lesions for item in counts}
         if any(wanted[key] + trained[key] > have[key] for key in have):
+            where = f" in {', '.join(row.name for row in frozen)}" if frozen else ""
+            more = "Choose further versions" if frozen else "Mark and review more lesions"
             practice = f" and, for practice, {_said(trained)}" if design.practice else ""
             raise Unreadable(
                 f"A study with {_all(real)} real images of the kind {KINDS[kind]} needs lesions "
                 f"with a known class: {_said(wanted)}{practice}. There are "
-                f"{_said(have)}. Mark and review "
-                "more lesions, or choose fewer images."
+                f"{_said(have)}{where}. {more}, or choose fewer images."
             )
         chosen = one_per_patient(pool.of_kind(kind), wanted, rng)
         if len(windows) != 1:
@@ -148,13 +155,22 @@ class Composition:
             practice_drawn = _drawn(
                 drawing, spread(design.practice - len(practice_real)), rng, seeds
             )
-        notes = _notes(len(chosen), len({item.patient for item in chosen}))
+        notes = _notes(len(chosen), len({item.patient for item in chosen}), pool.withdrawn)
+        likeness = None
         if design.exclude_near:
             if draw is None:
                 raise Unreadable("Synthetic ROIs cannot be compared with real ones here.")
-            notes += _replace_near(
-                session, pool.of_kind(kind), window, [*drawn, *practice_drawn], rng, seeds, draw
+            planned = [*drawn, *practice_drawn]
+            neighbours = Neighbours.of(
+                session,
+                pool.of_kind(kind),
+                _generators_of(session, planned).values(),
+                window,
+                design.near_limit,
             )
+            replaced = _replace_near(session, neighbours, planned, rng, seeds, draw)
+            notes += neighbours.notes(replaced)
+            likeness = neighbours.record(replaced)
         return Composition(
             title=title,
             kind=kind,
@@ -165,6 +181,13 @@ class Composition:
                 REAL: _named(chosen),
                 SYNTHETIC: drawn,
                 "practice": {REAL: _named(practice_real), SYNTHETIC: practice_drawn},
+                "sources": {
+                    "real": "dataset versions" if frozen else "all reviewed lesions",
+                    "versions": [
+                        {"name": row.name, "digest": row.digest, "rois": row.rois} for row in frozen
+                    ],
+                    "likeness": likeness,
+                },
             },
             notes=notes,
             design=design,
@@ -198,34 +221,28 @@ def _for_practice(
 
 def _replace_near(
     session: Session,
-    lesions: Sequence[KnownLesion],
-    window_hu: tuple[float, float],
+    neighbours: Neighbours,
     planned: list[dict[str, Any]],
     rng: np.random.Generator,
     seeds: set[int],
     draw: Draw,
-) -> list[str]:
-    """Give synthetic ROIs too like a real one of the pool another seed, in place; notes.
+) -> int:
+    """Give synthetic ROIs too like a real one another seed, in place; how many were given one.
 
     Raises:
         Unreadable: after 8 rounds some are still too near.
     """
-    rois = []
-    for item in lesions:
-        lesion = session.get(Lesion, item.id)
-        assert lesion is not None
-        rois.append(lesion.roi(session, window_hu).pixels)
-    likeness = Likeness(rois, [item.patient for item in lesions])
+    generators = _generators_of(session, planned)
     suspects, replaced = list(planned), 0
     for _ in range(_ROUNDS):
         near: list[dict[str, Any]] = []
-        for key in dict.fromkeys(item["checkpoint"] for item in suspects):
+        for key, checkpoint in generators.items():
             mine = [item for item in suspects if item["checkpoint"] == key]
-            checkpoint = session.get(Checkpoint, uuid.UUID(key))
-            assert checkpoint is not None
+            if not mine:
+                continue
             drawn = draw(session, checkpoint, [item["seed"] for item in mine])
-            far = likeness.nearest(list(drawn)) <= likeness.limit
-            near += [item for item, fine in zip(mine, far, strict=True) if not fine]
+            wrong = neighbours.too_near(checkpoint, list(drawn))
+            near += [item for item, is_near in zip(mine, wrong, strict=True) if is_near]
         if not near:
             break
         replaced += len(near)
@@ -235,14 +252,18 @@ def _replace_near(
     else:
         raise Unreadable(
             f"{len(suspects)} of the {len(planned)} synthetic images stay too like a real one "
-            f"(correlation above {likeness.limit:.3f}) after {_ROUNDS} tries each: a generator "
-            "may repeat its training images. Choose another, or do not exclude near ones."
+            f"(correlation above {neighbours.known.limit:.3f}) after {_ROUNDS} tries each: a "
+            "generator may repeat its training images. Choose another, or do not exclude near ones."
         )
-    return [
-        f"{replaced} synthetic images were drawn anew because they were too like one of the "
-        f"{len(lesions)} real ROIs known here (correlation above {likeness.limit:.3f} in any of 8 "
-        "orientations). The generators' own training ROIs are not kept in this database."
-    ]
+    return replaced
+
+
+def _generators_of(session: Session, planned: Sequence[dict[str, Any]]) -> dict[str, Checkpoint]:
+    """The generators of planned synthetic images, by id, in the order of their first image."""
+    found = {}
+    for key in dict.fromkeys(item["checkpoint"] for item in planned):
+        found[key] = session.get(Checkpoint, uuid.UUID(key))
+    return {key: row for key, row in found.items() if row is not None}
 
 
 def _only_kind(pool: Pool) -> str:
@@ -325,14 +346,18 @@ def _seed(rng: np.random.Generator, taken: set[int]) -> int:
     return seed
 
 
-def _notes(images: int, patients: int) -> list[str]:
-    if patients == images:
-        return []
-    from_whom = "1 patient" if patients == 1 else f"{patients} patients"
-    return [
-        f"The {images} real images come from {from_whom}: there are not enough patients "
-        "for one each. Images of one patient are alike, so intervals are too narrow."
-    ]
+def _notes(images: int, patients: int, withdrawn: int) -> list[str]:
+    notes = []
+    if withdrawn:
+        lesions = "1 lesion" if withdrawn == 1 else f"{withdrawn} lesions"
+        notes.append(f"Left out of the chosen dataset versions: {lesions} withdrawn since.")
+    if patients != images:
+        from_whom = "1 patient" if patients == 1 else f"{patients} patients"
+        notes.append(
+            f"The {images} real images come from {from_whom}: there are not enough patients "
+            "for one each. Images of one patient are alike, so intervals are too narrow."
+        )
+    return notes
 
 
 def _said(counts: dict[str, int]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tempfile
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
@@ -25,9 +28,10 @@ from app.models.pool import KINDS, KnownLesion, Pool
 from app.models.user import User
 from ml import manifest as sets
 from ml.lesion import LesionScheme
-from ml.manifest import Finding, Manifest
+from ml.manifest import Finding, Line, Manifest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+_FILE = "lesion "
 _EPOCH = (2018, 12, 10, 0, 0, 0)  # one date in every archive: the same data give the same bytes
 
 
@@ -66,6 +70,62 @@ class DatasetVersion(Base):
         if version is None:
             raise NotFound("There is no such dataset version.")
         return version
+
+    @staticmethod
+    def chosen(session: Session, names: Sequence[str]) -> list[DatasetVersion]:
+        """The versions of these names, each once, in this order.
+
+        Raises:
+            Unreadable: there is none of a name.
+        """
+        if not names:
+            return []
+        found = {version.name: version for version in DatasetVersion.all(session)}
+        absent = [name for name in names if name not in found]
+        if absent:
+            raise Unreadable(
+                f"There is no dataset version named {absent[0][:60]!r}. There are: "
+                f"{', '.join(sorted(found)) or 'none'}."
+            )
+        return [found[name] for name in dict.fromkeys(names)]
+
+    @staticmethod
+    def by_digest(session: Session, digests: Collection[str]) -> dict[str, DatasetVersion]:
+        """Digest → the oldest version with it, for those that are kept here."""
+        query = (
+            sa.select(DatasetVersion)
+            .where(DatasetVersion.digest.in_(digests))
+            .order_by(DatasetVersion.created_at.desc())
+        )
+        return {version.digest: version for version in session.scalars(query)}
+
+    @staticmethod
+    def joint_classes(
+        session: Session, versions: Sequence[DatasetVersion], scheme: LesionScheme
+    ) -> dict[uuid.UUID, str]:
+        """Lesion → its frozen class, over several versions.
+
+        Raises:
+            Unreadable: another scheme, or a lesion with two classes.
+        """
+        joint: dict[uuid.UUID, str] = {}
+        for version in versions:
+            if version.scheme.keys != scheme.keys:
+                raise Unreadable(
+                    f"The dataset version {version.name} has the classes "
+                    f"{', '.join(version.scheme.keys)}, and the scheme {scheme.name} has "
+                    f"{', '.join(scheme.keys)}. Choose another version or scheme."
+                )
+            frozen = version.classes(session)
+            torn = [one for one, key in frozen.items() if joint.get(one, key) != key]
+            if torn:
+                lesions = "1 lesion has" if len(torn) == 1 else f"{len(torn)} lesions have"
+                raise Unreadable(
+                    f"{lesions} another class in the dataset version {version.name} than in the "
+                    "others chosen. Choose versions that agree."
+                )
+            joint |= frozen
+        return joint
 
     @property
     def scheme(self) -> LesionScheme:
@@ -137,6 +197,22 @@ class DatasetVersion(Base):
         """Lay the data set out under ``folder``; its digest is checked again."""
         return Manifest.load(_unzipped(self.archive(session), folder))
 
+    def classes(self, session: Session) -> dict[uuid.UUID, str]:
+        """Lesion → its class as it was frozen."""
+        with zipfile.ZipFile(io.BytesIO(self.archive(session))) as opened:
+            name = next(one for one in opened.namelist() if one.endswith("/lines.jsonl"))
+            rows = opened.read(name).decode().splitlines()
+        lines = [Line.from_dict(json.loads(row)) for row in rows if row]
+        return {uuid.UUID(line.file.removeprefix(_FILE)): line.lesion_class for line in lines}
+
+    def rois_of(
+        self, session: Session, window_hu: tuple[float, float]
+    ) -> tuple[npt.NDArray[np.float32], list[str]]:
+        """Its ROIs, (n, 64, 64) in [−1, 1], and the patient of each."""
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = self.unpack(session, Path(folder))
+            return manifest.rois(window_hu), [line.patient for line in manifest.lines]
+
 
 def _findings(session: Session, known: tuple[KnownLesion, ...]) -> Iterator[Finding]:
     for item in known:
@@ -146,7 +222,7 @@ def _findings(session: Session, known: tuple[KnownLesion, ...]) -> Iterator[Find
             lesion.box,
             lesion_class=item.lesion_class,
             patient=item.patient,
-            file=f"lesion {item.id}",
+            file=f"{_FILE}{item.id}",
             diameter_mm=lesion.diameter_mm,
         )
 

@@ -60,7 +60,10 @@ class Design:
         back: readers may go back and change an answer; earlier ones are kept.
         margin: an AUC within 0.5 ± margin counts as chance.
         exclude_own: nobody reads a lesion that they marked or reviewed.
-        exclude_near: synthetic ROIs too like a real one are drawn anew.
+        exclude_near: synthetic ROIs too like a real one, or like a training ROI of their
+            generator where those are kept here, are drawn anew.
+        near_limit: from which correlation on two ROIs are too alike; None: from the data, as
+            `app.models.likeness.Likeness` has it.
     """
 
     preset: str = "own"
@@ -78,6 +81,7 @@ class Design:
     back: bool = False
     exclude_own: bool = True
     exclude_near: bool = False
+    near_limit: float | None = None
     margin: float = 0.10
     analysis: str = ANALYSIS
     instructions: str = INSTRUCTIONS
@@ -151,6 +155,8 @@ class Design:
             raise Unreadable("Choose smooth or crisp interpolation.")
         if self.size_mm is not None and not 20 <= self.size_mm <= 300:
             raise Unreadable("Choose an image size from 20 to 300 mm, or leave it empty.")
+        if self.near_limit is not None and not 0.5 <= self.near_limit <= 0.999:
+            raise Unreadable("Choose a limit of likeness from 0.5 to 0.999, or leave it empty.")
         if not 0.01 <= self.margin <= 0.3:
             raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {self.margin}.")
         for text, words in (

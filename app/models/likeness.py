@@ -25,16 +25,26 @@ class Likeness:
 
     A synthetic ROI is too near when its highest correlation with a real one exceeds that of 99 %
     of the real ones with their own nearest of another patient; with fewer than 20 real ROIs, or
-    where real ones are that alike themselves, the limit is `FLOOR`.
+    where real ones are that alike themselves, the limit is `FLOOR`. A ``limit`` that is given
+    stands instead.
     """
 
-    def __init__(self, rois: Sequence[Rois], patients: Sequence[str]) -> None:
+    def __init__(
+        self, rois: Sequence[Rois], patients: Sequence[str], limit: float | None = None
+    ) -> None:
         self._real = _vectors(rois)
-        self.limit = FLOOR
-        if len(rois) >= _LEAST_REAL and len(set(patients)) > 1:
+        self.limit = FLOOR if limit is None else limit
+        if limit is None and len(rois) >= _LEAST_REAL and len(set(patients)) > 1:
             own = np.array(patients)[:, None] == np.array(patients)[None, :]
             nearest = np.where(own, -1.0, _highest(self._real, self._real)).max(axis=1)
             self.limit = float(min(FLOOR, np.quantile(nearest, _QUANTILE)))
+
+    def __len__(self) -> int:
+        return len(self._real)
+
+    def too_near(self, rois: Sequence[Rois]) -> npt.NDArray[np.bool_]:
+        """For each ROI (64, 64) whether it is more like a real one than the limit allows."""
+        return np.asarray(self.nearest(rois) > self.limit, np.bool_)
 
     def nearest(self, rois: Sequence[Rois]) -> Floats:
         """For each ROI (64, 64) its highest correlation with a real one, −1 … 1."""

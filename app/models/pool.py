@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class KnownLesion:
-    """A lesion whose class is known, by the review that says so."""
+    """A lesion whose class is known, by the review or the dataset version that says so."""
 
     id: uuid.UUID
     case_id: uuid.UUID
@@ -52,11 +52,15 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Pool:
-    """Known lesions and served generators under one scheme."""
+    """Known lesions and served generators under one scheme.
+
+    ``withdrawn``: how many frozen lesions were withdrawn since, and so are not in it.
+    """
 
     scheme: LesionScheme
     lesions: tuple[KnownLesion, ...]
     generators: tuple[Checkpoint, ...]
+    withdrawn: int = 0
 
     @staticmethod
     def schemes(session: Session) -> dict[str, LesionScheme]:
@@ -71,20 +75,27 @@ class Pool:
         scheme: LesionScheme,
         without_cases: Collection[uuid.UUID] = (),
         without_lesions: Collection[uuid.UUID] = (),
+        frozen: Mapping[uuid.UUID, str] | None = None,
     ) -> Pool:
-        """What the database holds under ``scheme``, but for the cases and lesions named."""
+        """What the database holds under ``scheme``, but for the cases and lesions named.
+
+        With ``frozen``, lesion → class as dataset versions have it, those lesions and no others.
+        """
         generators = [
             row
             for row in Checkpoint.served(session, "generator")
             if row.scheme.keys == scheme.keys and row.lesion_class in scheme.keys
         ]
-        known = _known_lesions(session, scheme)
+        known = (
+            _known_lesions(session, scheme) if frozen is None else _frozen_lesions(session, frozen)
+        )
         kept = tuple(
             item
             for item in known
             if item.case_id not in without_cases and item.id not in without_lesions
         )
-        return cls(scheme, kept, tuple(generators))
+        gone = 0 if frozen is None else len(frozen) - len(known)
+        return cls(scheme, kept, tuple(generators), gone)
 
     def of_kind(self, kind: str) -> tuple[KnownLesion, ...]:
         return tuple(item for item in self.lesions if item.kind == kind)
@@ -150,12 +161,43 @@ def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
     for lesion_id, case_id, hmac, pseudonym, phantom, calibrated, lesion_class, basis in rows:
         if lesion_id in known:
             continue
-        kind = "phantom" if phantom else "calibrated" if calibrated else "uncalibrated"
-        patient = hmac or f"pseudonym:{pseudonym}"
+        patient, kind = _patient_and_kind(hmac, pseudonym, phantom, calibrated)
         known[lesion_id] = KnownLesion(
             lesion_id, case_id, patient, kind, lesion_class, BASES[basis]
         )
     return sorted(known.values(), key=lambda item: str(item.id))
+
+
+def _frozen_lesions(session: Session, frozen: Mapping[uuid.UUID, str]) -> list[KnownLesion]:
+    """The lesions of dataset versions that stand, each with its frozen class."""
+    rows = session.execute(
+        sa.select(
+            Lesion.id,
+            Case.id,
+            Case.patient_hmac,
+            Case.pseudonym,
+            Image.phantom,
+            Image.calibrated,
+        )
+        .join(Image, Image.id == Lesion.image_id)
+        .join(Case, Case.id == Lesion.case_id)
+        .where(Lesion.withdrawn_at.is_(None))
+    )
+    known = []
+    for lesion_id, case_id, hmac, pseudonym, phantom, calibrated in rows:
+        if lesion_id in frozen:
+            patient, kind = _patient_and_kind(hmac, pseudonym, phantom, calibrated)
+            known.append(
+                KnownLesion(lesion_id, case_id, patient, kind, frozen[lesion_id], "dataset version")
+            )
+    return sorted(known, key=lambda item: str(item.id))
+
+
+def _patient_and_kind(
+    hmac: str | None, pseudonym: str, phantom: bool, calibrated: bool
+) -> tuple[str, str]:
+    kind = "phantom" if phantom else "calibrated" if calibrated else "uncalibrated"
+    return hmac or f"pseudonym:{pseudonym}", kind
 
 
 def one_per_patient(

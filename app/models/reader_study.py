@@ -38,8 +38,9 @@ class ReaderStudy(Base):
     """A study: composed, then opened (a Protocol freezes it), read, and closed by Unblinding.
 
     ``plan`` names the sources: ``{"real": [{"lesion", "lesion_class"}], "synthetic":
-    [{"checkpoint", "lesion_class", "seed"}], "practice": {"real", "synthetic"}}``. It is never
-    shown. ``design_json`` says how it is read; from the opening on the protocol does.
+    [{"checkpoint", "lesion_class", "seed"}], "practice": {"real", "synthetic"}, "sources"}``.
+    Of it only the sources are ever shown. ``design_json`` says how it is read; from the opening
+    on the protocol does.
     """
 
     __tablename__ = "reader_study"
@@ -133,6 +134,12 @@ class ReaderStudy(Base):
     def trials(self) -> int:
         """How many trials a reader has: practice, images and repeats."""
         return self.practice_total + self.total + self.design.repeats
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Where the real images come from, and what synthetic ones were compared with."""
+        known: dict[str, Any] = {"real": "all reviewed lesions", "versions": [], "likeness": None}
+        return {**known, **self.plan.get("sources", {})}
 
     def class_mix(self, source: str) -> dict[str, int]:
         """Class key → number of planned images of a source."""
@@ -365,6 +372,7 @@ class ReaderStudy(Base):
             "scheme": self.scheme_json,
             "kind": self.kind,
             "window_hu": self.window_hu,
+            "sources": self.sources,
             "images": images(practice=False),
             "practice": images(practice=True),
             "order": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from app.auth import Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
 from app.models.composition import MOST_IMAGES, Composition, Draw
+from app.models.dataset import DatasetVersion
 from app.models.design import PRESETS, Design
 from app.models.pool import KINDS, Pool
 from app.models.reader_study import ReaderStudy
@@ -28,8 +30,8 @@ router = APIRouter(include_in_schema=False)
 STEPS = ("Design", "Images", "Reading", "Conduct and analysis", "Check")
 _ON_STEP = {
     1: ("title", "preset"),
-    2: ("kind", "scheme", "real", "synthetic", "generators", "without", "exclude_own",
-        "exclude_near", "seed"),
+    2: ("kind", "scheme", "versions", "real", "synthetic", "generators", "without", "exclude_own",
+        "exclude_near", "near_limit", "seed"),
     3: ("class_confidence", "reasons", "practice", "repeats", "repeat_distance", "break_every",
         "tell_prevalence", "back", "interpolation", "size_mm", "window", "zoom"),
     4: ("instructions", "consent", "consent_version", "consent_date", "ethics_reference",
@@ -50,10 +52,12 @@ class Typed(BaseModel):
     real: str = "10"
     synthetic: str = "10"
     seed: str = ""
+    versions: list[str] = []
     generators: list[str] = []
     without: list[str] = []
     exclude_own: str = "1"
     exclude_near: str = ""
+    near_limit: str = ""
     class_confidence: str = ""
     reasons: str = ""
     practice: str = "0"
@@ -215,6 +219,7 @@ def _design(typed: Typed) -> Design:
         back=_yes(typed.back),
         exclude_own=_yes(typed.exclude_own),
         exclude_near=_yes(typed.exclude_near),
+        near_limit=_number(typed.near_limit, "the limit") if typed.near_limit.strip() else None,
         margin=_number(typed.margin, "the margin"),
         analysis=typed.analysis,
         instructions=typed.instructions,
@@ -239,11 +244,21 @@ def _chosen(session: Session, typed: Typed, design: Design, draw: Draw | None) -
         real=_asked(typed.real, "real images", scheme),
         synthetic=_asked(typed.synthetic, "synthetic images", scheme),
         generators=typed.generators,
+        versions=typed.versions,
         seed=_whole(typed.seed, "the seed") if typed.seed.strip() else None,
         without_lesions_of=[User.require(session, name) for name in typed.without],
         design=design,
         draw=draw,
     )
+
+
+def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.UUID, str] | None:
+    """What the chosen versions hold, for the table of what there is; a refusal says the rest."""
+    try:
+        versions = DatasetVersion.chosen(session, typed.versions)
+        return DatasetVersion.joint_classes(session, versions, scheme) if versions else None
+    except Unreadable:
+        return None
 
 
 def _asked(text: str, what: str, scheme: LesionScheme) -> int | dict[str, int]:
@@ -281,13 +296,14 @@ def _step(
 ) -> Response:
     schemes = Pool.schemes(session)
     chosen = schemes.get(typed.scheme) or next(iter(schemes.values()), None)
-    pool = Pool.of(session, chosen) if chosen else None
+    pool = Pool.of(session, chosen, frozen=_frozen(session, typed, chosen)) if chosen else None
     counts = {kind: pool.counts(kind) for kind in KINDS} if pool else {}
     usable = [
         kind
         for kind, items in counts.items()
         if items and all(one.lesions and one.generators for one in items)
     ]
+    versions = DatasetVersion.all(session)
     form = typed.model_dump(include=set(Typed.model_fields))
     form["kind"] = form["kind"] or (usable[0] if usable else "")
     form["scheme"] = form["scheme"] or (chosen.name if chosen else "")
@@ -313,6 +329,8 @@ def _step(
         kinds=KINDS,
         counts=counts,
         generators=pool.generators if pool else (),
+        versions=[row for row in versions if chosen and row.scheme.keys == chosen.keys],
+        kept={row.digest: row.name for row in versions},
         usable=usable,
         people=[one.name for one in User.everyone(session) if one.disabled_at is None],
     )

@@ -13,6 +13,7 @@ import studies
 from app.errors import Conflict, Forbidden, Unreadable
 from app.models import Checkpoint, Conduct, Event, LeakAudit, ReaderStudy, Reading, Stimulus, Trial
 from app.models.audit import Audited
+from app.models.dataset import DatasetVersion
 from app.models.design import PRESETS, Design
 from app.models.desk import Desk, Feedback
 from app.models.enrolment import Enrolment
@@ -21,7 +22,7 @@ from app.models.protocol import Choices, Protocol
 from app.models.reading import Answer
 from app.models.stimulus import REAL, SYNTHETIC, Picture, stimulus_png
 from app.models.trial import chosen_to_repeat, with_repeats
-from ml.lesion import LIVER
+from ml.lesion import LIVER, LesionScheme
 
 JSON = {"accept": "application/json"}
 
@@ -93,6 +94,7 @@ def test_numbers_per_class_are_kept(session, researcher):
         ({"practice": 1}, "practice images"),
         ({"break_every": 2}, "5 to 500 trials"),
         ({"interpolation": "fancy"}, "interpolation"),
+        ({"near_limit": 1.0}, "limit of likeness"),
         ({"size_mm": 5.0}, "20 to 300 mm"),
         ({"margin": 0.5}, "margin"),
         ({"consent": " "}, "consent text"),
@@ -148,13 +150,115 @@ def test_synthetic_images_too_like_a_real_one_are_drawn_anew_in_any_orientation(
     near = replace(Design(), exclude_near=True)
     study = ReaderStudy.compose(session, researcher, **plain, design=near, draw=thief)
     assert first not in {item["seed"] for item in study.planned(SYNTHETIC)}
-    assert "1 synthetic images were drawn anew" in study.notes[-1]
-    assert "training ROIs are not kept" in study.notes[-1]
+    told = " ".join(study.notes)
+    assert "1 synthetic images were drawn anew" in told
+    assert f"{studies.SOURCE_WORD}-phantom-cyst" in told
+    assert "training ROIs are not kept in this database" in told
     with pytest.raises(Unreadable, match="stay too like a real one"):
         ReaderStudy.compose(
             session, researcher, **plain, design=near,
             draw=lambda _s, _c, seeds: np.stack([copied] * len(seeds)),
         )  # fmt: skip
+
+
+def test_synthetic_images_too_like_a_training_roi_of_their_generator_are_drawn_anew(
+    session, researcher
+):
+    generators = studies.make_generators(session)
+    studies.make_known_lesions(session, 1)
+    [trained_on] = studies.make_lesion(session, 70, boxes=[(44, 84)])  # unlike the others
+    studies.review(session, trained_on, "cyst")
+    version = frozen(session, researcher, "trained")
+    learner = session.get(Checkpoint, generators[0].id)
+    session.execute(  # of the three only this one was trained on the version
+        sa.update(Checkpoint)
+        .where(Checkpoint.id == learner.id)
+        .values(dataset_digest=version.digest)
+    )
+    session.expire_all()
+    plain = {"title": "T", "scheme": LIVER, "real": 3, "synthetic": 3, "seed": 4,
+             "without_cases": {trained_on.case_id}}  # fmt: skip
+    planned = ReaderStudy.compose(session, researcher, **plain).planned(SYNTHETIC)
+    first = {item["lesion_class"]: item["seed"] for item in planned}
+    copied = trained_on.roi(session, (-150.0, 250.0)).pixels
+
+    def thief(session, checkpoint, seeds):
+        drawn = studies.draw(session, checkpoint, seeds)
+        for place, seed in enumerate(seeds):
+            if seed in first.values():
+                drawn[place] = np.rot90(copied, 3)
+        return drawn
+
+    near = replace(Design(), exclude_near=True, near_limit=0.95)
+    study = ReaderStudy.compose(session, researcher, **plain, design=near, draw=thief)
+    kept = {item["lesion_class"]: item["seed"] for item in study.planned(SYNTHETIC)}
+    assert kept["cyst"] != first["cyst"]  # its own training ROI, in no pool of this study
+    assert {kept[key] == first[key] for key in ("metastasis", "hemangioma")} == {True}
+    told = study.sources["likeness"]
+    assert (told["drawn_anew"], told["real"]) == (1, {"rois": 3, "limit": 0.95})
+    assert [row["version"] for row in told["training"]] == ["trained", None, None]
+    notes = " ".join(study.notes)
+    assert "Training ROIs compared: 4 of the dataset version trained" in notes
+    study.open(session, researcher, study.pictures(session, studies.draw))
+    assert study.protocol.content["sources"]["likeness"] == told
+
+
+def frozen(session, researcher, name) -> DatasetVersion:
+    """Every lesion with a known class, as a dataset version."""
+    archive = DatasetVersion.pack(session, name, LIVER, "phantom")
+    return DatasetVersion.freeze(session, researcher, archive)
+
+
+def test_real_images_come_from_the_chosen_versions_with_the_frozen_class(session, researcher):
+    studies.make_generators(session)
+    lesions = studies.make_known_lesions(session, 2)
+    version = frozen(session, researcher, "first")
+    assert set(version.classes(session)) == {one.id for one in lesions}
+    studies.review(session, lesions[0], "metastasis")  # said to be another since
+    later = studies.make_known_lesions(session, 1, first=50)
+    asked = {"title": "T", "scheme": LIVER, "real": 6, "synthetic": 3, "seed": 1}
+    study = ReaderStudy.compose(session, researcher, versions=["first"], **asked)
+    shown = {item["lesion"]: item["lesion_class"] for item in study.planned(REAL)}
+    assert shown == {str(one): key for one, key in version.classes(session).items()}
+    assert shown[str(lesions[0].id)] == "cyst"
+    study.open(session, researcher, study.pictures(session, studies.draw))
+    assert study.protocol.content["sources"] == {
+        "real": "dataset versions",
+        "versions": [{"name": "first", "digest": version.digest, "rois": 6}],
+        "likeness": None,
+    }
+    with pytest.raises(Unreadable, match="There are 2 cyst, 2 metastasis, 2 hemangioma in first"):
+        ReaderStudy.compose(session, researcher, versions=["first"], **{**asked, "real": 7})
+    frozen(session, researcher, "second")
+    with pytest.raises(Unreadable, match="1 lesion has another class in the dataset version sec"):
+        ReaderStudy.compose(session, researcher, versions=["first", "second"], **asked)
+    every = {"cyst": 2, "metastasis": 4, "hemangioma": 3}
+    both = ReaderStudy.compose(session, researcher, versions=["second"], **{**asked, "real": every})
+    assert {str(one.id) for one in later} < {item["lesion"] for item in both.planned(REAL)}
+    with pytest.raises(Unreadable, match="no dataset version named 'third'"):
+        ReaderStudy.compose(session, researcher, versions=["third"], **asked)
+
+
+def test_a_lesion_withdrawn_since_is_left_out_of_a_version_and_a_note_says_so(session, researcher):
+    studies.make_generators(session)
+    lesions = studies.make_known_lesions(session, 2)
+    frozen(session, researcher, "first")
+    lesions[0].withdraw(session, researcher)
+    asked = {"title": "T", "scheme": LIVER, "synthetic": 3, "seed": 1, "versions": ["first"]}
+    with pytest.raises(Unreadable, match="There are 1 cyst"):
+        ReaderStudy.compose(session, researcher, real=6, **asked)
+    study = ReaderStudy.compose(session, researcher, real=5, **asked)
+    assert str(lesions[0].id) not in {item["lesion"] for item in study.planned(REAL)}
+    assert "1 lesion withdrawn since" in study.notes[0]
+
+
+def test_a_version_of_another_scheme_is_refused(session, researcher):
+    studies.make_generators(session)
+    studies.make_known_lesions(session, 1)
+    version = frozen(session, researcher, "first")
+    other = LesionScheme("two", LIVER.classes[:2])
+    with pytest.raises(Unreadable, match="has the classes cyst, metastasis, hemangioma, and"):
+        DatasetVersion.joint_classes(session, [version], other)
 
 
 def test_likeness_does_not_depend_on_brightness_or_contrast():
@@ -671,6 +775,41 @@ def test_the_wizard_goes_from_step_to_step_and_keeps_what_was_typed(app, session
     assert "Not audited yet" in browser.get(f"/reader-studies/{study.id}/audit").text
     assert browser.post(f"/reader-studies/{study.id}/audit").status_code == 303
     assert "does not vary" in browser.get(f"/reader-studies/{study.id}/audit").text
+
+
+def test_the_wizard_offers_versions_and_says_whose_training_rois_are_at_hand(
+    app, session, signed_in_as, researcher
+):
+    app.state.inference = studies.NoNetworks()
+    generators = studies.make_generators(session)
+    studies.make_known_lesions(session, 1)
+    version = frozen(session, researcher, "liver-one")
+    session.execute(
+        sa.update(Checkpoint)
+        .where(Checkpoint.id == generators[0].id)
+        .values(dataset_digest=version.digest)
+    )
+    studies.make_known_lesions(session, 1, first=50)
+    session.commit()
+    browser = signed_in_as("researcher")
+    typed = {"title": "Frozen", "preset": "own", "applied": "own", "step": "1"}
+    images = browser.post("/reader-studies/new", data=typed).text
+    assert 'name="versions" value="liver-one"' in images
+    assert images.count("training ROIs at hand: liver-one") == 1
+    assert images.count("training ROIs not at hand") == 2 + 3  # those that come with Hepatica too
+    typed |= {"step": "2", "kind": "phantom", "scheme": "liver", "real": "6", "synthetic": "3",
+              "versions": "liver-one", "exclude_near": "1", "near_limit": "0.9"}  # fmt: skip
+    refused = browser.post("/reader-studies/new", data=typed)
+    assert "There are 1 cyst, 1 metastasis, 1 hemangioma in liver-one" in refused.text
+    typed |= {"real": "3"}
+    reading = browser.post("/reader-studies/new", data=typed).text
+    assert 'type="hidden" name="versions" value="liver-one"' in reading
+    assert "3 from liver-one" in browser.post("/reader-studies/new", data={**typed, "go": "5"}).text
+    made = browser.post("/reader-studies", data=typed)
+    assert made.status_code == 303
+    page = browser.get(made.headers["location"]).text
+    assert f'dataset version liver-one <span class="mono small break soft">{version.digest}' in page
+    assert "limit 0.900" in page
 
 
 def test_the_planner_shows_the_grid_and_refuses_what_cannot_be_planned(signed_in_as):
