@@ -463,8 +463,9 @@ class _Clock:
         number = len(tasks) - len(left)
         name = type(tasks[0]).__name__.lower() if tasks else ""
         if left:
+            cores = jobs or os.cpu_count() or 1
             for task in parallel.each(
-                function, left, self.place.run, jobs or os.cpu_count() or 1, cluster
+                function, left, self.place.run, cores, cluster, partial(self.plan._done, self.place)
             ):
                 if task is None:
                     yield self._live(f"{name} {number} of {len(tasks)}")

@@ -54,11 +54,16 @@ def each(
     run: Path,
     jobs: int,
     cluster: str | None = None,
+    is_done: Callable[[Any], bool] = bool,
 ) -> Iterator[Any | None]:
     """Call ``function`` on every task; yield each task when it is done, and None while waiting.
 
     A lost worker's task is given to another, up to three times. Closing the generator ends the
     tasks: at once on this machine, after their present step on a cluster.
+
+    Args:
+        is_done: whether a task has left its result; how a cluster's progress is known, since
+            Ray's backend of joblib hands nothing over before all is done.
 
     Raises:
         ClusterError: Ray is missing or does not answer.
@@ -68,7 +73,7 @@ def each(
     for attempt in range(_TRIES):
         done: list[Any] = []
         try:
-            for task in _once(function, left, run, jobs, cluster):
+            for task in _once(function, left, run, jobs, cluster, is_done):
                 if task is not None:
                     done.append(task)
                 yield task
@@ -90,7 +95,12 @@ def _refusal(error: BaseException) -> HepaticaError | None:
 
 
 def _once(
-    function: Callable[[Any], Any], tasks: list[Any], run: Path, jobs: int, cluster: str | None
+    function: Callable[[Any], Any],
+    tasks: list[Any],
+    run: Path,
+    jobs: int,
+    cluster: str | None,
+    is_done: Callable[[Any], bool],
 ) -> Iterator[Any | None]:
     told: queue.Queue[tuple[str, Any]] = queue.Queue()
 
@@ -99,7 +109,7 @@ def _once(
             with _backend(jobs, cluster):
                 parallel = joblib.Parallel(
                     n_jobs=-1 if cluster else jobs,
-                    return_as="generator_unordered" if not cluster else "generator",
+                    return_as="list" if cluster else "generator_unordered",
                     batch_size=1,
                     pre_dispatch="all" if cluster else "2*n_jobs",
                 )
@@ -115,15 +125,21 @@ def _once(
     thread = threading.Thread(target=work, name="tasks", daemon=True)
     thread.start()
     finished = False
+    given: set[Any] = set()
     try:
         while True:
             try:
                 what, value = told.get(timeout=_BEAT_S)
             except queue.Empty:
+                for task in [t for t in tasks if cluster and t not in given and is_done(t)]:
+                    given.add(task)
+                    yield task
                 yield None
                 continue
             if what == "done":
-                yield value
+                if value not in given:
+                    given.add(value)
+                    yield value
                 continue
             finished = True
             if what == "failed":

@@ -75,7 +75,8 @@ def density_parts(real: Floats, synthetic: Floats, k: int = 5) -> tuple[Floats, 
         raise ValueError(f"density and coverage need more than {k} real ROIs, not {len(real)}")
     radius = np.sort(_distances(real, real), axis=1)[:, k]
     inside: npt.NDArray[np.bool_] = np.less(_distances(real, synthetic), radius[:, None])
-    return np.count_nonzero(inside, axis=0) / float(k), inside.any(axis=1).astype(np.float64)
+    coverage: Floats = np.asarray(inside.any(axis=1), np.float64)
+    return np.count_nonzero(inside, axis=0) / float(k), coverage
 
 
 def _distances(first: Floats, second: Floats) -> Floats:

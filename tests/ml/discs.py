@@ -35,12 +35,12 @@ TINY = Experiment(
     classifier=Classifier(epochs=2, batch=16, learning_rate=0.02, features=8, width=2),
     fresh_lesions=12,
     oracle_lesions=12,
-    fidelity_rois=8,
+    fidelity_rois=10,
     resamples=200,
     permutations=200,
     device="cpu",
 )
-SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=8)
+SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
 
 
 def findings(
