@@ -60,7 +60,7 @@ def classifier(tensors: Tensors) -> bytes:
     """
     g = _Graph()
     half = g.constant("half", 0.5)
-    offset = g.constant("offset", 0.5 - float(tensors["mean"]))
+    offset = g.constant("offset", 0.5 - tensors["mean"].item())
     x = g.add("Add", [g.add("Mul", ["rois", half], "halved"), offset], "centred")
     for name in ("conv1", "conv2", "conv3"):
         weight = g.constant(f"{name}.weight", tensors[f"{name}.weight"])
