@@ -19,11 +19,16 @@ ANALYSIS = (
     "Wilson 95 % intervals (ratings 4 to 6 count as “synthetic”), lesion class on real against "
     "synthetic, agreement within and between readers."
 )
-INSTRUCTIONS = (
-    "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
-    "program. For each, say how sure you are that it is real or synthetic, and which lesion it "
-    "shows. Work alone, at your own pace, and do not discuss the images with other readers."
+ANALYSIS_WITHOUT_CLASS = ANALYSIS.replace("lesion class on real against synthetic, ", "") + (
+    " The lesion class is not asked for, so nothing is said of it."
 )
+_SEE = (
+    "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
+    "program. For each, say how sure you are that it is real or synthetic"
+)
+_ALONE = " Work alone, at your own pace, and do not discuss the images with other readers."
+INSTRUCTIONS = f"{_SEE}, and which lesion it shows.{_ALONE}"
+INSTRUCTIONS_WITHOUT_CLASS = f"{_SEE}.{_ALONE}"
 CONSENT = (
     "I take part as a reader of my own will. My answers, the time they took, and what I say about "
     "my experience, room and screen are stored with my account name and analysed for research. "
@@ -48,6 +53,7 @@ class Design:
 
     Attributes:
         preset: paper, balanced or own; says where the choices came from.
+        lesion_class: ask which lesion it is. Real or synthetic is always asked.
         class_confidence: ask how sure the reader is of the lesion class, on 5 points.
         reasons: offer the checklist "why does it look synthetic?".
         practice: images read first, with feedback, that are in no result.
@@ -67,6 +73,7 @@ class Design:
     """
 
     preset: str = "own"
+    lesion_class: bool = True
     class_confidence: bool = False
     reasons: bool = False
     practice: int = 0
@@ -135,9 +142,16 @@ class Design:
     def checked(self, images: int) -> Design:
         """The design, if a study of so many images can be read by it; texts are trimmed.
 
+        Texts left as they come speak of the lesion class only where it is asked.
+
         Raises:
             Unreadable: a choice that cannot be carried out, and why.
         """
+        if self.class_confidence and not self.lesion_class:
+            raise Unreadable(
+                "How sure a reader is of the lesion class can only be asked with the lesion class. "
+                "Ask for both, or for neither."
+            )
         if self.practice and not 2 <= self.practice <= 40:
             raise Unreadable("Choose 0 practice images, or from 2 to 40: both sources are shown.")
         if not 0 <= self.repeats <= images // 2:
@@ -172,13 +186,27 @@ class Design:
             raise Unreadable("Give the ethics reference in at most 500 characters.")
         return replace(
             self,
-            analysis=self.analysis.strip(),
-            instructions=self.instructions.strip(),
+            analysis=fitting(self.analysis.strip(), lesion_class=self.lesion_class),
+            instructions=fitting(self.instructions.strip(), lesion_class=self.lesion_class),
             consent=self.consent.strip(),
             consent_version=self.consent_version.strip(),
             ethics_reference=self.ethics_reference.strip(),
             consent_date=_day(self.consent_date),
         )
+
+
+def fitting(text: str, *, lesion_class: bool) -> str:
+    """A text that comes with Hepatica in the wording for studies with or without lesion classes.
+
+    Any other text stays as it is.
+    """
+    for pair in (
+        (ANALYSIS_WITHOUT_CLASS, ANALYSIS),
+        (INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS),
+    ):
+        if text in pair:
+            return pair[lesion_class]
+    return text
 
 
 def _day(text: str) -> str:

@@ -35,7 +35,7 @@ class Earlier:
 
     trial: BlindTrial
     rating: int
-    lesion_class: str
+    lesion_class: str | None
     class_confidence: int | None
     reasons: tuple[str, ...]
 
@@ -69,12 +69,15 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a practice image was. There is none for any other trial."""
+    """What a practice image was. There is none for any other trial.
+
+    ``named`` is the class that the reader gave; None where it is not asked for.
+    """
 
     source: str
     display: str
     called: str
-    named: str
+    named: str | None
 
     @classmethod
     def of(cls, session: Session, reading: Reading) -> Feedback | None:
@@ -88,13 +91,15 @@ class Feedback:
             stimulus.truth,
             scheme.display(stimulus.lesion_class),
             "synthetic" if reading.called_synthetic else "real",
-            scheme.display(reading.lesion_class),
+            None if reading.lesion_class is None else scheme.display(reading.lesion_class),
         )
 
     @property
     def words(self) -> str:
         """One sentence."""
         called = "as you said" if self.called == self.source else f"you said {self.called}"
+        if self.named is None:
+            return f"It was {self.source} ({called})."
         named = "as you said" if self.named == self.display else f"you said {self.named}"
         return f"It was {self.source} ({called}) and shows {self.display} ({named})."
 

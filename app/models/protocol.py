@@ -68,14 +68,22 @@ class Choices:
     reasons: tuple[Choice, ...] = ()
 
     @staticmethod
-    def of(scheme: LesionScheme, *, confidence: bool = False, reasons: bool = False) -> Choices:
+    def of(
+        scheme: LesionScheme,
+        *,
+        lesion_class: bool = True,
+        confidence: bool = False,
+        reasons: bool = False,
+    ) -> Choices:
         """The classes of a scheme by letter, and the scale by number.
 
-        With ``confidence`` five points for the class, with ``reasons`` the checklist.
+        Without ``lesion_class`` no classes, with ``confidence`` five points for the class, with
+        ``reasons`` the checklist.
         """
         letters = scheme.hotkeys()
         classes = tuple(
-            Choice(item.key, item.display, letters[item.key].upper()) for item in scheme.classes
+            Choice(item.key, item.display, letters[item.key].upper())
+            for item in (scheme.classes if lesion_class else ())
         )
         ratings = tuple(
             Choice(str(number), words, str(number)) for number, words in enumerate(RATINGS, 1)

@@ -90,7 +90,12 @@ class ReaderStudy(Base):
     def choices(self) -> Choices:
         """What a reader may answer on every trial."""
         design = self.design
-        return Choices.of(self.scheme, confidence=design.class_confidence, reasons=design.reasons)
+        return Choices.of(
+            self.scheme,
+            lesion_class=design.lesion_class,
+            confidence=design.class_confidence,
+            reasons=design.reasons,
+        )
 
     @property
     def design(self) -> Design:

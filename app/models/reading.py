@@ -29,7 +29,9 @@ _VIEW_NUMBERS = ("px", "dpr", "window_changes", "brightness", "contrast", "zoom_
 
 @dataclass(frozen=True)
 class Answer:
-    """What a desk sends: the trial by its token, both answers, and where the time went.
+    """What a desk sends: the trial by its token, the answers, and where the time went.
+
+    ``lesion_class`` is None where the study does not ask for it.
 
     ``key`` is made by the client for this answer and sent again when it is sent again.
     Times in ms: looking (``active_ms``), page hidden, and no key for long or paused (``idle_ms``).
@@ -40,7 +42,7 @@ class Answer:
 
     trial: str
     key: str
-    lesion_class: str
+    lesion_class: str | None
     rating: int
     active_ms: int = 0
     hidden_ms: int = 0
@@ -58,6 +60,7 @@ class Reading(Base):
 
     One per trial and ``revision``: where the protocol lets readers go back, a changed answer is
     the next revision. The latest counts (``Reading.counting()``), the earlier ones stay.
+    ``lesion_class`` is None where it was not asked for.
     ``session_no`` numbers the sittings of a reader, ``view`` is what they did to the picture.
     """
 
@@ -73,7 +76,7 @@ class Reading(Base):
     trial_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("trial.id"))
     enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
     idempotency_key: Mapped[str] = mapped_column(sa.String(64))
-    lesion_class: Mapped[str] = mapped_column(sa.String(40))
+    lesion_class: Mapped[str | None] = mapped_column(sa.String(40))
     rating: Mapped[int]
     class_confidence: Mapped[int | None]
     reasons: Mapped[list[str]] = mapped_column(default=list)
@@ -218,7 +221,10 @@ class Reading(Base):
 def _check(answer: Answer, study: ReaderStudy) -> None:
     if not (1 <= len(answer.key) <= 64 and answer.key.isascii() and answer.key.isprintable()):
         raise Unreadable("The answer needs a key of 1 to 64 characters.")
-    if answer.lesion_class not in study.scheme.keys:
+    if not study.design.lesion_class:
+        if answer.lesion_class is not None:
+            raise Unreadable("This study does not ask for the lesion class.")
+    elif answer.lesion_class not in study.scheme.keys:
         raise Unreadable(f"Choose a class: {', '.join(study.scheme.keys)}.")
     if not 1 <= answer.rating <= len(RATINGS):
         raise Unreadable("Choose from 1 (certainly real) to 6 (certainly synthetic).")

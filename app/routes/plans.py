@@ -16,7 +16,7 @@ from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
 from app.models.composition import MOST_IMAGES, Composition, Draw
 from app.models.dataset import DatasetVersion
-from app.models.design import PRESETS, Design
+from app.models.design import PRESETS, Design, fitting
 from app.models.pool import KINDS, Pool
 from app.models.reader_study import ReaderStudy
 from app.models.user import User
@@ -32,8 +32,8 @@ _ON_STEP = {
     1: ("title", "preset"),
     2: ("kind", "scheme", "versions", "real", "synthetic", "generators", "without", "exclude_own",
         "exclude_near", "near_limit", "seed"),
-    3: ("class_confidence", "reasons", "practice", "repeats", "repeat_distance", "break_every",
-        "tell_prevalence", "back", "interpolation", "size_mm", "window", "zoom"),
+    3: ("lesion_class", "class_confidence", "reasons", "practice", "repeats", "repeat_distance",
+        "break_every", "tell_prevalence", "back", "interpolation", "size_mm", "window", "zoom"),
     4: ("instructions", "consent", "consent_version", "consent_date", "ethics_reference",
         "margin", "analysis"),
     5: (),
@@ -58,6 +58,7 @@ class Typed(BaseModel):
     exclude_own: str = "1"
     exclude_near: str = ""
     near_limit: str = ""
+    lesion_class: str = "1"
     class_confidence: str = ""
     reasons: str = ""
     practice: str = "0"
@@ -191,6 +192,7 @@ def _preset(typed: Typed) -> Typed:
             "real": said(preset.real),
             "synthetic": said(preset.synthetic),
             "exclude_near": ticked(design.exclude_near),
+            "lesion_class": ticked(design.lesion_class),
             "class_confidence": ticked(design.class_confidence),
             "reasons": ticked(design.reasons),
             "practice": str(design.practice),
@@ -205,6 +207,7 @@ def _preset(typed: Typed) -> Typed:
 def _design(typed: Typed) -> Design:
     return Design(
         preset=typed.preset if typed.preset in PRESETS else "own",
+        lesion_class=_yes(typed.lesion_class),
         class_confidence=_yes(typed.class_confidence),
         reasons=_yes(typed.reasons),
         practice=_whole(typed.practice, "the practice images"),
@@ -305,6 +308,8 @@ def _step(
     ]
     versions = DatasetVersion.all(session)
     form = typed.model_dump(include=set(Typed.model_fields))
+    for name in ("instructions", "analysis"):
+        form[name] = fitting(form[name].strip(), lesion_class=_yes(typed.lesion_class))
     form["kind"] = form["kind"] or (usable[0] if usable else "")
     form["scheme"] = form["scheme"] or (chosen.name if chosen else "")
     shown = set(_ON_STEP[step])

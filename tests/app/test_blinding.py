@@ -91,7 +91,14 @@ EVERYTHING = Design(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("design", [Design(), EVERYTHING], ids=["plain", "everything"])
+WITHOUT_CLASS = Design(lesion_class=False, reasons=True, practice=2)
+
+
+@pytest.mark.parametrize(
+    "design",
+    [Design(), EVERYTHING, WITHOUT_CLASS],
+    ids=["plain", "everything", "without lesion class"],
+)
 def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, signed_in_as, design):
     """Every byte that a reader gets, over the whole of a study, against everything that tells."""
     app.state.inference = studies.NoNetworks()
@@ -113,13 +120,13 @@ def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, sign
         take(ada.get(page))
     take(ada.get(f"{url}/conduct"))
     take(ada.post(f"{url}/conduct", data={"years": "many"}))
-    more = {"class_confidence": "3"} if design.class_confidence else {}
+    more = {"lesion_class": "cyst"} if design.lesion_class else {}
+    more |= {"class_confidence": "3"} if design.class_confidence else {}
     for trial in order(session, enrolment):
         take(ada.get(url))
         take(ada.get(url, headers=JSON))
         take(ada.get(f"/pixels/{trial.token}"))
-        body = {"trial": trial.token, "key": trial.token, "lesion_class": "cyst", "rating": "3"}
-        body |= more
+        body = {"trial": trial.token, "key": trial.token, "rating": "3", **more}
         take(ada.post(url, data=body | {"rating": "9"}, headers=JSON))
         answered = ada.post(url, data=body, headers=JSON)
         assert answered.status_code == 201

@@ -14,7 +14,7 @@ from app.errors import Conflict, Forbidden, Unreadable
 from app.models import Checkpoint, Conduct, Event, LeakAudit, ReaderStudy, Reading, Stimulus, Trial
 from app.models.audit import Audited
 from app.models.dataset import DatasetVersion
-from app.models.design import PRESETS, Design
+from app.models.design import ANALYSIS, INSTRUCTIONS, PRESETS, Design
 from app.models.desk import Desk, Feedback
 from app.models.enrolment import Enrolment
 from app.models.likeness import FLOOR, Likeness
@@ -94,6 +94,7 @@ def test_numbers_per_class_are_kept(session, researcher):
         ({"practice": 1}, "practice images"),
         ({"break_every": 2}, "5 to 500 trials"),
         ({"interpolation": "fancy"}, "interpolation"),
+        ({"lesion_class": False, "class_confidence": True}, "both, or for neither"),
         ({"near_limit": 1.0}, "limit of likeness"),
         ({"size_mm": 5.0}, "20 to 300 mm"),
         ({"margin": 0.5}, "margin"),
@@ -598,6 +599,55 @@ def test_questions_that_are_not_asked_are_not_answered(session, ada):
             Reading.give(session, enrolment, answer(first, **more))
 
 
+def test_a_study_without_the_lesion_class_asks_and_stores_only_the_rest(
+    app, session, signed_in_as, ada
+):
+    design = Design(lesion_class=False, reasons=True, practice=2, back=True)
+    study = studies.make_study(session, ada, per_class=3, design=design)
+    enrolment = enrolment_of(session, study)
+    session.commit()
+    content = study.protocol.content
+    assert content["design"]["lesion_class"] is False
+    assert list(content["questions"]["classes"]) == []
+    assert "lesion class is not asked" in content["analysis"]
+    assert "which lesion" not in content["instructions"]
+    browser, url = signed_in_as("reader", name="ada"), f"/readings/{enrolment.token}"
+    assert "lesion class" not in browser.get(f"{url}/conduct").text
+    page = browser.get(url).text
+    assert 'name="lesion_class"' not in page
+    assert page.count("desk__commit") == 1
+    for position, trial in enumerate(trials(session, enrolment)[:3], 1):
+        body = {"trial": trial.token, "key": trial.token, "rating": "5", "reasons": "noise"}
+        named = browser.post(url, data={**body, "lesion_class": "cyst"}, headers=JSON)
+        assert (named.status_code, "does not ask for the lesion class" in named.text) == (422, True)
+        reply = browser.post(url, data=body, headers=JSON)
+        assert reply.status_code == 201
+        assert browser.post(url, data=body, headers=JSON).status_code == 200
+        if position <= 2:
+            assert "shows" not in reply.json()["feedback"]
+    kept = session.scalars(sa.select(Reading)).all()
+    assert [(row.lesion_class, row.rating) for row in kept] == [(None, 5)] * 3
+    assert browser.get(f"{url}?position=3", headers=JSON).json()["lesion_class"] is None
+    shown = signed_in_as("researcher").get(f"/reader-studies/{study.id}").text
+    assert "the lesion class is not asked for" in shown
+
+
+def test_a_study_that_asks_for_the_lesion_class_takes_no_answer_without_it(session, ada):
+    enrolment = enrolment_of(session, studies.make_study(session, ada))
+    first = trials(session, enrolment)[0]
+    with pytest.raises(Unreadable, match="Choose a class"):
+        Reading.give(session, enrolment, replace(answer(first), lesion_class=None))
+
+
+def test_texts_fit_the_questions_unless_they_are_the_researchers_own():
+    asked = Design().checked(12)
+    assert (asked.instructions, asked.analysis) == (INSTRUCTIONS, ANALYSIS)
+    without = replace(asked, lesion_class=False, analysis="My own plan.").checked(12)
+    assert "which lesion it shows" not in without.instructions
+    assert without.analysis == "My own plan."
+    assert replace(without, lesion_class=True).checked(12).instructions == INSTRUCTIONS
+
+
 def test_an_answer_is_final_unless_the_protocol_lets_readers_go_back(session, ada):
     enrolment = enrolment_of(session, studies.make_study(session, ada))
     first = trials(session, enrolment)[0]
@@ -761,6 +811,11 @@ def test_the_wizard_goes_from_step_to_step_and_keeps_what_was_typed(app, session
     assert refused.status_code == 422
     assert "There are 2 cyst, 2 metastasis, 2 hemangioma" in refused.text
     typed |= {"real": "2, 1, 1", "synthetic": "4"}
+    typed["lesion_class"] = "0"
+    texts = browser.post("/reader-studies/new", data={**typed, "step": "3"}).text
+    assert "which lesion it shows" not in texts
+    assert "The lesion class is not asked for" in texts
+    typed["lesion_class"] = "1"
     for step, word in (("2", "Hidden repeats"), ("3", "Consent text"), ("4", "Compose")):
         shown = browser.post("/reader-studies/new", data={**typed, "step": step})
         assert shown.status_code == 200, shown.text

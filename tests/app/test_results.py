@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from math import isclose
 
@@ -15,6 +17,7 @@ from app.models import Analysis, Blob, Checkpoint, Event, ReaderStudy, Stimulus,
 from app.models.analysis import Computed, compute, seed_of
 from app.models.answers import Answers, generator_name
 from app.models.append_only import Changed
+from app.models.design import Design
 from app.models.held_out import HeldOut, refusal
 from ml.lesion import LIVER
 from ml.readers import roc
@@ -355,6 +358,38 @@ def test_results_say_what_cannot_be_said(app, signed_in_as, session, researcher,
         reply = browser.get(f"/reader-studies/{study.id}/exports/{name}")
         assert reply.status_code in (200, 409), name
     assert browser.get(f"/reader-studies/{study.id}/results/images").status_code == 200
+
+
+def test_lesion_classes_that_were_not_asked_are_left_out_with_the_reason(
+    app, signed_in_as, session, researcher
+):
+    def unnamed(seed):
+        guess = answered.guessing(seed, 0.8)
+
+        def answering(stimulus, position):
+            return {**guess(stimulus, position), "lesion_class": None, "class_confidence": None}
+
+        return answering
+
+    study = read_study(
+        session, researcher, unnamed(1), unnamed(2), unnamed(3), per_class=3, images=9,
+        design=Design(lesion_class=False, reasons=True),
+    )  # fmt: skip
+    session.commit()
+    result = content_of(session, study)["result"]
+    assert result["lesion_class"] == {"refused": "lesion classes were not asked for"}
+    assert [one["lesion_class"] for one in result["readers"]] == [None] * 3
+    assert all(one["auc"]["value"] is not None for one in result["readers"])
+    browser = signed_in_as("researcher")
+    url = f"/reader-studies/{study.id}"
+    page = browser.get(f"{url}/results")
+    assert page.status_code == 200
+    assert "The class of the lesion was not asked for." in page.text
+    assert browser.get(f"{url}/results/images").status_code == 200
+    rows = csv.DictReader(io.StringIO(browser.get(f"{url}/exports/answers.csv").text))
+    assert {row["question"] for row in rows} <= {"real_or_synthetic", "reasons"}
+    for name in ("readings.imrmc", "mrmcaov.csv", "images.zip", "codebook.csv", "results.json"):
+        assert browser.get(f"{url}/exports/{name}").status_code == 200, name
 
 
 def test_the_page_shows_every_part_with_n_and_interval(app, signed_in_as, session, researcher):
