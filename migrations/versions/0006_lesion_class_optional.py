@@ -16,6 +16,8 @@ depends_on = None
 def upgrade() -> None:
     with op.batch_alter_table("reading") as batch_op:
         batch_op.alter_column("lesion_class", existing_type=sa.String(length=40), nullable=True)
+    # what a downgrade wrote
+    op.execute(sa.text("UPDATE reading SET lesion_class = NULL WHERE lesion_class = ''"))
 
 
 def downgrade() -> None:

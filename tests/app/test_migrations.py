@@ -11,8 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+import studies
 from app.db import ROOT, Base, Database
-from app.models import Event
+from app.models import Event, Reading, Trial
+from app.models.design import Design
+from app.models.enrolment import Enrolment
+from app.models.reading import Answer
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +60,26 @@ def test_the_migrations_go_down_to_nothing_and_up_again(empty):
     assert left == set()
     empty.migrate()
     assert empty.is_migrated()
+
+
+def test_answers_without_a_lesion_class_survive_the_way_down_and_up(empty):
+    empty.migrate()
+    with empty.transaction() as session:
+        ada = studies.make_user(session, "ada")
+        study = studies.make_study(session, ada, design=Design(lesion_class=False))
+        [enrolment] = Enrolment.of_study(session, study.id)
+        first = session.scalars(sa.select(Trial).order_by(Trial.position)).first()
+        Reading.give(session, enrolment, Answer(first.token, "key", None, 5))
+    configuration = Config(toml_file=ROOT / "pyproject.toml")
+    kept = []
+    for move, revision in ((command.downgrade, "0005"), (command.upgrade, "head")):
+        with empty.engine.connect() as connection:
+            configuration.attributes["connection"] = connection
+            move(configuration, revision)
+            connection.commit()
+            rows = connection.execute(sa.text("SELECT lesion_class, rating FROM reading"))
+            kept.append([tuple(row) for row in rows])
+    assert kept == [[("", 5)], [(None, 5)]]
 
 
 def test_times_are_utc_and_aware_and_naive_ones_are_refused(empty):
