@@ -309,8 +309,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         classic=(500, 1000),
         base=1000,
         synthetic=(100, 400),
-        gan=_narrow(epochs=12, learning_rate=1e-3),
-        acgan=_narrow(epochs=9, learning_rate=5e-4),
+        gan=_narrow(epochs=10, learning_rate=1e-3),
+        acgan=_narrow(epochs=7, learning_rate=5e-4),
         # the same number of steps for every classifier: few epochs, as many as 400 steps take
         classifier=Classifier(epochs=1, learning_rate=0.03, features=64, width=8),
         least_steps=400,
