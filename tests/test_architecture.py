@@ -73,7 +73,9 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
     """A contract that cannot fail guards nothing: every one is shown to, on a copy."""
     for folder in ("app", "ml"):
         shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("weights", "__pycache__")
+            ROOT / folder,
+            tmp_path / folder,
+            ignore=shutil.ignore_patterns("weights", "__pycache__"),
         )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     planted = {

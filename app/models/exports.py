@@ -206,5 +206,6 @@ def _readme(answers: Answers) -> str:
         "synthetic/  drawn by generative networks; they show no patient\n"
         "truth.csv   truth 1 = synthetic; case_code as in the other exports\n\n"
         "Research use only. Readers who may still read a study with these images must not see "
-        "them.\nCheck the set for leaks: python -m ml leak-audit --real real --synthetic synthetic\n"
+        "them.\n"
+        "Check the set for leaks: python -m ml leak-audit --real real --synthetic synthetic\n"
     )
