@@ -1,5 +1,5 @@
 """Statistics of reader studies, with NumPy and SciPy alone.
 
-Modules say ``import scipy``, which loads its parts when they are first used: ``scipy.stats`` takes a
-second, and the web application would spend it at every start.
+Modules say ``import scipy``, which loads its parts when they are first used: ``scipy.stats``
+takes a second, and the web application would spend it at every start.
 """
