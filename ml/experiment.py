@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ml import arms, evaluation, exporting, freshphantoms, measures, parallel, runtime, trainings
+from ml import arms, evaluation, freshphantoms, measures, parallel, runtime, trainings
 from ml.arms import Point
 from ml.checkpoint import current_commit
 from ml.config import ConfigError, Experiment, experiment, load
@@ -48,8 +48,8 @@ def run(
     Closing the generator cancels the run and its workers.
 
     Args:
-        run_dir: gets ``config.json``, ``log.jsonl``, ``results.json`` and ``checkpoints`` that
-            serve; ``tasks`` and ``views`` hold what a later start of the same run takes up.
+        run_dir: gets ``config.json``, ``log.jsonl``, ``results.json``; ``tasks`` and ``views`` hold
+            what a later start of the same run takes up.
         seeds: repeats with other partitions, weights and draws: ``settings.seed`` and up.
         jobs: tasks at a time on this machine; 0: one per core.
         cluster: address of a Ray cluster that shares the folders of data and run.
@@ -103,9 +103,6 @@ def run(
         "fresh": _fresh_told(settings, plan),
         "times": clock.times(started),
     }
-    if exporting.possible():
-        for step in exporting.checkpoints(place, outputs, str(results["commit"]), command):
-            yield clock.note(step.text)
     run_dir.write_json("results.json", results)
     yield clock.note(f"results in {run_dir.path / 'results.json'}")
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml import evaluation, experiment, freshphantoms, report, serving, trainings
+from ml import evaluation, experiment, freshphantoms, report, trainings
 from ml.__main__ import main
 from ml.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, Point
 from ml.config import EXPERIMENTS, ConfigError
@@ -331,29 +331,6 @@ def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) ->
     assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in html and "<script" not in html
     assert str(done) not in html
-
-
-def test_checkpoints_serve_what_was_trained(manifest: Manifest, done: Path) -> None:
-    found = {path.name for path in (done / "checkpoints").iterdir()}
-    assert found == {
-        "none",
-        "classic",
-        "classic-dcgan",
-        "classic-acgan",
-        "dcgan-dark",
-        "dcgan-ring",
-    }
-    served = serving.load(done / "checkpoints" / "classic")
-    assert isinstance(served, serving.Classifier)
-    outputs = evaluation.Outputs(_place(manifest, done), TINY, manifest, (0,))
-    fold = trainings.fold_of(manifest, TINY, 0, 0, OUTER)
-    rows = [i for i, line in enumerate(manifest.lines) if line.patient in fold.test.patients]
-    rois = manifest.rois(TINY.window_hu)[rows]
-    expected = outputs.selected("nested", 0)[CLASSIC].probabilities[rows]
-    assert np.abs(served.probabilities(rois) - expected).max() < 1e-4
-    drawn = serving.load(done / "checkpoints" / "dcgan-ring")
-    assert isinstance(drawn, serving.Generator)
-    assert drawn.draw([1, 2]).shape == (2, 64, 64)
 
 
 def test_report_of_no_run_is_refused(tmp_path: Path) -> None:
