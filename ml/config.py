@@ -299,7 +299,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         acgan=_barely_trained(epochs=3),
         classifier=Classifier(epochs=4, learning_rate=0.02, features=64, width=8),
         least_steps=60,
-        fidelity_rois=64,
+        fidelity_rois=32,
         oracle_lesions=300,
         resamples=1000,
         permutations=5000,

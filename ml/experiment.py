@@ -63,6 +63,7 @@ def run(
         manifest.root.resolve(),
         run_dir.path.resolve(),
         (fresh or run_dir.path / "fresh").resolve(),
+        0 if cluster else os.getpid(),
     )
     begin(plan, place, run_dir)
     started = time.time()

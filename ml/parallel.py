@@ -37,14 +37,19 @@ class ClusterError(HepaticaError):
 
 
 class Watch:
-    """Told after every step of a task, ends it when its run was cancelled or killed."""
+    """Told after every step of a task, ends it when its run was cancelled or killed.
 
-    def __init__(self, run: Path) -> None:
+    Args:
+        owner: process that started the workers of this machine; 0 where there is none to watch.
+    """
+
+    def __init__(self, run: Path, owner: int = 0) -> None:
         self.stop = run / STOP
-        self.parent = os.getppid()
+        self.owner = owner
 
     def __call__(self) -> None:
-        if self.stop.exists() or os.getppid() != self.parent:
+        orphan = self.owner and os.getpid() != self.owner and os.getppid() != self.owner
+        if orphan or self.stop.exists():
             raise Stopped
 
 

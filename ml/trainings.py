@@ -44,11 +44,16 @@ _SCORE_BATCH = 256
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run reads and writes; picklable, so that a task can be sent anywhere."""
+    """Where a run reads and writes; picklable, so that a task can be sent anywhere.
+
+    Attributes:
+        owner: process id of the run, when its tasks are on the same machine.
+    """
 
     data: Path
     run: Path
     fresh: Path
+    owner: int = 0
 
     def task(self, name: str) -> RunDir:
         return RunDir(self.run / "tasks" / name)
@@ -126,7 +131,7 @@ Task = Views | Fresh | Generator | Classifier
 def perform(place: Place, settings: Experiment, task: Task) -> None:
     """Do one task, unless its files say that it is done; a killed one goes on where it stopped."""
     runtime.prepare()
-    watch = Watch(place.run)
+    watch = Watch(place.run, place.owner)
     steps = {
         Views: _views,
         Fresh: _fresh,

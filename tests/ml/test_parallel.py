@@ -58,6 +58,16 @@ def test_closing_ends_the_workers_at_once(tmp_path: Path) -> None:
                     time.sleep(0.1)
 
 
+def test_task_whose_run_was_killed_ends(tmp_path: Path) -> None:
+    parallel.Watch(tmp_path, os.getpid())()
+    parallel.Watch(tmp_path, os.getppid())()
+    with pytest.raises(parallel.Stopped):
+        parallel.Watch(tmp_path, 2**22 + 1)()
+    (tmp_path / parallel.STOP).write_text("")
+    with pytest.raises(parallel.Stopped):
+        parallel.Watch(tmp_path)()
+
+
 def test_missing_ray_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
