@@ -48,8 +48,10 @@ class Watch:
         self.owner = owner
 
     def __call__(self) -> None:
-        orphan = self.owner and os.getpid() != self.owner and os.getppid() != self.owner
-        if orphan or self.stop.exists():
+        if self.owner and os.getpid() != self.owner and os.getppid() != self.owner:
+            # raising would leave an idle worker with nobody to give it work
+            os._exit(1)
+        if self.stop.exists():
             raise Stopped
 
 

@@ -58,11 +58,16 @@ def test_closing_ends_the_workers_at_once(tmp_path: Path) -> None:
                     time.sleep(0.1)
 
 
-def test_task_whose_run_was_killed_ends(tmp_path: Path) -> None:
-    parallel.Watch(tmp_path, os.getpid())()
-    parallel.Watch(tmp_path, os.getppid())()
-    with pytest.raises(parallel.Stopped):
-        parallel.Watch(tmp_path, 2**22 + 1)()
+def test_worker_of_a_killed_run_ends_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    for alive in (os.getpid(), os.getppid(), 0):
+        parallel.Watch(tmp_path, alive)()
+    assert not ended
+    parallel.Watch(tmp_path, 2**22 + 1)()
+    assert ended == [1]
     (tmp_path / parallel.STOP).write_text("")
     with pytest.raises(parallel.Stopped):
         parallel.Watch(tmp_path)()
