@@ -46,6 +46,9 @@ def prepare(threads: int = 1) -> None:
     torch.use_deterministic_algorithms(True)
     # memory is always written before it is read here; filling it first takes 5 % of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
     # cuBLAS is only repeatable with a fixed workspace, and reads this when it starts
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if sys.platform == "linux":
