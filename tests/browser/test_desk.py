@@ -38,6 +38,15 @@ def says(page, name: str, pattern: str) -> None:
     page.locator(f"[data-{name}]", has_text=re.compile(pattern)).wait_for()
 
 
+def have(page, pictures: set[str], number: int) -> None:
+    """Wait until so many pictures were fetched, so that the network may go away."""
+    for _ in range(400):
+        if len(pictures) >= number:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{len(pictures)} of {number} pictures after 20 s")
+
+
 def check_in(page) -> None:
     """Consent, reader, room and screen, once, before the first image."""
     page.wait_for_selector("[data-conduct]")
@@ -66,6 +75,9 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     check_in(page)
     desk = page.url
     title = page.title()
+    pictures: set[str] = set()
+    page.on("requestfinished", lambda one: "/pixels/" in one.url and pictures.add(one.url))
+    page.reload()
     assert page.locator("nav").count() == 0
     assert not overflows(page)
     assert serious_faults(page) == []
@@ -95,6 +107,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     press(page, "Escape")
 
     # the network goes away: reading goes on, answers are kept, and arrive once
+    have(page, pictures, 5)
     page.context.set_offline(True)
     for _ in range(3):
         commit(page, "6", "h")
@@ -104,6 +117,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     assert position(page) == 5
 
     # the browser is closed with an answer that was not sent, and opened again
+    have(page, pictures, 6)
     page.context.set_offline(True)
     commit(page, "1", "c")
     context = page.context
