@@ -81,7 +81,8 @@ def fit(
         right = torch.zeros((), device=target)
         with runtime.seeded("classifier", "dropout", *seed, epoch):
             for chosen in batches:
-                logits = network(images[chosen])
+                with runtime.mixed(target):
+                    logits = network(images[chosen]).float()
                 loss = torch.nn.functional.cross_entropy(logits, answers[chosen])
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)
