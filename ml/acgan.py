@@ -46,15 +46,13 @@ class Pair(gan.Pair):
     ) -> torch.Tensor:
         is_real, named = self.discriminator(real)
         is_fake, named_fake = self.discriminator(fake)
-        source = softplus(-is_real.float()).mean() + softplus(is_fake.float()).mean()
+        source = softplus(-is_real).mean() + softplus(is_fake).mean()
         asked = latents[:, -1].long()
-        named_right = cross_entropy(named.float(), answers)
-        return source + named_right + cross_entropy(named_fake.float(), asked)
+        return source + cross_entropy(named, answers) + cross_entropy(named_fake, asked)
 
     def generator_loss(self, fake: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         is_real, named = self.discriminator(fake)
-        asked = latents[:, -1].long()
-        return softplus(-is_real.float()).mean() + cross_entropy(named.float(), asked)
+        return softplus(-is_real).mean() + cross_entropy(named, latents[:, -1].long())
 
 
 def with_class(latents: Pixels, classes: npt.ArrayLike) -> Pixels:

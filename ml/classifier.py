@@ -81,8 +81,7 @@ def fit(
         right = torch.zeros((), device=target)
         with runtime.seeded("classifier", "dropout", *seed, epoch):
             for chosen in batches:
-                with runtime.mixed(target):
-                    logits = network(images[chosen]).float()
+                logits = network(images[chosen])
                 loss = torch.nn.functional.cross_entropy(logits, answers[chosen])
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)

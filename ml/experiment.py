@@ -396,9 +396,9 @@ class Rates:
         answers = torch.zeros(len(rois), dtype=torch.int64, device=device)
 
         def classify() -> None:
-            with runtime.mixed(device):
-                logits = network(rois[: told.batch]).float()
-            loss = torch.nn.functional.cross_entropy(logits, answers[: told.batch])
+            loss = torch.nn.functional.cross_entropy(
+                network(rois[: told.batch]), answers[: told.batch]
+            )
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
@@ -505,7 +505,6 @@ class _Clock:
 def _device(settings: Experiment) -> dict[str, Any]:
     told: dict[str, Any] = {
         "device": settings.device,
-        "precision": runtime.precision(runtime.device(settings.device)),
         "machine": platform.machine(),
         "processor": _processor(),
         "python": platform.python_version(),

@@ -136,7 +136,7 @@ class Pair:
         )
 
     def generator_loss(self, fake: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        return softplus(-self.discriminator(fake).float()).mean()
+        return softplus(-self.discriminator(fake)).mean()
 
     def step(
         self, real: torch.Tensor, answers: torch.Tensor, latents: torch.Tensor, count: int
@@ -147,16 +147,14 @@ class Pair:
             answers: class positions of ``real``, for networks that look at them.
             count: steps made before this one.
         """
-        with runtime.mixed(self.device):
-            fake = self.generator(latents)
-            loss_d = self.discriminator_loss(real, answers, fake.detach(), latents)
+        fake = self.generator(latents)
+        loss_d = self.discriminator_loss(real, answers, fake.detach(), latents)
         self.optimizers["discriminator"].zero_grad(set_to_none=True)
         torch.autograd.backward(loss_d)
         self.optimizers["discriminator"].step()
 
         self.discriminator.requires_grad_(False)
-        with runtime.mixed(self.device):
-            loss_g = self.generator_loss(fake, latents)
+        loss_g = self.generator_loss(fake, latents)
         self.optimizers["generator"].zero_grad(set_to_none=True)
         torch.autograd.backward(loss_g)
         self.optimizers["generator"].step()

@@ -75,22 +75,6 @@ def device(name: str = "cpu") -> torch.device:
     return chosen
 
 
-def precision(chosen: torch.device) -> str:
-    """How a device multiplies in training: ``bfloat16``, ``tf32`` or ``float32``.
-
-    Weights, sums, losses and everything after training stay in float32.
-    """
-    if chosen.type == "cuda":
-        return "tf32"
-    # a processor without such instructions would imitate them, slowly
-    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
-
-
-def mixed(chosen: torch.device) -> torch.autocast:
-    """Context of a forward pass in training, in the device's ``precision``."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision(chosen) == "bfloat16")
-
-
 @contextmanager
 def seeded(*parts: object) -> Iterator[None]:
     """Torch's own random numbers (initial weights, dropout) from a named seed, then as before."""

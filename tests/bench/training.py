@@ -19,8 +19,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _TURNS = 3
-_SIDE = 166
-"""Pixels of the tissue that a phantom lesion is turned and cut from, on average."""
 _CNN_ROIS, _CNN_BATCH = 1024, 64
 _GAN_BATCH, _GAN_STEPS, _GAN_WIDTH, _GAN_DISCRIMINATOR = 32, 8, 24, 16
 
@@ -114,9 +112,7 @@ def _plain_cnn() -> float:
     from torch.utils.data import DataLoader, Dataset
 
     rng = np.random.default_rng(0)
-    pictures = [
-        Image.fromarray(rng.normal(100, 40, (_SIDE, _SIDE)).astype(np.float32)) for _ in range(182)
-    ]
+    pictures = [Image.fromarray(rng.integers(0, 255, (96, 96), np.uint8)) for _ in range(200)]
 
     class Lesions(Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
@@ -125,11 +121,11 @@ def _plain_cnn() -> float:
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
             picture = pictures[index % len(pictures)]
             picture = picture.rotate(float(np.random.uniform(0, 180)), Image.Resampling.BICUBIC)  # noqa: NPY002
-            x, y = np.random.uniform(26, 34, 2)  # noqa: NPY002
-            picture = picture.resize((64, 64), Image.Resampling.BICUBIC, (x, y, x + 106, y + 106))
+            x, y = np.random.uniform(12, 20, 2)  # noqa: NPY002
+            picture = picture.resize((64, 64), Image.Resampling.BICUBIC, (x, y, x + 64, y + 64))
             if np.random.rand() < 0.5:  # noqa: NPY002
                 picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            pixels = np.clip((np.asarray(picture) + 150) / 400, 0, 1)
+            pixels = np.asarray(picture, np.float32) / 255
             return torch.from_numpy(pixels)[None] - 0.5, index % 3
 
     network = nn.Sequential(
@@ -191,9 +187,7 @@ def _plain_dcgan() -> float:
     from ml.networks.dcgan import Discriminator, Generator
 
     rng = np.random.default_rng(0)
-    pictures = [
-        Image.fromarray(rng.normal(100, 40, (_SIDE, _SIDE)).astype(np.float32)) for _ in range(182)
-    ]
+    pictures = [Image.fromarray(rng.integers(0, 255, (96, 96), np.uint8)) for _ in range(200)]
 
     class Lesions(Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
@@ -202,9 +196,8 @@ def _plain_dcgan() -> float:
         def __getitem__(self, index: int) -> torch.Tensor:
             picture = pictures[index % len(pictures)]
             picture = picture.rotate(float(np.random.uniform(0, 180)), Image.Resampling.BICUBIC)  # noqa: NPY002
-            picture = picture.resize((64, 64), Image.Resampling.BICUBIC, (30, 30, 136, 136))
-            pixels = np.clip((np.asarray(picture) + 150) / 200 - 1, -1, 1)
-            return torch.from_numpy(pixels)[None]
+            picture = picture.resize((64, 64), Image.Resampling.BICUBIC, (16, 16, 80, 80))
+            return torch.from_numpy(np.asarray(picture, np.float32) / 127.5 - 1)[None]
 
     generator, discriminator = Generator(_GAN_WIDTH), Discriminator(_GAN_DISCRIMINATOR)
     for_g = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
