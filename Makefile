@@ -77,8 +77,8 @@ lint: $(TEST_STAMP) ## ruff and the import contracts
 types: $(TEST_STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(TEST_STAMP) ## measure; prints medians and ratios
-	PYTHONPATH=tests $(BIN)/python -m bench
+bench: $(TEST_STAMP) ## measure; prints medians and ratios (SECTIONS="training": some of it)
+	PYTHONPATH=tests $(BIN)/python -m bench $(SECTIONS)
 
 clean: ## remove the virtual environment (var/ stays)
 	rm -rf $(VENV)

@@ -45,7 +45,7 @@ def _phantom_arguments(commands: Commands) -> None:
     )
     command.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
     command.add_argument(
-        "--difficulty", type=float, metavar="D", help="0 textbook … 1 heavy overlap (default 0.3)"
+        "--difficulty", type=float, metavar="D", help="0 textbook … 1 heavy overlap (default 0.2)"
     )
     command.add_argument(
         "--key-slices-only", action="store_true", help="write only the slice through each lesion"

@@ -24,6 +24,8 @@ from ml.metrics import classification
 from ml.networks.cnn import Cnn
 from ml.progress import Progress, RunDir
 
+_RISE = 0.1
+"""Share of the steps over which the linear schedule rises."""
 _STATE = "state.safetensors"
 
 
@@ -77,14 +79,18 @@ def fit(
     for epoch in range(first, settings.epochs):
         order = runtime.generator("classifier", "order", *seed, epoch).permutation(len(images))
         batches = torch.split(torch.from_numpy(order).to(target), settings.batch)
+        rates = learning_rates(settings, epoch, len(batches))
         loss_sum = torch.zeros((), device=target)
         right = torch.zeros((), device=target)
         with runtime.seeded("classifier", "dropout", *seed, epoch):
-            for chosen in batches:
+            for chosen, rate in zip(batches, rates, strict=True):
+                optimizer.param_groups[0]["lr"] = rate
                 logits = network(images[chosen])
                 loss = torch.nn.functional.cross_entropy(logits, answers[chosen])
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)
+                if settings.clip:
+                    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
                 optimizer.step()
                 loss_sum += loss.detach() * len(chosen)
                 right += (logits.detach().argmax(1) == answers[chosen]).sum()
@@ -108,6 +114,18 @@ def fit(
         yield step
     network.eval()
     (out.path / _STATE).unlink(missing_ok=True)
+
+
+def learning_rates(settings: config.Classifier, epoch: int, steps: int) -> list[float]:
+    """The learning rate of each of an epoch's ``steps``; a function of the step alone."""
+    if settings.schedule == config.CONSTANT:
+        return [settings.learning_rate] * steps
+    whole = settings.epochs * steps
+    shares = [step / whole for step in range(epoch * steps, (epoch + 1) * steps)]
+    rising = [min(1.0, (share + 1 / whole) / _RISE) for share in shares]
+    return [
+        settings.learning_rate * up * (1 - share) for up, share in zip(rising, shares, strict=True)
+    ]
 
 
 def train(

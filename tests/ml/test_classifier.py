@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -62,13 +64,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _fit(path: Path, seed: int = 0, settings: config.Classifier = TINY) -> list[Progress]:
-    runtime.prepare()
+def _pixels() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Noise, with a dark square in those of the second class."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 60)
     pixels = rng.normal(0, 0.2, (60, 64, 64)).astype(np.float32)
     pixels[labels == 1, 20:44, 20:44] -= 0.5
-    pixels = np.clip(pixels, -1, 1)
+    return np.clip(pixels, -1, 1), labels
+
+
+def _fit(path: Path, seed: int = 0, settings: config.Classifier = TINY) -> list[Progress]:
+    runtime.prepare()
+    pixels, labels = _pixels()
     network = classifier.build(2, classifier.mean_of(pixels), settings, seed)
     steps = list(classifier.fit(network, pixels, labels, settings, RunDir(path), seed))
     np.savez(path / "weights.npz", **runtime.arrays(network))
@@ -96,22 +103,52 @@ def test_same_training_twice_gives_the_same_weights_and_another_seed_does_not(
     assert _weights(tmp_path / "a") != _weights(tmp_path / "c")
 
 
-def test_killed_training_goes_on_and_gives_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings", [TINY, replace(TINY, schedule="linear", clip=1.0)], ids=["paper", "linear"]
+)
+def test_killed_training_goes_on_and_gives_the_same_weights(
+    tmp_path: Path, settings: config.Classifier
+) -> None:
     (tmp_path / "whole").mkdir()
-    _fit(tmp_path / "whole")
+    _fit(tmp_path / "whole", settings=settings)
     run = RunDir(tmp_path / "killed")
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 60)
-    pixels = rng.normal(0, 0.2, (60, 64, 64)).astype(np.float32)
-    pixels[labels == 1, 20:44, 20:44] -= 0.5
-    pixels = np.clip(pixels, -1, 1)
-    network = classifier.build(2, classifier.mean_of(pixels), TINY, 0)
-    steps = classifier.fit(network, pixels, labels, TINY, run, 0)
+    pixels, labels = _pixels()
+    network = classifier.build(2, classifier.mean_of(pixels), settings, 0)
+    steps = classifier.fit(network, pixels, labels, settings, run, 0)
     next(steps)
     next(steps)
     steps.close()
-    assert [step.done for step in _fit(tmp_path / "killed")] == [3, 4]
+    assert [step.done for step in _fit(tmp_path / "killed", settings=settings)] == [3, 4]
     assert _weights(tmp_path / "killed") == _weights(tmp_path / "whole")
+
+
+def test_the_linear_schedule_rises_and_falls_to_nothing() -> None:
+    settings = config.Classifier(epochs=5, learning_rate=0.1, schedule="linear")
+    rates = [rate for epoch in range(5) for rate in classifier.learning_rates(settings, epoch, 20)]
+    assert len(rates) == 100
+    assert rates.index(max(rates)) in (9, 10)
+    assert 0.08 < max(rates) <= 0.1
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.002
+    constant = replace(settings, schedule="constant")
+    assert classifier.learning_rates(constant, 4, 3) == [0.1] * 3
+
+
+def test_a_clipped_step_is_no_longer_than_the_learning_rate_times_the_clip(tmp_path: Path) -> None:
+    moved = {}
+    for clip in (0.0, 1e-3):
+        settings = replace(TINY, epochs=1, batch=60, momentum=0.0, clip=clip)
+        pixels, labels = _pixels()
+        network = classifier.build(2, classifier.mean_of(pixels), settings, 0)
+        before = runtime.arrays(network)
+        folder = tmp_path / str(clip)
+        folder.mkdir()
+        list(classifier.fit(network, pixels, labels, settings, RunDir(folder), 0))
+        after = runtime.arrays(network)
+        moved[clip] = np.sqrt(sum(((after[key] - before[key]) ** 2).sum() for key in before))
+    assert moved[1e-3] == pytest.approx(TINY.learning_rate * 1e-3, rel=0.05)
+    assert moved[0.0] > 10 * moved[1e-3]
 
 
 def test_loss_falls_on_what_can_be_learned(tmp_path: Path) -> None:
