@@ -92,9 +92,7 @@ def run(
             "lesions": len(manifest.lines),
             "patients": len(manifest.patients),
             "counts": manifest.counts(),
-            "calibration": phantom_note(settings.difficulty)
-            if manifest.kind == "phantom"
-            else None,
+            "calibration": phantom_note(settings, manifest),
         },
         "config": settings.dump(),
         "seeds": list(plan.seeds),

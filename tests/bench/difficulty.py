@@ -37,7 +37,7 @@ def calibration() -> Iterator[str]:
             matrix = _confusion(Path(folder), seed)
         value = float(classification.weighted(classification.sensitivities(matrix), matrix))
         found.append(value)
-        yield f"difficulty {DEFAULT_DIFFICULTY:g}, data set {seed}: sensitivity {value:.3f}, n = 182"
+        yield f"{DEFAULT_DIFFICULTY:g}, data set {seed}: sensitivity {value:.3f}, n = 182"
     mean = float(np.mean(found))
     said = "within" if LOW <= mean <= HIGH else "OUTSIDE"
     spread = float(np.std(found, ddof=1))
