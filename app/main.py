@@ -29,7 +29,7 @@ DESCRIPTION = (
 
 
 class SecurityHeaders:
-    """The same protective headers on every answer."""
+    """The same protective headers on every answer, but for those that an answer sets itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -42,7 +42,11 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers]
+                own = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in self._headers if header[0] not in own),
+                ]
             await send(message)
 
         await self.app(scope, receive, with_headers)

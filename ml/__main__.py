@@ -264,8 +264,9 @@ def _experiment_arguments(commands: Commands) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="such as gan.epochs=40 classic=500+2000 device=cpu",
+        help="such as gan.epochs=40 classic=500+2000",
     )
+    command.add_argument("--device", metavar="NAME", help="cpu or cuda, instead of the preset's")
     command.add_argument(
         "--jobs", type=int, default=0, metavar="N", help="tasks at a time; default one per core"
     )
@@ -292,6 +293,8 @@ def _experiment(arguments: argparse.Namespace) -> None:
     from ml.manifest import Manifest
     from ml.progress import RunDir, drive
 
+    if arguments.device:
+        arguments.set.append(f"device={arguments.device}")
     settings = experiment.settings_of(
         arguments.preset, arguments.set, arguments.out if arguments.resume else None
     )

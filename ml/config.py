@@ -307,7 +307,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         classic=(100, 300),
         base=300,
         synthetic=(50,),
-        augment=Augment(rotations=10),
         gan=_barely_trained(epochs=8),
         acgan=_barely_trained(epochs=3),
         classifier=Classifier(epochs=4, learning_rate=0.02, features=64, width=8),

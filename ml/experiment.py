@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import platform
+import secrets
 import shutil
 import sys
 import time
@@ -65,6 +66,7 @@ def run(
         run_dir.path.resolve(),
         (fresh or run_dir.path / "fresh").resolve(),
         0 if cluster else os.getpid(),
+        f"-{secrets.token_hex(4)}",
     )
     begin(plan, place, run_dir)
     started = time.time()
@@ -470,7 +472,12 @@ class _Clock:
         if left:
             cores = jobs or os.cpu_count() or 1
             for task in parallel.each(
-                function, left, self.place.run, cores, cluster, partial(self.plan._done, self.place)
+                function,
+                left,
+                self.place.stop,
+                cores,
+                cluster,
+                partial(self.plan._done, self.place),
             ):
                 if task is None:
                     yield self._live(f"{name} {number} of {len(tasks)}")

@@ -18,8 +18,6 @@ import joblib
 
 from ml.errors import HepaticaError
 
-STOP = "stop"
-"""File in the run's folder that tells running tasks to end."""
 _BEAT_S = 2.0
 _LOST = (
     "TerminatedWorkerError", "BrokenProcessPool", "RayActorError", "ActorDiedError",
@@ -40,11 +38,12 @@ class Watch:
     """Told after every step of a task, ends it when its run was cancelled or killed.
 
     Args:
+        stop: file that stands there as soon as the tasks are to end.
         owner: process that started the workers of this machine; 0 where there is none to watch.
     """
 
-    def __init__(self, run: Path, owner: int = 0) -> None:
-        self.stop = run / STOP
+    def __init__(self, stop: Path, owner: int = 0) -> None:
+        self.stop = stop
         self.owner = owner
 
     def __call__(self) -> None:
@@ -58,7 +57,7 @@ class Watch:
 def each(
     function: Callable[[Any], Any],
     tasks: Sequence[Any],
-    run: Path,
+    stop: Path,
     jobs: int,
     cluster: str | None = None,
     is_done: Callable[[Any], bool] = bool,
@@ -69,6 +68,8 @@ def each(
     tasks: at once on this machine, after their present step on a cluster.
 
     Args:
+        stop: file that is written to tell the tasks to end; of this start of the run alone, or
+            one that lost its run would stop its successor.
         is_done: whether a task has left its result; how a cluster's progress is known, since
             Ray's backend of joblib hands nothing over before all is done.
 
@@ -80,7 +81,7 @@ def each(
     for attempt in range(_TRIES):
         done: list[Any] = []
         try:
-            for task in _once(function, left, run, jobs, cluster, is_done):
+            for task in _once(function, left, stop, jobs, cluster, is_done):
                 if task is not None:
                     done.append(task)
                 yield task
@@ -104,7 +105,7 @@ def _refusal(error: BaseException) -> HepaticaError | None:
 def _once(
     function: Callable[[Any], Any],
     tasks: list[Any],
-    run: Path,
+    stop: Path,
     jobs: int,
     cluster: str | None,
     is_done: Callable[[Any], bool],
@@ -127,8 +128,6 @@ def _once(
         except BaseException as error:
             told.put(("failed", error))
 
-    stop = run / STOP
-    stop.unlink(missing_ok=True)
     thread = threading.Thread(target=work, name="tasks", daemon=True)
     thread.start()
     finished = False

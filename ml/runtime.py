@@ -69,7 +69,7 @@ def device(name: str = "cpu") -> torch.device:
     except RuntimeError as error:
         raise DeviceError(f"{name!r} is no device; use cpu or cuda.") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("A GPU was asked for (cuda), but torch sees none; use --device cpu.")
+        raise DeviceError("A GPU was asked for (cuda), but torch sees none; use device cpu.")
     if chosen.type not in ("cpu", "cuda"):
         raise DeviceError(f"Training on {name!r} is not supported; use cpu or cuda.")
     return chosen

@@ -48,12 +48,19 @@ class Place:
 
     Attributes:
         owner: process id of the run, when its tasks are on the same machine.
+        start: names this start of the run, of several.
     """
 
     data: Path
     run: Path
     fresh: Path
     owner: int = 0
+    start: str = ""
+
+    @property
+    def stop(self) -> Path:
+        """Appears when the tasks of this start are to end."""
+        return self.run / f"stop{self.start}"
 
     def task(self, name: str) -> RunDir:
         return RunDir(self.run / "tasks" / name)
@@ -131,7 +138,7 @@ Task = Views | Fresh | Generator | Classifier
 def perform(place: Place, settings: Experiment, task: Task) -> None:
     """Do one task, unless its files say that it is done; a killed one goes on where it stopped."""
     runtime.prepare()
-    watch = Watch(place.run, place.owner)
+    watch = Watch(place.stop, place.owner)
     steps = {
         Views: _views,
         Fresh: _fresh,

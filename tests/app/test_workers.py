@@ -25,19 +25,10 @@ from app.models.run import LOST_AFTER_S
 from ml import experiment
 from ml.manifest import Manifest
 from ml.progress import RunDir
-from tests.ml.discs import SMALL, data_set
+from tests.ml.discs import SMALL, WORK, data_set
 
 pytestmark = pytest.mark.timeout(200)
 SETTINGS = replace(SMALL, device="cpu")
-_WORK = """
-import sys
-from ml import config
-from tests.ml.discs import SMALL
-config.experiment = lambda name: SMALL
-from app.__main__ import main
-sys.exit(main(["work", "--once", "--jobs", "2"]))
-"""
-"""``python -m app work``, with a preset that takes seconds."""
 
 
 @pytest.fixture
@@ -72,7 +63,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     }
     with (folder / "worker.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", _WORK], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, "-c", WORK], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
 
 

@@ -70,7 +70,7 @@ def _confusion(folder: Path, seed: int) -> classification.Ints:
         [Classifier(point, *part, seed) for point in points for part in parts],
     )
     for tasks in stages:
-        for _ in parallel.each(partial(trainings.perform, place, settings), tasks, place.run, -1):
+        for _ in parallel.each(partial(trainings.perform, place, settings), tasks, place.stop, -1):
             pass
     return _selected(place, settings, manifest, points)
 

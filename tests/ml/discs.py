@@ -41,6 +41,15 @@ TINY = Experiment(
     device="cpu",
 )
 SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
+WORK = """
+import sys
+from ml import config
+from tests.ml.discs import SMALL
+config.experiment = lambda name: SMALL
+from app.__main__ import main
+sys.exit(main(["work", "--once", "--jobs", "2"]))
+"""
+"""``python -m app work`` for a process of its own, with presets that take seconds."""
 
 
 def findings(

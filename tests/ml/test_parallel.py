@@ -21,7 +21,7 @@ def _fail_on_three(task: int) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_refusal_of_a_task_reaches_the_caller(tmp_path: Path, jobs: int) -> None:
     with pytest.raises(ConfigError, match="three is refused"):
-        list(parallel.each(_fail_on_three, range(6), tmp_path, jobs))
+        list(parallel.each(_fail_on_three, range(6), tmp_path / "stop", jobs))
 
 
 def _die_once(task: Path) -> None:
@@ -33,7 +33,9 @@ def _die_once(task: Path) -> None:
 
 def test_task_of_a_killed_worker_is_done_by_another(tmp_path: Path) -> None:
     tasks = [tmp_path / str(i) for i in range(5)]
-    assert {task for task in parallel.each(_die_once, tasks, tmp_path, 2) if task} == set(tasks)
+    assert {task for task in parallel.each(_die_once, tasks, tmp_path / "stop", 2) if task} == set(
+        tasks
+    )
     assert all(task.read_text() == "done" for task in tasks)
 
 
@@ -44,9 +46,10 @@ def _wait(task: Path) -> None:
 
 def test_closing_ends_the_workers_at_once(tmp_path: Path) -> None:
     tasks = [tmp_path / str(i) for i in range(3)]
-    steps = parallel.each(_wait, tasks, tmp_path, 2)
+    steps = parallel.each(_wait, tasks, tmp_path / "stop", 2)
     while not any(task.exists() for task in tasks):
         next(steps)
+    assert not (tmp_path / "stop").exists()
     started = time.monotonic()
     steps.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started < 20
@@ -64,13 +67,13 @@ def test_worker_of_a_killed_run_ends_itself(
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
     for alive in (os.getpid(), os.getppid(), 0):
-        parallel.Watch(tmp_path, alive)()
+        parallel.Watch(tmp_path / "stop", alive)()
     assert not ended
-    parallel.Watch(tmp_path, 2**22 + 1)()
+    parallel.Watch(tmp_path / "stop", 2**22 + 1)()
     assert ended == [1]
-    (tmp_path / parallel.STOP).write_text("")
+    (tmp_path / "stop").write_text("")
     with pytest.raises(parallel.Stopped):
-        parallel.Watch(tmp_path)()
+        parallel.Watch(tmp_path / "stop")()
 
 
 def test_missing_ray_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,4 +81,4 @@ def test_missing_ray_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(parallel.ClusterError, match=r"hepatica\[cluster\]"):
-        list(parallel.each(_fail_on_three, [1], tmp_path, 1, cluster="auto"))
+        list(parallel.each(_fail_on_three, [1], tmp_path / "stop", 1, cluster="auto"))

@@ -1,0 +1,79 @@
+"""A run in a real browser: queued, taken by a real worker, watched, its report read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from app.db import ROOT, Database
+from app.models import DatasetVersion, User
+from app.models.dataset import _zipped
+from tests.browser.test_pages import SIZES, overflows, serious_faults
+from tests.ml.discs import WORK, data_set
+
+pytestmark = pytest.mark.timeout(200)
+
+
+@pytest.fixture
+def version(installation, tmp_path):
+    """Discs and rings as a frozen dataset version of the installation."""
+    data_set(tmp_path / "discs")
+    database = Database(installation.environment["HEPATICA_DATABASE_URL"])
+    with database.transaction() as session:
+        researcher = User.require(session, "researcher")
+        frozen = DatasetVersion.freeze(session, researcher, _zipped(tmp_path / "discs"))
+        return str(frozen.id)
+
+
+def seen_while(page, state: str) -> set[str]:
+    """What the bar showed from now until the run is in ``state``, the page never left."""
+    shown = set()
+    for _ in range(600):
+        if page.get_attribute("#run-progress", "data-state") == state:
+            return shown
+        bar = page.locator("#run-progress progress")
+        if bar.count():
+            shown.add(bar.first.get_attribute("value"))
+        page.wait_for_timeout(200)
+    raise AssertionError(f"the run did not come to {state}: {page.inner_text('main')}")
+
+
+def test_a_run_is_queued_watched_and_its_report_read(open_as, installation, version, tmp_path):
+    page = open_as("researcher")
+    page.goto(f"{installation.address}/runs")
+    assert "No worker is running" in page.inner_text("main")
+    page.select_option("[name=dataset]", version)
+    page.click("text=Queue the run")
+    page.wait_for_url("**/runs/*-*")
+    assert "make worker" in page.inner_text("#run-progress")
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-c", WORK],
+            cwd=ROOT,
+            env={
+                **installation.environment,
+                "HEPATICA_RUNS_DIR": str(tmp_path / "runs"),
+                "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            },
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        assert seen_while(page, "running") == set()
+        assert page.locator("text=No worker is running").count() == 0
+        assert len(seen_while(page, "done")) > 2  # it moved by itself
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    report = page.frame_locator("iframe.report")
+    assert "Every choice" in report.locator("body").inner_text()
+    assert page.locator("a[href^='/checkpoints/run-']").count() >= 2
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for path in (page.url, f"{installation.address}/runs", f"{installation.address}/datasets"):
+            page.goto(path)
+            page.wait_for_load_state("networkidle")
+            assert not overflows(page), path
+            assert serious_faults(page) == [], path
