@@ -331,6 +331,9 @@ def _experiment_command(arguments: argparse.Namespace) -> str:
 def _report_arguments(commands: Commands) -> None:
     command = commands.add_parser("report", help="write RUN/report.html from RUN/results.json")
     command.add_argument("folder", type=Path, metavar="RUN")
+    command.add_argument(
+        "--table", action="store_true", help="only print the nested scores, as a Markdown table"
+    )
     command.set_defaults(run=_report)
 
 
@@ -338,7 +341,10 @@ def _report(arguments: argparse.Namespace) -> None:
     from ml import report
     from ml.progress import drive
 
-    drive(report.write(arguments.folder))
+    if arguments.table:
+        print(report.table(arguments.folder), end="")
+    else:
+        drive(report.write(arguments.folder))
 
 
 def _readers_arguments(commands: Commands) -> None:

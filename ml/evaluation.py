@@ -251,8 +251,21 @@ def _summary(
             found = [by_seed[seed][arm] for seed in outputs.seeds if arm in by_seed[seed]]
             if not found:
                 continue
-            right = np.stack([outputs.right(outcome) for outcome in found]).astype(float)
+            called = np.stack([outcome.probabilities.argmax(axis=1) for outcome in found])
+            right = (called == outputs.truth).astype(float)
             told = (outputs.patients, settings.resamples, settings.seed)
+            matrices = [
+                classification.confusion(outputs.truth, answers, len(outputs.keys))
+                for answers in called
+            ]
+            rates = comparison.rates(
+                outputs.truth,
+                called,
+                outputs.patients,
+                outputs.keys,
+                settings.resamples,
+                settings.seed,
+            )
             row: dict[str, Any] = {
                 "name": arm,
                 "selection": how,
@@ -264,26 +277,12 @@ def _summary(
                 "accuracy": comparison.difference_interval(
                     right, np.zeros_like(outputs.truth), *told
                 ).to_dict(),
-                "confusion_mean": np.mean(
-                    [
-                        classification.confusion(
-                            outputs.truth, outcome.probabilities.argmax(axis=1), len(outputs.keys)
-                        )
-                        for outcome in found
-                    ],
-                    axis=0,
-                ).tolist(),
+                "confusion_mean": np.mean(matrices, axis=0).tolist(),
+                **{
+                    name: {key: interval.to_dict() for key, interval in values.items()}
+                    for name, values in rates.items()
+                },
             }
-            matrix = np.asarray(row["confusion_mean"])
-            for name, values in (
-                ("sensitivity", classification.sensitivities(matrix)),
-                ("specificity", classification.specificities(matrix)),
-            ):
-                row[name] = {
-                    **dict(zip(outputs.keys, values.tolist(), strict=True)),
-                    "weighted": float(classification.weighted(values, matrix)),
-                    "macro": float(values.mean()),
-                }
             if outputs.pool is not None:
                 fresh = np.stack([outputs.fresh_right(outcome) for outcome in found])
                 row["true_balanced_accuracy"] = _fresh_interval(outputs, fresh).to_dict()

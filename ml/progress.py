@@ -66,8 +66,11 @@ class RunDir:
 
 
 def remaining_s(done: int, total: int, elapsed_s: float) -> float | None:
-    """Seconds left if the rest goes as the past did; None before the first step is done."""
-    return elapsed_s / done * (total - done) if done > 0 else None
+    """Seconds left if the rest goes as the past did; None before a hundredth of it is done.
+
+    Earlier, what it took to begin would be taken for the pace.
+    """
+    return elapsed_s / done * (total - done) if done > 0 and done >= total / 100 else None
 
 
 def spoken(seconds: float) -> str:
@@ -88,12 +91,14 @@ def drive(steps: Iterator[Progress], stream: TextIO | None = None) -> None:
     tty = out.isatty()
     started = time.monotonic()
     printed = -5.0
+    before: int | None = None  # a run that is resumed has much behind it already
     for step in steps:
+        before = max(0, step.done - 1) if before is None else before
         elapsed = time.monotonic() - started
         if not tty and elapsed - printed < 5 and step.done < step.total:
             continue
         printed = elapsed
-        left = remaining_s(step.done, step.total, elapsed)
+        left = remaining_s(step.done - before, step.total - before, elapsed)
         estimate = (
             f", about {spoken(left)} left" if left is not None and step.done < step.total else ""
         )

@@ -102,10 +102,15 @@ class Run(Base):
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds left by the pace so far; None before the first step or when it is over."""
+        """Seconds left by the pace of the lines kept since it was claimed; None when unknown."""
         if self.state != "running" or self.started_at is None:
             return None
-        return remaining_s(self.done, self.total, (now() - self.started_at).total_seconds())
+        since = [line for line in self.log if line.at >= self.started_at]
+        if not since:
+            return None
+        before = since[0].done
+        elapsed = (now() - since[0].at).total_seconds()
+        return remaining_s(self.done - before, self.total - before, elapsed)
 
     def tail(self, session: Session, lines: int = 30) -> list[RunLine]:
         """The last lines of the log, the oldest first."""

@@ -65,7 +65,7 @@ def specificities(matrix: npt.ArrayLike) -> Floats:
 
 def balanced_accuracy(matrix: npt.ArrayLike) -> Floats:
     """Mean sensitivity over the classes that occur."""
-    return _mean_known(sensitivities(matrix))
+    return mean_known(sensitivities(matrix))
 
 
 def weighted(values: Floats, matrix: npt.ArrayLike) -> Floats:
@@ -180,7 +180,7 @@ def score(
         intervals["weighted"] = percentile_interval(
             float(weighted(values, matrix)), weighted(drawn, matrices)
         )
-        intervals["macro"] = percentile_interval(float(_mean_known(values)), _mean_known(drawn))
+        intervals["macro"] = percentile_interval(float(mean_known(values)), mean_known(drawn))
         return intervals
 
     areas = [auc(truth_array == i, table[:, i]) for i in range(classes)]
@@ -189,7 +189,7 @@ def score(
     )
     aucs = {key: percentile_interval(areas[i], drawn_areas[:, i]) for i, key in enumerate(keys)}
     aucs["macro"] = percentile_interval(
-        float(_mean_known(np.asarray(areas))), _mean_known(drawn_areas)
+        float(mean_known(np.asarray(areas))), mean_known(drawn_areas)
     )
     sensitivity = per_class(sensitivities)
     return Score(
@@ -209,7 +209,8 @@ def score(
     )
 
 
-def _mean_known(values: Floats) -> Floats:
+def mean_known(values: Floats) -> Floats:
+    """Mean over the last axis of what is finite."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))

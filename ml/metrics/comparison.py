@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
+from ml.metrics import classification
 from ml.metrics.classification import Interval, patient_resamples, percentile_interval
 
 Floats = npt.NDArray[np.float64]
@@ -83,10 +84,8 @@ def resampled(
     seed of the bootstrap draws the same, so that several arms can be resampled together.
     Returns (…, resamples).
     """
-    seeds = values.shape[-2]
     weights = _weights(tuple(patients), resamples, seed)
-    rng = np.random.default_rng([seed, 1])
-    turns = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    turns = _turns(values.shape[-2], resamples, seed)
     keys = np.unique(truth)
     total: Floats = np.zeros((*values.shape[:-1], resamples))
     known: Floats = np.zeros(resamples)
@@ -100,9 +99,56 @@ def resampled(
     return np.asarray((total / known * turns.T).sum(axis=-2))
 
 
+def _turns(seeds: int, resamples: int, seed: int) -> Floats:
+    """(resamples, seeds): the share that each seed has when seeds are drawn with replacement."""
+    rng = np.random.default_rng([seed, 1])
+    return np.asarray(rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds)
+
+
 @lru_cache(maxsize=4)
 def _weights(patients: tuple[str, ...], resamples: int, seed: int) -> Floats:
     return patient_resamples(patients, resamples, seed)
+
+
+def rates(
+    truth: Ints,
+    called: Ints,
+    patients: Sequence[str],
+    keys: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, Interval]]:
+    """``sensitivity`` and ``specificity`` of one arm, averaged over seeds.
+
+    Each by class key, ``weighted`` by class counts and ``macro``; the intervals are those of
+    ``resampled``: patients drawn again, and seeds within.
+
+    Args:
+        called: (seeds, n) class positions.
+    """
+    classes = len(keys)
+    cells = np.eye(classes * classes)[truth * classes + called]
+    matrix = cells.sum(axis=1).reshape(-1, classes, classes)
+    drawn = _weights(tuple(patients), resamples, seed) @ cells
+    matrices = drawn.reshape(len(called), resamples, classes, classes)
+    turns = _turns(len(called), resamples, seed).T
+    found = {}
+    for name, measure in (
+        ("sensitivity", classification.sensitivities),
+        ("specificity", classification.specificities),
+    ):
+        values, draws = measure(matrix), measure(matrices)
+        rows = {key: (values[..., i], draws[..., i]) for i, key in enumerate(keys)}
+        rows["weighted"] = (
+            classification.weighted(values, matrix),
+            classification.weighted(draws, matrices),
+        )
+        rows["macro"] = (classification.mean_known(values), classification.mean_known(draws))
+        found[name] = {
+            key: percentile_interval(float(value.mean()), (draw * turns).sum(axis=0))
+            for key, (value, draw) in rows.items()
+        }
+    return found
 
 
 def difference_interval(

@@ -203,34 +203,31 @@ def _scores(results: Results) -> str:
             cells = [
                 escape(row["name"]),
                 _sizes(results, row["name"], how),
-                _interval(row["accuracy"]),
-                _interval(row["balanced_accuracy"]),
-                _percent(row["sensitivity"]["weighted"]),
-                _percent(row["specificity"]["weighted"]),
-                _percent(row["sensitivity"]["macro"]),
-                _percent(row["specificity"]["macro"]),
+                # of one label each, weighted sensitivity is accuracy and macro the balanced one
+                _interval(row["sensitivity"]["weighted"]),
+                _interval(row["specificity"]["weighted"]),
+                _interval(row["sensitivity"]["macro"]),
+                _interval(row["specificity"]["macro"]),
             ]
             if phantom:
                 cells.append(_interval(row.get("true_balanced_accuracy")))
             rows.append(cells)
             published = paper.SUMMARY.get(row["name"])
             if how == PAPER and published:
-                correct, sens, spec = published
+                correct, _, spec = published
                 size = {"none": "0", "classic": "5000", "classic+dcgan": "5000 + 3000"}
                 line = [
                     "*" + escape(row["name"]) + ", published",
                     size.get(row["name"], ""),
-                    f"{100 * correct / paper.LESIONS:.1f} ({correct}/{paper.LESIONS})",
-                    "",
-                    _percent(sens),
+                    f"{_percent(correct / paper.LESIONS)} ({correct}/{paper.LESIONS} right)",
                     _percent(spec),
                     "",
                     "",
                 ]
                 rows.append([*line, ""] if phantom else line)
         head = [
-            "arm", "per fold", "accuracy %", "balanced accuracy %", "sens. weighted",
-            "spec. weighted", "sens. macro", "spec. macro",
+            "arm", "per fold", "sensitivity, weighted (accuracy) %", "specificity, weighted %",
+            "sensitivity, macro (balanced accuracy) %", "specificity, macro %",
         ]  # fmt: skip
         if phantom:
             head.append("true balanced accuracy %")
@@ -259,14 +256,14 @@ def _per_class(results: Results) -> str:
         if row["selection"] == NESTED:
             rows.append(
                 [escape(row["name"])]
-                + [_percent(row["sensitivity"][key]) for key in keys]
-                + [_percent(row["specificity"][key]) for key in keys]
+                + [_interval(row["sensitivity"][key]) for key in keys]
+                + [_interval(row["specificity"][key]) for key in keys]
                 + [_auc(results, row["name"])]
             )
     head = ["arm", *(f"sens. {escape(key)}" for key in keys)]
     head += [f"spec. {escape(key)}" for key in keys] + ["AUC, mean of classes"]
     return "<h3>Per class, one against the rest</h3>" + _table(
-        head, rows, "Nested selection, %; intervals per seed are in results.json."
+        head, rows, "Nested selection, %; mean over seeds; AUC: intervals per seed in results.json."
     )
 
 

@@ -15,7 +15,7 @@ from app.db import Database, now
 from app.errors import Conflict, Unreadable
 from app.models import Checkpoint, DatasetVersion, Image, Run, User, WorkerSign
 from app.models.dataset import _zipped
-from app.models.run import LOST_AFTER_S
+from app.models.run import LOST_AFTER_S, RunLine
 from app.worker import Worker
 from factories import make_dicom, make_hu
 from ml import config
@@ -125,6 +125,23 @@ def test_a_sign_of_life_keeps_a_run(installation):
     with installation.transaction() as session:
         assert Run.claim(session, "two") is None
         assert Run.require(session, run.id).worker == "one"
+
+
+def test_the_time_left_is_told_by_the_pace_of_this_claim(installation):
+    run = installation.queue()
+    with installation.transaction() as session:
+        Run.claim(session, "one")
+    with installation.transaction() as session:
+        resumed = Run.require(session, run.id)
+        resumed.save(session, Progress(900, 1000, "where the last worker stopped"))
+        assert resumed.remaining_s is None
+        session.flush()
+        hundred_s_ago = now() - timedelta(seconds=100)
+        resumed.started_at = hundred_s_ago - timedelta(seconds=1)
+        session.execute(sa.update(RunLine).values(at=hundred_s_ago))
+        resumed.save(session, Progress(910, 1000, "one task later"))
+    with installation.reading() as session:
+        assert Run.require(session, run.id).remaining_s == pytest.approx(900, rel=0.1)
 
 
 def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(installation, tmp_path):

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from ml.metrics import comparison
+from ml.metrics import classification, comparison
 from ml.metrics.comparison import Bools, Ints
 
 
@@ -137,3 +137,28 @@ def test_share_of_the_gap() -> None:
     assert share.low < 0.5 < share.high
     _, exists = comparison.share_of_gap(arm, base, base, truth, patients, 300, 0)
     assert not exists
+
+
+def test_rates_over_seeds_agree_with_their_scores_and_with_balanced_accuracy() -> None:
+    rng = np.random.default_rng(5)
+    truth = np.repeat([0, 1, 2], [20, 30, 25])
+    patients = [f"p{i // 2}" for i in range(75)]
+    called = np.where(rng.random((3, 75)) < 0.6, truth, rng.integers(0, 3, (3, 75)))
+    keys = ("a", "b", "c")
+    found = comparison.rates(truth, called, patients, keys, 500, 0)
+
+    right = (called == truth).astype(float)
+    macro = comparison.difference_interval(right, truth, patients, 500, 0)
+    assert found["sensitivity"]["macro"].to_dict() == pytest.approx(macro.to_dict())
+    accuracy = comparison.difference_interval(right, np.zeros_like(truth), patients, 500, 0)
+    assert found["sensitivity"]["weighted"].to_dict() == pytest.approx(accuracy.to_dict())
+
+    # one seed: the very intervals of a single classifier
+    scored = classification.score(truth, np.eye(3)[called[0]], patients, keys, 500, 0)
+    alone = comparison.rates(truth, called[:1], patients, keys, 500, 0)
+    for name, expected in (
+        ("sensitivity", scored.sensitivity),
+        ("specificity", scored.specificity),
+    ):
+        for key, interval in expected.items():
+            assert alone[name][key].to_dict() == pytest.approx(interval.to_dict())

@@ -333,9 +333,30 @@ def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) ->
     assert str(done) not in html
 
 
+def test_table_has_a_line_for_every_arm_with_its_figures(done: Path) -> None:
+    head, _, *lines = report.table(done).splitlines()
+    assert {line.split("|")[1].strip() for line in lines} == set(ARMS) - {"oracle"}
+    results = RunDir(done).read_json("results.json")
+    [row] = [
+        row
+        for row in results["summary"]
+        if (row["name"], row["selection"]) == ("classic+dcgan", "nested")
+    ]
+    [line] = [line for line in lines if line.startswith("| classic+dcgan ")]
+    cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    for name, entry in (
+        ("specificity", row["specificity"]["weighted"]),
+        ("balanced accuracy", row["balanced_accuracy"]),
+    ):
+        value, low, high = (f"{100 * entry[key]:.1f}" for key in ("value", "low", "high"))
+        assert cells[name] == f"{value} ({low} to {high})"
+
+
 def test_report_of_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(report.ReportError, match="no whole results"):
         list(report.write(tmp_path))
+    with pytest.raises(report.ReportError, match="no whole results"):
+        report.table(tmp_path)
 
 
 def test_generator_that_collapses_takes_its_arms_away_and_says_so(

@@ -84,9 +84,19 @@ def test_a_file_gets_the_first_and_the_last_line_of_quick_work() -> None:
     drive(steps(1000), out)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("[1/1000] step 1")
-    assert "left" in lines[0]
+    assert "left" not in lines[0]  # too early to tell
     assert lines[-1] == "[1000/1000] step 1000"
     assert len(lines) < 10
+
+
+def test_what_was_done_before_is_not_taken_for_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("ml.progress.time.monotonic", lambda: next(clock))
+    out = io.StringIO()
+    resumed = (Progress(done, 100, "training") for done in (90, 91, 92))
+    drive(resumed, out)
+    # one step in ten seconds, eight steps to go: not a second or two
+    assert out.getvalue().splitlines()[-1].endswith("about 80 s left")
 
 
 def test_a_terminal_has_one_line_rewritten() -> None:
