@@ -256,7 +256,7 @@ def _experiment_arguments(commands: Commands) -> None:
     command.add_argument(
         "--preset", metavar="NAME", help="quick (default), compact, paper (wants a GPU)"
     )
-    command.add_argument("--seeds", type=int, default=1, metavar="N", help="repeats; default 1")
+    command.add_argument("--seeds", type=int, metavar="N", help="repeats; default 1")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
     command.add_argument(
         "--set",
@@ -295,37 +295,30 @@ def _experiment(arguments: argparse.Namespace) -> None:
 
     if arguments.device:
         arguments.set.append(f"device={arguments.device}")
-    settings = experiment.settings_of(
-        arguments.preset, arguments.set, arguments.out if arguments.resume else None
+    told = (arguments.preset, arguments.set, arguments.seeds)
+    asked = (
+        experiment.Asked.again(arguments.out, *told)
+        if arguments.resume
+        else experiment.Asked.of(*told)
     )
     manifest = Manifest.load(arguments.data)
     if arguments.dry_run:
-        print(experiment.rehearse(settings, manifest, arguments.out, arguments.seeds,
+        print(experiment.rehearse(asked.settings, manifest, arguments.out, asked.seeds,
                                   arguments.jobs, arguments.fresh))  # fmt: skip
         return
-    out = RunDir(arguments.out)
     drive(
         experiment.run(
-            settings,
+            asked.settings,
             manifest,
-            out,
-            arguments.seeds,
+            RunDir(arguments.out),
+            asked.seeds,
             arguments.jobs,
             arguments.cluster,
             arguments.fresh,
-            _experiment_command(arguments),
+            asked.command,
         )
     )
     drive(report.write(arguments.out))
-
-
-def _experiment_command(arguments: argparse.Namespace) -> str:
-    """The command that does the same again; folders by their role, not their place here."""
-    words = ["python -m ml experiment --data DATA --out RUN", f"--seeds {arguments.seeds}"]
-    words.append("--resume" if arguments.resume else f"--preset {arguments.preset or 'quick'}")
-    if arguments.set:
-        words += ["--set", *arguments.set]
-    return " ".join(words)
 
 
 def _report_arguments(commands: Commands) -> None:

@@ -28,7 +28,7 @@ ARMS = (NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, EQUAL, SYNTHETIC, ORACLE)
 SELECTED = (CLASSIC, DCGAN, ACGAN)
 """Arms whose size is chosen on validation patients under nested selection."""
 MATCHED = (EQUAL, ORACLE)
-"""Arms that take the size chosen for classic+dcgan."""
+"""Arms that take the size chosen for classic+dcgan; the largest where no DCGAN was trained."""
 
 
 @dataclass(frozen=True, order=True)
@@ -100,7 +100,8 @@ def chosen(
 ) -> dict[str, Point]:
     """The point that speaks for each arm, given scores of the points of ``SELECTED`` arms.
 
-    Arms of one size need no choice; ``MATCHED`` arms take the size of classic+dcgan.
+    Arms of one size need no choice; ``MATCHED`` arms take the size of classic+dcgan, or the
+    largest where there is none.
     """
     result: dict[str, Point] = {}
     for arm in arms:
@@ -111,9 +112,11 @@ def chosen(
                 result[arm] = pick(scores, candidates)
         elif arm in MATCHED:
             matched = result.get(DCGAN)
-            found = [p for p in candidates if matched and p.synthetic == matched.synthetic]
-            if found:
-                result[arm] = found[0]
+            if candidates:
+                # they do not need the DCGANs: where those failed, the largest size
+                most = max(candidates, key=lambda point: point.synthetic)
+                same = [p for p in candidates if matched and p.synthetic == matched.synthetic]
+                result[arm] = same[0] if same else most
         elif candidates:
             result[arm] = candidates[0]
     return result

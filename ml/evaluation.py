@@ -56,7 +56,11 @@ class Outputs:
         self.patients = [line.patient for line in manifest.lines]
         needed = fresh_of(settings, manifest)
         self.points = arms.points(settings, len(scheme), bool(needed))
-        self.pool = freshphantoms.load(needed, freshphantoms.TEST, place.fresh) if needed else None
+        self.pool = (
+            freshphantoms.load(needed, freshphantoms.TEST, place.fresh, scheme.keys)
+            if needed
+            else None
+        )
         self.failed: dict[str, str] = {}
         self._stored: dict[tuple[Point, str, int, int], dict[str, npt.NDArray[Any]]] = {}
         for point in self.points:
@@ -251,7 +255,8 @@ def _summary(
             found = [by_seed[seed][arm] for seed in outputs.seeds if arm in by_seed[seed]]
             if not found:
                 continue
-            called = np.stack([outcome.probabilities.argmax(axis=1) for outcome in found])
+            probabilities = np.stack([outcome.probabilities for outcome in found])
+            called = probabilities.argmax(axis=2)
             right = (called == outputs.truth).astype(float)
             told = (outputs.patients, settings.resamples, settings.seed)
             matrices = [
@@ -260,7 +265,7 @@ def _summary(
             ]
             rates = comparison.rates(
                 outputs.truth,
-                called,
+                probabilities,
                 outputs.patients,
                 outputs.keys,
                 settings.resamples,

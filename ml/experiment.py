@@ -9,6 +9,7 @@ CNN then says what the fold's test lesions are. On phantoms it also meets fresh 
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
 import secrets
@@ -27,7 +28,7 @@ import torch
 from ml import arms, evaluation, freshphantoms, measures, parallel, runtime, trainings
 from ml.arms import Point
 from ml.checkpoint import current_commit
-from ml.config import ConfigError, Experiment, experiment, load
+from ml.config import ConfigError, Experiment, Gan, experiment, load
 from ml.folds import FoldError, patient_folds
 from ml.manifest import Manifest, ManifestError
 from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
@@ -68,8 +69,8 @@ def run(
         0 if cluster else os.getpid(),
         f"-{secrets.token_hex(4)}",
     )
-    begin(plan, place, run_dir)
-    started = time.time()
+    runtime.prepare()
+    begin(plan, place, run_dir, command)
     clock = _Clock(plan, place, run_dir)
     work = partial(trainings.perform, place, settings)
     measure = partial(measures.perform, place, settings)
@@ -94,7 +95,7 @@ def run(
             "lesions": len(manifest.lines),
             "patients": len(manifest.patients),
             "counts": manifest.counts(),
-            "calibration": phantom_note(settings, manifest),
+            "calibration": phantom_note(manifest),
         },
         "config": settings.dump(),
         "seeds": list(plan.seeds),
@@ -105,30 +106,53 @@ def run(
         **measures.collect(place, settings, manifest, plan.seeds),
         "embedding": _embedding(outputs, place, run_dir),
         "fresh": _fresh_told(settings, plan),
-        "times": clock.times(started),
+        "times": clock.times(),
     }
     run_dir.write_json("results.json", results)
     yield clock.note(f"results in {run_dir.path / 'results.json'}")
 
 
-def settings_of(name: str | None, assignments: Sequence[str], resumed: Path | None) -> Experiment:
-    """Settings of a preset (default ``quick``), or those of a run that is taken up again.
+@dataclass(frozen=True)
+class Asked:
+    """What a run was told to do: settings, repeats, and the command that does it again."""
 
-    Raises:
-        ConfigError: no such preset or setting, no run there, or other settings asked of it.
-    """
-    if resumed is None:
-        return experiment(name or "quick").override(assignments)
-    path = resumed / "config.json"
-    if not path.exists():
-        raise ConfigError(f"{resumed} holds no run to resume; start it without --resume.")
-    kept = load(RunDir(resumed).read_json("config.json").get("experiment"), Experiment)
-    asked = (experiment(name) if name else kept).override(assignments)
-    if asked != kept:
-        raise ConfigError(
-            f"The run in {resumed} has other settings; resume it without --preset and --set."
-        )
-    return kept
+    settings: Experiment
+    seeds: int
+    command: str
+
+    @classmethod
+    def of(cls, preset: str | None, assignments: Sequence[str], seeds: int | None) -> Asked:
+        """A new run; without a preset ``quick``, without seeds one.
+
+        Raises:
+            ConfigError: no such preset or setting.
+        """
+        name, repeats = preset or "quick", 1 if seeds is None else seeds
+        words = [f"python -m ml experiment --data DATA --out RUN --preset {name} --seeds {repeats}"]
+        words += ["--set", *assignments] if assignments else []
+        return cls(experiment(name).override(assignments), repeats, " ".join(words))
+
+    @classmethod
+    def again(
+        cls, folder: Path, preset: str | None, assignments: Sequence[str], seeds: int | None
+    ) -> Asked:
+        """What the run in ``folder`` was told; nothing else may be asked of it.
+
+        Raises:
+            ConfigError: no run there, or other settings asked of it.
+        """
+        path = folder / "config.json"
+        if not path.exists():
+            raise ConfigError(f"{folder} holds no run to resume; start it without --resume.")
+        told = RunDir(folder).read_json("config.json")
+        kept = cls(load(told.get("experiment"), Experiment), told["seeds"], told["command"])
+        settings = (experiment(preset) if preset else kept.settings).override(assignments)
+        if settings != kept.settings or seeds not in (None, kept.seeds):
+            raise ConfigError(
+                f"The run in {folder} has other settings; resume it without --preset, --set and "
+                "--seeds."
+            )
+        return kept
 
 
 def rehearse(
@@ -146,6 +170,7 @@ def rehearse(
     """
     plan = Plan.of(settings, manifest, seeds)
     place = Place(manifest.root.resolve(), out.resolve(), (fresh or out / "fresh").resolve())
+    check(plan, place)
     return plan.describe(place, jobs, Rates.measured(settings, len(manifest.scheme)))
 
 
@@ -174,13 +199,15 @@ def _embedding(outputs: evaluation.Outputs, place: Place, run_dir: RunDir) -> di
     return figures
 
 
-def phantom_note(settings: Experiment, manifest: Manifest) -> str | None:
+def phantom_note(manifest: Manifest) -> str | None:
     """What stands beside every result on phantoms; None for other data."""
     if manifest.kind != "phantom":
         return None
     note = "Phantoms: simulated CT with known truth, no patient."
-    if settings.difficulty != DEFAULT_DIFFICULTY:
-        return f"{note} Their difficulty, {settings.difficulty:g}, is not the calibrated one."
+    if manifest.difficulty is None:
+        return f"{note} Their difficulty is not known."
+    if manifest.difficulty != DEFAULT_DIFFICULTY:
+        return f"{note} Their difficulty, {manifest.difficulty:g}, is not the calibrated one."
     return f"{note} {CALIBRATION}"
 
 
@@ -215,6 +242,12 @@ class Plan:
         numbers = tuple(range(settings.seed, settings.seed + seeds))
         needed = trainings.fresh_of(settings, manifest)
         freshphantoms.refuse_known(manifest, needed)
+        if needed and manifest.difficulty not in (None, settings.difficulty):
+            raise ConfigError(
+                f"The phantoms of {manifest.name} have difficulty {manifest.difficulty:g}, and "
+                f"fresh ones of difficulty {settings.difficulty:g} would tell nothing about them; "
+                f"set difficulty={manifest.difficulty:g}."
+            )
         for seed in numbers:
             for split in patient_folds(manifest, settings.folds, seed):
                 try:
@@ -320,7 +353,9 @@ class Plan:
         each = arms.most_classic(settings, classes) * folds + len(self.manifest.lines)
         drawn = arms.most_synthetic(settings, classes) * (folds - 1) * classes * 2 * 2 * folds
         fresh = len(self.fresh) * freshphantoms.CHUNK * 3 * 4
-        return roi * ((each + drawn) * len(self.seeds) + fresh) + 2**26
+        pair = classes * _generator_bytes(settings.gan) + _generator_bytes(settings.acgan)
+        weights = 2 * folds * len(self.seeds) * pair
+        return weights + roi * ((each + drawn) * len(self.seeds) + fresh) + 2**26
 
     def describe(self, place: Place, jobs: int, rates: Rates) -> str:
         """For ``--dry-run``: what would be done, and about how long it would take."""
@@ -364,6 +399,13 @@ class Plan:
         if isinstance(task, measures.Measure):
             return place.done(task.name)
         return trainings.is_done(place, task)
+
+
+def _generator_bytes(settings: Gan) -> int:
+    """Weights of a pair of networks on disk, about: most are in the widest transposed layer."""
+    wide = settings.width**2 * (8 * 4 + 4 * 2 + 2) + settings.latent * settings.width * 8
+    narrow = settings.discriminator_width**2 * (8 * 4 + 4 * 2 + 2)
+    return 4 * 25 * (wide + narrow)
 
 
 @dataclass(frozen=True)
@@ -423,32 +465,46 @@ class Rates:
 NOMINAL = Rates(0.03, 0.06, 0.07)
 
 
-def begin(plan: Plan, place: Place, run_dir: RunDir) -> None:
+def begin(plan: Plan, place: Place, run_dir: RunDir, command: str) -> None:
     """Make the folder this run's, or refuse it.
 
     Raises:
         ConfigError: it holds a run with other settings or data.
         HepaticaError: it cannot be written, or the disk is too full.
     """
-    told = {"experiment": plan.settings.dump(), "digest": plan.manifest.digest}
-    path = run_dir.path / "config.json"
+    check(plan, place)
+    told = {"seeds": len(plan.seeds), "command": command}
+    run_dir.write_json("config.json", {**_of_run(plan), **told})
+
+
+def check(plan: Plan, place: Place) -> None:
+    """Refuse a folder that holds another run, and a disk that is too full."""
+    path = place.run / "config.json"
     if path.exists():
-        kept = run_dir.read_json("config.json")
-        # through JSON, tuples are lists
-        if trainings.as_json(told) != kept:
+        kept = json.loads(path.read_text("utf-8"))
+        if {key: kept.get(key) for key in ("experiment", "digest")} != _of_run(plan):
             raise ConfigError(
-                f"{run_dir.path} holds a run with other settings or another data set; "
+                f"{place.run} holds a run with other settings or another data set; "
                 "give a new folder with --out."
             )
-    else:
-        run_dir.write_json("config.json", told)
-    free = shutil.disk_usage(run_dir.path).free
-    left = any(not trainings.is_done(place, task) for task in plan.generators)
-    if left and free < plan.bytes_needed():
+    if all(trainings.is_done(place, task) for task in plan.generators):
+        return
+    there = next(folder for folder in (place.run, *place.run.parents) if folder.exists())
+    free, needed = shutil.disk_usage(there).free, plan.bytes_needed()
+    if free < needed:
         raise ConfigError(
-            f"The run needs about {plan.bytes_needed() / 2**30:.1f} GB and {run_dir.path} has "
+            f"The run needs about {needed / 2**30:.1f} GB and {place.run} has "
             f"{free / 2**30:.1f} GB left; make room or give another --out."
         )
+
+
+def _of_run(plan: Plan) -> dict[str, Any]:
+    # through JSON, tuples are lists
+    settings: dict[str, Any] = trainings.as_json(plan.settings.dump())
+    return {"experiment": settings, "digest": plan.manifest.digest}
+
+
+_STARTS = "starts.json"
 
 
 class _Clock:
@@ -458,17 +514,23 @@ class _Clock:
         self.plan, self.place, self.run_dir = plan, place, run_dir
         costs = [plan.cost_s(task) for task in plan.tasks()]
         self.total, self.done = max(1, round(sum(costs))), 0.0
+        self.started = time.time()
         self.stages: list[dict[str, Any]] = []
+        path = run_dir.path / _STARTS
+        self.before: list[dict[str, Any]] = run_dir.read_json(_STARTS) if path.exists() else []
 
     def through(
         self, function: Any, tasks: Sequence[Any], jobs: int, cluster: str | None
     ) -> Iterator[Progress]:
         """Do a stage's tasks that are not done yet."""
+        stage: dict[str, Any] = {"wall_s": 0.0}
         started = time.time()
         left = [task for task in tasks if not self.plan._done(self.place, task)]
         self.done += sum(self.plan.cost_s(task) for task in tasks if task not in set(left))
         number = len(tasks) - len(left)
         name = type(tasks[0]).__name__.lower() if tasks else ""
+        stage |= {"stage": name, "tasks": len(left)}
+        self.stages.append(stage)
         if left:
             cores = jobs or os.cpu_count() or 1
             for task in parallel.each(
@@ -484,12 +546,14 @@ class _Clock:
                     continue
                 number += 1
                 self.done += self.plan.cost_s(task)
+                stage["wall_s"] = time.time() - started
                 yield self.note(f"{name} {number} of {len(tasks)}: {task.name}")
-        self.stages.append({"stage": name, "tasks": len(left), "wall_s": time.time() - started})
+        stage["wall_s"] = time.time() - started
 
     def note(self, text: str) -> Progress:
         step = Progress(min(self.total, round(self.done)), self.total, text)
         self.run_dir.log(step)
+        self.run_dir.write_json(_STARTS, self._starts())
         return step
 
     def _live(self, text: str) -> Progress:
@@ -505,11 +569,16 @@ class _Clock:
                 figures = entry.get("figures")
         return Progress(min(self.total, round(self.done)), self.total, text, figures)
 
-    def times(self, started: float) -> dict[str, Any]:
+    def _starts(self) -> list[dict[str, Any]]:
+        """This start and those before it, of a run that was killed."""
+        return [*self.before, {"wall_s": time.time() - self.started, "stages": self.stages}]
+
+    def times(self) -> dict[str, Any]:
+        starts = self._starts()
         return {
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "wall_s_of_this_start": time.time() - started,
-            "stages_of_this_start": self.stages,
+            "wall_s": sum(start["wall_s"] for start in starts),
+            "starts": starts,
         }
 
 

@@ -7,7 +7,7 @@ in any order and on any machine, and a pool can be kept for the next run.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def refuse_known(manifest: Manifest, needed: Iterable[Chunk]) -> None:
             )
 
 
-def make(chunk: Chunk, keys: tuple[str, ...], folder: Path) -> None:
+def make(chunk: Chunk, folder: Path) -> None:
     """Simulate a chunk into ``folder``, unless it is there already."""
     from ml.phantom.series import draw_lesion_slices
 
@@ -119,7 +119,7 @@ def make(chunk: Chunk, keys: tuple[str, ...], folder: Path) -> None:
         for view in (roi.IDENTITY, *more):
             values = roi.cut(image.hu, box, image.spacing_mm, roi.AIR_HU, view)
             rois.append(roi.normalise(values, chunk.window_hu))
-        labels.append(keys.index(made.lesion_class))
+        labels.append(CLASSES.index(made.lesion_class))
         patients.append(made.patient_id)
     stream = io.BytesIO()
     np.savez(
@@ -131,14 +131,20 @@ def make(chunk: Chunk, keys: tuple[str, ...], folder: Path) -> None:
     RunDir(folder).write_bytes(chunk.file, stream.getvalue())
 
 
-def load(needed: Iterable[Chunk], use: str, folder: Path) -> Pool:
-    """The chunks of one use as one pool, in order."""
+def load(needed: Iterable[Chunk], use: str, folder: Path, keys: Sequence[str]) -> Pool:
+    """The chunks of one use as one pool, in order.
+
+    Args:
+        keys: the classes in the order of the data set's scheme. A pool may serve several schemes,
+            so it is kept in the phantom's order.
+    """
+    position = np.asarray([keys.index(key) for key in CLASSES])
     rois, labels, patients = [], [], []
     for chunk in needed:
         if chunk.use == use:
             with np.load(folder / chunk.file, allow_pickle=False) as stored:
                 rois.append(stored["rois"])
-                labels.append(stored["labels"])
+                labels.append(position[stored["labels"]])
                 patients.append(stored["patients"])
     return Pool(
         np.concatenate(rois).astype(np.float32), np.concatenate(labels), np.concatenate(patients)

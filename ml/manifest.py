@@ -175,6 +175,7 @@ class Manifest:
     """A data set: its lines, and where their contexts lie.
 
     ``mixed_patients``: that a patient may have lesions of several classes has been accepted.
+    ``difficulty``: of phantoms, where it is known.
     """
 
     name: str
@@ -183,6 +184,7 @@ class Manifest:
     lines: tuple[Line, ...]
     root: Path
     mixed_patients: bool = False
+    difficulty: float | None = None
 
     @property
     def digest(self) -> str:
@@ -310,6 +312,7 @@ class Manifest:
                     "patients": len(self.patients),
                     "classes": self.counts(),
                     "mixed_patients": self.mixed_patients,
+                    "difficulty": self.difficulty,
                 },
             )
         except OSError as error:
@@ -341,6 +344,7 @@ class Manifest:
                 lines=tuple(Line.from_dict(entry) for entry in entries),
                 root=folder,
                 mixed_patients=bool(head.get("mixed_patients", False)),
+                difficulty=None if head.get("difficulty") is None else float(head["difficulty"]),
             )
             digest = str(head["digest"])
         except (KeyError, TypeError, AttributeError, SchemeError) as error:
@@ -364,6 +368,7 @@ def write(
     out: Path,
     faults: Sequence[str] = (),
     mixed_patients: bool = False,
+    difficulty: float | None = None,
 ) -> Iterator[Progress]:
     """Make a data set of findings under ``out``, whole or not at all.
 
@@ -372,6 +377,7 @@ def write(
         out: a folder that does not exist yet, or is empty; its name becomes the data set's.
         faults: problems known already, or added while ``findings`` is consumed.
         mixed_patients: accept lesions of several classes in one patient.
+        difficulty: of phantoms, where it is known.
 
     Raises:
         ManifestError: anything in ``faults``, findings of several kinds, an ROI that cannot be
@@ -400,7 +406,7 @@ def write(
             if done % 20 == 0:
                 yield Progress(done, max(total, done), f"{done} of {total} ROIs cut")
         kind = kinds.most_common(1)[0][0] if kinds else "calibrated"
-        manifest = Manifest(name, scheme, kind, tuple(lines), partial, mixed_patients)
+        manifest = Manifest(name, scheme, kind, tuple(lines), partial, mixed_patients, difficulty)
         problems = [*faults, *refused]
         if len(kinds) > 1:
             found = ", ".join(f"{number} {name}" for name, number in sorted(kinds.items()))

@@ -18,10 +18,10 @@ import torch
 
 from ml import runtime, trainings
 from ml.checkpoint import Checkpoint, CheckpointError, tensors_from_bytes
-from ml.config import Experiment
+from ml.config import Experiment, seed_for
 from ml.folds import Fold
 from ml.manifest import Manifest
-from ml.metrics import classification, fidelity, memorisation
+from ml.metrics import classification, comparison, fidelity, memorisation
 from ml.networks.cnn import Cnn
 from ml.trainings import OUTER, Pixels, Place
 
@@ -31,6 +31,7 @@ NETWORK = "phantom-cnn"
 SHOWN = 8
 _DRAWN = ("kid", "fid", "density", "coverage")
 _BATCH = 256
+_RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,18 @@ def perform(place: Place, settings: Experiment, task: Measure) -> None:
     train = np.stack([manifest.roi(line, settings.window_hu) for line in fold.train])
     scheme = manifest.scheme
     train_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.train])
+    # as many of each class on either side: FID of other sizes is another figure
+    shared = [
+        min(int((train_labels == i).sum()), settings.fidelity_rois) for i in range(len(scheme))
+    ]
+    owners: list[str] | None = None
     if task.kind == "real":
-        drawn, most = train, None
+        rows = np.concatenate(
+            [np.flatnonzero(train_labels == i)[:count] for i, count in enumerate(shared)]
+        )
+        drawn, most = train[rows], None
+        lines = list(fold.train)
+        owners = [lines[row].patient for row in rows]
     else:
         keys = scheme.keys
         failed = [
@@ -118,11 +129,16 @@ def perform(place: Place, settings: Experiment, task: Measure) -> None:
         most = trainings.synthetic_rois(
             place, settings, fold, task.kind, OUTER, task.seed, settings.fidelity_rois
         )
-        # as many of each class as there are training lesions: the baseline's sizes
-        drawn = np.concatenate(
-            [most[0][most[1] == i][: int((train_labels == i).sum())] for i in range(len(keys))]
-        )
-    draws = _fidelity(settings, task, fold, features_of(net, drawn), features_of(net, held))
+        drawn = np.concatenate([most[0][most[1] == i][:count] for i, count in enumerate(shared)])
+    draws = _fidelity(
+        settings,
+        task,
+        _Resampled.of(manifest, settings),
+        [line.patient for line in fold.test],
+        owners,
+        features_of(net, drawn),
+        features_of(net, held),
+    )
     stream = io.BytesIO()
     np.savez(stream, **draws)  # type: ignore[arg-type]
     out.write_bytes("draws.npz", stream.getvalue())
@@ -134,20 +150,51 @@ def perform(place: Place, settings: Experiment, task: Measure) -> None:
     out.write_json("result.json", result)
 
 
+@dataclass(frozen=True)
+class _Resampled:
+    """How often each patient is drawn in each resample; the same in all folds and seeds.
+
+    Seeds repeat the same patients. Drawn anew in each, they would pass for further patients.
+    """
+
+    column: dict[str, int]
+    weights: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, manifest: Manifest, settings: Experiment) -> _Resampled:
+        patients = sorted(manifest.patients)
+        count = min(settings.resamples, _RESAMPLES)
+        weights = classification.patient_resamples(patients, count, settings.seed)
+        return cls({patient: i for i, patient in enumerate(patients)}, weights)
+
+    def of_patients(self, owners: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(resamples, n) for things of these patients."""
+        return self.weights[:, [self.column[owner] for owner in owners]]
+
+
 def _fidelity(
-    settings: Experiment, task: Measure, fold: Fold, drawn: Pixels, held: Pixels
+    settings: Experiment,
+    task: Measure,
+    resampled: _Resampled,
+    tested: Sequence[str],
+    owners: Sequence[str] | None,
+    drawn: Pixels,
+    held: Pixels,
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Each measure: its value first, then its bootstrap resamples."""
+    """Each measure: its value first, then its bootstrap resamples.
+
+    Args:
+        tested: patients of ``held``.
+        owners: patients of ``drawn``; None for synthetic ROIs, which are drawn one by one.
+    """
     first, second = drawn.astype(np.float64), held.astype(np.float64)
-    count = min(settings.resamples, 500)
-    seed = settings.seed
-    held_weights = classification.patient_resamples([x.patient for x in fold.test], count, seed)
-    owners = (
-        [line.patient for line in fold.train]
-        if task.kind == "real"
-        else [str(i) for i in range(len(drawn))]
-    )
-    drawn_weights = classification.patient_resamples(owners, count, seed + 1)
+    held_weights = resampled.of_patients(tested)
+    if owners is None:
+        each = [str(i) for i in range(len(drawn))]
+        seed = seed_for("fidelity", task.name, settings.seed)
+        drawn_weights = classification.patient_resamples(each, len(held_weights), seed)
+    else:
+        drawn_weights = resampled.of_patients(owners)
     a = np.concatenate([np.ones((1, len(drawn))), drawn_weights])
     b = np.concatenate([np.ones((1, len(held))), held_weights])
     draws = {"kid": fidelity.kid(first, second, a, b), "fid": fidelity.fid(first, second, a, b)}
@@ -259,17 +306,18 @@ def collect(
         if not done:
             fidelity_of[kind] = {"missing": place.result(of[0].name)["missing"]}
             continue
-        fidelity_of[kind] = _fidelity_of(place, done)
+        fidelity_of[kind] = _fidelity_of(place, settings, done)
         if kind != "real":
-            memorised[kind] = _memorised(place, settings, done)
+            memorised[kind] = _memorised(place, settings, manifest, done)
     return {
         **told,
         "fidelity": {
             **named,
             "against": "held-out lesions of the same fold; real: the training lesions, as many "
             "of each class as synthetic ones",
-            "interval": "95 % bootstrap over patients and synthetic ROIs, folds and seeds "
-            "averaged; FID's is moved by the bootstrap's own bias",
+            "interval": "95 % bootstrap over patients, seeds and synthetic ROIs, folds averaged; "
+            "density's over ROIs drawn and coverage's over held-out lesions alone; FID's is moved "
+            "by the bootstrap's own bias",
             "kinds": fidelity_of,
         },
         "memorisation": {
@@ -278,38 +326,56 @@ def collect(
             "trained on (augmented ones too), of the same class, under 8 symmetries",
             "flagged_below": f"the {memorisation.EXPECTED:.0%} quantile of the same distance for "
             "held-out lesions",
+            "interval": "95 % bootstrap over patients, seeds and synthetic ROIs",
             "kinds": memorised,
         },
     }
 
 
-def _fidelity_of(place: Place, done: Sequence[Measure]) -> dict[str, Any]:
-    draws: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in _DRAWN}
+def _fidelity_of(place: Place, settings: Experiment, done: Sequence[Measure]) -> dict[str, Any]:
+    """Folds averaged, then seeds, which are drawn again within each resample."""
+    draws: dict[str, dict[int, list[npt.NDArray[np.float64]]]] = {name: {} for name in _DRAWN}
     for task in done:
         with np.load(place.task(task.name).path / "draws.npz") as stored:
             for name in stored.files:
-                draws[name].append(stored[name])
+                draws[name].setdefault(task.seed, []).append(stored[name])
     result: dict[str, Any] = {"folds_and_seeds": len(done)}
     for name, found in draws.items():
         if found:
-            mean = np.mean(found, axis=0)
+            by_seed = np.stack([np.mean(folds, axis=0) for folds in found.values()])
+            value, drawn = float(by_seed[:, 0].mean()), by_seed[:, 1:]
+            turns = comparison.turns(len(drawn), drawn.shape[1], settings.seed).T
+            resampled = (drawn * turns).sum(axis=0)
             if name == "fid":
                 # a resample has fewer different ROIs, which FID takes for distance
-                mean[1:] += mean[0] - mean[1:].mean()
-            interval = classification.percentile_interval(float(mean[0]), mean[1:])
-            result[name] = interval.to_dict()
+                resampled += value - resampled.mean()
+            result[name] = classification.percentile_interval(value, resampled).to_dict()
     return result
 
 
-def _memorised(place: Place, settings: Experiment, done: Sequence[Measure]) -> dict[str, Any]:
+def _memorised(
+    place: Place, settings: Experiment, manifest: Manifest, done: Sequence[Measure]
+) -> dict[str, Any]:
     result: dict[str, Any] = {}
+    patients = _Resampled.of(manifest, settings)
+    seeds = sorted({task.seed for task in done})
+    turns = comparison.turns(len(seeds), len(patients.weights), settings.seed)
+    share = {seed: turns[:, [i]] for i, seed in enumerate(seeds)}
     for space in ("pixels", "features"):
         told = [(task, place.result(task.name)["memorisation"][space]) for task in done]
         ours = np.concatenate([entry["synthetic"] for _, entry in told])
         theirs = np.concatenate([entry["held_out"] for _, entry in told])
         rng = np.random.default_rng([settings.seed, 3])
-        some = np.median(rng.choice(ours, (settings.resamples, min(len(ours), 500))), axis=1)
-        other = np.median(rng.choice(theirs, (settings.resamples, min(len(theirs), 500))), axis=1)
+        one_by_one = [
+            rng.poisson(1.0, (len(turns), len(entry["synthetic"]))) * share[task.seed]
+            for task, entry in told
+        ]
+        by_patient = [
+            patients.of_patients(_tested(settings, manifest, task)) * share[task.seed]
+            for task, _ in told
+        ]
+        some = _medians(ours, np.concatenate(one_by_one, axis=1))
+        other = _medians(theirs, np.concatenate(by_patient, axis=1))
         ratio = float(np.median(ours) / np.median(theirs))
         pairs = [
             {"task": task.name, "fold": task.fold, "seed": task.seed, "place": i, **pair}
@@ -331,6 +397,26 @@ def _memorised(place: Place, settings: Experiment, done: Sequence[Measure]) -> d
             "pairs": pairs[:SHOWN],
         }
     return result
+
+
+def _tested(settings: Experiment, manifest: Manifest, task: Measure) -> list[str]:
+    """Patients of the held-out distances of ``_memorisation``: class by class."""
+    fold = trainings.fold_of(manifest, settings, task.seed, task.fold, OUTER)
+    return [
+        line.patient
+        for key in manifest.scheme.keys
+        for line in fold.test
+        if line.lesion_class == key
+    ]
+
+
+def _medians(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Weighted median of ``values`` (n,) for each row of ``weights`` (resamples, n)."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[:, order], axis=1)
+    return np.asarray(values[order][(below >= below[:, -1:] / 2).argmax(axis=1)])
 
 
 def _generators(
@@ -359,8 +445,6 @@ def embedding(
     Args:
         chosen: what to call a classifier → its task's name; its weights were kept.
     """
-    from sklearn.metrics import silhouette_score
-
     fold = trainings.fold_of(manifest, settings, settings.seed, 0, OUTER)
     lines = list(fold.test)
     each = min(views, trainings.views_needed(manifest, settings, settings.seed))
@@ -380,11 +464,20 @@ def embedding(
             "classifier": task,
             "lesions": len(lines),
             "views_each": each,
-            "silhouette": float(silhouette_score(double, labels)),
-            "silhouette_originals": float(silhouette_score(double[plain], labels[plain])),
+            "silhouette": _silhouette(double, labels),
+            "silhouette_originals": _silhouette(double[plain], labels[plain]),
             "neighbour_purity": fidelity.neighbour_purity(double, labels, owners),
             "neighbour_purity_originals": fidelity.neighbour_purity(
                 double[plain], labels[plain], owners[plain]
             ),
         }
         yield name, figures, {"features": features, "labels": labels, "original": plain}
+
+
+def _silhouette(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float | None:
+    """None where it is not defined: one class, or every lesion a class of its own."""
+    from sklearn.metrics import silhouette_score
+
+    if not 1 < len(np.unique(labels)) < len(labels):
+        return None
+    return float(silhouette_score(features, labels))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -149,7 +150,16 @@ def _prepare(
 ) -> Iterator[Progress]:
     faults: list[str] = []
     findings = _findings(folder, rows, class_column, scheme, faults)
-    return write(findings, len(rows), scheme, out, faults, mixed_patients)
+    return write(findings, len(rows), scheme, out, faults, mixed_patients, _difficulty(folder))
+
+
+def _difficulty(folder: Path) -> float | None:
+    """What ``phantom`` told of the images that it wrote there, if it did."""
+    try:
+        told = json.loads((folder / "phantom.json").read_text("utf-8"))["difficulty"]
+        return float(told)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _findings(

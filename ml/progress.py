@@ -61,8 +61,14 @@ class RunDir:
     def log(self, progress: Progress) -> None:
         """Append one line to ``log.jsonl``."""
         entry = {key: value for key, value in asdict(progress).items() if value is not None}
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"at": time.time(), **entry}) + "\n")
+        path = self.path / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"at": time.time(), **entry}) + "\n")
+        except OSError as error:
+            raise HepaticaError(
+                f"{path} cannot be written: {error.strerror}. Make room or choose another --out."
+            ) from error
 
 
 def remaining_s(done: int, total: int, elapsed_s: float) -> float | None:

@@ -186,6 +186,12 @@ def views_needed(manifest: Manifest, settings: Experiment, seed: int) -> int:
     per_fold = arms.most_classic(settings, len(manifest.scheme))
     folds = patient_folds(manifest, settings.folds, seed)
     each = max(views_each(manifest, settings, fold, per_fold) for fold in folds)
+    smallest = min(settings.base, *settings.classic)
+    if any(views_each(manifest, settings, fold, smallest) == 0 for fold in folds):
+        raise ConfigError(
+            f"{smallest} classic ROIs per fold are less than half a view of each of "
+            f"{max(len(fold.train) for fold in folds)} training lesions; raise classic and base."
+        )
     least = min(len(views_of(line, settings.augment, seed)) for line in manifest.lines)
     if each > least:
         lesions = min(len(fold.train) for fold in folds)
@@ -299,7 +305,9 @@ def training_set(
         pixels.append(found[0])
         labels.append(found[1])
     elif point.source == "oracle":
-        pool = freshphantoms.load(fresh_of(settings, manifest), freshphantoms.ORACLE, place.fresh)
+        pool = freshphantoms.load(
+            fresh_of(settings, manifest), freshphantoms.ORACLE, place.fresh, manifest.scheme.keys
+        )
         if set(pool.patients) & manifest.patients:
             raise LeakageError("A fresh patient is in the data set; set fresh_seed to another.")
         for position in range(len(manifest.scheme)):
@@ -319,7 +327,7 @@ def fresh_of(settings: Experiment, manifest: Manifest) -> tuple[freshphantoms.Ch
 
 
 def _fresh(place: Place, settings: Experiment, task: Fresh) -> Iterator[Progress]:
-    freshphantoms.make(task.chunk, manifest_of(place.data).scheme.keys, place.fresh)
+    freshphantoms.make(task.chunk, place.fresh)
     yield Progress(1, 1, task.name)
 
 
@@ -434,7 +442,7 @@ def _classifier(place: Place, settings: Experiment, task: Classifier) -> Iterato
         "probabilities": probabilities(network, rois, settings.device),
     }
     if task.part == OUTER and (needed := fresh_of(settings, manifest)):
-        pool = _pool(needed, place.fresh)
+        pool = _pool(needed, place.fresh, manifest.scheme.keys)
         fresh = probabilities(network, pool.rois[:, 0], settings.device)
         outputs["fresh"] = fresh.argmax(axis=1).astype(np.uint8)
     if task.part == OUTER and task.fold == 0 and task.seed == settings.seed:
@@ -509,8 +517,10 @@ def probabilities(network: torch.nn.Module, rois: Pixels, device: str) -> Pixels
 
 
 @lru_cache(maxsize=1)
-def _pool(needed: tuple[freshphantoms.Chunk, ...], folder: Path) -> freshphantoms.Pool:
-    return freshphantoms.load(needed, freshphantoms.TEST, folder)
+def _pool(
+    needed: tuple[freshphantoms.Chunk, ...], folder: Path, keys: tuple[str, ...]
+) -> freshphantoms.Pool:
+    return freshphantoms.load(needed, freshphantoms.TEST, folder, keys)
 
 
 def as_json(value: Any) -> Any:

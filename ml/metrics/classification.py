@@ -185,7 +185,7 @@ def score(
 
     areas = [auc(truth_array == i, table[:, i]) for i in range(classes)]
     drawn_areas = np.stack(
-        [_weighted_auc(truth_array == i, table[:, i], weights) for i in range(classes)], axis=1
+        [weighted_auc(truth_array == i, table[:, i], weights) for i in range(classes)], axis=1
     )
     aucs = {key: percentile_interval(areas[i], drawn_areas[:, i]) for i, key in enumerate(keys)}
     aucs["macro"] = percentile_interval(
@@ -216,7 +216,7 @@ def mean_known(values: Floats) -> Floats:
         return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
 
 
-def _weighted_auc(positive: npt.NDArray[np.bool_], score_of: Floats, weights: Floats) -> Floats:
+def weighted_auc(positive: npt.NDArray[np.bool_], score_of: Floats, weights: Floats) -> Floats:
     """``auc`` for each row of weights at once: positives against the negatives below them."""
     values, place = np.unique(score_of, return_inverse=True)
     bins = np.eye(len(values))[place]

@@ -85,7 +85,7 @@ def resampled(
     Returns (…, resamples).
     """
     weights = _weights(tuple(patients), resamples, seed)
-    turns = _turns(values.shape[-2], resamples, seed)
+    share = turns(values.shape[-2], resamples, seed)
     keys = np.unique(truth)
     total: Floats = np.zeros((*values.shape[:-1], resamples))
     known: Floats = np.zeros(resamples)
@@ -96,10 +96,10 @@ def resampled(
         # a class that no drawn patient has does not count in that resample
         total += np.divide(sums, count, out=np.zeros_like(sums), where=count > 0)
         known += count > 0
-    return np.asarray((total / known * turns.T).sum(axis=-2))
+    return np.asarray((total / known * share.T).sum(axis=-2))
 
 
-def _turns(seeds: int, resamples: int, seed: int) -> Floats:
+def turns(seeds: int, resamples: int, seed: int) -> Floats:
     """(resamples, seeds): the share that each seed has when seeds are drawn with replacement."""
     rng = np.random.default_rng([seed, 1])
     return np.asarray(rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds)
@@ -112,42 +112,52 @@ def _weights(patients: tuple[str, ...], resamples: int, seed: int) -> Floats:
 
 def rates(
     truth: Ints,
-    called: Ints,
+    probabilities: Floats,
     patients: Sequence[str],
     keys: Sequence[str],
     resamples: int,
     seed: int,
 ) -> dict[str, dict[str, Interval]]:
-    """``sensitivity`` and ``specificity`` of one arm, averaged over seeds.
+    """``sensitivity``, ``specificity`` and ``auc`` of one arm, averaged over seeds.
 
-    Each by class key, ``weighted`` by class counts and ``macro``; the intervals are those of
-    ``resampled``: patients drawn again, and seeds within.
+    Each by class key and ``macro``, the first two also ``weighted`` by class counts; the intervals
+    are those of ``resampled``: patients drawn again, and seeds within.
 
     Args:
-        called: (seeds, n) class positions.
+        probabilities: (seeds, n, classes).
     """
-    classes = len(keys)
-    cells = np.eye(classes * classes)[truth * classes + called]
-    matrix = cells.sum(axis=1).reshape(-1, classes, classes)
-    drawn = _weights(tuple(patients), resamples, seed) @ cells
-    matrices = drawn.reshape(len(called), resamples, classes, classes)
-    turns = _turns(len(called), resamples, seed).T
-    found = {}
+    seeds, classes = len(probabilities), len(keys)
+    share = turns(seeds, resamples, seed).T
+    weights = _weights(tuple(patients), resamples, seed)
+
+    def interval(values: Floats, draws: Floats) -> Interval:
+        return percentile_interval(float(values.mean()), (draws * share).sum(axis=0))
+
+    cells = np.eye(classes * classes)[truth * classes + probabilities.argmax(axis=2)]
+    matrix = cells.sum(axis=1).reshape(seeds, classes, classes)
+    matrices = (weights @ cells).reshape(seeds, resamples, classes, classes)
+    found: dict[str, dict[str, Interval]] = {}
     for name, measure in (
         ("sensitivity", classification.sensitivities),
         ("specificity", classification.specificities),
     ):
         values, draws = measure(matrix), measure(matrices)
-        rows = {key: (values[..., i], draws[..., i]) for i, key in enumerate(keys)}
-        rows["weighted"] = (
-            classification.weighted(values, matrix),
-            classification.weighted(draws, matrices),
-        )
-        rows["macro"] = (classification.mean_known(values), classification.mean_known(draws))
         found[name] = {
-            key: percentile_interval(float(value.mean()), (draw * turns).sum(axis=0))
-            for key, (value, draw) in rows.items()
+            **{key: interval(values[..., i], draws[..., i]) for i, key in enumerate(keys)},
+            "weighted": interval(
+                classification.weighted(values, matrix), classification.weighted(draws, matrices)
+            ),
+            "macro": interval(classification.mean_known(values), classification.mean_known(draws)),
         }
+    areas, drawn = np.empty((seeds, classes)), np.empty((seeds, resamples, classes))
+    for i in range(classes):
+        for k, table in enumerate(probabilities):
+            areas[k, i] = classification.auc(truth == i, table[:, i])
+            drawn[k, :, i] = classification.weighted_auc(truth == i, table[:, i], weights)
+    found["auc"] = {key: interval(areas[:, i], drawn[..., i]) for i, key in enumerate(keys)}
+    found["auc"]["macro"] = interval(
+        classification.mean_known(areas), classification.mean_known(drawn)
+    )
     return found
 
 

@@ -91,12 +91,15 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
 
 def neighbour_purity(
     features: Floats, labels: npt.ArrayLike, groups: npt.ArrayLike, k: int = 5
-) -> float:
-    """Share of the ``k`` nearest ROIs of other patients (``groups``) that have the same class."""
+) -> float | None:
+    """Share of the ``k`` nearest ROIs of other patients (``groups``) that have the same class.
+
+    None where there is only one patient.
+    """
     classes, owners = np.asarray(labels), np.asarray(groups)
     gaps = _distances(features, features)
     gaps[owners[:, None] == owners[None]] = np.inf
     nearest = np.argsort(gaps, axis=1, kind="stable")[:, :k]
     usable = np.isfinite(np.take_along_axis(gaps, nearest, axis=1))
     same = classes[nearest] == classes[:, None]
-    return float(same[usable].mean()) if usable.any() else float("nan")
+    return float(same[usable].mean()) if usable.any() else None

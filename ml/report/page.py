@@ -97,17 +97,21 @@ def _head(results: Results) -> str:
         failed = (
             f'<div class="answer warn"><p>{len(results["failed"])} classifier(s) were not trained, '
             "because a generator collapsed in every attempt; their arms are missing in those "
-            "seeds.</p></div>"
+            "seeds, and the controls take the largest size there.</p></div>"
         )
     seeds = len(results["seeds"])
     steps = {
         kind: max(row.get("steps", 0) for row in results["generators"] if row["kind"] == kind)
         for kind in ("dcgan", "acgan")
     }
+    told = [
+        f"{name} at most {steps[kind]} steps of batch {results['config'][group]['batch']} at width "
+        f"{results['config'][group]['width']}"
+        for name, kind, group in (("DCGANs", "dcgan", "gan"), ("ACGANs", "acgan", "acgan"))
+    ]
     trained = (
-        f"The generators made at most {steps['dcgan']} (DCGAN) and {steps['acgan']} (ACGAN) steps "
-        f"of batch {results['config']['gan']['batch']} at width {results['config']['gan']['width']}"
-        "; the paper's about 3,500 and 7,900 of batch 64 at width 128. Undertrained ones hurt."
+        f"The {' and the '.join(told)}; the paper's about 3,500 and 7,900 of batch 64 at width "
+        "128. Undertrained generators hurt."
     )
     return (
         f"<h1>Did synthetic ROIs help? {escape(data['name'])}</h1>"
@@ -123,6 +127,10 @@ def _head(results: Results) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _interval(entry: Mapping[str, Any] | None, signed: bool = False) -> str:
@@ -258,22 +266,16 @@ def _per_class(results: Results) -> str:
                 [escape(row["name"])]
                 + [_interval(row["sensitivity"][key]) for key in keys]
                 + [_interval(row["specificity"][key]) for key in keys]
-                + [_auc(results, row["name"])]
+                + [_interval(row["auc"][key]) for key in (*keys, "macro")]
             )
     head = ["arm", *(f"sens. {escape(key)}" for key in keys)]
-    head += [f"spec. {escape(key)}" for key in keys] + ["AUC, mean of classes"]
+    head += [f"spec. {escape(key)}" for key in keys]
+    head += [*(f"AUC {escape(key)}" for key in keys), "AUC, mean"]
     return "<h3>Per class, one against the rest</h3>" + _table(
-        head, rows, "Nested selection, %; mean over seeds; AUC: intervals per seed in results.json."
+        head,
+        rows,
+        "Nested selection, %; mean over seeds; intervals: bootstrap over patients and seeds.",
     )
-
-
-def _auc(results: Results, arm: str) -> str:
-    values = [
-        row["auc"]["value"]
-        for row in results["arms"]
-        if row["name"] == arm and row["selection"] == NESTED and row["auc"]["value"] is not None
-    ]
-    return f"{np.mean(values):.3f}" if values else "–"
 
 
 def _compared(results: Results) -> str:
@@ -289,6 +291,7 @@ def _compared(results: Results) -> str:
             holm = "–" if row["holm_p"] is None else _p(row["holm_p"])
             cells = [
                 escape(row["arm"]),
+                str(len(row["seeds"])),
                 _interval(gap, signed=True),
                 _p(row["p"]),
                 holm,
@@ -304,6 +307,7 @@ def _compared(results: Results) -> str:
                 marks.append((row["arm"], gap["value"], gap["low"], gap["high"], note))
         head = [
             "arm against classic",
+            "seeds",
             "difference, points",
             "p",
             "p after Holm",
@@ -428,6 +432,33 @@ def _sheets(results: Results, folder: Path) -> str:
     return (
         "<h2>Sample sheets</h2><p>First fold, first seed; the first ROIs drawn, none chosen.</p>"
         + drawn
+        + _trainings(results, folder)
+    )
+
+
+def _trainings(results: Results, folder: Path) -> str:
+    """How the generators of the first fold and seed came about: losses, and fixed latents."""
+    seed, drawn = results["seeds"][0], ""
+    for row in results["generators"]:
+        if (row["part"], row["fold"], row["seed"]) != ("outer", 0, seed) or "losses" not in row:
+            continue
+        name = escape(row["name"])
+        figures = (
+            f"<figure>{svg.losses(row['losses'], f'Losses of {name}')}<figcaption>Loss per epoch "
+            "of discriminator (full) and generator (dashed)</figcaption></figure>"
+        )
+        for path in sorted((folder / "tasks" / row["name"] / "sheets").glob("*.png")):
+            epoch = int(path.stem.rsplit("-", 1)[1])
+            picture = base64.b64encode(path.read_bytes()).decode()
+            figures += (
+                f'<figure><img alt="Fixed latents of {name} after epoch {epoch}" width="300" '
+                f'src="data:image/png;base64,{picture}">'
+                f"<figcaption>the same latents, epoch {epoch}</figcaption></figure>"
+            )
+        drawn += f'<h4>{name}</h4><div class="row">{figures}</div>'
+    return (
+        "<details><summary>Training of these generators: losses, and the same latents as they "
+        f"learned</summary>{drawn}</details>"
     )
 
 
@@ -487,10 +518,10 @@ def _embedding(results: Results, planes: tuple[Plane, ...] | None) -> str:
     rows = [
         [
             escape(name),
-            f"{entry['silhouette']:.3f}",
-            f"{entry['silhouette_originals']:.3f}",
-            f"{100 * entry['neighbour_purity']:.1f}",
-            f"{100 * entry['neighbour_purity_originals']:.1f}",
+            _number(entry["silhouette"]),
+            _number(entry["silhouette_originals"]),
+            _percent(entry["neighbour_purity"]),
+            _percent(entry["neighbour_purity_originals"]),
         ]
         for name, entry in figures.items()
     ]
@@ -547,7 +578,10 @@ def _choices(results: Results) -> str:
         f'<tr><td class="left">{escape(what)}</td><td class="left">{escape(how)}</td></tr>'
         for what, how in paper.CHOICES
     )
-    settings = escape(json.dumps(results["config"], indent=1, sort_keys=True))
+    config = {key: value for key, value in results["config"].items() if key != "test_fold"}
+    config["augment"] = {k: v for k, v in config["augment"].items() if k != "per_fold"}
+    # those two belong to single trainings; here every fold is tested, at the sizes of the arms
+    settings = escape(json.dumps(config, indent=1, sort_keys=True))
     return (
         "<h2>Every choice</h2><table>"
         f"{rows}</table><details><summary>All settings</summary><pre>{settings}</pre></details>"
@@ -556,18 +590,20 @@ def _choices(results: Results) -> str:
 
 def _provenance(results: Results) -> str:
     times, device = results["times"], results["device"]
-    stages = ", ".join(
-        f"{stage['stage'] or 'nothing'} {stage['wall_s']:.0f} s"
-        for stage in times["stages_of_this_start"]
-    )
-    wall = times["wall_s_of_this_start"]
+    starts = len(times["starts"])
+    stages: dict[str, float] = {}
+    for start in times["starts"]:
+        for stage in start["stages"]:
+            stages[stage["stage"]] = stages.get(stage["stage"], 0.0) + stage["wall_s"]
+    of_stages = ", ".join(f"{name or 'nothing'} {wall:.0f} s" for name, wall in stages.items())
     rows = [
         ("command", f"<code>{escape(results['command'])}</code>"),
         ("data set", f"{escape(results['dataset']['name'])}, digest "
                      f"<code>{escape(results['dataset']['digest'])}</code>"),
         ("code", f"commit <code>{escape(results['commit'])}</code>"),
         ("device", escape(", ".join(f"{key} {value}" for key, value in device.items()))),
-        ("wall time of the last start", f"{wall:.0f} s ({escape(stages)})"),
+        ("wall time", f"{times['wall_s']:.0f} s in {starts} start{'s' if starts > 1 else ''} "
+                      f"({escape(of_stages)})"),
         ("finished", escape(times["finished_at"])),
     ]  # fmt: skip
     body = "".join(

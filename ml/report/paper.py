@@ -52,6 +52,15 @@ CHOICES = (
      "trained on all training patients. Equals: the smaller size."),
     ("Equal compute", "classic augmentation with as many ROIs as classic and synthetic together, "
      "at the size chosen for the DCGAN; the oracle takes the same size."),
+    ("Few steps", "at the preset “compact” every classifier makes 600 steps: small training sets "
+     "are gone through more often (least_steps), the learning rate rises and falls "
+     "(classifier.schedule), gradients are shortened (classifier.clip). The paper: 150 epochs at a "
+     "constant rate, as at the preset “paper”."),
+    ("Synthetic-only", "DCGAN ROIs alone, as many as the largest classic + DCGAN has ROIs."),
+    ("Oracle", "phantoms only: ROIs of fresh patients in the place of synthetic ones, from one "
+     "pool for all folds and seeds."),
+    ("Precision", "augmented and synthetic ROIs are kept in half precision, test ROIs are not; "
+     "products in float32 on the CPU, in TF32 on a GPU."),
     ("Statistics", "balanced accuracy, seeds averaged; bootstrap over patients with seeds drawn "
      "again within; sign-flip permutation of patients; Holm over all arms against classic; "
      "McNemar per seed tests two networks, not two methods."),

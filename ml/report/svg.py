@@ -128,6 +128,28 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], title: str) -> 
     return document(width, height, title, "".join(parts))
 
 
+def losses(steps: Sequence[Sequence[float]], title: str) -> str:
+    """Losses over steps: (discriminator, generator), the second dashed."""
+    width, height, left, bottom, top = 340, 200, 40, 22, 8
+    highest = max((value for step in steps for value in step), default=1.0) or 1.0
+
+    def at(step: int, value: float) -> str:
+        x = left + (width - left - 8) * step / max(1, len(steps) - 1)
+        return f"{x:.1f},{top + (height - bottom - top) * (1 - value / highest):.1f}"
+
+    parts = []
+    for share in (0.0, 0.5, 1.0):
+        y = top + (height - bottom - top) * (1 - share)
+        parts.append(f'<line x1="{left}" x2="{width - 8}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        parts.append(text(left - 6, y + 4, f"{share * highest:.1f}", "end", soft=True))
+    parts.append(text(left, height - 4, "1", soft=True))
+    parts.append(text(width - 8, height - 4, f"{len(steps)}", "end", soft=True))
+    for which, dash in ((0, ""), (1, ' stroke-dasharray="4 3"')):
+        line = " ".join(at(i, step[which]) for i, step in enumerate(steps))
+        parts.append(f'<polyline points="{line}" class="bar" fill="none"{dash}/>')
+    return document(width, height, title, "".join(parts))
+
+
 def scatter(
     points: Sequence[tuple[float, float]],
     labels: Sequence[int],

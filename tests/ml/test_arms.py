@@ -55,9 +55,11 @@ def test_controls_take_the_size_of_the_synthetic_arm() -> None:
     assert chosen[NONE].classic == 0
 
 
-def test_arm_without_scores_is_left_out_with_its_controls() -> None:
+def test_arm_without_scores_is_left_out_and_its_controls_take_the_largest_size() -> None:
     points = arms.points(PAPER, 3, oracle=True)
     scores = {p: 0.5 for p in points if p.arm == CLASSIC}
-    assert set(arms.chosen(points, scores)) == {
-        NONE, CLASSIC, arms.DISCRIMINATOR, SYNTHETIC,
+    chosen = arms.chosen(points, scores)
+    assert set(chosen) == {
+        NONE, CLASSIC, arms.DISCRIMINATOR, SYNTHETIC, arms.EQUAL, arms.ORACLE,
     }  # fmt: skip
+    assert chosen[arms.EQUAL].synthetic == chosen[arms.ORACLE].synthetic == PAPER.synthetic[-1]

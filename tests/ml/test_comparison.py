@@ -145,7 +145,8 @@ def test_rates_over_seeds_agree_with_their_scores_and_with_balanced_accuracy() -
     patients = [f"p{i // 2}" for i in range(75)]
     called = np.where(rng.random((3, 75)) < 0.6, truth, rng.integers(0, 3, (3, 75)))
     keys = ("a", "b", "c")
-    found = comparison.rates(truth, called, patients, keys, 500, 0)
+    table = rng.random((3, 75, 3)) + 2 * np.eye(3)[called]
+    found = comparison.rates(truth, table, patients, keys, 500, 0)
 
     right = (called == truth).astype(float)
     macro = comparison.difference_interval(right, truth, patients, 500, 0)
@@ -154,11 +155,8 @@ def test_rates_over_seeds_agree_with_their_scores_and_with_balanced_accuracy() -
     assert found["sensitivity"]["weighted"].to_dict() == pytest.approx(accuracy.to_dict())
 
     # one seed: the very intervals of a single classifier
-    scored = classification.score(truth, np.eye(3)[called[0]], patients, keys, 500, 0)
-    alone = comparison.rates(truth, called[:1], patients, keys, 500, 0)
-    for name, expected in (
-        ("sensitivity", scored.sensitivity),
-        ("specificity", scored.specificity),
-    ):
-        for key, interval in expected.items():
+    scored = classification.score(truth, table[0], patients, keys, 500, 0)
+    alone = comparison.rates(truth, table[:1], patients, keys, 500, 0)
+    for name in ("sensitivity", "specificity", "auc"):
+        for key, interval in getattr(scored, name).items():
             assert alone[name][key].to_dict() == pytest.approx(interval.to_dict())

@@ -21,7 +21,7 @@ from ml.config import EXPERIMENTS, ConfigError
 from ml.folds import FoldError, LeakageError
 from ml.lesion import LIVER
 from ml.manifest import Finding, Manifest, ManifestError, write
-from ml.phantom.lesions import DEFAULT_DIFFICULTY
+from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import RunDir
 from ml.roi import Box
@@ -154,6 +154,42 @@ def test_more_views_than_a_lesion_gives_are_told_with_a_way_out(
 ) -> None:
     with pytest.raises(ConfigError, match=r"augment\.rotations to \d+"):
         _refused(manifest, tmp_path, classic=(20, 2000))
+
+
+def test_phantoms_of_another_difficulty_than_the_fresh_ones_are_refused(
+    manifest: Manifest,
+) -> None:
+    liver = replace(
+        manifest,
+        kind="phantom",
+        scheme=LIVER,
+        lines=tuple(
+            replace(line, lesion_class=LIVER.keys[int(line.patient[1:]) % 3])
+            for line in manifest.lines
+        ),
+        difficulty=0.3,
+    )
+    with pytest.raises(ConfigError, match=r"set difficulty=0\.3"):
+        experiment.Plan.of(TINY, liver, 1)
+    for known in (replace(liver, difficulty=TINY.difficulty), replace(liver, difficulty=None)):
+        assert experiment.Plan.of(TINY, known, 1).fresh
+    assert "0.3, is not the calibrated" in str(experiment.phantom_note(liver))
+    unknown = replace(liver, difficulty=None)
+    assert "not known" in str(experiment.phantom_note(unknown))
+
+
+def test_sizes_that_give_no_view_at_all_are_refused(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="less than half a view"):
+        _refused(manifest, tmp_path, classic=(1, 20))
+
+
+def test_pool_of_fresh_phantoms_serves_schemes_of_any_order(tmp_path: Path) -> None:
+    chunk = freshphantoms.Chunk("test", 0, 1, 0, 0.2, (-150.0, 250.0))
+    rois = np.zeros((3, 1, 64, 64), np.float16)
+    np.savez(tmp_path / chunk.file, rois=rois, labels=np.arange(3), patients=np.array(list("abc")))
+    for keys in (LIVER.keys, LIVER.keys[::-1]):
+        pool = freshphantoms.load([chunk], "test", tmp_path, keys)
+        assert [keys[label] for label in pool.labels] == list(CLASSES)
 
 
 def test_fewer_patients_than_folds_are_refused(tmp_path: Path) -> None:
@@ -309,10 +345,23 @@ def test_cancelled_run_goes_on_and_gives_the_same_results(
     assert _results(folder.path) == _results(done)
 
 
-def test_resumed_run_keeps_its_settings(manifest: Manifest, done: Path) -> None:
-    assert experiment.settings_of(None, [], done) == TINY
-    with pytest.raises(ConfigError, match="other settings"):
-        experiment.settings_of(None, ["base=5"], done)
+def test_resumed_run_keeps_its_settings_seeds_and_command(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    asked = experiment.Asked.of("quick", ["base=7"], 3)
+    told = "python -m ml experiment --data DATA --out RUN --preset quick --seeds 3 --set base=7"
+    assert asked.command == told
+    run = RunDir(tmp_path / "run")
+    steps = experiment.run(replace(TINY, seed=4), manifest, run, seeds=3, jobs=1, command=told)
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    again = experiment.Asked.again(run.path, None, [], None)
+    assert again == experiment.Asked(replace(TINY, seed=4), 3, told)
+    for preset, changed, seeds in ((None, ["base=5"], None), ("quick", [], None), (None, [], 1)):
+        with pytest.raises(ConfigError, match="other settings"):
+            experiment.Asked.again(run.path, preset, changed, seeds)
+    with pytest.raises(ConfigError, match="no run to resume"):
+        experiment.Asked.again(tmp_path, None, [], None)
 
 
 def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) -> None:
@@ -453,7 +502,9 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
         assert row["true_difference"]["low"] <= row["true_difference"]["value"]
         assert ("share_of_oracle_gap" in row) == (row["arm"] in (DCGAN, "classic+acgan"))
     pools = [
-        freshphantoms.load(trainings.fresh_of(settings, manifest), use, tmp_path / "fresh")
+        freshphantoms.load(
+            trainings.fresh_of(settings, manifest), use, tmp_path / "fresh", LIVER.keys
+        )
         for use in (freshphantoms.TEST, freshphantoms.ORACLE)
     ]
     assert not set(pools[0].patients) & set(pools[1].patients)
