@@ -283,7 +283,7 @@ def _narrow(epochs: int, learning_rate: float) -> Gan:
         batch=32,
         learning_rate=learning_rate,
         ema=0.98,
-        sheet_every=epochs,
+        sheet_every=5,
     )
 
 
@@ -296,7 +296,7 @@ def _barely_trained(epochs: int) -> Gan:
         batch=32,
         learning_rate=2e-3,
         ema=0.9,
-        sheet_every=epochs,
+        sheet_every=-(-epochs // 2),
         collapse_spread=0.05,
         collapse_correlation=0.02,
     )

@@ -348,7 +348,7 @@ def _fidelity_of(place: Place, settings: Experiment, done: Sequence[Measure]) ->
             resampled = (drawn * turns).sum(axis=0)
             if name == "fid":
                 # a resample has fewer different ROIs, which FID takes for distance
-                resampled += value - resampled.mean()
+                resampled += value - np.nanmean(resampled)
             result[name] = classification.percentile_interval(value, resampled).to_dict()
     return result
 

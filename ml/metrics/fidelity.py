@@ -18,12 +18,14 @@ def kid(first: Floats, second: Floats, weights_first: Floats, weights_second: Fl
     """Unbiased squared maximum mean discrepancy with the kernel (x·y/d + 1)³, per resample.
 
     Binkowski et al. 2018. Pairs of a ROI with itself never count, also where it is drawn twice.
+    NaN where a resample has no pair.
     """
-    within_first = _mean_pair(_kernel(first, first), weights_first)
-    within_second = _mean_pair(_kernel(second, second), weights_second)
-    across = ((weights_first @ _kernel(first, second)) * weights_second).sum(axis=1)
-    across /= weights_first.sum(axis=1) * weights_second.sum(axis=1)
-    return np.asarray(within_first + within_second - 2 * across)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        within_first = _mean_pair(_kernel(first, first), weights_first)
+        within_second = _mean_pair(_kernel(second, second), weights_second)
+        across = ((weights_first @ _kernel(first, second)) * weights_second).sum(axis=1)
+        across /= weights_first.sum(axis=1) * weights_second.sum(axis=1)
+        return np.asarray(within_first + within_second - 2 * across)
 
 
 def _kernel(first: Floats, second: Floats) -> Floats:
@@ -40,9 +42,12 @@ def fid(first: Floats, second: Floats, weights_first: Floats, weights_second: Fl
 
     Heusel et al. 2017. The trace of the root of a product of covariances is the sum of the
     singular values of the product of the centred samples, which needs no d × d matrix.
+    NaN where a resample has fewer than two ROIs.
     """
-    values = np.empty(len(weights_first))
+    values = np.full(len(weights_first), np.nan)
     for i, (a, b) in enumerate(zip(weights_first, weights_second, strict=True)):
+        if min(a.sum(), b.sum()) < 2:
+            continue
         mean_a, centred_a = _centred(first, a)
         mean_b, centred_b = _centred(second, b)
         product = centred_a @ centred_b.T
@@ -85,8 +90,9 @@ def _distances(first: Floats, second: Floats) -> Floats:
 
 
 def weighted_mean(values: Floats, weights: Floats) -> Floats:
-    """Mean of ``values`` (n,) per resample."""
-    return np.asarray(weights @ values / weights.sum(axis=1))
+    """Mean of ``values`` (n,) per resample; NaN where nothing was drawn."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(weights @ values / weights.sum(axis=1))
 
 
 def neighbour_purity(
