@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
+from app.db import Database
 from app.errors import Unreadable
 from app.models.checkpoint import Checkpoint
 from app.models.lesion import Lesion
@@ -25,6 +29,9 @@ from ml.roi import Roi
 ROIs = npt.NDArray[np.float32]
 MOST_SYNTHETICS = 1024
 """Most synthetic ROIs of one request."""
+
+ASK_EVERY_S = 5.0
+"""A server process notices within this time that another one promoted a classifier."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,6 @@ class Inference:
                 )
                 self._classifiers[checkpoint.onnx_digest] = loaded
             return loaded
-
-    def served(self, session: Session, checkpoint: Checkpoint) -> ServedClassifier:
-        """A classifier for the API, its network loaded now."""
-        return ServedClassifier(self.classifier(session, checkpoint))
 
     def generator(self, session: Session, checkpoint: Checkpoint) -> serving.Generator:
         """The generator behind a checkpoint, loaded at first use; Unreadable for a classifier."""
@@ -174,3 +177,41 @@ class ServedClassifier:
                 future.set_result(result.result()[position])
         if self._waiting:
             self._start()
+
+
+class ServingDesk:
+    """Knows the classifier of the API, and asks the database again every few seconds.
+
+    Several server processes share one database: a promotion reaches the others through it.
+    """
+
+    def __init__(self, database: Database, inference: Inference) -> None:
+        self._database = database
+        self._inference = inference
+        self._lock = threading.Lock()
+        self._ask_at = 0.0
+        self._known: tuple[uuid.UUID, ServedClassifier] | None = None
+
+    async def classifier(self) -> ServedClassifier | None:
+        """The one promoted last; None when none is served."""
+        now = monotonic()
+        if now >= self._ask_at:
+            # set before asking: requests that come meanwhile go on with what is known, and a
+            # ``forget`` meanwhile holds
+            self._ask_at = now + ASK_EVERY_S
+            await run_in_threadpool(self._ask)
+        return self._known[1] if self._known else None
+
+    def forget(self) -> None:
+        """Ask at the next request."""
+        self._ask_at = 0.0
+
+    def _ask(self) -> None:
+        # one at a time, so that an older answer never replaces a newer one
+        with self._lock, self._database.reading() as session:
+            rows = Checkpoint.served(session, "classifier")
+            if not rows:
+                self._known = None
+            elif self._known is None or self._known[0] != rows[-1].id:
+                network = self._inference.classifier(session, rows[-1])
+                self._known = rows[-1].id, ServedClassifier(network)

@@ -16,8 +16,7 @@ from app import routes
 from app.auth import OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.db import ROOT, Database
-from app.inference import Inference
-from app.models.checkpoint import Checkpoint
+from app.inference import Inference, ServingDesk
 from app.models.user import User
 from app.responses import SECURITY_HEADERS, install_handlers
 from app.settings import VERSION, Settings, settings
@@ -74,10 +73,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
         anyio.to_thread.current_default_thread_limiter().total_tokens = 16
         with database.reading() as session:
             app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
-            # loaded now, so that the first score is instant too
-            if Checkpoint.served(session, "classifier"):
-                chosen_one = Checkpoint.classifier(session)
-                app.state.served = app.state.inference.served(session, chosen_one)
+        await app.state.served.classifier()  # loaded now, so that the first score is instant too
         yield
         database.engine.dispose()
 
@@ -96,7 +92,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.inference = Inference(chosen.inference_threads)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.demo = False
-    app.state.served = None
+    app.state.served = ServingDesk(database, app.state.inference)
 
     install_handlers(app)
     app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Request
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth import Reader, Researcher
@@ -25,11 +27,12 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
 
 @router.post("/checkpoints/{name}/promotion")
 def promote(request: Request, user: Researcher, db: Db, name: str) -> Response:
-    """Serve a run's checkpoint from now on."""
+    """Serve a run's checkpoint from now on: here at once, by other processes within seconds."""
     checkpoint = Checkpoint.require(db, name)
+    if checkpoint.kind == "classifier":  # loaded first: one that cannot be is not promoted
+        request.app.state.inference.classifier(db, checkpoint)
     checkpoint.promote(db, user.name)
-    if checkpoint.kind == "classifier":
-        request.app.state.served = request.app.state.inference.served(db, checkpoint)
+    _ask_again(request, db)
     return see_other(f"/checkpoints/{name}", f"{name} is served from now on.")
 
 
@@ -37,7 +40,7 @@ def promote(request: Request, user: Researcher, db: Db, name: str) -> Response:
 def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
     """Serve it no longer."""
     Checkpoint.require(db, name).retire(db, user.name)
-    request.app.state.served = request.app.state.inference.served(db, Checkpoint.classifier(db))
+    _ask_again(request, db)
     return see_other(f"/checkpoints/{name}", f"{name} is served no longer.", "info")
 
 
@@ -45,3 +48,9 @@ def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
 def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
     checkpoint = Checkpoint.require(db, name)
     return page(request, "checkpoints/show.html", checkpoint=checkpoint)
+
+
+def _ask_again(request: Request, db: Session) -> None:
+    """Let this process ask which classifier is served as soon as the change is committed."""
+    forget = request.app.state.served.forget
+    sa.event.listen(db, "after_commit", lambda _session: forget(), once=True)

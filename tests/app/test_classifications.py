@@ -149,7 +149,7 @@ def test_many_at_once_get_each_their_own_answer(api, app):
 
     rois = [roi.Roi(np.full((64, 64), v, np.float32), True, None, roi.Box(0, 0, 64, 64), None)
             for v in np.linspace(-1, 1, 40)]  # fmt: skip
-    served = app.state.served
+    served = asyncio.run(app.state.served.classifier())
 
     async def together():
         return await asyncio.gather(*(served.scores(one, phantom=True) for one in rois))

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from app.auth import machine
 from app.bodies import files_of, multipart, text_of
 from app.errors import BadRequest, NotFound, Unreadable
-from app.inference import Scores, ServedClassifier
+from app.inference import Scores, ServingDesk
 from ml import dicom, roi
 from ml.image import CTSlice
 from ml.roi import Box, Roi
@@ -96,7 +96,8 @@ async def classify(request: Request) -> Response:
 
     A 64 × 64 image needs no place: it is the ROI itself. Nothing is stored.
     """
-    served: ServedClassifier | None = request.app.state.served
+    desk: ServingDesk = request.app.state.served
+    served = await desk.classifier()
     if served is None:
         raise NotFound("No classifier is served by this installation.")
     # asked for here and not as dependencies: solving those costs as much as parsing the body
