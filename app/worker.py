@@ -1,11 +1,13 @@
 """The worker: claims a queued run, iterates the experiment, saves its progress, finishes or fails.
 
-A run's folder is scratch under ``runs_dir``. A worker that is killed leaves the folder behind; the
-run is claimed again once nobody has heard of its worker for a while, and goes on where it stopped.
+A run's folder is scratch under ``runs_dir``. A worker that is killed, or that cannot reach the
+database, leaves the folder behind; the run is claimed again once nobody has heard of its worker for
+a while, and goes on where it stopped. Folders of runs that are over are removed by any worker.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -13,12 +15,14 @@ import threading
 import time
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
+from sqlalchemy import exc
+
 from app.db import Database
-from app.errors import Conflict
+from app.errors import Conflict, NotFound
 from app.models.checkpoint import Checkpoint
 from app.models.run import Run, WorkerSign
 from ml import config, experiment, release, report
@@ -28,6 +32,9 @@ from ml.progress import Progress, RunDir
 
 _SIGN_EVERY_S = 10.0
 _SAVE_EVERY_S = 1.0
+_PAUSE_S = 5.0
+
+log = logging.getLogger("hepatica.worker")
 
 
 class Worker:
@@ -38,20 +45,58 @@ class Worker:
         self._database = database
         self._runs_dir = runs_dir
         self._jobs = jobs
+        self._held: uuid.UUID | None = None
 
     def work(self, *, poll_s: float = 2.0, once: bool = False) -> None:
-        """Take runs as they come; with ``once`` return when none waits."""
+        """Take runs as they come; with ``once`` return when none waits.
+
+        A run in hand when the database fails is left as it is, to be claimed again.
+        """
         with self._signs_of_life():
             while True:
-                with self._database.transaction() as session:
-                    run = Run.claim(session, self.name)
-                    taken = run.id if run else None
-                if taken is not None:
-                    self._execute(taken)
-                elif once:
-                    return
+                try:
+                    found = self._take()
+                except exc.SQLAlchemyError as error:
+                    if not _is_fault_of_database(error):
+                        raise
+                    reason = getattr(error, "orig", None) or error
+                    log.error("The database failed (%s); next try in %g s.", reason, _PAUSE_S)
+                    pause = _PAUSE_S
                 else:
-                    time.sleep(poll_s)
+                    if once and not found:
+                        return
+                    pause = 0.0 if found else poll_s
+                time.sleep(pause)
+
+    def _take(self) -> bool:
+        """Claim a run and execute it; False when none waits."""
+        self._sweep()
+        with self._database.transaction() as session:
+            run = Run.claim(session, self.name)
+            taken = run.id if run else None
+        if taken is None:
+            return False
+        self._held = taken
+        try:
+            self._execute(taken)
+        finally:
+            self._held = None  # signs of life must not keep a run that nobody works on
+        return True
+
+    def _sweep(self) -> None:
+        """Remove scratch that nobody will come back for.
+
+        A run that is cancelled while its worker is lost, for one, leaves patients' ROIs behind.
+        """
+        # listed before the database is asked: a run whose folder is there is known by then
+        folders = {run_id: path for path in self._runs_dir.glob("*") if (run_id := _run_of(path))}
+        if not folders:
+            return
+        with self._database.reading() as session:
+            alive = Run.alive(session, folders)
+        for run_id, path in folders.items():
+            if run_id not in alive:
+                shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def _signs_of_life(self) -> Iterator[None]:
@@ -61,7 +106,7 @@ class Worker:
         def sign() -> None:
             while not stop.is_set():
                 with suppress(Exception), self._database.transaction() as session:
-                    WorkerSign.give(session, self.name)
+                    WorkerSign.give(session, self.name, self._held)
                 stop.wait(_SIGN_EVERY_S)
 
         thread = threading.Thread(target=sign, daemon=True)
@@ -82,15 +127,18 @@ class Worker:
         except HepaticaError as error:
             self._end(run_id, str(error))
         except Exception as error:
-            self._end(run_id, f"An unexpected fault: {error!r}. It is in the worker's output.")
-            raise
+            if _is_fault_of_database(error):
+                log.warning("Run %s is left as it is, to be claimed again.", run_id)
+                raise
+            log.exception("Run %s ended with an unexpected fault.", run_id)
+            self._end(run_id, _told(error))
         shutil.rmtree(folder, ignore_errors=True)
 
     def _iterate(self, run_id: uuid.UUID, folder: Path) -> bool:
         """Run the experiment; False when it was cancelled."""
         with self._database.reading() as session:
             run = Run.require(session, run_id)
-            settings, seeds = config.experiment(run.preset), run.seeds
+            settings, seeds, command = config.experiment(run.preset), run.seeds, run.command
             manifest = self._data(run, folder / "data")
         steps = experiment.run(
             settings,
@@ -99,20 +147,23 @@ class Worker:
             seeds=seeds,
             jobs=self._jobs,
             fresh=self._runs_dir / "fresh",
+            command=command,
         )
         saved = -_SAVE_EVERY_S
-        for step in steps:  # a generator: left early, it is closed, and that ends its tasks
-            due = time.monotonic() - saved >= _SAVE_EVERY_S or step.done >= step.total
-            if due and not self._save(run_id, step):
-                cast("Generator[Progress]", steps).close()
-                return False
-            saved = time.monotonic() if due else saved
+        # a generator: however it is left, it is closed, and that ends its tasks
+        with closing(cast("Generator[Progress]", steps)):
+            for step in steps:
+                due = time.monotonic() - saved >= _SAVE_EVERY_S or step.done >= step.total
+                if due and not self._save(run_id, step):
+                    return False
+                saved = time.monotonic() if due else saved
         return True
 
     def _data(self, run: Run, folder: Path) -> Manifest:
         if folder.exists():  # of an earlier claim; the digest is checked as it is loaded
             return Manifest.load(next(folder.iterdir()))
         partial = folder.with_name(f"data-{self.name}")
+        shutil.rmtree(partial, ignore_errors=True)  # where the database failed half-way
         partial.mkdir(parents=True)
         with self._database.reading() as session:
             run.dataset.unpack(session, partial)
@@ -152,5 +203,29 @@ class Worker:
             )
 
     def _end(self, run_id: uuid.UUID, error: str) -> None:
-        with suppress(Conflict), self._database.transaction() as session:
+        with suppress(Conflict, NotFound), self._database.transaction() as session:
             Run.of_worker(session, run_id, self.name).fail(session, error)
+
+
+def _is_fault_of_database(error: Exception) -> bool:
+    """Whether the database did not do its part, and may do it later."""
+    if isinstance(error, exc.OperationalError | exc.TimeoutError):
+        return True
+    return isinstance(error, exc.DBAPIError) and error.connection_invalidated
+
+
+def _told(error: Exception) -> str:
+    """For the page; paths and values stay in the log."""
+    reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return (
+        f"An unexpected fault ended the run ({type(error).__name__}{reason}). The worker's log has "
+        "the details. Queue the run again when the cause is found."
+    )
+
+
+def _run_of(folder: Path) -> uuid.UUID | None:
+    """The run that a scratch folder is named by; None for anything else."""
+    with suppress(ValueError):
+        run_id = uuid.UUID(folder.name)
+        return run_id if str(run_id) == folder.name else None
+    return None

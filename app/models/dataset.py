@@ -8,6 +8,7 @@ import re
 import tempfile
 import uuid
 import zipfile
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from app.db import Base, now
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.append_only import append_only
 from app.models.blob import Blob
+from app.models.case import Case
 from app.models.event import Event
 from app.models.lesion import Lesion
 from app.models.pool import KINDS, KnownLesion, Pool
@@ -30,7 +32,11 @@ from ml import manifest as sets
 from ml.lesion import LesionScheme
 from ml.manifest import Finding, Line, Manifest
 
+MIXED = "A patient may have lesions of several classes"
+"""What a researcher ticks when such patients are no mistake."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+_MOST_TOLD = 20
 _FILE = "lesion "
 _EPOCH = (2018, 12, 10, 0, 0, 0)  # one date in every archive: the same data give the same bytes
 
@@ -132,11 +138,22 @@ class DatasetVersion(Base):
         return LesionScheme.from_dict(self.scheme_json)
 
     @staticmethod
-    def pack(session: Session, name: str, scheme: LesionScheme, kind: str) -> bytes:
+    def pack(
+        session: Session,
+        name: str,
+        scheme: LesionScheme,
+        kind: str,
+        *,
+        mixed_patients: bool = False,
+    ) -> bytes:
         """The data set of every lesion with a known class, as a zip; only reads the database.
 
+        Args:
+            mixed_patients: accept lesions of several classes in one patient.
+
         Raises:
-            Unreadable: a name or kind that cannot be used, or no lesion of that kind.
+            Unreadable: a name or kind that cannot be used, no lesion of that kind, or a patient
+                with lesions of several classes that was not accepted.
             ManifestError: the data do not hold together; the message lists every problem.
         """
         if not _NAME.fullmatch(name):
@@ -151,9 +168,12 @@ class DatasetVersion(Base):
                 f"No lesion of the kind {KINDS[kind]} has a class of the scheme {scheme.name}. "
                 "Mark and review lesions first."
             )
+        if not mixed_patients:
+            _refuse_mixed(session, known)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / name
-            for _ in sets.write(_findings(session, known), len(known), scheme, out):
+            findings = _findings(session, known)
+            for _ in sets.write(findings, len(known), scheme, out, mixed_patients=mixed_patients):
                 pass
             return _zipped(out)
 
@@ -186,7 +206,8 @@ class DatasetVersion(Base):
         )
         session.add(version)
         session.flush()
-        Event.record(session, by.name, "dataset version frozen", str(version.id), name=version.name)
+        told = {"name": version.name, "mixed_patients": manifest.mixed_patients}
+        Event.record(session, by.name, "dataset version frozen", str(version.id), **told)
         return version
 
     def archive(self, session: Session) -> bytes:
@@ -212,6 +233,30 @@ class DatasetVersion(Base):
         with tempfile.TemporaryDirectory() as folder:
             manifest = self.unpack(session, Path(folder))
             return manifest.rois(window_hu), [line.patient for line in manifest.lines]
+
+
+def _refuse_mixed(session: Session, known: Sequence[KnownLesion]) -> None:
+    """Refuse patients with lesions of several classes, naming their cases.
+
+    ``ml.manifest`` refuses them too, with its command line's remedy and by the patient's HMAC.
+    """
+    patients: defaultdict[str, list[KnownLesion]] = defaultdict(list)
+    for item in known:
+        patients[item.patient].append(item)
+    told = []
+    for lesions in patients.values():
+        keys = sorted({item.lesion_class for item in lesions})
+        if len(keys) > 1:
+            of_patient = Case.id.in_({item.case_id for item in lesions})
+            cases = sorted(set(session.scalars(sa.select(Case.pseudonym).where(of_patient))))
+            told.append(f"{' + '.join(cases)} ({', '.join(keys)})")
+    if told:
+        who = "1 patient has" if len(told) == 1 else f"{len(told)} patients have"
+        more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        raise Unreadable(
+            f"{who} lesions of several classes: {'; '.join(sorted(told)[:_MOST_TOLD])}{more}. "
+            f"Correct the reviews, or tick “{MIXED}”."
+        )
 
 
 def _findings(session: Session, known: tuple[KnownLesion, ...]) -> Iterator[Finding]:

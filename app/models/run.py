@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -83,12 +84,28 @@ class Run(Base):
             raise NotFound("There is no such run.")
         return run
 
+    @staticmethod
+    def alive(session: Session, among: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Those that wait or are at work."""
+        query = sa.select(Run.id).where(
+            Run.id.in_(list(among)), Run.state.in_(("queued", "running"))
+        )
+        return set(session.scalars(query))
+
     # -- questions -----------------------------------------------------------------------------
 
     @property
     def short_name(self) -> str:
         """What the names of its checkpoints begin with."""
         return f"run-{self.id.hex[:8]}"
+
+    @property
+    def command(self) -> str:
+        """What does the same without the web, on the downloaded dataset version."""
+        return (
+            "python -m ml experiment --data DATA --out RUN "
+            f"--preset {self.preset} --seeds {self.seeds}"
+        )
 
     @property
     def is_over(self) -> bool:
@@ -273,15 +290,19 @@ class WorkerSign(Base):
     heard_at: Mapped[datetime]
 
     @staticmethod
-    def give(session: Session, worker: str) -> None:
-        """Say that this worker lives; the runs that it holds are heard of as well."""
+    def give(session: Session, worker: str, run_id: uuid.UUID | None) -> None:
+        """Say that this worker lives; the run that it holds, if any, is heard of as well.
+
+        A run that it claimed and let go is not: it must be found lost, and be claimed again.
+        """
         sign = session.get(WorkerSign, worker)
         if sign is None:
             session.add(WorkerSign(worker=worker, heard_at=now()))
         else:
             sign.heard_at = now()
-        held = sa.and_(Run.worker == worker, Run.state == "running")
-        session.execute(sa.update(Run).where(held).values(heard_at=now()))
+        if run_id is not None:
+            held = sa.and_(Run.id == run_id, Run.worker == worker, Run.state == "running")
+            session.execute(sa.update(Run).where(held).values(heard_at=now()))
 
     @staticmethod
     def living(session: Session) -> int:

@@ -12,7 +12,7 @@ from app.auth import Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError
 from app.models.checkpoint import Checkpoint
-from app.models.dataset import DatasetVersion
+from app.models.dataset import MIXED, DatasetVersion
 from app.models.enrolment import Enrolment
 from app.models.pool import KINDS, Pool
 from app.responses import page, see_other
@@ -23,7 +23,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/datasets")
 def index(request: Request, user: Researcher, db: ReadDb) -> Response:
-    return _index(request, db, {"name": "", "kind": "phantom"}, None, 200)
+    return _index(request, db, {"name": "", "kind": "phantom", "mixed_patients": False}, None, 200)
 
 
 @router.post("/datasets")
@@ -34,16 +34,20 @@ def create(
     db: Db,
     name: Annotated[str, Form()] = "",
     kind: Annotated[str, Form()] = "",
+    mixed_patients: Annotated[bool, Form()] = False,
 ) -> Response:
     """Freeze the reviewed lesions of one kind; packing only reads, so nobody waits for it."""
     Enrolment.refuse_synthetics(reading, user)
     try:
         scheme = Checkpoint.scheme_for_review(reading)
-        archive = DatasetVersion.pack(reading, name.strip(), scheme, kind)
+        archive = DatasetVersion.pack(
+            reading, name.strip(), scheme, kind, mixed_patients=mixed_patients
+        )
         version = DatasetVersion.freeze(db, user, archive)
     except (AppError, HepaticaError) as error:
         detail = error.detail if isinstance(error, AppError) else str(error)
-        return _index(request, reading, {"name": name, "kind": kind}, detail, 422)
+        typed: dict[str, str | bool] = {"name": name, "kind": kind, "mixed_patients": mixed_patients}
+        return _index(request, reading, typed, detail, 422)
     return see_other("/datasets", f"Version {version.name} with {version.rois} ROIs is frozen.")
 
 
@@ -56,7 +60,7 @@ def download(user: Researcher, db: ReadDb, version_id: uuid.UUID) -> Response:
 
 
 def _index(
-    request: Request, db: ReadDb, form: dict[str, str], error: str | None, status: int
+    request: Request, db: ReadDb, form: dict[str, str | bool], error: str | None, status: int
 ) -> Response:
     pool = Pool.of(db, Checkpoint.scheme_for_review(db))
     return page(
@@ -65,6 +69,7 @@ def _index(
         status,
         versions=DatasetVersion.all(db),
         kinds=KINDS,
+        mixed=MIXED,
         counts={kind: pool.counts(kind) for kind in KINDS},
         form=form,
         error=error,

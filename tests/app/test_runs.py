@@ -13,12 +13,12 @@ import sqlalchemy as sa
 
 from app.db import Database, now
 from app.errors import Conflict, Unreadable
-from app.models import Checkpoint, DatasetVersion, Image, Run, User, WorkerSign
-from app.models.dataset import _zipped
+from app.models import Case, Checkpoint, DatasetVersion, Image, Run, User, WorkerSign
+from app.models.dataset import MIXED, _zipped
 from app.models.run import LOST_AFTER_S, RunLine
 from app.worker import Worker
 from factories import make_dicom, make_hu
-from ml import config
+from ml import config, experiment
 from ml.manifest import Manifest
 from ml.progress import Progress
 from tests.ml.discs import SMALL, data_set
@@ -34,12 +34,17 @@ def reviewed(signed_in_as, session):
         dicom = make_dicom(make_hu(number), study=str(number), patient_id=f"patient {number}")
         browser.post("/cases", files={"files": ("a.dcm", dicom)}, data={"contrast_phase": "portal"})
         image = session.scalars(sa.select(Image).order_by(Image.created_at.desc())).first()
-        box = {"x": 44, "y": 44, "width": 40, "height": 40}
-        marked = browser.post(f"/images/{image.id}/lesions", data=box, headers={"x-fragment": "1"})
-        lesion = json.loads(marked.headers["x-lesion"])["id"]
-        answer = {**REVIEW, "lesion_class": lesion_class}
-        assert browser.post(f"/lesions/{lesion}/reviews", data=answer).status_code == 303
+        review(browser, image, lesion_class)
     return browser
+
+
+def review(browser, image, lesion_class, x=44):
+    """Mark a lesion and say its class."""
+    box = {"x": x, "y": 44, "width": 40, "height": 40}
+    marked = browser.post(f"/images/{image.id}/lesions", data=box, headers={"x-fragment": "1"})
+    lesion = json.loads(marked.headers["x-lesion"])["id"]
+    answer = {**REVIEW, "lesion_class": lesion_class}
+    assert browser.post(f"/lesions/{lesion}/reviews", data=answer).status_code == 303
 
 
 def test_a_version_holds_the_reviewed_lesions_and_its_digest_is_theirs(
@@ -70,6 +75,40 @@ def test_a_version_that_cannot_be_frozen_says_why(reviewed, signed_in_as, sessio
         assert researcher.post("/datasets", data=form).status_code == 422
     assert DatasetVersion.all(session) == []
     assert reviewed.post("/datasets", data={"name": "x", "kind": "calibrated"}).status_code == 403
+
+
+def test_a_patient_with_two_classes_is_frozen_only_when_that_is_said_to_be_meant(
+    reviewed, signed_in_as, session, tmp_path
+):
+    image = session.scalars(sa.select(Image).order_by(Image.created_at.desc())).first()
+    review(reviewed, image, "cyst", x=20)  # beside its hemangioma
+    researcher = signed_in_as("researcher")
+    assert MIXED in researcher.get("/datasets").text
+    form = {"name": "mixed", "kind": "calibrated"}
+    refused = researcher.post("/datasets", data=form)
+    assert refused.status_code == 422
+    case = session.scalars(sa.select(Case).order_by(Case.created_at.desc())).first()
+    assert f"1 patient has lesions of several classes: {case.pseudonym} " in refused.text
+    assert f"(cyst, hemangioma). Correct the reviews, or tick “{MIXED}”." in refused.text
+    assert "--" not in refused.text.partition("Refused")[2].partition("</div>")[0]
+    assert 'name="mixed_patients" value="1" checked' not in refused.text
+    assert DatasetVersion.all(session) == []
+
+    reply = researcher.post("/datasets", data={**form, "mixed_patients": "1"})
+    assert reply.status_code == 303, reply.text
+    session.expire_all()
+    [version] = DatasetVersion.all(session)
+    assert version.counts == {"cyst": 2, "metastasis": 1, "hemangioma": 1}
+    manifest = version.unpack(session, tmp_path)
+    assert manifest.problems() == ()  # what training asks, too
+    assert manifest.mixed_patients
+
+
+def test_a_refused_form_keeps_that_mixed_patients_are_meant(signed_in_as):
+    form = {"name": "a name", "kind": "calibrated", "mixed_patients": "1"}
+    refused = signed_in_as("researcher").post("/datasets", data=form)
+    assert refused.status_code == 422
+    assert 'name="mixed_patients" value="1" checked' in refused.text
 
 
 @pytest.fixture
@@ -120,7 +159,7 @@ def test_a_sign_of_life_keeps_a_run(installation):
     with installation.transaction() as session:
         Run.claim(session, "one").heard_at = now() - timedelta(seconds=LOST_AFTER_S + 1)
     with installation.transaction() as session:
-        WorkerSign.give(session, "one")
+        WorkerSign.give(session, "one", run.id)
         assert WorkerSign.living(session) == 1
     with installation.transaction() as session:
         assert Run.claim(session, "two") is None
@@ -152,7 +191,8 @@ def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(installation, t
         assert (ended.state, ended.error) == ("done", None)
         results = json.loads(ended.results(session))
         assert results["dataset"]["digest"] == ended.dataset.digest
-        assert b"</html>" in ended.report(session)
+        assert results["command"] == experiment.Asked.of("quick", [], 1).command
+        assert results["command"].encode() in ended.report(session)
         assert ended.tail(session) != []
         made = Checkpoint.of_stem(session, ended.short_name)
         assert {row.kind for row in made} == {"classifier", "generator"}
