@@ -46,7 +46,11 @@ def create(
         version = DatasetVersion.freeze(db, user, archive)
     except (AppError, HepaticaError) as error:
         detail = error.detail if isinstance(error, AppError) else str(error)
-        typed: dict[str, str | bool] = {"name": name, "kind": kind, "mixed_patients": mixed_patients}
+        typed: dict[str, str | bool] = {
+            "name": name,
+            "kind": kind,
+            "mixed_patients": mixed_patients,
+        }
         return _index(request, reading, typed, detail, 422)
     return see_other("/datasets", f"Version {version.name} with {version.rois} ROIs is frozen.")
 
