@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     )
     runs_dir: Path = Field(
         Path("var/runs"),
-        description="Scratch folder of this installation's workers; those that share it resume each other's runs.",
+        description="Scratch folder of this installation's workers; those that share it resume "
+        "each other's runs.",
     )
     development: bool = Field(
         False, description="Show /patterns, the catalogue of page components."
