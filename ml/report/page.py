@@ -27,7 +27,7 @@ _STYLE = """
 --wash:#f4f4f4;--stage:#fafafa;--accent:#4b40b0}
 @media(prefers-color-scheme:dark){:root{--page:#151515;--ink:#ececec;--soft:#b4b4b4;--line:#3a3a3a;
 --wash:#202020;--stage:#1b1b1b;--accent:#b3abff}}
-body{margin:0 auto;max-width:1000px;padding:24px 20px 64px;background:var(--page);color:var(--ink);
+body{margin:0 auto;max-width:1160px;padding:24px 20px 64px;background:var(--page);color:var(--ink);
 font:15px/1.5 system-ui,"Segoe UI","Noto Sans","DejaVu Sans",sans-serif}
 h1{font-size:1.6rem;margin:0 0 4px}h2{font-size:1.2rem;margin:40px 0 8px;padding-top:12px;
 border-top:1px solid var(--line)}h3{font-size:1rem;margin:20px 0 6px}
@@ -40,7 +40,7 @@ svg{max-width:100%;height:auto}svg text{font:12px system-ui,"DejaVu Sans",sans-s
 table{border-collapse:collapse;margin:8px 0;font-variant-numeric:tabular-nums}
 th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}th{font-weight:600}td.left,th.left{text-align:left;
-white-space:normal}caption{text-align:left;color:var(--soft);padding:4px 0}
+white-space:normal}
 tr.published td{color:var(--soft);font-style:italic}
 .answer{background:var(--wash);border-left:4px solid var(--accent);padding:10px 14px;margin:12px 0}
 .warn{border-left-color:#c98a00}.legend{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;
@@ -156,8 +156,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
         published = row[0].startswith("*")
         cells = "".join(f"<td>{cell.removeprefix('*')}</td>" for cell in row)
         body += f"<tr{' class=published' if published else ''}>{cells}</tr>"
-    told = f"<caption>{caption}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{told}<tr>{top}</tr>{body}</table></div>'
+    told = f'<p class="soft">{caption}</p>' if caption else ""
+    return f'{told}<div class="scroll" tabindex="0"><table><tr>{top}</tr>{body}</table></div>'
 
 
 def _curve(results: Results) -> str:
@@ -234,12 +234,14 @@ def _scores(results: Results) -> str:
                 ]
                 rows.append([*line, ""] if phantom else line)
         head = [
-            "arm", "per fold", "sensitivity, weighted (accuracy) %", "specificity, weighted %",
-            "sensitivity, macro (balanced accuracy) %", "specificity, macro %",
+            "arm", "per fold", "sens. weighted", "spec. weighted", "sens. macro", "spec. macro",
         ]  # fmt: skip
         if phantom:
-            head.append("true balanced accuracy %")
-        caption = f"{words}; mean over seeds; intervals: bootstrap over patients and seeds."
+            head.append("true bal. acc.")
+        caption = (
+            f"%; {words}; mean over seeds; intervals: bootstrap over patients and seeds. "
+            "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
+        )
         if how == PAPER:
             caption += " Italic: the paper's own table, private data."
         told += f"<h3>{title}</h3>{_table(head, rows, caption)}"
@@ -254,27 +256,28 @@ def _sizes(results: Results, arm: str, how: str) -> str:
         if row["name"] == arm and row["selection"] == how
         for size in row["chosen_per_fold"]
     }
-    return ", ".join(f"{a} + {b}" if b else f"{a}" for a, b in sorted(found))
+    return "<br>".join(f"{a} + {b}" if b else f"{a}" for a, b in sorted(found))
 
 
 def _per_class(results: Results) -> str:
     keys = [item["key"] for item in results["dataset"]["scheme"]["classes"]]
-    rows = []
-    for row in results["summary"]:
-        if row["selection"] == NESTED:
-            rows.append(
-                [escape(row["name"])]
-                + [_interval(row["sensitivity"][key]) for key in keys]
-                + [_interval(row["specificity"][key]) for key in keys]
-                + [_interval(row["auc"][key]) for key in (*keys, "macro")]
-            )
-    head = ["arm", *(f"sens. {escape(key)}" for key in keys)]
-    head += [f"spec. {escape(key)}" for key in keys]
-    head += [*(f"AUC {escape(key)}" for key in keys), "AUC, mean"]
-    return "<h3>Per class, one against the rest</h3>" + _table(
-        head,
-        rows,
-        "Nested selection, %; mean over seeds; intervals: bootstrap over patients and seeds.",
+    rows = [row for row in results["summary"] if row["selection"] == NESTED]
+
+    def of(measures: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> str:
+        head = ["arm", *(f"{word} {key}" for _, word in measures for key in (*keys, *more))]
+        cells = [
+            [escape(row["name"])]
+            + [_interval(row[name][key]) for name, _ in measures for key in (*keys, *more)]
+            for row in rows
+        ]
+        return _table([escape(cell) for cell in head], cells)
+
+    return (
+        "<h3>Per class, one against the rest</h3>"
+        '<p class="soft">%; nested selection; mean over seeds; intervals: bootstrap over patients '
+        "and seeds.</p>"
+        + of((("sensitivity", "sens."), ("specificity", "spec.")))
+        + of((("auc", "AUC"),), ("macro",))
     )
 
 
@@ -308,13 +311,13 @@ def _compared(results: Results) -> str:
         head = [
             "arm against classic",
             "seeds",
-            "difference, points",
+            "difference",
             "p",
-            "p after Holm",
+            "Holm p",
             "McNemar p per seed",
         ]
         if phantom:
-            head += ["true difference, points", "share of classic → oracle gap, %"]
+            head += ["true difference", "share of oracle gap, %"]
         told += f"<h3>{title}</h3>"
         if key == "comparisons" and marks:
             drawn = svg.forest(marks, "Differences in balanced accuracy against classic, points")
@@ -332,7 +335,7 @@ def _compared(results: Results) -> str:
             f"(difficulty {fresh['difficulty']:g}); {fresh['note']}."
         )
     return (
-        "<h2>Against classic augmentation</h2><p>Differences in balanced accuracy, paired on the "
+        "<h2>Against classic augmentation</h2><p>Points of balanced accuracy, paired on the "
         "same lesions and averaged over seeds; 95 % bootstrap over patients with seeds drawn again "
         "within; p by sign-flip permutation of patients.</p>"
         + told
@@ -501,7 +504,7 @@ def _memorisation(results: Results, folder: Path) -> str:
         f"{escape(told['flagged_below'])}.</p>"
         + _table(
             ["ROIs", "median, synthetic", "median, held-out", "ratio", "flagged",
-             "nearer to training than to held-out"],
+             "nearer to training"],
             rows,
         )
         + '<p class="soft">A ratio well under 1, or many more flagged than expected, speaks of '
