@@ -85,7 +85,8 @@ def fit(
         with runtime.seeded("classifier", "dropout", *seed, epoch):
             for chosen, rate in zip(batches, rates, strict=True):
                 optimizer.param_groups[0]["lr"] = rate
-                logits = network(images[chosen])
+                with runtime.mixed(target, settings.precision):
+                    logits = network(images[chosen]).float()
                 loss = torch.nn.functional.cross_entropy(logits, answers[chosen])
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)

@@ -444,9 +444,9 @@ class Rates:
         answers = torch.zeros(len(rois), dtype=torch.int64, device=device)
 
         def classify() -> None:
-            loss = torch.nn.functional.cross_entropy(
-                network(rois[: told.batch]), answers[: told.batch]
-            )
+            with runtime.mixed(device, told.precision):
+                logits = network(rois[: told.batch]).float()
+            loss = torch.nn.functional.cross_entropy(logits, answers[: told.batch])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()

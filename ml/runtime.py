@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
+from ml.config import FLOAT32
 from ml.config import seed_for as seed_for
 from ml.errors import HepaticaError
 from ml.progress import RunDir
@@ -76,6 +77,13 @@ def device(name: str = "cpu") -> torch.device:
     if chosen.type not in ("cpu", "cuda"):
         raise DeviceError(f"Training on {name!r} is not supported; use cpu or cuda.")
     return chosen
+
+
+def mixed(chosen: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Context of a forward pass in training whose products are in ``precision``."""
+    if precision == FLOAT32:
+        return nullcontext()
+    return torch.autocast(chosen.type, torch.bfloat16)
 
 
 @contextmanager

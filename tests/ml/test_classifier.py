@@ -104,7 +104,9 @@ def test_same_training_twice_gives_the_same_weights_and_another_seed_does_not(
 
 
 @pytest.mark.parametrize(
-    "settings", [TINY, replace(TINY, schedule="linear", clip=1.0)], ids=["paper", "linear"]
+    "settings",
+    [TINY, replace(TINY, schedule="linear", clip=1.0), replace(TINY, precision="bfloat16")],
+    ids=["paper", "linear", "bfloat16"],
 )
 def test_killed_training_goes_on_and_gives_the_same_weights(
     tmp_path: Path, settings: config.Classifier
@@ -151,8 +153,10 @@ def test_a_clipped_step_is_no_longer_than_the_learning_rate_times_the_clip(tmp_p
     assert moved[0.0] > 10 * moved[1e-3]
 
 
-def test_loss_falls_on_what_can_be_learned(tmp_path: Path) -> None:
-    steps = _fit(tmp_path, settings=config.Classifier(epochs=8, batch=16, learning_rate=0.02))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_loss_falls_on_what_can_be_learned(tmp_path: Path, precision: str) -> None:
+    settings = config.Classifier(epochs=8, batch=16, learning_rate=0.02, precision=precision)
+    steps = _fit(tmp_path, settings=settings)
     losses = [step.figures["loss"] for step in steps if step.figures]
     assert losses[-1] < 0.5 * losses[0]
 
