@@ -394,6 +394,12 @@ def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # 
     return kind(**values)
 
 
+def command(name: str, seeds: int, assignments: Sequence[str] = ()) -> str:
+    """The command of an experiment; folders by their role, not their place on one machine."""
+    words = [f"python -m ml experiment --data DATA --out RUN --preset {name} --seeds {seeds}"]
+    return " ".join([*words, "--set", *assignments] if assignments else words)
+
+
 def seed_for(*parts: object) -> int:
     """A seed in [0, 2⁶³) hashed (SHA-256) from what names a piece of work.
 

@@ -256,12 +256,9 @@ def _summary(
             if not found:
                 continue
             probabilities = np.stack([outcome.probabilities for outcome in found])
-            called = probabilities.argmax(axis=2)
-            right = (called == outputs.truth).astype(float)
-            told = (outputs.patients, settings.resamples, settings.seed)
             matrices = [
-                classification.confusion(outputs.truth, answers, len(outputs.keys))
-                for answers in called
+                classification.confusion(outputs.truth, called, len(outputs.keys))
+                for called in probabilities.argmax(axis=2)
             ]
             rates = comparison.rates(
                 outputs.truth,
@@ -275,13 +272,9 @@ def _summary(
                 "name": arm,
                 "selection": how,
                 "seeds": len(found),
-                "balanced_accuracy": comparison.difference_interval(
-                    right, outputs.truth, *told
-                ).to_dict(),
-                # one class for all makes a plain mean of the balanced one
-                "accuracy": comparison.difference_interval(
-                    right, np.zeros_like(outputs.truth), *told
-                ).to_dict(),
+                # every lesion has one class: these are means of the sensitivities
+                "balanced_accuracy": rates["sensitivity"]["macro"].to_dict(),
+                "accuracy": rates["sensitivity"]["weighted"].to_dict(),
                 "confusion_mean": np.mean(matrices, axis=0).tolist(),
                 **{
                     name: {key: interval.to_dict() for key, interval in values.items()}
@@ -376,10 +369,6 @@ def _true_effect(
 _NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
 
 
-def _told(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
 def _answers(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
     told = []
@@ -391,7 +380,8 @@ def _answers(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
         figure = f"{100 * gap['value']:+.1f} points"
         if low is not None and high is not None:
             figure += f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-        tail = f"p {_told(row['p'])}, after Holm {_told(row['holm_p'])}"
+        p, after_holm = (comparison.p_text(row[key], "= ") for key in ("p", "holm_p"))
+        tail = f"p {p}, after Holm {after_holm}"
         if row["holm_p"] < 0.05 and low is not None and low > 0:
             verdict = "beat classic augmentation alone"
         elif row["holm_p"] < 0.05 and high is not None and high < 0:

@@ -28,7 +28,7 @@ import torch
 from ml import arms, evaluation, freshphantoms, measures, parallel, runtime, trainings
 from ml.arms import Point
 from ml.checkpoint import current_commit
-from ml.config import ConfigError, Experiment, Gan, experiment, load
+from ml.config import ConfigError, Experiment, Gan, command, experiment, load
 from ml.folds import FoldError, patient_folds
 from ml.manifest import Manifest, ManifestError
 from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
@@ -128,9 +128,8 @@ class Asked:
             ConfigError: no such preset or setting.
         """
         name, repeats = preset or "quick", 1 if seeds is None else seeds
-        words = [f"python -m ml experiment --data DATA --out RUN --preset {name} --seeds {repeats}"]
-        words += ["--set", *assignments] if assignments else []
-        return cls(experiment(name).override(assignments), repeats, " ".join(words))
+        settings = experiment(name).override(assignments)
+        return cls(settings, repeats, command(name, repeats, assignments))
 
     @classmethod
     def again(

@@ -129,10 +129,9 @@ def own_lesions(session: Session, user_id: uuid.UUID) -> set[uuid.UUID]:
     return set(session.scalars(sa.union(marked, reviewed)))
 
 
-def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
-    """Every lesion with a class, by its newest review that stands; pathology before the others."""
-    later = aliased(Review)
-    rows = session.execute(
+def _lesions() -> sa.Select[uuid.UUID, uuid.UUID, str | None, str, bool, bool]:
+    """Lesions that stand, with what says whose they are and of which kind."""
+    return (
         sa.select(
             Lesion.id,
             Case.id,
@@ -140,14 +139,21 @@ def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
             Case.pseudonym,
             Image.phantom,
             Image.calibrated,
-            Review.lesion_class,
-            Review.basis,
         )
-        .join(Lesion, Lesion.id == Review.lesion_id)
         .join(Image, Image.id == Lesion.image_id)
         .join(Case, Case.id == Lesion.case_id)
+        .where(Lesion.withdrawn_at.is_(None))
+    )
+
+
+def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
+    """Every lesion with a class, by its newest review that stands; pathology before the others."""
+    later = aliased(Review)
+    rows = session.execute(
+        _lesions()
+        .add_columns(Review.lesion_class, Review.basis)
+        .join(Review, Review.lesion_id == Lesion.id)
         .where(
-            Lesion.withdrawn_at.is_(None),
             Review.lesion_class.in_(scheme.keys),
             ~sa.exists().where(later.supersedes_id == Review.id),
         )
@@ -170,19 +176,7 @@ def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
 
 def _frozen_lesions(session: Session, frozen: Mapping[uuid.UUID, str]) -> list[KnownLesion]:
     """The lesions of dataset versions that stand, each with its frozen class."""
-    rows = session.execute(
-        sa.select(
-            Lesion.id,
-            Case.id,
-            Case.patient_hmac,
-            Case.pseudonym,
-            Image.phantom,
-            Image.calibrated,
-        )
-        .join(Image, Image.id == Lesion.image_id)
-        .join(Case, Case.id == Lesion.case_id)
-        .where(Lesion.withdrawn_at.is_(None))
-    )
+    rows = session.execute(_lesions())
     known = []
     for lesion_id, case_id, hmac, pseudonym, phantom, calibrated in rows:
         if lesion_id in frozen:

@@ -16,6 +16,7 @@ from app.models.blob import Blob
 from app.models.dataset import DatasetVersion
 from app.models.event import Event
 from app.models.user import User
+from ml import config
 from ml.progress import Progress, remaining_s
 
 PRESETS = {
@@ -102,10 +103,7 @@ class Run(Base):
     @property
     def command(self) -> str:
         """What does the same without the web, on the downloaded dataset version."""
-        return (
-            "python -m ml experiment --data DATA --out RUN "
-            f"--preset {self.preset} --seeds {self.seeds}"
-        )
+        return config.command(self.preset, self.seeds)
 
     @property
     def is_over(self) -> bool:

@@ -207,6 +207,11 @@ def mcnemar_p(first: Bools, second: Bools) -> float:
     return float(min(1.0, 2 * binom.cdf(min(only_first, only_second), n, 0.5))) if n else 1.0
 
 
+def p_text(p: float, sign: str = "") -> str:
+    """A p as it is written: ``0.123`` behind ``sign``, or ``< 0.001``."""
+    return "< 0.001" if p < 0.001 else f"{sign}{p:.3f}"
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Adjusted p of a family of tests (Holm 1979), in the order given."""
     order = np.argsort(values, kind="stable")

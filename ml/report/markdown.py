@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ml.metrics.comparison import p_text
+from ml.report import figures
 from ml.report.page import NESTED
 
 
@@ -30,7 +32,7 @@ def table(results: Mapping[str, Any]) -> str:
             _interval(row["specificity"]["weighted"]),
             _interval(row["balanced_accuracy"]),
             _interval(compared.get("difference"), signed=True),
-            "" if holm is None else "< 0.001" if holm < 0.001 else f"{holm:.3f}",
+            "" if holm is None else p_text(holm),
         ]
         if fresh:
             cells.append(_interval(row["true_balanced_accuracy"]))
@@ -40,11 +42,4 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def _interval(entry: Mapping[str, Any] | None, signed: bool = False) -> str:
-    if not entry or entry["value"] is None:
-        return ""
-    told = [
-        f"{100 * entry[key]:{'+' if signed else ''}.1f}"
-        for key in ("value", "low", "high")
-        if entry[key] is not None
-    ]
-    return told[0] if len(told) < 3 else f"{told[0]} ({told[1]} to {told[2]})"
+    return " ".join(filter(None, figures.interval(entry, signed)))

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ml.report import embedding, paper, svg
+from ml.metrics.comparison import p_text
+from ml.report import embedding, figures, paper, svg
 from ml.report.embedding import Plane
 
 Results = Mapping[str, Any]
@@ -134,18 +135,8 @@ def _number(value: float | None) -> str:
 
 
 def _interval(entry: Mapping[str, Any] | None, signed: bool = False) -> str:
-    if not entry or entry.get("value") is None:
-        return "–"
-    form = "{:+.1f}" if signed else "{:.1f}"
-    value = form.format(100 * entry["value"])
-    if entry.get("low") is None:
-        return value
-    low, high = (form.format(100 * entry[key]) for key in ("low", "high"))
-    return f"{value} <span class='soft'>({low} to {high})</span>"
-
-
-def _p(value: float) -> str:
-    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+    value, between = figures.interval(entry, signed)
+    return f"{value} <span class='soft'>{between}</span>" if between else value or "–"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
@@ -291,14 +282,14 @@ def _compared(results: Results) -> str:
         phantom = any("true_difference" in row for row in results[key])
         for row in results[key]:
             gap = row["difference"]
-            holm = "–" if row["holm_p"] is None else _p(row["holm_p"])
+            holm = "–" if row["holm_p"] is None else p_text(row["holm_p"])
             cells = [
                 escape(row["arm"]),
                 str(len(row["seeds"])),
                 _interval(gap, signed=True),
-                _p(row["p"]),
-                holm,
-                ", ".join(_p(p) for p in row["mcnemar_p"]),
+                escape(p_text(row["p"])),
+                escape(holm),
+                escape(", ".join(map(p_text, row["mcnemar_p"]))),
             ]
             if phantom:
                 cells.append(_interval(row.get("true_difference"), signed=True))
@@ -306,7 +297,7 @@ def _compared(results: Results) -> str:
                 cells.append(_interval(share) if share else "–")
             rows.append(cells)
             if gap["low"] is not None:
-                note = f"{100 * gap['value']:+.1f}, Holm p {unescape(holm)}"
+                note = f"{100 * gap['value']:+.1f}, Holm p {holm}"
                 marks.append((row["arm"], gap["value"], gap["low"], gap["high"], note))
         head = [
             "arm against classic",

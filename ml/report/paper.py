@@ -60,7 +60,8 @@ CHOICES = (
     ("Oracle", "phantoms only: ROIs of fresh patients in the place of synthetic ones, from one "
      "pool for all folds and seeds."),
     ("Precision", "augmented and synthetic ROIs are kept in half precision, test ROIs are not; "
-     "products in float32 on the CPU, in TF32 on a GPU."),
+     "products in float32 on the CPU (bfloat16 where classifier.precision says so), in TF32 on "
+     "a GPU."),
     ("Statistics", "balanced accuracy, seeds averaged; bootstrap over patients with seeds drawn "
      "again within; sign-flip permutation of patients; Holm over all arms against classic; "
      "McNemar per seed tests two networks, not two methods."),

@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 _TURNS = 3
@@ -34,6 +36,8 @@ def steps() -> Iterator[str]:
     A training of ours keeps to one thread, so that every core has a task; the straightforward
     loop takes all cores for its one training. Both therefore have the whole machine.
     """
+    import torch
+
     cores = os.cpu_count() or 1
     sides = {"cnn": ["ours", "bfloat16"], "dcgan": ["ours"]}
     for what, ours in sides.items():
@@ -111,6 +115,26 @@ def _ours_cnn(precision: str = "float32") -> float:
         return _rate(epoch)
 
 
+def _tissue() -> list[Image]:
+    """Lesions with enough around them to be turned."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.normal(100, 40, (_SIDE, _SIDE)).astype(np.float32)) for _ in range(182)
+    ]
+
+
+def _turned(picture: Image, x: float, y: float) -> Image:
+    """Turned at random and cut out from (x, y) on, sample by sample as a tutorial does it."""
+    import numpy as np
+    from PIL.Image import Resampling
+
+    turned = picture.rotate(float(np.random.uniform(0, 180)), Resampling.BICUBIC)  # noqa: NPY002
+    return turned.resize((64, 64), Resampling.BICUBIC, (x, y, x + 106, y + 106))
+
+
 def _plain_cnn() -> float:
     import numpy as np
     import torch
@@ -118,20 +142,14 @@ def _plain_cnn() -> float:
     from torch import nn
     from torch.utils.data import DataLoader, Dataset
 
-    rng = np.random.default_rng(0)
-    pictures = [
-        Image.fromarray(rng.normal(100, 40, (_SIDE, _SIDE)).astype(np.float32)) for _ in range(182)
-    ]
+    pictures = _tissue()
 
     class Lesions(Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
             return _CNN_ROIS
 
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            picture = pictures[index % len(pictures)]
-            picture = picture.rotate(float(np.random.uniform(0, 180)), Image.Resampling.BICUBIC)  # noqa: NPY002
-            x, y = np.random.uniform(26, 34, 2)  # noqa: NPY002
-            picture = picture.resize((64, 64), Image.Resampling.BICUBIC, (x, y, x + 106, y + 106))
+            picture = _turned(pictures[index % len(pictures)], *np.random.uniform(26, 34, 2))  # noqa: NPY002
             if np.random.rand() < 0.5:  # noqa: NPY002
                 picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             pixels = np.clip((np.asarray(picture) + 150) / 400, 0, 1)
@@ -189,25 +207,19 @@ def _ours_dcgan() -> float:
 def _plain_dcgan() -> float:
     import numpy as np
     import torch
-    from PIL import Image
     from torch import nn
     from torch.utils.data import DataLoader, Dataset
 
     from ml.networks.dcgan import Discriminator, Generator
 
-    rng = np.random.default_rng(0)
-    pictures = [
-        Image.fromarray(rng.normal(100, 40, (_SIDE, _SIDE)).astype(np.float32)) for _ in range(182)
-    ]
+    pictures = _tissue()
 
     class Lesions(Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
             return _GAN_STEPS * _GAN_BATCH
 
         def __getitem__(self, index: int) -> torch.Tensor:
-            picture = pictures[index % len(pictures)]
-            picture = picture.rotate(float(np.random.uniform(0, 180)), Image.Resampling.BICUBIC)  # noqa: NPY002
-            picture = picture.resize((64, 64), Image.Resampling.BICUBIC, (30, 30, 136, 136))
+            picture = _turned(pictures[index % len(pictures)], 30, 30)
             pixels = np.clip((np.asarray(picture) + 150) / 200 - 1, -1, 1)
             return torch.from_numpy(pixels)[None]
 
