@@ -61,7 +61,7 @@ class Base(DeclarativeBase):
         datetime: Moment(),
         dict[str, Any]: sa.JSON(),
         list[str]: sa.JSON(),
-        list[float]: sa.JSON(),
+        list[float]: sa.JSON(none_as_null=True),
         bytes: sa.LargeBinary(),
     }
 

@@ -22,7 +22,7 @@ from app.models.case import Case, Image, Series
 from app.models.checkpoint import Checkpoint
 from app.models.event import Event
 from app.models.lesion import Lesion
-from app.models.parcel import Parcel
+from app.models.parcel import Limits, Parcel
 from app.models.reader_study import ReaderStudy
 from app.models.review import Review
 from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
@@ -90,7 +90,7 @@ def _simulate(index: int, folder: Path) -> Path:
 def _receive(session: Session, folder: Path, key: bytes, *, reviewed: bool) -> None:
     radiologist = User.require(session, "researcher")
     uploads = [(path.name, path.read_bytes()) for path in sorted(folder.rglob("*.dcm"))]
-    parcel = Parcel.open(uploads, max_files=1000, max_bytes=10**9)
+    parcel = Parcel.open(uploads, Limits(files=1000, unpacked_bytes=10**9, pixels=10**9))
     receipt = Case.receive(
         session, parcel, radiologist, contrast_phase="portal", pseudonym="", key=key
     )

@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     max_unpacked_mb: float = Field(
         1024.0, gt=0, description="Largest unpacked size of a zip in MB; more is refused."
     )
+    max_decoded_mpx: float = Field(
+        1024.0,
+        gt=0,
+        description="Most pixels of one upload, in millions, all files and frames together; "
+        "1024 are some 3,900 slices of 512 × 512.",
+    )
     max_upload_files: int = Field(2000, ge=1, description="Most files in one upload or zip.")
     inference_threads: int = Field(
         1, ge=1, description="Threads that one ONNX Runtime call may use."

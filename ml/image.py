@@ -7,7 +7,8 @@ HepaticaError
     ├ NoPixels            a CT object without pixel data
     ├ UnsupportedSyntax   a transfer syntax, bit depth or colour space that is not read
     ├ Corrupt             truncated, contradictory or undecodable
-    └ TooLarge            more pixels than are decoded
+    ├ TooLarge            more pixels than are decoded
+    └ FrameError          a frame that the file has not got, or several and none was named
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ml import orientation
 from ml.errors import HepaticaError
+from ml.stack import Placement
 
 MAX_SIDE_PX = 4096
 """Longest side of one frame; the header is asked before anything is decoded."""
@@ -55,6 +58,10 @@ class TooLarge(DicomError):
     """More pixels than are decoded."""
 
 
+class FrameError(DicomError):
+    """A frame that the file has not got, or several and none was named."""
+
+
 @dataclass(frozen=True)
 class CTSlice:
     """One decoded image: a CT slice in Hounsfield units, or a picture in grey values.
@@ -66,7 +73,9 @@ class CTSlice:
         study_uid, series_uid, sop_uid: DICOM UIDs; empty for pictures and where a file has none.
         frame: DICOM frame number, from 1; 1 for single-frame files and pictures.
         patient_id: as in the file; kept in memory only.
-        position_mm: place along the slice normal (PS3.3 C.7.6.2.1.1), or None.
+        acquired: date and time of the acquisition as in the file; kept in memory only.
+        orientation: direction cosines of a row and a column (PS3.3 C.7.6.2.1.1), or None.
+        position: of the first pixel's centre in the patient, (x, y, z) in mm, or None.
         phantom: made by Hepatica's own phantom.
         tags: allow-listed DICOM keywords and their values; none identifies a person.
         warnings: sentences for the user.
@@ -80,12 +89,43 @@ class CTSlice:
     sop_uid: str = ""
     frame: int = 1
     patient_id: str = field(default="", repr=False)
-    position_mm: float | None = None
+    acquired: str = field(default="", repr=False)
+    orientation: tuple[float, ...] | None = None
+    position: tuple[float, float, float] | None = None
     instance_number: int | None = None
     slice_thickness_mm: float | None = None
     phantom: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns)"""
+        rows, columns = self.pixels.shape
+        return rows, columns
+
+    @property
+    def position_mm(self) -> float | None:
+        """Place along the slice's normal, or None where the file does not tell it."""
+        if self.orientation is None or self.position is None:
+            return None
+        return orientation.along_normal(self.orientation, self.position)
+
+    @property
+    def placement(self) -> Placement:
+        """What decides to which stack the slice belongs, and where in it."""
+        return Placement(
+            sop_uid=self.sop_uid,
+            frame=self.frame,
+            instance_number=self.instance_number,
+            orientation=self.orientation,
+            position_mm=self.position_mm,
+            size=self.size,
+            spacing_mm=self.spacing_mm,
+            calibrated=self.calibrated,
+            acquired=self.acquired,
+            tags=self.tags,
+        )
 
     @property
     def grey_range(self) -> tuple[float, float]:

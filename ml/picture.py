@@ -1,4 +1,4 @@
-"""PNG and JPEG as uncalibrated grey values, and the size that a JPEG stream announces.
+"""PNG and JPEG as uncalibrated grey values.
 
 Colour becomes luminance (ITU-R BT.601), transparency is put on black, an EXIF orientation is
 obeyed as every viewer obeys it. The size is asked of the header before anything is decoded.
@@ -7,56 +7,21 @@ obeyed as every viewer obeys it. The size is asked of the header before anything
 from __future__ import annotations
 
 import io
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from ml.image import MAX_SIDE_PX, Corrupt, CTSlice, DicomError, NotAnImage, TooLarge
+from ml import codestream
+from ml.codestream import Coding, StreamHeader
+from ml.image import MAX_PIXELS, MAX_SIDE_PX, Corrupt, CTSlice, DicomError, NotAnImage, TooLarge
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 
-_J2K = b"\xff\x4f\xff\x51"
-
-
-class StreamSize(NamedTuple):
-    """What a JPEG, JPEG-LS or JPEG 2000 stream announces; ``lossless`` is JPEG process 14."""
-
-    rows: int
-    columns: int
-    precision: int
-    components: int
-    lossless: bool = False
-
-
-def stream_size(stream: bytes) -> StreamSize | None:
-    """Read the frame header (ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2, 15444-1 A.5.1); None: none."""
-    at = stream.find(_J2K, 0, 1024)
-    if at >= 0 and len(stream) >= at + 43:
-        siz = stream[at + 4 : at + 43]
-        width, height, left, top = (int.from_bytes(siz[i : i + 4], "big") for i in range(4, 20, 4))
-        components = int.from_bytes(siz[36:38], "big")
-        return StreamSize(height - top, width - left, (siz[38] & 0x7F) + 1, components)
-    if stream[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 10 <= len(stream) and stream[at] == 0xFF:
-        marker = stream[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
-            return StreamSize(
-                int.from_bytes(stream[at + 5 : at + 7], "big"),
-                int.from_bytes(stream[at + 7 : at + 9], "big"),
-                stream[at + 4],
-                stream[at + 9],
-                marker == 0xC3,
-            )
-        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-    return None
+_USED_SHARE = 0.10
+"""Of a 16-bit picture's range: under it 12 bits, or HU with an offset, were saved unscaled."""
 
 
 def refuse_large(rows: int, columns: int, name: str) -> None:
@@ -70,24 +35,40 @@ def refuse_large(rows: int, columns: int, name: str) -> None:
         )
 
 
-def read(data: bytes, name: str) -> CTSlice:
+def refuse_many(frames: int, rows: int, columns: int, most: int, name: str) -> None:
+    """Raises TooLarge where the frames together have more than ``most`` pixels."""
+    if frames * rows * columns <= most:
+        return
+    if most < MAX_PIXELS:
+        raise TooLarge(
+            f"{name}: with its {frames * rows * columns / 1e6:.0f} million pixels this upload "
+            "holds more than is decoded at once. Upload it by itself."
+        )
+    raise TooLarge(
+        f"{name}: {frames} frames of {columns} × {rows} are more than {most} pixels; send at most "
+        f"{most // (rows * columns)} frames in one file."
+    )
+
+
+def read(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> CTSlice:
     """A PNG or JPEG as uncalibrated grey: uint8, or uint16 where it has more than 8 bits.
 
     Raises:
         NotAnImage: neither PNG nor JPEG.
-        TooLarge: over 4096 pixels a side.
+        TooLarge: over 4096 pixels a side, or over ``max_pixels``.
         Corrupt: truncated or undecodable.
     """
     if data.startswith(PNG):
         rows, columns = (int.from_bytes(data[i : i + 4], "big") for i in (20, 16))
         depth = data[24] if len(data) > 24 else 8
-        deep_jpeg = False
+        deep_jpeg: StreamHeader | None = None
     elif data.startswith(JPEG):
-        size = stream_size(data)
+        size = codestream.header(data)
         if size is None:
             raise Corrupt(f"{name}: this JPEG has no image in it; export it again.")
         rows, columns, depth = size.rows, size.columns, size.precision
-        deep_jpeg = depth != 8 or size.lossless
+        by_pillow = size.coding is Coding.JPEG and depth == 8 and not size.lossless
+        deep_jpeg = None if by_pillow else size
         if deep_jpeg and size.components != 1:
             raise Corrupt(
                 f"{name}: a colour JPEG of {depth} bits is not read; "
@@ -96,6 +77,7 @@ def read(data: bytes, name: str) -> CTSlice:
     else:
         raise NotAnImage(f"{name} is neither PNG nor JPEG.")
     refuse_large(rows, columns, name)
+    refuse_many(1, rows, columns, max_pixels, name)
     # a decoder fills what is missing with grey and may say nothing
     if data.startswith(PNG):
         whole = b"IEND" in data
@@ -106,7 +88,7 @@ def read(data: bytes, name: str) -> CTSlice:
     warnings: tuple[str, ...] = ()
     try:
         if deep_jpeg:
-            pixels = _deep_jpeg(data, depth)
+            pixels = _deep_jpeg(data, deep_jpeg)
         else:
             pixels, warnings = _pillow(data, depth)
     except (DicomError, MemoryError):
@@ -124,7 +106,23 @@ def read(data: bytes, name: str) -> CTSlice:
             "A picture without Hounsfield units and millimetres: grey values depend on the window "
             "with which it was saved.",
             *warnings,
+            *_narrow(pixels),
         ),
+    )
+
+
+def _narrow(pixels: npt.NDArray[Any]) -> tuple[str, ...]:
+    """Said of a picture whose grey values lie so close together that no network sees them."""
+    low, high = np.percentile(pixels, (0.1, 99.9))
+    if low == high:
+        return (f"Every pixel has the same grey value ({low:.0f}): there is nothing to see.",)
+    share = (high - low) / float(np.iinfo(pixels.dtype).max)
+    if pixels.dtype == np.uint8 or share >= _USED_SHARE:
+        return ()
+    return (
+        f"The picture uses only {share:.0%} of its 16-bit grey range ({low:.0f} to {high:.0f}), as "
+        "when 12 bits or HU with an offset are saved unscaled: its contrast is lost, and a score "
+        "of it means nothing. Export it windowed to the full range, or give the DICOM slice.",
     )
 
 
@@ -153,13 +151,12 @@ def _pillow(data: bytes, depth: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]
         return np.asarray(picture.convert("L")), tuple(warnings)
 
 
-def _deep_jpeg(data: bytes, depth: int) -> npt.NDArray[Any]:
+def _deep_jpeg(data: bytes, announced: StreamHeader) -> npt.NDArray[Any]:
     """A lossless or 12-bit JPEG; 9 to 15 bits are spread over the full range of uint16."""
-    from libjpeg.utils import decode
-
-    grey: npt.NDArray[Any] = np.squeeze(np.asarray(decode(data)))
-    if depth <= 8:
+    whole = codestream.trimmed(data)
+    grey = codestream.decode(data if whole is None else whole[0], announced)
+    if announced.precision <= 8:
         return grey.astype(np.uint8)
-    top = (1 << depth) - 1
+    top = (1 << announced.precision) - 1
     spread: npt.NDArray[Any] = np.rint(np.minimum(grey, top) * (65535 / top))
     return spread.astype(np.uint16)

@@ -540,6 +540,20 @@ def checked(values: npt.NDArray[Any]) -> Float32:
     return np.clip(values.astype(np.float32), np.float32(-1), np.float32(1))
 
 
+def is_array(data: bytes) -> bool:
+    """Whether the bytes are an npy file, or a zip of nothing but such files (an npz)."""
+    if data[:6] == b"\x93NUMPY":
+        return True
+    if data[:2] != b"PK":
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except Exception:  # a damaged zip, whatever zipfile makes of it
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
 def load(data: bytes, name: str) -> Float32:
     """ROIs from an npy or npz file (its only array, or the one named ``rois``): (n, 64, 64).
 

@@ -16,7 +16,7 @@ from app.models import Blob, Case, Checkpoint, Conduct, Lesion, ReaderStudy, Rev
 from app.models.conduct import CheckIn
 from app.models.design import Design
 from app.models.enrolment import Enrolment
-from app.models.parcel import Parcel
+from app.models.parcel import Limits, Parcel
 from factories import make_dicom, make_hu
 from ml.lesion import LIVER, LesionScheme
 from ml.roi import Box
@@ -78,10 +78,10 @@ def make_lesion(
         patient_id=f"{PATIENT_WORD}-{patient}",
         phantom=phantom,
     )
-    parcel = Parcel.open([("slice.dcm", data)], max_files=1, max_bytes=10**9)
+    parcel = Parcel.open([("slice.dcm", data)], Limits(1, 10**9, 10**9))
     receipt = Case.receive(session, parcel, maker, contrast_phase="portal", pseudonym="", key=KEY)
     assert receipt.accepted, receipt.refused
-    case = Case.require(session, uuid.UUID(receipt.accepted[0]["case_id"]))
+    case = Case.require(session, receipt.accepted[0].case_id)
     image = case.series[0].images[0]
     return [Lesion.mark(session, image, Box(x - 14, y - 14, 28, 28), maker) for x, y in boxes]
 

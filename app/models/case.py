@@ -13,8 +13,7 @@ import re
 import uuid
 import zlib
 from base64 import b32encode
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,25 +26,79 @@ from app.db import Base, now, serialise
 from app.errors import NotFound, Unreadable
 from app.models.blob import Blob
 from app.models.event import Event
-from app.models.parcel import Parcel, Refusal
+from app.models.parcel import PackedSlice, Parcel, ParcelFile, Refusal, RefusalCode
 from app.models.user import User
 from ml.image import CTSlice
+from ml.orientation import Edges, edges
+from ml.stack import Placement, Stack, mixture, stacks
 
 PHASES = ("portal", "other", "unknown")
 """Contrast phases that an uploader can state; the networks know the portal phase only."""
 
 _PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
+_PLACEHOLDER = re.compile(
+    r"(de-?identified|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|n/?a|"
+    r"no ?(id|name)|removed|deleted|empty|default|dummy|test|patient|subject|"
+    r"0+|x+|[-_?.*#]+|123(4(56?)?)?)",
+    re.IGNORECASE,
+)
+"""PatientIDs that anonymisers and workstations write for everybody."""
+_ACQUIRED = "Acquired"
+"""Under this tag lies a keyed digest of the moment of acquisition, which itself is not kept."""
 _PIXELS = "application/vnd.hepatica.pixels+zlib"
 
 Pixels = npt.NDArray[np.int16] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A file that was taken in.
+
+    ``known``: all of it was here already, and nothing was changed.
+    """
+
+    file: str
+    case_id: uuid.UUID
+    warnings: tuple[str, ...]
+    known: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "case_id": str(self.case_id),
+            "case_url": f"/cases/{self.case_id}",
+            "warnings": list(self.warnings),
+            "known": self.known,
+        }
 
 
 @dataclass
 class Receipt:
     """What became of each file of an upload."""
 
-    accepted: list[dict[str, Any]] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "accepted": [item.to_dict() for item in self.accepted],
+            "refused": [
+                {"file": item.file, "reason": item.reason, "code": item.code}
+                for item in self.refused
+            ],
+            "passed_over": self.passed_over,
+        }
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who uploads, and what they say of the whole upload."""
+
+    user: User
+    contrast_phase: str
+    pseudonym: str
+    key: bytes
 
 
 class Case(Base):
@@ -121,24 +174,26 @@ class Case(Base):
             raise Unreadable(
                 "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
             )
-        receipt = Receipt(refused=list(parcel.refused))
+        receipt = Receipt(refused=list(parcel.refused), passed_over=list(parcel.passed_over))
+        sender = Sender(uploader, contrast_phase, pseudonym, key)
         serialise(session, "case received")
+        touched: dict[uuid.UUID, int] = {}
         for item in parcel.files:
             try:
-                _receive_file(
-                    session,
-                    item.file,
-                    item.slices,
-                    uploader,
-                    contrast_phase,
-                    pseudonym,
-                    key,
-                    receipt,
-                )
+                with session.begin_nested():  # a file goes in whole or not at all
+                    accepted, series = _receive_file(session, item, sender)
             except Unreadable as refusal:
-                receipt.refused.append(Refusal(item.file, f"{item.file}: {refusal.detail}"))
-        for case_id in {entry["case_id"] for entry in receipt.accepted}:
-            Event.record(session, uploader.name, "case received", case_id)
+                code = refusal.more.get("code", RefusalCode.UNUSABLE)
+                receipt.refused.append(Refusal(item.file, f"{item.file}: {refusal.detail}", code))
+            else:
+                touched[series.id] = len(receipt.accepted)
+                receipt.accepted.append(accepted)
+        for series_id, last in touched.items():
+            remarks = session.get_one(Series, series_id).remarks
+            told = receipt.accepted[last]
+            receipt.accepted[last] = replace(told, warnings=(*told.warnings, *remarks))
+        for case_id in {item.case_id for item in receipt.accepted}:
+            Event.record(session, uploader.name, "case received", str(case_id))
         return receipt
 
     def remove(self, session: Session, actor: str) -> None:
@@ -152,8 +207,17 @@ class Case(Base):
         session.execute(sa.delete(Blob).where(Blob.digest.in_(digests), ~still_used))
 
 
+@dataclass(frozen=True)
+class ImageStack:
+    """Images of a series that belong together, in reading order (`ml.stack.Stack`)."""
+
+    images: tuple[Image, ...]
+    apart: str
+    remarks: tuple[str, ...]
+
+
 class Series(Base):
-    """The images of one DICOM series, ordered along the slice normal; or the pictures of a case."""
+    """The images of one DICOM series, or the pictures of a case; read as one or more stacks."""
 
     __tablename__ = "series"
     __table_args__ = (sa.UniqueConstraint("case_id", "series_uid"),)
@@ -168,9 +232,30 @@ class Series(Base):
     case: Mapped[Case] = relationship(back_populates="series")
     images: Mapped[list[Image]] = relationship(
         back_populates="series",
-        order_by="Image.position_mm, Image.instance_number, Image.frame, Image.created_at",
+        order_by="Image.created_at, Image.id",
         cascade="all, delete-orphan",
     )
+
+    @property
+    def stacks(self) -> list[ImageStack]:
+        """What belongs together, each in reading order."""
+        return [
+            ImageStack(
+                tuple(self.images[index] for index in found.order), found.apart, found.remarks
+            )
+            for found in self._found
+        ]
+
+    @property
+    def _found(self) -> list[Stack]:
+        return stacks([image.placement for image in self.images])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know of the series as a whole: mixtures, doubtful order, gaps."""
+        found = self._found
+        told = [mixture(found), *(remark for stack in found for remark in stack.remarks)]
+        return [text for text in dict.fromkeys(told) if text]
 
 
 class Image(Base):
@@ -187,6 +272,8 @@ class Image(Base):
     frame: Mapped[int]
     instance_number: Mapped[int | None]
     position_mm: Mapped[float | None]
+    orientation: Mapped[list[float] | None]
+    position: Mapped[list[float] | None]
     rows: Mapped[int]
     columns: Mapped[int]
     dtype: Mapped[str] = mapped_column(sa.String(10))
@@ -209,11 +296,60 @@ class Image(Base):
         return image
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns)"""
+        return self.rows, self.columns
+
+    @property
+    def placement(self) -> Placement:
+        """What decides to which stack the image belongs, and where in it."""
+        return Placement(
+            sop_uid=self.sop_uid,
+            frame=self.frame,
+            instance_number=self.instance_number,
+            orientation=self.orientation,
+            position_mm=self.position_mm,
+            size=self.size,
+            spacing_mm=self.spacing_mm,
+            calibrated=self.calibrated,
+            acquired=str(self.tags.get(_ACQUIRED, "")),
+            tags=self.tags,
+        )
+
+    @property
+    def edges(self) -> Edges | None:
+        """What lies beyond each edge of the picture; None where the file does not tell."""
+        return None if self.orientation is None else edges(self.orientation)
+
+    @property
     def spacing_mm(self) -> tuple[float, float] | None:
         """Distance between rows and between columns in mm, where the file stated it."""
         if self.row_spacing_mm is None or self.column_spacing_mm is None:
             return None
         return self.row_spacing_mm, self.column_spacing_mm
+
+    def _shows(self, session: Session, item: PackedSlice) -> bool:
+        """Whether this is the image that ``item`` is: the same pixels at the same place."""
+        same_place = (
+            self.size == (item.rows, item.columns)
+            and self.dtype == item.dtype
+            and self.spacing_mm == item.spacing_mm
+            and self.position_mm == item.position_mm
+        )
+        if not same_place:
+            return False
+        if self.pixels_digest == Blob.digest_of(item.pixels):
+            return True
+        # the same pixels may have been compressed otherwise by an earlier version of zlib
+        raw = zlib.decompress(self.stored_pixels(session))
+        return hashlib.sha256(raw).hexdigest() == item.sha256
+
+    def _complete(self, item: PackedSlice) -> None:
+        """Take over what an earlier version of the software did not keep."""
+        if self.orientation is None and item.orientation is not None:
+            self.orientation = list(item.orientation)
+            self.position = list(item.position) if item.position else None
+            self.tags = {**item.tags, **self.tags}
 
     def stored_pixels(self, session: Session) -> bytes:
         """The pixels as they lie in the database: little-endian, zlib-compressed."""
@@ -237,7 +373,7 @@ class Image(Base):
             sop_uid=self.sop_uid,
             frame=self.frame,
             patient_id="",
-            position_mm=self.position_mm,
+            orientation=tuple(self.orientation) if self.orientation else None,
             instance_number=self.instance_number,
             slice_thickness_mm=None,
             phantom=self.phantom,
@@ -252,53 +388,29 @@ def pseudonymised(patient_id: str, key: bytes) -> tuple[str, str]:
     return digest.hexdigest(), "P-" + b32encode(digest.digest()).decode()[:8]
 
 
-def _receive_file(
-    session: Session,
-    file: str,
-    slices: Sequence[CTSlice],
-    uploader: User,
-    contrast_phase: str,
-    pseudonym: str,
-    key: bytes,
-    receipt: Receipt,
-) -> None:
-    case = _case_for(session, slices[0], uploader, contrast_phase, pseudonym, key)
-    series = _series_for(session, case, slices[0].series_uid or "pictures")
-    warnings = list(dict.fromkeys(text for item in slices for text in item.warnings))
+def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[Accepted, Series]:
+    first = item.slices[0]
+    warnings = [text for one in item.slices for text in one.warnings]
+    case = _case_for(session, first, sender, warnings)
+    series = _series_for(session, case, first.series_uid or "pictures")
+    known = sum(not _add_image(session, series, one, sender.key) for one in item.slices)
     if case.phase_warning:
         warnings.append(case.phase_warning)
-    known = 0
-    for item in slices:
-        known += not _add_image(session, series, item)
-    if known == len(slices):
+    if known == len(item.slices):
         warnings.insert(0, "This image is here already; nothing was changed.")
-    receipt.accepted.append(
-        {
-            "file": file,
-            "case_id": str(case.id),
-            "case_url": f"/cases/{case.id}",
-            "warnings": warnings,
-        }
-    )
+    elif known:
+        warnings.insert(0, f"{known} of its {len(item.slices)} frames are here already.")
+    told = tuple(dict.fromkeys(warnings))
+    return Accepted(item.file, case.id, told, known == len(item.slices)), series
 
 
-def _case_for(
-    session: Session,
-    item: CTSlice,
-    uploader: User,
-    contrast_phase: str,
-    pseudonym: str,
-    key: bytes,
-) -> Case:
-    patient_hmac: str | None = None
-    if item.patient_id.strip():
-        patient_hmac, name = pseudonymised(item.patient_id, key)
-        if item.phantom:  # a phantom has no privacy to lose, and its name says what it is
-            name = item.patient_id.strip()[:40]
-    elif pseudonym:
-        name = pseudonym
-    else:
-        raise Unreadable("the file names no patient. Type a pseudonym for it and upload it again.")
+def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: list[str]) -> Case:
+    """The case that a slice belongs to, made where there is none.
+
+    Raises:
+        Unreadable: it names no patient and no pseudonym was given; its study is another patient's.
+    """
+    patient_hmac, name = _patient_of(item, sender, warnings)
     if item.study_uid:
         found = session.execute(
             sa.select(Case).where(Case.study_uid == item.study_uid)
@@ -309,30 +421,74 @@ def _case_for(
             .where(
                 Case.study_uid.is_(None),
                 Case.pseudonym == name,
-                Case.uploaded_by_id == uploader.id,
-                Case.contrast_phase == contrast_phase,
+                Case.patient_hmac.is_(None)
+                if patient_hmac is None
+                else Case.patient_hmac == patient_hmac,
+                Case.uploaded_by_id == sender.user.id,
+                Case.contrast_phase == sender.contrast_phase,
             )
-            .order_by(Case.created_at.desc())
+            .order_by(Case.created_at.desc(), Case.id)
             .limit(1)
         ).scalar_one_or_none()
-    if found is not None:
-        if patient_hmac != found.patient_hmac and item.study_uid:
-            raise Unreadable(
-                "its study is here already under another patient. "
-                "Check the PatientID at the source."
-            )
-        return found
+    if found is None:
+        return _new_case(session, item, sender, patient_hmac, name)
+    if item.study_uid and patient_hmac != found.patient_hmac:
+        raise Unreadable(
+            "its study is here already under another patient. Check the PatientID at the source."
+        )
+    if found.contrast_phase != sender.contrast_phase:
+        warnings.append(
+            f"The case is here already with the contrast phase {found.contrast_phase}, which "
+            f"stays; {sender.contrast_phase} was not taken over."
+        )
+    if sender.pseudonym and found.pseudonym != sender.pseudonym:
+        warnings.append(
+            f"The pseudonym {sender.pseudonym} was not used: the case is called {found.pseudonym}."
+        )
+    return found
+
+
+def _new_case(
+    session: Session, item: PackedSlice, sender: Sender, patient_hmac: str | None, name: str
+) -> Case:
     case = Case(
         study_uid=item.study_uid or None,
         patient_hmac=patient_hmac,
         pseudonym=name,
-        contrast_phase=contrast_phase,
+        contrast_phase=sender.contrast_phase,
         phantom=item.phantom,
-        uploaded_by_id=uploader.id,
+        uploaded_by_id=sender.user.id,
     )
     session.add(case)
     session.flush()
     return case
+
+
+def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple[str | None, str]:
+    """(HMAC of the PatientID, or None without one; what the case is called)."""
+    patient_id = item.patient_id.strip()
+    placeholder = bool(_PLACEHOLDER.fullmatch(patient_id))
+    if patient_id and not (placeholder and sender.pseudonym):
+        if placeholder:
+            warnings.append(
+                "The PatientID looks like a placeholder of an anonymiser. All examinations that "
+                "carry it count as one patient; give each patient a pseudonym to tell them apart."
+            )
+        patient_hmac, name = pseudonymised(patient_id, sender.key)
+        if item.phantom:  # a phantom has no privacy to lose, and its name says what it is
+            name = patient_id[:40]
+        elif sender.pseudonym:
+            warnings.append(
+                f"The pseudonym {sender.pseudonym} was not used: the file names a patient, who is "
+                f"called {name}."
+            )
+        return patient_hmac, name
+    if sender.pseudonym:
+        return None, sender.pseudonym
+    raise Unreadable(
+        "the file names no patient. Type a pseudonym for it and upload it again.",
+        code=RefusalCode.NO_PATIENT,
+    )
 
 
 def _series_for(session: Session, case: Case, series_uid: str) -> Series:
@@ -347,17 +503,30 @@ def _series_for(session: Session, case: Case, series_uid: str) -> Series:
     return series
 
 
-def _add_image(session: Session, series: Series, item: CTSlice) -> bool:
-    """Store one slice; False when it is here already."""
-    raw = np.ascontiguousarray(item.pixels, item.pixels.dtype.newbyteorder("<")).tobytes()
-    sop_uid = item.sop_uid or f"picture.{hashlib.sha256(raw).hexdigest()[:48]}"
-    exists = session.execute(
-        sa.select(Image.id).where(
+def _add_image(session: Session, series: Series, item: PackedSlice, key: bytes) -> bool:
+    """Store one slice; False when it is here already.
+
+    Raises:
+        Unreadable: its SOP Instance UID belongs to another image of the series.
+    """
+    sop_uid = item.sop_uid or f"picture.{item.sha256[:48]}"
+    found = session.scalars(
+        sa.select(Image).where(
             Image.series_id == series.id, Image.sop_uid == sop_uid, Image.frame == item.frame
         )
-    ).first()
-    if exists is not None:
-        return False
+    ).one_or_none()
+    if found is not None:
+        if found._shows(session, item):
+            found._complete(item)
+            return False
+        raise Unreadable(
+            "its SOP Instance UID belongs to another image of this series, which is kept. Give "
+            "every image a UID of its own (an anonymiser may have given all the same one)."
+        )
+    tags = dict(item.tags)
+    if item.acquired:
+        moment = hmac.new(key, item.acquired.encode(), hashlib.sha256)
+        tags[_ACQUIRED] = moment.hexdigest()[:16]
     session.add(
         Image(
             series_id=series.id,
@@ -365,16 +534,18 @@ def _add_image(session: Session, series: Series, item: CTSlice) -> bool:
             frame=item.frame,
             instance_number=item.instance_number,
             position_mm=item.position_mm,
-            rows=item.pixels.shape[0],
-            columns=item.pixels.shape[1],
-            dtype=item.pixels.dtype.name,
+            orientation=list(item.orientation) if item.orientation else None,
+            position=list(item.position) if item.position else None,
+            rows=item.rows,
+            columns=item.columns,
+            dtype=item.dtype,
             calibrated=item.calibrated,
             phantom=item.phantom,
             row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
             column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
-            tags=dict(item.tags),
+            tags=tags,
             warnings=list(item.warnings),
-            pixels_digest=Blob.store(session, zlib.compress(raw, 1), _PIXELS),
+            pixels_digest=Blob.store(session, item.pixels, _PIXELS),
         )
     )
     session.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -12,11 +13,11 @@ from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
 from app.errors import BadRequest, Forbidden, Unreadable
-from app.models.case import PHASES, Case, Receipt, Series
+from app.models.case import PHASES, Case, ImageStack, Receipt, Series
 from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
-from app.models.parcel import Parcel
+from app.models.parcel import Limits, Parcel
 from app.models.stimulus import Stimulus
 from app.models.worklist import FILTERS, work_list
 from app.responses import page, see_other, wants_json
@@ -48,8 +49,11 @@ def create(request: Request, user: Reader, db: Db, form: Multipart) -> Response:
         raise BadRequest("No file was sent. Choose DICOM, PNG or JPEG files, or a zip of them.")
     parcel = Parcel.open(
         uploads,
-        max_files=configuration.max_upload_files,
-        max_bytes=int(configuration.max_unpacked_mb * 1e6),
+        Limits(
+            files=configuration.max_upload_files,
+            unpacked_bytes=int(configuration.max_unpacked_mb * 1e6),
+            pixels=int(configuration.max_decoded_mpx * 1e6),
+        ),
     )
     receipt = Case.receive(
         db,
@@ -61,11 +65,13 @@ def create(request: Request, user: Reader, db: Db, form: Multipart) -> Response:
     )
     if not receipt.accepted:
         if wants_json(request):
-            reasons = [{"file": item.file, "reason": item.reason} for item in receipt.refused]
-            raise Unreadable("No file could be taken in; nothing was changed.", refused=reasons)
+            raise Unreadable(
+                "No file could be taken in; nothing was changed.",
+                refused=receipt.to_dict()["refused"],
+            )
         return _work_list_page(request, user, db, "all", 1, receipt)
     if wants_json(request):
-        return JSONResponse(_outcome(receipt))
+        return JSONResponse(receipt.to_dict())
     return _work_list_page(request, user, db, "all", 1, receipt)
 
 
@@ -88,7 +94,12 @@ def show(
     counts: dict[uuid.UUID, int] = {}
     for item in lesions:
         counts[item.image_id] = counts.get(item.image_id, 0) + 1
-    series = [_series(item, number, counts) for number, item in enumerate(case.series, 1)]
+    series = [
+        stack
+        for number, item in enumerate(case.series, 1)
+        for stack in _stacks(item, number, counts)
+    ]
+    remarks = [text for item in case.series for text in item.remarks]
     images = [image for item in case.series for image in item.images]
     return page(
         request,
@@ -99,7 +110,9 @@ def show(
             "phantom": case.phantom,
             "contrast_phase": case.contrast_phase,
             "phase_warning": case.phase_warning,
-            "warnings": list(dict.fromkeys(text for image in images for text in image.warnings)),
+            "warnings": list(
+                dict.fromkeys([*remarks, *(text for image in images for text in image.warnings)])
+            ),
             "uploaded_at": case.created_at,
         },
         series=series,
@@ -163,22 +176,25 @@ def _work_list_page(
         page=found.page,
         pages=found.pages,
         upload={"max_mb": configuration.max_upload_mb, "phases": PHASES},
-        outcome=None if receipt is None else _outcome(receipt),
+        outcome=None if receipt is None else receipt.to_dict(),
     )
 
 
-def _outcome(receipt: Receipt) -> dict[str, Any]:
-    refused = [{"file": item.file, "reason": item.reason} for item in receipt.refused]
-    return {"accepted": receipt.accepted, "refused": refused}
+def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[dict[str, Any]]:
+    """The stacks of a series, as the viewer scrolls them."""
+    label = "Pictures" if series.series_uid == "pictures" else f"Series {number}"
+    return [
+        _stack(stack, f"{label}, {stack.apart}" if stack.apart else label, lesions)
+        for stack in series.stacks
+    ]
 
 
-def _series(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> dict[str, Any]:
-    first = series.images[0]
+def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict[str, Any]:
+    first = stack.images[0]
     spacing = first.spacing_mm
-    label = f"Series {number}" if series.series_uid != "pictures" else "Pictures"
     size = f"{first.columns} × {first.rows}"
     return {
-        "id": str(series.id),
+        "id": str(first.id),
         "label": label,
         "spacing": f"{size}, {spacing[0]:.2f} × {spacing[1]:.2f} mm"
         if spacing
@@ -187,6 +203,9 @@ def _series(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> dict[
             {
                 "id": str(image.id),
                 "number": position,
+                "instance_number": image.instance_number,
+                "position_mm": image.position_mm,
+                "edges": asdict(image.edges) if image.edges else None,
                 "rows": image.rows,
                 "columns": image.columns,
                 "dtype": image.dtype,
@@ -194,6 +213,6 @@ def _series(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> dict[
                 "spacing_mm": list(image.spacing_mm) if image.spacing_mm else None,
                 "lesions": lesions.get(image.id, 0),
             }
-            for position, image in enumerate(series.images, 1)
+            for position, image in enumerate(stack.images, 1)
         ],
     }

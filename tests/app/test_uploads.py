@@ -138,7 +138,7 @@ def test_in_a_batch_the_good_files_go_in_and_the_bad_ones_are_listed(signed_in_a
     assert count(session, Image) == 2
 
 
-def test_a_study_becomes_a_case_and_its_series_are_ordered_along_the_normal(signed_in_as, session):
+def test_a_study_becomes_a_case_and_its_slices_run_from_head_to_foot(signed_in_as, session):
     heights = {1: 30.0, 2: 10.0, 3: 20.0}
     files = [(f"{n}.dcm", make_dicom(number=n, z=z)) for n, z in heights.items()]
     other = ("other.dcm", make_dicom(study="2", patient_id="999"))
@@ -146,7 +146,8 @@ def test_a_study_becomes_a_case_and_its_series_are_ordered_along_the_normal(sign
     cases = session.scalars(sa.select(Case)).all()
     assert len(cases) == 2
     case = next(case for case in cases if len(case.series[0].images) == 3)
-    assert [image.position_mm for image in case.series[0].images] == [10.0, 20.0, 30.0]
+    (stack,) = case.series[0].stacks
+    assert [image.position_mm for image in stack.images] == [30.0, 20.0, 10.0]
 
 
 def test_pixels_come_back_as_the_hu_that_went_in(signed_in_as, session):

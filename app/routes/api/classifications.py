@@ -21,8 +21,7 @@ from app.auth import machine
 from app.bodies import files_of, multipart, text_of
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServingDesk
-from ml import dicom, roi
-from ml.image import CTSlice
+from ml import archive, dicom, roi
 from ml.roi import Box, Roi
 
 router = APIRouter(tags=["classifications"])
@@ -49,6 +48,10 @@ class ClassificationAnswer(BaseModel):
     warnings: list[str]
 
 
+_COORDINATES = (
+    "x runs to the right and y down; 0,0 is the outer corner of the first pixel, whose centre is "
+    "0.5,0.5."
+)
 _BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -64,12 +67,12 @@ _BODY: dict[str, Any] = {
                     },
                     "box": {
                         "type": "string",
-                        "description": "x,y,width,height in pixels.",
+                        "description": f"x,y,width,height in pixels. {_COORDINATES}",
                         "example": "200,180,40,36",
                     },
                     "center": {
                         "type": "string",
-                        "description": "x,y in pixels; needs diameter_mm.",
+                        "description": f"x,y in pixels; needs diameter_mm. {_COORDINATES}",
                         "example": "220,198",
                     },
                     "diameter_mm": {"type": "number", "exclusiveMinimum": 0},
@@ -132,9 +135,9 @@ def _place(form: FormData) -> _Place:
     frame = text_of(form, "frame")
     if frame and not (frame.isdigit() and len(frame) < 7):
         raise Unreadable(f"frame must be a whole number from 1, not {frame[:40]!r}.")
-    if box and (center or diameter):
+    if box is not None and (center is not None or diameter is not None):
         raise Unreadable("Give either box, or center with diameter_mm, not both.")
-    if bool(center) != bool(diameter):
+    if (center is None) != (diameter is None):
         raise Unreadable("center and diameter_mm go together: give both, or a box.")
     return _Place(
         box=box,
@@ -158,12 +161,16 @@ def _numbers(text: str, count: int, field: str, form: str) -> tuple[float, ...] 
 
 def _roi(name: str, data: bytes, place: _Place, window_hu: tuple[float, float]) -> tuple[Roi, bool]:
     """The ROI and whether it is from a phantom; HepaticaError for anything unusable."""
-    if data[:6] == b"\x93NUMPY" or data[:4] == b"PK\x03\x04":
+    if roi.is_array(data):
         return _given(name, data), False
-    slices = dicom.read(data, name)
-    chosen = _frame(name, slices, place.frame)
+    if archive.is_zip(data):
+        raise Unreadable(
+            f"{name} is a zip archive, and this call takes one image: unpack it and send the slice "
+            "itself."
+        )
+    chosen = dicom.read_frame(data, name, place.frame)
     box = Box(*place.box) if place.box else None
-    if place.center and place.diameter_mm:
+    if place.center is not None and place.diameter_mm is not None:
         x, y = place.center
         box = Box.around(x, y, place.diameter_mm, chosen.spacing_mm)
     return roi.make(chosen, box, window_hu), chosen.phantom
@@ -176,16 +183,6 @@ def _given(name: str, data: bytes) -> Roi:
     side = rois.shape[-1]
     warning = "the array is taken as Hounsfield units mapped from the checkpoint's window"
     return Roi(rois[0], True, None, Box(0, 0, side, side), None, (warning,))
-
-
-def _frame(name: str, slices: tuple[CTSlice, ...], frame: int | None) -> CTSlice:
-    if frame is None and len(slices) == 1:
-        return slices[0]
-    if frame is None:
-        raise Unreadable(f"{name} has {len(slices)} frames; say which with frame=1…{len(slices)}.")
-    if not 1 <= frame <= len(slices):
-        raise Unreadable(f"{name} has {len(slices)} frame(s); there is no frame {frame}.")
-    return slices[frame - 1]
 
 
 def _answer(found: Roi, scores: Scores) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""How a slice lies in the patient: letters for its edges, its plane, its place along its normal.
+
+DICOM's patient axes (PS3.3 C.7.6.2.1.1): x to the left, y to the back, z to the head. An
+orientation is six direction cosines, those of a row (to the right of the picture) and then those
+of a column (downwards).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Cosines = Sequence[float]
+Vector = npt.NDArray[np.float64]
+
+_LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
+_NAMED_FROM = 0.25
+"""A direction is named after the axes along which it runs at least this far (cosine)."""
+_SAME_PLANE = np.cos(np.radians(30))
+"""Gantries tilt by up to 30 degrees, and their slices are still read as axial."""
+_TOLERANCE = 0.01
+
+
+class Plane(StrEnum):
+    """Which section of the body a slice is."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+    OBLIQUE = "oblique"
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What lies beyond each edge of the picture: R, L, A, P, H(ead), F(oot), or two of them."""
+
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+
+def is_orientation(cosines: Cosines) -> bool:
+    """Whether six numbers are two unit vectors at right angles."""
+    if len(cosines) != 6:
+        return False
+    row, column = np.asarray(cosines[:3]), np.asarray(cosines[3:])
+    lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
+    return all(abs(length - 1) <= _TOLERANCE for length in lengths) and bool(
+        abs(row @ column) <= _TOLERANCE
+    )
+
+
+def normal(cosines: Cosines) -> Vector:
+    """The direction in which slices of this orientation follow each other, (3,), unit length."""
+    across = np.cross(cosines[:3], cosines[3:])
+    return np.asarray(across / np.linalg.norm(across))
+
+
+def along_normal(cosines: Cosines, position_mm: Sequence[float]) -> float:
+    """Where a slice lies along its own normal, in mm."""
+    return float(normal(cosines) @ np.asarray(position_mm, dtype=float))
+
+
+def plane(cosines: Cosines) -> Plane:
+    """The body plane nearest to a slice, or oblique when none is within 30 degrees."""
+    across = np.abs(normal(cosines))
+    if across.max() < _SAME_PLANE:
+        return Plane.OBLIQUE
+    return (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[int(across.argmax())]
+
+
+def tilt_deg(cosines: Cosines) -> float:
+    """Angle between a slice and the body plane nearest to it, in degrees."""
+    return float(np.degrees(np.arccos(min(1.0, float(np.abs(normal(cosines)).max())))))
+
+
+def reading_sign(cosines: Cosines) -> int:
+    """+1 where slices are read along their normal, −1 where against it.
+
+    Axial slices are read from head to foot, coronal ones from front to back, sagittal ones from
+    right to left.
+    """
+    across = normal(cosines)
+    axis = int(np.abs(across).argmax())
+    wanted = (1, 1, -1)[axis]  # x rises to the left, y to the back, z to the head
+    return 1 if across[axis] * wanted > 0 else -1
+
+
+def edges(cosines: Cosines) -> Edges:
+    """The letters of the picture's four edges."""
+    row, column = np.asarray(cosines[:3], float), np.asarray(cosines[3:], float)
+    return Edges(
+        left=_letters(-row), right=_letters(row), top=_letters(-column), bottom=_letters(column)
+    )
+
+
+def _letters(direction: Vector) -> str:
+    order = np.argsort(-np.abs(direction), kind="stable")
+    return "".join(
+        _LETTERS[axis][0 if direction[axis] > 0 else 1]
+        for axis in order[:2]
+        if abs(direction[axis]) >= _NAMED_FROM
+    )
