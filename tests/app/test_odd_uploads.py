@@ -23,6 +23,7 @@ from app.models import ApiToken, Case, Checkpoint, Image, User
 from app.settings import Settings
 from factories import make_dicom, make_hu, make_zip
 from ml import checkpoint
+from tests.ml.dicom_files import with_raw
 
 ORIGIN = "http://testserver"
 
@@ -138,9 +139,6 @@ def values(*seeds: int) -> list[int]:
 
 @pytest.mark.parametrize("number", ["456115117112105110101", "2147483648", "-2147483649"])
 def test_an_instance_number_of_no_use_costs_nobody(house: House, number: str) -> None:
-    odd = slice_of(5).replace(b"IS\x02\x001 ", b"IS\x02\x001 ")
-    from tests.ml.test_header import with_raw
-
     odd = with_raw("InstanceNumber", number.encode())
     answer = house.upload(
         "two.zip", make_zip({"odd.dcm": odd, "good.dcm": slice_of(0)}), pseudonym=""
@@ -208,10 +206,10 @@ def test_orientations_and_phases_of_one_series_become_stacks_and_it_is_said(hous
 
 
 def test_slices_without_a_position_come_in_the_same_order_on_both_databases(house: House) -> None:
-    batch = {
-        f"{n}": slice_of(3 * n, number=n + 1, z=5.0 * n, without=("ImagePositionPatient",) * (n in (1, 4)))
-        for n in range(6)
-    }  # fmt: skip
+    batch = {}
+    for n in range(6):
+        without = ("ImagePositionPatient",) if n in (1, 4) else ()
+        batch[f"{n}"] = slice_of(3 * n, number=n + 1, z=5.0 * n, without=without)
     answer = house.upload("some.zip", make_zip(batch))
     assert house.stacks(answer) == [[values(15, 12, 9, 6, 3, 0)]]
     assert any("state no position" in str(item["warnings"]) for item in answer["accepted"])

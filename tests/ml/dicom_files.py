@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -135,3 +136,21 @@ def enhanced_file(stored: np.ndarray, frames: list[Mapping[str, Any]]) -> bytes:
         per_frame.append(item)
     dataset.PerFrameFunctionalGroupsSequence = per_frame
     return encoded(dataset)
+
+
+def with_raw(keyword: str, raw: bytes, syntax: str | None = None, **changes: Any) -> bytes:
+    """A slice whose attribute holds these very bytes, whatever they mean."""
+    marker = "7"
+    data = ct_file(syntax=syntax, **{**changes, keyword: marker})
+    tag = Tag(keyword)
+    little = syntax != ExplicitVRBigEndian
+    order = "little" if little else "big"
+    at = data.index(tag.group.to_bytes(2, order) + tag.element.to_bytes(2, order))
+    raw += b" " * (len(raw) % 2)
+    if syntax == ImplicitVRLittleEndian:
+        size_at, size_bytes = at + 4, 4
+    else:
+        size_at, size_bytes = at + 6, 2
+    old = int.from_bytes(data[size_at : size_at + size_bytes], order)
+    start = size_at + size_bytes
+    return data[:size_at] + len(raw).to_bytes(size_bytes, order) + raw + data[start + old :]

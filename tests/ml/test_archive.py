@@ -90,9 +90,7 @@ def test_entries_that_share_their_bytes_are_read_once() -> None:
     end = data.rindex(b"PK\x05\x06")
     start = struct.unpack_from("<I", data, end + 16)[0]
     entry = data[start:end]
-    many = data[:start] + b"".join(
-        entry.replace(b"a.dcm", f"{n:05d}".encode()) for n in range(500)
-    )
+    many = data[:start] + b"".join(entry.replace(b"a.dcm", f"{n:05d}".encode()) for n in range(500))
     tail = bytearray(data[end:])
     struct.pack_into("<HH", tail, 8, 500, 500)
     struct.pack_into("<II", tail, 12, 500 * len(entry), start)

@@ -68,9 +68,7 @@ def test_a_jpeg_2000_sign_that_the_header_denies_is_refused(signed: bool) -> Non
     values = values if signed else values.clip(0).astype(np.uint16)
     frame = stream(JPEG2000Lossless, values)
     with pytest.raises(Corrupt, match="PixelRepresentation"):
-        read(
-            with_frame(frame, JPEG2000Lossless, values, PixelRepresentation=int(not signed)), "x"
-        )
+        read(with_frame(frame, JPEG2000Lossless, values, PixelRepresentation=int(not signed)), "x")
 
 
 @pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from ml.dicom import read
 from ml.image import Corrupt, DicomError, UnsupportedSyntax
-from tests.ml.dicom_files import ct_dataset, ct_file, encoded, enhanced_file, stored_values
-
-
-def with_raw(keyword: str, raw: bytes, syntax: str | None = None, **changes: Any) -> bytes:
-    """A slice whose attribute holds these very bytes, whatever they mean."""
-    marker = "7"
-    data = ct_file(syntax=syntax, **{**changes, keyword: marker})
-    tag = Tag(keyword)
-    little = syntax != ExplicitVRBigEndian
-    order = "little" if little else "big"
-    at = data.index(tag.group.to_bytes(2, order) + tag.element.to_bytes(2, order))
-    raw += b" " * (len(raw) % 2)
-    if syntax == ImplicitVRLittleEndian:
-        size_at, size_bytes = at + 4, 4
-    else:
-        size_at, size_bytes = at + 6, 2
-    old = int.from_bytes(data[size_at : size_at + size_bytes], order)
-    start = size_at + size_bytes
-    return (
-        data[:size_at] + len(raw).to_bytes(size_bytes, order) + raw + data[start + old :]
-    )
-
+from tests.ml.dicom_files import (
+    ct_dataset,
+    ct_file,
+    encoded,
+    enhanced_file,
+    stored_values,
+    with_raw,
+)
 
 BAD_NUMBERS = [b"0,5", b"2\\2", b"one", b"1e", b"0x1", b"1 000", b"nan", b"inf", b"1e999", b"--1",
                b"1.0.0", b"\xd9\xa3", b"1_0", b"\\1", b"1\\", b"+"]  # fmt: skip
@@ -60,9 +44,9 @@ def test_the_same_holds_in_every_way_of_writing_headers(syntax: str | None) -> N
 
 
 @pytest.mark.parametrize(
-    ("raw", "slope"), [(b"1", 1), (b" 2 ", 2), (b"+1.0", 1), (b"1.", 1), (b".5", 0.5), (b"5e-1", 0.5),
-                       (b"1\0", 1)],
-)  # fmt: skip
+    ("raw", "slope"),
+    [(b"1", 1), (b" 2 ", 2), (b"+1.0", 1), (b"1.", 1), (b".5", 0.5), (b"5e-1", 0.5), (b"1\0", 1)],
+)
 def test_numbers_as_the_standard_writes_them_are_read(raw: bytes, slope: float) -> None:
     (found,) = read(with_raw("RescaleSlope", raw), "x")
     assert np.array_equal(found.pixels, np.rint(stored_values() * slope - 1024).astype(np.int16))
@@ -137,9 +121,7 @@ def test_bits_above_those_stored_are_no_part_of_the_value() -> None:
     twelve = {"BitsStored": 12, "HighBit": 11}
     values = stored_values().clip(-2000, 2000)
     low = (values & 0x0FFF).astype(np.uint16)  # negative values without the bits above their sign
-    (found,) = read(
-        ct_file(low, PixelRepresentation=1, RescaleIntercept="0", **twelve), "x"
-    )
+    (found,) = read(ct_file(low, PixelRepresentation=1, RescaleIntercept="0", **twelve), "x")
     assert np.array_equal(found.pixels, values)
     (same,) = read(ct_file(values, RescaleIntercept="0", **twelve), "x")
     assert np.array_equal(same.pixels, values)

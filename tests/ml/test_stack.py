@@ -91,7 +91,10 @@ def test_cosines_that_differ_in_their_last_digits_are_one_direction() -> None:
 
 
 def test_a_thickness_written_in_two_ways_is_one() -> None:
-    images = [at(1, 0.0, tags={"SliceThickness": "2.5"}), at(2, 5.0, tags={"SliceThickness": "2.50"})]
+    images = [
+        at(number, 5.0 * number, tags={"SliceThickness": text})
+        for number, text in ((1, "2.5"), (2, "2.50"))
+    ]
     assert len(numbers(images)) == 1
 
 
