@@ -96,6 +96,8 @@ Stored = npt.NDArray[Any]
 _MAX_INFLATED_BYTES = 2 * MAX_PIXELS + 2**26
 _KNOWN = (
     (b"PK\x03\x04", "a zip archive; unpack it and give the images in it"),
+    (b"Rar!", "a RAR archive; unpack it and give the images in it"),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it and give the images in it"),
     (b"%PDF", "a PDF; export the slice as DICOM, PNG or JPEG"),
     (b"\x1f\x8b", "a gzip file, perhaps NIfTI; export the slice as DICOM, PNG or JPEG"),
     (b"GIF8", "a GIF; export the slice as DICOM, PNG or JPEG"),
@@ -270,7 +272,7 @@ def _refuse_inflated(data: bytes, name: str) -> None:
 def _refuse_non_ct(header: Header) -> None:
     name = header.name
     sop_class = UID(frame.uid(header, "SOPClassUID"))
-    modality = header.text("Modality")
+    modality = header.text("Modality").upper()
     if sop_class == MediaStorageDirectoryStorage or header.has("DirectoryRecordSequence"):
         raise NotCT(f"{name} is a DICOMDIR, the index of a disc; give the image files beside it.")
     if modality not in ("", "CT"):
@@ -347,7 +349,7 @@ class _Layout:
         picture.refuse_large(rows, columns, name)
         if frames < 1:
             raise Corrupt(f"{name}: the header says {frames} frames; send or export it again.")
-        colours = header.text("PhotometricInterpretation")
+        colours = header.text("PhotometricInterpretation").upper()
         if not colours:
             raise header.missing("PhotometricInterpretation")
         samples = header.required("SamplesPerPixel", 0, 65535)

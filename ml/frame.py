@@ -98,12 +98,14 @@ class Frame:
     Attributes:
         header: the whole object's.
         number: DICOM frame number, from 1.
+        of: how many frames the object has.
         own, shared: the frame's functional groups (PS3.3 C.7.6.16), and those of all frames.
         enhanced: the object's class keeps its values in functional groups.
     """
 
     header: Header
     number: int = 1
+    of: int = 1
     own: Header | None = None
     shared: Header | None = None
     enhanced: bool = False
@@ -331,8 +333,17 @@ def _place(
             told.append(f"The slice is {plane}, not axial. The networks know axial slices only.")
         elif tilt > _TILTED_FROM_DEG:
             told.append(f"The slice is tilted by {tilt:.0f}° against the axial plane.")
+        edges = orientation.edges(cosines)
+        if plane is orientation.Plane.AXIAL and (edges.left[0], edges.top[0]) != ("R", "A"):
+            told.append(
+                f"The slice is stored turned or mirrored: {edges.left} is on its left and "
+                f"{edges.top} at its top, where R and A are usual."
+            )
     holder = frame.holder("PlanePositionSequence", "ImagePositionPatient")
     position = holder.decimals("ImagePositionPatient", 3)
+    if position is not None and frame.of > 1 and holder is frame.header:
+        told.append(f"One position is stated for {frame.of} frames: where each lies is not known.")
+        position = None
     if position is None:
         return cosines, None
     return cosines, (position[0], position[1], position[2])
@@ -440,6 +451,7 @@ def frames_of(header: Header, count: int, sop_class: str) -> Sequence[Frame]:
         Frame(
             header,
             number,
+            count,
             own[number - 1] if own else None,
             shared[0] if shared else None,
             enhanced,

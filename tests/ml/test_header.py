@@ -233,3 +233,16 @@ def test_a_retired_syntax_is_refused_before_anything_is_allocated() -> None:
     data = ct_file().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0")
     with pytest.raises((UnsupportedSyntax, Corrupt)):
         read(data, "x")
+
+
+def test_a_slice_that_is_stored_turned_or_mirrored_says_which_side_is_where() -> None:
+    turned = read(ct_file(ImageOrientationPatient=[-1, 0, 0, 0, -1, 0]), "x")[0]
+    assert any("L is on its left and P at its top" in text for text in turned.warnings)
+    usual = read(ct_file(), "x")[0]
+    assert usual.warnings == ()
+
+
+def test_one_position_for_many_frames_is_no_position() -> None:
+    frames = read(ct_file(np.stack([stored_values(), stored_values()])), "x")
+    assert [frame.position for frame in frames] == [None, None]
+    assert any("One position is stated for 2 frames" in text for text in frames[0].warnings)
