@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ml.errors import HepaticaError
+from ml.errors import HepaticaError, is_full, reason
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -452,13 +454,41 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except HepaticaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        return _refused(str(error))
+    except BrokenPipeError:
+        _drop_stdout()  # whoever read the output has seen enough
         return 1
+    except OSError as error:
+        return _refused(_system_told(error))
+    except MemoryError:
+        return _refused("this machine has not enough memory for that; ask for less at a time.")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _refused(words: str) -> int:
+    print(f"error: {words}", file=sys.stderr)
+    return 1
+
+
+def _system_told(error: OSError) -> str:
+    """One sentence for what the system refused, where no command has words of its own."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
+    if not names and is_full(error):
+        _drop_stdout()
+    what = " and ".join(names) or "The output"
+    if is_full(error) or error.errno == errno.EROFS:
+        return f"{what} cannot be written: {reason(error)}. Make room or choose another place."
+    return f"{what} cannot be used: {reason(error)}. Check the path and your rights there."
+
+
+def _drop_stdout() -> None:
+    """What is still buffered would be tried again, and fail again, when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

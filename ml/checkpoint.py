@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from ml.errors import HepaticaError
+from ml.errors import HepaticaError, reason
 from ml.lesion import LesionScheme
 from ml.progress import RunDir
 
@@ -114,7 +114,7 @@ class Checkpoint:
             text = (folder / "checkpoint.json").read_text("utf-8")
         except OSError as error:
             raise CheckpointError(
-                f"{folder} holds no readable checkpoint.json ({error.strerror}); give the folder "
+                f"{folder} holds no readable checkpoint.json ({reason(error)}); give the folder "
                 "that a training run wrote."
             ) from error
         try:
@@ -193,7 +193,7 @@ class Checkpoint:
             data = (self.root / file).read_bytes()
         except OSError as error:
             raise CheckpointError(
-                f"Checkpoint {self.name}: {file} cannot be read ({error.strerror})."
+                f"Checkpoint {self.name}: {file} cannot be read ({reason(error)})."
             ) from error
         if hashlib.sha256(data).hexdigest() != self.digests.get(file):
             raise CheckpointError(
@@ -263,7 +263,8 @@ def current_commit() -> str:
 
     def git(*arguments: str) -> str:
         done = subprocess.run(  # noqa: S603  fixed program and arguments
-            ["git", "-C", str(here), *arguments],  # noqa: S607
+            # looking must not lock the index against the person's own git
+            ["git", "--no-optional-locks", "-C", str(here), *arguments],  # noqa: S607
             capture_output=True,
             text=True,
             timeout=20,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections import Counter, defaultdict
@@ -26,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ml import roi
-from ml.errors import HepaticaError
+from ml.errors import HepaticaError, reason
 from ml.image import CTSlice
 from ml.lesion import ROI_SIZE_PX, LesionScheme, SchemeError
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, whole
 from ml.roi import Box, Float32, RoiError, Spacing, View
 
 KINDS = ("phantom", "calibrated", "uncalibrated")
@@ -316,7 +315,7 @@ class Manifest:
                 },
             )
         except OSError as error:
-            raise ManifestError(f"{folder} cannot be written: {error.strerror}.") from error
+            raise ManifestError(f"{folder} cannot be written: {reason(error)}.") from error
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -331,7 +330,7 @@ class Manifest:
             entries = [json.loads(line) for line in text.splitlines() if line]
         except OSError as error:
             raise ManifestError(
-                f"{folder} is no data set ({error.strerror}: {Path(str(error.filename)).name}); "
+                f"{folder} is no data set ({reason(error)}: {Path(str(error.filename)).name}); "
                 "make one with `python -m ml prepare`."
             ) from error
         except ValueError as error:
@@ -384,12 +383,9 @@ def write(
             made, what ``Manifest.problems`` tells, or a folder that cannot be written: all of
             them in one message.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ManifestError(f"{out} exists and is not empty; give a new folder with --out.")
     name = out.resolve().name
-    partial = out.resolve().with_name(f".{name}.{os.getpid()}.partial")
-    try:
-        (partial / "contexts").mkdir(parents=True)
+    with whole(out) as partial:
+        (partial / "contexts").mkdir()
         lines: list[Line] = []
         kinds: Counter[str] = Counter()
         refused: list[str] = []
@@ -419,14 +415,6 @@ def write(
         if problems:
             raise ManifestError(_listed(problems))
         manifest.save(partial)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(out)
-    except OSError as error:
-        raise ManifestError(
-            f"{out} cannot be written: {error.strerror}. Free some space or give another --out."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     counts = ", ".join(f"{number} {key}" for key, number in manifest.counts().items())
     yield Progress(
         done,

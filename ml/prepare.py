@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ml import dicom as dicom_files
-from ml.errors import HepaticaError
+from ml.errors import HepaticaError, reason
 from ml.image import CTSlice, DicomError
 from ml.lesion import LesionScheme
 from ml.manifest import Finding, ManifestError, write
@@ -93,7 +93,7 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[_Row]:
         data = path.read_bytes()
     except OSError as error:
         raise PrepareError(
-            f"{path} cannot be read ({error.strerror}); it must list {', '.join(needed)}."
+            f"{path} cannot be read ({reason(error)}); it must list {', '.join(needed)}."
         ) from error
     text = _decoded(data, path.name)
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -273,8 +273,8 @@ class _Files:
         try:
             return path.read_bytes()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise _CellError(f"file {file!r} cannot be read: {reason}.") from error
+            told = reason(error) if isinstance(error, OSError) else error
+            raise _CellError(f"file {file!r} cannot be read: {told}.") from error
 
     def _decode(self, file: str) -> tuple[CTSlice, ...]:
         return dicom_files.read(self._bytes(file), file)

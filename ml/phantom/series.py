@@ -31,7 +31,7 @@ from ml.phantom.lesions import (
     draw_diameter,
 )
 from ml.phantom.scanner import Scanner
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, refuse_taken, whole
 
 SLICES = (7, 15)
 """Fewest and most slices of a series; they lie at one interval, the last towards the head."""
@@ -362,13 +362,15 @@ def write(
     """Write ``patients`` DICOM series under ``out`` with ``lesions.csv`` and ``phantom.json``.
 
     Raises:
-        PhantomError: no patients, difficulty outside 0…1, ``out`` not empty (nothing written).
+        PhantomError: no patients, difficulty outside 0…1.
+        OutputError: ``out`` is not empty, or cannot be written; then nothing is left there.
     """
     if patients < 1:
         raise PhantomError(f"{patients} patients: give 1 or more.")
     _check(seed, difficulty)
     made = (patient(seed, difficulty, index) for index in range(patients))
-    return _write(made, patients, None, seed, _empty(out), difficulty, key_slices_only)
+    refuse_taken(out)
+    return _write(made, patients, None, seed, out, difficulty, key_slices_only)
 
 
 def write_cohort(
@@ -381,17 +383,13 @@ def write_cohort(
     """``write`` for a ``cohort`` of exact lesion counts; progress counts lesions.
 
     Raises:
-        PhantomError: as ``cohort``, or ``out`` is not empty (nothing written).
+        PhantomError: as ``cohort``.
+        OutputError: as ``write``.
     """
     made = cohort(counts, seed, difficulty)
     total = sum(counts.values())
-    return _write(made, None, total, seed, _empty(out), difficulty, key_slices_only)
-
-
-def _empty(out: Path) -> Path:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise PhantomError(f"{out} exists and is not an empty folder; give another --out.")
-    return out
+    refuse_taken(out)
+    return _write(made, None, total, seed, out, difficulty, key_slices_only)
 
 
 def _write(
@@ -403,7 +401,21 @@ def _write(
     difficulty: float,
     key_slices_only: bool,
 ) -> Iterator[Progress]:
-    folder = RunDir(out)
+    with whole(out) as partial:
+        yield from _write_into(
+            RunDir(partial), made, patients, lesions, seed, difficulty, key_slices_only
+        )
+
+
+def _write_into(
+    folder: RunDir,
+    made: Iterator[PhantomPatient],
+    patients: int | None,
+    lesions: int | None,
+    seed: int,
+    difficulty: float,
+    key_slices_only: bool,
+) -> Iterator[Progress]:
     rows: list[dict[str, object]] = []
     counts = dict.fromkeys(CLASSES, 0)
     atypical = slices = done = number = 0
@@ -412,7 +424,7 @@ def _write(
         for index in sorted(keys) if key_slices_only else range(len(one.heights_mm)):
             image = one.slice(index)
             name = f"{one.patient_id}/IM{image.number:04d}.dcm"
-            target = out / name
+            target = folder.path / name
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(encode(one, image))
             rows.extend(_rows(one, index, image, name))

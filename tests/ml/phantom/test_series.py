@@ -16,6 +16,7 @@ from ml.__main__ import main
 from ml.errors import HepaticaError
 from ml.phantom import PhantomError, series
 from ml.phantom.lesions import CLASSES, DIAMETER_MM
+from ml.progress import OutputError
 
 COUNTS = {"cyst": 3, "metastasis": 2, "hemangioma": 4}
 
@@ -35,9 +36,9 @@ def test_difficulty_outside_its_range_is_refused(difficulty: float) -> None:
 
 def test_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(PhantomError, match="not an empty folder"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         series.write(1, 0, tmp_path)
-    with pytest.raises(PhantomError, match="not an empty folder"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         series.write_cohort(COUNTS, 0, tmp_path / "notes.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
