@@ -8,6 +8,7 @@ ENV PATH=/srv/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_CONSTRAINT=/srv/hepatica/constraints.txt \
+    ORT_DISABLE_TELEMETRY=1 \
     HEPATICA_HOST=0.0.0.0 \
     HEPATICA_PORT=8000 \
     HEPATICA_DATABASE_URL=sqlite:////srv/hepatica/var/hepatica.sqlite3

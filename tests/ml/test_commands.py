@@ -15,23 +15,18 @@ from PIL import Image
 from ml import checkpoint
 from ml.__main__ import main
 from ml.config import Experiment
-from tests.ml.discs import TINY, data_set
+from tests.ml.discs import BARELY, TINY, data_set
 
 COUNTS = "cyst=1,metastasis=1,hemangioma=1"
 GENERATOR = next(str(one) for one in checkpoint.shipped() if "dcgan" in one.name)
 Told = Callable[[], str]
 
-TRAINING = (
-    "--set folds=2 augment.per_fold=4 augment.rotations=1 gan.epochs=1 gan.width=1 "
-    "gan.discriminator_width=1 gan.latent=2 gan.batch=2 classifier.epochs=1 classifier.width=1 "
-    "classifier.features=2"
-)
 WRITING = {
     "phantom": f"phantom --counts {COUNTS} --key-slices-only --out OUT",
     "prepare": "prepare images IMAGES --out OUT",
     "synthesize": f"synthesize --checkpoint {GENERATOR} --count 2 --out OUT",
-    "classifier": f"classifier --data DATA --out OUT {TRAINING}",
-    "gan": f"gan --data DATA --lesion-class dark --out OUT {TRAINING}",
+    "classifier": f"classifier --data DATA --out OUT {BARELY}",
+    "gan": f"gan --data DATA --lesion-class dark --out OUT {BARELY}",
     "experiment": "experiment --data DATA --out OUT --jobs 1",
     "weights": "weights --out OUT --work OUT/work --jobs 1",
 }
