@@ -116,7 +116,11 @@ def _training_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, required=True, metavar="DATA", help="from prepare")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
     command.add_argument(
-        "--preset", default="paper", metavar="NAME", help="paper (default), shipped"
+        "--preset",
+        default="shipped",
+        metavar="NAME",
+        help="quick (a minute, learns nothing), shipped (default; minutes on a CPU), "
+        "paper (wants a GPU: hours on a CPU)",
     )
     command.add_argument(
         "--set",
@@ -190,6 +194,7 @@ def _classifier(arguments: argparse.Namespace) -> None:
     from ml import classifier, config
     from ml.progress import drive
 
+    _warn_of_hours(arguments)
     drive(
         classifier.train(
             arguments.data,
@@ -200,6 +205,7 @@ def _classifier(arguments: argparse.Namespace) -> None:
             arguments.cross_validate,
             _training_command(arguments),
             arguments.device,
+            lower="augment.per_fold" not in config.named(arguments.set),
         )
     )
 
@@ -208,6 +214,7 @@ def _gan(arguments: argparse.Namespace) -> None:
     from ml import config, gan
     from ml.progress import drive
 
+    _warn_of_hours(arguments)
     drive(
         gan.train(
             arguments.data,
@@ -218,8 +225,18 @@ def _gan(arguments: argparse.Namespace) -> None:
             arguments.checkpoint,
             _training_command(arguments),
             arguments.device,
+            lower="augment.per_fold" not in config.named(arguments.set),
         )
     )
+
+
+def _warn_of_hours(arguments: argparse.Namespace) -> None:
+    if arguments.preset == "paper" and arguments.device == "cpu":
+        print(
+            "The preset paper takes hours on a CPU: --device cuda uses a GPU, --preset shipped "
+            "takes minutes.",
+            file=sys.stderr,
+        )
 
 
 def _training_command(arguments: argparse.Namespace) -> str:
@@ -298,15 +315,23 @@ def _experiment(arguments: argparse.Namespace) -> None:
     if arguments.device:
         arguments.set.append(f"device={arguments.device}")
     told = (arguments.preset, arguments.set, arguments.seeds)
-    asked = (
-        experiment.Asked.again(arguments.out, *told)
-        if arguments.resume
-        else experiment.Asked.of(*told)
-    )
     manifest = Manifest.load(arguments.data)
+    asked = (
+        experiment.Asked.again(arguments.out, *told, manifest)
+        if arguments.resume
+        else experiment.Asked.of(*told).fitted(manifest)
+    )
     if arguments.dry_run:
-        print(experiment.rehearse(asked.settings, manifest, arguments.out, asked.seeds,
-                                  arguments.jobs, arguments.fresh))  # fmt: skip
+        for words in experiment.rehearse(
+            asked.settings,
+            manifest,
+            arguments.out,
+            asked.seeds,
+            arguments.jobs,
+            arguments.fresh,
+            asked.capped,
+        ):
+            print(words, flush=True)
         return
     drive(
         experiment.run(
@@ -318,6 +343,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
             arguments.cluster,
             arguments.fresh,
             asked.command,
+            asked.capped,
         )
     )
     drive(report.write(arguments.out))

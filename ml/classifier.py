@@ -138,6 +138,7 @@ def train(
     cross_validate: bool = False,
     command: str = "",
     device: str = "cpu",
+    lower: bool = False,
 ) -> Iterator[Progress]:
     """One classifier from a data set: split, augment, fit, export, score the held-out patients.
 
@@ -148,6 +149,7 @@ def train(
     Args:
         cross_validate: also train one network per other fold, only to test every lesion once.
         command: recorded as the way to train it again.
+        lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
     """
     # not above: the whole experiment trains where there is no ONNX
     from ml import serving
@@ -156,13 +158,17 @@ def train(
     runtime.device(device)
     manifest = Manifest.load(Path(data))
     folds = patient_folds(manifest, settings.folds, settings.seed)
-    run = RunDir(Path(out))
-    run.write_json("config.json", settings.dump())
-    commit = current_commit()
     turns = [settings.test_fold]
     if cross_validate:
         turns += [i for i in range(settings.folds) if i != settings.test_fold]
     each = settings.classifier.epochs
+    run = RunDir(Path(out))
+    if lower:
+        settings, words = augment.capped(settings, [folds[i].train for i in turns])
+        if words:
+            yield Progress(0, len(turns) * each, words)
+    run.write_json("config.json", settings.dump())
+    commit = current_commit()
     lines = manifest.lines
     rows = {line.id: i for i, line in enumerate(lines)}
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)

@@ -343,11 +343,15 @@ def train(
     checkpoint: str | Path | None = None,
     command: str = "",
     device: str = "cpu",
+    lower: bool = False,
 ) -> Iterator[Progress]:
     """One generator from the training patients of a data set, to a checkpoint that serves.
 
     Writes ``out`` as ``fit`` does, ``config.json``, ``views.jsonl``, ``results.json``, and the
     checkpoint, in ``out/checkpoint`` unless told where.
+
+    Args:
+        lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
 
     Raises:
         SchemeError: the data set's scheme has no such class.
@@ -365,6 +369,10 @@ def train(
     lines = fold.train.only(lesion_class)
     commit = current_commit()
     run = RunDir(Path(out))
+    if lower:
+        settings, words = augment.capped(settings, [fold.train])
+        if words:
+            yield Progress(0, settings.gan.epochs, words)
     run.write_json("config.json", settings.dump())
     rois = augment.Rois(manifest, settings.window_hu)
     # the group of the whole training part, so that the classifier's and the generators' ROIs agree
