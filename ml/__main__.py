@@ -82,13 +82,25 @@ def _phantom(arguments: argparse.Namespace) -> None:
 
 
 def _prepare_arguments(commands: Commands) -> None:
+    from ml import columns
+
     command = commands.add_parser("prepare", help="make a data set of a folder of labelled images")
     kinds = command.add_subparsers(dest="what", required=True, metavar="images|dicom")
-    for what, text in (
-        ("images", "PNG, JPEG or DICOM with labels.csv: file, class, patient[, box, diameter_mm]"),
-        ("dicom", "DICOM series with lesions.csv, such as `phantom` writes"),
+    for what, text, told in (
+        ("images", "PNG, JPEG or DICOM with labels.csv beside them", columns.IMAGES),
+        (
+            "dicom",
+            "DICOM series with lesions.csv, such as `phantom` writes",
+            columns.DICOM,
+        ),
     ):
-        kind = kinds.add_parser(what, help=text, description=text)
+        kind = kinds.add_parser(
+            what,
+            help=text,
+            description=f"{text}. contact-sheet.png in DATA shows what was cut.",
+            epilog=told,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         kind.add_argument("folder", type=Path, metavar="DIR")
         kind.add_argument(
             "--scheme", default="liver", metavar="FILE", help="liver (default) or a JSON file"
@@ -98,8 +110,32 @@ def _prepare_arguments(commands: Commands) -> None:
             action="store_true",
             help="accept lesions of several classes in one patient",
         )
+        kind.add_argument(
+            "--boxes",
+            choices=columns.BOXES,
+            help="what the numbers of the column box are: x,y,width,height or x1,y1,x2,y2; "
+            "needed where they could be both",
+        )
+        kind.add_argument(
+            "--range",
+            type=_range,
+            metavar="LOW,HIGH",
+            help="grey values that become black and white, of images without Hounsfield units, "
+            "such as 0,4095; default the full range of their 8 or 16 bits",
+        )
         kind.add_argument("--out", type=Path, required=True, metavar="DATA", help="a new folder")
     command.set_defaults(run=_prepare)
+
+
+def _range(text: str) -> tuple[float, float]:
+    from ml import greys
+
+    try:
+        return greys.checked([float(part) for part in text.split(",")])
+    except greys.GreyRangeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 0,4095") from error
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -109,7 +145,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     steps = {"images": prepare.images, "dicom": prepare.dicom}[arguments.what]
     scheme = LesionScheme.load(arguments.scheme)
-    drive(steps(arguments.folder, scheme, arguments.out, arguments.allow_mixed_patients))
+    options = prepare.Options(arguments.allow_mixed_patients, arguments.boxes, arguments.range)
+    drive(steps(arguments.folder, scheme, arguments.out, options))
 
 
 def _training_arguments(command: argparse.ArgumentParser) -> None:

@@ -166,7 +166,7 @@ def train(
     if lower:
         settings, words = augment.capped(settings, [folds[i].train for i in turns])
         if words:
-            yield Progress(0, len(turns) * each, words)
+            yield Progress(0, len(turns) * each, words, said=True)
     run.write_json("config.json", settings.dump())
     commit = current_commit()
     lines = manifest.lines
@@ -250,6 +250,7 @@ def _describe(
         lesion_class=None,
         window_hu=settings.window_hu,
         training_kind=manifest.kind,
+        grey_range=manifest.grey_range,
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
         commit=commit,

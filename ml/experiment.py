@@ -76,7 +76,7 @@ def run(
     begin(plan, place, run_dir, command, capped)
     clock = _Clock(plan, place, run_dir)
     for words in capped:
-        yield clock.note(words)
+        yield replace(clock.note(words), said=True)
     work = partial(trainings.perform, place, settings)
     measure = partial(measures.perform, place, settings)
 
@@ -533,7 +533,7 @@ def begin(
 
 
 def check(plan: Plan, place: Place) -> None:
-    """Refuse a folder that holds another run, and a disk that is too full."""
+    """Refuse a folder that holds another run, known fresh patients, and a disk that is too full."""
     if (place.run / "config.json").exists():
         kept = _kept(place.run)
         if {key: kept.get(key) for key in ("experiment", "digest")} != _of_run(plan):
@@ -541,6 +541,9 @@ def check(plan: Plan, place: Place) -> None:
                 f"{place.run} holds a run with other settings or another data set; "
                 "give a new folder with --out."
             )
+    for task in plan.fresh:
+        if isinstance(task, trainings.Fresh) and trainings.is_done(place, task):
+            freshphantoms.refuse_same(plan.manifest, task.chunk, place.fresh)
     if all(trainings.is_done(place, task) for task in plan.generators):
         return
     there = next(folder for folder in (place.run, *place.run.parents) if folder.exists())

@@ -372,7 +372,7 @@ def train(
     if lower:
         settings, words = augment.capped(settings, [fold.train])
         if words:
-            yield Progress(0, settings.gan.epochs, words)
+            yield Progress(0, settings.gan.epochs, words, said=True)
     run.write_json("config.json", settings.dump())
     rois = augment.Rois(manifest, settings.window_hu)
     # the group of the whole training part, so that the classifier's and the generators' ROIs agree
@@ -395,6 +395,7 @@ def train(
         lesion_class=lesion_class,
         window_hu=settings.window_hu,
         training_kind=manifest.kind,
+        grey_range=manifest.grey_range,
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
         commit=commit,

@@ -22,12 +22,16 @@ class OutputError(HepaticaError):
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of long work: ``done`` of ``total`` (any unit), a line of text, named figures."""
+    """One step of long work: ``done`` of ``total`` (any unit), a line of text, named figures.
+
+    ``said``: the text must be read; it is never left out, nor written over by the next step.
+    """
 
     done: int
     total: int
     text: str
     figures: Mapping[str, float] | None = None
+    said: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class RunDir:
 
     def log(self, progress: Progress) -> None:
         """Append one line to ``log.jsonl``."""
-        entry = {key: value for key, value in asdict(progress).items() if value is not None}
+        told = asdict(progress).items()
+        entry = {key: value for key, value in told if value is not None and value is not False}
         path = self.path / "log.jsonl"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +164,10 @@ def drive(steps: Iterator[Progress], stream: TextIO | None = None) -> None:
     before: int | None = None  # a run that is resumed has much behind it already
     try:
         for step in steps:
+            if step.said:
+                out.write(f"\r\033[2K{step.text}\n" if tty else f"{step.text}\n")
+                out.flush()
+                continue
             before = max(0, step.done - 1) if before is None else before
             elapsed = time.monotonic() - started
             if not tty and elapsed - printed < 5 and step.done < step.total:

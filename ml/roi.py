@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ml import greys
 from ml.errors import HepaticaError
 from ml.image import CTSlice
 from ml.lesion import ROI_SIZE_PX
@@ -431,21 +432,24 @@ def make(
     box: Box | None,
     window_hu: tuple[float, float] = DEFAULT_WINDOW_HU,
     view: View = IDENTITY,
+    grey_range: greys.Range | None = None,
 ) -> Roi:
     """The ROI of a lesion on a slice.
 
     Args:
-        ct_slice: HU (mapped from ``window_hu``) or grey values (full range of the type).
+        ct_slice: HU (mapped from ``window_hu``) or grey values (from ``grey_range``).
         box: the lesion's; None for a 64 × 64 image, which is the ROI itself.
         window_hu: the checkpoint's; not used for uncalibrated images.
         view: how to look.
+        grey_range: the checkpoint's; None: the full range of the type.
 
     Raises:
         RoiError: no box and not 64 × 64, or as ``cut`` and ``normalise``.
+        GreyRangeError: the image's type cannot hold ``grey_range``.
     """
     pixels = ct_slice.pixels
     spacing_mm = ct_slice.spacing_mm
-    window = window_hu if ct_slice.calibrated else ct_slice.grey_range
+    window = window_hu if ct_slice.calibrated else greys.range_of(pixels.dtype, grey_range)
     itself = box is None
     if box is None:
         if pixels.shape != (ROI_SIZE_PX, ROI_SIZE_PX):

@@ -154,7 +154,7 @@ def is_done(place: Place, task: Task) -> bool:
     if isinstance(task, Views):
         return (place.run / "views" / str(task.seed) / f"{task.start}.npy").exists()
     if isinstance(task, Fresh):
-        return (place.fresh / task.chunk.file).exists()
+        return freshphantoms.is_made(task.chunk, place.fresh)
     return place.done(task.name)
 
 
@@ -372,6 +372,7 @@ def fresh_of(settings: Experiment, manifest: Manifest) -> tuple[freshphantoms.Ch
 
 def _fresh(place: Place, settings: Experiment, task: Fresh) -> Iterator[Progress]:
     freshphantoms.make(task.chunk, place.fresh)
+    freshphantoms.refuse_same(manifest_of(place.data), task.chunk, place.fresh)
     yield Progress(1, 1, task.name)
 
 

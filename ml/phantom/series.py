@@ -152,7 +152,7 @@ class PhantomPatient:
             scanner.thickness_mm,
             position,
             index + 1,
-            uid(self.series_uid, str(index)),
+            _slice_uid(self.series_uid, index),
         )
 
     @cached_property
@@ -161,6 +161,15 @@ class PhantomPatient:
         a, b = self._anatomy.half_body_mm
         r2 = (self.grid.x[None, :] / a) ** 2 + (self.grid.y[:, None] / b) ** 2
         return np.asarray(0.55 + 0.5 * np.exp(-0.75 * r2), np.float32)
+
+
+def _slice_uid(series_uid: str, index: int) -> str:
+    return uid(series_uid, str(index))
+
+
+def slice_uids(patient: PhantomPatient) -> tuple[str, ...]:
+    """SOP Instance UIDs of all slices of a patient, none of which needs to be drawn for it."""
+    return tuple(_slice_uid(patient.series_uid, i) for i in range(len(patient.heights_mm)))
 
 
 def _check(seed: int, difficulty: float) -> None:

@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml import evaluation, experiment, freshphantoms, report, trainings
+from ml import dicom, evaluation, experiment, freshphantoms, report, trainings
 from ml.__main__ import main
 from ml.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, Point
 from ml.config import EXPERIMENTS, Augment, ConfigError
 from ml.folds import FoldError, LeakageError
 from ml.lesion import LIVER
 from ml.manifest import Finding, Manifest, ManifestError, write
+from ml.phantom.dicomfile import encode
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import RunDir
 from ml.roi import Box
 from ml.runtime import DeviceError
 from ml.trainings import INNER, OUTER, Classifier, Generator, Place
-from tests.ml.discs import SMALL, TINY, data_set
+from tests.ml.discs import SMALL, TINY, TWO, data_set, findings
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -122,6 +123,37 @@ def test_fresh_patients_that_are_in_the_data_set_are_refused(manifest: Manifest)
         freshphantoms.refuse_known(replace(manifest, lines=lines), [chunk])
     other = (replace(manifest.lines[0], patient="PHANTOM-1235-00007"), *manifest.lines[1:])
     freshphantoms.refuse_known(replace(manifest, lines=other), [chunk])
+
+
+@pytest.mark.parametrize("how", ["key slice", "another slice", "pixels alone"])
+def test_fresh_patients_under_a_pseudonym_are_refused(
+    manifest: Manifest, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As data of the web name them: only the slices tell who they are."""
+    monkeypatch.setattr(freshphantoms, "CHUNK", 1)
+    chunk = freshphantoms.Chunk("test", 0, 1, 77, 0.2, (-150.0, 250.0))
+    freshphantoms.make(chunk, tmp_path / "fresh")
+    made, number, key = next(draw_lesion_slices(dict.fromkeys(CLASSES, 1), 77, 0.2))
+    other = made.slice(0)
+    assert other.sop_uid != key.sop_uid
+    shown = other if how == "another slice" else key
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(encode(made, shown))
+    (image,) = dicom.read(path.read_bytes(), "slice.dcm")
+    box = Box(*(key.box(number) or (0, 0, 0, 0)))
+    words = {"lesion_class": "dark", "patient": "f3a9", "file": "lesion 1"}
+    finding = Finding.on(image, box, **words)
+    if how == "pixels alone":
+        finding = replace(finding, phantom_uid="")
+    strangers = [replace(one, kind="phantom", source="phantom") for one in findings(8, 1)]
+    list(write([finding, *strangers], 9, TWO, tmp_path / "data"))
+    known = Manifest.load(tmp_path / "data")
+    with pytest.raises(LeakageError, match=r"Patient f3a9 .* seed 77\); set fresh_seed"):
+        freshphantoms.refuse_same(known, chunk, tmp_path / "fresh")
+    freshphantoms.refuse_same(manifest, chunk, tmp_path / "fresh")
+    place = Place(known.root, tmp_path / "run", tmp_path / "fresh")
+    with pytest.raises(LeakageError):
+        trainings.perform(place, TINY, trainings.Fresh(chunk))
 
 
 def test_test_and_oracle_patients_never_share_a_seed() -> None:
