@@ -5,6 +5,7 @@ HepaticaError(ValueError)
  ├ ConfigError            ml.config         an unknown or impossible setting
  ├ DicomError             ml.image          a file that is no usable CT image
  ├ RoiError               ml.roi            a box or an array that gives no ROI
+ ├ GreyRangeError         ml.greys          grey values that are no range, or not the image's
  ├ ManifestError          ml.manifest       a data set that does not hold together
  │  └ PrepareError        ml.prepare        a table or folder from which none can be made
  ├ LeakageError           ml.folds          a test patient, or a synthetic ROI, where it must not be

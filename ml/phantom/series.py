@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ SLICES = (7, 15)
 """Fewest and most slices of a series; they lie at one interval, the last towards the head."""
 LESIONS_SHARE = (0.45, 0.28, 0.17, 0.10)
 """Shares of patients with 1, 2, 3 and 4 lesions, all of one class."""
+SPREAD = 6
+"""A small class is spread over so many patients, or there would be no folds to divide it into."""
 COLUMNS = (
     "patient", "series_instance_uid", "sop_instance_uid", "file", "lesion", "lesion_class",
     "diameter_mm", "x", "y", "width", "height", "atypical", "key_slice",
@@ -320,7 +323,8 @@ def cohort(
     """Patients until exactly ``counts`` lesions of each class are reached.
 
     Each patient has lesions of one class only. The class of the next patient is drawn in proportion
-    to what is still wanted, so a patient depends on the counts as well as on (seed, index).
+    to what is still wanted, so a patient depends on the counts as well as on (seed, index). A class
+    has at least ``SPREAD`` patients, or as many as lesions.
 
     Raises:
         PhantomError: an unknown class, a negative count, or no lesion asked for.
@@ -338,13 +342,17 @@ def cohort(
 
 def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[PhantomPatient]:
     index = 0
+    patients = dict.fromkeys(left, 0)
     while total := sum(left.values()):
         rng = np.random.default_rng(_seed(seed, index, "cohort"))
         keys = [key for key in CLASSES if left.get(key, 0) > 0]
         chosen = str(rng.choice(keys, p=[left[key] / total for key in keys]))
-        number = min(_number(rng), left[chosen])
+        # one lesion is kept for each patient that the class still needs besides this one
+        kept = max(0, SPREAD - patients[chosen] - 1)
+        number = min(_number(rng), max(1, left[chosen] - kept))
         made = patient(seed, difficulty, index, chosen, number)
         left[chosen] -= len(made.lesions)
+        patients[chosen] += 1
         index += 1
         yield made
 
@@ -398,7 +406,21 @@ def write_cohort(
     made = cohort(counts, seed, difficulty)
     total = sum(counts.values())
     refuse_taken(out)
-    return _write(made, None, total, seed, out, difficulty, key_slices_only)
+    steps = _write(made, None, total, seed, out, difficulty, key_slices_only)
+    return chain(_thin({key: counts.get(key, 0) for key in CLASSES}, 0, total), steps)
+
+
+def _thin(patients: Mapping[str, int], done: int, total: int) -> Iterator[Progress]:
+    """Say of which classes there are too few patients to train on."""
+    few = [f"{key} in {number}" for key, number in patients.items() if number < SPREAD]
+    if few:
+        yield Progress(
+            done,
+            total,
+            f"Few patients: {', '.join(few)} at most. Training wants lesions of every class in "
+            f"{SPREAD} patients or more, for its folds and for validation.",
+            said=True,
+        )
 
 
 def _write(
@@ -427,6 +449,7 @@ def _write_into(
 ) -> Iterator[Progress]:
     rows: list[dict[str, object]] = []
     counts = dict.fromkeys(CLASSES, 0)
+    spread = dict.fromkeys(CLASSES, 0)
     atypical = slices = done = number = 0
     for number, one in enumerate(made, start=1):
         keys = {lesion.key_slice for lesion in one.lesions}
@@ -438,6 +461,7 @@ def _write_into(
             target.write_bytes(encode(one, image))
             rows.extend(_rows(one, index, image, name))
             slices += 1
+        spread[one.lesion_class] += 1
         for lesion in one.lesions:
             counts[lesion.lesion_class] += 1
             atypical += lesion.atypical
@@ -446,6 +470,8 @@ def _write_into(
         yield Progress(
             done, patients or lesions or 0, f"patient {number}: {found}", {"slices": float(slices)}
         )
+    if patients:
+        yield from _thin(spread, number, number)
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
