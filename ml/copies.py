@@ -25,7 +25,7 @@ STILL_ALIKE = 0.8
 WINDOW_HU = (-200.0, 300.0)
 """Of HU: what lies around the body (air, the padding of a round field of view) is all one grey."""
 _FINE, _COARSE = 32, 8
-_FEW = 4
+_FEW = 3
 _MOST_OF_IT = (2, 98)
 _AT_A_TIME = 512
 

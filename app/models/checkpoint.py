@@ -163,7 +163,8 @@ class Checkpoint(Base):
     @property
     def grey_range(self) -> tuple[float, float] | None:
         """The grey values that it maps to [−1, 1], of images without HU; None: all of them."""
-        return self.file.grey_range
+        ends = self.meta.get("grey_range")
+        return None if ends is None else (float(ends[0]), float(ends[1]))
 
     @property
     def file(self) -> files.Checkpoint:
