@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -126,3 +127,11 @@ def test_a_wheel_draws_without_the_web(
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)
     assert len(list((tmp_path / "drawn" / "rois").iterdir())) == 1
+
+
+def test_the_images_that_compose_builds_are_stages_of_the_dockerfile() -> None:
+    stages = set(re.findall(r"^FROM .* AS ([\w-]+)$", (ROOT / "Dockerfile").read_text(), re.M))
+    compose = (ROOT / "compose.yaml").read_text("utf-8")
+    assert set(re.findall(r"^ +target: ([\w-]+)$", compose, re.M)) == {"web", "worker"} <= stages
+    assert compose.count("cap_drop: [ALL]") == 2  # the database, and what web and worker share
+    assert "/health/ready" in compose
