@@ -56,6 +56,12 @@ def _phantom_arguments(commands: Commands) -> None:
     command.set_defaults(run=_phantom)
 
 
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:9]) > 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 1024")
+    return int(text)
+
+
 def _counts(text: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for entry in text.split(","):
@@ -216,7 +222,7 @@ def _weights_arguments(commands: Commands) -> None:
     command.add_argument(
         "--work", type=Path, default=Path("var/weights"), metavar="DIR", help="default var/weights"
     )
-    command.add_argument("--jobs", type=int, default=2, metavar="N", help="trainings at a time")
+    command.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="trainings at a time")
     command.set_defaults(run=_weights)
 
 
@@ -324,7 +330,7 @@ def _experiment_arguments(commands: Commands) -> None:
     )
     command.add_argument("--device", metavar="NAME", help="cpu or cuda, instead of the preset's")
     command.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="tasks at a time; default one per core"
+        "--jobs", type=_jobs, default=0, metavar="N", help="tasks at a time; default one per core"
     )
     command.add_argument(
         "--cluster", metavar="ADDRESS", help="a Ray cluster that sees DATA and RUN, such as auto"

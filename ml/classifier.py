@@ -22,7 +22,7 @@ from ml.folds import Fold, patient_folds
 from ml.manifest import Manifest
 from ml.metrics import classification
 from ml.networks.cnn import Cnn
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, refuse_data_set
 
 _RISE = 0.1
 """Share of the steps over which the linear schedule rises."""
@@ -157,6 +157,7 @@ def train(
     runtime.prepare()
     runtime.device(device)
     manifest = Manifest.load(Path(data))
+    refuse_data_set(Path(out))
     folds = patient_folds(manifest, settings.folds, settings.seed)
     turns = [settings.test_fold]
     if cross_validate:

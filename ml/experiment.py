@@ -31,7 +31,7 @@ from ml.config import ConfigError, Experiment, Gan, command, experiment, load, n
 from ml.folds import FoldError, patient_folds
 from ml.manifest import Manifest, ManifestError
 from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
-from ml.progress import Progress, RunDir, spoken
+from ml.progress import Progress, RunDir, refuse_data_set, spoken
 from ml.trainings import INNER, OUTER, Place, Task
 
 MOST_SEEDS = 1000
@@ -534,6 +534,7 @@ def begin(
 
 def check(plan: Plan, place: Place) -> None:
     """Refuse a folder that holds another run, known fresh patients, and a disk that is too full."""
+    refuse_data_set(place.run)
     if (place.run / "config.json").exists():
         kept = _kept(place.run)
         if {key: kept.get(key) for key in ("experiment", "digest")} != _of_run(plan):

@@ -31,7 +31,7 @@ from ml.folds import Fold, Part, patient_folds
 from ml.manifest import Manifest
 from ml.metrics import classification
 from ml.networks import dcgan
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, refuse_data_set
 
 Pixels = npt.NDArray[np.float32]
 
@@ -364,6 +364,7 @@ def train(
     runtime.prepare()
     runtime.device(device)
     manifest = Manifest.load(Path(data))
+    refuse_data_set(Path(out))
     manifest.scheme.index(lesion_class)
     fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
     lines = fold.train.only(lesion_class)

@@ -96,6 +96,12 @@ def refuse_taken(out: Path) -> None:
         raise OutputError(f"{out} exists and is not an empty folder; give a new folder with --out.")
 
 
+def refuse_data_set(out: Path) -> None:
+    """Raises OutputError where a run would be written among the files of a data set."""
+    if (out / "manifest.json").exists():
+        raise OutputError(f"{out} holds a data set; give a run a folder of its own with --out.")
+
+
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
     """A folder to write in, which becomes ``out`` at the end, or is removed with all that is in it.

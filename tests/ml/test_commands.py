@@ -151,6 +151,20 @@ def test_a_mistyped_folder_is_told_and_not_made(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["classifier", "gan", "experiment"])
+def test_a_run_is_not_written_into_a_data_set(name: str, given: Path, told: Told) -> None:
+    before = sorted(path.name for path in (given / "data").iterdir())
+    assert run(WRITING[name], given, given / "data") == 1
+    assert "holds a data set" in told()
+    assert sorted(path.name for path in (given / "data").iterdir()) == before
+
+
+@pytest.mark.parametrize("jobs", ["-3", "1.5", "many", "100000", "²"])
+def test_an_impossible_number_of_jobs_is_refused(jobs: str, given: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        run(f"experiment --data DATA --out OUT --jobs {jobs}", given, tmp_path / "out")
+
+
 def test_an_empty_folder_becomes_the_output_and_stays_the_same_folder(
     given: Path, tmp_path: Path
 ) -> None:
