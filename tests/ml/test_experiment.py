@@ -157,10 +157,11 @@ def test_fresh_patients_under_a_pseudonym_are_refused(
 
 
 def test_test_and_oracle_patients_never_share_a_seed() -> None:
-    for preset in EXPERIMENTS.values():
+    for name, preset in EXPERIMENTS.items():
         made = freshphantoms.chunks(preset, 4000, 2)
         assert len({chunk.cohort_seed for chunk in made}) == len(made)
-        assert preset.fresh_lesions >= 3000
+        # quick proves nothing, and is not to spend its time on patients
+        assert preset.fresh_lesions >= (100 if name == "quick" else 3000)
         assert preset.difficulty == DEFAULT_DIFFICULTY
 
 
