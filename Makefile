@@ -14,7 +14,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-test setup-browser run demo-reset worker weights test lint types bench clean
+.PHONY: help setup setup-train setup-test setup-browser run demo-reset worker weights licences test lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -65,6 +65,9 @@ worker: $(TRAIN_STAMP) ## execute queued runs (training; needs PyTorch)
 
 weights: $(TRAIN_STAMP) ## train the shipped checkpoints again (phantom data)
 	$(BIN)/python -m ml weights --out ml/weights
+
+licences: $(TEST_STAMP) ## write LICENSES.md from the metadata of what is installed
+	PYTHONPATH=tests $(BIN)/python -m licences > LICENSES.md.partial && mv LICENSES.md.partial LICENSES.md
 
 test: $(TEST_STAMP) ## run every test
 	$(BIN)/python -m pytest

@@ -15,11 +15,12 @@ from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from alembic import command
-from alembic.config import Config
 from fastapi import Depends, Request
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-ROOT = Path(__file__).resolve().parent.parent
+from app import place
+
+ROOT = place.ROOT
 
 NAMING = {
     "ix": "ix_%(column_0_N_label)s",
@@ -130,7 +131,7 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision (Alembic)."""
-        configuration = Config(toml_file=ROOT / "pyproject.toml")
+        configuration = place.migrations()
         with self.engine.connect() as connection:
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
@@ -141,7 +142,7 @@ class Database:
         from alembic.runtime.migration import MigrationContext
         from alembic.script import ScriptDirectory
 
-        scripts = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+        scripts = ScriptDirectory.from_config(place.migrations())
         with self.engine.connect() as connection:
             context = MigrationContext.configure(connection)
             return context.get_current_heads() == tuple(scripts.get_heads())

@@ -93,7 +93,7 @@ class Inference:
     def classify(self, session: Session, lesion: Lesion, checkpoint: Checkpoint) -> Prediction:
         """Score a lesion and store the Prediction."""
         image = lesion.image
-        roi = lesion.roi(session, checkpoint.window_hu)
+        roi = lesion.roi(session, checkpoint.window_hu, checkpoint.grey_range)
         found = self.scores(session, checkpoint, roi, phantom=image.phantom)
         warnings = list(found.warnings)
         if image.series.case.phase_warning:

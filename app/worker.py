@@ -25,7 +25,7 @@ from app.db import Database
 from app.errors import Conflict, NotFound
 from app.models.checkpoint import Checkpoint
 from app.models.run import Run, WorkerSign
-from ml import config, experiment, release, report
+from ml import config, experiment, release, report, trainings
 from ml.errors import HepaticaError
 from ml.manifest import Manifest
 from ml.progress import Progress, RunDir
@@ -138,8 +138,9 @@ class Worker:
         """Run the experiment; False when it was cancelled."""
         with self._database.reading() as session:
             run = Run.require(session, run_id)
-            settings, seeds, command = config.experiment(run.preset), run.seeds, run.command
+            preset, seeds, command = config.experiment(run.preset), run.seeds, run.command
             manifest = self._data(run, folder / "data")
+        settings, capped = trainings.capped(preset, manifest, seeds)
         steps = experiment.run(
             settings,
             manifest,
@@ -148,6 +149,7 @@ class Worker:
             jobs=self._jobs,
             fresh=self._runs_dir / "fresh",
             command=command,
+            capped=capped,
         )
         saved = -_SAVE_EVERY_S
         # a generator: however it is left, it is closed, and that ends its tasks
@@ -188,8 +190,9 @@ class Worker:
                 return
         with self._database.reading() as session:
             run = Run.require(session, run_id)
-            settings, stem = config.experiment(run.preset), run.short_name
+            preset, seeds, stem = config.experiment(run.preset), run.seeds, run.short_name
             manifest = self._data(run, folder / "data")
+        settings, _ = trainings.capped(preset, manifest, seeds)
         made = release.checkpoints(settings, manifest, run_dir, stem)
         with self._database.transaction() as session:
             run = Run.of_worker(session, run_id, self.name)

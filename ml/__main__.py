@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ml.errors import HepaticaError
+from ml.errors import HepaticaError, is_full, reason
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -54,6 +56,12 @@ def _phantom_arguments(commands: Commands) -> None:
     command.set_defaults(run=_phantom)
 
 
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:9]) > 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 1024")
+    return int(text)
+
+
 def _counts(text: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for entry in text.split(","):
@@ -80,13 +88,25 @@ def _phantom(arguments: argparse.Namespace) -> None:
 
 
 def _prepare_arguments(commands: Commands) -> None:
+    from ml import columns
+
     command = commands.add_parser("prepare", help="make a data set of a folder of labelled images")
     kinds = command.add_subparsers(dest="what", required=True, metavar="images|dicom")
-    for what, text in (
-        ("images", "PNG, JPEG or DICOM with labels.csv: file, class, patient[, box, diameter_mm]"),
-        ("dicom", "DICOM series with lesions.csv, such as `phantom` writes"),
+    for what, text, told in (
+        ("images", "PNG, JPEG or DICOM with labels.csv beside them", columns.IMAGES),
+        (
+            "dicom",
+            "DICOM series with lesions.csv, such as `phantom` writes",
+            columns.DICOM,
+        ),
     ):
-        kind = kinds.add_parser(what, help=text, description=text)
+        kind = kinds.add_parser(
+            what,
+            help=text,
+            description=f"{text}. contact-sheet.png in DATA shows what was cut.",
+            epilog=told,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         kind.add_argument("folder", type=Path, metavar="DIR")
         kind.add_argument(
             "--scheme", default="liver", metavar="FILE", help="liver (default) or a JSON file"
@@ -96,8 +116,32 @@ def _prepare_arguments(commands: Commands) -> None:
             action="store_true",
             help="accept lesions of several classes in one patient",
         )
+        kind.add_argument(
+            "--boxes",
+            choices=columns.BOXES,
+            help="what the numbers of the column box are: x,y,width,height or x1,y1,x2,y2; "
+            "needed where they could be both",
+        )
+        kind.add_argument(
+            "--range",
+            type=_range,
+            metavar="LOW,HIGH",
+            help="grey values that become black and white, of images without Hounsfield units, "
+            "such as 0,4095; default the full range of their 8 or 16 bits",
+        )
         kind.add_argument("--out", type=Path, required=True, metavar="DATA", help="a new folder")
     command.set_defaults(run=_prepare)
+
+
+def _range(text: str) -> tuple[float, float]:
+    from ml import greys
+
+    try:
+        return greys.checked([float(part) for part in text.split(",")])
+    except greys.GreyRangeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 0,4095") from error
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -107,14 +151,19 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     steps = {"images": prepare.images, "dicom": prepare.dicom}[arguments.what]
     scheme = LesionScheme.load(arguments.scheme)
-    drive(steps(arguments.folder, scheme, arguments.out, arguments.allow_mixed_patients))
+    options = prepare.Options(arguments.allow_mixed_patients, arguments.boxes, arguments.range)
+    drive(steps(arguments.folder, scheme, arguments.out, options))
 
 
 def _training_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, required=True, metavar="DATA", help="from prepare")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
     command.add_argument(
-        "--preset", default="paper", metavar="NAME", help="paper (default), shipped"
+        "--preset",
+        default="shipped",
+        metavar="NAME",
+        help="quick (a minute, learns nothing), shipped (default; minutes on a CPU), "
+        "paper (wants a GPU: hours on a CPU)",
     )
     command.add_argument(
         "--set",
@@ -173,7 +222,7 @@ def _weights_arguments(commands: Commands) -> None:
     command.add_argument(
         "--work", type=Path, default=Path("var/weights"), metavar="DIR", help="default var/weights"
     )
-    command.add_argument("--jobs", type=int, default=2, metavar="N", help="trainings at a time")
+    command.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="trainings at a time")
     command.set_defaults(run=_weights)
 
 
@@ -188,6 +237,7 @@ def _classifier(arguments: argparse.Namespace) -> None:
     from ml import classifier, config
     from ml.progress import drive
 
+    _warn_of_hours(arguments)
     drive(
         classifier.train(
             arguments.data,
@@ -198,6 +248,7 @@ def _classifier(arguments: argparse.Namespace) -> None:
             arguments.cross_validate,
             _training_command(arguments),
             arguments.device,
+            lower="augment.per_fold" not in config.named(arguments.set),
         )
     )
 
@@ -206,6 +257,7 @@ def _gan(arguments: argparse.Namespace) -> None:
     from ml import config, gan
     from ml.progress import drive
 
+    _warn_of_hours(arguments)
     drive(
         gan.train(
             arguments.data,
@@ -216,8 +268,18 @@ def _gan(arguments: argparse.Namespace) -> None:
             arguments.checkpoint,
             _training_command(arguments),
             arguments.device,
+            lower="augment.per_fold" not in config.named(arguments.set),
         )
     )
+
+
+def _warn_of_hours(arguments: argparse.Namespace) -> None:
+    if arguments.preset == "paper" and arguments.device == "cpu":
+        print(
+            "The preset paper takes hours on a CPU: --device cuda uses a GPU, --preset shipped "
+            "takes minutes.",
+            file=sys.stderr,
+        )
 
 
 def _training_command(arguments: argparse.Namespace) -> str:
@@ -268,7 +330,7 @@ def _experiment_arguments(commands: Commands) -> None:
     )
     command.add_argument("--device", metavar="NAME", help="cpu or cuda, instead of the preset's")
     command.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="tasks at a time; default one per core"
+        "--jobs", type=_jobs, default=0, metavar="N", help="tasks at a time; default one per core"
     )
     command.add_argument(
         "--cluster", metavar="ADDRESS", help="a Ray cluster that sees DATA and RUN, such as auto"
@@ -296,15 +358,23 @@ def _experiment(arguments: argparse.Namespace) -> None:
     if arguments.device:
         arguments.set.append(f"device={arguments.device}")
     told = (arguments.preset, arguments.set, arguments.seeds)
-    asked = (
-        experiment.Asked.again(arguments.out, *told)
-        if arguments.resume
-        else experiment.Asked.of(*told)
-    )
     manifest = Manifest.load(arguments.data)
+    asked = (
+        experiment.Asked.again(arguments.out, *told, manifest)
+        if arguments.resume
+        else experiment.Asked.of(*told).fitted(manifest)
+    )
     if arguments.dry_run:
-        print(experiment.rehearse(asked.settings, manifest, arguments.out, asked.seeds,
-                                  arguments.jobs, arguments.fresh))  # fmt: skip
+        for words in experiment.rehearse(
+            asked.settings,
+            manifest,
+            arguments.out,
+            asked.seeds,
+            arguments.jobs,
+            arguments.fresh,
+            asked.capped,
+        ):
+            print(words, flush=True)
         return
     drive(
         experiment.run(
@@ -316,6 +386,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
             arguments.cluster,
             arguments.fresh,
             asked.command,
+            asked.capped,
         )
     )
     drive(report.write(arguments.out))
@@ -452,13 +523,41 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except HepaticaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        return _refused(str(error))
+    except BrokenPipeError:
+        _drop_stdout()  # whoever read the output has seen enough
         return 1
+    except OSError as error:
+        return _refused(_system_told(error))
+    except MemoryError:
+        return _refused("this machine has not enough memory for that; ask for less at a time.")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _refused(words: str) -> int:
+    print(f"error: {words}", file=sys.stderr)
+    return 1
+
+
+def _system_told(error: OSError) -> str:
+    """One sentence for what the system refused, where no command has words of its own."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
+    if not names and is_full(error):
+        _drop_stdout()
+    what = " and ".join(names) or "The output"
+    if is_full(error) or error.errno == errno.EROFS:
+        return f"{what} cannot be written: {reason(error)}. Make room or choose another place."
+    return f"{what} cannot be used: {reason(error)}. Check the path and your rights there."
+
+
+def _drop_stdout() -> None:
+    """What is still buffered would be tried again, and fail again, when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

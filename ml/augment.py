@@ -6,14 +6,14 @@ the small ROI, so a turned or shifted ROI shows real tissue in its corners.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ml.config import Augment, ConfigError, seed_for
+from ml.config import Augment, Config, ConfigError, seed_for
 from ml.lesion import ROI_SIZE_PX
 from ml.manifest import Line, Manifest
 from ml.progress import Progress
@@ -71,9 +71,43 @@ def views_of(line: Line, settings: Augment, seed: int) -> list[View]:
     that kind, and N is smaller.
     """
     rng = np.random.default_rng(seed_for("augment", line.id, seed))
-    if not line.surroundings:
-        settings = replace(settings, scales=0)
-    return draw(rng, max(line.box.width, line.box.height), settings)
+    return draw(rng, max(line.box.width, line.box.height), _for(line, settings))
+
+
+def count_of(line: Line, settings: Augment) -> int:
+    """How many views ``views_of`` would give, without drawing them."""
+    return _for(line, settings).per_lesion
+
+
+def _for(line: Line, settings: Augment) -> Augment:
+    return settings if line.surroundings else replace(settings, scales=0)
+
+
+def most_per_fold(lines: Iterable[Line], settings: Augment, folds: int) -> int:
+    """The largest ``per_fold`` that the views of some training lines allow.
+
+    Args:
+        folds: number of training folds.
+    """
+    counts = [count_of(line, settings) for line in lines]
+    return min(counts, default=0) * len(counts) // folds
+
+
+def capped(settings: Config, trains: Sequence[Iterable[Line]]) -> tuple[Config, str | None]:
+    """Settings whose ``augment.per_fold`` every training part can give, and what was changed.
+
+    Args:
+        trains: the training lines of each fold that is to be trained.
+    """
+    told = settings.augment
+    most = min(most_per_fold(lines, told, settings.folds - 1) for lines in trains)
+    if told.per_fold <= most:
+        return settings, None
+    words = (
+        f"augment.per_fold={most}, not {told.per_fold}: the lesions here give no more "
+        f"(raise augment.rotations for more)"
+    )
+    return replace(settings, augment=replace(told, per_fold=most)), words
 
 
 def group(lines: Iterable[Line], settings: Augment, seed: int, folds: int = 1) -> list[Drawn]:
@@ -92,14 +126,14 @@ def group(lines: Iterable[Line], settings: Augment, seed: int, folds: int = 1) -
     each = round(settings.per_fold * folds / len(chosen))
     drawn: list[Drawn] = []
     for line in chosen:
-        views = views_of(line, settings, seed)
-        if each > len(views):
+        if each > count_of(line, settings):
             raise ConfigError(
                 f"augment.per_fold={settings.per_fold} wants {each} views of each of "
-                f"{len(chosen)} lesions, but ROI {line.id} gives {len(views)}; lower per_fold or "
-                "raise augment.rotations."
+                f"{len(chosen)} lesions, but ROI {line.id} gives {count_of(line, settings)}; "
+                f"set augment.per_fold={most_per_fold(chosen, settings, folds)} or less, or raise "
+                "augment.rotations."
             )
-        drawn.extend(Drawn(line.id, view) for view in views[:each])
+        drawn.extend(Drawn(line.id, view) for view in views_of(line, settings, seed)[:each])
     return drawn
 
 

@@ -23,7 +23,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from ml.errors import HepaticaError
+from ml import greys
+from ml.errors import HepaticaError, reason
 from ml.lesion import LesionScheme
 from ml.progress import RunDir
 
@@ -58,6 +59,8 @@ class Checkpoint:
         lesion_class: the class that a generator draws; None for a classifier.
         window_hu: the window whose ends are −1 and 1 of the network's ROIs.
         training_kind: ``phantom``, ``calibrated`` or ``uncalibrated``.
+        grey_range: the grey values whose ends are −1 and 1 for images without HU; None: the full
+            range of their type.
         commit: the code that trained it; ends in ``+`` when files differed from that commit.
         metrics: figures with intervals on held-out patients.
         latent_size: length of a generator's latent vector; None for a classifier.
@@ -81,6 +84,7 @@ class Checkpoint:
     dataset_name: str = ""
     root: Path | None = None
     digests: dict[str, str] = field(default_factory=dict)
+    grey_range: greys.Range | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -114,7 +118,7 @@ class Checkpoint:
             text = (folder / "checkpoint.json").read_text("utf-8")
         except OSError as error:
             raise CheckpointError(
-                f"{folder} holds no readable checkpoint.json ({error.strerror}); give the folder "
+                f"{folder} holds no readable checkpoint.json ({reason(error)}); give the folder "
                 "that a training run wrote."
             ) from error
         try:
@@ -152,6 +156,9 @@ class Checkpoint:
                 command=str(data.get("command", "")),
                 dataset_name=str(data.get("dataset_name", "")),
                 digests={str(k): str(v) for k, v in data["digests"].items()},
+                grey_range=(
+                    None if data.get("grey_range") is None else greys.checked(data["grey_range"])
+                ),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, HepaticaError):
@@ -176,6 +183,7 @@ class Checkpoint:
             "metrics": self.metrics,
             "latent_size": self.latent_size,
             "digests": self.digests,
+            **({} if self.grey_range is None else {"grey_range": list(self.grey_range)}),
         }
 
     def onnx(self) -> bytes:
@@ -193,7 +201,7 @@ class Checkpoint:
             data = (self.root / file).read_bytes()
         except OSError as error:
             raise CheckpointError(
-                f"Checkpoint {self.name}: {file} cannot be read ({error.strerror})."
+                f"Checkpoint {self.name}: {file} cannot be read ({reason(error)})."
             ) from error
         if hashlib.sha256(data).hexdigest() != self.digests.get(file):
             raise CheckpointError(
@@ -263,7 +271,8 @@ def current_commit() -> str:
 
     def git(*arguments: str) -> str:
         done = subprocess.run(  # noqa: S603  fixed program and arguments
-            ["git", "-C", str(here), *arguments],  # noqa: S607
+            # looking must not lock the index against the person's own git
+            ["git", "--no-optional-locks", "-C", str(here), *arguments],  # noqa: S607
             capture_output=True,
             text=True,
             timeout=20,
@@ -296,7 +305,6 @@ _TRAINED_ON = {
 
 def _card(meta: Checkpoint) -> str:
     classes = ", ".join(item.display for item in meta.scheme.classes)
-    low, high = meta.window_hu
     what = (
         f"The CNN of Frid-Adar et al. (2018): a 64 × 64 ROI in, one probability for each of "
         f"{classes} out."
@@ -316,7 +324,7 @@ def _card(meta: Checkpoint) -> str:
         f"| trained on | {_TRAINED_ON[meta.training_kind]} |",
         f"| data set | {meta.dataset_name or 'unnamed'}, digest `{meta.dataset_digest}` |",
         f"| lesion scheme | {meta.scheme.name}: {classes} |",
-        f"| window | {low:g} … {high:g} HU mapped to −1 … 1 |",
+        f"| {_mapped(meta)} mapped to −1 … 1 |",
         f"| code | commit `{meta.commit}` |",
         "| licence | Apache-2.0 |",
         "",
@@ -348,6 +356,14 @@ def _card(meta: Checkpoint) -> str:
         )
     lines.append("- One 2-D slice, portal-venous phase; nothing else about the patient is seen.")
     return "\n".join(lines) + "\n"
+
+
+def _mapped(meta: Checkpoint) -> str:
+    if meta.training_kind != "uncalibrated":
+        return "window | {:g} … {:g} HU".format(*meta.window_hu)
+    if meta.grey_range is None:
+        return "grey values | the full range of an image's 8 or 16 bits"
+    return "grey values | {:g} … {:g}".format(*meta.grey_range)
 
 
 def _classifier_results(metrics: Mapping[str, Any]) -> list[str]:

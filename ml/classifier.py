@@ -22,7 +22,7 @@ from ml.folds import Fold, patient_folds
 from ml.manifest import Manifest
 from ml.metrics import classification
 from ml.networks.cnn import Cnn
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, refuse_data_set
 
 _RISE = 0.1
 """Share of the steps over which the linear schedule rises."""
@@ -138,6 +138,7 @@ def train(
     cross_validate: bool = False,
     command: str = "",
     device: str = "cpu",
+    lower: bool = False,
 ) -> Iterator[Progress]:
     """One classifier from a data set: split, augment, fit, export, score the held-out patients.
 
@@ -148,6 +149,7 @@ def train(
     Args:
         cross_validate: also train one network per other fold, only to test every lesion once.
         command: recorded as the way to train it again.
+        lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
     """
     # not above: the whole experiment trains where there is no ONNX
     from ml import serving
@@ -155,14 +157,19 @@ def train(
     runtime.prepare()
     runtime.device(device)
     manifest = Manifest.load(Path(data))
+    refuse_data_set(Path(out))
     folds = patient_folds(manifest, settings.folds, settings.seed)
-    run = RunDir(Path(out))
-    run.write_json("config.json", settings.dump())
-    commit = current_commit()
     turns = [settings.test_fold]
     if cross_validate:
         turns += [i for i in range(settings.folds) if i != settings.test_fold]
     each = settings.classifier.epochs
+    run = RunDir(Path(out))
+    if lower:
+        settings, words = augment.capped(settings, [folds[i].train for i in turns])
+        if words:
+            yield Progress(0, len(turns) * each, words, said=True)
+    run.write_json("config.json", settings.dump())
+    commit = current_commit()
     lines = manifest.lines
     rows = {line.id: i for i, line in enumerate(lines)}
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
@@ -244,6 +251,7 @@ def _describe(
         lesion_class=None,
         window_hu=settings.window_hu,
         training_kind=manifest.kind,
+        grey_range=manifest.grey_range,
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
         commit=commit,

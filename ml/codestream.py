@@ -2,6 +2,9 @@
 
 The announced size is compared with the file's before anything is decoded, because a decoder
 reserves what the stream asks for, fills with grey what is missing, and says nothing.
+
+ValueError
+ └ StreamError   a stream that its decoder cannot read; never leaves `ml.dicom` and `ml.picture`
 """
 
 from __future__ import annotations

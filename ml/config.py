@@ -31,6 +31,27 @@ def _require(ok: bool, what: str) -> None:
         raise ConfigError(what)
 
 
+def _within(of: object, prefix: str, bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse a number outside its bounds, both of which are allowed.
+
+    The upper ones are far beyond anything useful: they turn a slip of the finger into a sentence
+    instead of hours, or a full memory.
+    """
+    for name, (low, high) in bounds.items():
+        value = getattr(of, name)
+        _require(
+            low <= value <= high, f"{prefix}{name} must be {low:,} to {high:,}, not {value:,}."
+        )
+
+
+_LARGEST = 2**53
+"""JSON's readers agree on whole numbers up to here."""
+
+
+MOST_VIEWS = 50_000
+"""Most views of one lesion."""
+
+
 @dataclass(frozen=True)
 class Augment:
     """Classic augmentation (Frid-Adar et al. 2018, sections III-A and IV-B).
@@ -56,19 +77,30 @@ class Augment:
     tissue_high: float = 0.4
 
     def __post_init__(self) -> None:
-        _require(self.per_fold >= 0, "augment.per_fold must be 0 or more.")
-        _require(self.rotations >= 1, "augment.rotations must be at least 1.")
-        _require(0 <= self.flips <= 3, "augment.flips must be 0 to 3: a picture has three.")
-        _require(self.translations >= 0, "augment.translations must be 0 or more.")
-        _require(self.scales >= 0, "augment.scales must be 0 or more.")
-        # a data set keeps no pixels beyond these (ml.roi: MAX_SHIFT_PX, MAX_TISSUE)
-        _require(0 <= self.shift_px <= 4, "augment.shift_px must be 0 to 4.")
-        _require(self.shift_share >= 0, "augment.shift_share must be 0 or more.")
+        _within(
+            self,
+            "augment.",
+            {
+                "per_fold": (0, 1_000_000),
+                "rotations": (1, 3600),
+                "flips": (0, 3),  # a picture has three
+                "translations": (0, 1000),
+                "scales": (0, 1000),
+                # a data set keeps no pixels beyond these (ml.roi: MAX_SHIFT_PX, MAX_TISSUE)
+                "shift_px": (0, 4),
+                "shift_share": (0, 1),
+            },
+        )
         _require(
             0 <= self.tissue_low <= self.tissue_high <= 0.4,
             "augment.tissue_low and tissue_high must be 0 to 0.4, the low one first.",
         )
-        _require(self.per_lesion >= 1 or self.per_fold == 0, "augment makes no view at all.")
+        # all of a lesion's views are drawn, and then shuffled, before the first is cut
+        _require(
+            self.per_lesion <= MOST_VIEWS,
+            f"augment gives {self.per_lesion} views of a lesion, rotations × (1 + flips + "
+            f"translations + scales); at most {MOST_VIEWS} are drawn.",
+        )
 
     @property
     def per_lesion(self) -> int:
@@ -107,13 +139,24 @@ class Gan:
     same among real ROIs."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "discriminator_width", "latent", "epochs", "sheet_every"):
-            _require(getattr(self, name) >= 1, f"gan.{name} must be at least 1.")
-        _require(self.batch >= 2, "gan.batch must be at least 2: batch normalisation needs it.")
-        _require(self.learning_rate > 0, "gan.learning_rate must be above 0.")
+        _within(
+            self,
+            "gan.",
+            {
+                "width": (1, 1024),
+                "discriminator_width": (1, 1024),
+                "latent": (1, 10_000),
+                "epochs": (1, 100_000),
+                "batch": (2, 4096),  # batch normalisation needs two
+                "learning_rate": (1e-12, 1e6),
+                "sheet_every": (1, 100_000),
+                "restarts": (0, 100),
+                "collapse_spread": (0, 1000),
+                "collapse_correlation": (0, 1000),
+            },
+        )
         for name in ("beta1", "beta2", "ema"):
             _require(0 <= getattr(self, name) < 1, f"gan.{name} must be in [0, 1).")
-        _require(self.restarts >= 0, "gan.restarts must be 0 or more.")
 
 
 CONSTANT, LINEAR = "constant", "linear"
@@ -144,17 +187,25 @@ class Classifier:
     that have such instructions; weights, loss and everything after training stay in float32."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "features", "width"):
-            _require(getattr(self, name) >= 1, f"classifier.{name} must be at least 1.")
+        _within(
+            self,
+            "classifier.",
+            {
+                "epochs": (1, 100_000),
+                "batch": (1, 4096),
+                "learning_rate": (1e-12, 1e6),
+                "features": (1, 16_384),
+                "width": (1, 1024),
+                "clip": (0, 1e6),
+            },
+        )
         _require(
             self.schedule in (CONSTANT, LINEAR), "classifier.schedule must be constant or linear."
         )
-        _require(self.clip >= 0, "classifier.clip must be 0 or more.")
         _require(
             self.precision in (FLOAT32, BFLOAT16),
             "classifier.precision must be float32 or bfloat16.",
         )
-        _require(self.learning_rate > 0, "classifier.learning_rate must be above 0.")
         _require(0 <= self.momentum < 1, "classifier.momentum must be in [0, 1).")
         _require(0 <= self.dropout < 1, "classifier.dropout must be in [0, 1).")
 
@@ -175,7 +226,16 @@ class Config:
     classifier: Classifier = field(default_factory=Classifier)
 
     def __post_init__(self) -> None:
-        _require(self.folds >= 2, "folds must be at least 2.")
+        _within(
+            self,
+            "",
+            {
+                "seed": (0, _LARGEST),
+                "folds": (2, 1000),
+                "window_low_hu": (-32768, 32767),
+                "window_high_hu": (-32768, 32767),
+            },
+        )
         _require(0 <= self.test_fold < self.folds, "test_fold must be in 0 … folds − 1.")
         _require(
             self.window_low_hu < self.window_high_hu, "window_low_hu must be below window_high_hu."
@@ -204,6 +264,10 @@ class Config:
             section, leaf = _find(values, key.strip(), type(self))
             section[leaf] = text.strip()
         return load(values, type(self))
+
+
+MOST_ROIS = 1_000_000
+"""Most ROIs of a size of an arm."""
 
 
 @dataclass(frozen=True)
@@ -248,31 +312,26 @@ class Experiment(Config):
                 bool(sizes) and min(sizes) >= 1 and list(sizes) == sorted(set(sizes)),
                 f"{name} must be whole numbers from 1, each larger than the one before.",
             )
-        _require(self.base >= 1, "base must be at least 1.")
-        _require(self.validation_parts >= 2, "validation_parts must be at least 2.")
-        for name in ("least_steps", "fresh_seed"):
-            _require(getattr(self, name) >= 0, f"{name} must be 0 or more.")
-        for name in ("fresh_lesions", "oracle_lesions", "fidelity_rois"):
-            _require(getattr(self, name) >= 10, f"{name} must be at least 10.")
-        _require(0 <= self.difficulty <= 1, "difficulty must be 0 to 1.")
-        _require(self.resamples >= 100, "resamples must be at least 100.")
-        _require(self.permutations >= 100, "permutations must be at least 100.")
-
-
-PRESETS: Mapping[str, Config] = {
-    "paper": Config(),
-    "shipped": Config(
-        gan=Gan(width=24, discriminator_width=16, epochs=20, batch=32, ema=0.995),
-        classifier=Classifier(epochs=15, learning_rate=0.02),
-    ),
-}
-"""Named settings.
-
-``paper``: the widths and sizes of Frid-Adar et al. (2018); the three generators want a GPU.
-``shipped``: what stands in ``ml/weights``: networks of a fifth of the paper's width and
-smaller batches for the generators, fewer epochs at a larger step for the classifier, so that all
-four train on two CPU cores in about half an hour.
-"""
+            _require(
+                len(sizes) <= 100 and max(sizes) <= MOST_ROIS,
+                f"{name} must be at most 100 sizes of at most {MOST_ROIS}.",
+            )
+        _within(
+            self,
+            "",
+            {
+                "base": (1, MOST_ROIS),
+                "validation_parts": (2, 1000),
+                "least_steps": (0, 10_000_000),
+                "fresh_lesions": (10, 1_000_000),
+                "oracle_lesions": (10, 1_000_000),
+                "fresh_seed": (0, _LARGEST),
+                "difficulty": (0, 1),
+                "fidelity_rois": (10, 100_000),
+                "resamples": (100, 1_000_000),
+                "permutations": (100, 10_000_000),
+            },
+        )
 
 
 _GROUPS: Mapping[str, type[Any]] = {
@@ -311,6 +370,27 @@ def _barely_trained(epochs: int) -> Gan:
     )
 
 
+PRESETS: Mapping[str, Config] = {
+    "quick": Config(
+        augment=Augment(per_fold=300),
+        gan=_barely_trained(epochs=8),
+        classifier=Classifier(epochs=4, learning_rate=0.02, features=64, width=8),
+    ),
+    "shipped": Config(
+        gan=Gan(width=24, discriminator_width=16, epochs=20, batch=32, ema=0.995),
+        classifier=Classifier(epochs=15, learning_rate=0.02),
+    ),
+    "paper": Config(),
+}
+"""Named settings of one training.
+
+``quick``: every step of a training in a minute; its network has learned nothing to speak of.
+``shipped``: what stands in ``ml/weights``: networks of a fifth of the paper's width and
+smaller batches for the generators, fewer epochs at a larger step for the classifier, so that all
+four train on two CPU cores in about half an hour.
+``paper``: the widths and sizes of Frid-Adar et al. (2018), for a GPU: hours on a CPU.
+"""
+
 EXPERIMENTS: Mapping[str, Experiment] = {
     "quick": Experiment(
         classic=(100, 300),
@@ -321,7 +401,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         classifier=Classifier(epochs=4, learning_rate=0.02, features=64, width=8),
         least_steps=60,
         fidelity_rois=32,
-        oracle_lesions=300,
+        # fresh phantoms took most of the time of a run that proves nothing
+        fresh_lesions=120,
+        oracle_lesions=120,
         resamples=1000,
         permutations=5000,
         device="cpu",
@@ -392,6 +474,11 @@ def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # 
         else:
             values.update(_typed(kind, {key: value}, "", kind))
     return kind(**values)
+
+
+def named(assignments: Sequence[str]) -> tuple[str, ...]:
+    """The settings that assignments such as ``gan.epochs=40`` name."""
+    return tuple(assignment.partition("=")[0].strip() for assignment in assignments)
 
 
 def command(name: str, seeds: int, assignments: Sequence[str] = ()) -> str:

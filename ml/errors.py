@@ -1,16 +1,56 @@
-"""The root of every refusal of ``ml``.
+"""The root of every refusal of ``ml``, and what the system's own errors are called.
 
 HepaticaError(ValueError)
- ├ SchemeError       ml.lesion      a lesion scheme that cannot be read
- ├ ConfigError       ml.config      an unknown or impossible setting
- ├ DicomError        ml.image       a file that is no usable CT image
- ├ RoiError          ml.roi         a box or an array that gives no ROI
- ├ ManifestError     ml.manifest    a data set that does not hold together
- ├ LeakageError      ml.folds       a test patient, or a synthetic ROI, where it must not be
- ├ PhantomError      ml.phantom     a phantom that cannot be made as asked
- └ CheckpointError   ml.checkpoint  a checkpoint that cannot be loaded or used
+ ├ SchemeError            ml.lesion         a lesion scheme that cannot be read
+ ├ ConfigError            ml.config         an unknown or impossible setting
+ ├ DicomError             ml.image          a file that is no usable CT image
+ ├ RoiError               ml.roi            a box or an array that gives no ROI
+ ├ GreyRangeError         ml.greys          grey values that are no range, or not the image's
+ ├ ManifestError          ml.manifest       a data set that does not hold together
+ │  └ PrepareError        ml.prepare        a table or folder from which none can be made
+ ├ LeakageError           ml.folds          a test patient, or a synthetic ROI, where it must not be
+ ├ FoldError              ml.folds          a data set that cannot be split as asked
+ ├ PhantomError           ml.phantom        a phantom that cannot be made as asked
+ ├ CheckpointError        ml.checkpoint     a checkpoint that cannot be loaded or used
+ ├ DeviceError            ml.runtime        a device that this machine does not have
+ ├ StateError             ml.runtime        a folder with the unfinished state of another run
+ ├ OutputError            ml.progress       a file or folder that cannot be written
+ ├ CollapseError          ml.gan            a generator that collapsed in every attempt
+ ├ ClusterError           ml.parallel       a cluster that cannot be used
+ ├ ReportError            ml.report         a folder of which no report can be made
+ ├ ArchiveError           ml.archive        a zip that is not taken
+ └ ReadersError           ml.readers        ratings, or a plan, that cannot be analysed
+    ├ RatingsFileError    ml.readers.files  a file of ratings that cannot be read
+    └ LeakAuditError      ml.readers.rendering  pictures of which no audit can be made
 """
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 
 
 class HepaticaError(ValueError):
     """Something a user gave cannot be used; the message says what happened and what to do."""
+
+
+def reason(error: OSError) -> str:
+    """What the system said, in words: ``no space left on device``; never empty."""
+    if error.errno is None and is_full(error):
+        return _lower(os.strerror(errno.ENOSPC))
+    return _lower(error.strerror or str(error) or type(error).__name__)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no room: a full disk, a quota, a file larger than is allowed."""
+    if error.errno is None:
+        # NumPy tells a full disk without the system's number
+        return bool(_SHORT_WRITE.search(str(error)))
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _lower(words: str) -> str:
+    return words[:1].lower() + words[1:] if words[1:2].islower() else words

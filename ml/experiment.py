@@ -9,15 +9,14 @@ CNN then says what the fold's test lesions are. On phantoms it also meets fresh 
 from __future__ import annotations
 
 import io
-import json
 import os
 import platform
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,14 @@ import torch
 from ml import arms, evaluation, freshphantoms, measures, parallel, runtime, trainings
 from ml.arms import Point
 from ml.checkpoint import current_commit
-from ml.config import ConfigError, Experiment, Gan, command, experiment, load
+from ml.config import ConfigError, Experiment, Gan, command, experiment, load, named
 from ml.folds import FoldError, patient_folds
 from ml.manifest import Manifest, ManifestError
 from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
-from ml.progress import Progress, RunDir, spoken
+from ml.progress import Progress, RunDir, refuse_data_set, spoken
 from ml.trainings import INNER, OUTER, Place, Task
+
+MOST_SEEDS = 1000
 
 
 def run(
@@ -45,6 +46,7 @@ def run(
     cluster: str | None = None,
     fresh: Path | None = None,
     command: str = "",
+    capped: Sequence[str] = (),
 ) -> Iterator[Progress]:
     """The whole method; a run that was killed goes on where it stopped, with the same numbers.
 
@@ -57,6 +59,7 @@ def run(
         jobs: tasks at a time on this machine; 0: one per core.
         cluster: address of a Ray cluster that shares the folders of data and run.
         fresh: where fresh phantoms are kept; one folder may serve many runs.
+        capped: what ``trainings.capped`` told of the settings; stands in the results.
 
     Raises:
         HepaticaError: before anything trains, for everything that can be known by then.
@@ -70,8 +73,10 @@ def run(
         f"-{secrets.token_hex(4)}",
     )
     runtime.prepare()
-    begin(plan, place, run_dir, command)
+    begin(plan, place, run_dir, command, capped)
     clock = _Clock(plan, place, run_dir)
+    for words in capped:
+        yield replace(clock.note(words), said=True)
     work = partial(trainings.perform, place, settings)
     measure = partial(measures.perform, place, settings)
 
@@ -100,6 +105,7 @@ def run(
         "config": settings.dump(),
         "seeds": list(plan.seeds),
         "command": command,
+        "capped": list(capped),
         "commit": current_commit(),
         "device": _device(settings),
         **evaluation.evaluate(outputs),
@@ -114,26 +120,45 @@ def run(
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run was told to do: settings, repeats, and the command that does it again."""
+    """What a run was told to do: settings, repeats, and the command that does it again.
+
+    Attributes:
+        kept: settings named by the command; those of a preset may be lowered to fit the data.
+        capped: what was lowered.
+    """
 
     settings: Experiment
     seeds: int
     command: str
+    kept: tuple[str, ...] = ()
+    capped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, preset: str | None, assignments: Sequence[str], seeds: int | None) -> Asked:
         """A new run; without a preset ``quick``, without seeds one.
 
         Raises:
-            ConfigError: no such preset or setting.
+            ConfigError: no such preset or setting, or an impossible number of seeds.
         """
         name, repeats = preset or "quick", 1 if seeds is None else seeds
+        if not 1 <= repeats <= MOST_SEEDS:
+            raise ConfigError(f"{repeats} seeds: give at least one, at most {MOST_SEEDS}.")
         settings = experiment(name).override(assignments)
-        return cls(settings, repeats, command(name, repeats, assignments))
+        return cls(settings, repeats, command(name, repeats, assignments), named(assignments))
+
+    def fitted(self, manifest: Manifest) -> Asked:
+        """The same with a preset's sizes lowered to what the data set's views allow."""
+        settings, told = trainings.capped(self.settings, manifest, self.seeds, self.kept)
+        return replace(self, settings=settings, capped=told)
 
     @classmethod
     def again(
-        cls, folder: Path, preset: str | None, assignments: Sequence[str], seeds: int | None
+        cls,
+        folder: Path,
+        preset: str | None,
+        assignments: Sequence[str],
+        seeds: int | None,
+        manifest: Manifest,
     ) -> Asked:
         """What the run in ``folder`` was told; nothing else may be asked of it.
 
@@ -143,10 +168,19 @@ class Asked:
         path = folder / "config.json"
         if not path.exists():
             raise ConfigError(f"{folder} holds no run to resume; start it without --resume.")
-        told = RunDir(folder).read_json("config.json")
-        kept = cls(load(told.get("experiment"), Experiment), told["seeds"], told["command"])
-        settings = (experiment(preset) if preset else kept.settings).override(assignments)
-        if settings != kept.settings or seeds not in (None, kept.seeds):
+        told = _kept(folder)
+        settings = load(told["experiment"], Experiment)
+        kept = cls(
+            settings,
+            int(told.get("seeds", 1)),
+            str(told.get("command", "")),
+            capped=tuple(told.get("capped", ())),
+        )
+        if preset:
+            asked = cls.of(preset, assignments, kept.seeds).fitted(manifest).settings
+        else:
+            asked = settings.override(assignments)
+        if asked != kept.settings or seeds not in (None, kept.seeds):
             raise ConfigError(
                 f"The run in {folder} has other settings; resume it without --preset, --set and "
                 "--seeds."
@@ -161,8 +195,12 @@ def rehearse(
     seeds: int = 1,
     jobs: int = 0,
     fresh: Path | None = None,
-) -> str:
+    capped: Sequence[str] = (),
+) -> Iterator[str]:
     """Everything that ``run`` would refuse, then the plan with its tasks and time; trains nothing.
+
+    Yields:
+        What it is about to measure, then the plan.
 
     Raises:
         HepaticaError: as ``run``.
@@ -170,7 +208,9 @@ def rehearse(
     plan = Plan.of(settings, manifest, seeds)
     place = Place(manifest.root.resolve(), out.resolve(), (fresh or out / "fresh").resolve())
     check(plan, place)
-    return plan.describe(place, jobs, Rates.measured(settings, len(manifest.scheme)))
+    yield from capped
+    yield f"timing a training step of each network here ({settings.device}) …"
+    yield plan.describe(place, jobs, Rates.measured(settings, len(manifest.scheme)))
 
 
 def _embedding(outputs: evaluation.Outputs, place: Place, run_dir: RunDir) -> dict[str, Any]:
@@ -232,8 +272,8 @@ class Plan:
                 part, more views than a lesion gives, a device that is not there, fresh patients
                 that are in the data set.
         """
-        if seeds < 1:
-            raise ConfigError(f"{seeds} seeds: give at least one.")
+        if not 1 <= seeds <= MOST_SEEDS:
+            raise ConfigError(f"{seeds} seeds: give at least one, at most {MOST_SEEDS}.")
         runtime.device(settings.device)
         if problems := manifest.problems():
             raise ManifestError("The data set cannot be trained on: " + " ".join(problems))
@@ -423,16 +463,14 @@ class Rates:
         runtime.prepare()
         device = runtime.device(settings.device)
 
-        def seconds(step: Any) -> float:
-            step()
-            times = []
-            for _ in range(3):
-                started = time.perf_counter()
-                step()
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                times.append(time.perf_counter() - started)
-            return min(times)
+        def seconds(step: Callable[[int], None], batch: int) -> float:
+            few = min(batch, _FEW)
+            step(few)
+            once = _timed(step, few, device) * batch / few
+            if once > _LONG_S:
+                return once
+            step(batch)
+            return min(_timed(step, batch, device) for _ in range(3))
 
         told = settings.classifier
         network = classifier.build(classes, 0.5, told).to(device)
@@ -442,10 +480,10 @@ class Rates:
         rois = rois.to(device)
         answers = torch.zeros(len(rois), dtype=torch.int64, device=device)
 
-        def classify() -> None:
+        def classify(count: int) -> None:
             with runtime.mixed(device, told.precision):
-                logits = network(rois[: told.batch]).float()
-            loss = torch.nn.functional.cross_entropy(logits, answers[: told.batch])
+                logits = network(rois[:count]).float()
+            loss = torch.nn.functional.cross_entropy(logits, answers[:count])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
@@ -453,18 +491,36 @@ class Rates:
         pairs: list[gan.Pair] = [gan.Pair(settings.gan, device, "rate")]
         pairs.append(acgan.Pair(classes, settings.acgan, device, "rate"))
 
-        def generate(pair: gan.Pair) -> None:
-            batch = pair.settings.batch
-            latents = torch.from_numpy(pair.latents(runtime.generator("rate"), batch)).to(device)
-            pair.step(rois[:batch], answers[:batch], latents, 1)
+        def generate(pair: gan.Pair, count: int) -> None:
+            latents = torch.from_numpy(pair.latents(runtime.generator("rate"), count)).to(device)
+            pair.step(rois[:count], answers[:count], latents, 1)
 
-        return cls(seconds(classify), *(seconds(partial(generate, pair)) for pair in pairs))
+        return cls(
+            seconds(classify, told.batch),
+            *(seconds(partial(generate, pair), pair.settings.batch) for pair in pairs),
+        )
+
+
+_FEW = 8
+"""ROIs of the first step that is timed: at the paper's widths a whole batch takes a CPU long."""
+_LONG_S = 1.0
+"""A step that takes longer is not timed again, but counted up from the few."""
+
+
+def _timed(step: Callable[[int], None], count: int, device: torch.device) -> float:
+    started = time.perf_counter()
+    step(count)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 NOMINAL = Rates(0.03, 0.06, 0.07)
 
 
-def begin(plan: Plan, place: Place, run_dir: RunDir, command: str) -> None:
+def begin(
+    plan: Plan, place: Place, run_dir: RunDir, command: str, capped: Sequence[str] = ()
+) -> None:
     """Make the folder this run's, or refuse it.
 
     Raises:
@@ -472,20 +528,23 @@ def begin(plan: Plan, place: Place, run_dir: RunDir, command: str) -> None:
         HepaticaError: it cannot be written, or the disk is too full.
     """
     check(plan, place)
-    told = {"seeds": len(plan.seeds), "command": command}
+    told = {"seeds": len(plan.seeds), "command": command, "capped": list(capped)}
     run_dir.write_json("config.json", {**_of_run(plan), **told})
 
 
 def check(plan: Plan, place: Place) -> None:
-    """Refuse a folder that holds another run, and a disk that is too full."""
-    path = place.run / "config.json"
-    if path.exists():
-        kept = json.loads(path.read_text("utf-8"))
+    """Refuse a folder that holds another run, known fresh patients, and a disk that is too full."""
+    refuse_data_set(place.run)
+    if (place.run / "config.json").exists():
+        kept = _kept(place.run)
         if {key: kept.get(key) for key in ("experiment", "digest")} != _of_run(plan):
             raise ConfigError(
                 f"{place.run} holds a run with other settings or another data set; "
                 "give a new folder with --out."
             )
+    for task in plan.fresh:
+        if isinstance(task, trainings.Fresh) and trainings.is_done(place, task):
+            freshphantoms.refuse_same(plan.manifest, task.chunk, place.fresh)
     if all(trainings.is_done(place, task) for task in plan.generators):
         return
     there = next(folder for folder in (place.run, *place.run.parents) if folder.exists())
@@ -495,6 +554,18 @@ def check(plan: Plan, place: Place) -> None:
             f"The run needs about {needed / 2**30:.1f} GB and {place.run} has "
             f"{free / 2**30:.1f} GB left; make room or give another --out."
         )
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    try:
+        kept = RunDir(folder).read_json("config.json")
+    except ValueError as error:
+        kept = error
+    if not isinstance(kept, dict) or "experiment" not in kept:
+        raise ConfigError(
+            f"{folder / 'config.json'} is damaged, or of another program; begin in another folder."
+        )
+    return kept
 
 
 def _of_run(plan: Plan) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Frid-Adar et al. (2018, section IV-A): three folds, separated by patient, balanc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +43,6 @@ class Part:
     def only(self, lesion_class: str) -> Part:
         """The lines of one class."""
         return Part(tuple(line for line in self.lines if line.lesion_class == lesion_class))
-
-    def with_synthetic(self, lines: Iterable[Line]) -> Part:
-        """These lines and synthetic ones after them."""
-        return Part((*self.lines, *lines))
 
 
 @dataclass(frozen=True)

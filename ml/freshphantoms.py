@@ -20,7 +20,7 @@ from ml.config import Augment, Experiment, seed_for
 from ml.errors import HepaticaError
 from ml.folds import LeakageError
 from ml.lesion import ROI_SIZE_PX
-from ml.manifest import Manifest
+from ml.manifest import Manifest, sha256_of
 from ml.phantom import VERSION
 from ml.phantom.lesions import CLASSES
 from ml.progress import RunDir
@@ -28,6 +28,8 @@ from ml.progress import RunDir
 CHUNK = 20
 """Lesions of each class in a chunk."""
 TEST, ORACLE = "test", "oracle"
+_FORMAT = 2
+"""Of a chunk's file; since 2 it names the slices of its patients."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Chunk:
     @property
     def file(self) -> str:
         low, high = self.window_hu
-        return f"{VERSION}-{self.cohort_seed}-{self.difficulty:g}-{low:g}-{high:g}-{self.views}.npz"
+        told = (f"{value:g}" for value in (self.difficulty, low, high))
+        return f"{VERSION}.{_FORMAT}-{self.cohort_seed}-{'-'.join(told)}-{self.views}.npz"
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,38 @@ def refuse_known(manifest: Manifest, needed: Iterable[Chunk]) -> None:
             )
 
 
+def refuse_same(manifest: Manifest, chunk: Chunk, folder: Path) -> None:
+    """LeakageError when a patient of a chunk that is made is in the data set, under any name.
+
+    The web gives patients pseudonyms, so their slices are compared: by UID, and by their pixels.
+    """
+    with np.load(folder / chunk.file, allow_pickle=False) as stored:
+        slices, images = set(stored["slices"].tolist()), set(stored["images"].tolist())
+    for line in manifest.lines:
+        if line.phantom_uid in slices or line.image_sha256 in images:
+            raise LeakageError(
+                f"Patient {line.patient} of the data set is also a fresh patient ({line.file} is "
+                f"a slice of phantoms of seed {chunk.cohort_seed}); set fresh_seed to another "
+                "number."
+            )
+
+
+def is_made(chunk: Chunk, folder: Path) -> bool:
+    """Whether a chunk lies in ``folder``."""
+    return (folder / chunk.file).exists()
+
+
 def make(chunk: Chunk, folder: Path) -> None:
     """Simulate a chunk into ``folder``, unless it is there already."""
-    from ml.phantom.series import draw_lesion_slices
+    from ml.phantom.series import draw_lesion_slices, slice_uids
 
-    if (folder / chunk.file).exists():
+    if is_made(chunk, folder):
         return
     rois: list[npt.NDArray[np.float32]] = []
     labels: list[int] = []
     patients: list[str] = []
+    images: list[str] = []
+    slices: set[str] = set()
     counts = dict.fromkeys(CLASSES, CHUNK)
     for made, number, image in draw_lesion_slices(counts, chunk.cohort_seed, chunk.difficulty):
         found = image.box(number)
@@ -121,12 +147,16 @@ def make(chunk: Chunk, folder: Path) -> None:
             rois.append(roi.normalise(values, chunk.window_hu))
         labels.append(CLASSES.index(made.lesion_class))
         patients.append(made.patient_id)
+        images.append(sha256_of(image.hu))
+        slices.update(slice_uids(made))
     stream = io.BytesIO()
     np.savez(
         stream,
         rois=np.stack(rois).reshape(len(labels), -1, ROI_SIZE_PX, ROI_SIZE_PX).astype(np.float16),
         labels=np.asarray(labels, np.int64),
         patients=np.asarray(patients),
+        images=np.asarray(images),
+        slices=np.asarray(sorted(slices)),
     )
     RunDir(folder).write_bytes(chunk.file, stream.getvalue())
 

@@ -31,7 +31,7 @@ from ml.folds import Fold, Part, patient_folds
 from ml.manifest import Manifest
 from ml.metrics import classification
 from ml.networks import dcgan
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, refuse_data_set
 
 Pixels = npt.NDArray[np.float32]
 
@@ -343,11 +343,15 @@ def train(
     checkpoint: str | Path | None = None,
     command: str = "",
     device: str = "cpu",
+    lower: bool = False,
 ) -> Iterator[Progress]:
     """One generator from the training patients of a data set, to a checkpoint that serves.
 
     Writes ``out`` as ``fit`` does, ``config.json``, ``views.jsonl``, ``results.json``, and the
     checkpoint, in ``out/checkpoint`` unless told where.
+
+    Args:
+        lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
 
     Raises:
         SchemeError: the data set's scheme has no such class.
@@ -360,11 +364,16 @@ def train(
     runtime.prepare()
     runtime.device(device)
     manifest = Manifest.load(Path(data))
+    refuse_data_set(Path(out))
     manifest.scheme.index(lesion_class)
     fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
     lines = fold.train.only(lesion_class)
     commit = current_commit()
     run = RunDir(Path(out))
+    if lower:
+        settings, words = augment.capped(settings, [fold.train])
+        if words:
+            yield Progress(0, settings.gan.epochs, words, said=True)
     run.write_json("config.json", settings.dump())
     rois = augment.Rois(manifest, settings.window_hu)
     # the group of the whole training part, so that the classifier's and the generators' ROIs agree
@@ -387,6 +396,7 @@ def train(
         lesion_class=lesion_class,
         window_hu=settings.window_hu,
         training_kind=manifest.kind,
+        grey_range=manifest.grey_range,
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
         commit=commit,

@@ -30,6 +30,10 @@ MAX_PIXELS = 2**27
 """Most pixels of all frames of one file: 512 frames of 512 × 512, 256 MiB as int16."""
 
 
+NARROW = "The picture uses only"
+"""How the warning begins of a picture whose greys are too close for a network to see them."""
+
+
 class DicomError(HepaticaError):
     """A file that is no usable CT image; the message names the file and the remedy."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.errors import HepaticaError
+from ml.errors import HepaticaError, reason
 
 ROI_SIZE_PX = 64
 """Side of an ROI in pixels (Frid-Adar et al. 2018, section III-A)."""
@@ -145,9 +145,7 @@ class LesionScheme:
         try:
             data = json.loads(Path(source).read_text("utf-8"))
         except OSError as error:
-            raise SchemeError(
-                f"Lesion scheme {source} cannot be read: {error.strerror}."
-            ) from error
+            raise SchemeError(f"Lesion scheme {source} cannot be read: {reason(error)}.") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise SchemeError(f"Lesion scheme {source} is not JSON: {error}.") from error
         return cls.from_dict(data)

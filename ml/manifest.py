@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections import Counter, defaultdict
@@ -25,11 +24,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml import roi
-from ml.errors import HepaticaError
+from ml import contactsheet, copies, greys, roi
+from ml.errors import HepaticaError, reason
+from ml.greys import GreyRangeError, Greys, Range
 from ml.image import CTSlice
-from ml.lesion import ROI_SIZE_PX, LesionScheme, SchemeError
-from ml.progress import Progress, RunDir
+from ml.lesion import ROI_SIZE_PX, LesionScheme
+from ml.progress import Progress, RunDir, whole
 from ml.roi import Box, Float32, RoiError, Spacing, View
 
 KINDS = ("phantom", "calibrated", "uncalibrated")
@@ -60,6 +60,8 @@ class Line:
         image_sha256: of the whole image; equal images of two patients give themselves away.
         surroundings: whether there is tissue around the ROI; False for an image that was the ROI
             itself, whose surroundings are its mirror image.
+        phantom_uid: SOP Instance UID of a phantom's slice, which names the simulated patient
+            whatever pseudonym they were given since; not part of the digest.
     """
 
     id: str
@@ -75,8 +77,10 @@ class Line:
     origin: tuple[int, int] = (0, 0)
     image_sha256: str = ""
     surroundings: bool = True
+    phantom_uid: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """Everything that the digest is over."""
         # an int and a float that are equal must give one digest
         box = self.box
         return {
@@ -114,6 +118,7 @@ class Line:
                 origin=(int(data["origin"][0]), int(data["origin"][1])),
                 image_sha256=str(data["image_sha256"]),
                 surroundings=bool(data["surroundings"]),
+                phantom_uid=str(data.get("phantom_uid", "")),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ManifestError(f"A line of the data set is damaged ({error!r}).") from error
@@ -140,6 +145,7 @@ class Finding:
     diameter_mm: float | None = None
     source: str = "real"
     seed: int | None = None
+    phantom_uid: str = ""
 
     @classmethod
     def on(
@@ -167,6 +173,7 @@ class Finding:
             spacing_mm=ct_slice.spacing_mm,
             diameter_mm=diameter_mm,
             source=source,
+            phantom_uid=ct_slice.sop_uid if ct_slice.phantom else "",
         )
 
 
@@ -176,6 +183,8 @@ class Manifest:
 
     ``mixed_patients``: that a patient may have lesions of several classes has been accepted.
     ``difficulty``: of phantoms, where it is known.
+    ``grey_range``: grey values that become −1 and 1; None: the full range of the images' type.
+    ``notes``: what should be known about how it was made, a sentence each.
     """
 
     name: str
@@ -185,15 +194,19 @@ class Manifest:
     root: Path
     mixed_patients: bool = False
     difficulty: float | None = None
+    grey_range: Range | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """sha256 over scheme, kind and every line, and through their sha256 over every pixel."""
-        content = {
+        """sha256 over scheme, kind, grey range and every line, and so over every pixel."""
+        content: dict[str, Any] = {
             "scheme": self.scheme.to_dict(),
             "kind": self.kind,
             "lines": [line.to_dict() for line in self.lines],
         }
+        if self.grey_range is not None:
+            content["grey_range"] = list(self.grey_range)
         text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -212,8 +225,8 @@ class Manifest:
     def roi(self, line: Line, window_hu: tuple[float, float], view: View = roi.IDENTITY) -> Float32:
         """The ROI of a line: float32 (64, 64) in [−1, 1]; equal to ``roi.make`` on the image.
 
-        ``window_hu`` matters for HU only: grey values take the full range of their type, and
-        synthetic ROIs are in [−1, 1] already.
+        ``window_hu`` matters for HU only: grey values take ``grey_range``, or the full range of
+        their type, and synthetic ROIs are in [−1, 1] already.
 
         Raises:
             ManifestError: its context is missing or altered.
@@ -222,7 +235,7 @@ class Manifest:
         box = line.box.moved(-line.origin[0], -line.origin[1])
         spacing = line.spacing_mm if line.surroundings else None
         values = roi.cut(pixels, box, spacing, 0.0, view)
-        return roi.normalise(values, _range_of(pixels.dtype, window_hu))
+        return roi.normalise(values, _range_of(pixels.dtype, window_hu, self.grey_range))
 
     def rois(self, window_hu: tuple[float, float]) -> Float32:
         """All ROIs in the lines' order: float32 (n, 64, 64) in [−1, 1]."""
@@ -296,9 +309,7 @@ class Manifest:
                     _context(self.context_path(line), line.sha256)
                     shutil.copyfile(self.context_path(line), contexts / f"{line.id}.npy")
             target = RunDir(folder)
-            lines = "".join(
-                json.dumps(line.to_dict(), sort_keys=True) + "\n" for line in self.lines
-            )
+            lines = "".join(json.dumps(_stored(line), sort_keys=True) + "\n" for line in self.lines)
             target.write_bytes("lines.jsonl", lines.encode())
             target.write_json(
                 "manifest.json",
@@ -313,10 +324,12 @@ class Manifest:
                     "classes": self.counts(),
                     "mixed_patients": self.mixed_patients,
                     "difficulty": self.difficulty,
+                    "grey_range": None if self.grey_range is None else list(self.grey_range),
+                    "notes": list(self.notes),
                 },
             )
         except OSError as error:
-            raise ManifestError(f"{folder} cannot be written: {error.strerror}.") from error
+            raise ManifestError(f"{folder} cannot be written: {reason(error)}.") from error
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -331,7 +344,7 @@ class Manifest:
             entries = [json.loads(line) for line in text.splitlines() if line]
         except OSError as error:
             raise ManifestError(
-                f"{folder} is no data set ({error.strerror}: {Path(str(error.filename)).name}); "
+                f"{folder} is no data set ({reason(error)}: {Path(str(error.filename)).name}); "
                 "make one with `python -m ml prepare`."
             ) from error
         except ValueError as error:
@@ -345,9 +358,15 @@ class Manifest:
                 root=folder,
                 mixed_patients=bool(head.get("mixed_patients", False)),
                 difficulty=None if head.get("difficulty") is None else float(head["difficulty"]),
+                grey_range=(
+                    None if head.get("grey_range") is None else greys.checked(head["grey_range"])
+                ),
+                notes=tuple(map(str, head.get("notes", ()))),
             )
             digest = str(head["digest"])
-        except (KeyError, TypeError, AttributeError, SchemeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, ManifestError):
+                raise
             raise ManifestError(f"{folder}: manifest.json is damaged ({error!r}).") from error
         if manifest.kind not in KINDS:
             raise ManifestError(f"{folder}: kind {manifest.kind!r} is none of {', '.join(KINDS)}.")
@@ -361,6 +380,9 @@ class Manifest:
         return manifest
 
 
+SHEET = "contact-sheet.png"
+
+
 def write(
     findings: Iterable[Finding],
     total: int,
@@ -369,6 +391,9 @@ def write(
     faults: Sequence[str] = (),
     mixed_patients: bool = False,
     difficulty: float | None = None,
+    grey_range: Range | None = None,
+    notes: Sequence[str] = (),
+    sheet: bool = False,
 ) -> Iterator[Progress]:
     """Make a data set of findings under ``out``, whole or not at all.
 
@@ -378,26 +403,29 @@ def write(
         faults: problems known already, or added while ``findings`` is consumed.
         mixed_patients: accept lesions of several classes in one patient.
         difficulty: of phantoms, where it is known.
+        grey_range: grey values that become −1 and 1, of images without HU.
+        notes: sentences that are kept with the data set.
+        sheet: also write ``contact-sheet.png``, on which people see what was cut.
 
     Raises:
         ManifestError: anything in ``faults``, findings of several kinds, an ROI that cannot be
-            made, what ``Manifest.problems`` tells, or a folder that cannot be written: all of
-            them in one message.
+            made, copies of an image under two patients, patients that may be one, grey values
+            that nothing is to be seen in, what ``Manifest.problems`` tells: all in one message.
+        OutputError: ``out`` is taken or cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ManifestError(f"{out} exists and is not empty; give a new folder with --out.")
     name = out.resolve().name
-    partial = out.resolve().with_name(f".{name}.{os.getpid()}.partial")
-    try:
-        (partial / "contexts").mkdir(parents=True)
+    with whole(out) as partial:
+        (partial / "contexts").mkdir()
+        seen = _Seen(scheme, Greys(grey_range), sheet)
         lines: list[Line] = []
         kinds: Counter[str] = Counter()
         refused: list[str] = []
         done = 0
         for done, finding in enumerate(findings, 1):
             try:
-                line, crop = _line(finding, f"{done:04d}")
-            except RoiError as error:
+                line, crop, values = _line(finding, f"{done:04d}")
+                seen.add(finding, line, values)
+            except (RoiError, GreyRangeError) as error:
                 refused.append(f"{finding.file}: {error}")
             else:
                 np.save(partial / "contexts" / f"{line.id}.npy", crop)
@@ -406,7 +434,10 @@ def write(
             if done % 20 == 0:
                 yield Progress(done, max(total, done), f"{done} of {total} ROIs cut")
         kind = kinds.most_common(1)[0][0] if kinds else "calibrated"
-        manifest = Manifest(name, scheme, kind, tuple(lines), partial, mixed_patients, difficulty)
+        told = (*notes, *seen.notes())
+        manifest = Manifest(
+            name, scheme, kind, tuple(lines), partial, mixed_patients, difficulty, grey_range, told
+        )
         problems = [*faults, *refused]
         if len(kinds) > 1:
             found = ", ".join(f"{number} {name}" for name, number in sorted(kinds.items()))
@@ -414,19 +445,21 @@ def write(
                 f"Phantom, calibrated and uncalibrated images never share a data set; here are "
                 f"{found}. Prepare them one by one."
             )
+        if grey_range is not None and kinds and set(kinds) != {"uncalibrated"}:
+            problems.append(
+                "--range is of grey values, and these images have Hounsfield units, which take "
+                "the window of the training; leave --range out."
+            )
         # an ROI that failed may be of a class that seems empty
         problems += manifest.contradictions() if problems else manifest.problems()
+        problems += seen.problems()
         if problems:
             raise ManifestError(_listed(problems))
         manifest.save(partial)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(out)
-    except OSError as error:
-        raise ManifestError(
-            f"{out} cannot be written: {error.strerror}. Free some space or give another --out."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if sheet:
+            RunDir(partial).write_bytes(SHEET, seen.sheet())
+    for words in told:
+        yield Progress(done, done, words, said=True)
     counts = ", ".join(f"{number} {key}" for key, number in manifest.counts().items())
     yield Progress(
         done,
@@ -434,6 +467,85 @@ def write(
         f"{len(lines)} {kind} ROIs of {len(manifest.patients)} patients in {out}: {counts}; "
         f"digest {manifest.digest[:12]}",
     )
+
+
+class _Seen:
+    """What is only seen while the images pass: their grey values, their looks, their patients."""
+
+    def __init__(self, scheme: LesionScheme, greys: Greys, keep: bool) -> None:
+        self.scheme = scheme
+        self.greys = greys
+        self.keep = keep
+        self.rois: dict[str, list[Float32]] = defaultdict(list)
+        self.details: dict[tuple[str, str], Float32] = {}
+        self.lines: list[Line] = []
+
+    def add(self, finding: Finding, line: Line, values: Float32) -> None:
+        """Take note of a finding and of its ROI in the image's own unit (64, 64)."""
+        dtype = finding.pixels.dtype
+        window = _range_of(dtype, roi.DEFAULT_WINDOW_HU, self.greys.chosen)
+        shown = roi.normalise(values, window)
+        if np.ptp(shown) == 0 and dtype.kind == "u":
+            raise GreyRangeError(
+                f"the ROI has nothing within the grey values {window[0]:g} to {window[1]:g} that "
+                "become black and white; give another --range."
+            )
+        whose = (line.image_sha256, line.patient)
+        first = whose not in self.details
+        if first:
+            self.details[whose] = copies.detail(finding.pixels)
+        if dtype.kind == "u":
+            self.greys.add(finding.pixels if first else None, values, dtype)
+        if self.keep:
+            self.rois[line.lesion_class].append(shown)
+        self.lines.append(line)
+
+    def problems(self) -> list[str]:
+        return [*self._copies(), *_doubtful(line.patient for line in self.lines),
+                *self.greys.problems()]  # fmt: skip
+
+    def notes(self) -> list[str]:
+        share = self.greys.clipped()
+        if share < 0.01:
+            return []
+        low, high = self.greys.chosen or (0, 0)
+        return [
+            f"{share:.0%} of the ROIs' pixels lie outside the grey values {low:g} to {high:g} and "
+            "are plain black or white."
+        ]
+
+    def sheet(self) -> bytes:
+        return contactsheet.render({key: self.rois[key] for key in self.scheme.keys})
+
+    def _copies(self) -> list[str]:
+        owners = list(self.details)
+        files = {(line.image_sha256, line.patient): line.file for line in self.lines}
+        return [
+            f"Patients {owners[i][1]}, {owners[j][1]} have images that look like copies "
+            f"({files[owners[i]]}, {files[owners[j]]}: saved again, resized, mirrored or turned); "
+            "keep one of them, or give both to one patient."
+            for i, j in copies.pairs(list(self.details.values()), [one[1] for one in owners])
+            if owners[i][0] != owners[j][0]  # equal images are told by the manifest
+        ]
+
+
+def _doubtful(patients: Iterable[str]) -> list[str]:
+    """Patients that people write alike and a computer does not: P01, p1; 1, 1.0."""
+    spelled = defaultdict(set)
+    for patient in patients:
+        spelled[_as_spoken(patient)].add(patient)
+    return [
+        f"Patients {', '.join(map(repr, sorted(names)))} may be one; write them alike, or give "
+        "them names that differ in more."
+        for names in spelled.values()
+        if len(names) > 1
+    ]
+
+
+def _as_spoken(patient: str) -> tuple[str, ...]:
+    text = re.sub(r"^(\d+)[.,]0+$", r"\1", patient.strip().casefold())
+    return tuple(part.lstrip("0") or "0" if part.isdecimal() else part
+                 for part in re.findall(r"\d+|[^\W\d_]+", text)) or (text,)  # fmt: skip
 
 
 def _listed(problems: Sequence[str]) -> str:
@@ -458,8 +570,12 @@ def _listed(problems: Sequence[str]) -> str:
     return f"The data set was not made; {len(problems)} problem(s):{shown}{more}"
 
 
-def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any]]:
-    """A finding as a line and its context; RoiError where it gives no ROI."""
+def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float32]:
+    """A finding as a line, its context and its ROI in the image's own unit.
+
+    Raises:
+        RoiError: it gives no ROI.
+    """
     pixels, box, spacing = finding.pixels, finding.box, finding.spacing_mm
     surroundings = box is not None
     if finding.source == "synthetic":
@@ -475,7 +591,8 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any]]:
     fill = roi.AIR_HU if pixels.dtype == np.int16 else 0.0
     crop, origin = roi.context(pixels, box, spacing if surroundings else None, fill)
     moved = box.moved(-origin[0], -origin[1])
-    if np.ptp(roi.cut(crop, moved, spacing if surroundings else None, fill)) == 0:
+    values = roi.cut(crop, moved, spacing if surroundings else None, fill)
+    if np.ptp(values) == 0:
         raise RoiError("the ROI is one constant value; give the image itself.")
     diameter = finding.diameter_mm
     if diameter is None and surroundings and spacing is not None:
@@ -494,8 +611,9 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any]]:
         origin=origin,
         image_sha256=sha256_of(pixels),
         surroundings=surroundings,
+        phantom_uid=finding.phantom_uid,
     )
-    return line, crop
+    return line, crop, values
 
 
 def sha256_of(pixels: npt.NDArray[Any]) -> str:
@@ -506,10 +624,15 @@ def sha256_of(pixels: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _range_of(dtype: np.dtype[Any], window_hu: tuple[float, float]) -> tuple[float, float]:
+def _stored(line: Line) -> dict[str, Any]:
+    more = {"phantom_uid": line.phantom_uid} if line.phantom_uid else {}
+    return {**line.to_dict(), **more}
+
+
+def _range_of(dtype: np.dtype[Any], window_hu: Range, chosen: Range | None) -> Range:
     if dtype.kind == "f":
         return -1.0, 1.0
-    return (0.0, float(np.iinfo(dtype).max)) if dtype.kind == "u" else window_hu
+    return greys.range_of(dtype, chosen) if dtype.kind == "u" else window_hu
 
 
 @lru_cache(maxsize=256)

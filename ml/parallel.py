@@ -183,7 +183,7 @@ def _backend(jobs: int, cluster: str | None) -> Any:
         raise ClusterError(
             "--cluster needs Ray, which is not installed here: pip install 'hepatica[cluster]'."
         ) from error
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if not ray.is_initialized():
         try:
             ray.init(address=cluster, log_to_driver=False, logging_level=logging.ERROR)

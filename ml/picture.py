@@ -15,7 +15,16 @@ from PIL import Image, ImageOps
 
 from ml import codestream
 from ml.codestream import Coding, StreamHeader
-from ml.image import MAX_PIXELS, MAX_SIDE_PX, Corrupt, CTSlice, DicomError, NotAnImage, TooLarge
+from ml.image import (
+    MAX_PIXELS,
+    MAX_SIDE_PX,
+    NARROW,
+    Corrupt,
+    CTSlice,
+    DicomError,
+    NotAnImage,
+    TooLarge,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -120,7 +129,7 @@ def _narrow(pixels: npt.NDArray[Any]) -> tuple[str, ...]:
     if pixels.dtype == np.uint8 or share >= _USED_SHARE:
         return ()
     return (
-        f"The picture uses only {share:.0%} of its 16-bit grey range ({low:.0f} to {high:.0f}), as "
+        f"{NARROW} {share:.0%} of its 16-bit grey range ({low:.0f} to {high:.0f}), as "
         "when 12 bits or HU with an offset are saved unscaled: its contrast is lost, and a score "
         "of it means nothing. Export it windowed to the full range, or give the DICOM slice.",
     )

@@ -19,12 +19,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ml import dicom as dicom_files
-from ml.errors import HepaticaError
+from ml.columns import LATER, OF_PHANTOMS, USED, XYWH, XYXY
+from ml.errors import HepaticaError, reason
+from ml.greys import Range
 from ml.image import CTSlice, DicomError
 from ml.lesion import LesionScheme
 from ml.manifest import Finding, ManifestError, write
 from ml.progress import Progress
-from ml.roi import Box, RoiError
+from ml.roi import Box, RoiError, check
 
 _BOX = ("x", "y", "width", "height")
 
@@ -37,31 +39,42 @@ class _CellError(HepaticaError):
     """One row cannot be used."""
 
 
-def images(
-    folder: Path, scheme: LesionScheme, out: Path, mixed_patients: bool = False
-) -> Iterator[Progress]:
-    """A data set from ``folder/labels.csv``: file, class, patient[, box, diameter_mm].
+@dataclass(frozen=True)
+class Options:
+    """What may be chosen of a preparation.
 
-    A box is ``x,y,width,height`` in pixels, in one cell or in columns of these names. A 64 × 64
-    image without a box is the ROI itself. DICOM files are read as well as pictures.
+    Attributes:
+        mixed_patients: accept lesions of several classes in one patient.
+        boxes: what the four numbers of a box are (``columns.BOXES``); None: as the table tells.
+        grey_range: grey values that become −1 and 1, of images without HU.
+    """
+
+    mixed_patients: bool = False
+    boxes: str | None = None
+    grey_range: Range | None = None
+
+
+def images(
+    folder: Path, scheme: LesionScheme, out: Path, options: Options | None = None
+) -> Iterator[Progress]:
+    """A data set from ``folder/labels.csv``; its columns are ``columns.IMAGES``.
+
+    A 64 × 64 image without a box is the ROI itself. DICOM files are read as well as pictures.
 
     Raises:
         PrepareError: the table cannot be read.
         ManifestError: everything that is wrong with rows and images, in one message.
     """
     rows = _table(folder / "labels.csv", ("file", "class", "patient"))
-    return _prepare(folder, rows, "class", scheme, out, mixed_patients)
+    return _prepare(folder, rows, "class", scheme, out, options or Options())
 
 
 def dicom(
-    folder: Path, scheme: LesionScheme, out: Path, mixed_patients: bool = False
+    folder: Path, scheme: LesionScheme, out: Path, options: Options | None = None
 ) -> Iterator[Progress]:
     """A data set from DICOM files under ``folder`` and ``folder/lesions.csv``.
 
-    Columns: sop_instance_uid or file; lesion_class; patient; where the lesion is: x, y, width,
-    height (or ``box``), or ``center`` (x,y in pixels) with diameter_mm, or ``mask`` (a picture of
-    the slice's size, not black on the lesion). Optional: frame (from 1); key_slice (only rows with
-    1 are taken: one ROI per lesion).
+    Its columns are ``columns.DICOM``.
 
     Raises:
         As ``images``.
@@ -74,7 +87,7 @@ def dicom(
         rows = [row for row in rows if row.cells["key_slice"].lower() in ("1", "true", "yes")]
         if not rows:
             raise PrepareError("lesions.csv has no row with key_slice 1.")
-    return _prepare(folder, rows, "lesion_class", scheme, out, mixed_patients)
+    return _prepare(folder, rows, "lesion_class", scheme, out, options or Options())
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[_Row]:
         data = path.read_bytes()
     except OSError as error:
         raise PrepareError(
-            f"{path} cannot be read ({error.strerror}); it must list {', '.join(needed)}."
+            f"{path} cannot be read ({reason(error)}); it must list {', '.join(needed)}."
         ) from error
     text = _decoded(data, path.name)
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -146,11 +159,79 @@ def _prepare(
     class_column: str,
     scheme: LesionScheme,
     out: Path,
-    mixed_patients: bool,
+    options: Options,
 ) -> Iterator[Progress]:
     faults: list[str] = []
-    findings = _findings(folder, rows, class_column, scheme, faults)
-    return write(findings, len(rows), scheme, out, faults, mixed_patients, _difficulty(folder))
+    files = _Files(folder, any(not row.get("file") for row in rows))
+    if options.boxes is None:
+        _refuse_doubtful_boxes(rows, files)
+    findings = _findings(rows, class_column, scheme, options.boxes or XYWH, files, faults)
+    yield from write(
+        findings,
+        len(rows),
+        scheme,
+        out,
+        faults,
+        options.mixed_patients,
+        _difficulty(folder),
+        options.grey_range,
+        _unused(rows, out.name),
+        sheet=True,
+    )
+
+
+def _unused(rows: list[_Row], name: str) -> list[str]:
+    """A sentence for the columns that nothing is made of."""
+    header = [column for column in rows[0].cells if column]
+    told = []
+    later = [column for column in header if column in LATER]
+    if later:
+        told.append(
+            f"Not used yet: column {', '.join(later)}. Folds are drawn from patients alone: there "
+            "are no fixed test sets, and no results by group."
+        )
+    other = [column for column in header if column not in (*USED, *LATER, *OF_PHANTOMS)]
+    if other:
+        told.append(f"Not used: column {', '.join(other)}.")
+    return told
+
+
+def _refuse_doubtful_boxes(rows: list[_Row], files: _Files) -> None:
+    """Ask whether a box is x,y,width,height where every box of a table may be two corners as well.
+
+    Raises:
+        PrepareError: it may.
+    """
+    cells = [(row, row.get("box")) for row in rows if row.get("box")]
+    fit = {XYWH: 0, XYXY: 0}
+    for row, cell in cells:
+        try:
+            x, y, right, bottom = _numbers(cell, 4, "box")
+        except _CellError:
+            continue  # told with its row later
+        if right <= x or bottom <= y:
+            return  # no corner lies there
+        try:
+            shape = files.slice_of(row)[0].pixels.shape
+        except (_CellError, DicomError):
+            continue
+        for what, box in (
+            (XYWH, (x, y, right, bottom)),
+            (XYXY, (x, y, right - x, bottom - y)),
+        ):
+            try:
+                check(Box(*box), shape, None)
+            except RoiError:
+                continue
+            fit[what] += 1
+    if fit[XYXY] and fit[XYXY] >= fit[XYWH]:
+        doubt = "may be" if fit[XYWH] == fit[XYXY] else "looks like"
+        raise PrepareError(
+            f"The column box {doubt} x1,y1,x2,y2: in every row the third and fourth number are "
+            f"larger than the first and second. As x,y,width,height {fit[XYWH]} of {len(cells)} "
+            f"boxes fit their images, as corners {fit[XYXY]}. Say which: --boxes xywh or "
+            "--boxes xyxy."
+        )
 
 
 def _difficulty(folder: Path) -> float | None:
@@ -163,10 +244,14 @@ def _difficulty(folder: Path) -> float | None:
 
 
 def _findings(
-    folder: Path, rows: list[_Row], class_column: str, scheme: LesionScheme, faults: list[str]
+    rows: list[_Row],
+    class_column: str,
+    scheme: LesionScheme,
+    boxes: str,
+    files: _Files,
+    faults: list[str],
 ) -> Iterator[Finding]:
     """Findings of the good rows; what is wrong with the others goes to ``faults``."""
-    files = _Files(folder, any(not row.get("file") for row in rows))
     for row in rows:
         try:
             lesion_class = _class(row, class_column, scheme)
@@ -174,7 +259,7 @@ def _findings(
             if not patient:
                 raise _CellError("no patient; patients must be told apart to split them.")
             ct_slice, file = files.slice_of(row)
-            box = _box(row, ct_slice, files)
+            box = _box(row, ct_slice, boxes, files)
             diameter = _number(row.get("diameter_mm"), "diameter_mm")
         except (_CellError, RoiError, DicomError) as error:
             faults.append(f"Row {row.number}: {error}")
@@ -214,6 +299,16 @@ def _number(cell: str, what: str) -> float | None:
     return value
 
 
+def _frame(cell: str) -> int | None:
+    """A whole number from 1, as people and spreadsheets write it (2, 2.0, 2,0); None if empty."""
+    if not cell:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})([.,]0+)?", cell)
+    if found is None or int(found[1]) == 0:
+        raise _CellError(f"frame {cell!r} is not a whole number from 1.")
+    return int(found[1])
+
+
 def _numbers(cell: str, count: int, what: str) -> list[float]:
     parts = [part for part in re.split(r"[,;\s]+", cell.strip("[]() ")) if part]
     try:
@@ -225,9 +320,17 @@ def _numbers(cell: str, count: int, what: str) -> list[float]:
     return values
 
 
-def _box(row: _Row, ct_slice: CTSlice, files: _Files) -> Box | None:
+def _box(row: _Row, ct_slice: CTSlice, boxes: str, files: _Files) -> Box | None:
     if row.get("box"):
-        return Box(*_numbers(row.get("box"), 4, "box"))
+        x, y, third, fourth = _numbers(row.get("box"), 4, "box")
+        if boxes == XYWH:
+            return Box(x, y, third, fourth)
+        if third <= x or fourth <= y:
+            raise _CellError(
+                f"box {row.get('box')!r} is no x1,y1,x2,y2: the second corner lies left of or "
+                "above the first."
+            )
+        return Box(x, y, third - x, fourth - y)
     cells = [row.get(column) for column in _BOX]
     if all(cells):
         return Box(*(_numbers(cell.replace(",", "."), 1, "box")[0] for cell in cells))
@@ -273,8 +376,8 @@ class _Files:
         try:
             return path.read_bytes()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise _CellError(f"file {file!r} cannot be read: {reason}.") from error
+            told = reason(error) if isinstance(error, OSError) else error
+            raise _CellError(f"file {file!r} cannot be read: {told}.") from error
 
     def _decode(self, file: str) -> tuple[CTSlice, ...]:
         return dicom_files.read(self._bytes(file), file)
@@ -291,10 +394,10 @@ class _Files:
         slices = self._read(file)
         if uid and slices[0].sop_uid != uid:
             raise _CellError(f"file {file!r} has SOP Instance UID {slices[0].sop_uid}, not {uid}.")
-        frame = _number(row.get("frame"), "frame")
+        frame = _frame(row.get("frame"))
         if frame is None and len(slices) > 1:
             raise _CellError(f"file {file!r} has {len(slices)} frames; give a column frame.")
-        number = int(frame or 1)
+        number = 1 if frame is None else frame
         if number > len(slices):
             raise _CellError(f"file {file!r} has {len(slices)} frame(s), not {number}.")
         return slices[number - 1], PurePosixPath(file.replace("\\", "/")).as_posix()

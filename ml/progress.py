@@ -4,51 +4,60 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ml.errors import HepaticaError
+from ml.errors import HepaticaError, is_full, reason
+
+
+class OutputError(HepaticaError):
+    """A file or folder that cannot be written, or that holds something already."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of long work: ``done`` of ``total`` (any unit), a line of text, named figures."""
+    """One step of long work: ``done`` of ``total`` (any unit), a line of text, named figures.
+
+    ``said``: the text must be read; it is never left out, nor written over by the next step.
+    """
 
     done: int
     total: int
     text: str
     figures: Mapping[str, float] | None = None
+    said: bool = False
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """A folder that explains itself: ``config.json``, ``log.jsonl``, ``results.json`` …"""
+    """A folder that explains itself: ``config.json``, ``log.jsonl``, ``results.json`` …
+
+    Only writing makes the folder: a mistyped one that is read leaves none behind.
+    """
 
     path: Path
-
-    def __post_init__(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write a file whole or not at all: a killed process leaves the old one in place."""
         target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             partial.replace(target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise HepaticaError(
-                f"{target} cannot be written: {error.strerror}. Make room or choose another --out."
-            ) from error
+            with suppress(OSError):
+                partial.unlink()
+            raise not_written(target, error) from error
         return target
 
     def write_json(self, name: str, value: Any) -> Path:
@@ -60,15 +69,76 @@ class RunDir:
 
     def log(self, progress: Progress) -> None:
         """Append one line to ``log.jsonl``."""
-        entry = {key: value for key, value in asdict(progress).items() if value is not None}
+        told = asdict(progress).items()
+        entry = {key: value for key, value in told if value is not None and value is not False}
         path = self.path / "log.jsonl"
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"at": time.time(), **entry}) + "\n")
         except OSError as error:
-            raise HepaticaError(
-                f"{path} cannot be written: {error.strerror}. Make room or choose another --out."
-            ) from error
+            raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: OSError) -> OutputError:
+    """The refusal of a file or folder that the system did not let be written."""
+    remedy = "Make room or choose" if is_full(error) else "Choose"
+    return OutputError(f"{path} cannot be written: {reason(error)}. {remedy} another --out.")
+
+
+def refuse_taken(out: Path) -> None:
+    """Raises OutputError unless ``out`` is a folder still to be made, or an empty one."""
+    try:
+        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise not_written(out, error) from error
+    if taken:
+        raise OutputError(f"{out} exists and is not an empty folder; give a new folder with --out.")
+
+
+def refuse_data_set(out: Path) -> None:
+    """Raises OutputError where a run would be written among the files of a data set."""
+    if (out / "manifest.json").exists():
+        raise OutputError(f"{out} holds a data set; give a run a folder of its own with --out.")
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes ``out`` at the end, or is removed with all that is in it.
+
+    Raises:
+        OutputError: ``out`` is taken, or the system did not let it be written.
+    """
+    refuse_taken(out)
+    target = out.resolve()
+    # an empty folder is not replaced: it may be where somebody stands, or a file system of its own
+    home = target if target.is_dir() else target.parent
+    made = [folder for folder in (home, *home.parents) if not folder.exists()]
+    partial = home / f".{target.name}.{os.getpid()}.partial"
+    done = False
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if home is target:
+            for entry in sorted(partial.iterdir()):
+                entry.rename(target / entry.name)
+        else:
+            partial.rename(target)
+        done = True
+    except (OSError, OutputError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        named = None if cause.filename is None else Path(os.fsdecode(cause.filename))
+        if named is not None and not named.is_relative_to(home):
+            raise  # something that was to be read
+        raise not_written(out, cause) from cause
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not done:
+            with suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
 
 
 def remaining_s(done: int, total: int, elapsed_s: float) -> float | None:
@@ -98,18 +168,24 @@ def drive(steps: Iterator[Progress], stream: TextIO | None = None) -> None:
     started = time.monotonic()
     printed = -5.0
     before: int | None = None  # a run that is resumed has much behind it already
-    for step in steps:
-        before = max(0, step.done - 1) if before is None else before
-        elapsed = time.monotonic() - started
-        if not tty and elapsed - printed < 5 and step.done < step.total:
-            continue
-        printed = elapsed
-        left = remaining_s(step.done - before, step.total - before, elapsed)
-        estimate = (
-            f", about {spoken(left)} left" if left is not None and step.done < step.total else ""
-        )
-        line = f"[{step.done}/{step.total}] {step.text}{estimate}"
-        out.write(f"\r\033[2K{line}" if tty else line + "\n")
-        out.flush()
-    if tty:
-        out.write("\n")
+    try:
+        for step in steps:
+            if step.said:
+                out.write(f"\r\033[2K{step.text}\n" if tty else f"{step.text}\n")
+                out.flush()
+                continue
+            before = max(0, step.done - 1) if before is None else before
+            elapsed = time.monotonic() - started
+            if not tty and elapsed - printed < 5 and step.done < step.total:
+                continue
+            printed = elapsed
+            left = remaining_s(step.done - before, step.total - before, elapsed)
+            unfinished = left is not None and step.done < step.total
+            estimate = f", about {spoken(left)} left" if left is not None and unfinished else ""
+            line = f"[{step.done}/{step.total}] {step.text}{estimate}"
+            out.write(f"\r\033[2K{line}" if tty else line + "\n")
+            out.flush()
+    finally:
+        # a refusal begins a line of its own
+        if tty:
+            out.write("\n")

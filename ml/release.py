@@ -130,6 +130,7 @@ def _describe(settings: Experiment, manifest: Manifest, name: str, kind: str) ->
         lesion_class=manifest.scheme.keys[0] if generator else None,
         window_hu=settings.window_hu,
         training_kind=manifest.kind,
+        grey_range=manifest.grey_range,
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
         commit=current_commit(),

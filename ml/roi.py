@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ml import greys
 from ml.errors import HepaticaError
-from ml.image import CTSlice
+from ml.image import NARROW, CTSlice
 from ml.lesion import ROI_SIZE_PX
 
 Float32 = npt.NDArray[np.float32]
@@ -44,6 +45,9 @@ MAX_SHIFT_PX = 4.0
 MIN_LESION_PX = 2.0
 MAX_SQUARE_PIXELS = 2**26
 MAX_ARRAY_BYTES = 2**28
+
+_FLAT = 0.02
+"""Of the range of 2 between black and white: one step of 8 bits is 0.008."""
 
 _GRID = 1024.0
 _WHOLE = 1 + 2 * MARGIN
@@ -431,21 +435,24 @@ def make(
     box: Box | None,
     window_hu: tuple[float, float] = DEFAULT_WINDOW_HU,
     view: View = IDENTITY,
+    grey_range: greys.Range | None = None,
 ) -> Roi:
     """The ROI of a lesion on a slice.
 
     Args:
-        ct_slice: HU (mapped from ``window_hu``) or grey values (full range of the type).
+        ct_slice: HU (mapped from ``window_hu``) or grey values (from ``grey_range``).
         box: the lesion's; None for a 64 × 64 image, which is the ROI itself.
         window_hu: the checkpoint's; not used for uncalibrated images.
         view: how to look.
+        grey_range: the checkpoint's; None: the full range of the type.
 
     Raises:
         RoiError: no box and not 64 × 64, or as ``cut`` and ``normalise``.
+        GreyRangeError: the image's type cannot hold ``grey_range``.
     """
     pixels = ct_slice.pixels
     spacing_mm = ct_slice.spacing_mm
-    window = window_hu if ct_slice.calibrated else ct_slice.grey_range
+    window = window_hu if ct_slice.calibrated else greys.range_of(pixels.dtype, grey_range)
     itself = box is None
     if box is None:
         if pixels.shape != (ROI_SIZE_PX, ROI_SIZE_PX):
@@ -470,13 +477,28 @@ def make(
         side_mm = max(
             cut_out.height * ct_slice.spacing_mm[0], cut_out.width * ct_slice.spacing_mm[1]
         )
+    found = normalise(values, window)
+    told = ct_slice.warnings
+    if grey_range is not None:  # it maps the few greys that the picture has
+        told = tuple(text for text in told if not text.startswith(NARROW))
     return Roi(
-        normalise(values, window),
+        found,
         ct_slice.calibrated,
         None if itself else box,
         cut_out,
         side_mm,
-        ct_slice.warnings + _outside(cut_out, pixels.shape),
+        (*told, *_outside(cut_out, pixels.shape), *_flat(found)),
+    )
+
+
+def _flat(roi: Float32) -> tuple[str, ...]:
+    """Said of an ROI in which a network sees nothing, whatever made it so."""
+    low, high = np.percentile(roi, (1, 99))
+    if high - low >= _FLAT:
+        return ()
+    return (
+        "The ROI is one shade of grey under the window that the network uses: its score means "
+        "nothing.",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ml import roi
 from ml.checkpoint import Checkpoint, CheckpointError
 from ml.manifest import Line, sha256_of
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, whole
 from ml.serving import Generator, latent
 
 _TOLD_EVERY = 25
@@ -30,8 +30,8 @@ def draw(
     ``synthesis.json`` (what drew them).
 
     Raises:
-        CheckpointError: not a generator, no ROI asked for, a seed out of range, or a folder that
-            already holds a synthesis.
+        CheckpointError: not a generator, no ROI asked for, or a seed out of range.
+        OutputError: ``out`` is not empty, or cannot be written; then nothing is left there.
     """
     if count < 1:
         raise CheckpointError(f"{count} synthetic ROIs cannot be drawn; ask for at least one.")
@@ -39,18 +39,27 @@ def draw(
         latent(end, 1)
     meta = Checkpoint.load(checkpoint)
     generator = Generator(meta.onnx(), meta)
-    folder = RunDir(Path(out))
-    if (folder.path / "lines.jsonl").exists():
-        raise CheckpointError(f"{folder.path} already holds synthetic ROIs; give a new folder.")
+    target = Path(out)
+    with whole(target) as partial:
+        yield from _draw_into(
+            RunDir(partial), generator, meta, range(seed, seed + count), truncation
+        )
+    yield Progress(count, count, f"drew {count} synthetic ROIs into {target}")
+
+
+def _draw_into(
+    folder: RunDir, generator: Generator, meta: Checkpoint, seeds: range, truncation: float
+) -> Iterator[Progress]:
+    count = len(seeds)
     lines: list[str] = []
-    for i in range(count):
-        name = f"{meta.name}-{seed + i}"
-        pixels = generator.draw([seed + i], truncation)[0]
+    for i, seed in enumerate(seeds):
+        name = f"{meta.name}-{seed}"
+        pixels = generator.draw([seed], truncation)[0]
         png = roi.to_png(pixels)
         file = f"rois/{name}.png"
         folder.write_bytes(file, png)
         line = Line(
-            id=str(seed + i),
+            id=str(seed),
             file=file,
             lesion_class=str(meta.lesion_class),
             patient="",
@@ -58,7 +67,7 @@ def draw(
             box=roi.whole(*pixels.shape),
             spacing_mm=None,
             diameter_mm=None,
-            seed=seed + i,
+            seed=seed,
             sha256=sha256_of(pixels),
             surroundings=False,
         )
@@ -72,9 +81,8 @@ def draw(
         {
             "checkpoint": meta.to_dict(),
             "count": count,
-            "first_seed": seed,
+            "first_seed": seeds[0],
             "truncation": truncation,
             "warning": "synthetic ROIs: no patient, no scale in millimetres",
         },
     )
-    yield Progress(count, count, f"drew {count} synthetic ROIs into {folder.path}")

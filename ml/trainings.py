@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ import torch
 
 from ml import acgan, arms, classifier, freshphantoms, gan, runtime
 from ml.arms import Point
-from ml.augment import Drawn, views_of
+from ml.augment import Drawn, count_of, views_of
 from ml.checkpoint import tensors_from_bytes, tensors_to_bytes
 from ml.config import ConfigError, Experiment
 from ml.folds import Fold, LeakageError, patient_folds
@@ -154,7 +154,7 @@ def is_done(place: Place, task: Task) -> bool:
     if isinstance(task, Views):
         return (place.run / "views" / str(task.seed) / f"{task.start}.npy").exists()
     if isinstance(task, Fresh):
-        return (place.fresh / task.chunk.file).exists()
+        return freshphantoms.is_made(task.chunk, place.fresh)
     return place.done(task.name)
 
 
@@ -192,7 +192,7 @@ def views_needed(manifest: Manifest, settings: Experiment, seed: int) -> int:
             f"{smallest} classic ROIs per fold are less than half a view of each of "
             f"{max(len(fold.train) for fold in folds)} training lesions; raise classic and base."
         )
-    least = min(len(views_of(line, settings.augment, seed)) for line in manifest.lines)
+    least = min(count_of(line, settings.augment) for line in manifest.lines)
     if each > least:
         lesions = min(len(fold.train) for fold in folds)
         raise ConfigError(
@@ -202,6 +202,50 @@ def views_needed(manifest: Manifest, settings: Experiment, seed: int) -> int:
             f"{-(-each * settings.augment.rotations // least)} or more."
         )
     return each
+
+
+def capped(
+    settings: Experiment, manifest: Manifest, seeds: int, kept: Collection[str] = ()
+) -> tuple[Experiment, tuple[str, ...]]:
+    """Settings whose sizes the data set's views allow, and one sentence for each that was lowered.
+
+    Args:
+        kept: names of settings that somebody asked for: they stay, to be refused if impossible.
+    """
+    classes = len(manifest.scheme)
+    least = min((count_of(line, settings.augment) for line in manifest.lines), default=0)
+    lesions = min(
+        len(fold.train)
+        for seed in range(settings.seed, settings.seed + seeds)
+        for fold in patient_folds(manifest, settings.folds, seed)
+    )
+    most = least * lesions // (settings.folds - 1)
+    if arms.most_classic(settings, classes) <= most:
+        return settings, ()
+    lowered = settings
+    if "classic" not in kept:
+        lowered = replace(lowered, classic=_at_most(settings.classic, most))
+    if "base" not in kept:
+        # synthetic ROIs stand beside it, and equal-compute replaces them by classic ones
+        lowered = replace(lowered, base=max(1, min(settings.base, most // 2)))
+    if "synthetic" not in kept:
+        room = (most - lowered.base) // classes
+        lowered = replace(lowered, synthetic=_at_most(settings.synthetic, max(1, room)))
+    told = tuple(
+        f"{name}={_spoken(getattr(lowered, name))}, not {_spoken(getattr(settings, name))}: "
+        f"{lesions} training lesions with {least} views each give {most} classic ROIs per fold"
+        for name in ("classic", "base", "synthetic")
+        if getattr(lowered, name) != getattr(settings, name)
+    )
+    return lowered, told
+
+
+def _at_most(sizes: Sequence[int], most: int) -> tuple[int, ...]:
+    return tuple(sorted({min(size, max(1, most)) for size in sizes}))
+
+
+def _spoken(sizes: int | Sequence[int]) -> str:
+    return str(sizes) if isinstance(sizes, int) else "+".join(map(str, sizes))
 
 
 def views_starts(manifest: Manifest) -> range:
@@ -328,6 +372,7 @@ def fresh_of(settings: Experiment, manifest: Manifest) -> tuple[freshphantoms.Ch
 
 def _fresh(place: Place, settings: Experiment, task: Fresh) -> Iterator[Progress]:
     freshphantoms.make(task.chunk, place.fresh)
+    freshphantoms.refuse_same(manifest_of(place.data), task.chunk, place.fresh)
     yield Progress(1, 1, task.name)
 
 

@@ -96,3 +96,30 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
     told = subprocess.run([lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True)
     for name in planted:
         assert f"{name} BROKEN" in told.stdout, told.stdout[-3000:]
+
+
+def test_every_refusal_of_ml_stands_in_the_tree_of_its_errors():
+    """In ``ml/errors.py``, or in the module's own docstring where a branch has several."""
+    tree = ast.get_docstring(ast.parse((ROOT / "ml/errors.py").read_text("utf-8")))
+    found = 0
+    for path in sources("ml"):
+        module = ast.parse(path.read_text("utf-8"))
+        for node in module.body:
+            bases = {getattr(base, "id", "") for base in getattr(node, "bases", ())}
+            if isinstance(node, ast.ClassDef) and any(
+                base.endswith(("Error", "Image")) for base in bases
+            ):
+                told = f"{tree} {ast.get_docstring(module)}"
+                assert node.name.startswith("_") or re.search(rf"\b{node.name}\b", told), node.name
+                found += 1
+    assert found > 20
+
+
+def test_no_module_of_a_page_is_left_over():
+    """Every script is loaded by a template or imported by another script."""
+    scripts = {path.name for path in (ROOT / "static/js").glob("*.js")}
+    pages = [path for folder in ("templates", "static/js", "app")
+             for path in (ROOT / folder).rglob("*.*")]  # fmt: skip
+    texts = [path.read_text("utf-8") for path in pages if path.suffix in (".html", ".js", ".py")]
+    used = {name for name in scripts if any(re.search(rf"[/'\"]{name}", text) for text in texts)}
+    assert scripts == used

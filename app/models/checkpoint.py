@@ -161,6 +161,12 @@ class Checkpoint(Base):
         return float(low), float(high)
 
     @property
+    def grey_range(self) -> tuple[float, float] | None:
+        """The grey values that it maps to [−1, 1], of images without HU; None: all of them."""
+        ends = self.meta.get("grey_range")
+        return None if ends is None else (float(ends[0]), float(ends[1]))
+
+    @property
     def file(self) -> files.Checkpoint:
         """The checkpoint in the form that ``ml`` works on."""
         return files.Checkpoint.from_dict(self.meta)

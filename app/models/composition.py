@@ -120,6 +120,13 @@ class Composition:
             raise Unreadable(f"Choose the kind of image: {', '.join(KINDS)}.")
         drawing = _generators_by_class(session, pool, kind, generators)
         windows = {row.window_hu for rows in drawing.values() for row in rows}
+        ranged = [row.name for rows in drawing.values() for row in rows if row.grey_range]
+        if ranged:
+            raise Unreadable(
+                f"{ranged[0]} was trained with a grey range of its own, and real pictures are "
+                "shown over the full one: contrast would give the images away. Choose a generator "
+                "without one."
+            )
         rng = np.random.default_rng(seed)
         order = [scheme.keys[index] for index in rng.permutation(len(scheme))]
         counts = pool.counts(kind)

@@ -68,7 +68,7 @@ def refusal(checkpoint: Checkpoint, study: ReaderStudy) -> str | None:
     """Why this classifier's answers on the study's images would not be out of fold; or None."""
     if checkpoint.scheme.keys != study.scheme.keys:
         return f"{checkpoint.name} knows other lesion classes than this study asks for"
-    if checkpoint.window_hu != tuple(study.window_hu):
+    if checkpoint.window_hu != tuple(study.window_hu) or checkpoint.grey_range is not None:
         return f"{checkpoint.name} sees another window than the images were rendered with"
     if (checkpoint.training_kind == "phantom") == (study.kind == "phantom"):
         return (

@@ -114,9 +114,14 @@ class Lesion(Base):
             return None
         return max(self.width * spacing[1], self.height * spacing[0])
 
-    def roi(self, session: Session, window_hu: tuple[float, float]) -> Roi:
-        """The ROI that a network with this window sees."""
-        return roi.make(self.image.slice(session), self.box, window_hu)
+    def roi(
+        self,
+        session: Session,
+        window_hu: tuple[float, float],
+        grey_range: tuple[float, float] | None = None,
+    ) -> Roi:
+        """The ROI that a network with this window, or range of grey values, sees."""
+        return roi.make(self.image.slice(session), self.box, window_hu, grey_range=grey_range)
 
     def withdraw(self, session: Session, actor: User) -> None:
         """Take the lesion back; its reviews and predictions stay in the record.

@@ -12,7 +12,11 @@ overlap) → ``scanner`` (point spread, quantum noise) → ``series`` (patients,
 from ml.errors import HepaticaError
 
 VERSION = "1"
-"""Generator version: raised whenever the same seed gives other pixels."""
+"""Generator version: raised whenever the same seed gives other pixels on one kind of processor.
+
+NumPy computes with the widest vector instructions there are, and they round some pixels
+differently: a data set made with AVX-512 and one made with AVX2 alone have different digests.
+"""
 
 
 class PhantomError(HepaticaError):

@@ -20,8 +20,6 @@ from ml.phantom.tissues import RANGES
 from ml.phantom.vessels import Vessels, grow
 
 HALF_WIDTH, HALF_DEPTH = 135.0, 98.0
-WARP_MM = 8.0
-"""Largest displacement of the smooth warp, roughly; boxes are widened by it."""
 _NOISE_LEVELS = 12
 _LEVEL_MM = 18.0
 
@@ -64,6 +62,11 @@ class Ellipsoid:
         slope = np.hypot(across, along) + 1e-6
         width = (pixel * across + thickness * along) / slope + 0.1 * pixel
         return ((level - 1) / slope).astype(np.float32), width.astype(np.float32)
+
+
+def _cava(z: float) -> Ellipsoid:
+    """The inferior vena cava as it crosses the plane at z, in mm of the standard torso."""
+    return Ellipsoid((-32 + 0.05 * z, 17 - 0.02 * z, z), (13.5, 10.5, 400), -20)
 
 
 @dataclass(frozen=True)
@@ -633,7 +636,7 @@ class _Scene:
     def great_vessels(self) -> None:
         blood, z = self.value["blood"], self.z
         aorta = Ellipsoid((13 + 0.03 * z, 17 - 0.03 * z, z), (8.8, 9.8, 400))
-        cava = Ellipsoid((-32 + 0.05 * z, 17 - 0.02 * z, z), (13.5, 10.5, 400), -20)
+        cava = _cava(z)
         for side in (-1, 1):
             crus = Ellipsoid((side * 17 + 5, 26, 10), (6.5, 16, 70), side * 24)
             if box := self._box(crus):
@@ -704,6 +707,8 @@ class _Scene:
         grain = self.grain[box]
         paint(self.hu[box], self._cover(shape, box, rough=1.5) * room, self.value["bowel_wall"])
         lumen = self._cover(shape, box, 4.5, rough=2.2) * room
+        # standard millimetres against the patient's: the level lies some mm beside the ellipsoid's.
+        # Put right, the same seeds would give other pixels, so it waits for the next VERSION.
         gas_level = shape.centre[1] + (self.a.build.gas * 2 - 1.2) * shape.radii[1]
         gas = np.clip((gas_level - self.grid.y[box[0], None]) / self.px + 0.5, 0, 1)
         food = self.value["stomach_content"] + 9 * grain
@@ -724,7 +729,7 @@ class _Scene:
         cover = self._above(self.s.visceral, self.s.floor_slope) * room
         paint(self.hu, cover, self.value["liver"] + 2 * self.grain)
         blood = self.value["blood"]
-        cava = Ellipsoid((-32 + 0.05 * self.z, 17 - 0.02 * self.z, self.z), (13.5, 10.5, 400), -20)
+        cava = _cava(self.z)
         if box := self._box(cava):
             paint(self.hu[box], self._cover(cava, box), blood - 14 + 3 * self.grain[box])
         return cover

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,14 @@ from ml.phantom.lesions import (
     draw_diameter,
 )
 from ml.phantom.scanner import Scanner
-from ml.progress import Progress, RunDir
+from ml.progress import Progress, RunDir, refuse_taken, whole
 
 SLICES = (7, 15)
 """Fewest and most slices of a series; they lie at one interval, the last towards the head."""
 LESIONS_SHARE = (0.45, 0.28, 0.17, 0.10)
 """Shares of patients with 1, 2, 3 and 4 lesions, all of one class."""
+SPREAD = 6
+"""A small class is spread over so many patients, or there would be no folds to divide it into."""
 COLUMNS = (
     "patient", "series_instance_uid", "sop_instance_uid", "file", "lesion", "lesion_class",
     "diameter_mm", "x", "y", "width", "height", "atypical", "key_slice",
@@ -152,7 +155,7 @@ class PhantomPatient:
             scanner.thickness_mm,
             position,
             index + 1,
-            uid(self.series_uid, str(index)),
+            _slice_uid(self.series_uid, index),
         )
 
     @cached_property
@@ -161,6 +164,15 @@ class PhantomPatient:
         a, b = self._anatomy.half_body_mm
         r2 = (self.grid.x[None, :] / a) ** 2 + (self.grid.y[:, None] / b) ** 2
         return np.asarray(0.55 + 0.5 * np.exp(-0.75 * r2), np.float32)
+
+
+def _slice_uid(series_uid: str, index: int) -> str:
+    return uid(series_uid, str(index))
+
+
+def slice_uids(patient: PhantomPatient) -> tuple[str, ...]:
+    """SOP Instance UIDs of all slices of a patient, none of which needs to be drawn for it."""
+    return tuple(_slice_uid(patient.series_uid, i) for i in range(len(patient.heights_mm)))
 
 
 def _check(seed: int, difficulty: float) -> None:
@@ -311,7 +323,8 @@ def cohort(
     """Patients until exactly ``counts`` lesions of each class are reached.
 
     Each patient has lesions of one class only. The class of the next patient is drawn in proportion
-    to what is still wanted, so a patient depends on the counts as well as on (seed, index).
+    to what is still wanted, so a patient depends on the counts as well as on (seed, index). A class
+    has at least ``SPREAD`` patients, or as many as lesions.
 
     Raises:
         PhantomError: an unknown class, a negative count, or no lesion asked for.
@@ -329,13 +342,17 @@ def cohort(
 
 def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[PhantomPatient]:
     index = 0
+    patients = dict.fromkeys(left, 0)
     while total := sum(left.values()):
         rng = np.random.default_rng(_seed(seed, index, "cohort"))
         keys = [key for key in CLASSES if left.get(key, 0) > 0]
         chosen = str(rng.choice(keys, p=[left[key] / total for key in keys]))
-        number = min(_number(rng), left[chosen])
+        # one lesion is kept for each patient that the class still needs besides this one
+        kept = max(0, SPREAD - patients[chosen] - 1)
+        number = min(_number(rng), max(1, left[chosen] - kept))
         made = patient(seed, difficulty, index, chosen, number)
         left[chosen] -= len(made.lesions)
+        patients[chosen] += 1
         index += 1
         yield made
 
@@ -362,13 +379,15 @@ def write(
     """Write ``patients`` DICOM series under ``out`` with ``lesions.csv`` and ``phantom.json``.
 
     Raises:
-        PhantomError: no patients, difficulty outside 0…1, ``out`` not empty (nothing written).
+        PhantomError: no patients, difficulty outside 0…1.
+        OutputError: ``out`` is not empty, or cannot be written; then nothing is left there.
     """
     if patients < 1:
         raise PhantomError(f"{patients} patients: give 1 or more.")
     _check(seed, difficulty)
     made = (patient(seed, difficulty, index) for index in range(patients))
-    return _write(made, patients, None, seed, _empty(out), difficulty, key_slices_only)
+    refuse_taken(out)
+    return _write(made, patients, None, seed, out, difficulty, key_slices_only)
 
 
 def write_cohort(
@@ -381,17 +400,27 @@ def write_cohort(
     """``write`` for a ``cohort`` of exact lesion counts; progress counts lesions.
 
     Raises:
-        PhantomError: as ``cohort``, or ``out`` is not empty (nothing written).
+        PhantomError: as ``cohort``.
+        OutputError: as ``write``.
     """
     made = cohort(counts, seed, difficulty)
     total = sum(counts.values())
-    return _write(made, None, total, seed, _empty(out), difficulty, key_slices_only)
+    refuse_taken(out)
+    steps = _write(made, None, total, seed, out, difficulty, key_slices_only)
+    return chain(_thin({key: counts.get(key, 0) for key in CLASSES}, 0, total), steps)
 
 
-def _empty(out: Path) -> Path:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise PhantomError(f"{out} exists and is not an empty folder; give another --out.")
-    return out
+def _thin(patients: Mapping[str, int], done: int, total: int) -> Iterator[Progress]:
+    """Say of which classes there are too few patients to train on."""
+    few = [f"{key} in {number}" for key, number in patients.items() if number < SPREAD]
+    if few:
+        yield Progress(
+            done,
+            total,
+            f"Few patients: {', '.join(few)} at most. Training wants lesions of every class in "
+            f"{SPREAD} patients or more, for its folds and for validation.",
+            said=True,
+        )
 
 
 def _write(
@@ -403,20 +432,36 @@ def _write(
     difficulty: float,
     key_slices_only: bool,
 ) -> Iterator[Progress]:
-    folder = RunDir(out)
+    with whole(out) as partial:
+        yield from _write_into(
+            RunDir(partial), made, patients, lesions, seed, difficulty, key_slices_only
+        )
+
+
+def _write_into(
+    folder: RunDir,
+    made: Iterator[PhantomPatient],
+    patients: int | None,
+    lesions: int | None,
+    seed: int,
+    difficulty: float,
+    key_slices_only: bool,
+) -> Iterator[Progress]:
     rows: list[dict[str, object]] = []
     counts = dict.fromkeys(CLASSES, 0)
+    spread = dict.fromkeys(CLASSES, 0)
     atypical = slices = done = number = 0
     for number, one in enumerate(made, start=1):
         keys = {lesion.key_slice for lesion in one.lesions}
         for index in sorted(keys) if key_slices_only else range(len(one.heights_mm)):
             image = one.slice(index)
             name = f"{one.patient_id}/IM{image.number:04d}.dcm"
-            target = out / name
+            target = folder.path / name
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(encode(one, image))
             rows.extend(_rows(one, index, image, name))
             slices += 1
+        spread[one.lesion_class] += 1
         for lesion in one.lesions:
             counts[lesion.lesion_class] += 1
             atypical += lesion.atypical
@@ -425,6 +470,8 @@ def _write(
         yield Progress(
             done, patients or lesions or 0, f"patient {number}: {found}", {"slices": float(slices)}
         )
+    if patients:
+        yield from _thin(spread, number, number)
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()

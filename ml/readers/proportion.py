@@ -1,7 +1,7 @@
 """Proportions of one reader: intervals, a test against guessing, and equivalence with guessing.
 
 Intervals are two-sided. An accuracy alone never carries a verdict: a reader who always answers
-"real" reaches the share of real images (see `ml.readers.roc.equivalence` for the verdict).
+"real" reaches the share of real images (see `ml.readers.roc.verdict`).
 """
 
 from __future__ import annotations

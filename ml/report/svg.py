@@ -161,12 +161,13 @@ def scatter(
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     span = max(max(xs) - min(xs), max(ys) - min(ys), 1e-9)
 
-    def at(value: float, low: float) -> float:
-        return edge + (size - 2 * edge) * (value - low) / span
+    def at(value: float, all_of: Sequence[float]) -> float:
+        middle = (min(all_of) + max(all_of)) / 2
+        return size / 2 + (size - 2 * edge) * (value - middle) / span
 
     order = sorted(range(len(points)), key=lambda i: strong[i])
     marks = "".join(
-        f'<circle cx="{at(xs[i], min(xs)):.1f}" cy="{at(ys[i], min(ys)):.1f}" '
+        f'<circle cx="{at(xs[i], xs):.1f}" cy="{at(ys[i], ys):.1f}" '
         f'r="{4 if strong[i] else 2}" fill="{COLOURS[labels[i] % len(COLOURS)]}" '
         f'fill-opacity="{1 if strong[i] else 0.4}" class="{"rim" if strong[i] else ""}"/>'
         for i in order

@@ -6,7 +6,21 @@ import json
 
 import pytest
 
-from ml.config import PRESETS, Augment, Config, ConfigError, Gan, keys, load, preset, seed_for
+from ml.config import (
+    PRESETS,
+    Augment,
+    Config,
+    ConfigError,
+    Experiment,
+    Gan,
+    keys,
+    load,
+    preset,
+    seed_for,
+)
+
+WORDS = ("classifier.schedule", "classifier.precision", "device")
+"""The settings that are no numbers."""
 
 
 @pytest.mark.parametrize(
@@ -39,6 +53,20 @@ def test_unknown_key_is_refused_with_the_nearest_known(key: str, nearest: str) -
 def test_impossible_value_is_refused(assignment: str) -> None:
     with pytest.raises(ConfigError, match=assignment.split("=")[0].split(".")[-1]):
         Config().override([assignment])
+
+
+@pytest.mark.parametrize("key", [key for key in keys(Experiment) if key not in WORDS])
+def test_a_number_without_end_is_refused_by_its_bound(key: str) -> None:
+    for huge in ("9" * 18, "1e300"):
+        with pytest.raises(ConfigError, match=key.rsplit(".", maxsplit=1)[-1]):
+            Experiment().override([f"{key}={huge}"])
+
+
+def test_more_views_than_can_be_drawn_are_refused_with_their_number() -> None:
+    with pytest.raises(ConfigError, match=r"gives 392400 views of a lesion.*at most 50000"):
+        Config().override(["augment.rotations=3600", "augment.translations=100"])
+    with pytest.raises(ConfigError, match="rotations must be 1 to 3,600, not 1,000,000"):
+        Config().override(["augment.rotations=1000000"])
 
 
 def test_assignment_without_equals_is_refused() -> None:

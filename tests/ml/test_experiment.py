@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml import evaluation, experiment, freshphantoms, report, trainings
+from ml import dicom, evaluation, experiment, freshphantoms, report, trainings
 from ml.__main__ import main
 from ml.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, Point
-from ml.config import EXPERIMENTS, ConfigError
+from ml.config import EXPERIMENTS, Augment, ConfigError
 from ml.folds import FoldError, LeakageError
 from ml.lesion import LIVER
 from ml.manifest import Finding, Manifest, ManifestError, write
+from ml.phantom.dicomfile import encode
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import RunDir
 from ml.roi import Box
 from ml.runtime import DeviceError
 from ml.trainings import INNER, OUTER, Classifier, Generator, Place
-from tests.ml.discs import SMALL, TINY, data_set
+from tests.ml.discs import SMALL, TINY, TWO, data_set, findings
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -124,11 +125,43 @@ def test_fresh_patients_that_are_in_the_data_set_are_refused(manifest: Manifest)
     freshphantoms.refuse_known(replace(manifest, lines=other), [chunk])
 
 
+@pytest.mark.parametrize("how", ["key slice", "another slice", "pixels alone"])
+def test_fresh_patients_under_a_pseudonym_are_refused(
+    manifest: Manifest, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As data of the web name them: only the slices tell who they are."""
+    monkeypatch.setattr(freshphantoms, "CHUNK", 1)
+    chunk = freshphantoms.Chunk("test", 0, 1, 77, 0.2, (-150.0, 250.0))
+    freshphantoms.make(chunk, tmp_path / "fresh")
+    made, number, key = next(draw_lesion_slices(dict.fromkeys(CLASSES, 1), 77, 0.2))
+    other = made.slice(0)
+    assert other.sop_uid != key.sop_uid
+    shown = other if how == "another slice" else key
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(encode(made, shown))
+    (image,) = dicom.read(path.read_bytes(), "slice.dcm")
+    box = Box(*(key.box(number) or (0, 0, 0, 0)))
+    words = {"lesion_class": "dark", "patient": "f3a9", "file": "lesion 1"}
+    finding = Finding.on(image, box, **words)
+    if how == "pixels alone":
+        finding = replace(finding, phantom_uid="")
+    strangers = [replace(one, kind="phantom", source="phantom") for one in findings(8, 1)]
+    list(write([finding, *strangers], 9, TWO, tmp_path / "data"))
+    known = Manifest.load(tmp_path / "data")
+    with pytest.raises(LeakageError, match=r"Patient f3a9 .* seed 77\); set fresh_seed"):
+        freshphantoms.refuse_same(known, chunk, tmp_path / "fresh")
+    freshphantoms.refuse_same(manifest, chunk, tmp_path / "fresh")
+    place = Place(known.root, tmp_path / "run", tmp_path / "fresh")
+    with pytest.raises(LeakageError):
+        trainings.perform(place, TINY, trainings.Fresh(chunk))
+
+
 def test_test_and_oracle_patients_never_share_a_seed() -> None:
-    for preset in EXPERIMENTS.values():
+    for name, preset in EXPERIMENTS.items():
         made = freshphantoms.chunks(preset, 4000, 2)
         assert len({chunk.cohort_seed for chunk in made}) == len(made)
-        assert preset.fresh_lesions >= 3000
+        # quick proves nothing, and is not to spend its time on patients
+        assert preset.fresh_lesions >= (100 if name == "quick" else 3000)
         assert preset.difficulty == DEFAULT_DIFFICULTY
 
 
@@ -355,13 +388,71 @@ def test_resumed_run_keeps_its_settings_seeds_and_command(
     steps = experiment.run(replace(TINY, seed=4), manifest, run, seeds=3, jobs=1, command=told)
     next(steps)
     steps.close()  # type: ignore[attr-defined]
-    again = experiment.Asked.again(run.path, None, [], None)
+    again = experiment.Asked.again(run.path, None, [], None, manifest)
     assert again == experiment.Asked(replace(TINY, seed=4), 3, told)
     for preset, changed, seeds in ((None, ["base=5"], None), ("quick", [], None), (None, [], 1)):
         with pytest.raises(ConfigError, match="other settings"):
-            experiment.Asked.again(run.path, preset, changed, seeds)
+            experiment.Asked.again(run.path, preset, changed, seeds, manifest)
     with pytest.raises(ConfigError, match="no run to resume"):
-        experiment.Asked.again(tmp_path, None, [], None)
+        experiment.Asked.again(tmp_path, None, [], None, manifest)
+    for damaged in ("{", "[]", '{"experiment": {"epochs": 1}}'):
+        (run.path / "config.json").write_text(damaged)
+        with pytest.raises(ConfigError):
+            experiment.Asked.again(run.path, None, [], None, manifest)
+
+
+def test_sizes_that_were_asked_for_are_refused_and_those_of_a_preset_lowered(
+    manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["experiment", "--data", str(manifest.root), "--out", str(tmp_path / "run")]
+    paper = ["--preset", "paper", "--device", "cpu", "--dry-run"]
+    assert main([*start, *paper, "--set", "classic=15000"]) == 1
+    assert "set augment.rotations to" in capsys.readouterr().err
+    asked = experiment.Asked.of("paper", ["device=cpu"], 2).fitted(manifest)
+    points = experiment.Plan.of(asked.settings, manifest, 2).points
+    # 36 lesions, 24 in training, 480 views of each
+    assert max(point.classic for point in points) == 480 * 24 // 2
+    assert asked.settings.classic == (500, 1000, 2000, 3000, 5000, 5760)
+    assert asked.settings.base == 2880
+    assert asked.settings.synthetic == (100, 500, 1000, 1440)
+    assert len(asked.capped) == 3
+    assert "classic=500+1000+2000+3000+5000+5760, not 500+1000" in asked.capped[0]
+    assert "24 training lesions with 480 views each give 5760" in asked.capped[0]
+    part = experiment.Asked.of("paper", ["device=cpu", "base=4000"], 1).fitted(manifest)
+    assert part.settings.base == 4000
+    fits = experiment.Asked.of("quick", [], 1)
+    assert fits.fitted(manifest) == fits
+
+
+def test_what_was_lowered_stands_in_the_run_and_is_kept_by_a_resumed_one(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = replace(TINY, classic=(10, 5000), augment=Augment(rotations=1))
+    monkeypatch.setattr("ml.experiment.experiment", lambda name: large)
+    asked = experiment.Asked.of("paper", [], 1).fitted(manifest)
+    assert asked.settings.classic == (10, 16 * 24 // 2)
+    run = RunDir(tmp_path / "run")
+    steps = experiment.run(
+        asked.settings, manifest, run, jobs=1, command=asked.command, capped=asked.capped
+    )
+    assert next(steps).text == asked.capped[0]
+    steps.close()  # type: ignore[attr-defined]
+    for preset in (None, "paper"):
+        again = experiment.Asked.again(run.path, preset, [], None, manifest)
+        assert (again.settings, again.capped) == (asked.settings, asked.capped)
+
+
+def test_views_are_counted_without_being_drawn(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(*_: object) -> None:
+        raise AssertionError("a view was drawn")
+
+    monkeypatch.setattr("ml.augment.draw", drawn)
+    many = replace(TINY, augment=Augment(rotations=3000))
+    assert trainings.views_needed(manifest, many, 0) == 3
+    with pytest.raises(ConfigError, match="a lesion here gives 480"):
+        trainings.views_needed(manifest, replace(TINY, classic=(10**6,), augment=Augment()), 0)
 
 
 def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) -> None:

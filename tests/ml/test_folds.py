@@ -68,10 +68,10 @@ def test_synthetic_rois_cannot_be_split_into_folds() -> None:
 
 def test_synthetic_rois_may_join_training_alone() -> None:
     fold = patient_folds(_liver(0), 3, 0)[0]
-    more = fold.train.with_synthetic([_line(999, "cyst", "g", "synthetic")])
+    more = Part((*fold.train, _line(999, "cyst", "g", "synthetic")))
     assert len(Fold(0, LIVER, more, fold.test).train) == len(fold.train) + 1
     with pytest.raises(LeakageError):
-        Fold(0, LIVER, fold.train, fold.test.with_synthetic([_line(9, "cyst", "g", "synthetic")]))
+        Fold(0, LIVER, fold.train, Part((*fold.test, _line(9, "cyst", "g", "synthetic"))))
 
 
 @pytest.mark.parametrize("patients", [1, 2])

@@ -13,6 +13,7 @@ from ml import roi
 from ml.image import CTSlice
 from ml.lesion import LIVER
 from ml.manifest import Finding, Line, Manifest, ManifestError, write
+from ml.progress import OutputError
 from ml.roi import Box, View
 
 WINDOW = (-150.0, 250.0)
@@ -87,7 +88,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").write_text("keep")
-    with pytest.raises(ManifestError, match="not empty"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         made(tmp_path, findings())
     assert (tmp_path / "data" / "mine.txt").read_text() == "keep"
 
@@ -99,7 +100,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("numpy.save", full)
-    with pytest.raises(ManifestError, match="No space left"):
+    with pytest.raises(OutputError, match="no space left"):
         made(tmp_path, findings())
     assert list(tmp_path.iterdir()) == []
 

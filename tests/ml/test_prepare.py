@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ml import dicom, roi
+from ml import columns, dicom, roi
 from ml.__main__ import main
 from ml.lesion import LIVER, LesionClass, LesionScheme
 from ml.manifest import Manifest, ManifestError
@@ -214,7 +217,9 @@ def series(tmp_path: Path, count: int = 6, phantom: bool = False) -> tuple[Path,
     where, uids = tmp_path / "in", []
     maker = {"Manufacturer": "Hepatica", "ManufacturerModelName": "Phantom"} if phantom else {}
     for i in range(count):
-        dataset = ct_dataset(stored_values(80, 90, seed=i), **maker)
+        # patients differ in more than noise, or they count as copies
+        organs = np.random.default_rng(i).integers(-90, 90, (16, 18)).repeat(5, 0).repeat(5, 1)
+        dataset = ct_dataset((stored_values(80, 90, seed=i) + organs).astype(np.int16), **maker)
         uids.append(str(dataset.SOPInstanceUID))
         path = where / f"s{i % 2}" / f"IM{i}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -336,3 +341,265 @@ def test_the_real_nodules_become_a_data_set_of_their_own_scheme(tmp_path: Path) 
     assert len(manifest.patients) == 134
     first = np.asarray(Image.open(where / manifest.lines[0].file)).astype(np.float64)
     np.testing.assert_allclose(manifest.rois(WINDOW)[0], first / 65535 * 2 - 1, atol=1e-6)
+
+
+# -- what is doubtful is asked about, what is left out is said ------------------------------------
+
+
+def command(where: Path, *words: str) -> int:
+    return main(["prepare", "images", str(where), "--out", str(where.parent / "data"), *words])
+
+
+@pytest.mark.parametrize("frame", ["0.5", "1.9", "1,9", "-1", "0", "nan", "1e0", "²", "one", "2"])
+def test_a_frame_is_a_whole_number_of_the_file(tmp_path: Path, frame: str) -> None:
+    where = folder(tmp_path)
+    lines = ["file;class;patient;frame", *(line.replace(",", ";") + ";" for line in rows()[1:])]
+    lines[3] += frame
+    label(where, lines)
+    assert re.search(r"Row 4: .*(whole number|1 frame)", refused(where))
+
+
+@pytest.mark.parametrize("frame", ["1", "1.0", "1,0", ""])
+def test_a_frame_may_be_written_as_spreadsheets_do(tmp_path: Path, frame: str) -> None:
+    where = folder(tmp_path)
+    lines = ["file;class;patient;frame", *(line.replace(",", ";") + ";" for line in rows()[1:])]
+    lines[3] += frame
+    label(where, lines)
+    assert len(prepared(where).lines) == 6
+
+
+def boxed(tmp_path: Path, boxes: list[str]) -> Path:
+    where = folder(tmp_path, side=100)
+    label(where, ["file,class,patient,box", *(f'{line},"{box}"' for line, box in
+                                              zip(rows()[1:], boxes, strict=True))])  # fmt: skip
+    return where
+
+
+def test_a_box_that_may_be_two_corners_is_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = boxed(tmp_path, ["13,13,46,46", "20,10,50,44", "5,30,40,62"] * 2)
+    assert command(where) == 1
+    told = capsys.readouterr().err
+    assert "may be x1,y1,x2,y2" in told
+    assert "6 of 6 boxes fit" in told
+    assert not (tmp_path / "data").exists()
+    for boxes, width in (("xywh", 46), ("xyxy", 33)):
+        assert command(where, "--boxes", boxes) == 0
+        assert Manifest.load(tmp_path / "data").lines[0].box == roi.Box(13, 13, width, width)
+        shutil.rmtree(tmp_path / "data")
+
+
+def test_boxes_that_fit_as_corners_alone_are_told_to_be_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = boxed(tmp_path, ["60,60,90,90", "20,10,50,44", "55,30,80,62"] * 2)
+    assert command(where) == 1
+    assert "looks like x1,y1,x2,y2" in capsys.readouterr().err
+
+
+def test_boxes_of_which_one_cannot_be_corners_are_taken_as_sizes(tmp_path: Path) -> None:
+    where = boxed(tmp_path, ["13,13,46,46", "20,10,50,44", "60,30,20,12"] * 2)
+    assert prepared(where).lines[2].box == roi.Box(60, 30, 20, 12)
+
+
+def test_corners_in_the_wrong_order_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = boxed(tmp_path, ["13,13,46,46", "20,10,50,44", "60,30,20,12"] * 2)
+    assert command(where, "--boxes", "xyxy") == 1
+    assert "second corner lies left of or above" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("P01", "p01"), ("P01", "P1"), ("1", "1.0"), ("P-01", "P01"), ("7", "007")]
+)
+def test_patients_that_people_write_alike_are_asked_about(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    where = folder(tmp_path)
+    lines = rows()
+    lines[1] = lines[1].replace("p0", one)
+    lines[4] = lines[4].replace("p3", other)
+    label(where, lines)
+    told = refused(where)
+    assert "may be one" in told
+    assert repr(one) in told and repr(other) in told
+
+
+def test_patients_with_numbers_that_differ_are_different(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    names = ["1-12", "11-2", "112", "A1", "B1", "a11"]
+    lines = [line.rpartition(",")[0] + f",{name}" for line, name in zip(rows()[1:], names,
+                                                                       strict=True)]  # fmt: skip
+    label(where, ["file,class,patient", *lines])
+    assert len(prepared(where).patients) == 6
+
+
+def test_a_column_that_is_not_used_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = folder(tmp_path)
+    label(where, ["file,class,patient,split,Age,scanner", *(f"{x},test,60,A" for x in rows()[1:])])
+    assert command(where) == 0
+    told = capsys.readouterr().err
+    assert "Not used yet: column split, age. " in told
+    assert "no fixed test sets" in told
+    assert "Not used: column scanner." in told
+    assert len(Manifest.load(tmp_path / "data").notes) == 2
+
+
+@pytest.mark.parametrize("what", ["images", "dicom"])
+def test_help_names_every_column(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["prepare", what, "--help"])
+    told = capsys.readouterr().out
+    leave_out = {"images": ("lesion_class", "sop_instance_uid", "key_slice"), "dicom": ("class",)}
+    for column in columns.USED:
+        if column not in leave_out[what]:
+            assert re.search(rf"^  .*\b{column}\b", told, re.M), column
+
+
+def test_copies_under_two_patients_are_refused(tmp_path: Path) -> None:
+    where = folder(tmp_path, count=24, side=96)
+    for i in range(24):
+        blobs = np.random.default_rng(i).integers(30, 220, (12, 12)).astype(np.uint8)
+        picture = Image.fromarray(blobs).resize((96, 96), Image.Resampling.BICUBIC)
+        picture.save(where / "images" / f"{i}.png")
+    first = Image.open(where / "images" / "0.png")
+    first.save(where / "images" / "1.jpg", quality=40)
+    Image.open(where / "images" / "2.png").resize((70, 70)).save(where / "images" / "3.png")
+    turned = Image.open(where / "images" / "4.png").rotate(90)
+    turned.point(lambda grey: grey * 0.8 + 20).save(where / "images" / "5.png")
+    header = "file,class,patient,x,y,width,height"
+    lines = [f"{line},20,20,30,30" for line in rows(24)[1:]]
+    lines[1] = lines[1].replace("1.png", "1.jpg")
+    label(where, [header, *lines])
+    told = refused(where)
+    for pair in ("p0, p1", "p2, p3", "p4, p5"):
+        assert f"Patients {pair} have images that look like copies" in told
+    assert "3 problem(s)" in told
+    label(where, [header, *(line for i, line in enumerate(lines) if i not in (1, 3, 5))])
+    assert len(prepared(where).lines) == 21
+
+
+def test_a_frame_that_all_pictures_share_makes_no_copies(tmp_path: Path) -> None:
+    where = folder(tmp_path, count=24, side=96)
+    y, x = np.mgrid[:96, :96] - 47.5
+    for i in range(24):
+        rng = np.random.default_rng(i)
+        blobs = Image.fromarray(rng.integers(90, 130, (12, 12)).astype(np.uint8))
+        inside = np.asarray(blobs.resize((96, 96), Image.Resampling.BICUBIC))
+        picture = np.where(np.hypot(x, y) < 45, inside, 0).astype(np.uint8)
+        Image.fromarray(picture).save(where / "images" / f"{i}.png")
+    lines = [f"{line},20,20,30,30" for line in rows(24)[1:]]
+    label(where, ["file,class,patient,x,y,width,height", *lines])
+    assert len(prepared(where).lines) == 24
+
+
+def test_the_contact_sheet_shows_what_was_cut(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    label(where, rows())
+    manifest = prepared(where)
+    with Image.open(tmp_path / "data" / "contact-sheet.png") as sheet:
+        shown = np.asarray(sheet)
+    for line, roi_ in zip(manifest.lines, manifest.rois(WINDOW), strict=True):
+        grey = np.round((roi_ + 1) * 127.5)
+        row = 2 + LIVER.index(line.lesion_class) * (20 + 66) + 20
+        column = 2 + (int(line.patient[1:]) // 3) * 66
+        assert np.abs(shown[row : row + 64, column : column + 64] - grey).max() <= 1
+    # outside the digest: it is for people
+    (tmp_path / "data" / "contact-sheet.png").unlink()
+    assert Manifest.load(tmp_path / "data").digest == manifest.digest
+
+
+# -- grey values that nothing is to be seen in ----------------------------------------------------
+
+
+def twelve_bits(tmp_path: Path, low: int = 0, high: int = 4095, frame: bool = False) -> Path:
+    where = tmp_path / "in"
+    for i in range(6):
+        values = np.random.default_rng(i).integers(low, high + 1, (64, 64)).astype(np.uint16)
+        if frame:
+            values[:1] = 65535
+        (where / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(where / "images" / f"{i}.png")
+    label(where, rows())
+    return where
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 2040), (0, 4095), (32768 - 150, 32768 + 250)])
+def test_images_that_use_a_little_of_their_range_are_refused_with_the_remedy(
+    tmp_path: Path, low: int, high: int
+) -> None:
+    told = refused(twelve_bits(tmp_path, low, high))
+    assert "of the range of their 16 bits" in told
+    assert "see next to nothing" in told
+    assert "--range" in told
+
+
+def test_a_bright_frame_does_not_hide_that_the_rois_use_little(tmp_path: Path) -> None:
+    assert "The ROIs use 3% of the range" in refused(twelve_bits(tmp_path, 0, 2040, frame=True))
+
+
+def test_a_range_is_kept_with_the_data_set_and_used_wherever_an_roi_is_made(
+    tmp_path: Path,
+) -> None:
+    where = twelve_bits(tmp_path)
+    assert command(where, "--range", "0,4095") == 0
+    manifest = Manifest.load(tmp_path / "data")
+    assert manifest.grey_range == (0, 4095)
+    first = np.asarray(Image.open(where / "images" / "0.png")).astype(np.float64)
+    expected = first / 4095 * 2 - 1
+    np.testing.assert_allclose(manifest.rois(WINDOW)[0], expected, atol=1e-6)
+    turned = manifest.roi(manifest.lines[0], WINDOW, roi.View(flip_lr=True))
+    np.testing.assert_allclose(turned, expected[:, ::-1], atol=1e-6)
+    (image,) = dicom.read((where / "images" / "0.png").read_bytes(), "x")
+    served = roi.make(image, None, WINDOW, grey_range=manifest.grey_range).pixels
+    np.testing.assert_allclose(served, expected, atol=1e-6)
+    assert replace(manifest, grey_range=(0.0, 4000.0)).digest != manifest.digest
+    assert replace(manifest, grey_range=None).digest != manifest.digest
+    head = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    for altered in ([0, 4000], None, [4095, 0], ["x", 1], [1]):
+        text = json.dumps({**head, "grey_range": altered})
+        (tmp_path / "data" / "manifest.json").write_text(text)
+        with pytest.raises(ManifestError):
+            Manifest.load(tmp_path / "data")
+
+
+def test_what_a_range_cuts_off_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = twelve_bits(tmp_path)
+    assert command(where, "--range", "1024,3071") == 0
+    assert "51% of the ROIs' pixels lie outside the grey values 1024 to 3071" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("text", ["4095,0", "5", "1,2,3", "a,b", "-1,5", "nan,3", "3,3", "0,inf"])
+def test_a_range_that_is_none_is_refused(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(twelve_bits(tmp_path), f"--range={text}")
+    assert "argument --range" in capsys.readouterr().err
+
+
+def test_a_range_that_does_not_fit_the_images_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(twelve_bits(tmp_path), "--range", "50000,60000") == 1
+    assert "nothing within the grey values 50000 to 60000" in capsys.readouterr().err
+    for i in range(6):
+        png(tmp_path / "in" / "images" / f"{i}.png", i)
+    assert command(tmp_path / "in", "--range", "0,4095") == 1
+    assert "this image has 8 bits, 0 to 255" in capsys.readouterr().err
+
+
+def test_hounsfield_units_take_no_range(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where, uids = series(tmp_path)
+    lines = ["sop_instance_uid,lesion_class,patient,x,y,width,height"]
+    lines += [f"{uid},{LIVER.keys[i % 3]},p{i},30,20,25,20" for i, uid in enumerate(uids)]
+    (where / "lesions.csv").write_text("\n".join(lines))
+    out = str(tmp_path / "data")
+    assert main(["prepare", "dicom", str(where), "--range", "0,400", "--out", out]) == 1
+    assert "these images have Hounsfield units" in capsys.readouterr().err

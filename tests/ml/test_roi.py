@@ -366,3 +366,20 @@ def test_an_npz_that_unpacks_to_too_much_is_refused_before_it_is_read() -> None:
     np.savez_compressed(stream, rois=np.zeros((30_000, 64, 64), np.float32))
     with pytest.raises(PixelError, match="unpacks to"):
         roi.load(stream.getvalue(), "bomb.npz")
+
+
+def test_a_roi_of_one_shade_says_so() -> None:
+    flat = np.full((96, 96), 3000, np.int16)
+    flat[0, 0] = -1000
+    found = roi.make(CTSlice(flat, True, (0.7, 0.7)), roi.Box(30, 30, 20, 20))
+    assert any("one shade of grey" in text for text in found.warnings)
+    varied = np.random.default_rng(0).normal(50, 30, (96, 96)).astype(np.int16)
+    assert roi.make(CTSlice(varied, True, (0.7, 0.7)), roi.Box(30, 30, 20, 20)).warnings == ()
+
+
+def test_a_range_of_greys_takes_the_warning_of_a_narrow_picture_back() -> None:
+    told = ("The picture uses only 3 % of its 16-bit grey range.",)
+    greys = np.random.default_rng(0).integers(0, 2000, (64, 64)).astype(np.uint16)
+    ct_slice = CTSlice(greys, False, warnings=told)
+    assert roi.make(ct_slice, None).warnings[0] == told[0]
+    assert roi.make(ct_slice, None, grey_range=(0, 2048)).warnings == ()

@@ -18,6 +18,7 @@ from ml.manifest import Line
 from ml.networks import export
 from ml.networks.cnn import Cnn
 from ml.networks.dcgan import Generator
+from ml.progress import OutputError
 from ml.roi import from_png
 from ml.serving import load
 
@@ -69,7 +70,7 @@ def test_classifier_cannot_draw(tmp_path: Path) -> None:
 
 def test_folder_in_use_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     _drawn(checkpoint, 1, 0, tmp_path)
-    with pytest.raises(CheckpointError, match="new folder"):
+    with pytest.raises(OutputError, match="new folder"):
         list(synthesize.draw(checkpoint, 1, 1, tmp_path))
 
 

@@ -22,6 +22,7 @@ from app.bodies import files_of, multipart, text_of
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServingDesk
 from ml import archive, dicom, roi
+from ml.checkpoint import Checkpoint
 from ml.roi import Box, Roi
 
 router = APIRouter(tags=["classifications"])
@@ -111,11 +112,11 @@ async def classify(request: Request) -> Response:
         raise BadRequest("Send one file in the field `image`.")
     name, data = uploads[0]
     place = _place(form)
-    window = served.network.meta.window_hu
+    meta = served.network.meta
     if len(data) <= _SMALL_BYTES:
-        found, phantom = _roi(name, data, place, window)
+        found, phantom = _roi(name, data, place, meta)
     else:
-        found, phantom = await run_in_threadpool(_roi, name, data, place, window)
+        found, phantom = await run_in_threadpool(_roi, name, data, place, meta)
     scores = await served.scores(found, phantom=phantom)
     return Response(json.dumps(_answer(found, scores)), media_type="application/json")
 
@@ -159,7 +160,7 @@ def _numbers(text: str, count: int, field: str, form: str) -> tuple[float, ...] 
     return values
 
 
-def _roi(name: str, data: bytes, place: _Place, window_hu: tuple[float, float]) -> tuple[Roi, bool]:
+def _roi(name: str, data: bytes, place: _Place, meta: Checkpoint) -> tuple[Roi, bool]:
     """The ROI and whether it is from a phantom; HepaticaError for anything unusable."""
     if roi.is_array(data):
         return _given(name, data), False
@@ -173,7 +174,8 @@ def _roi(name: str, data: bytes, place: _Place, window_hu: tuple[float, float]) 
     if place.center is not None and place.diameter_mm is not None:
         x, y = place.center
         box = Box.around(x, y, place.diameter_mm, chosen.spacing_mm)
-    return roi.make(chosen, box, window_hu), chosen.phantom
+    found = roi.make(chosen, box, meta.window_hu, grey_range=meta.grey_range)
+    return found, chosen.phantom
 
 
 def _given(name: str, data: bytes) -> Roi:

@@ -16,6 +16,7 @@ from ml.__main__ import main
 from ml.errors import HepaticaError
 from ml.phantom import PhantomError, series
 from ml.phantom.lesions import CLASSES, DIAMETER_MM
+from ml.progress import OutputError
 
 COUNTS = {"cyst": 3, "metastasis": 2, "hemangioma": 4}
 
@@ -35,9 +36,9 @@ def test_difficulty_outside_its_range_is_refused(difficulty: float) -> None:
 
 def test_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(PhantomError, match="not an empty folder"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         series.write(1, 0, tmp_path)
-    with pytest.raises(PhantomError, match="not an empty folder"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         series.write_cohort(COUNTS, 0, tmp_path / "notes.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -238,3 +239,30 @@ def test_command_writes_a_set_and_refuses_a_used_folder(
     with pytest.raises(SystemExit, match="0"):
         main(["phantom", "--help"])
     assert "--difficulty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("each", [2, 3, 8])
+@pytest.mark.parametrize("seed", [1, 5])
+def test_a_small_class_is_spread_over_patients_for_the_folds(each: int, seed: int) -> None:
+    counts = dict.fromkeys(CLASSES, each)
+    patients = dict.fromkeys(CLASSES, 0)
+    lesions = dict.fromkeys(CLASSES, 0)
+    for made in series.cohort(counts, seed):
+        patients[made.lesion_class] += 1
+        lesions[made.lesion_class] += len(made.lesions)
+    assert lesions == counts
+    assert min(patients.values()) >= min(each, series.SPREAD)
+
+
+@pytest.mark.parametrize(
+    ("size", "few"),
+    [(["--counts", "cyst=7,metastasis=1"], "metastasis in 1, hemangioma in 0"),
+     (["--patients", "1"], "Few patients: ")],
+)  # fmt: skip
+def test_too_few_patients_to_train_on_are_said(
+    tmp_path: Path, size: list[str], few: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["phantom", *size, "--key-slices-only", "--out", str(tmp_path / "p")]) == 0
+    told = capsys.readouterr().err
+    assert few in told
+    assert "6 patients or more" in told

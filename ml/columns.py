@@ -1,0 +1,46 @@
+"""The columns of ``labels.csv`` and ``lesions.csv``, for ``prepare`` and for its ``--help``."""
+
+XYWH, XYXY = "xywh", "xyxy"
+BOXES = (XYWH, XYXY)
+"""What the four numbers of a box are: left, top, width, height; or left, top, right, bottom."""
+LATER = ("split", "site", "age", "sex")
+"""Columns that people rightly have, and that nothing here uses yet."""
+
+IMAGES = """\
+columns of labels.csv (comma, semicolon or tab; their order does not matter):
+  file         the image, relative to DIR: PNG, JPEG or DICOM
+  class        a class of the scheme
+  patient      whose it is; what separates training and test
+where the lesion is (not for a 64 x 64 image, which is the ROI itself):
+  box          x,y,width,height in pixels in one cell; see --boxes
+  x, y, width, height
+               the same in four columns; x, y: the left and upper edge
+  center       x,y in pixels in one cell, together with diameter_mm and a pixel spacing
+  mask         a picture of the image's size, not black on the lesion
+optional:
+  diameter_mm  the lesion's longer side in mm
+  frame        of a DICOM file with several frames, from 1
+"""
+DICOM = """\
+columns of lesions.csv (comma, semicolon or tab; their order does not matter):
+  sop_instance_uid, file
+               one or both: the slice, by its UID or by its place under DIR
+  lesion_class a class of the scheme
+  patient      whose it is; what separates training and test
+where the lesion is, one of:
+  box          x,y,width,height in pixels in one cell; see --boxes
+  x, y, width, height
+               the same in four columns; x, y: the left and upper edge
+  center       x,y in pixels in one cell, together with diameter_mm
+  mask         a picture of the slice's size, not black on the lesion
+optional:
+  diameter_mm  the lesion's longer side in mm
+  frame        of a file with several frames, from 1
+  key_slice    only rows with 1 (or true, yes) are taken: one ROI per lesion
+"""
+USED = (
+    "file", "class", "lesion_class", "patient", "box", "x", "y", "width", "height", "center",
+    "mask", "diameter_mm", "frame", "sop_instance_uid", "key_slice",
+)  # fmt: skip
+OF_PHANTOMS = ("series_instance_uid", "lesion", "atypical")
+"""What `phantom` writes besides."""
