@@ -130,7 +130,8 @@ class Edge(HttpToolsProtocol):
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        self._watch_no_more()
+        if not self.transport.is_closing():
+            self._watch_no_more()
         super().resume_writing()
 
     def _is_room(self) -> bool:
@@ -138,11 +139,16 @@ class Edge(HttpToolsProtocol):
         if len(self.connections) <= most_connections():
             return True
         others = (one for one in self.connections if isinstance(one, Edge) and one is not self)
-        idle = [one for one in others if one.is_idle and not one.transport.is_closing()]
+        idle = [one for one in others if one._is_waiting()]
         if not idle:
             return False
         min(idle, key=lambda one: one._idle_since).transport.abort()
         return True
+
+    def _is_waiting(self) -> bool:
+        """Whether it neither owes an answer nor is still sending one."""
+        sent = self.transport.get_write_buffer_size() == 0
+        return self.is_idle and sent and not self.transport.is_closing()
 
     def _count(self, size: int) -> None:
         self._head_size += size
@@ -196,10 +202,10 @@ class Edge(HttpToolsProtocol):
         self._close()
 
     def _close(self) -> None:
-        """Close once all is sent; a client that does not take it is cut off."""
+        """Close once all is sent; a client that takes nothing of it is cut off."""
         if not self.transport.is_closing():
             self.transport.close()
-        self.loop.call_later(STALLED_S, self.transport.abort)
+            self._watch(self.transport.get_write_buffer_size() + 1)
 
     def _watch(self, before: int) -> None:
         self._watch_no_more()

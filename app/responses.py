@@ -346,8 +346,9 @@ def answered(request: Request, error: Exception) -> Response:
     if found.status == 500 or isinstance(error, _OF_THE_DATABASE):
         report(request, error)
     if isinstance(found, NotFound) and isinstance(error, HTTPException):
-        bare = "/" + request.url.path.strip("/")
-        if request.method == "GET" and bare != request.url.path:
+        path: str = request.scope["path"]
+        bare = "/" + path.strip("/")
+        if request.method == "GET" and bare != path:
             query = f"?{request.url.query}" if request.url.query else ""
             return RedirectResponse(quote(bare) + query, 307)  # of this host, whatever Host says
     if found.status == 405:

@@ -145,7 +145,7 @@ def prepare(database: Database, readers: int, images: int) -> Prepared:
         study = studies.make_study(
             session, *people, per_class=-(-half // 3), real=half, synthetic=images - half
         )
-        cookies = [SignIn.open(session, one.name, "correct horse", 1.0) for one in people]
+        cookies = [SignIn.begin(session, one, 1.0) for one in people]
         tokens = [one.token for one in Enrolment.of_study(session, study.id)]
     return Prepared(list(zip(tokens, cookies, strict=True)), orders_in(database))
 
