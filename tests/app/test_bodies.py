@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import ExitStack
 from urllib.parse import quote
 
 import pytest
@@ -209,8 +210,10 @@ def test_a_body_that_comes_too_slowly_is_given_up(client, monkeypatch):
 
 def test_uploads_do_not_fill_the_memory_together(app):
     limit = bodies.BodyLimit(app, most_bytes=100)
-    with limit._room(100), limit._room(100), limit._room(100), limit._room(100):
-        with pytest.raises(bodies.Unavailable), limit._room(1):
-            pass
+    with ExitStack() as under_way:
+        for _ in range(4):
+            under_way.enter_context(limit._room(100))
+        with pytest.raises(bodies.Unavailable):
+            under_way.enter_context(limit._room(1))
     with limit._room(1):
         pass

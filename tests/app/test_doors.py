@@ -218,7 +218,7 @@ def flash(level: str, text: str, key: bytes = KEY.encode(), moment: int | None =
         quote(json.dumps([{"level": "nonsense", "text": "a neighbour's words"}])),
         flash("info", "a neighbour's words", key=b"the neighbour's own key, of 32 characters"),
         flash("info", "a neighbour's words", moment=int(time.time()) - 3600),
-        "1.%s.%s" % ("A" * 3000, "B" * 32),
+        f"1.{'A' * 3000}.{'B' * 32}",
         "9" * 4000,
         "",
     ],

@@ -224,7 +224,7 @@ def address(house: House, door: Door, **changed: str) -> str:
     path = door.path
     for name in door.in_path:
         known = house.ids.get(name) or house.ids.get("/" + door.path.split("/")[1], "x")
-        path = re.sub(r"\{%s(:\w+)?\}" % name, changed.get(name, quote(known)), path)
+        path = path.replace("{" + name + "}", changed.get(name, quote(known)))
     return path
 
 
@@ -246,9 +246,8 @@ def knock(
     url += f"?{query}" if query else ""
     browser = house.browsers[role]
     if door.in_json:
-        data = "{%s}" % ", ".join(
-            f'"{name}": {given[name]}' for name in door.in_json if name in given
-        )
+        given_json = (f'"{name}": {given[name]}' for name in door.in_json if name in given)
+        data = "{" + ", ".join(given_json) + "}"
         headers = {"content-type": "application/json"}
         return browser.request(door.method, url, content=data.encode(), headers=headers)
     fields = [(name, given[name]) for name in door.in_form if name in given]
