@@ -7,6 +7,7 @@ never make a browser call the API, and every write of a browser must come from o
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ from app.models.user import ROLES, User, digest_of
 log = logging.getLogger("hepatica")
 
 COOKIE = cookies.SESSION
+_ASKED_BY_ITSELF = re.compile("/runs/[^/]+/progress")
+"""What an open page asks for without anybody at the computer."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,7 +41,7 @@ def visitor(request: Request, db: ReadDb) -> User | None:
     row = _behind(request, db)
     user = row.user if row is not None else None
     request.state.user = user
-    if row is not None and row.unnoted:
+    if row is not None and row.unnoted and not _ASKED_BY_ITSELF.fullmatch(request.url.path):
         attendance: Attendance = request.app.state.attendance
         attendance.note(row.cookie_hash)
     return user

@@ -68,12 +68,11 @@ class BodyLimit:
             return
         if path not in OPEN:
             await identify(Request(scope))
-        body = _Body(receive, most)
         if path in UPLOADS:
-            with self._room(declared if declared is not None else most):
-                await self.app(scope, body.next, send)
+            with self._room(declared) as room:
+                await self.app(scope, _Body(receive, most, room).next, send)
             return
-        whole = await body.whole()
+        whole = await _Body(receive, most).whole()
         try:
             await _check(headers, whole)
         except Unfit as fault:
@@ -86,15 +85,37 @@ class BodyLimit:
         return SIGN_IN_BYTES if path in OPEN else SMALL_BYTES
 
     @contextmanager
-    def _room(self, size: int) -> Iterator[None]:
-        """Room in memory for one upload; Unavailable when too much is under way already."""
+    def _room(self, declared: int | None) -> Iterator[_Room]:
+        """Room in memory for one upload, taken at once where its length is known."""
+        room = _Room(self, declared)
+        try:
+            yield room
+        finally:
+            self._under_way -= room.held
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes; Unavailable when too much is under way already."""
         if self._under_way and self._under_way + size > _UPLOADS_AT_ONCE * self.most_bytes:
             raise Unavailable("Other uploads are under way. Try again in a moment.")
         self._under_way += size
-        try:
-            yield
-        finally:
-            self._under_way -= size
+
+
+class _Room:
+    """The memory that one upload takes: its declared length, else what has come of it."""
+
+    def __init__(self, limit: BodyLimit, declared: int | None) -> None:
+        self._limit = limit
+        self._declared = declared is not None
+        self.held = 0
+        if declared is not None:
+            limit.take(declared)
+            self.held = declared
+
+    def grow(self, size: int) -> None:
+        """More of the body has come."""
+        if not self._declared:
+            self._limit.take(size)
+            self.held += size
 
 
 class _Body:
@@ -105,9 +126,10 @@ class _Body:
         TooSlow: nothing came for half a minute, or less than a kilobyte a second after a minute.
     """
 
-    def __init__(self, receive: Receive, most: int) -> None:
+    def __init__(self, receive: Receive, most: int, room: _Room | None = None) -> None:
         self._receive = receive
         self._most = most
+        self._room = room
         self._read = 0
         self._begun = time.monotonic()
         self._done = False
@@ -124,7 +146,10 @@ class _Body:
             raise TooSlow(
                 "The body did not come in time; nothing was changed. Send it again."
             ) from None
-        self._read += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self._read += size
+        if self._room is not None:
+            self._room.grow(size)
         self._done = not message.get("more_body", False)
         if self._read > self._most:
             raise too_large(self._most)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 import jinja2
@@ -22,7 +22,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from app import cookies
@@ -213,7 +213,7 @@ def _flashes(request: Request) -> list[dict[str, str]]:
     if not cookies.same(own, signed) or abs(time.time() - int(moment)) > _FLASH_S:
         return []
     note: dict[str, str] = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    return [note]
+    return [note] if note["level"] in get_args(Level) else []
 
 
 def problem(error: AppError) -> Response:
@@ -331,9 +331,13 @@ def allowed_methods(scope: Scope) -> str:
     """The methods of an address, for ``Allow``; empty when there is nothing at it."""
     found = []
     for method in _METHODS:
-        asked = {**scope, "method": method}
-        if any(route.matches(asked)[0] is Match.FULL for route in scope["app"].router.routes):
-            found += [method, "HEAD"] if method == "GET" else [method]
+        # a mount has changed the root path when its files refuse a method
+        asked = {**scope, "method": method, "root_path": scope.get("app_root_path", "")}
+        for route in scope["app"].router.routes:
+            files = isinstance(route, Mount)  # matches whatever the method
+            if route.matches(asked)[0] is Match.FULL and (method == "GET" or not files):
+                found += [method, "HEAD"] if method == "GET" else [method]
+                break
     return ", ".join(found)
 
 

@@ -1,8 +1,9 @@
 """The way in: every sign-in passes here, a few at a time, and holds nobody else up.
 
-Passwords are hashed outside any transaction, in two threads of their own; what the database is
-asked before and after is short. Few tries wait, and fewer from one source, so a flood is turned
-away at once while others go on signing in, reading and writing.
+Passwords are hashed outside any transaction, one at a time in each of two lines; what the database
+is asked before and after is short. Few tries wait, and fewer from one source, so a flood is turned
+away at once. Browsers that have signed in to the account before have a line of their own, which no
+stranger can fill; and the threads of all other requests stay free.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from app.models.user import User, fits
 log = logging.getLogger("hepatica")
 
 MOST_WAITING = 32
-"""Sign-ins under way in one process; browsers that the account knows have as many more."""
+"""Sign-ins under way in one line of one process."""
 MOST_OF_ONE = 8
 """Of these, from one source; of known browsers, for one account."""
 
@@ -65,6 +66,44 @@ class Admitted:
     device: str
 
 
+class _Line:
+    """A line of tries: bounded, first come first served, with threads of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._lock = threading.Lock()
+        self._waiting: Counter[str] = Counter()
+        self._asking = ThreadPoolExecutor(2, thread_name_prefix=f"sign-in {name}")
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix=f"password {name}")
+
+    @contextmanager
+    def place(self, whose: str) -> Iterator[None]:
+        """A place in the line; TooMany or Unavailable as ``Turnstile.sign_in``."""
+        with self._lock:
+            if self._waiting[whose] >= MOST_OF_ONE:
+                raise TooMany(
+                    "Too many sign-ins from here at the same time. Try again in a moment.",
+                    retry_after_s=5,
+                )
+            if self._waiting.total() >= MOST_WAITING:
+                raise Unavailable("Too many sign-ins at the same time. Try again in a moment.")
+            self._waiting[whose] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting[whose] -= 1
+                if not self._waiting[whose]:
+                    del self._waiting[whose]
+
+    async def ask(self, act: Callable[[], Found]) -> Found:
+        """Do something short with the database."""
+        return await asyncio.get_running_loop().run_in_executor(self._asking, act)
+
+    async def hash(self, act: Callable[[], Found]) -> Found:
+        """Do something long with a processor."""
+        return await asyncio.get_running_loop().run_in_executor(self._hashing, act)
+
+
 class Turnstile:
     """Sign-ins of one process."""
 
@@ -72,11 +111,7 @@ class Turnstile:
         self._database = database
         self._key = key
         self._hours = hours
-        self._lock = threading.Lock()
-        self._waiting: dict[str, Counter[str]] = {"new": Counter(), "known": Counter()}
-        # pools of their own, first come first served: the threads of all other requests stay free
-        self._asking = ThreadPoolExecutor(4, thread_name_prefix="sign-in")
-        self._hashing = ThreadPoolExecutor(2, thread_name_prefix="password")
+        self._new, self._known = _Line("new"), _Line("known")
 
     async def sign_in(self, attempt: Attempt) -> Admitted:
         """Check a name and password.
@@ -92,32 +127,12 @@ class Turnstile:
         known = knows(self._key, attempt.device, attempt.name)
         device = attempt.device.split(".")[0] if known else ""
         origin = Origin(attempt.source, attempt.peer, device)
-        # browsers that the account knows wait in a line of their own, which no stranger can fill
-        with self._place("known" if known else "new", attempt.name if known else attempt.source):
-            stored = await _in(self._asking, lambda: self._stored(attempt, origin))
-            await _in(self._asking, lambda: self._claim(attempt, origin))
-            right = await _in(self._hashing, lambda: fits(attempt.password, stored))
-            return await _in(self._asking, lambda: self._settle(attempt, stored, right, origin))
-
-    @contextmanager
-    def _place(self, line: str, whose: str) -> Iterator[None]:
-        with self._lock:
-            waiting = self._waiting[line]
-            if waiting[whose] >= MOST_OF_ONE:
-                raise TooMany(
-                    "Too many sign-ins from here at the same time. Try again in a moment.",
-                    retry_after_s=5,
-                )
-            if waiting.total() >= MOST_WAITING:
-                raise Unavailable("Too many sign-ins at the same time. Try again in a moment.")
-            waiting[whose] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                waiting[whose] -= 1
-                if not waiting[whose]:
-                    del waiting[whose]
+        line = self._known if known else self._new
+        with line.place(attempt.name if known else attempt.source):
+            stored = await line.ask(lambda: self._stored(attempt, origin))
+            await line.ask(lambda: self._claim(attempt, origin))
+            right = await line.hash(lambda: fits(attempt.password, stored))
+            return await line.ask(lambda: self._settle(attempt, stored, right, origin))
 
     def _stored(self, attempt: Attempt, origin: Origin) -> str | None:
         """The account's hash, None without one; a try refused here takes no lock."""
@@ -150,10 +165,6 @@ def _now(session: Session, name: str) -> User | None:
     """The account as it is at this moment: it may have changed while the password was hashed."""
     query = sa.select(User).where(User.name == name).execution_options(populate_existing=True)
     return session.execute(query).scalar_one_or_none()
-
-
-async def _in(pool: ThreadPoolExecutor, act: Callable[[], Found]) -> Found:
-    return await asyncio.get_running_loop().run_in_executor(pool, act)
 
 
 # ---- the device cookie: NONCE.TAG.TAG…, a tag for each account that has signed in with it -------

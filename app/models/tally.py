@@ -86,7 +86,7 @@ class Tally(Base):
         """The password was right: the name begins anew, and the source gets its try back."""
         _alone(session, origin)
         for account, place, _ in _counted(key, name, origin):
-            row = session.get(Tally, (account, place))
+            row = session.get(Tally, (account, place), with_for_update=True)
             if row is None:
                 continue
             row.tries = 0 if account else max(0, row.tries - 1)

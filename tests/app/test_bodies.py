@@ -211,9 +211,13 @@ def test_a_body_that_comes_too_slowly_is_given_up(client, monkeypatch):
 def test_uploads_do_not_fill_the_memory_together(app):
     limit = bodies.BodyLimit(app, most_bytes=100)
     with ExitStack() as under_way:
-        for _ in range(4):
+        for _ in range(3):
             under_way.enter_context(limit._room(100))
-        with pytest.raises(bodies.Unavailable):
-            under_way.enter_context(limit._room(1))
-    with limit._room(1):
-        pass
+        of_unknown_length = under_way.enter_context(limit._room(None))
+        of_unknown_length.grow(100)
+        for further in (lambda: of_unknown_length.grow(1), lambda: limit.take(1)):
+            with pytest.raises(bodies.Unavailable):
+                further()
+    with limit._room(100):
+        assert limit._under_way == 100
+    assert limit._under_way == 0

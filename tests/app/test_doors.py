@@ -66,6 +66,7 @@ def test_an_unknown_method_is_refused_with_those_that_there_are(client, method):
         ("/sessions/deletion", "POST"),
         ("/health/live", "GET, HEAD"),
         ("/api/v1/synthetics", "POST"),
+        ("/static/css/base.css", "GET, HEAD"),
         (f"/cases/{uuid.uuid4()}", "GET, HEAD"),
     ):
         reply = client.request(method, path)
@@ -75,9 +76,10 @@ def test_an_unknown_method_is_refused_with_those_that_there_are(client, method):
 
 
 def test_a_known_method_at_the_wrong_address_is_refused_likewise(signed_in_as):
-    reply = signed_in_as("reader").post("/checkpoints")
-    assert reply.status_code == 405
-    assert reply.headers["allow"] == "GET, HEAD"
+    for path in ("/checkpoints", "/static/css/base.css", "/health/live"):
+        reply = signed_in_as("reader").post(path)
+        assert reply.status_code == 405
+        assert reply.headers["allow"] == "GET, HEAD"
 
 
 def test_head_is_get_without_its_body(client, signed_in_as):

@@ -287,3 +287,15 @@ def test_a_body_in_pieces_of_one_byte_is_still_a_body(port):
             connection.sendall(b"1\r\n%c\r\n" % byte)
         connection.sendall(b"0\r\n\r\n")
         assert one_reply(connection).startswith(b"HTTP/1.1 422 ")  # the password is too long
+
+
+def test_a_body_that_stops_coming_is_given_up(port, monkeypatch):
+    from app import bodies
+
+    monkeypatch.setattr(bodies, "_SILENCE_S", 0.2)
+    head = b"POST /sessions HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\n" + (
+        b"content-type: application/x-www-form-urlencoded\r\ncontent-length: 900\r\n\r\nname=a"
+    )
+    with closing(connected(port)) as connection:
+        connection.sendall(head)
+        assert one_reply(connection).startswith(b"HTTP/1.1 408 ")

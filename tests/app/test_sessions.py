@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -335,6 +336,8 @@ def test_use_is_noted_once_a_minute_and_no_request_waits_for_it(
         browser.get("/cases")
     assert noted == []
     _age(database, seen_at=timedelta(seconds=61))
+    browser.get(f"/runs/{uuid.uuid4()}/progress")  # a page left open asks for that by itself
+    assert noted == []
     browser.get("/cases")
     assert noted == [digest_of(browser.cookies["hepatica_session"])]
     with database.transaction() as opened:
