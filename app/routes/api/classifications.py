@@ -78,7 +78,11 @@ _BODY: dict[str, Any] = {
                         "description": "x,y in pixels; needs diameter_mm.",
                         "example": "220,198",
                     },
-                    "diameter_mm": {"type": "number", "exclusiveMinimum": 0},
+                    "diameter_mm": {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "description": "Diameter of the lesion in mm; needs center.",
+                    },
                     "frame": {
                         "type": "integer",
                         "minimum": 1,
