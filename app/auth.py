@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import cookies
-from app.db import Database, ReadDb
+from app.db import Database
 from app.errors import Forbidden, Unauthorised
 from app.models.sign_in import SignIn
 from app.models.token import ApiToken
@@ -36,15 +36,25 @@ _ASKED_BY_ITSELF = re.compile("/runs/[^/]+/progress")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def visitor(request: Request, db: ReadDb) -> User | None:
-    """The signed-in person, if any; also remembered for the page's frame."""
-    row = _behind(request, db)
-    user = row.user if row is not None else None
+def visitor(request: Request) -> User | None:
+    """The signed-in person, if any; also remembered for the page's frame.
+
+    Over a session of its own: one that the whole request shares would keep its connection while a
+    body comes in and while the handler waits for a thread.
+    """
+    with _database(request).reading() as session:
+        row = _behind(request, session)
+        user = row.user if row is not None else None
     request.state.user = user
     if row is not None and row.unnoted and not _ASKED_BY_ITSELF.fullmatch(request.url.path):
         attendance: Attendance = request.app.state.attendance
         attendance.note(row.cookie_hash)
     return user
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
 
 
 def _behind(request: Request, session: Session) -> SignIn | None:
@@ -64,8 +74,7 @@ async def identify(request: Request) -> None:
         return
 
     def look() -> bool:
-        database: Database = request.app.state.database
-        with database.reading() as session:
+        with _database(request).reading() as session:
             return _behind(request, session) is not None
 
     if not cookies.read(request, cookies.SESSION) or not await run_in_threadpool(look):
