@@ -30,7 +30,6 @@ from app.models.user import ROLES, User, digest_of
 
 log = logging.getLogger("hepatica")
 
-COOKIE = cookies.SESSION
 _ASKED_BY_ITSELF = re.compile("/runs/[^/]+/progress")
 """What an open page asks for without anybody at the computer."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
