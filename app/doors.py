@@ -122,7 +122,9 @@ class FrontDoor:
         """
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
         for what, part in (("address", raw), ("query", scope["query_string"].replace(b"+", b" "))):
-            if not (b"%" in part or _CONTROL.search(part) or not part.isascii()):
+            if not part.isascii():  # the framework would read it as Latin-1
+                raise BadRequest(f"The {what} cannot be used: it must be percent-encoded.")
+            if not (b"%" in part or _CONTROL.search(part)):
                 continue
             try:
                 text.read(unquote_to_bytes(part), lines=False)

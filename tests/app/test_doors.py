@@ -106,6 +106,27 @@ def test_a_control_character_in_a_header_is_refused(client):
             assert client.get("/sessions/new", headers={name: value}).status_code == 400
 
 
+def test_a_query_that_would_be_read_in_another_encoding_is_refused(app):
+    import asyncio
+
+    told = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        told.append(message.get("status"))
+
+    scope = {
+        "type": "http", "method": "GET", "path": "/sessions/new", "raw_path": b"/sessions/new",
+        "query_string": "next=/ä".encode(), "headers": [(b"host", b"testserver")], "state": {},
+        "scheme": "http", "server": ("testserver", 80), "client": ("192.0.2.7", 1),
+        "http_version": "1.1", "root_path": "",
+    }  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    assert told[0] == 400
+
+
 def test_a_text_area_may_hold_lines_and_a_line_may_not(signed_in_as):
     browser = signed_in_as("researcher")
     areas = {"title": "T", "step": "1", "go": "back", "instructions": "one\r\ntwo\tthree"}
