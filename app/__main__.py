@@ -7,14 +7,20 @@ import getpass
 import sys
 
 import uvicorn
-from sqlalchemy.exc import OperationalError
+from alembic.util import CommandError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.db import Database
+from app.edge import KEEP_ALIVE_S, Edge
 from app.errors import AppError
 from app.models.checkpoint import Checkpoint
+from app.models.installation import Fingerprint
+from app.models.tally import Tally
 from app.models.token import ApiToken
 from app.models.user import ROLES, TOKEN_ROLES, User
-from app.settings import settings
+from app.settings import KeyRefused, settings
 from ml.errors import HepaticaError
 
 
@@ -43,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
     password = user.add_parser("password", help="set a new password")
     password.add_argument("name")
     password.set_defaults(run=_user_password)
+    unlock = user.add_parser("unlock", help="let a person sign in at once after refused tries")
+    unlock.add_argument("name")
+    unlock.set_defaults(run=_user_unlock)
     listing = user.add_parser("list", help="every account")
     listing.set_defaults(run=_user_list)
 
@@ -56,6 +65,16 @@ def parser() -> argparse.ArgumentParser:
     revoke = token.add_parser("revoke", help="revoke every token of a name")
     revoke.add_argument("name")
     revoke.set_defaults(run=_token_revoke)
+
+    key = commands.add_parser("key", help="the installation key").add_subparsers(
+        required=True, dest="verb"
+    )
+    adopt = key.add_parser(
+        "adopt",
+        help="go on with another key because the old one is lost: known patients' new "
+        "examinations will not be found beside the old ones",
+    )
+    adopt.set_defaults(run=_key_adopt)
 
     work = commands.add_parser("work", help="execute queued runs (needs PyTorch: make worker)")
     work.add_argument("--jobs", type=int, default=0, help="tasks at a time; 0: one per core")
@@ -74,8 +93,18 @@ def _database() -> Database:
     return database
 
 
-def _serve(arguments: argparse.Namespace) -> None:
+def _keyed_database() -> Database:
+    """The database, once it is clear that it belongs to the installation's key."""
+    key = settings().key()
     database = _database()
+    with database.transaction() as session:
+        Fingerprint.confirm(session, key)
+    return database
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    configuration = settings()
+    database = _keyed_database()
     if arguments.demo:
         _fill(database, only_if_empty=True)
     with database.transaction() as session:
@@ -91,6 +120,10 @@ def _serve(arguments: argparse.Namespace) -> None:
         access_log=False,  # addresses of cases do not belong in a log
         log_level="info",
         server_header=False,
+        http=Edge,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        forwarded_allow_ips=configuration.proxies or "127.0.0.1,::1",
         timeout_graceful_shutdown=10,
     )
 
@@ -120,6 +153,20 @@ def _user_password(arguments: argparse.Namespace) -> None:
     print(f"Password of {arguments.name} changed.")
 
 
+def _user_unlock(arguments: argparse.Namespace) -> None:
+    key = settings().key()
+    with _keyed_database().transaction() as session:
+        Tally.unlock(session, key, User.require(session, arguments.name), "command line")
+    print(f"{arguments.name} can sign in again at once.")
+
+
+def _key_adopt(_arguments: argparse.Namespace) -> None:
+    key = settings().key()
+    with _database().transaction() as session:
+        changed = Fingerprint.adopt(session, key)
+    print("The key is this database's from now on." if changed else "It is this database's key.")
+
+
 def _user_list(_arguments: argparse.Namespace) -> None:
     with _database().reading() as session:
         for user in User.everyone(session):
@@ -146,13 +193,13 @@ def _work(arguments: argparse.Namespace) -> None:
         raise AppError(
             f"The worker needs {error.name}, which serving does not install. Use `make worker`."
         ) from error
-    worker = Worker(_database(), settings().runs_dir, arguments.jobs)
+    worker = Worker(_keyed_database(), settings().runs_dir, arguments.jobs)
     print(f"Worker {worker.name} waits for runs (Ctrl+C ends it).", flush=True)
     worker.work(once=arguments.once)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    _fill(_database(), only_if_empty=arguments.if_empty)
+    _fill(_keyed_database(), only_if_empty=arguments.if_empty)
 
 
 def _fill(database: Database, *, only_if_empty: bool) -> None:
@@ -163,18 +210,36 @@ def _fill(database: Database, *, only_if_empty: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 a refusal (told on stderr), 2 wrong arguments, 130 interrupted."""
-    arguments = parser().parse_args(argv)
     try:
+        arguments = parser().parse_args(argv)
         arguments.run(arguments)
-    except (AppError, HepaticaError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (AppError, HepaticaError, KeyRefused) as error:
+        return _told(str(error))
+    except ValidationError as error:  # of the settings
+        return _told("; ".join(_setting(item) for item in error.errors()))
+    except CommandError as error:  # Alembic's: its message names the revision, and no value
+        return _told(
+            f"the database's schema is not one that this version knows ({error}). It was written "
+            "by a newer version: start that one, or restore a backup made before the upgrade."
+        )
     except OperationalError as error:
-        print(f"error: the database does not answer: {error.orig}", file=sys.stderr)
-        return 1
+        return _told(f"the database does not answer: {error.orig}")
+    except DBAPIError as error:
+        return _told(f"the database refused: {type(error.orig).__name__}")
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _told(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return 1
+
+
+def _setting(item: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in item["loc"]).upper()
+    words = item["msg"].removeprefix("Value error, ")
+    return words if words.startswith("HEPATICA_") else f"HEPATICA_{name}: {words}"
 
 
 if __name__ == "__main__":

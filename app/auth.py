@@ -1,4 +1,4 @@
-"""Who is asking: cookie sessions for people, bearer tokens for programs, and the Origin check.
+"""Who is asking: cookie sessions for people, bearer tokens for programs, and whence a write comes.
 
 Cookies are honoured on pages only and tokens on ``/api`` only, so that a page in another tab can
 never make a browser call the API, and every write of a browser must come from our own origin.
@@ -6,32 +6,109 @@ never make a browser call the API, and every write of a browser must come from o
 
 from __future__ import annotations
 
+import logging
+import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.db import Database, ReadDb
+from app import cookies
+from app.db import Database
 from app.errors import Forbidden, Unauthorised
+from app.models.sign_in import SignIn
 from app.models.token import ApiToken
-from app.models.user import ROLES, SignIn, User, digest_of
-from app.responses import refusal
+from app.models.user import ROLES, User, digest_of
 
-COOKIE = "hepatica_session"
+log = logging.getLogger("hepatica")
+
+_ASKED_BY_ITSELF = re.compile("/runs/[^/]+/progress")
+"""What an open page asks for without anybody at the computer."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def visitor(request: Request, db: ReadDb) -> User | None:
-    """The signed-in person, if any; also remembered for the page's frame."""
-    secret = request.cookies.get(COOKIE)
-    user = SignIn.user_of(db, secret) if secret else None
+def visitor(request: Request) -> User | None:
+    """The signed-in person, if any; also remembered for the page's frame.
+
+    Over a session of its own: one that the whole request shares would keep its connection while a
+    body comes in and while the handler waits for a thread.
+    """
+    with _database(request).reading() as session:
+        row = _behind(request, session)
+        user = row.user if row is not None else None
     request.state.user = user
+    if row is not None and row.unnoted and not _ASKED_BY_ITSELF.fullmatch(request.url.path):
+        attendance: Attendance = request.app.state.attendance
+        attendance.note(row.cookie_hash)
     return user
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+def _behind(request: Request, session: Session) -> SignIn | None:
+    secret = cookies.read(request, cookies.SESSION)
+    hours: float = request.app.state.settings.session_idle_hours
+    return SignIn.behind(session, secret, hours) if secret else None
+
+
+async def identify(request: Request) -> None:
+    """Make sure that somebody stands behind a request before its body is read.
+
+    Raises:
+        Unauthorised: on a page no valid cookie, on the API no valid token.
+    """
+    if _is_api(request.url.path):
+        await machine(request)
+        return
+
+    def look() -> bool:
+        with _database(request).reading() as session:
+            return _behind(request, session) is not None
+
+    if not cookies.read(request, cookies.SESSION) or not await run_in_threadpool(look):
+        raise Unauthorised("Sign in to see this page.")
+
+
+class Attendance:
+    """Writes down that sign-ins are in use, beside the requests: none of them waits for it.
+
+    One thread writes for the process; what gathers while it waits for the database goes in one
+    transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._seen: set[str] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="attendance")
+
+    def note(self, cookie_hash: str) -> None:
+        """Write it down soon."""
+        with self._lock:
+            waiting = bool(self._seen)
+            self._seen.add(cookie_hash)
+        if not waiting:
+            self._thread.submit(self._write)
+
+    def _write(self) -> None:
+        with self._lock:
+            seen, self._seen = self._seen, set()
+        try:
+            with self._database.transaction() as session:
+                SignIn.note(session, sorted(seen))
+        except Exception as error:  # the next use of the sign-in tries again
+            log.warning("Use of sign-ins was not written down (%s).", type(error).__name__)
 
 
 def signed_in(user: Annotated[User | None, Depends(visitor)]) -> User:
@@ -147,7 +224,14 @@ Program = Annotated[Machine, Depends(_program)]
 
 
 class OriginCheck:
-    """Refuse a browser's write that does not come from our own pages (CSRF)."""
+    """Refuse a browser's write that does not come from our own pages (CSRF).
+
+    Browsers say in ``Sec-Fetch-Site`` whether the page that asks is of the same origin, and no
+    script can change that. Those that do not say it send ``Origin``, which is compared with the
+    address they came to. After Filippo Valsorda's ``CrossOriginProtection`` in Go's ``net/http``
+    (https://words.filippo.io/csrf/), as Datasette does since 2026, but for one thing: a write that
+    carries neither header is refused, since programs have the API.
+    """
 
     def __init__(self, app: ASGIApp, public_origin: str) -> None:
         self.app = app
@@ -160,28 +244,28 @@ class OriginCheck:
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
         }
-        if self._is_own(headers, scope):
-            await self.app(scope, receive, send)
-            return
-        response = refusal(
-            scope,
-            Forbidden(
+        if not self._is_own(headers, scope):
+            raise Forbidden(
                 "The request did not come from a page of this installation. Open the page again "
                 "and retry; behind a proxy set HEPATICA_PUBLIC_ORIGIN."
-            ),
-        )
-        await response(scope, receive, send)
+            )
+        await self.app(scope, receive, send)
 
     def _is_own(self, headers: dict[str, str], scope: Scope) -> bool:
+        site = headers.get("sec-fetch-site")
+        if site is not None:
+            return site in ("same-origin", "none")  # none: the person's own doing, such as a reload
         origin = headers.get("origin") or _origin_of(headers.get("referer", ""))
         if not origin or origin == "null":
-            return headers.get("sec-fetch-site") == "same-origin"
-        own = self.public_origin or f"{scope['scheme']}://{headers.get('host', '')}"
-        return origin == own
+            return False
+        return origin in (self.public_origin, f"{scope['scheme']}://{headers.get('host', '')}")
 
 
 def _origin_of(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 

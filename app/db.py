@@ -18,7 +18,7 @@ from alembic import command
 from fastapi import Depends, Request
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from app import place
+from app import place, text
 
 ROOT = place.ROOT
 
@@ -78,15 +78,27 @@ def make_engine(url: str) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
         if address.drivername == "postgresql":
             address = address.set(drivername="postgresql+psycopg")
-        return sa.create_engine(address, pool_pre_ping=True, pool_size=20, max_overflow=20)
+        engine = sa.create_engine(
+            address,
+            pool_pre_ping=True,
+            pool_size=20,
+            max_overflow=20,
+            json_serializer=text.dumps,
+        )
+        text.guard(engine)
+        return engine
     if address.database and address.database != ":memory:":
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
     # No limit on connections: a request holds one for reading and then asks for one to write, so
     # as many requests at once as a pool has connections would wait for each other.
     pool = {} if address.database in (None, "", ":memory:") else {"pool_size": 0}
     engine = sa.create_engine(
-        address, connect_args={"timeout": 30, "check_same_thread": False}, **pool
+        address,
+        connect_args={"timeout": 30, "check_same_thread": False},
+        json_serializer=text.dumps,
+        **pool,
     )
+    text.guard(engine)
 
     @sa.event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:

@@ -5,27 +5,50 @@ AppError
  ├ Unauthorised   401   nobody is signed in, or the token is not known
  ├ Forbidden      403   signed in, but not for this
  ├ NotFound       404   no such thing, or none that you may know of
+ ├ NoSuchMethod   405   this address knows other methods
+ ├ TooSlow        408   the body did not come in time
  ├ Conflict       409   the thing is not in the state that this needs
  ├ TooLarge       413   more bytes than the installation takes
  ├ Unreadable     422   the content cannot be used (every ``ml`` HepaticaError becomes this)
- └ TooMany        429   too many tries; wait
+ ├ TooMany        429   too many tries; wait
+ └ Unavailable    503   not now: too busy, or the database does not answer
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class AppError(Exception):
-    """A refusal that is told to the user: what happened, to what, what to do."""
+    """A refusal that is told to the user: what happened, to what, what to do.
+
+    Args:
+        retry_after_s: after how many seconds another try makes sense (``Retry-After``).
+        headers: headers that the answer carries.
+        more: fields for programs, beside the detail.
+    """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"
+    retry_after_s: ClassVar[float | None] = None
 
-    def __init__(self, detail: str, **more: Any) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.headers = dict(headers or {})
         self.more = more
+        wait_s = self.retry_after_s if retry_after_s is None else retry_after_s
+        if wait_s is not None:
+            self.headers["retry-after"] = str(max(1, math.ceil(wait_s)))
 
 
 class BadRequest(AppError):
@@ -44,6 +67,14 @@ class NotFound(AppError):
     status, title = 404, "Not found"
 
 
+class NoSuchMethod(AppError):
+    status, title = 405, "Not possible at this address"
+
+
+class TooSlow(AppError):
+    status, title = 408, "Too slow"
+
+
 class Conflict(AppError):
     status, title = 409, "Not possible in this state"
 
@@ -57,4 +88,8 @@ class Unreadable(AppError):
 
 
 class TooMany(AppError):
-    status, title = 429, "Too many tries"
+    status, title, retry_after_s = 429, "Too many tries", 60.0
+
+
+class Unavailable(AppError):
+    status, title, retry_after_s = 503, "Not possible now", 5.0

@@ -10,45 +10,24 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from app import routes
-from app.auth import OriginCheck, TokenDesk
+from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.db import ROOT, Database
+from app.doors import Answered, FrontDoor, SecurityHeaders
+from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
 from app.models.user import User
-from app.responses import SECURITY_HEADERS, install_handlers
+from app.responses import install_handlers
 from app.settings import VERSION, Settings, settings
+from app.turnstile import Turnstile
 
 DESCRIPTION = (
     "Liver lesion classification and synthesis. Research use only; not a medical device. "
     "Every call but `info` computes and stores nothing."
 )
-
-
-class SecurityHeaders:
-    """The same protective headers on every answer, but for those that an answer sets itself."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self._headers = [(k.encode(), v.encode()) for k, v in SECURITY_HEADERS.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *(header for header in self._headers if header[0] not in own),
-                ]
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
 
 
 class CachedFiles(StaticFiles):
@@ -84,19 +63,27 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # the pages of the docs would fetch scripts from the internet
         redoc_url=None,
+        redirect_slashes=False,  # its redirects name the host of the request
     )
     database = Database(chosen.database_url)
     app.state.settings = chosen
-    app.state.key = chosen.key()
+    key = chosen.key()
+    app.state.key = key
     app.state.database = database
+    app.state.turnstile = Turnstile(database, key, chosen.session_hours)
+    app.state.attendance = Attendance(database)
     app.state.inference = Inference(chosen.inference_threads)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
+    app.state.drawings = Drawings()
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)
 
     install_handlers(app)
+    # the last one added is the first that a request meets
     app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))
     app.add_middleware(OriginCheck, public_origin=chosen.public_origin)
+    app.add_middleware(FrontDoor, public_host=chosen.public_host)
+    app.add_middleware(Answered)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", CachedFiles(directory=ROOT / "static"), name="static")
     for router in routes.ROUTERS:

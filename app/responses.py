@@ -5,24 +5,53 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
+import time
+import traceback
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
-from urllib.parse import quote, unquote
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import quote
 
 import jinja2
+import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Match, Mount
+from starlette.types import Receive, Scope, Send
 
+from app import cookies
 from app.db import ROOT
-from app.errors import AppError, NotFound, Unauthorised, Unreadable
+from app.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    NoSuchMethod,
+    NotFound,
+    Unauthorised,
+    Unavailable,
+    Unreadable,
+)
 from app.models.event import Event
+from app.models.sign_in import SignIn
+from app.models.user import User
+from app.settings import VERSION
+from app.text import Unfit
 from ml.errors import HepaticaError
 
 log = logging.getLogger("hepatica")
-_FLASH = "hepatica_flash"
+
+Level = Literal["info", "success", "warning", "danger"]
+"""How a note that is said once is meant."""
+
+_FLASH_S = 60
+_FLASH_BYTES = 2400  # as base64 with its signature it stays under ``cookies.MOST_BYTES``
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -36,6 +65,8 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+HTTPS_ONLY = "max-age=31536000"
+"""``Strict-Transport-Security`` (RFC 6797), where people come over HTTPS."""
 
 
 @lru_cache(maxsize=512)
@@ -91,8 +122,8 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
     response = HTMLResponse(
         render(request, template, context), status, {"cache-control": "no-store"}
     )
-    if _FLASH in request.cookies:
-        response.delete_cookie(_FLASH)
+    if cookies.read(request, cookies.FLASH):
+        cookies.drop(response, request.scope, cookies.FLASH)
     return response
 
 
@@ -109,6 +140,25 @@ def fragment(
     )
 
 
+KEPT = {"cache-control": "private, no-cache", "vary": "cookie"}
+"""Of what never changes under its address, but may be shown to somebody no longer: the browser
+keeps it, and asks each time whether it may still show it."""
+
+
+def etag_of(*parts: object) -> str:
+    """An entity tag of the same form for everything: a hash of what makes the bytes."""
+    said = "\x1f".join([VERSION, *map(str, parts)])
+    return f'"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
+
+
+def unchanged(request: Request, etag: str) -> Response | None:
+    """304 when the browser has these bytes; None when they must be sent."""
+    held = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    if etag in (one.removeprefix("W/") for one in held) or held == ["*"]:
+        return Response(status_code=304, headers={**KEPT, "etag": etag})
+    return None
+
+
 def wants_fragment(request: Request) -> bool:
     return request.headers.get("x-fragment") == "1"
 
@@ -117,21 +167,53 @@ def wants_json(request: Request) -> bool:
     return "application/json" in request.headers.get("accept", "")
 
 
-def see_other(url: str, flash: str = "", level: str = "success") -> Response:
+class SeeOther(RedirectResponse):
+    """After a write: go and look. A note travels along in a signed cookie and is said once."""
+
+    def __init__(self, url: str, flash: str, level: Level) -> None:
+        super().__init__(url, 303)
+        self._note = {"level": level, "text": _shortened(flash)} if flash else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._note is not None:
+            value = _sealed(scope["app"].state.key, self._note)
+            cookies.put(self, scope, cookies.FLASH, value, _FLASH_S)
+        await super().__call__(scope, receive, send)
+
+
+def see_other(url: str, flash: str = "", level: Level = "success") -> Response:
     """After a write: go and look. ``flash`` is said once on the next page."""
-    response = RedirectResponse(url, 303)
-    if flash:
-        note = quote(json.dumps([{"level": level, "text": flash}]))
-        response.set_cookie(_FLASH, note, max_age=60, httponly=True, samesite="lax")
-    return response
+    return SeeOther(url, flash, level)
+
+
+def _shortened(text: str) -> str:
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= _FLASH_BYTES:
+        return raw.decode("utf-8")
+    return raw[: _FLASH_BYTES - 3].decode("utf-8", "ignore") + "…"
+
+
+def _sealed(key: bytes, note: dict[str, str]) -> str:
+    """TIME.NOTE.TAG: a note that nobody else can write, and nobody can show again later."""
+    body = urlsafe_b64encode(json.dumps(note, ensure_ascii=False).encode()).decode().rstrip("=")
+    moment = str(int(time.time()))
+    return f"{moment}.{body}.{cookies.tag(key, 'flash', moment, body)}"
+
+
+_SEALED = re.compile(r"(\d{1,12})\.([\w-]{1,4000})\.([\w-]{32})", re.ASCII)
 
 
 def _flashes(request: Request) -> list[dict[str, str]]:
-    try:
-        notes = json.loads(unquote(request.cookies.get(_FLASH, "[]")))
-        return [{"level": str(n["level"]), "text": str(n["text"])} for n in notes]
-    except (ValueError, TypeError, KeyError):
+    """The note that this installation wrote a moment ago; nothing else that a cookie may hold."""
+    found = _SEALED.fullmatch(cookies.read(request, cookies.FLASH))
+    if found is None:
         return []
+    moment, body, signed = found.groups()
+    own = cookies.tag(request.app.state.key, "flash", moment, body)
+    if not cookies.same(own, signed) or abs(time.time() - int(moment)) > _FLASH_S:
+        return []
+    note: dict[str, str] = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return [note] if note["level"] in get_args(Level) else []
 
 
 def problem(error: AppError) -> Response:
@@ -143,7 +225,9 @@ def problem(error: AppError) -> Response:
         "detail": error.detail,
         **error.more,
     }
-    headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorised) else None
+    headers = dict(error.headers)
+    if isinstance(error, Unauthorised):
+        headers["www-authenticate"] = "Bearer"
     return JSONResponse(body, error.status, headers, media_type="application/problem+json")
 
 
@@ -155,7 +239,7 @@ def refusal(scope: Any, error: AppError) -> Response:
     if isinstance(error, Unauthorised) and request.method == "GET":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sessions/new?next={quote(target, safe='')}", 303)
-    return page(
+    response = page(
         request,
         "error.html",
         error.status,
@@ -163,23 +247,72 @@ def refusal(scope: Any, error: AppError) -> Response:
         title=error.title,
         detail=error.detail,
     )
+    response.headers.update(error.headers)
+    return response
 
 
-def _as_app_error(error: Exception) -> AppError:
+def app_error_of(error: Exception) -> AppError:
+    """The one table: what each exception means to the person or program that asked."""
     if isinstance(error, AppError):
         return error
     if isinstance(error, HepaticaError):
         return Unreadable(str(error))
     if isinstance(error, RequestValidationError):
         return Unreadable(_said(error), errors=_fields(error))
+    if isinstance(error, Unfit):
+        return Unreadable(f"Something that was sent cannot be kept: {error}.")
     if isinstance(error, HTTPException):
-        if error.status_code == 404:
-            return NotFound("There is nothing at this address.")
-        made = AppError(str(error.detail))
-        made.status, made.title = error.status_code, "Refused"  # type: ignore[misc]
-        return made
-    log.exception("unexpected error", exc_info=error)
+        return _of_status(error)
+    if isinstance(error, sa.exc.DataError):
+        return Unreadable("Something that was sent is no value that the database can keep.")
+    if isinstance(error, sa.exc.IntegrityError):
+        return Conflict(
+            "Somebody changed the same thing at the same moment; nothing of yours was changed. "
+            "Look at it again and repeat."
+        )
+    if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
+        return Unavailable(
+            "The database does not answer now; nothing was changed. Try again in a moment."
+        )
     return AppError("An unexpected fault; nothing was changed. It is in the server's log.")
+
+
+def _of_status(error: HTTPException) -> AppError:
+    kinds = {400: BadRequest, 404: NotFound, 405: NoSuchMethod}
+    words = {
+        404: "There is nothing at this address.",
+        405: "This address does not know this method.",
+    }
+    kind = kinds.get(error.status_code)
+    detail = words.get(error.status_code, str(error.detail))
+    made = (kind or AppError)(detail, headers=error.headers)
+    if kind is None:
+        made.status, made.title = error.status_code, "Refused"  # type: ignore[misc]
+    return made
+
+
+def report(request: Request, error: Exception) -> None:
+    """Put a fault into the log: its kind and place, and never a value of a person or patient.
+
+    So neither its message, which may quote what was sent, nor the address that was asked for.
+    """
+    route = getattr(request.scope.get("route"), "path", "no route")
+    log.error("%s %s: %s", request.method, route, "".join(_described(error)).rstrip())
+
+
+def _described(error: BaseException) -> Iterator[str]:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _described(cause)
+        yield "  which led to\n"
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    yield f"{kind}{f' ({code})' if code else ''}\n"
+    for frame in traceback.extract_tb(error.__traceback__)[-12:]:
+        path = Path(frame.filename)
+        place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
+        yield f"  {place}:{frame.lineno} in {frame.name}\n"
 
 
 def _fields(error: RequestValidationError) -> list[dict[str, str]]:
@@ -194,18 +327,63 @@ def _said(error: RequestValidationError) -> str:
     return "; ".join(parts) + "."
 
 
+def allowed_methods(scope: Scope) -> str:
+    """The methods of an address, for ``Allow``; empty when there is nothing at it."""
+    found = []
+    for method in _METHODS:
+        # a mount has changed the root path when its files refuse a method
+        asked = {**scope, "method": method, "root_path": scope.get("app_root_path", "")}
+        for route in scope["app"].router.routes:
+            files = isinstance(route, Mount)  # matches whatever the method
+            if route.matches(asked)[0] is Match.FULL and (method == "GET" or not files):
+                found += [method, "HEAD"] if method == "GET" else [method]
+                break
+    return ", ".join(found)
+
+
+_OF_THE_DATABASE = (sa.exc.DBAPIError, sa.exc.TimeoutError)
+
+
+def answered(request: Request, error: Exception) -> Response:
+    """The refusal that an exception becomes, in the form that the caller understands."""
+    found = app_error_of(error)
+    if found.status == 500 or isinstance(error, _OF_THE_DATABASE):
+        report(request, error)
+    if isinstance(found, NotFound) and isinstance(error, HTTPException):
+        path: str = request.scope["path"]
+        bare = "/" + path.strip("/")
+        if request.method == "GET" and bare != path:
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(quote(bare) + query, 307)  # of this host, whatever Host says
+    if found.status == 405:
+        found.headers["allow"] = allowed_methods(request.scope)
+    return refusal(request.scope, found)
+
+
 def install_handlers(app: FastAPI) -> None:
     """Every exception that leaves a route becomes a refusal here, and nowhere else."""
 
     def handle(request: Request, error: Exception) -> Response:
-        app_error = _as_app_error(error)
-        event = app_error.more.pop("event", None)
+        _recognise(request)
+        event = error.more.pop("event", None) if isinstance(error, AppError) else None
         if event is not None:  # the request's own transaction was undone
             user = getattr(request.state, "user", None)
             actor = user.name if user else getattr(request.state, "program", "?")
             with request.app.state.database.transaction() as session:
                 Event.record(session, actor, event, request.url.path)
-        return refusal(request.scope, app_error)
+        return answered(request, error)
 
-    for kind in (AppError, HepaticaError, RequestValidationError, HTTPException, Exception):
+    for kind in (AppError, HepaticaError, RequestValidationError, HTTPException, Unfit):
         app.add_exception_handler(kind, handle)
+
+
+def _recognise(request: Request) -> None:
+    """Let the frame of a refusal show who is signed in where no handler has asked for it."""
+    secret = cookies.read(request, cookies.SESSION)
+    if hasattr(request.state, "user") or not secret or request.url.path.startswith("/api/"):
+        return
+    configuration = request.app.state.settings
+    with request.app.state.database.reading() as session:
+        row = SignIn.behind(session, secret, configuration.session_idle_hours)
+        user: User | None = row.user if row is not None else None
+        request.state.user = user

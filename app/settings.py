@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
+import tempfile
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 try:
     VERSION = version("hepatica")
 except PackageNotFoundError:  # run from a source tree that was never installed
     VERSION = "0+source"
+
+
+KEY_CHARACTERS = 32
+"""Fewest characters of an installation key."""
+
+
+class KeyRefused(Exception):
+    """The installation key is missing where it was, too short, or another one than before."""
 
 
 class Settings(BaseSettings):
@@ -44,19 +55,36 @@ class Settings(BaseSettings):
     )
     public_origin: str = Field(
         "",
-        description="Origin that browsers see, such as https://hepatica.example.org, when a "
-        "proxy stands in front. Empty: taken from the request.",
+        description="Origin that browsers see, such as https://hepatica.example.org. Set, other "
+        "names of this server are refused (its addresses and localhost are not); with https, "
+        "cookies are Secure and browsers are told to use HTTPS only.",
+    )
+    proxies: str = Field(
+        "",
+        description="Addresses or networks of the proxies in front, separated by commas: they "
+        "alone are believed in X-Forwarded-For and X-Forwarded-Proto. Empty: this machine's own "
+        "(127.0.0.1, ::1).",
     )
     secure_cookies: bool = Field(
-        False, description="Mark cookies Secure (set it wherever HTTPS is in front)."
+        False,
+        description="Mark cookies Secure although `HEPATICA_PUBLIC_ORIGIN` does not begin with "
+        "https.",
     )
-    session_hours: float = Field(12.0, gt=0, description="How long a sign-in lasts, in hours.")
+    session_hours: float = Field(
+        12.0, gt=0, le=24 * 366, description="How long a sign-in lasts at most, in hours."
+    )
+    session_idle_hours: float = Field(
+        2.0, gt=0, le=24 * 366, description="After how many hours without use a sign-in ends."
+    )
     review_first: bool = Field(
         True,
         description="Cover a lesion's score until the signed-in person has given their own class.",
     )
     max_upload_mb: float = Field(
-        256.0, gt=0, description="Largest request body in MB; more is refused with 413."
+        256.0,
+        gt=0,
+        description="Largest upload in one request in MB; more is refused with 413. Whatever is "
+        "no upload may have 2 MB.",
     )
     max_unpacked_mb: float = Field(
         1024.0, gt=0, description="Largest unpacked size of a zip in MB; more is refused."
@@ -86,26 +114,100 @@ class Settings(BaseSettings):
         "database again; a revoked token works at most this long.",
     )
 
+    @field_validator("public_origin")
+    @classmethod
+    def _an_origin(cls, value: str) -> str:
+        """Scheme and host, in lower case and without a slash at the end."""
+        if not value.strip():
+            return ""
+        parts = urlsplit(value.strip())
+        bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
+            raise ValueError(
+                "HEPATICA_PUBLIC_ORIGIN must be such as https://hepatica.example.org: "
+                "http or https, the host, a port where it is not the usual one, and no path."
+            )
+        return f"{parts.scheme}://{parts.netloc.lower()}"
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        """Addresses and networks only: everybody as a proxy could call themselves anything."""
+        named = [item.strip() for item in value.split(",") if item.strip()]
+        for item in named:
+            try:
+                ipaddress.ip_network(item, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"HEPATICA_PROXIES names {item!r}, which is no address or network such as "
+                    "10.0.0.7 or 10.0.0.0/24."
+                ) from None
+        return ",".join(named)
+
+    @property
+    def https(self) -> bool:
+        """Whether people reach this installation over HTTPS, as far as the settings say."""
+        return self.secure_cookies or self.public_origin.startswith("https://")
+
+    @property
+    def public_host(self) -> str:
+        """The host of ``public_origin``; empty where none is set."""
+        return urlsplit(self.public_origin).hostname or ""
+
     def key(self) -> bytes:
         """The installation's secret; made on first use when none is set.
 
         Raises:
-            ValueError: a key was set that is shorter than 32 characters.
+            KeyRefused: the key has fewer than 32 characters, or cannot be read or made.
         """
         if self.installation_key:
-            if len(self.installation_key) < 32:
-                raise ValueError("HEPATICA_INSTALLATION_KEY must have at least 32 characters.")
-            return self.installation_key.encode()
+            given = self.installation_key.encode("utf-8", "surrogateescape")
+            return _long_enough(given, "HEPATICA_INSTALLATION_KEY")
         path = self.installation_key_file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:  # O_EXCL: of several processes that start at once, one writes and the others read
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            if not path.exists():
+                _make_key(path)
+            kept = path.read_bytes().strip()
+        except OSError as error:
+            raise KeyRefused(
+                f"The installation key {path} can be neither read nor made ({error.strerror}). "
+                "Mend the folder, name another with HEPATICA_INSTALLATION_KEY_FILE, or set "
+                "HEPATICA_INSTALLATION_KEY."
+            ) from error
+        return _long_enough(kept, f"The installation key {path}")
+
+
+def _long_enough(key: bytes, what: str) -> bytes:
+    length = len(key.strip())
+    if length < KEY_CHARACTERS:
+        raise KeyRefused(
+            f"{what} has {length} characters; a key has at least {KEY_CHARACTERS}. "
+            "Restore the one that this installation had. Only for a new installation: make one "
+            "with `openssl rand -hex 32`, or delete the file and it is made anew."
+        )
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Put a new key at ``path``, whole or not at all; another process's is left as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 600
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32))
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            os.link(name, path)  # unlike a rename, a link replaces nothing
         except FileExistsError:
-            return path.read_bytes().strip()
-        with os.fdopen(descriptor, "wb") as stream:
-            key = secrets.token_hex(32).encode()
-            stream.write(key)
-        return key
+            return
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        Path(name).unlink()
 
 
 @lru_cache

@@ -1,9 +1,10 @@
 """The nouns of the application, each with its table, its questions and its verbs.
 
 A later one may import an earlier one:
-blob → event, user, token → case → lesion, checkpoint → review, prediction
-→ design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct → pool
-→ composition → reader_study → reading → desk; answers, held_out → analysis → results, exports.
+blob → event, installation, user, sign_in, tally, token → case → lesion, checkpoint → review,
+prediction → design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct
+→ pool → composition → reader_study → reading → desk; answers, held_out → analysis → results,
+exports.
 """
 
 from app.models.analysis import Analysis
@@ -15,6 +16,7 @@ from app.models.conduct import Conduct
 from app.models.dataset import DatasetVersion
 from app.models.enrolment import Enrolment
 from app.models.event import Event
+from app.models.installation import Fingerprint
 from app.models.lesion import Lesion
 from app.models.prediction import Prediction
 from app.models.protocol import Protocol
@@ -22,11 +24,13 @@ from app.models.reader_study import ReaderStudy
 from app.models.reading import Reading
 from app.models.review import Review
 from app.models.run import Run, RunLine, WorkerSign
+from app.models.sign_in import SignIn
 from app.models.stimulus import Stimulus
+from app.models.tally import Tally
 from app.models.token import ApiToken
 from app.models.trial import Trial
 from app.models.unblinding import Unblinding
-from app.models.user import SignIn, User
+from app.models.user import User
 from app.models.withdrawal import Withdrawal
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "DatasetVersion",
     "Enrolment",
     "Event",
+    "Fingerprint",
     "Image",
     "LeakAudit",
     "Lesion",
@@ -52,6 +57,7 @@ __all__ = [
     "Series",
     "SignIn",
     "Stimulus",
+    "Tally",
     "Trial",
     "Unblinding",
     "User",

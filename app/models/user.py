@@ -1,4 +1,4 @@
-"""People: accounts with a role, and their sign-ins."""
+"""People: accounts with a role."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import hashlib
 import re
 import secrets
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
 import sqlalchemy as sa
 from pwdlib import PasswordHash
-from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db import Base, now
-from app.errors import Conflict, NotFound, TooMany, Unreadable
+from app.errors import Conflict, NotFound, Unreadable
 from app.models.event import Event
 
 ROLES = ("reader", "researcher", "admin")
@@ -32,8 +32,6 @@ DEMO_ACCOUNTS = (
 TOKEN_ROLES = (*ROLES, "machine")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,59}")
-_FAILURES_BEFORE_WAIT = 10
-_WAIT_MINUTES = 15.0
 
 
 @lru_cache
@@ -44,6 +42,11 @@ def _passwords() -> PasswordHash:
 @lru_cache
 def _decoy_hash() -> str:
     return _passwords().hash(secrets.token_hex(16))
+
+
+def fits(password: str, stored: str | None) -> bool:
+    """Whether a password is the stored one; takes as long where there is no account."""
+    return _passwords().verify(password, stored or _decoy_hash()) and stored is not None
 
 
 def digest_of(secret: str) -> str:
@@ -115,68 +118,3 @@ class User(Base):
     def may(self, role: str) -> bool:
         """Whether this person has at least ``role``."""
         return ROLES.index(self.role) >= ROLES.index(role)
-
-
-class SignIn(Base):
-    """One signed-in browser. Only the hash of its cookie is stored."""
-
-    __tablename__ = "sign_in"
-
-    cookie_hash: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
-    user_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    expires_at: Mapped[datetime]
-
-    user: Mapped[User] = relationship()
-
-    @staticmethod
-    def open(session: Session, name: str, password: str, hours: float) -> str | None:
-        """Check a password and return the new cookie's secret; None when it does not fit.
-
-        The same time is spent whether or not the name exists, and too many failures for a name
-        make everybody wait.
-
-        Raises:
-            TooMany: the name failed ten times within a quarter of an hour.
-        """
-        failures = Event.count_recent(session, name, "sign-in refused", _WAIT_MINUTES)
-        if failures >= _FAILURES_BEFORE_WAIT:
-            raise TooMany(
-                f"Too many failed sign-ins for this name. Wait {_WAIT_MINUTES:.0f} minutes, "
-                "or ask an administrator."
-            )
-        user = User.named(session, name)
-        fits = _passwords().verify(password, user.password_hash if user else _decoy_hash())
-        if user is None or not fits or user.disabled_at is not None:
-            Event.record(session, name or "?", "sign-in refused")
-            return None
-        secret = secrets.token_urlsafe(32)
-        session.execute(sa.delete(SignIn).where(SignIn.expires_at < now()))
-        session.add(
-            SignIn(
-                cookie_hash=digest_of(secret),
-                user_id=user.id,
-                expires_at=now() + timedelta(hours=hours),
-            )
-        )
-        Event.record(session, user.name, "signed in")
-        return secret
-
-    @staticmethod
-    def user_of(session: Session, secret: str) -> User | None:
-        """Who holds this cookie, if it is still good."""
-        row = session.execute(
-            sa.select(SignIn)
-            .options(joinedload(SignIn.user))
-            .where(SignIn.cookie_hash == digest_of(secret), SignIn.expires_at > now())
-        ).scalar_one_or_none()
-        return row.user if row is not None and row.user.disabled_at is None else None
-
-    @staticmethod
-    def close(session: Session, secret: str) -> None:
-        session.execute(sa.delete(SignIn).where(SignIn.cookie_hash == digest_of(secret)))
-
-    @staticmethod
-    def close_all(session: Session, user: User) -> None:
-        """Sign a person out everywhere."""
-        session.execute(sa.delete(SignIn).where(SignIn.user_id == user.id))

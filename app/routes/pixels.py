@@ -1,4 +1,4 @@
-"""Pixels of images and lesions."""
+"""Pixels of images and lesions: kept by the browser, and asked for anew at each view."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from app.db import ReadDb
 from app.models.case import Image
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
+from app.responses import KEPT, etag_of, unchanged
 from ml import roi
 from ml.roi import to_png
 
 router = APIRouter(include_in_schema=False)
 
-# an image never changes under its id, but what a person may see can: other people must ask anew
-_KEPT = {"cache-control": "private, max-age=86400, immutable", "vary": "cookie"}
 EYE_WINDOW_HU = (-50.0, 150.0)
 """The window of a picture made for the eye (width 200, level 50)."""
 
@@ -30,8 +29,12 @@ def image_pixels(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID
     """Little-endian rows × columns; sent as it is stored, a zlib stream the browser unpacks."""
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
+    etag = etag_of("pixels", image.id, image.pixels_digest)
+    held = unchanged(request, etag)
+    if held is not None:
+        return held
+    headers = {**KEPT, "etag": etag, "content-encoding": "deflate"}
     data = image.stored_pixels(db)
-    headers = {**_KEPT, "content-encoding": "deflate"}
     return Response(data, media_type="application/octet-stream", headers=headers)
 
 
@@ -40,11 +43,15 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
     """The whole slice at the default window, for a page without scripts."""
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
+    etag = etag_of("preview", image.id, image.pixels_digest, *EYE_WINDOW_HU)
+    held = unchanged(request, etag)
+    if held is not None:
+        return held
     window = EYE_WINDOW_HU if image.calibrated else image.slice(db).grey_range
     grey = (roi.normalise(image.pixels(db), window) + 1) * 127.5
     stream = io.BytesIO()
     Picture.fromarray(grey.round().astype("uint8")).save(stream, "PNG", compress_level=1)
-    return Response(stream.getvalue(), media_type="image/png", headers=_KEPT)
+    return Response(stream.getvalue(), media_type="image/png", headers={**KEPT, "etag": etag})
 
 
 @router.get("/lesions/{lesion_id}/roi.png")
@@ -52,5 +59,9 @@ def lesion_roi(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID)
     """The ROI as the network sees it: 64 × 64, the checkpoint's default window."""
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
+    etag = etag_of("roi", lesion.id, lesion.box, *roi.DEFAULT_WINDOW_HU)
+    held = unchanged(request, etag)
+    if held is not None:
+        return held
     pixels = lesion.roi(db, roi.DEFAULT_WINDOW_HU).pixels
-    return Response(to_png(pixels), media_type="image/png", headers=_KEPT)
+    return Response(to_png(pixels), media_type="image/png", headers={**KEPT, "etag": etag})

@@ -99,7 +99,7 @@ def turn(
     """To another step of the wizard; nothing is stored."""
     typed: Typed = turned
     step = min(max(turned.step, 1), len(STEPS))
-    if turned.go.isdigit() and 1 <= int(turned.go) <= len(STEPS):
+    if turned.go in map(str, range(1, len(STEPS) + 1)):
         return _step(request, db, typed, int(turned.go))
     if turned.go == "back":
         return _step(request, db, typed, max(1, step - 1))

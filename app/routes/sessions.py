@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from app.auth import COOKIE, Visitor
+from app import cookies
+from app.auth import Admin, Visitor
 from app.db import Db
-from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, SignIn
+from app.errors import AppError, NotFound, TooMany, Unauthorised, Unavailable
+from app.models.sign_in import SignIn
+from app.models.tally import Tally
+from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from app.responses import page, see_other
+from app.turnstile import DEVICE_DAYS, Attempt, Turnstile, source_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,53 +32,73 @@ def home(user: Visitor) -> Response:
 def new(request: Request, user: Visitor, next: str = "/cases") -> Response:
     if user is not None:
         return RedirectResponse(_own_path(next), 303)
-    return _form(request, 200, next, "", None)
+    return _form(request, next, "", None)
 
 
 @router.post("/sessions")
-def create(
+async def create(
     request: Request,
-    db: Db,
     name: Annotated[str, Form(max_length=60)] = "",
     password: Annotated[str, Form(max_length=1000)] = "",
-    next: Annotated[str, Form()] = "/cases",
+    next: Annotated[str, Form(max_length=4000)] = "/cases",
 ) -> Response:
-    configuration = request.app.state.settings
-    secret = SignIn.open(db, name.strip(), password, configuration.session_hours)
-    if secret is None:
-        error = "This name and password do not fit together. Check both and try again."
-        return page(request, "sessions/new.html", 401, next=_own_path(next), name=name, error=error)
-    response = RedirectResponse(_own_path(next), 303)
-    response.set_cookie(
-        COOKIE,
-        secret,
-        max_age=int(configuration.session_hours * 3600),
-        httponly=True,
-        samesite="lax",
-        secure=configuration.secure_cookies or request.url.scheme == "https",
+    """Sign in. The password is hashed outside any transaction: see ``app.turnstile``."""
+    source, peer = source_of(request.scope)
+    attempt = Attempt(
+        name.strip(),
+        password,
+        source,
+        peer,
+        device=cookies.read(request, cookies.DEVICE),
+        session=cookies.read(request, cookies.SESSION),
     )
+    turnstile: Turnstile = request.app.state.turnstile
+    try:
+        admitted = await turnstile.sign_in(attempt)
+    except (Unauthorised, TooMany, Unavailable) as refusal:
+        return await run_in_threadpool(_form, request, next, name, refusal)
+    response = RedirectResponse(_own_path(next), 303)
+    hours: float = request.app.state.settings.session_hours
+    scope = request.scope
+    cookies.put(response, scope, cookies.SESSION, admitted.session, int(hours * 3600))
+    cookies.put(response, scope, cookies.DEVICE, admitted.device, DEVICE_DAYS * 86400)
     return response
 
 
 @router.post("/sessions/deletion")
 def delete(request: Request, db: Db) -> Response:
-    SignIn.close(db, request.cookies.get(COOKIE, ""))
+    """Sign out; images that this browser kept are thrown away."""
+    SignIn.close(db, cookies.read(request, cookies.SESSION))
     response = see_other("/sessions/new", "You are signed out.")
-    response.delete_cookie(COOKIE)
+    cookies.drop(response, request.scope, cookies.SESSION)
+    # not "storage": answers of the desk that are not sent yet lie there
+    response.headers["clear-site-data"] = '"cache"'
     return response
 
 
-def _form(request: Request, status: int, next: str, name: str, error: str | None) -> Response:
-    return page(
+@router.post("/users/{user_id}/unlocking")
+def unlock(request: Request, user: Admin, db: Db, user_id: uuid.UUID) -> Response:
+    """Let a person try again at once after too many refused sign-ins."""
+    found = db.get(User, user_id)
+    if found is None:
+        raise NotFound("There is no such account.")
+    Tally.unlock(db, request.app.state.key, found, user.name)
+    return see_other("/users", f"{found.name} can sign in again at once.")
+
+
+def _form(request: Request, next: str, name: str, refusal: AppError | None) -> Response:
+    response = page(
         request,
         "sessions/new.html",
-        status,
+        refusal.status if refusal else 200,
         next=_own_path(next),
         name=name,
-        error=error,
+        error=refusal.detail if refusal else "",
         demo_accounts=DEMO_ACCOUNTS,
         demo_password=DEMO_PASSWORD,
     )
+    response.headers.update(refusal.headers if refusal else {})
+    return response
 
 
 def _own_path(target: str) -> str:

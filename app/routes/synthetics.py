@@ -17,7 +17,7 @@ from app.errors import Unreadable
 from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
-from app.responses import page
+from app.responses import KEPT, etag_of, page, unchanged
 from ml.roi import to_png
 
 
@@ -28,7 +28,6 @@ def not_reading_blind(user: Reader, db: ReadDb) -> None:
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(not_reading_blind)])
 
-_KEPT = {"cache-control": "private, max-age=86400, immutable", "vary": "cookie"}
 _DEFAULT_COUNT = 24
 
 
@@ -64,8 +63,13 @@ def index(
 def picture(request: Request, user: Reader, db: ReadDb, checkpoint: str, seed: int) -> Response:
     """One synthetic ROI as an 8-bit grey PNG."""
     row = Checkpoint.require(db, checkpoint)
-    rois = request.app.state.inference.draw(db, row, seeds_from(seed, 1))
-    return Response(to_png(rois[0]), media_type="image/png", headers=_KEPT)
+    seeds = seeds_from(seed, 1)
+    etag = etag_of("synthetic", row.onnx_digest, seed)
+    held = unchanged(request, etag)
+    if held is not None:
+        return held
+    rois = request.app.state.inference.draw(db, row, seeds)
+    return Response(to_png(rois[0]), media_type="image/png", headers={**KEPT, "etag": etag})
 
 
 @router.get("/synthetics/{checkpoint}/sheet")
@@ -79,9 +83,16 @@ def sheet(
 ) -> Response:
     """A portion of a contact sheet: ``count`` × 64 × 64 bytes of grey, image after image."""
     row = Checkpoint.require(db, checkpoint)
-    rois = request.app.state.inference.draw(db, row, seeds_from(seed, count))
+    seeds = seeds_from(seed, count)
+    etag = etag_of("sheet", row.onnx_digest, seed, count)
+    held = unchanged(request, etag)
+    if held is not None:
+        return held
+    with request.app.state.drawings.place(count):
+        rois = request.app.state.inference.draw(db, row, seeds)
     grey = np.rint((np.clip(rois, -1, 1) + 1) * 127.5).astype(np.uint8)
-    return Response(grey.tobytes(), media_type="application/octet-stream", headers=_KEPT)
+    headers = {**KEPT, "etag": etag}
+    return Response(grey.tobytes(), media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/synthetics/{checkpoint}/download")
@@ -95,9 +106,12 @@ def download(
     format: str = "zip",
 ) -> Response:
     """PNG files in a zip, or one npz with the arrays in [−1, 1]; both say how they were made."""
+    if format not in ("zip", "npz"):
+        raise Unreadable("Choose the format zip or npz.")
     row = Checkpoint.require(db, checkpoint)
     seeds = seeds_from(seed, count)
-    rois = request.app.state.inference.draw(db, row, seeds)
+    with request.app.state.drawings.place(count):
+        rois = request.app.state.inference.draw(db, row, seeds)
     about: dict[str, Any] = {
         "synthetic": True,
         "checkpoint": row.name,
@@ -113,13 +127,11 @@ def download(
         np.savez_compressed(
             buffer, rois=rois, seeds=np.array(seeds, np.int64), about=json.dumps(about)
         )
-    elif format == "zip":
+    else:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("about.json", json.dumps(about, indent=2))
             for one, pixels in zip(seeds, rois, strict=True):
                 archive.writestr(f"synthetic_{row.lesion_class}_{one:06d}.png", to_png(pixels))
-    else:
-        raise Unreadable("Choose the format zip or npz.")
     name = f"synthetic_{row.name}_seed{seed}_n{count}.{format}"
     return Response(
         buffer.getvalue(),

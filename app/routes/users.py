@@ -12,7 +12,8 @@ from app.auth import Admin
 from app.db import Db, ReadDb, now
 from app.errors import AppError, Conflict, NotFound
 from app.models.event import Event
-from app.models.user import SignIn, User
+from app.models.sign_in import SignIn
+from app.models.user import User
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)

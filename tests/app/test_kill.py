@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 import studies
-from app.auth import COOKIE
+from app.cookies import SESSION
 from app.db import ROOT, Database
 from app.models import Reading, SignIn, Trial
 from app.models.enrolment import Enrolment
@@ -119,7 +119,7 @@ class Desk:
         headers = {
             "Accept": "application/json",
             "Origin": f"http://127.0.0.1:{self.port}",
-            "Cookie": f"{COOKIE}={self.cookie}",
+            "Cookie": f"{SESSION}={self.cookie}",
             "Content-Type": "application/x-www-form-urlencoded",
         }
         self._connection.request(method, f"/readings/{self.token}", urlencode(body), headers)
@@ -145,7 +145,7 @@ def prepare(database: Database, readers: int, images: int) -> Prepared:
         study = studies.make_study(
             session, *people, per_class=-(-half // 3), real=half, synthetic=images - half
         )
-        cookies = [SignIn.open(session, one.name, "correct horse", 1.0) for one in people]
+        cookies = [SignIn.begin(session, one, 1.0) for one in people]
         tokens = [one.token for one in Enrolment.of_study(session, study.id)]
     return Prepared(list(zip(tokens, cookies, strict=True)), orders_in(database))
 

@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 
 from app.routes.api import classifications, info, synthetics
+from app.routes.api.problems import problems
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", responses=problems(400, 401, 403, 404, 422, 429, 503))
 for part in (classifications, synthetics, info):
     router.include_router(part.router)

@@ -6,8 +6,11 @@ and ROIs that wait at the same moment are scored together.
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +24,7 @@ from app.auth import machine
 from app.bodies import files_of, multipart, text_of
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServingDesk
+from app.routes.api.problems import problems
 from ml import archive, dicom, roi
 from ml.checkpoint import Checkpoint
 from ml.roi import Box, Roi
@@ -28,6 +32,8 @@ from ml.roi import Box, Roi
 router = APIRouter(tags=["classifications"])
 
 _SMALL_BYTES = 32_768
+_ARRAY_BYTES = 1_000_000  # of one ROI: 64 × 64 numbers of 8 bytes are 32,768
+_NUMBER = re.compile(r"\s*[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
 
 class RoiAnswer(BaseModel):
@@ -76,7 +82,11 @@ _BODY: dict[str, Any] = {
                         "description": f"x,y in pixels; needs diameter_mm. {_COORDINATES}",
                         "example": "220,198",
                     },
-                    "diameter_mm": {"type": "number", "exclusiveMinimum": 0},
+                    "diameter_mm": {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "description": "Diameter of the lesion in mm; needs center.",
+                    },
                     "frame": {
                         "type": "integer",
                         "minimum": 1,
@@ -93,6 +103,7 @@ _BODY: dict[str, Any] = {
     "/classifications",
     summary="Classify one lesion",
     response_model=ClassificationAnswer,
+    responses=problems(413),
     openapi_extra={"requestBody": _BODY, "security": [{"HTTPBearer": []}]},
 )
 async def classify(request: Request) -> Response:
@@ -133,8 +144,10 @@ def _place(form: FormData) -> _Place:
     box = _numbers(text_of(form, "box"), 4, "box", "x,y,width,height")
     center = _numbers(text_of(form, "center"), 2, "center", "x,y")
     diameter = _numbers(text_of(form, "diameter_mm"), 1, "diameter_mm", "a number of mm")
+    if diameter and diameter[0] <= 0:
+        raise Unreadable("diameter_mm must be above zero.")
     frame = text_of(form, "frame")
-    if frame and not (frame.isdigit() and len(frame) < 7):
+    if frame and not (frame.isascii() and frame.isdigit() and len(frame) < 7):
         raise Unreadable(f"frame must be a whole number from 1, not {frame[:40]!r}.")
     if box is not None and (center is not None or diameter is not None):
         raise Unreadable("Give either box, or center with diameter_mm, not both.")
@@ -151,10 +164,9 @@ def _place(form: FormData) -> _Place:
 def _numbers(text: str, count: int, field: str, form: str) -> tuple[float, ...] | None:
     if not text:
         return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
+    parts = text.split(",")
+    # float() also takes 1_000, other scripts' digits, nan and inf
+    values = tuple(float(part) for part in parts if _NUMBER.fullmatch(part))
     if len(values) != count or not all(math.isfinite(value) for value in values):
         raise Unreadable(f"{field} must be {form}, not {text[:80]!r}.")
     return values
@@ -179,12 +191,27 @@ def _roi(name: str, data: bytes, place: _Place, meta: Checkpoint) -> tuple[Roi, 
 
 
 def _given(name: str, data: bytes) -> Roi:
+    if max(len(data), _unpacked(data)) > _ARRAY_BYTES:
+        raise Unreadable(
+            f"{name} is larger than one ROI can be. Send an array of 64 × 64 numbers as npy or npz."
+        )
     rois = roi.load(data, name)
     if len(rois) != 1:
         raise Unreadable(f"{name} holds {len(rois)} ROIs; send one at a time.")
     side = rois.shape[-1]
     warning = "the array is taken as Hounsfield units mapped from the checkpoint's window"
     return Roi(rois[0], True, None, Box(0, 0, side, side), None, (warning,))
+
+
+def _unpacked(data: bytes) -> int:
+    """What a zip says that it unpacks to; 0 for anything else, which ``ml.roi`` judges."""
+    if data[:2] != b"PK":
+        return 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as opened:
+            return sum(member.file_size for member in opened.infolist())
+    except Exception:  # a damaged zip, whatever zipfile makes of it
+        return 0
 
 
 def _answer(found: Roi, scores: Scores) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from app.auth import Program
 from app.db import ReadDb
-from app.inference import MOST_SYNTHETICS
 from app.models.checkpoint import Checkpoint
+from app.routes.api.synthetics import MOST
 from app.settings import VERSION
 from ml.lesion import ROI_SIZE_PX
 
@@ -24,7 +24,7 @@ def info(program: Program, db: ReadDb) -> dict[str, Any]:
         "version": VERSION,
         "use": "Research use only. Not a medical device.",
         "roi_px": ROI_SIZE_PX,
-        "most_synthetics": MOST_SYNTHETICS,
+        "most_synthetics": MOST,
         "classifiers": [_checkpoint(row) for row in Checkpoint.served(db, "classifier")],
         "generators": [_checkpoint(row) for row in Checkpoint.served(db, "generator")],
     }

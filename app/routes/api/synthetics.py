@@ -12,21 +12,31 @@ from pydantic import BaseModel, Field
 from app.auth import Program
 from app.db import ReadDb
 from app.errors import NotFound
-from app.inference import MOST_SYNTHETICS, seeds_from
+from app.inference import seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
+from app.routes.api.problems import problems
 from ml.roi import to_png
 
 router = APIRouter(tags=["synthetics"])
+
+MOST = 256
+"""Most synthetic ROIs of one request, about two seconds of one core; further seeds give more."""
 
 
 class SyntheticsOrder(BaseModel):
     """What to draw: by checkpoint, or by lesion class from the generator served first."""
 
-    checkpoint: str | None = Field(None, description="Name of a generator.")
-    lesion_class: str | None = Field(None, description="Class, when no checkpoint is named.")
-    count: int = Field(1, ge=1, le=MOST_SYNTHETICS)
-    seed: int = Field(0, ge=0, description="Seed of the first image; image n has seed + n.")
+    checkpoint: str | None = Field(None, max_length=200, description="Name of a generator.")
+    lesion_class: str | None = Field(
+        None, max_length=200, description="Class, when no checkpoint is named."
+    )
+    count: int = Field(
+        1, ge=1, le=MOST, strict=True, description=f"How many, at most {MOST} at a time."
+    )
+    seed: int = Field(
+        0, ge=0, strict=True, description="Seed of the first image; image n has seed + n."
+    )
     format: str = Field("png", pattern="^(png|float32)$", description="png (8 bit) or float32.")
 
 
@@ -48,7 +58,7 @@ class SyntheticsAnswer(BaseModel):
     warnings: list[str]
 
 
-@router.post("/synthetics", summary="Draw synthetic ROIs")
+@router.post("/synthetics", summary="Draw synthetic ROIs", responses=problems(413))
 def draw(
     request: Request, program: Program, db: ReadDb, order: SyntheticsOrder
 ) -> SyntheticsAnswer:
@@ -57,7 +67,8 @@ def draw(
     Enrolment.refuse_synthetics_named(db, program.name)
     row = _generator(db, order)
     seeds = seeds_from(order.seed, order.count)
-    rois = request.app.state.inference.draw(db, row, seeds)
+    with request.app.state.drawings.place(order.count):
+        rois = request.app.state.inference.draw(db, row, seeds)
     made_of = "simulated CT (phantoms)" if row.training_kind == "phantom" else "patients' images"
     return SyntheticsAnswer(
         checkpoint=row.name,

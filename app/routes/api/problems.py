@@ -1,0 +1,84 @@
+"""How the API says no: RFC 9457, in the description for machines too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.errors import (
+    AppError,
+    BadRequest,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unauthorised,
+    Unavailable,
+    Unreadable,
+)
+
+_KINDS: dict[int, type[AppError]] = {
+    kind.status: kind
+    for kind in (
+        BadRequest, Unauthorised, Forbidden, NotFound, TooLarge, Unreadable, TooMany, Unavailable
+    )
+}  # fmt: skip
+
+_WHEN = {
+    400: "The request itself makes no sense: no multipart form, no JSON, text that cannot be kept.",
+    401: "No token, an unknown one, or a revoked one.",
+    403: "A reader who reads blind is shown no synthetic lesions.",
+    404: "There is no such checkpoint, or none is served.",
+    413: "More bytes than this installation takes.",
+    422: "The content cannot be used; the detail says why.",
+    429: "Too many requests; Retry-After says when to come again.",
+    503: "Too busy, or the database does not answer; Retry-After says when to come again.",
+}
+
+_PROBLEM: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "const": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What happened, to what, what to do."},
+        "errors": {
+            "type": "array",
+            "description": "Of 422, where single fields are at fault.",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+_RETRY = {
+    "Retry-After": {
+        "description": "Seconds until another try makes sense.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Descriptions of refusals for a route's ``responses``."""
+    return {
+        status: {
+            "description": f"{_KINDS[status].title}. {_WHEN[status]}",
+            "content": {
+                "application/problem+json": {
+                    "schema": _PROBLEM,
+                    "example": {
+                        "type": "about:blank",
+                        "title": _KINDS[status].title,
+                        "status": status,
+                        "detail": _WHEN[status],
+                    },
+                }
+            },
+            **({"headers": _RETRY} if status in (429, 503) else {}),
+        }
+        for status in statuses
+    }

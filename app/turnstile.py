@@ -1,0 +1,240 @@
+"""The way in: every sign-in passes here, a few at a time, and holds nobody else up.
+
+Passwords are hashed outside any transaction, one at a time in each of two lines; what the database
+is asked before and after is short. Few tries wait, and fewer from one source, so a flood is turned
+away at once. Browsers that have signed in to the account before have a line of their own, which no
+stranger can fill; and the threads of all other requests stay free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from starlette.types import Scope
+
+from app import cookies
+from app.db import Database
+from app.errors import TooMany, Unauthorised, Unavailable
+from app.models.sign_in import SignIn
+from app.models.tally import Origin, Tally
+from app.models.user import User, fits
+
+log = logging.getLogger("hepatica")
+
+MOST_WAITING = 32
+"""Sign-ins under way in one line of one process."""
+MOST_OF_ONE = 8
+"""Of these, from one source; of known browsers, for one account."""
+
+DEVICE_DAYS = 180
+_MOST_ACCOUNTS = 20  # of one browser: a reading room shares its computers
+_DEVICE = re.compile(rf"[\w-]{{22}}(\.[\w-]{{32}}){{1,{_MOST_ACCOUNTS}}}", re.ASCII)
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A name and a password as they were sent, from where, and the cookies that came along."""
+
+    name: str
+    password: str
+    source: str
+    peer: str
+    device: str = ""
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The secrets of two cookies: of the session, and of the browser for its next sign-in."""
+
+    session: str
+    device: str
+
+
+class _Line:
+    """A line of tries: bounded, first come first served, with threads of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._lock = threading.Lock()
+        self._waiting: Counter[str] = Counter()
+        self._asking = ThreadPoolExecutor(2, thread_name_prefix=f"sign-in {name}")
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix=f"password {name}")
+
+    @contextmanager
+    def place(self, whose: str) -> Iterator[None]:
+        """A place in the line; TooMany or Unavailable as ``Turnstile.sign_in``."""
+        with self._lock:
+            if self._waiting[whose] >= MOST_OF_ONE:
+                raise TooMany(
+                    "Too many sign-ins from here at the same time. Try again in a moment.",
+                    retry_after_s=5,
+                )
+            if self._waiting.total() >= MOST_WAITING:
+                raise Unavailable("Too many sign-ins at the same time. Try again in a moment.")
+            self._waiting[whose] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting[whose] -= 1
+                if not self._waiting[whose]:
+                    del self._waiting[whose]
+
+    async def ask(self, act: Callable[[], Found]) -> Found:
+        """Do something short with the database."""
+        return await asyncio.get_running_loop().run_in_executor(self._asking, act)
+
+    async def hash(self, act: Callable[[], Found]) -> Found:
+        """Do something long with a processor."""
+        return await asyncio.get_running_loop().run_in_executor(self._hashing, act)
+
+
+class Turnstile:
+    """Sign-ins of one process."""
+
+    def __init__(self, database: Database, key: bytes, hours: float) -> None:
+        self._database = database
+        self._key = key
+        self._hours = hours
+        self._new, self._known = _Line("new"), _Line("known")
+
+    async def sign_in(self, attempt: Attempt) -> Admitted:
+        """Check a name and password.
+
+        The same is done, and takes as long, whether or not there is such an account. A refused
+        try is committed by itself, so no later fault takes it back.
+
+        Raises:
+            Unauthorised: they do not fit together.
+            TooMany: too many tries were refused, or the source has too many under way.
+            Unavailable: too many sign-ins at once.
+        """
+        known = knows(self._key, attempt.device, attempt.name)
+        device = attempt.device.split(".")[0] if known else ""
+        origin = Origin(attempt.source, attempt.peer, device)
+        line = self._known if known else self._new
+        with line.place(attempt.name if known else attempt.source):
+            stored = await line.ask(lambda: self._stored(attempt, origin))
+            await line.ask(lambda: self._claim(attempt, origin))
+            right = await line.hash(lambda: fits(attempt.password, stored))
+            return await line.ask(lambda: self._settle(attempt, stored, right, origin))
+
+    def _stored(self, attempt: Attempt, origin: Origin) -> str | None:
+        """The account's hash, None without one; a try refused here takes no lock."""
+        with self._database.reading() as session:
+            Tally.refuse(session, self._key, attempt.name, origin)
+            user = User.named(session, attempt.name)
+            return user.password_hash if user else None
+
+    def _claim(self, attempt: Attempt, origin: Origin) -> None:
+        with self._database.transaction() as session:
+            Tally.claim(session, self._key, attempt.name, origin)
+
+    def _settle(
+        self, attempt: Attempt, stored: str | None, right: bool, origin: Origin
+    ) -> Admitted:
+        with self._database.transaction() as session:
+            user = _now(session, attempt.name)
+            right = right and user is not None and user.password_hash == stored
+            if user is not None and right and user.disabled_at is None:
+                Tally.forgive(session, self._key, attempt.name, origin)
+                return Admitted(
+                    SignIn.begin(session, user, self._hours, replaces=attempt.session),
+                    known_with(self._key, attempt.device, user.name),
+                )
+            Tally.tell(session, self._key, user, attempt.name, origin)
+        raise Unauthorised("This name and password do not fit together. Check both and try again.")
+
+
+def _now(session: Session, name: str) -> User | None:
+    """The account as it is at this moment: it may have changed while the password was hashed."""
+    query = sa.select(User).where(User.name == name).execution_options(populate_existing=True)
+    return session.execute(query).scalar_one_or_none()
+
+
+# ---- the device cookie: NONCE.TAG.TAG…, a tag for each account that has signed in with it -------
+
+
+def knows(key: bytes, device: str, name: str) -> bool:
+    """Whether the browser with this device cookie has signed in to the account before."""
+    nonce, tags = _parts(device)
+    own = cookies.tag(key, "device", nonce, name)
+    return bool(nonce) and any(cookies.same(own, one) for one in tags)
+
+
+def known_with(key: bytes, device: str, name: str) -> str:
+    """The device cookie with this account in it, the newest first; a new one where none is."""
+    nonce, tags = _parts(device)
+    nonce = nonce or secrets.token_urlsafe(16)
+    own = cookies.tag(key, "device", nonce, name)
+    return ".".join([nonce, own, *[one for one in tags if one != own][: _MOST_ACCOUNTS - 1]])
+
+
+def _parts(device: str) -> tuple[str, list[str]]:
+    if not _DEVICE.fullmatch(device):
+        return "", []
+    nonce, *tags = device.split(".")
+    return nonce, tags
+
+
+# ---- the source of a request -------------------------------------------------------------------
+
+_unnamed_proxy_told = threading.Event()
+
+
+def source_of(scope: Scope) -> tuple[str, str]:
+    """(whom a try counts against, who is connected), as addresses.
+
+    An address that a named proxy tells has replaced the connected one already. A proxy that is
+    not named is not believed, but what it says tells the people behind it apart, so that one
+    does not use up the tries of all; all of them together have a limit too.
+    """
+    client = scope.get("client")
+    peer = _address(client[0] if client else "") or "unknown"
+    said = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    if not said:
+        return peer, peer
+    told = [_address(one) for one in said.decode("latin-1").split(",")]
+    if peer in told or told[-1] is None:
+        return peer, peer
+    if not _unnamed_proxy_told.is_set():
+        _unnamed_proxy_told.set()
+        log.warning(
+            "Requests come through %s, which HEPATICA_PROXIES does not name: limits of sign-ins "
+            "are shared by all behind it, and X-Forwarded-Proto is not believed.",
+            peer,
+        )
+    return f"{told[-1]} via {peer}", peer
+
+
+def _address(text: str) -> str | None:
+    """An address as it is counted: of IPv6 the network of 64 bits, which one person has whole."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        found = ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
