@@ -16,7 +16,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.db import Database, ReadDb
+from app.db import Database
 from app.errors import Forbidden, Unauthorised
 from app.models.token import ApiToken
 from app.models.user import ROLES, SignIn, User, digest_of
@@ -26,12 +26,24 @@ COOKIE = "hepatica_session"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def visitor(request: Request, db: ReadDb) -> User | None:
-    """The signed-in person, if any; also remembered for the page's frame."""
+def visitor(request: Request) -> User | None:
+    """The signed-in person, if any; also remembered for the page's frame.
+
+    Over a session of its own: one that the whole request shares would keep its connection while
+    the handler waits for a thread, and the threads would wait for connections.
+    """
+    request.state.user = None
     secret = request.cookies.get(COOKIE)
-    user = SignIn.user_of(db, secret) if secret else None
-    request.state.user = user
+    if secret:
+        with _database(request).reading() as session:
+            request.state.user = SignIn.user_of(session, secret)
+    user: User | None = request.state.user
     return user
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
 
 
 def signed_in(user: Annotated[User | None, Depends(visitor)]) -> User:

@@ -6,26 +6,49 @@ AppError
  ├ Forbidden      403   signed in, but not for this
  ├ NotFound       404   no such thing, or none that you may know of
  ├ Conflict       409   the thing is not in the state that this needs
+ │  └ Taken             somebody else was faster: a name or a place is taken
  ├ TooLarge       413   more bytes than the installation takes
  ├ Unreadable     422   the content cannot be used (every ``ml`` HepaticaError becomes this)
- └ TooMany        429   too many tries; wait
+ ├ TooMany        429   too many tries; wait
+ ├ Damaged        500   what is stored is not what was stored
+ └ Unavailable    503   not now: too busy, or the database does not answer
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class AppError(Exception):
-    """A refusal that is told to the user: what happened, to what, what to do."""
+    """A refusal that is told to the user: what happened, to what, what to do.
+
+    Args:
+        retry_after_s: after how many seconds another try makes sense (``Retry-After``).
+        headers: headers that the answer carries.
+        more: fields for programs, beside the detail.
+    """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"
+    retry_after_s: ClassVar[float | None] = None
 
-    def __init__(self, detail: str, **more: Any) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.headers = dict(headers or {})
         self.more = more
+        wait_s = self.retry_after_s if retry_after_s is None else retry_after_s
+        if wait_s is not None:
+            self.headers["retry-after"] = str(max(1, math.ceil(wait_s)))
 
 
 class BadRequest(AppError):
@@ -48,6 +71,10 @@ class Conflict(AppError):
     status, title = 409, "Not possible in this state"
 
 
+class Taken(Conflict):
+    pass
+
+
 class TooLarge(AppError):
     status, title = 413, "Too large"
 
@@ -58,3 +85,14 @@ class Unreadable(AppError):
 
 class TooMany(AppError):
     status, title = 429, "Too many tries"
+
+
+class Damaged(AppError):
+    status, title = 500, "Stored data are damaged"
+
+
+class Unavailable(AppError):
+    status, title, retry_after_s = 503, "Not possible now", 5.0
+
+    logged = False
+    """Whether the fault behind it is in the log already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import traceback
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -13,16 +14,21 @@ from urllib.parse import quote, unquote
 import jinja2
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from app.db import ROOT
-from app.errors import AppError, NotFound, Unauthorised, Unreadable
+from app.db import ROOT, Base
+from app.errors import AppError, Forbidden, NotFound, Unauthorised, Unavailable, Unreadable
+from app.faults import code, refused
 from app.models.event import Event
 from ml.errors import HepaticaError
 
 log = logging.getLogger("hepatica")
 _FLASH = "hepatica_flash"
+
+RECORD_WITHIN_S = 5.0
+"""So long a refusal waits for its event to be written."""
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -143,7 +149,8 @@ def problem(error: AppError) -> Response:
         "detail": error.detail,
         **error.more,
     }
-    headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorised) else None
+    headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorised) else {}
+    headers |= error.headers
     return JSONResponse(body, error.status, headers, media_type="application/problem+json")
 
 
@@ -155,7 +162,7 @@ def refusal(scope: Any, error: AppError) -> Response:
     if isinstance(error, Unauthorised) and request.method == "GET":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sessions/new?next={quote(target, safe='')}", 303)
-    return page(
+    response = page(
         request,
         "error.html",
         error.status,
@@ -163,6 +170,8 @@ def refusal(scope: Any, error: AppError) -> Response:
         title=error.title,
         detail=error.detail,
     )
+    response.headers.update(error.headers)
+    return response
 
 
 def _as_app_error(error: Exception) -> AppError:
@@ -178,8 +187,13 @@ def _as_app_error(error: Exception) -> AppError:
         made = AppError(str(error.detail))
         made.status, made.title = error.status_code, "Refused"  # type: ignore[misc]
         return made
+    unexpected = AppError("An unexpected fault; nothing was changed. It is in the server's log.")
+    if isinstance(error, SQLAlchemyError):  # its message may hold what was to be stored
+        where = "".join(traceback.format_tb(error.__traceback__))
+        log.error("unexpected error of the database: %s\n%s", code(error), where)
+        return refused(error, Base.metadata) or unexpected
     log.exception("unexpected error", exc_info=error)
-    return AppError("An unexpected fault; nothing was changed. It is in the server's log.")
+    return unexpected
 
 
 def _fields(error: RequestValidationError) -> list[dict[str, str]]:
@@ -199,13 +213,31 @@ def install_handlers(app: FastAPI) -> None:
 
     def handle(request: Request, error: Exception) -> Response:
         app_error = _as_app_error(error)
-        event = app_error.more.pop("event", None)
-        if event is not None:  # the request's own transaction was undone
-            user = getattr(request.state, "user", None)
-            actor = user.name if user else getattr(request.state, "program", "?")
-            with request.app.state.database.transaction() as session:
-                Event.record(session, actor, event, request.url.path)
+        _record(request, app_error)
         return refusal(request.scope, app_error)
 
-    for kind in (AppError, HepaticaError, RequestValidationError, HTTPException, Exception):
+    # those named here are answered within the application; after any other the server cuts the
+    # connection
+    ours = (AppError, HepaticaError, RequestValidationError, HTTPException, SQLAlchemyError)
+    for kind in (*ours, Exception):
         app.add_exception_handler(kind, handle)
+
+
+def _record(request: Request, error: AppError) -> None:
+    """Write a refusal's event: what is asked for by one, and everything refused to someone known.
+
+    In a transaction of its own, since the request's was undone.
+    """
+    user = getattr(request.state, "user", None)
+    program = getattr(request.state, "program", None)
+    kind = error.more.pop("event", None)
+    if kind is None and isinstance(error, Forbidden) and (user or program):
+        kind = "refused"
+    if kind is None:
+        return
+    actor = user.name if user else program or "?"
+    try:
+        with request.app.state.database.transaction(patience_s=RECORD_WITHIN_S) as session:
+            Event.record(session, actor, kind, request.url.path)
+    except Unavailable:  # the refusal stands; what could not be written is in the log
+        log.error("Not recorded: %s by %s at %s", kind, actor, request.url.path)
