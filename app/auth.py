@@ -7,6 +7,8 @@ never make a browser call the API, and every write of a browser must come from o
 from __future__ import annotations
 
 import time
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.db import Database
-from app.errors import Forbidden, Unauthorised
+from app.errors import Forbidden, Unauthorised, Unavailable
 from app.models.token import ApiToken
 from app.models.user import ROLES, SignIn, User, digest_of
 from app.responses import refusal
@@ -80,10 +82,17 @@ Admin = Annotated[User, Depends(admin)]
 
 @dataclass(frozen=True)
 class Machine:
-    """The holder of an API token."""
+    """The holder of an API token. ``owner_id`` and ``owner`` are the person for whom it acts."""
 
     name: str
     role: str
+    owner_id: uuid.UUID | None = None
+    owner: str = ""
+
+    @property
+    def actor(self) -> str:
+        """Who did what is done with it, for the record."""
+        return f"token {self.name} of {self.owner}" if self.owner else f"token {self.name}"
 
     def may(self, role: str) -> bool:
         """Whether this token has at least ``role``; a machine has a researcher's reach."""
@@ -127,12 +136,23 @@ class TokenDesk:
         with self._database.reading() as session:
             holder = ApiToken.holder(session, secret.strip())
         if holder is None:
-            raise Unauthorised("This token is not known, or it was revoked. Make a new one.")
-        machine = Machine(holder.name, holder.role)
+            raise Unauthorised(
+                "This token is not known, was revoked, or is good no longer. Make a new one: "
+                "`python -m app token list` says which there are."
+            )
+        owner = holder.owner
+        machine = Machine(holder.name, holder.reach, holder.owner_id, owner.name if owner else "")
+        if holder.unnoted:
+            self._note(holder.id)
         if len(self._known) >= self._MOST:
             self._known.clear()
         self._known[digest_of(authorization)] = (time.monotonic() + self._keep_s, machine)
         return machine
+
+    def _note(self, token_id: uuid.UUID) -> None:
+        """Write the use down, if nobody must wait for it; else the next check does."""
+        with suppress(Unavailable), self._database.transaction(patience_s=0.5, quiet=True) as db:
+            ApiToken.note_use(db, token_id)
 
 
 _bearer = HTTPBearer(auto_error=False, description="A token made with `python -m app token add`")
@@ -144,7 +164,10 @@ async def machine(request: Request) -> Machine:
     authorization = request.headers.get("authorization", "")
     # a known token needs no thread: the hop would cost a third of a classification
     known = desk.remembered(authorization)
-    return await run_in_threadpool(desk.check, authorization) if known is None else known
+    if known is None:
+        known = await run_in_threadpool(desk.check, authorization)
+    request.state.program = known.actor
+    return known
 
 
 async def _program(

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MIGRATION_PATIENCE_S = 600.0
 REMEMBER_FAULT_S = 60.0
-"""After a write met a full disk, an installation is not ready for so long, or until one succeeds."""
+"""After a write met a full disk an installation is not ready for so long, or until one succeeds."""
 
 log = logging.getLogger("hepatica")
 
@@ -99,15 +99,21 @@ class Database:
         self._cannot_write: tuple[float, str] | None = None
 
     @contextmanager
-    def transaction(self, *, patience_s: float | None = None) -> Iterator[Session]:
+    def transaction(
+        self, *, patience_s: float | None = None, quiet: bool = False
+    ) -> Iterator[Session]:
         """A session whose work is committed when the block ends and undone when it raises.
+
+        Args:
+            patience_s: so long it waits for the right to write; None: as this database does.
+            quiet: a fault is not worth a line in the log.
 
         Raises:
             Unavailable: the database does not do its part, or is not free within ``patience_s``.
             Taken: somebody else was faster, by a unique constraint.
         """
         patience_s = self._patience_s if patience_s is None else patience_s
-        with self._told(writing=True), self._writing_session(patience_s) as session:
+        with self._told(writing=True, quiet=quiet), self._writing_session(patience_s) as session:
             yield session
             if self.file is not None:
                 self.file.check()  # an acknowledged write must not go to a file without a name

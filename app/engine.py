@@ -125,8 +125,9 @@ def _sqlite(address: sa.URL, file: DatabaseFile, *, glance: bool = False) -> sa.
     def on_checkout(connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
         if record.info["file"] != file.check():
             raise sa.exc.DisconnectionError("this connection is to a file that was there before")
-        if record.info.pop("foreign_keys_off", False):
+        if record.info.pop("lax", False):
             connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA legacy_alter_table=OFF")
 
     @sa.event.listens_for(engine, "checkin")
     def on_checkin(_connection: Any, record: Any) -> None:
@@ -198,10 +199,12 @@ def keep_rows(connection: sa.Connection) -> None:
     """Let a migration on SQLite make tables anew without losing the rows that refer to them.
 
     Dropping the old table deletes its rows first, and with foreign keys on that deletes or
-    refuses wherever they are referred to (sqlite.org/lang_altertable.html, 7). Within a
-    transaction it cannot be turned off; the next user of the connection finds it on again.
+    refuses wherever they are referred to; renaming the new one asks whether all triggers still
+    fit (sqlite.org/lang_altertable.html, 7). Within a transaction the first cannot be turned off;
+    the next user of the connection finds both as they were.
     """
     raw = connection.connection.dbapi_connection
     assert isinstance(raw, sqlite3.Connection)
     raw.execute("PRAGMA foreign_keys=OFF")
-    connection.info["foreign_keys_off"] = True
+    raw.execute("PRAGMA legacy_alter_table=ON")
+    connection.info["lax"] = True

@@ -158,7 +158,12 @@ def _taken(name: str, metadata: sa.MetaData) -> str:
 
 
 def code(error: BaseException) -> str:
-    """The kind of an error and its code, for the log: no values, no statement."""
+    """The kind of an error and its code, for the log: no values, no statement.
+
+    Of a database that does not do its part also what it says first: that is about itself.
+    """
     original = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
     number = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    return type(original).__name__ + (f" {number}" if number else "")
+    kind = type(original).__name__ + (f" {number}" if number else "")
+    said = str(original).strip().partition("\n")[0] if trouble(error) is not None else ""
+    return f"{kind}: {said}" if said else kind

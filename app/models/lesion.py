@@ -21,7 +21,16 @@ class Lesion(Base):
     """A finding marked by a box on an Image. Withdrawn ones stay, with who and when."""
 
     __tablename__ = "lesion"
-    __table_args__ = (sa.UniqueConstraint("case_id", "number"),)
+    __table_args__ = (
+        sa.UniqueConstraint("case_id", "number"),
+        sa.Index(
+            "ix_lesion_standing",
+            "case_id",
+            "id",
+            sqlite_where=sa.text("withdrawn_at IS NULL"),
+            postgresql_where=sa.text("withdrawn_at IS NULL"),
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     case_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("case.id", ondelete="CASCADE"))

@@ -154,7 +154,7 @@ def _newest_predictions(
         .join(Lesion, Lesion.id == Prediction.lesion_id)
         .join(Checkpoint, Checkpoint.id == Prediction.checkpoint_id)
         .where(Lesion.case_id.in_(ids), Lesion.withdrawn_at.is_(None))
-        .order_by(Prediction.created_at)
+        .order_by(Prediction.number)
     )
     return {
         case_id: (
