@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from app.errors import Unavailable
+from app.errors import NotNow
 
 LEAST_FREE_BYTES = 64_000_000
 """With less room on its disk an installation is not ready."""
@@ -51,8 +51,10 @@ class DatabaseFile:
         """Open it; a file that is not there is never made.
 
         Raises:
+            NotNow: it is not there, or not the one that was opened first.
             sqlite3.OperationalError: it cannot be opened.
         """
+        self.check()
         mode = "ro" if read_only else "rw"
         connection = sqlite3.connect(
             f"file:{quote(str(self.path))}?mode={mode}",
@@ -76,16 +78,16 @@ class DatabaseFile:
         """The file's identity, if it is the one that was opened first.
 
         Raises:
-            Unavailable: it is gone, or another file lies in its place.
+            NotNow: it is gone, or another file lies in its place.
         """
         found = self.identity()
         if found is None:
-            raise Unavailable(
+            raise NotNow(
                 "The database file is gone. Nothing was stored. An administrator must put it back; "
                 "work goes on as soon as it is there."
             )
         if self._known is not None and found != self._known:
-            raise Unavailable(
+            raise NotNow(
                 "The database file was replaced by another one while the server ran. Nothing was "
                 "stored. An administrator must restart the server to work with the new file."
             )
@@ -98,8 +100,8 @@ class DatabaseFile:
         try:
             self.check()
             disk = os.statvfs(folder)
-        except Unavailable as gone:
-            return gone.detail
+        except NotNow as gone:
+            return str(gone)
         except OSError as error:
             return f"the disk of the database cannot be asked: {error.strerror}"
         if not (os.access(self.path, os.W_OK) and os.access(folder, os.W_OK)):

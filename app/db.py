@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from app import schema
 from app.engine import PATIENCE_S, Engines, keep_rows
-from app.errors import Unavailable
+from app.errors import NotNow, Unavailable
 from app.faults import Trouble, code, refused, trouble
 from app.schema import Schema
 
@@ -90,7 +90,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
-        engines = Engines.of(url)
+        engines = Engines.of(url, patience_s)
         self.file = engines.file
         self.engine = engines.writing
         self._reading_engine = engines.reading.execution_options(read_only=True)
@@ -165,10 +165,10 @@ class Database:
             if isinstance(refusal, Unavailable):
                 refusal.logged = quiet or _log(found.name if found else "", code(error))
             raise refusal from error
-        except Unavailable as refusal:  # the line, or the file, said so
-            if not refusal.logged:
-                refusal.logged = quiet or _log(refusal.detail, "")
-            raise
+        except NotNow as error:
+            refusal = Unavailable(str(error))
+            refusal.logged = quiet or _log(str(error), "")
+            raise refusal from error
 
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:

@@ -41,15 +41,19 @@ class Engines:
     file: DatabaseFile | None
 
     @classmethod
-    def of(cls, url: str) -> Engines:
-        """The engines for an address of SQLAlchemy's."""
+    def of(cls, url: str, patience_s: float = PATIENCE_S) -> Engines:
+        """The engines for an address of SQLAlchemy's.
+
+        Args:
+            patience_s: so long a statement waits for a lock of PostgreSQL.
+        """
         address = sa.make_url(url)
         if address.get_backend_name() != "sqlite":
             # Apart, because who reads may come to write, and nobody who writes comes to read: with
             # one pool for both all could hold the one and wait for the other.
-            writing, reading = _postgresql(address), _postgresql(address)
+            writing, reading = _postgresql(address, patience_s), _postgresql(address, patience_s)
             sa.event.listen(writing, "engine_disposed", lambda _engine: reading.dispose())
-            return cls(writing, reading, _postgresql(address, glance=True), None)
+            return cls(writing, reading, _postgresql(address, 1.0, glance=True), None)
         if address.database in (None, "", ":memory:"):
             engine = _in_memory(address)
             return cls(engine, engine, engine, None)
@@ -58,7 +62,7 @@ class Engines:
         return cls(engine, engine, _sqlite(address, file, glance=True), file)
 
 
-def _postgresql(address: sa.URL, *, glance: bool = False) -> sa.Engine:
+def _postgresql(address: sa.URL, patience_s: float, *, glance: bool = False) -> sa.Engine:
     """Few connections: every process has its own, and a server has about a hundred for all.
 
     ``glance``: for one short look, which rather fails than waits.
@@ -73,7 +77,7 @@ def _postgresql(address: sa.URL, *, glance: bool = False) -> sa.Engine:
         "keepalives_count": 3,
     }
     if "options" not in address.query:
-        limits = [f"lock_timeout={1000 * (wait_s if glance else PATIENCE_S):.0f}"]
+        limits = [f"lock_timeout={1000 * patience_s:.0f}"]
         limits += [f"statement_timeout={1000 * wait_s}"] if glance else []
         arguments["options"] = " ".join(f"-c {one}" for one in limits)
     pool: dict[str, Any] = (

@@ -96,3 +96,11 @@ class Unavailable(AppError):
 
     logged = False
     """Whether the fault behind it is in the log already."""
+
+
+class NotNow(Exception):
+    """The database cannot do its part, seen before it was asked.
+
+    It is no refusal yet, so that no route takes it for one of its own: the session on its way out
+    makes it `Unavailable`, like the faults that the database itself raises.
+    """

@@ -11,7 +11,7 @@ from collections import deque
 from contextvars import ContextVar
 from time import monotonic
 
-from app.errors import Unavailable
+from app.errors import NotNow
 
 STUCK_AFTER_S = 5.0
 LONGEST_WHEN_STUCK = 10
@@ -50,7 +50,7 @@ class Turns:
         """Wait for one's turn, at most ``patience_s``.
 
         Raises:
-            Unavailable: it did not come in time, or the line does not move.
+            NotNow: it did not come in time, or the line does not move.
             Nested: this very writer has the turn already.
         """
         mine = _mine.get()
@@ -94,9 +94,9 @@ class Turns:
         return old and len(self._waiting) >= LONGEST_WHEN_STUCK
 
 
-def busy() -> Unavailable:
+def busy() -> NotNow:
     """What a writer is told who waited in vain."""
-    return Unavailable(
+    return NotNow(
         "Somebody else is writing to the database, and it takes longer than usual. Nothing of "
         "yours was stored; try again in a few seconds."
     )

@@ -202,9 +202,7 @@ class Checkpoint(Base):
             session.scalars(
                 sa.select(Checkpoint)
                 .where(Checkpoint.kind == kind, Checkpoint.served_since.is_not(None))
-                .order_by(
-                    Checkpoint.served_number, Checkpoint.served_since, Checkpoint.name
-                )
+                .order_by(Checkpoint.served_number, Checkpoint.served_since, Checkpoint.name)
             )
         )
 

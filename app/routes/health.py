@@ -50,11 +50,11 @@ def _look(database: Database) -> dict[str, Any]:
     try:
         with database.glance() as session:
             fault = database.fault(session)
+            if fault is not None:
+                return {"status": fault}
             served = [row.name for row in Checkpoint.served(session, "classifier")]
     except Unavailable as error:
         return {"status": error.detail}
-    if fault is None and not served:
-        fault = "no classifier is served"
-    if fault is not None:
-        return {"status": fault}
+    if not served:
+        return {"status": "no classifier is served"}
     return {"status": "ready", "version": VERSION, "classifiers": served}
