@@ -142,9 +142,7 @@ def test_another_researcher_stops_no_run(session, signed_in_as, run):
     assert (run.state, run.cancel_at) == ("queued", None)
 
 
-def test_another_researcher_promotes_and_retires_no_checkpoint_of_a_run(
-    session, signed_in_as, run
-):
+def test_another_researcher_promotes_and_retires_no_checkpoint_of_a_run(session, signed_in_as, run):
     eve = signed_in_as("researcher", name="eve")
     for served, act in ((False, "promotion"), (True, "retirement")):
         row = make_checkpoint(session, run, served=served)

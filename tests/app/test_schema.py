@@ -87,9 +87,7 @@ def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, data
 @pytest.mark.parametrize(
     "arguments", [("user", "list"), ("user", "enable", "ada"), ("serve",), ("token", "list")]
 )
-def test_a_newer_database_is_refused_in_one_sentence_everywhere(
-    url, database, tmp_path, arguments
-):
+def test_a_newer_database_is_refused_in_one_sentence_everywhere(url, database, tmp_path, arguments):
     database.migrate()
     set_revision(database, "9999")
     told = command(url, tmp_path, *arguments)
@@ -219,10 +217,17 @@ def test_old_rows_get_owners_and_numbers_by_their_chain_and_not_by_their_clock(d
         for row_id, supersedes, lesion_class, at in rows:
             connection.execute(
                 sa.insert(review).values(
-                    id=row_id, lesion_id=lesion_id, by_id=maker.id, supersedes_id=supersedes,
-                    lesion_class=lesion_class, confidence=3, basis="imaging", note="",
-                    score_visible=False, created_at=at,
-                )  # fmt: skip
+                    id=row_id,
+                    lesion_id=lesion_id,
+                    by_id=maker.id,
+                    supersedes_id=supersedes,
+                    lesion_class=lesion_class,
+                    confidence=3,
+                    basis="imaging",
+                    note="",
+                    score_visible=False,
+                    created_at=at,
+                )
             )
     database.migrate()
     with database.reading() as session:
