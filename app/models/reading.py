@@ -246,18 +246,22 @@ def _check(answer: Answer, study: ReaderStudy) -> None:
 
 def _sitting(session: Session, enrolment_id: uuid.UUID) -> int:
     """The number of the sitting that an answer given now belongs to."""
-    mine = Reading.enrolment_id == enrolment_id
-    number = session.scalar(sa.select(sa.func.max(Reading.session_no)).where(mine))
-    if number is None:
-        return 1
     moment = now()
-    last = session.scalar(  # what was answered by a clock that is set back since says nothing
-        sa.select(Reading.answered_at)
-        .where(mine, Reading.session_no == number, Reading.answered_at <= moment)
-        .order_by(Reading.answered_at.desc())
+    last = session.execute(
+        sa.select(Reading.session_no, Reading.answered_at)
+        .where(Reading.enrolment_id == enrolment_id)
+        .order_by(
+            Reading.session_no.desc(),
+            # what was answered by a clock that was set back since says nothing of a pause
+            sa.case((Reading.answered_at <= moment, 0), else_=1),
+            Reading.answered_at.desc(),
+        )
         .limit(1)
-    )
-    return number + 1 if last is not None and moment - last > NEW_SITTING else number
+    ).one_or_none()
+    if last is None:
+        return 1
+    number, at = last
+    return number + 1 if moment - at > NEW_SITTING else number
 
 
 def _view(said: Mapping[str, Any]) -> dict[str, float]:

@@ -118,6 +118,7 @@ class Review(Base):
             score_visible=score_visible,
         )
         session.add(review)
+        lesion.reviewed = True
         session.flush()
         Event.record(session, reviewer.name, "review given", str(lesion.id))
         return review

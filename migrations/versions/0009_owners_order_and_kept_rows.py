@@ -62,7 +62,10 @@ def downgrade() -> None:
             _let_go(table, act)
         if _is_postgresql():
             _let_go(table, "truncate")
-    op.drop_index("ix_lesion_standing", table_name="lesion")
+    for name in ("standing", "unreviewed"):
+        op.drop_index(f"ix_lesion_{name}", table_name="lesion")
+    with op.batch_alter_table("lesion") as batch_op:
+        batch_op.drop_column("reviewed")
     op.drop_index("ix_stimulus_study_id_lesion_id", table_name="stimulus")
     with op.batch_alter_table("checkpoint") as batch_op:
         batch_op.drop_index(op.f("ix_checkpoint_run_id"))
@@ -217,15 +220,25 @@ def _add_serving() -> None:
 
 
 def _speed_up() -> None:
-    """Indexes for the work list, which is asked for on every visit."""
-    standing = sa.text("withdrawn_at IS NULL")
-    op.create_index(
-        "ix_lesion_standing",
-        "lesion",
-        ["case_id", "id"],
-        sqlite_where=standing,
-        postgresql_where=standing,
+    """What the work list asks for on every visit; one's studies' lesions."""
+    with op.batch_alter_table("lesion") as batch_op:
+        batch_op.add_column(
+            sa.Column("reviewed", sa.Boolean(), nullable=False, server_default=sa.false())
+        )
+    op.execute(
+        sa.text("UPDATE lesion SET reviewed = TRUE WHERE id IN (SELECT lesion_id FROM review)")
     )
+    for name, columns, more in (
+        ("standing", [], ""),
+        ("unreviewed", ["reviewed"], " AND reviewed IS {}"),
+    ):
+        op.create_index(
+            f"ix_lesion_{name}",
+            "lesion",
+            ["case_id", "withdrawn_at", *columns],
+            sqlite_where=sa.text("withdrawn_at IS NULL" + more.format("0")),
+            postgresql_where=sa.text("withdrawn_at IS NULL" + more.format("false")),
+        )
     op.create_index("ix_stimulus_study_id_lesion_id", "stimulus", ["study_id", "lesion_id"])
 
 
