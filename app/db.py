@@ -160,6 +160,11 @@ class Database:
             if refusal is None:
                 raise
             found = trouble(error)
+            if found is Trouble.GONE and self.file is not None and self.file.fault is not None:
+                refusal = Unavailable(
+                    f"The database cannot be opened: {self.file.fault}. Nothing was stored. An "
+                    "administrator must see to it."
+                )
             if writing and found in (Trouble.FULL, Trouble.READ_ONLY):
                 self._cannot_write = (monotonic(), found.value)
             if isinstance(refusal, Unavailable):

@@ -13,10 +13,12 @@ from time import monotonic
 
 from app.errors import NotNow
 
-STUCK_AFTER_S = 5.0
-LONGEST_WHEN_STUCK = 10
-"""So many may wait behind a turn that does not end; the others are refused at once, or they would
-take every thread from the people who only read."""
+STUCK_AFTER_S = 3.0
+LONGEST_WHEN_STUCK = 8
+"""So many may wait behind a turn that does not end. The others are refused, or they would keep all
+threads from the people who only read."""
+
+_LOOK_EVERY_S = 0.5
 
 _mine: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
@@ -50,7 +52,7 @@ class Turns:
         """Wait for one's turn, at most ``patience_s``.
 
         Raises:
-            NotNow: it did not come in time, or the line does not move.
+            NotNow: it did not come in time, or the line does not move and is long.
             Nested: this very writer has the turn already.
         """
         mine = _mine.get()
@@ -63,13 +65,16 @@ class Turns:
         with self._lock:
             if self._writing is None:
                 self._grant(turn)
-            elif self._is_stuck():
+            elif self._is_stuck() and len(self._waiting) >= LONGEST_WHEN_STUCK:
                 raise busy()
             else:
                 self._waiting.append(turn)
-        if not turn.granted.wait(patience_s):
+        until = monotonic() + patience_s
+        while not turn.granted.wait(max(0.0, min(_LOOK_EVERY_S, until - monotonic()))):
             with self._lock:
-                if not turn.granted.is_set():
+                if turn.granted.is_set():
+                    break
+                if monotonic() >= until or self._is_too_far_back(turn):
                     self._waiting.remove(turn)
                     raise busy()
         _mine.set(turn)
@@ -89,9 +94,10 @@ class Turns:
         turn.granted.set()
 
     def _is_stuck(self) -> bool:
-        assert self._writing is not None
-        old = monotonic() - self._writing.since >= STUCK_AFTER_S
-        return old and len(self._waiting) >= LONGEST_WHEN_STUCK
+        return self._writing is not None and monotonic() - self._writing.since >= STUCK_AFTER_S
+
+    def _is_too_far_back(self, turn: Turn) -> bool:
+        return self._is_stuck() and self._waiting.index(turn) >= LONGEST_WHEN_STUCK
 
 
 def busy() -> NotNow:

@@ -257,6 +257,40 @@ def test_a_folder_that_is_not_the_installations_keeps_its_rights(tmp_path, monke
     assert own.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_database_that_cannot_be_opened_says_what_hinders_it(path, monkeypatch):
+    from app.database_file import DatabaseFile
+
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.engine.dispose()
+
+    def refused(_file, **_options):
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    monkeypatch.setattr(DatabaseFile, "connect", refused)
+    monkeypatch.setattr("app.database_file.os.access", lambda _path, _mode: False)
+    with pytest.raises(Unavailable, match="cannot be opened: the database can only be read"):
+        database.require_schema()
+
+
+def test_a_fault_of_ours_in_a_query_is_logged_without_values(installation, caplog, monkeypatch):
+    def mistaken(_session):
+        raise sa.exc.ProgrammingError(
+            "SELECT", {"note": "Mrs Secret"}, sqlite3.ProgrammingError("Mrs Secret")
+        )
+
+    monkeypatch.setattr(User, "everyone", staticmethod(mistaken))
+    reply = installation.browser.get("/users")
+    assert reply.status_code == 500
+    assert "Secret" not in reply.text
+    [entry] = [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert "ProgrammingError" in entry.getMessage()
+    assert "in index" in entry.getMessage()  # where it happened
+    assert "Secret" not in caplog.text
+
+
 # -- writers --------------------------------------------------------------------------------------
 
 
@@ -271,7 +305,7 @@ def test_writers_come_in_the_order_in_which_they_asked():
 
     threads = []
     for number in range(20):
-        threads.append(threading.Thread(target=write, args=(number,)))
+        threads.append(threading.Thread(target=write, args=(number,), daemon=True))
         threads[-1].start()
         while len(line._waiting) <= number:
             time.sleep(0.001)
@@ -300,30 +334,38 @@ def test_who_waits_in_vain_leaves_the_line():
     line.take(0).release()
 
 
-def test_a_line_that_does_not_move_refuses_newcomers_at_once(monkeypatch):
+def test_a_line_that_does_not_move_keeps_only_a_few_waiting(monkeypatch):
     monkeypatch.setattr(turns, "LONGEST_WHEN_STUCK", 2)
-    monkeypatch.setattr(turns, "STUCK_AFTER_S", 0.0)
-    line = Turns()
+    monkeypatch.setattr(turns, "STUCK_AFTER_S", 3600.0)
+    monkeypatch.setattr(turns, "_LOOK_EVERY_S", 0.01)
+    line, outcome = Turns(), []
     first = line.take(1)
-    waiting = [threading.Thread(target=lambda: line.take(30).release()) for _ in range(2)]
-    for thread in waiting:
-        thread.start()
-    while len(line._waiting) < 2:
-        time.sleep(0.001)
-    refused = []
 
-    def come() -> None:
-        with pytest.raises(NotNow):
-            line.take(3600)
-        refused.append(True)
+    def come(number: int) -> None:
+        try:
+            line.take(3600).release()
+            outcome.append((number, "wrote"))
+        except NotNow:
+            outcome.append((number, "refused"))
 
-    late = threading.Thread(target=come)
+    threads = []
+    for number in range(5):
+        threads.append(threading.Thread(target=come, args=(number,), daemon=True))
+        threads[-1].start()
+        while len(line._waiting) <= number:
+            time.sleep(0.001)
+    assert outcome == []  # a line that moves may be long
+    monkeypatch.setattr(turns, "STUCK_AFTER_S", 0.0)
+    for thread in threads[2:]:
+        thread.join(60)
+    late = threading.Thread(target=come, args=(5,), daemon=True)
     late.start()
     late.join(60)
-    assert refused == [True]
+    assert sorted(outcome) == [(number, "refused") for number in (2, 3, 4, 5)]
     first.release()
-    for thread in waiting:
+    for thread in threads:
         thread.join()
+    assert sorted(outcome)[:2] == [(0, "wrote"), (1, "wrote")]
 
 
 def test_a_transaction_within_another_is_a_clear_fault_and_no_waiting(installation):
