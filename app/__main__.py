@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
+import pwd
 import sys
 
 import uvicorn
-from alembic.util import CommandError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.database_file import narrow, narrow_folder
 from app.db import Database
 from app.edge import KEEP_ALIVE_S, Edge
 from app.errors import AppError
+from app.faults import code
 from app.models.checkpoint import Checkpoint
 from app.models.installation import Fingerprint
 from app.models.tally import Tally
 from app.models.token import ApiToken
-from app.models.user import ROLES, TOKEN_ROLES, User
+from app.models.user import ROLES, TOKEN_ROLES, User, hashed
 from app.settings import KeyRefused, settings
 from ml.errors import HepaticaError
+
+_PATIENCE_S = 120.0
+"""So long a command waits for the right to write; nobody waits for a command."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,12 +52,22 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("name")
     add.add_argument("--role", choices=ROLES, required=True)
     add.set_defaults(run=_user_add)
-    password = user.add_parser("password", help="set a new password")
+    password = user.add_parser("password", help="set a new password; ends the person's sign-ins")
     password.add_argument("name")
     password.set_defaults(run=_user_password)
     unlock = user.add_parser("unlock", help="let a person sign in at once after refused tries")
     unlock.add_argument("name")
     unlock.set_defaults(run=_user_unlock)
+    role = user.add_parser("role", help="let a person do more or less")
+    role.add_argument("name")
+    role.add_argument("role", choices=ROLES)
+    role.set_defaults(run=_user_role)
+    disable = user.add_parser("disable", help="take the right to sign in away; tokens end as well")
+    disable.add_argument("name")
+    disable.set_defaults(run=_user_disable)
+    enable = user.add_parser("enable", help="give the right to sign in back")
+    enable.add_argument("name")
+    enable.set_defaults(run=_user_enable)
     listing = user.add_parser("list", help="every account")
     listing.set_defaults(run=_user_list)
 
@@ -61,7 +77,13 @@ def parser() -> argparse.ArgumentParser:
     make = token.add_parser("add", help="make a token and print it, this once")
     make.add_argument("name")
     make.add_argument("--role", choices=TOKEN_ROLES, required=True)
+    make.add_argument(
+        "--owner", metavar="NAME", help="the person for whom it acts; needed but for a machine"
+    )
+    make.add_argument("--days", type=float, help="how long it is good; else until it is revoked")
     make.set_defaults(run=_token_add)
+    tokens = token.add_parser("list", help="every token, with its owner and its last use")
+    tokens.set_defaults(run=_token_list)
     revoke = token.add_parser("revoke", help="revoke every token of a name")
     revoke.add_argument("name")
     revoke.set_defaults(run=_token_revoke)
@@ -88,9 +110,28 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _database() -> Database:
-    database = Database(settings().database_url)
+    """The database, brought up to this version's schema."""
+    database = Database(settings().database_url, patience_s=_PATIENCE_S)
     database.migrate()
+    narrow(settings().installation_key_file, 0o600)
+    narrow_folder(settings().installation_key_file.parent)
     return database
+
+
+def _database_as_it_is() -> Database:
+    """The database for a command that only looks: it changes nothing, the schema neither."""
+    database = Database(settings().database_url)
+    database.require_schema()
+    return database
+
+
+def _actor() -> str:
+    """Who is at the command line, as the operating system knows them."""
+    user_id = os.getuid()
+    try:
+        return f"command line: {pwd.getpwuid(user_id).pw_name}"
+    except KeyError:  # a container may run under a number alone
+        return f"command line: user {user_id}"
 
 
 def _keyed_database() -> Database:
@@ -141,34 +182,55 @@ def _user_add(arguments: argparse.Namespace) -> None:
     database = _database()
     password = _password()
     with database.transaction() as session:
-        User.add(session, arguments.name, arguments.role, password)
+        User.add(session, arguments.name, arguments.role, password, by=_actor())
     print(f"Account {arguments.name} ({arguments.role}) made.")
 
 
 def _user_password(arguments: argparse.Namespace) -> None:
     database = _database()
-    password = _password()
+    with database.reading() as session:
+        User.require(session, arguments.name)
+    password_hash = hashed(_password())
     with database.transaction() as session:
-        User.require(session, arguments.name).set_password(password)
-    print(f"Password of {arguments.name} changed.")
+        user = User.require(session, arguments.name)
+        user.set_password(session, password_hash, _actor())
+    print(f"Password of {arguments.name} changed; whoever was signed in with the old one is not.")
+
+
+def _user_role(arguments: argparse.Namespace) -> None:
+    with _database().transaction() as session:
+        User.require(session, arguments.name).set_role(session, arguments.role, _actor())
+    print(f"{arguments.name} is {arguments.role} from now on.")
+
+
+def _user_disable(arguments: argparse.Namespace) -> None:
+    with _database().transaction() as session:
+        User.require(session, arguments.name).disable(session, _actor())
+    print(f"Account {arguments.name} is disabled.")
+
+
+def _user_enable(arguments: argparse.Namespace) -> None:
+    with _database().transaction() as session:
+        User.require(session, arguments.name).enable(session, _actor())
+    print(f"Account {arguments.name} is enabled.")
 
 
 def _user_unlock(arguments: argparse.Namespace) -> None:
     key = settings().key()
     with _keyed_database().transaction() as session:
-        Tally.unlock(session, key, User.require(session, arguments.name), "command line")
+        Tally.unlock(session, key, User.require(session, arguments.name), _actor())
     print(f"{arguments.name} can sign in again at once.")
 
 
 def _key_adopt(_arguments: argparse.Namespace) -> None:
     key = settings().key()
     with _database().transaction() as session:
-        changed = Fingerprint.adopt(session, key)
+        changed = Fingerprint.adopt(session, key, _actor())
     print("The key is this database's from now on." if changed else "It is this database's key.")
 
 
 def _user_list(_arguments: argparse.Namespace) -> None:
-    with _database().reading() as session:
+    with _database_as_it_is().reading() as session:
         for user in User.everyone(session):
             state = "disabled" if user.disabled_at else "active"
             print(f"{user.name}\t{user.role}\t{state}")
@@ -176,13 +238,30 @@ def _user_list(_arguments: argparse.Namespace) -> None:
 
 def _token_add(arguments: argparse.Namespace) -> None:
     with _database().transaction() as session:
-        secret = ApiToken.add(session, arguments.name, arguments.role)
+        owner = User.require(session, arguments.owner) if arguments.owner else None
+        secret = ApiToken.add(
+            session,
+            arguments.name,
+            arguments.role,
+            owner=owner,
+            days=arguments.days,
+            by=_actor(),
+        )
     print(secret)
+
+
+def _token_list(_arguments: argparse.Namespace) -> None:
+    with _database_as_it_is().reading() as session:
+        for token in ApiToken.all(session):
+            owner = token.owner.name if token.owner else "-"
+            used = f"{token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never used"
+            until = f"until {token.expires_at:%Y-%m-%d %H:%M}" if token.expires_at else "-"
+            print("\t".join((token.name, token.reach, owner, token.state, until, used)))
 
 
 def _token_revoke(arguments: argparse.Namespace) -> None:
     with _database().transaction() as session:
-        count = ApiToken.revoke(session, arguments.name)
+        count = ApiToken.revoke(session, arguments.name, by=_actor())
     print(f"{count} token(s) of {arguments.name} revoked.")
 
 
@@ -193,7 +272,10 @@ def _work(arguments: argparse.Namespace) -> None:
         raise AppError(
             f"The worker needs {error.name}, which serving does not install. Use `make worker`."
         ) from error
-    worker = Worker(_keyed_database(), settings().runs_dir, arguments.jobs)
+    database, runs_dir = _keyed_database(), settings().runs_dir
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    narrow_folder(runs_dir)
+    worker = Worker(database, runs_dir, arguments.jobs)
     print(f"Worker {worker.name} waits for runs (Ctrl+C ends it).", flush=True)
     worker.work(once=arguments.once)
 
@@ -210,6 +292,7 @@ def _fill(database: Database, *, only_if_empty: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 a refusal (told on stderr), 2 wrong arguments, 130 interrupted."""
+    os.umask(0o077)  # what is made here is patients' data, for this account alone
     try:
         arguments = parser().parse_args(argv)
         arguments.run(arguments)
@@ -217,15 +300,8 @@ def main(argv: list[str] | None = None) -> int:
         return _told(str(error))
     except ValidationError as error:  # of the settings
         return _told("; ".join(_setting(item) for item in error.errors()))
-    except CommandError as error:  # Alembic's: its message names the revision, and no value
-        return _told(
-            f"the database's schema is not one that this version knows ({error}). It was written "
-            "by a newer version: start that one, or restore a backup made before the upgrade."
-        )
-    except OperationalError as error:
-        return _told(f"the database does not answer: {error.orig}")
-    except DBAPIError as error:
-        return _told(f"the database refused: {type(error.orig).__name__}")
+    except SQLAlchemyError as error:
+        return _told(f"the database failed: {code(error)}")
     except KeyboardInterrupt:
         return 130
     return 0

@@ -10,7 +10,9 @@ import logging
 import re
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -23,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import cookies
 from app.db import Database
-from app.errors import Forbidden, Unauthorised
+from app.errors import Forbidden, Unauthorised, Unavailable
 from app.models.sign_in import SignIn
 from app.models.token import ApiToken
 from app.models.user import ROLES, User, digest_of
@@ -145,10 +147,17 @@ Admin = Annotated[User, Depends(admin)]
 
 @dataclass(frozen=True)
 class Machine:
-    """The holder of an API token."""
+    """The holder of an API token. ``owner_id`` and ``owner`` are the person for whom it acts."""
 
     name: str
     role: str
+    owner_id: uuid.UUID | None = None
+    owner: str = ""
+
+    @property
+    def actor(self) -> str:
+        """Who did what is done with it, for the record."""
+        return f"token {self.name} of {self.owner}" if self.owner else f"token {self.name}"
 
     def may(self, role: str) -> bool:
         """Whether this token has at least ``role``; a machine has a researcher's reach."""
@@ -192,12 +201,23 @@ class TokenDesk:
         with self._database.reading() as session:
             holder = ApiToken.holder(session, secret.strip())
         if holder is None:
-            raise Unauthorised("This token is not known, or it was revoked. Make a new one.")
-        machine = Machine(holder.name, holder.role)
+            raise Unauthorised(
+                "This token is not known, was revoked, or is good no longer. Make a new one: "
+                "`python -m app token list` says which there are."
+            )
+        owner = holder.owner
+        machine = Machine(holder.name, holder.reach, holder.owner_id, owner.name if owner else "")
+        if holder.unnoted:
+            self._note(holder.id)
         if len(self._known) >= self._MOST:
             self._known.clear()
         self._known[digest_of(authorization)] = (time.monotonic() + self._keep_s, machine)
         return machine
+
+    def _note(self, token_id: uuid.UUID) -> None:
+        """Write the use down, if nobody must wait for it; else the next check does."""
+        with suppress(Unavailable), self._database.transaction(patience_s=0.5, quiet=True) as db:
+            ApiToken.note_use(db, token_id)
 
 
 _bearer = HTTPBearer(auto_error=False, description="A token made with `python -m app token add`")
@@ -209,7 +229,10 @@ async def machine(request: Request) -> Machine:
     authorization = request.headers.get("authorization", "")
     # a known token needs no thread: the hop would cost a third of a classification
     known = desk.remembered(authorization)
-    return await run_in_threadpool(desk.check, authorization) if known is None else known
+    if known is None:
+        known = await run_in_threadpool(desk.check, authorization)
+    request.state.program = known.actor
+    return known
 
 
 async def _program(

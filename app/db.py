@@ -7,20 +7,28 @@ default would commit afterwards, when a failed commit has already been answered 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
-from alembic import command
 from fastapi import Depends, Request
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session
 
-from app import place, text
+from app import schema
+from app.engine import PATIENCE_S, Engines, keep_rows
+from app.errors import NotNow, Unavailable
+from app.faults import Trouble, code, refused, trouble
+from app.schema import Schema
 
-ROOT = place.ROOT
+MIGRATION_PATIENCE_S = 600.0
+REMEMBER_FAULT_S = 60.0
+"""After a write met a full disk an installation is not ready for so long, or until one succeeds."""
+
+log = logging.getLogger("hepatica")
 
 NAMING = {
     "ix": "ix_%(column_0_N_label)s",
@@ -72,92 +80,178 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_engine(url: str) -> sa.Engine:
-    """An engine for SQLite (WAL, foreign keys, full sync) or PostgreSQL."""
-    address = sa.make_url(url)
-    if address.get_backend_name() != "sqlite":
-        if address.drivername == "postgresql":
-            address = address.set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(
-            address,
-            pool_pre_ping=True,
-            pool_size=20,
-            max_overflow=20,
-            json_serializer=text.dumps,
-        )
-        text.guard(engine)
-        return engine
-    if address.database and address.database != ":memory:":
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-    # No limit on connections: a request holds one for reading and then asks for one to write, so
-    # as many requests at once as a pool has connections would wait for each other.
-    pool = {} if address.database in (None, "", ":memory:") else {"pool_size": 0}
-    engine = sa.create_engine(
-        address,
-        connect_args={"timeout": 30, "check_same_thread": False},
-        json_serializer=text.dumps,
-        **pool,
-    )
-    text.guard(engine)
-
-    @sa.event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy emits BEGIN, below
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @sa.event.listens_for(engine, "begin")
-    def on_begin(connection: sa.Connection) -> None:
-        # A transaction that will write takes the lock at once: upgrading a read lock later
-        # fails immediately under contention, without the busy timeout.
-        read_only = connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine
-
-
 class Database:
-    """An engine and its two kinds of session: one that may write and one for reading."""
+    """An engine and its two kinds of session: one that may write and one for reading.
 
-    def __init__(self, url: str) -> None:
-        self.engine = make_engine(url)
-        self._write = sessionmaker(self.engine, expire_on_commit=False)
-        self._read = sessionmaker(
-            self.engine.execution_options(read_only=True), autoflush=False, expire_on_commit=False
-        )
+    A fault of the database leaves every session as an AppError, and is in the log once.
+    """
+
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
+        engines = Engines.of(url, patience_s)
+        self.file = engines.file
+        self.engine = engines.writing
+        self._reading_engine = engines.reading.execution_options(read_only=True)
+        self._glance_engine = engines.glance
+        self._patience_s = patience_s
+        self._cannot_write: tuple[float, str] | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        """A session whose work is committed when the block ends and undone when it raises."""
-        with self._write() as session:
+    def transaction(
+        self, *, patience_s: float | None = None, quiet: bool = False
+    ) -> Iterator[Session]:
+        """A session whose work is committed when the block ends and undone when it raises.
+
+        Args:
+            patience_s: so long it waits for the right to write; None: as this database does.
+            quiet: a fault is not worth a line in the log.
+
+        Raises:
+            Unavailable: the database does not do its part, or is not free within ``patience_s``.
+            Taken: somebody else was faster, by a unique constraint.
+        """
+        patience_s = self._patience_s if patience_s is None else patience_s
+        with self._told(writing=True, quiet=quiet), self._writing_session(patience_s) as session:
             yield session
+            if self.file is not None:
+                self.file.check()  # an acknowledged write must not go to a file without a name
             session.commit()
+        self._cannot_write = None
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that is never committed."""
-        with self._read() as session:
+        """A session that is never committed.
+
+        Raises:
+            Unavailable: the database does not do its part.
+        """
+        with self._told(), self._reading_session() as session:
             yield session
 
-    def migrate(self) -> None:
-        """Bring the schema to the newest revision (Alembic)."""
-        configuration = place.migrations()
-        with self.engine.connect() as connection:
-            configuration.attributes["connection"] = connection
-            command.upgrade(configuration, "head")
+    @contextmanager
+    def glance(self) -> Iterator[Session]:
+        """A session for one short look over a connection of its own: it waits for nobody.
+
+        Raises:
+            Unavailable: the database does not do its part.
+        """
+        with self._told(quiet=True), self._glancing_session() as session:
+            yield session
+
+    def _writing_session(self, patience_s: float) -> Session:
+        engine = self.engine.execution_options(patience_s=patience_s)
+        return Session(engine, expire_on_commit=False)
+
+    def _reading_session(self) -> Session:
+        return Session(self._reading_engine, autoflush=False, expire_on_commit=False)
+
+    def _glancing_session(self) -> Session:
+        return Session(self._glance_engine, autoflush=False, expire_on_commit=False)
+
+    @contextmanager
+    def _told(self, *, writing: bool = False, quiet: bool = False) -> Iterator[None]:
+        """Turn what the database raises into refusals, each in the log once."""
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            refusal = refused(error, Base.metadata)
+            if refusal is None:
+                raise
+            found = trouble(error)
+            if found is Trouble.GONE and self.file is not None and self.file.fault is not None:
+                refusal = Unavailable(
+                    f"The database cannot be opened: {self.file.fault}. Nothing was stored. An "
+                    "administrator must see to it."
+                )
+            if writing and found in (Trouble.FULL, Trouble.READ_ONLY):
+                self._cannot_write = (monotonic(), found.value)
+            if isinstance(refusal, Unavailable):
+                refusal.logged = quiet or _log(found.name if found else "", code(error))
+            raise refusal from error
+        except NotNow as error:
+            refusal = Unavailable(str(error))
+            refusal.logged = quiet or _log(str(error), "")
+            raise refusal from error
+
+    @contextmanager
+    def migrating(self) -> Iterator[sa.Connection]:
+        """A connection for changing the schema; committed when the block ends.
+
+        Several processes may start at once: one migrates, the others wait for it here.
+        """
+        if self.file is not None:
+            self.file.make()
+            self.file.narrow()
+        engine = self.engine.execution_options(patience_s=MIGRATION_PATIENCE_S)
+        with self._told(), engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                keep_rows(connection)
+                connection.begin()
+            else:
+                connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_key("migration"))))
+            yield connection
+            if connection.dialect.name == "sqlite":
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                if broken:
+                    raise RuntimeError(f"A migration broke {len(broken)} references; it is undone.")
             connection.commit()
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision (Alembic).
+
+        Raises:
+            OtherSchema: the database was made by a newer version.
+        """
+        with self.migrating() as connection:
+            schema.upgrade(connection)
+
+    def found_schema(self) -> Schema:
+        """How far the schema is; looks without waiting, and makes no file."""
+        if self.file is not None and self.file.identity() is None:
+            return Schema.ABSENT
+        with self.glance() as session:
+            return schema.of(session.connection())
 
     def is_migrated(self) -> bool:
         """Whether the schema is at the newest revision."""
-        from alembic.runtime.migration import MigrationContext
-        from alembic.script import ScriptDirectory
+        return self.found_schema() == Schema.CURRENT
 
-        scripts = ScriptDirectory.from_config(place.migrations())
-        with self.engine.connect() as connection:
-            context = MigrationContext.configure(connection)
-            return context.get_current_heads() == tuple(scripts.get_heads())
+    def require_schema(self) -> None:
+        """Nothing when the schema is this version's; OtherSchema with what to do."""
+        schema.require(self.found_schema())
+
+    def fault(self, session: Session) -> str | None:
+        """Why the installation cannot work with the database now; None when it can.
+
+        Args:
+            session: from `glance`.
+        """
+        found = schema.of(session.connection())
+        if found != Schema.CURRENT:
+            return found.value
+        if self._cannot_write is not None:
+            at, words = self._cannot_write
+            if monotonic() - at < REMEMBER_FAULT_S:
+                return words
+        if self.file is not None:
+            return self.file.fault
+        if session.get_bind().dialect.name == "postgresql":
+            setting = sa.func.current_setting("default_transaction_read_only")
+            standby, only_read = session.execute(
+                sa.select(sa.func.pg_is_in_recovery(), setting)
+            ).one()
+            return "the database can only be read" if standby or only_read == "on" else None
+        return None
+
+
+def _log(what: str, code: str) -> bool:
+    log.error("The database failed: %s%s", what, f" ({code})" if code else "")
+    return True
+
+
+def _key(purpose: str) -> int:
+    """The advisory lock of a purpose, PostgreSQL."""
+    return int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big", signed=True)
 
 
 def serialise(session: Session, purpose: str) -> None:
@@ -166,8 +260,7 @@ def serialise(session: Session, purpose: str) -> None:
     PostgreSQL takes an advisory lock; a writing SQLite transaction is alone already.
     """
     if session.get_bind().dialect.name == "postgresql":
-        key = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big", signed=True)
-        session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_key(purpose))))
 
 
 SessionContext = Callable[[], AbstractContextManager[Session]]

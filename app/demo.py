@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.db import Database
+from app.db import Database, serialise
 from app.errors import Conflict
 from app.inference import Inference
 from app.models.case import Case, Image, Series
@@ -68,6 +68,9 @@ def _steps(database: Database, key: bytes) -> Iterator[Progress]:
         folders = [Path(folder) / str(index) for index in range(CASES)]
         made = pool.map(_simulate, range(CASES), folders)
         with database.transaction() as session:  # all or nothing: a stopped start begins anew
+            serialise(session, "demo content")
+            if session.scalar(sa.select(sa.exists().where(User.name.is_not(None)))):
+                return  # another process that started at the same time was faster
             Checkpoint.register_shipped(session)
             for name, role, _ in DEMO_ACCOUNTS:
                 User.add(session, name, role, DEMO_PASSWORD, demo=True)

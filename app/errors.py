@@ -8,9 +8,11 @@ AppError
  ├ NoSuchMethod   405   this address knows other methods
  ├ TooSlow        408   the body did not come in time
  ├ Conflict       409   the thing is not in the state that this needs
+ │  └ Taken             somebody else was faster: a name or a place is taken
  ├ TooLarge       413   more bytes than the installation takes
  ├ Unreadable     422   the content cannot be used (every ``ml`` HepaticaError becomes this)
  ├ TooMany        429   too many tries; wait
+ ├ Damaged        500   what is stored is not what was stored
  └ Unavailable    503   not now: too busy, or the database does not answer
 """
 
@@ -79,6 +81,10 @@ class Conflict(AppError):
     status, title = 409, "Not possible in this state"
 
 
+class Taken(Conflict):
+    pass
+
+
 class TooLarge(AppError):
     status, title = 413, "Too large"
 
@@ -91,5 +97,20 @@ class TooMany(AppError):
     status, title, retry_after_s = 429, "Too many tries", 60.0
 
 
+class Damaged(AppError):
+    status, title = 500, "Stored data are damaged"
+
+
 class Unavailable(AppError):
     status, title, retry_after_s = 503, "Not possible now", 5.0
+
+    logged = False
+    """Whether the fault behind it is in the log already."""
+
+
+class NotNow(Exception):
+    """The database cannot do its part, seen before it was asked.
+
+    It is no refusal yet, so that no route takes it for one of its own: the session on its way out
+    makes it `Unavailable`, like the faults that the database itself raises.
+    """

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from app.db import Database
-from app.errors import Unreadable
+from app.errors import Unavailable, Unreadable
 from app.models.checkpoint import Checkpoint
 from app.models.lesion import Lesion
 from app.models.prediction import Prediction
@@ -208,10 +208,18 @@ class ServingDesk:
 
     def _ask(self) -> None:
         # one at a time, so that an older answer never replaces a newer one
-        with self._lock, self._database.reading() as session:
-            rows = Checkpoint.served(session, "classifier")
-            if not rows:
-                self._known = None
-            elif self._known is None or self._known[0] != rows[-1].id:
-                network = self._inference.classifier(session, rows[-1])
-                self._known = rows[-1].id, ServedClassifier(network)
+        with self._lock:
+            try:
+                with self._database.reading() as session:
+                    self._look(session)
+            except Unavailable:  # it is in the log; scoring needs no more than what is known
+                if self._known is None:
+                    raise
+
+    def _look(self, session: Session) -> None:
+        rows = Checkpoint.served(session, "classifier")
+        if not rows:
+            self._known = None
+        elif self._known is None or self._known[0] != rows[-1].id:
+            network = self._inference.classifier(session, rows[-1])
+            self._known = rows[-1].id, ServedClassifier(network)

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app import routes
+from app import place, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
-from app.db import ROOT, Database
+from app.db import Database
 from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
@@ -85,7 +85,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.add_middleware(FrontDoor, public_host=chosen.public_host)
     app.add_middleware(Answered)
     app.add_middleware(SecurityHeaders)
-    app.mount("/static", CachedFiles(directory=ROOT / "static"), name="static")
+    app.mount("/static", CachedFiles(directory=place.ROOT / "static"), name="static")
     for router in routes.ROUTERS:
         app.include_router(router)
     return app

@@ -20,23 +20,25 @@ import jinja2
 import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
-from app import cookies
-from app.db import ROOT
+from app import cookies, place
+from app.db import Base
 from app.errors import (
     AppError,
     BadRequest,
-    Conflict,
+    Forbidden,
     NoSuchMethod,
     NotFound,
     Unauthorised,
     Unavailable,
     Unreadable,
 )
+from app.faults import refused
 from app.models.event import Event
 from app.models.sign_in import SignIn
 from app.models.user import User
@@ -52,6 +54,9 @@ Level = Literal["info", "success", "warning", "danger"]
 _FLASH_S = 60
 _FLASH_BYTES = 2400  # as base64 with its signature it stays under ``cookies.MOST_BYTES``
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+RECORD_WITHIN_S = 5.0
+"""So long a refusal waits for its event to be written."""
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -72,7 +77,7 @@ HTTPS_ONLY = "max-age=31536000"
 @lru_cache(maxsize=512)
 def static(path: str) -> str:
     """The URL of a static file, with a tag of its content so that browsers may keep it."""
-    digest = hashlib.sha256((ROOT / "static" / path).read_bytes()).hexdigest()[:10]
+    digest = hashlib.sha256((place.ROOT / "static" / path).read_bytes()).hexdigest()[:10]
     return f"/static/{path}?v={digest}"
 
 
@@ -95,7 +100,7 @@ def _filesize(size: float) -> str:
 @lru_cache
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOT / "templates"),
+        loader=jinja2.FileSystemLoader(place.ROOT / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -263,18 +268,10 @@ def app_error_of(error: Exception) -> AppError:
         return Unreadable(f"Something that was sent cannot be kept: {error}.")
     if isinstance(error, HTTPException):
         return _of_status(error)
-    if isinstance(error, sa.exc.DataError):
-        return Unreadable("Something that was sent is no value that the database can keep.")
-    if isinstance(error, sa.exc.IntegrityError):
-        return Conflict(
-            "Somebody changed the same thing at the same moment; nothing of yours was changed. "
-            "Look at it again and repeat."
-        )
-    if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
-        return Unavailable(
-            "The database does not answer now; nothing was changed. Try again in a moment."
-        )
-    return AppError("An unexpected fault; nothing was changed. It is in the server's log.")
+    unexpected = AppError("An unexpected fault; nothing was changed. It is in the server's log.")
+    if isinstance(error, SQLAlchemyError):
+        return refused(error, Base.metadata) or unexpected
+    return unexpected
 
 
 def _of_status(error: HTTPException) -> AppError:
@@ -311,8 +308,8 @@ def _described(error: BaseException) -> Iterator[str]:
     yield f"{kind}{f' ({code})' if code else ''}\n"
     for frame in traceback.extract_tb(error.__traceback__)[-12:]:
         path = Path(frame.filename)
-        place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
-        yield f"  {place}:{frame.lineno} in {frame.name}\n"
+        where = path.relative_to(place.ROOT) if path.is_relative_to(place.ROOT) else path.name
+        yield f"  {where}:{frame.lineno} in {frame.name}\n"
 
 
 def _fields(error: RequestValidationError) -> list[dict[str, str]]:
@@ -365,12 +362,8 @@ def install_handlers(app: FastAPI) -> None:
 
     def handle(request: Request, error: Exception) -> Response:
         _recognise(request)
-        event = error.more.pop("event", None) if isinstance(error, AppError) else None
-        if event is not None:  # the request's own transaction was undone
-            user = getattr(request.state, "user", None)
-            actor = user.name if user else getattr(request.state, "program", "?")
-            with request.app.state.database.transaction() as session:
-                Event.record(session, actor, event, request.url.path)
+        if isinstance(error, AppError):
+            _record(request, error)
         return answered(request, error)
 
     for kind in (AppError, HepaticaError, RequestValidationError, HTTPException, Unfit):
@@ -387,3 +380,23 @@ def _recognise(request: Request) -> None:
         row = SignIn.behind(session, secret, configuration.session_idle_hours)
         user: User | None = row.user if row is not None else None
         request.state.user = user
+
+
+def _record(request: Request, error: AppError) -> None:
+    """Write a refusal's event: what is asked for by one, and everything refused to someone known.
+
+    In a transaction of its own, since the request's was undone.
+    """
+    user = getattr(request.state, "user", None)
+    program = getattr(request.state, "program", None)
+    kind = error.more.pop("event", None)
+    if kind is None and isinstance(error, Forbidden) and (user or program):
+        kind = "refused"
+    if kind is None:
+        return
+    actor = user.name if user else program or "?"
+    try:
+        with request.app.state.database.transaction(patience_s=RECORD_WITHIN_S) as session:
+            Event.record(session, actor, kind, request.url.path)
+    except Unavailable:  # the refusal stands; what could not be written is in the log
+        log.error("Not recorded: %s by %s at %s", kind, actor, request.url.path)

@@ -83,7 +83,7 @@ def lesion_json(session: Session, lesion: Lesion, covered: bool) -> dict[str, An
         newest = session.execute(
             sa.select(Prediction)
             .where(Prediction.lesion_id == lesion.id)
-            .order_by(Prediction.created_at.desc())
+            .order_by(Prediction.number.desc())
             .limit(1)
         ).scalar_one_or_none()
     label = f"Lesion {lesion.number}"

@@ -22,7 +22,8 @@ from typing import cast
 from sqlalchemy import exc
 
 from app.db import Database
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, Taken, Unavailable
+from app.faults import code, trouble
 from app.models.checkpoint import Checkpoint
 from app.models.run import Run, WorkerSign
 from ml import config, experiment, release, report, trainings
@@ -56,11 +57,12 @@ class Worker:
             while True:
                 try:
                     found = self._take()
-                except exc.SQLAlchemyError as error:
-                    if not _is_fault_of_database(error):
+                except (Unavailable, exc.SQLAlchemyError) as error:
+                    if trouble(error) is None and not isinstance(error, Unavailable):
                         raise
-                    reason = getattr(error, "orig", None) or error
-                    log.error("The database failed (%s); next try in %g s.", reason, _PAUSE_S)
+                    if not isinstance(error, Unavailable):  # any other is in the log
+                        log.error("The database failed: %s", code(error))
+                    log.warning("The worker tries again in %g s.", _PAUSE_S)
                     pause = _PAUSE_S
                 else:
                     if once and not found:
@@ -122,12 +124,14 @@ class Worker:
         try:
             if self._iterate(run_id, folder):
                 self._finish(run_id, folder)
+        except Taken as error:
+            self._end(run_id, str(error))
         except Conflict:
             return  # another worker has it now, and the folder with it
         except HepaticaError as error:
             self._end(run_id, str(error))
         except Exception as error:
-            if _is_fault_of_database(error):
+            if isinstance(error, Unavailable) or trouble(error) is not None:
                 log.warning("Run %s is left as it is, to be claimed again.", run_id)
                 raise
             log.exception("Run %s ended with an unexpected fault.", run_id)
@@ -198,7 +202,9 @@ class Worker:
             run = Run.of_worker(session, run_id, self.name)
             for checkpoint in made:
                 if checkpoint.root is not None:
-                    Checkpoint.register(session, checkpoint.root, self.name, serve=False)
+                    Checkpoint.register(
+                        session, checkpoint.root, self.name, serve=False, run_id=run_id
+                    )
             run.finish(
                 session,
                 (run_dir.path / "results.json").read_bytes(),
@@ -208,13 +214,6 @@ class Worker:
     def _end(self, run_id: uuid.UUID, error: str) -> None:
         with suppress(Conflict, NotFound), self._database.transaction() as session:
             Run.of_worker(session, run_id, self.name).fail(session, error)
-
-
-def _is_fault_of_database(error: Exception) -> bool:
-    """Whether the database did not do its part, and may do it later."""
-    if isinstance(error, exc.OperationalError | exc.TimeoutError):
-        return True
-    return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 
 def _told(error: Exception) -> str:

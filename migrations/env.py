@@ -6,12 +6,15 @@ import sqlalchemy as sa
 from alembic import context
 
 import app.models  # noqa: F401 - every table must be known
-from app.db import Base, make_engine
+from app.db import Base, Database
+from app.engine import keep_rows
 from app.settings import settings
 
 
 def run(connection: sa.Connection) -> None:
     """Migrate over one connection, in one transaction."""
+    if connection.dialect.name == "sqlite" and not connection.in_transaction():
+        keep_rows(connection)
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -27,8 +30,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    engine = make_engine(settings().database_url)
-    with engine.connect() as opened:
+    with Database(settings().database_url).migrating() as opened:
         run(opened)
-        opened.commit()
-    engine.dispose()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,25 +107,22 @@ def database(_migrated: Any) -> Iterator[Any]:
     class Forgetful(Database):
         def __init__(self, engine: Any, connection: Any) -> None:
             self.engine = engine
+            self.file = None
             self._connection = connection
+            self._patience_s = 1.0
+            self._cannot_write = None
 
-        @contextmanager
-        def transaction(self) -> Iterator[Session]:
-            with self._session("create_savepoint") as session:
-                yield session
-                session.commit()
+        def _writing_session(self, _patience_s: float) -> Session:
+            return self._session("create_savepoint")
 
-        @contextmanager
-        def reading(self) -> Iterator[Session]:
+        def _reading_session(self) -> Session:
             # no savepoint: its end would undo what another session wrote meanwhile
-            with self._session("rollback_only") as session:
-                yield session
+            return self._session("rollback_only")
+
+        _glancing_session = _reading_session
 
         def _session(self, mode: Any) -> Session:
             return Session(self._connection, expire_on_commit=False, join_transaction_mode=mode)
-
-        def is_migrated(self) -> bool:
-            return True
 
     with _migrated.engine.connect() as connection:
         outer = connection.begin()

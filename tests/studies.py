@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.db import now
@@ -30,6 +31,11 @@ PATIENT_WORD = "CANARYBIRD"
 def make_user(session: Session, name: str, role: str = "reader") -> User:
     """An account; the password is the one that ``signed_in_as`` types."""
     return User.named(session, name) or User.add(session, name, role, "correct horse")
+
+
+def tamper(session: Session, table: str) -> None:
+    """Let rows of a table be changed, as somebody can who owns the database."""
+    session.execute(sa.text(f"DROP TRIGGER keep_{table}_update"))
 
 
 def make_generators(

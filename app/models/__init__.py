@@ -1,10 +1,10 @@
 """The nouns of the application, each with its table, its questions and its verbs.
 
 A later one may import an earlier one:
-blob → event, installation, user, sign_in, tally, token → case → lesion, checkpoint → review,
-prediction → design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct
-→ pool → composition → reader_study → reading → desk; answers, held_out → analysis → results,
-exports.
+append_only, numbered → blob → event, installation, user, sign_in, tally, token, ownership
+→ case → lesion, checkpoint → review, prediction → design, protocol, unblinding, withdrawal,
+stimulus → audit, enrolment → trial, conduct → pool → composition → reader_study → reading → desk;
+answers, held_out → analysis → results, exports.
 """
 
 from app.models.analysis import Analysis

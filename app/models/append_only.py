@@ -1,4 +1,7 @@
-"""Rows that are written once: changing or deleting one through the ORM is a fault."""
+"""Rows that are written once: changing or deleting one through the ORM is a fault.
+
+In the database itself triggers refuse the same (migration 0009), for whoever comes by another way.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, object_session
 
 Row = TypeVar("Row", bound=type[DeclarativeBase])
+
+
+KEPT: list[type[DeclarativeBase]] = []
+"""The models whose rows stay."""
 
 
 class Changed(RuntimeError):
@@ -27,4 +34,5 @@ def append_only(model: Row) -> Row:
 
     sa.event.listen(model, "before_update", refuse_update)
     sa.event.listen(model, "before_delete", refuse_delete)
+    KEPT.append(model)
     return model

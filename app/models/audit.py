@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now
 from app.models.append_only import append_only
+from app.models.numbered import next_number
 from app.models.stimulus import REAL, Picture
 from app.models.user import User
 from ml.readers.leaks import Encoded, LeakAuditError, audit
@@ -62,9 +63,11 @@ class LeakAudit(Base):
     """One audit of the very bytes that readers would get; ``images_digest`` says of which."""
 
     __tablename__ = "leak_audit"
+    __table_args__ = (sa.UniqueConstraint("study_id", "number"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("reader_study.id"), index=True)
+    number: Mapped[int] = mapped_column(default=next_number("study_id"))
     images_digest: Mapped[str] = mapped_column(sa.String(64))
     verdict: Mapped[str] = mapped_column(sa.String(20))
     record: Mapped[dict[str, Any]]
@@ -79,7 +82,7 @@ class LeakAudit(Base):
         return session.scalars(
             sa.select(LeakAudit)
             .where(LeakAudit.study_id == study_id)
-            .order_by(LeakAudit.at.desc(), LeakAudit.id)
+            .order_by(LeakAudit.number.desc())
             .limit(1)
         ).one_or_none()
 

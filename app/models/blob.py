@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -10,6 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db import Base, now
+from app.errors import Damaged
+
+log = logging.getLogger("hepatica")
 
 
 class Blob(Base):
@@ -45,5 +49,28 @@ class Blob(Base):
 
     @staticmethod
     def read(session: Session, digest: str) -> bytes:
-        """The bytes under ``digest``."""
-        return session.execute(sa.select(Blob.data).where(Blob.digest == digest)).scalar_one()
+        """The bytes under ``digest``.
+
+        Raises:
+            Damaged: they are not the bytes that were stored, or they are gone.
+        """
+        row = session.execute(
+            sa.select(Blob.data, Blob.media_type).where(Blob.digest == digest)
+        ).one_or_none()
+        data: bytes = row.data if row is not None else b""
+        if row is not None and Blob.digest_of(data) == digest:
+            return data
+        what = "is gone" if row is None else "is damaged"
+        log.error("The stored object %s %s.", digest, what)
+        raise Damaged(
+            f"A stored object of this page {what}: {_named(row.media_type if row else '')} with "
+            f"the SHA-256 {digest[:16]}… It is not shown, since it would not be what was stored. "
+            "An administrator must restore the database from a backup."
+        )
+
+
+def _named(media_type: str) -> str:
+    kind = media_type.partition("/")[0]
+    if kind == "image" or "pixels" in media_type:
+        return "an image"
+    return "weights of a network" if media_type.endswith(("onnx", "safetensors")) else "a file"

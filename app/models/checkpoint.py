@@ -5,27 +5,52 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now, serialise
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, Forbidden, NotFound
 from app.models.blob import Blob
 from app.models.event import Event
+from app.models.user import User
 from ml import checkpoint as files
 from ml.lesion import LIVER, LesionScheme
 
+if TYPE_CHECKING:  # a later room: only its name is needed here
+    from app.models.run import Run
+
+
+_SERVED = "what is served"
+_SHORT = 8
+
+
+def _place_among_served(context: Any) -> int | None:
+    """Of a new row: after all others when it is served, else none."""
+    if context.get_current_parameters().get("served_since") is None:
+        return None
+    highest = sa.select(sa.func.max(Checkpoint.served_number))
+    return (context.connection.scalar(highest) or 0) + 1
+
 
 class Checkpoint(Base):
-    """Weights (ONNX and safetensors), their configuration, data set digest, metrics and card."""
+    """Weights (ONNX and safetensors), their configuration, data set digest, metrics and card.
+
+    ``served_number`` counts what was put to serve; the highest was last, whatever the clock said.
+    ``run_id`` is the run that it came from; None for those that came with the software.
+    """
 
     __tablename__ = "checkpoint"
-    __table_args__ = (sa.CheckConstraint("kind IN ('classifier','generator')", name="kind"),)
+    __table_args__ = (
+        sa.CheckConstraint("kind IN ('classifier','generator')", name="kind"),
+        sa.UniqueConstraint(
+            "name", info={"taken": "There is a checkpoint of this name already; it was kept."}
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    name: Mapped[str] = mapped_column(sa.String(100), unique=True)
+    name: Mapped[str] = mapped_column(sa.String(100))
     kind: Mapped[str] = mapped_column(sa.String(20), index=True)
     lesion_class: Mapped[str | None] = mapped_column(sa.String(40))
     training_kind: Mapped[str] = mapped_column(sa.String(20))
@@ -36,50 +61,100 @@ class Checkpoint(Base):
     weights_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
     created_at: Mapped[datetime] = mapped_column(default=now)
     served_since: Mapped[datetime | None]
+    served_number: Mapped[int | None] = mapped_column(default=_place_among_served)
+    run_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("run.id"), index=True)
+
+    run: Mapped[Run | None] = relationship()
 
     @staticmethod
-    def register(session: Session, folder: Path, actor: str, *, serve: bool = True) -> Checkpoint:
+    def register(
+        session: Session,
+        folder: Path,
+        actor: str,
+        *,
+        serve: bool = True,
+        run_id: uuid.UUID | None = None,
+    ) -> Checkpoint:
         """Take a checkpoint folder into the database; one that is here already is left alone.
+
+        Other weights under a name that is here take the name over: the row that had it keeps its
+        past as ``NAME@DIGEST``, and gets the name back when its weights come again.
 
         Args:
             serve: offer it at once; otherwise it waits to be promoted.
+            run_id: the run that it came from.
 
         Raises:
             CheckpointError: the folder is no checkpoint.
         """
         loaded = files.Checkpoint.load(folder)
-        serialise(session, "checkpoint registered")
-        row = Checkpoint.named(session, loaded.name)
         onnx = (folder / "model.onnx").read_bytes()
-        if row is not None and row.onnx_digest == Blob.digest_of(onnx):
-            return row
-        fields: dict[str, Any] = {
-            "kind": loaded.kind,
-            "lesion_class": loaded.lesion_class,
-            "training_kind": loaded.training_kind,
-            "dataset_digest": loaded.dataset_digest,
-            "meta": loaded.to_dict(),
-            "card": (folder / "CARD.md").read_text("utf-8"),
-            "onnx_digest": Blob.store(session, onnx, "application/onnx"),
-            "weights_digest": Blob.store(
-                session,
-                (folder / "weights.safetensors").read_bytes(),
-                "application/vnd.safetensors",
-            ),
-        }
-        if row is not None:  # a new release ships retrained weights: the old row keeps its past
-            row.name = f"{row.name}@{row.onnx_digest[:8]}"
-            row.served_since = None
+        weights = (folder / "weights.safetensors").read_bytes()
+        card = (folder / "CARD.md").read_text("utf-8")
+        digest = Blob.digest_of(onnx)
+        serialise(session, _SERVED)
+        held = Checkpoint.named(session, loaded.name)
+        if held is not None and held.onnx_digest == digest:
+            return held
+        row = Checkpoint._put_aside(session, loaded.name, digest)
+        if held is not None:
+            held.name = f"{held.name}@{held.onnx_digest[:_SHORT]}"
+            held.served_since = held.served_number = None
             session.flush()
-        row = Checkpoint(name=loaded.name, served_since=now() if serve else None, **fields)
-        session.add(row)
+        if row is not None:
+            row.name = loaded.name
+        else:
+            row = Checkpoint(
+                name=loaded.name,
+                kind=loaded.kind,
+                lesion_class=loaded.lesion_class,
+                training_kind=loaded.training_kind,
+                dataset_digest=loaded.dataset_digest,
+                meta=loaded.to_dict(),
+                card=card,
+                onnx_digest=Blob.store(session, onnx, "application/onnx"),
+                weights_digest=Blob.store(session, weights, "application/vnd.safetensors"),
+                run_id=run_id,
+            )
+            session.add(row)
+        if serve:
+            row._serve(session)
         session.flush()
         Event.record(session, actor, "checkpoint registered", str(row.id), name=row.name)
         return row
 
+    @staticmethod
+    def _put_aside(session: Session, name: str, digest: str) -> Checkpoint | None:
+        """The row of these weights that had to give ``name`` away."""
+        aside = f"{name}@{digest[:_SHORT]}"
+        return session.scalars(
+            sa.select(Checkpoint).where(Checkpoint.name == aside, Checkpoint.onnx_digest == digest)
+        ).one_or_none()
+
+    def _serve(self, session: Session) -> None:
+        highest = session.scalar(sa.select(sa.func.max(Checkpoint.served_number)))
+        self.served_since, self.served_number = now(), (highest or 0) + 1
+
+    def may_be_changed_by(self, user: User) -> bool:
+        """Whether ``user`` may say what is served: the run's owner, or an administrator."""
+        return user.may("admin") or (self.run is not None and self.run.may_be_changed_by(user))
+
+    def refuse_stranger(self, user: User) -> None:
+        """Nothing for the owner of its run and for administrators; else Forbidden."""
+        if self.may_be_changed_by(user):
+            return
+        whose = (
+            f"{self.name} is of a run that belongs to {self.run.owner.name}: only they"
+            if self.run is not None
+            else f"{self.name} came with the software or from outside: only"
+        )
+        or_else = " or an administrator" if self.run is not None else " an administrator"
+        raise Forbidden(f"{whose}{or_else} can say whether it is served.")
+
     def promote(self, session: Session, by: str) -> None:
         """Offer it from now on; of classifiers the one promoted last scores lesions."""
-        self.served_since = now()
+        serialise(session, _SERVED)
+        self._serve(session)
         Event.record(session, by, "checkpoint promoted", str(self.id), name=self.name)
 
     def retire(self, session: Session, by: str) -> None:
@@ -88,9 +163,10 @@ class Checkpoint(Base):
         Raises:
             Conflict: it is the only classifier that is served.
         """
+        serialise(session, _SERVED)
         if self.kind == "classifier" and len(Checkpoint.served(session, "classifier")) == 1:
             raise Conflict("This is the only classifier that is served; promote another one first.")
-        self.served_since = None
+        self.served_since = self.served_number = None
         Event.record(session, by, "checkpoint retired", str(self.id), name=self.name)
 
     @staticmethod
@@ -126,7 +202,7 @@ class Checkpoint(Base):
             session.scalars(
                 sa.select(Checkpoint)
                 .where(Checkpoint.kind == kind, Checkpoint.served_since.is_not(None))
-                .order_by(Checkpoint.served_since, Checkpoint.name)
+                .order_by(Checkpoint.served_number, Checkpoint.served_since, Checkpoint.name)
             )
         )
 

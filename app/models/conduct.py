@@ -19,6 +19,7 @@ from app.models.append_only import append_only
 from app.models.design import DISPLAY_PX, Design
 from app.models.enrolment import Enrolment
 from app.models.event import Event
+from app.models.numbered import next_number
 
 CARD_MM = 85.6
 """Width of a card of the format ID-1 (ISO/IEC 7810)."""
@@ -63,9 +64,11 @@ class Conduct(Base):
     """
 
     __tablename__ = "conduct"
+    __table_args__ = (sa.UniqueConstraint("enrolment_id", "number"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"), index=True)
+    number: Mapped[int] = mapped_column(default=next_number("enrolment_id"))
     at: Mapped[datetime] = mapped_column(default=now)
     consent_version: Mapped[str] = mapped_column(sa.String(40))
     consent_digest: Mapped[str] = mapped_column(sa.String(64))
@@ -83,7 +86,7 @@ class Conduct(Base):
         return session.scalars(
             sa.select(Conduct)
             .where(Conduct.enrolment_id == enrolment_id)
-            .order_by(Conduct.at.desc(), Conduct.id)
+            .order_by(Conduct.number.desc())
             .limit(1)
         ).one_or_none()
 

@@ -48,10 +48,17 @@ class DatasetVersion(Base):
     __tablename__ = "dataset_version"
     __table_args__ = (
         sa.CheckConstraint("kind IN ('phantom','calibrated','uncalibrated')", name="kind"),
+        sa.UniqueConstraint(
+            "name",
+            info={
+                "taken": "There is a dataset version of this name "
+                "already, made a moment ago; choose another name."
+            },
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    name: Mapped[str] = mapped_column(sa.String(60), unique=True)
+    name: Mapped[str] = mapped_column(sa.String(60))
     kind: Mapped[str] = mapped_column(sa.String(20))
     scheme_json: Mapped[dict[str, Any]] = mapped_column("scheme")
     digest: Mapped[str] = mapped_column(sa.String(64), index=True)

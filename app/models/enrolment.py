@@ -88,6 +88,8 @@ class Enrolment(Base):
     def withdraw(self, session: Session, by: User, reason: str) -> Withdrawal:
         """Take the reader out for good; their answers are kept and marked.
 
+        The reader's own act; the study's owner does it by `ReaderStudy.take_out`.
+
         Raises:
             Conflict: withdrawn before, or the study is closed.
             Unreadable: no reason.
@@ -132,15 +134,13 @@ class Enrolment(Base):
     @staticmethod
     def refuse_synthetics(session: Session, user: User) -> None:
         """Forbidden, with an Event, while ``user`` has a blinded reading to finish."""
-        Enrolment.refuse_synthetics_named(session, user.name)
+        Enrolment.refuse_synthetics_to(session, user.id)
 
     @staticmethod
-    def refuse_synthetics_named(session: Session, name: str) -> None:
-        """The same by name: a person's API token must not show what their pages do not."""
-        blind = (
-            sa.select(Enrolment.id)
-            .join(User, User.id == Enrolment.reader_id)
-            .where(User.name == name, *_is_open_and_unfinished())
+    def refuse_synthetics_to(session: Session, user_id: uuid.UUID) -> None:
+        """The same by id: a person's API token must not show what their pages do not."""
+        blind = sa.select(Enrolment.id).where(
+            Enrolment.reader_id == user_id, *_is_open_and_unfinished()
         )
         if session.scalar(blind.limit(1)) is not None:
             raise Forbidden(

@@ -10,10 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db import Base, now
+from app.models.append_only import append_only
 
 
+@append_only
 class Event(Base):
-    """One thing that happened. ``detail`` never holds patient data or a secret."""
+    """One thing that happened: who did it, what, to which thing.
+
+    ``actor`` is who did it and never whom it was done to: an account's name, ``command line: NAME``
+    with the name that the operating system knows, a worker, or ``installation``. ``subject`` is
+    the id of the thing, or the address that was refused. ``detail`` never holds patient data or a
+    secret.
+    """
 
     __tablename__ = "event"
 

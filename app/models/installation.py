@@ -46,7 +46,7 @@ class Fingerprint(Base):
             )
 
     @staticmethod
-    def adopt(session: Session, key: bytes) -> bool:
+    def adopt(session: Session, key: bytes, by: str) -> bool:
         """Take another key as this database's from now on; False when it is that one already."""
         serialise(session, "fingerprint")
         kept = session.get(Fingerprint, _KEY)
@@ -56,7 +56,7 @@ class Fingerprint(Base):
             session.add(Fingerprint(of=_KEY, value=_mark(key)))
         else:
             kept.value, kept.created_at = _mark(key), now()
-        Event.record(session, "command line", "installation key adopted")
+        Event.record(session, by, "installation key adopted")
         return True
 
 

@@ -18,10 +18,31 @@ from ml.roi import Box, Roi
 
 
 class Lesion(Base):
-    """A finding marked by a box on an Image. Withdrawn ones stay, with who and when."""
+    """A finding marked by a box on an Image. Withdrawn ones stay, with who and when.
+
+    ``reviewed``: somebody gave a class; a Review is never taken back, so neither is this.
+    """
 
     __tablename__ = "lesion"
-    __table_args__ = (sa.UniqueConstraint("case_id", "number"),)
+    __table_args__ = (
+        sa.UniqueConstraint("case_id", "number"),
+        # what the work list counts on every visit: each by its own index, without the table
+        sa.Index(
+            "ix_lesion_standing",
+            "case_id",
+            "withdrawn_at",
+            sqlite_where=sa.text("withdrawn_at IS NULL"),
+            postgresql_where=sa.text("withdrawn_at IS NULL"),
+        ),
+        sa.Index(
+            "ix_lesion_unreviewed",
+            "case_id",
+            "withdrawn_at",
+            "reviewed",
+            sqlite_where=sa.text("withdrawn_at IS NULL AND reviewed IS 0"),
+            postgresql_where=sa.text("withdrawn_at IS NULL AND reviewed IS false"),
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     case_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("case.id", ondelete="CASCADE"))
@@ -37,6 +58,7 @@ class Lesion(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     withdrawn_at: Mapped[datetime | None]
     withdrawn_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
+    reviewed: Mapped[bool] = mapped_column(default=False)
 
     image: Mapped[Image] = relationship()
     marked_by: Mapped[User] = relationship(foreign_keys=[marked_by_id])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from app.models.case import Case, Image
 from app.models.checkpoint import Checkpoint
@@ -25,6 +25,9 @@ KINDS = {
     "uncalibrated": "grey values without Hounsfield units",
 }
 """Kinds of image, never mixed in one study: key → words for people."""
+
+
+_ASKED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -148,19 +151,17 @@ def _lesions() -> sa.Select[uuid.UUID, uuid.UUID, str | None, str, bool, bool]:
 
 def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
     """Every lesion with a class, by its newest review that stands; pathology before the others."""
-    later = aliased(Review)
     rows = session.execute(
         _lesions()
         .add_columns(Review.lesion_class, Review.basis)
         .join(Review, Review.lesion_id == Lesion.id)
         .where(
             Review.lesion_class.in_(scheme.keys),
-            ~sa.exists().where(later.supersedes_id == Review.id),
+            Review.stands(),
         )
         .order_by(
             sa.case((Review.basis == "pathology", 0), else_=1),
-            Review.created_at.desc(),
-            Review.id,
+            Review.number.desc(),
         )
     )
     known: dict[uuid.UUID, KnownLesion] = {}
@@ -176,10 +177,12 @@ def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
 
 def _frozen_lesions(session: Session, frozen: Mapping[uuid.UUID, str]) -> list[KnownLesion]:
     """The lesions of dataset versions that stand, each with its frozen class."""
-    rows = session.execute(_lesions())
     known = []
-    for lesion_id, case_id, hmac, pseudonym, phantom, calibrated in rows:
-        if lesion_id in frozen:
+    ids = list(frozen)
+    for start in range(0, len(ids), _ASKED_AT_ONCE):
+        some = ids[start : start + _ASKED_AT_ONCE]
+        rows = session.execute(_lesions().where(Lesion.id.in_(some)))
+        for lesion_id, case_id, hmac, pseudonym, phantom, calibrated in rows:
             patient, kind = _patient_and_kind(hmac, pseudonym, phantom, calibrated)
             known.append(
                 KnownLesion(lesion_id, case_id, patient, kind, frozen[lesion_id], "dataset version")

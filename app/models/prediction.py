@@ -13,19 +13,24 @@ from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relations
 from app.db import Base, now
 from app.models.checkpoint import Checkpoint
 from app.models.lesion import Lesion
+from app.models.numbered import next_number
 
 
 class Prediction(Base):
     """What one checkpoint said of one lesion. Never changed; one per lesion and checkpoint."""
 
     __tablename__ = "prediction"
-    __table_args__ = (sa.UniqueConstraint("lesion_id", "checkpoint_id"),)
+    __table_args__ = (
+        sa.UniqueConstraint("lesion_id", "checkpoint_id"),
+        sa.UniqueConstraint("lesion_id", "number"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     lesion_id: Mapped[uuid.UUID] = mapped_column(
         sa.ForeignKey("lesion.id", ondelete="CASCADE"), index=True
     )
     checkpoint_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("checkpoint.id"))
+    number: Mapped[int] = mapped_column(default=next_number("lesion_id"))
     probabilities: Mapped[dict[str, Any]]
     lesion_class: Mapped[str] = mapped_column(sa.String(40))
     warnings: Mapped[list[str]]
@@ -61,6 +66,6 @@ class Prediction(Base):
                 sa.select(Prediction)
                 .options(joinedload(Prediction.checkpoint))
                 .where(Prediction.lesion_id == lesion_id)
-                .order_by(Prediction.created_at.desc())
+                .order_by(Prediction.number.desc())
             )
         )

@@ -21,6 +21,7 @@ from app.models.design import DISPLAY_PX, Design
 from app.models.enrolment import Enrolment, order_seed
 from app.models.event import Event
 from app.models.lesion import Lesion
+from app.models.ownership import Owned
 from app.models.pool import own_lesions
 from app.models.protocol import CALLED_SYNTHETIC, Choices, Protocol
 from app.models.stimulus import REAL, SYNTHETIC, Picture, Stimulus, stimulus_png
@@ -34,7 +35,7 @@ DELETE_WORD = "DELETE"
 """What must be typed to delete a draft."""
 
 
-class ReaderStudy(Base):
+class ReaderStudy(Owned, Base):
     """A study: composed, then opened (a Protocol freezes it), read, and closed by Unblinding.
 
     ``plan`` names the sources: ``{"real": [{"lesion", "lesion_class"}], "synthetic":
@@ -43,6 +44,7 @@ class ReaderStudy(Base):
     on the protocol does.
     """
 
+    noun = "reader study"
     __tablename__ = "reader_study"
     __table_args__ = (
         sa.CheckConstraint("kind IN ('phantom','calibrated','uncalibrated')", name="kind"),
@@ -60,7 +62,7 @@ class ReaderStudy(Base):
     made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
-    made_by: Mapped[User] = relationship()
+    made_by: Mapped[User] = relationship(foreign_keys=[made_by_id])
     protocols: Mapped[list[Protocol]] = relationship(order_by=Protocol.version, viewonly=True)
     unblinding: Mapped[Unblinding | None] = relationship(viewonly=True)
 
@@ -195,6 +197,7 @@ class ReaderStudy(Base):
             notes=chosen.notes,
             design_json=chosen.design.to_dict(),
             made_by_id=by.id,
+            owner_id=by.id,
         )
         session.add(study)
         session.flush()
@@ -212,9 +215,11 @@ class ReaderStudy(Base):
         """Delete a draft with its enrolments; nobody has seen any of its images.
 
         Raises:
+            Forbidden: it is somebody else's.
             Conflict: it was opened; an opened study stays.
             Unreadable: the word was not typed.
         """
+        self.refuse_stranger(by)
         if self.protocols:
             raise Conflict("The study was opened; its record stays. Unblind it to close it.")
         if typed.strip() != DELETE_WORD:
@@ -302,8 +307,10 @@ class ReaderStudy(Base):
         """Keep the audit of a draft's pictures.
 
         Raises:
+            Forbidden: it is somebody else's.
             Conflict: it was opened.
         """
+        self.refuse_stranger(by)
         self.require_draft()
         row = LeakAudit.of(session, self.id, pictures, by, audited)
         Event.record(session, by.name, "leak audit", str(self.id), verdict=row.verdict)
@@ -316,9 +323,11 @@ class ReaderStudy(Base):
             pictures: from ``pictures`` of this study.
 
         Raises:
+            Forbidden: it is somebody else's.
             Conflict: it is open already, its images are not fit for blinded reading, or an
                 enrolled reader marked or reviewed one of its lesions.
         """
+        self.refuse_stranger(by)
         if self.protocols:
             raise Conflict("This reader study was opened before.")
         planned = self.total + self.practice_total
@@ -404,9 +413,11 @@ class ReaderStudy(Base):
         """Write a further version of the protocol that changes nothing readers see.
 
         Raises:
+            Forbidden: it is somebody else's.
             Conflict: not open.
             Unreadable: as `Protocol.amended`.
         """
+        self.refuse_stranger(by)
         if self.state != "open" or self.protocol is None:
             raise Conflict("Only an open study can be amended: after Unblinding it is closed.")
         amended = self.protocol.amended(session, by, what=what, text=text, reason=reason)
@@ -423,9 +434,11 @@ class ReaderStudy(Base):
         """Give a person a desk of their own, and their order if the study is open.
 
         Raises:
+            Forbidden: the study is somebody else's.
             Conflict: enrolled already, the account is disabled, the study is closed, or it
                 shows a lesion that the person marked or reviewed.
         """
+        self.refuse_stranger(by)
         if self.unblinding is not None:
             raise Conflict("The study was unblinded, which closed it; nobody can be enrolled now.")
         if reader.disabled_at is not None:
@@ -449,6 +462,20 @@ class ReaderStudy(Base):
         Event.record(session, by.name, "reader enrolled", str(self.id), reader=reader.name)
         return enrolment
 
+    def take_out(
+        self, session: Session, enrolment_id: uuid.UUID, by: User, reason: str
+    ) -> Enrolment:
+        """Withdraw a reader for good; what they answered is kept and marked.
+
+        Raises:
+            Forbidden: the study is somebody else's.
+            NotFound, Conflict, Unreadable: as `Enrolment.withdraw`.
+        """
+        self.refuse_stranger(by)
+        enrolment = Enrolment.of_study_by_id(session, self.id, enrolment_id)
+        enrolment.withdraw(session, by, reason)
+        return enrolment
+
     def _refuse_own(self, session: Session, reader: User) -> None:
         if not self.design.exclude_own:
             return
@@ -469,9 +496,11 @@ class ReaderStudy(Base):
         """Close the study and let truth be shown from now on.
 
         Raises:
+            Forbidden: it is somebody else's.
             Conflict: not open, or unblinded before.
             Unreadable: no reason, or the word was not typed.
         """
+        self.refuse_stranger(by)
         if not self.protocols:
             raise Conflict("The study was never opened; there is nothing to unblind.")
         if self.unblinding is not None:

@@ -246,16 +246,22 @@ def _check(answer: Answer, study: ReaderStudy) -> None:
 
 def _sitting(session: Session, enrolment_id: uuid.UUID) -> int:
     """The number of the sitting that an answer given now belongs to."""
+    moment = now()
     last = session.execute(
         sa.select(Reading.session_no, Reading.answered_at)
         .where(Reading.enrolment_id == enrolment_id)
-        .order_by(Reading.answered_at.desc())
+        .order_by(
+            Reading.session_no.desc(),
+            # what was answered by a clock that was set back since says nothing of a pause
+            sa.case((Reading.answered_at <= moment, 0), else_=1),
+            Reading.answered_at.desc(),
+        )
         .limit(1)
     ).one_or_none()
     if last is None:
         return 1
     number, at = last
-    return number + 1 if now() - at > NEW_SITTING else number
+    return number + 1 if moment - at > NEW_SITTING else number
 
 
 def _view(said: Mapping[str, Any]) -> dict[str, float]:

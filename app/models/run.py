@@ -15,6 +15,7 @@ from app.errors import Conflict, NotFound, Unreadable
 from app.models.blob import Blob
 from app.models.dataset import DatasetVersion
 from app.models.event import Event
+from app.models.ownership import Owned
 from app.models.user import User
 from ml import config
 from ml.progress import Progress, remaining_s
@@ -33,9 +34,10 @@ MOST_SEEDS = 20
 _LOG_LINES = 200
 
 
-class Run(Base):
+class Run(Owned, Base):
     """An experiment: queued by a researcher, claimed by a worker, done, failed or cancelled."""
 
+    noun = "run"
     __tablename__ = "run"
     __table_args__ = (
         sa.CheckConstraint(
@@ -64,7 +66,7 @@ class Run(Base):
     report_digest: Mapped[str | None] = mapped_column(sa.ForeignKey("blob.digest"))
 
     dataset: Mapped[DatasetVersion] = relationship()
-    queued_by: Mapped[User] = relationship()
+    queued_by: Mapped[User] = relationship(foreign_keys=[queued_by_id])
     log: Mapped[list[RunLine]] = relationship(
         order_by="RunLine.number", back_populates="run", viewonly=True
     )
@@ -157,7 +159,13 @@ class Run(Base):
             raise Unreadable(f"Choose a preset: {', '.join(PRESETS)}.")
         if not 1 <= seeds <= MOST_SEEDS:
             raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.")
-        run = Run(dataset_id=dataset.id, preset=preset, seeds=seeds, queued_by_id=by.id)
+        run = Run(
+            dataset_id=dataset.id,
+            preset=preset,
+            seeds=seeds,
+            queued_by_id=by.id,
+            owner_id=by.id,
+        )
         session.add(run)
         session.flush()
         Event.record(session, by.name, "run queued", str(run.id), preset=preset, seeds=seeds)
@@ -167,8 +175,10 @@ class Run(Base):
         """Stop it: at once when queued, at its worker's next step when running.
 
         Raises:
+            Forbidden: it is somebody else's.
             Conflict: it is over.
         """
+        self.refuse_stranger(by)
         if self.is_over:
             raise Conflict(f"The run is {self.state} already; there is nothing to cancel.")
         self.cancel_at = self.cancel_at or now()

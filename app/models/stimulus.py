@@ -87,6 +87,7 @@ class Stimulus(Base):
     __tablename__ = "stimulus"
     __table_args__ = (
         sa.UniqueConstraint("study_id", "pixels_digest"),
+        sa.Index("ix_stimulus_study_id_lesion_id", "study_id", "lesion_id"),
         sa.CheckConstraint("truth IN ('real','synthetic')", name="truth"),
         sa.CheckConstraint(
             "(truth = 'real' AND lesion_id IS NOT NULL AND checkpoint_id IS NULL)"

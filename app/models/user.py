@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pwdlib import PasswordHash
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import Base, now
+from app.db import Base, now, serialise
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.event import Event
 
@@ -31,6 +31,7 @@ DEMO_ACCOUNTS = (
 
 TOKEN_ROLES = (*ROLES, "machine")
 
+_SHORTEST, _LONGEST = 8, 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,59}")
 
 
@@ -49,6 +50,19 @@ def fits(password: str, stored: str | None) -> bool:
     return _passwords().verify(password, stored or _decoy_hash()) and stored is not None
 
 
+def hashed(password: str) -> str:
+    """A new password as it is stored. It takes a while: before a session that writes is used.
+
+    Raises:
+        Unreadable: shorter than 8 characters, or longer than 1000.
+    """
+    if len(password) < _SHORTEST:
+        raise Unreadable(f"The password is too short: at least {_SHORTEST} characters.")
+    if len(password) > _LONGEST:
+        raise Unreadable(f"The password is too long: at most {_LONGEST} characters.")
+    return _passwords().hash(password)
+
+
 def digest_of(secret: str) -> str:
     """SHA-256 of a random secret: what is stored of tokens and cookies."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -58,10 +72,13 @@ class User(Base):
     """A person's account."""
 
     __tablename__ = "user"
-    __table_args__ = (sa.CheckConstraint("role IN ('reader','researcher','admin')", name="role"),)
+    __table_args__ = (
+        sa.CheckConstraint("role IN ('reader','researcher','admin')", name="role"),
+        sa.UniqueConstraint("name", info={"taken": "There is already an account of this name."}),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    name: Mapped[str] = mapped_column(sa.String(60), unique=True)
+    name: Mapped[str] = mapped_column(sa.String(60))
     role: Mapped[str] = mapped_column(sa.String(20))
     password_hash: Mapped[str] = mapped_column(sa.String(200))
     demo: Mapped[bool] = mapped_column(default=False)
@@ -69,8 +86,19 @@ class User(Base):
     disabled_at: Mapped[datetime | None]
 
     @staticmethod
-    def add(session: Session, name: str, role: str, password: str, demo: bool = False) -> User:
+    def add(
+        session: Session,
+        name: str,
+        role: str,
+        password: str,
+        demo: bool = False,
+        *,
+        by: str = "installation",
+    ) -> User:
         """Make an account.
+
+        Args:
+            by: who makes it.
 
         Raises:
             Unreadable: a name, role or password that cannot be used.
@@ -82,14 +110,13 @@ class User(Base):
             )
         if role not in ROLES:
             raise Unreadable(f"There is no role {role!r}; choose one of {', '.join(ROLES)}.")
-        if len(password) < 8 and not demo:
-            raise Unreadable("The password is too short: at least 8 characters.")
+        password_hash = hashed(password)  # before the database is asked, so that nobody waits
         if User.named(session, name) is not None:
             raise Conflict(f"There is already an account named {name!r}.")
-        user = User(name=name, role=role, password_hash=_passwords().hash(password), demo=demo)
+        user = User(name=name, role=role, password_hash=password_hash, demo=demo)
         session.add(user)
         session.flush()
-        Event.record(session, name, "account made", str(user.id), role=role)
+        Event.record(session, by, "account made", str(user.id), name=name, role=role)
         return user
 
     @staticmethod
@@ -109,11 +136,82 @@ class User(Base):
             raise NotFound(f"There is no account named {name!r}.")
         return user
 
-    def set_password(self, password: str) -> None:
-        """Replace the password; Unreadable when it is shorter than 8 characters."""
-        if len(password) < 8:
-            raise Unreadable("The password is too short: at least 8 characters.")
-        self.password_hash = _passwords().hash(password)
+    @staticmethod
+    def of_id(session: Session, user_id: uuid.UUID) -> User:
+        """The account; NotFound when there is none."""
+        user = session.get(User, user_id)
+        if user is None:
+            raise NotFound("There is no such account.")
+        return user
+
+    def has_password(self, password: str) -> bool:
+        """Whether this is the password. It takes a while, like `hashed`."""
+        return _passwords().verify(password[:_LONGEST], self.password_hash)
+
+    def set_password(
+        self, session: Session, password_hash: str, by: str, *, keep: str = ""
+    ) -> None:
+        """Replace the password and end this person's sign-ins.
+
+        Args:
+            password_hash: from `hashed`.
+            by: who does it.
+            keep: the cookie of the browser in which it is done by the person.
+        """
+        self.password_hash = password_hash
+        self.sign_out(session, keep=keep)
+        Event.record(session, by, "password changed", str(self.id), name=self.name)
+
+    def set_role(self, session: Session, role: str, by: str) -> None:
+        """Let the person do more, or less, from the next request on.
+
+        Raises:
+            Unreadable: there is no such role.
+            Conflict: it would leave no administrator.
+        """
+        if role not in ROLES:
+            raise Unreadable(f"There is no role {role[:20]!r}; choose one of {', '.join(ROLES)}.")
+        if role != "admin":
+            self._refuse_if_last_admin(session)
+        was, self.role = self.role, role
+        Event.record(session, by, "role changed", str(self.id), name=self.name, was=was, now=role)
+
+    def disable(self, session: Session, by: str) -> None:
+        """Take the right to sign in away, here and by token; what the person did stays.
+
+        Raises:
+            Conflict: it would leave no administrator.
+        """
+        self._refuse_if_last_admin(session)
+        self.disabled_at = now()
+        self.sign_out(session)
+        Event.record(session, by, "account disabled", str(self.id), name=self.name)
+
+    def enable(self, session: Session, by: str) -> None:
+        """Give the right to sign in back."""
+        self.disabled_at = None
+        Event.record(session, by, "account enabled", str(self.id), name=self.name)
+
+    def sign_out(self, session: Session, *, keep: str = "") -> None:
+        """End this person's sign-ins, but for the browser with the cookie ``keep``."""
+        sign_in = Base.metadata.tables["sign_in"]  # by its table: sign-ins are a later noun
+        session.execute(
+            sa.delete(sign_in).where(
+                sign_in.c.user_id == self.id, sign_in.c.cookie_hash != digest_of(keep)
+            )
+        )
+
+    def _refuse_if_last_admin(self, session: Session) -> None:
+        serialise(session, "administrators")  # two who demote each other: one is refused
+        session.refresh(self)
+        others = sa.select(sa.func.count()).where(
+            User.role == "admin", User.disabled_at.is_(None), User.id != self.id
+        )
+        if self.role == "admin" and self.disabled_at is None and not session.scalar(others):
+            raise Conflict(
+                f"{self.name} is the only administrator who can sign in. Make another account an "
+                "administrator first."
+            )
 
     def may(self, role: str) -> bool:
         """Whether this person has at least ``role``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,19 +58,43 @@ class WorkList:
     pages: int
 
 
-def _counted() -> sa.Subquery:
-    """Per case: lesions, and how many of them somebody has reviewed."""
-    reviewed = sa.exists().where(Review.lesion_id == Lesion.id)
-    return (
-        sa.select(
-            Lesion.case_id,
-            sa.func.count().label("lesions"),
-            sa.func.sum(sa.case((reviewed, 1), else_=0)).label("reviewed"),
-        )
-        .where(Lesion.withdrawn_at.is_(None))
-        .group_by(Lesion.case_id)
-        .subquery()
-    )
+def _standing() -> sa.ColumnElement[bool]:
+    """For a WHERE on cases: with a lesion."""
+    return sa.exists().where(Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None))
+
+
+def _unreviewed() -> sa.ColumnElement[bool]:
+    """For a WHERE on lesions: not withdrawn, and reviewed by nobody."""
+    return sa.and_(Lesion.withdrawn_at.is_(None), Lesion.reviewed.is_(False))
+
+
+def _awaiting() -> sa.ColumnElement[bool]:
+    """For a WHERE on cases: with a lesion that nobody has reviewed."""
+    return sa.exists().where(Lesion.case_id == Case.id, _unreviewed())
+
+
+_UNDER: dict[str, Callable[[], tuple[sa.ColumnElement[bool], ...]]] = {
+    "all": tuple,
+    "awaiting": lambda: (_awaiting(),),
+    "reviewed": lambda: (_standing(), ~_awaiting()),
+    "no_lesion": lambda: (~_standing(),),
+}
+"""Filter → its conditions on cases. Walked along the order of the list, so that a page costs what
+it shows and not what the database holds."""
+
+
+def _counts(session: Session) -> dict[str, int]:
+    """How many cases are under each filter: three walks along indexes."""
+    different = sa.func.count(Lesion.case_id.distinct())
+    total = session.scalar(sa.select(sa.func.count()).select_from(Case)) or 0
+    standing = session.scalar(sa.select(different).where(Lesion.withdrawn_at.is_(None))) or 0
+    awaiting = session.scalar(sa.select(different).where(_unreviewed())) or 0
+    return {
+        "all": total,
+        "awaiting": awaiting,
+        "reviewed": standing - awaiting,
+        "no_lesion": total - standing,
+    }
 
 
 def work_list(
@@ -81,34 +106,29 @@ def work_list(
     while the person has not reviewed that lesion and reviews come before scores; of a case in a
     blinded reading that they have not finished there is none.
     """
-    counted = _counted()
-    lesions = sa.func.coalesce(counted.c.lesions, 0)
-    reviewed = sa.func.coalesce(counted.c.reviewed, 0)
-    state = sa.case((lesions == 0, "no_lesion"), (reviewed < lesions, "awaiting"), else_="reviewed")
-    rows = sa.select(Case.id, state.label("state"), lesions.label("lesions")).outerjoin(
-        counted, counted.c.case_id == Case.id
-    )
-    states = rows.subquery()
-    grouped = sa.select(states.c.state, sa.func.count()).group_by(states.c.state)
-    by_state = {str(name): int(count) for name, count in session.execute(grouped)}
-    counts = {name: by_state.get(name, 0) for name in FILTERS} | {"all": sum(by_state.values())}
-    wanted = sa.select(Case, states.c.state, states.c.lesions).join(states, states.c.id == Case.id)
-    if chosen != "all":
-        wanted = wanted.where(states.c.state == chosen)
+    counts = _counts(session)
     pages = max(1, -(-counts[chosen] // PAGE_SIZE))
     page = min(max(1, page), pages)
-    found = session.execute(
-        wanted.order_by(Case.created_at.desc(), Case.id)
-        .limit(PAGE_SIZE)
-        .offset((page - 1) * PAGE_SIZE)
-    ).all()
-    ids = [case.id for case, _, _ in found]
+    here = list(
+        session.scalars(
+            sa.select(Case.id)
+            .where(*_UNDER[chosen]())
+            .order_by(Case.created_at.desc(), Case.id)
+            .limit(PAGE_SIZE)
+            .offset((page - 1) * PAGE_SIZE)
+        )
+    )
+    found = {case.id: case for case in session.scalars(sa.select(Case).where(Case.id.in_(here)))}
+    ids = [case_id for case_id in here if case_id in found]
+    lesions = _lesions(session, ids)
     slices = _slices(session, ids)
     blinded = Enrolment.hidden_cases(session, user)
     newest = _newest_predictions(session, ids)
     seen = _reviewed_by(session, user, [lesion for lesion, _ in newest.values()])
     items = []
-    for case, case_state, lesion_count in found:
+    for case_id in ids:
+        case = found[case_id]
+        lesion_count, unreviewed = lesions.get(case_id, (0, 0))
         lesion_id, prediction = newest.get(case.id, (None, None))
         if case.id in blinded:
             prediction = None
@@ -124,12 +144,30 @@ def work_list(
                 lesions=lesion_count,
                 prediction=None if covered else prediction,
                 covered=covered,
-                review_state=case_state,
+                review_state=_state(lesion_count, unreviewed),
                 contrast_phase=case.contrast_phase,
                 uploaded_at=case.created_at,
             )
         )
     return WorkList(items, counts, page, pages)
+
+
+def _state(lesions: int, unreviewed: int) -> str:
+    return "no_lesion" if not lesions else "awaiting" if unreviewed else "reviewed"
+
+
+def _lesions(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int, int]]:
+    """Case → how many lesions, and how many of them nobody has reviewed."""
+    rows = session.execute(
+        sa.select(
+            Lesion.case_id,
+            sa.func.count(),
+            sa.func.sum(sa.case((_unreviewed(), 1), else_=0)),
+        )
+        .where(Lesion.case_id.in_(ids), Lesion.withdrawn_at.is_(None))
+        .group_by(Lesion.case_id)
+    )
+    return {case_id: (count, unreviewed) for case_id, count, unreviewed in rows}
 
 
 def _slices(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int, bool]]:
@@ -154,7 +192,7 @@ def _newest_predictions(
         .join(Lesion, Lesion.id == Prediction.lesion_id)
         .join(Checkpoint, Checkpoint.id == Prediction.checkpoint_id)
         .where(Lesion.case_id.in_(ids), Lesion.withdrawn_at.is_(None))
-        .order_by(Prediction.created_at)
+        .order_by(Prediction.number)
     )
     return {
         case_id: (

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.routes import (
+    account,
     api,
     cases,
     checkpoints,
@@ -46,6 +47,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     runs.router,
     users.router,
+    account.router,
     docs.router,
     patterns.router,
 )

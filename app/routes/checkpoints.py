@@ -26,12 +26,13 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
 
 
 @router.post("/checkpoints/{name}/promotion")
-def promote(request: Request, user: Researcher, db: Db, name: str) -> Response:
+def promote(request: Request, user: Researcher, look: ReadDb, db: Db, name: str) -> Response:
     """Serve a run's checkpoint from now on: here at once, by other processes within seconds."""
-    checkpoint = Checkpoint.require(db, name)
-    if checkpoint.kind == "classifier":  # loaded first: one that cannot be is not promoted
-        request.app.state.inference.classifier(db, checkpoint)
-    checkpoint.promote(db, user.name)
+    found = Checkpoint.require(look, name)
+    found.refuse_stranger(user)
+    if found.kind == "classifier":  # loaded first: one that cannot be is not promoted
+        request.app.state.inference.classifier(look, found)
+    Checkpoint.require(db, name).promote(db, user.name)
     _ask_again(request, db)
     return see_other(f"/checkpoints/{name}", f"{name} is served from now on.")
 
@@ -39,7 +40,9 @@ def promote(request: Request, user: Researcher, db: Db, name: str) -> Response:
 @router.post("/checkpoints/{name}/retirement")
 def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
     """Serve it no longer."""
-    Checkpoint.require(db, name).retire(db, user.name)
+    checkpoint = Checkpoint.require(db, name)
+    checkpoint.refuse_stranger(user)
+    checkpoint.retire(db, user.name)
     _ask_again(request, db)
     return see_other(f"/checkpoints/{name}", f"{name} is served no longer.", "info")
 
@@ -47,7 +50,8 @@ def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
 @router.get("/checkpoints/{name}")
 def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
     checkpoint = Checkpoint.require(db, name)
-    return page(request, "checkpoints/show.html", checkpoint=checkpoint)
+    may_change = checkpoint.may_be_changed_by(user)
+    return page(request, "checkpoints/show.html", checkpoint=checkpoint, may_change=may_change)
 
 
 def _ask_again(request: Request, db: Session) -> None:

@@ -14,6 +14,7 @@ from app.errors import AppError
 from app.models.checkpoint import Checkpoint
 from app.models.dataset import MIXED, DatasetVersion
 from app.models.enrolment import Enrolment
+from app.models.event import Event
 from app.models.pool import KINDS, Pool
 from app.responses import page, see_other
 from ml.errors import HepaticaError
@@ -56,11 +57,14 @@ def create(
 
 
 @router.get("/datasets/{version_id}/download")
-def download(user: Researcher, db: ReadDb, version_id: uuid.UUID) -> Response:
-    Enrolment.refuse_synthetics(db, user)
-    version = DatasetVersion.require(db, version_id)
+def download(user: Researcher, look: ReadDb, db: Db, version_id: uuid.UUID) -> Response:
+    """The data set as a file; who took it is in the record before the first byte leaves."""
+    Enrolment.refuse_synthetics(look, user)
+    version = DatasetVersion.require(look, version_id)
+    archive = version.archive(look)
+    Event.record(db, user.name, "dataset version downloaded", str(version.id), name=version.name)
     headers = {"content-disposition": f'attachment; filename="{version.name}.zip"'}
-    return Response(version.archive(db), media_type="application/zip", headers=headers)
+    return Response(archive, media_type="application/zip", headers=headers)
 
 
 def _index(

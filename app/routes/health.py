@@ -1,33 +1,60 @@
-"""Whether the installation lives, and whether it can work."""
+"""Whether the installation lives, and whether it can work.
+
+Both are asked by machines, which restart what does not answer: neither may wait behind the work of
+others. `live` needs no thread and no database; `ready` has threads and a connection of its own.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from app.db import Database
+from app.errors import Unavailable
 from app.models.checkpoint import Checkpoint
 from app.settings import VERSION
 
 router = APIRouter(prefix="/health", tags=["health"])
 
+READY_WITHIN_S = 4.0
+_AT_ONCE = 2
+
 
 @router.get("/live")
-def live() -> dict[str, str]:
+async def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "live", "version": VERSION}
 
 
 @router.get("/ready")
-def ready(request: Request) -> Response:
-    """200 when the database is at the newest schema and a classifier is served; else 503."""
-    database = request.app.state.database
+async def ready(request: Request) -> Response:
+    """200 when the database can be worked with and a classifier is served; else 503 and why."""
+    state = request.app.state
+    if not hasattr(state, "looks"):
+        state.looks = anyio.CapacityLimiter(_AT_ONCE)
+    body: dict[str, Any] = {"status": "the database does not answer in time"}
+    with anyio.move_on_after(READY_WITHIN_S):
+        body = await anyio.to_thread.run_sync(
+            _look, state.database, limiter=state.looks, abandon_on_cancel=True
+        )
+    if body["status"] == "ready":
+        return JSONResponse(body)
+    return JSONResponse(body, 503, {"retry-after": "5"})
+
+
+def _look(database: Database) -> dict[str, Any]:
     try:
-        migrated = database.is_migrated()
-        with database.reading() as session:
+        with database.glance() as session:
+            fault = database.fault(session)
+            if fault is not None:
+                return {"status": fault}
             served = [row.name for row in Checkpoint.served(session, "classifier")]
-    except Exception:
-        return JSONResponse({"status": "the database does not answer"}, 503)
-    if not migrated or not served:
-        missing = "the schema is not migrated" if not migrated else "no classifier is served"
-        return JSONResponse({"status": missing}, 503)
-    return JSONResponse({"status": "ready", "version": VERSION, "classifiers": served})
+    except Unavailable as error:
+        return {"status": error.detail}
+    if not served:
+        return {"status": "no classifier is served"}
+    return {"status": "ready", "version": VERSION, "classifiers": served}

@@ -13,6 +13,7 @@ from app.db import Db, ReadDb
 from app.models.audit import Audited, LeakAudit
 from app.models.enrolment import Enrolment
 from app.models.reader_study import ReaderStudy
+from app.models.user import User
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -23,13 +24,14 @@ def show(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) ->
     """The newest audit; not for someone who still reads the study."""
     study = ReaderStudy.require(db, study_id)
     Enrolment.refuse_audit(db, user, study.id)
-    return _audit_page(request, db, study)
+    return _audit_page(request, db, user, study)
 
 
 @router.post("/reader-studies/{study_id}/audit")
 def run(request: Request, user: Researcher, look: ReadDb, db: Db, study_id: uuid.UUID) -> Response:
     """Render and audit a draft. Both come first, so that the write lock is held but briefly."""
     draft = ReaderStudy.require(look, study_id)
+    draft.refuse_stranger(user)
     Enrolment.refuse_audit(look, user, study_id)
     draft.require_draft()
     pictures = draft.pictures(look, request.app.state.inference.draw)
@@ -44,11 +46,12 @@ def run(request: Request, user: Researcher, look: ReadDb, db: Db, study_id: uuid
     )
 
 
-def _audit_page(request: Request, session: Session, study: ReaderStudy) -> Response:
+def _audit_page(request: Request, session: Session, user: User, study: ReaderStudy) -> Response:
     return page(
         request,
         "reader_studies/audit.html",
         study=study,
+        may_change=study.may_be_changed_by(user),
         audit=LeakAudit.latest(session, study.id),
         seconds=max(1, round(study.total * 0.02)),
     )

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from app.auth import Reader, Researcher
+from app.auth import Admin, Reader, Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
 from app.models.audit import Audited, LeakAudit
@@ -42,6 +42,7 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
             "images": study.total,
             "protocol": study.protocol,
             "readers": _readers(db, study),
+            "owner": study.owner.name,
             "created_at": study.created_at,
         }
         for study in ReaderStudy.all(db)
@@ -60,6 +61,7 @@ def open_study(
 ) -> Response:
     """Render, audit and freeze. What takes long comes before the write lock is held."""
     draft = ReaderStudy.require(look, study_id)
+    draft.refuse_stranger(user)
     draft.require_draft()
     pictures = draft.pictures(look, request.app.state.inference.draw)
     audited = Audited.of(pictures)
@@ -106,8 +108,8 @@ def withdraw(
     reason: Annotated[str, Form()] = "",
 ) -> Response:
     """Take a reader out for good; what they answered is kept and marked."""
-    enrolment = Enrolment.of_study_by_id(db, study_id, enrolment_id)
-    enrolment.withdraw(db, user, reason)
+    study = ReaderStudy.require(db, study_id)
+    enrolment = study.take_out(db, enrolment_id, user, reason)
     return see_other(f"/reader-studies/{study_id}", f"{enrolment.reader.name} is withdrawn.")
 
 
@@ -163,6 +165,20 @@ def unblind(
     except Unreadable as refusal:
         return _study_page(request, db, user, study, refusal=refusal, reason=reason)
     return see_other(f"/reader-studies/{study.id}/results", "The study is unblinded and closed.")
+
+
+@router.post("/reader-studies/{study_id}/ownership")
+def hand_over(
+    request: Request,
+    user: Admin,
+    db: Db,
+    study_id: uuid.UUID,
+    name: Annotated[str, Form(max_length=60)] = "",
+) -> Response:
+    """Make another person the owner, such as when the present one leaves."""
+    study = ReaderStudy.require(db, study_id, to_change=True)
+    study.hand_over(db, User.require(db, name), user)
+    return see_other(f"/reader-studies/{study_id}", f"The study belongs to {name} now.")
 
 
 def _readers(session: Session, study: ReaderStudy) -> list[dict[str, Any]]:
@@ -237,6 +253,12 @@ def _study_page(
             item.name
             for item in User.everyone(session)
             if item.disabled_at is None and item.name not in enrolled
+        ],
+        may_change=study.may_be_changed_by(user),
+        heirs=[
+            item.name
+            for item in User.everyone(session)
+            if item.may("researcher") and item.disabled_at is None and item.id != study.owner_id
         ],
         word=WORD,
         error=refusal.detail if refusal else "",

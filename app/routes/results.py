@@ -16,6 +16,7 @@ from app.models import exports
 from app.models.answers import Answers
 from app.models.blob import Blob
 from app.models.enrolment import Enrolment
+from app.models.event import Event
 from app.models.reader_study import ReaderStudy
 from app.models.results import Results
 from app.models.stimulus import Stimulus
@@ -65,14 +66,20 @@ def results_json(
     """The kept analysis, byte for byte."""
     study = _unblinded(look, user, study_id)
     found = Results.of(look, db, study, request.app.state.inference.classes)
+    _record(db, user, study, "results.json")
     return _file(found.data, "application/json", study, "results.json")
 
 
 @router.get("/reader-studies/{study_id}/exports/{name}")
-def export(request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID, name: str) -> Response:
-    study = _unblinded(db, user, study_id)
+def export(
+    request: Request, user: Reader, look: ReadDb, db: Db, study_id: uuid.UUID, name: str
+) -> Response:
+    """A file for others to read; who took it is in the record before the first byte leaves."""
+    study = _unblinded(look, user, study_id)
     wanted = exports.require(name)
-    return _file(wanted.make(db, Answers.of(db, study)), wanted.media_type, study, name)
+    data = wanted.make(look, Answers.of(look, study))
+    _record(db, user, study, name)
+    return _file(data, wanted.media_type, study, name)
 
 
 @router.get("/reader-studies/{study_id}/stimuli/{stimulus_id}.png")
@@ -100,6 +107,10 @@ def _unblinded(session: Session, user: User, study_id: uuid.UUID) -> ReaderStudy
         )
     Enrolment.refuse_synthetics(session, user)
     return study
+
+
+def _record(session: Session, user: User, study: ReaderStudy, name: str) -> None:
+    Event.record(session, user.name, "results exported", str(study.id), file=name)
 
 
 def _file(data: bytes, media_type: str, study: ReaderStudy, name: str) -> Response:

@@ -8,12 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from app.auth import Researcher
+from app.auth import Admin, Researcher
 from app.db import Db, ReadDb
 from app.models.checkpoint import Checkpoint
 from app.models.dataset import DatasetVersion
 from app.models.enrolment import Enrolment
+from app.models.event import Event
 from app.models.run import PRESETS, Run, WorkerSign
+from app.models.user import User
 from app.responses import fragment, page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -60,6 +62,12 @@ def show(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> R
         preset_words=PRESETS[run.preset],
         workers=WorkerSign.living(db),
         checkpoints=Checkpoint.of_stem(db, run.short_name),
+        may_change=run.may_be_changed_by(user),
+        heirs=[
+            item.name
+            for item in User.everyone(db)
+            if item.may("researcher") and item.disabled_at is None and item.id != run.owner_id
+        ],
     )
 
 
@@ -79,6 +87,16 @@ def cancel(user: Researcher, db: Db, run_id: uuid.UUID) -> Response:
     return see_other(f"/runs/{run_id}", "The run ends at its next step.", "info")
 
 
+@router.post("/runs/{run_id}/ownership")
+def hand_over(
+    user: Admin, db: Db, run_id: uuid.UUID, name: Annotated[str, Form(max_length=60)] = ""
+) -> Response:
+    """Make another person the owner, such as when the present one leaves."""
+    run = Run.require(db, run_id, to_change=True)
+    run.hand_over(db, User.require(db, name), user)
+    return see_other(f"/runs/{run_id}", f"The run belongs to {name} now.")
+
+
 @router.get("/runs/{run_id}/report")
 def report(user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
     """The self-contained report; it shows synthetic ROIs, so not to a blinded reader."""
@@ -89,7 +107,9 @@ def report(user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
 
 
 @router.get("/runs/{run_id}/results.json")
-def results(user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
+def results(user: Researcher, look: ReadDb, db: Db, run_id: uuid.UUID) -> Response:
+    """Its figures as a file; who took it is in the record."""
     headers = {"content-disposition": f'attachment; filename="results-{run_id}.json"'}
-    body = Run.require(db, run_id).results(db)
+    body = Run.require(look, run_id).results(look)
+    Event.record(db, user.name, "run results downloaded", str(run_id))
     return Response(body, media_type="application/json", headers=headers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -10,12 +9,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from app import cookies
-from app.auth import Admin, Visitor
+from app.auth import Visitor
 from app.db import Db
-from app.errors import AppError, NotFound, TooMany, Unauthorised, Unavailable
+from app.errors import AppError, TooMany, Unauthorised, Unavailable
 from app.models.sign_in import SignIn
-from app.models.tally import Tally
-from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
+from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD
 from app.responses import page, see_other
 from app.turnstile import DEVICE_DAYS, Attempt, Turnstile, source_of
 
@@ -74,16 +72,6 @@ def delete(request: Request, db: Db) -> Response:
     # not "storage": answers of the desk that are not sent yet lie there
     response.headers["clear-site-data"] = '"cache"'
     return response
-
-
-@router.post("/users/{user_id}/unlocking")
-def unlock(request: Request, user: Admin, db: Db, user_id: uuid.UUID) -> Response:
-    """Let a person try again at once after too many refused sign-ins."""
-    found = db.get(User, user_id)
-    if found is None:
-        raise NotFound("There is no such account.")
-    Tally.unlock(db, request.app.state.key, found, user.name)
-    return see_other("/users", f"{found.name} can sign in again at once.")
 
 
 def _form(request: Request, next: str, name: str, refusal: AppError | None) -> Response:

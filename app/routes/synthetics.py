@@ -21,9 +21,10 @@ from app.responses import KEPT, etag_of, page, unchanged
 from ml.roi import to_png
 
 
-def not_reading_blind(user: Reader, db: ReadDb) -> None:
+def not_reading_blind(request: Request, user: Reader) -> None:
     """Nobody with a blinded reading to finish sees synthetic lesions."""
-    Enrolment.refuse_synthetics(db, user)
+    with request.app.state.database.reading() as session:  # held no longer than this
+        Enrolment.refuse_synthetics(session, user)
 
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(not_reading_blind)])

@@ -6,70 +6,119 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth import Admin
-from app.db import Db, ReadDb, now
-from app.errors import AppError, Conflict, NotFound
-from app.models.event import Event
-from app.models.sign_in import SignIn
-from app.models.user import User
+from app.db import Db, ReadDb
+from app.errors import AppError, Conflict
+from app.models.tally import Tally
+from app.models.user import ROLES, User, hashed
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
 
+Text = Annotated[str, Form(max_length=1000)]
+
 
 @router.get("/users")
 def index(request: Request, user: Admin, db: ReadDb) -> Response:
-    return _index(request, db, {"name": "", "role": "reader"}, None, 200)
+    return _index(request, db, {"name": "", "role": "reader"}, None)
 
 
 @router.post("/users")
 def create(
     request: Request,
     user: Admin,
+    look: ReadDb,
     db: Db,
-    name: Annotated[str, Form()] = "",
-    role: Annotated[str, Form()] = "reader",
-    password: Annotated[str, Form()] = "",
+    name: Text = "",
+    role: Text = "reader",
+    password: Text = "",
 ) -> Response:
     try:
-        made = User.add(db, name.strip(), role, password)
+        made = User.add(db, name.strip(), role, password, by=user.name)
     except AppError as error:
-        return _index(request, db, {"name": name, "role": role}, error.detail, error.status)
+        return _index(request, look, {"name": name, "role": role}, error)
     return see_other("/users", f"Account {made.name} was made.")
+
+
+@router.get("/users/{user_id}")
+def show(request: Request, user: Admin, db: ReadDb, user_id: uuid.UUID) -> Response:
+    return _account(request, User.of_id(db, user_id), None)
+
+
+@router.post("/users/{user_id}/password")
+def reset_password(
+    request: Request, user: Admin, look: ReadDb, db: Db, user_id: uuid.UUID, password: Text = ""
+) -> Response:
+    """Give a new password for whoever forgot theirs; it ends their sign-ins."""
+    if user_id == user.id:
+        raise Conflict("Change your own password at /account, where the old one is asked for.")
+    found = User.of_id(look, user_id)
+    try:
+        password_hash = hashed(password)
+    except AppError as error:
+        return _account(request, found, error)
+    User.of_id(db, user_id).set_password(db, password_hash, user.name)
+    return see_other(
+        f"/users/{user_id}",
+        f"{found.name} has a new password and is signed out everywhere. Ask them to change it.",
+    )
+
+
+@router.post("/users/{user_id}/role")
+def change_role(user: Admin, db: Db, user_id: uuid.UUID, role: Text = "") -> Response:
+    found = User.of_id(db, user_id)
+    found.set_role(db, role, user.name)
+    return see_other(f"/users/{user_id}", f"{found.name} is {role} from now on.")
 
 
 @router.post("/users/{user_id}/disabling")
 def disable(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
     """Take the right to sign in away; what the person did stays."""
-    found = _found(db, user_id)
-    if found.id == user.id:
+    if user_id == user.id:
         raise Conflict("You cannot disable your own account; ask another administrator.")
-    found.disabled_at = now()
-    SignIn.close_all(db, found)
-    Event.record(db, user.name, "account disabled", str(found.id))
+    found = User.of_id(db, user_id)
+    found.disable(db, user.name)
     return see_other("/users", f"Account {found.name} is disabled.")
 
 
 @router.post("/users/{user_id}/enabling")
 def enable(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
-    found = _found(db, user_id)
-    found.disabled_at = None
-    Event.record(db, user.name, "account enabled", str(found.id))
+    found = User.of_id(db, user_id)
+    found.enable(db, user.name)
     return see_other("/users", f"Account {found.name} is enabled.")
 
 
-def _found(db: Db, user_id: uuid.UUID) -> User:
-    found = db.get(User, user_id)
-    if found is None:
-        raise NotFound("There is no such account.")
-    return found
+@router.post("/users/{user_id}/unlocking")
+def unlock(request: Request, user: Admin, db: Db, user_id: uuid.UUID) -> Response:
+    """Let a person try again at once after too many refused sign-ins."""
+    found = User.of_id(db, user_id)
+    Tally.unlock(db, request.app.state.key, found, user.name)
+    return see_other(f"/users/{user_id}", f"{found.name} can sign in again at once.")
 
 
 def _index(
-    request: Request, db: ReadDb, form: dict[str, str], error: str | None, status: int
+    request: Request, session: Session, form: dict[str, str], refusal: AppError | None
 ) -> Response:
     return page(
-        request, "users/index.html", status, users=User.everyone(db), form=form, error=error
+        request,
+        "users/index.html",
+        refusal.status if refusal else 200,
+        users=User.everyone(session),
+        roles=ROLES,
+        form=form,
+        error=refusal.detail if refusal else "",
+    )
+
+
+def _account(request: Request, account: User, refusal: AppError | None) -> Response:
+    return page(
+        request,
+        "users/show.html",
+        refusal.status if refusal else 200,
+        account=account,
+        roles=ROLES,
+        error=refusal.detail if refusal else "",
     )

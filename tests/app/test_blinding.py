@@ -236,7 +236,7 @@ def test_a_picture_is_kept_by_no_cache_and_has_no_name(session, enrolment, ada):
 
 def test_tokens_differ_between_readers_of_the_same_picture(session, study):
     bea = studies.make_user(session, "bea")
-    study.enrol(session, bea, bea)
+    study.enrol(session, bea, study.owner)
     tokens = session.execute(sa.select(Trial.stimulus_id, Trial.token)).all()
     assert len(tokens) == 24
     assert len({token for _, token in tokens}) == 24
@@ -282,7 +282,7 @@ def test_synthetics_open_again_when_the_study_is_unblinded(session, study, ada):
 @pytest.mark.parametrize("role", ["researcher", "admin"])
 def test_whoever_reads_is_blind_whatever_their_role(session, study, signed_in_as, role):
     person = studies.make_user(session, "boss", role)
-    study.enrol(session, person, person)
+    study.enrol(session, person, study.owner)
     [case, *_] = study_cases(session, study)
     session.commit()
     boss = signed_in_as(role, name="boss")
@@ -305,8 +305,12 @@ def test_an_enrolment_in_a_study_that_is_not_open_closes_nothing(app, session, s
     assert signed_in_as("reader", name="ada").get("/synthetics").status_code == 200
 
 
-def test_a_token_with_the_readers_name_draws_nothing(app, client, session, study):
-    secrets = {name: ApiToken.add(session, name, "machine") for name in ("ada", "pacs")}
+def test_a_token_of_the_reader_draws_nothing_whatever_its_name(app, client, session, study):
+    ada = studies.make_user(session, "ada")
+    secrets = {
+        "laptop": ApiToken.add(session, "laptop", "reader", owner=ada),
+        "ada": ApiToken.add(session, "ada", "machine"),  # a machine of that name is not her
+    }
     session.commit()
     order_ = {"checkpoint": f"{studies.SOURCE_WORD}-phantom-cyst", "count": 1, "seed": 1}
 
@@ -314,14 +318,14 @@ def test_a_token_with_the_readers_name_draws_nothing(app, client, session, study
         bearer = {"authorization": f"Bearer {secrets[name]}"}
         return client.post("/api/v1/synthetics", json=order_, headers=bearer)
 
-    refused = draw("ada")
+    refused = draw("laptop")
     assert refused.status_code == 403
     assert refused.headers["content-type"] == "application/problem+json"
-    assert draw("pacs").status_code == 200
+    assert draw("ada").status_code == 200
     actors = session.scalars(
         sa.select(Event.actor).where(Event.kind == "synthetics refused to a blinded reader")
     ).all()
-    assert actors == ["ada"]
+    assert actors == ["token laptop of ada"]
 
 
 def test_the_cases_in_the_study_are_closed_in_every_way(session, study, enrolment, ada):

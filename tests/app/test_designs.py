@@ -413,7 +413,7 @@ def test_a_red_audit_is_kept_and_shown_when_the_opening_stops(
     session.commit()
     pictures = ReaderStudy.pictures
     monkeypatch.setattr(ReaderStudy, "pictures", lambda *given: leaking(pictures(*given)))
-    browser = signed_in_as("researcher")
+    browser = signed_in_as("researcher", name="maker")
     moved = browser.post(f"/reader-studies/{study.id}/opening")
     assert moved.headers["location"] == f"/reader-studies/{study.id}/audit"
     shown = browser.get(moved.headers["location"]).text
@@ -773,7 +773,7 @@ def test_a_draft_can_be_deleted_by_a_typed_word_and_an_opened_study_cannot(
     app, session, signed_in_as, ada
 ):
     draft = studies.make_study(session, ada, opened=False)
-    maker = signed_in_as("researcher")
+    maker = signed_in_as("researcher", name="maker")
     session.commit()
     url = f"/reader-studies/{draft.id}/deletion"
     assert maker.post(url, data={"typed": "delete"}).status_code == 422

@@ -21,9 +21,10 @@ import sqlalchemy as sa
 
 import studies
 from app.cookies import SESSION
-from app.db import ROOT, Database
+from app.db import Database
 from app.models import Reading, SignIn, Trial
 from app.models.enrolment import Enrolment
+from app.place import ROOT
 
 pytestmark = pytest.mark.timeout(280)
 PATIENCE_S = 220

@@ -12,11 +12,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 import studies
-from app.db import ROOT, Base, Database
+from app.db import Base, Database
 from app.models import Event, Reading, Trial
 from app.models.design import Design
 from app.models.enrolment import Enrolment
 from app.models.reading import Answer
+from app.place import ROOT
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

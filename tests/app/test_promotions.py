@@ -49,7 +49,7 @@ def database(tmp_path, checkpoints):
                 weights_digest=first.weights_digest,
             )
         )
-        User.add(session, "rita", "researcher", "correct horse")
+        User.add(session, "rita", "admin", "correct horse")
     yield database
     database.engine.dispose()
 

@@ -336,6 +336,7 @@ def test_the_protocol_holds_what_affects_a_reader_and_shows_tampering(session):
     assert len(protocol.content["images"]) == 12
     assert protocol.content["order"]["seed"] == study.seed
     assert [one["key"] for one in protocol.content["questions"]["classes"]] == list(LIVER.keys)
+    studies.tamper(session, "protocol")
     session.execute(sa.update(Protocol).values(content={**protocol.content, "title": "another"}))
     session.expire(protocol)
     assert not protocol.holds

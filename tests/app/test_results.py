@@ -421,6 +421,7 @@ def test_a_changed_protocol_is_said_on_the_results(app, signed_in_as, session, r
 
     study = read_study(session, researcher, answered.guessing(1))
     content = {**study.protocol.content, "title": "another"}
+    studies.tamper(session, "protocol")
     session.execute(sa.update(Protocol).values(content=content))
     session.commit()
     text = signed_in_as("researcher").get(f"/reader-studies/{study.id}/results").text

@@ -25,10 +25,11 @@ import pytest
 import sqlalchemy as sa
 
 from app import worker as workers
-from app.db import ROOT, Database, now
+from app.db import Database, now
 from app.models import DatasetVersion, Run, User, WorkerSign
 from app.models.dataset import _zipped
 from app.models.run import LOST_AFTER_S
+from app.place import ROOT
 from app.worker import Worker
 from ml import config, experiment
 from ml.errors import HepaticaError

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from app.db import ROOT, Database
+from app.db import Database
 from app.models import DatasetVersion, User
 from app.models.dataset import _zipped
+from app.place import ROOT
 from tests.browser.test_pages import SIZES, overflows, serious_faults
 from tests.ml.discs import WORK, data_set
 

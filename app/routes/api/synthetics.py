@@ -63,8 +63,8 @@ def draw(
     request: Request, program: Program, db: ReadDb, order: SyntheticsOrder
 ) -> SyntheticsAnswer:
     """The same seed gives the same picture, whatever else is drawn beside it."""
-    request.state.program = program.name
-    Enrolment.refuse_synthetics_named(db, program.name)
+    if program.owner_id is not None:
+        Enrolment.refuse_synthetics_to(db, program.owner_id)
     row = _generator(db, order)
     seeds = seeds_from(order.seed, order.count)
     with request.app.state.drawings.place(order.count):

@@ -1,0 +1,96 @@
+"""Releases: the weights of a name change, and change back, and what they said stays theirs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import sqlalchemy as sa
+
+import studies
+from app.db import Database
+from app.models import Checkpoint, Prediction
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = Database(f"sqlite:///{tmp_path}/releases.sqlite3")
+    made.migrate()
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def releases(tmp_path, checkpoints):
+    """``releases("A")``: a folder with the shipped classifier, whose file says of which release."""
+    source = next(
+        one for one in checkpoints if json.loads((one / "checkpoint.json").read_text())["kind"]
+        == "classifier"
+    )  # fmt: skip
+
+    def folder(release: str):
+        made = tmp_path / f"release-{release}"
+        if not made.exists():
+            shutil.copytree(source, made)
+            onnx = made / "model.onnx"
+            word = release.encode()
+            # another text in the file's description: another file, the same network
+            onnx.write_bytes(onnx.read_bytes() + b"\x32" + bytes([len(word)]) + word)
+        return made
+
+    return folder
+
+
+def test_up_and_down_and_up_again_serves_one_row_of_each_release(database, releases):
+    ids = []
+    for release in "ABABBA":
+        with database.transaction() as session:
+            ids.append((release, Checkpoint.register(session, releases(release), "tests").id))
+        with database.reading() as session:
+            [served] = Checkpoint.served(session, "classifier")
+            assert served.id == ids[-1][1]
+            assert "@" not in served.name
+            rows = session.scalars(sa.select(Checkpoint)).all()
+            assert len(rows) == len({release for release, _ in ids})
+    by_release = {release: {one for name, one in ids if name == release} for release in "AB"}
+    assert [len(found) for found in by_release.values()] == [1, 1]
+
+
+def test_what_a_release_said_stays_its_own(database, releases):
+    with database.transaction() as session:
+        first = Checkpoint.register(session, releases("A"), "tests")
+        [lesion] = studies.make_lesion(session, 1)
+        Prediction.record(session, lesion, first, {"cyst": 1.0}, [])
+        name = first.name
+    with database.transaction() as session:
+        Checkpoint.register(session, releases("B"), "tests")
+    with database.reading() as session:
+        [said] = Prediction.of_lesion(session, lesion.id)
+        assert said.checkpoint.name == f"{name}@{said.checkpoint.onnx_digest[:8]}"
+    with database.transaction() as session:
+        Checkpoint.register(session, releases("A"), "tests")
+    with database.reading() as session:
+        [said] = Prediction.of_lesion(session, lesion.id)
+        assert (said.checkpoint.id, said.checkpoint.name) == (first.id, name)
+
+
+def test_a_release_that_an_administrator_retired_stays_retired_at_the_next_start(
+    database, releases
+):
+    with database.transaction() as session:
+        first = Checkpoint.register(session, releases("A"), "tests")
+        other = Checkpoint(
+            name="another", kind=first.kind, training_kind=first.training_kind,
+            dataset_digest=first.dataset_digest, meta=first.meta, card=first.card,
+            onnx_digest=first.onnx_digest, weights_digest=first.weights_digest,
+        )  # fmt: skip
+        session.add(other)
+        session.flush()
+        other.promote(session, "boss")
+        first.retire(session, "boss")
+    with database.transaction() as session:
+        Checkpoint.register(session, releases("A"), "tests")
+    with database.reading() as session:
+        assert Checkpoint.classifier(session).name == "another"
+        assert len(Checkpoint.served(session, "classifier")) == 1
