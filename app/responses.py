@@ -40,9 +40,24 @@ SECURITY_HEADERS = {
 
 @lru_cache(maxsize=512)
 def static(path: str) -> str:
-    """The URL of a static file, with a tag of its content so that browsers may keep it."""
+    """The URL of a static file, with a tag of its content so that browsers may keep it.
+
+    Scripts have one tag for all of them, as a folder: they import each other by relative
+    addresses, so each is loaded once, and from one version only.
+    """
     digest = hashlib.sha256((ROOT / "static" / path).read_bytes()).hexdigest()[:10]
+    if path.startswith("js/"):
+        return f"/static/js/v-{scripts_tag()}/{path.removeprefix('js/')}"
     return f"/static/{path}?v={digest}"
+
+
+@lru_cache
+def scripts_tag() -> str:
+    """Ten hexadecimal digits of the SHA-256 of all scripts."""
+    digest = hashlib.sha256()
+    for script in sorted((ROOT / "static" / "js").glob("*.js")):
+        digest.update(script.name.encode() + b"\0" + script.read_bytes())
+    return digest.hexdigest()[:10]
 
 
 def _datetime(moment: datetime) -> str:

@@ -1,9 +1,10 @@
 """The nouns of the application, each with its table, its questions and its verbs.
 
 A later one may import an earlier one:
-blob → event, user, token → case → lesion, checkpoint → review, prediction
+blob → event, user, token → case → lesion, checkpoint → slip, review, prediction
 → design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct → pool
-→ composition → reader_study → reading → desk; answers, held_out → analysis → results, exports.
+→ composition → reader_study → reading → desk; answers, held_out → analysis → results, exports;
+dataset → correction.
 """
 
 from app.models.analysis import Analysis

@@ -34,7 +34,7 @@ from ml.image import CTSlice
 PHASES = ("portal", "other", "unknown")
 """Contrast phases that an uploader can state; the networks know the portal phase only."""
 
-_PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
+PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
 _PIXELS = "application/vnd.hepatica.pixels+zlib"
 
 Pixels = npt.NDArray[np.int16] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -117,7 +117,7 @@ class Case(Base):
         if contrast_phase not in PHASES:
             raise Unreadable(f"Choose the contrast phase: {', '.join(PHASES)}.")
         pseudonym = pseudonym.strip()
-        if pseudonym and not _PSEUDONYM.fullmatch(pseudonym):
+        if pseudonym and not PSEUDONYM.fullmatch(pseudonym):
             raise Unreadable(
                 "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
             )

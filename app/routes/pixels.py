@@ -11,9 +11,12 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import ReadDb
+from app.errors import NotFound
 from app.models.case import Image
+from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
+from app.models.prediction import Prediction
 from ml import roi
 from ml.roi import to_png
 
@@ -48,9 +51,23 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
 
 
 @router.get("/lesions/{lesion_id}/roi.png")
-def lesion_roi(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Response:
-    """The ROI as the network sees it: 64 × 64, the checkpoint's default window."""
+def lesion_roi(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    lesion_id: uuid.UUID,
+    checkpoint: uuid.UUID | None = None,
+) -> Response:
+    """The ROI as that checkpoint sees it, 64 × 64 in its window; by default as the one did that
+    scored it last, or as the served one would."""
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
-    pixels = lesion.roi(db, roi.DEFAULT_WINDOW_HU).pixels
+    if checkpoint is None:
+        network = Prediction.network_of(db, lesion.id)
+    else:
+        network = db.get(Checkpoint, checkpoint)
+        if network is None:
+            raise NotFound("There is no such checkpoint. Load the lesion again.")
+    window = network.window_hu if network is not None else roi.DEFAULT_WINDOW_HU
+    pixels = lesion.roi(db, window).pixels
     return Response(to_png(pixels), media_type="image/png", headers=_KEPT)

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from app.models import Image, Lesion, Prediction, Review
-from factories import make_dicom
+from factories import hidden_fields, make_dicom
 
 BOX = {"x": 44, "y": 44, "width": 40, "height": 40}
+FRAGMENT = {"x-fragment": "1"}
 ANSWER = {"lesion_class": "cyst", "confidence": 4, "basis": "imaging", "note": "sharp edge"}
 
 
@@ -23,15 +24,17 @@ def image(signed_in_as, session):
 
 
 def mark(browser, image, **box):
-    return browser.post(
-        f"/images/{image.id}/lesions", data={**BOX, **box}, headers={"x-fragment": "1"}
-    )
+    return browser.post(f"/images/{image.id}/lesions", data={**BOX, **box}, headers=FRAGMENT)
+
+
+def form(browser, lesion_id, kind="data-review"):
+    """What the panel's form would send along, as it stands now."""
+    return hidden_fields(browser.get(f"/lesions/{lesion_id}", headers=FRAGMENT).text, kind)
 
 
 def review(browser, lesion_id, **answer):
-    return browser.post(
-        f"/lesions/{lesion_id}/reviews", data={**ANSWER, **answer}, headers={"x-fragment": "1"}
-    )
+    data = {**form(browser, lesion_id), **ANSWER, **answer}
+    return browser.post(f"/lesions/{lesion_id}/reviews", data=data, headers=FRAGMENT)
 
 
 def shows_score(html: str) -> bool:
@@ -80,7 +83,7 @@ def test_the_score_is_uncovered_for_the_reviewer_only(image, signed_in_as):
     ada, ben = signed_in_as("reader", name="ada"), signed_in_as("reader", name="ben")
     lesion = json.loads(mark(ada, image).headers["x-lesion"])
     review(ada, lesion["id"], note="a telling note")
-    panel = ben.get(f"/lesions/{lesion['id']}", headers={"x-fragment": "1"}).text
+    panel = ben.get(f"/lesions/{lesion['id']}", headers=FRAGMENT).text
     assert not shows_score(panel)
     assert "a telling note" not in panel  # nor the class that a colleague gave
 
@@ -145,8 +148,10 @@ def test_only_the_marker_or_an_administrator_withdraws_and_the_record_stays(
     ada, ben = signed_in_as("reader", name="ada"), signed_in_as("reader", name="ben")
     lesion = json.loads(mark(ada, image).headers["x-lesion"])
     path = f"/lesions/{lesion['id']}/withdrawal"
-    assert ben.post(path).status_code == 403
-    assert ada.post(path).status_code == 303
+    own = form(ada, lesion["id"], "data-withdrawal")
+    assert "data-withdrawal" not in ben.get(f"/lesions/{lesion['id']}", headers=FRAGMENT).text
+    assert ben.post(path, data=form(ben, lesion["id"])).status_code == 403
+    assert ada.post(path, data=own).status_code == 303
     assert ada.get(f"/lesions/{lesion['id']}").status_code == 404
     stored = session.scalars(sa.select(Lesion)).one()
     assert stored.withdrawn_at is not None
