@@ -93,18 +93,18 @@ export class Panel extends EventTarget {
     return kept;
   }
 
-  /** The form does nothing while it is on its way. */
-  saving(words) {
+  /** The form does nothing while it, or the withdrawal of its lesion, is on its way; its button says what is. */
+  hold(text) {
     const form = this.form;
     if (!form) return;
     form.inert = true;
     $("[data-save-text]", form).dataset.before ??= $("[data-save-text]", form).textContent;
-    $("[data-save-text]", form).textContent = `Saving ${words} …`;
+    $("[data-save-text]", form).textContent = text;
     this.#listenFor(-1);
   }
 
   /** It is live again: what was sent is not stored. */
-  unsaved() {
+  release() {
     const form = this.article ? $("[data-review]", this.article) : null;
     if (!form?.inert) return;
     form.inert = false;

@@ -66,3 +66,26 @@ def test_the_tag_changes_with_any_script(tmp_path, monkeypatch):
 def test_a_script_without_a_tag_is_asked_after_each_time(client: TestClient):
     assert client.get("/static/js/case.js").headers["cache-control"] == "no-cache"
     assert static("css/base.css").startswith("/static/css/base.css?v=")
+
+
+def test_no_script_imports_what_is_not_there_or_what_it_does_not_use():
+    """There is no build step that would say so."""
+    folder = ROOT / "static" / "js"
+    exported = {
+        script.name: set(
+            re.findall(
+                r"^export (?:async )?(?:function|const|let|class) ([\w$]+)",
+                script.read_text("utf-8"),
+                re.M,
+            )
+        )
+        for script in folder.glob("*.js")
+    }
+    for script in folder.glob("*.js"):
+        text = script.read_text("utf-8")
+        for names, source in re.findall(r'^import \{([^}]+)\} from "\./([\w.]+)"', text, re.M):
+            asked = {name.strip() for name in names.split(",")}
+            assert asked <= exported[source], f"{script.name}: {asked - exported[source]}"
+            for name in asked:
+                uses = len(re.findall(rf"(?<![\w$.]){re.escape(name)}(?![\w$])", text))
+                assert uses > 1, f"{script.name} imports {name} and does not use it"
