@@ -127,6 +127,10 @@ class TwoLesions:
         else:
             self.page.click(f"[data-lesion='{self.lesions[number - 1]}']")
 
+    def wait_until_it_listens(self) -> None:
+        """Until the keys of the review are taken: a moment after a draft was restored."""
+        self.page.locator("#lesion-panel .is-listening").wait_for()
+
     def give(self, lesion_class: int, confidence: int, by: str) -> None:
         """Class, confidence and save, by keys, or by clicks as far as there is what to click."""
         if by == "keys":

@@ -38,7 +38,7 @@ class Answer:
         """Whether this very answer was taken already and only our reply to it was lost.
 
         Raises:
-            Conflict: the person has given another class since the page showed theirs.
+            Conflict: another class of theirs has been stored since the page showed it.
         """
         if current is None or self.after == str(current.id):
             return False
@@ -47,8 +47,9 @@ class Answer:
         if again == stored and self.after == str(current.supersedes_id or ""):
             return True
         raise Conflict(
-            "You have given a class for this lesion in another window meanwhile, so this one was "
-            "not saved. Load the lesion again and look at it first."
+            "A class of yours for this lesion is stored that this page does not show: given in "
+            "another window, or by a try whose answer was lost. This one was not saved. Load the "
+            "lesion again and look at it first."
         )
 
 

@@ -32,7 +32,16 @@ page.addEventListener("click", (event) => {
 
 // ---- keys -----------------------------------------------------------------------------------
 
+// Keys that come while nothing is there to take them are not kept for later: they are said not to be taken.
+function unheard({ last }) {
+  if (!state.chosen || panel.hears) return false;
+  panel.missed(last);
+  tell("Not taken: what was typed before the lesion was here and ready. Type it again.");
+  return true;
+}
+
 function answer(digit) {
+  if (unheard({ last: false })) return true;
   const taken = panel.answer(digit);
   if (taken) {
     say(`${taken.question}: ${taken.says}`);
@@ -40,11 +49,11 @@ function answer(digit) {
     if (document.activeElement?.closest("a, button, summary")) toCanvas();
     return true;
   }
-  if (state.chosen && !panel.form) say("The review does not listen yet: the lesion is not here, or is being saved.");
   return false;
 }
 
 function sendReview() {
+  if (unheard({ last: true })) return true;
   const form = panel.ready;
   if (!form) {
     if (panel.form) say("Choose a class first, by its number.");

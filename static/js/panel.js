@@ -5,6 +5,8 @@
 import { swap } from "./fragment.js";
 
 const FIELDS = ["lesion_class", "confidence", "basis", "note"];
+const ONE_GO_MS = 1_000; // keys that follow each other faster were typed in one go
+const UNSEEN_MS = 600; // nobody has read in less what was filled in before
 const $ = (selector, root) => root.querySelector(selector);
 const clone = (id) => document.getElementById(id).content.cloneNode(true);
 
@@ -21,6 +23,9 @@ export class Panel extends EventTarget {
   #listening = -1;
   #basis = "";
   #retry = null;
+  #deafUntil = 0;
+  #seenFrom = 0;
+  #waking = 0;
 
   constructor(root) {
     super();
@@ -41,6 +46,26 @@ export class Panel extends EventTarget {
   get form() {
     const form = this.article ? $("[data-review]", this.article) : null;
     return form && !form.inert ? form : null;
+  }
+
+  /** Whether the keys of the review are taken now. */
+  get hears() { return this.form !== null && performance.now() >= Math.max(this.#deafUntil, this.#seenFrom); }
+
+  /**
+   * A key of the review came that was not taken. What is typed in one go counts as one: when its first keys
+   * came before the lesion was here, the others must not become another answer than was meant. last: the
+   * key ended it, so what comes next is meant anew.
+   */
+  missed(last) {
+    this.#deafUntil = last ? 0 : performance.now() + ONE_GO_MS;
+    this.#wake();
+  }
+
+  #wake() {
+    this.#listenFor(this.#listening);
+    clearTimeout(this.#waking);
+    const wait = Math.max(this.#deafUntil, this.#seenFrom) - performance.now();
+    this.#waking = setTimeout(() => this.#listenFor(this.#firstUnanswered()), Math.max(0, wait) + 1);
   }
 
   // ---- what is in it ------------------------------------------------------------------------
@@ -90,6 +115,8 @@ export class Panel extends EventTarget {
     const kept = draft && !this.#isStored(article, draft) ? draft : null;
     if (kept) this.#fill(kept);
     this.#listenFor(this.#firstUnanswered());
+    this.#seenFrom = kept ? performance.now() + UNSEEN_MS : 0;
+    this.#wake();
     return kept;
   }
 
@@ -177,7 +204,7 @@ export class Panel extends EventTarget {
   #listenFor(n) {
     const questions = this.#root.querySelectorAll("[data-question]");
     this.#listening = this.form ? n : -1;
-    questions.forEach((question, index) => question.classList.toggle("is-listening", index === this.#listening));
+    questions.forEach((question, index) => question.classList.toggle("is-listening", this.hears && index === this.#listening));
   }
 
   #ask(target) {
@@ -189,6 +216,7 @@ export class Panel extends EventTarget {
 
   /** A number key: the choice of the question that listens, as {question, says}; null when none took it. */
   answer(digit) {
+    if (!this.hears) return null;
     const question = this.#questions[this.#listening];
     const choice = question ? $(`input[data-key="${digit}"]`, question) : null;
     if (!choice) return null;
@@ -208,7 +236,7 @@ export class Panel extends EventTarget {
   /** The form to send with Enter: live, on the screen and with a class; else null. */
   get ready() {
     const form = this.form;
-    if (!form || form.closest("details:not([open])")) return null;
+    if (!this.hears || form.closest("details:not([open])")) return null;
     return $("[name=lesion_class]:checked", form) ? form : null;
   }
 }

@@ -120,6 +120,21 @@ def test_a_score_from_before_keeps_its_warning_and_the_panel_says_that_the_phase
     assert session.scalars(sa.select(Prediction)).one().warnings == warned
 
 
+def test_a_blinded_reader_corrects_no_case_of_their_study(app, session, signed_in_as, database):
+    app.state.inference = studies.NoNetworks()
+    with database.transaction() as writing:
+        reading = studies.make_user(writing, "reading")
+        study = studies.make_study(writing, reading)
+        lesion = writing.get(Lesion, uuid.UUID(study.planned("real")[0]["lesion"]))
+        case = writing.get(Case, lesion.case_id)
+        case.uploaded_by_id = reading.id
+    browser = signed_in_as("reader", name="reading")
+    before = (phase_of(session, case), name_of(session, case))
+    assert correct(browser, case, "other", before[0]).status_code == 403
+    assert rename(browser, case, "another").status_code == 403
+    assert (phase_of(session, case), name_of(session, case)) == before
+
+
 @pytest.mark.parametrize("name", ["", "   ", "x" * 41, "<b>", "a/b", "a\nb"])
 def test_a_pseudonym_that_cannot_be_one_is_refused(name, ada, case, session):
     before = name_of(session, case)

@@ -257,7 +257,7 @@ def test_another_answer_of_a_page_that_lags_behind_is_refused(pair, signed_in_as
         headers=FRAGMENT,
     )
     assert late.status_code == 409
-    assert "was not saved" in late.json()["detail"]
+    assert "This one was not saved" in late.json()["detail"]
     assert stored(session) == [(1, 4, "cyst")]
 
 

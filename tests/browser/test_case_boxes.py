@@ -146,6 +146,7 @@ def test_a_moved_box_replaces_its_lesion_and_takes_along_what_was_filled_in(way,
     case.wait_for_panel(3)
     assert case.standing() == [2, 3]
     assert page.locator("[name=lesion_class][value=hemangioma]").is_checked()
+    case.wait_until_it_listens()
     page.keyboard.press("4")
     page.keyboard.press("Enter")
     case.wait_for_told("Saved for lesion 3: hemangioma, confidence 4.")

@@ -48,6 +48,7 @@ def test_what_was_filled_in_is_there_when_the_lesion_is_chosen_again_and_after_a
         assert page.locator("#lesion-panel [data-draft]", has_text="Not saved yet").is_visible()
         assert page.locator("#lesion-list [data-unsaved]:visible").count() == 1
     page.focus("#slice")
+    case.wait_until_it_listens()
     page.keyboard.press("4")
     page.keyboard.press("Enter")
     case.wait_for_told("Saved for lesion 1: metastasis, confidence 4.")
@@ -284,6 +285,18 @@ def test_an_element_that_took_the_place_of_a_polled_one_is_polled_once(case, pag
         page.evaluate("window.watchAgain()")
     page.wait_for_timeout(600)
     assert len(held) == 1
+
+
+def test_a_page_whose_scripts_did_not_all_come_says_so_and_works_as_one_without(case, page):
+    page.route("**/hotkeys.js", lambda route: route.fulfill(status=404, body=""))
+    page.goto(f"{case.address}/cases/{case.id}?lesion={case.lesions[1]}")
+    page.locator("text=A part of this page did not arrive").wait_for()
+    assert page.locator("button:has-text('Mark (pixels)')").is_visible()
+    page.check("[name=lesion_class][value=cyst]", force=True)
+    page.check("[name=confidence][value='4']", force=True)
+    page.click("[data-save]")
+    page.locator("text=Saved for lesion 2: cyst, confidence 4.").wait_for()
+    assert case.reviews() == [(2, "cyst", 4)]
 
 
 # -- without scripts ------------------------------------------------------------------------------

@@ -74,6 +74,52 @@ def test_nothing_is_stored_while_the_panel_is_not_that_of_the_chosen_lesion(
     assert case.reviews() == [(second, "cyst", 4)]
 
 
+# keys in the very moment in which the panel arrives, before anybody can have seen it
+AT_ARRIVAL = """(keys) => new MutationObserver((_, observer) => {
+  if (!document.querySelector('[data-panel]')) return;
+  observer.disconnect();
+  for (const key of keys) {
+    const code = /\\d/.test(key) ? `Digit${key}` : key;
+    const told = new KeyboardEvent('keydown', { key, code, bubbles: true, cancelable: true });
+    document.getElementById('slice').dispatchEvent(told);
+  }
+}).observe(document.getElementById('lesion-panel'), { childList: true })"""
+
+
+def test_keys_typed_in_one_go_are_not_taken_in_part_when_the_panel_arrives_among_them(case, page):
+    case.open(1)
+    wire = Wire(page, PANELS, "GET", "hold")
+    case.go_to(2, "keys")
+    wire.wait_for_one()
+    page.keyboard.press("2")
+    page.evaluate(AT_ARRIVAL, ["4", "3", "Enter"])  # not class 4 with confidence 3
+    wire.release()
+    case.wait_for_told("Not taken")
+    case.wait_for_panel(2)
+    assert page.locator(":checked[type=radio]").count() == 0
+    assert case.reviews() == []
+    case.give(2, 4, "keys")
+    case.wait_for_told("Saved for lesion 2: metastasis, confidence 4.")
+    assert case.reviews() == [(2, "metastasis", 4)]
+
+
+def test_enter_does_not_save_what_was_restored_before_anybody_can_have_seen_it(case, page):
+    case.open(1)
+    page.keyboard.press("2")
+    page.keyboard.press("5")
+    case.go_to(2, "keys")
+    case.wait_for_panel(2)
+    page.evaluate("document.getElementById('lesion-panel').replaceChildren()")
+    page.evaluate(AT_ARRIVAL, ["Enter"])
+    case.go_to(1, "keys")
+    case.wait_for_panel(1)
+    case.wait_for_told("Not taken")
+    assert case.reviews() == []
+    case.wait_until_it_listens()
+    page.keyboard.press("Enter")
+    case.wait_for_told("Saved for lesion 1: metastasis, confidence 5.")
+
+
 @BY
 def test_panels_that_arrive_out_of_order_change_nothing(by, case, page):
     case.open(1)
@@ -103,6 +149,8 @@ def test_a_class_on_its_way_is_stored_for_its_lesion_while_another_is_reviewed(
     wire.wait_for_one()
     assert "Saving cyst, confidence 5" in page.inner_text("#lesion-panel")
     case.give(2, 2, by)  # the form takes nothing any more
+    assert page.locator("[name=lesion_class]:checked").get_attribute("value") == "cyst"
+    assert page.locator("[name=confidence]:checked").get_attribute("value") == "5"
     page.keyboard.press("Enter")
     assert wire.seen == 1
     late, wire.held = wire.held, []
@@ -203,7 +251,7 @@ def test_a_class_given_in_another_tab_is_not_replaced_by_a_page_that_lags_behind
     there.give(2, 5, "keys")
     there.wait_for_told("Saved for lesion 1")
     case.give(1, 1, "keys")
-    assert "in another window meanwhile" in case.unsent()
+    assert "in another window" in case.unsent()
     assert case.reviews() == [(1, "metastasis", 5)]
     page.click("#unsent [data-go]")
     page.locator("#lesion-panel .lesion__own").wait_for()
