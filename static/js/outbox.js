@@ -3,11 +3,14 @@
 // by which the server takes it once.
 
 /** Whether trying again the same can help: no answer, session over, the server at fault or busy. */
-export const mayHelp = ({ status }) => status === 0 || status === 401 || status === 408 || status === 429 || status >= 500;
+const mayHelp = ({ status }) => status === 0 || status === 401 || status === 408 || status === 429 || status >= 500;
+
+/** Whether it is certain that nothing was stored: the server refused. */
+export const isKnown = ({ status }) => status >= 400 && status < 500;
 
 /**
  * Events: "change" (any item came, went, or changed).
- * An item: { key, title, send() → Promise, done(answer), refused(refusal, final) → true when it is dealt
+ * An item: { key, title(known) → words, send() → Promise, done(answer), refused(refusal, final) → true when it is dealt
  * with and need not be shown; may go: {text, run}, drop: {text, run} }; the outbox adds
  * state ("sending", "failed", "refused") and refusal.
  */

@@ -2,6 +2,7 @@
 
 import { Refusal } from "./fragment.js";
 import { reviewOf, why } from "./lesions.js";
+import { isKnown } from "./outbox.js";
 import { $, boxes, byId, data, outbox, panel, reviews, say, state, toCanvas, viewer } from "./page.js";
 import { boxItem, drawBoxes } from "./writing.js";
 
@@ -9,7 +10,7 @@ outbox.addEventListener("change", () => {
   const waiting = outbox.items.filter((item) => item.state !== "sending");
   $("#unsent").replaceChildren(...waiting.map((item) => {
     const note = $("#unsent-item").content.firstElementChild.cloneNode(true);
-    $("[data-title]", note).textContent = item.title;
+    $("[data-title]", note).textContent = item.title(isKnown(item.refusal));
     $("[data-text]", note).textContent = why(item.refusal);
     const [again, go, drop] = ["again", "go", "drop"].map((name) => $(`[data-${name}]`, note));
     again.hidden = item.state !== "failed";

@@ -8,6 +8,9 @@ import { $, boxes, byId, data, outbox, page, panel, refuse, reviews, say, state,
 import { filledIn } from "./panel.js";
 import { address, open } from "./slices.js";
 
+/** A write without an answer may have been stored all the same. */
+const isNot = (known) => (known ? "is not" : "may not be");
+
 // ---- boxes ----------------------------------------------------------------------------------
 
 export function drawBoxes() {
@@ -41,7 +44,7 @@ export function boxItem(id) {
   if (replaces) body.set("replaces", replaces.id);
   return {
     key: `box:${id}`,
-    title: `${what} on slice ${image.number} is not marked:`,
+    title: (known) => `${what} on slice ${image.number} ${isNot(known)} marked:`,
     go: { text: `Show slice ${image.number}`, run: () => open(image) },
     drop: { text: "Discard the box", run: () => dropBox(id) },
     send: async () => {
@@ -118,7 +121,7 @@ function save(form) {
   const item = {
     key: reviewOf(lesion.id),
     words,
-    title: `Lesion ${lesion.number}, ${words}, is not saved:`,
+    title: (known) => `Lesion ${lesion.number}, ${words}, ${isNot(known)} saved:`,
     go: { text: `Go to lesion ${lesion.number}`, run: () => goTo(lesion.id) },
     drop: { text: "Hide this", run: () => outbox.drop(reviewOf(lesion.id)) },
     send: async () => {
@@ -168,7 +171,7 @@ function withdraw(form) {
   };
   outbox.put({
     key,
-    title: `Lesion ${lesion.number} is not withdrawn:`,
+    title: (known) => `Lesion ${lesion.number} ${isNot(known)} withdrawn:`,
     go: { text: `Go to lesion ${lesion.number}`, run: () => goTo(lesion.id) },
     drop: { text: "Leave it", run: () => outbox.drop(key) },
     send: () => request(`/lesions/${lesion.id}/withdrawal`, { method: "POST", body, keepalive: true }),

@@ -239,6 +239,15 @@ def test_at_200_percent_nothing_is_cut_off_and_the_picture_keeps_half_the_height
         assert box["x"] + box["width"] <= width
 
 
+def test_what_failed_is_said_where_it_can_be_read(case, page):
+    case.open(1)
+    page.route("**/lesions/*", lambda route: route.abort())
+    case.go_to(2, "keys")
+    page.locator("#lesion-panel [data-again]").wait_for()
+    assert "Lesion 2 could not be loaded" in page.inner_text("#lesion-panel")
+    assert page.evaluate(OUTSIDE) == []
+
+
 def test_the_save_button_covers_no_choice_at_1280_by_800(case, page):
     case.open(1)
     case.give(1, 4, "keys")
