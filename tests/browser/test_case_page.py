@@ -111,17 +111,45 @@ def test_a_draft_survives_the_end_of_the_session_for_the_same_person(case, page,
     assert checked(page, "lesion_class") == "hemangioma"
 
 
-def test_closing_the_tab_on_a_draft_asks_first(case, page):
+def test_closing_the_tab_on_a_draft_asks_first_and_a_link_within_it_does_not(case, page):
     asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+
+    def answer(dialog):
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    other = page.context.new_page()
     case.open(1)
     page.click("[name=lesion_class][data-key='2']")
+    page.click("a:has-text('Cases') >> nth=0")
+    page.wait_for_url("**/cases")
+    assert asked == []
+    case.open(2)
+    assert page.locator("[data-unsaved]:visible").count() == 1
+    page.click("[name=lesion_class][data-key='1']")
     page.close(run_before_unload=True)
-    for _ in range(100):
-        if asked:
-            break
-        page.context.pages[0].wait_for_timeout(20) if page.context.pages else None
+    while not asked:
+        other.wait_for_timeout(20)
     assert asked == ["beforeunload"]
+
+
+def test_a_draft_in_another_case_is_told_of_and_can_be_opened_or_forgotten(
+    case, page, installation
+):
+    case.open(1)
+    page.keyboard.press("2")
+    second = TwoLesions(page, installation)
+    second.open(1)
+    told = page.locator("#elsewhere .flash")
+    assert "A lesion of another case is filled in and not saved." in told.inner_text()
+    told.locator("[data-there]").click()
+    case.wait_for_panel(1)
+    assert checked(page, "lesion_class") == "metastasis"
+    assert page.locator("#elsewhere .flash").count() == 0
+    second.open(1)
+    page.click("#elsewhere [data-forget]")
+    assert page.evaluate(DRAFTS) == 0
 
 
 # -- keys after clicks ----------------------------------------------------------------------------
