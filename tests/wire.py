@@ -9,6 +9,8 @@ import uuid
 import numpy as np
 import sqlalchemy as sa
 
+from app.db import Database
+from app.models import Case
 from factories import hidden_fields, make_dicom, make_hu
 
 FRAGMENT = {"x-fragment": "1"}
@@ -59,7 +61,7 @@ class TwoLesions:
 
     def __init__(self, page, installation, lesions: int = 2):
         self.page, self.address = page, installation.address
-        self._engine = sa.create_engine(installation.environment["HEPATICA_DATABASE_URL"])
+        self._database = Database(installation.environment["HEPATICA_DATABASE_URL"])
         word = uuid.uuid4().hex
         self.id = [self._upload(self._slice(word, n)) for n in range(4)][-1]
         page.goto(f"{self.address}/cases/{self.id}")
@@ -68,6 +70,12 @@ class TwoLesions:
         )
         self.images: list[str] = shown
         self.lesions = [self.mark(self.images[2 * n], 30 + 20 * n) for n in range(lesions)]
+
+    def close(self) -> None:
+        """Take the case away, so that the work list stays short for the tests that follow."""
+        with self._database.transaction() as session:
+            Case.require(session, uuid.UUID(self.id)).remove(session, "tests")
+        self._database.engine.dispose()
 
     @staticmethod
     def _slice(word: str, n: int) -> bytes:
@@ -190,6 +198,6 @@ class TwoLesions:
         return {n: self.images.index(str(uuid.UUID(image))) + 1 for n, image in rows}
 
     def _rows(self, query: str):
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.text(query), {"case": uuid.UUID(self.id).hex})
+        with self._database.reading() as session:
+            rows = session.execute(sa.text(query), {"case": uuid.UUID(self.id).hex})
             return [tuple(row) for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from wire import TwoLesions, Wire
 
@@ -16,7 +18,8 @@ def page(open_as):
 
 @pytest.fixture
 def case(page, installation):
-    return TwoLesions(page, installation)
+    with closing(TwoLesions(page, installation)) as made:
+        yield made
 
 
 def test_what_is_typed_while_a_box_is_being_marked_is_for_no_other_lesion(case, page):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from wire import TwoLesions, Wire
 
@@ -15,7 +17,8 @@ def page(open_as):
 
 @pytest.fixture
 def case(page, installation):
-    return TwoLesions(page, installation)
+    with closing(TwoLesions(page, installation)) as made:
+        yield made
 
 
 def checked(page, name: str) -> str | None:
@@ -139,17 +142,17 @@ def test_a_draft_in_another_case_is_told_of_and_can_be_opened_or_forgotten(
 ):
     case.open(1)
     page.keyboard.press("2")
-    second = TwoLesions(page, installation)
-    second.open(1)
-    told = page.locator("#elsewhere .flash")
-    assert "A lesion of another case is filled in and not saved." in told.inner_text()
-    told.locator("[data-there]").click()
-    case.wait_for_panel(1)
-    assert checked(page, "lesion_class") == "metastasis"
-    assert page.locator("#elsewhere .flash").count() == 0
-    second.open(1)
-    page.click("#elsewhere [data-forget]")
-    assert page.evaluate(DRAFTS) == 0
+    with closing(TwoLesions(page, installation)) as second:
+        second.open(1)
+        told = page.locator("#elsewhere .flash")
+        assert "A lesion of another case is filled in and not saved." in told.inner_text()
+        told.locator("[data-there]").click()
+        case.wait_for_panel(1)
+        assert checked(page, "lesion_class") == "metastasis"
+        assert page.locator("#elsewhere .flash").count() == 0
+        second.open(1)
+        page.click("#elsewhere [data-forget]")
+        assert page.evaluate(DRAFTS) == 0
 
 
 # -- keys after clicks ----------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from wire import TwoLesions, Wire
 
@@ -18,7 +20,8 @@ def page(open_as):
 
 @pytest.fixture
 def case(page, installation):
-    return TwoLesions(page, installation)
+    with closing(TwoLesions(page, installation)) as made:
+        yield made
 
 
 def sign_out(page) -> list:
