@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -20,7 +22,7 @@ from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
 from app.models.user import User
-from app.responses import install_handlers
+from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
 from app.turnstile import Turnstile
 
@@ -31,11 +33,20 @@ DESCRIPTION = (
 
 
 class CachedFiles(StaticFiles):
-    """Static files: kept for good under an address with their tag, asked after without one."""
+    """Static files: kept for good under an address with their tag, asked after without one.
+
+    Scripts under the tag of another version are not here: a page from before an upgrade would mix
+    its own scripts with these.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        script = re.fullmatch(r"js/v-([0-9a-f]+)/(.+)", path)
+        if script is not None:
+            if script[1] != scripts_tag():
+                raise HTTPException(404)
+            path = f"js/{script[2]}"
         response = await super().get_response(path, scope)
-        tagged = b"v=" in scope["query_string"]
+        tagged = script is not None or b"v=" in scope["query_string"]
         response.headers["cache-control"] = (
             "public, max-age=31536000, immutable" if tagged else "no-cache"
         )

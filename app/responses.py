@@ -76,9 +76,25 @@ HTTPS_ONLY = "max-age=31536000"
 
 @lru_cache(maxsize=512)
 def static(path: str) -> str:
-    """The URL of a static file, with a tag of its content so that browsers may keep it."""
+    """The URL of a static file, with a tag of its content so that browsers may keep it.
+
+    Scripts have one tag for all of them, as a folder: they import each other by relative
+    addresses, so each is loaded once, and from one version only.
+    """
     digest = hashlib.sha256((place.ROOT / "static" / path).read_bytes()).hexdigest()[:10]
+    if path.startswith("js/"):
+        return f"/static/js/v-{scripts_tag()}/{path.removeprefix('js/')}"
     return f"/static/{path}?v={digest}"
+
+
+@lru_cache
+def scripts_tag() -> str:
+    """Ten hexadecimal digits of the SHA-256 of all scripts."""
+    digest = hashlib.sha256()
+    folder = place.ROOT / "static" / "js"
+    for script in sorted(folder.rglob("*.js")):
+        digest.update(script.relative_to(folder).as_posix().encode() + b"\0" + script.read_bytes())
+    return digest.hexdigest()[:10]
 
 
 def _datetime(moment: datetime) -> str:

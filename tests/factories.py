@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -96,3 +97,10 @@ def make_zip(files: Mapping[str, bytes]) -> bytes:
         for name, data in files.items():
             archive.writestr(name, data)
     return stream.getvalue()
+
+
+def hidden_fields(html: str, form: str = "data-review") -> dict[str, str]:
+    """The hidden fields of the first form with that attribute, as a browser would send them."""
+    found = re.search(rf"<form[^>]*\b{form}\b.*?</form>", html, re.S)
+    assert found, f"the page has no form with {form}"
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', found[0]))

@@ -2,9 +2,9 @@
 
 A later one may import an earlier one:
 append_only, numbered → blob → event, installation, user, sign_in, tally, token, ownership
-→ case → lesion, checkpoint → review, prediction → design, protocol, unblinding, withdrawal,
+→ case → lesion, checkpoint → slip, review, prediction → design, protocol, unblinding, withdrawal,
 stimulus → audit, enrolment → trial, conduct → pool → composition → reader_study → reading → desk;
-answers, held_out → analysis → results, exports.
+answers, held_out → analysis → results, exports; dataset → correction.
 """
 
 from app.models.analysis import Analysis

@@ -35,7 +35,7 @@ from ml.stack import Placement, Stack, mixture, stacks
 PHASES = ("portal", "other", "unknown")
 """Contrast phases that an uploader can state; the networks know the portal phase only."""
 
-_PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
+PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
 _PLACEHOLDER = re.compile(
     r"(de-?identified|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|n/?a|"
     r"no ?(id|name)|removed|deleted|empty|default|dummy|test|patient|subject|"
@@ -170,7 +170,7 @@ class Case(Base):
         if contrast_phase not in PHASES:
             raise Unreadable(f"Choose the contrast phase: {', '.join(PHASES)}.")
         pseudonym = pseudonym.strip()
-        if pseudonym and not _PSEUDONYM.fullmatch(pseudonym):
+        if pseudonym and not PSEUDONYM.fullmatch(pseudonym):
             raise Unreadable(
                 "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
             )

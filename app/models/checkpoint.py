@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
@@ -241,6 +242,12 @@ class Checkpoint(Base):
         """The grey values that it maps to [−1, 1], of images without HU; None: all of them."""
         ends = self.meta.get("grey_range")
         return None if ends is None else (float(ends[0]), float(ends[1]))
+
+    def grey_range_of(self, dtype: str) -> tuple[float, float] | None:
+        """``grey_range`` for images of a type that can hold it; those of another it does not score,
+        and they are shown over all their grey values."""
+        ends = self.grey_range
+        return None if ends is None or ends[1] > np.iinfo(dtype).max else ends
 
     @property
     def file(self) -> files.Checkpoint:

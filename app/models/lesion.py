@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
 
 from app.db import Base, now
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, Forbidden, NotFound
 from app.models.case import Case, Image, Series
 from app.models.event import Event
 from app.models.user import User
 from ml import roi
 from ml.roi import Box, Roi
+
+_REPLACED = "lesion replaced"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a person may change a lesion: move its box, withdraw it; ``why`` not further."""
+
+    move: bool
+    withdraw: bool
+    why: str
 
 
 class Lesion(Base):
@@ -62,20 +74,44 @@ class Lesion(Base):
 
     image: Mapped[Image] = relationship()
     marked_by: Mapped[User] = relationship(foreign_keys=[marked_by_id])
+    withdrawn_by: Mapped[User | None] = relationship(foreign_keys=[withdrawn_by_id])
 
     @staticmethod
-    def require(session: Session, lesion_id: uuid.UUID) -> Lesion:
-        """A lesion that has not been withdrawn, with its image, series and case."""
-        lesion = session.execute(
+    def require(session: Session, lesion_id: uuid.UUID, *, hold: bool = False) -> Lesion:
+        """A lesion that stands, with its image, series and case.
+
+        Args:
+            hold: keep it as it is until the transaction ends, so that what is written about it
+                and its withdrawal cannot cross.
+
+        Raises:
+            NotFound: there is none, or it was withdrawn; who withdrew it and what took its place
+                is said, and in ``more`` under ``withdrawn``.
+        """
+        query = (
             sa.select(Lesion)
             .options(
                 joinedload(Lesion.image).joinedload(Image.series).joinedload(Series.case),
                 joinedload(Lesion.marked_by),
             )
             .where(Lesion.id == lesion_id, Lesion.withdrawn_at.is_(None))
-        ).scalar_one_or_none()
+        )
+        if hold:
+            query = query.with_for_update(of=Lesion)
+        lesion = session.execute(query).scalar_one_or_none()
         if lesion is None:
-            raise NotFound("There is no such lesion, or it was withdrawn.")
+            gone = session.get(Lesion, lesion_id)
+            if gone is None:
+                raise NotFound("There is no such lesion.")
+            raise gone._gone(session)
+        return lesion
+
+    @staticmethod
+    def withdrawn(session: Session, case_id: uuid.UUID, lesion_id: uuid.UUID) -> Lesion | None:
+        """The lesion of that case under this id, if it was withdrawn."""
+        lesion = session.get(Lesion, lesion_id)
+        if lesion is None or lesion.case_id != case_id or lesion.withdrawn_at is None:
+            return None
         return lesion
 
     @staticmethod
@@ -91,20 +127,44 @@ class Lesion(Base):
         )
 
     @staticmethod
-    def mark(session: Session, image: Image, box: Box, marker: User) -> Lesion:
+    def mark(
+        session: Session,
+        image: Image,
+        box: Box,
+        marker: User,
+        *,
+        lesion_id: uuid.UUID | None = None,
+        replaces: uuid.UUID | None = None,
+    ) -> Lesion:
         """Mark a lesion on an image.
+
+        Args:
+            lesion_id: the id that it gets. The same box sent again under the same id, because the
+                answer to the first was lost, is the same lesion.
+            replaces: the lesion that this box takes the place of; it is withdrawn in the same
+                transaction.
 
         Raises:
             RoiError: the box gives no ROI on this image (checked before anything is stored).
+            Conflict: the id is that of another lesion, or of one that was withdrawn.
+            NotFound, Forbidden: ``replaces`` names no lesion that stands, or one that ``marker``
+                may not move.
         """
         roi.make(image.slice(session), box, roi.DEFAULT_WINDOW_HU)
         session.execute(  # two markers at once get two numbers
             sa.select(Case.id).where(Case.id == image.series.case_id).with_for_update()
         )
+        known = session.get(Lesion, lesion_id) if lesion_id is not None else None
+        if known is not None:
+            return known._sent_again(session, image, box, marker)
+        old = None if replaces is None else Lesion.require(session, replaces, hold=True)
+        if old is not None:
+            old._refuse_move(session, image, marker)
         highest = session.execute(
             sa.select(sa.func.max(Lesion.number)).where(Lesion.case_id == image.series.case_id)
         ).scalar_one()
         lesion = Lesion(
+            id=lesion_id or uuid.uuid4(),
             case_id=image.series.case_id,
             image=image,
             number=(highest or 0) + 1,
@@ -117,6 +177,9 @@ class Lesion(Base):
         session.add(lesion)
         session.flush()
         Event.record(session, marker.name, "lesion marked", str(lesion.id))
+        if old is not None:
+            old._leave(session, marker)
+            Event.record(session, marker.name, _REPLACED, str(old.id), by=str(lesion.id))
         return lesion
 
     @property
@@ -145,14 +208,97 @@ class Lesion(Base):
         """The ROI that a network with this window, or range of grey values, sees."""
         return roi.make(self.image.slice(session), self.box, window_hu, grey_range=grey_range)
 
+    def reach_of(self, session: Session, user: User) -> Reach:
+        """How far ``user`` may change this lesion.
+
+        A colleague's class was given for this box, so the person who marked it can neither move
+        nor withdraw it from then on; an administrator can still withdraw it. That a colleague
+        has given a class may be known (the work list says "reviewed"); which, this never tells.
+        """
+        review = Base.metadata.tables["review"]  # its module imports this one
+        reviewers = set(
+            session.scalars(sa.select(review.c.by_id).where(review.c.lesion_id == self.id))
+        )
+        admin = user.may("admin")
+        if self.marked_by_id != user.id and not admin:
+            return Reach(
+                False,
+                False,
+                f"Only the person who marked lesion {self.number}, or an administrator, can move "
+                "or withdraw it.",
+            )
+        if reviewers - {user.id} and not admin:
+            return Reach(
+                False,
+                False,
+                f"A colleague has given a class for lesion {self.number}, so the person who "
+                "marked it can no longer move or withdraw it. An administrator can withdraw it.",
+            )
+        if reviewers:
+            return Reach(
+                False,
+                True,
+                f"A class was given for the box of lesion {self.number}, so it is not moved any "
+                "more. Withdraw the lesion and mark it anew to change the box.",
+            )
+        return Reach(True, True, "")
+
     def withdraw(self, session: Session, actor: User) -> None:
         """Take the lesion back; its reviews and predictions stay in the record.
 
         Raises:
             Conflict: it was withdrawn before.
+            Forbidden: it is not theirs to withdraw.
         """
         if self.withdrawn_at is not None:
-            raise Conflict("This lesion was withdrawn before.")
+            raise Conflict(self._gone(session).detail)
+        reach = self.reach_of(session, actor)
+        if not reach.withdraw:
+            raise Forbidden(f"{reach.why} Nothing was changed.")
+        self._leave(session, actor)
+
+    def replacement(self, session: Session) -> Lesion | None:
+        """The lesion whose box took this one's place, if it was replaced."""
+        told = session.scalars(
+            sa.select(Event.detail).where(Event.kind == _REPLACED, Event.subject == str(self.id))
+        ).first()
+        return None if told is None else session.get(Lesion, uuid.UUID(told["by"]))
+
+    def _leave(self, session: Session, actor: User) -> None:
         self.withdrawn_at = now()
         self.withdrawn_by_id = actor.id
         Event.record(session, actor.name, "lesion withdrawn", str(self.id))
+
+    def farewell(self, session: Session) -> str:
+        """Who withdrew this lesion and when, and what took its place."""
+        by = self.withdrawn_by.name if self.withdrawn_by else "somebody"
+        at = f" at {self.withdrawn_at:%Y-%m-%d %H:%M} UTC" if self.withdrawn_at else ""
+        new = self.replacement(session)
+        if new is None:
+            return f"Lesion {self.number} was withdrawn by {by}{at}."
+        return f"Lesion {self.number} was replaced by lesion {new.number} ({by}{at})."
+
+    def _gone(self, session: Session) -> NotFound:
+        new = self.replacement(session)
+        return NotFound(
+            self.farewell(session),
+            withdrawn={"number": self.number, "replaced_by": str(new.id) if new else None},
+        )
+
+    def _sent_again(self, session: Session, image: Image, box: Box, marker: User) -> Lesion:
+        same = self.image_id == image.id and self.box == box and self.marked_by_id == marker.id
+        if not same:
+            raise Conflict("Another lesion has this id. Draw the box again.")
+        if self.withdrawn_at is not None:
+            raise Conflict(f"{self.farewell(session)} It was not marked again.")
+        return self
+
+    def _refuse_move(self, session: Session, image: Image, marker: User) -> None:
+        if self.image_id != image.id:
+            raise Conflict(
+                f"Lesion {self.number} is on another slice; a box takes the place of one on its "
+                "own slice only. Nothing was changed."
+            )
+        reach = self.reach_of(session, marker)
+        if not reach.move:
+            raise Forbidden(f"{reach.why} Nothing was changed.")

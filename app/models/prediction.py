@@ -69,3 +69,11 @@ class Prediction(Base):
                 .order_by(Prediction.number.desc())
             )
         )
+
+    @staticmethod
+    def network_of(session: Session, lesion_id: uuid.UUID) -> Checkpoint | None:
+        """The checkpoint that scored a lesion last; before any has, the served classifier."""
+        scored = Prediction.of_lesion(session, lesion_id)[:1]
+        if scored:
+            return scored[0].checkpoint
+        return next(iter(Checkpoint.served(session, "classifier")[-1:]), None)

@@ -15,13 +15,14 @@ from app.db import Db, ReadDb
 from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.case import PHASES, Case, ImageStack, Receipt, Series
 from app.models.checkpoint import Checkpoint
+from app.models.correction import PhaseCorrection, may_correct
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
 from app.models.parcel import Limits, Parcel
 from app.models.stimulus import Stimulus
 from app.models.worklist import FILTERS, work_list
 from app.responses import page, see_other, wants_json
-from app.views import covered_for, lesion_json, panel_context, scheme_view
+from app.views import Standing, lesion_json, panel_context, scheme_view
 
 router = APIRouter(include_in_schema=False)
 
@@ -86,21 +87,22 @@ def show(
 ) -> Response:
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
-    lesions = Lesion.of_case(db, case.id)
-    selected = next((item for item in lesions if item.id == lesion), None)
-    if selected is None and image is None and lesions:
-        selected = lesions[0]  # what was marked is what one came to see
-    marked = [lesion_json(db, item, covered_for(request, db, user, item)) for item in lesions]
+    standings = Standing.of_all(request, db, user, Lesion.of_case(db, case.id))
+    selected = next((item for item in standings if item.lesion.id == lesion), None)
+    if lesion is None and image is None and standings:
+        selected = standings[0]  # what was marked is what one came to see
+    marked = [lesion_json(item) for item in standings]
     counts: dict[uuid.UUID, int] = {}
-    for item in lesions:
-        counts[item.image_id] = counts.get(item.image_id, 0) + 1
+    for item in standings:
+        counts[item.lesion.image_id] = counts.get(item.lesion.image_id, 0) + 1
     series = [
         stack
         for number, item in enumerate(case.series, 1)
         for stack in _stacks(item, number, counts)
     ]
     remarks = [text for item in case.series for text in item.remarks]
-    images = [image for item in case.series for image in item.images]
+    images = [one for item in case.series for one in item.images]
+    shown = any(one.id == image for one in images)
     return page(
         request,
         "cases/show.html",
@@ -111,25 +113,49 @@ def show(
             "contrast_phase": case.contrast_phase,
             "phase_warning": case.phase_warning,
             "warnings": list(
-                dict.fromkeys([*remarks, *(text for image in images for text in image.warnings)])
+                dict.fromkeys([*remarks, *(text for one in images for text in one.warnings)])
             ),
             "uploaded_at": case.created_at,
+            "correctable": may_correct(case, user),
+            "patient_known": case.patient_hmac is not None,
         },
+        phases=[(name, name) for name in PHASES],
+        corrections=PhaseCorrection.of_case(db, case.id),
         series=series,
         lesions=marked,
-        selected_lesion=selected.id if selected else None,
-        selected_image=image,
-        panel=panel_context(request, db, user, selected) if selected else None,
+        selected_lesion=selected.lesion.id if selected else None,
+        selected_image=image if shown else None,
+        absent=_absent(db, case, standings, lesion, image, shown),
+        panel=panel_context(db, user, selected) if selected else None,
         scheme=scheme_view(Checkpoint.scheme_for_review(db)),
         review_first=request.app.state.settings.review_first,
         viewer_json={
             "case_id": str(case.id),
+            "person": {"id": str(user.id), "name": user.name},
             "series": series,
             "lesions": marked,
             "presets": PRESETS,
-            "selected_lesion": str(selected.id) if selected else None,
+            "selected_lesion": str(selected.lesion.id) if selected else None,
         },
     )
+
+
+def _absent(
+    db: ReadDb,
+    case: Case,
+    standings: list[Standing],
+    lesion: uuid.UUID | None,
+    image: uuid.UUID | None,
+    shown: bool,
+) -> list[str]:
+    """What the address asks for and this case does not have, in words."""
+    told = []
+    if lesion is not None and all(item.lesion.id != lesion for item in standings):
+        gone = Lesion.withdrawn(db, case.id, lesion)
+        told.append(gone.farewell(db) if gone else "This case has no lesion of that address.")
+    if image is not None and not shown:
+        told.append("This case has no slice of that address.")
+    return told
 
 
 @router.post("/cases/{case_id}/deletion")

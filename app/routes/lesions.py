@@ -11,11 +11,13 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import Db, ReadDb
-from app.errors import Forbidden, Unreadable
+from app.errors import Unreadable
 from app.models.case import Image
 from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
+from app.models.prediction import Prediction
+from app.models.slip import Slip, refuse_other_person
 from app.responses import see_other, wants_fragment
 from app.views import panel
 from ml.roi import Box
@@ -35,16 +37,26 @@ def create(
     y: Pixels,
     width: Pixels,
     height: Pixels,
+    person: Annotated[str, Form()] = "",
+    lesion: Annotated[uuid.UUID | None, Form()] = None,
+    replaces: Annotated[uuid.UUID | None, Form()] = None,
 ) -> Response:
-    """Mark a lesion by its box (slice pixels); it is scored at once."""
+    """Mark a lesion by its box (slice pixels); it is scored at once.
+
+    ``lesion`` is the id it gets: sent again under the same id, a box is marked once.
+    """
     if not all(math.isfinite(value) for value in (x, y, width, height)):
         raise Unreadable("The box must be four numbers: x, y, width, height in pixels.")
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
-    lesion = Lesion.mark(db, image, Box(x, y, width, height), user)
-    for checkpoint in Checkpoint.served(db, "classifier")[-1:]:  # none served: marked, unscored
-        request.app.state.inference.classify(db, lesion, checkpoint)
-    return _panel(request, user, db, lesion, 201)
+    if person:
+        refuse_other_person(person, user)
+    box = Box(x, y, width, height)
+    marked = Lesion.mark(db, image, box, user, lesion_id=lesion, replaces=replaces)
+    if not Prediction.of_lesion(db, marked.id):
+        for checkpoint in Checkpoint.served(db, "classifier")[-1:]:  # none: marked, unscored
+            request.app.state.inference.classify(db, marked, checkpoint)
+    return _panel(request, user, db, marked, 201)
 
 
 @router.get("/lesions/{lesion_id}")
@@ -55,18 +67,23 @@ def show(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Re
 
 
 @router.post("/lesions/{lesion_id}/withdrawal")
-def withdraw(request: Request, user: Reader, db: Db, lesion_id: uuid.UUID) -> Response:
+def withdraw(
+    request: Request,
+    user: Reader,
+    db: Db,
+    lesion_id: uuid.UUID,
+    lesion: Annotated[str, Form()] = "",
+    number: Annotated[str, Form()] = "",
+    person: Annotated[str, Form()] = "",
+) -> Response:
     """Take a lesion back: the person who marked it, or an administrator."""
-    lesion = Lesion.require(db, lesion_id)
-    Enrolment.refuse_case(db, user, lesion.case_id)
-    if lesion.marked_by_id != user.id and not user.may("admin"):
-        raise Forbidden(
-            "Only the person who marked the lesion, or an administrator, can withdraw it."
-        )
-    lesion.withdraw(db, user)
+    standing = Lesion.require(db, lesion_id, hold=True)
+    Enrolment.refuse_case(db, user, standing.case_id)
+    Slip(lesion, number, person).check(standing, user)
+    standing.withdraw(db, user)
     if wants_fragment(request):
         return Response(status_code=204)
-    return see_other(f"/cases/{lesion.case_id}", f"Lesion {lesion.number} was withdrawn.")
+    return see_other(f"/cases/{standing.case_id}", f"Lesion {standing.number} was withdrawn.")
 
 
 def _panel(request: Request, user: Reader, db: ReadDb, lesion: Lesion, status: int) -> Response:

@@ -11,9 +11,12 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import ReadDb
+from app.errors import NotFound
 from app.models.case import Image
+from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
+from app.models.prediction import Prediction
 from app.responses import KEPT, etag_of, unchanged
 from ml import roi
 from ml.roi import to_png
@@ -55,13 +58,29 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
 
 
 @router.get("/lesions/{lesion_id}/roi.png")
-def lesion_roi(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Response:
-    """The ROI as the network sees it: 64 × 64, the checkpoint's default window."""
+def lesion_roi(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    lesion_id: uuid.UUID,
+    checkpoint: uuid.UUID | None = None,
+) -> Response:
+    """The ROI as that checkpoint sees it, 64 × 64 in its window; by default as the one did that
+    scored it last, or as the served one would."""
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
-    etag = etag_of("roi", lesion.id, lesion.box, *roi.DEFAULT_WINDOW_HU)
+    if checkpoint is None:
+        network = Prediction.network_of(db, lesion.id)
+    else:
+        network = db.get(Checkpoint, checkpoint)
+        if network is None:
+            raise NotFound("There is no such checkpoint. Load the lesion again.")
+    window, greys = roi.DEFAULT_WINDOW_HU, None
+    if network is not None:
+        window, greys = network.window_hu, network.grey_range_of(lesion.image.dtype)
+    etag = etag_of("roi", lesion.id, lesion.box, *window, greys)
     held = unchanged(request, etag)
     if held is not None:
         return held
-    pixels = lesion.roi(db, roi.DEFAULT_WINDOW_HU).pixels
+    pixels = lesion.roi(db, window, greys).pixels
     return Response(to_png(pixels), media_type="image/png", headers={**KEPT, "etag": etag})

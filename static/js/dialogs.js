@@ -1,4 +1,6 @@
-// Dialogs, dismissable notes and forms that must not be sent twice. Loaded on every page.
+// Dialogs, dismissable notes, forms that must not be sent twice, and who is signed in. On every page.
+
+import { forgetDrafts } from "./drafts.js";
 
 /** Open a <dialog> as a modal and give the focus back to where it was when it closes. */
 export function openDialog(dialog) {
@@ -40,4 +42,31 @@ document.addEventListener("submit", (event) => {
   if (form.dataset.sent) { event.preventDefault(); return; }
   form.dataset.sent = "1";
   window.addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
+});
+
+// ---- who is signed in -----------------------------------------------------------------------
+
+const person = document.body.dataset.person ?? null;
+const news = "BroadcastChannel" in window ? new BroadcastChannel("hepatica-person") : null;
+
+/** Call back when a page of this browser, in another tab, shows that somebody else is signed in. */
+export function onOtherPerson(own, back) {
+  news?.addEventListener("message", ({ data }) => { if (data.person && data.person !== own) back(); });
+}
+
+if (person) {
+  forgetDrafts({ butOf: person });
+  news?.postMessage({ person });
+}
+news?.addEventListener("message", ({ data }) => { if (data.signedOut) forgetDrafts(); });
+
+let signingOut = false;
+document.addEventListener("submit", (event) => {
+  signingOut = event.target.getAttribute("action") === "/sessions/deletion";
+});
+document.addEventListener("pointerdown", () => { signingOut = false; }, true);
+window.addEventListener("pagehide", () => {
+  if (!signingOut) return;
+  forgetDrafts();
+  news?.postMessage({ signedOut: true });
 });

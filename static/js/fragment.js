@@ -10,30 +10,43 @@ export class Refusal extends Error {
   }
 }
 
-async function refusalOf(response) {
+const PATIENCE_MS = 30_000; // an answer that takes longer counts as none
+
+function refusalOf(response, text) {
   let body = {};
-  try { body = await response.json(); } catch { /* not JSON: the status has to do */ }
+  try { body = JSON.parse(text); } catch { /* not JSON: the status has to do */ }
   return new Refusal(response.status, body.title ?? "Refused",
-    body.detail ?? `The server answered ${response.status}. Reload the page and try again.`, body);
+    body.detail ?? `The server answered ${response.status}.`, body);
 }
 
 /**
- * Ask for a fragment. Returns { html, headers, status }.
- * @throws {Refusal} with the server's words, also when it cannot be reached.
+ * Ask for a fragment. Returns { html, headers, status }. keepalive: the request outlives the page.
+ * @throws {Refusal} with the server's words; with status 0 when no answer came. A write without an
+ *   answer may or may not have been stored, and the words say so.
  */
-export async function request(url, { method = "GET", body, headers = {}, signal } = {}) {
-  let response;
+export async function request(url, { method = "GET", body, headers = {}, signal, keepalive = false } = {}) {
+  const control = new AbortController();
+  const stop = () => control.abort();
+  signal?.addEventListener("abort", stop, { once: true });
+  if (signal?.aborted) stop();
+  const timer = setTimeout(stop, PATIENCE_MS);
   try {
-    response = await fetch(url, {
-      method, body, signal, credentials: "same-origin",
+    const response = await fetch(url, {
+      method, body, keepalive, signal: control.signal, credentials: "same-origin",
       headers: { "X-Fragment": "1", ...headers },
     });
+    const text = await response.text();
+    if (!response.ok) throw refusalOf(response, text);
+    return { html: text, headers: response.headers, status: response.status };
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Refusal(0, "Not reached", "The server cannot be reached. Nothing was changed; try again.");
+    if (error instanceof Refusal || signal?.aborted) throw error;
+    throw new Refusal(0, "No answer", method === "GET"
+      ? "the server cannot be reached."
+      : "the server did not answer, so it is not known whether this was stored.");
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
   }
-  if (!response.ok) throw await refusalOf(response);
-  return { html: await response.text(), headers: response.headers, status: response.status };
 }
 
 /** Put a fragment inside target, tell the page ("fragment:swap"), and poll what asks for it. */
@@ -81,6 +94,7 @@ export function poll(element) {
       if (!next) return;
       current.replaceWith(next);
       current = next;
+      polled.add(next);
       failures = 0;
       next.dispatchEvent(new CustomEvent("fragment:swap", { bubbles: true }));
     } catch {

@@ -16,7 +16,7 @@ const NAMES = {
 export function nameOf(event) {
   const altGr = event.getModifierState?.("AltGraph") ?? false;
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code ?? "");
-  let key = event.key.length === 1 ? event.key.toLowerCase() : event.key.toLowerCase();
+  let key = event.key.toLowerCase();
   // With Shift a digit key types another sign; the digit is what was meant.
   if (digit && (event.shiftKey || /^\d$/.test(key))) key = digit[1];
   const shifts = /^[a-z0-9]$/.test(key) || key.length > 1;

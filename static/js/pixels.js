@@ -1,6 +1,15 @@
 // Slices as typed arrays: fetched once, kept while there is room, the neighbours ahead of time.
 
 const ARRAYS = { int16: Int16Array, uint16: Uint16Array, uint8: Uint8Array };
+const SILENCE_MS = 20_000; // a slice of which nothing arrives for so long has failed
+
+/** Why a slice is not here, in words for people; status 0: no answer, or an incomplete one. */
+export class NoPixels extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
 
 export class PixelStore {
   #kept = new Map();      // id → array, oldest use first
@@ -23,7 +32,7 @@ export class PixelStore {
     return array ?? null;
   }
 
-  /** The pixels, row by row. Rejects with a sentence for people. */
+  /** The pixels, row by row. Rejects with NoPixels. */
   get(image) {
     const here = this.peek(image);
     if (here) return Promise.resolve(here);
@@ -56,18 +65,8 @@ export class PixelStore {
   }
 
   async #fetch(image, priority) {
-    let response;
-    try {
-      response = await fetch(`/images/${image.id}/pixels`, { priority });
-    } catch {
-      throw new Error("The server cannot be reached, so this slice cannot be shown. Try again.");
-    }
-    if (!response.ok) throw new Error(`This slice cannot be shown: the server answered ${response.status}.`);
-    const buffer = await response.arrayBuffer();
-    const array = new ARRAYS[image.dtype](buffer);
-    if (array.length !== image.rows * image.columns) {
-      throw new Error("This slice cannot be shown: it arrived incomplete. Reload the page.");
-    }
+    const array = new ARRAYS[image.dtype](image.rows * image.columns);
+    await this.#receive(image, priority, new Uint8Array(array.buffer));
     this.#kept.set(image.id, array);
     this.#bytes += array.byteLength;
     for (const [id, old] of this.#kept) {
@@ -77,6 +76,39 @@ export class PixelStore {
     }
     return array;
   }
+
+  async #receive(image, priority, bytes) {
+    const control = new AbortController();
+    let timer = 0;
+    const heard = () => { clearTimeout(timer); timer = setTimeout(() => control.abort(), SILENCE_MS); };
+    heard();
+    let at = 0;
+    try {
+      const response = await fetch(`/images/${image.id}/pixels`, {
+        priority, signal: control.signal, headers: { Accept: "application/octet-stream, application/json" },
+      });
+      if (!response.ok) throw new NoPixels(response.status, await wordsOf(response));
+      const reader = response.body.getReader();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        heard();
+        if (at + part.value.length > bytes.length) throw new NoPixels(0, "something else arrived in its place.");
+        bytes.set(part.value, at);
+        at += part.value.length;
+      }
+      if (at !== bytes.length) throw new NoPixels(0, "it arrived incomplete.");
+    } catch (error) {
+      if (error instanceof NoPixels) throw error;
+      throw new NoPixels(0, at > 0 ? "it arrived incomplete." : "the server cannot be reached.");
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+async function wordsOf(response) {
+  if (response.status === 401) return "you are signed out.";
+  const text = await response.text().catch(() => "");
+  try { return JSON.parse(text).detail; } catch { return `the server answered ${response.status}.`; }
 }
 
 /** Smallest and largest value of an array. */

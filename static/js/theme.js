@@ -18,6 +18,14 @@
     }
   }
 
+  // A page whose scripts did not come looks alive and is not: it becomes the page without scripts.
+  window.addEventListener("error", ({ target }) => {
+    if (!(target instanceof HTMLScriptElement)) return;
+    root.classList.remove("js");
+    const told = () => document.body.classList.add("body--scriptless");
+    if (document.body) told(); else document.addEventListener("DOMContentLoaded", told);
+  }, true);
+
   show(stored() === "light" ? "light" : "dark");
   document.addEventListener("DOMContentLoaded", () => {
     show(root.dataset.theme);

@@ -7,6 +7,8 @@ const HANDLE_PX = 7;
 const TOUCH_HANDLE_PX = 14;
 const CLICK_PX = 3;
 const SLOW_MS = 300;
+const STUCK_MS = 3_000; // a slice that takes longer no longer holds up the next one
+const RETRY_MS = [2_000, 4_000, 8_000, 15_000, 30_000];
 const SCALE_BAR_MM = [1, 2, 5, 10, 20, 50, 100, 200];
 const MAX_ZOOM = 40;
 
@@ -44,6 +46,7 @@ export function diameterMm(box, image) {
 /**
  * Events (all CustomEvent, detail in braces):
  *   slice {image}            a slice is on the screen
+ *   wanted {}                what is asked for, shown or failed (wanted, image, fault) has changed
  *   cursor {x, y, value}     value null outside the slice
  *   window {width, level}    tool {tool}     view {zoom}    settings {invert, smooth, marks}
  *   scroll {by}              the wheel asks for other slices
@@ -51,19 +54,22 @@ export function diameterMm(box, image) {
  *   adjusted {lesion, box}   a handle of the selected lesion was let go
  *   pick {lesion}            a lesion was clicked
  *   say {text}               for the live region
- *   refused {text}           a slice could not be shown
+ *
+ * While the slice that is asked for is not the one on the screen (`stale`), nothing can be marked, moved
+ * or picked: a box must never land on another slice than the list and the address say.
  */
 export class Viewer extends EventTarget {
   #canvas; #context; #store; #presets;
   #bitmap = document.createElement("canvas");
   #imageData = null; #out = null; #table = null;
   #pixels = null;
-  #image = null; #wanted = null; #loading = null; #slow = false; #fault = "";
+  #image = null; #wanted = null; #loading = null; #slow = false;
+  #fault = null; #retries = 0; #retryTimer = 0;   // fault: { image, error }
   #view = null;            // { zoom: CSS px per column, cx, cy: slice pixel at the middle }
   #windows = { hu: null, grey: null };
   #invert = false; #smooth = true; #marks = true;
   #lesions = []; #selected = null; #editable = false;
-  #tool = "window"; #draft = null; #busy = false;
+  #tool = "window"; #draft = null; #pending = [];
   #pointers = new Map(); #drag = null; #space = false; #wheel = 0;
   #cursor = null; #size = { width: 0, height: 0, ratio: 1 };
   #frame = 0; #dirty = true; #openings = [];
@@ -81,6 +87,8 @@ export class Viewer extends EventTarget {
     for (const name of ["mark", "mark-soft", "stage", "stage-text"]) {
       this.#colors[name] = style.getPropertyValue(`--${name}`).trim() || "#fff";
     }
+    window.addEventListener("online", () => this.#again());
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.#again(); });
     new ResizeObserver(() => this.#resize()).observe(canvas);
     this.#resize();
     this.#listen();
@@ -90,6 +98,9 @@ export class Viewer extends EventTarget {
 
   get image() { return this.#image; }
   get wanted() { return this.#wanted ?? this.#image; }
+  get stale() { return this.#wanted !== null && this.#wanted !== this.#image; }
+  /** { image, error: NoPixels } of the wanted slice when it could not be had; else null. */
+  get fault() { return this.#fault; }
   get tool() { return this.#tool; }
   get draft() { return this.#draft; }
   get selected() { return this.#selected; }
@@ -102,37 +113,74 @@ export class Viewer extends EventTarget {
   show(image) {
     performance.mark("slice-request", { detail: { image: image.id } });
     const request = { image, start: performance.now(), cached: true };
+    if (this.#fault?.image !== image) this.#forgive();
     this.#wanted = image;
     const here = this.#store.peek(image);
     if (here) { this.#display(image, here, request); return; }
     request.cached = false;
+    this.#emit("wanted", {});
     this.#load(image, request);
+  }
+
+  /** Ask again for the slice that failed; false when none did. */
+  retry() {
+    if (!this.#fault) return false;
+    this.#retries = 0;
+    this.#again({ asked: true });
+    return true;
+  }
+
+  // What only signing in or other rights would mend is asked again when the page is looked at anew.
+  #again({ asked = false, byItself = false } = {}) {
+    const fault = this.#fault;
+    if (!fault || (byItself && !(fault.error.status === 0 || fault.error.status >= 500))) return;
+    if (!asked && [403, 404].includes(fault.error.status)) return;
+    clearTimeout(this.#retryTimer);
+    this.#load(fault.image, { image: fault.image, start: performance.now(), cached: false });
+  }
+
+  #forgive() {
+    clearTimeout(this.#retryTimer);
+    this.#fault = null;
+    this.#retries = 0;
   }
 
   async #load(image, request) {
     if (this.#loading) { this.#loading.next = { image, request }; return; }
     const mine = { next: null };
     this.#loading = mine;
-    const timer = setTimeout(() => { this.#slow = true; this.#schedule(); }, SLOW_MS);
+    const release = () => {
+      if (this.#loading !== mine) return;
+      this.#loading = null;
+      if (mine.next && this.#wanted === mine.next.image) this.#load(mine.next.image, mine.next.request);
+    };
+    const slow = setTimeout(() => { this.#slow = true; this.#schedule(); }, SLOW_MS);
+    const stuck = setTimeout(release, STUCK_MS);
     try {
       const pixels = await this.#store.get(image);
-      // A slice that was scrolled past is still the nearest thing to show, unless a newer one is up.
-      if (this.#wanted === image || mine.next) this.#display(image, pixels, request);
+      // A slice that was scrolled past is still the nearest thing to show, unless the wanted one is up.
+      if (this.#wanted === image || (this.stale && !this.#fault)) this.#display(image, pixels, request);
     } catch (error) {
-      if (this.#wanted === image) {
-        this.#fault = error.message;
-        this.#pixels = null;
-        this.#image = image;
-        this.#emit("refused", { text: error.message });
-        this.#schedule();
-      }
+      if (this.#wanted === image && this.#image !== image) this.#failed(image, error);
     } finally {
-      clearTimeout(timer);
+      clearTimeout(slow);
+      clearTimeout(stuck);
       this.#slow = false;
-      this.#loading = null;
+      release();
       this.#schedule();
-      if (mine.next && this.#wanted === mine.next.image) this.#load(mine.next.image, mine.next.request);
     }
+  }
+
+  #failed(image, error) {
+    this.#fault = { image, error };
+    clearTimeout(this.#retryTimer);
+    const wait = RETRY_MS[Math.min(this.#retries, RETRY_MS.length - 1)];
+    this.#retries += 1;
+    this.#retryTimer = setTimeout(() => this.#again({ byItself: true }), wait);
+    this.#drag = null;
+    this.#schedule();
+    this.#tellCursor();
+    this.#emit("wanted", {});
   }
 
   #display(image, pixels, request) {
@@ -140,10 +188,10 @@ export class Viewer extends EventTarget {
     const same = before && before.rows === image.rows && before.columns === image.columns
       && aspectOf(before) === aspectOf(image);
     if (!same) this.#view = null;
-    if (before !== image) { this.#draft = null; this.#drag = null; }
+    if (before !== image) this.#drag = null;
     this.#image = image;
     this.#pixels = pixels;
-    this.#fault = "";
+    if (this.#wanted === image) this.#forgive();
     if (!image.calibrated && (!this.#windows.grey || before?.dtype !== image.dtype)) this.#windows.grey = this.#fullRange();
     if (!this.#table || this.#table.dtype !== image.dtype) {
       this.#table = new GreyTable(image.dtype);
@@ -159,6 +207,7 @@ export class Viewer extends EventTarget {
     this.#openings.push(request);
     this.#schedule();
     this.#emit("slice", { image });
+    this.#emit("wanted", {});
     this.#emit("window", this.window);
     if (!same) this.#emit("view", { zoom: this.zoom });
     this.#tellCursor();
@@ -300,8 +349,12 @@ export class Viewer extends EventTarget {
   /** lesions: [{id, image_id, number, box, square, covered, label}] of every slice. */
   setLesions(lesions) {
     this.#lesions = lesions;
-    this.#busy = false;
-    this.#draft = null;
+    this.#schedule();
+  }
+
+  /** Boxes that were drawn and are not stored yet: [{image_id, box, words}]. */
+  setPending(pending) {
+    this.#pending = pending;
     this.#schedule();
   }
 
@@ -317,7 +370,6 @@ export class Viewer extends EventTarget {
     this.#tool = tool;
     this.#draft = null;
     this.#drag = null;
-    this.#busy = false;
     this.#showCursorShape();
     this.#schedule();
     this.#emit("tool", { tool });
@@ -327,12 +379,12 @@ export class Viewer extends EventTarget {
 
   /** Keyboard marking: move the draft by (dx, dy) and grow it by (dw, dh), in slice pixels. */
   nudge(dx, dy, dw = 0, dh = 0) {
-    if (this.#tool === "window" || !this.#image || this.#busy) return;
+    if (this.#tool === "window" || !this.#image || this.#refuseStale()) return;
     const image = this.#image;
-    if (!this.#draft) {
+    if (this.#draft?.image !== image) {
       const view = this.#view ?? this.#fit();
       const side = Math.min(image.columns, image.rows, Math.max(8, Math.round(48 / Math.max(1, view.zoom / 2))));
-      this.#draft = { box: [view.cx - side / 2, view.cy - side / 2, side, side].map(Math.round), kind: this.#tool };
+      this.#draft = { image, box: [view.cx - side / 2, view.cy - side / 2, side, side].map(Math.round), kind: this.#tool };
       if (dx || dy) { dx = 0; dy = 0; }
     }
     let [x, y, w, h] = this.#draft.box;
@@ -348,14 +400,24 @@ export class Viewer extends EventTarget {
 
   /** Mark the draft as it stands. */
   confirm() {
-    if (!this.#draft || this.#busy) return false;
+    if (!this.#draft || this.#refuseStale()) return false;
+    if (this.#draft.image !== this.#image) {
+      this.#emit("say", { text: `The box was placed on slice ${this.#draft.image.number}. Go back there to mark it, or press Escape to drop it.` });
+      return true;
+    }
     this.#finish(this.#draft);
+    return true;
+  }
+
+  #refuseStale() {
+    if (!this.stale) return false;
+    this.#emit("say", { text: `Slice ${this.#wanted.number} is not here yet; nothing can be marked until it is.` });
     return true;
   }
 
   /** Drop the draft, or leave the tool when there is none. */
   cancel() {
-    if (this.#draft || this.#drag) { this.#draft = null; this.#drag = null; this.#busy = false; this.#schedule(); return true; }
+    if (this.#draft || this.#drag) { this.#draft = null; this.#drag = null; this.#schedule(); return true; }
     if (this.#tool !== "window") { this.setTool("window"); return true; }
     return false;
   }
@@ -368,11 +430,11 @@ export class Viewer extends EventTarget {
       this.#emit("say", { text: "Too small to mark: draw the box around the whole lesion." });
       return;
     }
-    this.#busy = true;
+    this.#draft = null;
     this.#schedule();
     const box = draft.box.map((v) => Math.round(v * 100) / 100);
     if (draft.lesion) this.#emit("adjusted", { lesion: draft.lesion, box });
-    else this.#emit("marked", { image: this.#image, box });
+    else this.#emit("marked", { image: draft.image, box });
   }
 
   #sizeText(box) {
@@ -393,7 +455,7 @@ export class Viewer extends EventTarget {
   }
 
   #editing() {
-    if (!this.#editable || !this.#marks || this.#busy) return null;
+    if (!this.#editable || !this.#marks || this.stale) return null;
     return this.#here().find((lesion) => lesion.id === this.#selected) ?? null;
   }
 
@@ -415,7 +477,7 @@ export class Viewer extends EventTarget {
   }
 
   #lesionAt(px, py) {
-    if (!this.#marks) return null;
+    if (!this.#marks || this.stale) return null;
     const p = this.toSlice(px, py);
     const hits = this.#here().filter(({ box: [x, y, w, h] }) => p.x >= x && p.x <= x + w && p.y >= y && p.y <= y + h);
     hits.sort((a, b) => a.box[2] * a.box[3] - b.box[2] * b.box[3]);
@@ -455,7 +517,7 @@ export class Viewer extends EventTarget {
     event.preventDefault();
     this.#pointers.set(event.pointerId, { px, py });
     if (this.#pointers.size === 2) {
-      if (!this.#busy) this.#draft = null;
+      this.#draft = null;
       this.#drag = { kind: "pinch", ...this.#pinch() };
       this.#schedule();
       return;
@@ -465,7 +527,7 @@ export class Viewer extends EventTarget {
     const grabbed = event.button === 0 && !this.#space ? this.#grab(px, py, reach) : null;
     if (event.button === 1 || this.#space) this.#drag = { kind: "pan", start, last: start };
     else if (grabbed) this.#drag = { kind: "adjust", start, grabbed, origin: [...grabbed.lesion.box] };
-    else if (this.#tool !== "window" && !this.#busy) this.#drag = { kind: this.#tool, start };
+    else if (this.#tool !== "window") { if (!this.#refuseStale()) this.#drag = { kind: this.#tool, start }; }
     else this.#drag = { kind: "window", start, ...this.window, step: Math.max(1, this.window.width / 250) };
     this.#showCursorShape();
   }
@@ -496,12 +558,12 @@ export class Viewer extends EventTarget {
     } else if (drag.kind === "window" && drag.moved) {
       this.setWindow(drag.width + (px - drag.start.px) * drag.step, drag.level + (py - drag.start.py) * drag.step);
     } else if (drag.kind === "box" && drag.moved) {
-      this.#draft = { kind: "box", box: boxBetween(drag.start, p, this.#image) };
+      this.#draft = { kind: "box", image: this.#image, box: boxBetween(drag.start, p, this.#image) };
     } else if (drag.kind === "circle" && drag.moved) {
       const radius = Math.hypot(p.x - drag.start.x, (p.y - drag.start.y) * aspectOf(this.#image));
-      this.#draft = { kind: "circle", box: squareAround(drag.start, radius, this.#image) };
+      this.#draft = { kind: "circle", image: this.#image, box: squareAround(drag.start, radius, this.#image) };
     } else if (drag.kind === "adjust" && drag.moved) {
-      this.#draft = { kind: "box", lesion: drag.grabbed.lesion, box: this.#adjusted(drag, p) };
+      this.#draft = { kind: "box", image: this.#image, lesion: drag.grabbed.lesion, box: this.#adjusted(drag, p) };
     }
     this.#schedule();
     this.#tellCursor();
@@ -526,7 +588,7 @@ export class Viewer extends EventTarget {
     if (!drag) return;
     this.#drag = null;
     this.#showCursorShape();
-    if (cancelled || drag.kind === "pinch") { if (!this.#busy) this.#draft = null; this.#schedule(); return; }
+    if (cancelled || drag.kind === "pinch") { this.#draft = null; this.#schedule(); return; }
     if (["box", "circle", "adjust"].includes(drag.kind) && drag.moved && this.#draft) {
       this.#finish(this.#draft);
     } else if (!drag.moved && drag.kind !== "pan") {
@@ -568,7 +630,7 @@ export class Viewer extends EventTarget {
   }
 
   #tellCursor() {
-    if (!this.#cursor || !this.#pixels) { this.#emit("cursor", { x: null, y: null, value: null }); return; }
+    if (!this.#cursor || !this.#pixels || this.#fault) { this.#emit("cursor", { x: null, y: null, value: null }); return; }
     const p = this.toSlice(this.#cursor.px, this.#cursor.py);
     const x = Math.floor(p.x);
     const y = Math.floor(p.y);
@@ -619,12 +681,15 @@ export class Viewer extends EventTarget {
       const b = this.toScreen(image.columns, image.rows);
       c.imageSmoothingEnabled = this.#smooth;
       c.imageSmoothingQuality = "high";
+      c.globalAlpha = this.#fault ? 0.3 : 1; // what is on the screen is not what was asked for
       c.drawImage(this.#bitmap, a.x, a.y, b.x - a.x, b.y - a.y);
-      this.#drawMarks(c);
-      this.#drawScaleBar(c);
+      c.globalAlpha = 1;
+      if (!this.#fault) {
+        this.#drawMarks(c);
+        this.#drawScaleBar(c);
+      }
     }
-    if (this.#fault) this.#words(c, this.#fault);
-    else if (this.#slow) this.#words(c, `Loading slice ${this.#wanted.number} …`);
+    if (this.#slow && !this.#fault) this.#words(c, `Loading slice ${this.#wanted.number} …`);
     this.#report();
   }
 
@@ -664,15 +729,20 @@ export class Viewer extends EventTarget {
         this.#stroke(c, () => c.rect(...rect), mark, chosen ? 2 : 1);
         this.#label(c, String(lesion.number), rect[0], rect[1] - 5, mark, chosen);
       }
-      const editing = this.#draft ? null : this.#editing();
+      const editing = this.#draft?.image === this.#image ? null : this.#editing();
       if (editing) for (const spot of this.#handles(editing.box)) this.#handle(c, spot);
     }
-    if (this.#draft) {
+    for (const { image_id, box, words } of this.#pending) {
+      if (image_id !== this.#image.id) continue;
+      const rect = this.#rect(box);
+      this.#stroke(c, () => c.rect(...rect), mark, 2, [3, 3]);
+      this.#label(c, words, rect[0], rect[1] + rect[3] + 16, mark, true);
+    }
+    if (this.#draft?.image === this.#image) {
       const { box, kind } = this.#draft;
       const [x, y, w, h] = this.#rect(box);
-      const dash = this.#busy ? [3, 3] : [];
-      if (kind === "circle") this.#stroke(c, () => c.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 7), mark, 1.5, dash);
-      this.#stroke(c, () => c.rect(x, y, w, h), mark, kind === "circle" ? 1 : 2, dash);
+      if (kind === "circle") this.#stroke(c, () => c.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 7), mark, 1.5);
+      this.#stroke(c, () => c.rect(x, y, w, h), mark, kind === "circle" ? 1 : 2);
       const mm = diameterMm(box, this.#image);
       const text = mm === null ? `${Math.max(box[2], box[3]).toFixed(0)} px, uncalibrated` : `${mm.toFixed(1)} mm`;
       this.#label(c, text, x, y + h + 16, mark, true);

@@ -17,7 +17,7 @@ from app.models import Case, Checkpoint, DatasetVersion, Image, Run, User, Worke
 from app.models.dataset import MIXED, _zipped
 from app.models.run import LOST_AFTER_S, RunLine
 from app.worker import Worker
-from factories import make_dicom, make_hu
+from factories import hidden_fields, make_dicom, make_hu
 from ml import config, experiment
 from ml.manifest import Manifest
 from ml.progress import Progress
@@ -43,7 +43,7 @@ def review(browser, image, lesion_class, x=44):
     box = {"x": x, "y": 44, "width": 40, "height": 40}
     marked = browser.post(f"/images/{image.id}/lesions", data=box, headers={"x-fragment": "1"})
     lesion = json.loads(marked.headers["x-lesion"])["id"]
-    answer = {**REVIEW, "lesion_class": lesion_class}
+    answer = {**hidden_fields(marked.text), **REVIEW, "lesion_class": lesion_class}
     assert browser.post(f"/lesions/{lesion}/reviews", data=answer).status_code == 303
 
 
