@@ -391,8 +391,9 @@ def _generator_results(metrics: Mapping[str, Any]) -> list[str]:
     ]
     held = metrics.get("held_out_to_nearest_training")
     if held:
+        between = "" if held["low"] is None else f" ({held['low']:.3f}–{held['high']:.3f})"
         lines[-1] = lines[-1].removesuffix(".") + (
-            f", {held['value']:.3f} ({held['low']:.3f}–{held['high']:.3f}) for the "
+            f", {held['value']:.3f}{between} for the "
             f"{metrics['n_held_out_lesions']} lesions of {metrics['n_held_out_patients']} held-out "
             "patients (95 % bootstrap over patients). A generator that copies stands nearer than "
             "they do; so does one that draws with less noise."

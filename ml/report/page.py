@@ -21,6 +21,7 @@ from ml.report.embedding import Plane
 Results = Mapping[str, Any]
 
 NESTED, PAPER = "nested", "paper"
+_EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
 
 _STYLE = """
@@ -230,7 +231,8 @@ def _scores(results: Results) -> str:
         if phantom:
             head.append("true bal. acc.")
         caption = (
-            f"%; {words}; mean over seeds; intervals: bootstrap over patients and seeds. "
+            f"%; {words}; mean over seeds; intervals: bootstrap over patients and seeds, "
+            f"{_EXACT}. "
             "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
         )
         if how == PAPER:
@@ -266,7 +268,7 @@ def _per_class(results: Results) -> str:
     return (
         "<h3>Per class, one against the rest</h3>"
         '<p class="soft">%; nested selection; mean over seeds; intervals: bootstrap over patients '
-        "and seeds.</p>"
+        f"and seeds, {_EXACT}.</p>"
         + of((("sensitivity", "sens."), ("specificity", "spec.")))
         + of((("auc", "AUC"),), ("macro",))
     )
@@ -328,7 +330,8 @@ def _compared(results: Results) -> str:
     return (
         "<h2>Against classic augmentation</h2><p>Points of balanced accuracy, paired on the "
         "same lesions and averaged over seeds; 95 % bootstrap over patients with seeds drawn again "
-        "within; p by sign-flip permutation of patients.</p>"
+        "within, widened to exact limits where arms differ on few patients; p by sign-flip "
+        "permutation of patients.</p>"
         + told
         + "".join(f'<p class="soft">{escape(note)}</p>' for note in sorted(notes))
     )
@@ -382,8 +385,10 @@ def _fidelity(results: Results) -> str:
 def _plain(entry: Mapping[str, Any] | None) -> str:
     if not entry:
         return "–"
-    value, low, high = (f"{entry[key]:.3g}" for key in ("value", "low", "high"))
-    return f"{value} <span class='soft'>({low} to {high})</span>"
+    value = "–" if entry["value"] is None else f"{entry['value']:.3g}"
+    if entry["low"] is None or entry["high"] is None:
+        return value
+    return f"{value} <span class='soft'>({entry['low']:.3g} to {entry['high']:.3g})</span>"
 
 
 def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:
