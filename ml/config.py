@@ -311,8 +311,12 @@ def _barely_trained(epochs: int) -> Gan:
     )
 
 
+QUICK = "quick"
+PROVES_NOTHING = "quick run: shows that everything works, proves nothing"
+"""Said of whatever the preset ``quick`` trained."""
+
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "quick": Experiment(
+    QUICK: Experiment(
         classic=(100, 300),
         base=300,
         synthetic=(50,),
@@ -392,6 +396,29 @@ def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # 
         else:
             values.update(_typed(kind, {key: value}, "", kind))
     return kind(**values)
+
+
+def preset_of(settings: Mapping[str, Any]) -> str:
+    """The name of the preset that a dump, or a part of one, is of; "" for any other settings.
+
+    Seed, device and fold are no part of a preset. A dump of an earlier version may lack settings
+    that there are now.
+    """
+    plain = json.loads(json.dumps(settings))
+    kept = {k: v for k, v in plain.items() if k not in ("seed", "device", "test_fold")}
+    known: Mapping[str, Config] = EXPERIMENTS if "classic" in settings else PRESETS
+    for name, made in known.items():
+        if kept and _holds(json.loads(json.dumps(made.dump())), kept):
+            return name
+    return ""
+
+
+def _holds(whole: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    return all(
+        key in whole
+        and (_holds(whole[key], value) if isinstance(value, Mapping) else whole[key] == value)
+        for key, value in part.items()
+    )
 
 
 def command(name: str, seeds: int, assignments: Sequence[str] = ()) -> str:

@@ -1,15 +1,18 @@
-"""Checkpoints and their cards: what stands behind a score."""
+"""Checkpoints and their cards: what stands behind a score, and which one gives the next."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth import Reader, Researcher
 from app.db import Db, ReadDb
-from app.models.checkpoint import Checkpoint
+from app.errors import AppError, Unreadable
+from app.models.checkpoint import SERVE_WORD, Checkpoint
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -25,13 +28,24 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
     )
 
 
+@router.get("/checkpoints/{name}/promotion")
+def consider(request: Request, user: Researcher, db: ReadDb, name: str) -> Response:
+    """What it is, what it replaces, and what new lesions will get."""
+    return _promotion_page(request, db, Checkpoint.require(db, name))
+
+
 @router.post("/checkpoints/{name}/promotion")
-def promote(request: Request, user: Researcher, db: Db, name: str) -> Response:
+def promote(
+    request: Request, user: Researcher, db: Db, name: str, typed: Annotated[str, Form()] = ""
+) -> Response:
     """Serve a run's checkpoint from now on: here at once, by other processes within seconds."""
     checkpoint = Checkpoint.require(db, name)
     if checkpoint.kind == "classifier":  # loaded first: one that cannot be is not promoted
         request.app.state.inference.classifier(db, checkpoint)
-    checkpoint.promote(db, user.name)
+    try:
+        checkpoint.promote(db, user.name, typed=typed)
+    except Unreadable as refusal:
+        return _promotion_page(request, db, checkpoint, refusal)
     _ask_again(request, db)
     return see_other(f"/checkpoints/{name}", f"{name} is served from now on.")
 
@@ -39,15 +53,43 @@ def promote(request: Request, user: Researcher, db: Db, name: str) -> Response:
 @router.post("/checkpoints/{name}/retirement")
 def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
     """Serve it no longer."""
-    Checkpoint.require(db, name).retire(db, user.name)
+    checkpoint = Checkpoint.require(db, name)
+    was_at_work = checkpoint.is_at_work(db)
+    checkpoint.retire(db, user.name)
     _ask_again(request, db)
-    return see_other(f"/checkpoints/{name}", f"{name} is served no longer.", "info")
+    instead = ""
+    if checkpoint.kind == "classifier" and was_at_work:
+        instead = f" New lesions are scored by {Checkpoint.classifier(db).name}."
+    return see_other(f"/checkpoints/{name}", f"{name} is served no longer.{instead}", "info")
 
 
 @router.get("/checkpoints/{name}")
 def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
     checkpoint = Checkpoint.require(db, name)
-    return page(request, "checkpoints/show.html", checkpoint=checkpoint)
+    return page(
+        request,
+        "checkpoints/show.html",
+        checkpoint=checkpoint,
+        at_work=checkpoint.is_at_work(db),
+        caveats=checkpoint.caveats,
+    )
+
+
+def _promotion_page(
+    request: Request, session: Session, checkpoint: Checkpoint, refusal: AppError | None = None
+) -> Response:
+    return page(
+        request,
+        "checkpoints/promotion.html",
+        refusal.status if refusal else 200,
+        checkpoint=checkpoint,
+        standing=checkpoint.standing,
+        caveats=checkpoint.caveats,
+        replaced=checkpoint.replaced(session),
+        at_work=checkpoint.is_at_work(session),
+        word=SERVE_WORD,
+        error=refusal.detail if refusal else "",
+    )
 
 
 def _ask_again(request: Request, db: Session) -> None:

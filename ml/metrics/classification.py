@@ -8,8 +8,9 @@ as the tables of Frid-Adar et al. (2018) do (weighted sensitivity is then the ac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,57 @@ class Score:
             f"seed {self.seed}; widened to exact limits where fewer than {exact.FEW} patients are "
             "right or wrong",
         }
+
+
+def repaired(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored ``Score.to_dict()`` whose intervals without width are exact ones.
+
+    Of a score that was stored before there were any; its confusion matrix tells what is needed. How
+    many lesions each patient has is not stored, so all are taken to have as many.
+    """
+    matrix = np.asarray(stored["confusion"], np.float64)
+    lesions, total = matrix.sum(axis=1), float(matrix.sum())
+    alike = stored["n_patients"] / total
+    others = total - lesions
+    known = lesions > 0
+
+    def fitted(entry: Mapping[str, Any], ends: Callable[[float], tuple[float, float]]) -> Any:
+        if entry["value"] is None or entry["low"] is None or entry["low"] != entry["high"]:
+            return entry
+        return widened(Interval(**entry), ends(entry["value"])).to_dict()
+
+    def of_trials(trials: float) -> Callable[[float], tuple[float, float]]:
+        return lambda value: exact.clopper_pearson(value, trials * alike)
+
+    result = dict(stored)
+    for name, counts in (("sensitivity", lesions), ("specificity", others)):
+        if name not in stored:
+            continue
+        least = float(known.sum() * counts[known].min())
+        by_count = float((counts[known] * total / lesions[known]).min())
+        trials = {
+            **dict(zip(stored["classes"], counts.tolist(), strict=True)),
+            "macro": least,
+            "weighted": by_count,
+        }
+        result[name] = {
+            key: fitted(entry, of_trials(trials[key])) for key, entry in stored[name].items()
+        }
+    result["accuracy"] = fitted(stored["accuracy"], of_trials(total))
+    balanced = of_trials(float(known.sum() * lesions[known].min()))
+    result["balanced_accuracy"] = fitted(stored["balanced_accuracy"], balanced)
+    sides = list(zip((alike * lesions).tolist(), (alike * others).tolist(), strict=True))
+    of_key = dict(zip(stored["classes"], sides, strict=True)) | {"macro": min(sides, key=min)}
+    if "auc" in stored:
+        result["auc"] = {
+            key: fitted(entry, partial(_area_ends, sides=of_key[key]))
+            for key, entry in stored["auc"].items()
+        }
+    return result
+
+
+def _area_ends(value: float, sides: tuple[float, float]) -> tuple[float, float]:
+    return exact.of_area(value, *sides)
 
 
 def score(

@@ -64,7 +64,7 @@ CHOICES = (
      "a GPU."),
     ("Statistics", "balanced accuracy, seeds averaged; bootstrap over patients with seeds drawn "
      "again within, widened to exact limits where fewer than five patients are right or wrong "
-     "(Clopper–Pearson; of areas Newcombe); sign-flip permutation of patients; Holm over all arms against classic; "
-     "McNemar per seed tests two networks, not two methods."),
+     "(Clopper–Pearson; of areas Newcombe); sign-flip permutation of patients; Holm over all arms "
+     "against classic; McNemar per seed tests two networks, not two methods."),
 )  # fmt: skip
 """Where the paper is silent or contradicts itself: what was done here."""
