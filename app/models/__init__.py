@@ -2,7 +2,8 @@
 
 A later one may import an earlier one:
 blob → event, user, token → case → lesion, checkpoint → review, prediction
-→ design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct → pool
+→ design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct
+→ exposure, pool
 → composition → reader_study → reading → desk; answers, held_out → analysis → results, exports.
 """
 

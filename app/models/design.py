@@ -66,6 +66,8 @@ class Design:
         back: readers may go back and change an answer; earlier ones are kept.
         margin: an AUC within 0.5 ± margin counts as chance.
         exclude_own: nobody reads a lesion that they marked or reviewed.
+        exclude_read: nobody reads an image that they read, or are to read, in another study,
+            practice included.
         exclude_near: synthetic ROIs too like a real one, or like a training ROI of their
             generator where those are kept here, are drawn anew.
         near_limit: from which correlation on two ROIs are too alike; None: from the data, as
@@ -87,6 +89,7 @@ class Design:
     zoom: bool = False
     back: bool = False
     exclude_own: bool = True
+    exclude_read: bool = True
     exclude_near: bool = False
     near_limit: float | None = None
     margin: float = 0.10
@@ -107,10 +110,11 @@ class Design:
     def of_protocol(cls, content: Mapping[str, Any]) -> Design:
         """The design that a protocol froze."""
         if "design" not in content:  # a protocol of format 1
-            return cls()
+            return cls(exclude_read=False)
         consent = content["consent"]
         return cls.from_dict(
             {
+                "exclude_read": False,  # of a protocol that says nothing of it
                 **content["design"],
                 **{key: content[key] for key in ("margin", "analysis", "instructions")},
                 "ethics_reference": content["ethics_reference"],

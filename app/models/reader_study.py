@@ -20,8 +20,8 @@ from app.models.conduct import Conduct
 from app.models.design import DISPLAY_PX, Design
 from app.models.enrolment import Enrolment, order_seed
 from app.models.event import Event
+from app.models.exposure import Exposure
 from app.models.lesion import Lesion
-from app.models.pool import own_lesions
 from app.models.protocol import CALLED_SYNTHETIC, Choices, Protocol
 from app.models.stimulus import REAL, SYNTHETIC, Picture, Stimulus, stimulus_png
 from app.models.trial import Trial, chosen_to_repeat
@@ -317,7 +317,7 @@ class ReaderStudy(Base):
 
         Raises:
             Conflict: it is open already, its images are not fit for blinded reading, or an
-                enrolled reader marked or reviewed one of its lesions.
+                enrolled reader knows one of its images already.
         """
         if self.protocols:
             raise Conflict("This reader study was opened before.")
@@ -325,7 +325,7 @@ class ReaderStudy(Base):
         if len(pictures) != planned:
             raise Conflict(f"{len(pictures)} images were rendered for {planned} planned ones.")
         for enrolment in Enrolment.of_study(session, self.id):
-            self._refuse_own(session, enrolment.reader)
+            self._refuse_known(session, enrolment.reader)
         stimuli = Stimulus.keep(session, self.id, pictures)
         audit = LeakAudit.of(session, self.id, pictures, by)
         if audit.blocks:
@@ -424,7 +424,7 @@ class ReaderStudy(Base):
 
         Raises:
             Conflict: enrolled already, the account is disabled, the study is closed, or it
-                shows a lesion that the person marked or reviewed.
+                shows an image that the person knows already.
         """
         if self.unblinding is not None:
             raise Conflict("The study was unblinded, which closed it; nobody can be enrolled now.")
@@ -433,7 +433,7 @@ class ReaderStudy(Base):
         enrolled = Enrolment.of_study(session, self.id)
         if any(item.reader_id == reader.id for item in enrolled):
             raise Conflict(f"{reader.name} is enrolled in this study already.")
-        self._refuse_own(session, reader)
+        self._refuse_known(session, reader)
         number = len(enrolled) + 1
         enrolment = Enrolment(
             study_id=self.id,
@@ -449,18 +449,31 @@ class ReaderStudy(Base):
         Event.record(session, by.name, "reader enrolled", str(self.id), reader=reader.name)
         return enrolment
 
-    def _refuse_own(self, session: Session, reader: User) -> None:
-        if not self.design.exclude_own:
+    def _refuse_known(self, session: Session, reader: User) -> None:
+        design = self.design
+        if not (design.exclude_own or design.exclude_read):
             return
-        planned = {
-            uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))
+        known = Exposure.of(session, reader.id)
+        real = {uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))}
+        synthetic = {
+            (uuid.UUID(item["checkpoint"]), int(item["seed"]))
+            for item in (*self.planned(SYNTHETIC), *self.practice(SYNTHETIC))
         }
-        known = len(planned & own_lesions(session, reader.id))
-        if known:
+        own = len(real & known.own) if design.exclude_own else 0
+        read = len(real & known.read) if design.exclude_read else 0
+        drawn = len(synthetic & known.synthetics) if design.exclude_read else 0
+        of_real = f"of the {len(real)} real lesions of this study"
+        of_drawn = f"of its {len(synthetic)} synthetic images"
+        said = [
+            f"marked or reviewed {own} {of_real}" if own else "",
+            f"has read, or is to read, {read} {of_real} in another" if read else "",
+            f"has read, or is to read, {drawn} {of_drawn} in another" if drawn else "",
+        ]
+        if any(said):
             raise Conflict(
-                f"{reader.name} marked or reviewed {known} of the {len(planned)} real lesions of "
-                "this study and would know them again. Compose a study without this reader's own "
-                "lesions, or enrol someone else."
+                f"{reader.name} {'; '.join(filter(None, said))}, and would know them again. "
+                "Compose a study without what this reader knows (in the step Images), or enrol "
+                "someone else."
             )
 
     # -- unblinding ----------------------------------------------------------------------------
