@@ -17,7 +17,10 @@ from typing import Any, ClassVar
 
 
 class AppError(Exception):
-    """A refusal that is told to the user: what happened, to what, what to do."""
+    """A refusal that is told to the user: what happened, to what, what to do.
+
+    Of ``more``, ``next`` is where to go from there: ``{"url", "label"}``.
+    """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"

@@ -162,6 +162,7 @@ def refusal(scope: Any, error: AppError) -> Response:
         status_code=error.status,
         title=error.title,
         detail=error.detail,
+        next=error.more.get("next"),
     )
 
 

@@ -15,6 +15,7 @@ from app.errors import Conflict, NotFound, Unreadable
 from app.models.blob import Blob
 from app.models.event import Event
 from ml import checkpoint as files
+from ml import config
 from ml.lesion import LIVER, LesionScheme
 
 SERVE_WORD = "SERVE"
@@ -204,6 +205,11 @@ class Checkpoint(Base):
     def limits(self) -> str:
         """One line on what stands behind it: preset, training, what was measured on how many."""
         return self.file.limits
+
+    @property
+    def preset(self) -> str:
+        """The named settings that trained it; "" for others."""
+        return str(self.meta.get("preset") or config.preset_of(self.meta.get("config", {})))
 
     @property
     def caveats(self) -> tuple[str, ...]:

@@ -172,6 +172,7 @@ class ReaderStudy(Base):
                 "Results and truth are not shown to anyone before the study is unblinded. "
                 "Unblind it on its page when the reading is done; that closes it.",
                 event="results refused before unblinding",
+                next={"url": f"/reader-studies/{self.id}", "label": "To the study"},
             )
         return self.unblinding
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.auth import Reader, Researcher
 from app.db import Db, ReadDb
-from app.errors import AppError, Unreadable
+from app.errors import AppError, Conflict, NotFound, Unreadable
 from app.models.audit import Audited, LeakAudit
 from app.models.conduct import Conduct
 from app.models.design import PRESETS
@@ -86,10 +86,14 @@ def enrol(
     reader: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
     study = ReaderStudy.require(db, study_id, to_change=True)
-    if not reader:
-        raise Unreadable("Choose at least one reader to enrol.")
-    for name in dict.fromkeys(reader):
-        study.enrol(db, User.require(db, name), user)
+    try:
+        if not reader:
+            raise Unreadable("Choose at least one reader to enrol.")
+        with db.begin_nested():  # all of them, or none
+            for name in dict.fromkeys(reader):
+                study.enrol(db, User.require(db, name), user)
+    except (Conflict, Unreadable, NotFound) as refusal:
+        return _study_page(request, db, user, study, enrolment_refusal=refusal)
     return see_other(
         f"/reader-studies/{study.id}",
         f"Enrolled: {', '.join(reader)}. They find the study at /readings.",
@@ -204,11 +208,12 @@ def _study_page(
     reason: str = "",
     amendment: dict[str, str] | None = None,
     amendment_refusal: AppError | None = None,
+    enrolment_refusal: AppError | None = None,
 ) -> Response:
     readers = _readers(session, study)
     enrolled = {item["name"] for item in readers}
     scheme = study.scheme
-    refused = refusal or amendment_refusal
+    refused = refusal or amendment_refusal or enrolment_refusal
     return page(
         request,
         "reader_studies/show.html",
@@ -221,6 +226,7 @@ def _study_page(
         amendable=AMENDABLE,
         amendment=amendment or {"what": "analysis", "text": "", "reason": ""},
         amendment_error=amendment_refusal.detail if amendment_refusal else "",
+        enrolment_error=enrolment_refusal.detail if enrolment_refusal else "",
         delete_word=DELETE_WORD,
         kind_words=KINDS[study.kind],
         mix=[

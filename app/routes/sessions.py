@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
+from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from app.auth import COOKIE, Visitor
-from app.db import Db
-from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, SignIn
+from app.db import Db, ReadDb
+from app.models.desk import has_to_read
+from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, SignIn, User
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
 
+_WORK_LIST = "/cases"
+
 
 @router.get("/")
-def home(user: Visitor) -> Response:
-    """The work list, or the way in."""
-    return RedirectResponse("/cases" if user else "/sessions/new", 303)
+def home(user: Visitor, db: ReadDb) -> Response:
+    """Where this person's work is, or the way in."""
+    return RedirectResponse(_landing(db, user) if user else "/sessions/new", 303)
 
 
 @router.get("/sessions/new")
@@ -41,7 +45,10 @@ def create(
     if secret is None:
         error = "This name and password do not fit together. Check both and try again."
         return page(request, "sessions/new.html", 401, next=_own_path(next), name=name, error=error)
-    response = RedirectResponse(_own_path(next), 303)
+    target = _own_path(next)
+    if target == _WORK_LIST:  # nothing else was asked for
+        target = _landing(db, User.require(db, name.strip()))
+    response = RedirectResponse(target, 303)
     response.set_cookie(
         COOKIE,
         secret,
@@ -74,7 +81,12 @@ def _form(request: Request, status: int, next: str, name: str, error: str | None
     )
 
 
+def _landing(session: Session, user: User) -> str:
+    """The readings of whoever has something to read, the work list for everybody else."""
+    return "/readings" if has_to_read(session, user) else _WORK_LIST
+
+
 def _own_path(target: str) -> str:
     """Only a path of this installation: never another site's address."""
     own = target.startswith("/") and not target.startswith(("//", "/\\"))
-    return target if own else "/cases"
+    return target if own else _WORK_LIST

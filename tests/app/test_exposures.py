@@ -128,3 +128,21 @@ def test_a_study_of_memory_may_show_them_again(session, researcher, ada):
     answered.unblind(session, study, researcher)
     design = Design(exclude_read=False)
     assert again(session, researcher, design=design).enrol(session, ada, researcher)
+
+
+def test_a_refused_enrolment_stays_on_the_page_and_enrols_nobody(
+    app, session, researcher, ada, signed_in_as
+):
+    study = studies.make_study(session, ada)
+    new = again(session, researcher)
+    studies.make_user(session, "bob")
+    session.commit()
+    browser = signed_in_as("researcher", name="maker")
+    address = f"/reader-studies/{new.id}/enrolments"
+    refused = browser.post(address, data={"reader": ["bob", "ada"]})
+    assert refused.status_code == 409
+    assert "ada has read, or is to read, 6 of the 6" in refused.text
+    assert '<h2 id="protocol">' in refused.text
+    assert Enrolment.of_study(session, new.id) == []
+    assert browser.post(address, data={"reader": "bob"}).status_code == 303
+    assert len(Enrolment.of_study(session, study.id)) == 1
