@@ -6,6 +6,7 @@ import uuid
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
+from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
 from app.auth import Reader
@@ -16,13 +17,15 @@ from app.models.case import PHASES, Case, Receipt, Series
 from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
-from app.models.parcel import Parcel
+from app.models.parcel import Parcel, Refusal
 from app.models.stimulus import Stimulus
 from app.models.worklist import FILTERS, work_list
 from app.responses import page, see_other, wants_json
 from app.views import covered_for, lesion_json, panel_context, scheme_view
 
 router = APIRouter(include_in_schema=False)
+
+_KNOWN = "here already"
 
 PRESETS = [  # window centre and width in HU for the eye
     {"key": "liver", "name": "Liver", "level": 90, "width": 180},
@@ -163,8 +166,53 @@ def _work_list_page(
         page=found.page,
         pages=found.pages,
         upload={"max_mb": configuration.max_upload_mb, "phases": PHASES},
-        outcome=None if receipt is None else _outcome(receipt),
+        outcome=None if receipt is None else _told(db, receipt),
     )
+
+
+def _told(session: Session, receipt: Receipt) -> dict[str, Any]:
+    """What became of an upload, by case and by reason, for a page without scripts."""
+    cases: dict[str, dict[str, Any]] = {}
+    for entry in receipt.accepted:
+        group = cases.setdefault(
+            entry["case_url"],
+            {
+                "url": entry["case_url"],
+                "id": entry["case_id"],
+                "files": [],
+                "known": 0,
+                "warnings": [],
+            },
+        )
+        group["files"].append(entry["file"])
+        known = [text for text in entry["warnings"] if _KNOWN in text]
+        group["known"] += bool(known)
+        group["warnings"] += [text for text in entry["warnings"] if text not in known]
+    for group in cases.values():
+        group["warnings"] = list(dict.fromkeys(group["warnings"]))
+        case = Case.require(session, uuid.UUID(group["url"].rpartition("/")[2]))
+        group["pseudonym"] = case.pseudonym
+    reasons: dict[str, list[str]] = {}
+    for refusal in receipt.refused:
+        reasons.setdefault(refusal.reason.removeprefix(f"{refusal.file}: "), []).append(
+            refusal.file
+        )
+    return {
+        "accepted": len(receipt.accepted),
+        "known": sum(group["known"] for group in cases.values()),
+        "refused": len(receipt.refused),
+        "nameless": any("names no patient" in reason for reason in reasons),
+        "cases": list(cases.values()),
+        "reasons": [{"reason": reason, "files": files} for reason, files in reasons.items()],
+    }
+
+
+def _without_name(refusal: Refusal) -> str:
+    """The reason without its file's name, so that files with one reason share a line."""
+    reason = refusal.reason.removeprefix(f"{refusal.file}: ")
+    if reason.startswith(f"{refusal.file} "):
+        return f"The file{reason.removeprefix(refusal.file)}"
+    return reason
 
 
 def _outcome(receipt: Receipt) -> dict[str, Any]:
