@@ -158,9 +158,10 @@ class Lines {
     line.querySelector("[data-state]").replaceChildren(...state);
   }
 
-  #list(group, files = group.files) {
+  #list(group, least = 2) {
+    const { files } = group;
     const box = group.line.querySelector("[data-files]");
-    box.hidden = files.length < 2;
+    box.hidden = files.length < least;
     box.querySelector("summary").textContent = count(files.length);
     box.querySelector("ul").replaceChildren(...files.map((text) => {
       const item = document.createElement("li");
@@ -210,7 +211,7 @@ class Lines {
     this.#mark(group, texts.length ? "warning" : "ok", texts.length ? "warned" : "accepted",
       listed?.textContent ?? "Case", [`${count(total)} accepted, `, link]);
     this.#detail(group, texts);
-    this.#list(group);
+    this.#list(group, 1);
   }
 
   /** The cases by the names that the work list has for them. */
