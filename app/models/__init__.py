@@ -1,7 +1,7 @@
 """The nouns of the application, each with its table, its questions and its verbs.
 
 A later one may import an earlier one:
-blob → event, user, token → case → lesion, checkpoint → review, prediction
+blob → event, user, token, sketch → case → lesion, checkpoint → review, prediction
 → design, protocol, unblinding, withdrawal, stimulus → audit, enrolment → trial, conduct
 → exposure, pool
 → composition → reader_study → reading → desk; answers, held_out → analysis → results, exports.
@@ -23,6 +23,7 @@ from app.models.reader_study import ReaderStudy
 from app.models.reading import Reading
 from app.models.review import Review
 from app.models.run import Run, RunLine, WorkerSign
+from app.models.sketch import Sketch
 from app.models.stimulus import Stimulus
 from app.models.token import ApiToken
 from app.models.trial import Trial
@@ -52,6 +53,7 @@ __all__ = [
     "RunLine",
     "Series",
     "SignIn",
+    "Sketch",
     "Stimulus",
     "Trial",
     "Unblinding",

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from app.errors import Unreadable
+from ml.lesion import LesionScheme
 
 DISPLAY_PX = 512
 """Side of an ROI on the desk, in CSS pixels, where no size in mm is asked for."""
@@ -231,6 +232,24 @@ class Preset:
     real: int | dict[str, int]
     synthetic: int | dict[str, int]
     design: Design = field(default_factory=Design)
+
+    @staticmethod
+    def spread(asked: int | dict[str, int], scheme: LesionScheme | None) -> int | dict[str, int]:
+        """Numbers per class by its key, in the scheme's order; in all where the classes differ."""
+        if isinstance(asked, int):
+            return asked
+        if scheme is None or set(asked) != set(scheme.keys):
+            return sum(asked.values())
+        return {key: asked[key] for key in scheme.keys}
+
+    def note(self, scheme: LesionScheme) -> str:
+        """What to say where its numbers are of other classes than the scheme's."""
+        if isinstance(self.real, int) or set(self.real) == set(scheme.keys):
+            return ""
+        return (
+            f"“{self.title}” gives numbers for {', '.join(self.real)}. This scheme has "
+            f"{', '.join(scheme.keys)}: the sums are spread over its classes as evenly as can be."
+        )
 
 
 PRESETS = {

@@ -20,6 +20,7 @@ from app.models.pool import KINDS
 from app.models.protocol import AMENDABLE
 from app.models.reader_study import DELETE_WORD, ReaderStudy
 from app.models.reading import Reading
+from app.models.sketch import STEPS, Sketch
 from app.models.stimulus import REAL, SYNTHETIC
 from app.models.unblinding import WORD
 from app.models.user import User
@@ -46,7 +47,13 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
         }
         for study in ReaderStudy.all(db)
     ]
-    return page(request, "reader_studies/index.html", studies=studies)
+    return page(
+        request,
+        "reader_studies/index.html",
+        studies=studies,
+        sketches=Sketch.of(db, user),
+        steps=STEPS,
+    )
 
 
 @router.get("/reader-studies/{study_id}")
