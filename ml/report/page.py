@@ -52,6 +52,18 @@ margin-right:6px;background:var(--c);border:2px solid var(--c)}.hollow{backgroun
 img{image-rendering:pixelated;background:#000;max-width:100%}
 code,pre{font:13px ui-monospace,"DejaVu Sans Mono",monospace}pre{background:var(--wash);
 padding:10px;overflow-x:auto}
+@page{size:A4;margin:14mm 12mm}
+@media print{:root{color-scheme:light;--page:#fff;--ink:#000;--soft:#3a3a3a;--line:#bdbdbd;
+--wash:#fff;--stage:#fff;--accent:#4b40b0}
+body{max-width:none;padding:0;font-size:10px}svg text{font-size:11px}p{max-width:none}
+h1{font-size:16px}h2{font-size:13px;margin:18px 0 6px;padding-top:8px}h3{font-size:11px}
+.scroll,pre{overflow:visible}pre{white-space:pre-wrap}code{overflow-wrap:anywhere;font-size:9px}
+table{width:100%;font-size:9px}th,td{padding:2px 4px;white-space:normal;overflow-wrap:break-word}
+tr,figure,svg,.answer,img{break-inside:avoid}tr:nth-child(-n+3){break-before:avoid}
+h1,h2,h3,h4,.legend{break-after:avoid}p:has(+.scroll),p:has(+figure),p:has(+.row){break-after:avoid}
+.scroll:has(tr:nth-child(-n+12):last-child){break-inside:avoid}
+p:has(+h3){break-after:avoid}details:not([open]){display:none}.row{display:block}
+.row figure{display:inline-block;vertical-align:top;max-width:31%;margin:6px 8px 6px 0}}
 """
 
 
