@@ -94,7 +94,8 @@ def test_pages_are_dark_on_white_with_nothing_to_press_and_no_column_cut(
     page.wait_for_selector("h1:has-text('Results')", timeout=60_000)
     for address in (
         study, f"{study}/audit", f"{study}/results", f"{study}/results/images",
-        made["printed open"], "/checkpoints/phantom-cnn", "/checkpoints", "/reader-studies/planner", "/cases", "/runs",
+        made["printed open"], "/checkpoints/phantom-cnn", "/checkpoints",
+        "/reader-studies/planner", "/cases", "/runs",
     ):  # fmt: skip
         page.goto(installation.address + address)
         page.wait_for_selector("h1")
