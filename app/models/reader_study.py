@@ -467,8 +467,8 @@ class ReaderStudy(Base):
         of_drawn = f"of its {len(synthetic)} synthetic images"
         said = [
             f"marked or reviewed {own} {of_real}" if own else "",
-            f"has read, or is to read, {read} {of_real} in another" if read else "",
-            f"has read, or is to read, {drawn} {of_drawn} in another" if drawn else "",
+            f"has read, or is to read, {read} {of_real} in another one" if read else "",
+            f"has read, or is to read, {drawn} {of_drawn} in another one" if drawn else "",
         ]
         if any(said):
             raise Conflict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -100,7 +101,7 @@ def enrol(
             for name in dict.fromkeys(reader):
                 study.enrol(db, User.require(db, name), user)
     except (Conflict, Unreadable, NotFound) as refusal:
-        return _study_page(request, db, user, study, enrolment_refusal=refusal)
+        return _study_page(request, db, user, study, enrolment_refusal=refusal, asked=reader or [])
     return see_other(
         f"/reader-studies/{study.id}",
         f"Enrolled: {', '.join(reader)}. They find the study at /readings.",
@@ -216,6 +217,7 @@ def _study_page(
     amendment: dict[str, str] | None = None,
     amendment_refusal: AppError | None = None,
     enrolment_refusal: AppError | None = None,
+    asked: Sequence[str] = (),
 ) -> Response:
     readers = _readers(session, study)
     enrolled = {item["name"] for item in readers}
@@ -233,6 +235,7 @@ def _study_page(
         amendable=AMENDABLE,
         amendment=amendment or {"what": "analysis", "text": "", "reason": ""},
         amendment_error=amendment_refusal.detail if amendment_refusal else "",
+        asked=asked[-1] if asked else "",
         enrolment_error=enrolment_refusal.detail if enrolment_refusal else "",
         delete_word=DELETE_WORD,
         kind_words=KINDS[study.kind],

@@ -7,6 +7,7 @@ import { browserStorage, Queue } from './desk/queue.js';
 const AWAY_MS = 60_000; // no key for so long counts as idle
 const FIRST_RETRY_MS = 2_000;
 const LONGEST_RETRY_MS = 15_000;
+const READ_MS = 700; // a message is not answered sooner than it can be read
 
 const desk = document.querySelector("[data-desk]");
 const find = (name) => desk.querySelector(`[data-${name}]`);
@@ -235,13 +236,14 @@ function takeBegun(token) {
 
 function goOnWith(begun) {
   if (!begun) return;
+  Object.assign(clock, { active: begun.active, hidden: begun.hidden, idle: begun.idle });
+  if (given.length) return; // keys that were faster than the picture count
   for (const name of asked) {
     current[name] = radios.find((r) => r.name === name && r.value === begun.chosen[name]) ?? null;
     if (current[name]) current[name].checked = true;
   }
   for (const box of boxes) box.checked = begun.reasons.includes(box.value);
   ({ changes, view } = begun);
-  Object.assign(clock, { active: begun.active, hidden: begun.hidden, idle: begun.idle });
   applyView();
   showAnswer();
 }
@@ -445,7 +447,7 @@ async function send() {
 
 /** An answer was refused: it and all after it stay here, and the reader is told. */
 function stop(answer, reason) {
-  stopped = { answer, reason };
+  stopped = { answer, reason, at: performance.now() };
   trouble = reason;
   clock.count();
   const given = [answer.rating && `rating ${answer.rating}`, answer.lesion_class].filter(Boolean).join(", ");
@@ -456,14 +458,18 @@ function stop(answer, reason) {
     `${reason} Your answer (${given}) is kept in this browser.${kept} Set aside, it stays in this browser and is not sent; what follows is sent then.`,
     "Set it aside and go on",
   );
+  find("go-on").focus();
   say(`An answer was not taken. ${reason} Press Enter to set it aside and go on.`);
 }
 
 function setAside() {
-  const { answer, reason } = stopped;
+  const { answer, reason, at } = stopped;
+  if (performance.now() - at < READ_MS) return; // that Enter was meant for the image before
   answers.setAside(answer, reason);
   stopped = null;
   trouble = "";
+  paused = false;
+  pauseButton.setAttribute("aria-pressed", "false");
   keepBegun();
   trial = null;
   waiting = true;

@@ -156,6 +156,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     press(page, "1", "c", "Enter")
     says(page, "cover-title", "An answer was not taken")
     assert "answered before" in page.inner_text("[data-cover-text]")
+    page.wait_for_timeout(800)
     press(page, "Enter")  # set aside, and on
     page.wait_for_selector("[data-cover]", state="hidden")
     assert position(page) == 8

@@ -180,6 +180,7 @@ def test_a_refused_answer_stops_the_desk_and_takes_no_later_one_with_it(desk):
     press(page, "5", "m", "p")  # nothing goes on by itself
     assert page.is_visible("[data-cover]")
 
+    page.wait_for_timeout(800)
     press(page, "Enter")
     says(page, "position", "^4$")
     page.wait_for_selector("[data-cover]", state="hidden")
@@ -187,6 +188,24 @@ def test_a_refused_answer_stops_the_desk_and_takes_no_later_one_with_it(desk):
     assert desk.ratings() == []
     assert desk.ratings("hepatica-aside") == [1]  # never deleted
     assert page.locator("[name=rating]:checked").get_attribute("value") == "4"
+
+
+def test_an_enter_that_was_meant_for_an_image_sets_nothing_aside(desk):
+    page = desk.page
+    desk.offline()
+    commit(page, "1", "c")
+    press(page, "p")
+    page.click("[data-leave]")  # and the link keeps the focus
+    desk.answer_elsewhere(6)
+    desk.offline(False)
+    says(page, "cover-title", "An answer was not taken")
+    press(page, "Enter")
+    assert desk.ratings() == [1]
+    page.wait_for_timeout(800)
+    press(page, "Enter")
+    page.wait_for_selector("[data-cover]", state="hidden")  # no longer paused either
+    says(page, "position", "^2$")
+    assert desk.ratings("hepatica-aside") == [1]
 
 
 def test_a_study_that_was_closed_deletes_nothing_either(desk):
@@ -202,8 +221,10 @@ def test_a_study_that_was_closed_deletes_nothing_either(desk):
     desk.offline(False)
     says(page, "cover-text", "The study is closed")
     assert desk.ratings() == [1, 2]
+    page.wait_for_timeout(800)
     press(page, "Enter")
     says(page, "cover-text", "rating 2, cyst")
+    page.wait_for_timeout(800)
     press(page, "Enter")
     page.wait_for_selector("text=The study is closed")
     says(page, "kept", "2 answers that were not taken are kept in this browser")
