@@ -125,7 +125,10 @@ class Checkpoint(Base):
             Conflict: it is the only classifier that is served.
         """
         if self.kind == "classifier" and len(Checkpoint.served(session, "classifier")) == 1:
-            raise Conflict("This is the only classifier that is served; promote another one first.")
+            raise Conflict(
+                "This is the only classifier that is served; promote another one first.",
+                next={"url": "/checkpoints", "label": "To the checkpoints"},
+            )
         self.served_since = None
         Event.record(session, by, "checkpoint retired", str(self.id), name=self.name)
 

@@ -326,7 +326,7 @@ class ReaderStudy(Base):
         if len(pictures) != planned:
             raise Conflict(f"{len(pictures)} images were rendered for {planned} planned ones.")
         for enrolment in Enrolment.of_study(session, self.id):
-            self._refuse_known(session, enrolment.reader)
+            self._refuse_known(session, enrolment.reader, by)
         stimuli = Stimulus.keep(session, self.id, pictures)
         audit = LeakAudit.of(session, self.id, pictures, by)
         if audit.blocks:
@@ -434,7 +434,7 @@ class ReaderStudy(Base):
         enrolled = Enrolment.of_study(session, self.id)
         if any(item.reader_id == reader.id for item in enrolled):
             raise Conflict(f"{reader.name} is enrolled in this study already.")
-        self._refuse_known(session, reader)
+        self._refuse_known(session, reader, by)
         number = len(enrolled) + 1
         enrolment = Enrolment(
             study_id=self.id,
@@ -450,7 +450,7 @@ class ReaderStudy(Base):
         Event.record(session, by.name, "reader enrolled", str(self.id), reader=reader.name)
         return enrolment
 
-    def _refuse_known(self, session: Session, reader: User) -> None:
+    def _refuse_known(self, session: Session, reader: User, by: User) -> None:
         design = self.design
         if not (design.exclude_own or design.exclude_read):
             return
@@ -470,6 +470,8 @@ class ReaderStudy(Base):
             f"has read, or is to read, {read} {of_real} in another one" if read else "",
             f"has read, or is to read, {drawn} {of_drawn} in another one" if drawn else "",
         ]
+        if any(said) and Enrolment.reads(session, by, self.id):  # no number of images for a reader
+            said = ["knows images of this study already"]
         if any(said):
             raise Conflict(
                 f"{reader.name} {'; '.join(filter(None, said))}, and would know them again. "

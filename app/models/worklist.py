@@ -44,6 +44,7 @@ class NetworkClass:
     display: str
     probability: float
     checkpoint: str
+    preset: str
     lesion: int
 
 
@@ -244,6 +245,7 @@ class _Told:
             display=newest.checkpoint.scheme.display(newest.lesion_class),
             probability=float(newest.probabilities[newest.lesion_class]),
             checkpoint=newest.checkpoint.name,
+            preset=newest.checkpoint.preset,
             lesion=self.lesions[case_id][newest.lesion_id],
         )
 

@@ -450,6 +450,8 @@ function stop(answer, reason) {
   stopped = { answer, reason, at: performance.now() };
   trouble = reason;
   clock.count();
+  paused = false;
+  pauseButton.setAttribute("aria-pressed", "false");
   const given = [answer.rating && `rating ${answer.rating}`, answer.lesion_class].filter(Boolean).join(", ");
   const after = answers.length - 1;
   const kept = after ? ` So ${after === 1 ? "is 1 later answer" : `are ${after} later answers`}, not sent yet.` : "";
@@ -468,8 +470,6 @@ function setAside() {
   answers.setAside(answer, reason);
   stopped = null;
   trouble = "";
-  paused = false;
-  pauseButton.setAttribute("aria-pressed", "false");
   keepBegun();
   trial = null;
   waiting = true;

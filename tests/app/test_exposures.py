@@ -146,3 +146,12 @@ def test_a_refused_enrolment_stays_on_the_page_and_enrols_nobody(
     assert Enrolment.of_study(session, new.id) == []
     assert browser.post(address, data={"reader": "bob"}).status_code == 303
     assert len(Enrolment.of_study(session, study.id)) == 1
+
+
+def test_a_researcher_who_reads_the_study_learns_no_number_from_a_refusal(session, researcher, ada):
+    studies.make_study(session, ada)
+    new = again(session, researcher, design=Design(exclude_own=False))
+    new.enrol(session, researcher, researcher)
+    with pytest.raises(Conflict, match="ada knows images of this study already") as refusal:
+        new.enrol(session, ada, researcher)
+    assert not any(letter.isdigit() for letter in refusal.value.detail)

@@ -111,5 +111,16 @@ def test_the_page_labels_the_networks_word_and_says_of_which_lesion(session, ada
     own, network = line.index("cyst"), line.index("network: hemangioma, score 0.71")
     assert own < network
     assert f"1 of 2 lesions, {review.created_at:%Y-%m-%d %H:%M} UTC" in line
-    assert "lesion 1, one of 2; phantom-cnn" in line
+    assert "lesion 1, one of 2; phantom-cnn , preset shipped" in line
     assert "Newest prediction" not in page
+
+
+def test_a_score_of_a_quick_run_wears_its_badge_in_the_list(session, ada, signed_in_as):
+    [lesion] = studies.make_lesion(session, 1)
+    predict(session, lesion, "hemangioma")
+    scorer = Checkpoint.require(session, "phantom-cnn")
+    scorer.meta = {**scorer.meta, "preset": "quick"}
+    studies.review(session, lesion, "cyst", by=ada)
+    session.commit()
+    page = signed_in_as("reader", name="ada").get("/cases").text
+    assert "quick run</span>" in page

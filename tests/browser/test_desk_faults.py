@@ -199,6 +199,7 @@ def test_an_enter_that_was_meant_for_an_image_sets_nothing_aside(desk):
     desk.answer_elsewhere(6)
     desk.offline(False)
     says(page, "cover-title", "An answer was not taken")
+    assert "answered before" in page.inner_text("[data-cover-text]")  # paused or not
     press(page, "Enter")
     assert desk.ratings() == [1]
     page.wait_for_timeout(800)
