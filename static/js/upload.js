@@ -111,7 +111,7 @@ class Lines {
     this.said = root.querySelector("[data-said]");
     this.#count();
     this.clear.addEventListener("click", () => {
-      for (const [key, group] of this.#groups) if (!group.held) this.#drop(key);
+      for (const [key, group] of this.#groups) if (!group.held) this.#drop(key); // files stay
       this.#hideIfEmpty();
     });
   }
@@ -135,11 +135,11 @@ class Lines {
     let group = this.#groups.get(key);
     if (!group) {
       const line = document.getElementById(template).content.firstElementChild.cloneNode(true);
-      group = { line, files: [], known: 0, warnings: new Map(), held: null };
+      group = { line, files: [], known: 0, warnings: new Map(), held: null, letGo: () => {} };
       this.#groups.set(key, group);
       this.list.append(line);
       line.querySelector("[data-dismiss]").addEventListener("click", () => {
-        if (group.held) this.counts.held -= group.held();
+        group.letGo();
         this.#drop(key);
         this.#hideIfEmpty();
       });
@@ -204,8 +204,10 @@ class Lines {
     ));
     if (group.known) {
       const all = group.known === total;
-      const which = all ? (total === 1 ? "It was" : `All ${total} were`) : `${group.known} of ${total} were`;
-      texts.unshift(`${which} here already and stay as they are, pseudonym and phase included.`);
+      const which = all ? `All ${total} were` : `${group.known} of ${total} were`;
+      texts.unshift(total === 1
+        ? "It was here already and stays as it is, pseudonym and phase included."
+        : `${which} here already and stay as they are, pseudonym and phase included.`);
     }
     const listed = document.querySelector(`#worklist a[href="${group.url}"]`);
     this.#mark(group, texts.length ? "warning" : "ok", texts.length ? "warned" : "accepted",
@@ -229,21 +231,24 @@ class Lines {
     this.list.prepend(group.line);
   }
 
-  /** Files that did not reach the server: held, to be sent again by a button. */
-  unsent(items, words, { signIn, again }) {
-    const group = this.#group(`unsent ${words}`);
-    group.items = [...(group.items ?? []), ...items];
+  /** Files that did not reach the server: held with what goes with them, and sent again by a button. */
+  unsent(items, fields, words, { signIn, again }) {
+    const key = `unsent ${words}`;
+    const group = this.#group(key);
+    group.batches = [...(group.batches ?? []), { items, fields }];
     group.files.push(...items.map((item) => item.name));
+    group.held = true;
+    group.letGo = () => { this.counts.unsent -= group.files.length; };
     this.counts.unsent += items.length;
     const button = document.createElement("button");
     button.type = "button";
     button.className = "button button--small";
     button.textContent = "Send again";
     button.addEventListener("click", () => {
-      this.counts.unsent -= group.items.length;
-      this.counts.total -= group.items.length;
-      this.#drop(`unsent ${words}`);
-      again(group.items);
+      group.letGo();
+      this.counts.total -= group.files.length;
+      this.#drop(key);
+      for (const batch of group.batches) again(batch.items, batch.fields);
     });
     const state = ["not sent ", button];
     if (signIn) {
@@ -266,7 +271,7 @@ class Lines {
   ask(groups, send, phase, words = "") {
     const group = this.#group("ask", "upload-ask");
     const { line } = group;
-    group.held ??= () => 0;
+    group.held = true;
     group.asked ??= new Map();
     let added = 0;
     for (const [key, { label, caution, items, typed = "" }] of groups) {
@@ -280,7 +285,7 @@ class Lines {
     }
     this.counts.held += added;
     const total = () => [...group.asked.values()].reduce((sum, one) => sum + one.items.length, 0);
-    group.held = total;
+    group.letGo = () => { this.counts.held -= total(); };
     const many = group.asked.size > 1;
     this.#mark(group, "warning", "refused", `${count(total())} ${total() === 1 ? "names" : "name"} no patient`, []);
     line.querySelector("[data-ask-text]").textContent = many
@@ -302,7 +307,7 @@ class Lines {
       input.value = held.typed;
       field.querySelector("label").htmlFor = input.id;
       field.querySelector("[data-ask-label]").textContent = many ? `Pseudonym of ${held.label}` : "Pseudonym";
-      field.querySelector("[data-ask-hint]").textContent = `${count(held.items.length)}: ${held.label}${held.caution ? `. ${held.caution}` : ""}`;
+      field.querySelector("[data-ask-hint]").textContent = `${count(held.items.length)}: ${held.label}${held.caution && (held.items.length > 1 || key.startsWith("zip ")) ? `. ${held.caution}` : ""}`;
       return field;
     }));
     const select = line.querySelector("select");
@@ -419,7 +424,7 @@ class Uploader {
     const detail = body.detail ?? `The server answered ${status}. Nothing of these files was stored.`;
     if (status === 0 || [401, 403, 429].includes(status) || status >= 500) {
       const words = status === 0 ? "The server could not be reached. Nothing of these files was stored; they are still held here." : detail;
-      this.lines.unsent(batch, words, { signIn: status === 401, again: (items) => this.take(items, fields) });
+      this.lines.unsent(batch, fields, words, { signIn: status === 401, again: (...more) => this.take(...more) });
       return;
     }
     if (status >= 400 && refused.length === 0) {
@@ -475,7 +480,8 @@ async function hold(groups, item, answers) {
     }
     const folder = held.name.split("/").slice(0, -1).join("/");
     const uid = await studyOf(held.file);
-    put(groups, uid ? `study ${uid}` : `folder ${folder}`, folder || baseOf(held.name), held);
+    const caution = uid ? "" : "They name no study either, so all of them count as one patient's; drop the files of each patient on their own";
+    put(groups, uid ? `study ${uid}` : `folder ${folder}`, folder || baseOf(held.name), held, caution);
   }
   return false;
 }

@@ -178,7 +178,7 @@ def test_a_figure_that_was_stored_without_width_is_never_shown_so(
         assert entry["low"] < entry["high"]
 
 
-def test_a_generator_of_a_quick_run_needs_the_word_too(researcher, session):
+def test_a_generator_of_a_quick_run_needs_the_word_too(client, researcher, session, token):
     shipped = Checkpoint.require(session, "phantom-dcgan-cyst")
     row = Checkpoint(
         name="run-0-dcgan-cyst", kind="generator", lesion_class="cyst",
@@ -192,6 +192,12 @@ def test_a_generator_of_a_quick_run_needs_the_word_too(researcher, session):
     assert "Until now: phantom-dcgan-cyst" in page
     assert researcher.post(f"/checkpoints/{row.name}/promotion").status_code == 422
     assert not served(session, row.name)
+    drawn = client.post(
+        "/api/v1/synthetics",
+        json={"checkpoint": row.name},
+        headers={"authorization": f"Bearer {token}"},
+    )
+    assert PROVES_NOTHING in drawn.json()["warnings"]
 
 
 def test_a_preset_is_known_by_its_settings_where_its_name_was_not_kept():

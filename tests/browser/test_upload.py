@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from factories import make_dicom, make_hu, make_zip
+from factories import make_dicom, make_hu, make_png, make_zip
 from tests.browser.test_pages import overflows, serious_faults
 
 DROP = """(files) => {
@@ -133,6 +133,31 @@ def test_files_that_could_not_be_sent_are_held_and_sent_again(page):
     page.get_by_role("button", name="Send again").click()
     settled(page, "3 files accepted")
     assert len(lines(page)) == 1
+
+
+def test_files_that_are_sent_again_keep_the_pseudonym_of_their_own_study(page, installation):
+    drop(page, series("own one", 2) | series("own two", 3))
+    fields(page).nth(1).wait_for()
+    fields(page).nth(0).fill("own one")
+    fields(page).nth(1).fill("own two")
+    page.context.set_offline(True)
+    send_again(page)
+    settled(page, "5 not sent")
+    page.click("[data-clear]")  # what is held stays
+    settled(page, "5 not sent")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Send again").click()
+    settled(page, "5 files accepted")
+    page.goto(f"{installation.address}/cases")
+    for name, slices in (("own one", "2"), ("own two", "3")):
+        row = page.locator("#worklist tr", has=page.get_by_role("link", name=name, exact=True))
+        assert row.locator("td").first.inner_text() == slices
+
+
+def test_pictures_that_name_no_study_are_said_to_count_as_one_patients(page):
+    drop(page, {f"loose {n}.png": make_png(seed=900 + n) for n in range(3)})
+    fields(page).wait_for()
+    assert "all of them count as one patient's" in lines(page)[0]
 
 
 def test_a_session_that_is_over_loses_no_file(page):
