@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+import scipy
 
 from ml.metrics import exact
 
@@ -89,7 +89,7 @@ def auc(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
     n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
     if not n_positive or not n_negative:
         return float("nan")
-    ranks = rankdata(np.asarray(score, np.float64))
+    ranks = scipy.stats.rankdata(np.asarray(score, np.float64))
     above = ranks[is_positive].sum() - n_positive * (n_positive + 1) / 2
     return float(above / (n_positive * n_negative))
 

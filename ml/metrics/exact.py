@@ -27,8 +27,7 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.stats import beta, norm
+import scipy  # its parts are loaded when they are used: serving starts without them
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -46,8 +45,8 @@ def clopper_pearson(share: float, trials: float, level: float = 0.95) -> tuple[f
     left = trials - found
     tail = (1 - level) / 2
     tiny = 1e-9 * max(1.0, trials)
-    low = 0.0 if found <= tiny else float(beta.ppf(tail, found, left + 1))
-    high = 1.0 if left <= tiny else float(beta.ppf(1 - tail, found + 1, left))
+    low = 0.0 if found <= tiny else float(scipy.stats.beta.ppf(tail, found, left + 1))
+    high = 1.0 if left <= tiny else float(scipy.stats.beta.ppf(1 - tail, found + 1, left))
     return low, high
 
 
@@ -138,15 +137,15 @@ def newcombe(area: float, m: float, n: float, confidence: float = 0.95) -> tuple
 
     Newcombe (2006, Stat Med 25:559).
     """
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
 
     def excess(theta: float) -> float:
         variance = max(hanley_mcneil_variance(theta, m, n, balanced=True), 0.0)
         return abs(area - theta) - z * sqrt(variance)
 
     edge = 1e-9  # at 0 and 1 the excess is 0 as well, which is not the root sought
-    low = 0.0 if area <= edge else float(brentq(excess, 0.0, min(area, 1 - edge)))
-    high = 1.0 if area >= 1 - edge else float(brentq(excess, max(area, edge), 1.0))
+    low = 0.0 if area <= edge else float(scipy.optimize.brentq(excess, 0.0, min(area, 1 - edge)))
+    high = 1.0 if area >= 1 - edge else float(scipy.optimize.brentq(excess, max(area, edge), 1.0))
     return low, high
 
 

@@ -57,7 +57,7 @@ def unblind(session, study, by):
 def test_a_reader_composes_nothing(signed_in_as):
     reader = signed_in_as("reader")
     assert reader.get("/reader-studies/new").status_code == 403
-    assert reader.post("/reader-studies", data={"title": "T"}).status_code == 403
+    assert reader.post("/reader-studies/sketches", data={"title": "T"}).status_code == 403
 
 
 def test_too_few_lesions_are_refused_with_the_counts_of_each_class(session, researcher):
