@@ -29,7 +29,8 @@ class AppError(Exception):
     Args:
         retry_after_s: after how many seconds another try makes sense (``Retry-After``).
         headers: headers that the answer carries.
-        more: fields for programs, beside the detail.
+        more: fields for programs, beside the detail; ``next`` is where to go from there:
+            ``{"url", "label"}``.
     """
 
     status: ClassVar[int] = 500

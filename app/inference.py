@@ -41,6 +41,7 @@ class Scores:
     checkpoint: str
     probabilities: dict[str, float]
     warnings: list[str]
+    limits: str = ""
 
     @property
     def lesion_class(self) -> str:
@@ -118,6 +119,7 @@ def _scores(
             *classifier.meta.warnings_for(phantom_image=phantom, calibrated=roi.calibrated),
             *roi.warnings,
         ],
+        limits=classifier.limits,
     )
 
 

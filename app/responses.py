@@ -267,6 +267,7 @@ def refusal(scope: Any, error: AppError) -> Response:
         status_code=error.status,
         title=error.title,
         detail=error.detail,
+        next=error.more.get("next"),
     )
     response.headers.update(error.headers)
     return response

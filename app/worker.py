@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +35,8 @@ from ml.progress import Progress, RunDir
 _SIGN_EVERY_S = 10.0
 _SAVE_EVERY_S = 1.0
 _PAUSE_S = 5.0
+_AFTER = 3
+"""Steps after an experiment's own: two of the report, and the checkpoints."""
 
 log = logging.getLogger("hepatica.worker")
 
@@ -122,8 +125,9 @@ class Worker:
     def _execute(self, run_id: uuid.UUID) -> None:
         folder = self._runs_dir / str(run_id)
         try:
-            if self._iterate(run_id, folder):
-                self._finish(run_id, folder)
+            done = self._iterate(run_id, folder)
+            if done is not None:
+                self._finish(run_id, folder, done)
         except Taken as error:
             self._end(run_id, str(error))
         except Conflict:
@@ -138,8 +142,8 @@ class Worker:
             self._end(run_id, _told(error))
         shutil.rmtree(folder, ignore_errors=True)
 
-    def _iterate(self, run_id: uuid.UUID, folder: Path) -> bool:
-        """Run the experiment; False when it was cancelled."""
+    def _iterate(self, run_id: uuid.UUID, folder: Path) -> int | None:
+        """Run the experiment; how many steps it had, or None when it was cancelled."""
         with self._database.reading() as session:
             run = Run.require(session, run_id)
             preset, seeds, command = config.experiment(run.preset), run.seeds, run.command
@@ -155,15 +159,19 @@ class Worker:
             command=command,
             capped=capped,
         )
-        saved = -_SAVE_EVERY_S
+        saved, total = -_SAVE_EVERY_S, 0
         # a generator: however it is left, it is closed, and that ends its tasks
         with closing(cast("Generator[Progress]", steps)):
             for step in steps:
                 due = time.monotonic() - saved >= _SAVE_EVERY_S or step.done >= step.total
-                if due and not self._save(run_id, step):
-                    return False
+                total = step.total
+                # its last words name a folder of this machine
+                text = step.text if step.done < total else "the experiment is done"
+                told = replace(step, total=total + _AFTER, text=text)
+                if due and not self._save(run_id, told):
+                    return None
                 saved = time.monotonic() if due else saved
-        return True
+        return total
 
     def _data(self, run: Run, folder: Path) -> Manifest:
         if folder.exists():  # of an earlier claim; the digest is checked as it is loaded
@@ -186,18 +194,25 @@ class Worker:
             run.save(session, step)
         return True
 
-    def _finish(self, run_id: uuid.UUID, folder: Path) -> None:
-        """Report and checkpoints; everything that stays is stored in one transaction."""
+    def _finish(self, run_id: uuid.UUID, folder: Path, done: int) -> None:
+        """Report and checkpoints; everything that stays is stored in one transaction.
+
+        They are the last steps of the same whole: what is told never falls back.
+        """
         run_dir = RunDir(folder / "run")
         for step in report.write(run_dir.path):
-            if not self._save(run_id, step):
+            if step.done < step.total:
+                told = Progress(done + step.done, done + _AFTER, step.text)
+            else:
+                told = Progress(done + step.done, done + _AFTER, "exporting the checkpoints")
+            if not self._save(run_id, told):
                 return
         with self._database.reading() as session:
             run = Run.require(session, run_id)
-            preset, seeds, stem = config.experiment(run.preset), run.seeds, run.short_name
+            run_preset, seeds, stem = run.preset, run.seeds, run.short_name
             manifest = self._data(run, folder / "data")
-        settings, _ = trainings.capped(preset, manifest, seeds)
-        made = release.checkpoints(settings, manifest, run_dir, stem)
+        settings, _ = trainings.capped(config.experiment(run_preset), manifest, seeds)
+        made = release.checkpoints(settings, manifest, run_dir, stem, run_preset)
         with self._database.transaction() as session:
             run = Run.of_worker(session, run_id, self.name)
             for checkpoint in made:

@@ -23,9 +23,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from ml import config as settings
 from ml import greys
 from ml.errors import HepaticaError, reason
 from ml.lesion import LesionScheme
+from ml.metrics.classification import repaired
 from ml.progress import RunDir
 
 FORMAT = 1
@@ -41,6 +43,9 @@ CALIBRATED = (
     "the checkpoint was trained on images without Hounsfield units, this image has them: "
     "its grey levels mean something else"
 )
+
+LEAST_HELD_OUT = 30
+"""Of fewer held-out lesions a figure hardly says how often a classifier is right."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _FILES = ("model.onnx", "weights.safetensors")
@@ -62,7 +67,9 @@ class Checkpoint:
         grey_range: the grey values whose ends are −1 and 1 for images without HU; None: the full
             range of their type.
         commit: the code that trained it; ends in ``+`` when files differed from that commit.
-        metrics: figures with intervals on held-out patients.
+        metrics: figures with intervals on held-out patients (``test``), out of fold
+            (``cross_validation``), and ``training``: ``n_lesions`` and ``n_patients``.
+        preset: the named settings that trained it; "" for others, or where it is not known.
         latent_size: length of a generator's latent vector; None for a classifier.
         command: how to train it again.
         root: the folder, None when it came from elsewhere (a database).
@@ -82,6 +89,7 @@ class Checkpoint:
     latent_size: int | None = None
     command: str = ""
     dataset_name: str = ""
+    preset: str = ""
     root: Path | None = None
     digests: dict[str, str] = field(default_factory=dict)
     grey_range: greys.Range | None = None
@@ -151,10 +159,11 @@ class Checkpoint:
                 dataset_digest=str(data["dataset_digest"]),
                 commit=str(data["commit"]),
                 config=dict(data["config"]),
-                metrics=dict(data["metrics"]),
+                metrics=_sound(data["metrics"]),
                 latent_size=data["latent_size"],
                 command=str(data.get("command", "")),
                 dataset_name=str(data.get("dataset_name", "")),
+                preset=str(data.get("preset") or settings.preset_of(data["config"])),
                 digests={str(k): str(v) for k, v in data["digests"].items()},
                 grey_range=(
                     None if data.get("grey_range") is None else greys.checked(data["grey_range"])
@@ -179,6 +188,7 @@ class Checkpoint:
             "dataset_digest": self.dataset_digest,
             "commit": self.commit,
             "command": self.command,
+            "preset": self.preset,
             "config": self.config,
             "metrics": self.metrics,
             "latent_size": self.latent_size,
@@ -229,9 +239,68 @@ class Checkpoint:
 
     # -- what it means -------------------------------------------------------------------------
 
+    @property
+    def held_out(self) -> Mapping[str, Any] | None:
+        """The score on patients that this very network never saw; None when nobody was held out."""
+        return self.metrics.get("test") or None
+
+    @property
+    def trained_on(self) -> tuple[int, int] | None:
+        """Lesions and patients that it was trained on; None where that was not written down."""
+        counts = self.metrics.get("training")
+        if counts:
+            return int(counts["n_lesions"]), int(counts["n_patients"])
+        for note in self.metrics.get("notes", []):  # of a checkpoint without ``training``
+            found = _TRAINED.search(note)
+            if found:
+                return int(found[1]), int(found[2])
+        return None
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What speaks against serving it, and must be said beside everything that it says."""
+        found = [settings.PROVES_NOTHING] if self.preset == settings.QUICK else []
+        if self.kind == "classifier":
+            lesions = self.held_out["n_lesions"] if self.held_out else 0
+            if not lesions:
+                found.append("nothing was held out: how often it is right is not known")
+            elif lesions < LEAST_HELD_OUT:
+                found.append(
+                    f"tested on {lesions} held-out lesion{'' if lesions == 1 else 's'}: "
+                    "how often it is right is hardly known"
+                )
+        return tuple(found)
+
+    @property
+    def limits(self) -> str:
+        """What stands behind it in a few words: preset, training, what was measured on how many."""
+        preset = f"preset {self.preset}" if self.preset else "settings of its own"
+        counts = self.trained_on
+        on = f", {counts[0]} lesions of {counts[1]} patients" if counts else ""
+        said = f"Trained on {KINDS_SAID[self.training_kind]}{on}, {preset}"
+        first = f"{self.caveats[0].capitalize()}. " if self.caveats else ""
+        if self.kind != "classifier":
+            return f"{first}{said}."
+        return f"{first}{said}; {self.measured}. The score is not calibrated."
+
+    @property
+    def measured(self) -> str:
+        """How often a classifier was right, with the interval and on how many."""
+        test = self.held_out
+        if not test:
+            return "nothing was held out"
+        accuracy = test["balanced_accuracy"]
+        ends = [accuracy["low"], accuracy["high"]]
+        between = f" ({100 * ends[0]:.0f} to {100 * ends[1]:.0f} %)" if None not in ends else ""
+        who = "phantom patients" if self.training_kind == "phantom" else "patients"
+        return (
+            f"balanced accuracy {100 * accuracy['value']:.0f} %{between} on "
+            f"{test['n_lesions']} lesions of {test['n_patients']} held-out {who}"
+        )
+
     def warnings_for(self, phantom_image: bool, calibrated: bool) -> tuple[str, ...]:
         """What must be said beside a result on an image of this kind."""
-        warnings: list[str] = []
+        warnings = list(self.caveats)
         if self.training_kind == "phantom" and not phantom_image:
             warnings.append(SIMULATED)
         if not calibrated and self.training_kind != "uncalibrated":
@@ -296,6 +365,22 @@ def _percent(interval: Mapping[str, float | None]) -> str:
     return f"{100 * cast(float, value):.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
 
+def _sound(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures as they were stored, but none with an interval without width."""
+    scores = {
+        key: repaired(metrics[key])
+        for key in ("test", "cross_validation")
+        if metrics.get(key) and "confusion" in metrics[key]
+    }
+    return {**metrics, **scores}
+
+
+_TRAINED = re.compile(r"Trained on (?:the )?(\d+) lesions of (\d+) patients")
+KINDS_SAID = {
+    "phantom": "simulated CT (phantoms)",
+    "calibrated": "CT in Hounsfield units",
+    "uncalibrated": "grey values without Hounsfield units",
+}
 _TRAINED_ON = {
     "phantom": "**simulated CT (phantoms), no patient**",
     "calibrated": "CT in Hounsfield units",
@@ -319,10 +404,17 @@ def _card(meta: Checkpoint) -> str:
         "",
         "**Research use only. Not a medical device.** No diagnosis may rest on it.",
         "",
+        *([f"**{'; '.join(meta.caveats).capitalize()}.**", ""] if meta.caveats else []),
         "| | |",
         "|---|---|",
         f"| trained on | {_TRAINED_ON[meta.training_kind]} |",
         f"| data set | {meta.dataset_name or 'unnamed'}, digest `{meta.dataset_digest}` |",
+        f"| preset | {meta.preset or 'settings of its own'} |",
+        *(
+            [f"| training | {meta.trained_on[0]} lesions of {meta.trained_on[1]} patients |"]
+            if meta.trained_on
+            else []
+        ),
         f"| lesion scheme | {meta.scheme.name}: {classes} |",
         f"| {_mapped(meta)} mapped to −1 … 1 |",
         f"| code | commit `{meta.commit}` |",
@@ -407,8 +499,9 @@ def _generator_results(metrics: Mapping[str, Any]) -> list[str]:
     ]
     held = metrics.get("held_out_to_nearest_training")
     if held:
+        between = "" if held["low"] is None else f" ({held['low']:.3f}–{held['high']:.3f})"
         lines[-1] = lines[-1].removesuffix(".") + (
-            f", {held['value']:.3f} ({held['low']:.3f}–{held['high']:.3f}) for the "
+            f", {held['value']:.3f}{between} for the "
             f"{metrics['n_held_out_lesions']} lesions of {metrics['n_held_out_patients']} held-out "
             "patients (95 % bootstrap over patients). A generator that copies stands nearer than "
             "they do; so does one that draws with less noise."

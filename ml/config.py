@@ -370,8 +370,12 @@ def _barely_trained(epochs: int) -> Gan:
     )
 
 
+QUICK = "quick"
+PROVES_NOTHING = "quick run: shows that everything works, proves nothing"
+"""Said of whatever the preset ``quick`` trained."""
+
 PRESETS: Mapping[str, Config] = {
-    "quick": Config(
+    QUICK: Config(
         augment=Augment(per_fold=300),
         gan=_barely_trained(epochs=8),
         classifier=Classifier(epochs=4, learning_rate=0.02, features=64, width=8),
@@ -392,7 +396,7 @@ four train on two CPU cores in about half an hour.
 """
 
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "quick": Experiment(
+    QUICK: Experiment(
         classic=(100, 300),
         base=300,
         synthetic=(50,),
@@ -479,6 +483,29 @@ def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # 
 def named(assignments: Sequence[str]) -> tuple[str, ...]:
     """The settings that assignments such as ``gan.epochs=40`` name."""
     return tuple(assignment.partition("=")[0].strip() for assignment in assignments)
+
+
+def preset_of(settings: Mapping[str, Any]) -> str:
+    """The name of the preset that a dump, or a part of one, is of; "" for any other settings.
+
+    Seed, device and fold are no part of a preset. A dump of an earlier version may lack settings
+    that there are now.
+    """
+    plain = json.loads(json.dumps(settings))
+    kept = {k: v for k, v in plain.items() if k not in ("seed", "device", "test_fold")}
+    known: Mapping[str, Config] = EXPERIMENTS if "classic" in settings else PRESETS
+    for name, made in known.items():
+        if kept and _holds(json.loads(json.dumps(made.dump())), kept):
+            return name
+    return ""
+
+
+def _holds(whole: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    return all(
+        key in whole
+        and (_holds(whole[key], value) if isinstance(value, Mapping) else whole[key] == value)
+        for key, value in part.items()
+    )
 
 
 def command(name: str, seeds: int, assignments: Sequence[str] = ()) -> str:

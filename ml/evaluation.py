@@ -8,7 +8,7 @@ the curve: every size, exploratory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,20 +201,20 @@ def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) ->
     entry["auc"] = {**entry["auc"]["macro"], "per_class": entry["auc"]}
     if outputs.pool is not None:
         entry["true_balanced_accuracy"] = _fresh_interval(
-            outputs, outputs.fresh_right(outcome)[None]
+            outputs, outputs.fresh_right(outcome)[None], comparison.share_interval
         ).to_dict()
     return entry
 
 
-def _fresh_interval(outputs: Outputs, right: Floats) -> classification.Interval:
+def _fresh_interval(
+    outputs: Outputs, right: Floats, interval: Callable[..., classification.Interval]
+) -> classification.Interval:
     """Mean over seeds of balanced accuracy, or of its difference, on fresh lesions."""
     pool = outputs.pool
     if pool is None:
         raise ValueError("there are no fresh lesions")
     settings = outputs.settings
-    return comparison.difference_interval(
-        right, pool.labels, pool.patients.tolist(), settings.resamples, settings.seed
-    )
+    return interval(right, pool.labels, pool.patients.tolist(), settings.resamples, settings.seed)
 
 
 def _curve(outputs: Outputs) -> list[dict[str, Any]]:
@@ -234,10 +234,10 @@ def _curve(outputs: Outputs) -> list[dict[str, Any]]:
                 "classic_per_fold": point.classic,
                 "synthetic_per_fold": added * len(outputs.keys),
                 "seeds": len(known),
-                "accuracy": comparison.difference_interval(
+                "accuracy": comparison.share_interval(
                     right, np.zeros_like(outputs.truth), *told
                 ).to_dict(),
-                "balanced_accuracy": comparison.difference_interval(
+                "balanced_accuracy": comparison.share_interval(
                     right, outputs.truth, *told
                 ).to_dict(),
             }
@@ -283,7 +283,9 @@ def _summary(
             }
             if outputs.pool is not None:
                 fresh = np.stack([outputs.fresh_right(outcome) for outcome in found])
-                row["true_balanced_accuracy"] = _fresh_interval(outputs, fresh).to_dict()
+                row["true_balanced_accuracy"] = _fresh_interval(
+                    outputs, fresh, comparison.share_interval
+                ).to_dict()
             summary.append(row)
     return summary
 
@@ -345,7 +347,9 @@ def _true_effect(
         if all(name in by_seed[seed] for seed in seeds)
     }
     result: dict[str, Any] = {
-        "true_difference": _fresh_interval(outputs, fresh[arm] - fresh[arms.CLASSIC]).to_dict()
+        "true_difference": _fresh_interval(
+            outputs, fresh[arm] - fresh[arms.CLASSIC], comparison.difference_interval
+        ).to_dict()
     }
     if arm in (arms.DCGAN, arms.ACGAN) and arms.ORACLE in fresh:
         share, exists = comparison.share_of_gap(

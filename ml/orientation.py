@@ -74,6 +74,19 @@ def plane(cosines: Cosines) -> Plane:
     return (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[int(across.argmax())]
 
 
+def coordinate(cosines: Cosines, position_mm: Sequence[float]) -> tuple[str, float] | None:
+    """The axis across the slice (x, y or z of the patient), and where on it the slice lies, in mm.
+
+    For axial slices that is the z of the scanner's table. None for oblique slices, which no single
+    axis places.
+    """
+    across = np.abs(normal(cosines))
+    if plane(cosines) is Plane.OBLIQUE:
+        return None
+    axis = int(across.argmax())
+    return "xyz"[axis], float(position_mm[axis])
+
+
 def tilt_deg(cosines: Cosines) -> float:
     """Angle between a slice and the body plane nearest to it, in degrees."""
     return float(np.degrees(np.arccos(min(1.0, float(np.abs(normal(cosines)).max())))))

@@ -25,23 +25,24 @@ _FOLD = 0
 
 
 def checkpoints(
-    settings: Experiment, manifest: Manifest, run: RunDir, stem: str
+    settings: Experiment, manifest: Manifest, run: RunDir, stem: str, preset: str
 ) -> list[Checkpoint]:
     """Export the networks of a finished run to ``run/checkpoints``.
 
     Args:
         stem: the beginning of every checkpoint's name.
+        preset: the name of ``settings``, which every card repeats.
     """
     place = trainings.Place(manifest.root, run.path, run.path / "fresh")
     made = [
-        _classifier(settings, manifest, run, place, point, stem)
+        _classifier(settings, manifest, run, place, point, stem, preset)
         for point in _chosen(settings, manifest, run)
         if (place.task(_name(point, settings)).path / "weights.safetensors").exists()
     ]
     for key in manifest.scheme.keys:
         task = trainings.generator_of("dcgan", trainings.OUTER, _FOLD, settings.seed, key)
         if "failed" not in place.result(task.name):
-            made.append(_generator(settings, manifest, run, place, task, stem))
+            made.append(_generator(settings, manifest, run, place, task, stem, preset))
     return made
 
 
@@ -53,7 +54,11 @@ def _chosen(settings: Experiment, manifest: Manifest, run: RunDir) -> list[arms.
     """The size of each released arm in the first fold, as nested selection chose it."""
     classes = len(manifest.scheme)
     sizes = {
-        (entry["name"], *entry["chosen_per_fold"][_FOLD].values())
+        (
+            entry["name"],
+            entry["chosen_per_fold"][_FOLD]["classic_per_fold"],
+            entry["chosen_per_fold"][_FOLD]["synthetic_per_fold"],
+        )
         for entry in run.read_json("results.json")["arms"]
         if entry["selection"] == "nested" and entry["seed"] == settings.seed
     }
@@ -72,6 +77,7 @@ def _classifier(
     place: trainings.Place,
     point: arms.Point,
     stem: str,
+    preset: str,
 ) -> Checkpoint:
     folder = place.task(_name(point, settings)).path
     fold = trainings.fold_of(manifest, settings, settings.seed, _FOLD, trainings.OUTER)
@@ -84,13 +90,20 @@ def _classifier(
     notes = [
         f"Arm {point.arm} of an experiment: per training fold {point.classic} classic ROIs and "
         f"{point.synthetic} synthetic ones of each class.",
-        f"Trained on the {len(fold.train)} lesions of {len(fold.train.patients)} patients of two "
-        f"folds, tested on the {len(fold.test)} lesions of the other {len(fold.test.patients)}; "
-        "the size was chosen on a part of the training patients.",
+        f"Trained on the {len(fold.train)} lesions of {len(fold.train.patients)} patients of "
+        f"{settings.folds - 1} of {settings.folds} folds, tested on the {len(fold.test)} lesions "
+        f"of the other {len(fold.test.patients)}; the size was chosen on a part of the training "
+        "patients.",
     ]
     tensors = tensors_from_bytes((folder / "weights.safetensors").read_bytes())
-    described = _describe(settings, manifest, f"{stem}-{point.arm.replace('+', '-')}", "classifier")
-    metrics: dict[str, Any] = {"test": scored.to_dict(), "notes": notes}
+    described = _describe(
+        settings, manifest, f"{stem}-{point.arm.replace('+', '-')}", "classifier", preset
+    )
+    metrics: dict[str, Any] = {
+        "test": scored.to_dict(),
+        "training": {"n_lesions": len(fold.train), "n_patients": len(fold.train.patients)},
+        "notes": notes,
+    }
     made = replace(described, metrics=metrics)
     return made.save(run.path / "checkpoints" / made.name, export.classifier(tensors), tensors)
 
@@ -102,12 +115,17 @@ def _generator(
     place: trainings.Place,
     task: trainings.Generator,
     stem: str,
+    preset: str,
 ) -> Checkpoint:
     result = place.result(task.name)
     tensors = tensors_from_bytes(
         (place.task(task.name).path / "generator.safetensors").read_bytes()
     )
-    described = _describe(settings, manifest, f"{stem}-dcgan-{task.lesion_class}", "generator")
+    described = _describe(
+        settings, manifest, f"{stem}-dcgan-{task.lesion_class}", "generator", preset
+    )
+    fold = trainings.fold_of(manifest, settings, settings.seed, _FOLD, trainings.OUTER)
+    patients = fold.train.only(task.lesion_class).patients
     made = replace(
         described,
         lesion_class=task.lesion_class,
@@ -115,13 +133,16 @@ def _generator(
         metrics={
             "generator_steps": result["steps"],
             "attempts": result["attempts"],
+            "training": {"n_lesions": result["lesions"], "n_patients": len(patients)},
             "notes": [f"Trained on {result['lesions']} lesions of the first fold's patients."],
         },
     )
     return made.save(run.path / "checkpoints" / made.name, export.generator(tensors), tensors)
 
 
-def _describe(settings: Experiment, manifest: Manifest, name: str, kind: str) -> Checkpoint:
+def _describe(
+    settings: Experiment, manifest: Manifest, name: str, kind: str, preset: str
+) -> Checkpoint:
     generator = kind == "generator"
     return Checkpoint(
         name=name,
@@ -134,6 +155,7 @@ def _describe(settings: Experiment, manifest: Manifest, name: str, kind: str) ->
         dataset_digest=manifest.digest,
         dataset_name=manifest.name,
         commit=current_commit(),
+        preset=preset,
         config=settings.dump(),
         metrics={},
         latent_size=settings.gan.latent if generator else None,

@@ -70,6 +70,7 @@ class Classifier:
         if meta.kind != "classifier":
             raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a classifier.")
         self.meta = meta
+        self.limits = meta.limits  # said beside every score, so not made anew each time
         self._run = _session(onnx, meta.name, threads).run
         classes = self.probabilities(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32)).shape[1]
         if classes != len(meta.scheme):

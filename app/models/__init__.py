@@ -2,9 +2,10 @@
 
 A later one may import an earlier one:
 append_only, numbered → blob → event, installation, user, sign_in, tally, token, ownership
-→ case → lesion, checkpoint → slip, review, prediction → design, protocol, unblinding, withdrawal,
-stimulus → audit, enrolment → trial, conduct → pool → composition → reader_study → reading → desk;
-answers, held_out → analysis → results, exports; dataset → correction.
+→ sketch, case → lesion, checkpoint → slip, review, prediction → design, protocol, unblinding,
+withdrawal, stimulus → audit, enrolment → trial, conduct → exposure, pool → composition
+→ reader_study → reading → desk; answers, held_out → analysis → results, exports;
+dataset → correction.
 """
 
 from app.models.analysis import Analysis
@@ -25,6 +26,7 @@ from app.models.reading import Reading
 from app.models.review import Review
 from app.models.run import Run, RunLine, WorkerSign
 from app.models.sign_in import SignIn
+from app.models.sketch import Sketch
 from app.models.stimulus import Stimulus
 from app.models.tally import Tally
 from app.models.token import ApiToken
@@ -56,6 +58,7 @@ __all__ = [
     "RunLine",
     "Series",
     "SignIn",
+    "Sketch",
     "Stimulus",
     "Tally",
     "Trial",

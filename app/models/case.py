@@ -29,7 +29,7 @@ from app.models.event import Event
 from app.models.parcel import PackedSlice, Parcel, ParcelFile, Refusal, RefusalCode
 from app.models.user import User
 from ml.image import CTSlice
-from ml.orientation import Edges, edges
+from ml.orientation import Edges, coordinate, edges
 from ml.stack import Placement, Stack, mixture, stacks
 
 PHASES = ("portal", "other", "unknown")
@@ -322,6 +322,13 @@ class Image(Base):
         return None if self.orientation is None else edges(self.orientation)
 
     @property
+    def place(self) -> tuple[str, float] | None:
+        """Where the slice lies: axis and mm (`ml.orientation.coordinate`), where the file tells."""
+        if self.orientation is None or self.position is None:
+            return None
+        return coordinate(self.orientation, self.position)
+
+    @property
     def spacing_mm(self) -> tuple[float, float] | None:
         """Distance between rows and between columns in mm, where the file stated it."""
         if self.row_spacing_mm is None or self.column_spacing_mm is None:
@@ -396,9 +403,7 @@ def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[A
     known = sum(not _add_image(session, series, one, sender.key) for one in item.slices)
     if case.phase_warning:
         warnings.append(case.phase_warning)
-    if known == len(item.slices):
-        warnings.insert(0, "This image is here already; nothing was changed.")
-    elif known:
+    if 0 < known < len(item.slices):
         warnings.insert(0, f"{known} of its {len(item.slices)} frames are here already.")
     told = tuple(dict.fromkeys(warnings))
     return Accepted(item.file, case.id, told, known == len(item.slices)), series

@@ -12,12 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now, serialise
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Conflict, Forbidden, NotFound, Unreadable
 from app.models.blob import Blob
 from app.models.event import Event
 from app.models.user import User
 from ml import checkpoint as files
+from ml import config
 from ml.lesion import LIVER, LesionScheme
+
+SERVE_WORD = "SERVE"
+"""What must be typed to serve a checkpoint that something speaks against."""
 
 if TYPE_CHECKING:  # a later room: only its name is needed here
     from app.models.run import Run
@@ -152,11 +156,43 @@ class Checkpoint(Base):
         or_else = " or an administrator" if self.run is not None else " an administrator"
         raise Forbidden(f"{whose}{or_else} can say whether it is served.")
 
-    def promote(self, session: Session, by: str) -> None:
-        """Offer it from now on; of classifiers the one promoted last scores lesions."""
+    def promote(self, session: Session, by: str, *, typed: str = "") -> None:
+        """Offer it from now on; of classifiers the one promoted last scores lesions.
+
+        Args:
+            typed: the word `SERVE_WORD`, needed where something speaks against it.
+
+        Raises:
+            Unreadable: something does, and the word was not typed.
+        """
+        caveats = self.caveats
+        if caveats and typed.strip() != SERVE_WORD:
+            raise Unreadable(
+                f"{self.name} is not served: {'; '.join(caveats)}. "
+                f"Type {SERVE_WORD} exactly to serve it all the same."
+            )
         serialise(session, _SERVED)
         self._serve(session)
-        Event.record(session, by, "checkpoint promoted", str(self.id), name=self.name)
+        Event.record(
+            session, by, "checkpoint promoted", str(self.id), name=self.name, caveats=list(caveats)
+        )
+
+    def replaced(self, session: Session) -> Checkpoint | None:
+        """What does its work until it is promoted; None where nothing does, or it does already.
+
+        Of a generator: the newest of its class and kind of image, which new reader studies take.
+        """
+        rows = [
+            row
+            for row in Checkpoint.served(session, self.kind)
+            if self.kind == "classifier"
+            or (row.lesion_class, row.training_kind) == (self.lesion_class, self.training_kind)
+        ]
+        return rows[-1] if rows and rows[-1].id != self.id else None
+
+    def is_at_work(self, session: Session) -> bool:
+        """Whether it is the served one that new lesions, or new reader studies, get."""
+        return self.served_since is not None and self.replaced(session) is None
 
     def retire(self, session: Session, by: str) -> None:
         """Offer it no longer; what it said stays.
@@ -166,7 +202,10 @@ class Checkpoint(Base):
         """
         serialise(session, _SERVED)
         if self.kind == "classifier" and len(Checkpoint.served(session, "classifier")) == 1:
-            raise Conflict("This is the only classifier that is served; promote another one first.")
+            raise Conflict(
+                "This is the only classifier that is served; promote another one first.",
+                next={"url": "/checkpoints", "label": "To the checkpoints"},
+            )
         self.served_since = self.served_number = None
         Event.record(session, by, "checkpoint retired", str(self.id), name=self.name)
 
@@ -256,23 +295,45 @@ class Checkpoint(Base):
 
     @property
     def limits(self) -> str:
-        """One line on what stands behind the scores: what was measured, on how many, of what."""
-        trained = {
-            "phantom": "Trained on simulated CT (phantoms)",
-            "calibrated": "Trained on CT in Hounsfield units",
-            "uncalibrated": "Trained on grey values without Hounsfield units",
-        }[self.training_kind]
-        held_out = self.meta["metrics"].get("test")
-        if not held_out:
-            return f"{trained}; nothing was held out. The score is not calibrated."
-        accuracy = held_out["balanced_accuracy"]
-        what = "phantom patients" if self.training_kind == "phantom" else "patients"
-        return (
-            f"{trained}; balanced accuracy {100 * accuracy['value']:.0f} % "
-            f"({100 * accuracy['low']:.0f} to {100 * accuracy['high']:.0f} %) on "
-            f"{held_out['n_lesions']} lesions of {held_out['n_patients']} held-out {what}. "
-            "The score is not calibrated."
-        )
+        """One line on what stands behind it: preset, training, what was measured on how many."""
+        return self.file.limits
+
+    @property
+    def preset(self) -> str:
+        """The named settings that trained it; "" for others."""
+        return str(self.meta.get("preset") or config.preset_of(self.meta.get("config", {})))
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What speaks against serving it."""
+        return self.file.caveats
+
+    @property
+    def standing(self) -> dict[str, str]:
+        """What there is to weigh before it is served: term → words."""
+        told = self.file
+        counts = told.trained_on
+        named = f"{told.dataset_name or 'unnamed'}, {files.KINDS_SAID[self.training_kind]}"
+        found = {
+            "Preset": told.preset or "settings of its own",
+            "Data set": named,
+            "Trained on": f"{counts[0]} lesions of {counts[1]} patients" if counts else "not known",
+        }
+        if self.kind == "generator":
+            return {**found, "Draws": self.scheme.display(self.lesion_class or "")}
+        return {
+            **found,
+            "Measured": told.measured,
+            "Classes": ", ".join(item.display for item in self.scheme.classes),
+        }
+
+    @property
+    def current_card(self) -> str:
+        """The model card as this version writes it: an older one may claim too much."""
+        try:
+            return self.file.card()
+        except files.CheckpointError:
+            return self.card
 
     def onnx(self, session: Session) -> bytes:
         return Blob.read(session, self.onnx_digest)

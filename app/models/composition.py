@@ -16,8 +16,9 @@ from app.errors import Unreadable
 from app.models.checkpoint import Checkpoint
 from app.models.dataset import DatasetVersion
 from app.models.design import Design
+from app.models.exposure import Exposure
 from app.models.neighbours import Neighbours
-from app.models.pool import KINDS, KnownLesion, Pool, balanced, one_per_patient, own_lesions
+from app.models.pool import KINDS, KnownLesion, Pool, balanced, one_per_patient
 from app.models.stimulus import REAL, SYNTHETIC
 from app.models.user import User
 from ml.lesion import LesionScheme
@@ -82,7 +83,8 @@ class Composition:
                 that was frozen; none: all reviewed lesions.
             seed: everything random of the study comes from it; None: drawn now.
             without_cases: cases whose lesions are not used.
-            without_lesions_of: people whose own lesions (marked or reviewed) are not used.
+            without_lesions_of: people whose lesions are not used: those that they marked,
+                reviewed, or read in a reader study.
             design: how it is read; None: two questions and nothing else.
             draw: needed where the design excludes synthetic ROIs too near to real ones.
 
@@ -112,7 +114,7 @@ class Composition:
             session,
             scheme,
             without_cases,
-            {lesion for user in without_lesions_of for lesion in own_lesions(session, user.id)},
+            _known_to(session, without_lesions_of),
             DatasetVersion.joint_classes(session, frozen, scheme) if frozen else None,
         )
         kind = kind or _only_kind(pool)
@@ -199,6 +201,11 @@ class Composition:
             notes=notes,
             design=design,
         )
+
+
+def _known_to(session: Session, people: Sequence[User]) -> set[uuid.UUID]:
+    exposures = [Exposure.of(session, user.id) for user in people]
+    return {lesion for one in exposures for lesion in one.own | one.read}
 
 
 def _all(asked: Asked) -> int:

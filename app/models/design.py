@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from app.errors import Unreadable
+from ml.lesion import LesionScheme
 
 DISPLAY_PX = 512
 """Side of an ROI on the desk, in CSS pixels, where no size in mm is asked for."""
@@ -66,6 +67,8 @@ class Design:
         back: readers may go back and change an answer; earlier ones are kept.
         margin: an AUC within 0.5 ± margin counts as chance.
         exclude_own: nobody reads a lesion that they marked or reviewed.
+        exclude_read: nobody reads an image that they read, or are to read, in another study,
+            practice included.
         exclude_near: synthetic ROIs too like a real one, or like a training ROI of their
             generator where those are kept here, are drawn anew.
         near_limit: from which correlation on two ROIs are too alike; None: from the data, as
@@ -87,6 +90,7 @@ class Design:
     zoom: bool = False
     back: bool = False
     exclude_own: bool = True
+    exclude_read: bool = True
     exclude_near: bool = False
     near_limit: float | None = None
     margin: float = 0.10
@@ -107,10 +111,11 @@ class Design:
     def of_protocol(cls, content: Mapping[str, Any]) -> Design:
         """The design that a protocol froze."""
         if "design" not in content:  # a protocol of format 1
-            return cls()
+            return cls(exclude_read=False)
         consent = content["consent"]
         return cls.from_dict(
             {
+                "exclude_read": False,  # of a protocol that says nothing of it
                 **content["design"],
                 **{key: content[key] for key in ("margin", "analysis", "instructions")},
                 "ethics_reference": content["ethics_reference"],
@@ -227,6 +232,24 @@ class Preset:
     real: int | dict[str, int]
     synthetic: int | dict[str, int]
     design: Design = field(default_factory=Design)
+
+    @staticmethod
+    def spread(asked: int | dict[str, int], scheme: LesionScheme | None) -> int | dict[str, int]:
+        """Numbers per class by its key, in the scheme's order; in all where the classes differ."""
+        if isinstance(asked, int):
+            return asked
+        if scheme is None or set(asked) != set(scheme.keys):
+            return sum(asked.values())
+        return {key: asked[key] for key in scheme.keys}
+
+    def note(self, scheme: LesionScheme) -> str:
+        """What to say where its numbers are of other classes than the scheme's."""
+        if isinstance(self.real, int) or set(self.real) == set(scheme.keys):
+            return ""
+        return (
+            f"“{self.title}” gives numbers for {', '.join(self.real)}. This scheme has "
+            f"{', '.join(scheme.keys)}: the sums are spread over its classes as evenly as can be."
+        )
 
 
 PRESETS = {

@@ -246,6 +246,11 @@ def places(session: Session, user: User) -> list[Place]:
     ]
 
 
+def has_to_read(session: Session, user: User) -> bool:
+    """Whether a study waits for this person to check in or to read on."""
+    return any(place.state in ("conduct", "reading") for place in places(session, user))
+
+
 def trial_pixels(session: Session, token: str, user: User) -> bytes:
     """The picture of a trial, for its own reader, from the current trial to ``AHEAD`` beyond it.
 

@@ -8,10 +8,11 @@ import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
 
 from app.db import Base, now
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.models.case import Case, Image
 from app.models.event import Event
 from app.models.lesion import Lesion
 from app.models.protocol import Protocol
@@ -70,6 +71,7 @@ class Enrolment(Base):
             raise NotFound(
                 "There is no such reading, or it is not yours. Your own are listed at /readings.",
                 event="reading refused",
+                next=_TO_READINGS,
             )
         return enrolment
 
@@ -129,12 +131,17 @@ class Enrolment(Base):
                 "You are a reader of this study and have not finished: its leak audit says what "
                 "the images can be told apart by. Another researcher can look at it.",
                 event="leak audit refused to a blinded reader",
+                next=_TO_READINGS,
             )
 
     @staticmethod
     def refuse_synthetics(session: Session, user: User) -> None:
         """Forbidden, with an Event, while ``user`` has a blinded reading to finish."""
-        Enrolment.refuse_synthetics_to(session, user.id)
+        try:
+            Enrolment.refuse_synthetics_to(session, user.id)
+        except Forbidden as refusal:
+            refusal.more["next"] = _TO_READINGS
+            raise
 
     @staticmethod
     def refuse_synthetics_to(session: Session, user_id: uuid.UUID) -> None:
@@ -151,25 +158,58 @@ class Enrolment(Base):
 
     @staticmethod
     def refuse_case(session: Session, user: User, case_id: uuid.UUID) -> None:
-        """Forbidden, with an Event, while ``user`` reads a study that this case is in."""
-        if case_id in Enrolment.hidden_cases(session, user):
+        """Forbidden, with an Event, while ``user`` reads a study that this case could be in."""
+        closed = Enrolment.closes(session, user)
+        if closed is None:
+            return
+        if session.scalar(sa.select(Case.id).where(Case.id == case_id, closed)) is not None:
             raise Forbidden(
-                "This case is in a blinded reading that you have not finished: seeing it would "
-                "tell you an answer. Finish the reading at /readings first.",
+                "You have a blinded reading to finish, and until then the cases that it could be "
+                "about are closed to you, whether they are in it or not: seeing one could tell you "
+                "an answer. Finish the reading at /readings first.",
                 event="case refused to a blinded reader",
+                next=_TO_READINGS,
             )
 
     @staticmethod
-    def hidden_cases(session: Session, user: User) -> set[uuid.UUID]:
-        """Cases in the studies that ``user`` is still reading."""
-        return set(
-            session.scalars(
-                sa.select(Lesion.case_id)
-                .join(Stimulus, Stimulus.lesion_id == Lesion.id)
-                .join(Enrolment, Enrolment.study_id == Stimulus.study_id)
-                .where(Enrolment.reader_id == user.id, *_is_open_and_unfinished())
-            )
+    def closes(session: Session, user: User) -> sa.ColumnElement[bool] | None:
+        """For a WHERE on Case: closed to ``user`` by the studies that they are still reading; None
+        where they are reading none.
+
+        Closed is every case that could be in one of them: of its kind of image, with a lesion that
+        was marked before it opened. Were only the cases in it closed, their number would tell how
+        many of its images are real.
+        """
+        study = Base.metadata.tables["reader_study"]  # its class is built on this one
+        first = aliased(Protocol)
+        blinding = session.execute(
+            sa.select(study.c.kind, first.frozen_at, study.c.id)
+            .select_from(Enrolment)
+            .join(study, study.c.id == Enrolment.study_id)
+            .join(first, sa.and_(first.study_id == study.c.id, first.version == 1))
+            .where(Enrolment.reader_id == user.id, *_is_open_and_unfinished())
+        ).all()
+        if not blinding:
+            return None
+        in_it = sa.exists().where(
+            Lesion.case_id == Case.id,
+            Stimulus.lesion_id == Lesion.id,
+            Stimulus.study_id.in_([study_id for _, _, study_id in blinding]),
         )
+        could_be = [
+            sa.exists().where(
+                Lesion.case_id == Case.id,
+                Image.id == Lesion.image_id,
+                Lesion.created_at <= opened_at,
+                kind == _KIND,
+            )
+            for kind, opened_at, _ in blinding
+        ]
+        return sa.or_(in_it, *could_be)
+
+
+_TO_READINGS = {"url": "/readings", "label": "To my readings"}
+_KIND = sa.case((Image.phantom, "phantom"), (Image.calibrated, "calibrated"), else_="uncalibrated")
 
 
 def _is_open_and_unfinished() -> tuple[sa.ColumnElement[bool], ...]:

@@ -125,13 +125,6 @@ class Pool:
         return counts
 
 
-def own_lesions(session: Session, user_id: uuid.UUID) -> set[uuid.UUID]:
-    """The lesions that a person marked or ever reviewed: they would know them again."""
-    marked = sa.select(Lesion.id).where(Lesion.marked_by_id == user_id)
-    reviewed = sa.select(Review.lesion_id).where(Review.by_id == user_id)
-    return set(session.scalars(sa.union(marked, reviewed)))
-
-
 def _lesions() -> sa.Select[uuid.UUID, uuid.UUID, str | None, str, bool, bool]:
     """Lesions that stand, with what says whose they are and of which kind."""
     return (

@@ -20,9 +20,9 @@ from app.models.conduct import Conduct
 from app.models.design import DISPLAY_PX, Design
 from app.models.enrolment import Enrolment, order_seed
 from app.models.event import Event
+from app.models.exposure import Exposure
 from app.models.lesion import Lesion
 from app.models.ownership import Owned
-from app.models.pool import own_lesions
 from app.models.protocol import CALLED_SYNTHETIC, Choices, Protocol
 from app.models.stimulus import REAL, SYNTHETIC, Picture, Stimulus, stimulus_png
 from app.models.trial import Trial, chosen_to_repeat
@@ -174,6 +174,7 @@ class ReaderStudy(Owned, Base):
                 "Results and truth are not shown to anyone before the study is unblinded. "
                 "Unblind it on its page when the reading is done; that closes it.",
                 event="results refused before unblinding",
+                next={"url": f"/reader-studies/{self.id}", "label": "To the study"},
             )
         return self.unblinding
 
@@ -325,7 +326,7 @@ class ReaderStudy(Owned, Base):
         Raises:
             Forbidden: it is somebody else's.
             Conflict: it is open already, its images are not fit for blinded reading, or an
-                enrolled reader marked or reviewed one of its lesions.
+                enrolled reader knows one of its images already.
         """
         self.refuse_stranger(by)
         if self.protocols:
@@ -334,7 +335,7 @@ class ReaderStudy(Owned, Base):
         if len(pictures) != planned:
             raise Conflict(f"{len(pictures)} images were rendered for {planned} planned ones.")
         for enrolment in Enrolment.of_study(session, self.id):
-            self._refuse_own(session, enrolment.reader)
+            self._refuse_known(session, enrolment.reader, by)
         stimuli = Stimulus.keep(session, self.id, pictures)
         audit = LeakAudit.of(session, self.id, pictures, by)
         if audit.blocks:
@@ -436,7 +437,7 @@ class ReaderStudy(Owned, Base):
         Raises:
             Forbidden: the study is somebody else's.
             Conflict: enrolled already, the account is disabled, the study is closed, or it
-                shows a lesion that the person marked or reviewed.
+                shows an image that the person knows already.
         """
         self.refuse_stranger(by)
         if self.unblinding is not None:
@@ -446,7 +447,7 @@ class ReaderStudy(Owned, Base):
         enrolled = Enrolment.of_study(session, self.id)
         if any(item.reader_id == reader.id for item in enrolled):
             raise Conflict(f"{reader.name} is enrolled in this study already.")
-        self._refuse_own(session, reader)
+        self._refuse_known(session, reader, by)
         number = len(enrolled) + 1
         enrolment = Enrolment(
             study_id=self.id,
@@ -476,18 +477,33 @@ class ReaderStudy(Owned, Base):
         enrolment.withdraw(session, by, reason)
         return enrolment
 
-    def _refuse_own(self, session: Session, reader: User) -> None:
-        if not self.design.exclude_own:
+    def _refuse_known(self, session: Session, reader: User, by: User) -> None:
+        design = self.design
+        if not (design.exclude_own or design.exclude_read):
             return
-        planned = {
-            uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))
+        known = Exposure.of(session, reader.id)
+        real = {uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))}
+        synthetic = {
+            (uuid.UUID(item["checkpoint"]), int(item["seed"]))
+            for item in (*self.planned(SYNTHETIC), *self.practice(SYNTHETIC))
         }
-        known = len(planned & own_lesions(session, reader.id))
-        if known:
+        own = len(real & known.own) if design.exclude_own else 0
+        read = len(real & known.read) if design.exclude_read else 0
+        drawn = len(synthetic & known.synthetics) if design.exclude_read else 0
+        of_real = f"of the {len(real)} real lesions of this study"
+        of_drawn = f"of its {len(synthetic)} synthetic images"
+        said = [
+            f"marked or reviewed {own} {of_real}" if own else "",
+            f"has read, or is to read, {read} {of_real} in another one" if read else "",
+            f"has read, or is to read, {drawn} {of_drawn} in another one" if drawn else "",
+        ]
+        if any(said) and Enrolment.reads(session, by, self.id):  # no number of images for a reader
+            said = ["knows images of this study already"]
+        if any(said):
             raise Conflict(
-                f"{reader.name} marked or reviewed {known} of the {len(planned)} real lesions of "
-                "this study and would know them again. Compose a study without this reader's own "
-                "lesions, or enrol someone else."
+                f"{reader.name} {'; '.join(filter(None, said))}, and would know them again. "
+                "Compose a study without what this reader knows (in the step Images), or enrol "
+                "someone else."
             )
 
     # -- unblinding ----------------------------------------------------------------------------

@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.models.case import Case, Image, Series
 from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
 from app.models.prediction import Prediction
-from app.models.review import Review
+from app.models.review import CANNOT_TELL, OTHER, Review
 from app.models.user import User
+from ml.lesion import LesionScheme
+
+T = TypeVar("T")
 
 FILTERS = ("all", "awaiting", "reviewed", "no_lesion")
 PAGE_SIZE = 50
+CLOSED = "closed"
 
 
 @dataclass(frozen=True)
-class NewestPrediction:
-    """The newest prediction of a case, as the work list shows it."""
+class OwnClass:
+    """What the person called the lesions of a case: each class with how many, and when last."""
+
+    classes: tuple[tuple[str, int], ...]
+    lesions: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class NetworkClass:
+    """The network's newest word on one lesion of a case; never the case's diagnosis."""
 
     display: str
     probability: float
     checkpoint: str
+    preset: str
+    lesion: int
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """One line of the work list."""
+    """One line of the work list.
+
+    Attributes:
+        closed: it could be in a blinded reading that the person has not finished; then nothing of
+            its lesions is told, so that a line does not tell whether it is.
+        own: the person's own classes; None before they gave one.
+        colleagues: others' classes of the lesions that may be told, each with how many.
+        network: the newest prediction that may be told.
+        covered: there is a score or a colleague's class that is told after one's own.
+    """
 
     id: uuid.UUID
     pseudonym: str
@@ -41,7 +67,10 @@ class WorkItem:
     uncalibrated: bool
     slices: int
     lesions: int
-    prediction: NewestPrediction | None
+    closed: bool
+    own: OwnClass | None
+    colleagues: tuple[tuple[str, int], ...]
+    network: NetworkClass | None
     covered: bool
     review_state: str
     contrast_phase: str
@@ -83,17 +112,21 @@ _UNDER: dict[str, Callable[[], tuple[sa.ColumnElement[bool], ...]]] = {
 it shows and not what the database holds."""
 
 
-def _counts(session: Session) -> dict[str, int]:
-    """How many cases are under each filter: three walks along indexes."""
-    different = sa.func.count(Lesion.case_id.distinct())
-    total = session.scalar(sa.select(sa.func.count()).select_from(Case)) or 0
-    standing = session.scalar(sa.select(different).where(Lesion.withdrawn_at.is_(None))) or 0
-    awaiting = session.scalar(sa.select(different).where(_unreviewed())) or 0
+def _counts(session: Session, closed: sa.ColumnElement[bool] | None) -> dict[str, int]:
+    """How many cases are under each filter: three walks along indexes, unless some are closed."""
+    cases = sa.select(sa.func.count()).select_from(Case)
+    lesions = sa.select(sa.func.count(Lesion.case_id.distinct()))
+    total = shown = session.scalar(cases) or 0
+    if closed is not None:
+        shown = session.scalar(cases.where(~closed)) or 0
+        lesions = lesions.where(Lesion.case_id.in_(sa.select(Case.id).where(~closed)))
+    standing = session.scalar(lesions.where(Lesion.withdrawn_at.is_(None))) or 0
+    awaiting = session.scalar(lesions.where(_unreviewed())) or 0
     return {
         "all": total,
         "awaiting": awaiting,
         "reviewed": standing - awaiting,
-        "no_lesion": total - standing,
+        "no_lesion": shown - standing,
     }
 
 
@@ -102,17 +135,22 @@ def work_list(
 ) -> WorkList:
     """The cases under a filter, newest first, as ``user`` may see them.
 
-    A case awaits review while it has a lesion that nobody has reviewed. A prediction is covered
-    while the person has not reviewed that lesion and reviews come before scores; of a case in a
-    blinded reading that they have not finished there is none.
+    A case awaits review while it has a lesion that nobody has reviewed. Of a lesion the person's
+    own class comes first; while reviews come first and they have given none, the scores and
+    colleagues' classes are covered. A case that could be in a blinded reading of theirs is closed:
+    it is among all cases, and under no other filter.
     """
-    counts = _counts(session)
+    closed = Enrolment.closes(session, user)
+    counts = _counts(session, closed)
     pages = max(1, -(-counts[chosen] // PAGE_SIZE))
     page = min(max(1, page), pages)
+    of_filter = _UNDER[chosen]()
+    if chosen != "all" and closed is not None:
+        of_filter = (*of_filter, ~closed)
     here = list(
         session.scalars(
             sa.select(Case.id)
-            .where(*_UNDER[chosen]())
+            .where(*of_filter)
             .order_by(Case.created_at.desc(), Case.id)
             .limit(PAGE_SIZE)
             .offset((page - 1) * PAGE_SIZE)
@@ -120,19 +158,17 @@ def work_list(
     )
     found = {case.id: case for case in session.scalars(sa.select(Case).where(Case.id.in_(here)))}
     ids = [case_id for case_id in here if case_id in found]
+    shut: set[uuid.UUID] = set()
+    if closed is not None:
+        shut = set(session.scalars(sa.select(Case.id).where(Case.id.in_(ids), closed)))
     lesions = _lesions(session, ids)
     slices = _slices(session, ids)
-    blinded = Enrolment.hidden_cases(session, user)
-    newest = _newest_predictions(session, ids)
-    seen = _reviewed_by(session, user, [lesion for lesion, _ in newest.values()])
+    told = _Told.of(session, user, [one for one in ids if one not in shut], review_first)
     items = []
     for case_id in ids:
         case = found[case_id]
         lesion_count, unreviewed = lesions.get(case_id, (0, 0))
-        lesion_id, prediction = newest.get(case.id, (None, None))
-        if case.id in blinded:
-            prediction = None
-        covered = prediction is not None and review_first and lesion_id not in seen
+        case_state = CLOSED if case_id in shut else _state(lesion_count, unreviewed)
         total, calibrated = slices.get(case.id, (0, True))
         items.append(
             WorkItem(
@@ -141,10 +177,13 @@ def work_list(
                 phantom=case.phantom,
                 uncalibrated=not calibrated,
                 slices=total,
-                lesions=lesion_count,
-                prediction=None if covered else prediction,
-                covered=covered,
-                review_state=_state(lesion_count, unreviewed),
+                lesions=0 if case_state == CLOSED else lesion_count,
+                closed=case_state == CLOSED,
+                own=told.own(case.id),
+                colleagues=told.colleagues(case.id),
+                network=told.network(case.id),
+                covered=told.covers(case.id),
+                review_state=case_state,
                 contrast_phase=case.contrast_phase,
                 uploaded_at=case.created_at,
             )
@@ -184,34 +223,103 @@ def _slices(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int
     return {case_id: (count, bool(calibrated)) for case_id, count, calibrated in rows}
 
 
-def _newest_predictions(
-    session: Session, ids: list[uuid.UUID]
-) -> dict[uuid.UUID, tuple[uuid.UUID, NewestPrediction]]:
-    rows = session.execute(
-        sa.select(Lesion.case_id, Prediction, Checkpoint)
-        .join(Lesion, Lesion.id == Prediction.lesion_id)
-        .join(Checkpoint, Checkpoint.id == Prediction.checkpoint_id)
-        .where(Lesion.case_id.in_(ids), Lesion.withdrawn_at.is_(None))
-        .order_by(Prediction.number)
-    )
-    return {
-        case_id: (
-            prediction.lesion_id,
-            NewestPrediction(
-                display=checkpoint.scheme.display(prediction.lesion_class),
-                probability=float(prediction.probabilities[prediction.lesion_class]),
-                checkpoint=checkpoint.name,
-            ),
-        )
-        for case_id, prediction, checkpoint in rows
-    }
+@dataclass(frozen=True)
+class _Told:
+    """What was said of the lesions of some cases, and what of it the person may see."""
 
+    user_id: uuid.UUID
+    review_first: bool
+    lesions: Mapping[uuid.UUID, Mapping[uuid.UUID, int]]
+    reviews: Mapping[uuid.UUID, Sequence[Review]]
+    predictions: Mapping[uuid.UUID, Sequence[Prediction]]
+    words: Mapping[str, str]
 
-def _reviewed_by(session: Session, user: User, lesions: list[uuid.UUID]) -> set[uuid.UUID]:
-    return set(
-        session.scalars(
-            sa.select(Review.lesion_id).where(
-                Review.by_id == user.id, Review.lesion_id.in_(lesions)
+    @staticmethod
+    def of(session: Session, user: User, cases: list[uuid.UUID], review_first: bool) -> _Told:
+        lesions: dict[uuid.UUID, dict[uuid.UUID, int]] = {}
+        for case_id, lesion_id, number in session.execute(
+            sa.select(Lesion.case_id, Lesion.id, Lesion.number).where(
+                Lesion.case_id.in_(cases), Lesion.withdrawn_at.is_(None)
             )
+        ):
+            lesions.setdefault(case_id, {})[lesion_id] = number
+        ids = [lesion for of_case in lesions.values() for lesion in of_case]
+        later = aliased(Review)
+        standing = session.scalars(
+            sa.select(Review).where(
+                Review.lesion_id.in_(ids), ~sa.exists().where(later.supersedes_id == Review.id)
+            )
+        ).all()
+        predicted = session.scalars(
+            sa.select(Prediction).where(Prediction.lesion_id.in_(ids)).order_by(Prediction.number)
+        ).all()
+        served = Checkpoint.served(session, "classifier")
+        schemes = [row.scheme for row in served] + [p.checkpoint.scheme for p in predicted]
+        return _Told(
+            user.id,
+            review_first,
+            lesions,
+            _by_lesion((one.lesion_id, one) for one in standing),
+            _by_lesion((one.lesion_id, one) for one in predicted),
+            _words(schemes),
         )
-    )
+
+    def own(self, case_id: uuid.UUID) -> OwnClass | None:
+        mine = [one for one in self._reviews(case_id) if one.by_id == self.user_id]
+        if not mine:
+            return None
+        return OwnClass(self._counted(mine), len(mine), max(one.created_at for one in mine))
+
+    def colleagues(self, case_id: uuid.UUID) -> tuple[tuple[str, int], ...]:
+        open_to_me = self._open(case_id)
+        others = [
+            one
+            for one in self._reviews(case_id)
+            if one.by_id != self.user_id and one.lesion_id in open_to_me
+        ]
+        return self._counted(others)
+
+    def network(self, case_id: uuid.UUID) -> NetworkClass | None:
+        said = [one for lesion in self._open(case_id) for one in self.predictions.get(lesion, ())]
+        if not said:
+            return None
+        newest = max(said, key=lambda one: one.created_at)
+        return NetworkClass(
+            display=newest.checkpoint.scheme.display(newest.lesion_class),
+            probability=float(newest.probabilities[newest.lesion_class]),
+            checkpoint=newest.checkpoint.name,
+            preset=newest.checkpoint.preset,
+            lesion=self.lesions[case_id][newest.lesion_id],
+        )
+
+    def covers(self, case_id: uuid.UUID) -> bool:
+        covered = set(self.lesions.get(case_id, {})) - self._open(case_id)
+        return any(self.predictions.get(one) or self.reviews.get(one) for one in covered)
+
+    def _open(self, case_id: uuid.UUID) -> set[uuid.UUID]:
+        """The lesions on which the person has said their own class, or need not first."""
+        every = set(self.lesions.get(case_id, {}))
+        if not self.review_first:
+            return every
+        return {one.lesion_id for one in self._reviews(case_id) if one.by_id == self.user_id}
+
+    def _reviews(self, case_id: uuid.UUID) -> list[Review]:
+        return [r for lesion in self.lesions.get(case_id, {}) for r in self.reviews.get(lesion, ())]
+
+    def _counted(self, reviews: Iterable[Review]) -> tuple[tuple[str, int], ...]:
+        words = Counter(self.words.get(one.lesion_class, one.lesion_class) for one in reviews)
+        return tuple(words.most_common())
+
+
+def _by_lesion(pairs: Iterable[tuple[uuid.UUID, T]]) -> dict[uuid.UUID, list[T]]:
+    found: dict[uuid.UUID, list[T]] = {}
+    for lesion, one in pairs:
+        found.setdefault(lesion, []).append(one)
+    return found
+
+
+def _words(schemes: Iterable[LesionScheme]) -> dict[str, str]:
+    words = {OTHER: "other", CANNOT_TELL: "cannot tell"}
+    for scheme in schemes:
+        words |= {item.key: item.display for item in scheme.classes}
+    return words

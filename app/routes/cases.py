@@ -7,24 +7,26 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
+from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
 from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
 from app.errors import BadRequest, Forbidden, Unreadable
-from app.models.case import PHASES, Case, ImageStack, Receipt, Series
+from app.models.case import PHASES, Accepted, Case, ImageStack, Receipt, Series
 from app.models.checkpoint import Checkpoint
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.enrolment import Enrolment
 from app.models.lesion import Lesion
-from app.models.parcel import Limits, Parcel
+from app.models.parcel import Limits, Parcel, RefusalCode
 from app.models.stimulus import Stimulus
 from app.models.worklist import FILTERS, work_list
 from app.responses import page, see_other, wants_json
 from app.views import Standing, lesion_json, panel_context, scheme_view
 
 router = APIRouter(include_in_schema=False)
+
 
 PRESETS = [  # window centre and width in HU for the eye
     {"key": "liver", "name": "Liver", "level": 90, "width": 180},
@@ -202,8 +204,39 @@ def _work_list_page(
         page=found.page,
         pages=found.pages,
         upload={"max_mb": configuration.max_upload_mb, "phases": PHASES},
-        outcome=None if receipt is None else receipt.to_dict(),
+        outcome=None if receipt is None else _told(db, receipt),
     )
+
+
+def _told(session: Session, receipt: Receipt) -> dict[str, Any]:
+    """What became of an upload, by case and by reason, for a page without scripts."""
+    cases: dict[uuid.UUID, list[Accepted]] = {}
+    for entry in receipt.accepted:
+        cases.setdefault(entry.case_id, []).append(entry)
+    reasons: dict[str, list[str]] = {}
+    for refusal in receipt.refused:
+        reason = refusal.reason.removeprefix(f"{refusal.file}: ")
+        reasons.setdefault(reason, []).append(refusal.file)
+    return {
+        "accepted": len(receipt.accepted),
+        "known": sum(entry.known for entry in receipt.accepted),
+        "refused": len(receipt.refused),
+        "nameless": any(item.code == RefusalCode.NO_PATIENT for item in receipt.refused),
+        "cases": [
+            {
+                "url": f"/cases/{case_id}",
+                "pseudonym": Case.require(session, case_id).pseudonym,
+                "files": [entry.file for entry in entries],
+                "known": sum(entry.known for entry in entries),
+                "warnings": list(
+                    dict.fromkeys(text for entry in entries for text in entry.warnings)
+                ),
+            }
+            for case_id, entries in cases.items()
+        ],
+        "reasons": [{"reason": reason, "files": files} for reason, files in reasons.items()],
+        "passed_over": receipt.passed_over,
+    }
 
 
 def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[dict[str, Any]]:
@@ -230,7 +263,7 @@ def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict
                 "id": str(image.id),
                 "number": position,
                 "instance_number": image.instance_number,
-                "position_mm": image.position_mm,
+                "place": image.place,
                 "edges": asdict(image.edges) if image.edges else None,
                 "rows": image.rows,
                 "columns": image.columns,

@@ -1,15 +1,18 @@
-"""Checkpoints and their cards: what stands behind a score."""
+"""Checkpoints and their cards: what stands behind a score, and which one gives the next."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth import Reader, Researcher
 from app.db import Db, ReadDb
-from app.models.checkpoint import Checkpoint
+from app.errors import AppError, Unreadable
+from app.models.checkpoint import SERVE_WORD, Checkpoint
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -25,14 +28,31 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
     )
 
 
+@router.get("/checkpoints/{name}/promotion")
+def consider(request: Request, user: Researcher, db: ReadDb, name: str) -> Response:
+    """What it is, what it replaces, and what new lesions will get."""
+    return _promotion_page(request, db, Checkpoint.require(db, name))
+
+
 @router.post("/checkpoints/{name}/promotion")
-def promote(request: Request, user: Researcher, look: ReadDb, db: Db, name: str) -> Response:
+def promote(
+    request: Request,
+    user: Researcher,
+    look: ReadDb,
+    db: Db,
+    name: str,
+    typed: Annotated[str, Form()] = "",
+) -> Response:
     """Serve a run's checkpoint from now on: here at once, by other processes within seconds."""
     found = Checkpoint.require(look, name)
     found.refuse_stranger(user)
     if found.kind == "classifier":  # loaded first: one that cannot be is not promoted
         request.app.state.inference.classifier(look, found)
-    Checkpoint.require(db, name).promote(db, user.name)
+    checkpoint = Checkpoint.require(db, name)
+    try:
+        checkpoint.promote(db, user.name, typed=typed)
+    except Unreadable as refusal:
+        return _promotion_page(request, db, checkpoint, refusal)
     _ask_again(request, db)
     return see_other(f"/checkpoints/{name}", f"{name} is served from now on.")
 
@@ -42,16 +62,43 @@ def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
     """Serve it no longer."""
     checkpoint = Checkpoint.require(db, name)
     checkpoint.refuse_stranger(user)
+    was_at_work = checkpoint.is_at_work(db)
     checkpoint.retire(db, user.name)
     _ask_again(request, db)
-    return see_other(f"/checkpoints/{name}", f"{name} is served no longer.", "info")
+    instead = ""
+    if checkpoint.kind == "classifier" and was_at_work:
+        instead = f" New lesions are scored by {Checkpoint.classifier(db).name}."
+    return see_other(f"/checkpoints/{name}", f"{name} is served no longer.{instead}", "info")
 
 
 @router.get("/checkpoints/{name}")
 def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
     checkpoint = Checkpoint.require(db, name)
-    may_change = checkpoint.may_be_changed_by(user)
-    return page(request, "checkpoints/show.html", checkpoint=checkpoint, may_change=may_change)
+    return page(
+        request,
+        "checkpoints/show.html",
+        checkpoint=checkpoint,
+        at_work=checkpoint.is_at_work(db),
+        caveats=checkpoint.caveats,
+        may_change=checkpoint.may_be_changed_by(user),
+    )
+
+
+def _promotion_page(
+    request: Request, session: Session, checkpoint: Checkpoint, refusal: AppError | None = None
+) -> Response:
+    return page(
+        request,
+        "checkpoints/promotion.html",
+        refusal.status if refusal else 200,
+        checkpoint=checkpoint,
+        standing=checkpoint.standing,
+        caveats=checkpoint.caveats,
+        replaced=checkpoint.replaced(session),
+        at_work=checkpoint.is_at_work(session),
+        word=SERVE_WORD,
+        error=refusal.detail if refusal else "",
+    )
 
 
 def _ask_again(request: Request, db: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from app.auth import Admin, Reader, Researcher
 from app.db import Db, ReadDb
-from app.errors import AppError, Unreadable
+from app.errors import AppError, Conflict, NotFound, Unreadable
 from app.models.audit import Audited, LeakAudit
 from app.models.conduct import Conduct
 from app.models.design import PRESETS
@@ -20,6 +21,7 @@ from app.models.pool import KINDS
 from app.models.protocol import AMENDABLE
 from app.models.reader_study import DELETE_WORD, ReaderStudy
 from app.models.reading import Reading
+from app.models.sketch import STEPS, Sketch
 from app.models.stimulus import REAL, SYNTHETIC
 from app.models.unblinding import WORD
 from app.models.user import User
@@ -47,7 +49,13 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
         }
         for study in ReaderStudy.all(db)
     ]
-    return page(request, "reader_studies/index.html", studies=studies)
+    return page(
+        request,
+        "reader_studies/index.html",
+        studies=studies,
+        sketches=Sketch.of(db, user),
+        steps=STEPS,
+    )
 
 
 @router.get("/reader-studies/{study_id}")
@@ -88,10 +96,14 @@ def enrol(
     reader: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
     study = ReaderStudy.require(db, study_id, to_change=True)
-    if not reader:
-        raise Unreadable("Choose at least one reader to enrol.")
-    for name in dict.fromkeys(reader):
-        study.enrol(db, User.require(db, name), user)
+    try:
+        if not reader:
+            raise Unreadable("Choose at least one reader to enrol.")
+        with db.begin_nested():  # all of them, or none
+            for name in dict.fromkeys(reader):
+                study.enrol(db, User.require(db, name), user)
+    except (Conflict, Unreadable, NotFound) as refusal:
+        return _study_page(request, db, user, study, enrolment_refusal=refusal, asked=reader or [])
     return see_other(
         f"/reader-studies/{study.id}",
         f"Enrolled: {', '.join(reader)}. They find the study at /readings.",
@@ -220,11 +232,13 @@ def _study_page(
     reason: str = "",
     amendment: dict[str, str] | None = None,
     amendment_refusal: AppError | None = None,
+    enrolment_refusal: AppError | None = None,
+    asked: Sequence[str] = (),
 ) -> Response:
     readers = _readers(session, study)
     enrolled = {item["name"] for item in readers}
     scheme = study.scheme
-    refused = refusal or amendment_refusal
+    refused = refusal or amendment_refusal or enrolment_refusal
     return page(
         request,
         "reader_studies/show.html",
@@ -237,6 +251,8 @@ def _study_page(
         amendable=AMENDABLE,
         amendment=amendment or {"what": "analysis", "text": "", "reason": ""},
         amendment_error=amendment_refusal.detail if amendment_refusal else "",
+        asked=asked[-1] if asked else "",
+        enrolment_error=enrolment_refusal.detail if enrolment_refusal else "",
         delete_word=DELETE_WORD,
         kind_words=KINDS[study.kind],
         mix=[

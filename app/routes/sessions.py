@@ -5,25 +5,29 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from app import cookies
 from app.auth import Visitor
-from app.db import Db
+from app.db import Db, ReadDb
 from app.errors import AppError, TooMany, Unauthorised, Unavailable
+from app.models.desk import has_to_read
 from app.models.sign_in import SignIn
-from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD
+from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from app.responses import page, see_other
 from app.turnstile import DEVICE_DAYS, Attempt, Turnstile, source_of
 
 router = APIRouter(include_in_schema=False)
 
+_WORK_LIST = "/cases"
+
 
 @router.get("/")
-def home(user: Visitor) -> Response:
-    """The work list, or the way in."""
-    return RedirectResponse("/cases" if user else "/sessions/new", 303)
+def home(user: Visitor, db: ReadDb) -> Response:
+    """Where this person's work is, or the way in."""
+    return RedirectResponse(_landing(db, user) if user else "/sessions/new", 303)
 
 
 @router.get("/sessions/new")
@@ -55,7 +59,9 @@ async def create(
         admitted = await turnstile.sign_in(attempt)
     except (Unauthorised, TooMany, Unavailable) as refusal:
         return await run_in_threadpool(_form, request, next, name, refusal)
-    response = RedirectResponse(_own_path(next), 303)
+    target = _own_path(next)
+    # nothing but the work list was asked for: the front door knows where this person's work is
+    response = RedirectResponse("/" if target == _WORK_LIST else target, 303)
     hours: float = request.app.state.settings.session_hours
     scope = request.scope
     cookies.put(response, scope, cookies.SESSION, admitted.session, int(hours * 3600))
@@ -89,7 +95,12 @@ def _form(request: Request, next: str, name: str, refusal: AppError | None) -> R
     return response
 
 
+def _landing(session: Session, user: User) -> str:
+    """The readings of whoever has something to read, the work list for everybody else."""
+    return "/readings" if has_to_read(session, user) else _WORK_LIST
+
+
 def _own_path(target: str) -> str:
     """Only a path of this installation: never another site's address."""
     own = target.startswith("/") and not target.startswith(("//", "/\\"))
-    return target if own else "/cases"
+    return target if own else _WORK_LIST

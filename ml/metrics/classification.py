@@ -1,18 +1,23 @@
 """Scores of a classifier, each with an interval that resamples patients, not ROIs.
 
+Where few patients were right or wrong the interval is widened to an exact one (`ml.metrics.exact`).
+
 Sensitivity and specificity are one-vs-rest; the weighted averages take class counts as weights,
 as the tables of Frid-Adar et al. (2018) do (weighted sensitivity is then the accuracy).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+import scipy
+
+from ml.metrics import exact
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -84,7 +89,7 @@ def auc(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
     n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
     if not n_positive or not n_negative:
         return float("nan")
-    ranks = rankdata(np.asarray(score, np.float64))
+    ranks = scipy.stats.rankdata(np.asarray(score, np.float64))
     above = ranks[is_positive].sum() - n_positive * (n_positive + 1) / 2
     return float(above / (n_positive * n_negative))
 
@@ -102,13 +107,108 @@ def patient_resamples(patients: Sequence[str], count: int, seed: int) -> Floats:
 
 
 def percentile_interval(value: float, resampled: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """A percentile bootstrap interval; resamples in which the value does not exist are left out."""
+    """A percentile bootstrap interval; resamples in which the value does not exist are left out.
+
+    Samples that do not vary give no interval: its ends would claim a certainty that nobody has.
+    """
     known = np.asarray(resampled, np.float64)
     known = known[np.isfinite(known)]
     if not known.size or not np.isfinite(value):
         return Interval(float(value), float("nan"), float("nan"))
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    if low == high:
+        return Interval(float(value), float("nan"), float("nan"))
     return Interval(float(value), float(low), float(high))
+
+
+def widened(found: Interval, ends: tuple[float, float]) -> Interval:
+    """The interval made wide enough to hold ``ends`` and its own value."""
+    if np.isnan(found.value):
+        return found
+    lows, highs = [found.value, ends[0], found.low], [found.value, ends[1], found.high]
+    return Interval(found.value, float(np.nanmin(lows)), float(np.nanmax(highs)))
+
+
+class Supported:
+    """Shares of the lesions of one data set, with intervals that cover on few patients too.
+
+    ``called`` is (seeds, n): the class position that each of several trainings gave each lesion.
+    """
+
+    def __init__(self, truth: Ints, patients: Sequence[str], classes: int) -> None:
+        self.truth, self.classes = truth, classes
+        self._member = exact.member_of(patients)
+        self._counts = np.bincount(truth, minlength=classes)
+        everyone = np.ones((1, truth.size), bool)
+        owners = [self._behind(everyone, truth == key) for key in range(classes)]
+        self._own = exact.shared(owners, len(set(patients)))
+
+    def _behind(self, hits: npt.NDArray[np.bool_], chosen: npt.NDArray[np.bool_]) -> exact.Support:
+        return exact.support(hits, chosen, self._member)
+
+    def sensitivity(self, called: Ints) -> list[exact.Support]:
+        """Per class, what its sensitivity rests on."""
+        right = called == self.truth
+        return [self._behind(right, self.truth == key) for key in range(self.classes)]
+
+    def specificity(self, called: Ints) -> list[exact.Support]:
+        """Per class, what its specificity rests on."""
+        return [self._behind(called != key, self.truth != key) for key in range(self.classes)]
+
+    def share(self, found: Interval, behind: exact.Support) -> Interval:
+        """One share: widened where few patients are right or wrong."""
+        if not behind.trials or not (behind.few or np.isnan(found.low)):
+            return found
+        return widened(found, exact.clopper_pearson(found.value, behind.trials))
+
+    def mean(self, found: Interval, behind: Sequence[exact.Support], *, weighted: bool) -> Interval:
+        """A mean of shares, by class counts or each class alike; a class without lesions is out."""
+        weights = self._counts if weighted else np.ones(self.classes)
+        known = [(b, float(w)) for b, w in zip(behind, weights, strict=True) if b.trials and w]
+        supports = [one for one, _ in known]
+        if not known or not (exact.is_thin(supports, by_count=weighted) or np.isnan(found.low)):
+            return found
+        total = sum(weight for _, weight in known)
+        shares = [weight / total for _, weight in known]
+        trials = exact.trials_of_mean(supports, shares, self._own)
+        return widened(found, exact.clopper_pearson(found.value, trials))
+
+    def area(self, found: Interval, key: int, scores: Floats) -> Interval:
+        """The area of class ``key`` against the rest, from its ``scores`` (seeds, n)."""
+        positive = self.truth == key
+        if not positive.any() or positive.all():
+            return found
+        ordered: list[int] = []
+        misordered: list[int] = []
+        for row in np.atleast_2d(scores):
+            up, down = row[positive], row[~positive]
+            for seen, above in ((misordered, False), (ordered, True)):
+                one = up > down.min() if above else up <= down.max()
+                other = down < up.max() if above else down >= up.min()
+                member = [self._member[positive][one], self._member[~positive][other]]
+                seen.append(len(np.unique(np.concatenate(member))))
+        everyone = np.ones((1, positive.size), bool)
+        sides = [self._behind(everyone, chosen) for chosen in (positive, ~positive)]
+        few = min(np.mean(ordered), np.mean(misordered)) < exact.FEW
+        small = min(one.patients for one in sides) < 2 * exact.FEW
+        if not (few or small or np.isnan(found.low)):
+            return found
+        return widened(found, exact.of_area(found.value, *(one.trials for one in sides)))
+
+    def mean_area(
+        self, found: Interval, before: Sequence[Interval], after: Sequence[Interval]
+    ) -> Interval:
+        """The mean of areas: where one was widened, to the mean of their ends.
+
+        That holds however the areas depend on one another.
+        """
+        known = [one for one in after if not np.isnan(one.value)]
+        if list(before) == list(after) or not known:
+            return found
+        low, high = (
+            float(np.mean([getattr(one, end) for one in known])) for end in ("low", "high")
+        )
+        return widened(found, (low, high))
 
 
 @dataclass(frozen=True)
@@ -141,8 +241,60 @@ class Score:
             "specificity": {key: value.to_dict() for key, value in self.specificity.items()},
             "auc": {key: value.to_dict() for key, value in self.auc.items()},
             "interval": f"95 % percentile bootstrap over patients, {self.resamples} resamples, "
-            f"seed {self.seed}",
+            f"seed {self.seed}; widened to exact limits where fewer than {exact.FEW} patients are "
+            "right or wrong",
         }
+
+
+def repaired(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored ``Score.to_dict()`` whose intervals without width are exact ones.
+
+    Of a score that was stored before there were any; its confusion matrix tells what is needed. How
+    many lesions each patient has is not stored, so all are taken to have as many.
+    """
+    matrix = np.asarray(stored["confusion"], np.float64)
+    lesions, total = matrix.sum(axis=1), float(matrix.sum())
+    alike = stored["n_patients"] / total
+    others = total - lesions
+    known = lesions > 0
+
+    def fitted(entry: Mapping[str, Any], ends: Callable[[float], tuple[float, float]]) -> Any:
+        if entry["value"] is None or entry["low"] is None or entry["low"] != entry["high"]:
+            return entry
+        return widened(Interval(**entry), ends(entry["value"])).to_dict()
+
+    def of_trials(trials: float) -> Callable[[float], tuple[float, float]]:
+        return lambda value: exact.clopper_pearson(value, trials * alike)
+
+    result = dict(stored)
+    for name, counts in (("sensitivity", lesions), ("specificity", others)):
+        if name not in stored:
+            continue
+        least = float(known.sum() * counts[known].min())
+        by_count = float((counts[known] * total / lesions[known]).min())
+        trials = {
+            **dict(zip(stored["classes"], counts.tolist(), strict=True)),
+            "macro": least,
+            "weighted": by_count,
+        }
+        result[name] = {
+            key: fitted(entry, of_trials(trials[key])) for key, entry in stored[name].items()
+        }
+    result["accuracy"] = fitted(stored["accuracy"], of_trials(total))
+    balanced = of_trials(float(known.sum() * lesions[known].min()))
+    result["balanced_accuracy"] = fitted(stored["balanced_accuracy"], balanced)
+    sides = list(zip((alike * lesions).tolist(), (alike * others).tolist(), strict=True))
+    of_key = dict(zip(stored["classes"], sides, strict=True)) | {"macro": min(sides, key=min)}
+    if "auc" in stored:
+        result["auc"] = {
+            key: fitted(entry, partial(_area_ends, sides=of_key[key]))
+            for key, entry in stored["auc"].items()
+        }
+    return result
+
+
+def _area_ends(value: float, sides: tuple[float, float]) -> tuple[float, float]:
+    return exact.of_area(value, *sides)
 
 
 def score(
@@ -172,38 +324,50 @@ def score(
     one_hot = np.eye(classes * classes)[cell]
     matrices = (weights @ one_hot).reshape(resamples, classes, classes)
 
-    def per_class(measure: Callable[[npt.ArrayLike], Floats]) -> dict[str, Interval]:
+    supported = Supported(truth_array, patients, classes)
+    called = table.argmax(axis=1)[None]
+
+    def per_class(
+        measure: Callable[[npt.ArrayLike], Floats], behind: Sequence[exact.Support]
+    ) -> dict[str, Interval]:
         values, drawn = measure(matrix), measure(matrices)
         intervals = {
-            key: percentile_interval(float(values[i]), drawn[:, i]) for i, key in enumerate(keys)
+            key: supported.share(percentile_interval(float(values[i]), drawn[:, i]), behind[i])
+            for i, key in enumerate(keys)
         }
-        intervals["weighted"] = percentile_interval(
-            float(weighted(values, matrix)), weighted(drawn, matrices)
-        )
-        intervals["macro"] = percentile_interval(float(mean_known(values)), mean_known(drawn))
+        for name, value, draws in (
+            ("weighted", weighted(values, matrix), weighted(drawn, matrices)),
+            ("macro", mean_known(values), mean_known(drawn)),
+        ):
+            intervals[name] = supported.mean(
+                percentile_interval(float(value), draws), behind, weighted=name == "weighted"
+            )
         return intervals
 
     areas = [auc(truth_array == i, table[:, i]) for i in range(classes)]
     drawn_areas = np.stack(
         [weighted_auc(truth_array == i, table[:, i], weights) for i in range(classes)], axis=1
     )
-    aucs = {key: percentile_interval(areas[i], drawn_areas[:, i]) for i, key in enumerate(keys)}
-    aucs["macro"] = percentile_interval(
-        float(mean_known(np.asarray(areas))), mean_known(drawn_areas)
+    plain = [percentile_interval(areas[i], drawn_areas[:, i]) for i in range(classes)]
+    each = [supported.area(one, i, table[None, :, i]) for i, one in enumerate(plain)]
+    aucs = dict(zip(keys, each, strict=True))
+    aucs["macro"] = supported.mean_area(
+        percentile_interval(float(mean_known(np.asarray(areas))), mean_known(drawn_areas)),
+        plain,
+        each,
     )
-    sensitivity = per_class(sensitivities)
+    sensitivity = per_class(sensitivities, supported.sensitivity(called))
     return Score(
         keys=tuple(keys),
         lesions=int(truth_array.size),
         patients=len(set(patients)),
         matrix=matrix,
         sensitivity=sensitivity,
-        specificity=per_class(specificities),
+        specificity=per_class(specificities, supported.specificity(called)),
         auc=aucs,
         accuracy=sensitivity["weighted"],
-        balanced_accuracy=percentile_interval(
-            float(balanced_accuracy(matrix)), balanced_accuracy(matrices)
-        ),
+        # of one label each, balanced accuracy is the mean sensitivity
+        balanced_accuracy=sensitivity["macro"],
         resamples=resamples,
         seed=seed,
     )

@@ -15,8 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from ml.metrics import classification
-from ml.metrics.classification import Interval, patient_resamples, percentile_interval
+from ml.metrics import classification, exact
+from ml.metrics.classification import (
+    Interval,
+    patient_resamples,
+    percentile_interval,
+    widened,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -133,40 +138,89 @@ def rates(
     def interval(values: Floats, draws: Floats) -> Interval:
         return percentile_interval(float(values.mean()), (draws * share).sum(axis=0))
 
-    cells = np.eye(classes * classes)[truth * classes + probabilities.argmax(axis=2)]
+    called = probabilities.argmax(axis=2)
+    supported = classification.Supported(truth, patients, classes)
+    cells = np.eye(classes * classes)[truth * classes + called]
     matrix = cells.sum(axis=1).reshape(seeds, classes, classes)
     matrices = (weights @ cells).reshape(seeds, resamples, classes, classes)
     found: dict[str, dict[str, Interval]] = {}
-    for name, measure in (
-        ("sensitivity", classification.sensitivities),
-        ("specificity", classification.specificities),
+    for name, measure, behind in (
+        ("sensitivity", classification.sensitivities, supported.sensitivity(called)),
+        ("specificity", classification.specificities, supported.specificity(called)),
     ):
         values, draws = measure(matrix), measure(matrices)
         found[name] = {
-            **{key: interval(values[..., i], draws[..., i]) for i, key in enumerate(keys)},
-            "weighted": interval(
-                classification.weighted(values, matrix), classification.weighted(draws, matrices)
-            ),
-            "macro": interval(classification.mean_known(values), classification.mean_known(draws)),
+            key: supported.share(interval(values[..., i], draws[..., i]), behind[i])
+            for i, key in enumerate(keys)
         }
+        for mean, value, drawn in (
+            (
+                "weighted",
+                classification.weighted(values, matrix),
+                classification.weighted(draws, matrices),
+            ),
+            ("macro", classification.mean_known(values), classification.mean_known(draws)),
+        ):
+            found[name][mean] = supported.mean(
+                interval(value, drawn), behind, weighted=mean == "weighted"
+            )
     areas, drawn = np.empty((seeds, classes)), np.empty((seeds, resamples, classes))
     for i in range(classes):
         for k, table in enumerate(probabilities):
             areas[k, i] = classification.auc(truth == i, table[:, i])
             drawn[k, :, i] = classification.weighted_auc(truth == i, table[:, i], weights)
-    found["auc"] = {key: interval(areas[:, i], drawn[..., i]) for i, key in enumerate(keys)}
-    found["auc"]["macro"] = interval(
-        classification.mean_known(areas), classification.mean_known(drawn)
+    plain = [interval(areas[:, i], drawn[..., i]) for i in range(classes)]
+    each = [supported.area(one, i, probabilities[..., i]) for i, one in enumerate(plain)]
+    found["auc"] = dict(zip(keys, each, strict=True))
+    found["auc"]["macro"] = supported.mean_area(
+        interval(classification.mean_known(areas), classification.mean_known(drawn)), plain, each
     )
     return found
+
+
+def share_interval(
+    shares: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
+) -> Interval:
+    """Mean over seeds and, each class alike, over lesions of ``shares`` (seeds, n) in 0…1.
+
+    Where few patients are right or wrong it is widened to an exact one (`ml.metrics.exact`).
+    """
+    value = float(balanced(shares, truth).mean())
+    found = percentile_interval(value, resampled(shares, truth, patients, resamples, seed))
+    member = exact.member_of(patients)
+    behind = [exact.support(shares > 0.5, truth == key, member) for key in np.unique(truth)]
+    if not (exact.is_thin(behind) or np.isnan(found.low)):
+        return found
+    return widened(found, exact.clopper_pearson(value, _trials(behind, patients)))
 
 
 def difference_interval(
     gaps: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
 ) -> Interval:
-    """Mean difference in balanced accuracy and its interval, of ``gaps`` (seeds, n) in −1…1."""
+    """Mean difference in balanced accuracy and its interval, of ``gaps`` (seeds, n) in −1…1.
+
+    Where the arms differ on few patients it is widened: what the first alone has right, less what
+    the second alone has, each in its exact interval (`ml.metrics.exact`).
+    """
     value = float(balanced(gaps, truth).mean())
-    return percentile_interval(value, resampled(gaps, truth, patients, resamples, seed))
+    found = percentile_interval(value, resampled(gaps, truth, patients, resamples, seed))
+    member, differs = exact.member_of(patients), (gaps != 0).any(axis=0)
+    behind = [exact.support(differs[None], truth == key, member) for key in np.unique(truth)]
+    thin = sum(item.right for item in behind) < exact.FEW or any(
+        item.right < exact.FEW and item.patients < exact.SMALL for item in behind
+    )
+    if not (thin or np.isnan(found.low)):
+        return found
+    first, second = (
+        float(balanced(np.maximum(sign * gaps, 0).mean(axis=0), truth)) for sign in (1, -1)
+    )
+    return widened(found, exact.of_difference(first, second, _trials(behind, patients)))
+
+
+def _trials(behind: Sequence[exact.Support], patients: Sequence[str]) -> float:
+    """Trials behind a mean in which each class counts alike."""
+    own = exact.shared(behind, len(set(patients)))
+    return exact.trials_of_mean(behind, [1 / len(behind)] * len(behind), own)
 
 
 def sign_flip_p(

@@ -105,7 +105,7 @@ def _kappa(p: Floats, n: int, weights: Weights, confidence: float) -> Figure:
     half = float(scipy.stats.norm.ppf(0.5 + confidence / 2)) * sqrt(max(float(variance), 0.0))
     note = None
     if variance <= 1e-15:
-        note = "the interval has no width because no answers differ; see the observed agreement"
+        note = "no interval, because no answers differ; see the observed agreement"
     return Figure(value, max(-1.0, value - half), min(1.0, value + half), n, method, note)
 
 

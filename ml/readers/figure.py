@@ -13,7 +13,8 @@ class Figure:
     """A value with its interval, what it was counted on, and how.
 
     ``value``, ``low`` and ``high`` are None where the readings do not define them; ``note`` then
-    says why. ``n`` counts observations (images, readings or pairs, as ``method`` says).
+    says why. ``n`` counts observations (images, readings or pairs, as ``method`` says). An interval
+    without width is none: it would claim a certainty that nobody has.
     """
 
     value: float | None
@@ -22,6 +23,14 @@ class Figure:
     n: int
     method: str
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.low is None or self.high is None or self.high - self.low > 1e-12:
+            return
+        object.__setattr__(self, "low", None)
+        object.__setattr__(self, "high", None)
+        if self.note is None:
+            object.__setattr__(self, "note", "the answers do not vary, so there is no interval")
 
     @classmethod
     def of(cls, interval: Interval, method: str) -> Figure:

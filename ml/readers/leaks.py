@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.metrics import exact
 from ml.readers import content, rendering, roc
 from ml.readers.rendering import Encoded, LeakAuditError, Opened
 
@@ -220,7 +221,7 @@ def _interval(
     if found.low is None or found.high is None:
         return found.value, None, None
     synthetic = int(truth.sum())
-    low, high = roc.newcombe(found.value, synthetic, len(truth) - synthetic, confidence)
+    low, high = exact.newcombe(found.value, synthetic, len(truth) - synthetic, confidence)
     return found.value, min(low, found.low), max(high, found.high)
 
 
@@ -422,7 +423,7 @@ def _ridge_logistic(x: Floats, y: NDArray[np.int64]) -> Floats:
 def _smallest(real: int, synthetic: int) -> float | None:
     """The smallest area whose interval on so many images would lie above the bound."""
     for area in np.arange(0.61, 1.0001, 0.01):
-        if roc.newcombe(float(min(area, 1.0)), synthetic, real)[0] > BOUND:
+        if exact.newcombe(float(min(area, 1.0)), synthetic, real)[0] > BOUND:
             return float(round(min(area, 1.0), 2))
     return None
 

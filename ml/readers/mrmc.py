@@ -352,6 +352,9 @@ def fixed_readers(
     )  # fmt: skip
 
 
+_NO_SPREAD = 1e-9
+
+
 def _values(ratings: Ratings, values: Floats) -> tuple[ReaderMean, ...]:
     return tuple(
         ReaderMean(reader, treatment, float(values[i, j]))
@@ -366,6 +369,11 @@ def _quantile(df: float, confidence: float) -> float:
 
 
 def _mean(treatment: str, value: float, se: float, df: float, confidence: float) -> TreatmentMean:
+    if se <= _NO_SPREAD:
+        raise ReadersError(
+            f"the figures do not vary between images or readers (mean {value:.2f}), so they give "
+            "no interval"
+        )
     half = _quantile(df, confidence) * se
     low, high = max(0.0, value - half), min(1.0, value + half)
     return TreatmentMean(treatment, value, low, high, se, df if isfinite(df) else None)

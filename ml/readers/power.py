@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import scipy
 
+from ml.metrics.exact import hanley_mcneil_variance
 from ml.readers.mrmc import Components
 from ml.readers.proportion import ReadersError, chance_p, equivalence_p
-from ml.readers.roc import hanley_mcneil_variance
 
 MARGIN = 0.10
 ALPHA = 0.05

@@ -243,7 +243,10 @@ class Rehearsal:
         names = tuple(f"simulated {j + 1}" for j in range(self.design.readers))
         cases = tuple(f"image {k + 1}" for k in range(self.design.images))
         block = Ratings(names, ("simulated",), cases, self.design.truth(), right[None])
-        mean = mrmc.random_readers(block, "mean").treatments[0]
+        try:
+            mean = mrmc.random_readers(block, "mean").treatments[0]
+        except ReadersError:  # every simulated answer was alike: there is no interval to count
+            return
         self.tallies[CORRECT].count(mean.low, mean.high, accuracy)
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from ml.metrics.exact import newcombe
 from ml.readers.figure import Figure
 from ml.readers.proportion import ReadersError
 
@@ -108,32 +109,6 @@ def delong(truth: ArrayLike, ratings: ArrayLike) -> tuple[Floats, Floats]:
         raise ReadersError("DeLong's variance needs two synthetic and two real images.")
     covariance = np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
     return v10.mean(axis=1), np.asarray(covariance, dtype=np.float64)
-
-
-def hanley_mcneil_variance(area: float, m: float, n: float, balanced: bool = False) -> float:
-    """Variance of an empirical area, m synthetic and n real, exponential model, no ties.
-
-    Hanley & McNeil (1982, Radiology 143:29); exact under guessing (area 0.5). ``balanced`` puts
-    (m + n) / 2 in place of either count, as Newcombe's interval does.
-    """
-    q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
-    a, b = ((m + n) / 2, (m + n) / 2) if balanced else (m, n)
-    square = area * area
-    return (area * (1 - area) + (a - 1) * (q1 - square) + (b - 1) * (q2 - square)) / (m * n)
-
-
-def newcombe(area: float, m: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score-like interval of an area, sensible at 0 and 1 (Newcombe 2006, Stat Med 25:559)."""
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
-
-    def excess(theta: float) -> float:
-        variance = max(hanley_mcneil_variance(theta, m, n, balanced=True), 0.0)
-        return abs(area - theta) - z * sqrt(variance)
-
-    edge = 1e-9  # at 0 and 1 the excess is 0 as well, which is not the root sought
-    low = 0.0 if area <= edge else float(scipy.optimize.brentq(excess, 0.0, min(area, 1 - edge)))
-    high = 1.0 if area >= 1 - edge else float(scipy.optimize.brentq(excess, max(area, edge), 1.0))
-    return low, high
 
 
 def auc_interval(

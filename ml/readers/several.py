@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
@@ -48,12 +48,14 @@ def across(shown: Presentations, rules: Protocol) -> Json:
         return {"random": {"refused": why}, "fixed": {"refused": why}, "left_out": out,
                 "correct": {"refused": why}, "verdict": None}  # fmt: skip
     areas, correct = ratings(kept), ratings(kept, correct=rules)
-    entry: Json = {"left_out": out, "fixed": mrmc.fixed_readers(areas).to_dict()}
+    entry: Json = {"left_out": out, "fixed": _told(lambda: mrmc.fixed_readers(areas))}
     few = _too_few(len(areas.readers), rules)
     if few:
         return {**entry, "random": {"refused": few}, "correct": {"refused": few}, "verdict": None}
-    entry["random"] = mrmc.random_readers(areas).to_dict()
-    entry["correct"] = mrmc.random_readers(correct, "mean").to_dict()
+    entry["random"] = _told(lambda: mrmc.random_readers(areas))
+    entry["correct"] = _told(lambda: mrmc.random_readers(correct, "mean"))
+    if "refused" in entry["random"]:
+        return {**entry, "verdict": None}
     narrow = mrmc.random_readers(areas, confidence=0.90).treatments[0]
     wide = mrmc.random_readers(areas).treatments[0]
     entry["verdict"] = {
@@ -65,6 +67,14 @@ def across(shown: Presentations, rules: Protocol) -> Json:
         and narrow.high <= 0.5 + rules.margin,
     }
     return entry
+
+
+def _told(analyse: Callable[[], mrmc.Analysis]) -> Json:
+    """The analysis, or why there is none."""
+    try:
+        return analyse().to_dict()
+    except ReadersError as error:
+        return {"refused": str(error)}
 
 
 def _too_few(readers: int, rules: Protocol) -> str | None:

@@ -56,7 +56,7 @@ def _clustered_share(right: Sequence[bool], clusters: Sequence[str], rules: Prot
     weights = counts[:, index]
     drawn = weights @ np.asarray(right, dtype=np.float64) / weights.sum(axis=1)
     low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
-    if value in (0.0, 1.0):
+    if low == high:  # nobody or everybody right, or every patient alike
         bound = wilson(round(value * len(set(clusters))), len(set(clusters)))
         low, high = bound.low, bound.high
     method = f"patient-clustered bootstrap, {rules.resamples} samples"

@@ -21,6 +21,7 @@ from ml.report.embedding import Plane
 Results = Mapping[str, Any]
 
 NESTED, PAPER = "nested", "paper"
+_EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
 
 _STYLE = """
@@ -51,6 +52,18 @@ margin-right:6px;background:var(--c);border:2px solid var(--c)}.hollow{backgroun
 img{image-rendering:pixelated;background:#000;max-width:100%}
 code,pre{font:13px ui-monospace,"DejaVu Sans Mono",monospace}pre{background:var(--wash);
 padding:10px;overflow-x:auto}
+@page{size:A4;margin:14mm 12mm}
+@media print{:root{color-scheme:light;--page:#fff;--ink:#000;--soft:#3a3a3a;--line:#bdbdbd;
+--wash:#fff;--stage:#fff;--accent:#4b40b0}
+body{max-width:none;padding:0;font-size:10px}svg text{font-size:11px}p{max-width:none}
+h1{font-size:16px}h2{font-size:13px;margin:18px 0 6px;padding-top:8px}h3{font-size:11px}
+.scroll,pre{overflow:visible}pre{white-space:pre-wrap}code{overflow-wrap:anywhere;font-size:9px}
+table{width:100%;font-size:9px}th,td{padding:2px 4px;white-space:normal;overflow-wrap:break-word}
+tr,figure,svg,.answer,img{break-inside:avoid}tr:nth-child(-n+3){break-before:avoid}
+h1,h2,h3,h4,.legend{break-after:avoid}p:has(+.scroll),p:has(+figure),p:has(+.row){break-after:avoid}
+.scroll:has(tr:nth-child(-n+12):last-child){break-inside:avoid}
+p:has(+h3){break-after:avoid}details:not([open]){display:none}.row{display:block}
+.row figure{display:inline-block;vertical-align:top;max-width:31%;margin:6px 8px 6px 0}}
 """
 
 
@@ -230,7 +243,8 @@ def _scores(results: Results) -> str:
         if phantom:
             head.append("true bal. acc.")
         caption = (
-            f"%; {words}; mean over seeds; intervals: bootstrap over patients and seeds. "
+            f"%; {words}; mean over seeds; intervals: bootstrap over patients and seeds, "
+            f"{_EXACT}. "
             "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
         )
         if how == PAPER:
@@ -266,7 +280,7 @@ def _per_class(results: Results) -> str:
     return (
         "<h3>Per class, one against the rest</h3>"
         '<p class="soft">%; nested selection; mean over seeds; intervals: bootstrap over patients '
-        "and seeds.</p>"
+        f"and seeds, {_EXACT}.</p>"
         + of((("sensitivity", "sens."), ("specificity", "spec.")))
         + of((("auc", "AUC"),), ("macro",))
     )
@@ -328,7 +342,8 @@ def _compared(results: Results) -> str:
     return (
         "<h2>Against classic augmentation</h2><p>Points of balanced accuracy, paired on the "
         "same lesions and averaged over seeds; 95 % bootstrap over patients with seeds drawn again "
-        "within; p by sign-flip permutation of patients.</p>"
+        "within, widened to exact limits where arms differ on few patients; p by sign-flip "
+        "permutation of patients.</p>"
         + told
         + "".join(f'<p class="soft">{escape(note)}</p>' for note in sorted(notes))
     )
@@ -382,8 +397,10 @@ def _fidelity(results: Results) -> str:
 def _plain(entry: Mapping[str, Any] | None) -> str:
     if not entry:
         return "–"
-    value, low, high = (f"{entry[key]:.3g}" for key in ("value", "low", "high"))
-    return f"{value} <span class='soft'>({low} to {high})</span>"
+    value = "–" if entry["value"] is None else f"{entry['value']:.3g}"
+    if entry["low"] is None or entry["high"] is None:
+        return value
+    return f"{value} <span class='soft'>({entry['low']:.3g} to {entry['high']:.3g})</span>"
 
 
 def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:

@@ -63,7 +63,8 @@ CHOICES = (
      "products in float32 on the CPU (bfloat16 where classifier.precision says so), in TF32 on "
      "a GPU."),
     ("Statistics", "balanced accuracy, seeds averaged; bootstrap over patients with seeds drawn "
-     "again within; sign-flip permutation of patients; Holm over all arms against classic; "
-     "McNemar per seed tests two networks, not two methods."),
+     "again within, widened to exact limits where fewer than five patients are right or wrong "
+     "(Clopper–Pearson; of areas Newcombe); sign-flip permutation of patients; Holm over all arms "
+     "against classic; McNemar per seed tests two networks, not two methods."),
 )  # fmt: skip
 """Where the paper is silent or contradicts itself: what was done here."""

@@ -1,9 +1,13 @@
 // The reading desk. Keys answer, Enter commits, the next trial is already decoded. An answer is kept
-// in this browser until the server has it; its key makes sure that it is stored once.
+// in this browser until the server has it; its key makes sure that it is stored once. One that the
+// server refuses stops the desk: it and those after it stay here until the reader has decided.
+
+import { browserStorage, Queue } from './desk/queue.js';
 
 const AWAY_MS = 60_000; // no key for so long counts as idle
 const FIRST_RETRY_MS = 2_000;
 const LONGEST_RETRY_MS = 15_000;
+const READ_MS = 700; // a message is not answered sooner than it can be read
 
 const desk = document.querySelector("[data-desk]");
 const find = (name) => desk.querySelector(`[data-${name}]`);
@@ -39,20 +43,13 @@ let aside = false; // the reading goes on in another tab
 let changes = 0;
 let paused = false;
 let waiting = false; // nothing to show until the network is back
+let stopped = null; // {answer, reason}: refused by the server; nothing is sent before it is decided
 const pictures = new Map(); // token → Promise<HTMLImageElement>, decoded
 
-let memory = null; // where storage is refused, the page itself keeps the answers
-function queue() {
-  if (memory) return memory;
-  try { return JSON.parse(localStorage.getItem(store)) ?? []; } catch { return []; }
-}
-function keep(answers) {
-  try {
-    if (answers.length) localStorage.setItem(store, JSON.stringify(answers));
-    else localStorage.removeItem(store);
-    memory = null;
-  } catch { memory = answers; }
-}
+const answers = new Queue(desk.dataset.token, browserStorage());
+
+// what the storage did not take would go with the page
+window.addEventListener("beforeunload", (event) => { if (answers.unsafe) event.preventDefault(); });
 
 function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
@@ -69,7 +66,7 @@ const clock = {
     const now = performance.now();
     const passed = now - this.at;
     if (this.away) this.hidden += passed;
-    else if (paused || waiting) this.idle += passed;
+    else if (paused || waiting || stopped) this.idle += passed;
     else {
       const active = Math.max(0, Math.min(now, this.touched + AWAY_MS) - this.at);
       this.active += active;
@@ -125,7 +122,7 @@ function forget(token) {
 function say(text) { said.textContent = text; }
 
 function showSaved() {
-  const kept = queue().length;
+  const kept = answers.length;
   saved.classList.toggle("is-kept", kept > 0 && trouble !== "");
   if (kept && trouble === "sign-in") {
     saved.replaceChildren(`${kept} kept here, not yet sent: `, signInLink());
@@ -133,12 +130,24 @@ function showSaved() {
     saved.textContent = `${kept} kept here, not yet sent${trouble === "away" ? "" : `: ${trouble}`}`;
   } else if (kept) saved.textContent = "saving";
   else saved.textContent = answeredHere ? "saved" : "";
+  if (answers.unsafe) saved.append(`; this browser has no room for ${answers.unsafe}: keep this page open`);
+  if (paused && !cover.hidden) find("cover-text").textContent = pauseText();
 }
 let answeredHere = 0;
+
+/** What is true of the answers when the reader goes away now. */
+function whereAnswersAre() {
+  const kept = answers.length;
+  const here = kept === 1 ? "1 answer is kept" : `${kept} answers are kept`;
+  if (answers.unsafe) return `${here} in this page and not sent yet, and this browser has no room for ${answers.unsafe === 1 ? "one" : answers.unsafe}: keep the page open until the server is back.`;
+  if (kept) return `${here} in this browser and not sent yet. You can close it; open the reading in this same browser again, and they are sent.`;
+  return "Every answer so far is stored; you can close the browser and go on here later.";
+}
 
 function signInLink() {
   const link = document.createElement("a");
   link.href = `/sessions/new?next=${encodeURIComponent(address)}`;
+  if (answers.unsafe) link.target = "_blank"; // this page must stay
   link.textContent = "sign in again";
   return link;
 }
@@ -192,23 +201,64 @@ async function showTrial(next, answer = null) {
   if (trial !== next) return undefined;
   stage.querySelector("[data-image]").replaceWith(image);
   applyView();
-  if (!paused && !aside) cover.hidden = true;
+  if (!paused && !aside && !stopped) cover.hidden = true;
   clock.restart();
+  if (!answer) goOnWith(takeBegun(trial.token));
   say(`${find("block").textContent} ${find("position").textContent} of ${find("of").textContent}.`);
   return undefined;
 }
 
+// A trial that was begun before the page was loaded again: its keys and its time are taken up.
+
+const begunName = `${store}:begun`;
+
+function keepBegun() {
+  if (!trial || earlier) return;
+  clock.count();
+  const chosen = Object.fromEntries(asked.map((name) => [name, current[name]?.value ?? null]));
+  const reasons = boxes.filter((box) => box.checked).map((box) => box.value);
+  const { active, hidden, idle } = clock;
+  try {
+    sessionStorage.setItem(begunName, JSON.stringify({
+      trial: trial.token, chosen, reasons, changes, view, active, hidden, idle,
+    }));
+  } catch { /* no room: the trial begins anew */ }
+}
+window.addEventListener("pagehide", keepBegun);
+
+function takeBegun(token) {
+  try {
+    const found = JSON.parse(sessionStorage.getItem(begunName));
+    sessionStorage.removeItem(begunName);
+    return found?.trial === token ? found : null;
+  } catch { return null; }
+}
+
+function goOnWith(begun) {
+  if (!begun) return;
+  Object.assign(clock, { active: begun.active, hidden: begun.hidden, idle: begun.idle });
+  if (given.length) return; // keys that were faster than the picture count
+  for (const name of asked) {
+    current[name] = radios.find((r) => r.name === name && r.value === begun.chosen[name]) ?? null;
+    if (current[name]) current[name].checked = true;
+  }
+  for (const box of boxes) box.checked = begun.reasons.includes(box.value);
+  ({ changes, view } = begun);
+  applyView();
+  showAnswer();
+}
+
 /** Nothing to show: the reading is over, or the next pictures are not here yet. */
 function wait() {
-  const left = state.total - state.answered - queue().filter((one) => !one.revises).length;
+  const left = state.total - state.answered - answers.all().filter((one) => !one.revises).length;
   waiting = true;
   trial = null;
   if (left <= 0) {
     coverWith("That was the last image", "The last answers are on their way. Keep this page open until they are saved.");
-    if (!queue().length) location.replace(address);
+    if (!answers.length) location.replace(address);
   } else {
     coverWith("Waiting for the network", "Your answers are kept in this browser and are sent as soon as the server answers. Reading goes on by itself.");
-    if (!queue().length) retryLater();
+    if (!answers.length) retryLater();
   }
 }
 
@@ -289,7 +339,7 @@ function undo() {
 }
 
 function commit() {
-  if (!trial || paused) return undefined;
+  if (!trial || paused || stopped) return undefined;
   const missing = asked.filter((name) => !current[name]).map((name) => questions[name]).join(" and ");
   if (missing) {
     words.textContent = `Still missing: ${missing}`;
@@ -303,7 +353,7 @@ function commit() {
       && reasons.join() === earlier.reasons.join();
     if (same) return showTrial(state.upcoming[0]);
   }
-  keep([...queue(), {
+  answers.add({
     trial: trial.token,
     key: form.elements.key.value,
     ...answer,
@@ -316,7 +366,7 @@ function commit() {
     view: JSON.stringify({
       px: stage.querySelector("[data-image]").offsetWidth, dpr: window.devicePixelRatio, ...view,
     }),
-  }]);
+  });
   answeredHere += 1;
   forget(trial.token);
   const place = trial.position;
@@ -349,14 +399,14 @@ function showFeedback(text) {
 }
 
 function offerBreak(read) {
-  pause(true);
-  coverWith("Time for a break", `${read} images are read. Rest your eyes; press ${pauseKey.toUpperCase()} to go on. You can also close the browser and go on here later.`);
+  pause(true, `${read} images are read. Rest your eyes.`);
+  find("cover-title").textContent = "Time for a break";
   say("Time for a break.");
 }
 
 /** Go to an earlier trial or forward again; the server gives the picture's token and the answer. */
 async function turnTo(position) {
-  if (!rules.back || queue().length) return undefined;
+  if (!rules.back || answers.length) return undefined;
   const now = state.upcoming[0]?.position;
   if (position <= rules.practice || position > now) return say("There is no image to go to.");
   if (position === now) return showTrial(state.upcoming[0]);
@@ -376,29 +426,55 @@ let retry = 0;
 let timer = 0;
 
 async function send() {
-  if (sending || aside) return;
+  if (sending || stopped || (aside && !answers.unsafe)) return;
   sending = true;
   clearTimeout(timer);
-  let refused = "";
   try {
-    for (let answers = queue(); answers.length; answers = queue()) {
-      const outcome = await sendOne(answers[0]);
-      if (outcome === "later") break;
-      // by key: another tab may have changed the queue meanwhile
-      keep(queue().filter((one) => one.key !== answers[0].key));
-      if (outcome !== "stored") refused = outcome;
+    for (let [first] = answers.all(); first; [first] = answers.all()) {
+      const outcome = await sendOne(first);
+      if (outcome === "stored") answers.remove(first.key);
+      else if (outcome !== "later") stop(first, outcome);
+      if (outcome !== "stored") break;
     }
   } finally {
     sending = false;
   }
   showSaved();
-  if (refused) {
-    sessionStorage.setItem(store, refused);
-    location.replace(address);
-    return;
-  }
-  if (queue().length) { retryLater(); return; }
+  if (stopped) return;
+  if (answers.length) { retryLater(); return; }
   if (!trial && waiting && !feedback) goOn();
+}
+
+/** An answer was refused: it and all after it stay here, and the reader is told. */
+function stop(answer, reason) {
+  stopped = { answer, reason, at: performance.now() };
+  trouble = reason;
+  clock.count();
+  paused = false;
+  pauseButton.setAttribute("aria-pressed", "false");
+  const given = [answer.rating && `rating ${answer.rating}`, answer.lesion_class].filter(Boolean).join(", ");
+  const after = answers.length - 1;
+  const kept = after ? ` So ${after === 1 ? "is 1 later answer" : `are ${after} later answers`}, not sent yet.` : "";
+  coverWith(
+    "An answer was not taken",
+    `${reason} Your answer (${given}) is kept in this browser.${kept} Set aside, it stays in this browser and is not sent; what follows is sent then.`,
+    "Set it aside and go on",
+  );
+  find("go-on").focus();
+  say(`An answer was not taken. ${reason} Press Enter to set it aside and go on.`);
+}
+
+function setAside() {
+  const { answer, reason, at } = stopped;
+  if (performance.now() - at < READ_MS) return; // that Enter was meant for the image before
+  answers.setAside(answer, reason);
+  stopped = null;
+  trouble = "";
+  keepBegun();
+  trial = null;
+  waiting = true;
+  coverWith("Going on", "Asking the server where the reading stands.");
+  again();
 }
 
 function encoded(answer) {
@@ -422,24 +498,26 @@ async function sendOne(answer) {
     trouble = "away";
     return "later";
   }
-  if (reply.ok) {
+  const body = await reply.json().catch(() => null);
+  if (reply.ok && Number.isInteger(body?.answered)) {
     trouble = "";
     retry = 0;
-    const news = await reply.json();
-    learn(news, answer.key);
-    if (news.feedback && waiting && !trial) showFeedback(news.feedback);
+    learn(body, answer.key);
+    if (body.feedback && waiting && !trial) showFeedback(body.feedback);
     return "stored";
   }
-  const problem = await reply.json().catch(() => ({}));
-  if (reply.status === 409 || reply.status === 422) return problem.detail ?? "An answer was refused.";
-  trouble = reply.status === 401 ? "sign-in" : reply.status >= 500 ? "away" : problem.detail ?? "away";
+  if (REFUSED.has(reply.status) && body?.detail) return body.detail;
+  // the rest is not about this answer, or not by our server: a network's own sign-in page, for one
+  trouble = reply.status === 401 ? "sign-in" : reply.status >= 500 ? "away" : body?.detail ?? "away";
   return "later";
 }
+
+const REFUSED = new Set([404, 409, 422]);
 
 /** Take over what the server says, but never go back behind what was answered here. */
 function learn(news, storedKey) {
   // the one just stored is still in the queue
-  const behind = queue().filter((one) => !one.revises && one.key !== storedKey).length;
+  const behind = answers.all().filter((one) => !one.revises && one.key !== storedKey).length;
   const first = (earlier ? null : trial?.position) ?? news.answered + behind + 1;
   state = { ...news, upcoming: news.upcoming.filter((one) => one.position >= first) };
   showLeft();
@@ -462,14 +540,20 @@ function retryLater() {
 }
 
 async function again() {
+  if (stopped) return;
+  if (answers.length) { await send(); return; }
   if (aside) return;
-  if (queue().length) { await send(); return; }
   try {
     const reply = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
     if (reply.status === 401) { location.replace(address); return; } // the way to sign in
     if (!reply.ok) throw new Error(String(reply.status));
-    state = await reply.json();
+    const news = await reply.json();
+    if (!Array.isArray(news.upcoming)) throw new Error("not our server");
+    state = news;
+    trouble = "";
     retry = 0;
+    showSaved();
+    fetchAhead();
     goOn();
   } catch { retryLater(); }
 }
@@ -477,13 +561,20 @@ window.addEventListener("online", () => { retry = 0; again(); });
 
 // ---- keys -------------------------------------------------------------------------------------
 
-function pause(on = !paused) {
-  if (waiting || aside) return;
+let pauseWords = "";
+
+function pauseText() {
+  return `${pauseWords} Press ${pauseKey.toUpperCase()} to go on. ${whereAnswersAre()}`.trim();
+}
+
+function pause(on = !paused, words_ = "") {
+  if (waiting || aside || stopped) return;
   clock.count();
   paused = on;
   pauseButton.setAttribute("aria-pressed", String(paused));
   if (paused) {
-    coverWith("Paused", `Press ${pauseKey.toUpperCase()} to go on. Every answer so far is stored; you can close the browser and go on here later.`);
+    pauseWords = words_;
+    coverWith("Paused", pauseText());
     say("Paused.");
   } else {
     cover.hidden = true;
@@ -499,6 +590,7 @@ document.addEventListener("keydown", (event) => {
   const control = event.target.closest?.("button, a");
   if ((key === "enter" || key === " ") && control && control !== commitButton) return;
   if (key === "?") document.querySelector("#desk-keys").showModal();
+  else if (stopped) { if (key !== "enter" || event.repeat) return; setAside(); }
   else if (aside) { if (key !== "enter") return; takeOver(); }
   else if (feedback) { if (key !== "enter" || event.repeat) return; readFeedback(); }
   else if (key === pauseKey) { if (!event.repeat) pause(); }
@@ -522,7 +614,22 @@ form.addEventListener("change", (event) => { // by mouse, arrows or a screen rea
     say("Reasons are for images that you call synthetic, 4 to 6.");
   }
 });
-find("go-on").addEventListener("click", () => { if (aside) takeOver(); else readFeedback(); });
+find("go-on").addEventListener("click", () => {
+  if (stopped) setAside();
+  else if (aside) takeOver();
+  else readFeedback();
+});
+find("leave").addEventListener("click", async (event) => { // never to the browser's own error page
+  event.preventDefault();
+  const { href } = event.currentTarget;
+  clock.count();
+  try {
+    const reply = await fetch(href, { credentials: "same-origin", cache: "no-store" });
+    if (reply.ok && !answers.unsafe) { location.assign(href); return; }
+  } catch { /* said below */ }
+  find("cover-text").textContent = `The server cannot be reached, so this page stays. ${whereAnswersAre()}`;
+  say(`The server cannot be reached, so this page stays. ${whereAnswersAre()}`);
+});
 function readFeedback() {
   feedback = "";
   goOn();
@@ -540,6 +647,7 @@ const tabs = "BroadcastChannel" in window ? new BroadcastChannel(store) : null;
 function standAside() {
   clock.count();
   aside = true;
+  stopped = null; // the tab that reads on is told as well
   clearTimeout(timer);
   coverWith("This reading is open in another tab", "Two tabs at once would mix up the times. Go on there, or press Enter to read here instead.", "Read here");
   say("This reading is open in another tab. Press Enter to read here instead.");
@@ -566,14 +674,8 @@ if (rules.screen) {
   const now = [window.devicePixelRatio, window.screen.width, window.screen.height];
   find("notice").hidden = now.every((value, place) => Math.abs(value - rules.screen[place]) < 0.01);
 }
-const note = sessionStorage.getItem(store);
-if (note) {
-  sessionStorage.removeItem(store);
-  saved.textContent = note;
-  say(note);
-}
 fetchAhead();
-if (queue().length) { // answers of an earlier visit come first
+if (answers.length) { // answers of an earlier visit come first
   trial = null;
   waiting = true;
   coverWith("Sending answers", "Answers from an earlier visit are kept in this browser and are being sent.");

@@ -73,13 +73,25 @@ export function address() {
   return `${location.pathname}?${query}`;
 }
 
+// What lies beyond each edge, from the file's cosines; nothing where the file does not tell.
+const SIDES = ["left", "right", "top", "bottom"];
+
+function showPlace(image) {
+  for (const side of SIDES) $(`[data-edge=${side}]`).textContent = image.edges?.[side] ?? "";
+  $("[data-hud=scanner]").textContent = [
+    image.instance_number === null ? "" : `instance ${image.instance_number}`,
+    image.place === null ? "" : `${image.place[0]} ${image.place[1].toFixed(1).replace("-", "−")} mm`,
+  ].filter(Boolean).join(", ");
+}
+
 viewer.addEventListener("slice", ({ detail: { image } }) => {
+  showPlace(image);
   $("[data-hud=series]").textContent = image.series.label;
   $("[data-hud=uncalibrated]").hidden = image.calibrated;
   for (const button of page.querySelectorAll("[data-preset]")) button.disabled = !image.calibrated;
   const here = state.lesions.filter((lesion) => lesion.image_id === image.id).length;
   $("#slice").setAttribute("aria-label",
-    `CT slice ${image.number} of ${image.series.images.length}, ${image.series.label}${here ? `, ${here} ${here === 1 ? "lesion" : "lesions"} marked` : ""}`);
+    `CT slice ${image.number} of ${image.series.images.length}, ${image.series.label}${here ? `, ${here} ${here === 1 ? "lesion" : "lesions"} marked` : ""}${image.edges ? `, edges ${SIDES.map((side) => `${side} ${image.edges[side]}`).join(", ")}` : ""}`);
   prefetchAround(image);
 });
 

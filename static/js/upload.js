@@ -1,5 +1,8 @@
-// Upload: drop files or folders anywhere on the page, or choose them; they go in batches, and every
-// file keeps its own line (waiting, sent, accepted, or refused and why) until it is dismissed.
+// Upload: drop files or folders anywhere on the page, or choose them; they go in batches. What became of
+// them is told by case and by reason, not file by file, and stays until it is dismissed. A file that
+// names no patient is held here until it has a pseudonym, and one that could not be sent until it can.
+
+import { filesInZip, studyOf } from './studies.js';
 
 const MAX_FILES = 32;
 const MAX_BYTES = 48e6;
@@ -80,7 +83,25 @@ export function answersFor(name, answers) {
   return answers.filter((answer) => answer.file === own || answer.file === name || answer.file.startsWith(`${own}/`));
 }
 
+const count = (number, noun = "file") => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
+/** Whether the server refused a file because it names no patient. */
+export function lacksPatient(answer) {
+  return answer.code === "no_patient";
+}
+
+/** A reason without the name of its file, so that files with one reason share a line. */
+export function withoutName(reason, file) {
+  if (reason.startsWith(`${file}: `)) return reason.slice(file.length + 2);
+  return reason.startsWith(`${file} `) ? `The file${reason.slice(file.length)}` : reason;
+}
+
+const PASSED_OVER = "Indexes of discs and what file managers leave behind hold no images.";
+
+/** What became of the files: one line for each case, each reason, and what is held. */
 class Lines {
+  #groups = new Map();
+
   constructor(root) {
     this.root = root;
     this.list = root.querySelector("[data-lines]");
@@ -88,61 +109,257 @@ class Lines {
     this.summary = root.querySelector("[data-summary]");
     this.clear = root.querySelector("[data-clear]");
     this.said = root.querySelector("[data-said]");
-    this.counts = { total: 0, accepted: 0, refused: 0 };
-    this.clear.addEventListener("click", () => { this.list.replaceChildren(); root.hidden = true; });
+    this.#count();
+    this.clear.addEventListener("click", () => {
+      for (const [key, group] of this.#groups) if (!group.held) this.#drop(key); // files stay
+      this.#hideIfEmpty();
+    });
   }
 
-  add(name) {
-    if (this.root.hidden) { this.root.hidden = false; this.counts = { total: 0, accepted: 0, refused: 0 }; }
-    const line = document.getElementById("upload-line").content.firstElementChild.cloneNode(true);
-    line.querySelector("[data-name]").textContent = name;
-    line.querySelector("[data-dismiss]").setAttribute("aria-label", `Dismiss ${name}`);
-    this.list.append(line);
-    this.counts.total += 1;
-    this.mark(line, "clock", "waiting");
-    return line;
+  #count() { this.counts = { total: 0, accepted: 0, known: 0, refused: 0, passed: 0, held: 0, unsent: 0 }; }
+
+  #drop(key) {
+    this.#groups.get(key)?.line.remove();
+    this.#groups.delete(key);
   }
 
-  mark(line, icon, text, { kind = "", detail = "", url = "" } = {}) {
-    line.className = kind ? `line line--${kind}` : "line";
-    line.querySelector("[data-icon], .icon")?.replaceWith(
+  #hideIfEmpty() { if (this.#groups.size === 0) { this.root.hidden = true; this.#count(); } }
+
+  begin(files) {
+    if (this.root.hidden) { this.root.hidden = false; this.#count(); }
+    this.counts.total += files;
+  }
+
+  /** The line of a group, made when it is first needed. */
+  #group(key, template = "upload-line") {
+    let group = this.#groups.get(key);
+    if (!group) {
+      const line = document.getElementById(template).content.firstElementChild.cloneNode(true);
+      group = { line, files: [], known: 0, warnings: new Map(), held: null, letGo: () => {} };
+      this.#groups.set(key, group);
+      this.list.append(line);
+      line.querySelector("[data-dismiss]").addEventListener("click", () => {
+        group.letGo();
+        this.#drop(key);
+        this.#hideIfEmpty();
+      });
+    }
+    return group;
+  }
+
+  #mark(group, icon, kind, name, state) {
+    const { line } = group;
+    line.className = `line line--${kind}`;
+    line.querySelector("[data-icon], .icon").replaceWith(
       document.getElementById(`icon-${icon}`).content.firstElementChild.cloneNode(true),
     );
-    const state = line.querySelector("[data-state]");
-    state.textContent = text;
-    if (url) {
-      const link = document.createElement("a");
-      link.href = url;
-      link.textContent = "open";
-      state.append(", ", link);
-    }
-    const words = line.querySelector("[data-detail]");
-    words.textContent = detail;
-    words.hidden = !detail;
-    line.querySelector("[data-dismiss]").hidden = !["accepted", "warned", "refused"].includes(kind);
+    line.querySelector("[data-name]").textContent = name;
+    line.querySelector("[data-dismiss]").setAttribute("aria-label", `Dismiss ${name}`);
+    line.querySelector("[data-state]").replaceChildren(...state);
   }
 
-  accepted(line, answer) {
+  #list(group, least = 2) {
+    const { files } = group;
+    const box = group.line.querySelector("[data-files]");
+    box.hidden = files.length < least;
+    box.querySelector("summary").textContent = count(files.length);
+    box.querySelector("ul").replaceChildren(...files.map((text) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      return item;
+    }));
+  }
+
+  #detail(group, texts) {
+    const words = group.line.querySelector("[data-detail]");
+    words.replaceChildren(...texts.map((text) => {
+      const line = document.createElement("span");
+      line.className = "line__said";
+      line.textContent = text;
+      return line;
+    }));
+    words.hidden = texts.length === 0;
+  }
+
+  accepted(answer) {
+    const group = this.#group(`case ${answer.case_url}`);
+    group.files.push(answer.file);
+    group.url = answer.case_url;
     this.counts.accepted += 1;
-    const warnings = [...new Set(answer.warnings)].join(" ");
-    this.mark(line, warnings ? "warning" : "ok", answer.text ?? "accepted",
-      { kind: warnings ? "warned" : "accepted", detail: warnings, url: answer.url });
+    if (answer.known) { group.known += 1; this.counts.known += 1; }
+    for (const text of new Set(answer.warnings)) {
+      group.warnings.set(text, (group.warnings.get(text) ?? 0) + 1);
+    }
+    this.#showCase(group);
   }
 
-  refused(line, reason) {
+  #showCase(group) {
+    const link = document.createElement("a");
+    link.href = group.url;
+    link.textContent = "open";
+    const total = group.files.length;
+    const texts = [...group.warnings].map(([text, files]) => (
+      total > 1 && files < total ? `${files} of ${count(total)}: ${text}` : text
+    ));
+    if (group.known) {
+      const all = group.known === total;
+      const which = all ? `All ${total} were` : `${group.known} of ${total} were`;
+      texts.unshift(total === 1
+        ? "It was here already and stays as it is, pseudonym and phase included."
+        : `${which} here already and stay as they are, pseudonym and phase included.`);
+    }
+    const listed = document.querySelector(`#worklist a[href="${group.url}"]`);
+    this.#mark(group, texts.length ? "warning" : "ok", texts.length ? "warned" : "accepted",
+      listed?.textContent ?? "Case", [`${count(total)} accepted, `, link]);
+    this.#detail(group, texts);
+    this.#list(group, 1);
+  }
+
+  /** The cases by the names that the work list has for them. */
+  name() { for (const group of this.#groups.values()) if (group.url) this.#showCase(group); }
+
+  refused(file, reason) {
+    const text = withoutName(reason, file);
+    const group = this.#group(`reason ${text}`);
+    group.files.push(file);
     this.counts.refused += 1;
-    this.mark(line, "danger", "refused", { kind: "refused", detail: reason });
+    const files = group.files.length;
+    this.#mark(group, "danger", "refused", files === 1 ? file : count(files), ["refused"]);
+    this.#detail(group, [text]);
+    this.#list(group);
+    this.list.prepend(group.line);
+  }
+
+  /** What came with the images and is none: an index of a disc, litter of a file manager. */
+  passedOver(file) {
+    const group = this.#group("passed over");
+    group.files.push(file);
+    this.counts.passed += 1;
+    const files = group.files.length;
+    this.#mark(group, "info", "passed", files === 1 ? file : count(files), ["passed over"]);
+    this.#detail(group, [PASSED_OVER]);
+    this.#list(group);
+  }
+
+  /** Files that did not reach the server: held with what goes with them, and sent again by a button. */
+  unsent(items, fields, words, { signIn, again }) {
+    const key = `unsent ${words}`;
+    const group = this.#group(key);
+    group.batches = [...(group.batches ?? []), { items, fields }];
+    group.files.push(...items.map((item) => item.name));
+    group.held = true;
+    group.letGo = () => { this.counts.unsent -= group.files.length; };
+    this.counts.unsent += items.length;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button button--small";
+    button.textContent = "Send again";
+    button.addEventListener("click", () => {
+      group.letGo();
+      this.counts.total -= group.files.length;
+      this.#drop(key);
+      for (const batch of group.batches) again(batch.items, batch.fields);
+    });
+    const state = ["not sent ", button];
+    if (signIn) {
+      const link = document.createElement("a");
+      link.href = "/sessions/new";
+      link.target = "_blank";
+      link.textContent = "sign in";
+      state.splice(1, 0, link, " ");
+    }
+    this.#mark(group, "danger", "refused", count(group.files.length), state);
+    this.#detail(group, [words]);
+    this.#list(group);
+    this.list.prepend(group.line);
+  }
+
+  /**
+   * Ask once for the pseudonyms of files that name no patient.
+   * groups: Map key → {label, caution, items}; send(items, fields) sends them again.
+   */
+  ask(groups, send, phase, words = "") {
+    const group = this.#group("ask", "upload-ask");
+    const { line } = group;
+    group.held = true;
+    group.asked ??= new Map();
+    let added = 0;
+    for (const [key, { label, caution, items, typed = "" }] of groups) {
+      const held = group.asked.get(key) ?? { label, caution, items: [], typed };
+      const same = (one, two) => one.name === two.name && one.size === two.size;
+      const fresh = items.filter((item) => !held.items.some((one) => same(one, item)));
+      this.counts.total -= items.length - fresh.length;
+      held.items.push(...fresh);
+      added += fresh.length;
+      group.asked.set(key, held);
+    }
+    this.counts.held += added;
+    const total = () => [...group.asked.values()].reduce((sum, one) => sum + one.items.length, 0);
+    group.letGo = () => { this.counts.held -= total(); };
+    const many = group.asked.size > 1;
+    this.#mark(group, "warning", "refused", `${count(total())} ${total() === 1 ? "names" : "name"} no patient`, []);
+    line.querySelector("[data-ask-text]").textContent = many
+      ? `They are of ${group.asked.size} studies. Give each a pseudonym, the same one only for the same patient; the files are still held here.`
+      : "Give the patient a pseudonym; the files are still held here.";
+    const problem = line.querySelector("[data-ask-problem]");
+    problem.textContent = words;
+    problem.hidden = !words;
+    const fields = line.querySelector("[data-ask-fields]");
+    for (const input of fields.querySelectorAll("input")) {
+      const held = group.asked.get(input.dataset.key);
+      if (held) held.typed = input.value;
+    }
+    fields.replaceChildren(...[...group.asked].map(([key, held], number) => {
+      const field = document.getElementById("upload-ask-field").content.firstElementChild.cloneNode(true);
+      const input = field.querySelector("input");
+      input.id = `ask-${number}`;
+      input.dataset.key = key;
+      input.value = held.typed;
+      field.querySelector("label").htmlFor = input.id;
+      field.querySelector("[data-ask-label]").textContent = many ? `Pseudonym of ${held.label}` : "Pseudonym";
+      field.querySelector("[data-ask-hint]").textContent = `${count(held.items.length)}: ${held.label}${held.caution && (held.items.length > 1 || key.startsWith("zip ")) ? `. ${held.caution}` : ""}`;
+      return field;
+    }));
+    const select = line.querySelector("select");
+    if (!group.bound) {
+      group.bound = true;
+      select.value = phase;
+      line.querySelector("form").addEventListener("submit", (event) => {
+        event.preventDefault();
+        for (const input of [...fields.querySelectorAll("input")]) {
+          const pseudonym = input.value.trim();
+          if (!pseudonym) continue;
+          const { key } = input.dataset;
+          const { items, label, caution } = group.asked.get(key);
+          group.asked.delete(key);
+          this.counts.held -= items.length;
+          this.counts.total -= items.length;
+          send(items, { pseudonym, contrast_phase: select.value, asked: { key, label, caution } });
+        }
+        if (group.asked.size === 0) this.#drop("ask");
+        else this.ask(new Map(), send, phase);
+      });
+    }
     this.list.prepend(line);
+    if (added && !document.activeElement?.closest("[data-ask-fields]")) fields.querySelector("input")?.focus();
   }
 
   tell(share, busy) {
-    const { total, accepted, refused } = this.counts;
+    const { total, accepted, known, refused, passed, held, unsent } = this.counts;
     this.bar.value = share;
     this.bar.hidden = !busy;
     this.clear.hidden = busy;
+    const told = [
+      accepted && `${count(accepted)} accepted`,
+      known && `${known} of ${known === 1 ? "it was" : "them were"} here already`,
+      refused && `${refused} refused`,
+      passed && `${passed} passed over`,
+      held && `${held} ${held === 1 ? "waits" : "wait"} for a pseudonym`,
+      unsent && `${unsent} not sent`,
+    ].filter(Boolean);
     const text = busy
-      ? `Uploading ${total} ${total === 1 ? "file" : "files"}: ${accepted + refused} done`
-      : `${accepted} of ${total} ${total === 1 ? "file" : "files"} accepted${refused ? `, ${refused} refused` : ""}`;
+      ? `Uploading ${count(total)}: ${accepted + refused + passed + held + unsent} done`
+      : told.join(", ") || "Nothing was sent";
     this.summary.textContent = text;
     if (!busy) this.said.textContent = text;
   }
@@ -159,20 +376,25 @@ class Uploader {
     this.maxBytes = Number(form.dataset.maxMb) * 1e6;
   }
 
-  /** items: [{file, name}] */
-  take(items) {
+  /** items: [{file, name}]; fields: what goes with them, else what the form says now. */
+  take(items, fields = null) {
+    const with_ = fields ?? {
+      contrast_phase: this.form.elements.contrast_phase.value,
+      pseudonym: this.form.elements.pseudonym.value,
+    };
     const taken = [];
+    this.lines.begin(items.length);
     for (const { file, name } of items) {
-      const line = this.lines.add(name);
-      if (file.size === 0) { this.lines.refused(line, "The file is empty (0 bytes). Export it again."); continue; }
+      if (file.size === 0) { this.lines.refused(name, "The file is empty (0 bytes). Export it again."); continue; }
       if (file.size > this.maxBytes) {
-        this.lines.refused(line, `The file has ${Math.ceil(file.size / 1e6)} MB; at most ${this.form.dataset.maxMb} MB are taken. Send the series in parts.`);
+        this.lines.refused(name, `The file has ${Math.ceil(file.size / 1e6)} MB; at most ${this.form.dataset.maxMb} MB are taken. Send the series in parts.`);
         continue;
       }
-      taken.push({ file, name, line, size: file.size });
+      taken.push({ file, name, size: file.size });
       this.#bytes.total += file.size;
     }
-    this.#queue.push(...batches(taken, { maxBytes: Math.min(MAX_BYTES, this.maxBytes * 0.9) }));
+    const made = batches(taken, { maxBytes: Math.min(MAX_BYTES, this.maxBytes * 0.9) });
+    this.#queue.push(...made.map((batch) => ({ batch, fields: with_ })));
     this.#run();
   }
 
@@ -182,59 +404,107 @@ class Uploader {
     const warn = (event) => event.preventDefault();
     window.addEventListener("beforeunload", warn);
     this.lines.tell(0, this.#queue.length > 0);
+    const before = this.lines.counts.accepted;
     while (this.#queue.length > 0) await this.#batch(this.#queue.shift());
     window.removeEventListener("beforeunload", warn);
     this.#running = false;
     this.#bytes = { done: 0, total: 0 };
     this.lines.tell(1, false);
-    if (this.lines.counts.accepted > 0) await refreshWorkList();
+    if (this.lines.counts.accepted > before) {
+      await refreshWorkList();
+      this.lines.name();
+    }
   }
 
-  async #batch(batch) {
+  async #batch({ batch, fields }) {
     const form = new FormData();
-    for (const name of ["contrast_phase", "pseudonym"]) form.append(name, this.form.elements[name]?.value ?? "");
+    for (const name of ["contrast_phase", "pseudonym"]) form.append(name, fields[name]);
     for (const { file, name } of batch) form.append("files", file, name);
     const size = batch.reduce((sum, item) => sum + item.size, 0);
     const { status, body } = await send(this.form.action, form, (share) => {
-      const percent = Math.round(share * 100);
-      for (const { line } of batch) this.lines.mark(line, "clock", share < 1 ? `sending ${percent} %` : "reading");
       this.lines.tell((this.#bytes.done + size * share) / this.#bytes.total, true);
     });
     this.#bytes.done += size;
-    this.#settle(batch, status, body);
+    await this.#settle(batch, fields, status, body);
     this.lines.tell(this.#bytes.done / this.#bytes.total, true);
   }
 
-  #settle(batch, status, body) {
-    if (status === 0) {
-      for (const { line } of batch) this.lines.refused(line, "The server could not be reached. Nothing of this file was stored; send it again.");
-      return;
-    }
+  async #settle(batch, fields, status, body) {
     const accepted = body.accepted ?? [];
     const refused = body.refused ?? [];
-    const fallback = body.detail ?? `The server answered ${status}. Nothing of this file was stored.`;
-    for (const { name, line } of batch) {
-      const bad = answersFor(name, refused);
-      const good = answersFor(name, accepted);
-      if (good.length > 0) {
-        const cases = new Set(good.map((answer) => answer.case_url));
-        this.lines.accepted(line, {
-          warnings: [
-            ...good.flatMap((answer) => answer.warnings),
-            ...bad.map((answer) => `Refused: ${answer.file}. ${answer.reason}`),
-          ],
-          url: good[0].case_url,
-          text: good.length > 1 ? `${good.length} files accepted into ${cases.size} ${cases.size === 1 ? "case" : "cases"}` : "accepted",
-        });
-      } else if (bad.length > 0) {
-        this.lines.refused(line, bad.length === 1 ? bad[0].reason : bad.map((answer) => `${answer.file}: ${answer.reason}`).join(" "));
-      } else if (status >= 400) {
-        this.lines.refused(line, fallback);
-      } else {
-        this.lines.refused(line, "The server did not say what became of this file. Look for it in the list below.");
+    const passed = (body.passed_over ?? []).map((file) => ({ file }));
+    const detail = body.detail ?? `The server answered ${status}. Nothing of these files was stored.`;
+    if (status === 0 || [401, 403, 429].includes(status) || status >= 500) {
+      const words = status === 0 ? "The server could not be reached. Nothing of these files was stored; they are still held here." : detail;
+      this.lines.unsent(batch, fields, words, { signIn: status === 401, again: (...more) => this.take(...more) });
+      return;
+    }
+    if (status >= 400 && refused.length === 0) {
+      if (fields.asked) { // the pseudonym itself was refused: ask again, with the reason
+        const { key, label, caution } = fields.asked;
+        this.#ask(new Map([[key, { label, caution, items: batch, typed: fields.pseudonym }]]), fields, detail);
+      } else for (const { name } of batch) this.lines.refused(name, detail);
+      return;
+    }
+    const nameless = new Map();
+    for (const item of batch) {
+      const good = answersFor(item.name, accepted);
+      const bad = answersFor(item.name, refused);
+      for (const answer of good) this.lines.accepted(answer);
+      const idle = answersFor(item.name, passed);
+      const answered = good.length + bad.length + idle.length;
+      for (const { file } of idle) this.lines.passedOver(file);
+      this.lines.begin(Math.max(0, answered - 1)); // a zip is as many as are in it
+      for (const answer of bad) if (!lacksPatient(answer)) this.lines.refused(answer.file, answer.reason);
+      const lacking = bad.filter(lacksPatient);
+      if (lacking.length > 0 && await hold(nameless, item, lacking)) {
+        this.lines.begin(1 - lacking.length); // the zip is held in one piece
+      }
+      if (answered === 0) {
+        this.lines.refused(item.name, "The server did not say what became of this file. Look for it in the list below.");
       }
     }
+    if (nameless.size > 0) this.#ask(nameless, fields);
   }
+
+  #ask(groups, fields, words = "") {
+    this.lines.ask(groups, (items, more) => this.take(items, more), fields.contrast_phase, words);
+  }
+}
+
+/**
+ * Put an item's nameless files into the group of their study; of a zip, those in it one by one.
+ * Resolves to whether the item is held in one piece although there are several files in it.
+ */
+async function hold(groups, item, answers) {
+  const own = baseOf(item.name);
+  const inZip = answers.some((answer) => answer.file.startsWith(`${own}/`));
+  const inside = inZip ? await filesInZip(item.file) : null;
+  if (inZip && !inside) {
+    const caution = "All go under one pseudonym. If they are of several patients, unpack it and drop the folders";
+    put(groups, `zip ${item.name}`, own, item, caution);
+    return true;
+  }
+  for (const answer of answers) {
+    let held = item;
+    const unpack = inside?.get(answer.file.slice(own.length + 1));
+    if (inZip && !unpack) { put(groups, `zip ${item.name}`, own, item); continue; }
+    if (unpack) {
+      const content = await unpack();
+      held = { file: new File([content], baseOf(answer.file)), name: answer.file, size: content.size };
+    }
+    const folder = held.name.split("/").slice(0, -1).join("/");
+    const uid = await studyOf(held.file);
+    const caution = uid ? "" : "They name no study either, so all of them count as one patient's; drop the files of each patient on their own";
+    put(groups, uid ? `study ${uid}` : `folder ${folder}`, folder || baseOf(held.name), held, caution);
+  }
+  return false;
+}
+
+function put(groups, key, label, item, caution = "") {
+  if (!groups.has(key)) groups.set(key, { label, caution, items: [] });
+  const { items } = groups.get(key);
+  if (!items.includes(item)) items.push(item);
 }
 
 /** The table anew, without losing the lines above it. */

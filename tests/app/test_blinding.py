@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -365,6 +366,57 @@ def test_cases_outside_the_study_stay_open(session, study, ada):
     [lesion] = studies.make_lesion(session, 999)
     session.commit()
     assert ada.get(f"/lesions/{lesion.id}/roi.png").status_code == 200
+
+
+def lines_of(page: str) -> dict[str, str]:
+    """Pseudonym → its line of the work list, without what differs for any two cases."""
+    found = {}
+    for line in re.findall(r"<tr>.*?</tr>", page.partition("<tbody>")[2], re.DOTALL):
+        [name] = re.findall(rf"{studies.PATIENT_WORD}-\d+|P-\w+", line)[:1]
+        found[name] = re.sub(r"[0-9a-f-]{36}|\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", line).replace(
+            name, ""
+        )
+    return found
+
+
+def test_what_is_closed_tells_neither_which_nor_how_many_cases_are_in_the_study(
+    session, study, enrolment, ada
+):
+    """Of two more lesions that could have been in it, one has a class and one awaits its review."""
+    opened = study.protocol.frozen_at
+    others = [studies.make_lesion(session, 500 + number)[0] for number in range(2)]
+    studies.review(session, others[0], "cyst")
+    for lesion in others:
+        lesion.created_at = opened - timedelta(seconds=5)
+    session.commit()
+    in_it = study_cases(session, study)
+    not_in_it = [session.get(Case, lesion.case_id) for lesion in others]
+    page = ada.get("/cases").text
+    lines = lines_of(page)
+    assert len(lines) == len(in_it) + len(not_in_it)
+    assert len(set(lines.values())) == 1
+    assert "closed until your reading is finished" in page
+    for name in ("awaiting", "reviewed", "no_lesion"):
+        assert lines_of(ada.get(f"/cases?filter={name}").text) == {}
+    assert re.findall(r'chip__count">(\d+)<', page) == [str(len(lines)), "0", "0", "0"]
+    answers = {ada.get(f"/cases/{case.id}").text.replace(str(case.id), "") for case in in_it}
+    answers |= {ada.get(f"/cases/{case.id}").text.replace(str(case.id), "") for case in not_in_it}
+    assert len(answers) == 1  # every address answers alike, with the way on
+    assert 'href="/readings">To my readings' in answers.pop()
+    finish(ada, session, enrolment)
+    page = ada.get("/cases").text
+    assert "closed until" not in page
+    assert ada.get(f"/cases/{in_it[0].id}").status_code == 200
+
+
+def test_cases_that_could_not_be_in_it_stay_open(session, study, ada):
+    opened = study.protocol.frozen_at
+    [other_kind] = studies.make_lesion(session, 700, phantom=False)
+    other_kind.created_at = opened - timedelta(days=1)
+    [later] = studies.make_lesion(session, 701)
+    session.commit()
+    for lesion in (other_kind, later):
+        assert ada.get(f"/cases/{lesion.case_id}").status_code == 200
 
 
 def test_the_work_list_shows_no_prediction_of_cases_in_the_study(session, study, enrolment, ada):

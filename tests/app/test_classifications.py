@@ -56,7 +56,8 @@ def test_a_revoked_token_is_refused_once_it_is_forgotten(api, app, database):
 def test_a_roi_is_classified_without_a_box(api):
     answer = classify(api, make_png(), "roi.png").json()
     assert set(answer) == {
-        "checkpoint", "lesion_class", "probabilities", "roi", "calibrated_hu", "warnings",
+        "checkpoint", "lesion_class", "probabilities", "roi", "calibrated_hu", "limits",
+        "warnings",
     }  # fmt: skip
     assert set(answer["probabilities"]) == {"cyst", "metastasis", "hemangioma"}
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)

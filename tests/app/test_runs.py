@@ -198,11 +198,39 @@ def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(installation, t
         assert {row.kind for row in made} == {"classifier", "generator"}
         assert all(row.served_since is None for row in made)
         classifier = next(row for row in made if row.kind == "classifier")
-        classifier.promote(session, "rita")
+        assert classifier.meta["preset"] == "quick"
+        counts = classifier.meta["metrics"]["training"]
+        [note] = [n for n in classifier.meta["metrics"]["notes"] if "lesions of" in n]
+        said = f"Trained on the {counts['n_lesions']} lesions of {counts['n_patients']} patients of"
+        assert note.startswith(f"{said} {SMALL.folds - 1} of {SMALL.folds} folds")
+        with pytest.raises(Unreadable, match="proves nothing"):
+            classifier.promote(session, "rita")
+        classifier.promote(session, "rita", typed="SERVE")
         assert Checkpoint.classifier(session).id == classifier.id
         with pytest.raises(Conflict):
             classifier.retire(session, "rita")
     assert not (tmp_path / "runs" / str(run.id)).exists()  # scratch is gone
+
+
+def test_progress_never_falls_back_when_the_report_is_written(installation, tmp_path, monkeypatch):
+    run = installation.queue()
+    told = []
+    save = Run.save
+
+    def noted(self, session, progress):
+        told.append(progress)
+        save(self, session, progress)
+
+    monkeypatch.setattr(Run, "save", noted)
+    Worker(installation, tmp_path / "runs", jobs=1).work(once=True)
+    shares = [step.done / step.total for step in told]
+    assert shares == sorted(shares)
+    assert len({step.total for step in told}) == 1
+    words = [step.text for step in told]
+    assert words.index("writing the report") < words.index("exporting the checkpoints")
+    assert not any(str(tmp_path) in text for text in words)
+    with installation.reading() as session:
+        assert Run.require(session, run.id).state == "done"
 
 
 def test_a_queued_run_is_cancelled_at_once_and_a_running_one_at_its_next_step(

@@ -11,6 +11,8 @@ from app import place
 from app.responses import scripts_tag, static
 from factories import make_dicom
 
+_IMPORT = re.compile(r"""^import \{([^}]+)\} from ["']([^"']+)["']""", re.M)
+
 
 @pytest.fixture
 def case_page(signed_in_as):
@@ -41,11 +43,11 @@ def test_every_script_of_a_page_lies_in_one_folder_of_one_version(case_page, cli
 def test_scripts_import_each_other_by_relative_addresses_only():
     """So each is loaded once, under the one address that its page and its importers share."""
     found = 0
-    for script in (place.ROOT / "static" / "js").glob("*.js"):
+    for script in (place.ROOT / "static" / "js").rglob("*.js"):
         for name in re.findall(
             r"""^(?:import|export)\b.*?from ["']([^"']+)""", script.read_text(), re.M
         ):
-            assert re.fullmatch(r"\./\w+\.js", name), f"{script.name} imports {name}"
+            assert re.fullmatch(r"\.{1,2}/(\w+/)*\w+\.js", name), f"{script.name} imports {name}"
             assert (script.parent / name).is_file()
             found += 1
     assert found > 5
@@ -70,20 +72,21 @@ def test_no_script_imports_what_is_not_there_or_what_it_does_not_use():
     """There is no build step that would say so."""
     folder = place.ROOT / "static" / "js"
     exported = {
-        script.name: set(
+        script: set(
             re.findall(
                 r"^export (?:async )?(?:function|const|let|class) ([\w$]+)",
                 script.read_text("utf-8"),
                 re.M,
             )
         )
-        for script in folder.glob("*.js")
+        for script in folder.rglob("*.js")
     }
-    for script in folder.glob("*.js"):
+    for script in folder.rglob("*.js"):
         text = script.read_text("utf-8")
-        for names, source in re.findall(r'^import \{([^}]+)\} from "\./([\w.]+)"', text, re.M):
+        for names, source in _IMPORT.findall(text):
             asked = {name.strip() for name in names.split(",")}
-            assert asked <= exported[source], f"{script.name}: {asked - exported[source]}"
+            missing = asked - exported[(script.parent / source).resolve()]
+            assert not missing, f"{script.name}: {missing}"
             for name in asked:
                 uses = len(re.findall(rf"(?<![\w$.]){re.escape(name)}(?![\w$])", text))
                 assert uses > 1, f"{script.name} imports {name} and does not use it"

@@ -189,7 +189,7 @@ def test_the_same_image_twice_changes_nothing_and_says_so(signed_in_as, session)
     upload(browser, ("a.dcm", make_dicom()))
     reply = upload(browser, ("again.dcm", make_dicom()))
     assert reply.status_code == 200
-    assert "here already" in reply.json()["accepted"][0]["warnings"][0]
+    assert reply.json()["accepted"][0]["known"]
     assert count(session, Image) == 1
 
 

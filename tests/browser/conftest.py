@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -125,7 +126,7 @@ def open_as(chromium, installation):
         page.fill("[name=name]", name)
         page.fill("[name=password]", PASSWORD)
         page.press("[name=password]", "Enter")
-        page.wait_for_url("**/cases")
+        page.wait_for_url(re.compile("/(cases|readings)$"))
         return page
 
     yield open_page

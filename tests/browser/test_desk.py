@@ -154,7 +154,11 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     says(elsewhere, "saved", "^saved$")
     elsewhere.close()
     press(page, "1", "c", "Enter")
-    says(page, "saved", "answered before")
+    says(page, "cover-title", "An answer was not taken")
+    assert "answered before" in page.inner_text("[data-cover-text]")
+    page.wait_for_timeout(800)
+    press(page, "Enter")  # set aside, and on
+    page.wait_for_selector("[data-cover]", state="hidden")
     assert position(page) == 8
 
     # the rest, to the end
@@ -172,7 +176,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     # the researcher sees progress only, unblinds by a typed word, then sees results
     page = open_as("researcher")
     page.goto(f"{installation.address}/reader-studies")
-    page.locator("th a").first.click()
+    page.get_by_role("link", name=re.compile("^Demo")).click()
     page.wait_for_selector("#typed")
     study = page.url
     assert "20 of 20" in page.inner_text("main")

@@ -12,6 +12,7 @@ from app.models import DatasetVersion, User
 from app.models.dataset import _zipped
 from app.place import ROOT
 from tests.browser.test_pages import SIZES, overflows, serious_faults
+from tests.browser.test_print import GOOD, on_paper
 from tests.ml.discs import WORK, data_set
 
 pytestmark = pytest.mark.timeout(200)
@@ -71,6 +72,10 @@ def test_a_run_is_queued_watched_and_its_report_read(open_as, installation, vers
     report = page.frame_locator("iframe.report")
     assert "Every choice" in report.locator("body").inner_text()
     assert page.locator("a[href^='/checkpoints/run-']").count() >= 2
+    run_page = page.url
+    assert on_paper(page) == GOOD  # and no empty frame
+    assert f"{run_page.partition('/runs')[2]}/report" in page.inner_text("main")
+    page.emulate_media(media="screen")
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         for path in (page.url, f"{installation.address}/runs", f"{installation.address}/datasets"):

@@ -68,3 +68,20 @@ def test_reading_runs_from_head_to_foot_whichever_way_the_normal_points() -> Non
         for y in (-50, 50)
     )
     assert front < back
+
+
+@pytest.mark.parametrize(
+    ("cosines", "place"),
+    [
+        (AXIAL, ("z", 30.0)),
+        (TURNED, ("z", 30.0)),
+        ((-1, 0, 0, 0, 1, 0), ("z", 30.0)),  # its normal points to the feet; the table does not
+        (CORONAL, ("y", 20.0)),
+        (SAGITTAL, ("x", 10.0)),
+        ((0.7071068, 0.7071068, 0, 0, 0, -1), None),
+    ],
+)
+def test_a_slice_lies_where_the_table_says_whichever_way_its_normal_points(
+    cosines: tuple, place: tuple[str, float] | None
+) -> None:
+    assert orientation.coordinate(cosines, (10.0, 20.0, 30.0)) == place

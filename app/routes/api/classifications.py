@@ -52,6 +52,7 @@ class ClassificationAnswer(BaseModel):
     probabilities: dict[str, float] = Field(description="Score per class, 0…1; not calibrated.")
     roi: RoiAnswer
     calibrated_hu: bool = Field(description="Whether the image was in Hounsfield units.")
+    limits: str = Field(description="What stands behind the score: preset, training, test.")
     warnings: list[str]
 
 
@@ -228,5 +229,6 @@ def _answer(found: Roi, scores: Scores) -> dict[str, Any]:
             "side_mm": None if found.side_mm is None else round(found.side_mm, 3),
         },
         "calibrated_hu": found.calibrated,
+        "limits": scores.limits,
         "warnings": scores.warnings,
     }

@@ -31,6 +31,8 @@ def info(program: Program, db: ReadDb) -> dict[str, Any]:
 
 
 def _checkpoint(row: Checkpoint) -> dict[str, Any]:
+    told = row.file
+    counts = told.trained_on
     return {
         "name": row.name,
         "lesion_class": row.lesion_class,
@@ -38,6 +40,9 @@ def _checkpoint(row: Checkpoint) -> dict[str, Any]:
         "window_hu": list(row.window_hu),
         "training_kind": row.training_kind,
         "dataset_digest": row.dataset_digest,
-        "limits": row.limits if row.kind == "classifier" else "",
-        "metrics": row.meta["metrics"],
+        "preset": told.preset,
+        "training": {"n_lesions": counts[0], "n_patients": counts[1]} if counts else None,
+        "limits": told.limits,
+        "warnings": list(told.caveats),
+        "metrics": told.metrics,
     }

@@ -16,6 +16,7 @@ from app.inference import seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.enrolment import Enrolment
 from app.routes.api.problems import problems
+from ml.config import PROVES_NOTHING, QUICK
 from ml.roi import to_png
 
 router = APIRouter(tags=["synthetics"])
@@ -79,7 +80,10 @@ def draw(
             SyntheticImage(seed=seed, data=base64.b64encode(_encoded(one, order.format)).decode())
             for seed, one in zip(seeds, rois, strict=True)
         ],
-        warnings=[f"synthetic: by a network trained on {made_of}; no patient has this lesion"],
+        warnings=[
+            f"synthetic: by a network trained on {made_of}; no patient has this lesion",
+            *([PROVES_NOTHING] if row.preset == QUICK else []),
+        ],
     )
 
 

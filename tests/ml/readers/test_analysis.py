@@ -94,6 +94,23 @@ def test_a_reader_who_always_says_real_gets_no_verdict_though_half_is_right() ->
     assert "no verdict" in found["summary"]
 
 
+def test_readers_who_press_one_key_show_no_equivalence_together() -> None:
+    same = [Reading(name, f"c{k}", k % 2 == 0, 1) for name in "ABC" for k in range(60)]
+    across = said(analyse(same, QUICK))["across"]
+    assert across["verdict"] is None
+    assert all("do not vary" in across[key]["refused"] for key in ("random", "fixed"))
+
+
+def test_agreement_without_a_difference_has_no_interval_of_no_width() -> None:
+    rows = [Reading(name, f"c{k}", k % 2 == 0, 1 + k % 6) for name in "AB" for k in range(24)]
+    agreement = said(analyse(rows, QUICK))["agreement"]
+    [pair] = agreement["pairs"]
+    for figure in (pair["call"]["kappa"], agreement["fleiss_call"], agreement["alpha_rating"]):
+        assert figure["value"] == pytest.approx(1)
+        assert figure["low"] is None and figure["high"] is None
+        assert "interval" in figure["note"]
+
+
 def test_a_rating_beyond_the_scale_and_an_image_with_two_truths_are_refused() -> None:
     with pytest.raises(ReadersError, match="scale goes from 1 to 6"):
         analyse([Reading("A", "c", True, 7)])

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from ml.metrics.exact import hanley_mcneil_variance
 from ml.readers import roc
 from ml.readers.proportion import ReadersError
 
@@ -86,7 +87,7 @@ def test_where_delong_fails_the_bootstrap_is_used_and_says_so(
 
 
 def test_hanley_mcneil_under_guessing_is_the_exact_variance_of_mann_whitney() -> None:
-    assert roc.hanley_mcneil_variance(0.5, 7, 11) == pytest.approx((7 + 11 + 1) / (12 * 7 * 11))
+    assert hanley_mcneil_variance(0.5, 7, 11) == pytest.approx((7 + 11 + 1) / (12 * 7 * 11))
 
 
 def test_equivalence_needs_the_whole_90_percent_interval_within_the_margin() -> None:

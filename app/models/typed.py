@@ -1,0 +1,67 @@
+"""Numbers as people type them, and what is said when they are none."""
+
+from __future__ import annotations
+
+import re
+
+from app.errors import Unreadable
+from ml.lesion import LesionScheme
+
+_OF_CLASS = re.compile(r"\s*(\S+?)\s*[:= ]\s*(\S+)\s*")
+
+
+def whole(text: str, what: str) -> int:
+    """A whole number from 0.
+
+    Raises:
+        Unreadable: anything else.
+    """
+    if not (text.strip().isascii() and text.strip().isdigit() and len(text) < 20):
+        raise Unreadable(f"Give {what} as a whole number, not {text[:20]!r}.")
+    return int(text)
+
+
+def number(text: str, what: str) -> float:
+    """A number, with a decimal point or comma.
+
+    Raises:
+        Unreadable: anything else.
+    """
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        raise Unreadable(f"Give {what} as a number, not {text[:20]!r}.") from None
+
+
+def per_class(text: str, what: str, scheme: LesionScheme) -> int | dict[str, int]:
+    """A number in all, or one per class by its key: ``cyst 53, metastasis 64, hemangioma 65``.
+
+    A list without keys is refused: with another scheme its numbers would go to other classes.
+
+    Raises:
+        Unreadable: neither.
+    """
+    parts = text.split(",")
+    if len(parts) == 1 and not _OF_CLASS.fullmatch(text):
+        return whole(text, what)
+    found: dict[str, int] = {}
+    for part in parts:
+        named = _OF_CLASS.fullmatch(part)
+        if named is None or named[1] in found or named[1] not in scheme.keys:
+            example = said(dict.fromkeys(scheme.keys, 1))
+            raise Unreadable(
+                f"Give {what} as one number in all, or by class as in {example!r}, "
+                f"not {text[:60]!r}."
+            )
+        found[named[1]] = whole(named[2], what)
+    missing = [key for key in scheme.keys if key not in found]
+    if missing:
+        raise Unreadable(f"Give {what} of every class; there is no number for {missing[0]}.")
+    return {key: found[key] for key in scheme.keys}
+
+
+def said(asked: int | dict[str, int]) -> str:
+    """The text that `per_class` reads back."""
+    if isinstance(asked, int):
+        return str(asked)
+    return ", ".join(f"{key} {count}" for key, count in asked.items())

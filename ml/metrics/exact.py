@@ -1,0 +1,170 @@
+"""Intervals that cover where a bootstrap cannot: few patients, or hardly one of them wrong.
+
+A percentile bootstrap draws from what was seen. Where nobody was wrong it never draws an error and
+prints "100 % (100 to 100 %)"; where three were, it draws too few kinds of samples and is too
+narrow (Brown, Cai & DasGupta 2001, Stat Sci 16:101). There its interval is widened to hold the one
+of Clopper & Pearson (1934, Biometrika 26:404) for the same share of so many trials:
+
+* a share of lesions: Kish's effective number of patients, (Σ m)² / Σ m² over the m lesions of each,
+  which takes lesions of one patient for copies of one another (after Korn & Graubard 1998, Surv
+  Methodol 24:193);
+* a weighted mean of classes' shares, balanced accuracy among them: the trials of the class with
+  the fewest for its weight, divided by that weight. A sum of independent trials with differing
+  chances is less spread than a binomial of the same mean (Hoeffding 1956, Ann Math Stat 27:713),
+  and the largest part that one trial has is that of this class;
+* an area under the ROC curve, of fewer than 5 patients on a side: as many trials as disjoint pairs
+  can be made; the area is a mean over all such pairings, so it is less spread than one of them. Of
+  more: Newcombe's interval (2006, Stat Med 25:559).
+
+All but the last cover at least as often as they say, at the price of width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+import scipy  # its parts are loaded when they are used: serving starts without them
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+FEW = 5
+"""A bootstrap is trusted with at least so many patients right and so many wrong."""
+SMALL = 20
+"""A class of fewer patients that has not got these tells too little for a mean of classes."""
+
+
+def clopper_pearson(share: float, trials: float, level: float = 0.95) -> tuple[float, float]:
+    """Ends of the exact interval of a share, 0 to 1; ``trials`` need not be whole."""
+    found = min(max(share * trials, 0.0), trials)
+    left = trials - found
+    tail = (1 - level) / 2
+    tiny = 1e-9 * max(1.0, trials)
+    low = 0.0 if found <= tiny else float(scipy.stats.beta.ppf(tail, found, left + 1))
+    high = 1.0 if left <= tiny else float(scipy.stats.beta.ppf(1 - tail, found + 1, left))
+    return low, high
+
+
+@dataclass(frozen=True)
+class Support:
+    """What stands behind one share of lesions.
+
+    Attributes:
+        trials: independent trials that it is worth.
+        patients: how many patients there are.
+        right, wrong: how many of them have a lesion that counts, or one that does not; over
+            several seeds the mean.
+    """
+
+    trials: float
+    patients: int
+    right: float
+    wrong: float
+
+    @property
+    def few(self) -> bool:
+        """Whether a bootstrap of it is not to be trusted."""
+        return min(self.right, self.wrong) < FEW
+
+
+def member_of(patients: Sequence[str]) -> Ints:
+    """For each lesion (n,) the position of its patient."""
+    return np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1].astype(np.int64)
+
+
+def support(hits: Bools, chosen: Bools, member: Ints) -> Support:
+    """Behind the share of ``chosen`` lesions (n,) that are ``hits`` (seeds, n).
+
+    Args:
+        member: from `member_of`.
+    """
+    own = member[chosen]
+    lesions = np.bincount(own)
+    lesions = lesions[lesions > 0]
+    counts = np.atleast_2d(hits)[:, chosen]
+    right = [len(np.unique(own[row])) for row in counts]
+    wrong = [len(np.unique(own[~row])) for row in counts]
+    trials = float(lesions.sum() ** 2 / (lesions**2).sum()) if lesions.size else 0.0
+    return Support(trials, len(lesions), float(np.mean(right)), float(np.mean(wrong)))
+
+
+def shared(supports: Sequence[Support], patients: int) -> float:
+    """The share of each class's trials that is its own, where patients are in several classes."""
+    counted = sum(item.patients for item in supports)
+    return min(1.0, patients / counted) if counted else 1.0
+
+
+def trials_of_mean(
+    supports: Sequence[Support], weights: Sequence[float], own: float = 1.0
+) -> float:
+    """Trials behind a weighted mean of shares; ``weights`` add up to 1."""
+    return min(
+        own * item.trials / weight
+        for item, weight in zip(supports, weights, strict=True)
+        if weight > 0
+    )
+
+
+def is_thin(supports: Sequence[Support], *, by_count: bool = False) -> bool:
+    """Whether a bootstrap of a mean of these shares is not to be trusted.
+
+    A small class weighs little in a mean ``by_count``, and as much as any in one of classes alike.
+    """
+    if min(sum(item.right for item in supports), sum(item.wrong for item in supports)) < FEW:
+        return True
+    return not by_count and any(item.few and item.patients < SMALL for item in supports)
+
+
+def hanley_mcneil_variance(area: float, m: float, n: float, balanced: bool = False) -> float:
+    """Variance of an empirical area of m cases against n, exponential model, no ties.
+
+    Hanley & McNeil (1982, Radiology 143:29); exact under guessing (area 0.5). ``balanced`` puts
+    (m + n) / 2 in place of either count, as Newcombe's interval does.
+    """
+    q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
+    a, b = ((m + n) / 2, (m + n) / 2) if balanced else (m, n)
+    square = area * area
+    return (area * (1 - area) + (a - 1) * (q1 - square) + (b - 1) * (q2 - square)) / (m * n)
+
+
+def newcombe(area: float, m: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Score-like interval of an area of m cases against n, sensible at 0 and 1.
+
+    Newcombe (2006, Stat Med 25:559).
+    """
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
+
+    def excess(theta: float) -> float:
+        variance = max(hanley_mcneil_variance(theta, m, n, balanced=True), 0.0)
+        return abs(area - theta) - z * sqrt(variance)
+
+    edge = 1e-9  # at 0 and 1 the excess is 0 as well, which is not the root sought
+    low = 0.0 if area <= edge else float(scipy.optimize.brentq(excess, 0.0, min(area, 1 - edge)))
+    high = 1.0 if area >= 1 - edge else float(scipy.optimize.brentq(excess, max(area, edge), 1.0))
+    return low, high
+
+
+def of_area(value: float, positives: float, negatives: float) -> tuple[float, float]:
+    """Ends of the interval of an area under the ROC curve, from the patients of both sides."""
+    if min(positives, negatives) < FEW:
+        return clopper_pearson(value, min(positives, negatives))
+    return newcombe(value, positives, negatives)
+
+
+def of_difference(first: float, second: float, trials: float) -> tuple[float, float]:
+    """Ends of the interval of ``first`` − ``second``, two shares of the same trials.
+
+    Each is put in its exact interval, and the distances to their ends are joined as by Zou &
+    Donner (2008, Stat Med 27:1693).
+    """
+    low, high = clopper_pearson(first, trials)
+    other_low, other_high = clopper_pearson(second, trials)
+    value = first - second
+    down = float(np.hypot(first - low, other_high - second))
+    up = float(np.hypot(high - first, second - other_low))
+    return max(-1.0, value - down), min(1.0, value + up)

@@ -1,0 +1,61 @@
+// The wizard: what is typed is kept on the server while it is typed, so that Back, a reload or a closed
+// tab loses nothing. The server tells when another tab changed the same step.
+
+const WAIT_MS = 700;
+
+const form = document.querySelector("[data-sketch]");
+const words = form.querySelector("[data-kept-words]");
+const seen = form.elements.seen;
+let timer = 0;
+let changed = false;
+let inFlight = null;
+
+function say(text) { words.textContent = text; }
+
+async function store() {
+  clearTimeout(timer);
+  if (inFlight) { await inFlight; }
+  if (!changed) return;
+  changed = false;
+  const data = new URLSearchParams(new FormData(form));
+  data.set("go", "keep");
+  inFlight = fetch(form.action, {
+    method: "POST", body: data, headers: { Accept: "application/json" }, credentials: "same-origin", keepalive: true,
+  });
+  try {
+    const reply = await inFlight;
+    const body = await reply.json();
+    if (!reply.ok) throw new Error(body.detail);
+    seen.value = body.seen;
+    if (!form.action.endsWith(body.address)) { // the first words make the sketch
+      form.action = body.address;
+      history.replaceState(null, "", body.address);
+    }
+    say("Kept.");
+  } catch (error) {
+    changed = true;
+    say(error instanceof TypeError || error instanceof SyntaxError
+      ? "Not kept: the server cannot be reached. It is tried again as you go on typing."
+      : `Not kept: ${error.message ?? "the server refused it."}`);
+  } finally { inFlight = null; }
+}
+
+form.addEventListener("input", () => {
+  changed = true;
+  clearTimeout(timer);
+  timer = setTimeout(store, WAIT_MS);
+});
+document.addEventListener("visibilitychange", () => { if (document.hidden) store(); });
+window.addEventListener("pagehide", store);
+
+let sent = false;
+form.addEventListener("submit", (event) => {
+  if (sent) { event.preventDefault(); return; }
+  clearTimeout(timer);
+  changed = false;
+  if (!inFlight) { sent = true; return; }
+  event.preventDefault(); // its answer says what this page was made from
+  const { submitter } = event;
+  inFlight.catch(() => {}).finally(() => setTimeout(() => form.requestSubmit(submitter), 0));
+});
+window.addEventListener("pageshow", () => { sent = false; });

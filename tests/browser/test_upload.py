@@ -1,0 +1,188 @@
+"""Dropping files in a real browser: asked once for what is missing, told by case and by reason."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from factories import make_dicom, make_hu, make_png, make_zip
+from tests.browser.test_pages import overflows, serious_faults
+
+DROP = """(files) => {
+  const transfer = new DataTransfer();
+  for (const { name, content } of files) {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    transfer.items.add(new File([bytes], name));
+  }
+  return transfer;
+}"""
+
+
+def drop(page, files):
+    """Drop {name: bytes} anywhere on the page."""
+    told = [{"name": n, "content": base64.b64encode(b).decode()} for n, b in files.items()]
+    transfer = page.evaluate_handle(DROP, told)
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+
+
+def series(study, count=20, patient_id=""):
+    """An anonymised series: {name: bytes}."""
+    return {
+        f"{study}-{number}.dcm": make_dicom(
+            make_hu(number, side=64), study=study, number=number, z=2.0 * number,
+            patient_id=patient_id,
+        )
+        for number in range(1, count + 1)
+    }  # fmt: skip
+
+
+def lines(page) -> list[str]:
+    return page.locator("[data-lines] > *").all_inner_texts()
+
+
+def fields(page):
+    return page.locator("[data-ask-fields] input")
+
+
+def send_again(page):
+    page.get_by_role("button", name="Upload again").click()
+
+
+def settled(page, words):
+    """Wait until the summary says it."""
+    page.locator("[data-summary]", has_text=words).wait_for()
+
+
+@pytest.fixture
+def page(open_as):
+    return open_as("reader")
+
+
+def test_twenty_files_without_a_patient_are_asked_about_once_and_not_chosen_again(page):
+    drop(page, series("asked once"))
+    fields(page).wait_for()
+    [line] = lines(page)
+    assert "20 files name no patient" in line
+    assert fields(page).count() == 1
+    assert serious_faults(page) == []
+    assert not overflows(page)
+
+    fields(page).fill("no such letter?")
+    send_again(page)
+    page.locator("[data-ask-problem]", has_text="1 to 40 letters").wait_for()
+    assert fields(page).input_value() == "no such letter?"
+
+    fields(page).fill("asked once")
+    page.select_option("#ask-phase", "portal")
+    send_again(page)
+    settled(page, "20 files accepted")
+    page.locator("[data-lines] > *", has_text="asked once").wait_for()
+    [line] = lines(page)
+    assert "20 files accepted" in line
+    page.locator("[data-lines] a").click()
+    page.wait_for_url("**/cases/*")
+    assert "asked once" in page.inner_text("h1")
+
+
+def test_a_zip_of_two_studies_is_asked_about_by_study(page):
+    one, two = series("zipped one", 3), series("zipped two", 4)
+    drop(page, {"both.zip": make_zip({f"a/{n}": b for n, b in one.items()} | two)})
+    fields(page).nth(1).wait_for()
+    assert "They are of 2 studies" in lines(page)[0]
+    fields(page).nth(0).fill("zipped one")
+    send_again(page)  # the other is still held
+    settled(page, "3 files accepted, 4 wait for a pseudonym")
+    assert fields(page).count() == 1
+    fields(page).fill("zipped two")
+    send_again(page)
+    settled(page, "7 files accepted")
+    for name, files in (("zipped one", 3), ("zipped two", 4)):
+        line = page.locator("[data-lines] > *", has_text=name)
+        line.wait_for()
+        assert f"{files} files accepted" in line.inner_text()
+
+
+def test_what_was_here_already_is_named(page):
+    known = series("known", 2, patient_id="known 1")
+    drop(page, known)
+    settled(page, "2 files accepted")
+    drop(page, known | series("known", 3, patient_id="known 1"))
+    settled(page, "5 files accepted, 2 of them were here already")
+    [line] = lines(page)
+    assert "2 of 5 were here already and stay as they are" in line
+
+
+def test_files_with_one_reason_share_a_line_that_lists_them(page):
+    letters = {f"letter {n}.dcm": b"a letter that was given the wrong name " * 10 for n in range(7)}
+    drop(page, letters | {"empty.dcm": b""})
+    settled(page, "8 refused")
+    shared = next(text for text in lines(page) if "7 files" in text)
+    assert "The file is text" in shared
+    page.locator("summary", has_text="7 files").click()
+    assert "letter 3.dcm" in page.inner_text("[data-lines]")
+    assert any("empty.dcm" in text and "0 bytes" in text for text in lines(page))
+
+
+def test_files_that_could_not_be_sent_are_held_and_sent_again(page):
+    page.context.set_offline(True)
+    drop(page, series("held", 3, patient_id="held 1"))
+    settled(page, "3 not sent")
+    assert "still held here" in lines(page)[0]
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Send again").click()
+    settled(page, "3 files accepted")
+    assert len(lines(page)) == 1
+
+
+def test_files_that_are_sent_again_keep_the_pseudonym_of_their_own_study(page, installation):
+    drop(page, series("own one", 2) | series("own two", 3))
+    fields(page).nth(1).wait_for()
+    fields(page).nth(0).fill("own one")
+    fields(page).nth(1).fill("own two")
+    page.context.set_offline(True)
+    send_again(page)
+    settled(page, "5 not sent")
+    page.click("[data-clear]")  # what is held stays
+    settled(page, "5 not sent")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Send again").click()
+    settled(page, "5 files accepted")
+    page.goto(f"{installation.address}/cases")
+    for name, slices in (("own one", "2"), ("own two", "3")):
+        row = page.locator("#worklist tr", has=page.get_by_role("link", name=name, exact=True))
+        assert row.locator("td").first.inner_text() == slices
+
+
+def test_pictures_that_name_no_study_are_said_to_count_as_one_patients(page):
+    drop(page, {f"loose {n}.png": make_png(seed=900 + n) for n in range(3)})
+    fields(page).wait_for()
+    assert "all of them count as one patient's" in lines(page)[0]
+
+
+def test_a_session_that_is_over_loses_no_file(page):
+    cookies = page.context.cookies()
+    page.context.clear_cookies()
+    drop(page, series("over", 2, patient_id="over 1"))
+    settled(page, "2 not sent")
+    assert page.locator("[data-lines] a", has_text="sign in").count() == 1
+    page.context.add_cookies(cookies)
+    page.get_by_role("button", name="Send again").click()
+    settled(page, "2 files accepted")
+
+
+def test_without_scripts_an_upload_is_told_by_case_and_by_reason(open_as, tmp_path):
+    page = open_as("reader", scripts=False)
+    named = series("plain", 2, patient_id="plain 1")
+    for name, content in (named | series("nameless", 3)).items():
+        (tmp_path / name).write_bytes(content)
+    page.click(".upload summary")
+    page.set_input_files("#files", sorted(tmp_path.iterdir()))
+    page.click("[data-upload] button.button--primary")
+    page.wait_for_selector("#outcome")
+    told = page.locator(".lines > *").all_inner_texts()
+    assert len(told) == 2
+    assert "3 files" in told[0]
+    assert "the file names no patient" in told[0]
+    assert "2 files accepted" in told[1]
+    assert page.locator("#pseudonym").is_visible()
