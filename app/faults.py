@@ -160,9 +160,12 @@ def _taken(name: str, metadata: sa.MetaData) -> str:
 def code(error: BaseException) -> str:
     """The kind of an error and its code, for the log: no values, no statement.
 
-    Of a database that does not do its part also what it says first: that is about itself.
+    Of a database that does not do its part also what its driver says first: that is about itself.
     """
-    original = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
+    original = error.orig if isinstance(error, exc.DBAPIError) else error
+    of_a_driver = isinstance(original, sqlite3.Error) or hasattr(original, "sqlstate")
+    if not of_a_driver and not isinstance(original, exc.TimeoutError):
+        return type(error).__name__
     number = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
     kind = type(original).__name__ + (f" {number}" if number else "")
     said = str(original).strip().partition("\n")[0] if trouble(error) is not None else ""

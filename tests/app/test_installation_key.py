@@ -99,9 +99,10 @@ def test_another_key_than_the_databases_is_refused(database):
         kept = session.scalars(sa.select(Fingerprint)).one()
         assert KEY not in kept.value
     with database.transaction() as session:
-        assert Fingerprint.adopt(session, b"the key of a restored installation, long")
-        assert not Fingerprint.adopt(session, b"the key of a restored installation, long")
-        assert session.scalar(sa.select(Event.kind)) == "installation key adopted"
+        assert Fingerprint.adopt(session, b"the key of a restored installation, long", "ada")
+        assert not Fingerprint.adopt(session, b"the key of a restored installation, long", "bob")
+        told = session.execute(sa.select(Event.actor, Event.kind)).all()
+        assert told == [("ada", "installation key adopted")]
     with pytest.raises(Conflict):
         confirm(KEY)
 
@@ -152,17 +153,28 @@ def test_another_key_ends_each_start_with_one_sentence(command):
     assert command("work", "--once", HEPATICA_INSTALLATION_KEY=KEY[::-1])[0] == 0
 
 
+def test_a_command_that_only_looks_makes_no_database(command, tmp_path):
+    for looks in (("user", "list"), ("token", "list")):
+        status, said = command(*looks)
+        assert status == 1
+        assert "empty" in said
+        assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_newer_schema_is_told_in_one_sentence(command, tmp_path):
-    assert command("user", "list")[0] == 0
     database = Database(f"sqlite:///{tmp_path}/command.sqlite3")
+    database.migrate()
+    assert command("user", "list") == (0, "")
     with database.transaction() as session:
         session.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     database.engine.dispose()
-    status, said = command("user", "list")
-    assert status == 1
-    assert "newer" in said
-    assert "Traceback" not in said
-    assert said.count("\n") == 1
+    for start in (("user", "list"), ("user", "enable", "ada"), ("work", "--once"), ("serve",)):
+        status, said = command(*start)
+        assert status == 1
+        assert "newer" in said
+        assert "Traceback" not in said
+        assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
 from pydicom.uid import (
     CTImageStorage,
@@ -17,6 +19,10 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
     generate_uid,
 )
 
@@ -82,7 +88,7 @@ def ct_dataset(stored: np.ndarray | None = None, **changes: Any) -> Dataset:
 
 
 def encoded(dataset: Dataset, syntax: str | None = None) -> bytes:
-    """The bytes of a file, in the syntax asked for (compressed by pydicom's encoders)."""
+    """The bytes of a file, in the syntax asked for."""
     native = {
         ImplicitVRLittleEndian: (True, True),
         ExplicitVRLittleEndian: (False, True),
@@ -93,11 +99,41 @@ def encoded(dataset: Dataset, syntax: str | None = None) -> bytes:
         dataset.file_meta.TransferSyntaxUID = syntax
         if syntax == ExplicitVRBigEndian and dataset.BitsAllocated == 16:
             dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").byteswap().tobytes()
-    elif syntax is not None:
+    elif syntax == RLELossless:
         dataset.compress(syntax, generate_instance_uid=False)
-    stream = io.BytesIO()
-    dcmwrite(stream, dataset, enforce_file_format=True)
-    return stream.getvalue()
+    elif syntax is not None:
+        frames = [stream(syntax, frame) for frame in _frames(dataset)]
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = encapsulate(frames)
+        dataset["PixelData"].is_undefined_length = True
+        dataset["PixelData"].VR = "OB"
+    file = io.BytesIO()
+    dcmwrite(file, dataset, enforce_file_format=True)
+    return file.getvalue()
+
+
+def _frames(dataset: Dataset) -> np.ndarray:
+    """(frames, rows, columns) stored values; every bit of them is stored."""
+    assert dataset.BitsStored == dataset.BitsAllocated
+    kind = "i" if dataset.PixelRepresentation else "u"
+    values = np.frombuffer(dataset.PixelData, f"<{kind}{dataset.BitsAllocated // 8}")
+    return values.reshape(-1, dataset.Rows, dataset.Columns)
+
+
+def stream(syntax: str, values: np.ndarray) -> bytes:
+    """The values of one frame, coded without loss and with all the bits of their type.
+
+    JPEG and JPEG-LS know no sign: signed values go in as the same bits without one.
+    """
+    if syntax == JPEG2000Lossless:
+        return imagecodecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="j2k")
+    bits = 8 * values.dtype.itemsize
+    unsigned = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+    if syntax == JPEGLSLossless:
+        return imagecodecs.jpegls_encode(unsigned)
+    if syntax == JPEGLosslessSV1:
+        return imagecodecs.jpeg8_encode(unsigned, lossless=True, bitspersample=bits)
+    raise ValueError(f"no encoder for {syntax}")
 
 
 def ct_file(stored: np.ndarray | None = None, syntax: str | None = None, **changes: Any) -> bytes:

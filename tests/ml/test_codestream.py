@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 
+import imagecodecs
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -14,17 +15,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 from ml import codestream
 from ml.dicom import read
 from ml.image import Corrupt
-from tests.ml.dicom_files import ct_dataset, ct_file, encoded, stored_values
-
-imagecodecs = pytest.importorskip("imagecodecs")
-
-
-def stream(syntax: str, values: np.ndarray) -> bytes:
-    if syntax == JPEGLSLossless:
-        return imagecodecs.jpegls_encode(values.astype(np.uint16))
-    if syntax == JPEGLosslessSV1:
-        return imagecodecs.jpeg8_encode(values.astype(np.uint16), lossless=True, bitspersample=16)
-    return imagecodecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="j2k")
+from tests.ml.dicom_files import ct_dataset, ct_file, encoded, stored_values, stream
 
 
 def with_frame(frame: bytes, syntax: str, values: np.ndarray, **changes: object) -> bytes:
