@@ -280,7 +280,11 @@ class _Told:
         return self._counted(others)
 
     def network(self, case_id: uuid.UUID) -> NetworkClass | None:
-        said = [one for lesion in self._open(case_id) for one in self.predictions.get(lesion, ())]
+        said = [
+            max(self.predictions[lesion], key=lambda one: one.number)
+            for lesion in self._open(case_id)
+            if self.predictions.get(lesion)
+        ]
         if not said:
             return None
         newest = max(said, key=lambda one: one.created_at)

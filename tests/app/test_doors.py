@@ -129,8 +129,8 @@ def test_a_query_that_would_be_read_in_another_encoding_is_refused(app):
 
 def test_a_text_area_may_hold_lines_and_a_line_may_not(signed_in_as):
     browser = signed_in_as("researcher")
-    areas = {"title": "T", "step": "1", "go": "back", "instructions": "one\r\ntwo\tthree"}
-    assert browser.post("/reader-studies/new", data=areas).status_code == 200
+    areas = {"title": "T", "go": "keep", "instructions": "one\r\ntwo\tthree"}
+    assert browser.post("/reader-studies/sketches", data=areas).status_code == 200
     assert browser.get("/cases?filter=a%0Ab").status_code == 400
     assert browser.get("/checkpoints/a%0Ab").status_code == 400
 

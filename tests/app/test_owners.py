@@ -186,13 +186,13 @@ def test_no_verb_of_a_study_can_be_called_for_a_stranger(session, opened):
 def test_a_page_does_not_offer_what_would_be_refused(session, signed_in_as, draft, run):
     checkpoint = make_checkpoint(session, run, served=False)
     eve, maker = signed_in_as("researcher", name="eve"), signed_in_as("researcher", name="maker")
-    for address in (
-        f"/reader-studies/{draft.id}",
-        f"/reader-studies/{draft.id}/audit",
-        f"/runs/{run.id}",
-        f"/checkpoints/{checkpoint.name}",
+    study, its = f"/reader-studies/{draft.id}", f"/checkpoints/{checkpoint.name}"
+    for address, forms in (
+        (study, f'method="post" action="{study}'),
+        (f"{study}/audit", f'method="post" action="{study}'),
+        (f"/runs/{run.id}", f'method="post" action="/runs/{run.id}'),
+        (its, f'href="{its}/promotion"'),
     ):
-        forms = 'method="post" action="' + address.rsplit("/audit")[0]
         assert forms in maker.get(address).text, address
         assert forms not in eve.get(address).text, address
 

@@ -17,6 +17,7 @@ from app.models.enrolment import Enrolment
 from app.models.pool import Pool
 from app.models.reading import NEW_SITTING, Answer
 from app.models.worklist import work_list
+from factories import hidden_fields
 from ml.lesion import LIVER
 
 FORM = {"confidence": 3, "basis": "imaging"}
@@ -48,9 +49,11 @@ def test_a_clock_set_back_stops_no_review(session, signed_in_as, clock):
     session.commit()
     ada = signed_in_as("reader", name="ada")
     url = f"/lesions/{lesion.id}/reviews"
+    page = f"/cases/{lesion.case_id}?lesion={lesion.id}"
     for hours, lesion_class in ((0, "cyst"), (0.4, "metastasis"), (0, "hemangioma"), (-9, "other")):
         clock(hours)
-        reply = ada.post(url, data={**FORM, "lesion_class": lesion_class})
+        form = {**hidden_fields(ada.get(page).text), **FORM, "lesion_class": lesion_class}
+        reply = ada.post(url, data=form)
         assert reply.status_code == 303, (hours, reply.text)
     session.expire_all()
     given = Review.of_lesion(session, lesion.id)
@@ -68,10 +71,10 @@ def test_what_a_person_said_last_counts_after_a_clock_was_set_back(app, session,
     session.commit()
     assert Review.current(session, lesion.id, ada.id) == last
     assert [one.lesion_class for one in Pool.of(session, LIVER).lesions] == ["metastasis"]
-    from app.views import lesion_panel
+    from app.views import Standing, lesion_panel
 
-    request = SimpleNamespace(app=app)
-    panel = lesion_panel(request, session, ada, lesion)
+    standing = Standing.of(SimpleNamespace(app=app), session, ada, lesion)
+    panel = lesion_panel(session, ada, standing)
     assert panel["own_review"]["lesion_class"] == "metastasis"
     assert [row["superseded"] for row in panel["reviews"]] == [False, True]
 
@@ -97,7 +100,7 @@ def test_the_newest_prediction_is_the_last_one_made(session, clock):
     session.flush()
     assert Prediction.of_lesion(session, lesion.id)[0].checkpoint.name == "second"
     found = work_list(session, maker, chosen="all", page=1, review_first=False)
-    assert found.items[0].prediction.checkpoint == "second"
+    assert found.items[0].network.checkpoint == "second"
 
 
 def test_the_classifier_that_was_promoted_last_scores(session, clock):

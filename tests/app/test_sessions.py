@@ -236,7 +236,7 @@ def test_pages_ask_for_a_sign_in_and_lead_back(client):
 def test_a_sign_in_never_leads_to_another_site(client, ada):
     for other in ("//evil.example/cases", "/\\evil.example", "https://evil.example", "cases"):
         form = {"name": "ada", "password": RIGHT, "next": other}
-        assert client.post("/sessions", data=form).headers["location"] == "/cases"
+        assert client.post("/sessions", data=form).headers["location"] == "/"
     for odd in ("/\t/evil.example", "/\r\n/evil.example"):
         form = {"name": "ada", "password": RIGHT, "next": odd}
         assert client.post("/sessions", data=form).headers["location"].startswith("/%0")

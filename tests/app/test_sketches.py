@@ -70,6 +70,7 @@ def fields(page: str) -> dict[str, str]:
 
 def alert(browser, address) -> str:
     page = browser.get(address).text
+    page = re.sub(r'<p class="scriptless".*?</p>', "", page)
     return html.unescape(re.sub(r"<[^>]+>", "", page.partition('role="alert"')[2][:900])).strip()
 
 
