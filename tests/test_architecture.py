@@ -83,7 +83,12 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "ml knows nothing of the web or the database": ("ml/manifest.py", "import sqlalchemy"),
         "the staircase of app": ("app/db.py", "import app.responses"),
         "serving reaches no torch": ("ml/serving.py", "import torch"),
-        "only these train": ("ml/augment.py", "import ml.networks.cnn"),
+        "only these import torch": ("ml/readers/mrmc.py", "import torch"),
+        "data sets are prepared and read without torch": (
+            "ml/augment.py",
+            "import ml.networks.cnn",
+        ),
+        "the staircase of the models": ("app/models/event.py", "import app.models.case"),
         "routes do not import each other": ("app/routes/cases.py", "import app.routes.users"),
         "the staircase of ml": ("ml/lesion.py", "import ml.roi"),
     }
@@ -96,6 +101,12 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
     told = subprocess.run([lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True)
     for name in planted:
         assert f"{name} BROKEN" in told.stdout, told.stdout[-3000:]
+
+
+def test_no_room_of_the_routes_is_left_out_of_their_contract():
+    text = (ROOT / "pyproject.toml").read_text("utf-8").partition("routes do not import")[2]
+    rooms = {path.stem for path in (ROOT / "app/routes").iterdir()} - {"__init__", "__pycache__"}
+    assert set(re.findall(r'"app\.routes\.(\w+)"', text)) == rooms
 
 
 def test_every_refusal_of_ml_stands_in_the_tree_of_its_errors():
@@ -117,7 +128,7 @@ def test_every_refusal_of_ml_stands_in_the_tree_of_its_errors():
 
 def test_no_module_of_a_page_is_left_over():
     """Every script is loaded by a template or imported by another script."""
-    scripts = {path.name for path in (ROOT / "static/js").glob("*.js")}
+    scripts = {path.name for path in (ROOT / "static/js").rglob("*.js")}
     pages = [path for folder in ("templates", "static/js", "app")
              for path in (ROOT / folder).rglob("*.*")]  # fmt: skip
     texts = [path.read_text("utf-8") for path in pages if path.suffix in (".html", ".js", ".py")]
