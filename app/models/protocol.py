@@ -138,7 +138,8 @@ class Protocol(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("reader_study.id"))
     version: Mapped[int]
-    content: Mapped[dict[str, Any]]
+    # hundreds of images long: read when it is asked for, not with each answer and picture
+    content: Mapped[dict[str, Any]] = mapped_column(deferred=True)
     digest: Mapped[str] = mapped_column(sa.String(64))
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     frozen_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))

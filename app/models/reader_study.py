@@ -35,6 +35,11 @@ DELETE_WORD = "DELETE"
 """What must be typed to delete a draft."""
 
 
+_FROZEN: dict[uuid.UUID, Design] = {}
+"""First protocol → the design in it. A protocol is never changed, so what was read once holds."""
+_MOST_FROZEN = 500
+
+
 class ReaderStudy(Owned, Base):
     """A study: composed, then opened (a Protocol freezes it), read, and closed by Unblinding.
 
@@ -56,7 +61,7 @@ class ReaderStudy(Owned, Base):
     scheme_json: Mapped[dict[str, Any]] = mapped_column("scheme")
     window_hu: Mapped[list[float]]
     seed: Mapped[int] = mapped_column(sa.BigInteger)
-    plan: Mapped[dict[str, Any]]
+    plan: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # as long as the protocol's content
     notes: Mapped[list[str]]
     design_json: Mapped[dict[str, Any]] = mapped_column("design", default=dict)
     made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
@@ -102,9 +107,14 @@ class ReaderStudy(Owned, Base):
     @property
     def design(self) -> Design:
         """How the study is read: what the first protocol froze, before it what was composed."""
-        if self.protocols:
-            return Design.of_protocol(self.protocols[0].content)
-        return Design.from_dict(self.design_json)
+        if not self.protocols:
+            return Design.from_dict(self.design_json)
+        first = self.protocols[0]
+        if first.id not in _FROZEN:
+            if len(_FROZEN) >= _MOST_FROZEN:
+                _FROZEN.clear()
+            _FROZEN[first.id] = Design.of_protocol(first.content)
+        return _FROZEN[first.id]
 
     @property
     def protocol(self) -> Protocol | None:

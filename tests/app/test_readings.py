@@ -337,3 +337,18 @@ def race(database: Database) -> None:
     with database.reading() as session:
         assert stored(session) == len(tokens)
     database.engine.dispose()
+
+
+def test_an_answer_and_a_picture_read_nothing_that_grows_with_the_study(app, reading):
+    """Protocols and plans name every image of a study: no key press should wait for them."""
+    reading.browser.get(reading.url)
+    assert answer(reading, 1).status_code == 201
+    asked: list[str] = []
+    engine = app.state.database.engine
+    sa.event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    assert answer(reading, 2).status_code == 201
+    assert reading.browser.get(f"/pixels/{reading.trials[2].token}").status_code == 200
+    assert any("protocol" in statement for statement in asked)
+    for statement in asked:
+        assert "protocol.content" not in statement
+        assert "reader_study.plan" not in statement
