@@ -19,10 +19,10 @@ from app.edge import KEEP_ALIVE_S, Edge
 from app.errors import AppError
 from app.faults import code
 from app.models.checkpoint import Checkpoint
-from app.models.installation import Fingerprint
-from app.models.tally import Tally
-from app.models.token import ApiToken
-from app.models.user import ROLES, TOKEN_ROLES, User, hashed
+from app.models.ground.installation import Fingerprint
+from app.models.people.tally import Tally
+from app.models.people.token import ApiToken
+from app.models.people.user import ROLES, TOKEN_ROLES, User, hashed
 from app.settings import KeyRefused, settings
 from ml.errors import HepaticaError
 

@@ -26,9 +26,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import cookies
 from app.db import Database
 from app.errors import Forbidden, Unauthorised, Unavailable
-from app.models.sign_in import SignIn
-from app.models.token import ApiToken
-from app.models.user import ROLES, User, digest_of
+from app.models.people.sign_in import SignIn
+from app.models.people.token import ApiToken
+from app.models.people.user import ROLES, User, digest_of
 
 log = logging.getLogger("hepatica")
 

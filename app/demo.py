@@ -18,18 +18,18 @@ from sqlalchemy.orm import Session
 from app.db import Database, serialise
 from app.errors import Conflict
 from app.inference import Inference
-from app.models.case import Case, Image, Series
+from app.models.cases.case import Case, Image, Series
+from app.models.cases.lesion import Lesion
+from app.models.cases.parcel import Limits, Parcel
+from app.models.cases.review import Review
 from app.models.checkpoint import Checkpoint
-from app.models.event import Event
-from app.models.lesion import Lesion
-from app.models.parcel import Limits, Parcel
-from app.models.reader_study import ReaderStudy
-from app.models.review import Review
-from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
+from app.models.ground.event import Event
+from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
+from app.models.reader_studies.study import ReaderStudy
+from ml.images.roi import Box
 from ml.lesion import LIVER
 from ml.phantom import series
 from ml.progress import Progress, drive
-from ml.roi import Box
 
 CASES = 12
 SEED = 20181210

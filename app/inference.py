@@ -20,11 +20,11 @@ from starlette.concurrency import run_in_threadpool
 
 from app.db import Database
 from app.errors import Unavailable, Unreadable
+from app.models.cases.lesion import Lesion
+from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
-from app.models.lesion import Lesion
-from app.models.prediction import Prediction
-from ml import serving
-from ml.roi import Roi
+from ml.checkpoints import serving
+from ml.images.roi import Roi
 
 ROIs = npt.NDArray[np.float32]
 MOST_SYNTHETICS = 1024

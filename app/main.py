@@ -21,7 +21,7 @@ from app.db import Database
 from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
-from app.models.user import User
+from app.models.people.user import User
 from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
 from app.turnstile import Turnstile

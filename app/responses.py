@@ -39,9 +39,9 @@ from app.errors import (
     Unreadable,
 )
 from app.faults import refused
-from app.models.event import Event
-from app.models.sign_in import SignIn
-from app.models.user import User
+from app.models.ground.event import Event
+from app.models.people.sign_in import SignIn
+from app.models.people.user import User
 from app.settings import VERSION
 from app.text import Unfit
 from ml.errors import HepaticaError

@@ -28,9 +28,9 @@ from starlette.types import Scope
 from app import cookies
 from app.db import Database
 from app.errors import TooMany, Unauthorised, Unavailable
-from app.models.sign_in import SignIn
-from app.models.tally import Origin, Tally
-from app.models.user import User, fits
+from app.models.people.sign_in import SignIn
+from app.models.people.tally import Origin, Tally
+from app.models.people.user import User, fits
 
 log = logging.getLogger("hepatica")
 

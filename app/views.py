@@ -14,15 +14,15 @@ from fastapi import Request
 from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 
-from app.models.case import Image
+from app.models.cases.case import Image
+from app.models.cases.lesion import Lesion
+from app.models.cases.prediction import Prediction
+from app.models.cases.review import BASES, CANNOT_TELL, OTHER, Review, superseded
 from app.models.checkpoint import Checkpoint
 from app.models.correction import PhaseCorrection
-from app.models.lesion import Lesion
-from app.models.prediction import Prediction
-from app.models.review import BASES, CANNOT_TELL, OTHER, Review, superseded
-from app.models.user import User
+from app.models.people.user import User
 from app.responses import fragment
-from ml import roi
+from ml.images import roi
 from ml.lesion import LesionScheme
 
 _WORDS = {OTHER: "other", CANNOT_TELL: "cannot tell"}

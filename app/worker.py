@@ -26,10 +26,12 @@ from app.db import Database
 from app.errors import Conflict, NotFound, Taken, Unavailable
 from app.faults import code, trouble
 from app.models.checkpoint import Checkpoint
-from app.models.run import Run, WorkerSign
-from ml import config, experiment, release, report, trainings
+from app.models.runs.run import Run, WorkerSign
+from ml import config
+from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
-from ml.manifest import Manifest
+from ml.experiment import release, report, trainings
+from ml.experiment import run as experiment
 from ml.progress import Progress, RunDir
 
 _SIGN_EVERY_S = 10.0

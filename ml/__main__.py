@@ -88,7 +88,7 @@ def _phantom(arguments: argparse.Namespace) -> None:
 
 
 def _prepare_arguments(commands: Commands) -> None:
-    from ml import columns
+    from ml.dataset import columns
 
     command = commands.add_parser("prepare", help="make a data set of a folder of labelled images")
     kinds = command.add_subparsers(dest="what", required=True, metavar="images|dicom")
@@ -134,7 +134,7 @@ def _prepare_arguments(commands: Commands) -> None:
 
 
 def _range(text: str) -> tuple[float, float]:
-    from ml import greys
+    from ml.images import greys
 
     try:
         return greys.checked([float(part) for part in text.split(",")])
@@ -145,7 +145,7 @@ def _range(text: str) -> tuple[float, float]:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from ml import prepare
+    from ml.dataset import prepare
     from ml.lesion import LesionScheme
     from ml.progress import drive
 
@@ -227,15 +227,16 @@ def _weights_arguments(commands: Commands) -> None:
 
 
 def _weights(arguments: argparse.Namespace) -> None:
-    from ml import shipped
     from ml.progress import drive
+    from ml.training import shipped
 
     drive(shipped.train(arguments.out, arguments.work, arguments.jobs))
 
 
 def _classifier(arguments: argparse.Namespace) -> None:
-    from ml import classifier, config
+    from ml import config
     from ml.progress import drive
+    from ml.training import classifier
 
     _warn_of_hours(arguments)
     drive(
@@ -254,8 +255,9 @@ def _classifier(arguments: argparse.Namespace) -> None:
 
 
 def _gan(arguments: argparse.Namespace) -> None:
-    from ml import config, gan
+    from ml import config
     from ml.progress import drive
+    from ml.training import gan
 
     _warn_of_hours(arguments)
     drive(
@@ -296,7 +298,7 @@ def _training_command(arguments: argparse.Namespace) -> str:
 
 
 def _synthesize(arguments: argparse.Namespace) -> None:
-    from ml import synthesize
+    from ml.checkpoints import synthesize
     from ml.progress import drive
 
     drive(
@@ -351,8 +353,9 @@ def _experiment_arguments(commands: Commands) -> None:
 
 
 def _experiment(arguments: argparse.Namespace) -> None:
-    from ml import experiment, report
-    from ml.manifest import Manifest
+    from ml.dataset.manifest import Manifest
+    from ml.experiment import report
+    from ml.experiment import run as experiment
     from ml.progress import RunDir, drive
 
     if arguments.device:
@@ -402,7 +405,7 @@ def _report_arguments(commands: Commands) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from ml import report
+    from ml.experiment import report
     from ml.progress import drive
 
     if arguments.table:
@@ -470,7 +473,8 @@ def _readers_analyse(arguments: argparse.Namespace) -> None:
 
 
 def _readers_plan(arguments: argparse.Namespace) -> None:
-    from ml.readers import power, tables
+    from ml.readers import tables
+    from ml.statistics import power
 
     pilot = power.Pilot.load(arguments.components) if arguments.components else None
     result = power.plan(
@@ -512,7 +516,8 @@ def _leak_audit_arguments(commands: Commands) -> None:
 
 
 def _leak_audit(arguments: argparse.Namespace) -> None:
-    from ml.readers import leaks, tables
+    from ml.leak_audit import audit as leaks
+    from ml.readers import tables
 
     result = leaks.audit_folders(arguments.real, arguments.synthetic).to_dict()
     _print_result(result, tables.audit_text(result), arguments.json)

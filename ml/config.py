@@ -86,7 +86,7 @@ class Augment:
                 "flips": (0, 3),  # a picture has three
                 "translations": (0, 1000),
                 "scales": (0, 1000),
-                # a data set keeps no pixels beyond these (ml.roi: MAX_SHIFT_PX, MAX_TISSUE)
+                # a data set keeps no pixels beyond these (ml.images.roi: MAX_SHIFT_PX, MAX_TISSUE)
                 "shift_px": (0, 4),
                 "shift_share": (0, 1),
             },

@@ -1,27 +1,27 @@
 """The root of every refusal of ``ml``, and what the system's own errors are called.
 
 HepaticaError(ValueError)
- ├ SchemeError            ml.lesion         a lesion scheme that cannot be read
- ├ ConfigError            ml.config         an unknown or impossible setting
- ├ DicomError             ml.image          a file that is no usable CT image
- ├ RoiError               ml.roi            a box or an array that gives no ROI
- ├ GreyRangeError         ml.greys          grey values that are no range, or not the image's
- ├ ManifestError          ml.manifest       a data set that does not hold together
- │  └ PrepareError        ml.prepare        a table or folder from which none can be made
- ├ LeakageError           ml.folds          a test patient, or a synthetic ROI, where it must not be
- ├ FoldError              ml.folds          a data set that cannot be split as asked
- ├ PhantomError           ml.phantom        a phantom that cannot be made as asked
- ├ CheckpointError        ml.checkpoint     a checkpoint that cannot be loaded or used
- ├ DeviceError            ml.runtime        a device that this machine does not have
- ├ StateError             ml.runtime        a folder with the unfinished state of another run
- ├ OutputError            ml.progress       a file or folder that cannot be written
- ├ CollapseError          ml.gan            a generator that collapsed in every attempt
- ├ ClusterError           ml.parallel       a cluster that cannot be used
- ├ ReportError            ml.report         a folder of which no report can be made
- ├ ArchiveError           ml.archive        a zip that is not taken
- └ ReadersError           ml.readers        ratings, or a plan, that cannot be analysed
-    ├ RatingsFileError    ml.readers.files  a file of ratings that cannot be read
-    └ LeakAuditError      ml.readers.rendering  pictures of which no audit can be made
+ ├ SchemeError           ml.lesion                  a lesion scheme that cannot be read
+ ├ ConfigError           ml.config                  an unknown or impossible setting
+ ├ DicomError            ml.images.ct_slice         a file that is no usable CT image
+ ├ RoiError              ml.images.roi              a box or an array that gives no ROI
+ ├ GreyRangeError        ml.images.greys            grey values that are no range of the image
+ ├ ManifestError         ml.dataset.manifest        a data set that does not hold together
+ │  └ PrepareError       ml.dataset.prepare         a table or folder from which none can be made
+ ├ LeakageError          ml.dataset.folds           a test patient or synthetic ROI out of place
+ ├ FoldError             ml.dataset.folds           a data set that cannot be split as asked
+ ├ PhantomError          ml.phantom                 a phantom that cannot be made as asked
+ ├ CheckpointError       ml.checkpoints.checkpoint  a checkpoint that cannot be loaded or used
+ ├ DeviceError           ml.training.runtime        a device that this machine does not have
+ ├ StateError            ml.training.runtime        the unfinished state of another run
+ ├ OutputError           ml.progress                a file or folder that cannot be written
+ ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt
+ ├ ClusterError          ml.experiment.parallel     a cluster that cannot be used
+ ├ ReportError           ml.experiment.report       a folder of which no report can be made
+ ├ ArchiveError          ml.images.archive          a zip that is not taken
+ └ ReadersError          ml.readers                 ratings, or a plan, that cannot be analysed
+    ├ RatingsFileError   ml.readers.files           a file of ratings that cannot be read
+    └ LeakAuditError     ml.leak_audit.rendering    pictures of which no audit can be made
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.db import now
 from app.models import ReaderStudy, Reading, Stimulus, Trial, Unblinding, User
-from app.models.enrolment import Enrolment
-from app.models.stimulus import SYNTHETIC
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.stimulus import SYNTHETIC
 
 Given = dict[str, Any]
 Answering = Callable[[Stimulus, int], Given | None]

@@ -43,7 +43,7 @@ def quick_passwords() -> Iterator[None]:
     from pwdlib import PasswordHash
     from pwdlib.hashers.argon2 import Argon2Hasher
 
-    from app.models import user
+    from app.models.people import user
 
     quick = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
     patch = pytest.MonkeyPatch()
@@ -120,7 +120,7 @@ def postgres_of_module(_postgres_server: sa.Engine) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The shipped checkpoints."""
-    from ml import checkpoint
+    from ml.checkpoints import checkpoint
 
     return list(checkpoint.shipped())
 

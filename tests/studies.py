@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from app.db import now
 from app.inference import Inference
 from app.models import Blob, Case, Checkpoint, Conduct, Lesion, ReaderStudy, Review, User
-from app.models.conduct import CheckIn
-from app.models.design import Design
-from app.models.enrolment import Enrolment
-from app.models.parcel import Limits, Parcel
+from app.models.cases.parcel import Limits, Parcel
+from app.models.reader_studies.conduct import CheckIn
+from app.models.reader_studies.design import Design
+from app.models.reader_studies.enrolment import Enrolment
 from factories import make_dicom, make_hu
+from ml.images.roi import Box
 from ml.lesion import LIVER, LesionScheme
-from ml.roi import Box
 
 KEY = b"a key for tests, thirty-two characters or more"
 SOURCE_WORD = "xenogen"

@@ -19,8 +19,8 @@ import pytest
 from app.routes.docs import EXAMPLES
 from app.settings import Settings
 from factories import make_dicom, make_hu
-from ml import checkpoint
-from ml.report import markdown
+from ml.checkpoints import checkpoint
+from ml.experiment.report import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

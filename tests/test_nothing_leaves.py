@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from factories import make_dicom, make_hu
-from ml import checkpoint
+from ml.checkpoints import checkpoint
 from tests.ml.discs import BARELY, data_set
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -245,7 +245,7 @@ def test_nothing_leaves_the_workers_of_a_run(house: House, start: str) -> None:
     """A task that computes with ONNX Runtime, in a process that joblib or Python has started."""
     (house.folder / "tasks.py").write_text(
         "def task(number):\n"
-        "    from ml.serving import load\n"
+        "    from ml.checkpoints.serving import load\n"
         f"    return load({str(GENERATOR)!r}).draw([number]).shape\n"
         "if __name__ == '__main__':\n"
         "    import joblib, multiprocessing\n"

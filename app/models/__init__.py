@@ -1,39 +1,44 @@
 """The nouns of the application, each with its table, its questions and its verbs.
 
-A later one may import an earlier one:
-append_only, numbered → blob → event, installation, user, sign_in, tally, token, ownership
-→ sketch, case → lesion, checkpoint → slip, review, prediction → design, protocol, unblinding,
-withdrawal, stimulus → audit, enrolment → trial, conduct → exposure, pool → composition
-→ reader_study → reading → desk; answers, held_out → analysis → results, exports;
-dataset → correction.
+ground          what every table stands on: rows that stay, numbers, blobs, the audit trail
+people          accounts, sign-ins, tokens, and who owns what
+checkpoint      trained networks, and which of them are served
+cases           an upload, its case, lesions, and what is said of them
+runs            known lesions, frozen data sets, experiments
+reader_studies  composition, protocol, enrolment, the desk
+study_results   answers, analysis, exports, after the unblinding
+worklist, correction   above all: they ask cases, runs and studies
+
+Each stands on those above it. Rooms that are named and not built yet: ``app/dicomweb`` (doors of a
+PACS), ``app/pacs`` (its client side and outbox), ``app/operation`` (metrics, backup, audit).
 """
 
-from app.models.analysis import Analysis
-from app.models.audit import LeakAudit
-from app.models.blob import Blob
-from app.models.case import Case, Image, Series
+from app.models.cases.case import Case, Image, Series
+from app.models.cases.lesion import Lesion
+from app.models.cases.prediction import Prediction
+from app.models.cases.review import Review
 from app.models.checkpoint import Checkpoint
-from app.models.conduct import Conduct
-from app.models.dataset import DatasetVersion
-from app.models.enrolment import Enrolment
-from app.models.event import Event
-from app.models.installation import Fingerprint
-from app.models.lesion import Lesion
-from app.models.prediction import Prediction
-from app.models.protocol import Protocol
-from app.models.reader_study import ReaderStudy
-from app.models.reading import Reading
-from app.models.review import Review
-from app.models.run import Run, RunLine, WorkerSign
-from app.models.sign_in import SignIn
-from app.models.sketch import Sketch
-from app.models.stimulus import Stimulus
-from app.models.tally import Tally
-from app.models.token import ApiToken
-from app.models.trial import Trial
-from app.models.unblinding import Unblinding
-from app.models.user import User
-from app.models.withdrawal import Withdrawal
+from app.models.ground.blob import Blob
+from app.models.ground.event import Event
+from app.models.ground.installation import Fingerprint
+from app.models.people.sign_in import SignIn
+from app.models.people.tally import Tally
+from app.models.people.token import ApiToken
+from app.models.people.user import User
+from app.models.reader_studies.audit import LeakAudit
+from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.reading import Reading
+from app.models.reader_studies.sketch import Sketch
+from app.models.reader_studies.stimulus import Stimulus
+from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.trial import Trial
+from app.models.reader_studies.unblinding import Unblinding
+from app.models.reader_studies.withdrawal import Withdrawal
+from app.models.runs.dataset import DatasetVersion
+from app.models.runs.run import Run, RunLine, WorkerSign
+from app.models.study_results.analysis import Analysis
 
 __all__ = [
     "Analysis",

@@ -13,18 +13,18 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now, serialise
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
-from app.models.blob import Blob
-from app.models.event import Event
-from app.models.user import User
-from ml import checkpoint as files
+from app.models.ground.blob import Blob
+from app.models.ground.event import Event
+from app.models.people.user import User
 from ml import config
+from ml.checkpoints import checkpoint as files
 from ml.lesion import LIVER, LesionScheme
 
 SERVE_WORD = "SERVE"
 """What must be typed to serve a checkpoint that something speaks against."""
 
 if TYPE_CHECKING:  # a later room: only its name is needed here
-    from app.models.run import Run
+    from app.models.runs.run import Run
 
 
 _SERVED = "what is served"

@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Forbidden, Unreadable
-from app.models.case import PHASES, PSEUDONYM, Case
-from app.models.dataset import DatasetVersion
-from app.models.event import Event
-from app.models.lesion import Lesion
-from app.models.stimulus import Stimulus
-from app.models.user import User
+from app.models.cases.case import PHASES, PSEUDONYM, Case
+from app.models.cases.lesion import Lesion
+from app.models.ground.event import Event
+from app.models.people.user import User
+from app.models.reader_studies.stimulus import Stimulus
+from app.models.runs.dataset import DatasetVersion
 
 _PHASE = "contrast phase corrected"
 _PSEUDONYM = "pseudonym corrected"

@@ -12,13 +12,13 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from app.models.case import Case, Image, Series
+from app.models.cases.case import Case, Image, Series
+from app.models.cases.lesion import Lesion
+from app.models.cases.prediction import Prediction
+from app.models.cases.review import CANNOT_TELL, OTHER, Review
 from app.models.checkpoint import Checkpoint
-from app.models.enrolment import Enrolment
-from app.models.lesion import Lesion
-from app.models.prediction import Prediction
-from app.models.review import CANNOT_TELL, OTHER, Review
-from app.models.user import User
+from app.models.people.user import User
+from app.models.reader_studies.enrolment import Enrolment
 from ml.lesion import LesionScheme
 
 T = TypeVar("T")

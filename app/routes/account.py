@@ -11,8 +11,8 @@ from app import cookies
 from app.auth import Reader
 from app.db import Db, ReadDb
 from app.errors import AppError, TooMany, Unreadable
-from app.models.event import Event
-from app.models.user import User, hashed
+from app.models.ground.event import Event
+from app.models.people.user import User, hashed
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)

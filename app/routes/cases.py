@@ -14,13 +14,13 @@ from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
 from app.errors import BadRequest, Forbidden, Unreadable
-from app.models.case import PHASES, Accepted, Case, ImageStack, Receipt, Series
+from app.models.cases.case import PHASES, Accepted, Case, ImageStack, Receipt, Series
+from app.models.cases.lesion import Lesion
+from app.models.cases.parcel import Limits, Parcel, RefusalCode
 from app.models.checkpoint import Checkpoint
 from app.models.correction import PhaseCorrection, may_correct
-from app.models.enrolment import Enrolment
-from app.models.lesion import Lesion
-from app.models.parcel import Limits, Parcel, RefusalCode
-from app.models.stimulus import Stimulus
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.stimulus import Stimulus
 from app.models.worklist import FILTERS, work_list
 from app.responses import page, see_other, wants_json
 from app.views import Standing, lesion_json, panel_context, scheme_view

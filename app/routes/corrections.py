@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import Db
-from app.models.case import Case
+from app.models.cases.case import Case
 from app.models.correction import correct_phase, of_same_patient, rename
-from app.models.enrolment import Enrolment
+from app.models.reader_studies.enrolment import Enrolment
 from app.responses import see_other
 
 router = APIRouter(include_in_schema=False)

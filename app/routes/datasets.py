@@ -12,10 +12,10 @@ from app.auth import Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError
 from app.models.checkpoint import Checkpoint
-from app.models.dataset import MIXED, DatasetVersion
-from app.models.enrolment import Enrolment
-from app.models.event import Event
-from app.models.pool import KINDS, Pool
+from app.models.ground.event import Event
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.runs.dataset import MIXED, DatasetVersion
+from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other
 from ml.errors import HepaticaError
 

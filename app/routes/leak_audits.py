@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from app.auth import Researcher
 from app.db import Db, ReadDb
-from app.models.audit import Audited, LeakAudit
-from app.models.enrolment import Enrolment
-from app.models.reader_study import ReaderStudy
-from app.models.user import User
+from app.models.people.user import User
+from app.models.reader_studies.audit import Audited, LeakAudit
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)

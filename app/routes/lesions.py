@@ -12,15 +12,15 @@ from starlette.responses import Response
 from app.auth import Reader
 from app.db import Db, ReadDb
 from app.errors import Unreadable
-from app.models.case import Image
+from app.models.cases.case import Image
+from app.models.cases.lesion import Lesion
+from app.models.cases.prediction import Prediction
+from app.models.cases.slip import Slip, refuse_other_person
 from app.models.checkpoint import Checkpoint
-from app.models.enrolment import Enrolment
-from app.models.lesion import Lesion
-from app.models.prediction import Prediction
-from app.models.slip import Slip, refuse_other_person
+from app.models.reader_studies.enrolment import Enrolment
 from app.responses import see_other, wants_fragment
 from app.views import panel
-from ml.roi import Box
+from ml.images.roi import Box
 
 router = APIRouter(include_in_schema=False)
 

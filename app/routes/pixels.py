@@ -12,14 +12,14 @@ from starlette.responses import Response
 from app.auth import Reader
 from app.db import ReadDb
 from app.errors import NotFound
-from app.models.case import Image
+from app.models.cases.case import Image
+from app.models.cases.lesion import Lesion
+from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
-from app.models.enrolment import Enrolment
-from app.models.lesion import Lesion
-from app.models.prediction import Prediction
+from app.models.reader_studies.enrolment import Enrolment
 from app.responses import KEPT, etag_of, unchanged
-from ml import roi
-from ml.roi import to_png
+from ml.images import roi
+from ml.images.roi import to_png
 
 router = APIRouter(include_in_schema=False)
 

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from app.auth import Researcher
 from app.errors import Unreadable
-from app.models.composition import MOST_IMAGES
-from app.models.typed import number, whole
+from app.models.reader_studies.composition import MOST_IMAGES
+from app.models.reader_studies.typed import number, whole
 from app.responses import page
-from ml.readers.power import area_equivalence_power, area_power, plan
-from ml.readers.proportion import ReadersError
+from ml.statistics.power import area_equivalence_power, area_power, plan
+from ml.statistics.proportion import ReadersError
 
 router = APIRouter(include_in_schema=False)
 

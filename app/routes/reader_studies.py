@@ -13,18 +13,18 @@ from starlette.responses import Response
 from app.auth import Admin, Reader, Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Conflict, NotFound, Unreadable
-from app.models.audit import Audited, LeakAudit
-from app.models.conduct import Conduct
-from app.models.design import PRESETS
-from app.models.enrolment import Enrolment
-from app.models.pool import KINDS
-from app.models.protocol import AMENDABLE
-from app.models.reader_study import DELETE_WORD, ReaderStudy
-from app.models.reading import Reading
-from app.models.sketch import STEPS, Sketch
-from app.models.stimulus import REAL, SYNTHETIC
-from app.models.unblinding import WORD
-from app.models.user import User
+from app.models.people.user import User
+from app.models.reader_studies.audit import Audited, LeakAudit
+from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.design import PRESETS
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import AMENDABLE
+from app.models.reader_studies.reading import Reading
+from app.models.reader_studies.sketch import STEPS, Sketch
+from app.models.reader_studies.stimulus import REAL, SYNTHETIC
+from app.models.reader_studies.study import DELETE_WORD, ReaderStudy
+from app.models.reader_studies.unblinding import WORD
+from app.models.runs.known_lesions import KINDS
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)

@@ -12,13 +12,13 @@ from starlette.responses import JSONResponse, Response
 from app.auth import Reader
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
-from app.models.conduct import CARD_MM, ROOMS, CheckIn, Conduct
-from app.models.desk import Desk, Feedback, places
-from app.models.enrolment import Enrolment
-from app.models.protocol import REASONS
-from app.models.reader_study import ReaderStudy
-from app.models.reading import Answer, Reading
-from app.models.stimulus import REAL, SYNTHETIC
+from app.models.reader_studies.conduct import CARD_MM, ROOMS, CheckIn, Conduct
+from app.models.reader_studies.desk import Desk, Feedback, places
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import REASONS
+from app.models.reader_studies.reading import Answer, Reading
+from app.models.reader_studies.stimulus import REAL, SYNTHETIC
+from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, see_other, wants_json
 
 router = APIRouter(include_in_schema=False)

@@ -13,9 +13,9 @@ from starlette.responses import Response, StreamingResponse
 from app.auth import Researcher
 from app.db import ReadDb
 from app.errors import Unreadable
-from app.models.enrolment import Enrolment
-from app.models.reader_study import ReaderStudy
-from app.models.rehearsal import STUDIES, Asked
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.rehearsal import STUDIES, Asked
+from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, render
 from ml.readers.rehearsal import Rehearsal
 

@@ -12,15 +12,15 @@ from starlette.responses import Response
 from app.auth import Reader
 from app.db import Db, ReadDb
 from app.errors import Forbidden
-from app.models import exports
-from app.models.answers import Answers
-from app.models.blob import Blob
-from app.models.enrolment import Enrolment
-from app.models.event import Event
-from app.models.reader_study import ReaderStudy
-from app.models.results import Results
-from app.models.stimulus import Stimulus
-from app.models.user import User
+from app.models.ground.blob import Blob
+from app.models.ground.event import Event
+from app.models.people.user import User
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.stimulus import Stimulus
+from app.models.reader_studies.study import ReaderStudy
+from app.models.study_results import exports
+from app.models.study_results.answers import Answers
+from app.models.study_results.results import Results
 from app.responses import page
 
 router = APIRouter(include_in_schema=False)

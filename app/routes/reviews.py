@@ -12,11 +12,11 @@ from starlette.responses import Response
 from app.auth import Reader
 from app.db import Db
 from app.errors import Conflict
+from app.models.cases.lesion import Lesion
+from app.models.cases.review import Review
+from app.models.cases.slip import Slip
 from app.models.checkpoint import Checkpoint
-from app.models.enrolment import Enrolment
-from app.models.lesion import Lesion
-from app.models.review import Review
-from app.models.slip import Slip
+from app.models.reader_studies.enrolment import Enrolment
 from app.responses import see_other, wants_fragment
 from app.views import Standing, panel, said_of
 

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from app.auth import Admin, Researcher
 from app.db import Db, ReadDb
 from app.models.checkpoint import Checkpoint
-from app.models.dataset import DatasetVersion
-from app.models.enrolment import Enrolment
-from app.models.event import Event
-from app.models.run import PRESETS, Run, WorkerSign
-from app.models.user import User
+from app.models.ground.event import Event
+from app.models.people.user import User
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.runs.dataset import DatasetVersion
+from app.models.runs.run import PRESETS, Run, WorkerSign
 from app.responses import fragment, page, see_other
 
 router = APIRouter(include_in_schema=False)

@@ -13,9 +13,9 @@ from app import cookies
 from app.auth import Visitor
 from app.db import Db, ReadDb
 from app.errors import AppError, TooMany, Unauthorised, Unavailable
-from app.models.desk import has_to_read
-from app.models.sign_in import SignIn
-from app.models.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
+from app.models.people.sign_in import SignIn
+from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
+from app.models.reader_studies.desk import has_to_read
 from app.responses import page, see_other
 from app.turnstile import DEVICE_DAYS, Attempt, Turnstile, source_of
 

@@ -15,14 +15,14 @@ from starlette.responses import JSONResponse, Response
 from app.auth import Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Conflict, NotFound, Unreadable
-from app.models.composition import Composition, Draw
-from app.models.dataset import DatasetVersion
-from app.models.design import PRESETS, Design, fitting
-from app.models.pool import KINDS, Pool
-from app.models.reader_study import ReaderStudy
-from app.models.sketch import STEPS, Sketch
-from app.models.typed import number, per_class, said, whole
-from app.models.user import User
+from app.models.people.user import User
+from app.models.reader_studies.composition import Composition, Draw
+from app.models.reader_studies.design import PRESETS, Design, fitting
+from app.models.reader_studies.sketch import STEPS, Sketch
+from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.typed import number, per_class, said, whole
+from app.models.runs.dataset import DatasetVersion
+from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other, wants_json
 from ml.lesion import LesionScheme
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import ReadDb
-from app.models.desk import trial_pixels
+from app.models.reader_studies.desk import trial_pixels
 
 router = APIRouter(include_in_schema=False)
 

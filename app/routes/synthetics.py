@@ -16,9 +16,9 @@ from app.db import ReadDb
 from app.errors import Unreadable
 from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
-from app.models.enrolment import Enrolment
+from app.models.reader_studies.enrolment import Enrolment
 from app.responses import KEPT, etag_of, page, unchanged
-from ml.roi import to_png
+from ml.images.roi import to_png
 
 
 def not_reading_blind(request: Request, user: Reader) -> None:

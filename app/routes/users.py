@@ -12,8 +12,8 @@ from starlette.responses import Response
 from app.auth import Admin
 from app.db import Db, ReadDb
 from app.errors import AppError, Conflict
-from app.models.tally import Tally
-from app.models.user import ROLES, User, hashed
+from app.models.people.tally import Tally
+from app.models.people.user import ROLES, User, hashed
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)

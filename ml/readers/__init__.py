@@ -1,5 +1,1 @@
-"""Statistics of reader studies, with NumPy and SciPy alone.
-
-Modules say ``import scipy``, which loads its parts when they are first used: ``scipy.stats``
-takes a second, and the web application would spend it at every start.
-"""
+"""Reader studies: their files, their readings, one reader and several, and the words for them."""

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ml.readers import roc, several, single, trends, words
+from ml.readers import several, single, words
 from ml.readers.reading import Presentations, Protocol, Reading, present
+from ml.statistics import roc, trends
 
 Json = dict[str, Any]
 

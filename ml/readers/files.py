@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ml.readers.proportion import ReadersError
-from ml.readers.ratings import Rating, Ratings
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Rating, Ratings
 
 
 class RatingsFileError(ReadersError):

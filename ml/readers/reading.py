@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ml.readers.proportion import ReadersError
-from ml.readers.ratings import Rating, Ratings
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Rating, Ratings
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ import scipy
 from numpy.typing import NDArray
 
 from ml.progress import Progress
-from ml.readers import mrmc, roc
 from ml.readers.analysis import analyse
-from ml.readers.proportion import ReadersError, wilson
-from ml.readers.ratings import Ratings
 from ml.readers.reading import Protocol, Reading
+from ml.statistics import mrmc, roc
+from ml.statistics.proportion import ReadersError, wilson
+from ml.statistics.ratings import Ratings
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ml.readers import agreement, mrmc
-from ml.readers.figure import Figure
-from ml.readers.proportion import ReadersError
-from ml.readers.ratings import Ratings
 from ml.readers.reading import (
     Presentations,
     Protocol,
@@ -22,6 +18,10 @@ from ml.readers.reading import (
 )
 from ml.readers.single import classes as all_classes
 from ml.readers.single import is_right
+from ml.statistics import agreement, mrmc
+from ml.statistics.figure import Figure
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Ratings
 
 Json = dict[str, Any]
 

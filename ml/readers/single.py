@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.readers import agreement, power, roc, trends
-from ml.readers.detection import detect
-from ml.readers.figure import Figure
-from ml.readers.proportion import ReadersError, chance_p, exact, wilson
 from ml.readers.reading import Presentations, Protocol, Reading
+from ml.statistics import agreement, power, roc, trends
+from ml.statistics.detection import detect
+from ml.statistics.figure import Figure
+from ml.statistics.proportion import ReadersError, chance_p, exact, wilson
 
 Json = dict[str, Any]
 

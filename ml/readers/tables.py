@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml.readers import mrmc, roc
-from ml.readers.mrmc import CovarianceMethod
-from ml.readers.proportion import ReadersError
-from ml.readers.ratings import Ratings
+from ml.statistics import mrmc, roc
+from ml.statistics.mrmc import CovarianceMethod
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Ratings
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ def analyse_ratings(
 ) -> Json:
     """Every reader under every treatment, then random readers, then fixed readers.
 
-    JSON: ``or`` as `ml.readers.mrmc.Analysis.to_dict` (None with ``or_refused`` when it cannot
+    JSON: ``or`` as `ml.statistics.mrmc.Analysis.to_dict` (None with ``or_refused`` when it cannot
     be had), ``fixed_readers`` likewise, ``readers`` with ``{"reader", "treatment", "auc", "low",
     "high", "n", "method", …}``, ``cases``, ``n``, ``warnings``.
     """
@@ -139,7 +139,7 @@ def analysis_text(result: Json) -> str:
 
 
 def plan_text(result: Json) -> str:
-    """The result of `ml.readers.power.plan` as tables."""
+    """The result of `ml.statistics.power.plan` as tables."""
     lines = [
         f"{result['readers']} readers, {result['cases']} images, effect {result['effect']} in AUC, "
         f"margin ±{result['margin']}, alpha {result['alpha']}",
@@ -204,7 +204,7 @@ def rehearsal_text(result: Json) -> str:
 
 
 def audit_text(result: Json) -> str:
-    """The result of `ml.readers.leaks.Audit.to_dict` as a table, worst first."""
+    """The result of `ml.leak_audit.audit.Audit.to_dict` as a table, worst first."""
     order = {"red": 0, "amber": 1, "green": 2}
     rows = sorted(result["features"], key=lambda f: (order[f["verdict"]], -f["auc"]))
     learned = result["classifier"]

@@ -23,7 +23,7 @@ import studies
 from app.cookies import SESSION
 from app.db import Database
 from app.models import Reading, SignIn, Trial
-from app.models.enrolment import Enrolment
+from app.models.reader_studies.enrolment import Enrolment
 from app.place import ROOT
 
 pytestmark = pytest.mark.timeout(280)

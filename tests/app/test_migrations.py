@@ -14,9 +14,9 @@ from alembic.migration import MigrationContext
 import studies
 from app.db import Base, Database
 from app.models import Event, Reading, Trial
-from app.models.design import Design
-from app.models.enrolment import Enrolment
-from app.models.reading import Answer
+from app.models.reader_studies.design import Design
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.reading import Answer
 from app.place import ROOT
 
 

@@ -13,9 +13,9 @@ from alembic.config import Config
 import studies
 from app.db import Base, Database
 from app.models import Checkpoint, Event, Review, User
-from app.models.append_only import KEPT, Changed
-from app.models.enrolment import Enrolment
-from app.models.reader_study import ReaderStudy
+from app.models.ground.append_only import KEPT, Changed
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.study import ReaderStudy
 from app.place import ROOT
 from app.schema import OtherSchema, Schema
 from serving import Served, command
@@ -180,7 +180,7 @@ def test_a_case_goes_with_its_reviews_and_a_draft_with_its_audit(database):
         ada = studies.make_user(session, "ada")
         draft = studies.make_study(session, ada, opened=False)
         pictures = draft.pictures(session, studies.draw)
-        from app.models.audit import Audited, LeakAudit
+        from app.models.reader_studies.audit import Audited, LeakAudit
 
         draft.audit(session, maker, pictures, Audited.of(pictures))
         [enrolment] = Enrolment.of_study(session, draft.id)
@@ -248,7 +248,7 @@ def test_old_rows_get_owners_and_numbers_by_their_chain_and_not_by_their_clock(d
 def _filled(database: Database) -> None:
     """An open study with an answer, which has a row of nearly everything that stays."""
     from app.models import Reading, Trial
-    from app.models.reading import Answer
+    from app.models.reader_studies.reading import Answer
 
     with database.transaction() as session:
         study = studies.make_study(session, studies.make_user(session, "ada"))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app.db import Database
 from app.errors import TooMany, Unavailable
 from app.models import Tally, User
-from app.models.tally import TRIES_OF_A_NAME, Origin
+from app.models.people.tally import TRIES_OF_A_NAME, Origin
 from app.turnstile import (
     MOST_OF_ONE,
     MOST_WAITING,

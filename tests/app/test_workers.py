@@ -27,13 +27,14 @@ import sqlalchemy as sa
 from app import worker as workers
 from app.db import Database, now
 from app.models import DatasetVersion, Run, User, WorkerSign
-from app.models.dataset import _zipped
-from app.models.run import LOST_AFTER_S
+from app.models.runs.dataset import _zipped
+from app.models.runs.run import LOST_AFTER_S
 from app.place import ROOT
 from app.worker import Worker
-from ml import config, experiment
+from ml import config
+from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
-from ml.manifest import Manifest
+from ml.experiment import run as experiment
 from ml.progress import Progress, RunDir
 from tests.ml.discs import SMALL, WORK, data_set
 

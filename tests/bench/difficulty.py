@@ -13,15 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ml import arms, freshphantoms, parallel, prepare, trainings
 from ml.config import Experiment, experiment
+from ml.dataset import prepare
+from ml.dataset.manifest import Manifest
+from ml.experiment import arms, parallel, trainings
+from ml.experiment import fresh_phantoms as freshphantoms
+from ml.experiment.trainings import INNER, OUTER, Classifier, Fresh, Place, Views
 from ml.lesion import LIVER
-from ml.manifest import Manifest
-from ml.metrics import classification
 from ml.phantom import series
 from ml.phantom.lesions import DEFAULT_DIFFICULTY
-from ml.shipped import COUNTS
-from ml.trainings import INNER, OUTER, Classifier, Fresh, Place, Views
+from ml.statistics import classification
+from ml.training.shipped import COUNTS
 
 SEEDS = (7001, 7002, 7003, 7004)
 LOW, HIGH = 0.74, 0.83

@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.load import multipart_post, rate
 from bench.running import ROOT, environment_for, environment_with, free_port, running
-from ml import checkpoint, serving
-from ml.roi import to_png
+from ml.checkpoints import checkpoint, serving
+from ml.images.roi import to_png
 
 CONNECTIONS = 8
 ROUNDS = 5

@@ -1,9 +1,10 @@
 """CNN and DCGAN training steps against a straightforward PyTorch loop.
 
 Each side runs in a process of its own, in turns, and the median of its turns counts. Ours sets up
-its process as training does (``ml.runtime.prepare``). The straightforward loop is what a tutorial
-writes, in the default environment: a Dataset that augments sample by sample, a DataLoader, an
-optimizer as it comes; the networks have the same layers, the GAN draws once for each network.
+its process as training does (``ml.training.runtime.prepare``). The straightforward loop is what
+a tutorial writes, in the default environment: a Dataset that augments sample by sample, a
+DataLoader, an optimizer as it comes; the networks have the same layers, the GAN draws once for
+each network.
 """
 
 from __future__ import annotations
@@ -95,8 +96,9 @@ def _ours_cnn(precision: str = "float32") -> float:
 
     import numpy as np
 
-    from ml import classifier, config, runtime
+    from ml import config
     from ml.progress import RunDir
+    from ml.training import classifier, runtime
 
     runtime.prepare()
     rng = np.random.default_rng(0)
@@ -183,7 +185,8 @@ def _ours_dcgan() -> float:
     import numpy as np
     import torch
 
-    from ml import config, gan, runtime
+    from ml import config
+    from ml.training import gan, runtime
 
     runtime.prepare()
     settings = config.Gan(
@@ -210,7 +213,7 @@ def _plain_dcgan() -> float:
     from torch import nn
     from torch.utils.data import DataLoader, Dataset
 
-    from ml.networks.dcgan import Discriminator, Generator
+    from ml.training.networks.dcgan import Discriminator, Generator
 
     pictures = _tissue()
 

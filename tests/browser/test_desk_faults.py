@@ -12,9 +12,9 @@ import studies
 from app.db import Database
 from app.inference import Inference
 from app.models import ReaderStudy, Reading, Trial, User
-from app.models.design import Design
-from app.models.enrolment import Enrolment
-from app.models.reading import Answer
+from app.models.reader_studies.design import Design
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.reading import Answer
 from ml.lesion import LIVER
 from tests.browser.conftest import PASSWORD
 from tests.browser.test_desk import commit, have, position, press, says

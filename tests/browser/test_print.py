@@ -11,9 +11,10 @@ import studies
 from app.db import Database
 from app.inference import Inference
 from app.models import ReaderStudy, User
-from app.models.audit import Audited
-from app.models.design import Design
-from ml import experiment, report
+from app.models.reader_studies.audit import Audited
+from app.models.reader_studies.design import Design
+from ml.experiment import report
+from ml.experiment import run as experiment
 from ml.lesion import LIVER
 from ml.progress import RunDir
 from tests.browser.conftest import PASSWORD

@@ -9,7 +9,7 @@ import pytest
 
 from app.db import Database
 from app.models import DatasetVersion, User
-from app.models.dataset import _zipped
+from app.models.runs.dataset import _zipped
 from app.place import ROOT
 from tests.browser.test_pages import SIZES, overflows, serious_faults
 from tests.browser.test_print import GOOD, on_paper

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ml.config import Augment, Classifier, Experiment, Gan
+from ml.dataset.manifest import Finding, Manifest, write
+from ml.images.roi import Box
 from ml.lesion import LesionClass, LesionScheme
-from ml.manifest import Finding, Manifest, write
-from ml.roi import Box
 
 TWO = LesionScheme("two", (LesionClass("dark", "dark disc"), LesionClass("ring", "ring")))
 _GAN = Gan(

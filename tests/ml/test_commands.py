@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml import checkpoint
 from ml.__main__ import main
+from ml.checkpoints import checkpoint
 from ml.config import Experiment
 from tests.ml.discs import BARELY, TINY, data_set
 
@@ -99,7 +99,7 @@ def no_room(most_bytes: int) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def small_experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("ml.config.experiment", _tiny)
-    monkeypatch.setattr("ml.experiment.experiment", _tiny)
+    monkeypatch.setattr("ml.experiment.run.experiment", _tiny)
     yield
 
 
@@ -181,7 +181,7 @@ def test_too_little_memory_is_told_in_one_line(
     def none_left(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ml.prepare.images", none_left)
+    monkeypatch.setattr("ml.dataset.prepare.images", none_left)
     assert run(WRITING["prepare"], given, tmp_path / "out") == 1
     assert "memory" in told()
 

@@ -25,9 +25,9 @@ from app.bodies import files_of, multipart, text_of
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServingDesk
 from app.routes.api.problems import problems
-from ml import archive, dicom, roi
-from ml.checkpoint import Checkpoint
-from ml.roi import Box, Roi
+from ml.checkpoints.checkpoint import Checkpoint
+from ml.images import archive, dicom, roi
+from ml.images.roi import Box, Roi
 
 router = APIRouter(tags=["classifications"])
 
@@ -205,7 +205,7 @@ def _given(name: str, data: bytes) -> Roi:
 
 
 def _unpacked(data: bytes) -> int:
-    """What a zip says that it unpacks to; 0 for anything else, which ``ml.roi`` judges."""
+    """What a zip says that it unpacks to; 0 for anything else, which ``ml.images.roi`` judges."""
     if data[:2] != b"PK":
         return 0
     try:

@@ -14,10 +14,10 @@ from app.db import ReadDb
 from app.errors import NotFound
 from app.inference import seeds_from
 from app.models.checkpoint import Checkpoint
-from app.models.enrolment import Enrolment
+from app.models.reader_studies.enrolment import Enrolment
 from app.routes.api.problems import problems
 from ml.config import PROVES_NOTHING, QUICK
-from ml.roi import to_png
+from ml.images.roi import to_png
 
 router = APIRouter(tags=["synthetics"])
 

@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.readers import mrmc
 from ml.readers.analysis import analyse
-from ml.readers.proportion import ReadersError, wilson
 from ml.readers.reading import Protocol, Reading, present, ratings, ratings_by_generator
+from ml.statistics import mrmc
+from ml.statistics.proportion import ReadersError, wilson
 
 QUICK = Protocol(resamples=200, classes=("cyst", "metastasis", "hemangioma"))
 

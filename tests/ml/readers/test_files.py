@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from ml.readers import files
 from ml.readers.files import RatingsFileError
-from ml.readers.proportion import ReadersError
-from ml.readers.ratings import Rating, Ratings
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Rating, Ratings
 
 HEAD = "reader,treatment,case,truth,rating\n"
 IMRMC = (

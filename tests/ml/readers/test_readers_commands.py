@@ -9,7 +9,7 @@ from PIL import Image
 
 from ml.__main__ import main
 from ml.readers import files
-from ml.readers.ratings import Ratings
+from ml.statistics.ratings import Ratings
 
 
 def block(readers: int, treatments: int) -> Ratings:

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from ml.readers import roc
 from ml.readers.analysis import analyse
-from ml.readers.proportion import ReadersError
 from ml.readers.reading import Protocol
 from ml.readers.rehearsal import (
     OWN,
@@ -15,6 +13,8 @@ from ml.readers.rehearsal import (
     RoeMetz,
     simulate,
 )  # fmt: skip
+from ml.statistics import roc
+from ml.statistics.proportion import ReadersError
 
 
 @pytest.mark.parametrize("wrong", [{"readers": 0}, {"images": 3}, {"synthetic_share": 1.0}])

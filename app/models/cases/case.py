@@ -1,0 +1,557 @@
+"""Cases, their series and images: what stays of an upload.
+
+Kept are int16 HU (or grey values), allow-listed tags and UIDs; never the original file, a name, a
+date or a PatientID. A PatientID becomes an HMAC under the installation's key, so that a patient's
+examinations belong together here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import uuid
+import zlib
+from base64 import b32encode
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
+
+from app.db import Base, now, serialise
+from app.errors import NotFound, Unreadable
+from app.models.cases.parcel import PackedSlice, Parcel, ParcelFile, Refusal, RefusalCode
+from app.models.ground.blob import Blob
+from app.models.ground.event import Event
+from app.models.people.user import User
+from ml.images.ct_slice import CTSlice
+from ml.images.orientation import Edges, coordinate, edges
+from ml.images.stack import Placement, Stack, mixture, stacks
+
+PHASES = ("portal", "other", "unknown")
+"""Contrast phases that an uploader can state; the networks know the portal phase only."""
+
+PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
+_PLACEHOLDER = re.compile(
+    r"(de-?identified|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|n/?a|"
+    r"no ?(id|name)|removed|deleted|empty|default|dummy|test|patient|subject|"
+    r"0+|x+|[-_?.*#]+|123(4(56?)?)?)",
+    re.IGNORECASE,
+)
+"""PatientIDs that anonymisers and workstations write for everybody."""
+_ACQUIRED = "Acquired"
+"""Under this tag lies a keyed digest of the moment of acquisition, which itself is not kept."""
+_PIXELS = "application/vnd.hepatica.pixels+zlib"
+
+Pixels = npt.NDArray[np.int16] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A file that was taken in.
+
+    ``known``: all of it was here already, and nothing was changed.
+    """
+
+    file: str
+    case_id: uuid.UUID
+    warnings: tuple[str, ...]
+    known: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "case_id": str(self.case_id),
+            "case_url": f"/cases/{self.case_id}",
+            "warnings": list(self.warnings),
+            "known": self.known,
+        }
+
+
+@dataclass
+class Receipt:
+    """What became of each file of an upload."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "accepted": [item.to_dict() for item in self.accepted],
+            "refused": [
+                {"file": item.file, "reason": item.reason, "code": item.code}
+                for item in self.refused
+            ],
+            "passed_over": self.passed_over,
+        }
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who uploads, and what they say of the whole upload."""
+
+    user: User
+    contrast_phase: str
+    pseudonym: str
+    key: bytes
+
+
+class Case(Base):
+    """One pseudonymous patient examination."""
+
+    __tablename__ = "case"
+    __table_args__ = (
+        sa.CheckConstraint("contrast_phase IN ('portal','other','unknown')", name="contrast_phase"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_uid: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
+    patient_hmac: Mapped[str | None] = mapped_column(sa.String(64), index=True)
+    pseudonym: Mapped[str] = mapped_column(sa.String(40), index=True)
+    contrast_phase: Mapped[str] = mapped_column(sa.String(10))
+    phantom: Mapped[bool] = mapped_column(default=False)
+    uploaded_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+    series: Mapped[list[Series]] = relationship(
+        back_populates="case", order_by="Series.created_at", cascade="all, delete-orphan"
+    )
+
+    @staticmethod
+    def require(session: Session, case_id: uuid.UUID) -> Case:
+        """The case with its series and images; NotFound when there is none."""
+        case = session.execute(
+            sa.select(Case)
+            .options(selectinload(Case.series).selectinload(Series.images))
+            .where(Case.id == case_id)
+        ).scalar_one_or_none()
+        if case is None:
+            raise NotFound("There is no such case.")
+        return case
+
+    @property
+    def patient(self) -> str:
+        """What stands for the patient wherever patients must be kept apart."""
+        return self.patient_hmac or f"pseudonym:{self.pseudonym}"
+
+    @property
+    def phase_warning(self) -> str | None:
+        """What to say when the phase is not the one that the networks were trained on."""
+        if self.contrast_phase == "portal":
+            return None
+        stated = "not known" if self.contrast_phase == "unknown" else "not portal"
+        return (
+            f"The contrast phase is {stated}. The networks were trained on portal-phase images; "
+            "scores on other phases carry no evidence."
+        )
+
+    @staticmethod
+    def receive(
+        session: Session,
+        parcel: Parcel,
+        uploader: User,
+        *,
+        contrast_phase: str,
+        pseudonym: str,
+        key: bytes,
+    ) -> Receipt:
+        """Store every usable slice: a study becomes a Case, a series a Series, a frame an Image.
+
+        An image that is here already is left as it is and reported so.
+
+        Raises:
+            Unreadable: an unknown contrast phase, or a pseudonym that cannot be one.
+        """
+        if contrast_phase not in PHASES:
+            raise Unreadable(f"Choose the contrast phase: {', '.join(PHASES)}.")
+        pseudonym = pseudonym.strip()
+        if pseudonym and not PSEUDONYM.fullmatch(pseudonym):
+            raise Unreadable(
+                "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
+            )
+        receipt = Receipt(refused=list(parcel.refused), passed_over=list(parcel.passed_over))
+        sender = Sender(uploader, contrast_phase, pseudonym, key)
+        serialise(session, "case received")
+        touched: dict[uuid.UUID, int] = {}
+        for item in parcel.files:
+            try:
+                with session.begin_nested():  # a file goes in whole or not at all
+                    accepted, series = _receive_file(session, item, sender)
+            except Unreadable as refusal:
+                code = refusal.more.get("code", RefusalCode.UNUSABLE)
+                receipt.refused.append(Refusal(item.file, f"{item.file}: {refusal.detail}", code))
+            else:
+                touched[series.id] = len(receipt.accepted)
+                receipt.accepted.append(accepted)
+        for series_id, last in touched.items():
+            remarks = session.get_one(Series, series_id).remarks
+            told = receipt.accepted[last]
+            receipt.accepted[last] = replace(told, warnings=(*told.warnings, *remarks))
+        for case_id in {item.case_id for item in receipt.accepted}:
+            Event.record(session, uploader.name, "case received", str(case_id))
+        return receipt
+
+    def remove(self, session: Session, actor: str) -> None:
+        """Delete the case with its images and pixels; the caller has checked what depends on it."""
+        digests = {image.pixels_digest for series in self.series for image in series.images}
+        Event.record(session, actor, "case deleted", str(self.id))
+        session.delete(self)
+        session.flush()
+        # another case may hold the very same pixels
+        still_used = sa.exists().where(Image.pixels_digest == Blob.digest)
+        session.execute(sa.delete(Blob).where(Blob.digest.in_(digests), ~still_used))
+
+
+@dataclass(frozen=True)
+class ImageStack:
+    """Images of a series that belong together, in reading order (`ml.images.stack.Stack`)."""
+
+    images: tuple[Image, ...]
+    apart: str
+    remarks: tuple[str, ...]
+
+
+class Series(Base):
+    """The images of one DICOM series, or the pictures of a case; read as one or more stacks."""
+
+    __tablename__ = "series"
+    __table_args__ = (sa.UniqueConstraint("case_id", "series_uid"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    case_id: Mapped[uuid.UUID] = mapped_column(
+        sa.ForeignKey("case.id", ondelete="CASCADE"), index=True
+    )
+    series_uid: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    case: Mapped[Case] = relationship(back_populates="series")
+    images: Mapped[list[Image]] = relationship(
+        back_populates="series",
+        order_by="Image.created_at, Image.id",
+        cascade="all, delete-orphan",
+    )
+
+    @property
+    def stacks(self) -> list[ImageStack]:
+        """What belongs together, each in reading order."""
+        return [
+            ImageStack(
+                tuple(self.images[index] for index in found.order), found.apart, found.remarks
+            )
+            for found in self._found
+        ]
+
+    @property
+    def _found(self) -> list[Stack]:
+        return stacks([image.placement for image in self.images])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know of the series as a whole: mixtures, doubtful order, gaps."""
+        found = self._found
+        told = [mixture(found), *(remark for stack in found for remark in stack.remarks)]
+        return [text for text in dict.fromkeys(told) if text]
+
+
+class Image(Base):
+    """One decoded CT slice (SOP instance, frame)."""
+
+    __tablename__ = "image"
+    __table_args__ = (sa.UniqueConstraint("series_id", "sop_uid", "frame"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    series_id: Mapped[uuid.UUID] = mapped_column(
+        sa.ForeignKey("series.id", ondelete="CASCADE"), index=True
+    )
+    sop_uid: Mapped[str] = mapped_column(sa.String(80))
+    frame: Mapped[int]
+    instance_number: Mapped[int | None]
+    position_mm: Mapped[float | None]
+    orientation: Mapped[list[float] | None]
+    position: Mapped[list[float] | None]
+    rows: Mapped[int]
+    columns: Mapped[int]
+    dtype: Mapped[str] = mapped_column(sa.String(10))
+    calibrated: Mapped[bool]
+    phantom: Mapped[bool]
+    row_spacing_mm: Mapped[float | None]
+    column_spacing_mm: Mapped[float | None]
+    tags: Mapped[dict[str, Any]]
+    warnings: Mapped[list[str]]
+    pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    series: Mapped[Series] = relationship(back_populates="images")
+
+    @staticmethod
+    def require(session: Session, image_id: uuid.UUID) -> Image:
+        image = session.get(Image, image_id)
+        if image is None:
+            raise NotFound("There is no such image.")
+        return image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns)"""
+        return self.rows, self.columns
+
+    @property
+    def placement(self) -> Placement:
+        """What decides to which stack the image belongs, and where in it."""
+        return Placement(
+            sop_uid=self.sop_uid,
+            frame=self.frame,
+            instance_number=self.instance_number,
+            orientation=self.orientation,
+            position_mm=self.position_mm,
+            size=self.size,
+            spacing_mm=self.spacing_mm,
+            calibrated=self.calibrated,
+            acquired=str(self.tags.get(_ACQUIRED, "")),
+            tags=self.tags,
+        )
+
+    @property
+    def edges(self) -> Edges | None:
+        """What lies beyond each edge of the picture; None where the file does not tell."""
+        return None if self.orientation is None else edges(self.orientation)
+
+    @property
+    def place(self) -> tuple[str, float] | None:
+        """Where the slice lies: axis and mm (`orientation.coordinate`), where the file tells."""
+        if self.orientation is None or self.position is None:
+            return None
+        return coordinate(self.orientation, self.position)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """Distance between rows and between columns in mm, where the file stated it."""
+        if self.row_spacing_mm is None or self.column_spacing_mm is None:
+            return None
+        return self.row_spacing_mm, self.column_spacing_mm
+
+    def _shows(self, session: Session, item: PackedSlice) -> bool:
+        """Whether this is the image that ``item`` is: the same pixels at the same place."""
+        same_place = (
+            self.size == (item.rows, item.columns)
+            and self.dtype == item.dtype
+            and self.spacing_mm == item.spacing_mm
+            and self.position_mm == item.position_mm
+        )
+        if not same_place:
+            return False
+        if self.pixels_digest == Blob.digest_of(item.pixels):
+            return True
+        # the same pixels may have been compressed otherwise by an earlier version of zlib
+        raw = zlib.decompress(self.stored_pixels(session))
+        return hashlib.sha256(raw).hexdigest() == item.sha256
+
+    def _complete(self, item: PackedSlice) -> None:
+        """Take over what an earlier version of the software did not keep."""
+        if self.orientation is None and item.orientation is not None:
+            self.orientation = list(item.orientation)
+            self.position = list(item.position) if item.position else None
+            self.tags = {**item.tags, **self.tags}
+
+    def stored_pixels(self, session: Session) -> bytes:
+        """The pixels as they lie in the database: little-endian, zlib-compressed."""
+        return Blob.read(session, self.pixels_digest)
+
+    def pixels(self, session: Session) -> Pixels:
+        """The pixels as an array (rows, columns): HU, or grey values where uncalibrated."""
+        raw = zlib.decompress(self.stored_pixels(session))
+        array = np.frombuffer(raw, np.dtype(self.dtype).newbyteorder("<"))
+        pixels: Pixels = array.astype(self.dtype).reshape(self.rows, self.columns)
+        return pixels
+
+    def slice(self, session: Session) -> CTSlice:
+        """The image in the form that ``ml`` works on."""
+        return CTSlice(
+            pixels=self.pixels(session),
+            calibrated=self.calibrated,
+            spacing_mm=self.spacing_mm,
+            study_uid="",
+            series_uid="",
+            sop_uid=self.sop_uid,
+            frame=self.frame,
+            patient_id="",
+            orientation=tuple(self.orientation) if self.orientation else None,
+            instance_number=self.instance_number,
+            slice_thickness_mm=None,
+            phantom=self.phantom,
+            tags=dict(self.tags),
+            warnings=tuple(self.warnings),
+        )
+
+
+def pseudonymised(patient_id: str, key: bytes) -> tuple[str, str]:
+    """(HMAC-SHA256 of a PatientID in hex, a short name for people made from it)."""
+    digest = hmac.new(key, patient_id.strip().encode(), hashlib.sha256)
+    return digest.hexdigest(), "P-" + b32encode(digest.digest()).decode()[:8]
+
+
+def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[Accepted, Series]:
+    first = item.slices[0]
+    warnings = [text for one in item.slices for text in one.warnings]
+    case = _case_for(session, first, sender, warnings)
+    series = _series_for(session, case, first.series_uid or "pictures")
+    known = sum(not _add_image(session, series, one, sender.key) for one in item.slices)
+    if case.phase_warning:
+        warnings.append(case.phase_warning)
+    if 0 < known < len(item.slices):
+        warnings.insert(0, f"{known} of its {len(item.slices)} frames are here already.")
+    told = tuple(dict.fromkeys(warnings))
+    return Accepted(item.file, case.id, told, known == len(item.slices)), series
+
+
+def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: list[str]) -> Case:
+    """The case that a slice belongs to, made where there is none.
+
+    Raises:
+        Unreadable: it names no patient and no pseudonym was given; its study is another patient's.
+    """
+    patient_hmac, name = _patient_of(item, sender, warnings)
+    if item.study_uid:
+        found = session.execute(
+            sa.select(Case).where(Case.study_uid == item.study_uid)
+        ).scalar_one_or_none()
+    else:  # pictures have no study: those under one pseudonym and one uploader belong together
+        found = session.execute(
+            sa.select(Case)
+            .where(
+                Case.study_uid.is_(None),
+                Case.pseudonym == name,
+                Case.patient_hmac.is_(None)
+                if patient_hmac is None
+                else Case.patient_hmac == patient_hmac,
+                Case.uploaded_by_id == sender.user.id,
+                Case.contrast_phase == sender.contrast_phase,
+            )
+            .order_by(Case.created_at.desc(), Case.id)
+            .limit(1)
+        ).scalar_one_or_none()
+    if found is None:
+        return _new_case(session, item, sender, patient_hmac, name)
+    if item.study_uid and patient_hmac != found.patient_hmac:
+        raise Unreadable(
+            "its study is here already under another patient. Check the PatientID at the source."
+        )
+    if found.contrast_phase != sender.contrast_phase:
+        warnings.append(
+            f"The case is here already with the contrast phase {found.contrast_phase}, which "
+            f"stays; {sender.contrast_phase} was not taken over."
+        )
+    if sender.pseudonym and found.pseudonym != sender.pseudonym:
+        warnings.append(
+            f"The pseudonym {sender.pseudonym} was not used: the case is called {found.pseudonym}."
+        )
+    return found
+
+
+def _new_case(
+    session: Session, item: PackedSlice, sender: Sender, patient_hmac: str | None, name: str
+) -> Case:
+    case = Case(
+        study_uid=item.study_uid or None,
+        patient_hmac=patient_hmac,
+        pseudonym=name,
+        contrast_phase=sender.contrast_phase,
+        phantom=item.phantom,
+        uploaded_by_id=sender.user.id,
+    )
+    session.add(case)
+    session.flush()
+    return case
+
+
+def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple[str | None, str]:
+    """(HMAC of the PatientID, or None without one; what the case is called)."""
+    patient_id = item.patient_id.strip()
+    placeholder = bool(_PLACEHOLDER.fullmatch(patient_id))
+    if patient_id and not (placeholder and sender.pseudonym):
+        if placeholder:
+            warnings.append(
+                "The PatientID looks like a placeholder of an anonymiser. All examinations that "
+                "carry it count as one patient; give each patient a pseudonym to tell them apart."
+            )
+        patient_hmac, name = pseudonymised(patient_id, sender.key)
+        if item.phantom:  # a phantom has no privacy to lose, and its name says what it is
+            name = patient_id[:40]
+        elif sender.pseudonym:
+            warnings.append(
+                f"The pseudonym {sender.pseudonym} was not used: the file names a patient, who is "
+                f"called {name}."
+            )
+        return patient_hmac, name
+    if sender.pseudonym:
+        return None, sender.pseudonym
+    raise Unreadable(
+        "the file names no patient. Type a pseudonym for it and upload it again.",
+        code=RefusalCode.NO_PATIENT,
+    )
+
+
+def _series_for(session: Session, case: Case, series_uid: str) -> Series:
+    found = session.execute(
+        sa.select(Series).where(Series.case_id == case.id, Series.series_uid == series_uid)
+    ).scalar_one_or_none()
+    if found is not None:
+        return found
+    series = Series(case_id=case.id, series_uid=series_uid)
+    session.add(series)
+    session.flush()
+    return series
+
+
+def _add_image(session: Session, series: Series, item: PackedSlice, key: bytes) -> bool:
+    """Store one slice; False when it is here already.
+
+    Raises:
+        Unreadable: its SOP Instance UID belongs to another image of the series.
+    """
+    sop_uid = item.sop_uid or f"picture.{item.sha256[:48]}"
+    found = session.scalars(
+        sa.select(Image).where(
+            Image.series_id == series.id, Image.sop_uid == sop_uid, Image.frame == item.frame
+        )
+    ).one_or_none()
+    if found is not None:
+        if found._shows(session, item):
+            found._complete(item)
+            return False
+        raise Unreadable(
+            "its SOP Instance UID belongs to another image of this series, which is kept. Give "
+            "every image a UID of its own (an anonymiser may have given all the same one)."
+        )
+    tags = dict(item.tags)
+    if item.acquired:
+        moment = hmac.new(key, item.acquired.encode(), hashlib.sha256)
+        tags[_ACQUIRED] = moment.hexdigest()[:16]
+    session.add(
+        Image(
+            series_id=series.id,
+            sop_uid=sop_uid,
+            frame=item.frame,
+            instance_number=item.instance_number,
+            position_mm=item.position_mm,
+            orientation=list(item.orientation) if item.orientation else None,
+            position=list(item.position) if item.position else None,
+            rows=item.rows,
+            columns=item.columns,
+            dtype=item.dtype,
+            calibrated=item.calibrated,
+            phantom=item.phantom,
+            row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
+            column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
+            tags=tags,
+            warnings=list(item.warnings),
+            pixels_digest=Blob.store(session, item.pixels, _PIXELS),
+        )
+    )
+    session.flush()
+    return True

@@ -1,0 +1,304 @@
+"""Lesions: findings marked by a box on an image. A lesion owns its ROI."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Conflict, Forbidden, NotFound
+from app.models.cases.case import Case, Image, Series
+from app.models.ground.event import Event
+from app.models.people.user import User
+from ml.images import roi
+from ml.images.roi import Box, Roi
+
+_REPLACED = "lesion replaced"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a person may change a lesion: move its box, withdraw it; ``why`` not further."""
+
+    move: bool
+    withdraw: bool
+    why: str
+
+
+class Lesion(Base):
+    """A finding marked by a box on an Image. Withdrawn ones stay, with who and when.
+
+    ``reviewed``: somebody gave a class; a Review is never taken back, so neither is this.
+    """
+
+    __tablename__ = "lesion"
+    __table_args__ = (
+        sa.UniqueConstraint("case_id", "number"),
+        # what the work list counts on every visit: each by its own index, without the table
+        sa.Index(
+            "ix_lesion_standing",
+            "case_id",
+            "withdrawn_at",
+            sqlite_where=sa.text("withdrawn_at IS NULL"),
+            postgresql_where=sa.text("withdrawn_at IS NULL"),
+        ),
+        sa.Index(
+            "ix_lesion_unreviewed",
+            "case_id",
+            "withdrawn_at",
+            "reviewed",
+            sqlite_where=sa.text("withdrawn_at IS NULL AND reviewed IS 0"),
+            postgresql_where=sa.text("withdrawn_at IS NULL AND reviewed IS false"),
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    case_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("case.id", ondelete="CASCADE"))
+    image_id: Mapped[uuid.UUID] = mapped_column(
+        sa.ForeignKey("image.id", ondelete="CASCADE"), index=True
+    )
+    number: Mapped[int]
+    x: Mapped[float]
+    y: Mapped[float]
+    width: Mapped[float]
+    height: Mapped[float]
+    marked_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    withdrawn_at: Mapped[datetime | None]
+    withdrawn_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
+    reviewed: Mapped[bool] = mapped_column(default=False)
+
+    image: Mapped[Image] = relationship()
+    marked_by: Mapped[User] = relationship(foreign_keys=[marked_by_id])
+    withdrawn_by: Mapped[User | None] = relationship(foreign_keys=[withdrawn_by_id])
+
+    @staticmethod
+    def require(session: Session, lesion_id: uuid.UUID, *, hold: bool = False) -> Lesion:
+        """A lesion that stands, with its image, series and case.
+
+        Args:
+            hold: keep it as it is until the transaction ends, so that what is written about it
+                and its withdrawal cannot cross.
+
+        Raises:
+            NotFound: there is none, or it was withdrawn; who withdrew it and what took its place
+                is said, and in ``more`` under ``withdrawn``.
+        """
+        query = (
+            sa.select(Lesion)
+            .options(
+                joinedload(Lesion.image).joinedload(Image.series).joinedload(Series.case),
+                joinedload(Lesion.marked_by),
+            )
+            .where(Lesion.id == lesion_id, Lesion.withdrawn_at.is_(None))
+        )
+        if hold:
+            query = query.with_for_update(of=Lesion)
+        lesion = session.execute(query).scalar_one_or_none()
+        if lesion is None:
+            gone = session.get(Lesion, lesion_id)
+            if gone is None:
+                raise NotFound("There is no such lesion.")
+            raise gone._gone(session)
+        return lesion
+
+    @staticmethod
+    def withdrawn(session: Session, case_id: uuid.UUID, lesion_id: uuid.UUID) -> Lesion | None:
+        """The lesion of that case under this id, if it was withdrawn."""
+        lesion = session.get(Lesion, lesion_id)
+        if lesion is None or lesion.case_id != case_id or lesion.withdrawn_at is None:
+            return None
+        return lesion
+
+    @staticmethod
+    def of_case(session: Session, case_id: uuid.UUID) -> list[Lesion]:
+        """The lesions of a case that have not been withdrawn, in the order they were marked."""
+        return list(
+            session.scalars(
+                sa.select(Lesion)
+                .options(joinedload(Lesion.image), joinedload(Lesion.marked_by))
+                .where(Lesion.case_id == case_id, Lesion.withdrawn_at.is_(None))
+                .order_by(Lesion.number)
+            )
+        )
+
+    @staticmethod
+    def mark(
+        session: Session,
+        image: Image,
+        box: Box,
+        marker: User,
+        *,
+        lesion_id: uuid.UUID | None = None,
+        replaces: uuid.UUID | None = None,
+    ) -> Lesion:
+        """Mark a lesion on an image.
+
+        Args:
+            lesion_id: the id that it gets. The same box sent again under the same id, because the
+                answer to the first was lost, is the same lesion.
+            replaces: the lesion that this box takes the place of; it is withdrawn in the same
+                transaction.
+
+        Raises:
+            RoiError: the box gives no ROI on this image (checked before anything is stored).
+            Conflict: the id is that of another lesion, or of one that was withdrawn.
+            NotFound, Forbidden: ``replaces`` names no lesion that stands, or one that ``marker``
+                may not move.
+        """
+        roi.make(image.slice(session), box, roi.DEFAULT_WINDOW_HU)
+        session.execute(  # two markers at once get two numbers
+            sa.select(Case.id).where(Case.id == image.series.case_id).with_for_update()
+        )
+        known = session.get(Lesion, lesion_id) if lesion_id is not None else None
+        if known is not None:
+            return known._sent_again(session, image, box, marker)
+        old = None if replaces is None else Lesion.require(session, replaces, hold=True)
+        if old is not None:
+            old._refuse_move(session, image, marker)
+        highest = session.execute(
+            sa.select(sa.func.max(Lesion.number)).where(Lesion.case_id == image.series.case_id)
+        ).scalar_one()
+        lesion = Lesion(
+            id=lesion_id or uuid.uuid4(),
+            case_id=image.series.case_id,
+            image=image,
+            number=(highest or 0) + 1,
+            x=box.x,
+            y=box.y,
+            width=box.width,
+            height=box.height,
+            marked_by_id=marker.id,
+        )
+        session.add(lesion)
+        session.flush()
+        Event.record(session, marker.name, "lesion marked", str(lesion.id))
+        if old is not None:
+            old._leave(session, marker)
+            Event.record(session, marker.name, _REPLACED, str(old.id), by=str(lesion.id))
+        return lesion
+
+    @property
+    def box(self) -> Box:
+        return Box(self.x, self.y, self.width, self.height)
+
+    @property
+    def diameter_px(self) -> float:
+        """The longer side of the box in pixels of the slice."""
+        return max(self.width, self.height)
+
+    @property
+    def diameter_mm(self) -> float | None:
+        """The longer side of the box in mm; None without pixel spacing."""
+        spacing = self.image.spacing_mm
+        if spacing is None:
+            return None
+        return max(self.width * spacing[1], self.height * spacing[0])
+
+    def roi(
+        self,
+        session: Session,
+        window_hu: tuple[float, float],
+        grey_range: tuple[float, float] | None = None,
+    ) -> Roi:
+        """The ROI that a network with this window, or range of grey values, sees."""
+        return roi.make(self.image.slice(session), self.box, window_hu, grey_range=grey_range)
+
+    def reach_of(self, session: Session, user: User) -> Reach:
+        """How far ``user`` may change this lesion.
+
+        A colleague's class was given for this box, so the person who marked it can neither move
+        nor withdraw it from then on; an administrator can still withdraw it. That a colleague
+        has given a class may be known (the work list says "reviewed"); which, this never tells.
+        """
+        review = Base.metadata.tables["review"]  # its module imports this one
+        reviewers = set(
+            session.scalars(sa.select(review.c.by_id).where(review.c.lesion_id == self.id))
+        )
+        admin = user.may("admin")
+        if self.marked_by_id != user.id and not admin:
+            return Reach(
+                False,
+                False,
+                f"Only the person who marked lesion {self.number}, or an administrator, can move "
+                "or withdraw it.",
+            )
+        if reviewers - {user.id} and not admin:
+            return Reach(
+                False,
+                False,
+                f"A colleague has given a class for lesion {self.number}, so the person who "
+                "marked it can no longer move or withdraw it. An administrator can withdraw it.",
+            )
+        if reviewers:
+            return Reach(
+                False,
+                True,
+                f"A class was given for the box of lesion {self.number}, so it is not moved any "
+                "more. Withdraw the lesion and mark it anew to change the box.",
+            )
+        return Reach(True, True, "")
+
+    def withdraw(self, session: Session, actor: User) -> None:
+        """Take the lesion back; its reviews and predictions stay in the record.
+
+        Raises:
+            Conflict: it was withdrawn before.
+            Forbidden: it is not theirs to withdraw.
+        """
+        if self.withdrawn_at is not None:
+            raise Conflict(self._gone(session).detail)
+        reach = self.reach_of(session, actor)
+        if not reach.withdraw:
+            raise Forbidden(f"{reach.why} Nothing was changed.")
+        self._leave(session, actor)
+
+    def replacement(self, session: Session) -> Lesion | None:
+        """The lesion whose box took this one's place, if it was replaced."""
+        told = session.scalars(
+            sa.select(Event.detail).where(Event.kind == _REPLACED, Event.subject == str(self.id))
+        ).first()
+        return None if told is None else session.get(Lesion, uuid.UUID(told["by"]))
+
+    def _leave(self, session: Session, actor: User) -> None:
+        self.withdrawn_at = now()
+        self.withdrawn_by_id = actor.id
+        Event.record(session, actor.name, "lesion withdrawn", str(self.id))
+
+    def farewell(self, session: Session) -> str:
+        """Who withdrew this lesion and when, and what took its place."""
+        by = self.withdrawn_by.name if self.withdrawn_by else "somebody"
+        at = f" at {self.withdrawn_at:%Y-%m-%d %H:%M} UTC" if self.withdrawn_at else ""
+        new = self.replacement(session)
+        if new is None:
+            return f"Lesion {self.number} was withdrawn by {by}{at}."
+        return f"Lesion {self.number} was replaced by lesion {new.number} ({by}{at})."
+
+    def _gone(self, session: Session) -> NotFound:
+        new = self.replacement(session)
+        return NotFound(
+            self.farewell(session),
+            withdrawn={"number": self.number, "replaced_by": str(new.id) if new else None},
+        )
+
+    def _sent_again(self, session: Session, image: Image, box: Box, marker: User) -> Lesion:
+        same = self.image_id == image.id and self.box == box and self.marked_by_id == marker.id
+        if not same:
+            raise Conflict("Another lesion has this id. Draw the box again.")
+        if self.withdrawn_at is not None:
+            raise Conflict(f"{self.farewell(session)} It was not marked again.")
+        return self
+
+    def _refuse_move(self, session: Session, image: Image, marker: User) -> None:
+        if self.image_id != image.id:
+            raise Conflict(
+                f"Lesion {self.number} is on another slice; a box takes the place of one on its "
+                "own slice only. Nothing was changed."
+            )
+        reach = self.reach_of(session, marker)
+        if not reach.move:
+            raise Forbidden(f"{reach.why} Nothing was changed.")

@@ -1,0 +1,204 @@
+"""One upload, decoded: the slices that can be used and the files that cannot.
+
+Nothing here touches the database, so neither decoding nor compressing holds its lock. Files are
+decoded one after the other and packed at once: what is kept of an upload is its compressed pixels,
+however large they unpack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from ml.errors import HepaticaError
+from ml.images import archive, dicom
+from ml.images.ct_slice import CTSlice
+
+
+class RefusalCode(StrEnum):
+    """What a script can do something about."""
+
+    UNUSABLE = "unusable"
+    NO_PATIENT = "no_patient"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that was not taken, and why."""
+
+    file: str
+    reason: str
+    code: RefusalCode = RefusalCode.UNUSABLE
+
+
+@dataclass(frozen=True)
+class PackedSlice:
+    """A decoded slice as it will be stored: its description, and its pixels compressed.
+
+    Attributes:
+        pixels: little-endian rows × columns of ``dtype``, zlib-compressed.
+        sha256: of the pixels before they were compressed.
+    The others are those of `ml.images.ct_slice.CTSlice`.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    frame: int
+    patient_id: str = field(repr=False)
+    acquired: str = field(repr=False)
+    instance_number: int | None
+    orientation: tuple[float, ...] | None
+    position: tuple[float, float, float] | None
+    position_mm: float | None
+    rows: int
+    columns: int
+    dtype: str
+    calibrated: bool
+    phantom: bool
+    spacing_mm: tuple[float, float] | None
+    tags: Mapping[str, str]
+    warnings: tuple[str, ...]
+    pixels: bytes = field(repr=False)
+    sha256: str
+
+    @classmethod
+    def of(cls, item: CTSlice) -> PackedSlice:
+        """Compress a slice."""
+        raw = np.ascontiguousarray(item.pixels, item.pixels.dtype.newbyteorder("<")).tobytes()
+        rows, columns = item.size
+        return cls(
+            study_uid=item.study_uid,
+            series_uid=item.series_uid,
+            sop_uid=item.sop_uid,
+            frame=item.frame,
+            patient_id=item.patient_id,
+            acquired=item.acquired,
+            instance_number=item.instance_number,
+            orientation=item.orientation,
+            position=item.position,
+            position_mm=item.position_mm,
+            rows=rows,
+            columns=columns,
+            dtype=item.pixels.dtype.name,
+            calibrated=item.calibrated,
+            phantom=item.phantom,
+            spacing_mm=item.spacing_mm,
+            tags=dict(item.tags),
+            warnings=item.warnings,
+            pixels=zlib.compress(raw, 1),
+            sha256=hashlib.sha256(raw).hexdigest(),
+        )
+
+
+@dataclass(frozen=True)
+class ParcelFile:
+    """A file that was decoded: its slices (several for a multi-frame object)."""
+
+    file: str
+    slices: tuple[PackedSlice, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one upload may hold, all its files and zips together."""
+
+    files: int
+    unpacked_bytes: int
+    pixels: int
+
+
+@dataclass
+class Parcel:
+    """What one upload holds. The good files go in and the bad ones are listed.
+
+    ``passed_over``: litter of file managers, and indexes of discs.
+    """
+
+    files: list[ParcelFile] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, uploads: Iterable[tuple[str, bytes]], limits: Limits) -> Parcel:
+        """Decode (name, bytes) pairs; zips are opened, and their files named ``zip/file``.
+
+        Every file is taken or refused by itself, those in a zip too.
+        """
+        opened = _Opening(cls(), limits)
+        for name, data in uploads:
+            shown = PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
+            if archive.is_zip(data):
+                opened.unpack(_printable(shown), data)
+            else:
+                opened.decode(_printable(shown), data)
+        return opened.parcel
+
+
+@dataclass
+class _Opening:
+    """A parcel while it is opened, and what it may still hold."""
+
+    parcel: Parcel
+    limits: Limits
+    decoded_files: int = 0
+    unpacked_bytes: int = 0
+    pixels: int = 0
+
+    def unpack(self, name: str, data: bytes) -> None:
+        count = 0
+        try:
+            members = archive.unpack(
+                data,
+                name,
+                max_files=max(0, self.limits.files - self.decoded_files),
+                max_bytes=max(0, self.limits.unpacked_bytes - self.unpacked_bytes),
+            )
+            for member in members:
+                count += 1
+                self._take(f"{name}/{_printable(member.name)}", member)
+        except HepaticaError as error:
+            self.parcel.refused.append(Refusal(name, str(error)))
+            return
+        if not count:
+            self.parcel.refused.append(
+                Refusal(name, f"{name}: the zip is empty. Choose one that holds CT images.")
+            )
+
+    def _take(self, shown: str, member: archive.Member) -> None:
+        if member.content is not None:
+            self.unpacked_bytes += len(member.content)
+            self.decode(shown, member.content)
+        elif member.passed_over:
+            self.parcel.passed_over.append(shown)
+        else:
+            self.parcel.refused.append(Refusal(shown, _printable(member.refusal)))
+
+    def decode(self, name: str, data: bytes) -> None:
+        self.decoded_files += 1
+        try:
+            if self.decoded_files > self.limits.files:
+                raise dicom.TooLarge(
+                    f"{name}: this upload has more than {self.limits.files} files. "
+                    "Upload the rest by itself."
+                )
+            slices = tuple(
+                PackedSlice.of(item)
+                for item in dicom.each(data, name, self.limits.pixels - self.pixels)
+            )
+        except HepaticaError as error:
+            self.parcel.refused.append(Refusal(name, str(error)))
+            return
+        self.pixels += sum(item.rows * item.columns for item in slices)
+        self.parcel.files.append(ParcelFile(name, slices))
+
+
+def _printable(name: str) -> str:
+    """A name as people and databases can take it: no control characters, no halves of signs."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name)

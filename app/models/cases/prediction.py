@@ -1,0 +1,79 @@
+"""Predictions: a checkpoint's class probabilities for a lesion."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
+
+from app.db import Base, now
+from app.models.cases.lesion import Lesion
+from app.models.checkpoint import Checkpoint
+from app.models.ground.numbered import next_number
+
+
+class Prediction(Base):
+    """What one checkpoint said of one lesion. Never changed; one per lesion and checkpoint."""
+
+    __tablename__ = "prediction"
+    __table_args__ = (
+        sa.UniqueConstraint("lesion_id", "checkpoint_id"),
+        sa.UniqueConstraint("lesion_id", "number"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    lesion_id: Mapped[uuid.UUID] = mapped_column(
+        sa.ForeignKey("lesion.id", ondelete="CASCADE"), index=True
+    )
+    checkpoint_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("checkpoint.id"))
+    number: Mapped[int] = mapped_column(default=next_number("lesion_id"))
+    probabilities: Mapped[dict[str, Any]]
+    lesion_class: Mapped[str] = mapped_column(sa.String(40))
+    warnings: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    checkpoint: Mapped[Checkpoint] = relationship()
+
+    @staticmethod
+    def record(
+        session: Session,
+        lesion: Lesion,
+        checkpoint: Checkpoint,
+        probabilities: Mapping[str, float],
+        warnings: Sequence[str],
+    ) -> Prediction:
+        """Store the probabilities (class key → 0…1); the class is the likeliest one."""
+        prediction = Prediction(
+            lesion_id=lesion.id,
+            checkpoint=checkpoint,
+            probabilities=dict(probabilities),
+            lesion_class=max(probabilities, key=lambda key: probabilities[key]),
+            warnings=list(warnings),
+        )
+        session.add(prediction)
+        session.flush()
+        return prediction
+
+    @staticmethod
+    def of_lesion(session: Session, lesion_id: uuid.UUID) -> list[Prediction]:
+        """Every prediction for a lesion, the newest first."""
+        return list(
+            session.scalars(
+                sa.select(Prediction)
+                .options(joinedload(Prediction.checkpoint))
+                .where(Prediction.lesion_id == lesion_id)
+                .order_by(Prediction.number.desc())
+            )
+        )
+
+    @staticmethod
+    def network_of(session: Session, lesion_id: uuid.UUID) -> Checkpoint | None:
+        """The checkpoint that scored a lesion last; before any has, the served classifier."""
+        scored = Prediction.of_lesion(session, lesion_id)[:1]
+        if scored:
+            return scored[0].checkpoint
+        return next(iter(Checkpoint.served(session, "classifier")[-1:]), None)

@@ -1,0 +1,289 @@
+"""Designs: how a study is read and judged, beside which images it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import date
+from typing import Any
+
+from app.errors import Unreadable
+from ml.lesion import LesionScheme
+
+DISPLAY_PX = 512
+"""Side of an ROI on the desk, in CSS pixels, where no size in mm is asked for."""
+
+ANALYSIS = (
+    "Primary, per reader: AUC of the six-point answer against 0.5 on first presentations; "
+    "equivalence with chance when its 90 % interval lies within 0.5 ± the margin; a reader who "
+    "uses one category gets no verdict. Secondary: sensitivity, specificity and accuracy with "
+    "Wilson 95 % intervals (ratings 4 to 6 count as “synthetic”), lesion class on real against "
+    "synthetic, agreement within and between readers."
+)
+ANALYSIS_WITHOUT_CLASS = ANALYSIS.replace("lesion class on real against synthetic, ", "") + (
+    " The lesion class is not asked for, so nothing is said of it."
+)
+_SEE = (
+    "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
+    "program. For each, say how sure you are that it is real or synthetic"
+)
+_ALONE = " Work alone, at your own pace, and do not discuss the images with other readers."
+INSTRUCTIONS = f"{_SEE}, and which lesion it shows.{_ALONE}"
+INSTRUCTIONS_WITHOUT_CLASS = f"{_SEE}.{_ALONE}"
+CONSENT = (
+    "I take part as a reader of my own will. My answers, the time they took, and what I say about "
+    "my experience, room and screen are stored with my account name and analysed for research. "
+    "I may stop at any time without giving a reason to anyone but the researcher; answers given "
+    "until then are kept and marked."
+)
+
+_TEXTS = (
+    "margin",
+    "analysis",
+    "instructions",
+    "consent",
+    "consent_version",
+    "consent_date",
+    "ethics_reference",
+)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is chosen about the reading; frozen with the protocol.
+
+    Attributes:
+        preset: paper, balanced or own; says where the choices came from.
+        lesion_class: ask which lesion it is. Real or synthetic is always asked.
+        class_confidence: ask how sure the reader is of the lesion class, on 5 points.
+        reasons: offer the checklist "why does it look synthetic?".
+        practice: images read first, with feedback, that are in no result.
+        repeats: hidden second presentations, at least ``repeat_distance`` trials later.
+        break_every: offer a break after so many trials; 0: never.
+        tell_prevalence: readers are told how many images are synthetic.
+        interpolation: smooth or crisp.
+        size_mm: side of the image on the calibrated screen; None: 512 CSS pixels.
+        window, zoom: readers may change brightness and contrast, or enlarge; both are logged.
+        back: readers may go back and change an answer; earlier ones are kept.
+        margin: an AUC within 0.5 ± margin counts as chance.
+        exclude_own: nobody reads a lesion that they marked or reviewed.
+        exclude_read: nobody reads an image that they read, or are to read, in another study,
+            practice included.
+        exclude_near: synthetic ROIs too like a real one, or like a training ROI of their
+            generator where those are kept here, are drawn anew.
+        near_limit: from which correlation on two ROIs are too alike; None: from the data, as
+            `ml.statistics.likeness.Likeness` has it.
+    """
+
+    preset: str = "own"
+    lesion_class: bool = True
+    class_confidence: bool = False
+    reasons: bool = False
+    practice: int = 0
+    repeats: int = 0
+    repeat_distance: int = 20
+    break_every: int = 0
+    tell_prevalence: bool = False
+    interpolation: str = "smooth"
+    size_mm: float | None = None
+    window: bool = False
+    zoom: bool = False
+    back: bool = False
+    exclude_own: bool = True
+    exclude_read: bool = True
+    exclude_near: bool = False
+    near_limit: float | None = None
+    margin: float = 0.10
+    analysis: str = ANALYSIS
+    instructions: str = INSTRUCTIONS
+    consent: str = CONSENT
+    consent_version: str = "1"
+    consent_date: str = ""
+    ethics_reference: str = ""
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Design:
+        """From what is stored; keys of another version are left out."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in found.items() if key in known})
+
+    @classmethod
+    def of_protocol(cls, content: Mapping[str, Any]) -> Design:
+        """The design that a protocol froze."""
+        if "design" not in content:  # a protocol of format 1
+            return cls(exclude_read=False)
+        consent = content["consent"]
+        return cls.from_dict(
+            {
+                "exclude_read": False,  # of a protocol that says nothing of it
+                **content["design"],
+                **{key: content[key] for key in ("margin", "analysis", "instructions")},
+                "ethics_reference": content["ethics_reference"],
+                "consent": consent["text"],
+                "consent_version": consent["version"],
+                "consent_date": consent["date"],
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def content(self) -> dict[str, Any]:
+        """Its part of a protocol."""
+        choices = {key: value for key, value in asdict(self).items() if key not in _TEXTS}
+        return {
+            "design": choices,
+            "margin": self.margin,
+            "analysis": self.analysis,
+            "instructions": self.instructions,
+            "consent": {
+                "text": self.consent,
+                "version": self.consent_version,
+                "date": self.consent_date,
+            },
+            "ethics_reference": self.ethics_reference,
+        }
+
+    def checked(self, images: int) -> Design:
+        """The design, if a study of so many images can be read by it; texts are trimmed.
+
+        Texts left as they come speak of the lesion class only where it is asked.
+
+        Raises:
+            Unreadable: a choice that cannot be carried out, and why.
+        """
+        if self.class_confidence and not self.lesion_class:
+            raise Unreadable(
+                "How sure a reader is of the lesion class can only be asked with the lesion class. "
+                "Ask for both, or for neither."
+            )
+        if self.practice and not 2 <= self.practice <= 40:
+            raise Unreadable("Choose 0 practice images, or from 2 to 40: both sources are shown.")
+        if not 0 <= self.repeats <= images // 2:
+            raise Unreadable(
+                f"Choose from 0 to {images // 2} repeats for {images} images, not {self.repeats}."
+            )
+        if self.repeats and not 1 <= self.repeat_distance <= images // 2:
+            raise Unreadable(
+                f"With {images} images repeats can be from 1 to {images // 2} trials apart, not "
+                f"{self.repeat_distance}."
+            )
+        if self.break_every and not 5 <= self.break_every <= 500:
+            raise Unreadable("Offer a break after 5 to 500 trials, or after 0: never.")
+        if self.interpolation not in ("smooth", "crisp"):
+            raise Unreadable("Choose smooth or crisp interpolation.")
+        if self.size_mm is not None and not 20 <= self.size_mm <= 300:
+            raise Unreadable("Choose an image size from 20 to 300 mm, or leave it empty.")
+        if self.near_limit is not None and not 0.5 <= self.near_limit <= 0.999:
+            raise Unreadable("Choose a limit of likeness from 0.5 to 0.999, or leave it empty.")
+        if not 0.01 <= self.margin <= 0.3:
+            raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {self.margin}.")
+        for text, words in (
+            (self.analysis, "the analysis plan"),
+            (self.instructions, "the instructions"),
+            (self.consent, "the consent text"),
+        ):
+            if not 1 <= len(text.strip()) <= 10_000:
+                raise Unreadable(f"Give {words} in 1 to 10,000 characters.")
+        if not 1 <= len(self.consent_version.strip()) <= 40:
+            raise Unreadable("Give the version of the consent text in 1 to 40 characters.")
+        if len(self.ethics_reference) > 500:
+            raise Unreadable("Give the ethics reference in at most 500 characters.")
+        return replace(
+            self,
+            analysis=fitting(self.analysis.strip(), lesion_class=self.lesion_class),
+            instructions=fitting(self.instructions.strip(), lesion_class=self.lesion_class),
+            consent=self.consent.strip(),
+            consent_version=self.consent_version.strip(),
+            ethics_reference=self.ethics_reference.strip(),
+            consent_date=_day(self.consent_date),
+        )
+
+
+def fitting(text: str, *, lesion_class: bool) -> str:
+    """A text that comes with Hepatica in the wording for studies with or without lesion classes.
+
+    Any other text stays as it is.
+    """
+    for pair in (
+        (ANALYSIS_WITHOUT_CLASS, ANALYSIS),
+        (INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS),
+    ):
+        if text in pair:
+            return pair[lesion_class]
+    return text
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text.strip()).isoformat() if text.strip() else ""
+    except ValueError:
+        raise Unreadable(
+            f"Give the date of the consent text as YYYY-MM-DD, not {text[:20]!r}."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A design to begin from, with its numbers of images: in all, or per class key."""
+
+    title: str
+    text: str
+    real: int | dict[str, int]
+    synthetic: int | dict[str, int]
+    design: Design = field(default_factory=Design)
+
+    @staticmethod
+    def spread(asked: int | dict[str, int], scheme: LesionScheme | None) -> int | dict[str, int]:
+        """Numbers per class by its key, in the scheme's order; in all where the classes differ."""
+        if isinstance(asked, int):
+            return asked
+        if scheme is None or set(asked) != set(scheme.keys):
+            return sum(asked.values())
+        return {key: asked[key] for key in scheme.keys}
+
+    def note(self, scheme: LesionScheme) -> str:
+        """What to say where its numbers are of other classes than the scheme's."""
+        if isinstance(self.real, int) or set(self.real) == set(scheme.keys):
+            return ""
+        return (
+            f"“{self.title}” gives numbers for {', '.join(self.real)}. This scheme has "
+            f"{', '.join(scheme.keys)}: the sums are spread over its classes as evenly as can be."
+        )
+
+
+PRESETS = {
+    "balanced": Preset(
+        "Recommended: half real, half synthetic",
+        "150 of each, 30 hidden repeats, confidence of the class, reasons, practice with feedback. "
+        "Always answering “real” reaches 50 %.",
+        150,
+        150,
+        Design(
+            preset="balanced",
+            class_confidence=True,
+            reasons=True,
+            practice=8,
+            repeats=30,
+            repeat_distance=50,
+            break_every=60,
+            size_mm=100.0,
+            exclude_near=True,
+        ),
+    ),
+    "paper": Preset(
+        "The paper's design",
+        "302 ROIs: 182 real (53 cysts, 64 metastases, 65 hemangiomas) and 120 synthetic, 40 of "
+        "each class; two questions. Always answering “real” reaches 60 %.",
+        {"cyst": 53, "metastasis": 64, "hemangioma": 65},
+        {"cyst": 40, "metastasis": 40, "hemangioma": 40},
+        Design(preset="paper"),
+    ),
+    "own": Preset(
+        "My own design",
+        "Every choice is yours; begins with ten of each and two questions.",
+        10,
+        10,
+    ),
+}
+"""Where the wizard begins: key → preset."""

@@ -1,0 +1,314 @@
+"""The desk: what a reader's page knows of their reading, and nothing more."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound
+from app.models.ground.blob import Blob
+from app.models.people.user import User
+from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.design import DISPLAY_PX, Design
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import Choices
+from app.models.reader_studies.reading import Reading
+from app.models.reader_studies.stimulus import Stimulus
+from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.trial import PRACTICE, BlindTrial, Trial
+
+AHEAD = 5
+"""How many trials beyond the current one a desk may fetch, so that the next appears at once."""
+
+_PACE_FROM = 3
+_PACE_OVER = 10
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A trial that the reader answered before, with the answer that counts."""
+
+    trial: BlindTrial
+    rating: int
+    lesion_class: str | None
+    class_confidence: int | None
+    reasons: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, session: Session, enrolment: Enrolment, position: int, total: int, choices: Choices
+    ) -> Earlier:
+        row = session.scalars(
+            sa.select(Trial).where(Trial.enrolment_id == enrolment.id, Trial.position == position)
+        ).one()
+        reading = Reading.latest(session, row.id)
+        assert reading is not None  # only answered positions come here
+        return cls(
+            BlindTrial(row.token, position, total, choices),
+            reading.rating,
+            reading.lesion_class,
+            reading.class_confidence,
+            tuple(reading.reasons),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "token": self.trial.token,
+            "position": self.trial.position,
+            "rating": self.rating,
+            "lesion_class": self.lesion_class,
+            "class_confidence": self.class_confidence,
+            "reasons": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a practice image was. There is none for any other trial.
+
+    ``named`` is the class that the reader gave; None where it is not asked for.
+    """
+
+    source: str
+    display: str
+    called: str
+    named: str | None
+
+    @classmethod
+    def of(cls, session: Session, reading: Reading) -> Feedback | None:
+        """Feedback on an answer to a practice trial; None for any other."""
+        trial = reading.trial
+        if trial.kind != PRACTICE or not trial.stimulus.practice:
+            return None
+        stimulus = trial.stimulus
+        scheme = ReaderStudy.require(session, stimulus.study_id).scheme
+        return cls(
+            stimulus.truth,
+            scheme.display(stimulus.lesion_class),
+            "synthetic" if reading.called_synthetic else "real",
+            None if reading.lesion_class is None else scheme.display(reading.lesion_class),
+        )
+
+    @property
+    def words(self) -> str:
+        """One sentence."""
+        called = "as you said" if self.called == self.source else f"you said {self.called}"
+        if self.named is None:
+            return f"It was {self.source} ({called})."
+        named = "as you said" if self.named == self.display else f"you said {self.named}"
+        return f"It was {self.source} ({called}) and shows {self.display} ({named})."
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One reader's place in one study.
+
+    Attributes:
+        state: waiting (not opened yet), conduct (before the check-in), reading, finished,
+            withdrawn, or closed (unblinded before the end).
+        upcoming: the current trial and those that may be fetched ahead.
+        minutes_left: from the pace of the last answers; None before there are three.
+        design: how the study is read, by the frozen protocol.
+        practice: how many of the trials are practice; they come first.
+        digest: the hash of the protocol in force; "" before the opening.
+        image_px: side of the image in CSS pixels.
+        screen: device pixel ratio and size of the screen that was calibrated.
+        shown: an earlier trial with its answer, when the reader went back.
+    """
+
+    token: str
+    title: str
+    state: str
+    answered: int
+    total: int
+    choices: Choices
+    upcoming: tuple[BlindTrial, ...]
+    minutes_left: int | None
+    design: Design
+    practice: int
+    digest: str
+    image_px: int = DISPLAY_PX
+    screen: tuple[float, float, float] | None = None
+    shown: Earlier | None = None
+
+    @classmethod
+    def of(cls, session: Session, enrolment: Enrolment, back_to: int | None = None) -> Desk:
+        """The desk behind an enrolment; ``back_to`` an earlier position where that is allowed.
+
+        Raises:
+            NotFound: no such earlier trial, or the protocol does not let readers go back.
+        """
+        study = ReaderStudy.require(session, enrolment.study_id)
+        answered = Reading.count(session, enrolment.id)
+        total, choices, design = study.trials, study.choices, study.design
+        conduct = Conduct.latest(session, enrolment.id)
+        state = _state(study, enrolment, conduct is not None)
+        upcoming: tuple[BlindTrial, ...] = ()
+        if state == "reading":
+            rows = session.execute(
+                sa.select(Trial.token, Trial.position)
+                .where(Trial.enrolment_id == enrolment.id, Trial.position > answered)
+                .order_by(Trial.position)
+                .limit(1 + AHEAD)
+            )
+            upcoming = tuple(BlindTrial(token, place, total, choices) for token, place in rows)
+        left = _minutes_left(session, enrolment, total - answered) if upcoming else None
+        practice = study.practice_total
+        shown = None
+        if back_to is not None:
+            if not (design.back and upcoming and practice < back_to <= answered):
+                raise NotFound("There is no earlier trial that can be changed.")
+            shown = Earlier.of(session, enrolment, back_to, total, choices)
+        protocol = study.protocol
+        return cls(
+            enrolment.token, study.title, state, answered, total, choices, upcoming, left,
+            design=design,
+            practice=practice,
+            digest=protocol.digest if protocol else "",
+            image_px=conduct.image_px(design) if conduct else DISPLAY_PX,
+            screen=_screen(conduct, design),
+            shown=shown,
+        )  # fmt: skip
+
+    @property
+    def trial(self) -> BlindTrial | None:
+        """The trial on the desk: the one to answer now, or an earlier one gone back to."""
+        if self.shown is not None:
+            return self.shown.trial
+        return self.upcoming[0] if self.upcoming else None
+
+    @property
+    def is_practice(self) -> bool:
+        """Whether the trial on the desk is practice."""
+        return self.trial is not None and self.trial.position <= self.practice
+
+    def rules(self) -> dict[str, Any]:
+        """What the desk's script must know of the protocol, the same on every trial."""
+        return {
+            "practice": self.practice,
+            "break_every": self.design.break_every,
+            "back": self.design.back,
+            "window": self.design.window,
+            "zoom": self.design.zoom,
+            "image_px": self.image_px,
+            "screen": self.screen,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the desk's script is told."""
+        return {
+            "state": self.state,
+            "answered": self.answered,
+            "total": self.total,
+            "minutes_left": self.minutes_left,
+            "upcoming": [{"token": one.token, "position": one.position} for one in self.upcoming],
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of a reader's own list."""
+
+    token: str
+    title: str
+    state: str
+    answered: int
+    total: int
+    enrolled_at: datetime
+    checked_in: bool
+
+
+def places(session: Session, user: User) -> list[Place]:
+    """The studies that ``user`` is enrolled in, the newest first."""
+    rows = session.execute(
+        sa.select(Enrolment, ReaderStudy)
+        .join(ReaderStudy, ReaderStudy.id == Enrolment.study_id)
+        .where(Enrolment.reader_id == user.id)
+        .order_by(Enrolment.created_at.desc())
+    )
+    return [
+        Place(
+            enrolment.token,
+            study.title,
+            _state(study, enrolment, checked_in),
+            Reading.count(session, enrolment.id),
+            study.trials,
+            enrolment.created_at,
+            checked_in,
+        )
+        for enrolment, study in rows
+        for checked_in in [Conduct.latest(session, enrolment.id) is not None]
+    ]
+
+
+def has_to_read(session: Session, user: User) -> bool:
+    """Whether a study waits for this person to check in or to read on."""
+    return any(place.state in ("conduct", "reading") for place in places(session, user))
+
+
+def trial_pixels(session: Session, token: str, user: User) -> bytes:
+    """The picture of a trial, for its own reader, from the current trial to ``AHEAD`` beyond it.
+
+    Raises:
+        NotFound: no such trial, another reader's, or not one to be seen now; nobody learns which.
+            A token that is not the reader's own is an Event.
+    """
+    row = session.execute(
+        sa.select(Enrolment, Trial.position, Stimulus.pixels_digest)
+        .join(Trial, Trial.enrolment_id == Enrolment.id)
+        .join(Stimulus, Stimulus.id == Trial.stimulus_id)
+        .where(Trial.token == token)
+    ).one_or_none()
+    gone = "There is no such picture."
+    if row is None or row[0].reader_id != user.id:
+        raise NotFound(gone, event="picture refused")
+    enrolment, position, digest = row
+    study = ReaderStudy.require(session, enrolment.study_id)
+    answered = Reading.count(session, enrolment.id)
+    checked_in = Conduct.latest(session, enrolment.id) is not None
+    first = study.practice_total if study.design.back else answered
+    if (
+        _state(study, enrolment, checked_in) != "reading"
+        or not min(first, answered) < position <= answered + 1 + AHEAD
+    ):
+        raise NotFound(gone)
+    return Blob.read(session, digest)
+
+
+def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool) -> str:
+    if enrolment.withdrawal is not None:
+        return "withdrawn"
+    if enrolment.finished_at is not None:
+        return "finished"
+    open_state = "reading" if checked_in else "conduct"
+    return {"draft": "waiting", "open": open_state, "unblinded": "closed"}[study.state]
+
+
+def _screen(conduct: Conduct | None, design: Design) -> tuple[float, float, float] | None:
+    """The calibrated screen, where the size on it matters and the browser told of it."""
+    if conduct is None or design.size_mm is None:
+        return None
+    said = conduct.screen
+    if not {"dpr", "screen_width", "screen_height"} <= said.keys():
+        return None
+    return float(said["dpr"]), float(said["screen_width"]), float(said["screen_height"])
+
+
+def _minutes_left(session: Session, enrolment: Enrolment, remaining: int) -> int | None:
+    pace = list(
+        session.scalars(
+            sa.select(Reading.active_ms)
+            .join(Trial, Trial.id == Reading.trial_id)
+            .where(Reading.enrolment_id == enrolment.id)
+            .order_by(Trial.position.desc())
+            .limit(_PACE_OVER)
+        )
+    )
+    if len(pace) < _PACE_FROM:
+        return None
+    return max(1, round(statistics.median(pace) * remaining / 60_000))

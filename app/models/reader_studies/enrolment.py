@@ -1,0 +1,227 @@
+"""Enrolments: who reads which study, and what they may not look at until they have finished."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.models.cases.case import Case, Image
+from app.models.cases.lesion import Lesion
+from app.models.ground.event import Event
+from app.models.people.user import User
+from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.stimulus import Stimulus
+from app.models.reader_studies.unblinding import Unblinding
+from app.models.reader_studies.withdrawal import Withdrawal
+
+
+class Enrolment(Base):
+    """One reader of one study, with the seed of their order and the token of their desk."""
+
+    __tablename__ = "enrolment"
+    __table_args__ = (
+        sa.UniqueConstraint("study_id", "reader_id"),
+        sa.UniqueConstraint("study_id", "number"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("reader_study.id"))
+    reader_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
+    number: Mapped[int]
+    token: Mapped[str] = mapped_column(
+        sa.String(64), unique=True, default=lambda: secrets.token_urlsafe(24)
+    )
+    order_seed: Mapped[int] = mapped_column(sa.BigInteger)
+    enrolled_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+    reader: Mapped[User] = relationship(foreign_keys=[reader_id])
+    withdrawal: Mapped[Withdrawal | None] = relationship(viewonly=True)
+
+    @staticmethod
+    def of_study(session: Session, study_id: uuid.UUID) -> list[Enrolment]:
+        """The enrolments of a study in the order they were made."""
+        return list(
+            session.scalars(
+                sa.select(Enrolment)
+                .where(Enrolment.study_id == study_id)
+                .order_by(Enrolment.number)
+            )
+        )
+
+    @staticmethod
+    def require(session: Session, token: str, user: User) -> Enrolment:
+        """The enrolment behind a desk's token, for its own reader only.
+
+        Raises:
+            NotFound: no such token, or another reader's; nobody learns which. It is an Event.
+        """
+        enrolment = session.scalars(
+            sa.select(Enrolment).where(Enrolment.token == token)
+        ).one_or_none()
+        if enrolment is None or enrolment.reader_id != user.id:
+            raise NotFound(
+                "There is no such reading, or it is not yours. Your own are listed at /readings.",
+                event="reading refused",
+                next=_TO_READINGS,
+            )
+        return enrolment
+
+    @staticmethod
+    def of_study_by_id(session: Session, study_id: uuid.UUID, enrolment_id: uuid.UUID) -> Enrolment:
+        """An enrolment of a study, for the study's maker.
+
+        Raises:
+            NotFound: there is none.
+        """
+        enrolment = session.get(Enrolment, enrolment_id)
+        if enrolment is None or enrolment.study_id != study_id:
+            raise NotFound("There is no such enrolment in this reader study.")
+        return enrolment
+
+    def withdraw(self, session: Session, by: User, reason: str) -> Withdrawal:
+        """Take the reader out for good; their answers are kept and marked.
+
+        The reader's own act; the study's owner does it by `ReaderStudy.take_out`.
+
+        Raises:
+            Conflict: withdrawn before, or the study is closed.
+            Unreadable: no reason.
+        """
+        if session.scalar(sa.select(Unblinding.id).where(Unblinding.study_id == self.study_id)):
+            raise Conflict("The study was unblinded, which closed it; nobody can withdraw now.")
+        session.execute(sa.select(Enrolment.id).where(Enrolment.id == self.id).with_for_update())
+        session.refresh(self, ["withdrawal"])
+        if self.withdrawal is not None:
+            raise Conflict("This reader was withdrawn before.")
+        if not 5 <= len(reason.strip()) <= 2000:
+            raise Unreadable("Say why the reader is withdrawn, in 5 to 2000 characters.")
+        row = Withdrawal(enrolment_id=self.id, by_id=by.id, reason=reason.strip())
+        session.add(row)
+        session.flush()
+        session.expire(self, ["withdrawal"])
+        Event.record(session, by.name, "reader withdrawn", str(self.study_id), number=self.number)
+        return row
+
+    @staticmethod
+    def reads(session: Session, user: User, study_id: uuid.UUID) -> bool:
+        """Whether ``user`` is a reader of the study and has not finished it."""
+        reads = sa.select(Enrolment.id).where(
+            Enrolment.study_id == study_id,
+            Enrolment.reader_id == user.id,
+            Enrolment.finished_at.is_(None),
+            ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
+            ~sa.exists().where(Unblinding.study_id == study_id),
+        )
+        return session.scalar(reads) is not None
+
+    @staticmethod
+    def refuse_audit(session: Session, user: User, study_id: uuid.UUID) -> None:
+        """Forbidden, with an Event, while ``user`` still reads the study whose audit they want."""
+        if Enrolment.reads(session, user, study_id):
+            raise Forbidden(
+                "You are a reader of this study and have not finished: its leak audit says what "
+                "the images can be told apart by. Another researcher can look at it.",
+                event="leak audit refused to a blinded reader",
+                next=_TO_READINGS,
+            )
+
+    @staticmethod
+    def refuse_synthetics(session: Session, user: User) -> None:
+        """Forbidden, with an Event, while ``user`` has a blinded reading to finish."""
+        try:
+            Enrolment.refuse_synthetics_to(session, user.id)
+        except Forbidden as refusal:
+            refusal.more["next"] = _TO_READINGS
+            raise
+
+    @staticmethod
+    def refuse_synthetics_to(session: Session, user_id: uuid.UUID) -> None:
+        """The same by id: a person's API token must not show what their pages do not."""
+        blind = sa.select(Enrolment.id).where(
+            Enrolment.reader_id == user_id, *_is_open_and_unfinished()
+        )
+        if session.scalar(blind.limit(1)) is not None:
+            raise Forbidden(
+                "While you have a blinded reading to finish you cannot look at synthetic lesions: "
+                "they would teach you the answers. Finish it at /readings first.",
+                event="synthetics refused to a blinded reader",
+            )
+
+    @staticmethod
+    def refuse_case(session: Session, user: User, case_id: uuid.UUID) -> None:
+        """Forbidden, with an Event, while ``user`` reads a study that this case could be in."""
+        closed = Enrolment.closes(session, user)
+        if closed is None:
+            return
+        if session.scalar(sa.select(Case.id).where(Case.id == case_id, closed)) is not None:
+            raise Forbidden(
+                "You have a blinded reading to finish, and until then the cases that it could be "
+                "about are closed to you, whether they are in it or not: seeing one could tell you "
+                "an answer. Finish the reading at /readings first.",
+                event="case refused to a blinded reader",
+                next=_TO_READINGS,
+            )
+
+    @staticmethod
+    def closes(session: Session, user: User) -> sa.ColumnElement[bool] | None:
+        """For a WHERE on Case: closed to ``user`` by the studies that they are still reading; None
+        where they are reading none.
+
+        Closed is every case that could be in one of them: of its kind of image, with a lesion that
+        was marked before it opened. Were only the cases in it closed, their number would tell how
+        many of its images are real.
+        """
+        study = Base.metadata.tables["reader_study"]  # its class is built on this one
+        first = aliased(Protocol)
+        blinding = session.execute(
+            sa.select(study.c.kind, first.frozen_at, study.c.id)
+            .select_from(Enrolment)
+            .join(study, study.c.id == Enrolment.study_id)
+            .join(first, sa.and_(first.study_id == study.c.id, first.version == 1))
+            .where(Enrolment.reader_id == user.id, *_is_open_and_unfinished())
+        ).all()
+        if not blinding:
+            return None
+        in_it = sa.exists().where(
+            Lesion.case_id == Case.id,
+            Stimulus.lesion_id == Lesion.id,
+            Stimulus.study_id.in_([study_id for _, _, study_id in blinding]),
+        )
+        could_be = [
+            sa.exists().where(
+                Lesion.case_id == Case.id,
+                Image.id == Lesion.image_id,
+                Lesion.created_at <= opened_at,
+                kind == _KIND,
+            )
+            for kind, opened_at, _ in blinding
+        ]
+        return sa.or_(in_it, *could_be)
+
+
+_TO_READINGS = {"url": "/readings", "label": "To my readings"}
+_KIND = sa.case((Image.phantom, "phantom"), (Image.calibrated, "calibrated"), else_="uncalibrated")
+
+
+def _is_open_and_unfinished() -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        Enrolment.finished_at.is_(None),
+        ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
+        sa.exists().where(Protocol.study_id == Enrolment.study_id),
+        ~sa.exists().where(Unblinding.study_id == Enrolment.study_id),
+    )
+
+
+def order_seed(study_seed: int, number: int) -> int:
+    """The seed of reader ``number``'s order: 63 bits of SHA-256 over the study's seed and it."""
+    digest = hashlib.sha256(f"{study_seed}:order:{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,274 @@
+"""Readings: one reader's answer to one Trial, with confidence and time. Append-only."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Conflict, NotFound, Unreadable
+from app.models.ground.append_only import append_only
+from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
+from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.trial import PRACTICE, Trial
+
+_MOST_MS = 7 * 24 * 3_600_000
+NEW_SITTING = timedelta(minutes=30)
+"""After so long without an answer a new sitting begins."""
+
+_VIEW_NUMBERS = ("px", "dpr", "window_changes", "brightness", "contrast", "zoom_changes", "zoom")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a desk sends: the trial by its token, the answers, and where the time went.
+
+    ``lesion_class`` is None where the study does not ask for it.
+
+    ``key`` is made by the client for this answer and sent again when it is sent again.
+    Times in ms: looking (``active_ms``), page hidden, and no key for long or paused (``idle_ms``).
+    ``changes`` counts how often an answer was replaced before it was committed. ``view`` is what
+    the desk says of the picture: its side in CSS pixels, brightness, contrast and zoom at the end,
+    and how often each was changed. ``revises``: the reader went back to change an answer.
+    """
+
+    trial: str
+    key: str
+    lesion_class: str | None
+    rating: int
+    active_ms: int = 0
+    hidden_ms: int = 0
+    idle_ms: int = 0
+    changes: int = 0
+    class_confidence: int | None = None
+    reasons: Sequence[str] = ()
+    view: Mapping[str, Any] = field(default_factory=dict)
+    revises: bool = False
+
+
+@append_only
+class Reading(Base):
+    """An answer as it was committed; the same key twice is one Reading.
+
+    One per trial and ``revision``: where the protocol lets readers go back, a changed answer is
+    the next revision. The latest counts (``Reading.counting()``), the earlier ones stay.
+    ``lesion_class`` is None where it was not asked for.
+    ``session_no`` numbers the sittings of a reader, ``view`` is what they did to the picture.
+    """
+
+    __tablename__ = "reading"
+    __table_args__ = (
+        sa.UniqueConstraint("enrolment_id", "idempotency_key"),
+        sa.UniqueConstraint("trial_id", "revision"),
+        sa.CheckConstraint("rating BETWEEN 1 AND 6", name="rating"),
+        sa.CheckConstraint("class_confidence BETWEEN 1 AND 5", name="class_confidence"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    trial_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("trial.id"))
+    enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
+    idempotency_key: Mapped[str] = mapped_column(sa.String(64))
+    lesion_class: Mapped[str | None] = mapped_column(sa.String(40))
+    rating: Mapped[int]
+    class_confidence: Mapped[int | None]
+    reasons: Mapped[list[str]] = mapped_column(default=list)
+    session_no: Mapped[int] = mapped_column(default=1)
+    revision: Mapped[int] = mapped_column(default=1)
+    view: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    active_ms: Mapped[int]
+    hidden_ms: Mapped[int]
+    idle_ms: Mapped[int]
+    changes: Mapped[int]
+    answered_at: Mapped[datetime] = mapped_column(default=now)
+
+    trial: Mapped[Trial] = relationship()
+
+    @staticmethod
+    def give(session: Session, enrolment: Enrolment, answer: Answer) -> tuple[Reading, bool]:
+        """Store an answer; returns the Reading and whether it is new.
+
+        Raises:
+            Conflict: the key was used for another answer, the trial was answered before and
+                may not be changed, it is not the next one, the reader has not checked in or was
+                withdrawn, or the study is closed.
+            NotFound: no such trial in this reading.
+            Unreadable: an answer that there is not.
+        """
+        session.execute(  # two tabs at once: one stores, the other then sees it
+            sa.select(Enrolment.id).where(Enrolment.id == enrolment.id).with_for_update()
+        )
+        trial = session.scalars(
+            sa.select(Trial).where(Trial.token == answer.trial, Trial.enrolment_id == enrolment.id)
+        ).one_or_none()
+        if trial is None:
+            raise NotFound("There is no such trial in this reading.", event="trial refused")
+        earlier = session.scalars(
+            sa.select(Reading).where(
+                Reading.enrolment_id == enrolment.id, Reading.idempotency_key == answer.key
+            )
+        ).one_or_none()
+        if earlier is not None:
+            if earlier._says(trial, answer):
+                return earlier, False
+            raise Conflict("Another answer was sent with this key before; that one counts.")
+        study = ReaderStudy.require(session, enrolment.study_id)
+        if study.state != "open":
+            raise Conflict("The study is closed: it was unblinded. No answer can be added.")
+        design = study.design
+        session.refresh(enrolment, ["finished_at", "withdrawal"])
+        if enrolment.withdrawal is not None:
+            raise Conflict("You were withdrawn from this study; no answer can be added.")
+        if Conduct.latest(session, enrolment.id) is None:
+            raise Conflict(
+                f"Check in first at /readings/{enrolment.token}/conduct: consent, screen and room."
+            )
+        answered = Reading.count(session, enrolment.id)
+        revision = 1
+        if trial.position <= answered:
+            may_change = design.back and trial.kind != PRACTICE and enrolment.finished_at is None
+            if not may_change or not answer.revises:
+                raise Conflict(
+                    f"Trial {trial.position} was answered before, perhaps in another tab; "
+                    "that answer counts."
+                )
+            revision = (
+                1
+                + session.scalars(
+                    sa.select(sa.func.max(Reading.revision)).where(Reading.trial_id == trial.id)
+                ).one()
+            )
+        elif trial.position != answered + 1:
+            raise Conflict(f"Trial {answered + 1} comes first.")
+        _check(answer, study)
+        reading = Reading(
+            trial=trial,
+            enrolment_id=enrolment.id,
+            idempotency_key=answer.key,
+            lesion_class=answer.lesion_class,
+            rating=answer.rating,
+            class_confidence=answer.class_confidence,
+            reasons=list(answer.reasons),
+            session_no=_sitting(session, enrolment.id),
+            revision=revision,
+            view=_view(answer.view),
+            active_ms=answer.active_ms,
+            hidden_ms=answer.hidden_ms,
+            idle_ms=answer.idle_ms,
+            changes=answer.changes,
+        )
+        session.add(reading)
+        if revision == 1 and trial.position == study.trials:
+            enrolment.finished_at = now()
+        session.flush()
+        return reading, True
+
+    def _says(self, trial: Trial, answer: Answer) -> bool:
+        mine = (self.trial_id, self.lesion_class, self.rating, self.class_confidence)
+        said = (trial.id, answer.lesion_class, answer.rating, answer.class_confidence)
+        return mine == said and self.reasons == list(answer.reasons)
+
+    @property
+    def called_synthetic(self) -> bool:
+        return self.rating >= CALLED_SYNTHETIC
+
+    @staticmethod
+    def counting() -> sa.ColumnElement[bool]:
+        """For a WHERE: only the latest revision of each answer."""
+        later = aliased(Reading)
+        return ~sa.exists().where(
+            later.trial_id == Reading.trial_id, later.revision > Reading.revision
+        )
+
+    @staticmethod
+    def latest(session: Session, trial_id: uuid.UUID) -> Reading | None:
+        """The answer to a trial that counts."""
+        return session.scalars(
+            sa.select(Reading)
+            .where(Reading.trial_id == trial_id)
+            .order_by(Reading.revision.desc())
+            .limit(1)
+        ).one_or_none()
+
+    @staticmethod
+    def count(session: Session, enrolment_id: uuid.UUID) -> int:
+        """How many trials of an enrolment are answered."""
+        return session.scalars(
+            sa.select(sa.func.count()).where(
+                Reading.enrolment_id == enrolment_id, Reading.revision == 1
+            )
+        ).one()
+
+    @staticmethod
+    def counts(session: Session, study_id: uuid.UUID) -> dict[uuid.UUID, int]:
+        """Enrolment → how many of its trials are answered."""
+        rows = session.execute(
+            sa.select(Reading.enrolment_id, sa.func.count())
+            .join(Enrolment, Enrolment.id == Reading.enrolment_id)
+            .where(Enrolment.study_id == study_id, Reading.revision == 1)
+            .group_by(Reading.enrolment_id)
+        )
+        return dict(rows.all())
+
+
+def _check(answer: Answer, study: ReaderStudy) -> None:
+    if not (1 <= len(answer.key) <= 64 and answer.key.isascii() and answer.key.isprintable()):
+        raise Unreadable("The answer needs a key of 1 to 64 characters.")
+    if not study.design.lesion_class:
+        if answer.lesion_class is not None:
+            raise Unreadable("This study does not ask for the lesion class.")
+    elif answer.lesion_class not in study.scheme.keys:
+        raise Unreadable(f"Choose a class: {', '.join(study.scheme.keys)}.")
+    if not 1 <= answer.rating <= len(RATINGS):
+        raise Unreadable("Choose from 1 (certainly real) to 6 (certainly synthetic).")
+    if study.design.class_confidence:
+        if answer.class_confidence not in range(1, len(CONFIDENCES) + 1):
+            raise Unreadable("Say how sure you are of the class: 1 (a guess) to 5 (certain).")
+    elif answer.class_confidence is not None:
+        raise Unreadable("This study does not ask how sure you are of the class.")
+    if answer.reasons and not study.design.reasons:
+        raise Unreadable("This study does not ask for reasons.")
+    if answer.reasons and answer.rating < CALLED_SYNTHETIC:
+        raise Unreadable("Reasons are for images that you call synthetic (4 to 6).")
+    if list(answer.reasons) != [key for key in REASONS if key in set(answer.reasons)]:
+        raise Unreadable(f"Choose reasons among {', '.join(REASONS)}, each once, in this order.")
+    times = (answer.active_ms, answer.hidden_ms, answer.idle_ms)
+    if not all(0 <= value <= _MOST_MS for value in times) or not 0 <= answer.changes <= 10_000:
+        raise Unreadable("The times of the answer are not possible.")
+
+
+def _sitting(session: Session, enrolment_id: uuid.UUID) -> int:
+    """The number of the sitting that an answer given now belongs to."""
+    moment = now()
+    last = session.execute(
+        sa.select(Reading.session_no, Reading.answered_at)
+        .where(Reading.enrolment_id == enrolment_id)
+        .order_by(
+            Reading.session_no.desc(),
+            # what was answered by a clock that was set back since says nothing of a pause
+            sa.case((Reading.answered_at <= moment, 0), else_=1),
+            Reading.answered_at.desc(),
+        )
+        .limit(1)
+    ).one_or_none()
+    if last is None:
+        return 1
+    number, at = last
+    return number + 1 if moment - at > NEW_SITTING else number
+
+
+def _view(said: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among what a desk says of the picture; anything else is left out."""
+    found = {}
+    for name in _VIEW_NUMBERS:
+        value = said.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6:
+            found[name] = round(float(value), 4)
+    return found

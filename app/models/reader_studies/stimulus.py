@@ -1,0 +1,186 @@
+"""Stimuli: the immutable picture of one ROI as every reader of a study sees it, rendered once.
+
+Real and synthetic ROIs pass the same road: float in [−1, 1] → 8 bits → PNG without compression or
+metadata, so that every stimulus has the same number of bytes. What differs before that road (HU
+clipped at the window's ends against a generator's tanh) is content; a leak audit measures it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Conflict, NotFound
+from app.models.cases.lesion import Lesion
+from app.models.checkpoint import Checkpoint
+from app.models.ground.append_only import append_only
+from app.models.ground.blob import Blob
+from ml.lesion import ROI_SIZE_PX
+
+REAL = "real"
+SYNTHETIC = "synthetic"
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def stimulus_png(pixels: npt.NDArray[np.float32]) -> bytes:
+    """An ROI (64, 64) in [−1, 1] as 8-bit grey PNG: every ROI gives the same number of bytes.
+
+    IHDR, one IDAT of stored (uncompressed) blocks with filter 0 on every row, IEND; nothing else
+    (PNG specification, third edition, 5 and 13).
+
+    Raises:
+        ValueError: another shape, or values that are not finite.
+    """
+    if pixels.shape != (ROI_SIZE_PX, ROI_SIZE_PX) or not np.isfinite(pixels).all():
+        raise ValueError(f"A stimulus is made of 64 × 64 finite values, not {pixels.shape}.")
+    grey = np.rint((np.clip(pixels, -1, 1) + 1) * 127.5).astype(np.uint8)
+    rows = np.zeros((ROI_SIZE_PX, ROI_SIZE_PX + 1), np.uint8)
+    rows[:, 1:] = grey
+    header = struct.pack(">IIBBBBB", ROI_SIZE_PX, ROI_SIZE_PX, 8, 0, 0, 0, 0)
+    return (
+        _SIGNATURE
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 0))
+        + _chunk(b"IEND", b"")
+    )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered ROI on its way to becoming a Stimulus.
+
+    ``patient`` stands for the patient of a real one, within this study only. A ``practice`` one
+    is read before the study's own images, with feedback, and is in no result.
+    """
+
+    png: bytes
+    truth: str
+    lesion_class: str
+    lesion_id: uuid.UUID | None = None
+    patient: str | None = None
+    phantom: bool = False
+    checkpoint_id: uuid.UUID | None = None
+    seed: int | None = None
+    practice: bool = False
+
+
+@append_only
+class Stimulus(Base):
+    """One picture of a study with its truth: a lesion's, or a checkpoint's by seed."""
+
+    __tablename__ = "stimulus"
+    __table_args__ = (
+        sa.UniqueConstraint("study_id", "pixels_digest"),
+        sa.Index("ix_stimulus_study_id_lesion_id", "study_id", "lesion_id"),
+        sa.CheckConstraint("truth IN ('real','synthetic')", name="truth"),
+        sa.CheckConstraint(
+            "(truth = 'real' AND lesion_id IS NOT NULL AND checkpoint_id IS NULL)"
+            " OR (truth = 'synthetic' AND lesion_id IS NULL AND checkpoint_id IS NOT NULL)",
+            name="source",
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    study_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("reader_study.id"))
+    pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
+    truth: Mapped[str] = mapped_column(sa.String(10))
+    lesion_class: Mapped[str] = mapped_column(sa.String(40))
+    lesion_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("lesion.id"), index=True)
+    patient: Mapped[str | None] = mapped_column(sa.String(64))
+    phantom: Mapped[bool] = mapped_column(default=False)
+    checkpoint_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("checkpoint.id"))
+    seed: Mapped[int | None] = mapped_column(sa.BigInteger)
+    practice: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    lesion: Mapped[Lesion | None] = relationship()
+    checkpoint: Mapped[Checkpoint | None] = relationship()
+
+    @staticmethod
+    def keep(session: Session, study_id: uuid.UUID, pictures: Sequence[Picture]) -> list[Stimulus]:
+        """Store pictures as the stimuli of a study, in the order of their digests.
+
+        Raises:
+            Conflict: two pictures are the same, or differ in their number of bytes.
+        """
+        if len({len(picture.png) for picture in pictures}) != 1:
+            raise Conflict("The rendered images differ in size and would tell which is which.")
+        by_digest = {hashlib.sha256(picture.png).hexdigest(): picture for picture in pictures}
+        if len(by_digest) != len(pictures):
+            raise Conflict(
+                f"{len(pictures) - len(by_digest)} of the {len(pictures)} images are exact copies "
+                "of others. Compose the study anew, with other lesions or another seed."
+            )
+        stimuli = [
+            Stimulus(
+                study_id=study_id,
+                pixels_digest=Blob.store(session, picture.png, "image/png"),
+                truth=picture.truth,
+                lesion_class=picture.lesion_class,
+                lesion_id=picture.lesion_id,
+                patient=picture.patient,
+                phantom=picture.phantom,
+                checkpoint_id=picture.checkpoint_id,
+                seed=picture.seed,
+                practice=picture.practice,
+            )
+            for _, picture in sorted(by_digest.items())
+        ]
+        session.add_all(stimuli)
+        session.flush()
+        return stimuli
+
+    @staticmethod
+    def of_study(
+        session: Session, study_id: uuid.UUID, *, practice: bool = False
+    ) -> list[Stimulus]:
+        """The stimuli of a study, or of its practice, ordered by digest."""
+        return list(
+            session.scalars(
+                sa.select(Stimulus)
+                .where(Stimulus.study_id == study_id, Stimulus.practice.is_(practice))
+                .order_by(Stimulus.pixels_digest)
+            )
+        )
+
+    @staticmethod
+    def require(session: Session, study_id: uuid.UUID, stimulus_id: uuid.UUID) -> Stimulus:
+        stimulus = session.get(Stimulus, stimulus_id)
+        if stimulus is None or stimulus.study_id != study_id:
+            raise NotFound("There is no such image in this reader study.")
+        return stimulus
+
+    @staticmethod
+    def refuse_removal(session: Session, case_id: uuid.UUID) -> None:
+        """Conflict when a lesion of the case is in a reader study: its sources must stay."""
+        used = session.scalar(
+            sa.select(
+                sa.exists().where(Stimulus.lesion_id == Lesion.id).where(Lesion.case_id == case_id)
+            )
+        )
+        if used:
+            raise Conflict(
+                "The case is a source of a reader study and cannot be deleted: the study's record "
+                "would lose what its images were."
+            )
+
+    @property
+    def badge(self) -> str:
+        """The word that stands beside the picture once truth may be shown."""
+        return "phantom" if self.phantom and self.truth == REAL else self.truth

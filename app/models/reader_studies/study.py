@@ -1,0 +1,547 @@
+"""Reader studies: blinded reading of real and synthetic ROIs, from composing to Unblinding."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db import Base, now
+from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.models.cases.lesion import Lesion
+from app.models.checkpoint import Checkpoint
+from app.models.ground.event import Event
+from app.models.people.ownership import Owned
+from app.models.people.user import User
+from app.models.reader_studies.audit import Audited, LeakAudit
+from app.models.reader_studies.composition import Composition, Draw
+from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.design import DISPLAY_PX, Design
+from app.models.reader_studies.enrolment import Enrolment, order_seed
+from app.models.reader_studies.exposure import Exposure
+from app.models.reader_studies.protocol import CALLED_SYNTHETIC, Choices, Protocol
+from app.models.reader_studies.stimulus import REAL, SYNTHETIC, Picture, Stimulus, stimulus_png
+from app.models.reader_studies.trial import Trial, chosen_to_repeat
+from app.models.reader_studies.unblinding import WORD, Unblinding
+from app.models.reader_studies.withdrawal import Withdrawal
+from ml.lesion import ROI_SIZE_PX, LesionScheme
+
+DELETE_WORD = "DELETE"
+"""What must be typed to delete a draft."""
+
+
+_FROZEN: dict[uuid.UUID, Design] = {}
+"""First protocol → the design in it. A protocol is never changed, so what was read once holds."""
+_MOST_FROZEN = 500
+
+
+class ReaderStudy(Owned, Base):
+    """A study: composed, then opened (a Protocol freezes it), read, and closed by Unblinding.
+
+    ``plan`` names the sources: ``{"real": [{"lesion", "lesion_class"}], "synthetic":
+    [{"checkpoint", "lesion_class", "seed"}], "practice": {"real", "synthetic"}, "sources"}``.
+    Of it only the sources are ever shown. ``design_json`` says how it is read; from the opening
+    on the protocol does.
+    """
+
+    noun = "reader study"
+    __tablename__ = "reader_study"
+    __table_args__ = (
+        sa.CheckConstraint("kind IN ('phantom','calibrated','uncalibrated')", name="kind"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    title: Mapped[str] = mapped_column(sa.String(200))
+    kind: Mapped[str] = mapped_column(sa.String(20))
+    scheme_json: Mapped[dict[str, Any]] = mapped_column("scheme")
+    window_hu: Mapped[list[float]]
+    seed: Mapped[int] = mapped_column(sa.BigInteger)
+    plan: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # as long as the protocol's content
+    notes: Mapped[list[str]]
+    design_json: Mapped[dict[str, Any]] = mapped_column("design", default=dict)
+    made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+    made_by: Mapped[User] = relationship(foreign_keys=[made_by_id])
+    protocols: Mapped[list[Protocol]] = relationship(order_by=Protocol.version, viewonly=True)
+    unblinding: Mapped[Unblinding | None] = relationship(viewonly=True)
+
+    # -- finding -------------------------------------------------------------------------------
+
+    @staticmethod
+    def all(session: Session) -> list[ReaderStudy]:
+        """Every study, the newest first."""
+        return list(session.scalars(sa.select(ReaderStudy).order_by(ReaderStudy.created_at.desc())))
+
+    @staticmethod
+    def require(session: Session, study_id: uuid.UUID, *, to_change: bool = False) -> ReaderStudy:
+        """The study, locked for the transaction when it is ``to_change``; else NotFound."""
+        query = sa.select(ReaderStudy).where(ReaderStudy.id == study_id)
+        study = session.scalars(query.with_for_update() if to_change else query).one_or_none()
+        if study is None:
+            raise NotFound("There is no such reader study.")
+        return study
+
+    # -- questions -----------------------------------------------------------------------------
+
+    @property
+    def scheme(self) -> LesionScheme:
+        return LesionScheme.from_dict(self.scheme_json)
+
+    @property
+    def choices(self) -> Choices:
+        """What a reader may answer on every trial."""
+        design = self.design
+        return Choices.of(
+            self.scheme,
+            lesion_class=design.lesion_class,
+            confidence=design.class_confidence,
+            reasons=design.reasons,
+        )
+
+    @property
+    def design(self) -> Design:
+        """How the study is read: what the first protocol froze, before it what was composed."""
+        if not self.protocols:
+            return Design.from_dict(self.design_json)
+        first = self.protocols[0]
+        if first.id not in _FROZEN:
+            if len(_FROZEN) >= _MOST_FROZEN:
+                _FROZEN.clear()
+            _FROZEN[first.id] = Design.of_protocol(first.content)
+        return _FROZEN[first.id]
+
+    @property
+    def protocol(self) -> Protocol | None:
+        """The protocol in force; None before the opening."""
+        return self.protocols[-1] if self.protocols else None
+
+    @property
+    def state(self) -> str:
+        """draft, open or unblinded."""
+        if self.unblinding is not None:
+            return "unblinded"
+        return "open" if self.protocols else "draft"
+
+    def planned(self, source: str) -> list[dict[str, Any]]:
+        """The planned images of a source, ``real`` or ``synthetic``."""
+        images: list[dict[str, Any]] = self.plan[source]
+        return images
+
+    @property
+    def total(self) -> int:
+        """How many images the study has, without practice and repeats."""
+        return len(self.planned(REAL)) + len(self.planned(SYNTHETIC))
+
+    def practice(self, source: str) -> list[dict[str, Any]]:
+        """The planned practice images of a source."""
+        images: list[dict[str, Any]] = self.plan.get("practice", {}).get(source, [])
+        return images
+
+    @property
+    def practice_total(self) -> int:
+        return len(self.practice(REAL)) + len(self.practice(SYNTHETIC))
+
+    @property
+    def trials(self) -> int:
+        """How many trials a reader has: practice, images and repeats."""
+        return self.practice_total + self.total + self.design.repeats
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Where the real images come from, and what synthetic ones were compared with."""
+        known: dict[str, Any] = {"real": "all reviewed lesions", "versions": [], "likeness": None}
+        return {**known, **self.plan.get("sources", {})}
+
+    def class_mix(self, source: str) -> dict[str, int]:
+        """Class key → number of planned images of a source."""
+        keys = [item["lesion_class"] for item in self.planned(source)]
+        return {key: keys.count(key) for key in self.scheme.keys}
+
+    def generators(self, session: Session) -> list[Checkpoint]:
+        """The generators that the synthetic images come from, by name."""
+        planned = [*self.planned(SYNTHETIC), *self.practice(SYNTHETIC)]
+        ids = {uuid.UUID(item["checkpoint"]) for item in planned}
+        return list(
+            session.scalars(
+                sa.select(Checkpoint).where(Checkpoint.id.in_(ids)).order_by(Checkpoint.name)
+            )
+        )
+
+    def require_unblinded(self) -> Unblinding:
+        """The Unblinding; before it nobody of any role sees truth or results.
+
+        Raises:
+            Forbidden: not unblinded yet; the look is an Event.
+        """
+        if self.unblinding is None:
+            raise Forbidden(
+                "Results and truth are not shown to anyone before the study is unblinded. "
+                "Unblind it on its page when the reading is done; that closes it.",
+                event="results refused before unblinding",
+                next={"url": f"/reader-studies/{self.id}", "label": "To the study"},
+            )
+        return self.unblinding
+
+    # -- composing -----------------------------------------------------------------------------
+
+    @staticmethod
+    def compose(session: Session, by: User, **asked: Any) -> ReaderStudy:
+        """A new study by a researcher; what may be asked for, and refused, says `Composition`."""
+        return ReaderStudy.keep(session, by, Composition.choose(session, **asked))
+
+    @staticmethod
+    def keep(session: Session, by: User, chosen: Composition) -> ReaderStudy:
+        """Store a composition as a draft."""
+        study = ReaderStudy(
+            title=chosen.title,
+            kind=chosen.kind,
+            scheme_json=chosen.scheme.to_dict(),
+            window_hu=list(chosen.window_hu),
+            seed=chosen.seed,
+            plan=chosen.plan,
+            notes=chosen.notes,
+            design_json=chosen.design.to_dict(),
+            made_by_id=by.id,
+            owner_id=by.id,
+        )
+        session.add(study)
+        session.flush()
+        Event.record(
+            session,
+            by.name,
+            "reader study composed",
+            str(study.id),
+            real=len(study.planned(REAL)),
+            synthetic=len(study.planned(SYNTHETIC)),
+        )
+        return study
+
+    def discard(self, session: Session, by: User, *, typed: str) -> None:
+        """Delete a draft with its enrolments; nobody has seen any of its images.
+
+        Raises:
+            Forbidden: it is somebody else's.
+            Conflict: it was opened; an opened study stays.
+            Unreadable: the word was not typed.
+        """
+        self.refuse_stranger(by)
+        if self.protocols:
+            raise Conflict("The study was opened; its record stays. Unblind it to close it.")
+        if typed.strip() != DELETE_WORD:
+            raise Unreadable(f"Type {DELETE_WORD} exactly to delete the draft.")
+        ids = sa.select(Enrolment.id).where(Enrolment.study_id == self.id)
+        session.execute(sa.delete(Withdrawal).where(Withdrawal.enrolment_id.in_(ids)))
+        session.execute(sa.delete(Conduct).where(Conduct.enrolment_id.in_(ids)))
+        session.execute(sa.delete(Enrolment).where(Enrolment.study_id == self.id))
+        session.execute(sa.delete(LeakAudit).where(LeakAudit.study_id == self.id))
+        session.execute(sa.delete(ReaderStudy).where(ReaderStudy.id == self.id))
+        session.expunge(self)
+        Event.record(session, by.name, "reader study deleted", str(self.id), title=self.title)
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def pictures(self, session: Session, draw: Draw) -> list[Picture]:
+        """Every planned image, rendered; only reads, so it can run before the write lock is held.
+
+        Raises:
+            Conflict: a planned lesion was withdrawn since, or has gone.
+        """
+        return [
+            *self._rendered(session, draw, self.planned(REAL), self.planned(SYNTHETIC)),
+            *self._rendered(
+                session, draw, self.practice(REAL), self.practice(SYNTHETIC), practice=True
+            ),
+        ]
+
+    def _rendered(
+        self,
+        session: Session,
+        draw: Draw,
+        real: Sequence[dict[str, Any]],
+        synthetic: Sequence[dict[str, Any]],
+        *,
+        practice: bool = False,
+    ) -> list[Picture]:
+        low, high = self.window_hu
+        pictures = []
+        for item in real:
+            lesion = session.get(Lesion, uuid.UUID(item["lesion"]))
+            if lesion is None or lesion.withdrawn_at is not None:
+                raise Conflict(
+                    "A lesion chosen for this study was withdrawn since. Compose the study anew."
+                )
+            patient = f"{self.id}:{lesion.image.series.case.patient}"
+            pictures.append(
+                Picture(
+                    png=stimulus_png(lesion.roi(session, (low, high)).pixels),
+                    truth=REAL,
+                    lesion_class=item["lesion_class"],
+                    lesion_id=lesion.id,
+                    patient=hashlib.sha256(patient.encode()).hexdigest()[:16],
+                    phantom=lesion.image.phantom,
+                    practice=practice,
+                )
+            )
+        for checkpoint in self.generators(session):
+            mine = [item for item in synthetic if item["checkpoint"] == str(checkpoint.id)]
+            if not mine:
+                continue
+            rois = draw(session, checkpoint, [item["seed"] for item in mine])
+            pictures += [
+                Picture(
+                    png=stimulus_png(roi),
+                    truth=SYNTHETIC,
+                    lesion_class=item["lesion_class"],
+                    checkpoint_id=checkpoint.id,
+                    seed=item["seed"],
+                    phantom=checkpoint.training_kind == "phantom",
+                    practice=practice,
+                )
+                for item, roi in zip(mine, rois, strict=True)
+            ]
+        return pictures
+
+    def require_draft(self) -> None:
+        """Conflict when the study was opened: its images are frozen, with their audit."""
+        if self.protocols:
+            raise Conflict("This reader study was opened before; its images and audit are frozen.")
+
+    def audit(
+        self, session: Session, by: User, pictures: Sequence[Picture], audited: Audited
+    ) -> LeakAudit:
+        """Keep the audit of a draft's pictures.
+
+        Raises:
+            Forbidden: it is somebody else's.
+            Conflict: it was opened.
+        """
+        self.refuse_stranger(by)
+        self.require_draft()
+        row = LeakAudit.of(session, self.id, pictures, by, audited)
+        Event.record(session, by.name, "leak audit", str(self.id), verdict=row.verdict)
+        return row
+
+    def open(self, session: Session, by: User, pictures: Sequence[Picture]) -> Protocol:
+        """Freeze the study: keep its stimuli, write the protocol, give every reader their order.
+
+        Args:
+            pictures: from ``pictures`` of this study.
+
+        Raises:
+            Forbidden: it is somebody else's.
+            Conflict: it is open already, its images are not fit for blinded reading, or an
+                enrolled reader knows one of its images already.
+        """
+        self.refuse_stranger(by)
+        if self.protocols:
+            raise Conflict("This reader study was opened before.")
+        planned = self.total + self.practice_total
+        if len(pictures) != planned:
+            raise Conflict(f"{len(pictures)} images were rendered for {planned} planned ones.")
+        for enrolment in Enrolment.of_study(session, self.id):
+            self._refuse_known(session, enrolment.reader, by)
+        stimuli = Stimulus.keep(session, self.id, pictures)
+        audit = LeakAudit.of(session, self.id, pictures, by)
+        if audit.blocks:
+            raise Conflict(
+                f"The leak audit is red, so the study cannot open. {audit.record['text']}"
+            )
+        protocol = Protocol.freeze(session, self.id, self._content(stimuli, audit), by)
+        for enrolment in Enrolment.of_study(session, self.id):
+            self._draw_order(session, enrolment)
+        session.expire(self, ["protocols"])
+        Event.record(
+            session, by.name, "reader study opened", str(self.id), protocol=protocol.digest
+        )
+        return protocol
+
+    def _draw_order(self, session: Session, enrolment: Enrolment) -> None:
+        design = self.design
+        stimuli = Stimulus.of_study(session, self.id)
+        Trial.draw_order(
+            session,
+            enrolment,
+            stimuli,
+            Stimulus.of_study(session, self.id, practice=True),
+            chosen_to_repeat(stimuli, design.repeats, self.seed),
+            design.repeat_distance,
+        )
+
+    def _content(self, stimuli: Sequence[Stimulus], audit: LeakAudit) -> dict[str, Any]:
+        design = self.design
+
+        def images(practice: bool) -> list[dict[str, Any]]:
+            return [
+                {
+                    "sha256": stimulus.pixels_digest,
+                    "truth": stimulus.truth,
+                    "lesion_class": stimulus.lesion_class,
+                    "patient": stimulus.patient,
+                    "checkpoint": str(stimulus.checkpoint_id) if stimulus.checkpoint_id else None,
+                    "seed": stimulus.seed,
+                }
+                for stimulus in stimuli
+                if stimulus.practice is practice
+            ]
+
+        return {
+            "format": 2,
+            "study": str(self.id),
+            "title": self.title,
+            "scheme": self.scheme_json,
+            "kind": self.kind,
+            "window_hu": self.window_hu,
+            "sources": self.sources,
+            "images": images(practice=False),
+            "practice": images(practice=True),
+            "order": {
+                "seed": self.seed,
+                "rule": "reader k sees the images, sorted by sha256, in the permutation that "
+                "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k'); "
+                "repeats and practice are drawn from the same generator after it "
+                "(app.models.trial), the repeated images from SHA-256('seed:repeats')",
+            },
+            "questions": self.choices.to_dict(),
+            "called_synthetic_from_rating": CALLED_SYNTHETIC,
+            **design.content(),
+            "display": {
+                "encoding": "8-bit grey PNG, uncompressed",
+                "roi_px": ROI_SIZE_PX,
+                "shown_css_px": None if design.size_mm else DISPLAY_PX,
+                "shown_mm": design.size_mm,
+                "interpolation": design.interpolation,
+            },
+            "audit": audit.record,
+        }
+
+    def amend(self, session: Session, by: User, *, what: str, text: str, reason: str) -> Protocol:
+        """Write a further version of the protocol that changes nothing readers see.
+
+        Raises:
+            Forbidden: it is somebody else's.
+            Conflict: not open.
+            Unreadable: as `Protocol.amended`.
+        """
+        self.refuse_stranger(by)
+        if self.state != "open" or self.protocol is None:
+            raise Conflict("Only an open study can be amended: after Unblinding it is closed.")
+        amended = self.protocol.amended(session, by, what=what, text=text, reason=reason)
+        session.expire(self, ["protocols"])
+        Event.record(
+            session, by.name, "protocol amended", str(self.id),
+            version=amended.version, protocol=amended.digest,
+        )  # fmt: skip
+        return amended
+
+    # -- readers -------------------------------------------------------------------------------
+
+    def enrol(self, session: Session, reader: User, by: User) -> Enrolment:
+        """Give a person a desk of their own, and their order if the study is open.
+
+        Raises:
+            Forbidden: the study is somebody else's.
+            Conflict: enrolled already, the account is disabled, the study is closed, or it
+                shows an image that the person knows already.
+        """
+        self.refuse_stranger(by)
+        if self.unblinding is not None:
+            raise Conflict("The study was unblinded, which closed it; nobody can be enrolled now.")
+        if reader.disabled_at is not None:
+            raise Conflict(f"The account {reader.name} is disabled and cannot read.")
+        enrolled = Enrolment.of_study(session, self.id)
+        if any(item.reader_id == reader.id for item in enrolled):
+            raise Conflict(f"{reader.name} is enrolled in this study already.")
+        self._refuse_known(session, reader, by)
+        number = len(enrolled) + 1
+        enrolment = Enrolment(
+            study_id=self.id,
+            reader_id=reader.id,
+            number=number,
+            order_seed=order_seed(self.seed, number),
+            enrolled_by_id=by.id,
+        )
+        session.add(enrolment)
+        session.flush()
+        if self.protocols:
+            self._draw_order(session, enrolment)
+        Event.record(session, by.name, "reader enrolled", str(self.id), reader=reader.name)
+        return enrolment
+
+    def take_out(
+        self, session: Session, enrolment_id: uuid.UUID, by: User, reason: str
+    ) -> Enrolment:
+        """Withdraw a reader for good; what they answered is kept and marked.
+
+        Raises:
+            Forbidden: the study is somebody else's.
+            NotFound, Conflict, Unreadable: as `Enrolment.withdraw`.
+        """
+        self.refuse_stranger(by)
+        enrolment = Enrolment.of_study_by_id(session, self.id, enrolment_id)
+        enrolment.withdraw(session, by, reason)
+        return enrolment
+
+    def _refuse_known(self, session: Session, reader: User, by: User) -> None:
+        design = self.design
+        if not (design.exclude_own or design.exclude_read):
+            return
+        known = Exposure.of(session, reader.id)
+        real = {uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))}
+        synthetic = {
+            (uuid.UUID(item["checkpoint"]), int(item["seed"]))
+            for item in (*self.planned(SYNTHETIC), *self.practice(SYNTHETIC))
+        }
+        own = len(real & known.own) if design.exclude_own else 0
+        read = len(real & known.read) if design.exclude_read else 0
+        drawn = len(synthetic & known.synthetics) if design.exclude_read else 0
+        of_real = f"of the {len(real)} real lesions of this study"
+        of_drawn = f"of its {len(synthetic)} synthetic images"
+        said = [
+            f"marked or reviewed {own} {of_real}" if own else "",
+            f"has read, or is to read, {read} {of_real} in another one" if read else "",
+            f"has read, or is to read, {drawn} {of_drawn} in another one" if drawn else "",
+        ]
+        if any(said) and Enrolment.reads(session, by, self.id):  # no number of images for a reader
+            said = ["knows images of this study already"]
+        if any(said):
+            raise Conflict(
+                f"{reader.name} {'; '.join(filter(None, said))}, and would know them again. "
+                "Compose a study without what this reader knows (in the step Images), or enrol "
+                "someone else."
+            )
+
+    # -- unblinding ----------------------------------------------------------------------------
+
+    def unblind(self, session: Session, by: User, *, reason: str, typed: str) -> Unblinding:
+        """Close the study and let truth be shown from now on.
+
+        Raises:
+            Forbidden: it is somebody else's.
+            Conflict: not open, or unblinded before.
+            Unreadable: no reason, or the word was not typed.
+        """
+        self.refuse_stranger(by)
+        if not self.protocols:
+            raise Conflict("The study was never opened; there is nothing to unblind.")
+        if self.unblinding is not None:
+            raise Conflict("The study was unblinded before.")
+        if not 5 <= len(reason.strip()) <= 2000:
+            raise Unreadable("Say why the study is unblinded now, in 5 to 2000 characters.")
+        if typed.strip() != WORD:
+            raise Unreadable(f"Type {WORD} exactly to unblind the study; it cannot be taken back.")
+        # an answer that is being stored locks its enrolment: it is in before, or refused after
+        session.execute(
+            sa.select(Enrolment.id).where(Enrolment.study_id == self.id).with_for_update()
+        )
+        unblinding = Unblinding(study_id=self.id, by_id=by.id, reason=reason.strip())
+        session.add(unblinding)
+        session.flush()
+        session.expire(self, ["unblinding"])
+        Event.record(session, by.name, "reader study unblinded", str(self.id))
+        return unblinding

@@ -1,0 +1,178 @@
+"""Trials: one Stimulus shown once to one reader, at a fixed position."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db import Base
+from app.models.ground.append_only import append_only
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import Choices
+from app.models.reader_studies.stimulus import Stimulus
+
+PRACTICE = "practice"
+FIRST = "first"
+REPEAT = "repeat"
+
+
+@dataclass(frozen=True)
+class BlindTrial:
+    """All that the desk knows of a trial. It has no field for truth, source, case or checkpoint."""
+
+    token: str
+    position: int
+    total: int
+    choices: Choices
+
+
+@append_only
+class Trial(Base):
+    """A place in one reader's order. The token names it to its reader and to nobody else.
+
+    ``kind`` is practice, first or repeat; a repeat names its first presentation in ``repeats_id``.
+    No page shows either before Unblinding.
+    """
+
+    __tablename__ = "trial"
+    __table_args__ = (
+        sa.UniqueConstraint("enrolment_id", "position"),
+        sa.CheckConstraint("position >= 1", name="position"),
+        sa.CheckConstraint("kind IN ('practice','first','repeat')", name="kind"),
+        sa.CheckConstraint("(kind = 'repeat') = (repeats_id IS NOT NULL)", name="repeat"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
+    stimulus_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("stimulus.id"), index=True)
+    position: Mapped[int]
+    token: Mapped[str] = mapped_column(
+        sa.String(64), unique=True, default=lambda: secrets.token_urlsafe(24)
+    )
+    kind: Mapped[str] = mapped_column(sa.String(10), default=FIRST)
+    repeats_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("trial.id"))
+
+    stimulus: Mapped[Stimulus] = relationship()
+
+    @staticmethod
+    def draw_order(
+        session: Session,
+        enrolment: Enrolment,
+        stimuli: Sequence[Stimulus],
+        practice: Sequence[Stimulus] = (),
+        repeated: Sequence[int] = (),
+        distance: int = 1,
+    ) -> list[Trial]:
+        """Store a reader's order, drawn from the enrolment's seed.
+
+        First the practice, then a permutation of ``stimuli``; those whose places are ``repeated``
+        come a second time, at least ``distance`` trials later.
+        """
+        rng = np.random.default_rng(enrolment.order_seed)
+        order = [int(index) for index in rng.permutation(len(stimuli))]
+        shown = with_repeats(order, repeated, distance, rng)
+        trained = [int(index) for index in rng.permutation(len(practice))]
+        trials = [
+            Trial(enrolment_id=enrolment.id, stimulus_id=practice[index].id, kind=PRACTICE)
+            for index in trained
+        ]
+        first: dict[int, Trial] = {}
+        for index in shown:
+            earlier = first.get(index)
+            trial = Trial(
+                id=uuid.uuid4(),
+                enrolment_id=enrolment.id,
+                stimulus_id=stimuli[index].id,
+                kind=REPEAT if earlier else FIRST,
+                repeats_id=earlier.id if earlier else None,
+            )
+            first.setdefault(index, trial)
+            trials.append(trial)
+        for position, trial in enumerate(trials, 1):
+            trial.position = position
+        session.add_all([one for one in trials if one.kind != REPEAT])
+        session.flush()  # a repeat names its first presentation
+        session.add_all([one for one in trials if one.kind == REPEAT])
+        session.flush()
+        return trials
+
+    @staticmethod
+    def count(session: Session, enrolment_id: uuid.UUID) -> int:
+        return (
+            session.scalar(sa.select(sa.func.count()).where(Trial.enrolment_id == enrolment_id))
+            or 0
+        )
+
+
+_TRIES = 200
+
+
+def with_repeats(
+    order: Sequence[int], repeated: Sequence[int], distance: int, rng: np.random.Generator
+) -> list[int]:
+    """``order`` with each of ``repeated`` a second time, ``distance`` or more places later.
+
+    Both places of a repeated one are drawn at random, anew when they run out; the others fill
+    the rest in their order. When drawing fails 200 times the repeated ones come first and last.
+    """
+    if not repeated:
+        return list(order)
+    length, again = len(order) + len(repeated), set(repeated)
+    once = [index for index in order if index not in again]
+    twice = [index for index in order if index in again]
+    places: dict[int, int] | None = None
+    for _ in range(_TRIES):
+        places = _drawn_places(twice, length, distance, rng)
+        if places is not None:
+            break
+    if places is None:
+        count = len(twice)
+        places = dict(enumerate(twice)) | {
+            length - count + place: index for place, index in enumerate(twice)
+        }
+    rest = iter(once)
+    return [places[place] if place in places else next(rest) for place in range(length)]
+
+
+def _drawn_places(
+    twice: Sequence[int], length: int, distance: int, rng: np.random.Generator
+) -> dict[int, int] | None:
+    places: dict[int, int] = {}
+    for index in twice:
+        early = [place for place in range(length - distance) if place not in places]
+        if not early:
+            return None
+        first = early[int(rng.integers(len(early)))]
+        late = [place for place in range(first + distance, length) if place not in places]
+        if not late:
+            return None
+        places[first] = index
+        places[late[int(rng.integers(len(late)))]] = index
+    return places
+
+
+def chosen_to_repeat(stimuli: Sequence[Stimulus], count: int, seed: int) -> list[int]:
+    """Which places of ``stimuli`` come twice for every reader: each source in its share."""
+    if not count:
+        return []
+    digest = hashlib.sha256(f"{seed}:repeats".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "big") >> 1)
+    by_source: dict[str, list[int]] = {}
+    for place, stimulus in enumerate(stimuli):
+        by_source.setdefault(stimulus.truth, []).append(place)
+    sources = sorted(by_source)
+    chosen: list[int] = []
+    for number, source in enumerate(sources, 1):
+        places = by_source[source]
+        share = round(count * len(places) / len(stimuli))
+        wanted = count - len(chosen) if number == len(sources) else share
+        drawn = rng.permutation(len(places))[:wanted]
+        chosen += [places[int(index)] for index in drawn]
+    return sorted(chosen)

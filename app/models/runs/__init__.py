@@ -1,0 +1,1 @@
+"""Known lesions, data sets frozen from them, and the experiments on these."""

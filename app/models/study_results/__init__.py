@@ -1,0 +1,1 @@
+"""What a study found: its answers, their analysis, and what others read of it."""

@@ -1,0 +1,190 @@
+"""Analyses: what a study's readings say, computed once after its Unblinding and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from statistics import quantiles
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from app.db import Base, now, serialise
+from app.models.ground.append_only import append_only
+from app.models.ground.blob import Blob
+from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.unblinding import Unblinding
+from app.models.study_results.answers import Answers, Line, reader_code
+from app.models.study_results.held_out import Classify, HeldOut
+from app.settings import VERSION
+from ml.readers import reading as ml
+from ml.readers.analysis import analyse
+from ml.statistics.proportion import wilson
+
+Json = dict[str, Any]
+
+RESAMPLES = 2000
+"""Bootstrap samples of every interval that needs them."""
+
+_BLOCKS = 10
+
+
+@append_only
+class Analysis(Base):
+    """Which analysis was kept for an Unblinding, by which version. Its JSON is a Blob."""
+
+    __tablename__ = "analysis"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    unblinding_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("unblinding.id"), unique=True)
+    digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
+    version: Mapped[str] = mapped_column(sa.String(40))
+    elapsed_s: Mapped[float]
+    made_at: Mapped[datetime] = mapped_column(default=now)
+
+    @staticmethod
+    def kept(session: Session, unblinding: Unblinding) -> Analysis | None:
+        """The analysis of an Unblinding, if it was computed before."""
+        return session.scalars(
+            sa.select(Analysis).where(Analysis.unblinding_id == unblinding.id)
+        ).one_or_none()
+
+    @staticmethod
+    def keep(session: Session, unblinding_id: uuid.UUID, computed: Computed) -> Analysis:
+        """Store an analysis; where another request was first, that one stays."""
+        serialise(session, f"analysis {unblinding_id}")
+        earlier = session.scalars(
+            sa.select(Analysis).where(Analysis.unblinding_id == unblinding_id)
+        ).one_or_none()
+        if earlier is not None:
+            return earlier
+        row = Analysis(
+            unblinding_id=unblinding_id,
+            digest=Blob.store(session, computed.data, "application/json"),
+            version=VERSION,
+            elapsed_s=computed.elapsed_s,
+        )
+        session.add(row)
+        session.flush()
+        return row
+
+
+@dataclass(frozen=True)
+class Computed:
+    """An analysis as bytes, and how long it took."""
+
+    data: bytes
+    elapsed_s: float
+
+
+def seed_of(protocol: Protocol) -> int:
+    """The seed of every bootstrap: the first 32 bits of the protocol's hash."""
+    return int(protocol.digest[:8], 16)
+
+
+def rules_of(answers: Answers, network: HeldOut) -> ml.Protocol:
+    """What was fixed before reading, as the analysis takes it."""
+    content = answers.protocol.content
+    rules = ml.Protocol(
+        classes=answers.study.scheme.keys,
+        resamples=RESAMPLES,
+        seed=seed_of(answers.protocol),
+        network=network.classes,
+        network_note=network.note,
+    )
+    margin = content.get("margin")
+    return replace(rules, margin=float(margin)) if margin else rules
+
+
+def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
+    """Analyse an unblinded study.
+
+    JSON: ``format``, ``study``, ``protocol_hash``, ``unblinded_at``, ``version``, ``seed``,
+    ``readings_sha256`` (which readings were analysed), ``network`` (name, note), ``enrolled``
+    (per reader: how far they got, and what they said of themselves), ``result`` (as
+    `ml.readers.analysis.analyse`), ``curves`` (per reader: blocks of trials in order).
+    The same readings give the same bytes.
+    """
+    begun = time.perf_counter()
+    images = {answers.cases[one.id]: one for one in answers.stimuli}
+    network = HeldOut.of(session, answers.study, images, classify)
+    rules = rules_of(answers, network)
+    readings = list(answers.readings())
+    content: Json = {
+        "format": 1,
+        "study": str(answers.study.id),
+        "title": answers.study.title,
+        "protocol_hash": answers.protocol.digest,
+        "unblinded_at": answers.unblinding.at.isoformat(timespec="seconds"),
+        "version": VERSION,
+        "seed": rules.seed,
+        "resamples": rules.resamples,
+        "readings_sha256": digest_of(readings),
+        "network": {"name": network.name, "note": network.note},
+        "enrolled": [_enrolled(session, one, answers.lines) for one in answers.enrolments],
+        "result": analyse(readings, rules),
+        "curves": _curves(answers.lines),
+    }
+    data = json.dumps(content, allow_nan=False, sort_keys=True, ensure_ascii=False)
+    return Computed(data.encode(), time.perf_counter() - begun)
+
+
+def digest_of(readings: Iterable[ml.Reading]) -> str:
+    """SHA-256 over the readings, one line each: what exactly was analysed."""
+    lines = sorted(repr(reading) for reading in readings)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _enrolled(session: Session, enrolment: Enrolment, lines: Sequence[Line]) -> Json:
+    mine = [one for one in lines if one.reader == reader_code(enrolment.number)]
+    own = [one for one in mine if not one.is_practice]
+    conduct = Conduct.latest(session, enrolment.id)
+    return {
+        "reader": reader_code(enrolment.number),
+        "trials": len(own),
+        "answered": sum(one.reading is not None for one in own),
+        "finished": enrolment.finished_at is not None,
+        "withdrawn": enrolment.withdrawal is not None,
+        "years": conduct.years if conduct else None,
+        "subspecialty": conduct.subspecialty if conduct else None,
+        "room": conduct.room if conduct else None,
+    }
+
+
+def _curves(lines: Sequence[Line]) -> list[Json]:
+    """Per reader: share correct and active seconds over blocks of the first presentations."""
+    curves = []
+    for reader in dict.fromkeys(line.reader for line in lines):
+        mine = [
+            line
+            for line in lines
+            if line.reader == reader
+            and line.reading is not None
+            and not line.is_repeat
+            and not line.is_practice
+        ]
+        size = max(10, -(-len(mine) // _BLOCKS))
+        blocks = [mine[start : start + size] for start in range(0, len(mine), size)]
+        curves.append({"reader": reader, "blocks": [_block(block) for block in blocks]})
+    return curves
+
+
+def _block(lines: Sequence[Line]) -> Json:
+    share = wilson(sum(bool(line.correct) for line in lines), len(lines))
+    seconds = sorted(line.reading.active_ms / 1000 for line in lines if line.reading)
+    low, median, high = quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
+    return {
+        "first": lines[0].trial.position,
+        "last": lines[-1].trial.position,
+        "n": len(lines),
+        "correct": {"value": share.value, "low": share.low, "high": share.high},
+        "seconds": {"value": median, "low": low, "high": high},
+    }

@@ -1,0 +1,194 @@
+"""Answers beside the truth: every trial of an unblinded study, with what was answered."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from app.errors import Conflict
+from app.models.checkpoint import Checkpoint
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.reading import Reading
+from app.models.reader_studies.stimulus import REAL, SYNTHETIC, Stimulus
+from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.trial import PRACTICE, REPEAT, Trial
+from app.models.reader_studies.unblinding import Unblinding
+from ml.readers import reading as ml
+
+
+def reader_code(number: int) -> str:
+    """The pseudonym of a study's k-th reader, as pages and exports name them."""
+    return f"R{number}"
+
+
+def generator_name(checkpoint: Checkpoint | None) -> str | None:
+    """The generator that a checkpoint belongs to; None for a real image.
+
+    A generator of one class per checkpoint is one generator: its checkpoints are named alike but
+    for the class, and to compare them with each other would compare classes.
+    """
+    if checkpoint is None:
+        return None
+    name = checkpoint.name
+    ending = f"-{checkpoint.lesion_class}"
+    plain, _, retired = name.partition("@")
+    if checkpoint.lesion_class and plain.endswith(ending):
+        plain = plain.removesuffix(ending)
+    return f"{plain}@{retired}" if retired else plain
+
+
+@dataclass(frozen=True)
+class Line:
+    """One trial with its truth; ``reading`` is the answer that counts, None where there is none.
+
+    ``changes`` counts how often the answer was replaced, before and after it was committed.
+    """
+
+    reader: str
+    trial: Trial
+    stimulus: Stimulus
+    case: str
+    generator: str | None
+    reading: Reading | None
+    changes: int
+
+    @property
+    def called(self) -> str | None:
+        if self.reading is None:
+            return None
+        return SYNTHETIC if self.reading.called_synthetic else REAL
+
+    @property
+    def correct(self) -> bool | None:
+        return None if self.reading is None else self.called == self.stimulus.truth
+
+    @property
+    def class_correct(self) -> bool | None:
+        if self.reading is None or not self.reading.lesion_class:
+            return None
+        return self.reading.lesion_class == self.stimulus.lesion_class
+
+    @property
+    def is_repeat(self) -> bool:
+        return self.trial.kind == REPEAT
+
+    @property
+    def is_practice(self) -> bool:
+        return self.trial.kind == PRACTICE
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All trials of a study, reader by reader in their order of reading.
+
+    ``cases`` are the codes of the images: i001, i002, … in the order of their SHA-256, and
+    p001, … for those of the practice. ``stimuli`` are the study's own images, practice left out.
+    """
+
+    study: ReaderStudy
+    unblinding: Unblinding
+    protocol: Protocol
+    enrolments: tuple[Enrolment, ...]
+    stimuli: tuple[Stimulus, ...]
+    cases: dict[uuid.UUID, str]
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def of(cls, session: Session, study: ReaderStudy) -> Answers:
+        """Load them.
+
+        Raises:
+            Forbidden: the study is not unblinded; the look is an Event.
+        """
+        unblinding = study.require_unblinded()
+        protocol = study.protocol
+        if protocol is None:
+            raise Conflict("The study has no protocol; it was never opened.")
+        stimuli = Stimulus.of_study(session, study.id)
+        cases = _codes("i", stimuli) | _codes(
+            "p", Stimulus.of_study(session, study.id, practice=True)
+        )
+        enrolments = Enrolment.of_study(session, study.id)
+        given = _given(session, study.id)
+        found = session.execute(
+            sa.select(Trial, Enrolment.number)
+            .join(Enrolment, Enrolment.id == Trial.enrolment_id)
+            .where(Enrolment.study_id == study.id)
+            .options(
+                joinedload(Trial.stimulus).joinedload(Stimulus.checkpoint),
+                joinedload(Trial.stimulus).joinedload(Stimulus.lesion),
+            )
+            .order_by(Enrolment.number, Trial.position)
+        )
+        lines = [
+            _line(reader_code(number), trial, cases, given.get(trial.id, []))
+            for trial, number in found
+        ]
+        return cls(
+            study, unblinding, protocol, tuple(enrolments), tuple(stimuli), cases, tuple(lines)
+        )
+
+    def by_image(self) -> dict[str, dict[str, Line]]:
+        """Image → reader → the answer to its first presentation."""
+        found: dict[str, dict[str, Line]] = {self.cases[one.id]: {} for one in self.stimuli}
+        for line in self.lines:
+            if not line.is_repeat and not line.is_practice:
+                found[line.case].setdefault(line.reader, line)
+        return found
+
+    def readings(self) -> Iterator[ml.Reading]:
+        """Every trial as the analysis takes it; practice and repeats are marked as such."""
+        for line in self.lines:
+            reading, stimulus = line.reading, line.stimulus
+            yield ml.Reading(
+                reader=line.reader,
+                case=line.case,
+                synthetic=stimulus.truth == SYNTHETIC,
+                rating=reading.rating if reading else None,
+                generator=line.generator,
+                position=line.trial.position,
+                session=reading.session_no if reading else 1,
+                is_repeat=line.is_repeat,
+                is_practice=line.is_practice,
+                patient=stimulus.patient,
+                lesion_class=stimulus.lesion_class,
+                answered_class=(reading.lesion_class or None) if reading else None,
+                class_confidence=reading.class_confidence if reading else None,
+                reasons=tuple(reading.reasons) if reading else (),
+                active_ms=reading.active_ms if reading else None,
+            )
+
+
+def _codes(letter: str, stimuli: Sequence[Stimulus]) -> dict[uuid.UUID, str]:
+    width = max(3, len(str(len(stimuli))))
+    return {one.id: f"{letter}{place:0{width}d}" for place, one in enumerate(stimuli, 1)}
+
+
+def _given(session: Session, study_id: uuid.UUID) -> dict[uuid.UUID, list[Reading]]:
+    """Trial → its Readings, the one that counts last."""
+    found: dict[uuid.UUID, list[Reading]] = {}
+    for reading in session.scalars(
+        sa.select(Reading)
+        .join(Enrolment, Enrolment.id == Reading.enrolment_id)
+        .where(Enrolment.study_id == study_id)
+        .order_by(Reading.revision)
+    ):
+        found.setdefault(reading.trial_id, []).append(reading)
+    return found
+
+
+def _line(reader: str, trial: Trial, cases: dict[uuid.UUID, str], given: list[Reading]) -> Line:
+    return Line(
+        reader=reader,
+        trial=trial,
+        stimulus=trial.stimulus,
+        case=cases[trial.stimulus_id],
+        generator=generator_name(trial.stimulus.checkpoint),
+        reading=given[-1] if given else None,
+        changes=sum(one.changes for one in given) + max(0, len(given) - 1),
+    )

@@ -1,0 +1,1 @@
+"""Trained networks as files: read and written, served, and drawn from."""

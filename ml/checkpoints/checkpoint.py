@@ -1,0 +1,510 @@
+"""Checkpoints: a folder of JSON, ONNX, safetensors and a model card; never pickle, never torch.
+
+checkpoint.json       what it is: config, scheme, data set digest, commit, metrics, file digests
+model.onnx            what serves (ONNX Runtime)
+weights.safetensors   what training and research go on from
+CARD.md               the same for people, written from checkpoint.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from ml import config as settings
+from ml.errors import HepaticaError, reason
+from ml.images import greys
+from ml.lesion import LesionScheme
+from ml.progress import RunDir
+from ml.statistics.classification import repaired
+
+FORMAT = 1
+KINDS = ("classifier", "generator")
+TRAINING_KINDS = ("phantom", "calibrated", "uncalibrated")
+SIMULATED = "trained on simulated CT, no evidence about this patient"
+"""Said beside every score of a phantom-trained checkpoint on any other image."""
+UNCALIBRATED = (
+    "the image has no Hounsfield units, the checkpoint was trained on calibrated CT: "
+    "its grey levels mean something else"
+)
+CALIBRATED = (
+    "the checkpoint was trained on images without Hounsfield units, this image has them: "
+    "its grey levels mean something else"
+)
+
+LEAST_HELD_OUT = 30
+"""Of fewer held-out lesions a figure hardly says how often a classifier is right."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+"""The folder of the checkpoints that come with the software."""
+_FILES = ("model.onnx", "weights.safetensors")
+
+
+class CheckpointError(HepaticaError):
+    """A checkpoint that cannot be loaded or used."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says about itself.
+
+    Attributes:
+        kind: ``classifier`` or ``generator``.
+        lesion_class: the class that a generator draws; None for a classifier.
+        window_hu: the window whose ends are −1 and 1 of the network's ROIs.
+        training_kind: ``phantom``, ``calibrated`` or ``uncalibrated``.
+        grey_range: the grey values whose ends are −1 and 1 for images without HU; None: the full
+            range of their type.
+        commit: the code that trained it; ends in ``+`` when files differed from that commit.
+        metrics: figures with intervals on held-out patients (``test``), out of fold
+            (``cross_validation``), and ``training``: ``n_lesions`` and ``n_patients``.
+        preset: the named settings that trained it; "" for others, or where it is not known.
+        latent_size: length of a generator's latent vector; None for a classifier.
+        command: how to train it again.
+        root: the folder, None when it came from elsewhere (a database).
+        digests: SHA-256 of ``model.onnx`` and ``weights.safetensors``.
+    """
+
+    name: str
+    kind: str
+    scheme: LesionScheme
+    lesion_class: str | None
+    window_hu: tuple[float, float]
+    training_kind: str
+    dataset_digest: str
+    commit: str
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    latent_size: int | None = None
+    command: str = ""
+    dataset_name: str = ""
+    preset: str = ""
+    root: Path | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    grey_range: greys.Range | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise CheckpointError(
+                f"Checkpoint name {self.name!r} must be lower-case letters, digits, '.', '_', '-'."
+            )
+        if self.kind not in KINDS:
+            raise CheckpointError(f"Checkpoint {self.name}: kind {self.kind!r} is unknown.")
+        if self.training_kind not in TRAINING_KINDS:
+            raise CheckpointError(
+                f"Checkpoint {self.name}: training kind {self.training_kind!r} is unknown."
+            )
+        if self.lesion_class is not None:
+            self.scheme.index(self.lesion_class)
+        if self.kind == "generator" and not (self.latent_size and self.lesion_class):
+            raise CheckpointError(
+                f"Checkpoint {self.name}: a generator names its latent size and lesion class."
+            )
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, root: str | Path) -> Checkpoint:
+        """Read a checkpoint's folder; its files are checked when they are asked for.
+
+        Raises:
+            CheckpointError: no ``checkpoint.json`` there, or not one of this program.
+        """
+        folder = Path(root)
+        try:
+            text = (folder / "checkpoint.json").read_text("utf-8")
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder} holds no readable checkpoint.json ({reason(error)}); give the folder "
+                "that a training run wrote."
+            ) from error
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CheckpointError(f"{folder / 'checkpoint.json'} is not JSON: {error}.") from error
+        return replace(cls.from_dict(data), root=folder)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Checkpoint:
+        """Read ``to_dict``'s form.
+
+        Raises:
+            CheckpointError: a format or a field that this program does not know.
+        """
+        try:
+            if data["format"] != FORMAT:
+                raise CheckpointError(
+                    f"Checkpoint format {data['format']!r} is not {FORMAT}, the one this program "
+                    "reads; train it again or use the matching program."
+                )
+            low, high = (float(end) for end in data["window_hu"])
+            return cls(
+                name=str(data["name"]),
+                kind=str(data["kind"]),
+                scheme=LesionScheme.from_dict(data["scheme"]),
+                lesion_class=data["lesion_class"],
+                window_hu=(low, high),
+                training_kind=str(data["training_kind"]),
+                dataset_digest=str(data["dataset_digest"]),
+                commit=str(data["commit"]),
+                config=dict(data["config"]),
+                metrics=_sound(data["metrics"]),
+                latent_size=data["latent_size"],
+                command=str(data.get("command", "")),
+                dataset_name=str(data.get("dataset_name", "")),
+                preset=str(data.get("preset") or settings.preset_of(data["config"])),
+                digests={str(k): str(v) for k, v in data["digests"].items()},
+                grey_range=(
+                    None if data.get("grey_range") is None else greys.checked(data["grey_range"])
+                ),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, HepaticaError):
+                raise
+            raise CheckpointError(f"This is no checkpoint.json of Hepatica: {error!r}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``checkpoint.json`` holds."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "kind": self.kind,
+            "scheme": self.scheme.to_dict(),
+            "lesion_class": self.lesion_class,
+            "window_hu": list(self.window_hu),
+            "training_kind": self.training_kind,
+            "dataset_name": self.dataset_name,
+            "dataset_digest": self.dataset_digest,
+            "commit": self.commit,
+            "command": self.command,
+            "preset": self.preset,
+            "config": self.config,
+            "metrics": self.metrics,
+            "latent_size": self.latent_size,
+            "digests": self.digests,
+            **({} if self.grey_range is None else {"grey_range": list(self.grey_range)}),
+        }
+
+    def onnx(self) -> bytes:
+        """The network as ONNX; CheckpointError when missing or changed since training."""
+        return self._read("model.onnx")
+
+    def weights(self) -> dict[str, npt.NDArray[Any]]:
+        """The network's tensors by name; CheckpointError when missing or changed."""
+        return tensors_from_bytes(self._read("weights.safetensors"))
+
+    def _read(self, file: str) -> bytes:
+        if self.root is None:
+            raise CheckpointError(f"Checkpoint {self.name} has no folder to read {file} from.")
+        try:
+            data = (self.root / file).read_bytes()
+        except OSError as error:
+            raise CheckpointError(
+                f"Checkpoint {self.name}: {file} cannot be read ({reason(error)})."
+            ) from error
+        if hashlib.sha256(data).hexdigest() != self.digests.get(file):
+            raise CheckpointError(
+                f"Checkpoint {self.name}: {file} is not the file that was trained (its SHA-256 "
+                "differs); copy the folder again."
+            )
+        return data
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def save(
+        self, root: str | Path, onnx: bytes, weights: Mapping[str, npt.NDArray[Any]]
+    ) -> Checkpoint:
+        """Write the folder, ``checkpoint.json`` last; returns it with ``root`` and ``digests``."""
+        tensors = tensors_to_bytes(weights)
+        files = dict(zip(_FILES, (onnx, tensors), strict=True))
+        digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+        saved = replace(self, root=Path(root), digests=digests)
+        folder = RunDir(Path(root))
+        for file, data in files.items():
+            folder.write_bytes(file, data)
+        folder.write_bytes("CARD.md", saved.card().encode())
+        folder.write_json("checkpoint.json", saved.to_dict())
+        return saved
+
+    # -- what it means -------------------------------------------------------------------------
+
+    @property
+    def held_out(self) -> Mapping[str, Any] | None:
+        """The score on patients that this very network never saw; None when nobody was held out."""
+        return self.metrics.get("test") or None
+
+    @property
+    def trained_on(self) -> tuple[int, int] | None:
+        """Lesions and patients that it was trained on; None where that was not written down."""
+        counts = self.metrics.get("training")
+        if counts:
+            return int(counts["n_lesions"]), int(counts["n_patients"])
+        for note in self.metrics.get("notes", []):  # of a checkpoint without ``training``
+            found = _TRAINED.search(note)
+            if found:
+                return int(found[1]), int(found[2])
+        return None
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What speaks against serving it, and must be said beside everything that it says."""
+        found = [settings.PROVES_NOTHING] if self.preset == settings.QUICK else []
+        if self.kind == "classifier":
+            lesions = self.held_out["n_lesions"] if self.held_out else 0
+            if not lesions:
+                found.append("nothing was held out: how often it is right is not known")
+            elif lesions < LEAST_HELD_OUT:
+                found.append(
+                    f"tested on {lesions} held-out lesion{'' if lesions == 1 else 's'}: "
+                    "how often it is right is hardly known"
+                )
+        return tuple(found)
+
+    @property
+    def limits(self) -> str:
+        """What stands behind it in a few words: preset, training, what was measured on how many."""
+        preset = f"preset {self.preset}" if self.preset else "settings of its own"
+        counts = self.trained_on
+        on = f", {counts[0]} lesions of {counts[1]} patients" if counts else ""
+        said = f"Trained on {KINDS_SAID[self.training_kind]}{on}, {preset}"
+        first = f"{self.caveats[0].capitalize()}. " if self.caveats else ""
+        if self.kind != "classifier":
+            return f"{first}{said}."
+        return f"{first}{said}; {self.measured}. The score is not calibrated."
+
+    @property
+    def measured(self) -> str:
+        """How often a classifier was right, with the interval and on how many."""
+        test = self.held_out
+        if not test:
+            return "nothing was held out"
+        accuracy = test["balanced_accuracy"]
+        ends = [accuracy["low"], accuracy["high"]]
+        between = f" ({100 * ends[0]:.0f} to {100 * ends[1]:.0f} %)" if None not in ends else ""
+        who = "phantom patients" if self.training_kind == "phantom" else "patients"
+        return (
+            f"balanced accuracy {100 * accuracy['value']:.0f} %{between} on "
+            f"{test['n_lesions']} lesions of {test['n_patients']} held-out {who}"
+        )
+
+    def warnings_for(self, phantom_image: bool, calibrated: bool) -> tuple[str, ...]:
+        """What must be said beside a result on an image of this kind."""
+        warnings = list(self.caveats)
+        if self.training_kind == "phantom" and not phantom_image:
+            warnings.append(SIMULATED)
+        if not calibrated and self.training_kind != "uncalibrated":
+            warnings.append(UNCALIBRATED)
+        if calibrated and self.training_kind == "uncalibrated":
+            warnings.append(CALIBRATED)
+        return tuple(warnings)
+
+    def card(self) -> str:
+        """The model card, in Markdown."""
+        return _card(self)
+
+
+def shipped() -> tuple[Path, ...]:
+    """The folders of the checkpoints that come with the program, by name."""
+    return tuple(sorted(path.parent for path in WEIGHTS.glob("*/checkpoint.json")))
+
+
+def tensors_to_bytes(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """safetensors; the same tensors give the same bytes."""
+    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    return save_tensors(ordered)
+
+
+def tensors_from_bytes(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The inverse of ``tensors_to_bytes``; CheckpointError when it is something else."""
+    try:
+        return load_tensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"The weights are not in safetensors form: {error}.") from error
+
+
+def current_commit() -> str:
+    """The commit of this working tree, ``+`` added when files differ; ``unknown`` outside."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(  # noqa: S603  fixed program and arguments
+            # looking must not lock the index against the person's own git
+            ["git", "--no-optional-locks", "-C", str(here), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if git("status", "--porcelain", "-uno", "--", str(here)) else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _percent(interval: Mapping[str, float | None]) -> str:
+    if interval.get("value") is None:
+        return "–"
+    value, low, high = (interval[key] for key in ("value", "low", "high"))
+    if low is None or high is None:
+        return f"{100 * cast(float, value):.1f} %"
+    return f"{100 * cast(float, value):.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _sound(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures as they were stored, but none with an interval without width."""
+    scores = {
+        key: repaired(metrics[key])
+        for key in ("test", "cross_validation")
+        if metrics.get(key) and "confusion" in metrics[key]
+    }
+    return {**metrics, **scores}
+
+
+_TRAINED = re.compile(r"Trained on (?:the )?(\d+) lesions of (\d+) patients")
+KINDS_SAID = {
+    "phantom": "simulated CT (phantoms)",
+    "calibrated": "CT in Hounsfield units",
+    "uncalibrated": "grey values without Hounsfield units",
+}
+_TRAINED_ON = {
+    "phantom": "**simulated CT (phantoms), no patient**",
+    "calibrated": "CT in Hounsfield units",
+    "uncalibrated": "grey-value images without Hounsfield units",
+}
+
+
+def _card(meta: Checkpoint) -> str:
+    classes = ", ".join(item.display for item in meta.scheme.classes)
+    what = (
+        f"The CNN of Frid-Adar et al. (2018): a 64 × 64 ROI in, one probability for each of "
+        f"{classes} out."
+        if meta.kind == "classifier"
+        else f"A DCGAN after Frid-Adar et al. (2018): {meta.latent_size} uniform numbers in, a "
+        f"64 × 64 ROI of class “{meta.scheme.display(cast(str, meta.lesion_class))}” out."
+    )
+    lines = [
+        f"# {meta.name}",
+        "",
+        what,
+        "",
+        "**Research use only. Not a medical device.** No diagnosis may rest on it.",
+        "",
+        *([f"**{'; '.join(meta.caveats).capitalize()}.**", ""] if meta.caveats else []),
+        "| | |",
+        "|---|---|",
+        f"| trained on | {_TRAINED_ON[meta.training_kind]} |",
+        f"| data set | {meta.dataset_name or 'unnamed'}, digest `{meta.dataset_digest}` |",
+        f"| preset | {meta.preset or 'settings of its own'} |",
+        *(
+            [f"| training | {meta.trained_on[0]} lesions of {meta.trained_on[1]} patients |"]
+            if meta.trained_on
+            else []
+        ),
+        f"| lesion scheme | {meta.scheme.name}: {classes} |",
+        f"| {_mapped(meta)} mapped to −1 … 1 |",
+        f"| code | commit `{meta.commit}` |",
+        "| licence | Apache-2.0 |",
+        "",
+    ]
+    if meta.command:
+        lines += ["## Training", "", "```", meta.command, "```", ""]
+    lines += [f"- {note}" for note in meta.metrics.get("notes", [])]
+    lines += ["", "## Measured", ""]
+    lines += (
+        _classifier_results(meta.metrics)
+        if meta.kind == "classifier"
+        else _generator_results(meta.metrics)
+    )
+    lines += ["", "## Limits", ""]
+    if meta.training_kind == "phantom":
+        lines.append(
+            f"- On any image that is not a phantom: {SIMULATED}. Its figures above are on "
+            "simulated lesions and say nothing about accuracy on patients."
+        )
+    if meta.kind == "generator":
+        lines.append(
+            "- A synthetic ROI has no scale in millimetres, no patient and no truth beyond the "
+            "class it was asked for. The check for collapse is a floor, not a proof of variety."
+        )
+    else:
+        lines.append(
+            "- It knows only the classes above and always names one of them; the probabilities "
+            "are not calibrated."
+        )
+    lines.append("- One 2-D slice, portal-venous phase; nothing else about the patient is seen.")
+    return "\n".join(lines) + "\n"
+
+
+def _mapped(meta: Checkpoint) -> str:
+    if meta.training_kind != "uncalibrated":
+        return "window | {:g} … {:g} HU".format(*meta.window_hu)
+    if meta.grey_range is None:
+        return "grey values | the full range of an image's 8 or 16 bits"
+    return "grey values | {:g} … {:g}".format(*meta.grey_range)
+
+
+def _classifier_results(metrics: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for key, title in (
+        ("test", "Held-out patients (this network)"),
+        ("cross_validation", "Out of fold (the same training repeated, every lesion tested once)"),
+    ):
+        result = metrics.get(key)
+        if not result:
+            continue
+        lines += [
+            f"{title}: {result['n_lesions']} lesions of {result['n_patients']} patients; "
+            f"{result['interval']}.",
+            "",
+            f"Balanced accuracy {_percent(result['balanced_accuracy'])}, "
+            f"accuracy {_percent(result['accuracy'])}.",
+            "",
+            "| class | sensitivity | specificity | AUC |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {name} | {_percent(result['sensitivity'][name])} | "
+            f"{_percent(result['specificity'][name])} | {_percent(result['auc'][name])} |"
+            for name in result["classes"]
+        ]
+        lines.append("")
+    return lines or ["Nothing was held out."]
+
+
+def _generator_results(metrics: Mapping[str, Any]) -> list[str]:
+    if "spread_as_share_of_real" not in metrics:
+        return ["Nothing was measured."]
+    lines = [
+        f"- Variety: the mean distance between two samples is "
+        f"{metrics['spread_as_share_of_real']:.2f} of that between two training ROIs; the mean "
+        f"correlation of a sample with the one most like it {metrics['nearest_other_sample']:.3f} "
+        f"(training ROIs: {metrics['nearest_other_real']:.3f}).",
+        f"- Likeness to training ROIs: the mean correlation with the nearest of them is "
+        f"{metrics['synthetic_to_nearest_training']:.3f} for synthetic ROIs (256).",
+    ]
+    held = metrics.get("held_out_to_nearest_training")
+    if held:
+        between = "" if held["low"] is None else f" ({held['low']:.3f}–{held['high']:.3f})"
+        lines[-1] = lines[-1].removesuffix(".") + (
+            f", {held['value']:.3f}{between} for the "
+            f"{metrics['n_held_out_lesions']} lesions of {metrics['n_held_out_patients']} held-out "
+            "patients (95 % bootstrap over patients). A generator that copies stands nearer than "
+            "they do; so does one that draws with less noise."
+        )
+    return lines

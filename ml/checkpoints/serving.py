@@ -1,0 +1,171 @@
+"""What predicts and draws: ONNX Runtime and NumPy, no torch.
+
+Both classes are safe to share between threads; a session computes in ``threads`` of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
+from ml.lesion import ROI_SIZE_PX
+
+Pixels = npt.NDArray[np.float32]
+
+_CLASSIFIER_BATCH = 128
+_GENERATOR_BATCH = 1
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the classifier says about n ROIs.
+
+    Attributes:
+        probabilities: (n, classes), rows sum to 1.
+        logits: (n, classes), before the softmax.
+        features: (n, 256), the dense layer before the output.
+    """
+
+    probabilities: Pixels
+    logits: Pixels
+    features: Pixels
+
+
+def _session(onnx: bytes, name: str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # idle threads must not burn the cores that requests need
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        raise CheckpointError(
+            f"Checkpoint {name}: its ONNX file cannot be used: {error}"
+        ) from error
+
+
+class Classifier:
+    """Class probabilities of ROIs.
+
+    Args:
+        onnx: ``model.onnx`` of a classifier.
+        meta: its checkpoint.
+        threads: ONNX Runtime threads per call; 1 suits a server that answers many at once.
+
+    Raises:
+        CheckpointError: not a classifier, or a damaged file.
+    """
+
+    def __init__(self, onnx: bytes, meta: Checkpoint, threads: int = 1) -> None:
+        if meta.kind != "classifier":
+            raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a classifier.")
+        self.meta = meta
+        self.limits = meta.limits  # said beside every score, so not made anew each time
+        self._run = _session(onnx, meta.name, threads).run
+        classes = self.probabilities(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32)).shape[1]
+        if classes != len(meta.scheme):
+            raise CheckpointError(
+                f"Checkpoint {meta.name} has {classes} outputs for {len(meta.scheme)} classes."
+            )
+
+    def probabilities(self, rois: Pixels) -> Pixels:
+        """(n, classes) for ROIs (n, 64, 64) in [-1, 1].
+
+        Raises:
+            CheckpointError: another shape, or values that are not finite.
+        """
+        return self._compute(rois, ["probabilities"])[0]
+
+    def outputs(self, rois: Pixels) -> Outputs:
+        """Probabilities with logits and features; ROIs as for ``probabilities``."""
+        return Outputs(*self._compute(rois, ["probabilities", "logits", "features"]))
+
+    def _compute(self, rois: Pixels, names: list[str]) -> list[Pixels]:
+        pixels = np.ascontiguousarray(rois, np.float32)
+        if pixels.ndim != 3 or pixels.shape[1:] != (ROI_SIZE_PX, ROI_SIZE_PX) or not len(pixels):
+            raise CheckpointError(
+                f"ROIs must be (n, {ROI_SIZE_PX}, {ROI_SIZE_PX}) with n at least 1, not "
+                f"{pixels.shape}."
+            )
+        if not np.isfinite(pixels).all():
+            raise CheckpointError("An ROI holds a value that is not a finite number.")
+        parts = [
+            self._run(names, {"rois": pixels[start : start + _CLASSIFIER_BATCH, None]})
+            for start in range(0, len(pixels), _CLASSIFIER_BATCH)
+        ]
+        return (
+            parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts, strict=True)]
+        )
+
+
+class Generator:
+    """Synthetic ROIs of one class; image n depends on seed n alone.
+
+    Args:
+        onnx: ``model.onnx`` of a generator.
+        meta: its checkpoint.
+        threads: ONNX Runtime threads per call.
+
+    Raises:
+        CheckpointError: not a generator, or a damaged file.
+    """
+
+    def __init__(self, onnx: bytes, meta: Checkpoint, threads: int = 1) -> None:
+        if meta.kind != "generator" or meta.latent_size is None:
+            raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a generator.")
+        self.meta = meta
+        self.latent_size = meta.latent_size
+        self._run = _session(onnx, meta.name, threads).run
+
+    def draw(self, seeds: Sequence[int], truncation: float = 1.0) -> Pixels:
+        """One ROI per seed, (n, 64, 64) in [-1, 1].
+
+        Args:
+            seeds: whole numbers in [0, 2⁶⁴).
+            truncation: scale of the latent vector in (0, 1]; below 1 draws nearer to the average
+                lesion, with less variety.
+
+        Raises:
+            CheckpointError: a seed or a truncation out of range.
+        """
+        if not 0 < truncation <= 1:
+            raise CheckpointError(f"truncation must be above 0 and at most 1, not {truncation}.")
+        rois = np.empty((len(seeds), ROI_SIZE_PX, ROI_SIZE_PX), np.float32)
+        # One at a time: kernels may sum in another order for another batch, and an image must not
+        # depend on its neighbours.
+        for start in range(0, len(seeds), _GENERATOR_BATCH):
+            part = seeds[start : start + _GENERATOR_BATCH]
+            latents = np.stack([latent(seed, self.latent_size) for seed in part])
+            drawn = self._run(["rois"], {"latents": latents * np.float32(truncation)})[0]
+            rois[start : start + len(part)] = drawn[:, 0]
+        return rois
+
+
+def latent(seed: int, size: int) -> Pixels:
+    """The latent vector (size,) of a seed: uniform in [-1, 1) (Frid-Adar et al., section III-B).
+
+    Raises:
+        CheckpointError: the seed is not a whole number in [0, 2⁶⁴).
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise CheckpointError(f"A seed is a whole number from 0 to 2^64 − 1, not {seed!r}.")
+    rng = np.random.Generator(np.random.Philox(key=int(seed)))
+    return rng.random(size, dtype=np.float32) * np.float32(2) - np.float32(1)
+
+
+def load(root: str | Path | Checkpoint, threads: int = 1) -> Classifier | Generator:
+    """Serve a checkpoint's folder, whichever kind it is; CheckpointError as the classes raise."""
+    meta = root if isinstance(root, Checkpoint) else Checkpoint.load(root)
+    if meta.kind == "classifier":
+        return Classifier(meta.onnx(), meta, threads)
+    return Generator(meta.onnx(), meta, threads)

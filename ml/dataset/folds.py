@@ -1,0 +1,151 @@
+"""Patient-separated folds: no patient is ever on both sides, and no synthetic ROI is ever a test.
+
+Frid-Adar et al. (2018, section IV-A): three folds, separated by patient, balanced over classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.config import seed_for
+from ml.dataset.manifest import Line, Manifest
+from ml.errors import HepaticaError
+from ml.lesion import LesionScheme
+
+
+class LeakageError(HepaticaError):
+    """A test patient in training, or a synthetic ROI in a test set."""
+
+
+class FoldError(HepaticaError):
+    """A data set that cannot be split as asked: too few patients, or a class that runs out."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of a fold: lines of a manifest, in the manifest's order."""
+
+    lines: tuple[Line, ...]
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def patients(self) -> frozenset[str]:
+        return frozenset(line.patient for line in self.lines)
+
+    def only(self, lesion_class: str) -> Part:
+        """The lines of one class."""
+        return Part(tuple(line for line in self.lines if line.lesion_class == lesion_class))
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Training and test lines of one split.
+
+    Raises:
+        LeakageError: a patient on both sides, or a synthetic line in ``test``.
+    """
+
+    index: int
+    scheme: LesionScheme
+    train: Part
+    test: Part
+
+    def __post_init__(self) -> None:
+        both = self.train.patients & self.test.patients
+        if both:
+            raise LeakageError(
+                f"Patient {min(both)!r} is in training and in test of fold {self.index}; "
+                "split the patients, not their ROIs."
+            )
+        for line in self.test:
+            if line.source == "synthetic":
+                raise LeakageError(
+                    f"ROI {line.id} in the test set of fold {self.index} is synthetic; "
+                    "only real lesions and phantoms can test."
+                )
+
+    def validation(self, parts: int, seed: int) -> Fold:
+        """This fold's training patients split again: for choosing settings without the test set."""
+        return split(self.train, self.scheme, parts, seed)[0]
+
+
+def patient_folds(manifest: Manifest, k: int, seed: int) -> tuple[Fold, ...]:
+    """``k`` folds over the patients of a manifest, stratified by class; every lesion tests once.
+
+    Raises:
+        FoldError: fewer patients than folds, or a class without a training patient somewhere.
+        LeakageError: the manifest holds synthetic lines.
+    """
+    return split(Part(tuple(manifest.lines)), manifest.scheme, k, seed)
+
+
+def split(part: Part, scheme: LesionScheme, k: int, seed: int) -> tuple[Fold, ...]:
+    """``patient_folds`` of some lines.
+
+    Patients go, those with most lesions first and equals in seeded order, each to the fold that
+    is then nearest to an equal share of every class.
+    """
+    synthetic = [line for line in part if line.source == "synthetic"]
+    if synthetic:
+        raise LeakageError(
+            f"ROI {synthetic[0].id} is synthetic; folds are made of real lesions or phantoms only."
+        )
+    names = sorted(part.patients)
+    if k < 2 or len(names) < k:
+        raise FoldError(
+            f"{len(names)} patient(s) cannot make {k} folds; two or more are needed each way."
+        )
+    counts = {name: np.zeros(len(scheme)) for name in names}
+    for line in part:
+        counts[line.patient][scheme.index(line.lesion_class)] += 1
+    total = np.sum(list(counts.values()), axis=0)
+    for key, number in zip(scheme.keys, total, strict=True):
+        if number == 0:
+            raise FoldError(
+                f"Class {key!r} has no lesion; give some, or leave it out of the scheme."
+            )
+
+    rng = np.random.default_rng(seed_for("folds", seed))
+    order = [names[i] for i in rng.permutation(len(names))]
+    order.sort(key=lambda name: -counts[name].sum())
+    target = total / k
+    held = np.zeros((k, len(scheme)))
+    patients = np.zeros(k)
+    chosen: dict[str, int] = {}
+    for left, name in zip(range(len(order), 0, -1), order, strict=True):
+        empty = np.flatnonzero(patients == 0)
+        options = empty if len(empty) >= left else np.arange(k)
+        # squared shortfall of each class, as a share of its target, that this patient removes
+        gain = (
+            ((target - held) / target) ** 2 - ((target - held - counts[name]) / target) ** 2
+        ).sum(axis=1)
+        best = max(options, key=lambda i: (round(float(gain[i]), 9), -patients[i], -i))
+        chosen[name] = int(best)
+        held[best] += counts[name]
+        patients[best] += 1
+
+    folds = tuple(
+        Fold(
+            index,
+            scheme,
+            Part(tuple(line for line in part if chosen[line.patient] != index)),
+            Part(tuple(line for line in part if chosen[line.patient] == index)),
+        )
+        for index in range(k)
+    )
+    for fold in folds:
+        for key in scheme.keys:
+            if not len(fold.train.only(key)):
+                raise FoldError(
+                    f"All lesions of class {key!r} fall into fold {fold.index}, so none is left to "
+                    "train on; give more patients of that class, or fewer folds."
+                )
+    return folds

@@ -1,0 +1,661 @@
+"""A data set on disk: one line per ROI, its pixels beside it, a digest over both.
+
+DATA/manifest.json      name, scheme, kind, digest, counts
+DATA/lines.jsonl        one Line per ROI
+DATA/contexts/ID.npy    a crop of the whole slice around the lesion, in native pixels, wide enough
+                        for every View (int16 HU; uint8 or uint16 grey; float32 synthetic ROI)
+
+Phantom, calibrated and uncalibrated ROIs never share a data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.dataset import contact_sheet as contactsheet
+from ml.dataset import copies
+from ml.errors import HepaticaError, reason
+from ml.images import greys, roi
+from ml.images.ct_slice import CTSlice
+from ml.images.greys import GreyRangeError, Greys, Range
+from ml.images.roi import Box, Float32, RoiError, Spacing, View
+from ml.lesion import ROI_SIZE_PX, LesionScheme
+from ml.progress import Progress, RunDir, whole
+
+KINDS = ("phantom", "calibrated", "uncalibrated")
+SOURCES = ("real", "synthetic", "phantom")
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SHOWN = 20
+
+
+class ManifestError(HepaticaError):
+    """A data set that does not hold together; the message lists what to put right."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One ROI of a data set.
+
+    Attributes:
+        id: names the context; unique in the data set.
+        file: where it came from, relative to what was imported.
+        source: real, synthetic (a GAN's) or phantom.
+        box: the lesion's, in pixels of the image it came from.
+        spacing_mm: (row, column), or None.
+        diameter_mm: the longer side as given, or by box and spacing; None if unknown.
+        seed: of a synthetic ROI.
+        sha256: of the context's type, shape and values.
+        origin: (x, y) on the image of the context's first pixel.
+        image_sha256: of the whole image; equal images of two patients give themselves away.
+        surroundings: whether there is tissue around the ROI; False for an image that was the ROI
+            itself, whose surroundings are its mirror image.
+        phantom_uid: SOP Instance UID of a phantom's slice, which names the simulated patient
+            whatever pseudonym they were given since; not part of the digest.
+    """
+
+    id: str
+    file: str
+    lesion_class: str
+    patient: str
+    source: str
+    box: Box
+    spacing_mm: Spacing | None
+    diameter_mm: float | None
+    seed: int | None
+    sha256: str
+    origin: tuple[int, int] = (0, 0)
+    image_sha256: str = ""
+    surroundings: bool = True
+    phantom_uid: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that the digest is over."""
+        # an int and a float that are equal must give one digest
+        box = self.box
+        return {
+            "id": self.id,
+            "file": self.file,
+            "lesion_class": self.lesion_class,
+            "patient": self.patient,
+            "source": self.source,
+            "box": [float(v) for v in (box.x, box.y, box.width, box.height)],
+            "spacing_mm": [float(v) for v in self.spacing_mm] if self.spacing_mm else None,
+            "diameter_mm": None if self.diameter_mm is None else float(self.diameter_mm),
+            "seed": None if self.seed is None else int(self.seed),
+            "sha256": self.sha256,
+            "origin": list(self.origin),
+            "image_sha256": self.image_sha256,
+            "surroundings": self.surroundings,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Line:
+        """Raises ManifestError where the form is not that of a line."""
+        try:
+            spacing = data["spacing_mm"]
+            line = cls(
+                id=str(data["id"]),
+                file=str(data["file"]),
+                lesion_class=str(data["lesion_class"]),
+                patient=str(data["patient"]),
+                source=str(data["source"]),
+                box=Box(*map(float, data["box"])),
+                spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
+                diameter_mm=None if data["diameter_mm"] is None else float(data["diameter_mm"]),
+                seed=None if data["seed"] is None else int(data["seed"]),
+                sha256=str(data["sha256"]),
+                origin=(int(data["origin"][0]), int(data["origin"][1])),
+                image_sha256=str(data["image_sha256"]),
+                surroundings=bool(data["surroundings"]),
+                phantom_uid=str(data.get("phantom_uid", "")),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ManifestError(f"A line of the data set is damaged ({error!r}).") from error
+        if not _ID.fullmatch(line.id) or line.source not in SOURCES:
+            raise ManifestError(f"Line {line.id!r} has an impossible id or source.")
+        return line
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A lesion on a whole image, about to become a line.
+
+    ``box`` is None for a 64 × 64 image that is the ROI itself; a synthetic ROI is such an image,
+    float32 in [−1, 1].
+    """
+
+    pixels: npt.NDArray[Any]
+    kind: str
+    lesion_class: str
+    patient: str
+    file: str
+    box: Box | None = None
+    spacing_mm: Spacing | None = None
+    diameter_mm: float | None = None
+    source: str = "real"
+    seed: int | None = None
+    phantom_uid: str = ""
+
+    @classmethod
+    def on(
+        cls,
+        ct_slice: CTSlice,
+        box: Box | None,
+        *,
+        lesion_class: str,
+        patient: str,
+        file: str,
+        diameter_mm: float | None = None,
+    ) -> Finding:
+        """A lesion marked on a decoded image."""
+        if ct_slice.phantom:
+            kind, source = "phantom", "phantom"
+        else:
+            kind, source = ("calibrated" if ct_slice.calibrated else "uncalibrated"), "real"
+        return cls(
+            pixels=ct_slice.pixels,
+            kind=kind,
+            lesion_class=lesion_class,
+            patient=patient,
+            file=file,
+            box=box,
+            spacing_mm=ct_slice.spacing_mm,
+            diameter_mm=diameter_mm,
+            source=source,
+            phantom_uid=ct_slice.sop_uid if ct_slice.phantom else "",
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set: its lines, and where their contexts lie.
+
+    ``mixed_patients``: that a patient may have lesions of several classes has been accepted.
+    ``difficulty``: of phantoms, where it is known.
+    ``grey_range``: grey values that become −1 and 1; None: the full range of the images' type.
+    ``notes``: what should be known about how it was made, a sentence each.
+    """
+
+    name: str
+    scheme: LesionScheme
+    kind: str
+    lines: tuple[Line, ...]
+    root: Path
+    mixed_patients: bool = False
+    difficulty: float | None = None
+    grey_range: Range | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """sha256 over scheme, kind, grey range and every line, and so over every pixel."""
+        content: dict[str, Any] = {
+            "scheme": self.scheme.to_dict(),
+            "kind": self.kind,
+            "lines": [line.to_dict() for line in self.lines],
+        }
+        if self.grey_range is not None:
+            content["grey_range"] = list(self.grey_range)
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def patients(self) -> frozenset[str]:
+        return frozenset(line.patient for line in self.lines)
+
+    def counts(self) -> dict[str, int]:
+        """ROIs of each class, in the scheme's order."""
+        found = Counter(line.lesion_class for line in self.lines)
+        return {key: found[key] for key in self.scheme.keys}
+
+    def context_path(self, line: Line) -> Path:
+        return self.root / "contexts" / f"{line.id}.npy"
+
+    def roi(self, line: Line, window_hu: tuple[float, float], view: View = roi.IDENTITY) -> Float32:
+        """The ROI of a line: float32 (64, 64) in [−1, 1]; equal to ``roi.make`` on the image.
+
+        ``window_hu`` matters for HU only: grey values take ``grey_range``, or the full range of
+        their type, and synthetic ROIs are in [−1, 1] already.
+
+        Raises:
+            ManifestError: its context is missing or altered.
+        """
+        pixels = _context(self.context_path(line), line.sha256)
+        box = line.box.moved(-line.origin[0], -line.origin[1])
+        spacing = line.spacing_mm if line.surroundings else None
+        values = roi.cut(pixels, box, spacing, 0.0, view)
+        return roi.normalise(values, _range_of(pixels.dtype, window_hu, self.grey_range))
+
+    def rois(self, window_hu: tuple[float, float]) -> Float32:
+        """All ROIs in the lines' order: float32 (n, 64, 64) in [−1, 1]."""
+        rois = np.empty((len(self.lines), ROI_SIZE_PX, ROI_SIZE_PX), np.float32)
+        for index, line in enumerate(self.lines):
+            rois[index] = self.roi(line, window_hu)
+        return rois
+
+    def problems(self) -> tuple[str, ...]:
+        """What must be put right before anything trains: one sentence each.
+
+        Classes without an ROI, unknown classes, a patient in two classes (unless accepted), equal
+        images of two patients, a lesion listed twice, ids used twice.
+        """
+        told = []
+        known = set(self.scheme.keys)
+        for key, number in Counter(line.lesion_class for line in self.lines).items():
+            if key not in known:
+                told.append(f"Class {key!r} of {number} line(s) is not in {self.scheme.name!r}.")
+        for key, number in self.counts().items():
+            if number == 0:
+                told.append(f"Class {key!r} has no ROI; give some, or a scheme without that class.")
+        return (*told, *self.contradictions())
+
+    def contradictions(self) -> tuple[str, ...]:
+        """The part of ``problems`` that more lines cannot cure."""
+        told = self._mixed() + self._equal_images()
+        for line_id, number in Counter(line.id for line in self.lines).items():
+            if number > 1:
+                told.append(f"Id {line_id!r} is used {number} times.")
+        return tuple(told)
+
+    def _mixed(self) -> list[str]:
+        if self.mixed_patients:
+            return []
+        classes = defaultdict(set)
+        for line in self.lines:
+            classes[line.patient].add(line.lesion_class)
+        return [
+            f"Patient {patient!r} is in classes {', '.join(sorted(keys))}; correct the labels, or "
+            "accept it (--allow-mixed-patients)."
+            for patient, keys in classes.items()
+            if len(keys) > 1
+        ]
+
+    def _equal_images(self) -> list[str]:
+        told = []
+        images = defaultdict(list)
+        for line in self.lines:
+            images[line.image_sha256 or line.sha256].append(line)
+        for lines in images.values():
+            names = ", ".join(sorted({line.file for line in lines}))
+            if len({line.patient for line in lines}) > 1:
+                patients = ", ".join(sorted({line.patient for line in lines}))
+                told.append(f"Patients {patients} have the same image ({names}); keep one.")
+            elif len({line.box for line in lines}) < len(lines):
+                told.append(f"A lesion is listed twice ({names}); keep one line.")
+        return told
+
+    def save(self, folder: Path) -> None:
+        """Write the data set into a folder, contexts included.
+
+        Raises:
+            ManifestError: a context is missing or altered, or the folder cannot be written.
+        """
+        try:
+            contexts = folder / "contexts"
+            contexts.mkdir(parents=True, exist_ok=True)
+            if folder.resolve() != self.root.resolve():
+                for line in self.lines:
+                    _context(self.context_path(line), line.sha256)
+                    shutil.copyfile(self.context_path(line), contexts / f"{line.id}.npy")
+            target = RunDir(folder)
+            lines = "".join(json.dumps(_stored(line), sort_keys=True) + "\n" for line in self.lines)
+            target.write_bytes("lines.jsonl", lines.encode())
+            target.write_json(
+                "manifest.json",
+                {
+                    "format": 1,
+                    "name": self.name,
+                    "scheme": self.scheme.to_dict(),
+                    "kind": self.kind,
+                    "digest": self.digest,
+                    "rois": len(self.lines),
+                    "patients": len(self.patients),
+                    "classes": self.counts(),
+                    "mixed_patients": self.mixed_patients,
+                    "difficulty": self.difficulty,
+                    "grey_range": None if self.grey_range is None else list(self.grey_range),
+                    "notes": list(self.notes),
+                },
+            )
+        except OSError as error:
+            raise ManifestError(f"{folder} cannot be written: {reason(error)}.") from error
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read a data set and verify its digest and every context.
+
+        Raises:
+            ManifestError: no data set, damaged, or altered since it was prepared.
+        """
+        try:
+            head = json.loads((folder / "manifest.json").read_text("utf-8"))
+            text = (folder / "lines.jsonl").read_text("utf-8")
+            entries = [json.loads(line) for line in text.splitlines() if line]
+        except OSError as error:
+            raise ManifestError(
+                f"{folder} is no data set ({reason(error)}: {Path(str(error.filename)).name}); "
+                "make one with `python -m ml prepare`."
+            ) from error
+        except ValueError as error:
+            raise ManifestError(f"{folder}: manifest or lines are not JSON ({error}).") from error
+        try:
+            manifest = cls(
+                name=str(head["name"]),
+                scheme=LesionScheme.from_dict(head["scheme"]),
+                kind=str(head["kind"]),
+                lines=tuple(Line.from_dict(entry) for entry in entries),
+                root=folder,
+                mixed_patients=bool(head.get("mixed_patients", False)),
+                difficulty=None if head.get("difficulty") is None else float(head["difficulty"]),
+                grey_range=(
+                    None if head.get("grey_range") is None else greys.checked(head["grey_range"])
+                ),
+                notes=tuple(map(str, head.get("notes", ()))),
+            )
+            digest = str(head["digest"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, ManifestError):
+                raise
+            raise ManifestError(f"{folder}: manifest.json is damaged ({error!r}).") from error
+        if manifest.kind not in KINDS:
+            raise ManifestError(f"{folder}: kind {manifest.kind!r} is none of {', '.join(KINDS)}.")
+        if digest != manifest.digest:
+            raise ManifestError(
+                f"{folder}: the digest does not match, so the lines were altered after they were "
+                "prepared; prepare the data set again."
+            )
+        for line in manifest.lines:
+            _read_context(manifest.context_path(line), line.sha256)
+        return manifest
+
+
+SHEET = "contact-sheet.png"
+
+
+def write(
+    findings: Iterable[Finding],
+    total: int,
+    scheme: LesionScheme,
+    out: Path,
+    faults: Sequence[str] = (),
+    mixed_patients: bool = False,
+    difficulty: float | None = None,
+    grey_range: Range | None = None,
+    notes: Sequence[str] = (),
+    sheet: bool = False,
+) -> Iterator[Progress]:
+    """Make a data set of findings under ``out``, whole or not at all.
+
+    Args:
+        total: how many findings there will be, for the progress.
+        out: a folder that does not exist yet, or is empty; its name becomes the data set's.
+        faults: problems known already, or added while ``findings`` is consumed.
+        mixed_patients: accept lesions of several classes in one patient.
+        difficulty: of phantoms, where it is known.
+        grey_range: grey values that become −1 and 1, of images without HU.
+        notes: sentences that are kept with the data set.
+        sheet: also write ``contact-sheet.png``, on which people see what was cut.
+
+    Raises:
+        ManifestError: anything in ``faults``, findings of several kinds, an ROI that cannot be
+            made, copies of an image under two patients, patients that may be one, grey values
+            that nothing is to be seen in, what ``Manifest.problems`` tells: all in one message.
+        OutputError: ``out`` is taken or cannot be written.
+    """
+    name = out.resolve().name
+    with whole(out) as partial:
+        (partial / "contexts").mkdir()
+        seen = _Seen(scheme, Greys(grey_range), sheet)
+        lines: list[Line] = []
+        kinds: Counter[str] = Counter()
+        refused: list[str] = []
+        done = 0
+        for done, finding in enumerate(findings, 1):
+            try:
+                line, crop, values = _line(finding, f"{done:04d}")
+                seen.add(finding, line, values)
+            except (RoiError, GreyRangeError) as error:
+                refused.append(f"{finding.file}: {error}")
+            else:
+                np.save(partial / "contexts" / f"{line.id}.npy", crop)
+                lines.append(line)
+                kinds[finding.kind] += 1
+            if done % 20 == 0:
+                yield Progress(done, max(total, done), f"{done} of {total} ROIs cut")
+        kind = kinds.most_common(1)[0][0] if kinds else "calibrated"
+        told = (*notes, *seen.notes())
+        manifest = Manifest(
+            name, scheme, kind, tuple(lines), partial, mixed_patients, difficulty, grey_range, told
+        )
+        problems = [*faults, *refused]
+        if len(kinds) > 1:
+            found = ", ".join(f"{number} {name}" for name, number in sorted(kinds.items()))
+            problems.append(
+                f"Phantom, calibrated and uncalibrated images never share a data set; here are "
+                f"{found}. Prepare them one by one."
+            )
+        if grey_range is not None and kinds and set(kinds) != {"uncalibrated"}:
+            problems.append(
+                "--range is of grey values, and these images have Hounsfield units, which take "
+                "the window of the training; leave --range out."
+            )
+        # an ROI that failed may be of a class that seems empty
+        problems += manifest.contradictions() if problems else manifest.problems()
+        problems += seen.problems()
+        if problems:
+            raise ManifestError(_listed(problems))
+        manifest.save(partial)
+        if sheet:
+            RunDir(partial).write_bytes(SHEET, seen.sheet())
+    for words in told:
+        yield Progress(done, done, words, said=True)
+    counts = ", ".join(f"{number} {key}" for key, number in manifest.counts().items())
+    yield Progress(
+        done,
+        done,
+        f"{len(lines)} {kind} ROIs of {len(manifest.patients)} patients in {out}: {counts}; "
+        f"digest {manifest.digest[:12]}",
+    )
+
+
+class _Seen:
+    """What is only seen while the images pass: their grey values, their looks, their patients."""
+
+    def __init__(self, scheme: LesionScheme, greys: Greys, keep: bool) -> None:
+        self.scheme = scheme
+        self.greys = greys
+        self.keep = keep
+        self.rois: dict[str, list[Float32]] = defaultdict(list)
+        self.details: dict[tuple[str, str], Float32] = {}
+        self.lines: list[Line] = []
+
+    def add(self, finding: Finding, line: Line, values: Float32) -> None:
+        """Take note of a finding and of its ROI in the image's own unit (64, 64)."""
+        dtype = finding.pixels.dtype
+        window = _range_of(dtype, roi.DEFAULT_WINDOW_HU, self.greys.chosen)
+        shown = roi.normalise(values, window)
+        if np.ptp(shown) == 0 and dtype.kind == "u":
+            raise GreyRangeError(
+                f"the ROI has nothing within the grey values {window[0]:g} to {window[1]:g} that "
+                "become black and white; give another --range."
+            )
+        whose = (line.image_sha256, line.patient)
+        first = whose not in self.details
+        if first:
+            self.details[whose] = copies.detail(finding.pixels)
+        if dtype.kind == "u":
+            self.greys.add(finding.pixels if first else None, values, dtype)
+        if self.keep:
+            self.rois[line.lesion_class].append(shown)
+        self.lines.append(line)
+
+    def problems(self) -> list[str]:
+        return [*self._copies(), *_doubtful(line.patient for line in self.lines),
+                *self.greys.problems()]  # fmt: skip
+
+    def notes(self) -> list[str]:
+        share = self.greys.clipped()
+        if share < 0.01:
+            return []
+        low, high = self.greys.chosen or (0, 0)
+        return [
+            f"{share:.0%} of the ROIs' pixels lie outside the grey values {low:g} to {high:g} and "
+            "are plain black or white."
+        ]
+
+    def sheet(self) -> bytes:
+        return contactsheet.render({key: self.rois[key] for key in self.scheme.keys})
+
+    def _copies(self) -> list[str]:
+        owners = list(self.details)
+        files = {(line.image_sha256, line.patient): line.file for line in self.lines}
+        return [
+            f"Patients {owners[i][1]}, {owners[j][1]} have images that look like copies "
+            f"({files[owners[i]]}, {files[owners[j]]}: saved again, resized, mirrored or turned); "
+            "keep one of them, or give both to one patient."
+            for i, j in copies.pairs(list(self.details.values()), [one[1] for one in owners])
+            if owners[i][0] != owners[j][0]  # equal images are told by the manifest
+        ]
+
+
+def _doubtful(patients: Iterable[str]) -> list[str]:
+    """Patients that people write alike and a computer does not: P01, p1; 1, 1.0."""
+    spelled = defaultdict(set)
+    for patient in patients:
+        spelled[_as_spoken(patient)].add(patient)
+    return [
+        f"Patients {', '.join(map(repr, sorted(names)))} may be one; write them alike, or give "
+        "them names that differ in more."
+        for names in spelled.values()
+        if len(names) > 1
+    ]
+
+
+def _as_spoken(patient: str) -> tuple[str, ...]:
+    text = re.sub(r"^(\d+)[.,]0+$", r"\1", patient.strip().casefold())
+    return tuple(part.lstrip("0") or "0" if part.isdecimal() else part
+                 for part in re.findall(r"\d+|[^\W\d_]+", text)) or (text,)  # fmt: skip
+
+
+def _listed(problems: Sequence[str]) -> str:
+    """All problems in one message; rows with the same one share a line."""
+    rows = defaultdict(list)
+    for problem in problems:
+        row, colon, text = problem.partition(": ")
+        number = row.removeprefix("Row ")
+        same = colon and row != number and number.isdecimal()
+        rows[text if same else problem].append(number if same else "")
+    problems = [
+        text
+        if not numbers[0]
+        else f"Row {numbers[0]}: {text}"
+        if len(numbers) == 1
+        else f"Rows {', '.join(numbers[:5])}{' …' if len(numbers) > 5 else ''} "
+        f"({len(numbers)} in all): {text}"
+        for text, numbers in rows.items()
+    ]
+    shown = "".join(f"\n  - {text}" for text in problems[:_SHOWN])
+    more = f"\n  … and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return f"The data set was not made; {len(problems)} problem(s):{shown}{more}"
+
+
+def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float32]:
+    """A finding as a line, its context and its ROI in the image's own unit.
+
+    Raises:
+        RoiError: it gives no ROI.
+    """
+    pixels, box, spacing = finding.pixels, finding.box, finding.spacing_mm
+    surroundings = box is not None
+    if finding.source == "synthetic":
+        pixels = roi.checked(pixels)
+    if box is None:
+        if pixels.shape != (ROI_SIZE_PX, ROI_SIZE_PX):
+            columns, rows = pixels.shape[::-1]
+            raise RoiError(
+                f"an image of {columns} × {rows} pixels needs a box; only a 64 × 64 image is an "
+                "ROI by itself."
+            )
+        box = roi.whole(*pixels.shape)
+    fill = roi.AIR_HU if pixels.dtype == np.int16 else 0.0
+    crop, origin = roi.context(pixels, box, spacing if surroundings else None, fill)
+    moved = box.moved(-origin[0], -origin[1])
+    values = roi.cut(crop, moved, spacing if surroundings else None, fill)
+    if np.ptp(values) == 0:
+        raise RoiError("the ROI is one constant value; give the image itself.")
+    diameter = finding.diameter_mm
+    if diameter is None and surroundings and spacing is not None:
+        diameter = round(max(box.width * spacing[1], box.height * spacing[0]), 3)
+    line = Line(
+        id=line_id,
+        file=finding.file,
+        lesion_class=finding.lesion_class,
+        patient=finding.patient,
+        source=finding.source,
+        box=box,
+        spacing_mm=spacing,
+        diameter_mm=diameter,
+        seed=finding.seed,
+        sha256=sha256_of(crop),
+        origin=origin,
+        image_sha256=sha256_of(pixels),
+        surroundings=surroundings,
+        phantom_uid=finding.phantom_uid,
+    )
+    return line, crop, values
+
+
+def sha256_of(pixels: npt.NDArray[Any]) -> str:
+    """Over type, shape and values, whatever file holds them."""
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{native.dtype.str}{native.shape}".encode())
+    digest.update(native.tobytes())
+    return digest.hexdigest()
+
+
+def _stored(line: Line) -> dict[str, Any]:
+    more = {"phantom_uid": line.phantom_uid} if line.phantom_uid else {}
+    return {**line.to_dict(), **more}
+
+
+def _range_of(dtype: np.dtype[Any], window_hu: Range, chosen: Range | None) -> Range:
+    if dtype.kind == "f":
+        return -1.0, 1.0
+    return greys.range_of(dtype, chosen) if dtype.kind == "u" else window_hu
+
+
+@lru_cache(maxsize=256)
+def _context(path: Path, sha256: str) -> npt.NDArray[Any]:
+    return _read_context(path, sha256)
+
+
+def _read_context(path: Path, sha256: str) -> npt.NDArray[Any]:
+    try:
+        pixels: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        altered = sha256_of(pixels) != sha256
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ManifestError(
+            f"{path} is missing or damaged ({type(error).__name__}); prepare the data set again."
+        ) from error
+    if altered:
+        raise ManifestError(
+            f"{path} was altered after it was prepared (its digest does not match); "
+            "prepare the data set again."
+        )
+    pixels.setflags(write=False)
+    return pixels

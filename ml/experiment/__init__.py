@@ -1,0 +1,1 @@
+"""The paper's comparison: its method, plan, tasks, evaluation and report."""

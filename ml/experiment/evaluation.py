@@ -1,0 +1,407 @@
+"""From the outputs of all classifiers to ``results.json``: scores, selections, comparisons.
+
+Two ways of picking a size stand side by side. ``paper``: on the very accuracy that is then
+reported, as Frid-Adar et al. (2018, section IV-B) did; it flatters. ``nested``: per fold on
+validation patients of its training part; this is what conclusions rest on. ``fixed`` entries are
+the curve: every size, exploratory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.config import Experiment
+from ml.dataset.manifest import Manifest
+from ml.experiment import arms
+from ml.experiment import fresh_phantoms as freshphantoms
+from ml.experiment.arms import Point
+from ml.experiment.trainings import INNER, OUTER, Classifier, Place, fresh_of
+from ml.statistics import classification, comparison
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+FIXED, PAPER, NESTED = "fixed", "paper", "nested"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one arm did in one seed, every lesion tested once.
+
+    Attributes:
+        points: the size in each fold.
+        probabilities: (n, classes).
+        fresh: (folds, m) class positions called on fresh lesions, or None.
+    """
+
+    points: tuple[Point, ...]
+    probabilities: Floats
+    fresh: npt.NDArray[np.int64] | None
+
+
+class Outputs:
+    """All classifiers' outputs of a run, by point, seed and fold."""
+
+    def __init__(
+        self, place: Place, settings: Experiment, manifest: Manifest, seeds: Sequence[int]
+    ) -> None:
+        self.settings, self.manifest, self.seeds = settings, manifest, tuple(seeds)
+        scheme = manifest.scheme
+        self.keys = scheme.keys
+        self.truth = np.asarray([scheme.index(line.lesion_class) for line in manifest.lines])
+        self.patients = [line.patient for line in manifest.lines]
+        needed = fresh_of(settings, manifest)
+        self.points = arms.points(settings, len(scheme), bool(needed))
+        self.pool = (
+            freshphantoms.load(needed, freshphantoms.TEST, place.fresh, scheme.keys)
+            if needed
+            else None
+        )
+        self.failed: dict[str, str] = {}
+        self._stored: dict[tuple[Point, str, int, int], dict[str, npt.NDArray[Any]]] = {}
+        for point in self.points:
+            for part in (OUTER, INNER) if point.arm in arms.SELECTED else (OUTER,):
+                for seed in self.seeds:
+                    for fold in range(settings.folds):
+                        task = Classifier(point, part, fold, seed)
+                        failed = place.result(task.name).get("failed")
+                        if failed:
+                            self.failed[task.name] = failed
+                            continue
+                        with np.load(place.task(task.name).path / "outputs.npz") as stored:
+                            self._stored[point, part, fold, seed] = dict(stored)
+
+    def outcome(self, points: Sequence[Point], seed: int) -> Outcome | None:
+        """The test outputs with ``points`` in the folds; None where a generator failed."""
+        table = np.full((len(self.truth), len(self.keys)), np.nan)
+        fresh = []
+        for fold, point in enumerate(points):
+            stored = self._stored.get((point, OUTER, fold, seed))
+            if stored is None:
+                return None
+            table[stored["rows"]] = stored["probabilities"]
+            if self.pool is not None:
+                fresh.append(stored["fresh"].astype(np.int64))
+        if not np.isfinite(table).all():
+            raise AssertionError("a lesion was tested in no fold")
+        return Outcome(tuple(points), table, np.stack(fresh) if fresh else None)
+
+    def same(self, point: Point, seed: int) -> Outcome | None:
+        """One size in all folds."""
+        return self.outcome([point] * self.settings.folds, seed)
+
+    def validated(self, point: Point, fold: int, seed: int) -> float | None:
+        """Balanced accuracy on the validation patients of a fold."""
+        stored = self._stored.get((point, INNER, fold, seed))
+        if stored is None:
+            return None
+        right = stored["probabilities"].argmax(axis=1) == self.truth[stored["rows"]]
+        return float(comparison.balanced(right.astype(float), self.truth[stored["rows"]]))
+
+    def right(self, outcome: Outcome) -> Bools:
+        return np.asarray(outcome.probabilities.argmax(axis=1) == self.truth)
+
+    def fresh_right(self, outcome: Outcome) -> Floats:
+        """(m,) share of the folds' networks that were right on each fresh lesion."""
+        if self.pool is None or outcome.fresh is None:
+            raise ValueError("there are no fresh lesions")
+        return np.asarray((outcome.fresh == self.pool.labels).mean(axis=0))
+
+    def selected(self, how: str, seed: int) -> dict[str, Outcome]:
+        """The outcome that speaks for each arm in one seed, sizes picked as ``how`` says."""
+        if how == PAPER:
+            scores = {}
+            for point in self.points:
+                outcome = self.same(point, seed) if point.arm in arms.SELECTED else None
+                if outcome is not None:
+                    scores[point] = float(self.right(outcome).mean())
+            picked = arms.chosen(self.points, scores)
+            found = {arm: self.same(point, seed) for arm, point in picked.items()}
+        else:
+            per_fold = []
+            for fold in range(self.settings.folds):
+                validated = {
+                    point: self.validated(point, fold, seed)
+                    for point in self.points
+                    if point.arm in arms.SELECTED
+                }
+                known = {point: value for point, value in validated.items() if value is not None}
+                per_fold.append(arms.chosen(self.points, known))
+            found = {
+                arm: self.outcome([picked[arm] for picked in per_fold], seed)
+                for arm in arms.ARMS
+                if all(arm in picked for picked in per_fold)
+            }
+        return {arm: outcome for arm, outcome in found.items() if outcome is not None}
+
+
+def evaluate(outputs: Outputs) -> dict[str, Any]:
+    """``arms``, ``comparisons`` and what else is computed from predictions alone."""
+    entries: list[dict[str, Any]] = []
+    for point in outputs.points:
+        for seed in outputs.seeds:
+            outcome = outputs.same(point, seed)
+            if outcome is not None:
+                entries.append(_entry(outputs, point.arm, FIXED, seed, outcome))
+    selections: dict[str, dict[int, dict[str, Outcome]]] = {}
+    for how in (PAPER, NESTED):
+        selections[how] = {seed: outputs.selected(how, seed) for seed in outputs.seeds}
+        for seed, found in selections[how].items():
+            entries += [_entry(outputs, arm, how, seed, outcome) for arm, outcome in found.items()]
+    comparisons = _comparisons(outputs, selections[NESTED], NESTED)
+    return {
+        "arms": entries,
+        "curve": _curve(outputs),
+        "summary": _summary(outputs, selections),
+        "comparisons": comparisons,
+        "comparisons_paper_protocol": _comparisons(outputs, selections[PAPER], PAPER),
+        "answer": _answers(comparisons),
+        "failed": outputs.failed,
+    }
+
+
+def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) -> dict[str, Any]:
+    settings = outputs.settings
+    scored = classification.score(
+        outputs.truth,
+        outcome.probabilities,
+        outputs.patients,
+        outputs.keys,
+        settings.resamples,
+        settings.seed,
+    )
+    classes = len(outputs.keys)
+    added = [point.synthetic if point.source else 0 for point in outcome.points]
+    if arm == arms.DISCRIMINATOR:
+        added = [0] * len(added)
+    sizes = [
+        {"classic_per_fold": point.classic, "synthetic_per_fold": classes * count}
+        for point, count in zip(outcome.points, added, strict=True)
+    ]
+    entry: dict[str, Any] = {
+        "name": arm,
+        "selection": how,
+        "seed": seed,
+        # folds may differ under nested selection: the mean, and each in chosen_per_fold
+        "classic_per_fold": round(float(np.mean([s["classic_per_fold"] for s in sizes]))),
+        "synthetic_per_fold": round(float(np.mean([s["synthetic_per_fold"] for s in sizes]))),
+        "chosen_per_fold": sizes,
+        "source": outcome.points[0].source or None,
+        "correct": int(np.trace(scored.matrix)),
+        **{key: value for key, value in scored.to_dict().items() if key != "classes"},
+    }
+    # the two averages beside the classes' own figures, at the level that readers of a table want
+    for measure in ("sensitivity", "specificity"):
+        values = entry[measure]
+        entry[measure] = {**values["weighted"], "per_class": values}
+    entry["auc"] = {**entry["auc"]["macro"], "per_class": entry["auc"]}
+    if outputs.pool is not None:
+        entry["true_balanced_accuracy"] = _fresh_interval(
+            outputs, outputs.fresh_right(outcome)[None], comparison.share_interval
+        ).to_dict()
+    return entry
+
+
+def _fresh_interval(
+    outputs: Outputs, right: Floats, interval: Callable[..., classification.Interval]
+) -> classification.Interval:
+    """Mean over seeds of balanced accuracy, or of its difference, on fresh lesions."""
+    pool = outputs.pool
+    if pool is None:
+        raise ValueError("there are no fresh lesions")
+    settings = outputs.settings
+    return interval(right, pool.labels, pool.patients.tolist(), settings.resamples, settings.seed)
+
+
+def _curve(outputs: Outputs) -> list[dict[str, Any]]:
+    """Accuracy of every arm at every size, over all seeds; exploratory, nothing is picked here."""
+    settings, rows = outputs.settings, []
+    for point in outputs.points:
+        found = [outputs.same(point, seed) for seed in outputs.seeds]
+        known = [outcome for outcome in found if outcome is not None]
+        if not known:
+            continue
+        right = np.stack([outputs.right(outcome) for outcome in known]).astype(float)
+        told = (outputs.patients, settings.resamples, settings.seed)
+        added = point.synthetic if point.source else 0
+        rows.append(
+            {
+                "name": point.arm,
+                "classic_per_fold": point.classic,
+                "synthetic_per_fold": added * len(outputs.keys),
+                "seeds": len(known),
+                "accuracy": comparison.share_interval(
+                    right, np.zeros_like(outputs.truth), *told
+                ).to_dict(),
+                "balanced_accuracy": comparison.share_interval(
+                    right, outputs.truth, *told
+                ).to_dict(),
+            }
+        )
+    return rows
+
+
+def _summary(
+    outputs: Outputs, selections: Mapping[str, Mapping[int, Mapping[str, Outcome]]]
+) -> list[dict[str, Any]]:
+    """Per arm and protocol, over all seeds: means with intervals over patients and seeds."""
+    settings, summary = outputs.settings, []
+    for how, by_seed in selections.items():
+        for arm in arms.ARMS:
+            found = [by_seed[seed][arm] for seed in outputs.seeds if arm in by_seed[seed]]
+            if not found:
+                continue
+            probabilities = np.stack([outcome.probabilities for outcome in found])
+            matrices = [
+                classification.confusion(outputs.truth, called, len(outputs.keys))
+                for called in probabilities.argmax(axis=2)
+            ]
+            rates = comparison.rates(
+                outputs.truth,
+                probabilities,
+                outputs.patients,
+                outputs.keys,
+                settings.resamples,
+                settings.seed,
+            )
+            row: dict[str, Any] = {
+                "name": arm,
+                "selection": how,
+                "seeds": len(found),
+                # every lesion has one class: these are means of the sensitivities
+                "balanced_accuracy": rates["sensitivity"]["macro"].to_dict(),
+                "accuracy": rates["sensitivity"]["weighted"].to_dict(),
+                "confusion_mean": np.mean(matrices, axis=0).tolist(),
+                **{
+                    name: {key: interval.to_dict() for key, interval in values.items()}
+                    for name, values in rates.items()
+                },
+            }
+            if outputs.pool is not None:
+                fresh = np.stack([outputs.fresh_right(outcome) for outcome in found])
+                row["true_balanced_accuracy"] = _fresh_interval(
+                    outputs, fresh, comparison.share_interval
+                ).to_dict()
+            summary.append(row)
+    return summary
+
+
+def _comparisons(
+    outputs: Outputs, by_seed: Mapping[int, Mapping[str, Outcome]], how: str
+) -> list[dict[str, Any]]:
+    """Each arm against classic, over the seeds in which both exist."""
+    settings = outputs.settings
+    rows: list[dict[str, Any]] = []
+    for arm in arms.ARMS:
+        seeds = [
+            seed for seed in outputs.seeds if arm in by_seed[seed] and arms.CLASSIC in by_seed[seed]
+        ]
+        if arm == arms.CLASSIC or not seeds:
+            continue
+        pairs = [(by_seed[seed][arm], by_seed[seed][arms.CLASSIC]) for seed in seeds]
+        compared = comparison.compare(
+            np.stack([outputs.right(first) for first, _ in pairs]),
+            np.stack([outputs.right(second) for _, second in pairs]),
+            outputs.truth,
+            outputs.patients,
+            settings.resamples,
+            settings.permutations,
+            settings.seed,
+        )
+        row: dict[str, Any] = {
+            "arm": arm,
+            "against": arms.CLASSIC,
+            "selection": how,
+            "seeds": seeds,
+            "difference": compared.difference.to_dict(),
+            "p": compared.p,
+            "holm_p": None,
+            "mcnemar_p": list(compared.mcnemar_p),
+        }
+        if outputs.pool is not None:
+            row |= _true_effect(outputs, by_seed, arm, seeds)
+        rows.append(row)
+    if how == NESTED and rows:
+        for row, p in zip(rows, comparison.holm([row["p"] for row in rows]), strict=True):
+            row["holm_p"] = p
+    return rows
+
+
+def _true_effect(
+    outputs: Outputs,
+    by_seed: Mapping[int, Mapping[str, Outcome]],
+    arm: str,
+    seeds: Sequence[int],
+) -> dict[str, Any]:
+    """Differences on fresh lesions; the share of classic → oracle that an arm closes."""
+    pool = outputs.pool
+    if pool is None:
+        raise ValueError("there are no fresh lesions")
+    fresh = {
+        name: np.stack([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
+        for name in {arm, arms.CLASSIC, arms.ORACLE}
+        if all(name in by_seed[seed] for seed in seeds)
+    }
+    result: dict[str, Any] = {
+        "true_difference": _fresh_interval(
+            outputs, fresh[arm] - fresh[arms.CLASSIC], comparison.difference_interval
+        ).to_dict()
+    }
+    if arm in (arms.DCGAN, arms.ACGAN) and arms.ORACLE in fresh:
+        share, exists = comparison.share_of_gap(
+            fresh[arm],
+            fresh[arms.CLASSIC],
+            fresh[arms.ORACLE],
+            pool.labels,
+            pool.patients.tolist(),
+            outputs.settings.resamples,
+            outputs.settings.seed,
+        )
+        result["share_of_oracle_gap"] = {
+            **share.to_dict(),
+            "note": None
+            if exists
+            else "the interval of oracle − classic reaches zero: there may be no gap to close",
+        }
+    return result
+
+
+_NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
+
+
+def _answers(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
+    told = []
+    for row in comparisons:
+        if row["arm"] not in _NAMES:
+            continue
+        gap = row["difference"]
+        low, high = (gap[key] for key in ("low", "high"))
+        figure = f"{100 * gap['value']:+.1f} points"
+        if low is not None and high is not None:
+            figure += f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+        p, after_holm = (comparison.p_text(row[key], "= ") for key in ("p", "holm_p"))
+        tail = f"p {p}, after Holm {after_holm}"
+        if row["holm_p"] < 0.05 and low is not None and low > 0:
+            verdict = "beat classic augmentation alone"
+        elif row["holm_p"] < 0.05 and high is not None and high < 0:
+            verdict = "were worse than classic augmentation alone"
+        else:
+            verdict = "were not shown to differ from classic augmentation alone"
+        sentence = (
+            f"{_NAMES[row['arm']]} {verdict}: balanced accuracy {figure}, {tail}, "
+            f"{len(row['seeds'])} seed(s)."
+        )
+        true = row.get("true_difference")
+        if true and true["low"] is not None:
+            sentence += (
+                f" True effect on fresh phantom lesions: {100 * true['value']:+.1f} points "
+                f"({100 * true['low']:+.1f} to {100 * true['high']:+.1f})."
+            )
+        told.append(sentence)
+    return told

@@ -1,0 +1,624 @@
+"""The report as HTML: every figure with its interval, every choice, what it was computed from."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ml.experiment.report import embedding, figures, paper, svg
+from ml.experiment.report.embedding import Plane
+from ml.statistics.comparison import p_text
+
+Results = Mapping[str, Any]
+
+NESTED, PAPER = "nested", "paper"
+_EXACT = "widened to exact limits where few patients are right or wrong"
+_CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
+
+_STYLE = """
+:root{color-scheme:light dark;--page:#fff;--ink:#1b1b1b;--soft:#595959;--line:#d9d9d9;
+--wash:#f4f4f4;--stage:#fafafa;--accent:#4b40b0}
+@media(prefers-color-scheme:dark){:root{--page:#151515;--ink:#ececec;--soft:#b4b4b4;--line:#3a3a3a;
+--wash:#202020;--stage:#1b1b1b;--accent:#b3abff}}
+body{margin:0 auto;max-width:1160px;padding:24px 20px 64px;background:var(--page);color:var(--ink);
+font:15px/1.5 system-ui,"Segoe UI","Noto Sans","DejaVu Sans",sans-serif}
+h1{font-size:1.6rem;margin:0 0 4px}h2{font-size:1.2rem;margin:40px 0 8px;padding-top:12px;
+border-top:1px solid var(--line)}h3{font-size:1rem;margin:20px 0 6px}
+p{max-width:46rem;margin:8px 0}.soft{color:var(--soft);fill:var(--soft)}.ink{fill:var(--ink)}
+svg{max-width:100%;height:auto}svg text{font:12px system-ui,"DejaVu Sans",sans-serif}
+.grid{stroke:var(--line);stroke-width:1}.zero{stroke:var(--soft);stroke-dasharray:3 3}
+.bar{stroke:var(--accent);stroke-width:2}.mark{fill:var(--accent)}.stage{fill:var(--stage)}
+.rim{stroke:var(--page);stroke-width:1}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;margin:8px 0;font-variant-numeric:tabular-nums}
+th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}th{font-weight:600}td.left,th.left{text-align:left;
+white-space:normal}
+tr.published td{color:var(--soft);font-style:italic}
+.answer{background:var(--wash);border-left:4px solid var(--accent);padding:10px 14px;margin:12px 0}
+.warn{border-left-color:#c98a00}.legend{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;
+padding:0;margin:4px 0}.dot,.hollow{display:inline-block;width:10px;height:10px;border-radius:50%;
+margin-right:6px;background:var(--c);border:2px solid var(--c)}.hollow{background:transparent}
+.row{display:flex;flex-wrap:wrap;gap:20px}figure{margin:8px 0}figcaption{color:var(--soft)}
+img{image-rendering:pixelated;background:#000;max-width:100%}
+code,pre{font:13px ui-monospace,"DejaVu Sans Mono",monospace}pre{background:var(--wash);
+padding:10px;overflow-x:auto}
+@page{size:A4;margin:14mm 12mm}
+@media print{:root{color-scheme:light;--page:#fff;--ink:#000;--soft:#3a3a3a;--line:#bdbdbd;
+--wash:#fff;--stage:#fff;--accent:#4b40b0}
+body{max-width:none;padding:0;font-size:10px}svg text{font-size:11px}p{max-width:none}
+h1{font-size:16px}h2{font-size:13px;margin:18px 0 6px;padding-top:8px}h3{font-size:11px}
+.scroll,pre{overflow:visible}pre{white-space:pre-wrap}code{overflow-wrap:anywhere;font-size:9px}
+table{width:100%;font-size:9px}th,td{padding:2px 4px;white-space:normal;overflow-wrap:break-word}
+tr,figure,svg,.answer,img{break-inside:avoid}tr:nth-child(-n+3){break-before:avoid}
+h1,h2,h3,h4,.legend{break-after:avoid}p:has(+.scroll),p:has(+figure),p:has(+.row){break-after:avoid}
+.scroll:has(tr:nth-child(-n+12):last-child){break-inside:avoid}
+p:has(+h3){break-after:avoid}details:not([open]){display:none}.row{display:block}
+.row figure{display:inline-block;vertical-align:top;max-width:31%;margin:6px 8px 6px 0}}
+"""
+
+
+def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> str:
+    """The whole page; ``folder`` is the run's, for pictures."""
+    data = results["dataset"]
+    sections = [
+        _head(results),
+        _curve(results),
+        _scores(results),
+        _compared(results),
+        _matrices(results),
+        _fidelity(results),
+        _sheets(results, folder),
+        _memorisation(results, folder),
+        _embedding(results, planes),
+        _generators(results),
+        _choices(results),
+        _provenance(results),
+    ]
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>Experiment on {escape(data['name'])}</title><style>{_STYLE}</style>"
+        f"<body>{''.join(sections)}</body></html>\n"
+    )
+
+
+def _head(results: Results) -> str:
+    data = results["dataset"]
+    counts = ", ".join(f"{number} {key}" for key, number in data["counts"].items())
+    kind = {
+        "phantom": "Simulated CT (phantoms), no patient.",
+        "calibrated": "CT in Hounsfield units.",
+        "uncalibrated": "Grey-value images without Hounsfield units.",
+    }[data["kind"]]
+    answers = "".join(f"<p>{escape(line)}</p>" for line in results["answer"])
+    if not answers:
+        answers = "<p>No comparison with synthetic ROIs could be made; see the generators.</p>"
+    note = ""
+    if data.get("calibration"):
+        note = f'<div class="answer warn"><p>{escape(data["calibration"])}</p></div>'
+    failed = ""
+    if results["failed"]:
+        failed = (
+            f'<div class="answer warn"><p>{len(results["failed"])} classifier(s) were not trained, '
+            "because a generator collapsed in every attempt; their arms are missing in those "
+            "seeds, and the controls take the largest size there.</p></div>"
+        )
+    seeds = len(results["seeds"])
+    steps = {
+        kind: max(row.get("steps", 0) for row in results["generators"] if row["kind"] == kind)
+        for kind in ("dcgan", "acgan")
+    }
+    told = [
+        f"{name} at most {steps[kind]} steps of batch {results['config'][group]['batch']} at width "
+        f"{results['config'][group]['width']}"
+        for name, kind, group in (("DCGANs", "dcgan", "gan"), ("ACGANs", "acgan", "acgan"))
+    ]
+    trained = (
+        f"The {' and the '.join(told)}; the paper's about 3,500 and 7,900 of batch 64 at width "
+        "128. Undertrained generators hurt."
+    )
+    return (
+        f"<h1>Did synthetic ROIs help? {escape(data['name'])}</h1>"
+        f'<p class="soft">{data["lesions"]} lesions of {data["patients"]} patients: '
+        f"{escape(counts)}. {kind} {results['config']['folds']} patient-separated folds, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}. The experiment of Frid-Adar et al. (2018) with "
+        "the controls that it lacks. Research use only.</p>"
+        f'{note}<div class="answer">{answers}<p class="soft">From the nested protocol: sizes were '
+        f"picked on validation patients, never on the patients reported here. {trained}</p></div>"
+        + failed
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(entry: Mapping[str, Any] | None, signed: bool = False) -> str:
+    value, between = figures.interval(entry, signed)
+    return f"{value} <span class='soft'>{between}</span>" if between else value or "–"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """Cells are HTML; a row whose first cell begins with ``*`` is the paper's."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = ""
+    for row in rows:
+        published = row[0].startswith("*")
+        cells = "".join(f"<td>{cell.removeprefix('*')}</td>" for cell in row)
+        body += f"<tr{' class=published' if published else ''}>{cells}</tr>"
+    told = f'<p class="soft">{caption}</p>' if caption else ""
+    return f'{told}<div class="scroll" tabindex="0"><table><tr>{top}</tr>{body}</table></div>'
+
+
+def _curve(results: Results) -> str:
+    colours = svg.paired_colours(_CURVES)
+    series = []
+    for arm in _CURVES:
+        points = sorted(
+            (
+                float(row["classic_per_fold"] + row["synthetic_per_fold"]),
+                row["accuracy"]["value"],
+                row["accuracy"]["low"],
+                row["accuracy"]["high"],
+            )
+            for row in results["curve"]
+            if row["name"] == arm
+        )
+        if points:
+            series.append(svg.Series(arm, points, colours[arm]))
+    for label, counts, arm in (
+        ("classic: paper, private data", paper.CLASSIC, "classic"),
+        ("classic + DCGAN: paper, private data", paper.DCGAN, "classic+dcgan"),
+    ):
+        known = [(float(x), k / paper.LESIONS, None, None) for x, k in counts]
+        series.append(svg.Series(label, known, colours[arm], paper=True))
+    drawn = svg.curve(
+        series,
+        "Accuracy against samples added per fold",
+        "ROIs added per fold (classic and synthetic together; square-root scale)",
+        (0, 500, 1000, 2000, 5000, 8000, 12000, 17000),
+    )
+    return (
+        "<h2>Accuracy against samples</h2>"
+        f"<figure>{drawn}<figcaption>All lesions, each tested once per seed. Bands: 95 % "
+        "bootstrap over patients and seeds. The curves are exploratory: reading the best size off "
+        "them flatters it. Dashed: published points, on other, private lesions, and not "
+        "comparable in height.</figcaption></figure>"
+    )
+
+
+def _scores(results: Results) -> str:
+    told = ""
+    for how, title, words in (
+        (NESTED, "Nested selection", "size picked per fold on validation patients"),
+        (PAPER, "The paper's protocol", "size picked on the accuracy that is reported: flattering"),
+    ):
+        rows = []
+        phantom = any("true_balanced_accuracy" in row for row in results["summary"])
+        for row in results["summary"]:
+            if row["selection"] != how:
+                continue
+            cells = [
+                escape(row["name"]),
+                _sizes(results, row["name"], how),
+                # of one label each, weighted sensitivity is accuracy and macro the balanced one
+                _interval(row["sensitivity"]["weighted"]),
+                _interval(row["specificity"]["weighted"]),
+                _interval(row["sensitivity"]["macro"]),
+                _interval(row["specificity"]["macro"]),
+            ]
+            if phantom:
+                cells.append(_interval(row.get("true_balanced_accuracy")))
+            rows.append(cells)
+            published = paper.SUMMARY.get(row["name"])
+            if how == PAPER and published:
+                correct, _, spec = published
+                size = {"none": "0", "classic": "5000", "classic+dcgan": "5000 + 3000"}
+                line = [
+                    "*" + escape(row["name"]) + ", published",
+                    size.get(row["name"], ""),
+                    f"{_percent(correct / paper.LESIONS)} ({correct}/{paper.LESIONS} right)",
+                    _percent(spec),
+                    "",
+                    "",
+                ]
+                rows.append([*line, ""] if phantom else line)
+        head = [
+            "arm", "per fold", "sens. weighted", "spec. weighted", "sens. macro", "spec. macro",
+        ]  # fmt: skip
+        if phantom:
+            head.append("true bal. acc.")
+        caption = (
+            f"%; {words}; mean over seeds; intervals: bootstrap over patients and seeds, "
+            f"{_EXACT}. "
+            "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
+        )
+        if how == PAPER:
+            caption += " Italic: the paper's own table, private data."
+        told += f"<h3>{title}</h3>{_table(head, rows, caption)}"
+    return "<h2>Scores</h2>" + told + _per_class(results)
+
+
+def _sizes(results: Results, arm: str, how: str) -> str:
+    """The sizes that were picked: ``classic + synthetic``, each once."""
+    found = {
+        (size["classic_per_fold"], size["synthetic_per_fold"])
+        for row in results["arms"]
+        if row["name"] == arm and row["selection"] == how
+        for size in row["chosen_per_fold"]
+    }
+    return "<br>".join(f"{a} + {b}" if b else f"{a}" for a, b in sorted(found))
+
+
+def _per_class(results: Results) -> str:
+    keys = [item["key"] for item in results["dataset"]["scheme"]["classes"]]
+    rows = [row for row in results["summary"] if row["selection"] == NESTED]
+
+    def of(measures: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> str:
+        head = ["arm", *(f"{word} {key}" for _, word in measures for key in (*keys, *more))]
+        cells = [
+            [escape(row["name"])]
+            + [_interval(row[name][key]) for name, _ in measures for key in (*keys, *more)]
+            for row in rows
+        ]
+        return _table([escape(cell) for cell in head], cells)
+
+    return (
+        "<h3>Per class, one against the rest</h3>"
+        '<p class="soft">%; nested selection; mean over seeds; intervals: bootstrap over patients '
+        f"and seeds, {_EXACT}.</p>"
+        + of((("sensitivity", "sens."), ("specificity", "spec.")))
+        + of((("auc", "AUC"),), ("macro",))
+    )
+
+
+def _compared(results: Results) -> str:
+    told = ""
+    for key, title in (
+        ("comparisons", "Nested selection: confirmatory"),
+        ("comparisons_paper_protocol", "The paper's protocol: exploratory, not corrected"),
+    ):
+        rows, marks = [], []
+        phantom = any("true_difference" in row for row in results[key])
+        for row in results[key]:
+            gap = row["difference"]
+            holm = "–" if row["holm_p"] is None else p_text(row["holm_p"])
+            cells = [
+                escape(row["arm"]),
+                str(len(row["seeds"])),
+                _interval(gap, signed=True),
+                escape(p_text(row["p"])),
+                escape(holm),
+                escape(", ".join(map(p_text, row["mcnemar_p"]))),
+            ]
+            if phantom:
+                cells.append(_interval(row.get("true_difference"), signed=True))
+                share = row.get("share_of_oracle_gap")
+                cells.append(_interval(share) if share else "–")
+            rows.append(cells)
+            if gap["low"] is not None:
+                note = f"{100 * gap['value']:+.1f}, Holm p {holm}"
+                marks.append((row["arm"], gap["value"], gap["low"], gap["high"], note))
+        head = [
+            "arm against classic",
+            "seeds",
+            "difference",
+            "p",
+            "Holm p",
+            "McNemar p per seed",
+        ]
+        if phantom:
+            head += ["true difference", "share of oracle gap, %"]
+        told += f"<h3>{title}</h3>"
+        if key == "comparisons" and marks:
+            drawn = svg.forest(marks, "Differences in balanced accuracy against classic, points")
+            told += f"<figure>{drawn}</figure>"
+        told += _table(head, rows)
+    notes = {
+        row["share_of_oracle_gap"]["note"]
+        for row in results["comparisons"]
+        if row.get("share_of_oracle_gap") and row["share_of_oracle_gap"]["note"]
+    }
+    fresh = results.get("fresh")
+    if fresh:
+        notes.add(
+            f"True: every classifier on {fresh['test_lesions']} lesions of fresh phantom patients "
+            f"(difficulty {fresh['difficulty']:g}); {fresh['note']}."
+        )
+    return (
+        "<h2>Against classic augmentation</h2><p>Points of balanced accuracy, paired on the "
+        "same lesions and averaged over seeds; 95 % bootstrap over patients with seeds drawn again "
+        "within, widened to exact limits where arms differ on few patients; p by sign-flip "
+        "permutation of patients.</p>"
+        + told
+        + "".join(f'<p class="soft">{escape(note)}</p>' for note in sorted(notes))
+    )
+
+
+def _matrices(results: Results) -> str:
+    names = [item.get("display", item["key"]) for item in results["dataset"]["scheme"]["classes"]]
+    keys = [item["key"] for item in results["dataset"]["scheme"]["classes"]]
+    drawn = ""
+    for row in results["summary"]:
+        if row["selection"] == NESTED:
+            figure = svg.matrix(row["confusion_mean"], names, f"Confusion of {row['name']}")
+            drawn += f"<figure>{figure}<figcaption>{escape(row['name'])}</figcaption></figure>"
+    if tuple(keys) == paper.CLASSES:
+        for name, counts in paper.MATRICES.items():
+            figure = svg.matrix(counts, names, f"Published confusion of {name}")
+            caption = f"{escape(name)}: paper, private data"
+            drawn += f"<figure>{figure}<figcaption>{caption}</figcaption></figure>"
+    return (
+        "<h2>Confusion</h2><p>Rows are the truth; lesions per seed, mean over seeds; nested "
+        f'selection.</p><div class="row">{drawn}</div>'
+    )
+
+
+def _fidelity(results: Results) -> str:
+    told = results["fidelity"]
+    head = "<h2>Fidelity and variety</h2>"
+    if "missing" in told:
+        return f"{head}<p>{escape(told['missing'])}</p>"
+    rows = []
+    names = {"real": "real training lesions (baseline)", "dcgan": "DCGAN", "acgan": "ACGAN"}
+    for kind, entry in told["kinds"].items():
+        if "missing" in entry:
+            rows.append([names[kind], escape(entry["missing"]), "", "", ""])
+            continue
+        rows.append(
+            [names[kind]]
+            + [_plain(entry.get(name)) for name in ("kid", "fid", "density", "coverage")]
+        )
+    known = " It was trained on this very data set." if told["trained_on_this_data"] else ""
+    return (
+        f"{head}<p>Distances to {escape(told['against'])}. Features: {escape(told['features'])} of "
+        f"{escape(told['network'])}.{known}</p>"
+        + _table(["ROIs", "KID", "FID", "density", "coverage"], rows, escape(told["interval"]))
+        + '<p class="soft">Small sets inflate FID; read it beside the baseline. KID is unbiased. '
+        "Density above 1: synthetic ROIs crowd where real ones are dense; low coverage: they miss "
+        "kinds of lesions.</p>"
+    )
+
+
+def _plain(entry: Mapping[str, Any] | None) -> str:
+    if not entry:
+        return "–"
+    value = "–" if entry["value"] is None else f"{entry['value']:.3g}"
+    if entry["low"] is None or entry["high"] is None:
+        return value
+    return f"{value} <span class='soft'>({entry['low']:.3g} to {entry['high']:.3g})</span>"
+
+
+def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:
+    """ROIs (n, 64, 64) in [-1, 1] side by side, as an ``src`` of their own."""
+    rows = -(-len(rois) // columns)
+    grid = np.zeros((rows * 66, columns * 66), np.uint8)
+    grey = np.round((np.clip(rois.astype(np.float32), -1, 1) + 1) * 127.5).astype(np.uint8)
+    for i, roi in enumerate(grey):
+        top, left = i // columns * 66, i % columns * 66
+        grid[top : top + 64, left : left + 64] = roi
+    picture = Image.fromarray(grid)
+    if scale > 1:
+        picture = picture.resize((grid.shape[1] * scale, grid.shape[0] * scale), 0)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _sheets(results: Results, folder: Path) -> str:
+    seed = results["seeds"][0]
+    drawn = ""
+    with np.load(folder / "embedding.npz", allow_pickle=False) as stored:
+        for item in results["dataset"]["scheme"]["classes"]:
+            key = item["key"]
+            sets = [("real training lesions", stored[f"real|{key}"][:16])]
+            for kind, task in (
+                ("DCGAN", f"dcgan-{key}-outer-0-{seed}"),
+                ("ACGAN", f"acgan-outer-0-{seed}"),
+            ):
+                path = folder / "tasks" / task / f"rois-{key}.npy"
+                if path.exists():
+                    sets.append((kind, np.load(path, mmap_mode="r")[:16]))
+            pictures = "".join(
+                f'<figure><img alt="{len(rois)} ROIs, {escape(name)}" src="{_picture(rois, 4)}">'
+                f"<figcaption>{escape(name)}</figcaption></figure>"
+                for name, rois in sets
+            )
+            title = escape(item.get("display", key))
+            drawn += f'<h3>{title}</h3><div class="row">{pictures}</div>'
+    return (
+        "<h2>Sample sheets</h2><p>First fold, first seed; the first ROIs drawn, none chosen.</p>"
+        + drawn
+        + _trainings(results, folder)
+    )
+
+
+def _trainings(results: Results, folder: Path) -> str:
+    """How the generators of the first fold and seed came about: losses, and fixed latents."""
+    seed, drawn = results["seeds"][0], ""
+    for row in results["generators"]:
+        if (row["part"], row["fold"], row["seed"]) != ("outer", 0, seed) or "losses" not in row:
+            continue
+        name = escape(row["name"])
+        figures = (
+            f"<figure>{svg.losses(row['losses'], f'Losses of {name}')}<figcaption>Loss per epoch "
+            "of discriminator (full) and generator (dashed)</figcaption></figure>"
+        )
+        for path in sorted((folder / "tasks" / row["name"] / "sheets").glob("*.png")):
+            epoch = int(path.stem.rsplit("-", 1)[1])
+            picture = base64.b64encode(path.read_bytes()).decode()
+            figures += (
+                f'<figure><img alt="Fixed latents of {name} after epoch {epoch}" width="300" '
+                f'src="data:image/png;base64,{picture}">'
+                f"<figcaption>the same latents, epoch {epoch}</figcaption></figure>"
+            )
+        drawn += f'<h4>{name}</h4><div class="row">{figures}</div>'
+    return (
+        "<details><summary>Training of these generators: losses, and the same latents as they "
+        f"learned</summary>{drawn}</details>"
+    )
+
+
+def _memorisation(results: Results, folder: Path) -> str:
+    told = results["memorisation"]
+    head = "<h2>Memorisation</h2>"
+    if "missing" in told:
+        return f"{head}<p>{escape(told['missing'])}</p>"
+    rows, shown = [], ""
+    for kind, spaces in told["kinds"].items():
+        for space, entry in spaces.items():
+            rows.append(
+                [
+                    f"{kind.upper()}, {space}",
+                    f"{entry['median_synthetic']:.3g}",
+                    f"{entry['median_held_out']:.3g}",
+                    _plain(entry["ratio_of_medians"]),
+                    f"{entry['flagged']} of {entry['synthetic_rois']} "
+                    f"({100 * entry['flagged_share']:.1f} %, {100 * entry['expected_share']:.0f} "
+                    "expected)",
+                    f"{100 * entry['nearer_to_training']:.0f} %",
+                ]
+            )
+            pictures = ""
+            for pair in entry["pairs"]:
+                path = folder / "tasks" / pair["task"] / "pairs.npz"
+                if not path.exists():
+                    continue
+                with np.load(path, allow_pickle=False) as stored:
+                    both = stored[space][pair["place"]]
+                mark = "flagged" if pair["flagged"] else "not flagged"
+                pictures += (
+                    f'<figure><img alt="synthetic ROI and its nearest training ROI" '
+                    f'src="{_picture(both, 2)}"><figcaption>{escape(pair["class"])}, '
+                    f"{pair['distance']:.3g}, {mark}</figcaption></figure>"
+                )
+            shown += f'<h3>{kind.upper()}: nearest in {space}</h3><div class="row">{pictures}</div>'
+    return (
+        f"{head}<p>Distance: {escape(told['distance'])}. Flagged: below "
+        f"{escape(told['flagged_below'])}.</p>"
+        + _table(
+            ["ROIs", "median, synthetic", "median, held-out", "ratio", "flagged",
+             "nearer to training"],
+            rows,
+        )
+        + '<p class="soft">A ratio well under 1, or many more flagged than expected, speaks of '
+        "copying; but smooth pictures are near to everything, so the last column compares with as "
+        "many training as held-out lesions: 50 % if nothing is copied.</p>"
+        "<p>The nearest pairs: left synthetic, right its nearest training ROI.</p>" + shown
+    )  # fmt: skip
+
+
+def _embedding(results: Results, planes: tuple[Plane, ...] | None) -> str:
+    figures = results["embedding"]
+    names = [item.get("display", item["key"]) for item in results["dataset"]["scheme"]["classes"]]
+    head = "<h2>What the networks see</h2>"
+    rows = [
+        [
+            escape(name),
+            _number(entry["silhouette"]),
+            _number(entry["silhouette_originals"]),
+            _percent(entry["neighbour_purity"]),
+            _percent(entry["neighbour_purity_originals"]),
+        ]
+        for name, entry in figures.items()
+    ]
+    table = _table(
+        ["network", "silhouette", "… lesions only", "kNN purity %", "… lesions only"],
+        rows,
+        "In the features themselves, not in the plane; neighbours are of other patients (k = 5).",
+    )
+    if planes is None:
+        return f"{head}{table}<p>No t-SNE: openTSNE is not installed here.</p>"
+    drawn = ""
+    for plane in planes:
+        positions = [(float(x), float(y)) for x, y in plane.positions]
+        strong = plane.original.tolist()
+        picture = svg.scatter(positions, plane.labels.tolist(), strong, f"t-SNE of {plane.name}")
+        drawn += f"<figure>{picture}<figcaption>{escape(plane.name)}</figcaption></figure>"
+    legend = svg.legend(
+        [svg.Series(name, (), svg.COLOURS[i % len(svg.COLOURS)]) for i, name in enumerate(names)]
+    )
+    return (
+        f"{head}<p>Features before the output, of the first fold's test lesions (large) and their "
+        f"classic augmentations (small). {embedding.SETTINGS}. Two networks give two unrelated "
+        f'planes.</p>{legend}<div class="row">{drawn}</div>{table}'
+    )
+
+
+def _generators(results: Results) -> str:
+    rows = []
+    for row in results["generators"]:
+        told = escape("; ".join(row.get("collapsed", []))) or "–"
+        if "failed" in row:
+            rows.append([escape(row["name"]), "collapsed in every attempt", "", "", ""])
+            continue
+        rows.append(
+            [
+                escape(row["name"]),
+                str(row["attempts"]),
+                str(row["steps"]),
+                f"{row['spread'] / row['spread_real']:.2f}",
+                told,
+            ]
+        )
+    return (
+        f"<h2>Generators</h2><details><summary>{len(rows)} trainings</summary>"
+        + _table(
+            ["generator", "attempts", "steps", "spread, share of real", "collapsed before"], rows
+        )
+        + "</details>"
+    )
+
+
+def _choices(results: Results) -> str:
+    rows = "".join(
+        f'<tr><td class="left">{escape(what)}</td><td class="left">{escape(how)}</td></tr>'
+        for what, how in paper.CHOICES
+    )
+    config = {key: value for key, value in results["config"].items() if key != "test_fold"}
+    config["augment"] = {k: v for k, v in config["augment"].items() if k != "per_fold"}
+    # those two belong to single trainings; here every fold is tested, at the sizes of the arms
+    settings = escape(json.dumps(config, indent=1, sort_keys=True))
+    return (
+        "<h2>Every choice</h2><table>"
+        f"{rows}</table><details><summary>All settings</summary><pre>{settings}</pre></details>"
+    )
+
+
+def _provenance(results: Results) -> str:
+    times, device = results["times"], results["device"]
+    starts = len(times["starts"])
+    stages: dict[str, float] = {}
+    for start in times["starts"]:
+        for stage in start["stages"]:
+            stages[stage["stage"]] = stages.get(stage["stage"], 0.0) + stage["wall_s"]
+    of_stages = ", ".join(f"{name or 'nothing'} {wall:.0f} s" for name, wall in stages.items())
+    rows = [
+        ("command", f"<code>{escape(results['command'])}</code>"),
+        ("data set", f"{escape(results['dataset']['name'])}, digest "
+                     f"<code>{escape(results['dataset']['digest'])}</code>"),
+        ("code", f"commit <code>{escape(results['commit'])}</code>"),
+        ("device", escape(", ".join(f"{key} {value}" for key, value in device.items()))),
+        ("wall time", f"{times['wall_s']:.0f} s in {starts} start{'s' if starts > 1 else ''} "
+                      f"({escape(of_stages)})"),
+        ("finished", escape(times["finished_at"])),
+    ]  # fmt: skip
+    body = "".join(
+        f'<tr><td class="left">{name}</td><td class="left">{value}</td></tr>'
+        for name, value in rows
+    )
+    return f"<h2>Where it comes from</h2><table>{body}</table>"

@@ -1,0 +1,460 @@
+"""One frame of a CT object: Hounsfield units, spacing, place, and the few tags that are kept.
+
+Whatever decides a value in HU, a length in mm, an order or an identity is read by `header`:
+right, or refused. What is taken although the standard wants it otherwise is said in a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.uid import (
+    UID,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+)
+
+from ml.images import orientation
+from ml.images.ct_slice import Corrupt, CTSlice, NotCT
+from ml.images.header import REMEDY, Header
+
+Stored = npt.NDArray[Any]
+
+ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+
+ALLOWED_TAGS = (
+    "Modality",
+    "ImageType",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SyntheticData",
+    "BodyPartExamined",
+    "PatientPosition",
+    "KVP",
+    "SliceThickness",
+    "ConvolutionKernel",
+    "ContrastBolusAgent",
+    "GantryDetectorTilt",
+    "LossyImageCompression",
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase",
+    "FrameOfReferenceUID",
+    "RescaleType",
+)
+"""Keywords whose values are kept. None names a person, a place, a date or an examination."""
+
+PHANTOM = ("Hepatica", "Phantom")
+"""Manufacturer and ManufacturerModelName of Hepatica's own phantom."""
+
+_OF_FRAMES = (
+    ("CTImageFrameTypeSequence", "FrameType", "ImageType"),
+    ("CTReconstructionSequence", "ConvolutionKernel", "ConvolutionKernel"),
+    ("CTXRayDetailsSequence", "KVP", "KVP"),
+    ("PixelMeasuresSequence", "SliceThickness", "SliceThickness"),
+    ("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
+    ("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
+    ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase",
+     "NominalPercentageOfCardiacPhase"),
+)  # fmt: skip
+"""Functional groups that say of a frame what a tag says of a slice."""
+
+_ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_MAYBE_LOSSY = (
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.203",
+)
+_MAPS = frozenset(
+    (
+        "IODINE", "WATER", "FAT", "CALCIUM", "URIC_ACID", "ZEFF", "Z_EFF", "EFFECTIVE_Z",
+        "EFF_ATOMIC_NUM", "RHO", "ELECTRON_DENSITY", "VNC", "VIRTUAL_NON_CONTRAST", "MONO",
+        "MONOENERGETIC", "MONOCHROMATIC", "PERFUSION", "CBF", "RCBF", "CBV", "RCBV", "MTT", "TTP",
+        "TMAX", "PBV", "BV", "BF", "PS", "HPI", "MIP", "MINIP", "MAX_IP", "MIN_IP", "SUBTRACTION",
+        "DIFFERENCE",
+    )
+)  # fmt: skip
+"""Words of ImageType for what is computed from CT and is no plain slice of it."""
+_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
+_WORD = re.compile(r"[A-Z0-9_ /%.-]{1,16}", re.ASCII)
+_LOWEST_HU, _HIGHEST_HU = -32768, 32767
+_AIR_HU = -1024
+_NOISY_AIR_HU = -1100
+"""Noise takes air this far down; what is darker is no air."""
+_WHOLE_SLICE_PX = 256
+_TILTED_FROM_DEG = 5.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of an object: its header, and its functional groups where the object has them.
+
+    Attributes:
+        header: the whole object's.
+        number: DICOM frame number, from 1.
+        of: how many frames the object has.
+        own, shared: the frame's functional groups (PS3.3 C.7.6.16), and those of all frames.
+        enhanced: the object's class keeps its values in functional groups.
+    """
+
+    header: Header
+    number: int = 1
+    of: int = 1
+    own: Header | None = None
+    shared: Header | None = None
+    enhanced: bool = False
+
+    def holder(self, sequence: str, keyword: str) -> Header:
+        """The header that states ``keyword`` for this frame; the object's own where none does.
+
+        Raises:
+            Corrupt: two places state different values.
+        """
+        groups = [
+            item
+            for group in (self.own, self.shared)
+            if group is not None
+            for item in group.items(sequence)[:1]
+            if item.text(keyword)
+        ]
+        top = [self.header] if self.header.text(keyword) else []
+        # the groups of an enhanced object are the ones that count; elsewhere they are foreign
+        told = groups or top if self.enhanced else top + groups
+        if not told:
+            return self.header
+        if any(item.text(keyword) != told[0].text(keyword) for item in told):
+            raise Corrupt(
+                f"{told[0].name}: {keyword} of frame {self.number} is stated twice and differs; "
+                f"{REMEDY}."
+            )
+        return told[0]
+
+
+def ct_slice(
+    frame: Frame, stored: Stored, told_of_file: tuple[str, ...], tags: dict[str, str]
+) -> CTSlice:
+    """A frame with its stored values, as a slice in HU.
+
+    Args:
+        stored: (rows, columns), signed or unsigned as PixelRepresentation says.
+        told_of_file: warnings of the whole file.
+        tags: of the whole file.
+
+    Raises:
+        NotCT: its values are not Hounsfield units.
+        Corrupt: Hounsfield units or geometry cannot be told.
+    """
+    header = frame.header
+    told = list(told_of_file)
+    hounsfield = _hounsfield(frame, stored, told)
+    cosines, position = _place(frame, told)
+    thickness = frame.holder("PixelMeasuresSequence", "SliceThickness").decimal("SliceThickness")
+    return CTSlice(
+        pixels=hounsfield,
+        calibrated=True,
+        spacing_mm=_spacing_mm(frame, told),
+        study_uid=uid(header, "StudyInstanceUID", told),
+        series_uid=uid(header, "SeriesInstanceUID", told),
+        sop_uid=uid(header, "SOPInstanceUID", told),
+        frame=frame.number,
+        patient_id=str(header.dataset.get("PatientID") or ""),
+        acquired=_acquired(frame),
+        orientation=cosines,
+        position=position,
+        instance_number=_instance_number(header, told),
+        slice_thickness_mm=thickness if thickness and thickness > 0 else None,
+        phantom=(tags.get("Manufacturer"), tags.get("ManufacturerModelName")) == PHANTOM,
+        tags=_tags_of(frame, tags),
+        warnings=tuple(dict.fromkeys(told)),
+    )
+
+
+# -- Hounsfield units --------------------------------------------------------------------------
+
+
+def _hounsfield(frame: Frame, stored: Stored, told: list[str]) -> npt.NDArray[np.int16]:
+    """HU = stored × slope + intercept (PS3.3 C.11.1), rounded.
+
+    MONOCHROME1 changes the display only: the HU are the same.
+    """
+    header = frame.header
+    _judge_kind(frame, told)
+    if header.has("ModalityLUTSequence"):
+        raise Corrupt(
+            f"{header.name} has a ModalityLUTSequence (0028,3000) in place of RescaleSlope and "
+            "RescaleIntercept; such tables are not read. Export the slice with slope and intercept."
+        )
+    slope, intercept = (
+        _rescale(frame, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")
+    )
+    if slope == 0:
+        raise Corrupt(f"{header.name}: RescaleSlope (0028,1053) is 0; {REMEDY}.")
+    exact = slope.is_integer() and intercept.is_integer()
+    if exact and abs(slope) < 2**14 and abs(intercept) < 2**30:
+        wide: npt.NDArray[Any] = stored.astype(np.int32)
+        if slope != 1:
+            wide *= int(slope)
+        if intercept:
+            wide += int(intercept)
+    else:
+        wide = np.rint(stored * slope + intercept)
+    _clear_padding(header, stored, wide)
+    _judge_values(header, wide, told)
+    return wide.astype(np.int16)
+
+
+def _rescale(frame: Frame, keyword: str) -> float:
+    holder = frame.holder("PixelValueTransformationSequence", keyword)
+    value = holder.decimal(keyword)
+    if value is None:
+        raise Corrupt(
+            f"{holder.name} has no {keyword}, so Hounsfield units cannot be told; "
+            "send or export it again with it."
+        )
+    return value
+
+
+def _judge_kind(frame: Frame, told: list[str]) -> None:
+    header = frame.header
+    kind = frame.holder("PixelValueTransformationSequence", "RescaleType").text("RescaleType")
+    kind = kind.upper() or "HU"
+    words = [word.upper().replace(" ", "_") for word in header.texts("ImageType")]
+    named = [word for word in words[2:] if word in _MAPS]
+    if kind == "HU":
+        pass
+    elif kind == "US" and not named:
+        # unspecified: what some scanners and workstations write on plain slices
+        told.append(
+            "RescaleType is US (unspecified): the values are taken as Hounsfield units, as of "
+            "plain CT."
+        )
+    else:
+        shown = kind if _WORD.fullmatch(kind) else "of an unknown kind"
+        what = f" and its ImageType names {named[0]}" if named else ""
+        raise NotCT(
+            f"{header.name}: its RescaleType (0028,1054) is {shown}{what}, so its values are not "
+            "known to be Hounsfield units; give the original slices."
+        )
+    if named:
+        told.append(
+            f"ImageType names {named[0]}: this seems to be computed from CT (a map or a "
+            "projection), no plain slice. The networks know plain slices only."
+        )
+
+
+def _clear_padding(header: Header, stored: Stored, wide: npt.NDArray[Any]) -> None:
+    """Make pixel padding (PS3.3 C.7.5.1.1.2) air, unless it lies within −1024…3071 HU.
+
+    Some scanners declare 0 as padding, which may be water: such values stay.
+    """
+    first = header.whole("PixelPaddingValue", -32768, 65535)
+    last = header.whole("PixelPaddingRangeLimit", -32768, 65535)
+    if first is None:
+        if last is not None:
+            raise header.missing("PixelPaddingValue")
+        return
+    signed = stored.dtype.kind == "i"
+    bits = 8 * stored.dtype.itemsize
+    low, high = sorted(
+        _wrapped(value, bits, signed) for value in (first, first if last is None else last)
+    )
+    padding = (stored >= low) & (stored <= high) & ((wide < _AIR_HU) | (wide > 3071))
+    wide[padding] = _AIR_HU
+
+
+def _wrapped(value: int, bits: int, signed: bool) -> int:
+    # files write −2000 as 63536 and the other way round: the bits are the same
+    value %= 1 << bits
+    return value - (1 << bits) if signed and value >= 1 << (bits - 1) else value
+
+
+def _judge_values(header: Header, wide: npt.NDArray[Any], told: list[str]) -> None:
+    """Refuse what no CT number can be, and tell of what is hardly one."""
+    low, high = float(wide.min()), float(wide.max())
+    if low < _LOWEST_HU or high > _HIGHEST_HU:
+        worst = high if high > _HIGHEST_HU else low
+        count = int(((wide < _LOWEST_HU) | (wide > _HIGHEST_HU)).sum())
+        representation = header.whole("PixelRepresentation", 0, 1)
+        raise Corrupt(
+            f"{header.name}: {count} pixels come to as much as {worst:.0f} HU, which CT cannot "
+            f"hold. PixelRepresentation (0028,0103) is {representation}; it or RescaleSlope or "
+            f"RescaleIntercept is wrong. Correct it at the source, or export the slice again."
+        )
+    dark = int((wide < _NOISY_AIR_HU).sum())
+    if dark > wide.size // 1000:
+        told.append(
+            f"{dark / wide.size:.0%} of the pixels are darker than air (down to {low:.0f} HU): "
+            "padding that is not declared, or a wrong RescaleIntercept."
+        )
+    if min(wide.shape) >= _WHOLE_SLICE_PX and low > -500:
+        told.append(
+            f"No pixel is as dark as air (the darkest has {low:.0f} HU). If this is a whole slice, "
+            "its RescaleIntercept is wrong."
+        )
+
+
+# -- geometry ----------------------------------------------------------------------------------
+
+
+def _spacing_mm(frame: Frame, told: list[str]) -> tuple[float, float] | None:
+    holder = frame.holder("PixelMeasuresSequence", "PixelSpacing")
+    spacing = holder.decimals("PixelSpacing", 2)
+    if spacing is None:
+        aspect = frame.header.decimals("PixelAspectRatio", 2)
+        if aspect is not None and aspect[0] != aspect[1]:
+            raise Corrupt(
+                f"{holder.name} has no PixelSpacing (0028,0030) and its pixels are not square; "
+                f"{REMEDY} with it."
+            )
+        told.append("No pixel spacing: boxes in pixels work, millimetres do not.")
+        return None
+    if not all(0.01 <= value <= 20 for value in spacing):
+        raise holder.fault("PixelSpacing", "two distances from 0.01 to 20 mm")
+    return spacing[0], spacing[1]
+
+
+def _place(
+    frame: Frame, told: list[str]
+) -> tuple[tuple[float, ...] | None, tuple[float, float, float] | None]:
+    """Orientation (six cosines) and position (mm) of a frame; None for what the file lacks."""
+    holder = frame.holder("PlaneOrientationSequence", "ImageOrientationPatient")
+    cosines = holder.decimals("ImageOrientationPatient", 6)
+    if cosines is not None:
+        if not orientation.is_orientation(cosines):
+            raise holder.fault("ImageOrientationPatient", "two unit vectors at right angles")
+        plane, tilt = orientation.plane(cosines), orientation.tilt_deg(cosines)
+        if plane is not orientation.Plane.AXIAL:
+            told.append(f"The slice is {plane}, not axial. The networks know axial slices only.")
+        elif tilt > _TILTED_FROM_DEG:
+            told.append(f"The slice is tilted by {tilt:.0f}° against the axial plane.")
+        edges = orientation.edges(cosines)
+        if plane is orientation.Plane.AXIAL and (edges.left[0], edges.top[0]) != ("R", "A"):
+            told.append(
+                f"The slice is stored turned or mirrored: {edges.left} is on its left and "
+                f"{edges.top} at its top, where R and A are usual."
+            )
+    holder = frame.holder("PlanePositionSequence", "ImagePositionPatient")
+    position = holder.decimals("ImagePositionPatient", 3)
+    if position is not None and frame.of > 1 and holder is frame.header:
+        told.append(f"One position is stated for {frame.of} frames: where each lies is not known.")
+        position = None
+    if position is None:
+        return cosines, None
+    return cosines, (position[0], position[1], position[2])
+
+
+def _instance_number(header: Header, told: list[str]) -> int | None:
+    """Where a scanner numbered the slice; it orders slices only where positions do not."""
+    try:
+        return header.whole("InstanceNumber", -(2**31), 2**31 - 1)
+    except Corrupt:
+        told.append("InstanceNumber (0020,0013) is no number of at most 31 bits and is left out.")
+        return None
+
+
+# -- identity and words ------------------------------------------------------------------------
+
+
+def uid(header: Header, keyword: str, told: list[str] | None = None) -> str:
+    """A UID, for SOP UIDs if need be that of the file meta group; "" where there is none.
+
+    One that is no valid UID (letters, too long) still tells studies, series and images apart: it
+    is taken as it stands, or by its SHA-256 where it is longer than 64 characters, and said.
+
+    Raises:
+        Corrupt: it holds bytes that are no text.
+    """
+    if header.is_damaged(keyword):
+        raise Corrupt(f"{header.name}: {keyword} is damaged; send or export the slice again.")
+    text = header.text(keyword)
+    if not text and keyword.startswith("SOP"):
+        text = str(header.dataset.file_meta.get(f"MediaStorage{keyword}") or "").strip()
+    if not text or _UID.fullmatch(text):
+        return text
+    if told is not None:
+        told.append(
+            f"{keyword} is no valid UID (digits and dots, at most 64); it is taken as it stands."
+        )
+    if len(text) <= 64 and text.isascii():
+        return text
+    return f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:56]}"
+
+
+def allowed_tags(header: Header) -> dict[str, str]:
+    """The values of ``ALLOWED_TAGS``, at most 64 characters each."""
+    return {
+        keyword: text for keyword in ALLOWED_TAGS if (text := header.text(keyword)[:64].strip())
+    }
+
+
+def _tags_of(frame: Frame, tags: dict[str, str]) -> dict[str, str]:
+    """The tags of a frame: those of the file, with what its functional groups say of it."""
+    if frame.own is None and frame.shared is None:
+        return tags
+    found = dict(tags)
+    for sequence, keyword, tag in _OF_FRAMES:
+        for group in filter(None, (frame.shared, frame.own)):
+            for item in group.items(sequence)[:1]:
+                if text := item.text(keyword)[:64].strip():
+                    found[tag] = text
+    return found
+
+
+def _acquired(frame: Frame) -> str:
+    """When the frame was acquired, as the file writes it; "" where it does not say."""
+    content = frame.own.items("FrameContentSequence")[:1] if frame.own is not None else ()
+    for item in content:
+        if text := item.text("FrameAcquisitionDateTime"):
+            return text
+    header = frame.header
+    moment = header.text("AcquisitionDateTime")
+    return moment or f"{header.text('AcquisitionDate')} {header.text('AcquisitionTime')}".strip()
+
+
+def warnings(header: Header, syntax: UID) -> tuple[str, ...]:
+    """What the user should know of the whole file."""
+    told = []
+    lossy = header.text("LossyImageCompression")
+    if lossy == "01" or syntax in _ALWAYS_LOSSY or (syntax in _MAYBE_LOSSY and lossy != "00"):
+        told.append("Lossy compression has changed the Hounsfield units of this image.")
+    if header.text("BurnedInAnnotation").upper() == "YES":
+        told.append("The image has burned-in annotation, which may name the patient.")
+    if header.text("PhotometricInterpretation") == "MONOCHROME1":
+        told.append("Stored for inverse display (MONOCHROME1); the Hounsfield units are the same.")
+    return tuple(told)
+
+
+def frames_of(header: Header, count: int, sop_class: str) -> Sequence[Frame]:
+    """Every frame of an object with its functional groups.
+
+    Raises:
+        Corrupt: an enhanced object without groups, or another number of them than of frames.
+    """
+    enhanced = sop_class in ENHANCED
+    own = header.items("PerFrameFunctionalGroupsSequence")
+    shared = header.items("SharedFunctionalGroupsSequence")
+    if enhanced and not own:
+        raise header.missing("PerFrameFunctionalGroupsSequence")
+    if own and len(own) != count:
+        raise Corrupt(
+            f"{header.name}: {len(own)} functional groups for {count} frames; export it again."
+        )
+    if len(shared) > 1:
+        raise Corrupt(f"{header.name}: {len(shared)} shared functional groups; export it again.")
+    return [
+        Frame(
+            header,
+            number,
+            count,
+            own[number - 1] if own else None,
+            shared[0] if shared else None,
+            enhanced,
+        )
+        for number in range(1, count + 1)
+    ]

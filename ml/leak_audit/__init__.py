@@ -1,0 +1,1 @@
+"""What could give a synthetic image away without looking at the lesion."""

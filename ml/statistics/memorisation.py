@@ -1,0 +1,57 @@
+"""Whether a generator copies: how near synthetic ROIs come to those that it was trained on.
+
+Distances are root mean square differences of pixels, or of features, over the 8 symmetries of the
+square (4 turns, each also mirrored). What they are compared with are ROIs of patients that the
+generator never saw: a generator that copies comes nearer to its training ROIs than they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.statistics.symmetry import SYMMETRIES, turned
+
+Pixels = npt.NDArray[np.float32]
+
+EXPECTED = 0.05
+"""Share of held-out ROIs under the threshold; a generator that copies nothing has about as much."""
+
+
+def turns(queries: Pixels, describe: Callable[[Pixels], Pixels]) -> tuple[Pixels, ...]:
+    """Descriptions (n, d) of ROIs (n, 64, 64) under each symmetry.
+
+    Args:
+        describe: ROIs (n, 64, 64) → (n, d): the pixels themselves, or features.
+    """
+    return tuple(describe(turned(queries, symmetry)) for symmetry in range(SYMMETRIES))
+
+
+def nearest(
+    queries: Sequence[Pixels], references: Pixels
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """For each query: distance to the nearest reference, its position, and the symmetry.
+
+    Args:
+        queries: as ``turns`` gives them.
+        references: descriptions (m, d).
+    """
+    squares = (references**2).sum(axis=1)
+    best = np.full(len(queries[0]), np.inf, np.float32)
+    where = np.zeros(len(best), np.int64)
+    how = np.zeros(len(best), np.int64)
+    for symmetry, described in enumerate(queries):
+        gaps = (described**2).sum(axis=1)[:, None] + squares[None] - 2 * described @ references.T
+        found = gaps.argmin(axis=1)
+        value = np.take_along_axis(gaps, found[:, None], axis=1)[:, 0]
+        better = value < best
+        best[better], where[better], how[better] = value[better], found[better], symmetry
+    size = references.shape[1]
+    return np.sqrt(np.maximum(best, 0).astype(np.float64) / size), where, how
+
+
+def flat(rois: Pixels) -> Pixels:
+    """ROIs (n, 64, 64) as they are: (n, 4096)."""
+    return rois.reshape(len(rois), -1)

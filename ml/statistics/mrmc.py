@@ -1,0 +1,414 @@
+"""Several readers, the same cases: the analysis of Obuchowski and Rockette with Hillis' degrees.
+
+Obuchowski & Rockette (1995, Commun Stat Simul Comput 24:285); Hillis (2007, Stat Med 26:596);
+Hillis, Berbaum & Metz (2008, Acad Radiol 15:647). Readings of several readers are never pooled as
+if independent: with differing readers or cases such intervals are far too narrow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from math import inf, isfinite, sqrt
+from typing import Any, Literal
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from ml.statistics import roc
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Ratings
+
+Floats = NDArray[np.float64]
+FigureOfMerit = Literal["auc", "mean"]
+CovarianceMethod = Literal["delong", "sample", "jackknife"]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Mean squares and error covariances; None where the design does not define them.
+
+    ``cov1`` same reader, other treatment; ``cov2`` same treatment, other reader; ``cov3`` both
+    differ. ``cases``, ``readers`` and ``treatments`` say on what they were estimated.
+    """
+
+    var: float
+    cov1: float | None
+    cov2: float | None
+    cov3: float | None
+    ms_t: float | None
+    ms_r: float | None
+    ms_tr: float | None
+    cases: int
+    readers: int
+    treatments: int
+
+
+@dataclass(frozen=True)
+class TreatmentMean:
+    """One treatment's mean over readers, interval within [0, 1]; ``df`` None means normal."""
+
+    treatment: str
+    value: float
+    low: float
+    high: float
+    se: float
+    df: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of ``first`` minus mean of ``second``; ``p`` None where it has no error."""
+
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    p: float | None
+    df: float | None
+
+
+@dataclass(frozen=True)
+class ReaderMean:
+    """One reader's figure under one treatment."""
+
+    reader: str
+    treatment: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The result; ``population`` names whom the intervals speak of."""
+
+    figure: FigureOfMerit
+    population: str
+    covariance: CovarianceMethod
+    values: tuple[ReaderMean, ...]
+    f: float | None
+    df1: int | None
+    df2: float | None
+    p: float | None
+    differences: tuple[Difference, ...]
+    treatments: tuple[TreatmentMean, ...]
+    components: Components
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON: ``{"f", "df2", "p", "difference", "treatments": [{"auc", …}], "components", …}``.
+
+        With the mean (share correct) as figure, treatments carry ``mean`` in place of ``auc``.
+        Infinite degrees of freedom are null.
+        """
+        first = self.differences[0] if self.differences else None
+        return {
+            "figure": self.figure,
+            "population": self.population,
+            "covariance": self.covariance,
+            "f": self.f,
+            "df1": self.df1,
+            "df2": self.df2,
+            "p": self.p,
+            "difference": None
+            if first is None
+            else {"value": first.value, "low": first.low, "high": first.high},
+            "differences": [asdict(d) for d in self.differences],
+            "treatments": [
+                {
+                    "treatment": t.treatment,
+                    self.figure: t.value,
+                    "low": t.low,
+                    "high": t.high,
+                    "se": t.se,
+                    "df": t.df,
+                }
+                for t in self.treatments
+            ],
+            "components": asdict(self.components),
+            "readers": [asdict(v) for v in self.values],
+            "warnings": list(self.warnings),
+        }
+
+
+def covariance(
+    ratings: Ratings, figure: FigureOfMerit = "auc", method: CovarianceMethod | None = None
+) -> tuple[Floats, Floats, CovarianceMethod]:
+    """Figures (t, r), their covariance (t·r, t·r) over cases, and the method used.
+
+    ``delong`` (areas) and ``sample`` (means, the covariance of the rows over n) need a complete
+    block. ``jackknife`` leaves out one case (or one cluster) of all cases at a time and takes
+    (n − 1)/n Σ (θ₍ₖ₎ − θ̄)²; cases that only one treatment or reader has enter as they are.
+    None chooses the jackknife for incomplete or clustered ratings, else the closed form.
+
+    Raises:
+        ReadersError: a class with fewer than two cases under a treatment and reader, or a closed
+            form asked of incomplete or clustered ratings.
+    """
+    t, r, n = ratings.scores.shape
+    clustered = ratings.clusters is not None and len(set(ratings.clusters)) < n
+    if method is None:
+        closed: CovarianceMethod = "delong" if figure == "auc" else "sample"
+        method = closed if ratings.complete and not clustered else "jackknife"
+    for i, treatment in enumerate(ratings.treatments):
+        for j, reader in enumerate(ratings.readers):
+            truth = ratings.cell(i, j)[0]
+            counts = (int(truth.sum()), int(len(truth) - truth.sum()))
+            if (figure == "auc" and min(counts) < 2) or sum(counts) < 2:
+                raise ReadersError(
+                    f"Reader {reader} under {treatment} rated {counts[1]} real (signal-absent) and "
+                    f"{counts[0]} synthetic (signal-present) cases; two of each are needed."
+                )
+    if method != "jackknife":
+        if not ratings.complete:
+            raise ReadersError(
+                "Not every reader rated every case under every treatment; use the jackknife."
+            )
+        if clustered:
+            raise ReadersError("Cases of one patient belong together here; use the jackknife.")
+        flat = ratings.scores.reshape(t * r, n)
+        if (method == "delong") != (figure == "auc"):
+            raise ReadersError(f"The {method} covariance does not belong to the figure {figure}.")
+        if figure == "auc":
+            values, matrix = roc.delong(ratings.truth, flat)
+        else:
+            values, matrix = flat.mean(axis=1), np.atleast_2d(np.cov(flat)) / n
+        return values.reshape(t, r), matrix, method
+    full, left_out = _leave_one_out(ratings, figure)
+    groups = left_out.shape[0]
+    spread = left_out - left_out.mean(axis=0)
+    matrix = (groups - 1) / groups * spread.T @ spread
+    return full.reshape(t, r), matrix, method
+
+
+def _figure(truth: NDArray[np.int64], scores: Floats, figure: FigureOfMerit) -> float:
+    return roc.auc(truth, scores) if figure == "auc" else float(scores.mean())
+
+
+def _leave_one_out(ratings: Ratings, figure: FigureOfMerit) -> tuple[Floats, Floats]:
+    """Figures (t·r,) and those without each case or cluster (groups, t·r)."""
+    t, r, n = ratings.scores.shape
+    labels = np.arange(n).astype(str) if ratings.clusters is None else np.array(ratings.clusters)
+    _, index = np.unique(labels, return_inverse=True)
+    groups = int(index.max()) + 1
+    full = np.zeros(t * r)
+    left_out = np.zeros((groups, t * r))
+    for cell in range(t * r):
+        truth, scores, kept = ratings.cell(cell // r, cell % r)
+        full[cell] = _figure(truth, scores, figure)
+        left_out[:, cell] = full[cell]
+        members = index[kept]
+        single = len(np.unique(members)) == len(members)
+        if single:
+            left_out[members, cell] = _without_each(truth, scores, figure, full[cell])
+            continue
+        for group in np.unique(members):
+            stay = members != group
+            if figure == "auc" and len(np.unique(truth[stay])) < 2:
+                raise ReadersError(
+                    f"All cases of one class belong to {labels[kept][~stay][0]}; the jackknife "
+                    "over patients needs two patients in each class."
+                )
+            left_out[group, cell] = _figure(truth[stay], scores[stay], figure)
+    return full, left_out
+
+
+def _without_each(
+    truth: NDArray[np.int64], scores: Floats, figure: FigureOfMerit, full: float
+) -> Floats:
+    """The figure without each single case (n,), in closed form."""
+    if figure == "mean":
+        n = len(scores)
+        return np.asarray((n * full - scores) / (n - 1), dtype=np.float64)
+    v10, v01 = roc.placements(scores[truth == 1], scores[truth == 0])
+    result = np.zeros(len(scores))
+    for value, placed in ((1, v10), (0, v01)):
+        count = len(placed)
+        result[truth == value] = (count * full - placed) / (count - 1)
+    return result
+
+
+def _off_diagonal_mean(block: Floats) -> float:
+    size = block.shape[0]
+    return float((block.sum() - np.trace(block)) / (size * (size - 1)))
+
+
+def components(values: Floats, matrix: Floats, cases: int) -> Components:
+    """Mean squares of the figures (t, r) and averaged covariances of their matrix (t·r, t·r)."""
+    t, r = values.shape
+    blocks = matrix.reshape(t, r, t, r)
+    by_treatment, by_reader, mean = values.mean(axis=1), values.mean(axis=0), values.mean()
+    pairs = list(combinations(range(t), 2))
+    cov1 = cov2 = cov3 = ms_t = ms_r = ms_tr = None
+    if t > 1:
+        cov1 = float(np.mean([np.trace(blocks[a, :, b, :]) / r for a, b in pairs]))
+        ms_t = float(r * ((by_treatment - mean) ** 2).sum() / (t - 1))
+    if r > 1:
+        cov2 = float(np.mean([_off_diagonal_mean(blocks[i, :, i, :]) for i in range(t)]))
+        ms_r = float(t * ((by_reader - mean) ** 2).sum() / (r - 1))
+    if t > 1 and r > 1:
+        cov3 = float(np.mean([_off_diagonal_mean(blocks[a, :, b, :]) for a, b in pairs]))
+        rest = values - by_treatment[:, None] - by_reader[None, :] + mean
+        ms_tr = float((rest**2).sum() / ((t - 1) * (r - 1)))
+    var = float(np.trace(matrix) / (t * r))
+    return Components(var, cov1, cov2, cov3, ms_t, ms_r, ms_tr, cases, r, t)
+
+
+def hillis(parts: Components) -> tuple[float, float]:
+    """Denominator of the treatments' F test and its degrees of freedom (Hillis 2007)."""
+    assert parts.ms_tr is not None and parts.cov2 is not None and parts.cov3 is not None
+    denominator = parts.ms_tr + parts.readers * max(parts.cov2 - parts.cov3, 0.0)
+    if parts.ms_tr <= 0:
+        return denominator, inf
+    cells = (parts.treatments - 1) * (parts.readers - 1)
+    return denominator, denominator**2 * cells / parts.ms_tr**2
+
+
+def random_readers(
+    ratings: Ratings,
+    figure: FigureOfMerit = "auc",
+    method: CovarianceMethod | None = None,
+    confidence: float = 0.95,
+) -> Analysis:
+    """Random readers and random cases: intervals speak of other readers like these as well.
+
+    One treatment: mean ± t √(MS(R)/r + max(Cov2, 0)). Several: F test of the treatments, and
+    differences on the denominator MS(TR) + r max(Cov2 − Cov3, 0) (Hillis 2007).
+
+    Raises:
+        ReadersError: one reader only, or as `covariance`.
+    """
+    t, r = len(ratings.treatments), len(ratings.readers)
+    if r < 2:
+        raise ReadersError(
+            "With 1 reader nothing can be said about other readers: their spread is unknown. "
+            "Report this reader's own interval, or have at least 3 readers."
+        )
+    values, matrix, used = covariance(ratings, figure, method)
+    parts = components(values, matrix, len(ratings.cases))
+    blocks = matrix.reshape(t, r, t, r)
+    warnings = []
+    if r < 4:
+        warnings.append(
+            f"{r} readers tell little about other readers; the interval is wide for that reason."
+        )
+    means = []
+    for i, treatment in enumerate(ratings.treatments):
+        ms_r = float(values[i].var(ddof=1))
+        shared = max(_off_diagonal_mean(blocks[i, :, i, :]), 0.0)
+        total = ms_r + r * shared
+        df = total**2 * (r - 1) / ms_r**2 if ms_r > 0 else inf
+        means.append(_mean(treatment, float(values[i].mean()), sqrt(total / r), df, confidence))
+    f = df2 = p = None
+    differences: list[Difference] = []
+    if t > 1:
+        assert parts.ms_t is not None
+        denominator, df = hillis(parts)
+        f, p = _test(parts.ms_t, denominator, t - 1, df)
+        df2 = df if isfinite(df) else None
+        differences = _differences(ratings, values, sqrt(2 * denominator / r), df, confidence)
+    return Analysis(
+        figure, "readers like these, cases like these (random readers, random cases)", used,
+        _values(ratings, values), f, t - 1 if t > 1 else None, df2, p, tuple(differences),
+        tuple(means), parts, tuple(warnings),
+    )  # fmt: skip
+
+
+def fixed_readers(
+    ratings: Ratings,
+    figure: FigureOfMerit = "auc",
+    method: CovarianceMethod | None = None,
+    confidence: float = 0.95,
+) -> Analysis:
+    """Fixed readers, random cases: intervals speak of these very readers, on other such cases.
+
+    Normal intervals; the denominator is Var − Cov1 + (r − 1) max(Cov2 − Cov3, 0).
+
+    Raises:
+        ReadersError: as `covariance`.
+    """
+    t, r = len(ratings.treatments), len(ratings.readers)
+    values, matrix, used = covariance(ratings, figure, method)
+    parts = components(values, matrix, len(ratings.cases))
+    blocks = matrix.reshape(t, r, t, r)
+    means = [
+        _mean(treatment, float(values[i].mean()),
+              sqrt(max(blocks[i, :, i, :].mean(), 0.0)), inf, confidence)
+        for i, treatment in enumerate(ratings.treatments)
+    ]  # fmt: skip
+    f = p = None
+    differences: list[Difference] = []
+    if t > 1:
+        assert parts.ms_t is not None and parts.cov1 is not None
+        between = (parts.cov2 or 0.0) - (parts.cov3 or 0.0)
+        denominator = max(parts.var - parts.cov1 + (r - 1) * max(between, 0.0), 0.0)
+        f, p = _test(parts.ms_t, denominator, t - 1, inf)
+        differences = _differences(ratings, values, sqrt(2 * denominator / r), inf, confidence)
+    return Analysis(
+        figure, "these readers, cases like these (fixed readers, random cases)", used,
+        _values(ratings, values), f, t - 1 if t > 1 else None, None, p, tuple(differences),
+        tuple(means), parts, (),
+    )  # fmt: skip
+
+
+_NO_SPREAD = 1e-9
+
+
+def _values(ratings: Ratings, values: Floats) -> tuple[ReaderMean, ...]:
+    return tuple(
+        ReaderMean(reader, treatment, float(values[i, j]))
+        for i, treatment in enumerate(ratings.treatments)
+        for j, reader in enumerate(ratings.readers)
+    )
+
+
+def _quantile(df: float, confidence: float) -> float:
+    tail = 0.5 + confidence / 2
+    return float(scipy.stats.t.ppf(tail, df) if isfinite(df) else scipy.stats.norm.ppf(tail))
+
+
+def _mean(treatment: str, value: float, se: float, df: float, confidence: float) -> TreatmentMean:
+    if se <= _NO_SPREAD:
+        raise ReadersError(
+            f"the figures do not vary between images or readers (mean {value:.2f}), so they give "
+            "no interval"
+        )
+    half = _quantile(df, confidence) * se
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return TreatmentMean(treatment, value, low, high, se, df if isfinite(df) else None)
+
+
+def _test(ms_t: float, denominator: float, df1: int, df2: float) -> tuple[float | None, ...]:
+    """(F, p); both None when there is no error to compare with."""
+    if denominator <= 0:
+        return None, None
+    f = ms_t / denominator
+    p = scipy.stats.f.sf(f, df1, df2) if isfinite(df2) else scipy.stats.chi2.sf(f * df1, df1)
+    return f, float(p)
+
+
+def _differences(
+    ratings: Ratings, values: Floats, se: float, df: float, confidence: float
+) -> list[Difference]:
+    half = _quantile(df, confidence) * se
+    means = values.mean(axis=1)
+    found = []
+    for a, b in combinations(range(len(means)), 2):
+        value = float(means[a] - means[b])
+        p = None
+        if se > 0:
+            z = abs(value) / se
+            p = float(2 * (scipy.stats.t.sf(z, df) if isfinite(df) else scipy.stats.norm.sf(z)))
+        found.append(
+            Difference(
+                ratings.treatments[a],
+                ratings.treatments[b],
+                value,
+                value - half,
+                value + half,
+                p,
+                df if isfinite(df) else None,
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Networks and their training, one at a time. These rooms and the experiment's need PyTorch."""

@@ -1,0 +1,61 @@
+"""What an upload costs in memory, and what of it is refused file by file."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+
+import numpy as np
+from PIL import Image
+
+from app.models.cases.parcel import Limits, Parcel
+from factories import make_dicom, make_zip
+
+PLENTY = Limits(files=1000, unpacked_bytes=10**9, pixels=10**9)
+
+
+def black(side: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((side, side), np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_many_large_pictures_in_a_small_zip_never_lie_unpacked_side_by_side() -> None:
+    side, count = 2048, 12
+    batch = make_zip({f"{n}.png": black(side) for n in range(count)})
+    assert len(batch) < 1_000_000
+    Parcel.open([("warm.png", black(64))], PLENTY)
+    tracemalloc.start()
+    try:
+        parcel = Parcel.open([("many.zip", batch)], PLENTY)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(parcel.files) == count
+    assert kept < side * side
+    assert peak < 12 * side * side  # a few copies of one picture, not twelve pictures
+
+
+def test_the_limits_hold_for_all_files_and_zips_of_an_upload_together() -> None:
+    zips = [
+        (f"{n}.zip", make_zip({f"{n}{k}.dcm": make_dicom(number=10 * n + k) for k in range(3)}))
+        for n in range(2)
+    ]
+    parcel = Parcel.open(zips, Limits(files=4, unpacked_bytes=10**9, pixels=10**9))
+    assert len(parcel.files) + len(parcel.refused) >= 4
+    assert len(parcel.files) <= 4
+    pixels = Parcel.open(zips, Limits(files=100, unpacked_bytes=10**9, pixels=4 * 128 * 128))
+    assert len(pixels.files) == 4
+    assert len(pixels.refused) == 2
+    size = len(make_dicom())
+    unpacked = Parcel.open(zips, Limits(files=100, unpacked_bytes=4 * size + 100, pixels=10**9))
+    assert len(unpacked.files) == 4
+    assert len(unpacked.refused) == 2
+
+
+def test_names_of_files_reach_nobody_with_signs_that_no_database_takes() -> None:
+    parcel = Parcel.open([("a\0b\ud800.dcm", make_dicom()), ("\udcff.txt", b"x")], PLENTY)
+    names = [item.file for item in (*parcel.files, *parcel.refused)]
+    assert names == ["a?b?.dcm", "?.txt"]
+    for item in parcel.refused:
+        item.reason.encode("utf-8")

@@ -1,0 +1,188 @@
+"""People's accounts: passwords, roles, who did what to whom."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+import studies
+from app.db import Database
+from app.errors import Conflict, Unreadable
+from app.models import Event, User
+from app.models.people.user import hashed
+
+PASSWORD = "correct horse"
+
+
+def told(session, kind: str) -> list[tuple[str, str]]:
+    """(actor, subject) of the events of a kind."""
+    rows = session.execute(sa.select(Event.actor, Event.subject).where(Event.kind == kind))
+    return [tuple(row) for row in rows]
+
+
+def sign_in(client, name: str, password: str) -> int:
+    return client.post("/sessions", data={"name": name, "password": password}).status_code
+
+
+# -- refusals -------------------------------------------------------------------------------------
+
+
+def test_the_last_administrator_stays_one(session, signed_in_as):
+    boss = signed_in_as("admin", name="boss")
+    boss_id = User.require(session, "boss").id
+    reply = boss.post(f"/users/{boss_id}/role", data={"role": "reader"})
+    assert reply.status_code == 409
+    assert "only administrator who can sign in" in reply.text
+    other = studies.make_user(session, "other", "admin")
+    session.commit()
+    assert boss.post(f"/users/{other.id}/disabling").status_code == 303
+    assert boss.post(f"/users/{boss_id}/role", data={"role": "reader"}).status_code == 409
+    assert boss.post(f"/users/{other.id}/enabling").status_code == 303
+    assert boss.post(f"/users/{boss_id}/role", data={"role": "reader"}).status_code == 303
+    assert boss.get("/users").status_code == 403  # from the next click on
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_administrators_who_demote_each_other_leave_one(tmp_path, request, kind):
+    url = f"sqlite:///{tmp_path}/two.sqlite3"
+    database = Database(url if kind == "sqlite" else request.getfixturevalue("postgres"))
+    database.migrate()
+    with database.transaction() as session:
+        for name in ("ada", "bea"):
+            User.add(session, name, "admin", PASSWORD)
+    barrier, refused = threading.Barrier(2), []
+
+    def demote(name: str) -> None:
+        barrier.wait()
+        try:
+            with database.transaction() as session:
+                User.require(session, name).set_role(session, "reader", "the other")
+        except Conflict:
+            refused.append(name)
+
+    threads = [threading.Thread(target=demote, args=(name,)) for name in ("ada", "bea")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as session:
+        left = [user.name for user in User.everyone(session) if user.role == "admin"]
+    assert left == refused
+    assert len(left) == 1
+    database.engine.dispose()
+
+
+def test_a_password_that_is_too_short_or_too_long_is_refused(session):
+    ada = studies.make_user(session, "ada")
+    before = ada.password_hash
+    for password in ("seven77", "x" * 1001):
+        with pytest.raises(Unreadable, match="password is too"):
+            hashed(password)
+        with pytest.raises(Unreadable, match="password is too"):
+            User.add(session, "bea", "reader", password)
+    assert ada.password_hash == before
+
+
+def test_only_administrators_see_accounts_and_change_others(session, signed_in_as):
+    ada = studies.make_user(session, "ada")
+    session.commit()
+    eve = signed_in_as("researcher", name="eve")
+    for act in ("password", "role", "disabling", "enabling"):
+        reply = eve.post(f"/users/{ada.id}/{act}", data={"password": "a new one", "role": "admin"})
+        assert reply.status_code == 403
+    assert eve.get(f"/users/{ada.id}").status_code == 403
+    session.expire_all()
+    assert (ada.role, ada.disabled_at) == ("reader", None)
+    assert len(told(session, "refused")) == 5
+
+
+def test_ones_own_password_is_changed_with_the_old_one_only(session, signed_in_as, client):
+    ada = signed_in_as("reader", name="ada")
+    new = {"new": "battery staple", "again": "battery staple"}
+    for form, words in (
+        ({"old": "wrong horse", **new}, "The old password is another one"),
+        ({"old": PASSWORD, "new": "battery staple", "again": "battery stapler"}, "differ"),
+        ({"old": PASSWORD, "new": "short", "again": "short"}, "too short"),
+    ):
+        reply = ada.post("/account/password", data=form)
+        assert reply.status_code == 422
+        assert words in reply.text
+    assert sign_in(client, "ada", PASSWORD) == 303
+    assert told(session, "password changed") == []
+
+
+def test_a_browser_left_open_is_no_place_to_guess_the_password(session, signed_in_as):
+    ada = signed_in_as("reader", name="ada")
+    form = {"old": "a guess", "new": "battery staple", "again": "battery staple"}
+    replies = [ada.post("/account/password", data=form).status_code for _ in range(11)]
+    assert replies == [422] * 10 + [429]
+    right = {**form, "old": PASSWORD}
+    assert ada.post("/account/password", data=right).status_code == 429
+
+
+def test_an_administrator_does_not_go_round_their_own_old_password(session, signed_in_as):
+    boss = signed_in_as("admin", name="boss")
+    boss_id = User.require(session, "boss").id
+    reply = boss.post(f"/users/{boss_id}/password", data={"password": "battery staple"})
+    assert reply.status_code == 409
+    assert "/account" in reply.text
+
+
+# -- what works, and what is told of it -----------------------------------------------------------
+
+
+def test_a_changed_password_ends_the_other_sign_ins_and_is_an_event(session, signed_in_as, client):
+    here, elsewhere = signed_in_as("reader", name="ada"), signed_in_as("reader", name="ada")
+    form = {"old": PASSWORD, "new": "battery staple", "again": "battery staple"}
+    assert here.post("/account/password", data=form).status_code == 303
+    assert here.get("/cases").status_code == 200
+    assert elsewhere.get("/cases").status_code == 303
+    assert sign_in(client, "ada", PASSWORD) == 401
+    assert sign_in(client, "ada", "battery staple") == 303
+    ada = User.require(session, "ada")
+    assert told(session, "password changed") == [("ada", str(ada.id))]
+
+
+def test_a_reset_by_an_administrator_ends_every_sign_in_and_names_who_did_it(
+    session, signed_in_as, client
+):
+    boss, ada = signed_in_as("admin", name="boss"), signed_in_as("reader", name="ada")
+    ada_id = User.require(session, "ada").id
+    short = boss.post(f"/users/{ada_id}/password", data={"password": "short"})
+    assert (short.status_code, "too short" in short.text) == (422, True)
+    new = {"password": "battery staple"}
+    assert boss.post(f"/users/{ada_id}/password", data=new).status_code == 303
+    assert ada.get("/cases").status_code == 303
+    assert sign_in(client, "ada", "battery staple") == 303
+    assert told(session, "password changed") == [("boss", str(ada_id))]
+
+
+def test_whoever_makes_or_changes_an_account_is_its_events_actor(session, signed_in_as):
+    boss = signed_in_as("admin", name="boss")
+    form = {"name": "ada", "role": "reader", "password": PASSWORD}
+    assert boss.post("/users", data=form).status_code == 303
+    ada = User.require(session, "ada")
+    url = f"/users/{ada.id}"
+    assert boss.post(f"{url}/role", data={"role": "researcher"}).status_code == 303
+    assert boss.post(f"{url}/disabling").status_code == 303
+    assert boss.post(f"{url}/enabling").status_code == 303
+    for kind in ("role changed", "account disabled", "account enabled"):
+        assert told(session, kind) == [("boss", str(ada.id))], kind
+    assert ("boss", str(ada.id)) in told(session, "account made")
+    session.expire_all()
+    assert ada.role == "researcher"
+
+
+def test_the_pages_of_people_lead_where_things_are_done(session, signed_in_as):
+    boss = signed_in_as("admin", name="boss")
+    ada = studies.make_user(session, "ada")
+    session.commit()
+    listed = boss.get("/users").text
+    assert f'href="/users/{ada.id}"' in listed
+    assert 'href="/account"' in listed
+    shown = boss.get(f"/users/{ada.id}").text
+    for act in ("password", "role", "disabling"):
+        assert f'action="/users/{ada.id}/{act}"' in shown
+    assert boss.get("/users/00000000-0000-0000-0000-000000000000").status_code == 404

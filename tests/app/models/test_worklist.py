@@ -1,0 +1,126 @@
+"""The work list: one's own class first, the network's only after it and never as the case's."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+import sqlalchemy as sa
+
+import studies
+from app.models import Case, Checkpoint, Lesion, Prediction
+from app.models.worklist import work_list
+from ml.images.roi import Box
+
+
+@pytest.fixture
+def ada(session):
+    return studies.make_user(session, "ada")
+
+
+@pytest.fixture
+def bob(session):
+    return studies.make_user(session, "bob")
+
+
+def predict(session, lesion, lesion_class, score=0.71):
+    scorer = Checkpoint.require(session, "phantom-cnn")
+    others = [key for key in scorer.scheme.keys if key != lesion_class]
+    rest = {key: (1 - score) / len(others) for key in others}
+    return Prediction.record(session, lesion, scorer, {lesion_class: score, **rest}, [])
+
+
+def item(session, user, review_first=True):
+    [found] = work_list(session, user, chosen="all", page=1, review_first=review_first).items
+    return found
+
+
+def second(session, lesion) -> Lesion:
+    marker = studies.make_user(session, "maker", "researcher")
+    return Lesion.mark(session, lesion.image, Box(20, 20, 26, 26), marker)
+
+
+def test_neither_score_nor_colleague_is_told_before_ones_own_class(session, ada, bob):
+    [lesion] = studies.make_lesion(session, 1)
+    predict(session, lesion, "hemangioma")
+    studies.review(session, lesion, "metastasis", by=bob)
+    before = item(session, ada)
+    assert (before.own, before.colleagues, before.network) == (None, (), None)
+    assert before.covered
+    studies.review(session, lesion, "cyst", by=ada)
+    after = item(session, ada)
+    assert after.own.classes == (("cyst", 1),)
+    assert after.colleagues == (("metastasis", 1),)
+    assert (after.network.display, after.network.probability) == ("hemangioma", 0.71)
+    assert not after.covered
+
+
+def test_of_two_lesions_only_the_one_that_has_my_class_is_told(session, ada, bob):
+    [first] = studies.make_lesion(session, 1)
+    other = second(session, first)
+    predict(session, first, "hemangioma")
+    predict(session, other, "metastasis", 0.99)  # the newest
+    studies.review(session, other, "cyst", by=bob)
+    studies.review(session, first, "cyst", by=ada)
+    found = item(session, ada)
+    assert (found.own.classes, found.own.lesions, found.lesions) == ((("cyst", 1),), 1, 2)
+    assert (found.network.display, found.network.lesion) == ("hemangioma", first.number)
+    assert found.colleagues == ()
+    assert found.covered
+
+
+def test_where_reviews_do_not_come_first_nothing_is_covered(session, ada, bob):
+    [lesion] = studies.make_lesion(session, 1)
+    predict(session, lesion, "hemangioma")
+    studies.review(session, lesion, "cyst", by=bob)
+    found = item(session, ada, review_first=False)
+    assert found.own is None
+    assert (found.colleagues, found.network.display) == ((("cyst", 1),), "hemangioma")
+    assert not found.covered
+
+
+def test_a_class_that_was_replaced_counts_no_longer(session, ada):
+    [lesion] = studies.make_lesion(session, 1)
+    studies.review(session, lesion, "cyst", by=ada)
+    newest = studies.review(session, lesion, "metastasis", by=ada)
+    own = item(session, ada).own
+    assert (own.classes, own.at) == ((("metastasis", 1),), newest.created_at)
+
+
+def test_a_withdrawn_lesion_is_told_of_no_more(session, ada):
+    [lesion] = studies.make_lesion(session, 1)
+    predict(session, lesion, "hemangioma")
+    studies.review(session, lesion, "cyst", by=ada)
+    lesion.withdrawn_at = sa.func.now()
+    session.flush()
+    found = item(session, ada)
+    assert (found.own, found.network, found.covered) == (None, None, False)
+
+
+def test_the_page_labels_the_networks_word_and_says_of_which_lesion(session, ada, signed_in_as):
+    [lesion] = studies.make_lesion(session, 1)
+    second(session, lesion)
+    predict(session, lesion, "hemangioma")
+    review = studies.review(session, lesion, "cyst", by=ada)
+    session.commit()
+    case = session.get(Case, lesion.case_id)
+    page = html.unescape(signed_in_as("reader", name="ada").get("/cases").text)
+    line = re.sub(r"<[^>]+>|\s+", " ", page.partition(case.pseudonym)[2].partition("</tr>")[0])
+    line = re.sub(r"\s+", " ", line)
+    own, network = line.index("cyst"), line.index("network: hemangioma, score 0.71")
+    assert own < network
+    assert f"1 of 2 lesions, {review.created_at:%Y-%m-%d %H:%M} UTC" in line
+    assert "lesion 1, one of 2; phantom-cnn , preset shipped" in line
+    assert "Newest prediction" not in page
+
+
+def test_a_score_of_a_quick_run_wears_its_badge_in_the_list(session, ada, signed_in_as):
+    [lesion] = studies.make_lesion(session, 1)
+    predict(session, lesion, "hemangioma")
+    scorer = Checkpoint.require(session, "phantom-cnn")
+    scorer.meta = {**scorer.meta, "preset": "quick"}
+    studies.review(session, lesion, "cyst", by=ada)
+    session.commit()
+    page = signed_in_as("reader", name="ada").get("/cases").text
+    assert "quick run</span>" in page

@@ -1,0 +1,176 @@
+"""POST /api/v1/classifications: what it answers, what it refuses, and that it stores nothing."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from app.db import Base
+from factories import make_dicom, make_hu, make_png
+
+PATH = "/api/v1/classifications"
+SIMULATED = "trained on simulated CT, no evidence about this patient"
+
+
+@pytest.fixture
+def api(client, token):
+    client.headers["authorization"] = f"Bearer {token}"
+    del client.headers["origin"]
+    return client
+
+
+def classify(api, data: bytes, name: str = "image.dcm", **fields):
+    return api.post(PATH, files={"image": (name, data)}, data=fields)
+
+
+def npy(array) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_no_token_an_unknown_one_and_a_cookie_are_all_refused(client, signed_in_as, token):
+    file = {"image": ("roi.png", make_png())}
+    bare = client.post(PATH, files=file)
+    assert bare.status_code == 401
+    assert bare.headers["content-type"] == "application/problem+json"
+    assert bare.headers["www-authenticate"] == "Bearer"
+    wrong = client.post(PATH, files=file, headers={"authorization": "Bearer hep_wrong"})
+    assert wrong.status_code == 401
+    assert signed_in_as("admin").post(PATH, files=file).status_code == 401
+
+
+def test_a_revoked_token_is_refused_once_it_is_forgotten(api, app, database):
+    from app.models import ApiToken
+
+    assert classify(api, make_png(), "roi.png").status_code == 200
+    with database.transaction() as session:
+        ApiToken.revoke(session, "test-machine")
+    app.state.tokens._known.clear()
+    assert classify(api, make_png(), "roi.png").status_code == 401
+
+
+def test_a_roi_is_classified_without_a_box(api):
+    answer = classify(api, make_png(), "roi.png").json()
+    assert set(answer) == {
+        "checkpoint", "lesion_class", "probabilities", "roi", "calibrated_hu", "limits",
+        "warnings",
+    }  # fmt: skip
+    assert set(answer["probabilities"]) == {"cyst", "metastasis", "hemangioma"}
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    best = max(answer["probabilities"], key=answer["probabilities"].get)
+    assert answer["lesion_class"] == best
+    assert answer["calibrated_hu"] is False
+    assert answer["roi"]["box"] is None
+    assert SIMULATED in answer["warnings"]
+
+
+def test_a_box_and_a_centre_with_a_diameter_give_the_same_answer(api):
+    dicom = make_dicom()
+    box = classify(api, dicom, box="44,44,40,40").json()
+    centre = classify(api, dicom, center="64,64", diameter_mm="32").json()  # 0.8 mm a pixel
+    assert box["calibrated_hu"] is True
+    assert box["probabilities"] == centre["probabilities"]
+    assert box["roi"]["side_mm"] == pytest.approx(1.56 * 32, abs=0.01)
+
+
+def test_the_browser_and_the_api_say_the_same_of_the_same_lesion(api, signed_in_as, session):
+    from app.models import Image, Prediction
+
+    dicom = make_dicom()
+    browser = signed_in_as("reader")
+    browser.post("/cases", files={"files": ("a.dcm", dicom)}, data={"contrast_phase": "portal"})
+    image = session.scalars(sa.select(Image)).one()
+    place = {"x": 44, "y": 44, "width": 40, "height": 40}
+    assert browser.post(f"/images/{image.id}/lesions", data=place).status_code == 303
+    stored = session.scalars(sa.select(Prediction)).one().probabilities
+    assert classify(api, dicom, box="44,44,40,40").json()["probabilities"] == stored
+
+
+def test_a_phantom_image_is_not_warned_of_as_a_patient(api):
+    phantom = classify(api, make_dicom(phantom=True), box="44,44,40,40").json()
+    patient = classify(api, make_dicom(), box="44,44,40,40").json()
+    assert SIMULATED not in phantom["warnings"]
+    assert SIMULATED in patient["warnings"]
+
+
+REFUSED = {
+    "no place": (make_dicom(), {}),
+    "a box outside": (make_dicom(), {"box": "500,500,20,20"}),
+    "a box of no size": (make_dicom(), {"box": "20,20,0,10"}),
+    "a box that is no box": (make_dicom(), {"box": "20,20,ten,10"}),
+    "an infinite box": (make_dicom(), {"box": "20,20,inf,10"}),
+    "half a place": (make_dicom(), {"center": "64,64"}),
+    "two places": (make_dicom(), {"box": "1,1,9,9", "center": "64,64", "diameter_mm": "9"}),
+    "mm without spacing": (make_dicom(spacing=None), {"center": "64,64", "diameter_mm": "20"}),
+    "mm on a picture": (make_png(128), {"center": "64,64", "diameter_mm": "20"}),
+    "no such frame": (make_dicom(), {"box": "44,44,40,40", "frame": "2"}),
+    "not an image": (b"hello", {}),
+    "an empty file": (b"", {}),
+    "not CT": (make_dicom(Modality="MR"), {"box": "44,44,40,40"}),
+    "a NaN": (npy(np.full((64, 64), np.nan, np.float32)), {}),
+    "values beyond 1": (npy(np.full((64, 64), 40.0, np.float32)), {}),
+    "another shape": (npy(np.zeros((32, 32), np.float32)), {}),
+    "objects": (npy(np.array([{"a": 1}], dtype=object)), {}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_classified_is_refused_with_a_remedy(name, api):
+    data, fields = REFUSED[name]
+    reply = classify(api, data, "sent.bin", **fields)
+    assert reply.status_code in (400, 422), reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    problem = reply.json()
+    assert problem["status"] == reply.status_code
+    assert len(problem["detail"]) > 25
+
+
+def test_no_file_and_two_files_are_refused(api):
+    assert api.post(PATH, data={"box": "1,1,2,2"}).status_code == 400
+    assert api.post(PATH, content=b"{}").status_code == 400
+    two = [("image", ("a.png", make_png())), ("image", ("b.png", make_png()))]
+    assert api.post(PATH, files=two).status_code == 400
+
+
+def test_a_box_in_pixels_works_without_spacing(api):
+    answer = classify(api, make_dicom(spacing=None), box="44,44,40,40").json()
+    assert answer["roi"]["side_mm"] is None
+    assert any("pacing" in text for text in answer["warnings"])
+
+
+def test_many_at_once_get_each_their_own_answer(api, app):
+    """The batch that is made of waiting ROIs must not mix them up."""
+    import asyncio
+
+    from ml.images import roi
+
+    rois = [roi.Roi(np.full((64, 64), v, np.float32), True, None, roi.Box(0, 0, 64, 64), None)
+            for v in np.linspace(-1, 1, 40)]  # fmt: skip
+    served = asyncio.run(app.state.served.classifier())
+
+    async def together():
+        return await asyncio.gather(*(served.scores(one, phantom=True) for one in rois))
+
+    batched = asyncio.run(together())
+    for one, found in zip(rois, batched, strict=True):
+        alone = served.network.probabilities(one.pixels[None])[0]
+        assert list(found.probabilities.values()) == pytest.approx(alone.tolist(), abs=2e-6)
+    assert len({tuple(found.probabilities.values()) for found in batched}) > 20
+
+
+def test_nothing_is_stored(api, session):
+    def rows():
+        session.expire_all()
+        return {
+            table.name: session.scalar(sa.select(sa.func.count()).select_from(table))
+            for table in Base.metadata.sorted_tables
+        }
+
+    before = rows()
+    classify(api, make_dicom(make_hu(9)), box="44,44,40,40")
+    api.post("/api/v1/synthetics", json={"count": 2})
+    assert rows() == before

@@ -1,0 +1,616 @@
+"""The whole experiment: nothing leaks, a killed run goes on, the same command gives the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml.__main__ import main
+from ml.config import EXPERIMENTS, Augment, ConfigError
+from ml.dataset.folds import FoldError, LeakageError
+from ml.dataset.manifest import Finding, Manifest, ManifestError, write
+from ml.experiment import (
+    evaluation,
+    report,
+    trainings,
+)
+from ml.experiment import (
+    fresh_phantoms as freshphantoms,
+)
+from ml.experiment import (
+    run as experiment,
+)
+from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, Point
+from ml.experiment.trainings import INNER, OUTER, Classifier, Generator, Place
+from ml.images import dicom
+from ml.images.roi import Box
+from ml.lesion import LIVER
+from ml.phantom.dicomfile import encode
+from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
+from ml.phantom.series import draw_lesion_slices
+from ml.progress import RunDir
+from ml.training.runtime import DeviceError
+from tests.ml.discs import SMALL, TINY, TWO, data_set, findings
+
+HERE = Path(__file__).resolve().parents[3]
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """``results.json`` without its times, and the commit, which may be made meanwhile."""
+    results: dict[str, Any] = RunDir(folder).read_json("results.json")
+    del results["times"], results["commit"]
+    return results
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return data_set(tmp_path_factory.mktemp("data") / "discs")
+
+
+@pytest.fixture(scope="module")
+def done(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of one seed."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    steps = list(experiment.run(TINY, manifest, RunDir(folder), jobs=1))
+    done = [step.done for step in steps]
+    assert done == sorted(done)
+    assert steps[-1].done == pytest.approx(steps[-1].total, abs=1)
+    return folder
+
+
+def _place(manifest: Manifest, run: Path) -> Place:
+    return Place(manifest.root, run, run / "fresh")
+
+
+# -- leakage ---------------------------------------------------------------------------------------
+
+
+def test_synthetic_rois_of_a_generator_that_saw_a_test_patient_are_refused(
+    manifest: Manifest, done: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(done / "tasks", tmp_path / "tasks")
+    place = _place(manifest, tmp_path)
+    fold = trainings.fold_of(manifest, TINY, 0, 0, OUTER)
+    trainings.synthetic_rois(place, TINY, fold, "dcgan", OUTER, 0, 4)
+    name = Generator("dcgan", OUTER, 0, 0, "ring").name
+    told = place.result(name)
+    told["patients"].append(min(fold.test.patients))
+    place.task(name).write_json("result.json", told)
+    with pytest.raises(LeakageError, match=r"dcgan-ring.*was trained on patient"):
+        trainings.synthetic_rois(place, TINY, fold, "dcgan", OUTER, 0, 4)
+
+
+def test_generators_of_another_fold_are_refused(
+    manifest: Manifest, done: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(done / "tasks", tmp_path / "tasks")
+    place = _place(manifest, tmp_path)
+    for key in manifest.scheme.keys:
+        ours, theirs = (Generator("dcgan", OUTER, fold, 0, key).name for fold in (0, 1))
+        shutil.rmtree(tmp_path / "tasks" / ours)
+        shutil.copytree(done / "tasks" / theirs, tmp_path / "tasks" / ours)
+    fold = trainings.fold_of(manifest, TINY, 0, 0, OUTER)
+    with pytest.raises(LeakageError):
+        trainings.synthetic_rois(place, TINY, fold, "dcgan", OUTER, 0, 4)
+
+
+def test_generators_for_validation_have_not_seen_the_validation_patients(
+    manifest: Manifest, done: Path
+) -> None:
+    place = _place(manifest, done)
+    for fold in range(3):
+        inner = trainings.fold_of(manifest, TINY, 0, fold, INNER)
+        outer = trainings.fold_of(manifest, TINY, 0, fold, OUTER)
+        saw = set(place.result(Generator("acgan", INNER, fold, 0).name)["patients"])
+        assert saw == inner.train.patients
+        assert inner.test.patients and not saw & inner.test.patients
+        assert not (saw | inner.test.patients) & outer.test.patients
+    with pytest.raises(LeakageError):
+        wrong = replace(trainings.fold_of(manifest, TINY, 0, 0, INNER), index=0)
+        trainings.synthetic_rois(place, TINY, wrong, "dcgan", OUTER, 0, 4)
+
+
+def test_synthetic_line_in_a_data_set_is_refused_before_training(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    lines = (*manifest.lines[:-1], replace(manifest.lines[-1], source="synthetic"))
+    with pytest.raises(LeakageError, match="synthetic"):
+        next(experiment.run(TINY, replace(manifest, lines=lines), RunDir(tmp_path)))
+
+
+def test_fresh_patients_that_are_in_the_data_set_are_refused(manifest: Manifest) -> None:
+    chunk = freshphantoms.Chunk("test", 0, 1, 1234, 0.3, (-150.0, 250.0))
+    lines = (replace(manifest.lines[0], patient="PHANTOM-1234-00007"), *manifest.lines[1:])
+    with pytest.raises(LeakageError, match="fresh_seed"):
+        freshphantoms.refuse_known(replace(manifest, lines=lines), [chunk])
+    other = (replace(manifest.lines[0], patient="PHANTOM-1235-00007"), *manifest.lines[1:])
+    freshphantoms.refuse_known(replace(manifest, lines=other), [chunk])
+
+
+@pytest.mark.parametrize("how", ["key slice", "another slice", "pixels alone"])
+def test_fresh_patients_under_a_pseudonym_are_refused(
+    manifest: Manifest, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As data of the web name them: only the slices tell who they are."""
+    monkeypatch.setattr(freshphantoms, "CHUNK", 1)
+    chunk = freshphantoms.Chunk("test", 0, 1, 77, 0.2, (-150.0, 250.0))
+    freshphantoms.make(chunk, tmp_path / "fresh")
+    made, number, key = next(draw_lesion_slices(dict.fromkeys(CLASSES, 1), 77, 0.2))
+    other = made.slice(0)
+    assert other.sop_uid != key.sop_uid
+    shown = other if how == "another slice" else key
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(encode(made, shown))
+    (image,) = dicom.read(path.read_bytes(), "slice.dcm")
+    box = Box(*(key.box(number) or (0, 0, 0, 0)))
+    words = {"lesion_class": "dark", "patient": "f3a9", "file": "lesion 1"}
+    finding = Finding.on(image, box, **words)
+    if how == "pixels alone":
+        finding = replace(finding, phantom_uid="")
+    strangers = [replace(one, kind="phantom", source="phantom") for one in findings(8, 1)]
+    list(write([finding, *strangers], 9, TWO, tmp_path / "data"))
+    known = Manifest.load(tmp_path / "data")
+    with pytest.raises(LeakageError, match=r"Patient f3a9 .* seed 77\); set fresh_seed"):
+        freshphantoms.refuse_same(known, chunk, tmp_path / "fresh")
+    freshphantoms.refuse_same(manifest, chunk, tmp_path / "fresh")
+    place = Place(known.root, tmp_path / "run", tmp_path / "fresh")
+    with pytest.raises(LeakageError):
+        trainings.perform(place, TINY, trainings.Fresh(chunk))
+
+
+def test_test_and_oracle_patients_never_share_a_seed() -> None:
+    for name, preset in EXPERIMENTS.items():
+        made = freshphantoms.chunks(preset, 4000, 2)
+        assert len({chunk.cohort_seed for chunk in made}) == len(made)
+        # quick proves nothing, and is not to spend its time on patients
+        assert preset.fresh_lesions >= (100 if name == "quick" else 3000)
+        assert preset.difficulty == DEFAULT_DIFFICULTY
+
+
+# -- what is refused before hours are spent --------------------------------------------------------
+
+
+def _refused(manifest: Manifest, folder: Path, **changes: Any) -> None:
+    settings = replace(TINY, **changes)
+    steps = experiment.run(settings, manifest, RunDir(folder), jobs=1)
+    try:
+        next(steps)
+    finally:
+        steps.close()  # type: ignore[attr-defined]
+
+
+def test_missing_gpu_is_told_at_once(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="GPU"):
+        _refused(manifest, tmp_path, device="cuda")
+
+
+def test_more_views_than_a_lesion_gives_are_told_with_a_way_out(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"augment\.rotations to \d+"):
+        _refused(manifest, tmp_path, classic=(20, 2000))
+
+
+def test_phantoms_of_another_difficulty_than_the_fresh_ones_are_refused(
+    manifest: Manifest,
+) -> None:
+    liver = replace(
+        manifest,
+        kind="phantom",
+        scheme=LIVER,
+        lines=tuple(
+            replace(line, lesion_class=LIVER.keys[int(line.patient[1:]) % 3])
+            for line in manifest.lines
+        ),
+        difficulty=0.3,
+    )
+    with pytest.raises(ConfigError, match=r"set difficulty=0\.3"):
+        experiment.Plan.of(TINY, liver, 1)
+    for known in (replace(liver, difficulty=TINY.difficulty), replace(liver, difficulty=None)):
+        assert experiment.Plan.of(TINY, known, 1).fresh
+    assert "0.3, is not the calibrated" in str(experiment.phantom_note(liver))
+    unknown = replace(liver, difficulty=None)
+    assert "not known" in str(experiment.phantom_note(unknown))
+
+
+def test_sizes_that_give_no_view_at_all_are_refused(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="less than half a view"):
+        _refused(manifest, tmp_path, classic=(1, 20))
+
+
+def test_pool_of_fresh_phantoms_serves_schemes_of_any_order(tmp_path: Path) -> None:
+    chunk = freshphantoms.Chunk("test", 0, 1, 0, 0.2, (-150.0, 250.0))
+    rois = np.zeros((3, 1, 64, 64), np.float16)
+    np.savez(tmp_path / chunk.file, rois=rois, labels=np.arange(3), patients=np.array(list("abc")))
+    for keys in (LIVER.keys, LIVER.keys[::-1]):
+        pool = freshphantoms.load([chunk], "test", tmp_path, keys)
+        assert [keys[label] for label in pool.labels] == list(CLASSES)
+
+
+def test_fewer_patients_than_folds_are_refused(tmp_path: Path) -> None:
+    for patients in (1, 2):
+        folder = tmp_path / str(patients)
+        if patients == 1:
+            with pytest.raises(ManifestError, match="'ring' has no ROI"):
+                data_set(folder / "data", 1)
+            continue
+        with pytest.raises(FoldError):
+            _refused(data_set(folder / "data", patients), folder / "run")
+
+
+def test_class_without_patients_for_validation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FoldError, match="Nested selection needs training patients"):
+        _refused(data_set(tmp_path / "data", 4), tmp_path / "run")
+
+
+def test_damaged_data_set_is_refused(manifest: Manifest, tmp_path: Path) -> None:
+    shutil.copytree(manifest.root, tmp_path / "data")
+    text = (tmp_path / "data" / "lines.jsonl").read_text()
+    (tmp_path / "data" / "lines.jsonl").write_text(text.replace('"p0"', '"p1"'))
+    words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    assert main(["experiment", *words, "--dry-run"]) == 1
+
+
+def test_full_disk_is_told_before_training(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1))
+    with pytest.raises(ConfigError, match=r"needs about .* GB"):
+        _refused(manifest, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preset", "huge"], "known: quick, compact, paper"),
+        (["--set", "gan.epoch=3"], "nearest is 'gan.epochs'"),
+        (["--set", "classic=20+10"], "larger than the one before"),
+        (["--seeds", "0"], "at least one"),
+        (["--resume"], "no run to resume"),
+    ],
+)
+def test_wrong_commands_end_with_a_sentence(
+    manifest: Manifest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    start = ["experiment", "--data", str(manifest.root), "--out", str(tmp_path / "run")]
+    assert main([*start, *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_folder_of_another_run_is_refused(manifest: Manifest, done: Path) -> None:
+    with pytest.raises(ConfigError, match="other settings"):
+        _refused(manifest, done, base=10)
+
+
+def test_dry_run_prints_tasks_and_time_and_leaves_nothing(
+    manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", str(manifest.root), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert main(["experiment", *words, "--set", "augment.rotations=30"]) == 0
+    told = capsys.readouterr().out
+    for word in ("generator", "classifier", "in all on", DISCRIMINATOR, manifest.digest[:12]):
+        assert word in told
+    assert not (tmp_path / "run").exists()
+
+
+# -- what a run gives ------------------------------------------------------------------------------
+
+
+def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Path) -> None:
+    results = RunDir(done).read_json("results.json")
+    assert results["dataset"]["digest"] == manifest.digest
+    names = {entry["name"] for entry in results["arms"]}
+    assert names == set(ARMS) - {ORACLE}
+    for entry in results["arms"]:
+        matrix = np.asarray(entry["confusion"])
+        assert matrix.sum() == len(manifest.lines)
+        assert np.trace(matrix) == entry["correct"]
+        for measure in ("sensitivity", "specificity", "balanced_accuracy"):
+            assert entry[measure]["low"] <= entry[measure]["value"] <= entry[measure]["high"]
+        assert entry["sensitivity"]["value"] == pytest.approx(entry["correct"] / matrix.sum())
+        assert entry["selection"] in ("fixed", "paper", "nested")
+        assert {"classic_per_fold", "synthetic_per_fold", "seed"} <= set(entry)
+    for row in results["comparisons"]:
+        assert row["against"] == CLASSIC
+        assert len(row["mcnemar_p"]) == 1
+        assert row["p"] <= row["holm_p"] <= 1
+    assert {row["arm"] for row in results["comparisons"]} == names - {CLASSIC}
+    assert len(results["answer"]) == 2
+    assert set(results["fidelity"]["kinds"]) == {"real", "dcgan", "acgan"}
+    assert set(results["memorisation"]["kinds"]) == {"dcgan", "acgan"}
+
+
+def test_nested_picks_by_validation_and_the_papers_by_what_it_reports(
+    manifest: Manifest, done: Path
+) -> None:
+    outputs = evaluation.Outputs(_place(manifest, done), TINY, manifest, (0,))
+    nested, paper = outputs.selected("nested", 0), outputs.selected("paper", 0)
+    sizes = [point for point in outputs.points if point.arm == CLASSIC]
+    for fold, point in enumerate(nested[CLASSIC].points):
+        best = max(outputs.validated(size, fold, 0) or 0 for size in sizes)
+        assert outputs.validated(point, fold, 0) == best
+    scores = {}
+    for size in sizes:
+        outcome = outputs.same(size, 0)
+        assert outcome is not None
+        scores[size] = outputs.right(outcome).mean()
+    assert scores[paper[CLASSIC].points[0]] == max(scores.values())
+    for how in (nested, paper):
+        for of_gan, equal in zip(how[DCGAN].points, how["equal-compute"].points, strict=True):
+            assert of_gan.synthetic == equal.synthetic
+
+
+def test_every_view_that_was_drawn_is_recorded(manifest: Manifest, done: Path) -> None:
+    lines = [
+        json.loads(line)
+        for path in sorted((done / "views" / "0").glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+    arrays = [np.load(path) for path in sorted((done / "views" / "0").glob("*.npy"))]
+    assert len(lines) == sum(len(array) * array.shape[1] for array in arrays)
+    assert {line["line"] for line in lines} == {line.id for line in manifest.lines}
+
+
+def test_same_command_twice_gives_the_same_results(
+    manifest: Manifest, done: Path, tmp_path: Path
+) -> None:
+    list(experiment.run(TINY, manifest, RunDir(tmp_path / "again"), jobs=2))
+    assert _results(tmp_path / "again") == _results(done)
+
+
+def test_cancelled_run_goes_on_and_gives_the_same_results(
+    manifest: Manifest, done: Path, tmp_path: Path
+) -> None:
+    folder = RunDir(tmp_path / "cancelled")
+    for stop in ("generator 5", "classifier 12"):
+        steps = experiment.run(TINY, manifest, folder, jobs=1)
+        for step in steps:
+            if step.text.startswith(stop):
+                break
+        steps.close()  # type: ignore[attr-defined]
+        assert not (folder.path / "results.json").exists()
+    before = len(list((folder.path / "tasks").glob("*/result.json")))
+    assert before >= 20
+    steps = experiment.run(TINY, manifest, folder, jobs=1)
+    list(steps)
+    assert _results(folder.path) == _results(done)
+
+
+def test_resumed_run_keeps_its_settings_seeds_and_command(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    asked = experiment.Asked.of("quick", ["base=7"], 3)
+    told = "python -m ml experiment --data DATA --out RUN --preset quick --seeds 3 --set base=7"
+    assert asked.command == told
+    run = RunDir(tmp_path / "run")
+    steps = experiment.run(replace(TINY, seed=4), manifest, run, seeds=3, jobs=1, command=told)
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    again = experiment.Asked.again(run.path, None, [], None, manifest)
+    assert again == experiment.Asked(replace(TINY, seed=4), 3, told)
+    for preset, changed, seeds in ((None, ["base=5"], None), ("quick", [], None), (None, [], 1)):
+        with pytest.raises(ConfigError, match="other settings"):
+            experiment.Asked.again(run.path, preset, changed, seeds, manifest)
+    with pytest.raises(ConfigError, match="no run to resume"):
+        experiment.Asked.again(tmp_path, None, [], None, manifest)
+    for damaged in ("{", "[]", '{"experiment": {"epochs": 1}}'):
+        (run.path / "config.json").write_text(damaged)
+        with pytest.raises(ConfigError):
+            experiment.Asked.again(run.path, None, [], None, manifest)
+
+
+def test_sizes_that_were_asked_for_are_refused_and_those_of_a_preset_lowered(
+    manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["experiment", "--data", str(manifest.root), "--out", str(tmp_path / "run")]
+    paper = ["--preset", "paper", "--device", "cpu", "--dry-run"]
+    assert main([*start, *paper, "--set", "classic=15000"]) == 1
+    assert "set augment.rotations to" in capsys.readouterr().err
+    asked = experiment.Asked.of("paper", ["device=cpu"], 2).fitted(manifest)
+    points = experiment.Plan.of(asked.settings, manifest, 2).points
+    # 36 lesions, 24 in training, 480 views of each
+    assert max(point.classic for point in points) == 480 * 24 // 2
+    assert asked.settings.classic == (500, 1000, 2000, 3000, 5000, 5760)
+    assert asked.settings.base == 2880
+    assert asked.settings.synthetic == (100, 500, 1000, 1440)
+    assert len(asked.capped) == 3
+    assert "classic=500+1000+2000+3000+5000+5760, not 500+1000" in asked.capped[0]
+    assert "24 training lesions with 480 views each give 5760" in asked.capped[0]
+    part = experiment.Asked.of("paper", ["device=cpu", "base=4000"], 1).fitted(manifest)
+    assert part.settings.base == 4000
+    fits = experiment.Asked.of("quick", [], 1)
+    assert fits.fitted(manifest) == fits
+
+
+def test_what_was_lowered_stands_in_the_run_and_is_kept_by_a_resumed_one(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = replace(TINY, classic=(10, 5000), augment=Augment(rotations=1))
+    monkeypatch.setattr("ml.experiment.run.experiment", lambda name: large)
+    asked = experiment.Asked.of("paper", [], 1).fitted(manifest)
+    assert asked.settings.classic == (10, 16 * 24 // 2)
+    run = RunDir(tmp_path / "run")
+    steps = experiment.run(
+        asked.settings, manifest, run, jobs=1, command=asked.command, capped=asked.capped
+    )
+    assert next(steps).text == asked.capped[0]
+    steps.close()  # type: ignore[attr-defined]
+    for preset in (None, "paper"):
+        again = experiment.Asked.again(run.path, preset, [], None, manifest)
+        assert (again.settings, again.capped) == (asked.settings, asked.capped)
+
+
+def test_views_are_counted_without_being_drawn(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(*_: object) -> None:
+        raise AssertionError("a view was drawn")
+
+    monkeypatch.setattr("ml.dataset.augment.draw", drawn)
+    many = replace(TINY, augment=Augment(rotations=3000))
+    assert trainings.views_needed(manifest, many, 0) == 3
+    with pytest.raises(ConfigError, match="a lesion here gives 480"):
+        trainings.views_needed(manifest, replace(TINY, classic=(10**6,), augment=Augment()), 0)
+
+
+def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) -> None:
+    list(report.write(done))
+    html = (done / "report.html").read_text()
+    for words in (
+        "paper, private data",
+        "Nested selection",
+        "The paper's protocol",
+        "Memorisation",
+        "t-SNE",
+        "silhouette",
+        manifest.digest,
+    ):
+        assert words in html
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in html and "<script" not in html
+    assert str(done) not in html
+
+
+def test_table_has_a_line_for_every_arm_with_its_figures(done: Path) -> None:
+    head, _, *lines = report.table(done).splitlines()
+    assert {line.split("|")[1].strip() for line in lines} == set(ARMS) - {"oracle"}
+    results = RunDir(done).read_json("results.json")
+    [row] = [
+        row
+        for row in results["summary"]
+        if (row["name"], row["selection"]) == ("classic+dcgan", "nested")
+    ]
+    [line] = [line for line in lines if line.startswith("| classic+dcgan ")]
+    cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    for name, entry in (
+        ("specificity", row["specificity"]["weighted"]),
+        ("balanced accuracy", row["balanced_accuracy"]),
+    ):
+        value, low, high = (f"{100 * entry[key]:.1f}" for key in ("value", "low", "high"))
+        assert cells[name] == f"{value} ({low} to {high})"
+
+
+def test_report_of_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(report.ReportError, match="no whole results"):
+        list(report.write(tmp_path))
+    with pytest.raises(report.ReportError, match="no whole results"):
+        report.table(tmp_path)
+
+
+def test_generator_that_collapses_takes_its_arms_away_and_says_so(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    hopeless = replace(TINY.gan, collapse_spread=50.0, restarts=0)
+    settings = replace(SMALL, gan=hopeless)
+    list(experiment.run(settings, manifest, RunDir(tmp_path), jobs=1))
+    results = RunDir(tmp_path).read_json("results.json")
+    names = {entry["name"] for entry in results["arms"]}
+    assert DCGAN not in names and "classic+acgan" in names
+    assert any("collapsed" in why for why in results["failed"].values())
+    assert all(row["arm"] != DCGAN for row in results["comparisons"])
+    list(report.write(tmp_path))
+    assert "collapsed in every attempt" in (tmp_path / "report.html").read_text()
+
+
+def test_inner_training_gets_synthetic_rois_in_proportion(manifest: Manifest, done: Path) -> None:
+    place = _place(manifest, done)
+    point = Point(DCGAN, 20, 8, "dcgan")
+    sizes = {}
+    for part in (OUTER, INNER):
+        task = Classifier(point, part, 0, 0)
+        fold = trainings.fold_of(manifest, TINY, 0, 0, part)
+        pixels, labels = trainings.training_set(place, TINY, manifest, task, fold)
+        whole = trainings.fold_of(manifest, TINY, 0, 0, OUTER)
+        each = trainings.views_each(manifest, TINY, whole, 20)
+        real = len(fold.train) * (1 + each)
+        sizes[part] = (len(pixels) - real) / len(fold.train)
+        assert len(labels) == len(pixels)
+    assert sizes[OUTER] == 2 * 8 * 2 / len(trainings.fold_of(manifest, TINY, 0, 0, OUTER).train)
+    assert sizes[INNER] == pytest.approx(sizes[OUTER], abs=0.1)
+
+
+def test_training_needs_neither_onnx_nor_dicom_nor_plots(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    program = (
+        "import sys\n"
+        "for name in 'onnx onnxruntime pydicom openTSNE matplotlib sqlalchemy ray'.split():\n"
+        "    sys.modules[name] = None\n"
+        "from pathlib import Path\n"
+        "import ml.phantom.series\n"
+        "from ml import experiment\n"
+        "from ml.dataset.manifest import Manifest\n"
+        "from ml.progress import RunDir\n"
+        "from tests.ml.discs import SMALL\n"
+        f"manifest = Manifest.load(Path({str(manifest.root)!r}))\n"
+        f"list(experiment.run(SMALL, manifest, RunDir(Path({str(tmp_path)!r})), jobs=1))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=HERE, capture_output=True, text=True, timeout=200
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert (tmp_path / "results.json").exists()
+
+
+# -- phantoms --------------------------------------------------------------------------------------
+
+
+def test_phantoms_have_an_oracle_and_a_true_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshphantoms, "CHUNK", 3)
+    findings = []
+    counts = dict.fromkeys(LIVER.keys, 12)
+    for patient, number, image in draw_lesion_slices(counts, 5):
+        box = image.box(number)
+        assert box is not None
+        findings.append(
+            Finding(
+                pixels=image.hu,
+                kind="phantom",
+                lesion_class=patient.lesion_class,
+                patient=patient.patient_id,
+                file=f"{patient.patient_id}.dcm",
+                box=Box(*box),
+                spacing_mm=image.spacing_mm,
+                source="phantom",
+            )
+        )
+    list(write(findings, len(findings), LIVER, tmp_path / "data"))
+    manifest = Manifest.load(tmp_path / "data")
+    settings = replace(SMALL, fresh_lesions=18, oracle_lesions=18)
+    run = RunDir(tmp_path / "run")
+    list(experiment.run(settings, manifest, run, jobs=1, fresh=tmp_path / "fresh"))
+    results = run.read_json("results.json")
+    assert results["fresh"]["test_lesions"] == 18
+    assert results["dataset"]["calibration"]
+    assert {entry["name"] for entry in results["arms"]} == set(ARMS)
+    for entry in results["arms"]:
+        assert 0 <= entry["true_balanced_accuracy"]["value"] <= 1
+    for row in results["comparisons"]:
+        assert row["true_difference"]["low"] <= row["true_difference"]["value"]
+        assert ("share_of_oracle_gap" in row) == (row["arm"] in (DCGAN, "classic+acgan"))
+    pools = [
+        freshphantoms.load(
+            trainings.fresh_of(settings, manifest), use, tmp_path / "fresh", LIVER.keys
+        )
+        for use in (freshphantoms.TEST, freshphantoms.ORACLE)
+    ]
+    assert not set(pools[0].patients) & set(pools[1].patients)
+    assert not (set(pools[0].patients) | set(pools[1].patients)) & manifest.patients
+    assert np.bincount(pools[0].labels).tolist() == [6, 6, 6]
+    list(report.write(run.path))
+    assert "fresh phantom patients" in (run.path / "report.html").read_text()

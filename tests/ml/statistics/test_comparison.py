@@ -1,0 +1,164 @@
+"""Comparing arms: known answers, brute force, and peers."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from ml.statistics import classification, comparison
+from ml.statistics.comparison import Bools, Ints
+
+
+def _draw(
+    seed: int, seeds: int = 2, lesions: int = 40, gain: float = 0.0
+) -> tuple[Bools, Bools, Ints, list[str]]:
+    rng = np.random.default_rng(seed)
+    truth = np.arange(lesions) % 3
+    patients = [f"p{i // 2}" for i in range(lesions)]
+    second = rng.random((seeds, lesions)) < 0.6
+    first = np.where(rng.random((seeds, lesions)) < gain, True, rng.random((seeds, lesions)) < 0.6)
+    return first, second, truth, patients
+
+
+def test_arms_that_are_alike_differ_by_nothing_but_might() -> None:
+    first, _, truth, patients = _draw(0)
+    result = comparison.compare(first, first, truth, patients, 200, 200, 0)
+    assert result.difference.value == 0.0
+    assert -0.2 < result.difference.low < -0.05
+    assert 0.05 < result.difference.high < 0.2
+    assert result.p == 1.0
+    assert result.mcnemar_p == (1.0, 1.0)
+
+
+def test_arms_of_other_lesions_are_refused() -> None:
+    first, second, truth, patients = _draw(0)
+    for other in (second[:, 1:], second[:1]):
+        with pytest.raises(ValueError, match="same seeds and lesions"):
+            comparison.compare(first, other, truth, patients, 100, 100, 0)
+    with pytest.raises(ValueError, match="with a patient"):
+        comparison.compare(first, second, truth, patients[1:], 100, 100, 0)
+
+
+def test_difference_is_that_of_balanced_accuracies() -> None:
+    first, second, truth, patients = _draw(1, gain=0.3)
+    expected = np.mean(
+        [
+            np.mean([a[truth == key].mean() - b[truth == key].mean() for key in range(3)])
+            for a, b in zip(first, second, strict=True)
+        ]
+    )
+    result = comparison.compare(first, second, truth, patients, 300, 300, 0)
+    assert result.difference.value == pytest.approx(expected)
+    assert result.difference.low < expected < result.difference.high
+
+
+def test_sign_flip_p_equals_brute_force() -> None:
+    first, second, truth, patients = _draw(2, lesions=16)
+    gaps = first.astype(float) - second.astype(float)
+    names = sorted(set(patients))
+    observed = abs(comparison.balanced(gaps, truth).mean())
+    found = []
+    for signs in product((-1, 1), repeat=len(names)):
+        sign = np.asarray([signs[names.index(patient)] for patient in patients])
+        found.append(abs(comparison.balanced(gaps * sign, truth).mean()))
+    expected = np.mean(np.asarray(found) >= observed - 1e-9)
+    assert comparison.sign_flip_p(gaps, truth, patients, 10, 0) == pytest.approx(expected)
+
+
+def test_drawn_sign_flips_come_near_the_exact_p(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, truth, patients = _draw(3, lesions=24, gain=0.2)
+    gaps = first.astype(float) - second.astype(float)
+    exact = comparison.sign_flip_p(gaps, truth, patients, 10, 0)
+    monkeypatch.setattr(comparison, "EXACT_PATIENTS", 0)
+    assert comparison.sign_flip_p(gaps, truth, patients, 20000, 0) == pytest.approx(exact, abs=0.02)
+
+
+def test_p_under_the_null_is_no_more_often_small_than_it_says() -> None:
+    p = []
+    for seed in range(200):
+        first, second, truth, patients = _draw(100 + seed)
+        gaps = first.astype(float) - second.astype(float)
+        p.append(comparison.sign_flip_p(gaps, truth, patients, 300, seed))
+    small = int((np.asarray(p) <= 0.05).sum())
+    assert binomtest(small, len(p), 0.05, alternative="greater").pvalue > 0.001
+
+
+def test_interval_covers_the_true_difference_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    covered = 0
+    for seed in range(150):
+        truth = np.arange(90) % 3
+        # the two lesions of a patient go right or wrong together
+        right = np.repeat(rng.random((1, 45)) < 0.75, 2, axis=1)
+        wrong = np.repeat(rng.random((1, 45)) < 0.6, 2, axis=1)
+        patients = [f"p{i // 2}" for i in range(90)]
+        gaps = right.astype(float) - wrong.astype(float)
+        interval = comparison.difference_interval(gaps, truth, patients, 300, seed)
+        covered += interval.low <= 0.15 <= interval.high
+    assert 0.88 <= covered / 150 <= 0.99
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    first, second, truth, patients = _draw(6, seeds=1, lesions=120)
+    gaps = first.astype(float) - second.astype(float)
+    calm = comparison.difference_interval(np.repeat(gaps, 4, axis=0), truth, patients, 400, 0)
+    shifts = np.asarray([0.3, -0.3, 0.3, -0.3])[:, None]
+    torn = comparison.difference_interval(gaps + shifts, truth, patients, 400, 0)
+    assert torn.high - torn.low > 1.3 * (calm.high - calm.low)
+
+
+def test_mcnemar_equals_statsmodels() -> None:
+    for seed in range(5):
+        first, second, _, _ = _draw(seed, seeds=1, gain=0.2)
+        table = np.zeros((2, 2), int)
+        np.add.at(table, (first[0].astype(int), second[0].astype(int)), 1)
+        assert comparison.mcnemar_p(first[0], second[0]) == pytest.approx(
+            mcnemar(table, exact=True).pvalue
+        )
+
+
+def test_holm_equals_statsmodels() -> None:
+    values = [0.04, 0.001, 0.3, 0.02, 0.02]
+    assert comparison.holm(values) == pytest.approx(multipletests(values, method="holm")[1])
+
+
+def test_share_of_the_gap() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(3000) % 3
+    patients = [str(i // 2) for i in range(3000)]
+    base, arm, best = (
+        (rng.random((2, 3000)) < accuracy).astype(float) for accuracy in (0.6, 0.7, 0.8)
+    )
+    share, exists = comparison.share_of_gap(arm, base, best, truth, patients, 300, 0)
+    assert exists
+    assert share.low < 0.5 < share.high
+    _, exists = comparison.share_of_gap(arm, base, base, truth, patients, 300, 0)
+    assert not exists
+
+
+def test_rates_over_seeds_agree_with_their_scores_and_with_balanced_accuracy() -> None:
+    rng = np.random.default_rng(5)
+    truth = np.repeat([0, 1, 2], [20, 30, 25])
+    patients = [f"p{i // 2}" for i in range(75)]
+    called = np.where(rng.random((3, 75)) < 0.6, truth, rng.integers(0, 3, (3, 75)))
+    keys = ("a", "b", "c")
+    table = rng.random((3, 75, 3)) + 2 * np.eye(3)[called]
+    found = comparison.rates(truth, table, patients, keys, 500, 0)
+
+    right = (called == truth).astype(float)
+    macro = comparison.share_interval(right, truth, patients, 500, 0)
+    assert found["sensitivity"]["macro"].to_dict() == pytest.approx(macro.to_dict())
+    accuracy = comparison.share_interval(right, np.zeros_like(truth), patients, 500, 0)
+    assert found["sensitivity"]["weighted"].to_dict() == pytest.approx(accuracy.to_dict())
+
+    # one seed: the very intervals of a single classifier
+    scored = classification.score(truth, table[0], patients, keys, 500, 0)
+    alone = comparison.rates(truth, table[:1], patients, keys, 500, 0)
+    for name in ("sensitivity", "specificity", "auc"):
+        for key, interval in getattr(scored, name).items():
+            assert alone[name][key].to_dict() == pytest.approx(interval.to_dict())

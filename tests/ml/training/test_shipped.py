@@ -1,0 +1,54 @@
+"""``make weights``: from seeds to checkpoints that serve, and on again after a kill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ml.checkpoints.serving import Classifier, Generator, load
+from ml.config import PRESETS, Augment, Gan
+from ml.config import Classifier as Cnn
+from ml.dataset.manifest import Manifest
+from ml.lesion import LIVER
+from ml.training import shipped
+
+TINY = replace(
+    PRESETS["shipped"],
+    folds=2,
+    augment=Augment(per_fold=30),
+    classifier=Cnn(epochs=1),
+    gan=Gan(
+        width=2,
+        discriminator_width=2,
+        epochs=1,
+        batch=8,
+        collapse_spread=0,
+        collapse_correlation=0,
+    ),
+)
+
+
+def test_one_command_makes_every_shipped_checkpoint(tmp_path: Path) -> None:
+    counts = dict.fromkeys(LIVER.keys, 4)
+    out, work = tmp_path / "weights", tmp_path / "work"
+    steps = list(shipped.train(out, work, 1, counts, TINY))
+    assert steps[-1].done == steps[-1].total == 2 + 3
+    served = {folder.name: load(folder) for folder in out.iterdir()}
+    assert set(served) == {"phantom-cnn", *(f"phantom-dcgan-{key}" for key in LIVER.keys)}
+    digest = Manifest.load(work / shipped.NAME).digest
+    for name, checkpoint in served.items():
+        assert checkpoint.meta.name == name
+        assert checkpoint.meta.training_kind == "phantom"
+        assert checkpoint.meta.dataset_digest == digest
+        assert "make weights" in checkpoint.meta.card()
+        if isinstance(checkpoint, Generator):
+            assert np.abs(checkpoint.draw([0])).max() <= 1
+        else:
+            assert isinstance(checkpoint, Classifier)
+
+
+def test_shipped_lesions_are_as_many_as_the_papers() -> None:
+    assert sum(shipped.COUNTS.values()) == 182
+    assert set(shipped.COUNTS) == set(LIVER.keys)
