@@ -45,6 +45,8 @@ _PLACEHOLDER = re.compile(
 """PatientIDs that anonymisers and workstations write for everybody."""
 _ACQUIRED = "Acquired"
 """Under this tag lies a keyed digest of the moment of acquisition, which itself is not kept."""
+_ISSUER = "Issuer"
+"""Under this tag lies a keyed digest of who gave out the PatientID."""
 _PIXELS = "application/vnd.hepatica.pixels+zlib"
 
 Pixels = npt.NDArray[np.int16] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -416,6 +418,11 @@ def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: lis
         Unreadable: it names no patient and no pseudonym was given; its study is another patient's.
     """
     patient_hmac, name = _patient_of(item, sender, warnings)
+    if patient_hmac and item.issuer and _is_issued_twice(session, patient_hmac, item, sender.key):
+        warnings.append(
+            "The same PatientID is here already from another issuer (IssuerOfPatientID). Both "
+            "count as one patient; where they are two, give each a PatientID of its own."
+        )
     if item.study_uid:
         found = session.execute(
             sa.select(Case).where(Case.study_uid == item.study_uid)
@@ -451,6 +458,26 @@ def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: lis
             f"The pseudonym {sender.pseudonym} was not used: the case is called {found.pseudonym}."
         )
     return found
+
+
+def _is_issued_twice(session: Session, patient_hmac: str, item: PackedSlice, key: bytes) -> bool:
+    """Whether a case of the same PatientID is here whose images another issuer gave it."""
+    issuer = _digest(item.issuer, key)
+    for case_id in session.scalars(sa.select(Case.id).where(Case.patient_hmac == patient_hmac)):
+        tags = session.scalar(
+            sa.select(Image.tags)
+            .join(Series, Image.series_id == Series.id)
+            .where(Series.case_id == case_id)
+            .order_by(Image.created_at, Image.id)
+            .limit(1)
+        )
+        if tags and tags.get(_ISSUER, issuer) != issuer:
+            return True
+    return False
+
+
+def _digest(text: str, key: bytes) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def _new_case(
@@ -530,8 +557,9 @@ def _add_image(session: Session, series: Series, item: PackedSlice, key: bytes) 
         )
     tags = dict(item.tags)
     if item.acquired:
-        moment = hmac.new(key, item.acquired.encode(), hashlib.sha256)
-        tags[_ACQUIRED] = moment.hexdigest()[:16]
+        tags[_ACQUIRED] = _digest(item.acquired, key)
+    if item.issuer:
+        tags[_ISSUER] = _digest(item.issuer, key)
     session.add(
         Image(
             series_id=series.id,
