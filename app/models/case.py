@@ -37,10 +37,9 @@ PHASES = ("portal", "other", "unknown")
 
 PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
 _PLACEHOLDER = re.compile(
-    r"(de-?identified|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|n/?a|"
-    r"no ?(id|name)|removed|deleted|empty|default|dummy|test|patient|subject|"
-    r"0+|x+|[-_?.*#]+|123(4(56?)?)?)",
-    re.IGNORECASE,
+    r"(deident(ified)?|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|na|no|"
+    r"not|available|removed|deleted|redacted|masked|hidden|blank|empty|default|dummy|undefined|"
+    r"unspecified|test|patient|subject|id|name)*|0+|x+|123(4(56?)?)?|(?P<digit>\d)(?P=digit){5,}"
 )
 """PatientIDs that anonymisers and workstations write for everybody."""
 _ACQUIRED = "Acquired"
@@ -499,7 +498,7 @@ def _new_case(
 def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple[str | None, str]:
     """(HMAC of the PatientID, or None without one; what the case is called)."""
     patient_id = item.patient_id.strip()
-    placeholder = bool(_PLACEHOLDER.fullmatch(patient_id))
+    placeholder = bool(_PLACEHOLDER.fullmatch(re.sub(r"[\W_]+", "", patient_id).lower()))
     if patient_id and not (placeholder and sender.pseudonym):
         if placeholder:
             warnings.append(

@@ -458,3 +458,16 @@ def test_zips_that_are_run_together_lose_nothing_in_silence(house: House) -> Non
     answer = house.upload("two.zip", make_zip({"a": slice_of(0)}) + make_zip({"b": slice_of(1)}))
     assert answer["status"] == 422
     assert "does not list" in answer["refused"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("patient_id", "placeholder"),
+    [("ANON^ANON", True), ("Anonymous Patient", True), ("PatientID", True), ("REDACTED", True),
+     ("999999", True), ("not available", True), ("?", True), ("Anonymous1", False),
+     ("12345678", False), ("Patient 1", False), ("NA17", False)],
+)  # fmt: skip
+def test_what_stands_for_nobody_is_told_in_any_spelling(
+    house: House, patient_id: str, placeholder: bool
+) -> None:
+    answer = house.upload("a.dcm", slice_of(0, patient_id=patient_id))
+    assert ("count as one patient" in str(answer["accepted"][0]["warnings"])) is placeholder
