@@ -21,6 +21,8 @@ _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR")
 """Files of file managers, and the index of a disc: passed over by their whole name."""
 _LITTER_FOLDER = "__MACOSX"
 _LOCAL_HEADER = 30
+_DESCRIPTORS = (0, 12, 16, 20, 24)
+"""Bytes that may stand between a file and the next one."""
 _UTF8_NAME = 0x800
 
 
@@ -64,7 +66,7 @@ def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterato
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(_with_names_that_decode(data)))
-        entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
+        entries = [entry for entry in archive.infolist() if not _is_folder(entry)]
     except MemoryError:
         raise
     except Exception as error:  # a damaged directory makes zipfile raise nearly anything
@@ -75,6 +77,11 @@ def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterato
     if wanted > max_files:
         raise ArchiveError(
             f"{name}: {wanted} files, and at most {max_files} are taken. Split the zip."
+        )
+    if _is_run_together(data, archive.infolist()):
+        raise ArchiveError(
+            f"{name}: holds files that its directory does not list, as when two zips are run "
+            "together. Make it again."
         )
     overlapping = _overlapping(entries)
     left = max_bytes
@@ -88,6 +95,23 @@ def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterato
             member = _content(archive, entry, name, left)
             left -= len(member.content or b"")
         yield member
+
+
+def _is_folder(entry: zipfile.ZipInfo) -> bool:
+    # some tools of Windows end the names of folders otherwise
+    return entry.filename.endswith(("/", "\\")) and not entry.file_size
+
+
+def _is_run_together(data: bytes, entries: list[zipfile.ZipInfo]) -> bool:
+    """Whether a file begins where one may begin, and no entry of the directory tells of it."""
+    known = {entry.header_offset for entry in entries}
+    may = {0}
+    for entry in entries:
+        at = entry.header_offset
+        sizes = (int.from_bytes(data[at + i : at + i + 2], "little") for i in (26, 28))
+        end = at + _LOCAL_HEADER + sum(sizes) + entry.compress_size
+        may |= {end + size for size in _DESCRIPTORS}
+    return any(data[at : at + 4] == b"PK\x03\x04" for at in may - known)
 
 
 def _is_litter(filename: str) -> bool:

@@ -52,6 +52,7 @@ class PackedSlice:
     sop_uid: str
     frame: int
     patient_id: str = field(repr=False)
+    issuer: str = field(repr=False)
     acquired: str = field(repr=False)
     instance_number: int | None
     orientation: tuple[float, ...] | None
@@ -79,6 +80,7 @@ class PackedSlice:
             sop_uid=item.sop_uid,
             frame=item.frame,
             patient_id=item.patient_id,
+            issuer=item.issuer,
             acquired=item.acquired,
             instance_number=item.instance_number,
             orientation=item.orientation,

@@ -140,6 +140,10 @@ class _Place:
     diameter_mm: float | None
     frame: int | None
 
+    @property
+    def is_given(self) -> bool:
+        return not (self.box is None and self.center is None and self.frame is None)
+
 
 def _place(form: FormData) -> _Place:
     box = _numbers(text_of(form, "box"), 4, "box", "x,y,width,height")
@@ -176,6 +180,11 @@ def _numbers(text: str, count: int, field: str, form: str) -> tuple[float, ...] 
 def _roi(name: str, data: bytes, place: _Place, meta: Checkpoint) -> tuple[Roi, bool]:
     """The ROI and whether it is from a phantom; HepaticaError for anything unusable."""
     if roi.is_array(data):
+        if place.is_given:
+            raise Unreadable(
+                f"{name} is an array, which is the ROI itself: leave box, center, diameter_mm and "
+                "frame out, or send the slice."
+            )
         return _given(name, data), False
     if archive.is_zip(data):
         raise Unreadable(
