@@ -41,6 +41,7 @@ from ml import codestream, frame, picture
 from ml.frame import ALLOWED_TAGS, ENHANCED
 from ml.header import REMEDY, Header
 from ml.image import (
+    MAX_FILE_BYTES,
     MAX_PIXELS,
     Corrupt,
     CTSlice,
@@ -93,7 +94,7 @@ _STREAMS = (
 _SCOUTS = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM", "SCANO"))
 Stored = npt.NDArray[Any]
 
-_MAX_INFLATED_BYTES = 2 * MAX_PIXELS + 2**26
+_MAX_INFLATED_BYTES = MAX_FILE_BYTES
 _KNOWN = (
     (b"PK\x03\x04", "a zip archive; unpack it and give the images in it"),
     (b"Rar!", "a RAR archive; unpack it and give the images in it"),
