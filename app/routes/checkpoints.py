@@ -31,7 +31,9 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
 @router.get("/checkpoints/{name}/promotion")
 def consider(request: Request, user: Researcher, db: ReadDb, name: str) -> Response:
     """What it is, what it replaces, and what new lesions will get."""
-    return _promotion_page(request, db, Checkpoint.require(db, name))
+    checkpoint = Checkpoint.require(db, name)
+    checkpoint.refuse_stranger(user)
+    return _promotion_page(request, db, checkpoint)
 
 
 @router.post("/checkpoints/{name}/promotion")
