@@ -7,6 +7,7 @@ else. Names are never used as paths; they are what the messages call a file.
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,11 +56,14 @@ def is_zip(data: bytes) -> bool:
     return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterator[Member]:
+def unpack(
+    data: bytes, name: str, *, max_files: int, max_bytes: int, max_file_bytes: int = sys.maxsize
+) -> Iterator[Member]:
     """Every file of a zip, in its order; folders are left out.
 
     All sizes are judged from the directory before anything is unpacked and again while unpacking,
-    because the directory can lie. What goes beyond ``max_bytes`` in all is refused file by file.
+    because the directory can lie. A file of more than ``max_file_bytes`` is refused, and what goes
+    beyond ``max_bytes`` in all, file by file.
 
     Raises:
         ArchiveError: not a zip, its directory is damaged, or it has more than ``max_files`` files.
@@ -90,9 +94,15 @@ def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterato
             yield Member(entry.filename, None)
             continue
         refusal = _judged(entry, name, left, max_bytes, id(entry) in overlapping)
+        if not refusal and entry.file_size > max_file_bytes:
+            refusal = (
+                f"{name}: {entry.filename} unpacks to {entry.file_size // 1_000_000} MB, and at "
+                f"most {max_file_bytes // 1_000_000} MB of one file are read. Send the series as "
+                "single slices."
+            )
         member = Member(entry.filename, None, refusal)
         if not refusal:
-            member = _content(archive, entry, name, left)
+            member = _content(archive, entry, name, min(left, max_file_bytes))
             left -= len(member.content or b"")
         yield member
 

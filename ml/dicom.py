@@ -42,6 +42,7 @@ from ml import codestream, frame, picture
 from ml.frame import ALLOWED_TAGS, ENHANCED
 from ml.header import REMEDY, Header
 from ml.image import (
+    MAX_FILE_BYTES,
     MAX_PIXELS,
     Corrupt,
     CTSlice,
@@ -98,7 +99,7 @@ _PADDING = (0x00000000, 0xFFFCFFFC)
 """After the last attribute: zeros up to a whole block, and data set trailing padding."""
 _ANOTHER_FILE = 0x49444D43
 """What the letters DICM of a second file look like."""
-_MAX_INFLATED_BYTES = 2 * MAX_PIXELS + 2**26
+_MAX_INFLATED_BYTES = MAX_FILE_BYTES
 _KNOWN = (
     (b"PK\x03\x04", "a zip archive; unpack it and give the images in it"),
     (b"Rar!", "a RAR archive; unpack it and give the images in it"),

@@ -29,6 +29,9 @@ MAX_SIDE_PX = 4096
 MAX_PIXELS = 2**27
 """Most pixels of all frames of one file: 512 frames of 512 × 512, 256 MiB as int16."""
 
+MAX_FILE_BYTES = 2 * MAX_PIXELS + 2**26
+"""Most bytes of one file once it is unpacked: its pixels, and what may stand before them."""
+
 
 NARROW = "The picture uses only"
 """How the warning begins of a picture whose greys are too close for a network to see them."""

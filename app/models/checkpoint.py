@@ -201,6 +201,9 @@ class Checkpoint(Base):
             Conflict: it is the only classifier that is served.
         """
         serialise(session, _SERVED)
+        session.refresh(self)
+        if self.served_since is None:  # pressed twice
+            return
         if self.kind == "classifier" and len(Checkpoint.served(session, "classifier")) == 1:
             raise Conflict(
                 "This is the only classifier that is served; promote another one first.",

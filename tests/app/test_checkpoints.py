@@ -208,3 +208,12 @@ def test_a_preset_is_known_by_its_settings_where_its_name_was_not_kept():
         assert config.preset_of(told) == name
         told["least_steps"] = 12345
         assert config.preset_of(told) == ""
+
+
+def test_a_retirement_pressed_twice_is_one_event_and_no_refusal(keeper, session):
+    row = checkpoint(session, test=score_of(20, 20, 20))
+    keeper.post(f"/checkpoints/{row.name}/promotion")
+    for _ in range(2):
+        assert keeper.post(f"/checkpoints/{row.name}/retirement").status_code == 303
+    told = session.scalars(sa.select(Event).where(Event.kind == "checkpoint retired")).all()
+    assert len(told) == 1
