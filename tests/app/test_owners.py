@@ -190,7 +190,7 @@ def test_a_page_does_not_offer_what_would_be_refused(session, signed_in_as, draf
         f"/reader-studies/{draft.id}",
         f"/reader-studies/{draft.id}/audit",
         f"/runs/{run.id}",
-        f"/checkpoints/{checkpoint.name}",
+        f"/checkpoints/{checkpoint.name}/promotion",
     ):
         forms = 'method="post" action="' + address.rsplit("/audit")[0]
         assert forms in maker.get(address).text, address
