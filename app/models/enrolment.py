@@ -72,6 +72,7 @@ class Enrolment(Base):
                 "There is no such reading, or it is not yours. Your own are listed at /readings.",
                 event="reading refused",
                 next=_TO_READINGS,
+                other_reader=True,
             )
         return enrolment
 
