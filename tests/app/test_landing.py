@@ -11,13 +11,13 @@ def test_whoever_has_something_to_read_lands_on_their_readings(app, client, sess
     study = studies.make_study(session, studies.make_user(session, "ada"))
     session.commit()
     form = {"name": "ada", "password": "correct horse"}
-    assert client.post("/sessions", data=form).headers["location"] == "/readings"
+    assert client.post("/sessions", data=form).headers["location"] == "/"
     assert client.get("/").headers["location"] == "/readings"
     asked = client.post("/sessions", data={**form, "next": "/checkpoints"})
     assert asked.headers["location"] == "/checkpoints"
     answered.unblind(session, study, studies.make_user(session, "maker", "researcher"))
     session.commit()
-    assert client.post("/sessions", data=form).headers["location"] == "/cases"
+    assert client.get("/").headers["location"] == "/cases"
     assert signed_in_as("researcher").get("/").headers["location"] == "/cases"
 
 
