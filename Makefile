@@ -5,7 +5,7 @@ HOST        ?= $(or $(HEPATICA_HOST),127.0.0.1)
 PORT        ?= $(or $(HEPATICA_PORT),8000)
 # pip options for torch alone, such as the index of the CPU build (see README, "Training")
 TORCH_PIP_OPTIONS ?=
-# one process per core; a process needs about 1.5 GB of memory
+# one process per core; a process needs up to 2 GB of memory
 TEST_OPTIONS ?= -n logical --maxprocesses 8 --dist worksteal
 
 VENV   := .venv

@@ -306,11 +306,12 @@ Multipart = Annotated[FormData, Depends(multipart)]
 
 
 def files_of(form: FormData, field: str) -> list[tuple[str, bytes]]:
-    """(name, content) of every file sent under ``field``; an empty file input sends none."""
+    """(name, content) of every file sent under ``field``, once; an empty input sends none."""
     found = []
     for value in form.getlist(field):
         if isinstance(value, UploadFile) and (value.filename or value.size):
             found.append((value.filename or "unnamed file", value.file.read()))
+            value.file.close()  # no second copy of an upload stays in memory meanwhile
     return found
 
 

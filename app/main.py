@@ -18,6 +18,7 @@ from app import place, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.db import Database
+from app.decoding import Decoding
 from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
@@ -85,6 +86,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.attendance = Attendance(database)
     app.state.inference = Inference(chosen.inference_threads)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
+    app.state.decoding = Decoding()
     app.state.drawings = Drawings()
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import shutil
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -545,7 +546,8 @@ def _doubtful(patients: Iterable[str]) -> list[str]:
 
 
 def _as_spoken(patient: str) -> tuple[str, ...]:
-    text = re.sub(r"^(\d+)[.,]0+$", r"\1", patient.strip().casefold())
+    plain = unicodedata.normalize("NFKC", patient)
+    text = re.sub(r"^(\d+)[.,]0+$", r"\1", plain.strip().casefold())
     return tuple(part.lstrip("0") or "0" if part.isdecimal() else part
                  for part in re.findall(r"\d+|[^\W\d_]+", text)) or (text,)  # fmt: skip
 

@@ -18,7 +18,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.study import ReaderStudy
 from app.place import ROOT
 from app.schema import OtherSchema, Schema
-from serving import Served, command
+from serving import Served, command_here
 
 BEFORE = "0008"
 """The revision before rows were numbered and kept."""
@@ -71,7 +71,7 @@ def test_two_servers_that_start_at_once_on_an_empty_database_both_come_up(url, t
 
 
 def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, database, tmp_path):
-    told = command(url, tmp_path, "user", "list")
+    told = command_here(url, tmp_path, "user", "list")
     assert told.returncode == 1
     assert told.stderr.startswith("error: The database is empty. `python -m app serve`")
     assert told.stderr.count("\n") == 1
@@ -79,7 +79,7 @@ def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, data
         assert not database.file.path.exists()
     database.migrate()
     move(database, BEFORE)
-    told = command(url, tmp_path, "token", "list")
+    told = command_here(url, tmp_path, "token", "list")
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr.startswith("error: The database has an older schema.")
     assert database.found_schema() == Schema.OLDER
@@ -91,7 +91,7 @@ def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, data
 def test_a_newer_database_is_refused_in_one_sentence_everywhere(url, database, tmp_path, arguments):
     database.migrate()
     set_revision(database, "9999")
-    told = command(url, tmp_path, *arguments)
+    told = command_here(url, tmp_path, *arguments)
     assert told.returncode == 1
     [line] = told.stderr.splitlines()
     assert line.startswith("error: The database was made by a newer version of the software.")

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, now, serialise
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
@@ -150,7 +150,7 @@ class Run(Owned, Base):
 
     @staticmethod
     def queue(session: Session, by: User, dataset: DatasetVersion, preset: str, seeds: int) -> Run:
-        """Ask for a run; a worker takes it.
+        """Ask for a run; a worker takes it. Asked for twice while it waits, it is one run.
 
         Raises:
             Unreadable: an unknown preset, or seeds out of range.
@@ -159,6 +159,19 @@ class Run(Owned, Base):
             raise Unreadable(f"Choose a preset: {', '.join(PRESETS)}.")
         if not 1 <= seeds <= MOST_SEEDS:
             raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.")
+        serialise(session, "queue")
+        waiting = session.scalars(
+            sa.select(Run).where(
+                Run.dataset_id == dataset.id,
+                Run.preset == preset,
+                Run.seeds == seeds,
+                Run.queued_by_id == by.id,
+                Run.state == "queued",
+                Run.cancel_at.is_(None),
+            )
+        ).first()
+        if waiting is not None:  # it would compute the same numbers once more
+            return waiting
         run = Run(
             dataset_id=dataset.id,
             preset=preset,
