@@ -322,7 +322,11 @@ def shipped() -> tuple[Path, ...]:
 
 
 def tensors_to_bytes(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """safetensors; the same tensors give the same bytes."""
+    """Named arrays of any shape as safetensors, by name; the same ones give the same bytes.
+
+    Raises:
+        SafetensorError: a type that the format does not know, such as objects.
+    """
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     return save_tensors(ordered)
 

@@ -214,6 +214,7 @@ class Manifest:
 
     @property
     def patients(self) -> frozenset[str]:
+        """Whose lesions they are; a patient with several lesions once."""
         return frozenset(line.patient for line in self.lines)
 
     def counts(self) -> dict[str, int]:
@@ -222,6 +223,7 @@ class Manifest:
         return {key: found[key] for key in self.scheme.keys}
 
     def context_path(self, line: Line) -> Path:
+        """Where a line's context lies: the pixels about its lesion, as ``.npy``."""
         return self.root / "contexts" / f"{line.id}.npy"
 
     def roi(self, line: Line, window_hu: tuple[float, float], view: View = roi.IDENTITY) -> Float32:

@@ -46,6 +46,7 @@ class Ellipsoid:
 
     @property
     def reach(self) -> float:
+        """No point of it lies further from its centre in the plane, in mm of the standard torso."""
         return max(self.radii[:2])
 
     def distance(
@@ -95,6 +96,7 @@ class Build:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, roomy: bool) -> Build:
+        """A patient by chance; ``roomy``: wide, with a large liver in which large lesions fit."""
         width = rng.uniform(134, 152) if roomy else rng.uniform(118, 148)
         fat = float(rng.gamma(2.2, 6.0)) + 5
         fat = min(fat, 34.0)

@@ -126,6 +126,7 @@ class Design:
             raise ReadersError("A rehearsal needs a reader, two real and two synthetic images.")
 
     def truth(self) -> NDArray[np.int64]:
+        """(images,) of 1 synthetic, then 0 real; the order of reading is drawn for each reader."""
         fake = round(self.images * self.synthetic_share)
         return np.array([1] * fake + [0] * (self.images - fake), dtype=np.int64)
 
@@ -161,6 +162,7 @@ class Tally:
     width: float = 0.0
 
     def count(self, low: float | None, high: float | None, truth: float) -> None:
+        """Note one study's interval; one without ends is left out of the count."""
         if low is None or high is None:
             return
         self.studies += 1

@@ -230,6 +230,7 @@ class Score:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form in results and checkpoints; figures are ``{"value", "low", "high"}``."""
         return {
             "n_lesions": self.lesions,
             "n_patients": self.patients,

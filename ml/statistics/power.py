@@ -159,6 +159,7 @@ class Pilot:
 
     @classmethod
     def of_components(cls, parts: Components) -> Pilot:
+        """From an analysis of a pilot study; ReadersError as ``of``."""
         return cls.of(asdict(parts), source="pilot study")
 
     @classmethod

@@ -239,6 +239,7 @@ class Verdict:
     reason: str | None
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form; ``equivalence_interval`` must lie within 0.5 ± ``margin``."""
         return {
             "margin": self.margin,
             "auc": self.area.to_dict(),

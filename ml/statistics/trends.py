@@ -92,6 +92,7 @@ class Times:
     trend_percent: Figure
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form: seconds, and the trend as by ``Figure.to_dict``."""
         return {
             "n": self.n,
             "median_s": self.median_s,
@@ -132,6 +133,7 @@ class Reason:
     excess: Figure | None
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form, figures as by ``Figure.to_dict``; ``real``, ``excess`` None if unknown."""
         return {
             "generator": self.generator,
             "reason": self.reason,

@@ -32,6 +32,7 @@ class Pair(gan.Pair):
         super().__init__(settings, device, *seed)
 
     def networks(self, settings: config.Gan) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """Fresh generator and discriminator, both told the number of classes."""
         return (
             acgan.Generator(self.classes, settings.width, settings.latent),
             acgan.Discriminator(self.classes, settings.discriminator_width),
@@ -45,6 +46,12 @@ class Pair(gan.Pair):
     def discriminator_loss(
         self, real: torch.Tensor, answers: torch.Tensor, fake: torch.Tensor, latents: torch.Tensor
     ) -> torch.Tensor:
+        """Real against drawn, and the class of either (Odena et al. 2017, L_S and L_C); a scalar.
+
+        Args:
+            real: (n, 1, 64, 64) in [−1, 1], of the classes at ``answers`` (n,).
+            fake: (n, 1, 64, 64), drawn from ``latents`` (n, latent + 1).
+        """
         is_real, named = self.discriminator(real)
         is_fake, named_fake = self.discriminator(fake)
         source = softplus(-is_real).mean() + softplus(is_fake).mean()
@@ -52,6 +59,7 @@ class Pair(gan.Pair):
         return source + cross_entropy(named, answers) + cross_entropy(named_fake, asked)
 
     def generator_loss(self, fake: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Taken for real, and for the class that was asked for; a scalar."""
         is_real, named = self.discriminator(fake)
         return softplus(-is_real).mean() + cross_entropy(named, latents[:, -1].long())
 

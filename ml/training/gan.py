@@ -129,6 +129,7 @@ class Pair:
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
+        """The networks that the saved state of an unfinished training holds, by name."""
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
@@ -138,11 +139,19 @@ class Pair:
     def discriminator_loss(
         self, real: torch.Tensor, answers: torch.Tensor, fake: torch.Tensor, latents: torch.Tensor
     ) -> torch.Tensor:
+        """Cross-entropy of real against drawn (Goodfellow et al. 2014, equation 1); a scalar.
+
+        Args:
+            real: (n, 1, 64, 64) in [−1, 1].
+            answers: their class positions (n,), of which a DCGAN takes no notice.
+            fake: (n, 1, 64, 64), drawn from ``latents``.
+        """
         return (
             softplus(-self.discriminator(real)).mean() + softplus(self.discriminator(fake)).mean()
         )
 
     def generator_loss(self, fake: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """−log D(G(z)) in the mean (Goodfellow et al. 2014, end of section 3); a scalar."""
         return softplus(-self.discriminator(fake)).mean()
 
     def step(
@@ -194,6 +203,7 @@ class Pair:
         self.average.eval()
 
     def sample(self, latents: Pixels) -> Pixels:
+        """ROIs (n, 64, 64) in [−1, 1] of the averaged generator, from n rows as of ``latents``."""
         with torch.no_grad():
             drawn = self.average(torch.from_numpy(latents).to(self.device))
         rois: Pixels = drawn[:, 0].cpu().numpy()
