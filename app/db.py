@@ -50,6 +50,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """What is stored: UTC; ValueError for a naive datetime."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -57,6 +58,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """What was stored, with its time zone: SQLite keeps none."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -25,6 +25,7 @@ _TRIES, _WITHIN_MINUTES = 10, 15.0
 
 @router.get("/account")
 def show(request: Request, user: Reader) -> Response:
+    """One's own account, with the form for a new password."""
     return _page(request, user, None)
 
 

@@ -40,6 +40,7 @@ PRESETS = [  # window centre and width in HU for the eye
 def index(
     request: Request, user: Reader, db: ReadDb, filter: str = "all", page_number: int = 1
 ) -> Response:
+    """The work list, a page of it; ``filter`` is one of its keys."""
     return _work_list_page(request, user, db, filter, page_number, None)
 
 
@@ -87,6 +88,14 @@ def show(
     lesion: uuid.UUID | None = None,
     image: uuid.UUID | None = None,
 ) -> Response:
+    """The case with its series, images and lesions, one of which is selected.
+
+    ``lesion`` selects one, ``image`` opens a slice; with neither it is the first lesion.
+
+    Raises:
+        NotFound: no such case.
+        Forbidden: a blinded reading of this person could be about it.
+    """
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
     standings = Standing.of_all(request, db, user, Lesion.of_case(db, case.id))

@@ -59,26 +59,31 @@ class Line:
 
     @property
     def called(self) -> str | None:
+        """``real`` or ``synthetic``, as the reader called it; None where there is no answer."""
         if self.reading is None:
             return None
         return SYNTHETIC if self.reading.called_synthetic else REAL
 
     @property
     def correct(self) -> bool | None:
+        """Whether that is the truth; None where there is no answer."""
         return None if self.reading is None else self.called == self.stimulus.truth
 
     @property
     def class_correct(self) -> bool | None:
+        """Whether the class that the reader gave is the lesion's; None where none was given."""
         if self.reading is None or not self.reading.lesion_class:
             return None
         return self.reading.lesion_class == self.stimulus.lesion_class
 
     @property
     def is_repeat(self) -> bool:
+        """Whether the reader had seen the same picture earlier in the study."""
         return self.trial.kind == REPEAT
 
     @property
     def is_practice(self) -> bool:
+        """Whether it came before the study proper, with feedback; no analysis takes it."""
         return self.trial.kind == PRACTICE
 
 
