@@ -407,7 +407,8 @@ class ReaderStudy(Owned, Base):
                 "rule": "reader k sees the images, sorted by sha256, in the permutation that "
                 "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k'); "
                 "repeats and practice are drawn from the same generator after it "
-                "(app.models.trial), the repeated images from SHA-256('seed:repeats')",
+                "(app.models.reader_studies.trial), the repeated images from "
+                "SHA-256('seed:repeats')",
             },
             "questions": self.choices.to_dict(),
             "called_synthetic_from_rating": CALLED_SYNTHETIC,

@@ -18,7 +18,7 @@ from app.models.reader_studies.stimulus import REAL, SYNTHETIC, Stimulus
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import PRACTICE, REPEAT, Trial
 from app.models.reader_studies.unblinding import Unblinding
-from ml.readers import reading as ml
+from ml.readers.reading import Reading as PlainReading
 
 
 def reader_code(number: int) -> str:
@@ -146,11 +146,11 @@ class Answers:
                 found[line.case].setdefault(line.reader, line)
         return found
 
-    def readings(self) -> Iterator[ml.Reading]:
+    def readings(self) -> Iterator[PlainReading]:
         """Every trial as the analysis takes it; practice and repeats are marked as such."""
         for line in self.lines:
             reading, stimulus = line.reading, line.stimulus
-            yield ml.Reading(
+            yield PlainReading(
                 reader=line.reader,
                 case=line.case,
                 synthetic=stimulus.truth == SYNTHETIC,
