@@ -114,7 +114,7 @@ class Attendance:
 
 
 def signed_in(user: Annotated[User | None, Depends(visitor)]) -> User:
-    """Anyone signed in."""
+    """Anyone signed in; Unauthorised for a stranger."""
     if user is None:
         raise Unauthorised("Sign in to see this page.")
     return user

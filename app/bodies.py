@@ -165,7 +165,7 @@ class _Body:
         return message
 
     async def whole(self) -> bytes:
-        """The body in one piece."""
+        """The body in one piece; ClientDisconnect when the client leaves before its end."""
         parts = []
         while not self._done:
             message = await self.next()

@@ -179,6 +179,9 @@ class Database:
         """A connection for changing the schema; committed when the block ends.
 
         Several processes may start at once: one migrates, the others wait for it here.
+
+        Raises:
+            RuntimeError: a migration broke references (SQLite); nothing of it is committed.
         """
         if self.file is not None:
             self.file.make()

@@ -173,7 +173,14 @@ def _absent(
 def delete(
     user: Reader, db: Db, case_id: uuid.UUID, typed: Annotated[str, Form()] = ""
 ) -> Response:
-    """Delete a case for good; its pseudonym must be typed."""
+    """Delete a case for good; its pseudonym must be typed.
+
+    Raises:
+        NotFound: no such case.
+        Forbidden: somebody else's upload, or a blinded reading could be about it.
+        Unreadable: another pseudonym was typed.
+        Conflict: a reader study shows one of its lesions.
+    """
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
     if not user.may("admin") and case.uploaded_by_id != user.id:

@@ -55,7 +55,12 @@ def show(request: Request, user: Admin, db: ReadDb, user_id: uuid.UUID) -> Respo
 def reset_password(
     request: Request, user: Admin, look: ReadDb, db: Db, user_id: uuid.UUID, password: Text = ""
 ) -> Response:
-    """Give a new password for whoever forgot theirs; it ends their sign-ins."""
+    """Give a new password for whoever forgot theirs; it ends their sign-ins.
+
+    Raises:
+        NotFound: no such account.
+        Conflict: it is one's own.
+    """
     if user_id == user.id:
         raise Conflict("Change your own password at /account, where the old one is asked for.")
     found = User.of_id(look, user_id)
@@ -86,7 +91,12 @@ def change_role(user: Admin, db: Db, user_id: uuid.UUID, role: Text = "") -> Res
 
 @router.post("/users/{user_id}/disabling")
 def disable(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
-    """Take the right to sign in away; what the person did stays."""
+    """Take the right to sign in away; what the person did stays.
+
+    Raises:
+        NotFound: no such account.
+        Conflict: it is one's own, or no administrator would be left.
+    """
     if user_id == user.id:
         raise Conflict("You cannot disable your own account; ask another administrator.")
     found = User.of_id(db, user_id)

@@ -227,7 +227,11 @@ class Checkpoint:
     def save(
         self, root: str | Path, onnx: bytes, weights: Mapping[str, npt.NDArray[Any]]
     ) -> Checkpoint:
-        """Write the folder, ``checkpoint.json`` last; returns it with ``root`` and ``digests``."""
+        """Write the folder, ``checkpoint.json`` last; returns it with ``root`` and ``digests``.
+
+        Raises:
+            OutputError: the system did not let a file be written.
+        """
         tensors = tensors_to_bytes(weights)
         files = dict(zip(_FILES, (onnx, tensors), strict=True))
         digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}

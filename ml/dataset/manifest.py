@@ -621,7 +621,7 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float
 
 
 def sha256_of(pixels: npt.NDArray[Any]) -> str:
-    """Over type, shape and values, whatever file holds them."""
+    """SHA-256 in hex over type, shape (any) and values, whatever file holds them."""
     native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{native.dtype.str}{native.shape}".encode())
     digest.update(native.tobytes())

@@ -48,7 +48,11 @@ class RoeMetz:
 
     @classmethod
     def with_area(cls, area: float, reader: float = 0.011, case: float = 0.4) -> RoeMetz:
-        """The model whose mean area before cutting into ratings is ``area`` (0–1)."""
+        """The model whose mean area before cutting into ratings is ``area``, above 0 and below 1.
+
+        Raises:
+            ReadersError: another area.
+        """
         if not 0 < area < 1:
             raise ReadersError(f"A simulated area lies between 0 and 1, not at {area}.")
         separation = float(scipy.stats.norm.ppf(area)) * sqrt(2 * (1 + reader))
@@ -132,7 +136,7 @@ class Design:
 
 
 def simulate(design: Design, rng: np.random.Generator) -> tuple[tuple[Reading, ...], Floats]:
-    """Readings of one simulated study in random orders, and each reader's true area."""
+    """Readings of one simulated study in random orders, and each reader's true area (readers,)."""
     truth = design.truth()
     rated, own = design.ratings.draw(truth, design.readers, rng)
     readings = []

@@ -39,7 +39,10 @@ class Pair(gan.Pair):
         )
 
     def latents(self, rng: np.random.Generator, count: int) -> Pixels:
-        """Classes in turn, so that every batch asks for each of them about equally often."""
+        """What ``count`` images are drawn from, (count, latent + 1).
+
+        Classes in turn, so that every batch asks for each of them about equally often.
+        """
         plain = super().latents(rng, count)
         return with_class(plain, np.arange(count) % self.classes)
 
@@ -82,6 +85,12 @@ def fit(
     """Train one generator of all classes; as ``ml.training.gan.fit``.
 
     ``discriminator.safetensors`` has the auxiliary head, the paper's fourth classifier.
+
+    Args:
+        pixels: (n, 64, 64) in [−1, 1], with their class positions in ``labels`` (n,).
+
+    Raises:
+        CollapseError, ConfigError: as ``ml.training.gan.fit``.
     """
     make = partial(Pair, classes)
     yield from gan.fit(pixels, settings, out, *seed, device=device, labels=labels, make=make)

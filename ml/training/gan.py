@@ -78,7 +78,7 @@ def variety(rois: Pixels) -> Variety:
 
 
 def collapsed(samples: Pixels, real: Variety, settings: config.Gan) -> str | None:
-    """Why these samples are no use (None when they are): not finite, or far too alike."""
+    """Why samples (n, 64, 64) are no use: not finite, or far too alike. None when they are."""
     if not np.isfinite(samples).all():
         return "the samples are not numbers"
     drawn = variety(samples)
@@ -157,10 +157,12 @@ class Pair:
     def step(
         self, real: torch.Tensor, answers: torch.Tensor, latents: torch.Tensor, count: int
     ) -> torch.Tensor:
-        """One update of both networks; returns (discriminator loss, generator loss).
+        """One update of both networks; returns (discriminator loss, generator loss), (2,).
 
         Args:
+            real: (n, 1, 64, 64) in [−1, 1].
             answers: class positions of ``real``, for networks that look at them.
+            latents: n rows as of ``latents``.
             count: steps made before this one.
         """
         fake = self.generator(latents)

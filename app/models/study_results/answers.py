@@ -109,6 +109,7 @@ class Answers:
 
         Raises:
             Forbidden: the study is not unblinded; the look is an Event.
+            Conflict: it was never opened, so it has no protocol.
         """
         unblinding = study.require_unblinded()
         protocol = study.protocol
