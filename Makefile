@@ -74,7 +74,7 @@ licences: $(TEST_STAMP) ## write LICENSES.md from the metadata of what is instal
 test: $(TEST_STAMP) ## run every test (TEST_OPTIONS="-n 0 -x": in one process)
 	$(BIN)/python -m pytest $(TEST_OPTIONS)
 
-lint: $(TEST_STAMP) ## ruff and the import contracts
+lint: $(TEST_STAMP) ## ruff (a docstring for whatever is public, too) and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports

@@ -41,6 +41,11 @@ class CachedFiles(StaticFiles):
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file.
+
+        Raises:
+            HTTPException: 404 for a script under another version's tag, and as Starlette's.
+        """
         script = re.fullmatch(r"js/v-([0-9a-f]+)/(.+)", path)
         if script is not None:
             if script[1] != scripts_tag():

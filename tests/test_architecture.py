@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,49 @@ def test_every_module_of_ours_says_what_it_is():
     for path in sources("app", "ml"):
         tree = ast.parse(path.read_text("utf-8"))
         assert ast.get_docstring(tree) or not tree.body, path
+
+
+def file_of(dotted: str) -> Path | None:
+    """The file of a module or package of ours."""
+    path = ROOT.joinpath(*dotted.split("."))
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def top_names(path: Path) -> set[str]:
+    """What stands at the top of a module: defined, assigned or imported there."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {name.asname or name.name for name in node.names}
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        found |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return found
+
+
+def stale(text: str) -> list[str]:
+    """The dotted names of ours in a text of which no module of ours knows anything."""
+    gone = []
+    for dotted in re.findall(r"(?<![\w./@])(?:app|ml)(?:\.[A-Za-z_]\w*)+", text):
+        parts = dotted.split(".")
+        longest = max(k for k in range(1, len(parts) + 1) if file_of(".".join(parts[:k])))
+        home = file_of(".".join(parts[:longest]))
+        if longest < len(parts) and parts[longest] not in top_names(home):
+            gone.append(dotted)
+    return gone
+
+
+def test_prose_names_no_module_that_is_gone():
+    """Docstrings, comments, messages and documents name modules where they are now."""
+    assert stale("see `ml.images.roi.Box` and app.models.trial") == ["app.models.trial"]
+    for path in sources("app", "ml"):
+        with tokenize.open(path) as stream:
+            for token in tokenize.generate_tokens(stream.readline):
+                if token.type in (tokenize.STRING, tokenize.COMMENT):
+                    assert not stale(token.string), f"{path}:{token.start[0]}"
+    for path in ROOT.glob("*.md"):
+        assert not stale(path.read_text("utf-8")), path
 
 
 def test_ids_are_random():

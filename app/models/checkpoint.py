@@ -248,6 +248,7 @@ class Checkpoint(Base):
 
     @staticmethod
     def named(session: Session, name: str) -> Checkpoint | None:
+        """The checkpoint of that name; None when there is none."""
         return session.execute(
             sa.select(Checkpoint).where(Checkpoint.name == name)
         ).scalar_one_or_none()
@@ -294,10 +295,12 @@ class Checkpoint(Base):
 
     @property
     def scheme(self) -> LesionScheme:
+        """The classes that it names or draws, in the order of its outputs."""
         return LesionScheme.from_dict(self.meta["scheme"])
 
     @property
     def window_hu(self) -> tuple[float, float]:
+        """(low, high) in HU, which it maps to [−1, 1] on images with HU."""
         low, high = self.meta["window_hu"]
         return float(low), float(high)
 
@@ -361,4 +364,5 @@ class Checkpoint(Base):
             return self.card
 
     def onnx(self, session: Session) -> bytes:
+        """The bytes of ``model.onnx``; Damaged when they are not what was stored."""
         return Blob.read(session, self.onnx_digest)

@@ -22,6 +22,7 @@ Text = Annotated[str, Form(max_length=1000)]
 
 @router.get("/account")
 def show(request: Request, user: Reader) -> Response:
+    """One's own account, with the form for a new password."""
     return _page(request, user, None)
 
 

@@ -43,6 +43,7 @@ PRESETS = [  # window centre and width in HU for the eye
 def index(
     request: Request, user: Reader, db: ReadDb, filter: str = "all", page_number: int = 1
 ) -> Response:
+    """The work list, a page of it; ``filter`` is one of its keys."""
     return _work_list_page(request, user, db, filter, page_number, None)
 
 
@@ -100,6 +101,14 @@ def show(
     lesion: uuid.UUID | None = None,
     image: uuid.UUID | None = None,
 ) -> Response:
+    """The case with its series, images and lesions, one of which is selected.
+
+    ``lesion`` selects one, ``image`` opens a slice; with neither it is the first lesion.
+
+    Raises:
+        NotFound: no such case.
+        Forbidden: a blinded reading of this person could be about it.
+    """
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
     standings = Standing.of_all(request, db, user, Lesion.of_case(db, case.id))
@@ -177,7 +186,14 @@ def _absent(
 def delete(
     user: Reader, db: Db, case_id: uuid.UUID, typed: Annotated[str, Form()] = ""
 ) -> Response:
-    """Delete a case for good; its pseudonym must be typed."""
+    """Delete a case for good; its pseudonym must be typed.
+
+    Raises:
+        NotFound: no such case.
+        Forbidden: somebody else's upload, or a blinded reading could be about it.
+        Unreadable: another pseudonym was typed.
+        Conflict: a reader study shows one of its lesions.
+    """
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
     if not user.may("admin") and case.uploaded_by_id != user.id:

@@ -21,6 +21,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/checkpoints")
 def index(request: Request, user: Reader, db: ReadDb) -> Response:
+    """The classifiers and generators that are served."""
     return page(
         request,
         "checkpoints/index.html",
@@ -74,6 +75,7 @@ def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
 
 @router.get("/checkpoints/{name}")
 def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
+    """One checkpoint: its card, what speaks against it, and whether it is at work."""
     checkpoint = Checkpoint.require(db, name)
     return page(
         request,

@@ -111,6 +111,11 @@ def new(request: Request, user: Researcher, db: ReadDb) -> Response:
 
 @router.post("/reader-studies/sketches")
 def begin(user: Researcher, db: Db, turned: Annotated[Turned, Form()]) -> Response:
+    """Make a sketch of what was typed at the first step, and go where the person turned.
+
+    Raises:
+        Conflict: the person has as many sketches as they may.
+    """
     fields = {**Typed().model_dump(), **turned.of_step("design")}
     sketch = Sketch.begin(db, user, fields, "design")
     refusal = _refused(db, user, _typed(sketch), "design") if turned.go == "next" else ""
@@ -121,6 +126,11 @@ def begin(user: Researcher, db: Db, turned: Annotated[Turned, Form()]) -> Respon
 def show(
     request: Request, user: Researcher, db: ReadDb, sketch_id: uuid.UUID, step: str
 ) -> Response:
+    """One step of a sketch; one that a study was composed from leads to the study.
+
+    Raises:
+        NotFound: no such step, or no such sketch of this person's.
+    """
     sketch = Sketch.require(db, sketch_id, user)
     if sketch.study_id is not None:
         return see_other(f"/reader-studies/{sketch.study_id}")
@@ -129,6 +139,7 @@ def show(
 
 @router.post("/reader-studies/sketches/{sketch_id}/deletion")
 def delete(user: Researcher, db: Db, sketch_id: uuid.UUID) -> Response:
+    """Delete one's own sketch; what was composed from it stays."""
     sketch = Sketch.require(db, sketch_id, user, to_change=True)
     title = sketch.title or "untitled"
     sketch.discard(db)

@@ -215,6 +215,7 @@ class Manifest:
 
     @property
     def patients(self) -> frozenset[str]:
+        """Whose lesions they are; a patient with several lesions once."""
         return frozenset(line.patient for line in self.lines)
 
     def counts(self) -> dict[str, int]:
@@ -223,6 +224,7 @@ class Manifest:
         return {key: found[key] for key in self.scheme.keys}
 
     def context_path(self, line: Line) -> Path:
+        """Where a line's context lies: the pixels about its lesion, as ``.npy``."""
         return self.root / "contexts" / f"{line.id}.npy"
 
     def roi(self, line: Line, window_hu: tuple[float, float], view: View = roi.IDENTITY) -> Float32:
@@ -621,7 +623,7 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float
 
 
 def sha256_of(pixels: npt.NDArray[Any]) -> str:
-    """Over type, shape and values, whatever file holds them."""
+    """SHA-256 in hex over type, shape (any) and values, whatever file holds them."""
     native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{native.dtype.str}{native.shape}".encode())
     digest.update(native.tobytes())

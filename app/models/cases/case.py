@@ -64,6 +64,7 @@ class Accepted:
     known: bool = False
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form: ``file``, ``case_id``, ``case_url``, ``warnings``, ``known``."""
         return {
             "file": self.file,
             "case_id": str(self.case_id),
@@ -82,6 +83,7 @@ class Receipt:
     passed_over: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form: ``accepted``, ``refused`` (file, reason, code), ``passed_over``."""
         return {
             "accepted": [item.to_dict() for item in self.accepted],
             "refused": [
@@ -291,6 +293,7 @@ class Image(Base):
 
     @staticmethod
     def require(session: Session, image_id: uuid.UUID) -> Image:
+        """The image; NotFound when there is none."""
         image = session.get(Image, image_id)
         if image is None:
             raise NotFound("There is no such image.")

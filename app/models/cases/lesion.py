@@ -200,6 +200,7 @@ class Lesion(Base):
 
     @property
     def box(self) -> Box:
+        """The marked rectangle, in pixels of the image."""
         return Box(self.x, self.y, self.width, self.height)
 
     @property

@@ -121,6 +121,7 @@ class User(Base):
 
     @staticmethod
     def named(session: Session, name: str) -> User | None:
+        """The account of that name, a disabled one too; None when there is none."""
         return session.execute(sa.select(User).where(User.name == name)).scalar_one_or_none()
 
     @staticmethod

@@ -146,7 +146,11 @@ class Enrolment(Base):
 
     @staticmethod
     def refuse_synthetics_to(session: Session, user_id: uuid.UUID) -> None:
-        """The same by id: a person's API token must not show what their pages do not."""
+        """The same by id: a person's API token must not show what their pages do not.
+
+        Raises:
+            Forbidden: a blinded reading of theirs is unfinished.
+        """
         blind = sa.select(Enrolment.id).where(
             Enrolment.reader_id == user_id, *_is_open_and_unfinished()
         )

@@ -91,6 +91,7 @@ class ReaderStudy(Owned, Base):
 
     @property
     def scheme(self) -> LesionScheme:
+        """The classes of its lesions, as they were when it was composed."""
         return LesionScheme.from_dict(self.scheme_json)
 
     @property
@@ -145,6 +146,7 @@ class ReaderStudy(Owned, Base):
 
     @property
     def practice_total(self) -> int:
+        """How many practice images it has, real and synthetic."""
         return len(self.practice(REAL)) + len(self.practice(SYNTHETIC))
 
     @property

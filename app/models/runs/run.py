@@ -109,6 +109,7 @@ class Run(Owned, Base):
 
     @property
     def is_over(self) -> bool:
+        """Whether it was done, failed or cancelled."""
         return self.state in ("done", "failed", "cancelled")
 
     @property
@@ -136,9 +137,16 @@ class Run(Owned, Base):
         return list(reversed(list(found)))
 
     def results(self, session: Session) -> bytes:
+        """The bytes of ``results.json``.
+
+        Raises:
+            NotFound: it is not done.
+            Damaged: they are not what was stored.
+        """
         return self._blob(session, self.results_digest)
 
     def report(self, session: Session) -> bytes:
+        """The bytes of ``report.html``; raises as ``results``."""
         return self._blob(session, self.report_digest)
 
     def _blob(self, session: Session, digest: str | None) -> bytes:
@@ -277,6 +285,7 @@ class Run(Owned, Base):
         self._end(session, "failed", error)
 
     def end_cancelled(self, session: Session) -> None:
+        """Note that its worker has stopped as it was asked to."""
         self._end(session, "cancelled", None)
 
     def _end(self, session: Session, state: str, error: str | None) -> None:
