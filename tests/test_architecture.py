@@ -86,6 +86,14 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         ),
         "the staircase of app": ("app/db.py", "import app.responses"),
         "serving reaches no torch": ("ml/checkpoints/serving.py", "import torch"),
+        "a finished run is reported again on the base install": (
+            "ml/experiment/evaluation.py",
+            "import ml.experiment.perform",
+        ),
+        "tasks are shared, timed and released without torch": (
+            "ml/experiment/clock.py",
+            "import ml.training.runtime",
+        ),
         "only these import torch": ("ml/statistics/mrmc.py", "import torch"),
         "data sets are prepared and read without torch": (
             "ml/dataset/augment.py",
@@ -114,6 +122,7 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of ml": ("ml/lesion.py", "import ml.images.roi"),
         "the staircase of ml.images": ("ml/images/greys.py", "import ml.images.roi"),
         "the staircase of ml.dataset": ("ml/dataset/copies.py", "import ml.dataset.prepare"),
+        "the staircase of ml.phantom": ("ml/phantom/patient.py", "import ml.phantom.series"),
         "the staircase of ml.checkpoints": (
             "ml/checkpoints/checkpoint.py",
             "import ml.checkpoints.serving",
