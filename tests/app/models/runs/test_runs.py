@@ -20,7 +20,7 @@ from app.worker import Worker
 from factories import hidden_fields, make_dicom, make_hu
 from ml import config
 from ml.dataset.manifest import Manifest
-from ml.experiment import run as experiment
+from ml.experiment.request import Request
 from ml.progress import Progress
 from tests.ml.discs import SMALL, data_set
 
@@ -202,7 +202,7 @@ def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(installation, t
         assert (ended.state, ended.error) == ("done", None)
         results = json.loads(ended.results(session))
         assert results["dataset"]["digest"] == ended.dataset.digest
-        assert results["command"] == experiment.Asked.of("quick", [], 1).command
+        assert results["command"] == Request.of("quick", [], 1).command
         assert results["command"].encode() in ended.report(session)
         assert ended.tail(session) != []
         made = Checkpoint.of_stem(session, ended.short_name)
