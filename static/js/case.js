@@ -192,6 +192,7 @@ if (images.length > 0) {
   if (lesion) state.chosen = { lesion };
   drawLesions();
   markRow(image);
+  viewer.start();
   viewer.show(image);
   if (lesion) {
     const draft = reviews.get(lesion.id);

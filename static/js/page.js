@@ -5,7 +5,7 @@ import { Drafts } from "./drafts.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { PixelStore } from "./pixels.js";
-import { Viewer } from "./viewer.js";
+import { Viewer } from "./viewer/viewer.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const data = JSON.parse(document.getElementById("case-data").textContent);

@@ -90,6 +90,11 @@ export function browserStorage() {
   try { return window.localStorage; } catch { return null; }
 }
 
+/** sessionStorage, or null where the browser refuses it. */
+export function tabStorage() {
+  try { return window.sessionStorage; } catch { return null; }
+}
+
 function parsed(text) {
   try { return JSON.parse(text); } catch { return null; }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -33,7 +34,7 @@ def test_scripts_of_another_version_are_not_here(client: TestClient):
 def test_every_script_of_a_page_lies_in_one_folder_of_one_version(case_page, client: TestClient):
     addresses = re.findall(r'(?:src|href)="(/static/js/[^"]+)"', case_page)
     assert len(addresses) > 5
-    assert {address.rsplit("/", 1)[0] for address in addresses} == {f"/static/js/v-{scripts_tag()}"}
+    assert {address.split("/")[3] for address in addresses} == {f"v-{scripts_tag()}"}
     for address in addresses:
         reply = client.get(address)
         assert reply.status_code == 200
@@ -90,3 +91,24 @@ def test_no_script_imports_what_is_not_there_or_what_it_does_not_use():
             for name in asked:
                 uses = len(re.findall(rf"(?<![\w$.]){re.escape(name)}(?![\w$])", text))
                 assert uses > 1, f"{script.name} imports {name} and does not use it"
+
+
+@pytest.mark.parametrize(("page", "entry"), [("cases", "case"), ("readings", "desk")])
+def test_a_page_loads_ahead_what_its_script_imports_and_nothing_else(page, entry):
+    """Each level of imports that is found out one by one is a round trip before the first key."""
+    folder = place.ROOT / "static" / "js"
+    template = (place.ROOT / "templates" / page / "show.html").read_text("utf-8")
+    [names] = re.findall(r"for name in (\[[^]]+\]) %}\n<link rel=\"modulepreload\"", template)
+    needed: set[Path] = set()
+    waiting = [(folder / f"{entry}.js").resolve()]
+    while waiting:
+        script = waiting.pop()
+        imported = {
+            (script.parent / source).resolve()
+            for _, source in _IMPORT.findall(script.read_text("utf-8"))
+        }
+        waiting += imported - needed
+        needed |= imported
+    assert set(re.findall(r"'([^']+)'", names)) == {
+        script.relative_to(folder).with_suffix("").as_posix() for script in needed
+    }

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import studies
+from app import place
 from app.models import ApiToken, Case, Checkpoint, Event, Lesion, Stimulus, Trial
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
@@ -139,8 +140,12 @@ def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, sign
     take(ada.get(url))
     take(ada.get("/readings"))
     take(ada.get("/synthetics/guess/1.png"))
-    for script in ("js/desk.js", "css/desk.css", "js/conduct.js", "css/conduct.css"):
-        take(ada.get(f"/static/{script}"))
+    scripts = [one.name for one in (place.ROOT / "static/js/desk").iterdir()]
+    assert len(scripts) > 5
+    for name in [f"js/desk/{script}" for script in scripts] + [
+        "js/desk.js", "css/desk.css", "js/conduct.js", "css/conduct.css",
+    ]:  # fmt: skip
+        take(ada.get(f"/static/{name}"))
     assert len(got) > 12 * 6
     for address, head, reply in got:
         text = head

@@ -1,0 +1,189 @@
+// What the reader sees of the desk, and what is done by mouse. It shows what it is told.
+
+import { Trouble } from "./sending.js";
+
+const QUESTIONS = { rating: "1 to 6", lesion_class: "lesion class", class_confidence: "how sure of the class" };
+const ONLY_SYNTHETIC = "Reasons are for images that you call synthetic, 4 to 6.";
+
+/**
+ * The delegate:
+ *   committed(), chosen(name, value), reasonTicked(value, isOn) → false where none may be given
+ *   goneOn()        the button of the cover
+ *   leaving(href), pauseAsked()
+ */
+export class View {
+  #stopping = null;
+
+  /** element: the desk; keyList: the dialog of the keys; delegate: as above. */
+  constructor({ element, keyList, delegate }) {
+    this.element = element;
+    this.keyList = keyList;
+    this.delegate = delegate;
+    this.form = this.#find("answers");
+    this.stage = this.#find("stage");
+    this.cover = this.#find("cover");
+    this.radios = [...this.form.querySelectorAll("input[type=radio]")];
+    this.boxes = [...this.form.querySelectorAll("input[name=reasons]")];
+    this.commitButton = this.form.querySelector(".desk__commit");
+    this.firstWords = this.#find("words").textContent;
+  }
+
+  #find(name) { return this.element.querySelector(`[data-${name}]`); }
+
+  start() {
+    if (this.#stopping) return;
+    this.#stopping = new AbortController();
+    const { signal } = this.#stopping;
+    const on = (target, kind, run) => target.addEventListener(kind, run, { signal });
+    on(this.form, "submit", (event) => { event.preventDefault(); this.delegate.committed(); });
+    on(this.form, "change", (event) => this.#changed(event.target)); // by mouse, arrows or a screen reader
+    on(this.#find("go-on"), "click", () => this.delegate.goneOn());
+    on(this.#find("leave"), "click", (event) => {
+      event.preventDefault();
+      this.delegate.leaving(event.currentTarget.href);
+    });
+    on(this.#find("pause"), "click", (event) => {
+      this.delegate.pauseAsked();
+      event.currentTarget.blur();
+    });
+    on(this.#find("keys"), "click", (event) => {
+      event.currentTarget.blur();
+      this.showKeys();
+    });
+  }
+
+  stop() {
+    this.#stopping?.abort();
+    this.#stopping = null;
+  }
+
+  #changed(input) {
+    if (input.type === "radio") this.delegate.chosen(input.name, input.value);
+    else if (input.name === "reasons" && !this.delegate.reasonTicked(input.value, input.checked)) {
+      input.checked = false;
+      this.say(ONLY_SYNTHETIC);
+    }
+  }
+
+  // ---- what may be answered -----------------------------------------------------------------
+
+  /** question → its values, of the questions that the protocol asks. */
+  get choices() {
+    const asked = Object.keys(QUESTIONS).map((name) => [name, this.radios.filter((one) => one.name === name)]);
+    return Object.fromEntries(asked.filter(([, radios]) => radios.length).map(([name, radios]) => [name, radios.map((one) => one.value)]));
+  }
+
+  get reasons() { return this.boxes.map((box) => box.value); }
+
+  /** Lower-case key → {name, value, isReason}. */
+  get keys() {
+    return new Map([...this.radios, ...this.boxes].map((input) => [
+      (input.dataset.hotkey ?? input.value).toLowerCase(),
+      { name: input.name, value: input.value, isReason: input.type === "checkbox" },
+    ]));
+  }
+
+  #labelOf(name, value) {
+    return [...this.radios, ...this.boxes].find((one) => one.name === name && one.value === value)?.getAttribute("aria-label");
+  }
+
+  // ---- the image and its answer -------------------------------------------------------------
+
+  get image() { return this.stage.querySelector("[data-image]"); }
+
+  showTrial({ token, key, isPractice, place, of }) {
+    this.form.elements.trial.value = token;
+    this.form.elements.key.value = key;
+    this.#find("block").textContent = isPractice ? "Practice" : "Image";
+    this.#find("position").textContent = place;
+    this.#find("of").textContent = of;
+  }
+
+  sayPlace() {
+    const [block, place, of] = ["block", "position", "of"].map((name) => this.#find(name).textContent);
+    this.say(`${block} ${place} of ${of}.`);
+  }
+
+  showPicture(image) { this.image.replaceWith(image); }
+
+  showDisplay({ zoom, contrast, brightness }) {
+    this.image.style.transform = zoom === 1 ? "" : `scale(${zoom})`;
+    for (const part of this.stage.querySelectorAll("[data-window]")) {
+      part.setAttribute("slope", contrast);
+      part.setAttribute("intercept", 0.5 - 0.5 * contrast + brightness);
+    }
+  }
+
+  /** answer: an Answer. */
+  showAnswer(answer) {
+    const { chosen, reasons } = answer;
+    for (const radio of this.radios) radio.checked = chosen[radio.name] === radio.value;
+    for (const box of this.boxes) box.checked = reasons.includes(box.value);
+    this.#find("words").textContent = this.#labelOf("rating", chosen.rating) ?? this.firstWords;
+    this.#find("reasons")?.classList.toggle("is-off", !answer.isCalledSynthetic);
+    this.commitButton.setAttribute("aria-disabled", String(answer.missing.length > 0));
+  }
+
+  sayChoice(name, value) { this.say(this.#labelOf(name, value)); }
+
+  /** isOn: null where no reason may be given. */
+  sayReason(value, isOn) {
+    this.say(isOn === null ? ONLY_SYNTHETIC : `${this.#labelOf("reasons", value)}${isOn ? "" : " taken away"}`);
+  }
+
+  showMissing(names) {
+    const missing = names.map((name) => QUESTIONS[name]).join(" and ");
+    this.#find("words").textContent = `Still missing: ${missing}`;
+    this.say(`Still missing: ${missing}.`);
+  }
+
+  // ---- the cover and the bar ----------------------------------------------------------------
+
+  coverWith(title, text, goOnWords = "") {
+    this.#find("cover-title").textContent = title;
+    this.#find("cover-text").textContent = text;
+    this.#find("go-on").hidden = !goOnWords;
+    if (goOnWords) this.#find("go-on").firstChild.textContent = `${goOnWords} `;
+    this.cover.hidden = false;
+  }
+
+  uncover() { this.cover.hidden = true; }
+
+  focusGoOn() { this.#find("go-on").focus(); }
+
+  /** Words of the cover that stands there. */
+  tellOnCover(text) { this.#find("cover-text").textContent = text; }
+
+  showPaused(isPaused) { this.#find("pause").setAttribute("aria-pressed", String(isPaused)); }
+
+  showLeft(minutes) { this.#find("left").textContent = minutes ? `about ${minutes} min left` : ""; }
+
+  showOtherScreen(isOther) { this.#find("notice").hidden = !isOther; }
+
+  /** kept: answers not sent; unsafe: of them in this page alone; hasAnswered: on this page. */
+  showSaved({ kept, unsafe, trouble, hasAnswered, signIn }) {
+    const saved = this.#find("saved");
+    saved.classList.toggle("is-kept", kept > 0 && trouble !== Trouble.none);
+    if (kept && trouble === Trouble.signedOut) {
+      const link = document.createElement("a");
+      link.href = signIn;
+      if (unsafe) link.target = "_blank"; // this page must stay
+      link.textContent = "sign in again";
+      saved.replaceChildren(`${kept} kept here, not yet sent: `, link);
+    } else if (kept && trouble === Trouble.otherReader) {
+      const link = document.createElement("a"); // this page must stay
+      link.href = "/readings";
+      link.target = "_blank";
+      link.textContent = "another tab";
+      saved.replaceChildren(`${kept} kept here, not yet sent: somebody else is signed in. Sign out in `, link, ", then sign in again as the reader");
+    } else if (kept && trouble !== Trouble.none) {
+      saved.textContent = `${kept} kept here, not yet sent${trouble === Trouble.away ? "" : `: ${trouble}`}`;
+    } else if (kept) saved.textContent = "saving";
+    else saved.textContent = hasAnswered ? "saved" : "";
+    if (unsafe) saved.append(`; this browser has no room for ${unsafe}: keep this page open`);
+  }
+
+  showKeys() { this.keyList.showModal(); }
+
+  say(text) { this.#find("said").textContent = text; }
+}

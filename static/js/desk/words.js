@@ -1,0 +1,55 @@
+// What stands on the cover of the stage, and what is said of the answers that are kept.
+
+import { DeskState } from "./states.js";
+
+/** Why there is nothing to show. */
+export const Wait = Object.freeze({
+  network: "network", earlier: "earlier", decided: "decided", signedOut: "signed out", otherReader: "other reader",
+});
+
+const WAITS = {
+  [Wait.network]: ["Waiting for the network", "Your answers are kept in this browser and are sent as soon as the server answers. Reading goes on by itself."],
+  [Wait.earlier]: ["Sending answers", "Answers from an earlier visit are kept in this browser and are being sent."],
+  [Wait.decided]: ["Going on", "Asking the server where the reading stands."],
+};
+
+const NOT_THE_READER = {
+  [Wait.signedOut]: "You are signed out.",
+  [Wait.otherReader]: "Somebody else is signed in in this browser.",
+};
+
+/**
+ * [title, text, words of the button] of a state; null where no cover is put up.
+ *
+ * wait: a Wait; pause: {title, words}; pauseKey; feedback: of a practice image; refusal: {answer, reason};
+ * kept: answers not sent; unsafe: how many of them the storage did not take.
+ */
+export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, kept, unsafe }) {
+  switch (state) {
+    case DeskState.answered: return ["Practice", "Your answer is on its way."];
+    case DeskState.told: return ["Practice", feedback, "Go on"];
+    case DeskState.waiting: return WAITS[wait] ?? [
+      "Waiting for your sign-in",
+      `${NOT_THE_READER[wait]} ${whereAnswersAre({ kept, unsafe })} Reading goes on by itself as soon as its own reader is signed in.`,
+    ];
+    case DeskState.finished: return ["That was the last image", "The last answers are on their way. Keep this page open until they are saved."];
+    case DeskState.paused: return [pause.title, `${pause.words} Press ${pauseKey.toUpperCase()} to go on. ${whereAnswersAre({ kept, unsafe })}`.trim()];
+    case DeskState.refused: return ["An answer was not taken", refusalWords(refusal.answer, refusal.reason, kept - 1), "Set it aside and go on"];
+    case DeskState.aside: return ["This reading is open in another tab", "Two tabs at once would mix up the times. Go on there, or press Enter to read here instead.", "Read here"];
+    default: return null;
+  }
+}
+
+/** What is true of the answers when the reader goes away now. */
+export function whereAnswersAre({ kept, unsafe }) {
+  const here = kept === 1 ? "1 answer is kept" : `${kept} answers are kept`;
+  if (unsafe) return `${here} in this page and not sent yet, and this browser has no room for ${unsafe === 1 ? "one" : unsafe}: keep the page open until the server is back.`;
+  if (kept) return `${here} in this browser and not sent yet. You can close it; open the reading in this same browser again, and they are sent.`;
+  return "Every answer so far is stored; you can close the browser and go on here later.";
+}
+
+function refusalWords(answer, reason, after) {
+  const given = [answer.rating && `rating ${answer.rating}`, answer.lesion_class].filter(Boolean).join(", ");
+  const kept = after ? ` So ${after === 1 ? "is 1 later answer" : `are ${after} later answers`}, not sent yet.` : "";
+  return `${reason} Your answer (${given}) is kept in this browser.${kept} Set aside, it stays in this browser and is not sent; what follows is sent then.`;
+}

@@ -1,0 +1,444 @@
+// The viewer: one slice on a canvas, window and level, zoom, pan, and boxes around lesions.
+// Coordinates are slice pixels (see geometry.js).
+
+import { rangeOf } from "../pixels.js";
+import { Drawing } from "./drawing.js";
+import { adjusted, aspectOf, boxBetween, boxInMiddle, clamp, cursorOf, diameterMm, fit, gripAt, handlesOf, isAlike, isInSight, isInside, lieOf, nudged, panned, squareAround, toScreen, toSlice, zoomedAbout } from "./geometry.js";
+import { Gesture, Input } from "./input.js";
+import { Loading } from "./loading.js";
+
+const HANDLE_PX = 7;
+const HOW_TO = {
+  box: "Box: drag around the lesion, or arrow keys to place a box, Shift and arrow keys to size it, Enter to mark it, Escape to leave.",
+  circle: "Circle: drag from the centre outwards, or arrow keys to place it, Shift and arrow keys to size it, Enter to mark it, Escape to leave.",
+};
+
+/** What is on the screen: nothing yet, the slice that was asked for, another one until it comes, or for want of it. */
+export const Shown = Object.freeze({ nothing: "nothing", wanted: "wanted", stale: "stale", failed: "failed" });
+
+/**
+ * Events (all CustomEvent, detail in braces):
+ *   slice {image}            a slice is on the screen
+ *   wanted {}                what is asked for, shown or failed (wanted, image, fault) has changed
+ *   cursor {x, y, value}     value null outside the slice
+ *   window {width, level}    tool {tool}     view {zoom}    settings {invert, smooth, marks}
+ *   scroll {by}              the wheel asks for other slices
+ *   marked {image, box}      a box was drawn or confirmed
+ *   adjusted {lesion, box}   a handle of the selected lesion was let go
+ *   pick {lesion}            a lesion was clicked
+ *   say {text}               for the live region
+ *
+ * While the slice that is asked for is not the one on the screen (`stale`), nothing can be marked, moved
+ * or picked: a box must never land on another slice than the list and the address say.
+ *
+ * It listens, draws and loads from `start` to `stop`.
+ */
+export class Viewer extends EventTarget {
+  #presets;
+  #drawing; #input; #loading;
+  #pixels = null; #image = null; // what is on the screen
+  #view = null; // null: the whole slice, whatever the size of the canvas
+  #windows = { hu: null, grey: null };
+  #settings = { invert: false, smooth: true, marks: true };
+  #lesions = []; #pending = []; #selected = null; #isEditable = false;
+  #tool = "window";
+  #draft = null; // {kind, image, box, lesion?}
+  #cursor = null; // {px, py}
+  #openings = [];
+
+  /** canvas: the element; store: a PixelStore; presets: [{name, width, level}] in HU. */
+  constructor({ canvas, store, presets }) {
+    super();
+    this.#presets = presets;
+    this.#windows.hu = { width: presets[0].width, level: presets[0].level };
+    this.#drawing = new Drawing({ canvas, delegate: this });
+    this.#input = new Input({ canvas, delegate: this });
+    this.#loading = new Loading({ store, delegate: this });
+  }
+
+  start() {
+    this.#drawing.start();
+    this.#input.start();
+    this.#loading.start();
+  }
+
+  stop() {
+    this.#loading.stop();
+    this.#input.stop();
+    this.#drawing.stop();
+  }
+
+  // ---- what is shown ------------------------------------------------------------------------
+
+  get shown() {
+    if (this.fault) return Shown.failed;
+    if (this.#loading.wanted !== null && this.#loading.wanted !== this.#image) return Shown.stale;
+    return this.#image ? Shown.wanted : Shown.nothing;
+  }
+
+  get image() { return this.#image; }
+  get wanted() { return this.#loading.wanted ?? this.#image; }
+  get stale() { return [Shown.stale, Shown.failed].includes(this.shown); }
+  /** { image, error: NoPixels } of the wanted slice when it could not be had; else null. */
+  get fault() { return this.#loading.fault; }
+  get tool() { return this.#tool; }
+  get draft() { return this.#draft; }
+  get selected() { return this.#selected; }
+  get calibrated() { return this.#image?.calibrated ?? true; }
+  get window() { return this.#image && !this.#image.calibrated ? this.#windows.grey : this.#windows.hu; }
+  get zoom() { return this.#sight?.zoom ?? 1; }
+  get settings() { return { ...this.#settings }; }
+
+  /** Show a slice. While one is on its way only the newest wish is kept, so fast scrolling stays near. */
+  show(image) { this.#loading.ask(image); }
+
+  /** Ask again for the slice that failed; false when none did. */
+  retry() { return this.#loading.retry(); }
+
+  // of the loading
+
+  arrived(image, pixels, request) {
+    const before = this.#image;
+    const same = before !== null && isAlike(before, image);
+    if (!same) this.#view = null;
+    if (before !== image) this.#input.drop();
+    this.#image = image;
+    this.#pixels = pixels;
+    if (!image.calibrated && (!this.#windows.grey || before?.dtype !== image.dtype)) this.#windows.grey = this.#fullRange();
+    this.#openings.push(request);
+    this.#drawing.schedule({ newGreys: true });
+    this.#emit("slice", { image });
+    this.#emit("wanted", {});
+    this.#emit("window", this.window);
+    if (!same) this.#emit("view", { zoom: this.zoom });
+    this.#tellCursor();
+  }
+
+  failed() {
+    this.#input.drop();
+    this.#drawing.schedule();
+    this.#tellCursor();
+    this.#emit("wanted", {});
+  }
+
+  askedFor() { this.#emit("wanted", {}); }
+
+  waitChanged() { this.#drawing.schedule(); }
+
+  #fullRange() {
+    if (this.#image.dtype === "uint8") return { width: 256, level: 128 };
+    const [low, high] = rangeOf(this.#pixels);
+    return { width: Math.max(2, high - low + 1), level: (low + high + 1) / 2 };
+  }
+
+  // ---- window, zoom, settings ---------------------------------------------------------------
+
+  setWindow(width, level) {
+    const target = this.window;
+    if (!target) return;
+    const grey = !this.calibrated;
+    target.width = clamp(Math.round(width), 1, grey ? 65536 : 8000);
+    target.level = clamp(Math.round(level), grey ? 0 : -2048, grey ? 65535 : 4000);
+    this.#drawing.schedule({ newGreys: true });
+    this.#emit("window", target);
+  }
+
+  /** The n-th preset, counted from 0. Presets are in HU: an uncalibrated picture gets its full range. */
+  preset(n) {
+    if (!this.#image || !this.#presets[n]) return;
+    if (!this.calibrated) {
+      const full = this.#fullRange();
+      this.setWindow(full.width, full.level);
+      this.#say("Uncalibrated: window presets need Hounsfield units. Full range shown.");
+      return;
+    }
+    const { name, width, level } = this.#presets[n];
+    this.setWindow(width, level);
+    this.#say(`${name} window, width ${width}, level ${level}`);
+  }
+
+  /** Back to the whole slice, the first preset, neither inverted nor crisp. */
+  reset() {
+    this.#view = null;
+    this.#settings = { invert: false, smooth: true, marks: true };
+    if (this.#image) {
+      const first = this.calibrated ? this.#presets[0] : this.#fullRange();
+      this.setWindow(first.width, first.level);
+    }
+    this.#drawing.schedule({ newGreys: true });
+    this.#emit("settings", this.settings);
+    this.#emit("view", { zoom: this.zoom });
+    this.#say("View reset");
+  }
+
+  toggleInvert() { this.#toggle("invert", "Inverted", "Not inverted"); }
+  toggleSmooth() { this.#toggle("smooth", "Smooth", "Crisp pixels"); }
+  toggleMarks() { this.#toggle("marks", "Marks shown", "Marks hidden"); }
+
+  #toggle(name, on, off) {
+    this.#settings[name] = !this.#settings[name];
+    this.#drawing.schedule({ newGreys: true });
+    this.#emit("settings", this.settings);
+    this.#say(this.#settings[name] ? on : off);
+  }
+
+  /** The view as it is, the one that fits included; null where there is nothing to see yet. */
+  get #sight() {
+    if (this.#view) return this.#view;
+    return this.#image && this.#drawing.size.width ? fit(this.#image, this.#drawing.size) : null;
+  }
+
+  get #lie() { return lieOf(this.#sight, this.#drawing.size, this.#image); }
+
+  /** Zoom by a factor, keeping the point under (px, py) in CSS pixels of the canvas; default the middle. */
+  zoomBy(factor, px = this.#drawing.size.width / 2, py = this.#drawing.size.height / 2) {
+    if (!this.#sight) return;
+    this.#view = zoomedAbout(this.#sight, factor, { px, py }, this.#drawing.size, this.#image);
+    this.#drawing.schedule();
+    this.#emit("view", { zoom: this.zoom });
+  }
+
+  panBy(dx, dy) {
+    if (!this.#sight) return;
+    this.#view = panned(this.#sight, dx, dy, this.#image);
+    this.#drawing.schedule();
+  }
+
+  /** Bring a box into sight without changing the zoom, if it is not in sight already. */
+  reveal(box) {
+    if (!this.#view || !this.#image || isInSight(this.#lie, box)) return;
+    this.#view = { zoom: this.#view.zoom, cx: box[0] + box[2] / 2, cy: box[1] + box[3] / 2 };
+    this.#drawing.schedule();
+  }
+
+  /** Canvas CSS pixels → slice pixels. */
+  toSlice(px, py) { return toSlice(this.#lie, px, py); }
+
+  /** Slice pixels → canvas CSS pixels. */
+  toScreen(x, y) { return toScreen(this.#lie, x, y); }
+
+  // ---- lesions and marking ------------------------------------------------------------------
+
+  /** lesions: [{id, image_id, number, box, square, covered, label}] of every slice. */
+  setLesions(lesions) {
+    this.#lesions = lesions;
+    this.#drawing.schedule();
+  }
+
+  /** Boxes that were drawn and are not stored yet: [{image_id, box, words}]. */
+  setPending(pending) {
+    this.#pending = pending;
+    this.#drawing.schedule();
+  }
+
+  /** Select a lesion by id, or none; editable: its box gets drag handles. */
+  select(id, { editable = false } = {}) {
+    this.#selected = id;
+    this.#isEditable = editable;
+    this.#drawing.schedule();
+  }
+
+  /** "window" (left drag sets the window), "box" or "circle". */
+  setTool(tool) {
+    this.#tool = tool;
+    this.#drop();
+    this.#input.showShape();
+    this.#emit("tool", { tool });
+    if (HOW_TO[tool]) this.#say(HOW_TO[tool]);
+  }
+
+  /** Keyboard marking: move the draft by (dx, dy) and grow it by (dw, dh), in slice pixels. */
+  nudge(dx, dy, dw = 0, dh = 0) {
+    if (this.#tool === "window" || !this.#image || this.#refuseStale()) return;
+    const image = this.#image;
+    let by = { dx, dy, dw, dh };
+    if (this.#draft?.image !== image) {
+      this.#draft = { image, box: boxInMiddle(this.#sight, image), kind: this.#tool };
+      if (dx || dy) by = { dw, dh }; // the first key only places it
+    }
+    this.#draft.box = nudged(this.#draft.box, by, image, { round: this.#tool === "circle" });
+    this.#drawing.schedule();
+    const [x, y] = this.#draft.box;
+    this.#say(`Box at x ${Math.round(x)}, y ${Math.round(y)}, ${this.#sizeText(this.#draft.box)}`);
+  }
+
+  /** Mark the draft as it stands. */
+  confirm() {
+    if (!this.#draft || this.#refuseStale()) return false;
+    if (this.#draft.image !== this.#image) {
+      this.#say(`The box was placed on slice ${this.#draft.image.number}. Go back there to mark it, or press Escape to drop it.`);
+      return true;
+    }
+    this.#finish(this.#draft);
+    return true;
+  }
+
+  /** Drop the draft, or leave the tool when there is none. */
+  cancel() {
+    if (this.#draft || this.#input.gesture !== Gesture.none) { this.#drop(); return true; }
+    if (this.#tool !== "window") { this.setTool("window"); return true; }
+    return false;
+  }
+
+  #drop() {
+    this.#draft = null;
+    this.#input.drop();
+    this.#drawing.schedule();
+  }
+
+  #refuseStale() {
+    if (!this.stale) return false;
+    this.#say(`Slice ${this.wanted.number} is not here yet; nothing can be marked until it is.`);
+    return true;
+  }
+
+  #finish(draft) {
+    const [, , w, h] = draft.box;
+    this.#draft = null;
+    this.#drawing.schedule();
+    if (w < 2 || h < 2) {
+      this.#say("Too small to mark: draw the box around the whole lesion.");
+      return;
+    }
+    const box = draft.box.map((v) => Math.round(v * 100) / 100);
+    if (draft.lesion) this.#emit("adjusted", { lesion: draft.lesion, box });
+    else this.#emit("marked", { image: draft.image, box });
+  }
+
+  #sizeText(box) {
+    const mm = diameterMm(box, this.#image);
+    const px = `${Math.round(box[2])} by ${Math.round(box[3])} pixels`;
+    return mm === null ? px : `${px}, ${mm.toFixed(1)} mm`;
+  }
+
+  #here() { return this.#lesions.filter((lesion) => lesion.image_id === this.#image?.id); }
+
+  /** The lesion whose box has handles now. */
+  #editing() {
+    if (!this.#isEditable || !this.#settings.marks || this.stale) return null;
+    return this.#here().find((lesion) => lesion.id === this.#selected) ?? null;
+  }
+
+  #grip(at, reach) {
+    const lesion = this.#editing();
+    const grip = lesion && gripAt(this.#lie, lesion.box, at, reach);
+    return grip && { lesion, grip };
+  }
+
+  #lesionAt({ px, py }) {
+    if (!this.#settings.marks || this.stale) return null;
+    const point = this.toSlice(px, py);
+    const hits = this.#here().filter(({ box }) => isInside(point, box));
+    hits.sort((a, b) => a.box[2] * a.box[3] - b.box[2] * b.box[3]);
+    return hits[0] ?? null;
+  }
+
+  // ---- of the input -------------------------------------------------------------------------
+
+  get isReady() { return this.#image !== null; }
+
+  gestureFrom(at, reach) {
+    const from = this.toSlice(at.px, at.py);
+    const grabbed = this.#grip(at, reach);
+    if (grabbed) return { kind: Gesture.adjust, from, ...grabbed, origin: [...grabbed.lesion.box] };
+    if (this.#tool !== "window") return this.#refuseStale() ? null : { kind: Gesture[this.#tool], from };
+    const { width, level } = this.window;
+    return { kind: Gesture.window, width, level, step: Math.max(1, width / 250) };
+  }
+
+  dragged(gesture, { px, py }) {
+    const { kind, start, from } = gesture;
+    if (kind === Gesture.window) {
+      this.setWindow(gesture.width + (px - start.px) * gesture.step, gesture.level + (py - start.py) * gesture.step);
+      return;
+    }
+    const image = this.#image;
+    const to = this.toSlice(px, py);
+    if (kind === Gesture.box) this.#draft = { kind: "box", image, box: boxBetween(from, to, image) };
+    else if (kind === Gesture.circle) {
+      const radius = Math.hypot(to.x - from.x, (to.y - from.y) * aspectOf(image));
+      this.#draft = { kind: "circle", image, box: squareAround(from, radius, image) };
+    } else if (kind === Gesture.adjust) {
+      const box = adjusted(gesture.origin, gesture.grip, from, to, image);
+      this.#draft = { kind: "box", image, lesion: gesture.lesion, box };
+    }
+    this.#drawing.schedule();
+  }
+
+  dropped({ kind, moved, start }) {
+    if ([Gesture.box, Gesture.circle, Gesture.adjust].includes(kind) && moved && this.#draft) this.#finish(this.#draft);
+    else if (!moved && kind !== Gesture.pan) {
+      const hit = this.#lesionAt(start);
+      if (hit) this.#emit("pick", { lesion: hit });
+    }
+    this.#drawing.schedule();
+  }
+
+  abandoned() {
+    this.#draft = null;
+    this.#drawing.schedule();
+  }
+
+  pannedBy(dx, dy) { this.panBy(dx, dy); }
+  zoomedBy(factor, px, py) { this.zoomBy(factor, px, py); }
+  scrolledBy(by) { this.#emit("scroll", { by }); }
+
+  pointedAt(at) {
+    this.#cursor = at;
+    this.#tellCursor();
+  }
+
+  shapeAt(at) {
+    const grabbed = at && this.#image ? this.#grip(at, HANDLE_PX) : null;
+    if (grabbed) return cursorOf(grabbed.grip);
+    return this.#tool === "window" ? "default" : "crosshair";
+  }
+
+  #tellCursor() {
+    if (!this.#cursor || !this.#pixels || this.fault) { this.#emit("cursor", { x: null, y: null, value: null }); return; }
+    const point = this.toSlice(this.#cursor.px, this.#cursor.py);
+    const x = Math.floor(point.x);
+    const y = Math.floor(point.y);
+    const isOnSlice = x >= 0 && y >= 0 && x < this.#image.columns && y < this.#image.rows;
+    this.#emit("cursor", { x, y, value: isOnSlice ? this.#pixels[y * this.#image.columns + x] : null });
+  }
+
+  // ---- of the drawing -----------------------------------------------------------------------
+
+  get scene() {
+    const image = this.#image;
+    const words = this.#loading.isSlow && !this.fault ? `Loading slice ${this.wanted.number} …` : "";
+    if (!image) return { image, words };
+    const { invert, smooth, marks } = this.#settings;
+    const lie = this.#lie;
+    const draft = this.#draft?.image === image ? this.#draft : null;
+    const editing = draft ? null : this.#editing();
+    return {
+      image, pixels: this.#pixels, lie, window: this.window, invert, smooth, words, draft,
+      isDim: this.fault !== null, // what is on the screen is not what was asked for
+      marks: marks ? this.#here()
+        .filter((lesion) => this.#draft?.lesion?.id !== lesion.id)
+        .map(({ id, box, square, number }) => ({ box, square, number, isChosen: id === this.#selected })) : [],
+      handles: editing ? handlesOf(lie, editing.box) : [],
+      pending: this.#pending.filter(({ image_id: id }) => id === image.id),
+    };
+  }
+
+  resized() { if (this.#image) this.#emit("view", { zoom: this.zoom }); }
+
+  drawn() {
+    if (!this.#openings.length) return;
+    const openings = this.#openings;
+    this.#openings = [];
+    // A task after this frame's callback runs once the frame has been handed to the compositor.
+    setTimeout(() => {
+      const end = performance.now();
+      for (const { image, start, cached } of openings) {
+        performance.measure("slice-open", { start, end, detail: { image: image.id, cached } });
+      }
+    }, 0);
+  }
+
+  #say(text) { this.#emit("say", { text }); }
+  #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+}

@@ -1,0 +1,345 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Shown, Viewer } from "../../static/js/viewer/viewer.js";
+import { Element, settled, standIn } from "./page.mjs";
+
+const EVENTS = ["slice", "wanted", "cursor", "window", "tool", "view", "settings", "scroll", "marked", "adjusted", "pick", "say"];
+const image = (number, more = {}) => ({
+  id: `i${number}`, number, rows: 60, columns: 80, dtype: "int16", calibrated: true, spacing_mm: [1, 1], ...more,
+});
+const pixels = () => new Int16Array(60 * 80).fill(7);
+
+/** A store in which slices come when the test says so. */
+class Store {
+  here = new Map();
+  #asked = new Map();
+
+  peek(one) { return this.here.get(one.id) ?? null; }
+  get(one) {
+    if (!this.#asked.has(one.id)) this.#asked.set(one.id, Promise.withResolvers?.() ?? promise());
+    return this.#asked.get(one.id).promise;
+  }
+  async arrive(one) { this.here.set(one.id, pixels()); await this.#end(one, (way) => way.resolve(pixels())); }
+  async fail(one, status = 0) { await this.#end(one, (way) => way.reject(Object.assign(new Error("away"), { status }))); }
+  async #end(one, how) {
+    const way = this.#asked.get(one.id);
+    this.#asked.delete(one.id);
+    how(way);
+    await settled();
+  }
+  asks(one) { return this.#asked.has(one.id); }
+}
+
+function promise() {
+  const way = {};
+  way.promise = new Promise((resolve, reject) => Object.assign(way, { resolve, reject }));
+  return way;
+}
+
+function made(context, { here = [] } = {}) {
+  const page = standIn(context);
+  const canvas = new Element();
+  const store = new Store();
+  for (const one of here) store.here.set(one.id, pixels());
+  const viewer = new Viewer({ canvas, store, presets: [{ name: "Liver", width: 150, level: 60 }, { name: "Bone", width: 2000, level: 300 }] });
+  const events = [];
+  for (const name of EVENTS) viewer.addEventListener(name, ({ detail }) => events.push([name, detail]));
+  viewer.start();
+  const pointer = (kind, px, py, more = {}) => canvas.fire(kind, { clientX: px, clientY: py, pointerId: 1, button: 0, pointerType: "mouse", ...more });
+  const drag = (from, to, more = {}) => {
+    pointer("pointerdown", ...from, more);
+    pointer("pointermove", ...to, more);
+    pointer("pointerup", ...to, more);
+  };
+  const of = (name) => events.filter(([one]) => one === name).map(([, detail]) => detail);
+  page.document.closest = () => null; // what has the focus is no field
+  return { ...page, canvas, store, viewer, events, of, pointer, drag };
+}
+
+const ONE = image(1);
+const TWO = image(2);
+// 80 × 60 on a canvas of 800 × 600: slice (x, y) is at (10 x, 10 y)
+
+test("a slice that is here is shown at once; one that is not is waited for", async (context) => {
+  const { viewer, store, of } = made(context, { here: [ONE] });
+  assert.equal(viewer.shown, Shown.nothing);
+  viewer.show(ONE);
+  assert.equal(viewer.shown, Shown.wanted);
+  viewer.show(TWO);
+  assert.equal(viewer.shown, Shown.stale);
+  assert.equal(viewer.image, ONE);
+  assert.equal(viewer.wanted, TWO);
+  await store.arrive(TWO);
+  assert.equal(viewer.shown, Shown.wanted);
+  assert.deepEqual(of("slice").map((detail) => detail.image.number), [1, 2]);
+});
+
+test("nothing can be marked on a slice that is not the one asked for", (context) => {
+  const { viewer, of, drag } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("box");
+  viewer.show(TWO);
+  drag([100, 100], [300, 300]);
+  viewer.nudge(1, 0);
+  assert.equal(viewer.draft, null);
+  assert.deepEqual(of("marked"), []);
+  assert.match(of("say").at(-1).text, /Slice 2 is not here yet/);
+});
+
+test("a box that was begun is not carried to the slice that comes meanwhile", async (context) => {
+  const { viewer, of, pointer, store } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("box");
+  pointer("pointerdown", 100, 100);
+  pointer("pointermove", 300, 300);
+  viewer.show(TWO);
+  await store.arrive(TWO);
+  pointer("pointermove", 400, 400);
+  pointer("pointerup", 400, 400);
+  assert.deepEqual(of("marked"), []);
+});
+
+test("a slice that cannot be had says so, is asked again by itself, and then is shown", async (context) => {
+  const { viewer, store, timers, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.show(TWO);
+  await store.fail(TWO);
+  assert.equal(viewer.shown, Shown.failed);
+  assert.equal(viewer.fault.image, TWO);
+  assert.ok(viewer.stale);
+  await timers.pass(1_999);
+  assert.ok(!store.asks(TWO));
+  await timers.pass(1);
+  assert.ok(store.asks(TWO));
+  await store.arrive(TWO);
+  assert.equal(viewer.fault, null);
+  assert.equal(of("slice").at(-1).image, TWO);
+});
+
+test("what only other rights would mend is asked for again by the person alone", async (context) => {
+  const { viewer, store, timers, window } = made(context);
+  viewer.show(TWO);
+  await store.fail(TWO, 403);
+  await timers.pass(120_000);
+  window.fire("online");
+  assert.ok(!store.asks(TWO));
+  assert.ok(viewer.retry());
+  assert.ok(store.asks(TWO));
+});
+
+test("while one slice is on its way only the newest wish is kept", async (context) => {
+  const { viewer, store } = made(context);
+  const [three, four] = [image(3), image(4)];
+  for (const one of [TWO, three, four]) viewer.show(one);
+  assert.ok(!store.asks(three) && !store.asks(four));
+  await store.arrive(TWO);
+  assert.equal(viewer.image, TWO); // the nearest thing to show
+  assert.ok(!store.asks(three) && store.asks(four));
+});
+
+test("a slice that is stuck no longer holds up the next one, and its lateness replaces nothing", async (context) => {
+  const { viewer, store, timers } = made(context);
+  viewer.show(ONE);
+  viewer.show(TWO);
+  await timers.pass(3_000);
+  assert.ok(store.asks(TWO));
+  await store.arrive(TWO);
+  await store.arrive(ONE);
+  assert.equal(viewer.image, TWO);
+});
+
+test("a drag draws a box in slice pixels; a click or a sliver marks nothing", (context) => {
+  const { viewer, drag, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("box");
+  drag([100, 200], [102, 201]);
+  drag([100, 200], [300, 205]);
+  assert.deepEqual(of("marked"), []);
+  assert.match(of("say").at(-1).text, /Too small/);
+  drag([100, 200], [300, 350]);
+  assert.deepEqual(of("marked"), [{ image: ONE, box: [10, 20, 20, 15] }]);
+});
+
+test("a circle is drawn from its centre", (context) => {
+  const { viewer, drag, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("circle");
+  drag([400, 300], [450, 300]);
+  assert.deepEqual(of("marked"), [{ image: ONE, box: [35, 25, 10, 10] }]);
+});
+
+test("a cancelled drag marks nothing, nor does a second finger", (context) => {
+  const { viewer, pointer, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("box");
+  pointer("pointerdown", 100, 100);
+  pointer("pointermove", 300, 300);
+  pointer("pointercancel", 300, 300);
+  pointer("pointerdown", 100, 100);
+  pointer("pointermove", 300, 300);
+  pointer("pointerdown", 500, 500, { pointerId: 2 });
+  pointer("pointerup", 500, 500, { pointerId: 2 });
+  pointer("pointerup", 300, 300);
+  assert.deepEqual(of("marked"), []);
+  assert.equal(viewer.draft, null);
+});
+
+const lesion = { id: "l", image_id: "i1", number: 1, box: [20, 20, 20, 20], square: [18, 18, 24, 24] };
+
+test("a click picks the smallest lesion under it, a drag none, and hidden marks cannot be picked", (context) => {
+  const { viewer, drag, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setLesions([{ ...lesion, id: "large", box: [10, 10, 50, 40] }, lesion, { ...lesion, id: "elsewhere", image_id: "i2", box: [29, 29, 2, 2] }]);
+  drag([300, 300], [301, 300]);
+  assert.deepEqual(of("pick").map((detail) => detail.lesion.id), ["l"]);
+  drag([300, 300], [350, 300]);
+  viewer.toggleMarks();
+  drag([300, 300], [300, 300]);
+  assert.equal(of("pick").length, 1);
+});
+
+test("a handle of the chosen lesion adjusts its box only where it may be edited", (context) => {
+  const { viewer, drag, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setLesions([lesion]);
+  viewer.select("l");
+  drag([400, 400], [450, 420]);
+  assert.deepEqual(of("adjusted"), []);
+  viewer.select("l", { editable: true });
+  drag([400, 400], [450, 420]);
+  assert.deepEqual(of("adjusted"), [{ lesion, box: [20, 20, 25, 22] }]);
+});
+
+test("keys place, size and mark a box, and Escape drops it before it leaves the tool", (context) => {
+  const { viewer, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.nudge(1, 0); // no tool: nothing
+  assert.equal(viewer.draft, null);
+  viewer.setTool("box");
+  viewer.nudge(1, 0);
+  const placed = [...viewer.draft.box];
+  viewer.nudge(1, 0);
+  viewer.nudge(0, 0, 0, 3);
+  assert.deepEqual(viewer.draft.box, [placed[0] + 1, placed[1], placed[2], placed[3] + 3]);
+  assert.ok(viewer.confirm());
+  assert.equal(of("marked").length, 1);
+  assert.ok(!viewer.confirm());
+  viewer.nudge(1, 0);
+  assert.ok(viewer.cancel());
+  assert.equal(viewer.tool, "box");
+  assert.ok(viewer.cancel());
+  assert.equal(viewer.tool, "window");
+  assert.ok(!viewer.cancel());
+});
+
+test("a box that was placed on another slice is not marked here", (context) => {
+  const { viewer, of } = made(context, { here: [ONE, TWO] });
+  viewer.show(ONE);
+  viewer.setTool("box");
+  viewer.nudge(1, 0);
+  viewer.show(TWO);
+  assert.ok(viewer.confirm());
+  assert.deepEqual(of("marked"), []);
+  assert.match(of("say").at(-1).text, /placed on slice 1/);
+});
+
+test("the left drag sets the window, Space and the middle button move the slice", (context) => {
+  const { viewer, drag, document, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  drag([100, 100], [150, 90]);
+  assert.deepEqual([viewer.window.width, viewer.window.level], [200, 50]);
+  const before = viewer.toScreen(40, 30);
+  document.fire("keydown", { key: " " });
+  drag([100, 100], [150, 90]);
+  document.fire("keyup", { key: " " });
+  drag([100, 100], [150, 90], { button: 1 });
+  const after = viewer.toScreen(40, 30);
+  assert.deepEqual([after.x - before.x, after.y - before.y], [100, -20]);
+  assert.deepEqual([viewer.window.width, viewer.window.level], [200, 50]);
+  assert.deepEqual(of("pick"), []);
+});
+
+test("a notch of the wheel is one slice, small steps add up to one, and with Ctrl it zooms", (context) => {
+  const { viewer, canvas, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  const turn = (deltaY, more = {}) => canvas.fire("wheel", { deltaY, deltaMode: 0, clientX: 400, clientY: 300, ...more });
+  turn(120);
+  for (let step = 0; step < 3; step += 1) turn(-10);
+  assert.deepEqual(of("scroll"), [{ by: 1 }, { by: -1 }]);
+  const zoom = viewer.zoom;
+  turn(-40, { ctrlKey: true });
+  assert.ok(viewer.zoom > zoom);
+  assert.equal(of("scroll").length, 2);
+});
+
+test("the cursor tells the value under it, and none outside the slice or of a slice that failed", async (context) => {
+  const { viewer, pointer, of, store } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  pointer("pointermove", 105, 207);
+  assert.deepEqual(of("cursor").at(-1), { x: 10, y: 20, value: 7 });
+  viewer.panBy(200, 0);
+  pointer("pointermove", 105, 207);
+  assert.equal(of("cursor").at(-1).value, null);
+  pointer("pointermove", 405, 207);
+  assert.equal(of("cursor").at(-1).value, 7);
+  viewer.show(TWO);
+  await store.fail(TWO);
+  assert.equal(of("cursor").at(-1).value, null);
+});
+
+test("presets are refused to a picture without Hounsfield units, which gets its full range", (context) => {
+  const plain = image(1, { calibrated: false, dtype: "uint8" });
+  const { viewer, of } = made(context, { here: [plain] });
+  viewer.show(plain);
+  viewer.preset(1);
+  assert.deepEqual([viewer.window.width, viewer.window.level], [256, 128]);
+  assert.match(of("say").at(-1).text, /Uncalibrated/);
+});
+
+test("a slice of another size begins at its own view; one of the same size keeps it", (context) => {
+  const small = image(3, { rows: 30 });
+  const { viewer, store } = made(context, { here: [ONE, TWO] });
+  store.here.set(small.id, new Int16Array(30 * 80));
+  viewer.show(ONE);
+  viewer.zoomBy(2);
+  viewer.show(TWO);
+  assert.equal(viewer.zoom, 20);
+  viewer.show(small);
+  assert.equal(viewer.zoom, 10);
+});
+
+test("stop takes away every listener, observer, timer and frame, and start brings the viewer back", async (context) => {
+  const { viewer, store, canvas, window, document, timers, frames, observers, of } = made(context, { here: [ONE] });
+  viewer.start(); // twice is once
+  viewer.show(ONE);
+  viewer.show(TWO);
+  const listeners = () => canvas.listeners + window.listeners + document.listeners;
+  assert.ok(listeners() > 8);
+  assert.ok(timers.size > 0);
+  assert.equal(observers.size, 1);
+  viewer.stop();
+  assert.equal(listeners(), 0);
+  assert.equal(observers.size, 0);
+  assert.equal(timers.size, 0);
+  assert.equal(frames.size, 0);
+  await store.arrive(TWO);
+  assert.equal(viewer.image, ONE);
+  assert.equal(timers.size + frames.size, 0);
+  assert.equal(of("slice").length, 1);
+  viewer.start();
+  viewer.show(TWO);
+  assert.equal(viewer.image, TWO);
+  assert.ok(frames.size > 0);
+});
+
+test("a failed slice is not asked for again after stop", async (context) => {
+  const { viewer, store, timers, window } = made(context);
+  viewer.show(TWO);
+  await store.fail(TWO);
+  viewer.stop();
+  await timers.pass(120_000);
+  window.fire("online");
+  assert.ok(!store.asks(TWO));
+  assert.equal(viewer.fault, null);
+});
