@@ -334,7 +334,8 @@ class ReaderStudy(Owned, Base):
             pictures: from ``pictures`` of this study.
 
         Raises:
-            Forbidden: it is somebody else's.
+            Forbidden: it is somebody else's, or ``by`` reads another study blind, which what is
+                refused here could tell of.
             Conflict: it is open already, its images are not fit for blinded reading, or an
                 enrolled reader knows one of its images already.
         """
@@ -445,7 +446,8 @@ class ReaderStudy(Owned, Base):
         """Give a person a desk of their own, and their order if the study is open.
 
         Raises:
-            Forbidden: the study is somebody else's.
+            Forbidden: the study is somebody else's, or ``by`` reads another one blind, which what
+                is refused here could tell of.
             Conflict: enrolled already, the account is disabled, the study is closed, or it
                 shows an image that the person knows already.
         """
@@ -491,6 +493,8 @@ class ReaderStudy(Owned, Base):
         design = self.design
         if not (design.exclude_own or design.exclude_read):
             return
+        if design.exclude_read:
+            Enrolment.refuse_exposures(session, by, but_of=self.id)
         known = Exposure.of(session, reader.id)
         real = {uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))}
         synthetic = {

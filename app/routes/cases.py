@@ -212,6 +212,8 @@ def _work_list_page(
         "cases/index.html",
         422 if receipt is not None and not receipt.accepted else 200,
         cases=found.items,
+        some_closed=found.closed,
+        review_first=configuration.review_first,
         filter=chosen,
         counts=found.counts,
         page=found.page,

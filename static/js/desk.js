@@ -126,6 +126,8 @@ function showSaved() {
   saved.classList.toggle("is-kept", kept > 0 && trouble !== "");
   if (kept && trouble === "sign-in") {
     saved.replaceChildren(`${kept} kept here, not yet sent: `, signInLink());
+  } else if (kept && trouble === "other-reader") {
+    saved.replaceChildren(`${kept} kept here, not yet sent: somebody else is signed in. Sign out in `, elsewhereLink(), ", then sign in again as the reader");
   } else if (kept && trouble) {
     saved.textContent = `${kept} kept here, not yet sent${trouble === "away" ? "" : `: ${trouble}`}`;
   } else if (kept) saved.textContent = "saving";
@@ -149,6 +151,15 @@ function signInLink() {
   link.href = `/sessions/new?next=${encodeURIComponent(address)}`;
   if (answers.unsafe) link.target = "_blank"; // this page must stay
   link.textContent = "sign in again";
+  return link;
+}
+
+/** A page of the person who is signed in now; this one must stay. */
+function elsewhereLink() {
+  const link = document.createElement("a");
+  link.href = "/readings";
+  link.target = "_blank";
+  link.textContent = "another tab";
   return link;
 }
 
@@ -256,6 +267,10 @@ function wait() {
   if (left <= 0) {
     coverWith("That was the last image", "The last answers are on their way. Keep this page open until they are saved.");
     if (!answers.length) location.replace(address);
+  } else if (trouble === "sign-in" || trouble === "other-reader") {
+    const what = trouble === "sign-in" ? "You are signed out." : "Somebody else is signed in in this browser.";
+    coverWith("Waiting for your sign-in", `${what} ${whereAnswersAre()} Reading goes on by itself as soon as its own reader is signed in.`);
+    if (!answers.length) retryLater();
   } else {
     coverWith("Waiting for the network", "Your answers are kept in this browser and are sent as soon as the server answers. Reading goes on by itself.");
     if (!answers.length) retryLater();
@@ -421,7 +436,7 @@ async function turnTo(position) {
 // ---- sending ----------------------------------------------------------------------------------
 
 let sending = false;
-let trouble = ""; // "", "away", "sign-in", or words
+let trouble = ""; // "", "away", "sign-in", "other-reader", or words
 let retry = 0;
 let timer = 0;
 
@@ -506,6 +521,7 @@ async function sendOne(answer) {
     if (body.feedback && waiting && !trial) showFeedback(body.feedback);
     return "stored";
   }
+  if (body?.other_reader) { trouble = "other-reader"; return "later"; } // it says nothing of the answer
   if (REFUSED.has(reply.status) && body?.detail) return body.detail;
   // the rest is not about this answer, or not by our server: a network's own sign-in page, for one
   trouble = reply.status === 401 ? "sign-in" : reply.status >= 500 ? "away" : body?.detail ?? "away";
@@ -534,6 +550,7 @@ function goOn() {
 function retryLater() {
   showSaved();
   clearTimeout(timer);
+  if (trouble === "other-reader") return; // each try under another name is an event; the tab's return is waited for
   const delay = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** retry);
   retry += 1;
   timer = setTimeout(again, delay);
@@ -558,6 +575,9 @@ async function again() {
   } catch { retryLater(); }
 }
 window.addEventListener("online", () => { retry = 0; again(); });
+document.addEventListener("visibilitychange", () => { // after the sign-in in another tab
+  if (!document.hidden && trouble === "other-reader") { retry = 0; again(); }
+});
 
 // ---- keys -------------------------------------------------------------------------------------
 
