@@ -29,10 +29,12 @@ README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.S | re.M)
 PATIENCE_S = 540
 SMALL = (
-    "--preset quick --set folds=2 validation_parts=2 classic=60 base=60 synthetic=20 least_steps=0 "
-    "gan.epochs=2 acgan.epochs=1 fresh_lesions=10 oracle_lesions=10 fidelity_rois=10 "
-    "resamples=100 permutations=100 gan.collapse_spread=0 gan.collapse_correlation=0 "
-    "acgan.collapse_spread=0 acgan.collapse_correlation=0"
+    "--preset quick --set folds=2 validation_parts=2 classic=20 base=20 synthetic=4 least_steps=0 "
+    "gan.epochs=1 gan.width=2 gan.discriminator_width=2 acgan.epochs=1 acgan.width=2 "
+    "acgan.discriminator_width=2 classifier.epochs=2 classifier.width=2 "
+    "fresh_lesions=10 oracle_lesions=10 fidelity_rois=10 resamples=100 permutations=100 "
+    "gan.collapse_spread=0 gan.collapse_correlation=0 acgan.collapse_spread=0 "
+    "acgan.collapse_correlation=0"
 )
 """Instead of the preset of the README's experiment: seconds instead of 40 minutes."""
 

@@ -11,6 +11,7 @@ import io
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def of_experiment(folder: Path) -> dict[str, Any]:
     """A whole experiment with networks of a few weights: its files, and every number."""
     manifest = data_set(folder / "data")
     run = folder / "run"
-    list(experiment.run(SMALL, manifest, RunDir(run), jobs=1))
+    list(experiment.run(replace(SMALL, folds=3), manifest, RunDir(run), jobs=1))
     results = json.loads((run / "results.json").read_text("utf-8"))
     return {
         "digest of the data": manifest.digest,

@@ -509,7 +509,7 @@ def test_generator_that_collapses_takes_its_arms_away_and_says_so(
     manifest: Manifest, tmp_path: Path
 ) -> None:
     hopeless = replace(TINY.gan, collapse_spread=50.0, restarts=0)
-    settings = replace(SMALL, gan=hopeless, folds=2)
+    settings = replace(SMALL, gan=hopeless)
     list(experiment.run(settings, manifest, RunDir(tmp_path), jobs=1))
     results = RunDir(tmp_path).read_json("results.json")
     names = {entry["name"] for entry in results["arms"]}
@@ -549,11 +549,9 @@ def test_training_needs_neither_onnx_nor_dicom_nor_plots(
         "from ml.experiment import run as experiment\n"
         "from ml.dataset.manifest import Manifest\n"
         "from ml.progress import RunDir\n"
-        "from dataclasses import replace\n"
         "from tests.ml.discs import SMALL\n"
-        "settings = replace(SMALL, folds=2)\n"
         f"manifest = Manifest.load(Path({str(manifest.root)!r}))\n"
-        f"list(experiment.run(settings, manifest, RunDir(Path({str(tmp_path)!r})), jobs=1))\n"
+        f"list(experiment.run(SMALL, manifest, RunDir(Path({str(tmp_path)!r})), jobs=1))\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=HERE, capture_output=True, text=True, timeout=200
