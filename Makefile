@@ -5,7 +5,7 @@ HOST        ?= $(or $(HEPATICA_HOST),127.0.0.1)
 PORT        ?= $(or $(HEPATICA_PORT),8000)
 # pip options for torch alone, such as the index of the CPU build (see README, "Training")
 TORCH_PIP_OPTIONS ?=
-# one process per core; a process needs about 1.5 GB of memory
+# one process per core; a process needs up to 2 GB of memory
 TEST_OPTIONS ?= -n logical --maxprocesses 8 --dist worksteal
 
 VENV   := .venv
@@ -74,7 +74,7 @@ licences: $(TEST_STAMP) ## write LICENSES.md from the metadata of what is instal
 test: $(TEST_STAMP) ## run every test (TEST_OPTIONS="-n 0 -x": in one process)
 	$(BIN)/python -m pytest $(TEST_OPTIONS)
 
-lint: $(TEST_STAMP) ## ruff and the import contracts
+lint: $(TEST_STAMP) ## ruff (a docstring for whatever is public, too) and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports

@@ -114,7 +114,7 @@ class Attendance:
 
 
 def signed_in(user: Annotated[User | None, Depends(visitor)]) -> User:
-    """Anyone signed in."""
+    """Anyone signed in; Unauthorised for a stranger."""
     if user is None:
         raise Unauthorised("Sign in to see this page.")
     return user
@@ -261,6 +261,11 @@ class OriginCheck:
         self.public_origin = public_origin.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let through what only looks, the API, and what this installation's own pages send.
+
+        Raises:
+            Forbidden: a write from elsewhere, or from nobody knows where.
+        """
         if scope["type"] != "http" or scope["method"] in _SAFE or _is_api(scope["path"]):
             await self.app(scope, receive, send)
             return

@@ -56,6 +56,15 @@ class BodyLimit:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a POST on with its body within bounds; whatever has no body passes as it is.
+
+        Raises:
+            Unauthorised: a stranger's, at an address that is not ``OPEN``.
+            TooLarge: more bytes than the address may have.
+            TooSlow: nothing comes for half a minute, or after one less than a kilobyte a second.
+            BadRequest: text that cannot be kept.
+            Unavailable: too many uploads are under way.
+        """
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
@@ -156,7 +165,7 @@ class _Body:
         return message
 
     async def whole(self) -> bytes:
-        """The body in one piece."""
+        """The body in one piece; ClientDisconnect when the client leaves before its end."""
         parts = []
         while not self._done:
             message = await self.next()
@@ -306,11 +315,12 @@ Multipart = Annotated[FormData, Depends(multipart)]
 
 
 def files_of(form: FormData, field: str) -> list[tuple[str, bytes]]:
-    """(name, content) of every file sent under ``field``; an empty file input sends none."""
+    """(name, content) of every file sent under ``field``, once; an empty input sends none."""
     found = []
     for value in form.getlist(field):
         if isinstance(value, UploadFile) and (value.filename or value.size):
             found.append((value.filename or "unnamed file", value.file.read()))
+            value.file.close()  # no second copy of an upload stays in memory meanwhile
     return found
 
 

@@ -50,6 +50,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """What is stored: UTC; ValueError for a naive datetime."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -57,6 +58,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """What was stored, with its time zone: SQLite keeps none."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -177,6 +179,9 @@ class Database:
         """A connection for changing the schema; committed when the block ends.
 
         Several processes may start at once: one migrates, the others wait for it here.
+
+        Raises:
+            RuntimeError: a migration broke references (SQLite); nothing of it is committed.
         """
         if self.file is not None:
             self.file.make()

@@ -35,6 +35,7 @@ class SecurityHeaders:
         self._over_https = [*self._headers, (b"strict-transport-security", HTTPS_ONLY.encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does, with these headers and over HTTPS one more."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -62,6 +63,7 @@ class Answered:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does; whatever it raises becomes an answer in plain words."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -103,6 +105,13 @@ class FrontDoor:
         self.public_host = public_host.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what has a sound address, this installation's name and a known method.
+
+        Raises:
+            BadRequest: an address or header that is no text, or another server's name.
+            NotFound: nothing is at the address.
+            NoSuchMethod: the address knows other methods.
+        """
         if scope["type"] == "http":
             self._check_address(scope)
             if self.public_host:

@@ -58,6 +58,7 @@ class Edge(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has come: 503 where no room is left, nor an idle client to cut off for it."""
         super().connection_made(transport)
         self._idle_since = self.loop.time()
         if self._is_room():
@@ -66,11 +67,13 @@ class Edge(HttpToolsProtocol):
             self._refuse(503, "Too many connections. Try again in a moment.", retry_after_s=5)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """A client has gone, and its timers with it."""
         self._head_is_here()
         self._watch_no_more()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes from a client: parsed, or answered 400 (no HTTP) or 431 (too large a head)."""
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
@@ -90,46 +93,56 @@ class Edge(HttpToolsProtocol):
             self._await_head()  # bytes came, and no request of them
 
     def on_message_begin(self) -> None:
+        """A request begins: from now on its head has ``HEAD_S`` seconds."""
         super().on_message_begin()
         self._head_begun = self._message_begun = True
         self._head_size = self._unparsed = 0
         self._await_head()
 
     def on_url(self, url: bytes) -> None:
+        """A piece of its address, which counts towards its head."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; 431 beyond ``MOST_HEADERS`` of them, or ``MOST_HEAD_BYTES`` in all."""
         self._count(len(name) + len(value))
         if len(self.headers) >= MOST_HEADERS:
             self._too_large()
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """The head is here, and its request goes to the application."""
         self._head_is_here()
         self._unparsed = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
         self._unparsed = 0  # what follows the last piece of a body is a trailer
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """The whole request is here."""
         self._message_begun = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        """It is answered: the connection is idle until its next request."""
         self._idle_since = self.loop.time()
         super().on_response_complete()
 
     def timeout_keep_alive_handler(self) -> None:
+        """No further request came within ``KEEP_ALIVE_S``: close once all is sent."""
         self._close()
 
     def pause_writing(self) -> None:
+        """The client is slow to take its answer: after ``STALLED_S`` of nothing it is cut off."""
         super().pause_writing()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
+        """It has caught up; the answer goes on."""
         if not self.transport.is_closing():
             self._watch_no_more()
         super().resume_writing()

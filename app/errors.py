@@ -55,54 +55,78 @@ class AppError(Exception):
 
 
 class BadRequest(AppError):
+    """The request itself makes no sense."""
+
     status, title = 400, "The request cannot be understood"
 
 
 class Unauthorised(AppError):
+    """Nobody is signed in, or the token is not known."""
+
     status, title = 401, "Sign in first"
 
 
 class Forbidden(AppError):
+    """Signed in, but not for this."""
+
     status, title = 403, "Not allowed"
 
 
 class NotFound(AppError):
+    """No such thing, or none that this person may know of."""
+
     status, title = 404, "Not found"
 
 
 class NoSuchMethod(AppError):
+    """The address knows other methods."""
+
     status, title = 405, "Not possible at this address"
 
 
 class TooSlow(AppError):
+    """The body did not come in time."""
+
     status, title = 408, "Too slow"
 
 
 class Conflict(AppError):
+    """The thing is not in the state that this needs."""
+
     status, title = 409, "Not possible in this state"
 
 
 class Taken(Conflict):
-    pass
+    """Somebody else was faster: a name or a place is taken."""
 
 
 class TooLarge(AppError):
+    """More bytes than the installation takes."""
+
     status, title = 413, "Too large"
 
 
 class Unreadable(AppError):
+    """The content cannot be used."""
+
     status, title = 422, "This cannot be used"
 
 
 class TooMany(AppError):
+    """Too many tries: wait a minute, or as long as the answer says."""
+
     status, title, retry_after_s = 429, "Too many tries", 60.0
 
 
 class Damaged(AppError):
+    """What is stored is not what was stored."""
+
     status, title = 500, "Stored data are damaged"
 
 
 class Unavailable(AppError):
+    """Not now: too busy, or the database does not answer."""
+
     status, title, retry_after_s = 503, "Not possible now", 5.0
 
     logged = False

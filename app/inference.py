@@ -45,6 +45,7 @@ class Scores:
 
     @property
     def lesion_class(self) -> str:
+        """The key of the most probable class; of equals the first in the scheme."""
         return max(self.probabilities, key=lambda key: self.probabilities[key])
 
 
@@ -58,7 +59,12 @@ class Inference:
         self._generators: dict[str, serving.Generator] = {}
 
     def classifier(self, session: Session, checkpoint: Checkpoint) -> serving.Classifier:
-        """The classifier behind a checkpoint, loaded at first use."""
+        """The classifier behind a checkpoint, loaded at first use.
+
+        Raises:
+            Damaged: its stored weights are not what was stored.
+            CheckpointError: they cannot be used, or the checkpoint is a generator.
+        """
         with self._lock:
             loaded = self._classifiers.get(checkpoint.onnx_digest)
             if loaded is None:
@@ -69,7 +75,13 @@ class Inference:
             return loaded
 
     def generator(self, session: Session, checkpoint: Checkpoint) -> serving.Generator:
-        """The generator behind a checkpoint, loaded at first use; Unreadable for a classifier."""
+        """The generator behind a checkpoint, loaded at first use.
+
+        Raises:
+            Unreadable: it is a classifier.
+            Damaged: its stored weights are not what was stored.
+            CheckpointError: they cannot be used.
+        """
         if checkpoint.kind != "generator":
             raise Unreadable(f"{checkpoint.name} is a classifier and draws nothing.")
         with self._lock:
@@ -104,7 +116,16 @@ class Inference:
         )
 
     def draw(self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]) -> ROIs:
-        """One synthetic ROI per seed, (n, 64, 64) in [−1, 1]; image n depends on seed n alone."""
+        """One synthetic ROI per seed, (n, 64, 64) in [−1, 1]; image n depends on seed n alone.
+
+        Args:
+            seeds: whole numbers in [0, 2⁶⁴).
+
+        Raises:
+            Unreadable: the checkpoint is a classifier.
+            CheckpointError: a seed out of range.
+            Damaged: the stored weights are not what was stored.
+        """
         return self.generator(session, checkpoint).draw(seeds)
 
 

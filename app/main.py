@@ -18,6 +18,7 @@ from app import place, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.db import Database
+from app.decoding import Decoding
 from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
@@ -40,6 +41,11 @@ class CachedFiles(StaticFiles):
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file.
+
+        Raises:
+            HTTPException: 404 for a script under another version's tag, and as Starlette's.
+        """
         script = re.fullmatch(r"js/v-([0-9a-f]+)/(.+)", path)
         if script is not None:
             if script[1] != scripts_tag():
@@ -85,6 +91,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.attendance = Attendance(database)
     app.state.inference = Inference(chosen.inference_threads)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
+    app.state.decoding = Decoding()
     app.state.drawings = Drawings()
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)

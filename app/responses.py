@@ -181,10 +181,12 @@ def unchanged(request: Request, etag: str) -> Response | None:
 
 
 def wants_fragment(request: Request) -> bool:
+    """Whether a script asks, which puts a piece into its page (``X-Fragment: 1``)."""
     return request.headers.get("x-fragment") == "1"
 
 
 def wants_json(request: Request) -> bool:
+    """Whether the answer is to be JSON (``Accept: application/json``)."""
     return "application/json" in request.headers.get("accept", "")
 
 
@@ -196,6 +198,7 @@ class SeeOther(RedirectResponse):
         self._note = {"level": level, "text": _shortened(flash)} if flash else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, with the note in its cookie where there is one."""
         if self._note is not None:
             value = _sealed(scope["app"].state.key, self._note)
             cookies.put(self, scope, cookies.FLASH, value, _FLASH_S)

@@ -27,10 +27,11 @@ from starlette.types import Scope
 
 from app import cookies
 from app.db import Database
-from app.errors import TooMany, Unauthorised, Unavailable
+from app.errors import TooMany, Unauthorised, Unavailable, Unreadable
+from app.models.ground.event import Event
 from app.models.people.sign_in import SignIn
 from app.models.people.tally import Origin, Tally
-from app.models.people.user import User, fits
+from app.models.people.user import User, fits, hashed
 
 log = logging.getLogger("hepatica")
 
@@ -133,6 +134,39 @@ class Turnstile:
             await line.ask(lambda: self._claim(attempt, origin))
             right = await line.hash(lambda: fits(attempt.password, stored))
             return await line.ask(lambda: self._settle(attempt, stored, right, origin))
+
+    async def new_password(self, user: User, old: str, new: str) -> str:
+        """The hash of a person's new password, once the old one is known to be right.
+
+        Tries are counted like those of signing in, before the password is looked at: whoever found
+        a browser open must not guess on.
+
+        Raises:
+            Unreadable: the old password is another one, or the new one cannot be used.
+            TooMany: too many tries were refused, or are under way.
+            Unavailable: too many sign-ins at once.
+        """
+        here = Origin("account", "account", device=f"account {user.id}")
+        line = self._known
+
+        def claim() -> None:
+            with self._database.transaction() as session:
+                Tally.claim(session, self._key, user.name, here)
+
+        def settle(right: bool) -> None:
+            with self._database.transaction() as session:
+                if right:
+                    Tally.forgive(session, self._key, user.name, here)
+                else:
+                    Event.record(session, user.name, "password change refused", str(user.id))
+
+        with line.place(user.name):
+            await line.ask(claim)
+            right = await line.hash(lambda: fits(old, user.password_hash))
+            await line.ask(lambda: settle(right))
+            if not right:
+                raise Unreadable("The old password is another one.")
+            return await line.hash(lambda: hashed(new))
 
     def _stored(self, attempt: Attempt, origin: Origin) -> str | None:
         """The account's hash, None without one; a try refused here takes no lock."""

@@ -83,7 +83,7 @@ class Standing:
                     predictions=tuple(predictions[lesion.id]),
                     reviews=tuple(given),
                     own=own,
-                    covered=first and own is None,
+                    covered=first and own is None and bool(predictions[lesion.id] or given),
                 )
             )
         return made
@@ -95,6 +95,11 @@ class Standing:
         for prediction in self.predictions:
             words |= {item.key: item.display for item in prediction.checkpoint.scheme.classes}
         return words
+
+    @property
+    def score_is_visible(self) -> bool:
+        """Whether the person sees a network's score now."""
+        return bool(self.predictions) and not self.covered
 
     def claims(self) -> list[dict[str, str]]:
         """Who calls the lesion what: the person's own class, the network's, then colleagues'.
@@ -187,7 +192,7 @@ def lesion_json(standing: Standing) -> dict[str, Any]:
         "number": lesion.number,
         "box": [lesion.x, lesion.y, lesion.width, lesion.height],
         "square": [square.x, square.y, square.width, square.height],
-        "covered": standing.covered,
+        "covered": standing.covered and bool(standing.predictions),
         "label": label,
         "claims": claims,
     }
@@ -219,9 +224,10 @@ def lesion_panel(session: Session, user: User, standing: Standing) -> dict[str, 
         "predictions": []
         if standing.covered
         else [_prediction(item, corrections) for item in standing.predictions],
-        "reviews": [_review(item, standing.words, replaced) for item in shown],
+        "has_score": bool(standing.predictions),
+        "reviews": [_review(item, standing, replaced) for item in shown],
         "after": own.id if own else "",
-        "own_review": None if own is None else _review(own, standing.words, replaced),
+        "own_review": None if own is None else _review(own, standing, replaced),
     }
 
 
@@ -266,7 +272,8 @@ def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) 
     }
 
 
-def _review(review: Review, words: dict[str, str], replaced: set[uuid.UUID]) -> dict[str, Any]:
+def _review(review: Review, standing: Standing, replaced: set[uuid.UUID]) -> dict[str, Any]:
+    words = standing.words
     return {
         "id": review.id,
         "by": review.by.name,
@@ -277,6 +284,10 @@ def _review(review: Review, words: dict[str, str], replaced: set[uuid.UUID]) -> 
         "basis_key": review.basis,
         "note": review.note,
         "at": review.created_at,
-        "score_visible": review.score_visible,
+        "score": "score visible"
+        if review.score_visible
+        else "score covered"
+        if standing.predictions
+        else "no score",
         "superseded": review.id in replaced,
     }

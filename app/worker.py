@@ -30,7 +30,7 @@ from app.models.runs.run import Run, WorkerSign
 from ml import config
 from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
-from ml.experiment import release, report, trainings
+from ml.experiment import release, report, request
 from ml.experiment import run as experiment
 from ml.progress import Progress, RunDir
 
@@ -150,7 +150,7 @@ class Worker:
             run = Run.require(session, run_id)
             preset, seeds, command = config.experiment(run.preset), run.seeds, run.command
             manifest = self._data(run, folder / "data")
-        settings, capped = trainings.capped(preset, manifest, seeds)
+        settings, capped = request.capped(preset, manifest, seeds)
         steps = experiment.run(
             settings,
             manifest,
@@ -213,7 +213,7 @@ class Worker:
             run = Run.require(session, run_id)
             run_preset, seeds, stem = run.preset, run.seeds, run.short_name
             manifest = self._data(run, folder / "data")
-        settings, _ = trainings.capped(config.experiment(run_preset), manifest, seeds)
+        settings, _ = request.capped(config.experiment(run_preset), manifest, seeds)
         made = release.checkpoints(settings, manifest, run_dir, stem, run_preset)
         with self._database.transaction() as session:
             run = Run.of_worker(session, run_id, self.name)

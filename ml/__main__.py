@@ -356,6 +356,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
     from ml.dataset.manifest import Manifest
     from ml.experiment import report
     from ml.experiment import run as experiment
+    from ml.experiment.request import Request
     from ml.progress import RunDir, drive
 
     if arguments.device:
@@ -363,9 +364,9 @@ def _experiment(arguments: argparse.Namespace) -> None:
     told = (arguments.preset, arguments.set, arguments.seeds)
     manifest = Manifest.load(arguments.data)
     asked = (
-        experiment.Asked.again(arguments.out, *told, manifest)
+        Request.again(arguments.out, *told, manifest)
         if arguments.resume
-        else experiment.Asked.of(*told).fitted(manifest)
+        else Request.of(*told).fitted(manifest)
     )
     if arguments.dry_run:
         for words in experiment.rehearse(
@@ -401,13 +402,33 @@ def _report_arguments(commands: Commands) -> None:
     command.add_argument(
         "--table", action="store_true", help="only print the nested scores, as a Markdown table"
     )
+    command.add_argument(
+        "--again",
+        action="store_true",
+        help="first evaluate the finished run anew from the files of its tasks (no PyTorch); "
+        "needs --data",
+    )
+    command.add_argument("--data", type=Path, metavar="DATA", help="the run's data set")
+    command.add_argument(
+        "--fresh", type=Path, metavar="DIR", help="its fresh phantoms, where not in RUN/fresh"
+    )
     command.set_defaults(run=_report)
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from ml.experiment import report
+    from ml.config import ConfigError
+    from ml.experiment import again, report
     from ml.progress import drive
 
+    if not arguments.again and (arguments.data or arguments.fresh):
+        raise ConfigError("--data and --fresh are for evaluating a run again; give --again too.")
+    if arguments.again and arguments.data is None:
+        raise ConfigError(
+            "--again needs the data set that the run was of, which is not in the run's folder: "
+            "give it with --data DATA."
+        )
+    if arguments.again:
+        drive(again.evaluate(arguments.folder, arguments.data, arguments.fresh))
     if arguments.table:
         print(report.table(arguments.folder), end="")
     else:

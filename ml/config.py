@@ -243,6 +243,7 @@ class Config:
 
     @property
     def window_hu(self) -> tuple[float, float]:
+        """(low, high) in HU: what the networks see as [−1, 1]."""
         return (self.window_low_hu, self.window_high_hu)
 
     def dump(self) -> dict[str, Any]:

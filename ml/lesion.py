@@ -66,6 +66,7 @@ class LesionScheme:
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The keys of the classes, in the order of a network's outputs."""
         return tuple(lesion_class.key for lesion_class in self.classes)
 
     def __len__(self) -> int:
@@ -81,6 +82,7 @@ class LesionScheme:
             ) from None
 
     def display(self, key: str) -> str:
+        """The name of a class for people; SchemeError when the scheme lacks it."""
         return self.classes[self.index(key)].display
 
     def hotkeys(self) -> dict[str, str]:

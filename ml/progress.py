@@ -44,7 +44,11 @@ class RunDir:
     path: Path
 
     def write_bytes(self, name: str, data: bytes) -> Path:
-        """Write a file whole or not at all: a killed process leaves the old one in place."""
+        """Write a file whole or not at all: a killed process leaves the old one in place.
+
+        Raises:
+            OutputError: the system did not let it be written (full disk, no permission).
+        """
         target = self.path / name
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
@@ -61,14 +65,26 @@ class RunDir:
         return target
 
     def write_json(self, name: str, value: Any) -> Path:
+        """Write indented JSON with sorted keys, as ``write_bytes`` does.
+
+        Raises:
+            OutputError: as for ``write_bytes``.
+            ValueError: NaN or an infinite number, which JSON does not know.
+        """
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return self.write_bytes(name, text.encode() + b"\n")
 
     def read_json(self, name: str) -> Any:
+        """What ``write_json`` wrote.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+            ValueError: it is not JSON in UTF-8.
+        """
         return json.loads((self.path / name).read_text("utf-8"))
 
     def log(self, progress: Progress) -> None:
-        """Append one line to ``log.jsonl``."""
+        """Append one line to ``log.jsonl``; OutputError when it cannot be written."""
         told = asdict(progress).items()
         entry = {key: value for key, value in told if value is not None and value is not False}
         path = self.path / "log.jsonl"

@@ -29,10 +29,12 @@ README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.S | re.M)
 PATIENCE_S = 540
 SMALL = (
-    "--preset quick --set folds=2 validation_parts=2 classic=60 base=60 synthetic=20 least_steps=0 "
-    "gan.epochs=2 acgan.epochs=1 fresh_lesions=10 oracle_lesions=10 fidelity_rois=10 "
-    "resamples=100 permutations=100 gan.collapse_spread=0 gan.collapse_correlation=0 "
-    "acgan.collapse_spread=0 acgan.collapse_correlation=0"
+    "--preset quick --set folds=2 validation_parts=2 classic=20 base=20 synthetic=4 least_steps=0 "
+    "gan.epochs=1 gan.width=2 gan.discriminator_width=2 acgan.epochs=1 acgan.width=2 "
+    "acgan.discriminator_width=2 classifier.epochs=2 classifier.width=2 "
+    "fresh_lesions=10 oracle_lesions=10 fidelity_rois=10 resamples=100 permutations=100 "
+    "gan.collapse_spread=0 gan.collapse_correlation=0 acgan.collapse_spread=0 "
+    "acgan.collapse_correlation=0"
 )
 """Instead of the preset of the README's experiment: seconds instead of 40 minutes."""
 
@@ -76,7 +78,7 @@ RESEARCHER = "python -m ml phantom --counts cyst=12"
 MACHINE = "python -m app token"
 EXPERIMENT = "python -m ml phantom --counts cyst=53"
 NODULES = "cat > nodules.json"
-MAP = "app/      web"
+MAP = "app/ "
 
 
 def test_every_code_block_of_the_readme_is_run_here():
@@ -85,6 +87,44 @@ def test_every_code_block_of_the_readme_is_run_here():
     assert len(BLOCKS) == len(known)
     for start in known:
         assert block(start)
+
+
+def rooms_of_the_map() -> dict[str, str]:
+    """What the left column of the README's map names → what stands beside it."""
+    rooms: dict[str, str] = {}
+    home = latest = ""
+    for line in block(MAP).splitlines():
+        indent = len(line) - len(line.lstrip())
+        names, _, beside = line.strip().partition("   ")
+        if indent > 2:  # goes on with the line above
+            rooms[latest] += f" {line.strip()}"
+            continue
+        home = "" if indent == 0 else home
+        for name in re.findall(r"[\w/]+", names):
+            latest = f"{home}{name}"
+            rooms[latest] = beside
+        home = latest if indent == 0 else home
+    return rooms
+
+
+def test_every_room_of_the_map_exists_and_every_room_is_in_the_map():
+    named = rooms_of_the_map()
+    for room in named:
+        assert (ROOT / room).is_dir() if room.endswith("/") else (ROOT / f"{room}.py").is_file()
+    for package in ("app", "ml"):
+        rooms = {f"{path.parent.name}/" for path in (ROOT / package).glob("*/__init__.py")}
+        assert {f"{package}/{room}" for room in rooms} <= set(named)
+    models = set(re.findall(r"\w+", named["app/models/"]))
+    assert {path.parent.name for path in (ROOT / "app/models").glob("*/__init__.py")} <= models
+
+
+def test_every_path_that_the_map_names_exists():
+    homes = [ROOT / home for home in (".", "app", "app/models", "ml")]
+    for beside in rooms_of_the_map().values():
+        for path in re.findall(r"\w+/\w+", beside):
+            files = [home / end for home in homes for end in (f"{path}.py", f"{path}/__init__.py")]
+            tests = (ROOT / path).is_dir()
+            assert tests or any(file.is_file() for file in files), path
 
 
 def test_the_two_commands_are_targets_with_nothing_undefined():

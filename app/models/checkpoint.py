@@ -144,17 +144,23 @@ class Checkpoint(Base):
         """Whether ``user`` may say what is served: the run's owner, or an administrator."""
         return user.may("admin") or (self.run is not None and self.run.may_be_changed_by(user))
 
+    @property
+    def decided_by(self) -> str:
+        """Who may say whether it is served, in a sentence."""
+        if self.run is None:
+            return (
+                f"{self.name} came with the software or from outside: only an administrator can "
+                "say whether it is served."
+            )
+        return (
+            f"{self.name} is of a run that belongs to {self.run.owner.name}: only they or an "
+            "administrator can say whether it is served."
+        )
+
     def refuse_stranger(self, user: User) -> None:
         """Nothing for the owner of its run and for administrators; else Forbidden."""
-        if self.may_be_changed_by(user):
-            return
-        whose = (
-            f"{self.name} is of a run that belongs to {self.run.owner.name}: only they"
-            if self.run is not None
-            else f"{self.name} came with the software or from outside: only"
-        )
-        or_else = " or an administrator" if self.run is not None else " an administrator"
-        raise Forbidden(f"{whose}{or_else} can say whether it is served.")
+        if not self.may_be_changed_by(user):
+            raise Forbidden(self.decided_by)
 
     def promote(self, session: Session, by: str, *, typed: str = "") -> None:
         """Offer it from now on; of classifiers the one promoted last scores lesions.
@@ -182,13 +188,16 @@ class Checkpoint(Base):
 
         Of a generator: the newest of its class and kind of image, which new reader studies take.
         """
-        rows = [
+        rows = self._of_its_work(session)
+        return rows[-1] if rows and rows[-1].id != self.id else None
+
+    def _of_its_work(self, session: Session) -> list[Checkpoint]:
+        return [
             row
             for row in Checkpoint.served(session, self.kind)
             if self.kind == "classifier"
             or (row.lesion_class, row.training_kind) == (self.lesion_class, self.training_kind)
         ]
-        return rows[-1] if rows and rows[-1].id != self.id else None
 
     def is_at_work(self, session: Session) -> bool:
         """Whether it is the served one that new lesions, or new reader studies, get."""
@@ -198,13 +207,29 @@ class Checkpoint(Base):
         """Offer it no longer; what it said stays.
 
         Raises:
-            Conflict: it is the only classifier that is served.
+            Conflict: it is the only classifier that is served, or its work would fall to one that
+                something speaks against: that one is asked about, and promoted, first.
         """
         serialise(session, _SERVED)
+        session.refresh(self)
+        if self.served_since is None:  # pressed twice
+            return
         if self.kind == "classifier" and len(Checkpoint.served(session, "classifier")) == 1:
             raise Conflict(
                 "This is the only classifier that is served; promote another one first.",
                 next={"url": "/checkpoints", "label": "To the checkpoints"},
+            )
+        heirs = [row for row in self._of_its_work(session) if row.id != self.id]
+        if self.is_at_work(session) and heirs and heirs[-1].caveats:
+            heir = heirs[-1]
+            raise Conflict(
+                f"{self.name} is still served: its work would fall to {heir.name}, and against "
+                f"that one speaks: {'; '.join(heir.caveats)}. Promote the one that is to do the "
+                f"work first, then retire {self.name}.",
+                next={
+                    "url": f"/checkpoints/{heir.name}/promotion",
+                    "label": f"Serve {heir.name} …",
+                },
             )
         self.served_since = self.served_number = None
         Event.record(session, by, "checkpoint retired", str(self.id), name=self.name)
@@ -223,6 +248,7 @@ class Checkpoint(Base):
 
     @staticmethod
     def named(session: Session, name: str) -> Checkpoint | None:
+        """The checkpoint of that name; None when there is none."""
         return session.execute(
             sa.select(Checkpoint).where(Checkpoint.name == name)
         ).scalar_one_or_none()
@@ -269,10 +295,12 @@ class Checkpoint(Base):
 
     @property
     def scheme(self) -> LesionScheme:
+        """The classes that it names or draws, in the order of its outputs."""
         return LesionScheme.from_dict(self.meta["scheme"])
 
     @property
     def window_hu(self) -> tuple[float, float]:
+        """(low, high) in HU, which it maps to [−1, 1] on images with HU."""
         low, high = self.meta["window_hu"]
         return float(low), float(high)
 
@@ -336,4 +364,5 @@ class Checkpoint(Base):
             return self.card
 
     def onnx(self, session: Session) -> bytes:
+        """The bytes of ``model.onnx``; Damaged when they are not what was stored."""
         return Blob.read(session, self.onnx_digest)

@@ -79,12 +79,16 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class WorkList:
-    """One page of it, with the counts of every filter."""
+    """One page of it, with the counts of every filter.
+
+    ``closed``: some cases are closed to the person, and so under no filter but ``all``.
+    """
 
     items: list[WorkItem]
     counts: dict[str, int]
     page: int
     pages: int
+    closed: bool = False
 
 
 def _standing() -> sa.ColumnElement[bool]:
@@ -188,7 +192,7 @@ def work_list(
                 uploaded_at=case.created_at,
             )
         )
-    return WorkList(items, counts, page, pages)
+    return WorkList(items, counts, page, pages, closed is not None)
 
 
 def _state(lesions: int, unreviewed: int) -> str:
@@ -280,11 +284,8 @@ class _Told:
         return self._counted(others)
 
     def network(self, case_id: uuid.UUID) -> NetworkClass | None:
-        said = [
-            max(self.predictions[lesion], key=lambda one: one.number)
-            for lesion in self._open(case_id)
-            if self.predictions.get(lesion)
-        ]
+        # of one lesion the last made, whatever the clock said
+        said = [given[-1] for one in self._open(case_id) if (given := self.predictions.get(one))]
         if not said:
             return None
         newest = max(said, key=lambda one: one.created_at)

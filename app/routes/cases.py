@@ -6,13 +6,14 @@ import uuid
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
 from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
+from app.decoding import Decoding
 from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.cases.case import PHASES, Accepted, Case, ImageStack, Receipt, Series
 from app.models.cases.lesion import Lesion
@@ -27,6 +28,8 @@ from app.views import Standing, lesion_json, panel_context, scheme_view
 
 router = APIRouter(include_in_schema=False)
 
+DECODING_S = 120.0
+"""So long one upload may be decoded; a series of 512 × 512 slices takes seconds."""
 
 PRESETS = [  # window centre and width in HU for the eye
     {"key": "liver", "name": "Liver", "level": 90, "width": 180},
@@ -40,24 +43,35 @@ PRESETS = [  # window centre and width in HU for the eye
 def index(
     request: Request, user: Reader, db: ReadDb, filter: str = "all", page_number: int = 1
 ) -> Response:
+    """The work list, a page of it; ``filter`` is one of its keys."""
     return _work_list_page(request, user, db, filter, page_number, None)
 
 
-@router.post("/cases")
-def create(request: Request, user: Reader, db: Db, form: Multipart) -> Response:
-    """Take in an upload: the good files go in, the bad ones are listed."""
+async def _opened(request: Request, user: Reader, form: Multipart) -> Parcel:
+    """The upload, decoded when it is its turn."""
     configuration = request.app.state.settings
     uploads = files_of(form, "files")
     if not uploads:
         raise BadRequest("No file was sent. Choose DICOM, PNG or JPEG files, or a zip of them.")
-    parcel = Parcel.open(
-        uploads,
-        Limits(
-            files=configuration.max_upload_files,
-            unpacked_bytes=int(configuration.max_unpacked_mb * 1e6),
-            pixels=int(configuration.max_decoded_mpx * 1e6),
-        ),
+    limits = Limits(
+        files=configuration.max_upload_files,
+        unpacked_bytes=int(configuration.max_unpacked_mb * 1e6),
+        pixels=int(configuration.max_decoded_mpx * 1e6),
+        seconds=DECODING_S,
     )
+    decoding: Decoding = request.app.state.decoding
+    return await decoding.of_upload(user.name, lambda: Parcel.open(uploads, limits))
+
+
+@router.post("/cases")
+def create(
+    request: Request,
+    user: Reader,
+    db: Db,
+    form: Multipart,
+    parcel: Annotated[Parcel, Depends(_opened)],
+) -> Response:
+    """Take in an upload: the good files go in, the bad ones are listed."""
     receipt = Case.receive(
         db,
         parcel,
@@ -87,6 +101,14 @@ def show(
     lesion: uuid.UUID | None = None,
     image: uuid.UUID | None = None,
 ) -> Response:
+    """The case with its series, images and lesions, one of which is selected.
+
+    ``lesion`` selects one, ``image`` opens a slice; with neither it is the first lesion.
+
+    Raises:
+        NotFound: no such case.
+        Forbidden: a blinded reading of this person could be about it.
+    """
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
     standings = Standing.of_all(request, db, user, Lesion.of_case(db, case.id))
@@ -164,7 +186,14 @@ def _absent(
 def delete(
     user: Reader, db: Db, case_id: uuid.UUID, typed: Annotated[str, Form()] = ""
 ) -> Response:
-    """Delete a case for good; its pseudonym must be typed."""
+    """Delete a case for good; its pseudonym must be typed.
+
+    Raises:
+        NotFound: no such case.
+        Forbidden: somebody else's upload, or a blinded reading could be about it.
+        Unreadable: another pseudonym was typed.
+        Conflict: a reader study shows one of its lesions.
+    """
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
     if not user.may("admin") and case.uploaded_by_id != user.id:
@@ -199,6 +228,8 @@ def _work_list_page(
         "cases/index.html",
         422 if receipt is not None and not receipt.accepted else 200,
         cases=found.items,
+        some_closed=found.closed,
+        review_first=configuration.review_first,
         filter=chosen,
         counts=found.counts,
         page=found.page,

@@ -13,6 +13,7 @@ from app.auth import Reader, Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
 from app.models.checkpoint import SERVE_WORD, Checkpoint
+from app.models.people.user import User
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -20,6 +21,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/checkpoints")
 def index(request: Request, user: Reader, db: ReadDb) -> Response:
+    """The classifiers and generators that are served."""
     return page(
         request,
         "checkpoints/index.html",
@@ -31,9 +33,7 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
 @router.get("/checkpoints/{name}/promotion")
 def consider(request: Request, user: Researcher, db: ReadDb, name: str) -> Response:
     """What it is, what it replaces, and what new lesions will get."""
-    checkpoint = Checkpoint.require(db, name)
-    checkpoint.refuse_stranger(user)
-    return _promotion_page(request, db, checkpoint)
+    return _promotion_page(request, db, user, Checkpoint.require(db, name))
 
 
 @router.post("/checkpoints/{name}/promotion")
@@ -54,7 +54,7 @@ def promote(
     try:
         checkpoint.promote(db, user.name, typed=typed)
     except Unreadable as refusal:
-        return _promotion_page(request, db, checkpoint, refusal)
+        return _promotion_page(request, db, user, checkpoint, refusal)
     _ask_again(request, db)
     return see_other(f"/checkpoints/{name}", f"{name} is served from now on.")
 
@@ -75,6 +75,7 @@ def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
 
 @router.get("/checkpoints/{name}")
 def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
+    """One checkpoint: its card, what speaks against it, and whether it is at work."""
     checkpoint = Checkpoint.require(db, name)
     return page(
         request,
@@ -87,7 +88,11 @@ def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
 
 
 def _promotion_page(
-    request: Request, session: Session, checkpoint: Checkpoint, refusal: AppError | None = None
+    request: Request,
+    session: Session,
+    user: User,
+    checkpoint: Checkpoint,
+    refusal: AppError | None = None,
 ) -> Response:
     return page(
         request,
@@ -98,6 +103,7 @@ def _promotion_page(
         caveats=checkpoint.caveats,
         replaced=checkpoint.replaced(session),
         at_work=checkpoint.is_at_work(session),
+        may_change=checkpoint.may_be_changed_by(user),
         word=SERVE_WORD,
         error=refusal.detail if refusal else "",
     )

@@ -24,6 +24,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/datasets")
 def index(request: Request, user: Researcher, db: ReadDb) -> Response:
+    """The frozen versions, what could be frozen now, and the form for it."""
     return _index(request, db, {"name": "", "kind": "phantom", "mixed_patients": False}, None, 200)
 
 

@@ -28,6 +28,7 @@ EXAMPLES = {
 
 @router.get("/docs")
 def docs(request: Request, user: Visitor) -> Response:
+    """The calls of the API, from its OpenAPI schema; for strangers too."""
     schema = request.app.openapi()
     return page(request, "docs.html", calls=_calls(schema), schemas=schema["components"]["schemas"])
 

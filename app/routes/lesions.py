@@ -61,6 +61,12 @@ def create(
 
 @router.get("/lesions/{lesion_id}")
 def show(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Response:
+    """The panel of one lesion for a script; a browser goes to its case.
+
+    Raises:
+        NotFound: no such lesion.
+        Forbidden: a blinded reading of this person could be about its case.
+    """
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
     return _panel(request, user, db, lesion, 200)

@@ -14,6 +14,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/patterns")
 def show(request: Request, user: Visitor) -> Response:
+    """Every component in every state; NotFound unless HEPATICA_DEVELOPMENT is true."""
     if not request.app.state.settings.development:
         raise NotFound("The patterns are shown where HEPATICA_DEVELOPMENT is true.")
     return page(request, "patterns.html")

@@ -60,6 +60,7 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
 
 @router.get("/reader-studies/{study_id}")
 def show(request: Request, user: Researcher, db: ReadDb, study_id: uuid.UUID) -> Response:
+    """One study as its state allows: a draft, an open or an unblinded one."""
     return _study_page(request, db, user, ReaderStudy.require(db, study_id))
 
 
@@ -95,6 +96,11 @@ def enrol(
     study_id: uuid.UUID,
     reader: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
+    """Enrol the readers of these names: all of them, or none and the reason on the page.
+
+    Raises:
+        NotFound: no such study.
+    """
     study = ReaderStudy.require(db, study_id, to_change=True)
     try:
         if not reader:

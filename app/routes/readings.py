@@ -34,6 +34,7 @@ _NO_STORE = {"cache-control": "no-store"}
 
 @router.get("/readings")
 def index(request: Request, user: Reader, db: ReadDb) -> Response:
+    """The studies that this person is enrolled in, and how far they have read."""
     return page(
         request, "readings/index.html", nav_current="reader-studies", places=places(db, user)
     )

@@ -28,6 +28,7 @@ _REPORT_POLICY = (
 
 @router.get("/runs")
 def index(request: Request, user: Researcher, db: ReadDb) -> Response:
+    """All runs, whether a worker is there to take one, and the form for another."""
     return page(
         request,
         "runs/index.html",
@@ -47,12 +48,19 @@ def create(
     preset: Annotated[str, Form()],
     seeds: Annotated[int, Form()] = 1,
 ) -> Response:
+    """Queue a run on a frozen version; a worker takes it.
+
+    Raises:
+        NotFound: no such dataset version.
+        Unreadable: an unknown preset, or seeds out of range.
+    """
     run = Run.queue(db, user, DatasetVersion.require(db, dataset), preset, seeds)
     return see_other(f"/runs/{run.id}", "The run is queued.")
 
 
 @router.get("/runs/{run_id}")
 def show(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
+    """One run: its progress, its checkpoints, and to whom it could be handed over."""
     run = Run.require(db, run_id)
     return page(
         request,
@@ -82,6 +90,7 @@ def progress(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) 
 
 @router.post("/runs/{run_id}/cancellation")
 def cancel(user: Researcher, db: Db, run_id: uuid.UUID) -> Response:
+    """Ask it to end; Conflict when it is over, Forbidden when it is somebody else's."""
     run = Run.require(db, run_id, to_change=True)
     run.cancel(db, user)
     return see_other(f"/runs/{run_id}", "The run ends at its next step.", "info")

@@ -32,6 +32,7 @@ def home(user: Visitor, db: ReadDb) -> Response:
 
 @router.get("/sessions/new")
 def new(request: Request, user: Visitor, next: str = "/cases") -> Response:
+    """The form to sign in; whoever is signed in goes on to ``next``."""
     if user is not None:
         return RedirectResponse(_own_path(next), 303)
     return _form(request, next, "", None)

@@ -14,10 +14,11 @@ from starlette.responses import JSONResponse, Response
 
 from app.auth import Researcher
 from app.db import Db, ReadDb
-from app.errors import AppError, Conflict, NotFound, Unreadable
+from app.errors import AppError, Conflict, Forbidden, NotFound, Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.composition import Composition, Draw
 from app.models.reader_studies.design import PRESETS, Design, fitting
+from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.sketch import STEPS, Sketch
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.typed import number, per_class, said, whole
@@ -110,9 +111,14 @@ def new(request: Request, user: Researcher, db: ReadDb) -> Response:
 
 @router.post("/reader-studies/sketches")
 def begin(user: Researcher, db: Db, turned: Annotated[Turned, Form()]) -> Response:
+    """Make a sketch of what was typed at the first step, and go where the person turned.
+
+    Raises:
+        Conflict: the person has as many sketches as they may.
+    """
     fields = {**Typed().model_dump(), **turned.of_step("design")}
     sketch = Sketch.begin(db, user, fields, "design")
-    refusal = _refused(db, _typed(sketch), "design") if turned.go == "next" else ""
+    refusal = _refused(db, user, _typed(sketch), "design") if turned.go == "next" else ""
     return _turn(db, sketch, "design", turned.go, refusal)
 
 
@@ -120,6 +126,11 @@ def begin(user: Researcher, db: Db, turned: Annotated[Turned, Form()]) -> Respon
 def show(
     request: Request, user: Researcher, db: ReadDb, sketch_id: uuid.UUID, step: str
 ) -> Response:
+    """One step of a sketch; one that a study was composed from leads to the study.
+
+    Raises:
+        NotFound: no such step, or no such sketch of this person's.
+    """
     sketch = Sketch.require(db, sketch_id, user)
     if sketch.study_id is not None:
         return see_other(f"/reader-studies/{sketch.study_id}")
@@ -128,6 +139,7 @@ def show(
 
 @router.post("/reader-studies/sketches/{sketch_id}/deletion")
 def delete(user: Researcher, db: Db, sketch_id: uuid.UUID) -> Response:
+    """Delete one's own sketch; what was composed from it stays."""
     sketch = Sketch.require(db, sketch_id, user, to_change=True)
     title = sketch.title or "untitled"
     sketch.discard(db)
@@ -144,8 +156,8 @@ def compose(
     try:
         if not typed.title.strip():
             raise Unreadable("Give the study a title (step Design).")
-        chosen = _chosen(look, typed, _design(typed), request.app.state.inference.draw)
-    except (Unreadable, NotFound) as error:
+        chosen = _chosen(look, user, typed, _design(typed), request.app.state.inference.draw)
+    except (Forbidden, Unreadable, NotFound) as error:
         refusal = error.detail
     sketch = Sketch.require(db, sketch_id, user, to_change=True)
     if sketch.study_id is not None:  # pressed twice
@@ -180,7 +192,7 @@ def turn(
     sent = _fitted(look, before, turned.of_step(step))
     refusal = ""
     if turned.go == "next":
-        refusal = _refused(look, Typed(**{**_typed(before).model_dump(), **sent}), step)
+        refusal = _refused(look, user, Typed(**{**_typed(before).model_dump(), **sent}), step)
     sketch = Sketch.require(db, sketch_id, user, to_change=True)
     if sketch.study_id is not None:
         return see_other(f"/reader-studies/{sketch.study_id}")
@@ -306,15 +318,15 @@ def _fitted(session: Session, sketch: Sketch, sent: dict[str, Any]) -> dict[str,
     return {**sent, **changed}
 
 
-def _refused(session: Session, typed: Typed, step: str) -> str:
+def _refused(session: Session, user: User, typed: Typed, step: str) -> str:
     """Why a step cannot be left with what was typed; "" when it can."""
     if step == "design":
         return "" if typed.title.strip() else "Give the study a title."
     try:
         design = _design(typed)
         tried = Design(practice=design.practice) if step == "images" else design
-        _chosen(session, typed, replace(tried, exclude_near=False), None)
-    except (Unreadable, NotFound) as refusal:
+        _chosen(session, user, typed, replace(tried, exclude_near=False), None)
+    except (Forbidden, Unreadable, NotFound) as refusal:
         return refusal.detail
     return ""
 
@@ -349,7 +361,11 @@ def _design(typed: Typed) -> Design:
     )
 
 
-def _chosen(session: Session, typed: Typed, design: Design, draw: Draw | None) -> Composition:
+def _chosen(
+    session: Session, user: User, typed: Typed, design: Design, draw: Draw | None
+) -> Composition:
+    if typed.without:
+        Enrolment.refuse_exposures(session, user)
     schemes = Pool.schemes(session)
     name = typed.scheme or next(iter(schemes), "")
     if name not in schemes:

@@ -14,5 +14,10 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/pixels/{token}")
 def show(user: Reader, db: ReadDb, token: str) -> Response:
+    """The picture of a trial as 8-bit grey PNG.
+
+    Raises:
+        NotFound: no such trial of this reader's, or not one to be seen now.
+    """
     data = trial_pixels(db, token, user)
     return Response(data, media_type="image/png", headers={"cache-control": "no-store"})

@@ -23,6 +23,7 @@ Text = Annotated[str, Form(max_length=1000)]
 
 @router.get("/users")
 def index(request: Request, user: Admin, db: ReadDb) -> Response:
+    """Every account, and the form for another."""
     return _index(request, db, {"name": "", "role": "reader"}, None)
 
 
@@ -36,6 +37,7 @@ def create(
     role: Text = "reader",
     password: Text = "",
 ) -> Response:
+    """Make an account; what is refused comes back in the form with the reason."""
     try:
         made = User.add(db, name.strip(), role, password, by=user.name)
     except AppError as error:
@@ -45,6 +47,7 @@ def create(
 
 @router.get("/users/{user_id}")
 def show(request: Request, user: Admin, db: ReadDb, user_id: uuid.UUID) -> Response:
+    """One account, and what an administrator can change of it; NotFound when there is none."""
     return _account(request, User.of_id(db, user_id), None)
 
 
@@ -52,7 +55,12 @@ def show(request: Request, user: Admin, db: ReadDb, user_id: uuid.UUID) -> Respo
 def reset_password(
     request: Request, user: Admin, look: ReadDb, db: Db, user_id: uuid.UUID, password: Text = ""
 ) -> Response:
-    """Give a new password for whoever forgot theirs; it ends their sign-ins."""
+    """Give a new password for whoever forgot theirs; it ends their sign-ins.
+
+    Raises:
+        NotFound: no such account.
+        Conflict: it is one's own.
+    """
     if user_id == user.id:
         raise Conflict("Change your own password at /account, where the old one is asked for.")
     found = User.of_id(look, user_id)
@@ -69,6 +77,13 @@ def reset_password(
 
 @router.post("/users/{user_id}/role")
 def change_role(user: Admin, db: Db, user_id: uuid.UUID, role: Text = "") -> Response:
+    """Let a person do more, or less.
+
+    Raises:
+        NotFound: no such account.
+        Unreadable: no such role.
+        Conflict: no administrator would be left.
+    """
     found = User.of_id(db, user_id)
     found.set_role(db, role, user.name)
     return see_other(f"/users/{user_id}", f"{found.name} is {role} from now on.")
@@ -76,7 +91,12 @@ def change_role(user: Admin, db: Db, user_id: uuid.UUID, role: Text = "") -> Res
 
 @router.post("/users/{user_id}/disabling")
 def disable(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
-    """Take the right to sign in away; what the person did stays."""
+    """Take the right to sign in away; what the person did stays.
+
+    Raises:
+        NotFound: no such account.
+        Conflict: it is one's own, or no administrator would be left.
+    """
     if user_id == user.id:
         raise Conflict("You cannot disable your own account; ask another administrator.")
     found = User.of_id(db, user_id)
@@ -86,6 +106,7 @@ def disable(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
 
 @router.post("/users/{user_id}/enabling")
 def enable(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
+    """Give a person the right to sign in back; NotFound when there is no such account."""
     found = User.of_id(db, user_id)
     found.enable(db, user.name)
     return see_other("/users", f"Account {found.name} is enabled.")

@@ -227,7 +227,11 @@ class Checkpoint:
     def save(
         self, root: str | Path, onnx: bytes, weights: Mapping[str, npt.NDArray[Any]]
     ) -> Checkpoint:
-        """Write the folder, ``checkpoint.json`` last; returns it with ``root`` and ``digests``."""
+        """Write the folder, ``checkpoint.json`` last; returns it with ``root`` and ``digests``.
+
+        Raises:
+            OutputError: the system did not let a file be written.
+        """
         tensors = tensors_to_bytes(weights)
         files = dict(zip(_FILES, (onnx, tensors), strict=True))
         digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
@@ -322,7 +326,11 @@ def shipped() -> tuple[Path, ...]:
 
 
 def tensors_to_bytes(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """safetensors; the same tensors give the same bytes."""
+    """Named arrays of any shape as safetensors, by name; the same ones give the same bytes.
+
+    Raises:
+        SafetensorError: a type that the format does not know, such as objects.
+    """
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     return save_tensors(ordered)
 

@@ -30,10 +30,16 @@ class Drawn:
     view: View
 
     def to_dict(self) -> dict[str, Any]:
+        """``{"line", "angle_deg", "flip_ud", "flip_lr", "shift_px", "tissue"}``, as logged."""
         return {"line": self.line_id, **asdict(self.view)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Drawn:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            ViewError: a shift or tissue outside the range that a data set keeps pixels for.
+        """
         values = dict(data)
         line = str(values.pop("line"))
         values["shift_px"] = tuple(values["shift_px"])

@@ -38,6 +38,7 @@ class Part:
 
     @property
     def patients(self) -> frozenset[str]:
+        """Whose lesions they are; a patient with several lesions once."""
         return frozenset(line.patient for line in self.lines)
 
     def only(self, lesion_class: str) -> Part:
@@ -73,7 +74,13 @@ class Fold:
                 )
 
     def validation(self, parts: int, seed: int) -> Fold:
-        """This fold's training patients split again: for choosing settings without the test set."""
+        """This fold's training patients split again: for choosing settings without the test set.
+
+        The first of ``parts`` folds: about 1 / ``parts`` of every class is its ``test``.
+
+        Raises:
+            FoldError: too few training patients for ``parts``, or a class that runs out among them.
+        """
         return split(self.train, self.scheme, parts, seed)[0]
 
 
@@ -92,6 +99,12 @@ def split(part: Part, scheme: LesionScheme, k: int, seed: int) -> tuple[Fold, ..
 
     Patients go, those with most lesions first and equals in seeded order, each to the fold that
     is then nearest to an equal share of every class.
+
+    Raises:
+        FoldError: fewer than two folds or patients than folds, or a class without a lesion, or
+            without one to train on somewhere.
+        LeakageError: a line is synthetic.
+        SchemeError: a line's class is not in the scheme.
     """
     synthetic = [line for line in part if line.source == "synthetic"]
     if synthetic:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import shutil
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -214,6 +215,7 @@ class Manifest:
 
     @property
     def patients(self) -> frozenset[str]:
+        """Whose lesions they are; a patient with several lesions once."""
         return frozenset(line.patient for line in self.lines)
 
     def counts(self) -> dict[str, int]:
@@ -222,6 +224,7 @@ class Manifest:
         return {key: found[key] for key in self.scheme.keys}
 
     def context_path(self, line: Line) -> Path:
+        """Where a line's context lies: the pixels about its lesion, as ``.npy``."""
         return self.root / "contexts" / f"{line.id}.npy"
 
     def roi(self, line: Line, window_hu: tuple[float, float], view: View = roi.IDENTITY) -> Float32:
@@ -545,7 +548,8 @@ def _doubtful(patients: Iterable[str]) -> list[str]:
 
 
 def _as_spoken(patient: str) -> tuple[str, ...]:
-    text = re.sub(r"^(\d+)[.,]0+$", r"\1", patient.strip().casefold())
+    plain = unicodedata.normalize("NFKC", patient)
+    text = re.sub(r"^(\d+)[.,]0+$", r"\1", plain.strip().casefold())
     return tuple(part.lstrip("0") or "0" if part.isdecimal() else part
                  for part in re.findall(r"\d+|[^\W\d_]+", text)) or (text,)  # fmt: skip
 
@@ -619,7 +623,7 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float
 
 
 def sha256_of(pixels: npt.NDArray[Any]) -> str:
-    """Over type, shape and values, whatever file holds them."""
+    """SHA-256 in hex over type, shape (any) and values, whatever file holds them."""
     native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{native.dtype.str}{native.shape}".encode())
     digest.update(native.tobytes())

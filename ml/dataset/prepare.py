@@ -7,28 +7,43 @@ it or with the images is told at once, and then nothing is written.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from scipy import ndimage
 
 from ml.dataset.columns import LATER, OF_PHANTOMS, USED, XYWH, XYXY
 from ml.dataset.manifest import Finding, ManifestError, write
 from ml.errors import HepaticaError, reason
 from ml.images import dicom as dicom_files
-from ml.images.ct_slice import CTSlice, DicomError
+from ml.images.ct_slice import NARROW, CTSlice, DicomError
 from ml.images.greys import Range
+from ml.images.picture import JPEG, PICTURE
 from ml.images.roi import Box, RoiError, check
 from ml.lesion import LesionScheme
 from ml.progress import Progress
 
 _BOX = ("x", "y", "width", "height")
+_YES = ("1", "1.0", "1,0", "true", "t", "yes", "y", "x")
+_NO = ("", "0", "0.0", "0,0", "false", "f", "no", "n")
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_NOBODY = re.compile(
+    r"nan|none|null|nil|n/?a|#.*[!?a]|-+|\?+|\.+|unknown|anon(ym(ous|i[sz]ed)?)?", re.IGNORECASE
+)
+"""What programs write where there is nothing."""
+_SHORTENED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
+"""A long number as spreadsheets save it: what told patients apart is gone."""
+_DIAMETERS_DIFFER = 2.0
+_MOST_NOTES = 12
 
 
 class PrepareError(ManifestError):
@@ -84,10 +99,20 @@ def dicom(
     if "file" not in header and "sop_instance_uid" not in header:
         raise PrepareError("lesions.csv has neither a column file nor sop_instance_uid.")
     if "key_slice" in header:
-        rows = [row for row in rows if row.cells["key_slice"].lower() in ("1", "true", "yes")]
+        rows = [row for row in rows if _is_key(row)]
         if not rows:
             raise PrepareError("lesions.csv has no row with key_slice 1.")
     return _prepare(folder, rows, "lesion_class", scheme, out, options or Options())
+
+
+def _is_key(row: _Row) -> bool:
+    cell = row.cells["key_slice"].lower()
+    if cell in _YES or cell in _NO:
+        return cell in _YES
+    raise PrepareError(
+        f"Row {row.number}: key_slice {row.cells['key_slice'][:40]!r} is neither 1 nor 0; write 1 "
+        "for the rows to take, and 0 for the others."
+    )
 
 
 @dataclass(frozen=True)
@@ -112,10 +137,12 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[_Row]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
     try:
-        lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if any(line)]
+        read = csv.reader(io.StringIO(text), delimiter=delimiter)
+        # empty lines count: rows have the numbers that a spreadsheet shows
+        lines = [(number, line) for number, line in enumerate(read, 1) if any(line)]
     except csv.Error as error:
         raise PrepareError(f"{path.name} is not a CSV file ({error}).") from error
-    header = [cell.strip().lower() for cell in lines[0]] if lines else []
+    header = [cell.strip().lower() for cell in lines[0][1]] if lines else []
     missing = [column for column in needed if column not in header]
     if missing:
         raise PrepareError(
@@ -126,7 +153,7 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[_Row]:
         raise PrepareError(f"{path.name} has a column twice: {', '.join(header)}.")
     if len(lines) == 1:
         raise PrepareError(f"{path.name} has a header but no rows.")
-    long = [number for number, line in enumerate(lines[1:], 2) if len(line) > len(header)]
+    long = [number for number, line in lines[1:] if len(line) > len(header)]
     if long:
         raise PrepareError(
             f"{path.name}: row {long[0]} has more cells than the header (and {len(long) - 1} more "
@@ -134,7 +161,7 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[_Row]:
         )
     return [
         _Row(number, dict(zip(header, [*map(str.strip, line), *[""] * len(header)], strict=False)))
-        for number, line in enumerate(lines[1:], 2)
+        for number, line in lines[1:]
     ]
 
 
@@ -165,7 +192,8 @@ def _prepare(
     files = _Files(folder, any(not row.get("file") for row in rows))
     if options.boxes is None:
         _refuse_doubtful_boxes(rows, files)
-    findings = _findings(rows, class_column, scheme, options.boxes or XYWH, files, faults)
+    notes = _unused(rows, out.name)
+    findings = _findings(rows, class_column, scheme, options, files, faults, notes)
     yield from write(
         findings,
         len(rows),
@@ -175,7 +203,7 @@ def _prepare(
         options.mixed_patients,
         _difficulty(folder),
         options.grey_range,
-        _unused(rows, out.name),
+        notes,
         sheet=True,
     )
 
@@ -247,23 +275,28 @@ def _findings(
     rows: list[_Row],
     class_column: str,
     scheme: LesionScheme,
-    boxes: str,
+    options: Options,
     files: _Files,
     faults: list[str],
+    notes: list[str],
 ) -> Iterator[Finding]:
-    """Findings of the good rows; what is wrong with the others goes to ``faults``."""
+    """Findings of the good rows; what is wrong with the others goes to ``faults``.
+
+    What the images warn of, and patients whom their files call otherwise, go to ``notes``.
+    """
+    seen = _Said(options.grey_range is not None)
     for row in rows:
         try:
             lesion_class = _class(row, class_column, scheme)
-            patient = row.get("patient")
-            if not patient:
-                raise _CellError("no patient; patients must be told apart to split them.")
+            patient = _patient(row)
             ct_slice, file = files.slice_of(row)
-            box = _box(row, ct_slice, boxes, files)
+            box = _box(row, ct_slice, options.boxes or XYWH, files)
             diameter = _number(row.get("diameter_mm"), "diameter_mm")
+            _refuse_other_diameter(diameter, box, ct_slice)
         except (_CellError, RoiError, DicomError) as error:
             faults.append(f"Row {row.number}: {error}")
             continue
+        seen.add(ct_slice, file, patient)
         yield Finding.on(
             ct_slice,
             box,
@@ -272,6 +305,73 @@ def _findings(
             file=file,
             diameter_mm=diameter,
         )
+    notes += seen.notes()
+
+
+def _patient(row: _Row) -> str:
+    patient = row.get("patient")
+    if not patient or _NOBODY.fullmatch(patient):
+        told = f"patient {patient!r} names nobody" if patient else "no patient"
+        raise _CellError(f"{told}; patients must be told apart to split them.")
+    if _SHORTENED.fullmatch(patient):
+        raise _CellError(
+            f"patient {patient!r} is a number that a spreadsheet shortened, so patients cannot be "
+            "told apart; format the column as text and export it again."
+        )
+    return patient
+
+
+def _refuse_other_diameter(diameter: float | None, box: Box | None, ct_slice: CTSlice) -> None:
+    spacing = ct_slice.spacing_mm
+    if diameter is None or box is None or spacing is None:
+        return
+    longer = max(box.width * spacing[1], box.height * spacing[0])
+    if not 1 / _DIAMETERS_DIFFER <= diameter / longer <= _DIAMETERS_DIFFER:
+        raise _CellError(
+            f"diameter_mm is {diameter:g}, and the longer side of the box {longer:.1f} mm; correct "
+            "the one that is wrong (centimetres, pixels, another lesion), or leave diameter_mm out."
+        )
+
+
+class _Said:
+    """What the images of a data set warn of, and who their files say that they are of."""
+
+    def __init__(self, has_range: bool) -> None:
+        self.left_out = (PICTURE, *((NARROW,) if has_range else ()))
+        self.warned: dict[str, tuple[str, dict[str, None]]] = {}
+        self.studies: dict[str, set[str]] = defaultdict(set)
+        self.people: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def add(self, ct_slice: CTSlice, file: str, patient: str) -> None:
+        for text in ct_slice.warnings:
+            if not text.startswith(self.left_out):
+                kind = re.sub(r"\d[\d.]*", "0", text)
+                self.warned.setdefault(kind, (text, {}))[1][file] = None
+        if ct_slice.study_uid:
+            self.studies[ct_slice.study_uid].add(patient)
+        if ct_slice.patient_id and not ct_slice.phantom:
+            self.people[ct_slice.patient_id, ct_slice.issuer].add(patient)
+
+    def notes(self) -> list[str]:
+        told = []
+        for text, files in self.warned.values():
+            names = ", ".join([*files][:3]) + (" …" if len(files) > 3 else "")
+            told.append(f"{len(files)} file(s) ({names}): {text}")
+        if len(told) > _MOST_NOTES:
+            told = [*told[:_MOST_NOTES], f"… and {len(told) - _MOST_NOTES} more kinds of warning."]
+        for what, groups in (
+            ("slices of one study (StudyInstanceUID)", self.studies.values()),
+            ("files with one PatientID", self.people.values()),
+        ):
+            for patients in groups:
+                if len(patients) > 1:
+                    shown = ", ".join(sorted(patients)[:5]) + (" …" if len(patients) > 5 else "")
+                    told.append(
+                        f"Patients {shown} have {what}: if they are one person, training and test "
+                        "are not apart. Correct the column patient, or make sure that an "
+                        "anonymiser gave it to all."
+                    )
+        return told
 
 
 def _class(row: _Row, column: str, scheme: LesionScheme) -> str:
@@ -290,10 +390,8 @@ def _number(cell: str, what: str) -> float | None:
     """A number with decimal point or comma; None for an empty cell."""
     if not cell:
         return None
-    try:
-        value = float(cell.replace(",", "."))
-    except ValueError:
-        value = math.nan
+    text = cell.replace(",", ".")
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not math.isfinite(value) or value <= 0:
         raise _CellError(f"{what} {cell!r} is not a number above zero.")
     return value
@@ -311,11 +409,9 @@ def _frame(cell: str) -> int | None:
 
 def _numbers(cell: str, count: int, what: str) -> list[float]:
     parts = [part for part in re.split(r"[,;\s]+", cell.strip("[]() ")) if part]
-    try:
-        values = [float(part) for part in parts]
-    except ValueError:
-        values = []
-    if len(values) != count:
+    # float() also takes 1_000 and other scripts' digits
+    values = [float(part) for part in parts if _DECIMAL.fullmatch(part)]
+    if not len(values) == len(parts) == count:
         raise _CellError(f"{what} {cell!r} is not {count} numbers such as 120,80,40,35.")
     return values
 
@@ -356,16 +452,18 @@ class _Files:
         self.by_uid = self._index() if by_uid else {}
         self._read = lru_cache(maxsize=4)(self._decode)
 
-    def _index(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _index(self) -> dict[str, dict[str, str]]:
+        """For each SOP Instance UID the files that have it, by what they hold."""
+        found: dict[str, dict[str, str]] = defaultdict(dict)
         for path in sorted(self.folder.rglob("*")):
             if path.is_file() and path.suffix.lower() not in (".csv", ".json", ".png", ".jpg"):
                 name = path.relative_to(self.folder).as_posix()
                 try:
-                    uid = dicom_files.sop_instance_uid(self._bytes(name), name)
+                    data = self._bytes(name)
+                    uid = dicom_files.sop_instance_uid(data, name)
                 except (DicomError, _CellError):
                     continue
-                found.setdefault(uid, name)
+                found[uid].setdefault(hashlib.sha256(data).hexdigest(), name)
         return found
 
     def _bytes(self, file: str) -> bytes:
@@ -390,7 +488,13 @@ class _Files:
                 raise _CellError("neither a file nor a sop_instance_uid.")
             if uid not in self.by_uid:
                 raise _CellError(f"no file under the folder has SOP Instance UID {uid}.")
-            file = self.by_uid[uid]
+            files = [*self.by_uid[uid].values()]
+            if len(files) > 1:
+                raise _CellError(
+                    f"{len(files)} files that differ have SOP Instance UID {uid} "
+                    f"({', '.join(files[:3])}); say which in a column file."
+                )
+            file = files[0]
         slices = self._read(file)
         if uid and slices[0].sop_uid != uid:
             raise _CellError(f"file {file!r} has SOP Instance UID {slices[0].sop_uid}, not {uid}.")
@@ -403,15 +507,32 @@ class _Files:
         return slices[number - 1], PurePosixPath(file.replace("\\", "/")).as_posix()
 
     def box_of_mask(self, file: str, shape: tuple[int, ...]) -> Box:
-        mask = self._read(file)[0].pixels
+        if self._bytes(file).startswith(JPEG):
+            raise _CellError(
+                f"mask {file!r} is a JPEG, whose compression leaves grey around a lesion; save it "
+                "as PNG."
+            )
+        found = self._read(file)[0]
+        if found.calibrated:
+            raise _CellError(f"mask {file!r} is a CT slice; give a picture, black but the lesion.")
+        mask = found.pixels
         if mask.shape != shape:
             raise _CellError(f"mask {file!r} has {mask.shape} pixels, its slice {shape}.")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if not len(rows):
             raise _CellError(f"mask {file!r} is all black.")
-        return Box(
-            float(columns[0]),
-            float(rows[0]),
-            float(columns[-1] - columns[0] + 1),
-            float(rows[-1] - rows[0] + 1),
-        )
+        ends = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+        if ends == (0, mask.shape[0], 0, mask.shape[1]):
+            raise _CellError(
+                f"mask {file!r} is not black at any edge: is it inverted? The lesion must be what "
+                "is not black."
+            )
+        regions, count = ndimage.label(mask, np.ones((3, 3)))
+        slices = ndimage.find_objects(regions)
+        if not any((a.start, a.stop, b.start, b.stop) == ends for a, b in slices):
+            raise _CellError(
+                f"mask {file!r} has {count} separate regions, and one box would span them all; "
+                "give each lesion a mask and a row of its own."
+            )
+        top, bottom, left, right = ends
+        return Box(float(left), float(top), float(right - left), float(bottom - top))

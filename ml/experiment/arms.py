@@ -32,7 +32,7 @@ MATCHED = (EQUAL, ORACLE)
 
 
 @dataclass(frozen=True, order=True)
-class Point:
+class ArmSize:
     """One arm at one size.
 
     Attributes:
@@ -54,68 +54,68 @@ class Point:
         return f"{self.arm}-{self.classic}-{self.synthetic}"
 
     @property
-    def size(self) -> int:
+    def varied(self) -> int:
         """What is varied within the arm."""
         return self.classic if self.arm == CLASSIC else self.synthetic
 
 
-def points(settings: Experiment, classes: int, oracle: bool) -> tuple[Point, ...]:
+def sizes(settings: Experiment, classes: int, oracle: bool) -> tuple[ArmSize, ...]:
     """Every arm at every size, in the order of ``ARMS``.
 
     Args:
         oracle: whether fresh patients can be had.
     """
-    base, sizes = settings.base, settings.synthetic
-    found = [Point(NONE, 0)]
-    found += [Point(CLASSIC, n) for n in settings.classic]
-    found += [Point(DCGAN, base, m, "dcgan") for m in sizes]
-    found += [Point(ACGAN, base, m, "acgan") for m in sizes]
-    found.append(Point(DISCRIMINATOR, base, 0, "acgan"))
+    base, synthetic = settings.base, settings.synthetic
+    found = [ArmSize(NONE, 0)]
+    found += [ArmSize(CLASSIC, n) for n in settings.classic]
+    found += [ArmSize(DCGAN, base, m, "dcgan") for m in synthetic]
+    found += [ArmSize(ACGAN, base, m, "acgan") for m in synthetic]
+    found.append(ArmSize(DISCRIMINATOR, base, 0, "acgan"))
     # the size that it is matched to stands in ``synthetic``; nothing synthetic is added
-    found += [Point(EQUAL, base + classes * m, m) for m in sizes]
-    whole = -(-(base + classes * sizes[-1]) // classes)
-    found.append(Point(SYNTHETIC, 0, whole, "dcgan", real=False))
+    found += [ArmSize(EQUAL, base + classes * m, m) for m in synthetic]
+    whole = -(-(base + classes * synthetic[-1]) // classes)
+    found.append(ArmSize(SYNTHETIC, 0, whole, "dcgan", real=False))
     if oracle:
-        found += [Point(ORACLE, base, m, "oracle") for m in sizes]
+        found += [ArmSize(ORACLE, base, m, "oracle") for m in synthetic]
     return tuple(found)
 
 
 def most_classic(settings: Experiment, classes: int) -> int:
     """The largest classic group of any arm, per training fold."""
-    return max(point.classic for point in points(settings, classes, oracle=False))
+    return max(size.classic for size in sizes(settings, classes, oracle=False))
 
 
 def most_synthetic(settings: Experiment, classes: int) -> int:
     """The largest number of one generator's ROIs in any arm, per class and training fold."""
-    return max(point.synthetic for point in points(settings, classes, oracle=False) if point.source)
+    return max(size.synthetic for size in sizes(settings, classes, oracle=False) if size.source)
 
 
-def pick(scores: Mapping[Point, float], candidates: Sequence[Point]) -> Point:
+def pick(scores: Mapping[ArmSize, float], candidates: Sequence[ArmSize]) -> ArmSize:
     """The candidate of the highest score; of equals the smallest."""
-    return max(candidates, key=lambda point: (round(scores[point], 12), -point.size))
+    return max(candidates, key=lambda size: (round(scores[size], 12), -size.varied))
 
 
 def chosen(
-    of: Sequence[Point], scores: Mapping[Point, float], arms: Sequence[str] = ARMS
-) -> dict[str, Point]:
-    """The point that speaks for each arm, given scores of the points of ``SELECTED`` arms.
+    of: Sequence[ArmSize], scores: Mapping[ArmSize, float], arms: Sequence[str] = ARMS
+) -> dict[str, ArmSize]:
+    """The size that speaks for each arm, given scores of the sizes of ``SELECTED`` arms.
 
     Arms of one size need no choice; ``MATCHED`` arms take the size of classic+dcgan, or the
     largest where there is none.
     """
-    result: dict[str, Point] = {}
+    result: dict[str, ArmSize] = {}
     for arm in arms:
-        candidates = [point for point in of if point.arm == arm]
+        candidates = [size for size in of if size.arm == arm]
         if arm in SELECTED:
-            candidates = [point for point in candidates if point in scores]
+            candidates = [size for size in candidates if size in scores]
             if candidates:
                 result[arm] = pick(scores, candidates)
         elif arm in MATCHED:
             matched = result.get(DCGAN)
             if candidates:
                 # they do not need the DCGANs: where those failed, the largest size
-                most = max(candidates, key=lambda point: point.synthetic)
-                same = [p for p in candidates if matched and p.synthetic == matched.synthetic]
+                most = max(candidates, key=lambda size: size.synthetic)
+                same = [s for s in candidates if matched and s.synthetic == matched.synthetic]
                 result[arm] = same[0] if same else most
         elif candidates:
             result[arm] = candidates[0]

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
-from ml.experiment import arms
-from ml.experiment import fresh_phantoms as freshphantoms
-from ml.experiment.arms import Point
-from ml.experiment.trainings import INNER, OUTER, Classifier, Place, fresh_of
+from ml.experiment import arms, fresh_phantoms
+from ml.experiment.arms import ArmSize
+from ml.experiment.folder import RunFolder
+from ml.experiment.tasks import INNER, OUTER, TrainClassifier
+from ml.experiment.training_sets import fresh_of
 from ml.statistics import classification, comparison
 
 Floats = npt.NDArray[np.float64]
@@ -34,21 +35,21 @@ class Outcome:
     """What one arm did in one seed, every lesion tested once.
 
     Attributes:
-        points: the size in each fold.
+        sizes: the size in each fold.
         probabilities: (n, classes).
         fresh: (folds, m) class positions called on fresh lesions, or None.
     """
 
-    points: tuple[Point, ...]
+    sizes: tuple[ArmSize, ...]
     probabilities: Floats
     fresh: npt.NDArray[np.int64] | None
 
 
 class Outputs:
-    """All classifiers' outputs of a run, by point, seed and fold."""
+    """All classifiers' outputs of a run, by arm and size, seed and fold."""
 
     def __init__(
-        self, place: Place, settings: Experiment, manifest: Manifest, seeds: Sequence[int]
+        self, folder: RunFolder, settings: Experiment, manifest: Manifest, seeds: Sequence[int]
     ) -> None:
         self.settings, self.manifest, self.seeds = settings, manifest, tuple(seeds)
         scheme = manifest.scheme
@@ -56,82 +57,83 @@ class Outputs:
         self.truth = np.asarray([scheme.index(line.lesion_class) for line in manifest.lines])
         self.patients = [line.patient for line in manifest.lines]
         needed = fresh_of(settings, manifest)
-        self.points = arms.points(settings, len(scheme), bool(needed))
-        self.pool = (
-            freshphantoms.load(needed, freshphantoms.TEST, place.fresh, scheme.keys)
+        self.sizes = arms.sizes(settings, len(scheme), bool(needed))
+        self.fresh = (
+            fresh_phantoms.load(needed, fresh_phantoms.TEST, folder.fresh, scheme.keys)
             if needed
             else None
         )
         self.failed: dict[str, str] = {}
-        self._stored: dict[tuple[Point, str, int, int], dict[str, npt.NDArray[Any]]] = {}
-        for point in self.points:
-            for part in (OUTER, INNER) if point.arm in arms.SELECTED else (OUTER,):
+        self._stored: dict[tuple[ArmSize, str, int, int], dict[str, npt.NDArray[Any]]] = {}
+        for size in self.sizes:
+            for part in (OUTER, INNER) if size.arm in arms.SELECTED else (OUTER,):
                 for seed in self.seeds:
                     for fold in range(settings.folds):
-                        task = Classifier(point, part, fold, seed)
-                        failed = place.result(task.name).get("failed")
+                        task = TrainClassifier(size, part, fold, seed)
+                        failed = folder.result(task.name).get("failed")
                         if failed:
                             self.failed[task.name] = failed
                             continue
-                        with np.load(place.task(task.name).path / "outputs.npz") as stored:
-                            self._stored[point, part, fold, seed] = dict(stored)
+                        with np.load(folder.task(task.name).path / "outputs.npz") as stored:
+                            self._stored[size, part, fold, seed] = dict(stored)
 
-    def outcome(self, points: Sequence[Point], seed: int) -> Outcome | None:
-        """The test outputs with ``points`` in the folds; None where a generator failed."""
+    def outcome(self, sizes: Sequence[ArmSize], seed: int) -> Outcome | None:
+        """The test outputs with ``sizes`` in the folds; None where a generator failed."""
         table = np.full((len(self.truth), len(self.keys)), np.nan)
         fresh = []
-        for fold, point in enumerate(points):
-            stored = self._stored.get((point, OUTER, fold, seed))
+        for fold, size in enumerate(sizes):
+            stored = self._stored.get((size, OUTER, fold, seed))
             if stored is None:
                 return None
             table[stored["rows"]] = stored["probabilities"]
-            if self.pool is not None:
+            if self.fresh is not None:
                 fresh.append(stored["fresh"].astype(np.int64))
         if not np.isfinite(table).all():
             raise AssertionError("a lesion was tested in no fold")
-        return Outcome(tuple(points), table, np.stack(fresh) if fresh else None)
+        return Outcome(tuple(sizes), table, np.stack(fresh) if fresh else None)
 
-    def same(self, point: Point, seed: int) -> Outcome | None:
+    def same(self, size: ArmSize, seed: int) -> Outcome | None:
         """One size in all folds."""
-        return self.outcome([point] * self.settings.folds, seed)
+        return self.outcome([size] * self.settings.folds, seed)
 
-    def validated(self, point: Point, fold: int, seed: int) -> float | None:
+    def validated(self, size: ArmSize, fold: int, seed: int) -> float | None:
         """Balanced accuracy on the validation patients of a fold."""
-        stored = self._stored.get((point, INNER, fold, seed))
+        stored = self._stored.get((size, INNER, fold, seed))
         if stored is None:
             return None
         right = stored["probabilities"].argmax(axis=1) == self.truth[stored["rows"]]
         return float(comparison.balanced(right.astype(float), self.truth[stored["rows"]]))
 
     def right(self, outcome: Outcome) -> Bools:
+        """(n,) whether the most probable class is the true one, in the data set's order."""
         return np.asarray(outcome.probabilities.argmax(axis=1) == self.truth)
 
     def fresh_right(self, outcome: Outcome) -> Floats:
         """(m,) share of the folds' networks that were right on each fresh lesion."""
-        if self.pool is None or outcome.fresh is None:
+        if self.fresh is None or outcome.fresh is None:
             raise ValueError("there are no fresh lesions")
-        return np.asarray((outcome.fresh == self.pool.labels).mean(axis=0))
+        return np.asarray((outcome.fresh == self.fresh.labels).mean(axis=0))
 
     def selected(self, how: str, seed: int) -> dict[str, Outcome]:
         """The outcome that speaks for each arm in one seed, sizes picked as ``how`` says."""
         if how == PAPER:
             scores = {}
-            for point in self.points:
-                outcome = self.same(point, seed) if point.arm in arms.SELECTED else None
+            for size in self.sizes:
+                outcome = self.same(size, seed) if size.arm in arms.SELECTED else None
                 if outcome is not None:
-                    scores[point] = float(self.right(outcome).mean())
-            picked = arms.chosen(self.points, scores)
-            found = {arm: self.same(point, seed) for arm, point in picked.items()}
+                    scores[size] = float(self.right(outcome).mean())
+            picked = arms.chosen(self.sizes, scores)
+            found = {arm: self.same(size, seed) for arm, size in picked.items()}
         else:
             per_fold = []
             for fold in range(self.settings.folds):
                 validated = {
-                    point: self.validated(point, fold, seed)
-                    for point in self.points
-                    if point.arm in arms.SELECTED
+                    size: self.validated(size, fold, seed)
+                    for size in self.sizes
+                    if size.arm in arms.SELECTED
                 }
-                known = {point: value for point, value in validated.items() if value is not None}
-                per_fold.append(arms.chosen(self.points, known))
+                known = {size: value for size, value in validated.items() if value is not None}
+                per_fold.append(arms.chosen(self.sizes, known))
             found = {
                 arm: self.outcome([picked[arm] for picked in per_fold], seed)
                 for arm in arms.ARMS
@@ -143,11 +145,11 @@ class Outputs:
 def evaluate(outputs: Outputs) -> dict[str, Any]:
     """``arms``, ``comparisons`` and what else is computed from predictions alone."""
     entries: list[dict[str, Any]] = []
-    for point in outputs.points:
+    for size in outputs.sizes:
         for seed in outputs.seeds:
-            outcome = outputs.same(point, seed)
+            outcome = outputs.same(size, seed)
             if outcome is not None:
-                entries.append(_entry(outputs, point.arm, FIXED, seed, outcome))
+                entries.append(_entry(outputs, size.arm, FIXED, seed, outcome))
     selections: dict[str, dict[int, dict[str, Outcome]]] = {}
     for how in (PAPER, NESTED):
         selections[how] = {seed: outputs.selected(how, seed) for seed in outputs.seeds}
@@ -176,22 +178,22 @@ def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) ->
         settings.seed,
     )
     classes = len(outputs.keys)
-    added = [point.synthetic if point.source else 0 for point in outcome.points]
+    added = [size.synthetic if size.source else 0 for size in outcome.sizes]
     if arm == arms.DISCRIMINATOR:
         added = [0] * len(added)
-    sizes = [
-        {"classic_per_fold": point.classic, "synthetic_per_fold": classes * count}
-        for point, count in zip(outcome.points, added, strict=True)
+    per_fold = [
+        {"classic_per_fold": size.classic, "synthetic_per_fold": classes * count}
+        for size, count in zip(outcome.sizes, added, strict=True)
     ]
     entry: dict[str, Any] = {
         "name": arm,
         "selection": how,
         "seed": seed,
         # folds may differ under nested selection: the mean, and each in chosen_per_fold
-        "classic_per_fold": round(float(np.mean([s["classic_per_fold"] for s in sizes]))),
-        "synthetic_per_fold": round(float(np.mean([s["synthetic_per_fold"] for s in sizes]))),
-        "chosen_per_fold": sizes,
-        "source": outcome.points[0].source or None,
+        "classic_per_fold": round(float(np.mean([s["classic_per_fold"] for s in per_fold]))),
+        "synthetic_per_fold": round(float(np.mean([s["synthetic_per_fold"] for s in per_fold]))),
+        "chosen_per_fold": per_fold,
+        "source": outcome.sizes[0].source or None,
         "correct": int(np.trace(scored.matrix)),
         **{key: value for key, value in scored.to_dict().items() if key != "classes"},
     }
@@ -200,7 +202,7 @@ def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) ->
         values = entry[measure]
         entry[measure] = {**values["weighted"], "per_class": values}
     entry["auc"] = {**entry["auc"]["macro"], "per_class": entry["auc"]}
-    if outputs.pool is not None:
+    if outputs.fresh is not None:
         entry["true_balanced_accuracy"] = _fresh_interval(
             outputs, outputs.fresh_right(outcome)[None], comparison.share_interval
         ).to_dict()
@@ -211,28 +213,30 @@ def _fresh_interval(
     outputs: Outputs, right: Floats, interval: Callable[..., classification.Interval]
 ) -> classification.Interval:
     """Mean over seeds of balanced accuracy, or of its difference, on fresh lesions."""
-    pool = outputs.pool
-    if pool is None:
+    lesions = outputs.fresh
+    if lesions is None:
         raise ValueError("there are no fresh lesions")
     settings = outputs.settings
-    return interval(right, pool.labels, pool.patients.tolist(), settings.resamples, settings.seed)
+    return interval(
+        right, lesions.labels, lesions.patients.tolist(), settings.resamples, settings.seed
+    )
 
 
 def _curve(outputs: Outputs) -> list[dict[str, Any]]:
     """Accuracy of every arm at every size, over all seeds; exploratory, nothing is picked here."""
     settings, rows = outputs.settings, []
-    for point in outputs.points:
-        found = [outputs.same(point, seed) for seed in outputs.seeds]
+    for size in outputs.sizes:
+        found = [outputs.same(size, seed) for seed in outputs.seeds]
         known = [outcome for outcome in found if outcome is not None]
         if not known:
             continue
         right = np.stack([outputs.right(outcome) for outcome in known]).astype(float)
         told = (outputs.patients, settings.resamples, settings.seed)
-        added = point.synthetic if point.source else 0
+        added = size.synthetic if size.source else 0
         rows.append(
             {
-                "name": point.arm,
-                "classic_per_fold": point.classic,
+                "name": size.arm,
+                "classic_per_fold": size.classic,
                 "synthetic_per_fold": added * len(outputs.keys),
                 "seeds": len(known),
                 "accuracy": comparison.share_interval(
@@ -282,7 +286,7 @@ def _summary(
                     for name, values in rates.items()
                 },
             }
-            if outputs.pool is not None:
+            if outputs.fresh is not None:
                 fresh = np.stack([outputs.fresh_right(outcome) for outcome in found])
                 row["true_balanced_accuracy"] = _fresh_interval(
                     outputs, fresh, comparison.share_interval
@@ -323,7 +327,7 @@ def _comparisons(
             "holm_p": None,
             "mcnemar_p": list(compared.mcnemar_p),
         }
-        if outputs.pool is not None:
+        if outputs.fresh is not None:
             row |= _true_effect(outputs, by_seed, arm, seeds)
         rows.append(row)
     if how == NESTED and rows:
@@ -339,8 +343,8 @@ def _true_effect(
     seeds: Sequence[int],
 ) -> dict[str, Any]:
     """Differences on fresh lesions; the share of classic → oracle that an arm closes."""
-    pool = outputs.pool
-    if pool is None:
+    lesions = outputs.fresh
+    if lesions is None:
         raise ValueError("there are no fresh lesions")
     fresh = {
         name: np.stack([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
@@ -357,8 +361,8 @@ def _true_effect(
             fresh[arm],
             fresh[arms.CLASSIC],
             fresh[arms.ORACLE],
-            pool.labels,
-            pool.patients.tolist(),
+            lesions.labels,
+            lesions.patients.tolist(),
             outputs.settings.resamples,
             outputs.settings.seed,
         )

@@ -53,13 +53,14 @@ class Chunk:
 
     @property
     def file(self) -> str:
+        """The name under which the chunk is kept; another phantom or view gives another."""
         low, high = self.window_hu
         told = (f"{value:g}" for value in (self.difficulty, low, high))
         return f"{VERSION}.{_FORMAT}-{self.cohort_seed}-{'-'.join(told)}-{self.views}.npz"
 
 
 @dataclass(frozen=True)
-class Pool:
+class FreshLesions:
     """Fresh lesions: ``rois`` (n, views, 64, 64) in [-1, 1], ``labels`` (n,), ``patients`` (n,)."""
 
     rois: npt.NDArray[np.float32]
@@ -125,7 +126,8 @@ def is_made(chunk: Chunk, folder: Path) -> bool:
 
 def make(chunk: Chunk, folder: Path) -> None:
     """Simulate a chunk into ``folder``, unless it is there already."""
-    from ml.phantom.series import draw_lesion_slices, slice_uids
+    from ml.phantom.patient import slice_uids
+    from ml.phantom.series import draw_lesion_slices
 
     if is_made(chunk, folder):
         return
@@ -161,7 +163,7 @@ def make(chunk: Chunk, folder: Path) -> None:
     RunDir(folder).write_bytes(chunk.file, stream.getvalue())
 
 
-def load(needed: Iterable[Chunk], use: str, folder: Path, keys: Sequence[str]) -> Pool:
+def load(needed: Iterable[Chunk], use: str, folder: Path, keys: Sequence[str]) -> FreshLesions:
     """The chunks of one use as one pool, in order.
 
     Args:
@@ -176,6 +178,6 @@ def load(needed: Iterable[Chunk], use: str, folder: Path, keys: Sequence[str]) -
                 rois.append(stored["rois"])
                 labels.append(position[stored["labels"]])
                 patients.append(stored["patients"])
-    return Pool(
+    return FreshLesions(
         np.concatenate(rois).astype(np.float32), np.concatenate(labels), np.concatenate(patients)
     )

@@ -47,6 +47,11 @@ class Watch:
         self.owner = owner
 
     def __call__(self) -> None:
+        """After a step: nothing while the run goes on; a worker whose owner died ends its process.
+
+        Raises:
+            Stopped: the stop file stands there.
+        """
         if self.owner and os.getpid() != self.owner and os.getppid() != self.owner:
             # raising would leave an idle worker with nobody to give it work
             os._exit(1)

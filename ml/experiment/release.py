@@ -15,7 +15,10 @@ import numpy as np
 from ml.checkpoints.checkpoint import Checkpoint, current_commit, tensors_from_bytes
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
-from ml.experiment import arms, trainings
+from ml.experiment import arms
+from ml.experiment.folder import RunFolder
+from ml.experiment.tasks import OUTER, TrainClassifier, TrainGenerator, generator_of
+from ml.experiment.training_sets import fold_of
 from ml.progress import RunDir
 from ml.statistics import classification
 from ml.training.networks import export
@@ -33,27 +36,27 @@ def checkpoints(
         stem: the beginning of every checkpoint's name.
         preset: the name of ``settings``, which every card repeats.
     """
-    place = trainings.Place(manifest.root, run.path, run.path / "fresh")
+    folder = RunFolder(manifest.root, run.path, run.path / "fresh")
     made = [
-        _classifier(settings, manifest, run, place, point, stem, preset)
-        for point in _chosen(settings, manifest, run)
-        if (place.task(_name(point, settings)).path / "weights.safetensors").exists()
+        _classifier(settings, manifest, run, folder, size, stem, preset)
+        for size in _chosen(settings, manifest, run)
+        if (folder.task(_name(size, settings)).path / "weights.safetensors").exists()
     ]
     for key in manifest.scheme.keys:
-        task = trainings.generator_of("dcgan", trainings.OUTER, _FOLD, settings.seed, key)
-        if "failed" not in place.result(task.name):
-            made.append(_generator(settings, manifest, run, place, task, stem, preset))
+        task = generator_of("dcgan", OUTER, _FOLD, settings.seed, key)
+        if "failed" not in folder.result(task.name):
+            made.append(_generator(settings, manifest, run, folder, task, stem, preset))
     return made
 
 
-def _name(point: arms.Point, settings: Experiment) -> str:
-    return trainings.Classifier(point, trainings.OUTER, _FOLD, settings.seed).name
+def _name(size: arms.ArmSize, settings: Experiment) -> str:
+    return TrainClassifier(size, OUTER, _FOLD, settings.seed).name
 
 
-def _chosen(settings: Experiment, manifest: Manifest, run: RunDir) -> list[arms.Point]:
+def _chosen(settings: Experiment, manifest: Manifest, run: RunDir) -> list[arms.ArmSize]:
     """The size of each released arm in the first fold, as nested selection chose it."""
     classes = len(manifest.scheme)
-    sizes = {
+    chosen = {
         (
             entry["name"],
             entry["chosen_per_fold"][_FOLD]["classic_per_fold"],
@@ -63,41 +66,41 @@ def _chosen(settings: Experiment, manifest: Manifest, run: RunDir) -> list[arms.
         if entry["selection"] == "nested" and entry["seed"] == settings.seed
     }
 
-    def size(point: arms.Point) -> tuple[str, int, int]:
-        return point.arm, point.classic, classes * point.synthetic if point.source else 0
+    def key(size: arms.ArmSize) -> tuple[str, int, int]:
+        return size.arm, size.classic, classes * size.synthetic if size.source else 0
 
-    every = arms.points(settings, classes, oracle=False)
-    return [point for point in every if point.arm in RELEASED and size(point) in sizes]
+    every = arms.sizes(settings, classes, oracle=False)
+    return [size for size in every if size.arm in RELEASED and key(size) in chosen]
 
 
 def _classifier(
     settings: Experiment,
     manifest: Manifest,
     run: RunDir,
-    place: trainings.Place,
-    point: arms.Point,
+    folder: RunFolder,
+    size: arms.ArmSize,
     stem: str,
     preset: str,
 ) -> Checkpoint:
-    folder = place.task(_name(point, settings)).path
-    fold = trainings.fold_of(manifest, settings, settings.seed, _FOLD, trainings.OUTER)
-    with np.load(folder / "outputs.npz") as outputs:
+    task = folder.task(_name(size, settings)).path
+    fold = fold_of(manifest, settings, settings.seed, _FOLD, OUTER)
+    with np.load(task / "outputs.npz") as outputs:
         lines = [manifest.lines[row] for row in outputs["rows"]]
         probabilities = outputs["probabilities"].astype(np.float64)
     truth = [manifest.scheme.index(line.lesion_class) for line in lines]
     patients = [line.patient for line in lines]
     scored = classification.score(truth, probabilities, patients, manifest.scheme.keys)
     notes = [
-        f"Arm {point.arm} of an experiment: per training fold {point.classic} classic ROIs and "
-        f"{point.synthetic} synthetic ones of each class.",
+        f"Arm {size.arm} of an experiment: per training fold {size.classic} classic ROIs and "
+        f"{size.synthetic} synthetic ones of each class.",
         f"Trained on the {len(fold.train)} lesions of {len(fold.train.patients)} patients of "
         f"{settings.folds - 1} of {settings.folds} folds, tested on the {len(fold.test)} lesions "
         f"of the other {len(fold.test.patients)}; the size was chosen on a part of the training "
         "patients.",
     ]
-    tensors = tensors_from_bytes((folder / "weights.safetensors").read_bytes())
+    tensors = tensors_from_bytes((task / "weights.safetensors").read_bytes())
     described = _describe(
-        settings, manifest, f"{stem}-{point.arm.replace('+', '-')}", "classifier", preset
+        settings, manifest, f"{stem}-{size.arm.replace('+', '-')}", "classifier", preset
     )
     metrics: dict[str, Any] = {
         "test": scored.to_dict(),
@@ -112,19 +115,19 @@ def _generator(
     settings: Experiment,
     manifest: Manifest,
     run: RunDir,
-    place: trainings.Place,
-    task: trainings.Generator,
+    folder: RunFolder,
+    task: TrainGenerator,
     stem: str,
     preset: str,
 ) -> Checkpoint:
-    result = place.result(task.name)
+    result = folder.result(task.name)
     tensors = tensors_from_bytes(
-        (place.task(task.name).path / "generator.safetensors").read_bytes()
+        (folder.task(task.name).path / "generator.safetensors").read_bytes()
     )
     described = _describe(
         settings, manifest, f"{stem}-dcgan-{task.lesion_class}", "generator", preset
     )
-    fold = trainings.fold_of(manifest, settings, settings.seed, _FOLD, trainings.OUTER)
+    fold = fold_of(manifest, settings, settings.seed, _FOLD, OUTER)
     patients = fold.train.only(task.lesion_class).patients
     made = replace(
         described,

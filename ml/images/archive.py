@@ -7,6 +7,7 @@ else. Names are never used as paths; they are what the messages call a file.
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR")
 """Files of file managers, and the index of a disc: passed over by their whole name."""
 _LITTER_FOLDER = "__MACOSX"
 _LOCAL_HEADER = 30
+_DESCRIPTORS = (0, 12, 16, 20, 24)
+"""Bytes that may stand between a file and the next one."""
 _UTF8_NAME = 0x800
 
 
@@ -53,18 +56,21 @@ def is_zip(data: bytes) -> bool:
     return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterator[Member]:
+def unpack(
+    data: bytes, name: str, *, max_files: int, max_bytes: int, max_file_bytes: int = sys.maxsize
+) -> Iterator[Member]:
     """Every file of a zip, in its order; folders are left out.
 
     All sizes are judged from the directory before anything is unpacked and again while unpacking,
-    because the directory can lie. What goes beyond ``max_bytes`` in all is refused file by file.
+    because the directory can lie. A file of more than ``max_file_bytes`` is refused, and what goes
+    beyond ``max_bytes`` in all, file by file.
 
     Raises:
         ArchiveError: not a zip, its directory is damaged, or it has more than ``max_files`` files.
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(_with_names_that_decode(data)))
-        entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
+        entries = [entry for entry in archive.infolist() if not _is_folder(entry)]
     except MemoryError:
         raise
     except Exception as error:  # a damaged directory makes zipfile raise nearly anything
@@ -76,6 +82,11 @@ def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterato
         raise ArchiveError(
             f"{name}: {wanted} files, and at most {max_files} are taken. Split the zip."
         )
+    if _is_run_together(data, archive.infolist()):
+        raise ArchiveError(
+            f"{name}: holds files that its directory does not list, as when two zips are run "
+            "together. Make it again."
+        )
     overlapping = _overlapping(entries)
     left = max_bytes
     for entry in entries:
@@ -83,11 +94,34 @@ def unpack(data: bytes, name: str, *, max_files: int, max_bytes: int) -> Iterato
             yield Member(entry.filename, None)
             continue
         refusal = _judged(entry, name, left, max_bytes, id(entry) in overlapping)
+        if not refusal and entry.file_size > max_file_bytes:
+            refusal = (
+                f"{name}: {entry.filename} unpacks to {entry.file_size // 1_000_000} MB, and at "
+                f"most {max_file_bytes // 1_000_000} MB of one file are read. Send the series as "
+                "single slices."
+            )
         member = Member(entry.filename, None, refusal)
         if not refusal:
-            member = _content(archive, entry, name, left)
+            member = _content(archive, entry, name, min(left, max_file_bytes))
             left -= len(member.content or b"")
         yield member
+
+
+def _is_folder(entry: zipfile.ZipInfo) -> bool:
+    # some tools of Windows end the names of folders otherwise
+    return entry.filename.endswith(("/", "\\")) and not entry.file_size
+
+
+def _is_run_together(data: bytes, entries: list[zipfile.ZipInfo]) -> bool:
+    """Whether a file begins where one may begin, and no entry of the directory tells of it."""
+    known = {entry.header_offset for entry in entries}
+    may = {0}
+    for entry in entries:
+        at = entry.header_offset
+        sizes = (int.from_bytes(data[at + i : at + i + 2], "little") for i in (26, 28))
+        end = at + _LOCAL_HEADER + sum(sizes) + entry.compress_size
+        may |= {end + size for size in _DESCRIPTORS}
+    return any(data[at : at + 4] == b"PK\x03\x04" for at in may - known)
 
 
 def _is_litter(filename: str) -> bool:

@@ -9,7 +9,7 @@ ValueError
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ import numpy.typing as npt
 Pixels = npt.NDArray[Any]
 
 _J2K = b"\xff\x4f\xff\x51"
+_LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF)
+_NO_PICTURE = b"\x55\x33\x0f\xa5" * 64
+"""Bits that a decoder takes for blocks where the stream's own have ended too early."""
 _MOST_TILES = 65_535
 """Of a JPEG 2000 stream (ISO/IEC 15444-1 A.4.2)."""
 
@@ -35,7 +38,7 @@ class StreamHeader(NamedTuple):
     """What a stream announces.
 
     ``signed`` is None where the coding cannot say it (JPEG, JPEG-LS); ``lossless`` is JPEG's
-    process 14; ``tiles`` are those of JPEG 2000.
+    process 14; ``tiles`` are those of JPEG 2000; ``lossy``: it cannot give back what was coded.
     """
 
     coding: Coding
@@ -46,6 +49,7 @@ class StreamHeader(NamedTuple):
     lossless: bool = False
     signed: bool | None = None
     tiles: int = 1
+    lossy: bool = False
 
 
 class StreamError(ValueError):
@@ -56,7 +60,8 @@ def header(stream: bytes) -> StreamHeader | None:
     """Read the frame header (ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2, 15444-1 A.5.1); None: none."""
     at = stream.find(_J2K, 0, 1024)
     if at >= 0:
-        return _size_of_2000(stream[at + 4 : at + 43])
+        found = _size_of_2000(stream[at + 4 : at + 43])
+        return found and found._replace(lossy=_is_irreversible(stream, at))
     if stream[:2] != b"\xff\xd8":
         return None
     at = 2
@@ -66,16 +71,46 @@ def header(stream: bytes) -> StreamHeader | None:
             at += 1
             continue
         if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
+            is_ls = marker == 0xF7
             return StreamHeader(
-                Coding.JPEG_LS if marker == 0xF7 else Coding.JPEG,
+                Coding.JPEG_LS if is_ls else Coding.JPEG,
                 rows=int.from_bytes(stream[at + 5 : at + 7], "big"),
                 columns=int.from_bytes(stream[at + 7 : at + 9], "big"),
                 precision=stream[at + 4],
                 components=stream[at + 9],
                 lossless=marker == 0xC3,
+                lossy=_is_near(stream, at) if is_ls else marker not in _LOSSLESS_FRAMES,
             )
         at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return None
+
+
+def _segments(stream: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """(marker, offset of what follows its length) of the segments from ``at`` up to the data."""
+    while at + 4 <= len(stream) and stream[at] == 0xFF:
+        if stream[at + 1] == 0xFF:
+            at += 1
+            continue
+        yield stream[at + 1], at + 4
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+
+
+def _is_near(stream: bytes, at: int) -> bool:
+    """Whether JPEG-LS may differ from what was coded: NEAR of the scan (ISO/IEC 14495-1 C.2.3)."""
+    for marker, inside in _segments(stream, at):
+        if marker == 0xDA and inside < len(stream):
+            return stream[inside + 1 + 2 * stream[inside] :][:1] != b"\0"
+    return False
+
+
+def _is_irreversible(stream: bytes, at: int) -> bool:
+    """Whether JPEG 2000 takes the 9-7 wavelet, COD of the main header (ISO/IEC 15444-1 A.6.1)."""
+    for marker, inside in _segments(stream, at + 2):
+        if marker == 0x90:  # the first tile
+            break
+        if marker == 0x52:
+            return stream[inside + 9 : inside + 10] == b"\0"
+    return False
 
 
 def _size_of_2000(marker: bytes) -> StreamHeader | None:
@@ -124,17 +159,44 @@ def decode(stream: bytes, announced: StreamHeader) -> Pixels:
     """
     if announced.tiles > _MOST_TILES:
         raise StreamError(f"it announces {announced.tiles} tiles")
-    try:
-        pixels = np.asarray(_decoder(announced)(stream))
-    except MemoryError:
-        raise
-    except Exception as error:  # the decoders raise types of their own
-        raise StreamError(str(error).splitlines()[0][:120] or type(error).__name__) from error
+    pixels = _decoded(stream, announced)
+    if announced.coding is Coding.JPEG and ends_early(
+        stream, pixels, lambda more: _decoded(more, announced)
+    ):
+        raise StreamError("it ends before its last pixel")
     shape = (announced.rows, announced.columns)
     wanted = shape if announced.components == 1 else (*shape, announced.components)
     if pixels.shape != wanted or pixels.dtype.kind not in "iu":
         raise StreamError(f"it gives {pixels.shape} {pixels.dtype} where it announced {wanted}")
     return pixels
+
+
+def ends_early(stream: bytes, pixels: Pixels, read: Callable[[bytes], Pixels]) -> bool:
+    """Whether a JPEG has an end marker but not all of its blocks.
+
+    The decoder fills what is missing with grey and says nothing. What stands between the last
+    block and the end marker changes nothing, unless it is taken for blocks that are missing.
+
+    Args:
+        pixels: as ``read`` gave them of the whole stream.
+    """
+    end = stream.rfind(b"\xff\xd9")
+    blocks = stream[:end].rstrip(b"\xff")  # before a marker any number of them may stand
+    try:
+        more = read(blocks + _NO_PICTURE + stream[end:])
+    except ValueError:  # StreamError too; Pillow raises OSError, or SyntaxError
+        return True
+    return not np.array_equal(more, pixels)
+
+
+def _decoded(stream: bytes, announced: StreamHeader) -> Pixels:
+    try:
+        return np.asarray(_decoder(announced)(stream))
+    except MemoryError:
+        raise
+    except Exception as error:  # the decoders raise types of their own
+        words = str(error).splitlines() or [type(error).__name__]
+        raise StreamError(words[0][:120]) from error
 
 
 def _decoder(announced: StreamHeader) -> Callable[[bytes], Any]:

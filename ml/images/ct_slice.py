@@ -29,6 +29,9 @@ MAX_SIDE_PX = 4096
 MAX_PIXELS = 2**27
 """Most pixels of all frames of one file: 512 frames of 512 × 512, 256 MiB as int16."""
 
+MAX_FILE_BYTES = 2 * MAX_PIXELS + 2**26
+"""Most bytes of one file once it is unpacked: its pixels, and what may stand before them."""
+
 
 NARROW = "The picture uses only"
 """How the warning begins of a picture whose greys are too close for a network to see them."""
@@ -77,6 +80,7 @@ class CTSlice:
         study_uid, series_uid, sop_uid: DICOM UIDs; empty for pictures and where a file has none.
         frame: DICOM frame number, from 1; 1 for single-frame files and pictures.
         patient_id: as in the file; kept in memory only.
+        issuer: who gave out the patient_id, as in the file; kept in memory only.
         acquired: date and time of the acquisition as in the file; kept in memory only.
         orientation: direction cosines of a row and a column (PS3.3 C.7.6.2.1.1), or None.
         position: of the first pixel's centre in the patient, (x, y, z) in mm, or None.
@@ -93,6 +97,7 @@ class CTSlice:
     sop_uid: str = ""
     frame: int = 1
     patient_id: str = field(default="", repr=False)
+    issuer: str = field(default="", repr=False)
     acquired: str = field(default="", repr=False)
     orientation: tuple[float, ...] | None = None
     position: tuple[float, float, float] | None = None

@@ -12,16 +12,17 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom import config
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import generate_frames
-from pydicom.filereader import read_dataset
+from pydicom.encaps import generate_frames, parse_basic_offsets
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -39,6 +40,7 @@ from pydicom.uid import (
 
 from ml.images import codestream, frame, picture
 from ml.images.ct_slice import (
+    MAX_FILE_BYTES,
     MAX_PIXELS,
     Corrupt,
     CTSlice,
@@ -90,10 +92,14 @@ _STREAMS = (
     JPEGLSLossless,
     JPEGLSNearLossless,
 )
-_SCOUTS = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM", "SCANO"))
 Stored = npt.NDArray[Any]
 
-_MAX_INFLATED_BYTES = 2 * MAX_PIXELS + 2**26
+_FIRST_PIXELS = 0x7FE00008
+_PADDING = (0x00000000, 0xFFFCFFFC)
+"""After the last attribute: zeros up to a whole block, and data set trailing padding."""
+_ANOTHER_FILE = 0x49444D43
+"""What the letters DICM of a second file look like."""
+_MAX_INFLATED_BYTES = MAX_FILE_BYTES
 _KNOWN = (
     (b"PK\x03\x04", "a zip archive; unpack it and give the images in it"),
     (b"Rar!", "a RAR archive; unpack it and give the images in it"),
@@ -222,9 +228,9 @@ def _dataset(data: bytes, name: str, stop_before_pixels: bool = False) -> Datase
             )
     elif _transfer_syntax(data) == DeflatedExplicitVRLittleEndian:
         _refuse_inflated(data, name)
-    dataset = pydicom.dcmread(
-        io.BytesIO(data), force=not preamble, stop_before_pixels=stop_before_pixels
-    )
+    tags = _Tags(stop_before_pixels)
+    dataset: Dataset = read_partial(io.BytesIO(data), tags.stop_at, force=not preamble)
+    tags.refuse_doubled(name)
     if not preamble and not (dataset.get("SOPClassUID") and dataset.get("Modality")):
         raise NotAnImage(
             f"{name} is neither DICOM nor PNG nor JPEG; export the slice in one of these formats."
@@ -236,6 +242,33 @@ def _dataset(data: bytes, name: str, stop_before_pixels: bool = False) -> Datase
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         )
     return dataset
+
+
+class _Tags:
+    """The tags of a data set as they are read.
+
+    Of one that is there twice (two files run together, a tool that appends) the library takes the
+    last, whichever it is.
+    """
+
+    def __init__(self, before_pixels: bool) -> None:
+        self.before_pixels = before_pixels
+        self.seen: set[BaseTag] = set()
+        self.doubled: BaseTag | None = None
+
+    def stop_at(self, tag: BaseTag, vr: str | None, length: int) -> bool:
+        if (tag in self.seen and tag not in _PADDING) or tag == _ANOTHER_FILE:
+            self.doubled = tag
+        self.seen.add(tag)
+        return self.before_pixels and tag >= _FIRST_PIXELS
+
+    def refuse_doubled(self, name: str) -> None:
+        if self.doubled is not None:
+            tag = self.doubled
+            what = f"the attribute ({tag.group:04X},{tag.element:04X}) twice"
+            if tag == _ANOTHER_FILE:
+                what = "another file after its own end"
+            raise Corrupt(f"{name} has {what}, as when two files are run together; {REMEDY}.")
 
 
 def _is_text(start: bytes) -> bool:
@@ -288,12 +321,7 @@ def _refuse_non_ct(header: Header) -> None:
         )
     if not sop_class and not modality:
         raise NotCT(f"{name} says neither its class nor its modality; give CT slices.")
-    named = {word.upper() for word in header.texts("ImageType")}
-    if named & _SCOUTS:
-        raise NotCT(
-            f"{name} is a localizer (scout view: ImageType {min(named & _SCOUTS)}), not a slice; "
-            "give the axial slices."
-        )
+    frame.refuse_no_slice(header, "ImageType")
 
 
 def _slices(
@@ -395,6 +423,13 @@ def _incomplete(header: Header, layout: _Layout, count: int) -> Corrupt:
 def _plain(header: Header, layout: _Layout, told: list[str], only: int | None) -> Iterator[Stored]:
     """Frames that are not compressed, or by RLE."""
     dataset = header.dataset
+    if layout.syntax == ExplicitVRBigEndian and layout.bits_allocated == 16:
+        vr = dataset["PixelData"].VR
+        if vr != "OW":  # bytes in an order that nobody can tell (PS3.5 8.1.2, A.3)
+            raise Corrupt(
+                f"{header.name}: its pixels of 16 bits, big endian, are stored as {vr} and not as "
+                f"OW, so the order of their bytes is not known; {REMEDY}."
+            )
     if layout.syntax in _NATIVE:
         dataset.PixelData = _without_excess(header, layout, told)
     arrays = get_decoder(layout.syntax).iter_array(
@@ -437,6 +472,7 @@ def _streamed(
     offsets = None
     if dataset.get("ExtendedOffsetTable") and dataset.get("ExtendedOffsetTableLengths"):
         offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    _refuse_disordered(header, layout.frames, offsets)
     streams = generate_frames(
         dataset.PixelData, number_of_frames=layout.frames, extended_offsets=offsets
     )
@@ -449,6 +485,8 @@ def _streamed(
         if announced is None or whole is None:
             raise Corrupt(f"{header.name}: frame {number} is cut short; send or export it again.")
         _compare(header, layout, announced, number)
+        if announced.lossy:
+            told.append(frame.LOSSY)
         if whole[1] not in (b"", b"\0"):  # one zero makes an even length (PS3.5 A.4)
             told.append(f"{len(whole[1])} bytes of padding after the end of a frame were left out.")
         try:
@@ -459,6 +497,20 @@ def _streamed(
             ) from error
     if number != layout.frames:
         raise _incomplete(header, layout, number)
+
+
+def _refuse_disordered(header: Header, frames: int, extended: tuple[bytes, bytes] | None) -> None:
+    """Refuse a table of frames that would swap or repeat them (PS3.5 A.4, PS3.3 C.7.6.3.1.8)."""
+    if extended is not None:
+        table = np.frombuffer(extended[0], "<u8").tolist()
+    else:
+        table = parse_basic_offsets(header.dataset.PixelData)
+    rising = all(before < after for before, after in pairwise(table))
+    if table and (table[0] != 0 or not rising or (extended and len(table) != frames)):
+        raise Corrupt(
+            f"{header.name}: the table of where its frames begin is out of order, so which frame "
+            f"is which is not known; {REMEDY}."
+        )
 
 
 def _compare(
@@ -478,8 +530,10 @@ def _compare(
             f"PixelRepresentation (0028,0103) is {int(layout.signed)}; {REMEDY}."
         )
     too_deep = announced.precision > layout.bits_allocated
-    # the sign of a value with fewer bits than the header says stands nobody knows where
-    if too_deep or (layout.signed and announced.precision < layout.bits_stored):
+    # 8 bits of what were more have been scaled; and the sign of a value with fewer bits than the
+    # header says stands nobody knows where
+    scaled = announced.precision <= 8 < layout.bits_stored
+    if too_deep or scaled or (layout.signed and announced.precision < layout.bits_stored):
         raise Corrupt(
             f"{header.name}: frame {number} has {announced.precision} bits, and BitsStored "
             f"(0028,0101) is {layout.bits_stored}; {REMEDY}."
@@ -499,8 +553,9 @@ def _valued(header: Header, layout: _Layout, array: Stored) -> Stored:
     value = low - (negative << stored)
     above = raw >> stored
     repeated = negative * ((1 << (bits - stored)) - 1)
-    stray = (above != 0) & (above != repeated)
-    if stray.any() and not _has_overlay_bits(header, stored):
+    ours = ~(_overlay_bits(header, bits) >> stored)
+    stray = ((above & ours) != 0) & ((above & ours) != (repeated & ours))
+    if stray.any():
         raise Corrupt(
             f"{header.name}: {int(stray.sum())} pixels use more than the {stored} bits of "
             f"BitsStored (0028,0101); {REMEDY}."
@@ -508,10 +563,16 @@ def _valued(header: Header, layout: _Layout, array: Stored) -> Stored:
     return value.astype(f"{'i' if layout.signed else 'u'}{bits // 8}")
 
 
-def _has_overlay_bits(header: Header, stored: int) -> bool:
-    """Whether an overlay lies in the unused bits of the pixels (PS3.3 C.9.2, retired)."""
+def _overlay_bits(header: Header, allocated: int) -> int:
+    """The bits of a pixel in which overlays lie, as a mask (PS3.3 C.9.2, retired).
+
+    An overlay with pixels of its own (OverlayData) uses none.
+    """
+    mask = 0
     for group in range(0x6000, 0x6020, 2):
-        element = header.dataset.get((group, 0x0102))
-        if element is not None and isinstance(element.value, int) and element.value >= stored:
-            return True
-    return False
+        bit, depth = (header.dataset.get((group, element)) for element in (0x0102, 0x0100))
+        values = [None if one is None else one.value for one in (bit, depth)]
+        inside = (group, 0x3000) not in header.dataset and values[1] in (None, allocated)
+        if inside and isinstance(values[0], int) and 0 <= values[0] < allocated:
+            mask |= 1 << values[0]
+    return mask

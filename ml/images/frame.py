@@ -42,6 +42,8 @@ ALLOWED_TAGS = (
     "ContrastBolusAgent",
     "GantryDetectorTilt",
     "LossyImageCompression",
+    "SeriesNumber",
+    "StackID",
     "AcquisitionNumber",
     "TemporalPositionIdentifier",
     "NominalPercentageOfCardiacPhase",
@@ -59,28 +61,42 @@ _OF_FRAMES = (
     ("CTXRayDetailsSequence", "KVP", "KVP"),
     ("PixelMeasuresSequence", "SliceThickness", "SliceThickness"),
     ("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
+    ("FrameContentSequence", "StackID", "StackID"),
     ("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
     ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase",
      "NominalPercentageOfCardiacPhase"),
 )  # fmt: skip
 """Functional groups that say of a frame what a tag says of a slice."""
 
+LOSSY = "Lossy compression has changed the Hounsfield units of this image."
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _MAYBE_LOSSY = (
-    "1.2.840.10008.1.2.4.81",
     "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.4.203",
 )
-_MAPS = frozenset(
+_MAPS = (
     (
         "IODINE", "WATER", "FAT", "CALCIUM", "URIC_ACID", "ZEFF", "Z_EFF", "EFFECTIVE_Z",
         "EFF_ATOMIC_NUM", "RHO", "ELECTRON_DENSITY", "VNC", "VIRTUAL_NON_CONTRAST", "MONO",
         "MONOENERGETIC", "MONOCHROMATIC", "PERFUSION", "CBF", "RCBF", "CBV", "RCBV", "MTT", "TTP",
         "TMAX", "PBV", "BV", "BF", "PS", "HPI", "MIP", "MINIP", "MAX_IP", "MIN_IP", "SUBTRACTION",
-        "DIFFERENCE",
+        "DIFFERENCE", "EFF_Z", "VNI", "KEV", "OVERLAY", "FUSION", "VRT", "VOLUME_RENDERING",
+        "VOLUME_RENDERED", "VOLUMERENDERED", "RENDERED", "SURFACE_MASK", "COLOR_MASK",
+        "MATERIAL_DENSITY", "ELECTRON", "SPECTRAL", "URIC",
     )
 )  # fmt: skip
 """Words of ImageType for what is computed from CT and is no plain slice of it."""
+_NO_SLICES = (
+    "LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM", "TOPO", "SURVIEW", "SCANOGRAM", "SCANO",
+    "SCANOSCOPE",
+)  # fmt: skip
+_REPORTS = (
+    "DOSE_INFO", "DOSE_REPORT", "DOSE_SHEET", "SCREEN_SAVE", "SCREENSAVE", "SCREENSHOT",
+    "SCREEN_SHOT", "SCREEN_CAPTURE", "PATIENT_PROTOCOL", "REPORT",
+)  # fmt: skip
+_KINDS = (
+    "ImageType", "FrameType", "VolumetricProperties", "VolumeBasedCalculationTechnique",
+)  # fmt: skip
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _WORD = re.compile(r"[A-Z0-9_ /%.-]{1,16}", re.ASCII)
 _LOWEST_HU, _HIGHEST_HU = -32768, 32767
@@ -88,6 +104,10 @@ _AIR_HU = -1024
 _NOISY_AIR_HU = -1100
 """Noise takes air this far down; what is darker is no air."""
 _WHOLE_SLICE_PX = 256
+_LEAST_SPAN_HU = 50
+_LEAST_VIEW_MM, _MOST_VIEW_MM = 100.0, 1000.0
+"""A slice of the trunk is no smaller, and no gantry is wider."""
+_MOST_ASPECT = 1.5
 _TILTED_FROM_DEG = 5.0
 
 
@@ -116,13 +136,7 @@ class Frame:
         Raises:
             Corrupt: two places state different values.
         """
-        groups = [
-            item
-            for group in (self.own, self.shared)
-            if group is not None
-            for item in group.items(sequence)[:1]
-            if item.text(keyword)
-        ]
+        groups = [item for item in self.groups(sequence) if item.text(keyword)]
         top = [self.header] if self.header.text(keyword) else []
         # the groups of an enhanced object are the ones that count; elsewhere they are foreign
         told = groups or top if self.enhanced else top + groups
@@ -134,6 +148,23 @@ class Frame:
                 f"{REMEDY}."
             )
         return told[0]
+
+    def groups(self, sequence: str) -> list[Header]:
+        """The functional group of that name, the frame's own before that of all frames.
+
+        Raises:
+            Corrupt: one of them has several items, where one is allowed.
+        """
+        found: list[Header] = []
+        for group in filter(None, (self.own, self.shared)):
+            items = group.items(sequence)
+            if len(items) > 1:
+                raise Corrupt(
+                    f"{group.name}: {sequence} of frame {self.number} has {len(items)} items where "
+                    f"one is allowed; {REMEDY}."
+                )
+            found += items
+        return found
 
 
 def ct_slice(
@@ -152,18 +183,21 @@ def ct_slice(
     """
     header = frame.header
     told = list(told_of_file)
+    for group in frame.groups("CTImageFrameTypeSequence"):
+        refuse_no_slice(group, "FrameType")
     hounsfield = _hounsfield(frame, stored, told)
     cosines, position = _place(frame, told)
     thickness = frame.holder("PixelMeasuresSequence", "SliceThickness").decimal("SliceThickness")
     return CTSlice(
         pixels=hounsfield,
         calibrated=True,
-        spacing_mm=_spacing_mm(frame, told),
+        spacing_mm=_spacing_mm(frame, stored, told),
         study_uid=uid(header, "StudyInstanceUID", told),
         series_uid=uid(header, "SeriesInstanceUID", told),
         sop_uid=uid(header, "SOPInstanceUID", told),
         frame=frame.number,
-        patient_id=str(header.dataset.get("PatientID") or ""),
+        patient_id=_identity(header, "PatientID", told),
+        issuer=_identity(header, "IssuerOfPatientID", told),
         acquired=_acquired(frame),
         orientation=cosines,
         position=position,
@@ -195,6 +229,8 @@ def _hounsfield(frame: Frame, stored: Stored, told: list[str]) -> npt.NDArray[np
     )
     if slope == 0:
         raise Corrupt(f"{header.name}: RescaleSlope (0028,1053) is 0; {REMEDY}.")
+    _judge_slope(header, slope, stored, told)
+    _refuse_other_mapping(frame, slope, intercept)
     exact = slope.is_integer() and intercept.is_integer()
     if exact and abs(slope) < 2**14 and abs(intercept) < 2**30:
         wide: npt.NDArray[Any] = stored.astype(np.int32)
@@ -224,8 +260,7 @@ def _judge_kind(frame: Frame, told: list[str]) -> None:
     header = frame.header
     kind = frame.holder("PixelValueTransformationSequence", "RescaleType").text("RescaleType")
     kind = kind.upper() or "HU"
-    words = [word.upper().replace(" ", "_") for word in header.texts("ImageType")]
-    named = [word for word in words[2:] if word in _MAPS]
+    named = _named_kinds(frame, _MAPS)
     if kind == "HU":
         pass
     elif kind == "US" and not named:
@@ -245,6 +280,70 @@ def _judge_kind(frame: Frame, told: list[str]) -> None:
         told.append(
             f"ImageType names {named[0]}: this seems to be computed from CT (a map or a "
             "projection), no plain slice. The networks know plain slices only."
+        )
+
+
+def _named_kinds(frame: Frame, terms: Sequence[str]) -> list[str]:
+    """Which of the terms the words for the kind of a frame hold."""
+    holders = [frame.header, *frame.groups("CTImageFrameTypeSequence")]
+    return [term for holder in holders for key in _KINDS for term in _terms(holder, key, terms)]
+
+
+def _terms(header: Header, keyword: str, terms: Sequence[str]) -> list[str]:
+    """The terms that an attribute holds as words of their own: MD_IODINE, IODINE MAP."""
+    texts = [re.sub(r"[\W_]+", "_", text.upper()) for text in header.texts(keyword)]
+    # 70KEV and MONO70 are two words each
+    texts = [re.sub(r"(?<=[A-Z])(?=\d{2})|(?<=\d)(?=KEV)", "_", text) for text in texts]
+    return [term for term in terms if any(f"_{term}_" in f"_{text}_" for text in texts)]
+
+
+def refuse_no_slice(header: Header, keyword: str) -> None:
+    """Raises NotCT where the words for the kind of an image name a localizer or a report."""
+    for term in _terms(header, keyword, _NO_SLICES):
+        raise NotCT(
+            f"{header.name} is a localizer (scout view: {keyword} {term}), not a slice; "
+            "give the axial slices."
+        )
+    for term in _terms(header, keyword, _REPORTS):
+        raise NotCT(
+            f"{header.name} is a report or a screen ({keyword} {term}), not a slice; give the "
+            "axial slices."
+        )
+
+
+def _refuse_other_mapping(frame: Frame, slope: float, intercept: float) -> None:
+    """Refuse a Real World Value Mapping to HU (PS3.3 C.7.6.16.2.11) that says other values."""
+    holders = [frame.header, *filter(None, (frame.own, frame.shared))]
+    for item in (one for each in holders for one in each.items("RealWorldValueMappingSequence")):
+        units = [code.text("CodeValue") for code in item.items("MeasurementUnitsCodeSequence")]
+        if not any("hnsf" in unit.lower() for unit in units):
+            continue
+        other = item.decimal("RealWorldValueSlope"), item.decimal("RealWorldValueIntercept")
+        if other[0] is None or other[1] is None:
+            continue
+        if any(abs((other[0] - slope) * value + other[1] - intercept) > 0.5 for value in (0, 1000)):
+            raise Corrupt(
+                f"{frame.header.name}: RescaleSlope and RescaleIntercept say other Hounsfield "
+                f"units than its RealWorldValueMappingSequence (0040,9096); {REMEDY}."
+            )
+
+
+def _judge_slope(header: Header, slope: float, stored: Stored, told: list[str]) -> None:
+    span = int(stored.max()) - int(stored.min())
+    if span and span * abs(slope) < 0.5:
+        raise Corrupt(
+            f"{header.name}: RescaleSlope (0028,1053) is {slope:g}, which makes one Hounsfield "
+            f"unit of its {span + 1} stored values; {REMEDY}."
+        )
+    if span >= _LEAST_SPAN_HU and span * abs(slope) < _LEAST_SPAN_HU:
+        told.append(
+            f"RescaleSlope is {slope:g}, so that all pixels lie within {span * abs(slope):.0f} HU: "
+            "it may be wrong."
+        )
+    if slope < 0:
+        told.append(
+            f"RescaleSlope is {slope:g}, below zero: what is stored brighter counts as less dense. "
+            "It may be wrong."
         )
 
 
@@ -302,7 +401,22 @@ def _judge_values(header: Header, wide: npt.NDArray[Any], told: list[str]) -> No
 # -- geometry ----------------------------------------------------------------------------------
 
 
-def _spacing_mm(frame: Frame, told: list[str]) -> tuple[float, float] | None:
+def _judge_view(spacing: Sequence[float], shape: tuple[int, ...], told: list[str]) -> None:
+    """Tell of millimetres that no scanner gives: then a lesion's size in mm is wrong too."""
+    sides = [count * step for count, step in zip(shape, spacing, strict=True)]
+    shown = f"PixelSpacing {spacing[0]:g}\\{spacing[1]:g} makes the slice"
+    if max(sides) > _MOST_VIEW_MM:
+        told.append(f"{shown} {max(sides):.0f} mm long, longer than a gantry is wide: it is wrong.")
+    elif min(shape) >= _WHOLE_SLICE_PX and max(sides) < _LEAST_VIEW_MM:
+        told.append(f"{shown} {max(sides):.0f} mm long, less than a body: it may be wrong.")
+    if max(spacing) > _MOST_ASPECT * min(spacing):
+        told.append(
+            f"The pixels are {spacing[0]:g} mm high and {spacing[1]:g} mm wide, which no scanner "
+            "gives: this is a reformat, or PixelSpacing is wrong."
+        )
+
+
+def _spacing_mm(frame: Frame, stored: Stored, told: list[str]) -> tuple[float, float] | None:
     holder = frame.holder("PixelMeasuresSequence", "PixelSpacing")
     spacing = holder.decimals("PixelSpacing", 2)
     if spacing is None:
@@ -316,6 +430,7 @@ def _spacing_mm(frame: Frame, told: list[str]) -> tuple[float, float] | None:
         return None
     if not all(0.01 <= value <= 20 for value in spacing):
         raise holder.fault("PixelSpacing", "two distances from 0.01 to 20 mm")
+    _judge_view(spacing, stored.shape, told)
     return spacing[0], spacing[1]
 
 
@@ -386,6 +501,16 @@ def uid(header: Header, keyword: str, told: list[str] | None = None) -> str:
     return f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:56]}"
 
 
+def _identity(header: Header, keyword: str, told: list[str]) -> str:
+    text, readable = header.identity(keyword)
+    if not readable:
+        told.append(
+            f"{keyword} cannot be read in the character set of the file; it is taken byte by byte, "
+            "so the same person written otherwise counts as another."
+        )
+    return text
+
+
 def allowed_tags(header: Header) -> dict[str, str]:
     """The values of ``ALLOWED_TAGS``, at most 64 characters each."""
     return {
@@ -399,17 +524,15 @@ def _tags_of(frame: Frame, tags: dict[str, str]) -> dict[str, str]:
         return tags
     found = dict(tags)
     for sequence, keyword, tag in _OF_FRAMES:
-        for group in filter(None, (frame.shared, frame.own)):
-            for item in group.items(sequence)[:1]:
-                if text := item.text(keyword)[:64].strip():
-                    found[tag] = text
+        for item in reversed(frame.groups(sequence)):
+            if text := item.text(keyword)[:64].strip():
+                found[tag] = text
     return found
 
 
 def _acquired(frame: Frame) -> str:
     """When the frame was acquired, as the file writes it; "" where it does not say."""
-    content = frame.own.items("FrameContentSequence")[:1] if frame.own is not None else ()
-    for item in content:
+    for item in frame.groups("FrameContentSequence"):
         if text := item.text("FrameAcquisitionDateTime"):
             return text
     header = frame.header
@@ -420,9 +543,11 @@ def _acquired(frame: Frame) -> str:
 def warnings(header: Header, syntax: UID) -> tuple[str, ...]:
     """What the user should know of the whole file."""
     told = []
-    lossy = header.text("LossyImageCompression")
-    if lossy == "01" or syntax in _ALWAYS_LOSSY or (syntax in _MAYBE_LOSSY and lossy != "00"):
-        told.append("Lossy compression has changed the Hounsfield units of this image.")
+    lossy = header.text("LossyImageCompression").upper()
+    methods = ("LossyImageCompressionMethod", "LossyImageCompressionRatio")
+    stated = lossy in ("01", "1", "YES") or any(header.text(keyword) for keyword in methods)
+    if stated or syntax in _ALWAYS_LOSSY or (syntax in _MAYBE_LOSSY and lossy != "00"):
+        told.append(LOSSY)
     if header.text("BurnedInAnnotation").upper() == "YES":
         told.append("The image has burned-in annotation, which may name the patient.")
     if header.text("PhotometricInterpretation") == "MONOCHROME1":

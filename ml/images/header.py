@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -74,6 +76,41 @@ class Header:
         value = self._raw(keyword)
         text = _decoded(value) if isinstance(value, bytes) else str(value or "")
         return any(not c.isprintable() for c in text.strip("\0 "))
+
+    def identity(self, keyword: str) -> tuple[str, bool]:
+        """What tells one person or issuer from another, and whether it could be read as text.
+
+        The library puts one sign for all that it cannot read, and two people become one. Bytes
+        that are no text in the character set of the file (PS3.3 C.12.1.1.2) are taken one by one.
+
+        Raises:
+            Corrupt: it holds control characters: its length swallowed others, or it is damaged.
+        """
+        value = self._raw(keyword)
+        readable = True
+        if isinstance(value, bytes):
+            value, readable = self._by_character_set(value.rstrip(b"\0 "))
+        elif value is not None and not isinstance(value, str):
+            value = "\\".join(map(str, value)) if isinstance(value, Sequence) else str(value)
+        text = unicodedata.normalize("NFC", (value or "").strip("\0 "))
+        if any(not c.isprintable() for c in text if c != "\x1b"):
+            raise Corrupt(f"{self.name}: {_named(keyword)} is damaged; {REMEDY}.")
+        return text.replace("\x1b", "ESC"), readable
+
+    def _by_character_set(self, value: bytes) -> tuple[str, bool]:
+        if value.isascii() and b"\x1b" not in value:
+            return value.decode("ascii"), True
+        stated = self.texts("SpecificCharacterSet")
+        if not stated or set(stated) <= {"", "ISO_IR 6", "ISO 2022 IR 6"}:
+            try:  # undeclared UTF-8, as many exports have it
+                return value.decode("utf-8"), b"\x1b" not in value
+            except UnicodeDecodeError:
+                return value.decode("latin-1"), False
+        known = all(term in python_encoding for term in stated)
+        text = decode_bytes(value, convert_encodings(list(stated)), set()) if known else ""
+        if not known or "\ufffd" in text or "\x1b" in text:
+            return value.decode("latin-1"), False
+        return text, True
 
     # -- numbers -------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ obeyed as every viewer obeys it. The size is asked of the header before anything
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,18 @@ from ml.images.ct_slice import (
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 
+PICTURE = (
+    "A picture without Hounsfield units and millimetres: grey values depend on the window with "
+    "which it was saved."
+)
+_TRANSPARENT = "It has transparent pixels, which count as black."
+_COLOURED_FROM = 48
+"""Difference of the channels of a pixel; compression of grey leaves less."""
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
+"""First column, first row, steps across and down of the passes of an interlaced PNG."""
 _USED_SHARE = 0.10
 """Of a 16-bit picture's range: under it 12 bits, or HU with an offset, were saved unscaled."""
 
@@ -100,6 +113,10 @@ def read(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> CTSlice:
             pixels = _deep_jpeg(data, deep_jpeg)
         else:
             pixels, warnings = _pillow(data, depth)
+            if data.startswith(PNG):
+                _refuse_short(data)
+            elif codestream.ends_early(data, pixels, lambda more: _pillow(more, depth)[0]):
+                raise ValueError("it ends before its last pixel")
     except (DicomError, MemoryError):
         raise
     except Exception as error:
@@ -112,8 +129,7 @@ def read(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> CTSlice:
         np.ascontiguousarray(pixels),
         calibrated=False,
         warnings=(
-            "A picture without Hounsfield units and millimetres: grey values depend on the window "
-            "with which it was saved.",
+            PICTURE,
             *warnings,
             *_narrow(pixels),
         ),
@@ -143,21 +159,76 @@ def _pillow(data: bytes, depth: int) -> tuple[npt.NDArray[Any], tuple[str, ...]]
     warnings: list[str] = []
     with Image.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as opened:
         if getattr(opened, "n_frames", 1) > 1:
-            warnings.append("An animation: only its first image is used.")
+            warnings.append("It holds several images: only the first is used.")
         opened.load()
         picture: Image.Image = ImageOps.exif_transpose(opened)
         if picture.mode.startswith("I"):
-            grey = np.asarray(picture)
-            return np.clip(grey, 0, 65535).astype(np.uint16), tuple(warnings)
+            grey = np.clip(np.asarray(picture), 0, 65535).astype(np.uint16)
+            clear = picture.info.get("transparency")
+            if isinstance(clear, int) and (grey == clear).any():
+                warnings.append(_TRANSPARENT)
+                grey[grey == clear] = 0
+            return grey, tuple(warnings)
         if depth == 16:
             warnings.append("16-bit colour was reduced to 8 bits.")
-        if picture.mode not in ("1", "L", "RGB"):
-            has_alpha = "A" in picture.mode or "transparency" in picture.info
-            picture = picture.convert("RGBA" if has_alpha else "RGB")
-        if picture.mode == "RGBA":
+        if "A" in picture.mode or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            if int(np.asarray(picture)[..., 3].min()) < 255:
+                warnings.append(_TRANSPARENT)
             black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
             picture = Image.alpha_composite(black, picture).convert("RGB")
+        elif picture.mode not in ("1", "L"):
+            picture = picture.convert("RGB")
+        if picture.mode == "RGB" and _is_coloured(np.asarray(picture)):
+            warnings.append(
+                "A picture in colour: only its brightness is used. If marks or a colour scale lie "
+                "over the slice, export it without them."
+            )
         return np.asarray(picture.convert("L")), tuple(warnings)
+
+
+def _is_coloured(picture: npt.NDArray[Any]) -> bool:
+    """Whether (rows, columns, 3) is more than grey with the traces that compression leaves."""
+    span = picture.max(axis=2).astype(np.int16) - picture.min(axis=2)
+    return bool((span > _COLOURED_FROM).sum() > picture.shape[0] * picture.shape[1] / 1000)
+
+
+def _refuse_short(data: bytes) -> None:
+    """Raises ValueError where a PNG has fewer bytes of pixels than its size asks for.
+
+    The decoder leaves what is missing black and says nothing.
+    """
+    at, packed = len(PNG), []
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        kind, inside = data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
+        if kind == b"IHDR":
+            header = inside
+        elif kind == b"IDAT":
+            packed.append(inside)
+        at += 12 + size
+    wanted = _bytes_of_png(header)
+    inflate, found = zlib.decompressobj(), 0
+    for piece in packed:
+        while piece and found < wanted:
+            found += len(inflate.decompress(piece, 2**20))
+            piece = inflate.unconsumed_tail
+    found += len(inflate.flush()) if found < wanted else 0
+    if found < wanted:
+        raise ValueError("it ends before its last pixel")
+
+
+def _bytes_of_png(header: bytes) -> int:
+    """Bytes of the rows of all passes, unpacked (PNG specification, 7 and 8)."""
+    columns, rows = (int.from_bytes(header[i : i + 4], "big") for i in (0, 4))
+    bits = header[8] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[header[9]]
+    passes = _ADAM7 if header[12] else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        wide, high = -(-(columns - left) // across), -(-(rows - top) // down)
+        if wide > 0 and high > 0:
+            total += high * (1 + -(-wide * bits // 8))
+    return total
 
 
 def _deep_jpeg(data: bytes, announced: StreamHeader) -> npt.NDArray[Any]:

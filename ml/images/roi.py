@@ -121,6 +121,7 @@ class Box:
         return cls.centred(center_x, center_y, diameter_mm / column, diameter_mm / row)
 
     def moved(self, x: float, y: float) -> Box:
+        """The same size ``x`` further right and ``y`` further down, in pixels."""
         return Box(self.x + x, self.y + y, self.width, self.height)
 
 

@@ -10,9 +10,10 @@ left (`ml.images.orientation.reading_sign`).
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -57,7 +58,8 @@ class Stack:
 
 _SAME_DIRECTION = 0.01
 """Largest difference of two cosines that count as one direction: about half a degree."""
-_SAME_PLACE_MM = 0.01
+_SAME_PLACE_MM = 0.05
+"""Positions that differ by less are one place, written by two programs."""
 _GAP = 1.5
 """A step longer than this many usual ones is a gap."""
 
@@ -76,6 +78,7 @@ class _Part:
 
     images: list[_Image]
     apart: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def stacks(placements: Sequence[Placement]) -> list[Stack]:
@@ -92,6 +95,7 @@ def stacks(placements: Sequence[Placement]) -> list[Stack]:
     parts = [piece for part in parts for piece in _by_acquisition(part)]
     parts = [piece for part in parts for piece in _by_time(part)]
     parts = [piece for part in parts for piece in _by_repetition(part)]
+    parts = [piece for part in parts for piece in _by_run(part)]
     return [_ordered(part) for part in sorted(parts, key=lambda part: _number(part.images[0]))]
 
 
@@ -164,6 +168,9 @@ _VALUES = (
         lambda at: "a frame of reference of its own",
     ),
     _Value(lambda at: at.tags.get("ImageType", "").upper(), _type_words),
+    _tag("SeriesNumber", "series number"),
+    _tag("StackID", "stack"),
+    _tag("ContrastBolusAgent", "contrast agent"),
     _tag("ConvolutionKernel", "kernel"),
     _tag("KVP", "kV"),
     _tag("SliceThickness", "thickness"),
@@ -181,7 +188,7 @@ def _split(
         groups[key(image)].append(image)
     if len(groups) == 1:
         return [part]
-    return [_Part(group, (*part.apart, words(group[0]))) for group in groups.values()]
+    return [_Part(group, (*part.apart, words(group[0])), part.remarks) for group in groups.values()]
 
 
 def _by_value(part: _Part, value: _Value) -> list[_Part]:
@@ -243,10 +250,53 @@ def _by_repetition(part: _Part) -> list[_Part]:
         if place is not None:
             passes[place] += 1
         turn[image.index] = 1 if place is None else passes[place]
+    numbers = {_number(image) for image in part.images}
+    if len(numbers) < len(part.images):
+        part = replace(part, remarks=(*part.remarks, _UNSURE))
     return _split(
         part,
         lambda image: turn[image.index],
         lambda image: f"pass {turn[image.index]} over the same places",
+    )
+
+
+_UNSURE = (
+    "Which image belongs to which pass is not known: their instance numbers do not tell them apart."
+)
+
+
+def _by_run(part: _Part) -> list[_Part]:
+    """By instance number, where it runs along the places several times.
+
+    Two scans under one series alternate when they are put in order of place, and each has its own
+    run of numbers. Numbers that follow no run at all say nothing but that.
+    """
+    images = part.images
+    if len(images) < 4 or not all(
+        image.at.instance_number is not None and image.at.position_mm is not None
+        for image in images
+    ):
+        return [part]
+    places = [image.at.position_mm or 0.0 for image in images]
+    run, runs, direction = {images[0].index: 1}, 1, 0
+    for before, after, image in zip(places, places[1:], images[1:], strict=False):
+        step = 1 if after > before else -1
+        if direction and step != direction:
+            runs, direction = runs + 1, 0
+        else:
+            direction = step
+        run[image.index] = runs
+    along = [run[image.index] for image in _by_place(images)]
+    changes = sum(before != after for before, after in pairwise(along))
+    if changes == runs - 1:
+        return [part]
+    if min(Counter(along).values()) < 2 or 3 * runs > len(images):
+        told = "Instance numbers do not run along the places: images of two scans may be mixed."
+        return [replace(part, remarks=(*part.remarks, told))]
+    return _split(
+        part,
+        lambda image: run[image.index],
+        lambda image: f"run {run[image.index]} of the instance numbers",
     )
 
 
@@ -255,15 +305,25 @@ def _places(images: Sequence[_Image]) -> list[int | None]:
 
     The frames of an object that states one place for all of them have no places of their own.
     """
-    found = [
-        None if image.at.position_mm is None else round(image.at.position_mm / _SAME_PLACE_MM)
-        for image in images
-    ]
-    objects = Counter((image.at.sop_uid, place) for image, place in zip(images, found, strict=True))
+    found = _grid([image.at.position_mm for image in images])
+    frames: dict[str, list[int | None]] = defaultdict(list)
+    for image, place in zip(images, found, strict=True):
+        frames[image.at.sop_uid].append(place)
+    without = {uid for uid, its in frames.items() if uid and len(its) > 1 and len(set(its)) == 1}
     return [
-        None if image.at.sop_uid and objects[image.at.sop_uid, place] > 1 else place
+        None if image.at.sop_uid in without else place
         for image, place in zip(images, found, strict=True)
     ]
+
+
+def _grid(positions_mm: Sequence[float | None]) -> list[int | None]:
+    """A number for each place; those nearer to each other than ``_SAME_PLACE_MM`` have one."""
+    number: dict[float, int] = {}
+    count, last = 0, -math.inf
+    for position in sorted({one for one in positions_mm if one is not None}):
+        count += position - last > _SAME_PLACE_MM
+        number[position], last = count, position
+    return [None if one is None else number[one] for one in positions_mm]
 
 
 def _repeats(places: Sequence[int | None]) -> bool:
@@ -282,7 +342,8 @@ def _ordered(part: _Part) -> Stack:
     else:
         images = _by_place(placed)
         remarks = _gaps(images)
-    return Stack(tuple(image.index for image in images), ", ".join(part.apart), remarks)
+    order = tuple(image.index for image in images)
+    return Stack(order, ", ".join(part.apart), (*part.remarks, *remarks))
 
 
 def _by_place(images: Sequence[_Image]) -> list[_Image]:

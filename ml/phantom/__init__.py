@@ -6,7 +6,8 @@ about a patient; everything made from one says so.
 
 The order of reading: ``tissues`` (attenuation and where it is published) → ``grid`` (where a pixel
 lies) → ``vessels`` and ``anatomy`` (the healthy patient) → ``lesions`` (the three classes and their
-overlap) → ``scanner`` (point spread, quantum noise) → ``series`` (patients, cohorts, folders).
+overlap) → ``scanner`` (point spread, quantum noise) → ``patient`` (the truth and the slices) →
+``dicomfile`` → ``series`` (patients drawn, cohorts, folders).
 """
 
 from ml.errors import HepaticaError

@@ -46,12 +46,17 @@ class Ellipsoid:
 
     @property
     def reach(self) -> float:
+        """No point of it lies further from its centre in the plane, in mm of the standard torso."""
         return max(self.radii[:2])
 
     def distance(
         self, u: Array, v: Array, z: float, pixel: float, thickness: float
     ) -> tuple[Floats, Floats]:
-        """Signed distance and its span across one voxel, both to first order."""
+        """Signed distance in mm (negative inside) and its span across one voxel, to first order.
+
+        ``u`` and ``v`` of any shape and ``z`` in mm of the standard torso; ``pixel`` and
+        ``thickness`` are the voxel's sides in mm.
+        """
         c, s = np.cos(np.radians(self.turn_deg)), np.sin(np.radians(self.turn_deg))
         du, dv, dz = u - self.centre[0], v - self.centre[1], z - self.centre[2]
         a, b, h = self.radii
@@ -95,6 +100,7 @@ class Build:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, roomy: bool) -> Build:
+        """A patient by chance; ``roomy``: wide, with a large liver in which large lesions fit."""
         width = rng.uniform(134, 152) if roomy else rng.uniform(118, 148)
         fat = float(rng.gamma(2.2, 6.0)) + 5
         fat = min(fat, 34.0)
@@ -197,7 +203,10 @@ class Anatomy:
 
     @staticmethod
     def wall_distance(u: Array, v: Array) -> Array:
-        """Signed distance to the inner surface of the body wall; the spine stands into it."""
+        """Signed distance in mm to the inner surface of the body wall, negative inside.
+
+        The spine stands into it. ``u`` and ``v`` in mm of the standard torso, any shape.
+        """
         r = np.hypot(u, v) + 1e-6
         angle = np.arctan2(v, u)
         radius = (np.abs(u / r / HALF_WIDTH) ** 2.3 + np.abs(v / r / HALF_DEPTH) ** 2.3) ** (
@@ -207,7 +216,10 @@ class Anatomy:
         return np.asarray((r - radius * (1 - 0.70 * spine)) * 0.9)
 
     def diaphragm(self, u: Array, v: Array) -> Array:
-        """Height in mm of the diaphragm: two domes and the central tendon between them."""
+        """Height in mm of the diaphragm: two domes and the central tendon between them.
+
+        ``u`` and ``v`` in mm of the standard torso, any shape.
+        """
         top = self.build.dome_mm
         right = ((u + 66) / 78) ** 2 + ((v + 16) / 88) ** 2
         left = ((u - 72) / 70) ** 2 + ((v + 8) / 90) ** 2
@@ -220,7 +232,10 @@ class Anatomy:
         return np.asarray(6.0 * np.logaddexp.reduce([dome / 6.0 for dome in domes]))
 
     def visceral(self, u: Array, v: Array, fissures: bool = True) -> Array:
-        """Height in mm of the liver's lower surface, with its impressions and fissures."""
+        """Height in mm of the liver's lower surface, with its impressions and fissures.
+
+        ``u`` and ``v`` in mm of the standard torso, any shape.
+        """
         b = self.build
         z = -84 - b.liver_drop + 0.66 * _softplus(u + 108, 8)
         # the left lobe thins out to the left, in front of the stomach

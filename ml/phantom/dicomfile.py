@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml.phantom import VERSION
-
-if TYPE_CHECKING:
-    from ml.phantom.series import PhantomPatient, PhantomSlice
+from ml.phantom.patient import PhantomPatient, PhantomSlice
 
 INTERCEPT_HU = -1024
-UID_ROOT = "1.2.826.0.1.3680043.8.498."
-"""pydicom's, under which anyone may make UIDs."""
 DESCRIPTION = "Phantom, simulated CT, not a patient"
-
-
-def uid(*entropy: str) -> str:
-    """A UID that depends on nothing but ``entropy`` and the generator version."""
-    # as pydicom.uid.generate_uid, which a machine that only trains need not have
-    told = hashlib.sha512("".join(["hepatica phantom", VERSION, *entropy]).encode())
-    return f"{UID_ROOT}{int(told.hexdigest(), 16)}"[:64]
 
 
 def encode(patient: PhantomPatient, image: PhantomSlice) -> bytes:

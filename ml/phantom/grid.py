@@ -100,5 +100,8 @@ def coverage(distance: Array, width: Array | float) -> Floats:
 
 
 def paint(hu: Floats, cover: Array, value: Array | float) -> None:
-    """Mix ``value`` into ``hu`` in place: HU is linear in attenuation, so volumes add."""
+    """Mix ``value`` (HU) into ``hu`` in place: HU is linear in attenuation, so volumes add.
+
+    ``cover`` is the share of each voxel, 0…1, in the shape of ``hu``.
+    """
     hu += cover * (value - hu)

@@ -216,6 +216,7 @@ class Shape:
         return Shape(**{f.name: changes.get(f.name, getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
 
     def at(self, x: float, y: float, z: float) -> Shape:
+        """The same shape with its centre there, in mm of patient space."""
         return self._replace(centre_mm=(float(x), float(y), float(z)))
 
     def outline(self, angle: Floats | npt.NDArray[np.float64]) -> npt.NDArray[np.floating]:
@@ -258,6 +259,7 @@ class Lesion:
     seed: np.random.SeedSequence
 
     def box(self, grid: Grid) -> tuple[slice, slice] | None:
+        """Rows and columns about it, the same on every slice; None outside the picture."""
         x, y, _ = self.shape.centre_mm
         reach = 0.62 * self.diameter_mm + 2 * self.look.edge_mm + 3
         return grid.box(x - reach, x + reach, y - reach, y + reach)

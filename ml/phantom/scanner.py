@@ -49,7 +49,7 @@ class Scanner:
         return f"HEP{self.cutoff_per_mm * 100:.0f}"
 
     def depths(self) -> Floats:
-        """Offsets in mm of the planes that together make one slice (midpoint rule)."""
+        """Offsets (planes,) in mm of the planes that together make one slice (midpoint rule)."""
         planes = max(2, round(self.thickness_mm / 1.25))
         return ((np.arange(planes) + 0.5) / planes - 0.5).astype(np.float32) * self.thickness_mm
 

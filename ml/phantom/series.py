@@ -1,4 +1,4 @@
-"""Phantom patients, cohorts of exact class counts, and their DICOM folders with the truth beside.
+"""Patients drawn, cohorts of exact class counts, and their DICOM folders with the truth beside.
 
 Patient k of seed S is drawn from (S, k) alone: it does not depend on how many patients are made.
 """
@@ -8,19 +8,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ml.lesion import LIVER
 from ml.phantom import VERSION, PhantomError
 from ml.phantom.anatomy import Anatomy
-from ml.phantom.dicomfile import encode, uid
-from ml.phantom.grid import SIZE_PX, Floats, Grid
+from ml.phantom.dicomfile import encode
+from ml.phantom.grid import SIZE_PX, Grid
 from ml.phantom.lesions import (
     CLASSES,
     DEFAULT_DIFFICULTY,
@@ -31,6 +28,7 @@ from ml.phantom.lesions import (
     draw_appearance,
     draw_diameter,
 )
+from ml.phantom.patient import PhantomLesion, PhantomPatient, PhantomSlice, seed_of, uid
 from ml.phantom.scanner import Scanner
 from ml.progress import Progress, RunDir, refuse_taken, whole
 
@@ -45,134 +43,6 @@ COLUMNS = (
     "diameter_mm", "x", "y", "width", "height", "atypical", "key_slice",
 )  # fmt: skip
 _GAP_MM = 4.0
-_STREAMS = {"anatomy": 0, "scanner": 1, "lesions": 2, "texture": 3, "noise": 4, "cohort": 5}
-
-Box = tuple[float, float, float, float]
-
-
-def _seed(seed: int, index: int, stream: str, *more: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(seed, spawn_key=(index, _STREAMS[stream], *more))
-
-
-@dataclass(frozen=True)
-class PhantomLesion:
-    """The truth about a lesion: longest axial diameter in mm, centre in mm of patient space (LPS).
-
-    ``key_slice`` is the index in the patient's series of the slice through the centre, where the
-    lesion is largest.
-    """
-
-    lesion_class: str
-    diameter_mm: float
-    center_mm: tuple[float, float, float]
-    atypical: bool
-    key_slice: int
-
-
-@dataclass(frozen=True)
-class PhantomSlice:
-    """One axial slice.
-
-    ``hu``: (512, 512) int16 in −1024…3071. ``mask``: (512, 512) uint8, 0 none, k = lesion k of the
-    patient counted from 1 (more than half of the voxel). ``position_mm``: centre of the first
-    pixel.
-    """
-
-    hu: npt.NDArray[np.int16]
-    mask: npt.NDArray[np.uint8]
-    spacing_mm: tuple[float, float]
-    slice_thickness_mm: float
-    position_mm: tuple[float, float, float]
-    number: int
-    sop_uid: str
-
-    def box(self, lesion: int) -> Box | None:
-        """x, y, width, height in pixels of lesion ``lesion`` (from 1) here; None if absent.
-
-        x to the right, y down; pixel (row r, column c) covers [c, c+1) × [r, r+1).
-        """
-        here = self.mask == lesion
-        rows, columns = np.flatnonzero(here.any(axis=1)), np.flatnonzero(here.any(axis=0))
-        if len(rows) == 0:
-            return None
-        return (
-            float(columns[0]),
-            float(rows[0]),
-            float(columns[-1] - columns[0] + 1),
-            float(rows[-1] - rows[0] + 1),
-        )
-
-
-@dataclass(frozen=True)
-class PhantomPatient:
-    """A simulated patient. Slices are drawn when asked for, each from its own seed."""
-
-    patient_id: str
-    seed: int
-    index: int
-    difficulty: float
-    lesion_class: str
-    lesions: tuple[PhantomLesion, ...]
-    scanner: Scanner
-    grid: Grid
-    heights_mm: tuple[float, ...]
-    interval_mm: float
-    study_uid: str
-    series_uid: str
-    frame_of_reference_uid: str
-    _anatomy: Anatomy
-    _drawn: tuple[Lesion, ...]
-
-    @cached_property
-    def slices(self) -> tuple[PhantomSlice, ...]:
-        """All slices, feet to head."""
-        return tuple(self.slice(i) for i in range(len(self.heights_mm)))
-
-    def key_slice(self, lesion: int) -> PhantomSlice:
-        """The slice through the centre of lesion ``lesion``, counted from 1."""
-        return self.slice(self.lesions[lesion - 1].key_slice)
-
-    def slice(self, index: int) -> PhantomSlice:
-        """Draw slice ``index`` (from 0, feet first); always the same, alone or among all."""
-        z, scanner, grid = self.heights_mm[index], self.scanner, self.grid
-        depths = scanner.depths()
-        hu = self._anatomy.paint(grid, z, scanner.thickness_mm, depths)
-        mask = np.zeros(hu.shape, np.uint8)
-        for label, lesion in enumerate(self._drawn, start=1):
-            share = lesion.paint(hu, grid, z, depths)
-            box = lesion.box(grid)
-            if share is not None and box is not None:
-                mask[box][share > 0.5] = label
-        rng = np.random.default_rng(_seed(self.seed, self.index, "noise", index))
-        hu = scanner.blur(hu, grid.spacing_mm)
-        hu += scanner.noise(rng, grid.spacing_mm) * self._noise_map
-        # the first pixel's centre
-        position = (float(grid.x[0]), float(grid.y[0]), float(z))
-        return PhantomSlice(
-            np.clip(np.rint(hu), -1024, 3071).astype(np.int16),
-            mask,
-            (grid.spacing_mm, grid.spacing_mm),
-            scanner.thickness_mm,
-            position,
-            index + 1,
-            _slice_uid(self.series_uid, index),
-        )
-
-    @cached_property
-    def _noise_map(self) -> Floats:
-        """Noise relative to the middle of the body: rays through the rim are shorter."""
-        a, b = self._anatomy.half_body_mm
-        r2 = (self.grid.x[None, :] / a) ** 2 + (self.grid.y[:, None] / b) ** 2
-        return np.asarray(0.55 + 0.5 * np.exp(-0.75 * r2), np.float32)
-
-
-def _slice_uid(series_uid: str, index: int) -> str:
-    return uid(series_uid, str(index))
-
-
-def slice_uids(patient: PhantomPatient) -> tuple[str, ...]:
-    """SOP Instance UIDs of all slices of a patient, none of which needs to be drawn for it."""
-    return tuple(_slice_uid(patient.series_uid, i) for i in range(len(patient.heights_mm)))
 
 
 def _check(seed: int, difficulty: float) -> None:
@@ -214,28 +84,30 @@ def patient(
         )
     if lesions is not None and lesions < 1:
         raise PhantomError(f"{lesions} lesions: a phantom patient has at least one.")
-    rng = np.random.default_rng(_seed(seed, index, "lesions"))
+    rng = np.random.default_rng(seed_of(seed, index, "lesions"))
     drawn_class, drawn_number = str(rng.choice(CLASSES)), _number(rng)
     lesion_class = lesion_class or drawn_class
     number = lesions or drawn_number
     diameters = sorted((draw_diameter(rng) for _ in range(number)), reverse=True)
 
-    scanner = Scanner.draw(np.random.default_rng(_seed(seed, index, "scanner")), difficulty)
-    anatomy = Anatomy(np.random.default_rng(_seed(seed, index, "anatomy")), roomy=diameters[0] > 55)
+    scanner = Scanner.draw(np.random.default_rng(seed_of(seed, index, "scanner")), difficulty)
+    anatomy = Anatomy(
+        np.random.default_rng(seed_of(seed, index, "anatomy")), roomy=diameters[0] > 55
+    )
     step = scanner.interval_mm * np.ceil(0.8 * diameters[0] / (12 * scanner.interval_mm))
     drawn: list[Lesion] = []
     for k, diameter in enumerate(diameters):
         look_rng, place_rng = (
-            np.random.default_rng(_seed(seed, index, "lesions", k, part)) for part in (0, 1)
+            np.random.default_rng(seed_of(seed, index, "lesions", k, part)) for part in (0, 1)
         )
         look, atypical = draw_appearance(lesion_class, look_rng, anatomy.hu, difficulty)
         placed = _place(place_rng, anatomy, diameter, look.lobes, drawn, float(step))
         if placed is None:
             continue
-        texture = _seed(seed, index, "texture", k)
+        texture = seed_of(seed, index, "texture", k)
         drawn.append(Lesion(lesion_class, placed[1], atypical, look, placed[0], texture))
     heights = _heights(drawn, float(step))
-    grid = _field_of_view(np.random.default_rng(_seed(seed, index, "scanner", 1)), anatomy)
+    grid = _field_of_view(np.random.default_rng(seed_of(seed, index, "scanner", 1)), anatomy)
     name = (str(seed), str(index), repr(float(difficulty)), lesion_class, str(lesions))
     truth = tuple(
         PhantomLesion(
@@ -344,7 +216,7 @@ def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[Phan
     index = 0
     patients = dict.fromkeys(left, 0)
     while total := sum(left.values()):
-        rng = np.random.default_rng(_seed(seed, index, "cohort"))
+        rng = np.random.default_rng(seed_of(seed, index, "cohort"))
         keys = [key for key in CLASSES if left.get(key, 0) > 0]
         chosen = str(rng.choice(keys, p=[left[key] / total for key in keys]))
         # one lesion is kept for each patient that the class still needs besides this one

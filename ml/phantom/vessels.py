@@ -25,7 +25,7 @@ class Vessels:
         return len(self.start)
 
     def near(self, z: float, reach: float) -> npt.NDArray[np.intp]:
-        """Pieces that a slab of half thickness ``reach`` around ``z`` may cut."""
+        """Indices of the pieces that a slab of half thickness ``reach`` mm around ``z`` may cut."""
         thick = self.radius.max(axis=1) + reach
         low = np.minimum(self.start[:, 2], self.end[:, 2]) - thick
         high = np.maximum(self.start[:, 2], self.end[:, 2]) + thick

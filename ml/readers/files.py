@@ -55,7 +55,11 @@ def load(path: Path) -> Ratings:
 
 
 def parse(data: bytes, name: str = "file") -> Ratings:
-    """As `load`, from bytes; ``name`` is for messages."""
+    """As `load`, from bytes; ``name`` is for messages.
+
+    Raises:
+        RatingsFileError: not text, or not of either form.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

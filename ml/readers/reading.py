@@ -69,6 +69,7 @@ class Protocol:
             raise ReadersError("At least 2 readers are needed to speak of other readers.")
 
     def says_synthetic(self, rating: int) -> bool:
+        """Whether a rating, 1 … ``scale``, calls the image synthetic: the upper half does."""
         return rating > self.scale / 2
 
 
@@ -83,13 +84,16 @@ class Presentations:
 
     @property
     def readers(self) -> tuple[str, ...]:
+        """Who answered, in order of first appearance."""
         return tuple(dict.fromkeys(r.reader for r in self.first))
 
     @property
     def generators(self) -> tuple[str, ...]:
+        """Whose synthetic images were answered, by name; ``synthetic`` where none is named."""
         return tuple(sorted({r.generator or "synthetic" for r in self.first if r.synthetic}))
 
     def of(self, reader: str) -> tuple[Reading, ...]:
+        """One reader's first presentations, in their order of reading."""
         return tuple(r for r in self.first if r.reader == reader)
 
 

@@ -48,7 +48,11 @@ class RoeMetz:
 
     @classmethod
     def with_area(cls, area: float, reader: float = 0.011, case: float = 0.4) -> RoeMetz:
-        """The model whose mean area before cutting into ratings is ``area`` (0–1)."""
+        """The model whose mean area before cutting into ratings is ``area``, above 0 and below 1.
+
+        Raises:
+            ReadersError: another area.
+        """
         if not 0 < area < 1:
             raise ReadersError(f"A simulated area lies between 0 and 1, not at {area}.")
         separation = float(scipy.stats.norm.ppf(area)) * sqrt(2 * (1 + reader))
@@ -126,12 +130,13 @@ class Design:
             raise ReadersError("A rehearsal needs a reader, two real and two synthetic images.")
 
     def truth(self) -> NDArray[np.int64]:
+        """(images,) of 1 synthetic, then 0 real; the order of reading is drawn for each reader."""
         fake = round(self.images * self.synthetic_share)
         return np.array([1] * fake + [0] * (self.images - fake), dtype=np.int64)
 
 
 def simulate(design: Design, rng: np.random.Generator) -> tuple[tuple[Reading, ...], Floats]:
-    """Readings of one simulated study in random orders, and each reader's true area."""
+    """Readings of one simulated study in random orders, and each reader's true area (readers,)."""
     truth = design.truth()
     rated, own = design.ratings.draw(truth, design.readers, rng)
     readings = []
@@ -161,6 +166,7 @@ class Tally:
     width: float = 0.0
 
     def count(self, low: float | None, high: float | None, truth: float) -> None:
+        """Note one study's interval; one without ends is left out of the count."""
         if low is None or high is None:
             return
         self.studies += 1

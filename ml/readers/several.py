@@ -41,7 +41,18 @@ def _usable(shown: Presentations) -> tuple[list[Reading], list[str]]:
 
 
 def across(shown: Presentations, rules: Protocol) -> Json:
-    """Random readers (refused when too few), fixed readers, percent correct, and the verdict."""
+    """Random readers, fixed readers, percent correct, and the verdict of equivalence.
+
+    What cannot be said (too few readers, nobody who read two images of each kind) stands there as
+    ``{"refused": why}`` and is not raised.
+
+    Returns:
+        ``{"left_out", "random", "fixed", "correct", "verdict"}``; ``verdict`` is None without
+        random readers.
+
+    Raises:
+        ReadersError: a reader rated an image twice in ``shown.first``; `present` sees to that.
+    """
     kept, out = _usable(shown)
     if not kept:
         why = "no reader read two real and two synthetic images"
@@ -88,7 +99,12 @@ def _too_few(readers: int, rules: Protocol) -> str | None:
 
 
 def between(shown: Presentations, rules: Protocol) -> Json | None:
-    """Differences between generators: real images shared, synthetic ones not."""
+    """Differences between generators: real images shared, synthetic ones not.
+
+    Returns:
+        ``{"random", "fixed", "correct"}``, each an analysis or ``{"refused": why}``; the latter
+        alone when none can be made; None for fewer than two generators.
+    """
     if len(shown.generators) < 2:
         return None
     kept, _ = _usable(shown)

@@ -19,6 +19,12 @@ def _count(n: int, noun: str) -> str:
 def warnings(
     shown: Presentations, rules: Protocol, readers: Sequence[Json], clustered: bool
 ) -> list[str]:
+    """What limits the result, a sentence each: few readers or images, one kind of image …
+
+    Args:
+        readers: the result's entries of single readers (``single.reader``).
+        clustered: whether several images come from one patient.
+    """
     said = []
     if not shown.first:
         return ["There is no reading yet, so nothing can be said."]

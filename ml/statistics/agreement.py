@@ -41,6 +41,7 @@ class Agreement:
     prevalence: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
+        """``{"kappa", "observed", "pabak", "prevalence"}``, figures as by ``Figure.to_dict``."""
         return {
             "kappa": self.kappa.to_dict(),
             "observed": self.observed.to_dict(),

@@ -37,7 +37,14 @@ class Interval:
 
 
 def confusion(truth: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> Ints:
-    """Counts (classes, classes); rows are the truth, columns the prediction."""
+    """Counts (classes, classes); rows are the truth, columns the prediction.
+
+    Args:
+        truth, predicted: (n,) class positions, 0 … ``classes`` − 1.
+
+    Raises:
+        ValueError: two lengths, or a position out of range.
+    """
     truth_array, predicted_array = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
     if truth_array.shape != predicted_array.shape or truth_array.ndim != 1:
         raise ValueError("truth and predictions must be two lists of the same length")
@@ -49,9 +56,10 @@ def confusion(truth: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> I
 
 
 def sensitivities(matrix: npt.ArrayLike) -> Floats:
-    """Per class: found of those that have it. NaN for a class without lesions.
+    """Per class (…, classes): found of those that have it. NaN for a class without lesions.
 
-    ``matrix`` may carry leading axes, as all functions of a confusion matrix here.
+    ``matrix`` (…, classes, classes) may carry leading axes, as all functions of a confusion
+    matrix here.
     """
     counts = np.asarray(matrix, np.float64)
     with np.errstate(invalid="ignore"):
@@ -59,7 +67,7 @@ def sensitivities(matrix: npt.ArrayLike) -> Floats:
 
 
 def specificities(matrix: npt.ArrayLike) -> Floats:
-    """Per class: not called so, of those that do not have it."""
+    """Per class (…, classes): not called so, of those that do not have it; NaN if all have it."""
     counts = np.asarray(matrix, np.float64)
     total = counts.sum(axis=(-2, -1))[..., None]
     rows, columns = counts.sum(axis=-1), counts.sum(axis=-2)
@@ -69,12 +77,12 @@ def specificities(matrix: npt.ArrayLike) -> Floats:
 
 
 def balanced_accuracy(matrix: npt.ArrayLike) -> Floats:
-    """Mean sensitivity over the classes that occur."""
+    """Mean sensitivity (…) over the classes that occur, 0–1."""
     return mean_known(sensitivities(matrix))
 
 
 def weighted(values: Floats, matrix: npt.ArrayLike) -> Floats:
-    """Average of per-class values by class counts (the paper's averaging)."""
+    """Average (…) of per-class values (…, classes) by class counts (the paper's averaging)."""
     weights = np.asarray(matrix, np.float64).sum(axis=-1)
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
@@ -84,7 +92,10 @@ def weighted(values: Floats, matrix: npt.ArrayLike) -> Floats:
 
 
 def auc(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
-    """Area under the ROC curve, the Mann–Whitney form with ties as halves; NaN without both."""
+    """Area under the ROC curve, the Mann–Whitney form with ties as halves; NaN without both.
+
+    ``positive`` (n,) says which cases have the class, ``score`` (n,) rises with its probability.
+    """
     is_positive = np.asarray(positive, bool)
     n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
     if not n_positive or not n_negative:
@@ -107,9 +118,10 @@ def patient_resamples(patients: Sequence[str], count: int, seed: int) -> Floats:
 
 
 def percentile_interval(value: float, resampled: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """A percentile bootstrap interval; resamples in which the value does not exist are left out.
+    """A percentile bootstrap interval of ``value`` from its values in resamples (b,).
 
-    Samples that do not vary give no interval: its ends would claim a certainty that nobody has.
+    Resamples in which the value does not exist (NaN) are left out. Samples that do not vary give
+    no interval: its ends would claim a certainty that nobody has.
     """
     known = np.asarray(resampled, np.float64)
     known = known[np.isfinite(known)]
@@ -230,6 +242,7 @@ class Score:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form in results and checkpoints; figures are ``{"value", "low", "high"}``."""
         return {
             "n_lesions": self.lesions,
             "n_patients": self.patients,
@@ -374,14 +387,17 @@ def score(
 
 
 def mean_known(values: Floats) -> Floats:
-    """Mean over the last axis of what is finite."""
+    """Mean over the last axis of what is finite; NaN where nothing is."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
 
 
 def weighted_auc(positive: npt.NDArray[np.bool_], score_of: Floats, weights: Floats) -> Floats:
-    """``auc`` for each row of weights at once: positives against the negatives below them."""
+    """``auc`` (b,) for each row of ``weights`` (b, n) at once; NaN where a row lacks a class.
+
+    ``positive`` and ``score_of`` (n,) are as for ``auc``; weights count how often a case is in.
+    """
     values, place = np.unique(score_of, return_inverse=True)
     bins = np.eye(len(values))[place]
     up = weights[:, positive] @ bins[positive]

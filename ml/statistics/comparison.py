@@ -52,7 +52,12 @@ def compare(
     permutations: int,
     seed: int,
 ) -> Comparison:
-    """Compare two arms; the rows of ``first`` and ``second`` are the same seeds.
+    """Compare two arms: ``first`` and ``second`` (seeds, lesions) say who was right.
+
+    Args:
+        first, second: their rows are the same seeds, their columns the same lesions.
+        truth: (lesions,) class positions.
+        patients: whose lesion each is.
 
     Raises:
         ValueError: shapes that do not fit each other, or nothing to compare.
@@ -225,7 +230,8 @@ def sign_flip_p(
 
     Under the null hypothesis a patient's outcomes could as well have carried the other arm's
     name, in all seeds at once. Exact for few patients; else Monte Carlo, the observed counted in
-    (Phipson and Smyth 2010).
+    (Phipson and Smyth 2010). ``gaps`` (seeds, lesions) is 1, 0 or −1: right in the first arm
+    minus right in the second.
     """
     names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     keys, counts = np.unique(truth, return_counts=True)

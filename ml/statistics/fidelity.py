@@ -19,6 +19,10 @@ def kid(first: Floats, second: Floats, weights_first: Floats, weights_second: Fl
 
     Binkowski et al. 2018. Pairs of a ROI with itself never count, also where it is drawn twice.
     NaN where a resample has no pair.
+
+    Args:
+        first, second: features (n, d) and (m, d).
+        weights_first, weights_second: (b, n) and (b, m): how often a resample draws each ROI.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         within_first = _mean_pair(_kernel(first, first), weights_first)
@@ -42,7 +46,7 @@ def fid(first: Floats, second: Floats, weights_first: Floats, weights_second: Fl
 
     Heusel et al. 2017. The trace of the root of a product of covariances is the sum of the
     singular values of the product of the centred samples, which needs no d × d matrix.
-    NaN where a resample has fewer than two ROIs.
+    NaN where a resample has fewer than two ROIs. Arguments as for ``kid``.
     """
     values = np.full(len(weights_first), np.nan)
     for i, (a, b) in enumerate(zip(weights_first, weights_second, strict=True)):
@@ -75,6 +79,9 @@ def density_parts(real: Floats, synthetic: Floats, k: int = 5) -> tuple[Floats, 
 
     Naeem et al. 2020: a real ROI's ball reaches to its ``k``-th nearest real neighbour. Density
     counts in how many balls a synthetic ROI lies, over k; coverage whether a ball has any in it.
+
+    Raises:
+        ValueError: no more than ``k`` real ROIs.
     """
     if len(real) <= k:
         raise ValueError(f"density and coverage need more than {k} real ROIs, not {len(real)}")
@@ -100,7 +107,7 @@ def neighbour_purity(
 ) -> float | None:
     """Share of the ``k`` nearest ROIs of other patients (``groups``) that have the same class.
 
-    None where there is only one patient.
+    None where there is only one patient. ``features`` (n, d); labels and groups (n,).
     """
     classes, owners = np.asarray(labels), np.asarray(groups)
     gaps = _distances(features, features)

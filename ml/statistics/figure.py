@@ -34,10 +34,12 @@ class Figure:
 
     @classmethod
     def of(cls, interval: Interval, method: str) -> Figure:
+        """A figure with its interval, and the name of the method that gave it."""
         return cls(interval.value, interval.low, interval.high, interval.n, method)
 
     @classmethod
     def undefined(cls, n: int, method: str, why: str) -> Figure:
+        """No value, and why, in a few words."""
         return cls(None, None, None, n, method, why)
 
     def to_dict(self) -> dict[str, Any]:

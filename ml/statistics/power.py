@@ -159,6 +159,7 @@ class Pilot:
 
     @classmethod
     def of_components(cls, parts: Components) -> Pilot:
+        """From an analysis of a pilot study; ReadersError as ``of``."""
         return cls.of(asdict(parts), source="pilot study")
 
     @classmethod
@@ -224,6 +225,9 @@ def binormal_variance(area: float, ratio: float) -> float:
     """Variance of an area times the number of synthetic images (Obuchowski 1994).
 
     ``ratio`` is real per synthetic images.
+
+    Raises:
+        ReadersError: an area that is not between 0 and 1.
     """
     if not 0 < area < 1:
         raise ReadersError(f"An area to plan with lies between 0 and 1, not at {area}.")
@@ -232,7 +236,11 @@ def binormal_variance(area: float, ratio: float) -> float:
 
 
 def expected_range(count: int) -> float:
-    """Expected range of ``count`` standard normal deviates (Tippett 1925)."""
+    """Expected range of ``count`` standard normal deviates (Tippett 1925).
+
+    Raises:
+        ReadersError: fewer than two.
+    """
     if count < 2:
         raise ReadersError("A range needs two readers.")
 

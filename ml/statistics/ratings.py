@@ -90,7 +90,7 @@ class Ratings:
         return bool(np.isfinite(self.scores).all())
 
     def only(self, treatment: str) -> Ratings:
-        """One treatment, with the cases that anyone read under it."""
+        """One treatment, with the cases that anyone read under it; ValueError for another."""
         i = self.treatments.index(treatment)
         scores = self.scores[i : i + 1]
         kept: NDArray[np.bool_] = np.asarray(np.isfinite(scores).any(axis=(0, 1)))
@@ -117,6 +117,11 @@ class Ratings:
     def cell(
         self, treatment: int, reader: int
     ) -> tuple[NDArray[np.int64], Floats, NDArray[np.intp]]:
-        """(truth, scores, indices of the cases) that one reader rated under one treatment."""
+        """What one reader rated under one treatment, by their positions: m ≤ n cases.
+
+        Returns:
+            Truth (m,) of 0 and 1; scores (m,), finite; the positions (m,) of those cases among all
+            n. All three are empty where nothing was rated.
+        """
         kept = np.flatnonzero(np.isfinite(self.scores[treatment, reader]))
         return self.truth[kept], self.scores[treatment, reader, kept], kept

@@ -54,6 +54,10 @@ def _halves(truth: ArrayLike, rating: ArrayLike) -> tuple[Floats, Floats]:
 def points(truth: ArrayLike, rating: ArrayLike) -> tuple[Point, ...]:
     """The empirical ROC curve from (0, 0) to (1, 1), one point per rating in use.
 
+    Args:
+        truth: (n,), 1 synthetic and 0 real.
+        rating: (n,), rising with the certainty that it is synthetic.
+
     Raises:
         ReadersError: only one class of image, or unusable ratings.
     """
@@ -73,6 +77,8 @@ def points(truth: ArrayLike, rating: ArrayLike) -> tuple[Point, ...]:
 def auc(truth: ArrayLike, rating: ArrayLike) -> float:
     """P(synthetic rated above real) + ½ P(rated alike): the Mann–Whitney area.
 
+    Arguments as for `points`.
+
     Raises:
         ReadersError: as `points`.
     """
@@ -80,7 +86,7 @@ def auc(truth: ArrayLike, rating: ArrayLike) -> float:
 
 
 def placements(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
-    """DeLong's structural components V10 (per positive) and V01 (per negative), each 0–1."""
+    """DeLong's structural components V10 (m,) per positive and V01 (n,) per negative, each 0–1."""
     return _share_below(positive, negative), 1.0 - _share_below(negative, positive)
 
 
@@ -176,7 +182,7 @@ def area_limits(area: float, variance: float, confidence: float) -> tuple[float,
 
 
 def has_repeats(truth: ArrayLike, clusters: Sequence[str]) -> bool:
-    """Whether a cluster holds several cases of one class."""
+    """Whether a cluster holds several cases of one class; truth and clusters (n,)."""
     pairs = list(zip(np.asarray(truth).tolist(), clusters, strict=True))
     return len(set(pairs)) < len(pairs)
 
@@ -239,6 +245,7 @@ class Verdict:
     reason: str | None
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form; ``equivalence_interval`` must lie within 0.5 ± ``margin``."""
         return {
             "margin": self.margin,
             "auc": self.area.to_dict(),

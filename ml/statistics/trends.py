@@ -35,7 +35,8 @@ def difference(
 def learning(correct: Sequence[bool], position: ArrayLike, confidence: float = 0.95) -> Figure:
     """Odds ratio of a correct answer per 10 trials: above 1 learning, below 1 fatigue.
 
-    Logistic regression of correctness on position, Wald interval on the log scale.
+    Logistic regression of correctness on position, Wald interval on the log scale. ``position``
+    (n,) counts trials, in the order of ``correct``.
     """
     y, x = np.asarray(correct, dtype=np.float64), np.asarray(position, dtype=np.float64) / 10
     method = "logistic regression on position, odds ratio per 10 trials, Wald"
@@ -72,7 +73,7 @@ def _logistic(x: Floats, y: Floats) -> tuple[float, float] | None:
 
 
 def halves(correct: Sequence[bool], position: ArrayLike) -> Figure:
-    """Share correct in the second half of the trials minus that in the first."""
+    """Share correct in the second half of the trials minus that in the first, −1 … 1."""
     order = np.argsort(np.asarray(position), kind="stable")
     y = np.asarray(correct, dtype=bool)[order]
     cut = len(y) // 2
@@ -92,6 +93,7 @@ class Times:
     trend_percent: Figure
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form: seconds, and the trend as by ``Figure.to_dict``."""
         return {
             "n": self.n,
             "median_s": self.median_s,
@@ -102,7 +104,10 @@ class Times:
 
 
 def times(active_ms: ArrayLike, position: ArrayLike, confidence: float = 0.95) -> Times | None:
-    """Times of one reader; None where none was measured. Times of 0 ms are not in the trend."""
+    """Times of one reader from milliseconds and positions (n,); None where none was measured.
+
+    Times of 0 ms are not in the trend.
+    """
     ms, x = np.asarray(active_ms, dtype=np.float64), np.asarray(position, dtype=np.float64) / 10
     if not ms.size:
         return None
@@ -132,6 +137,7 @@ class Reason:
     excess: Figure | None
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form, figures as by ``Figure.to_dict``; ``real``, ``excess`` None if unknown."""
         return {
             "generator": self.generator,
             "reason": self.reason,

@@ -32,19 +32,29 @@ class Pair(gan.Pair):
         super().__init__(settings, device, *seed)
 
     def networks(self, settings: config.Gan) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """Fresh generator and discriminator, both told the number of classes."""
         return (
             acgan.Generator(self.classes, settings.width, settings.latent),
             acgan.Discriminator(self.classes, settings.discriminator_width),
         )
 
     def latents(self, rng: np.random.Generator, count: int) -> Pixels:
-        """Classes in turn, so that every batch asks for each of them about equally often."""
+        """What ``count`` images are drawn from, (count, latent + 1).
+
+        Classes in turn, so that every batch asks for each of them about equally often.
+        """
         plain = super().latents(rng, count)
         return with_class(plain, np.arange(count) % self.classes)
 
     def discriminator_loss(
         self, real: torch.Tensor, answers: torch.Tensor, fake: torch.Tensor, latents: torch.Tensor
     ) -> torch.Tensor:
+        """Real against drawn, and the class of either (Odena et al. 2017, L_S and L_C); a scalar.
+
+        Args:
+            real: (n, 1, 64, 64) in [−1, 1], of the classes at ``answers`` (n,).
+            fake: (n, 1, 64, 64), drawn from ``latents`` (n, latent + 1).
+        """
         is_real, named = self.discriminator(real)
         is_fake, named_fake = self.discriminator(fake)
         source = softplus(-is_real).mean() + softplus(is_fake).mean()
@@ -52,6 +62,7 @@ class Pair(gan.Pair):
         return source + cross_entropy(named, answers) + cross_entropy(named_fake, asked)
 
     def generator_loss(self, fake: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Taken for real, and for the class that was asked for; a scalar."""
         is_real, named = self.discriminator(fake)
         return softplus(-is_real).mean() + cross_entropy(named, latents[:, -1].long())
 
@@ -74,6 +85,12 @@ def fit(
     """Train one generator of all classes; as ``ml.training.gan.fit``.
 
     ``discriminator.safetensors`` has the auxiliary head, the paper's fourth classifier.
+
+    Args:
+        pixels: (n, 64, 64) in [−1, 1], with their class positions in ``labels`` (n,).
+
+    Raises:
+        CollapseError, ConfigError: as ``ml.training.gan.fit``.
     """
     make = partial(Pair, classes)
     yield from gan.fit(pixels, settings, out, *seed, device=device, labels=labels, make=make)

@@ -43,7 +43,7 @@ def build(classes: int, mean: float, settings: config.Classifier, *seed: object)
 
 
 def mean_of(pixels: npt.NDArray[np.float32]) -> float:
-    """Scalar mean of ROIs mapped to [0, 1]: what the network takes off its input."""
+    """Mean of all pixels of ROIs, mapped to [0, 1]: what the network takes off its input."""
     return float((pixels.mean(dtype=np.float64) + 1) / 2)
 
 
@@ -66,6 +66,11 @@ def fit(
 
     Yields:
         One Progress per epoch with ``loss`` and ``accuracy`` on the training ROIs.
+
+    Raises:
+        ConfigError: the loss is no finite number any more: too high a learning rate.
+        StateError: the unfinished state in ``out`` is that of another training.
+        DeviceError: this machine does not have the device.
     """
     target = runtime.device(device)
     images = torch.from_numpy(pixels)[:, None].to(target)

@@ -78,7 +78,7 @@ def variety(rois: Pixels) -> Variety:
 
 
 def collapsed(samples: Pixels, real: Variety, settings: config.Gan) -> str | None:
-    """Why these samples are no use (None when they are): not finite, or far too alike."""
+    """Why samples (n, 64, 64) are no use: not finite, or far too alike. None when they are."""
     if not np.isfinite(samples).all():
         return "the samples are not numbers"
     drawn = variety(samples)
@@ -129,6 +129,7 @@ class Pair:
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
+        """The networks that the saved state of an unfinished training holds, by name."""
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
@@ -138,20 +139,30 @@ class Pair:
     def discriminator_loss(
         self, real: torch.Tensor, answers: torch.Tensor, fake: torch.Tensor, latents: torch.Tensor
     ) -> torch.Tensor:
+        """Cross-entropy of real against drawn (Goodfellow et al. 2014, equation 1); a scalar.
+
+        Args:
+            real: (n, 1, 64, 64) in [−1, 1].
+            answers: their class positions (n,), of which a DCGAN takes no notice.
+            fake: (n, 1, 64, 64), drawn from ``latents``.
+        """
         return (
             softplus(-self.discriminator(real)).mean() + softplus(self.discriminator(fake)).mean()
         )
 
     def generator_loss(self, fake: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """−log D(G(z)) in the mean (Goodfellow et al. 2014, end of section 3); a scalar."""
         return softplus(-self.discriminator(fake)).mean()
 
     def step(
         self, real: torch.Tensor, answers: torch.Tensor, latents: torch.Tensor, count: int
     ) -> torch.Tensor:
-        """One update of both networks; returns (discriminator loss, generator loss).
+        """One update of both networks; returns (discriminator loss, generator loss), (2,).
 
         Args:
+            real: (n, 1, 64, 64) in [−1, 1].
             answers: class positions of ``real``, for networks that look at them.
+            latents: n rows as of ``latents``.
             count: steps made before this one.
         """
         fake = self.generator(latents)
@@ -194,6 +205,7 @@ class Pair:
         self.average.eval()
 
     def sample(self, latents: Pixels) -> Pixels:
+        """ROIs (n, 64, 64) in [−1, 1] of the averaged generator, from n rows as of ``latents``."""
         with torch.no_grad():
             drawn = self.average(torch.from_numpy(latents).to(self.device))
         rois: Pixels = drawn[:, 0].cpu().numpy()

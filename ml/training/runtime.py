@@ -179,7 +179,10 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
 
 
 def task_of(pixels: npt.NDArray[Any], *parts: object) -> str:
-    """A short name of a piece of work and of the pixels it works on, to recognise it again."""
+    """A short name (16 hex digits) of a piece of work and of the pixels it works on.
+
+    By it an unfinished state is recognised again: the same parts and pixels give the same name.
+    """
     digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode())
     digest.update(np.ascontiguousarray(pixels).tobytes())
     return digest.hexdigest()[:16]

@@ -344,11 +344,14 @@ class Lines {
     if (added && !document.activeElement?.closest("[data-ask-fields]")) fields.querySelector("input")?.focus();
   }
 
+  /** Whether files would be lost with this page: held until they have a pseudonym, or can be sent. */
+  get holds() { return this.counts.held + this.counts.unsent > 0; }
+
   tell(share, busy) {
     const { total, accepted, known, refused, passed, held, unsent } = this.counts;
     this.bar.value = share;
     this.bar.hidden = !busy;
-    this.clear.hidden = busy;
+    this.clear.hidden = busy || [...this.#groups.values()].every((group) => group.held);
     const told = [
       accepted && `${count(accepted)} accepted`,
       known && `${known} of ${known === 1 ? "it was" : "them were"} here already`,
@@ -374,6 +377,7 @@ class Uploader {
     this.form = form;
     this.lines = lines;
     this.maxBytes = Number(form.dataset.maxMb) * 1e6;
+    window.addEventListener("beforeunload", (event) => { if (this.#running || lines.holds) event.preventDefault(); });
   }
 
   /** items: [{file, name}]; fields: what goes with them, else what the form says now. */
@@ -401,12 +405,9 @@ class Uploader {
   async #run() {
     if (this.#running) return;
     this.#running = true;
-    const warn = (event) => event.preventDefault();
-    window.addEventListener("beforeunload", warn);
     this.lines.tell(0, this.#queue.length > 0);
     const before = this.lines.counts.accepted;
     while (this.#queue.length > 0) await this.#batch(this.#queue.shift());
-    window.removeEventListener("beforeunload", warn);
     this.#running = false;
     this.#bytes = { done: 0, total: 0 };
     this.lines.tell(1, false);

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.db import Database
 from app.models import Event, SignIn, User
-from serving import command, lock_held
+from serving import command, command_here, lock_held
 
 ME = f"command line: {pwd.getpwuid(os.getuid()).pw_name}"
 
@@ -26,7 +26,7 @@ def run(path, tmp_path):
     """``run("user", "list")``: (status, what it said, what it complained of)."""
 
     def ran(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        done = command(f"sqlite:///{path}", tmp_path, *arguments, stdin=stdin)
+        done = command_here(f"sqlite:///{path}", tmp_path, *arguments, stdin=stdin)
         return done.returncode, done.stdout, done.stderr
 
     return ran
@@ -108,14 +108,14 @@ def test_whatever_is_made_is_for_its_account_alone(run, database, path, tmp_path
     key = tmp_path / "installation.key"
     key.write_text("x" * 64)
     key.chmod(0o644)
-    status, _, complained = run("user", "enable", "ada")
-    assert status == 0
-    assert f"{key} could be opened by other accounts" in complained
+    done = command(f"sqlite:///{path}", tmp_path, "user", "enable", "ada")
+    assert done.returncode == 0
+    assert f"{key} could be opened by other accounts" in done.stderr
     for one in (path.parent, *path.parent.iterdir(), key):
         assert stat.S_IMODE(one.stat().st_mode) & 0o077 == 0, one
 
 
-def test_a_command_that_only_looks_waits_for_nobody(run, database, path):
+def test_a_command_that_only_looks_waits_for_nobody(database, path, tmp_path):
     with lock_held(path):
-        status, said, _ = run("user", "list")
-    assert (status, said.count("active")) == (0, 2)
+        done = command(f"sqlite:///{path}", tmp_path, "user", "list")
+    assert (done.returncode, done.stdout.count("active")) == (0, 2)

@@ -26,8 +26,9 @@ from app.models import Reading, SignIn, Trial
 from app.models.reader_studies.enrolment import Enrolment
 from app.place import ROOT
 
-pytestmark = pytest.mark.timeout(280)
-PATIENCE_S = 220
+pytestmark = pytest.mark.timeout(600)
+PATIENCE_S = 540
+"""For a machine that does much else; nothing waits so long where all is well."""
 
 
 class Server:
@@ -183,6 +184,7 @@ def read_while_killed(
         server.start()
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
+    assert not any(thread.is_alive() for thread in threads), "some readers never came to the end"
     return desks
 
 
@@ -235,11 +237,11 @@ def check_the_key(server: Server, database: Database, prepared: Prepared) -> Non
 def test_sqlite_keeps_every_acknowledged_answer_of_20_readers_once_through_kills(tmp_path):
     url = f"sqlite:///{tmp_path}/killed.sqlite3"
     database = Database(url)
-    prepared = prepare(database, readers=20, images=100)
+    prepared = prepare(database, readers=20, images=40)
     server = Server(url, tmp_path)
     try:
-        desks = read_while_killed(server, prepared, trials=2000, kills=3, seed=11)
-        check(database, prepared, desks, 2000)
+        desks = read_while_killed(server, prepared, trials=800, kills=3, seed=11)
+        check(database, prepared, desks, 800)
     finally:
         server.close()
         database.engine.dispose()

@@ -18,7 +18,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.study import ReaderStudy
 from app.place import ROOT
 from app.schema import OtherSchema, Schema
-from serving import Served, command
+from serving import Served, command_here
 
 BEFORE = "0008"
 """The revision before rows were numbered and kept."""
@@ -71,7 +71,7 @@ def test_two_servers_that_start_at_once_on_an_empty_database_both_come_up(url, t
 
 
 def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, database, tmp_path):
-    told = command(url, tmp_path, "user", "list")
+    told = command_here(url, tmp_path, "user", "list")
     assert told.returncode == 1
     assert told.stderr.startswith("error: The database is empty. `python -m app serve`")
     assert told.stderr.count("\n") == 1
@@ -79,7 +79,7 @@ def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, data
         assert not database.file.path.exists()
     database.migrate()
     move(database, BEFORE)
-    told = command(url, tmp_path, "token", "list")
+    told = command_here(url, tmp_path, "token", "list")
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr.startswith("error: The database has an older schema.")
     assert database.found_schema() == Schema.OLDER
@@ -91,7 +91,7 @@ def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, data
 def test_a_newer_database_is_refused_in_one_sentence_everywhere(url, database, tmp_path, arguments):
     database.migrate()
     set_revision(database, "9999")
-    told = command(url, tmp_path, *arguments)
+    told = command_here(url, tmp_path, *arguments)
     assert told.returncode == 1
     [line] = told.stderr.splitlines()
     assert line.startswith("error: The database was made by a newer version of the software.")
@@ -129,12 +129,23 @@ def test_every_row_that_stays_is_kept_by_the_database_itself(database):
         assert {f"keep_{table}_update", f"keep_{table}_delete"} <= found, table
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def recorded(request, tmp_path_factory):
+    """A database with rows that stay; whoever tries to change them shares it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('recorded')}/hepatica.sqlite3"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_of_module")
+    made = Database(url)
+    made.migrate()
+    _filled(made)
+    yield made
+    made.engine.dispose()
+
+
 @pytest.mark.parametrize("act", ["UPDATE {} SET id = id", "DELETE FROM {}"])
 @pytest.mark.parametrize("table", ["event", "review", "reading", "protocol", "stimulus", "trial"])
-def test_no_statement_changes_or_deletes_what_was_recorded(database, table, act):
-    database.migrate()
-    _filled(database)
-    with database.engine.connect() as connection:
+def test_no_statement_changes_or_deletes_what_was_recorded(recorded, table, act):
+    with recorded.engine.connect() as connection:
         count = connection.scalar(sa.text(f"SELECT count(*) FROM {table}"))
         assert count
         with pytest.raises(sa.exc.DBAPIError, match=f"A row of {table} is never"):
@@ -153,16 +164,14 @@ def test_postgresql_does_not_empty_the_record_either(postgres):
     database.engine.dispose()
 
 
-def test_the_orm_refuses_to_change_an_event_or_a_review(database):
-    database.migrate()
-    _filled(database)
+def test_the_orm_refuses_to_change_an_event_or_a_review(recorded):
     for model, change in ((Event, {"actor": "x"}), (Review, {"confidence": 1})):
-        with pytest.raises(Changed), database.transaction() as session:
+        with pytest.raises(Changed), recorded.transaction() as session:
             row = session.scalars(sa.select(model)).first()
             for name, value in change.items():
                 setattr(row, name, value)
             session.flush()
-        with pytest.raises(Changed), database.transaction() as session:
+        with pytest.raises(Changed), recorded.transaction() as session:
             session.delete(session.scalars(sa.select(model)).first())
             session.flush()
 

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from app.db import Database
-from app.errors import TooMany, Unavailable
-from app.models import Tally, User
+from app.errors import TooMany, Unavailable, Unreadable
+from app.models import Event, Tally, User
 from app.models.people.tally import TRIES_OF_A_NAME, Origin
 from app.turnstile import (
     MOST_OF_ONE,
@@ -70,6 +70,32 @@ def test_refusals_at_the_same_moment_are_all_counted_and_none_is_a_fault(databas
     with database.reading() as session:
         counted = sa.select(sa.func.sum(Tally.tries)).where(Tally.account == "")
         assert session.scalar(counted) == 70
+
+
+def test_old_passwords_tried_at_the_same_moment_never_pass_the_limit(database, monkeypatch):
+    from app import turnstile as module
+
+    looked_at = []
+    monkeypatch.setattr(module, "fits", lambda old, stored: bool(looked_at.append(old)))
+    with database.transaction() as session:
+        ada = User.add(session, "ada", "reader", "correct horse")
+    processes = [Turnstile(database, KEY, 1.0) for _ in range(4)]
+
+    async def all_at_once() -> list[BaseException | str]:
+        tries = (
+            one.new_password(ada, f"guess {n}", "battery staple")
+            for n in range(MOST_OF_ONE)
+            for one in processes
+        )
+        return await asyncio.gather(*tries, return_exceptions=True)
+
+    refused = asyncio.run(all_at_once())
+    assert len(looked_at) == TRIES_OF_A_NAME
+    assert sum(isinstance(one, Unreadable) for one in refused) == TRIES_OF_A_NAME
+    assert sum(isinstance(one, TooMany) for one in refused) == len(refused) - TRIES_OF_A_NAME
+    with database.reading() as session:
+        kinds = [event.kind for event in session.scalars(sa.select(Event))]
+    assert kinds.count("password change refused") == TRIES_OF_A_NAME
 
 
 def waiting(turnstile: Turnstile, attempts: list[Attempt]) -> list[BaseException | object]:

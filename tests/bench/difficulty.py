@@ -16,9 +16,11 @@ import numpy as np
 from ml.config import Experiment, experiment
 from ml.dataset import prepare
 from ml.dataset.manifest import Manifest
-from ml.experiment import arms, parallel, trainings
-from ml.experiment import fresh_phantoms as freshphantoms
-from ml.experiment.trainings import INNER, OUTER, Classifier, Fresh, Place, Views
+from ml.experiment import arms, fresh_phantoms, parallel
+from ml.experiment.folder import RunFolder
+from ml.experiment.perform import perform
+from ml.experiment.tasks import INNER, OUTER, CutViews, DrawFresh, TrainClassifier
+from ml.experiment.training_sets import fresh_of, views_starts
 from ml.lesion import LIVER
 from ml.phantom import series
 from ml.phantom.lesions import DEFAULT_DIFFICULTY
@@ -61,39 +63,41 @@ def _confusion(folder: Path, seed: int) -> classification.Ints:
         ]
     )
     manifest = Manifest.load(folder / "data")
-    place = Place(folder / "data", folder / "run", folder / "fresh")
-    place.run.mkdir()
-    points = tuple(p for p in arms.points(settings, 3, oracle=False) if p.arm == arms.CLASSIC)
-    starts = trainings.views_starts(manifest)
-    fresh = [c for c in trainings.fresh_of(settings, manifest) if c.use == freshphantoms.TEST]
+    run = RunFolder(folder / "data", folder / "run", folder / "fresh")
+    run.run.mkdir()
+    sizes = tuple(p for p in arms.sizes(settings, 3, oracle=False) if p.arm == arms.CLASSIC)
+    starts = views_starts(manifest)
+    fresh = [c for c in fresh_of(settings, manifest) if c.use == fresh_phantoms.TEST]
     parts = [(part, fold) for part in (OUTER, INNER) for fold in range(settings.folds)]
     stages = (
-        [*(Views(seed, start) for start in starts), *(Fresh(chunk) for chunk in fresh)],
-        [Classifier(point, *part, seed) for point in points for part in parts],
+        [*(CutViews(seed, start) for start in starts), *(DrawFresh(chunk) for chunk in fresh)],
+        [TrainClassifier(size, *part, seed) for size in sizes for part in parts],
     )
     for tasks in stages:
-        for _ in parallel.each(partial(trainings.perform, place, settings), tasks, place.stop, -1):
+        for _ in parallel.each(partial(perform, run, settings), tasks, run.stop, -1):
             pass
-    return _selected(place, settings, manifest, points)
+    return _selected(run, settings, manifest, sizes)
 
 
 def _selected(
-    place: Place, settings: Experiment, manifest: Manifest, points: tuple[arms.Point, ...]
+    run: RunFolder, settings: Experiment, manifest: Manifest, sizes: tuple[arms.ArmSize, ...]
 ) -> classification.Ints:
     truth = np.asarray([manifest.scheme.index(line.lesion_class) for line in manifest.lines])
     called = np.full(len(truth), -1)
     for fold in range(settings.folds):
         scores = {}
-        for point in points:
-            rows, answers = _outputs(place, Classifier(point, INNER, fold, settings.seed))
+        for size in sizes:
+            rows, answers = _outputs(run, TrainClassifier(size, INNER, fold, settings.seed))
             matrix = classification.confusion(truth[rows], answers, 3)
-            scores[point] = float(classification.balanced_accuracy(matrix))
-        point = arms.pick(scores, points)
-        rows, answers = _outputs(place, Classifier(point, OUTER, fold, settings.seed))
+            scores[size] = float(classification.balanced_accuracy(matrix))
+        size = arms.pick(scores, sizes)
+        rows, answers = _outputs(run, TrainClassifier(size, OUTER, fold, settings.seed))
         called[rows] = answers
     return classification.confusion(truth, called, 3)
 
 
-def _outputs(place: Place, task: Classifier) -> tuple[classification.Ints, classification.Ints]:
-    with np.load(place.task(task.name).path / "outputs.npz") as stored:
+def _outputs(
+    run: RunFolder, task: TrainClassifier
+) -> tuple[classification.Ints, classification.Ints]:
+    with np.load(run.task(task.name).path / "outputs.npz") as stored:
         return stored["rows"], stored["probabilities"].argmax(axis=1)

@@ -271,9 +271,20 @@ def test_somebody_else_signing_in_here_deletes_nothing(desk):
     headers = {"origin": origin}
     assert page.context.request.post(f"{origin}/sessions", form=form, headers=headers).ok
     desk.unmute()
-    says(page, "cover-text", "There is no such reading, or it is not yours")
+    says(page, "saved", "1 kept here, not yet sent: somebody else is signed in")
     assert desk.ratings() == [2]
     assert desk.stored() == []
+    # the refusal is not of this answer: nothing offers to set it aside, and Enter does not either
+    commit(page, "3", "m")
+    says(page, "saved", "2 kept here, not yet sent: somebody else is signed in")
+    assert page.locator("[data-cover]").is_hidden()
+    assert desk.ratings("hepatica-aside") == []
+
+    form["name"] = desk.name
+    assert page.context.request.post(f"{origin}/sessions", form=form, headers=headers).ok
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    says(page, "saved", "^saved$")
+    assert desk.stored() == [2, 3]
 
 
 def test_a_full_storage_is_said_and_the_page_itself_keeps_the_answer(desk):

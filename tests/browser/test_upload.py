@@ -143,8 +143,7 @@ def test_files_that_are_sent_again_keep_the_pseudonym_of_their_own_study(page, i
     page.context.set_offline(True)
     send_again(page)
     settled(page, "5 not sent")
-    page.click("[data-clear]")  # what is held stays
-    settled(page, "5 not sent")
+    assert page.locator("[data-clear]").is_hidden()  # what is held stays
     page.context.set_offline(False)
     page.get_by_role("button", name="Send again").click()
     settled(page, "5 files accepted")
@@ -186,3 +185,26 @@ def test_without_scripts_an_upload_is_told_by_case_and_by_reason(open_as, tmp_pa
     assert "the file names no patient" in told[0]
     assert "2 files accepted" in told[1]
     assert page.locator("#pseudonym").is_visible()
+
+
+def test_files_that_are_held_here_are_not_left_behind_without_a_question(page, installation):
+    """The link to a case that did arrive leads away from those that wait."""
+    asked = []
+    page.on("dialog", lambda one: (asked.append(one.type), one.dismiss()))
+    drop(page, {**series("held", 2), **series("went", 1, patient_id="PAT-HELD")})
+    settled(page, "1 file accepted, 2 wait for a pseudonym")
+    page.locator("[data-lines] a", has_text="open").click()
+    page.wait_for_timeout(500)
+    assert asked == ["beforeunload"]
+    fields(page).fill("Held")
+    send_again(page)
+    settled(page, "3 files accepted")
+    page.locator("[data-lines] a", has_text="open").first.click()
+    page.wait_for_url("**/cases/*")
+    assert asked == ["beforeunload"]
+
+
+def test_nothing_is_offered_to_dismiss_where_all_of_it_is_held(page):
+    drop(page, series("dismissed", 2))
+    settled(page, "2 wait for a pseudonym")
+    assert page.locator("[data-clear]").is_hidden()

@@ -115,6 +115,22 @@ test("without the network it tries again by itself, less and less often", async 
   assert.equal(timers.size, 0);
 });
 
+test("under another person's sign-in an answer waits without a try, and goes when the reader is back", async (context) => {
+  const { document, queue, sending, server, timers } = made(context, { keys: ["a"] });
+  server.says = () => [404, { detail: "No such reading.", other_reader: true }];
+  await sending.send();
+  assert.equal(sending.trouble, Trouble.otherReader);
+  assert.deepEqual(kept(queue), ["a"]);
+  await timers.pass(300_000);
+  assert.equal(server.got.length, 1);
+  server.says = null;
+  document.hidden = false;
+  document.fire("visibilitychange");
+  await settled();
+  assert.equal(queue.length, 0);
+  assert.equal(sending.trouble, Trouble.none);
+});
+
 test("the network that comes back is used at once", async (context) => {
   const { queue, sending, server, window } = made(context, { keys: ["a"] });
   server.says = "away";

@@ -40,7 +40,7 @@ TINY = Experiment(
     permutations=200,
     device="cpu",
 )
-SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
+SMALL = replace(TINY, folds=2, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
 BARELY = (
     "--set folds=2 augment.per_fold=4 augment.rotations=1 gan.epochs=1 gan.width=1 "
     "gan.discriminator_width=1 gan.latent=2 gan.batch=2 classifier.epochs=1 classifier.width=1 "

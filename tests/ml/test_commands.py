@@ -99,7 +99,7 @@ def no_room(most_bytes: int) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def small_experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("ml.config.experiment", _tiny)
-    monkeypatch.setattr("ml.experiment.run.experiment", _tiny)
+    monkeypatch.setattr("ml.experiment.request.experiment", _tiny)
     yield
 
 

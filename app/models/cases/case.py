@@ -37,14 +37,15 @@ PHASES = ("portal", "other", "unknown")
 
 PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
 _PLACEHOLDER = re.compile(
-    r"(de-?identified|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|n/?a|"
-    r"no ?(id|name)|removed|deleted|empty|default|dummy|test|patient|subject|"
-    r"0+|x+|[-_?.*#]+|123(4(56?)?)?)",
-    re.IGNORECASE,
+    r"(deident(ified)?|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|na|no|"
+    r"not|available|removed|deleted|redacted|masked|hidden|blank|empty|default|dummy|undefined|"
+    r"unspecified|test|patient|subject|id|name)*|0+|x+|123(4(56?)?)?|(?P<digit>\d)(?P=digit){5,}"
 )
 """PatientIDs that anonymisers and workstations write for everybody."""
 _ACQUIRED = "Acquired"
 """Under this tag lies a keyed digest of the moment of acquisition, which itself is not kept."""
+_ISSUER = "Issuer"
+"""Under this tag lies a keyed digest of who gave out the PatientID."""
 _PIXELS = "application/vnd.hepatica.pixels+zlib"
 
 Pixels = npt.NDArray[np.int16] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -63,6 +64,7 @@ class Accepted:
     known: bool = False
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form: ``file``, ``case_id``, ``case_url``, ``warnings``, ``known``."""
         return {
             "file": self.file,
             "case_id": str(self.case_id),
@@ -81,6 +83,7 @@ class Receipt:
     passed_over: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form: ``accepted``, ``refused`` (file, reason, code), ``passed_over``."""
         return {
             "accepted": [item.to_dict() for item in self.accepted],
             "refused": [
@@ -290,6 +293,7 @@ class Image(Base):
 
     @staticmethod
     def require(session: Session, image_id: uuid.UUID) -> Image:
+        """The image; NotFound when there is none."""
         image = session.get(Image, image_id)
         if image is None:
             raise NotFound("There is no such image.")
@@ -416,6 +420,11 @@ def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: lis
         Unreadable: it names no patient and no pseudonym was given; its study is another patient's.
     """
     patient_hmac, name = _patient_of(item, sender, warnings)
+    if patient_hmac and item.issuer and _is_issued_twice(session, patient_hmac, item, sender.key):
+        warnings.append(
+            "The same PatientID is here already from another issuer (IssuerOfPatientID). Both "
+            "count as one patient; where they are two, give each a PatientID of its own."
+        )
     if item.study_uid:
         found = session.execute(
             sa.select(Case).where(Case.study_uid == item.study_uid)
@@ -453,6 +462,26 @@ def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: lis
     return found
 
 
+def _is_issued_twice(session: Session, patient_hmac: str, item: PackedSlice, key: bytes) -> bool:
+    """Whether a case of the same PatientID is here whose images another issuer gave it."""
+    issuer = _digest(item.issuer, key)
+    for case_id in session.scalars(sa.select(Case.id).where(Case.patient_hmac == patient_hmac)):
+        tags = session.scalar(
+            sa.select(Image.tags)
+            .join(Series, Image.series_id == Series.id)
+            .where(Series.case_id == case_id)
+            .order_by(Image.created_at, Image.id)
+            .limit(1)
+        )
+        if tags and tags.get(_ISSUER, issuer) != issuer:
+            return True
+    return False
+
+
+def _digest(text: str, key: bytes) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:16]
+
+
 def _new_case(
     session: Session, item: PackedSlice, sender: Sender, patient_hmac: str | None, name: str
 ) -> Case:
@@ -472,7 +501,7 @@ def _new_case(
 def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple[str | None, str]:
     """(HMAC of the PatientID, or None without one; what the case is called)."""
     patient_id = item.patient_id.strip()
-    placeholder = bool(_PLACEHOLDER.fullmatch(patient_id))
+    placeholder = bool(_PLACEHOLDER.fullmatch(re.sub(r"[\W_]+", "", patient_id).lower()))
     if patient_id and not (placeholder and sender.pseudonym):
         if placeholder:
             warnings.append(
@@ -530,8 +559,9 @@ def _add_image(session: Session, series: Series, item: PackedSlice, key: bytes) 
         )
     tags = dict(item.tags)
     if item.acquired:
-        moment = hmac.new(key, item.acquired.encode(), hashlib.sha256)
-        tags[_ACQUIRED] = moment.hexdigest()[:16]
+        tags[_ACQUIRED] = _digest(item.acquired, key)
+    if item.issuer:
+        tags[_ISSUER] = _digest(item.issuer, key)
     session.add(
         Image(
             series_id=series.id,

@@ -157,6 +157,9 @@ class Lesion(Base):
         known = session.get(Lesion, lesion_id) if lesion_id is not None else None
         if known is not None:
             return known._sent_again(session, image, box, marker)
+        same = Lesion._same(session, image, box, marker) if lesion_id is None else None
+        if same is not None:
+            return same
         old = None if replaces is None else Lesion.require(session, replaces, hold=True)
         if old is not None:
             old._refuse_move(session, image, marker)
@@ -182,8 +185,22 @@ class Lesion(Base):
             Event.record(session, marker.name, _REPLACED, str(old.id), by=str(lesion.id))
         return lesion
 
+    @staticmethod
+    def _same(session: Session, image: Image, box: Box, marker: User) -> Lesion | None:
+        """The lesion that a form without an id marked already, such as by a double click."""
+        return session.scalars(
+            sa.select(Lesion).where(
+                Lesion.image_id == image.id,
+                Lesion.marked_by_id == marker.id,
+                Lesion.withdrawn_at.is_(None),
+                (Lesion.x == box.x) & (Lesion.y == box.y),
+                (Lesion.width == box.width) & (Lesion.height == box.height),
+            )
+        ).first()
+
     @property
     def box(self) -> Box:
+        """The marked rectangle, in pixels of the image."""
         return Box(self.x, self.y, self.width, self.height)
 
     @property

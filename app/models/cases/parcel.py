@@ -8,16 +8,19 @@ however large they unpack.
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
+from time import monotonic
 
 import numpy as np
 
 from ml.errors import HepaticaError
 from ml.images import archive, dicom
+from ml.images import ct_slice as image
 from ml.images.ct_slice import CTSlice
 
 
@@ -52,6 +55,7 @@ class PackedSlice:
     sop_uid: str
     frame: int
     patient_id: str = field(repr=False)
+    issuer: str = field(repr=False)
     acquired: str = field(repr=False)
     instance_number: int | None
     orientation: tuple[float, ...] | None
@@ -79,6 +83,7 @@ class PackedSlice:
             sop_uid=item.sop_uid,
             frame=item.frame,
             patient_id=item.patient_id,
+            issuer=item.issuer,
             acquired=item.acquired,
             instance_number=item.instance_number,
             orientation=item.orientation,
@@ -107,11 +112,12 @@ class ParcelFile:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one upload may hold, all its files and zips together."""
+    """How much one upload may hold and cost, all its files and zips together."""
 
     files: int
     unpacked_bytes: int
     pixels: int
+    seconds: float = math.inf
 
 
 @dataclass
@@ -150,6 +156,7 @@ class _Opening:
     decoded_files: int = 0
     unpacked_bytes: int = 0
     pixels: int = 0
+    begun: float = field(default_factory=monotonic)
 
     def unpack(self, name: str, data: bytes) -> None:
         count = 0
@@ -159,6 +166,7 @@ class _Opening:
                 name,
                 max_files=max(0, self.limits.files - self.decoded_files),
                 max_bytes=max(0, self.limits.unpacked_bytes - self.unpacked_bytes),
+                max_file_bytes=image.MAX_FILE_BYTES,
             )
             for member in members:
                 count += 1
@@ -188,15 +196,26 @@ class _Opening:
                     f"{name}: this upload has more than {self.limits.files} files. "
                     "Upload the rest by itself."
                 )
-            slices = tuple(
-                PackedSlice.of(item)
-                for item in dicom.each(data, name, self.limits.pixels - self.pixels)
-            )
+            slices = tuple(self._packed(data, name))
         except HepaticaError as error:
             self.parcel.refused.append(Refusal(name, str(error)))
             return
         self.pixels += sum(item.rows * item.columns for item in slices)
         self.parcel.files.append(ParcelFile(name, slices))
+
+    def _packed(self, data: bytes, name: str) -> Iterator[PackedSlice]:
+        """Its slices. What damaged files cost is limited by time, as their pixels do not count."""
+        found = dicom.each(data, name, self.limits.pixels - self.pixels)
+        while True:
+            if monotonic() - self.begun > self.limits.seconds:
+                raise dicom.TooLarge(
+                    f"{name}: this upload has been read for {self.limits.seconds:.0f} seconds, "
+                    "which is the most. Upload the rest by itself."
+                )
+            item = next(found, None)
+            if item is None:
+                return
+            yield PackedSlice.of(item)
 
 
 def _printable(name: str) -> str:

@@ -22,7 +22,10 @@ class Changed(RuntimeError):
 
 
 def append_only(model: Row) -> Row:
-    """Class decorator: rows of ``model`` can be added and never changed or deleted."""
+    """Class decorator: rows of ``model`` can be added and never changed or deleted.
+
+    A session that tries raises ``Changed`` when it flushes.
+    """
 
     def refuse_update(_mapper: Any, _connection: sa.Connection, row: Any) -> None:
         session = object_session(row)

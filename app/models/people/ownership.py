@@ -28,6 +28,7 @@ class Owned:
 
     @declared_attr
     def owner(self) -> Mapped[User]:
+        """The person who may change and end it, beside administrators."""
         return relationship(foreign_keys=[self.owner_id])  # type: ignore[list-item]
 
     def may_be_changed_by(self, user: User) -> bool:

@@ -121,6 +121,7 @@ class User(Base):
 
     @staticmethod
     def named(session: Session, name: str) -> User | None:
+        """The account of that name, a disabled one too; None when there is none."""
         return session.execute(sa.select(User).where(User.name == name)).scalar_one_or_none()
 
     @staticmethod
@@ -173,6 +174,8 @@ class User(Base):
             raise Unreadable(f"There is no role {role[:20]!r}; choose one of {', '.join(ROLES)}.")
         if role != "admin":
             self._refuse_if_last_admin(session)
+        if role == self.role:  # pressed twice
+            return
         was, self.role = self.role, role
         Event.record(session, by, "role changed", str(self.id), name=self.name, was=was, now=role)
 
@@ -183,12 +186,16 @@ class User(Base):
             Conflict: it would leave no administrator.
         """
         self._refuse_if_last_admin(session)
+        if self.disabled_at is not None:
+            return
         self.disabled_at = now()
         self.sign_out(session)
         Event.record(session, by, "account disabled", str(self.id), name=self.name)
 
     def enable(self, session: Session, by: str) -> None:
         """Give the right to sign in back."""
+        if self.disabled_at is None:
+            return
         self.disabled_at = None
         Event.record(session, by, "account enabled", str(self.id), name=self.name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,15 @@ class Composition:
             return dict(asked) if isinstance(asked, Mapping) else balanced(asked, counts, order)
 
         wanted = spread(real)
-        trained = spread(design.practice // 2) if design.practice else dict.fromkeys(wanted, 0)
+        left = [
+            replace(
+                item,
+                lesions=item.lesions - wanted[item.lesion_class],
+                patients=item.patients - wanted[item.lesion_class],
+            )
+            for item in counts
+        ]
+        trained = balanced(design.practice // 2, left, order)
         have = {item.lesion_class: item.lesions for item in counts}
         if any(wanted[key] + trained[key] > have[key] for key in have):
             where = f" in {', '.join(row.name for row in frozen)}" if frozen else ""
@@ -146,7 +154,8 @@ class Composition:
             raise Unreadable(
                 f"A study with {_all(real)} real images of the kind {KINDS[kind]} needs lesions "
                 f"with a known class: {_said(wanted)}{practice}. There are "
-                f"{_said(have)}{where}. {more}, or choose fewer images."
+                f"{_said(have)}{where}. {more}, or choose fewer images"
+                f"{' or less practice (step Reading)' if design.practice else ''}."
             )
         chosen = one_per_patient(pool.of_kind(kind), wanted, rng)
         if len(windows) != 1:
@@ -161,9 +170,8 @@ class Composition:
         practice_drawn: list[dict[str, Any]] = []
         if design.practice:
             practice_real = _for_practice(pool.of_kind(kind), chosen, trained, rng)
-            practice_drawn = _drawn(
-                drawing, spread(design.practice - len(practice_real)), rng, seeds
-            )
+            mix = balanced(design.practice - len(practice_real), left, order)
+            practice_drawn = _drawn(drawing, mix, rng, seeds)
         notes = _notes(len(chosen), len({item.patient for item in chosen}), pool.withdrawn)
         likeness = None
         if design.exclude_near:

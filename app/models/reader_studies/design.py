@@ -126,6 +126,7 @@ class Design:
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form; ``from_dict`` of it gives an equal Design."""
         return asdict(self)
 
     def content(self) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Earlier:
     def of(
         cls, session: Session, enrolment: Enrolment, position: int, total: int, choices: Choices
     ) -> Earlier:
+        """The trial at an answered ``position`` of a reader's order, from 1 to ``total``."""
         row = session.scalars(
             sa.select(Trial).where(Trial.enrolment_id == enrolment.id, Trial.position == position)
         ).one()
@@ -57,6 +58,7 @@ class Earlier:
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form for the desk's script: the token, the position and the answer, no truth."""
         return {
             "token": self.trial.token,
             "position": self.trial.position,

@@ -72,6 +72,7 @@ class Enrolment(Base):
                 "There is no such reading, or it is not yours. Your own are listed at /readings.",
                 event="reading refused",
                 next=_TO_READINGS,
+                other_reader=True,
             )
         return enrolment
 
@@ -145,7 +146,11 @@ class Enrolment(Base):
 
     @staticmethod
     def refuse_synthetics_to(session: Session, user_id: uuid.UUID) -> None:
-        """The same by id: a person's API token must not show what their pages do not."""
+        """The same by id: a person's API token must not show what their pages do not.
+
+        Raises:
+            Forbidden: a blinded reading of theirs is unfinished.
+        """
         blind = sa.select(Enrolment.id).where(
             Enrolment.reader_id == user_id, *_is_open_and_unfinished()
         )
@@ -154,6 +159,28 @@ class Enrolment(Base):
                 "While you have a blinded reading to finish you cannot look at synthetic lesions: "
                 "they would teach you the answers. Finish it at /readings first.",
                 event="synthetics refused to a blinded reader",
+            )
+
+    @staticmethod
+    def refuse_exposures(session: Session, user: User, *, but_of: uuid.UUID | None = None) -> None:
+        """Forbidden, with an Event, while ``user`` reads a study blind, but for ``but_of``.
+
+        What people are to read, and so are kept from in other studies, tells lesion by lesion what
+        is in the study that ``user`` reads.
+        """
+        blind = sa.select(Enrolment.id).where(
+            Enrolment.reader_id == user.id, *_is_open_and_unfinished()
+        )
+        if but_of is not None:
+            blind = blind.where(Enrolment.study_id != but_of)
+        if session.scalar(blind.limit(1)) is not None:
+            raise Forbidden(
+                "You have a blinded reading to finish. What readers know from other studies is "
+                "kept from you until then, whether they read yours or not: it could tell which "
+                "lesions are in it. Finish the reading at /readings first, or ask another "
+                "researcher.",
+                event="exposures refused to a blinded reader",
+                next=_TO_READINGS,
             )
 
     @staticmethod

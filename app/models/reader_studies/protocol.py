@@ -109,6 +109,7 @@ class Choices:
         return Choices(classes, ratings, pause_key, tuple(sure), tuple(why))
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form, as a protocol keeps it and the desk's script reads it."""
         return asdict(self)
 
 

@@ -177,6 +177,7 @@ class Reading(Base):
 
     @property
     def called_synthetic(self) -> bool:
+        """Whether the rating says so: ``CALLED_SYNTHETIC`` or more."""
         return self.rating >= CALLED_SYNTHETIC
 
     @staticmethod

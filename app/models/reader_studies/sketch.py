@@ -102,6 +102,7 @@ class Sketch(Base):
 
     @property
     def title(self) -> str:
+        """The title as far as it was typed; "" for none."""
         return str(self.typed.get("title", "")).strip()
 
     def mark(self, names: Iterable[str]) -> str:
@@ -116,5 +117,6 @@ class Sketch(Base):
         self.changed_at = now()
 
     def discard(self, session: Session) -> None:
+        """Delete it; a study composed from it stays."""
         session.delete(self)
         session.flush()

@@ -161,6 +161,7 @@ class Stimulus(Base):
 
     @staticmethod
     def require(session: Session, study_id: uuid.UUID, stimulus_id: uuid.UUID) -> Stimulus:
+        """The picture of this study; NotFound when there is none, or it is another study's."""
         stimulus = session.get(Stimulus, stimulus_id)
         if stimulus is None or stimulus.study_id != study_id:
             raise NotFound("There is no such image in this reader study.")

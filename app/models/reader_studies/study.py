@@ -91,6 +91,7 @@ class ReaderStudy(Owned, Base):
 
     @property
     def scheme(self) -> LesionScheme:
+        """The classes of its lesions, as they were when it was composed."""
         return LesionScheme.from_dict(self.scheme_json)
 
     @property
@@ -145,6 +146,7 @@ class ReaderStudy(Owned, Base):
 
     @property
     def practice_total(self) -> int:
+        """How many practice images it has, real and synthetic."""
         return len(self.practice(REAL)) + len(self.practice(SYNTHETIC))
 
     @property
@@ -334,7 +336,8 @@ class ReaderStudy(Owned, Base):
             pictures: from ``pictures`` of this study.
 
         Raises:
-            Forbidden: it is somebody else's.
+            Forbidden: it is somebody else's, or ``by`` reads another study blind, which what is
+                refused here could tell of.
             Conflict: it is open already, its images are not fit for blinded reading, or an
                 enrolled reader knows one of its images already.
         """
@@ -405,7 +408,8 @@ class ReaderStudy(Owned, Base):
                 "rule": "reader k sees the images, sorted by sha256, in the permutation that "
                 "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k'); "
                 "repeats and practice are drawn from the same generator after it "
-                "(app.models.trial), the repeated images from SHA-256('seed:repeats')",
+                "(app.models.reader_studies.trial), the repeated images from "
+                "SHA-256('seed:repeats')",
             },
             "questions": self.choices.to_dict(),
             "called_synthetic_from_rating": CALLED_SYNTHETIC,
@@ -445,7 +449,8 @@ class ReaderStudy(Owned, Base):
         """Give a person a desk of their own, and their order if the study is open.
 
         Raises:
-            Forbidden: the study is somebody else's.
+            Forbidden: the study is somebody else's, or ``by`` reads another one blind, which what
+                is refused here could tell of.
             Conflict: enrolled already, the account is disabled, the study is closed, or it
                 shows an image that the person knows already.
         """
@@ -491,6 +496,8 @@ class ReaderStudy(Owned, Base):
         design = self.design
         if not (design.exclude_own or design.exclude_read):
             return
+        if design.exclude_read:
+            Enrolment.refuse_exposures(session, by, but_of=self.id)
         known = Exposure.of(session, reader.id)
         real = {uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))}
         synthetic = {

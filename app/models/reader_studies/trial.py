@@ -105,6 +105,7 @@ class Trial(Base):
 
     @staticmethod
     def count(session: Session, enrolment_id: uuid.UUID) -> int:
+        """How many trials an enrolment has, practice and repeats too; 0 before the opening."""
         return (
             session.scalar(sa.select(sa.func.count()).where(Trial.enrolment_id == enrolment_id))
             or 0

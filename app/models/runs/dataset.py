@@ -79,6 +79,7 @@ class DatasetVersion(Base):
 
     @staticmethod
     def require(session: Session, version_id: uuid.UUID) -> DatasetVersion:
+        """The version; NotFound when there is none."""
         version = session.get(DatasetVersion, version_id)
         if version is None:
             raise NotFound("There is no such dataset version.")
@@ -142,6 +143,7 @@ class DatasetVersion(Base):
 
     @property
     def scheme(self) -> LesionScheme:
+        """The classes of its lesions, as they were when it was frozen."""
         return LesionScheme.from_dict(self.scheme_json)
 
     @staticmethod

@@ -101,6 +101,7 @@ class Pool:
         return cls(scheme, kept, tuple(generators), gone)
 
     def of_kind(self, kind: str) -> tuple[KnownLesion, ...]:
+        """The lesions on images of one kind, a key of ``KINDS``."""
         return tuple(item for item in self.lesions if item.kind == kind)
 
     def counts(self, kind: str) -> list[ClassCount]:

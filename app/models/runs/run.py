@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, now, serialise
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
@@ -109,6 +109,7 @@ class Run(Owned, Base):
 
     @property
     def is_over(self) -> bool:
+        """Whether it was done, failed or cancelled."""
         return self.state in ("done", "failed", "cancelled")
 
     @property
@@ -136,9 +137,16 @@ class Run(Owned, Base):
         return list(reversed(list(found)))
 
     def results(self, session: Session) -> bytes:
+        """The bytes of ``results.json``.
+
+        Raises:
+            NotFound: it is not done.
+            Damaged: they are not what was stored.
+        """
         return self._blob(session, self.results_digest)
 
     def report(self, session: Session) -> bytes:
+        """The bytes of ``report.html``; raises as ``results``."""
         return self._blob(session, self.report_digest)
 
     def _blob(self, session: Session, digest: str | None) -> bytes:
@@ -150,7 +158,7 @@ class Run(Owned, Base):
 
     @staticmethod
     def queue(session: Session, by: User, dataset: DatasetVersion, preset: str, seeds: int) -> Run:
-        """Ask for a run; a worker takes it.
+        """Ask for a run; a worker takes it. Asked for twice while it waits, it is one run.
 
         Raises:
             Unreadable: an unknown preset, or seeds out of range.
@@ -159,6 +167,19 @@ class Run(Owned, Base):
             raise Unreadable(f"Choose a preset: {', '.join(PRESETS)}.")
         if not 1 <= seeds <= MOST_SEEDS:
             raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.")
+        serialise(session, "queue")
+        waiting = session.scalars(
+            sa.select(Run).where(
+                Run.dataset_id == dataset.id,
+                Run.preset == preset,
+                Run.seeds == seeds,
+                Run.queued_by_id == by.id,
+                Run.state == "queued",
+                Run.cancel_at.is_(None),
+            )
+        ).first()
+        if waiting is not None:  # it would compute the same numbers once more
+            return waiting
         run = Run(
             dataset_id=dataset.id,
             preset=preset,
@@ -264,6 +285,7 @@ class Run(Owned, Base):
         self._end(session, "failed", error)
 
     def end_cancelled(self, session: Session) -> None:
+        """Note that its worker has stopped as it was asked to."""
         self._end(session, "cancelled", None)
 
     def _end(self, session: Session, state: str, error: str | None) -> None:

@@ -25,8 +25,9 @@ from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.held_out import Classify, HeldOut
 from app.settings import VERSION
-from ml.readers import reading as ml
 from ml.readers.analysis import analyse
+from ml.readers.reading import Protocol as Rules
+from ml.readers.reading import Reading as PlainReading
 from ml.statistics.proportion import wilson
 
 Json = dict[str, Any]
@@ -90,10 +91,10 @@ def seed_of(protocol: Protocol) -> int:
     return int(protocol.digest[:8], 16)
 
 
-def rules_of(answers: Answers, network: HeldOut) -> ml.Protocol:
+def rules_of(answers: Answers, network: HeldOut) -> Rules:
     """What was fixed before reading, as the analysis takes it."""
     content = answers.protocol.content
-    rules = ml.Protocol(
+    rules = Rules(
         classes=answers.study.scheme.keys,
         resamples=RESAMPLES,
         seed=seed_of(answers.protocol),
@@ -137,7 +138,7 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
     return Computed(data.encode(), time.perf_counter() - begun)
 
 
-def digest_of(readings: Iterable[ml.Reading]) -> str:
+def digest_of(readings: Iterable[PlainReading]) -> str:
     """SHA-256 over the readings, one line each: what exactly was analysed."""
     lines = sorted(repr(reading) for reading in readings)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

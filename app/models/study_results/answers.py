@@ -18,7 +18,7 @@ from app.models.reader_studies.stimulus import REAL, SYNTHETIC, Stimulus
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import PRACTICE, REPEAT, Trial
 from app.models.reader_studies.unblinding import Unblinding
-from ml.readers import reading as ml
+from ml.readers.reading import Reading as PlainReading
 
 
 def reader_code(number: int) -> str:
@@ -59,26 +59,31 @@ class Line:
 
     @property
     def called(self) -> str | None:
+        """``real`` or ``synthetic``, as the reader called it; None where there is no answer."""
         if self.reading is None:
             return None
         return SYNTHETIC if self.reading.called_synthetic else REAL
 
     @property
     def correct(self) -> bool | None:
+        """Whether that is the truth; None where there is no answer."""
         return None if self.reading is None else self.called == self.stimulus.truth
 
     @property
     def class_correct(self) -> bool | None:
+        """Whether the class that the reader gave is the lesion's; None where none was given."""
         if self.reading is None or not self.reading.lesion_class:
             return None
         return self.reading.lesion_class == self.stimulus.lesion_class
 
     @property
     def is_repeat(self) -> bool:
+        """Whether the reader had seen the same picture earlier in the study."""
         return self.trial.kind == REPEAT
 
     @property
     def is_practice(self) -> bool:
+        """Whether it came before the study proper, with feedback; no analysis takes it."""
         return self.trial.kind == PRACTICE
 
 
@@ -104,6 +109,7 @@ class Answers:
 
         Raises:
             Forbidden: the study is not unblinded; the look is an Event.
+            Conflict: it was never opened, so it has no protocol.
         """
         unblinding = study.require_unblinded()
         protocol = study.protocol
@@ -141,11 +147,11 @@ class Answers:
                 found[line.case].setdefault(line.reader, line)
         return found
 
-    def readings(self) -> Iterator[ml.Reading]:
+    def readings(self) -> Iterator[PlainReading]:
         """Every trial as the analysis takes it; practice and repeats are marked as such."""
         for line in self.lines:
             reading, stimulus = line.reading, line.stimulus
-            yield ml.Reading(
+            yield PlainReading(
                 reader=line.reader,
                 case=line.case,
                 synthetic=stimulus.truth == SYNTHETIC,

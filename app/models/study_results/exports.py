@@ -27,6 +27,7 @@ def tidy(session: Session, answers: Answers) -> bytes:
 
 
 def codebook(session: Session, answers: Answers) -> bytes:
+    """What each column of ``tidy`` means, as CSV; the same for every study."""
     return files.codebook_csv().encode()
 
 

@@ -1,7 +1,7 @@
 """``POST /api/v1/classifications``: an image or an ROI in, class probabilities out; nothing stored.
 
-The busiest route: a small image is decoded on the event loop, anything larger in the thread pool,
-and ROIs that wait at the same moment are scored together.
+The busiest route: an ROI is decoded on the event loop, anything larger in threads of its own, and
+ROIs that wait at the same moment are scored together.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from app.auth import machine
 from app.bodies import files_of, multipart, text_of
+from app.decoding import Decoding
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServingDesk
 from app.routes.api.problems import problems
 from ml.checkpoints.checkpoint import Checkpoint
-from ml.images import archive, dicom, roi
+from ml.images import archive, dicom, picture, roi
 from ml.images.roi import Box, Roi
 
 router = APIRouter(tags=["classifications"])
 
 _SMALL_BYTES = 32_768
+_SMALL_PIXELS = 256 * 256  # few bytes can be many pixels: 2 kB of PNG unpack to 16 million
 _ARRAY_BYTES = 1_000_000  # of one ROI: 64 × 64 numbers of 8 bytes are 32,768
 _NUMBER = re.compile(r"\s*[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
@@ -125,12 +126,23 @@ async def classify(request: Request) -> Response:
     name, data = uploads[0]
     place = _place(form)
     meta = served.network.meta
-    if len(data) <= _SMALL_BYTES:
+    if _is_small(data):
         found, phantom = _roi(name, data, place, meta)
     else:
-        found, phantom = await run_in_threadpool(_roi, name, data, place, meta)
+        decoding: Decoding = request.app.state.decoding
+        found, phantom = await decoding.of_one(lambda: _roi(name, data, place, meta))
     scores = await served.scores(found, phantom=phantom)
     return Response(json.dumps(_answer(found, scores)), media_type="application/json")
+
+
+def _is_small(data: bytes) -> bool:
+    """Whether it is decoded so quickly that nobody notices the event loop standing still."""
+    if len(data) > _SMALL_BYTES:
+        return False
+    if data.startswith(picture.PNG):
+        columns, rows = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        return rows * columns <= _SMALL_PIXELS
+    return roi.is_array(data)
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,10 @@ class _Place:
     center: tuple[float, ...] | None
     diameter_mm: float | None
     frame: int | None
+
+    @property
+    def is_given(self) -> bool:
+        return not (self.box is None and self.center is None and self.frame is None)
 
 
 def _place(form: FormData) -> _Place:
@@ -176,6 +192,11 @@ def _numbers(text: str, count: int, field: str, form: str) -> tuple[float, ...] 
 def _roi(name: str, data: bytes, place: _Place, meta: Checkpoint) -> tuple[Roi, bool]:
     """The ROI and whether it is from a phantom; HepaticaError for anything unusable."""
     if roi.is_array(data):
+        if place.is_given:
+            raise Unreadable(
+                f"{name} is an array, which is the ROI itself: leave box, center, diameter_mm and "
+                "frame out, or send the slice."
+            )
         return _given(name, data), False
     if archive.is_zip(data):
         raise Unreadable(

@@ -601,6 +601,8 @@ def _choices(results: Results) -> str:
 
 def _provenance(results: Results) -> str:
     times, device = results["times"], results["device"]
+    later = results.get("evaluated_by")
+    by = f", evaluated again by commit <code>{escape(later)}</code>" if later else ""
     starts = len(times["starts"])
     stages: dict[str, float] = {}
     for start in times["starts"]:
@@ -611,7 +613,7 @@ def _provenance(results: Results) -> str:
         ("command", f"<code>{escape(results['command'])}</code>"),
         ("data set", f"{escape(results['dataset']['name'])}, digest "
                      f"<code>{escape(results['dataset']['digest'])}</code>"),
-        ("code", f"commit <code>{escape(results['commit'])}</code>"),
+        ("code", f"commit <code>{escape(results['commit'])}</code>{by}"),
         ("device", escape(", ".join(f"{key} {value}" for key, value in device.items()))),
         ("wall time", f"{times['wall_s']:.0f} s in {starts} start{'s' if starts > 1 else ''} "
                       f"({escape(of_stages)})"),

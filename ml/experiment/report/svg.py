@@ -30,6 +30,7 @@ def document(width: int, height: int, title: str, body: str) -> str:
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", soft: bool = False) -> str:
+    """Words at (x, y) in pixels of the figure, escaped; ``soft`` ones are fainter."""
     kind = "soft" if soft else "ink"
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text {place} class="{kind}">{escape(words)}</text>'
@@ -96,6 +97,7 @@ def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[
 
 
 def legend(series: Sequence[Series]) -> str:
+    """The names of the lines beside their colours, as an HTML list: hollow for the paper's."""
     entries = "".join(
         f'<li><span class="{"hollow" if item.paper else "dot"}" '
         f'style="--c:{item.colour}"></span>{escape(item.label)}</li>'

@@ -10,7 +10,7 @@ import { Display } from "./display.js";
 import { Keys, Meaning } from "./keys.js";
 import { Pictures } from "./pictures.js";
 import { Queue } from "./queue.js";
-import { Sending } from "./sending.js";
+import { Sending, Trouble } from "./sending.js";
 import { DeskState, DeskStates } from "./states.js";
 import { Tabs } from "./tabs.js";
 import { View } from "./view.js";
@@ -218,13 +218,22 @@ export class Desk {
     const kept = this.queue.all().filter((one) => !one.revises).length;
     const isOver = this.#reading.total - this.#reading.answered - kept <= 0;
     if (!isOver) {
-      this.#waitFor(Wait.network);
+      this.#waitFor(this.#awaited);
       if (!this.queue.length) this.sending.later();
       return;
     }
     this.#trial = null;
     this.#stageBecomes(finished);
     if (!this.queue.length) this.page.replace(this.address);
+  }
+
+  /** What there is nothing to show for. */
+  get #awaited() {
+    switch (this.sending.trouble) {
+      case Trouble.signedOut: return Wait.signedOut;
+      case Trouble.otherReader: return Wait.otherReader;
+      default: return Wait.network;
+    }
   }
 
   #waitFor(wait) {
@@ -237,7 +246,7 @@ export class Desk {
     if (this.#reading.state !== "reading") { this.page.replace(this.address); return; }
     const [next] = this.#reading.upcoming;
     if (next) { this.#show(next); return; }
-    this.#waitFor(Wait.network);
+    this.#waitFor(this.#awaited);
     this.sending.later();
   }
 

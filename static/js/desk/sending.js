@@ -25,7 +25,9 @@ const MOVES = Object.freeze({
 });
 
 /** Why answers are kept although they were tried; other words are the server's own. */
-export const Trouble = Object.freeze({ none: "", away: "away", signedOut: "sign-in" });
+export const Trouble = Object.freeze({
+  none: "", away: "away", signedOut: "sign-in", otherReader: "other-reader",
+});
 
 /**
  * The delegate:
@@ -55,7 +57,12 @@ export class Sending {
   start() {
     if (this.#stopping) return;
     this.#stopping = new AbortController();
-    window.addEventListener("online", () => { this.#retries = 0; this.again(); }, { signal: this.#stopping.signal });
+    const { signal } = this.#stopping;
+    const afresh = () => { this.#retries = 0; this.again(); };
+    window.addEventListener("online", afresh, { signal });
+    document.addEventListener("visibilitychange", () => { // after the sign-in in another tab
+      if (!document.hidden && this.trouble === Trouble.otherReader) afresh();
+    }, { signal });
   }
 
   /** What is under way is let be: an answer that is stored leaves the queue, and nothing more is said. */
@@ -123,6 +130,7 @@ export class Sending {
     }
     const body = await reply.json().catch(() => null);
     if (reply.ok && Number.isInteger(body?.answered)) return { news: body };
+    if (body?.other_reader) { this.trouble = Trouble.otherReader; return {}; } // it says nothing of the answer
     if (REFUSED.has(reply.status) && body?.detail) return { reason: body.detail };
     // the rest is not about this answer, or not by our server: a network's own sign-in page, for one
     if (reply.status === 401) this.trouble = Trouble.signedOut;
@@ -142,6 +150,11 @@ export class Sending {
   later() {
     if (!this.#stopping || !this.#states.is(idle, waiting)) return;
     clearTimeout(this.#timer);
+    if (this.trouble === Trouble.otherReader) { // each try under another name is an event
+      if (this.#states.is(waiting)) this.#states.become(idle);
+      this.delegate.changed();
+      return;
+    }
     this.#timer = setTimeout(() => this.again(), Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#retries));
     this.#retries += 1;
     this.#states.become(waiting);

@@ -170,6 +170,12 @@ export class View {
       if (unsafe) link.target = "_blank"; // this page must stay
       link.textContent = "sign in again";
       saved.replaceChildren(`${kept} kept here, not yet sent: `, link);
+    } else if (kept && trouble === Trouble.otherReader) {
+      const link = document.createElement("a"); // this page must stay
+      link.href = "/readings";
+      link.target = "_blank";
+      link.textContent = "another tab";
+      saved.replaceChildren(`${kept} kept here, not yet sent: somebody else is signed in. Sign out in `, link, ", then sign in again as the reader");
     } else if (kept && trouble !== Trouble.none) {
       saved.textContent = `${kept} kept here, not yet sent${trouble === Trouble.away ? "" : `: ${trouble}`}`;
     } else if (kept) saved.textContent = "saving";

@@ -3,12 +3,19 @@
 import { DeskState } from "./states.js";
 
 /** Why there is nothing to show. */
-export const Wait = Object.freeze({ network: "network", earlier: "earlier", decided: "decided" });
+export const Wait = Object.freeze({
+  network: "network", earlier: "earlier", decided: "decided", signedOut: "signed out", otherReader: "other reader",
+});
 
 const WAITS = {
   [Wait.network]: ["Waiting for the network", "Your answers are kept in this browser and are sent as soon as the server answers. Reading goes on by itself."],
   [Wait.earlier]: ["Sending answers", "Answers from an earlier visit are kept in this browser and are being sent."],
   [Wait.decided]: ["Going on", "Asking the server where the reading stands."],
+};
+
+const NOT_THE_READER = {
+  [Wait.signedOut]: "You are signed out.",
+  [Wait.otherReader]: "Somebody else is signed in in this browser.",
 };
 
 /**
@@ -21,7 +28,10 @@ export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, kept,
   switch (state) {
     case DeskState.answered: return ["Practice", "Your answer is on its way."];
     case DeskState.told: return ["Practice", feedback, "Go on"];
-    case DeskState.waiting: return WAITS[wait];
+    case DeskState.waiting: return WAITS[wait] ?? [
+      "Waiting for your sign-in",
+      `${NOT_THE_READER[wait]} ${whereAnswersAre({ kept, unsafe })} Reading goes on by itself as soon as its own reader is signed in.`,
+    ];
     case DeskState.finished: return ["That was the last image", "The last answers are on their way. Keep this page open until they are saved."];
     case DeskState.paused: return [pause.title, `${pause.words} Press ${pauseKey.toUpperCase()} to go on. ${whereAnswersAre({ kept, unsafe })}`.trim()];
     case DeskState.refused: return ["An answer was not taken", refusalWords(refusal.answer, refusal.reason, kept - 1), "Set it aside and go on"];

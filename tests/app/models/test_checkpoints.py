@@ -63,8 +63,7 @@ def checkpoint(session, name="run-0-classic", *, preset="compact", test=None, **
 
 
 @pytest.fixture
-def keeper(signed_in_as):
-    """Who says what is served of checkpoints that no run made: an administrator."""
+def admin(signed_in_as):
     return signed_in_as("admin")
 
 
@@ -81,35 +80,49 @@ def served(session, name) -> bool:
         ({"test": None}, "nothing was held out"),
     ],
 )
-def test_what_proves_nothing_is_not_served_by_a_click(keeper, session, made, said):
+def test_what_proves_nothing_is_not_served_by_a_click(admin, session, made, said):
     row = checkpoint(session, **made)
     address = f"/checkpoints/{row.name}/promotion"
-    refused = keeper.post(address)
+    refused = admin.post(address)
     assert refused.status_code == 422
     assert said in refused.text
-    assert keeper.post(address, data={"typed": "yes"}).status_code == 422
+    assert admin.post(address, data={"typed": "yes"}).status_code == 422
     assert not served(session, row.name)
     assert Checkpoint.classifier(session).name == "phantom-cnn"
 
-    assert keeper.post(address, data={"typed": SERVE_WORD}).status_code == 303
+    assert admin.post(address, data={"typed": SERVE_WORD}).status_code == 303
     assert Checkpoint.classifier(session).name == row.name
     [event] = session.scalars(sa.select(Event).where(Event.kind == "checkpoint promoted"))
     assert said in event.detail["caveats"][0]
 
 
-def test_nobody_else_serves_it_or_is_asked_whether_to(signed_in_as, session):
+def test_a_reader_serves_nothing(signed_in_as, session):
     row = checkpoint(session, test=score_of(20, 20, 20))
-    for browser in (signed_in_as("reader"), signed_in_as("researcher")):
-        for method in ("get", "post"):
-            reply = getattr(browser, method)(f"/checkpoints/{row.name}/promotion")
-            assert reply.status_code == 403
+    reader = signed_in_as("reader")
+    for method in ("get", "post"):
+        assert getattr(reader, method)(f"/checkpoints/{row.name}/promotion").status_code == 403
+
+
+def test_who_may_not_serve_it_is_told_so_before_pressing_anything(signed_in_as, session):
+    """It came from outside: a researcher owns its run as little as anybody."""
+    row = checkpoint(session, preset="quick", test=score_of(20, 20, 20))
+    researcher = signed_in_as("researcher")
+    page = researcher.get(f"/checkpoints/{row.name}/promotion")
+    assert page.status_code == 200
+    assert "only an administrator can say whether it is served" in page.text
+    main = page.text.partition("<main")[2]
+    assert "<form" not in main
+    assert SERVE_WORD not in main
+    refused = researcher.post(f"/checkpoints/{row.name}/promotion", data={"typed": SERVE_WORD})
+    assert refused.status_code == 403
+    assert not served(session, row.name)
 
 
 def test_one_that_was_tested_is_served_by_one_press_on_a_page_that_says_what_it_replaces(
-    keeper, session
+    admin, session
 ):
     row = checkpoint(session, test=score_of(20, 20, 20, low=0.9, high=1.0))
-    page = html.unescape(keeper.get(f"/checkpoints/{row.name}/promotion").text)
+    page = html.unescape(admin.get(f"/checkpoints/{row.name}/promotion").text)
     for words in (
         "From now on: run-0-classic", "Until now: phantom-cnn", "compact", "shipped",
         "6 lesions of 5 patients", "120 lesions of 64 patients",
@@ -120,29 +133,56 @@ def test_one_that_was_tested_is_served_by_one_press_on_a_page_that_says_what_it_
         assert words in page
     assert "Type" not in page
     assert "among other classes" not in page
-    assert keeper.post(f"/checkpoints/{row.name}/promotion").status_code == 303
-    again = keeper.get(f"/checkpoints/{row.name}/promotion").text
+    assert admin.post(f"/checkpoints/{row.name}/promotion").status_code == 303
+    again = admin.get(f"/checkpoints/{row.name}/promotion").text
     assert "It is served already" in again
-    assert "/promotion" not in keeper.get(f"/checkpoints/{row.name}").text
+    assert "/promotion" not in admin.get(f"/checkpoints/{row.name}").text
 
 
-def test_the_page_says_that_readers_will_choose_among_other_classes(keeper, session):
+def test_the_page_says_that_readers_will_choose_among_other_classes(admin, session):
     scheme = LesionScheme("other", (LesionClass("a", "alpha"), LesionClass("b", "beta")))
     row = checkpoint(session, test=None, scheme=scheme.to_dict())
-    page = keeper.get(f"/checkpoints/{row.name}/promotion").text
+    page = admin.get(f"/checkpoints/{row.name}/promotion").text
     assert "among other classes: alpha, beta instead of cyst, metastasis, hemangioma" in page
 
 
-def test_what_scores_instead_is_said_when_one_is_served_no_longer(keeper, session):
+def test_what_scores_instead_is_said_when_one_is_served_no_longer(admin, session):
     row = checkpoint(session, test=score_of(20, 20, 20))
-    keeper.post(f"/checkpoints/{row.name}/promotion")
-    keeper.post(f"/checkpoints/{row.name}/retirement")
-    assert "New lesions are scored by phantom-cnn" in keeper.get("/checkpoints").text
+    admin.post(f"/checkpoints/{row.name}/promotion")
+    admin.post(f"/checkpoints/{row.name}/retirement")
+    assert "New lesions are scored by phantom-cnn" in admin.get("/checkpoints").text
 
 
-def test_every_score_says_what_stands_behind_it(app, client, keeper, session, token):
+def test_retiring_one_does_not_serve_another_that_nobody_was_asked_about(admin, session):
+    weak = checkpoint(session, preset="quick", test=score_of(2, 1, 1))
+    good = checkpoint(session, "run-1-classic", test=score_of(20, 20, 20))
+    admin.post(f"/checkpoints/{weak.name}/promotion", data={"typed": SERVE_WORD})
+    admin.post(f"/checkpoints/{good.name}/promotion")
+    refused = admin.post(f"/checkpoints/{good.name}/retirement")
+    assert refused.status_code == 409
+    page = html.unescape(refused.text)
+    assert f"its work would fall to {weak.name}" in page
+    assert PROVES_NOTHING in page
+    assert f'href="/checkpoints/{weak.name}/promotion"' in page
+    assert Checkpoint.classifier(session).name == good.name
+
+    assert admin.post(f"/checkpoints/{weak.name}/retirement").status_code == 303
+    assert admin.post(f"/checkpoints/{good.name}/retirement").status_code == 303
+    assert Checkpoint.classifier(session).name == "phantom-cnn"
+
+
+def test_what_is_not_at_work_is_retired_whatever_else_is_served(admin, session):
+    weak = checkpoint(session, preset="quick", test=score_of(2, 1, 1))
+    good = checkpoint(session, "run-1-classic", test=score_of(20, 20, 20))
+    admin.post(f"/checkpoints/{good.name}/promotion")
+    admin.post(f"/checkpoints/{weak.name}/promotion", data={"typed": SERVE_WORD})
+    assert admin.post(f"/checkpoints/{good.name}/retirement").status_code == 303
+    assert Checkpoint.classifier(session).name == weak.name
+
+
+def test_every_score_says_what_stands_behind_it(app, client, admin, session, token):
     row = checkpoint(session, preset="quick", test=score_of(2, 1, 1))
-    keeper.post(f"/checkpoints/{row.name}/promotion", data={"typed": SERVE_WORD})
+    admin.post(f"/checkpoints/{row.name}/promotion", data={"typed": SERVE_WORD})
     limits = (
         "Quick run: shows that everything works, proves nothing. Trained on simulated CT "
         "(phantoms), 6 lesions of 5 patients, preset quick; balanced accuracy 100 % (29 to 100 %) "
@@ -160,25 +200,25 @@ def test_every_score_says_what_stands_behind_it(app, client, keeper, session, to
     assert PROVES_NOTHING in reply["warnings"]
     assert any("4 held-out lesions" in text for text in reply["warnings"])
     for address in ("/checkpoints", f"/checkpoints/{row.name}"):
-        page = html.unescape(keeper.get(address).text)
+        page = html.unescape(admin.get(address).text)
         assert limits in page
         assert "quick run</span>" in page
 
 
-def test_a_figure_that_was_stored_without_width_is_never_shown_so(client, keeper, session, token):
+def test_a_figure_that_was_stored_without_width_is_never_shown_so(client, admin, session, token):
     row = checkpoint(session, test=score_of(2, 1, 1))
-    page = keeper.get(f"/checkpoints/{row.name}").text
+    page = admin.get(f"/checkpoints/{row.name}").text
     assert "100.0–100.0" not in page
     assert "100 to 100" not in page
     assert "Balanced accuracy 100.0 % (29.2–100.0)" in page
-    keeper.post(f"/checkpoints/{row.name}/promotion", data={"typed": SERVE_WORD})
+    admin.post(f"/checkpoints/{row.name}/promotion", data={"typed": SERVE_WORD})
     info = client.get("/api/v1/info", headers={"authorization": f"Bearer {token}"}).json()
     told = info["classifiers"][-1]["metrics"]["test"]
     for entry in (told["accuracy"], *told["sensitivity"].values(), *told["auc"].values()):
         assert entry["low"] < entry["high"]
 
 
-def test_a_generator_of_a_quick_run_needs_the_word_too(client, keeper, session, token):
+def test_a_generator_of_a_quick_run_needs_the_word_too(client, admin, session, token):
     shipped = Checkpoint.require(session, "phantom-dcgan-cyst")
     row = Checkpoint(
         name="run-0-dcgan-cyst", kind="generator", lesion_class="cyst",
@@ -188,9 +228,9 @@ def test_a_generator_of_a_quick_run_needs_the_word_too(client, keeper, session, 
     )  # fmt: skip
     session.add(row)
     session.commit()
-    page = keeper.get(f"/checkpoints/{row.name}/promotion").text
+    page = admin.get(f"/checkpoints/{row.name}/promotion").text
     assert "Until now: phantom-dcgan-cyst" in page
-    assert keeper.post(f"/checkpoints/{row.name}/promotion").status_code == 422
+    assert admin.post(f"/checkpoints/{row.name}/promotion").status_code == 422
     assert not served(session, row.name)
     drawn = client.post(
         "/api/v1/synthetics",
@@ -208,3 +248,12 @@ def test_a_preset_is_known_by_its_settings_where_its_name_was_not_kept():
         assert config.preset_of(told) == name
         told["least_steps"] = 12345
         assert config.preset_of(told) == ""
+
+
+def test_a_retirement_pressed_twice_is_one_event_and_no_refusal(admin, session):
+    row = checkpoint(session, test=score_of(20, 20, 20))
+    admin.post(f"/checkpoints/{row.name}/promotion")
+    for _ in range(2):
+        assert admin.post(f"/checkpoints/{row.name}/retirement").status_code == 303
+    told = session.scalars(sa.select(Event).where(Event.kind == "checkpoint retired")).all()
+    assert len(told) == 1

@@ -124,3 +124,36 @@ def test_a_score_of_a_quick_run_wears_its_badge_in_the_list(session, ada, signed
     session.commit()
     page = signed_in_as("reader", name="ada").get("/cases").text
     assert "quick run</span>" in page
+
+
+# -- filters that show nothing say why ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chosen", ["awaiting", "reviewed", "no_lesion"])
+def test_no_filter_claims_anything_of_cases_that_are_closed(session, signed_in_as, ada, chosen):
+    """“Every case has a lesion marked” would be said of cases that the person cannot see."""
+    studies.make_study(session, ada)
+    session.commit()
+    page = signed_in_as("reader", name="ada").get(f"/cases?filter={chosen}").text
+    assert "Nothing here that is open to you" in page
+    assert "You have a blinded reading to finish" in page
+    for untrue in ("Every case has", "Nothing reviewed yet", "Nothing awaits review"):
+        assert untrue not in page
+
+
+@pytest.mark.parametrize("chosen", ["awaiting", "reviewed", "no_lesion"])
+def test_of_no_case_nothing_is_claimed(signed_in_as, chosen):
+    page = signed_in_as("reader").get(f"/cases?filter={chosen}").text
+    assert "No case yet" in page
+    assert "Every case has" not in page
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_list_says_that_scores_are_covered_only_where_they_are(
+    app, session, signed_in_as, first
+):
+    studies.make_lesion(session, 1)
+    session.commit()
+    app.state.settings.review_first = first
+    page = html.unescape(signed_in_as("reader").get("/cases").text)
+    assert ("are covered until you have given your own" in page) is first

@@ -174,3 +174,12 @@ def test_nothing_is_stored(api, session):
     classify(api, make_dicom(make_hu(9)), box="44,44,40,40")
     api.post("/api/v1/synthetics", json={"count": 2})
     assert rows() == before
+
+
+@pytest.mark.parametrize("place", [{"box": "1,2,30,30"}, {"frame": "2"}])
+def test_a_place_on_an_array_is_refused_and_not_left_out(place, api):
+    answer = api.post(
+        PATH, files={"image": ("roi.npy", npy(np.zeros((64, 64), np.float32)))}, data=place
+    )
+    assert answer.status_code == 422
+    assert "is the ROI itself" in answer.json()["detail"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 
 from ml.__main__ import main
 from ml.dataset import columns
@@ -604,3 +605,116 @@ def test_hounsfield_units_take_no_range(tmp_path: Path, capsys: pytest.CaptureFi
     out = str(tmp_path / "data")
     assert main(["prepare", "dicom", str(where), "--range", "0,400", "--out", out]) == 1
     assert "these images have Hounsfield units" in capsys.readouterr().err
+
+
+def lesions(where: Path, cells: list[str], header: str) -> None:
+    lines = [header]
+    lines += [f"s{i % 2}/IM{i},{LIVER.keys[i % 3]},{cell}" for i, cell in enumerate(cells)]
+    (where / "lesions.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+def refusal_of(where: Path) -> str:
+    with pytest.raises(ManifestError) as refusal:
+        list(prepare_dicom(where, LIVER, where.parent / "data"))
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize("form", ["jpeg", "two", "inverted", "ct"])
+def test_a_mask_that_is_not_one_lesion_is_refused(form: str, tmp_path: Path) -> None:
+    where, _ = series(tmp_path)
+    mask = np.zeros((80, 90), np.uint8)
+    mask[20:40, 30:55] = 255
+    if form == "two":
+        mask[60:64, 2:6] = 1
+    if form == "inverted":
+        mask = 255 - mask
+    if form == "ct":
+        shutil.copy(where / "s0" / "IM0", where / "mask")
+    else:
+        Image.fromarray(mask).save(where / "mask", "JPEG" if form == "jpeg" else "PNG")
+    lesions(where, [f"p{i},mask" for i in range(6)], "file,lesion_class,patient,mask")
+    words = {"jpeg": "is a JPEG", "two": "2 separate regions", "inverted": "is it inverted",
+             "ct": "is a CT slice"}  # fmt: skip
+    assert words[form] in refusal_of(where)
+
+
+def test_files_that_differ_under_one_uid_are_not_chosen_for_the_user(tmp_path: Path) -> None:
+    where, uids = series(tmp_path)
+    (where / "again").write_bytes((where / "s0" / "IM0").read_bytes())
+    lines = ["sop_instance_uid,lesion_class,patient,x,y,width,height"]
+    lines += [f"{uid},{LIVER.keys[i % 3]},p{i},30,20,25,20" for i, uid in enumerate(uids)]
+    (where / "lesions.csv").write_text("\n".join(lines))
+    list(prepare_dicom(where, LIVER, tmp_path / "equal"))
+    (where / "again").write_bytes(encoded(ct_dataset(SOPInstanceUID=uids[0])))
+    assert "2 files that differ have SOP Instance UID" in refusal_of(where)
+
+
+def test_what_the_images_warn_of_is_told_and_kept(tmp_path: Path) -> None:
+    where, _ = series(tmp_path)
+    for i in (1, 3):
+        dataset = dcmread(where / "s1" / f"IM{i}")
+        dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL", "IODINE"]
+        (where / "s1" / f"IM{i}").write_bytes(encoded(dataset))
+    header = "file,lesion_class,patient,x,y,width,height"
+    lesions(where, [f"p{i},30,20,25,20" for i in range(6)], header)
+    said = [step.text for step in prepare_dicom(where, LIVER, tmp_path / "data") if step.said]
+    assert any("2 file(s) (s1/IM1, s1/IM3): ImageType names IODINE" in text for text in said)
+    assert set(said) == set(Manifest.load(tmp_path / "data").notes)
+    # all of these carry one study and one PatientID
+    assert any("slices of one study" in text for text in said)
+    assert any("files with one PatientID" in text and "P-1" not in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("patient", "words"),
+    [("nan", "names nobody"), ("N/A", "names nobody"), ("#REF!", "names nobody"),
+     ("Anonymized", "names nobody"), ("1.23457E+12", "spreadsheet shortened"),
+     ("1.2e+5", "spreadsheet shortened")],
+)  # fmt: skip
+def test_a_patient_who_is_nobody_is_refused(patient: str, words: str, tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    label(where, [*rows()[:-1], f"images/5.png,{LIVER.keys[2]},{patient}"])
+    assert words in refused(where)
+
+
+def test_a_patient_written_in_two_normal_forms_is_told(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    label(where, [*rows(5), f"images/5.png,{LIVER.keys[2]},M\u00fc", "", ""])
+    table = rows(5)
+    table[1] = table[1].replace("p0", "Mu\u0308")
+    label(where, [*table, f"images/5.png,{LIVER.keys[2]},M\u00fc"])
+    assert "may be one" in refused(where)
+
+
+def test_rows_have_the_numbers_that_a_spreadsheet_shows(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    table = rows()
+    label(where, [*table[:2], "", ",,", f"images/1.png,{LIVER.keys[1]},", *table[3:]])
+    assert "Row 5: no patient" in refused(where)
+
+
+def test_a_key_slice_that_is_neither_one_nor_nought_is_refused(tmp_path: Path) -> None:
+    where, _ = series(tmp_path)
+    header = "file,lesion_class,patient,x,y,width,height,key_slice"
+    keys = ["1", "1.0", "TRUE", "yes", "x", "maybe"]
+    lesions(where, [f"p{i},30,20,25,20,{key}" for i, key in enumerate(keys)], header)
+    assert "Row 7: key_slice 'maybe' is neither 1 nor 0" in refusal_of(where)
+    lesions(where, [f"p{i},30,20,25,20,{key}" for i, key in enumerate([*keys[:5], "1"])], header)
+    list(prepare_dicom(where, LIVER, tmp_path / "data"))
+    assert len(Manifest.load(tmp_path / "data").lines) == 6
+
+
+@pytest.mark.parametrize("diameter", ["2", "2.5", "200", "1,234"])
+def test_a_diameter_that_the_box_denies_is_refused(diameter: str, tmp_path: Path) -> None:
+    where, _ = series(tmp_path)
+    header = "file,lesion_class,patient,x,y,width,height,diameter_mm"
+    lesions(where, [f'p{i},30,20,25,20,"{diameter}"' for i in range(6)], header)
+    assert "longer side of the box 20.0 mm" in refusal_of(where)
+
+
+@pytest.mark.parametrize("number", ["4_0", "\u0664\u0660", "0x28", "1e"])
+def test_a_number_is_written_in_plain_digits(number: str, tmp_path: Path) -> None:
+    where, _ = series(tmp_path)
+    header = "file,lesion_class,patient,x,y,width,height"
+    lesions(where, [f"p{i},30,20,{number},20" for i in range(6)], header)
+    assert "is not 1 numbers" in refusal_of(where)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from ml.config import EXPERIMENTS
 from ml.experiment import arms
-from ml.experiment.arms import CLASSIC, DCGAN, EQUAL, NONE, ORACLE, SYNTHETIC, Point
+from ml.experiment.arms import CLASSIC, DCGAN, EQUAL, NONE, ORACLE, SYNTHETIC, ArmSize
 
 PAPER = EXPERIMENTS["paper"]
 
 
 def test_paper_preset_has_the_papers_sizes() -> None:
-    points = arms.points(PAPER, 3, oracle=False)
+    points = arms.sizes(PAPER, 3, oracle=False)
     assert [0, *(p.classic for p in points if p.arm == CLASSIC)] == [
         0, 500, 1000, 2000, 3000, 5000, 7500, 10000, 15000,
     ]  # fmt: skip
@@ -25,12 +25,12 @@ def test_paper_preset_has_the_papers_sizes() -> None:
 
 def test_oracle_is_there_only_where_there_are_fresh_patients() -> None:
     for oracle in (True, False):
-        found = {p.arm for p in arms.points(PAPER, 3, oracle)}
+        found = {p.arm for p in arms.sizes(PAPER, 3, oracle)}
         assert found == set(arms.ARMS) - (set() if oracle else {ORACLE})
 
 
 def test_equal_compute_has_as_many_rois_as_the_synthetic_arm() -> None:
-    points = arms.points(PAPER, 3, oracle=False)
+    points = arms.sizes(PAPER, 3, oracle=False)
     for point in points:
         if point.arm == EQUAL:
             assert point.classic == PAPER.base + 3 * point.synthetic
@@ -41,13 +41,13 @@ def test_equal_compute_has_as_many_rois_as_the_synthetic_arm() -> None:
 
 
 def test_of_equal_scores_the_smaller_size_is_picked() -> None:
-    sizes = [Point(CLASSIC, n) for n in (500, 1000, 2000)]
+    sizes = [ArmSize(CLASSIC, n) for n in (500, 1000, 2000)]
     assert arms.pick(dict(zip(sizes, (0.7, 0.8, 0.8), strict=True)), sizes) == sizes[1]
     assert arms.pick(dict(zip(sizes, (0.9, 0.8, 0.8), strict=True)), sizes) == sizes[0]
 
 
 def test_controls_take_the_size_of_the_synthetic_arm() -> None:
-    points = arms.points(replace(PAPER, synthetic=(100, 400)), 3, oracle=True)
+    points = arms.sizes(replace(PAPER, synthetic=(100, 400)), 3, oracle=True)
     scores = {p: float(p.synthetic == 400) + p.classic / 1e6 for p in points}
     chosen = arms.chosen(points, {p: s for p, s in scores.items() if p.arm in arms.SELECTED})
     assert chosen[DCGAN].synthetic == chosen[EQUAL].synthetic == chosen[ORACLE].synthetic == 400
@@ -56,7 +56,7 @@ def test_controls_take_the_size_of_the_synthetic_arm() -> None:
 
 
 def test_arm_without_scores_is_left_out_and_its_controls_take_the_largest_size() -> None:
-    points = arms.points(PAPER, 3, oracle=True)
+    points = arms.sizes(PAPER, 3, oracle=True)
     scores = {p: 0.5 for p in points if p.arm == CLASSIC}
     chosen = arms.chosen(points, scores)
     assert set(chosen) == {

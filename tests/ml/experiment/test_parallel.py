@@ -41,7 +41,7 @@ def test_task_of_a_killed_worker_is_done_by_another(tmp_path: Path) -> None:
 
 def _wait(task: Path) -> None:
     task.write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(3600)  # longer than any test may take
 
 
 def test_closing_ends_the_workers_at_once(tmp_path: Path) -> None:
@@ -50,9 +50,7 @@ def test_closing_ends_the_workers_at_once(tmp_path: Path) -> None:
     while not any(task.exists() for task in tasks):
         next(steps)
     assert not (tmp_path / "stop").exists()
-    started = time.monotonic()
     steps.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - started < 20
     for task in tasks:
         if task.exists() and task.read_text():
             with pytest.raises(ProcessLookupError):

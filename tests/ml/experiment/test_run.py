@@ -18,19 +18,14 @@ from ml.__main__ import main
 from ml.config import EXPERIMENTS, Augment, ConfigError
 from ml.dataset.folds import FoldError, LeakageError
 from ml.dataset.manifest import Finding, Manifest, ManifestError, write
-from ml.experiment import (
-    evaluation,
-    report,
-    trainings,
-)
-from ml.experiment import (
-    fresh_phantoms as freshphantoms,
-)
-from ml.experiment import (
-    run as experiment,
-)
-from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, Point
-from ml.experiment.trainings import INNER, OUTER, Classifier, Generator, Place
+from ml.experiment import evaluation, fresh_phantoms, perform, report, training_sets
+from ml.experiment import run as experiment
+from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, ArmSize
+from ml.experiment.folder import RunFolder
+from ml.experiment.plan import Plan
+from ml.experiment.request import Request
+from ml.experiment.results import phantom_note
+from ml.experiment.tasks import INNER, OUTER, DrawFresh, TrainClassifier, TrainGenerator
 from ml.images import dicom
 from ml.images.roi import Box
 from ml.lesion import LIVER
@@ -67,8 +62,8 @@ def done(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _place(manifest: Manifest, run: Path) -> Place:
-    return Place(manifest.root, run, run / "fresh")
+def _folder(manifest: Manifest, run: Path) -> RunFolder:
+    return RunFolder(manifest.root, run, run / "fresh")
 
 
 # -- leakage ---------------------------------------------------------------------------------------
@@ -78,45 +73,45 @@ def test_synthetic_rois_of_a_generator_that_saw_a_test_patient_are_refused(
     manifest: Manifest, done: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(done / "tasks", tmp_path / "tasks")
-    place = _place(manifest, tmp_path)
-    fold = trainings.fold_of(manifest, TINY, 0, 0, OUTER)
-    trainings.synthetic_rois(place, TINY, fold, "dcgan", OUTER, 0, 4)
-    name = Generator("dcgan", OUTER, 0, 0, "ring").name
-    told = place.result(name)
+    folder = _folder(manifest, tmp_path)
+    fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
+    training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
+    name = TrainGenerator("dcgan", OUTER, 0, 0, "ring").name
+    told = folder.result(name)
     told["patients"].append(min(fold.test.patients))
-    place.task(name).write_json("result.json", told)
+    folder.task(name).write_json("result.json", told)
     with pytest.raises(LeakageError, match=r"dcgan-ring.*was trained on patient"):
-        trainings.synthetic_rois(place, TINY, fold, "dcgan", OUTER, 0, 4)
+        training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
 
 
 def test_generators_of_another_fold_are_refused(
     manifest: Manifest, done: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(done / "tasks", tmp_path / "tasks")
-    place = _place(manifest, tmp_path)
+    folder = _folder(manifest, tmp_path)
     for key in manifest.scheme.keys:
-        ours, theirs = (Generator("dcgan", OUTER, fold, 0, key).name for fold in (0, 1))
+        ours, theirs = (TrainGenerator("dcgan", OUTER, fold, 0, key).name for fold in (0, 1))
         shutil.rmtree(tmp_path / "tasks" / ours)
         shutil.copytree(done / "tasks" / theirs, tmp_path / "tasks" / ours)
-    fold = trainings.fold_of(manifest, TINY, 0, 0, OUTER)
+    fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
     with pytest.raises(LeakageError):
-        trainings.synthetic_rois(place, TINY, fold, "dcgan", OUTER, 0, 4)
+        training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
 
 
 def test_generators_for_validation_have_not_seen_the_validation_patients(
     manifest: Manifest, done: Path
 ) -> None:
-    place = _place(manifest, done)
+    folder = _folder(manifest, done)
     for fold in range(3):
-        inner = trainings.fold_of(manifest, TINY, 0, fold, INNER)
-        outer = trainings.fold_of(manifest, TINY, 0, fold, OUTER)
-        saw = set(place.result(Generator("acgan", INNER, fold, 0).name)["patients"])
+        inner = training_sets.fold_of(manifest, TINY, 0, fold, INNER)
+        outer = training_sets.fold_of(manifest, TINY, 0, fold, OUTER)
+        saw = set(folder.result(TrainGenerator("acgan", INNER, fold, 0).name)["patients"])
         assert saw == inner.train.patients
         assert inner.test.patients and not saw & inner.test.patients
         assert not (saw | inner.test.patients) & outer.test.patients
     with pytest.raises(LeakageError):
-        wrong = replace(trainings.fold_of(manifest, TINY, 0, 0, INNER), index=0)
-        trainings.synthetic_rois(place, TINY, wrong, "dcgan", OUTER, 0, 4)
+        wrong = replace(training_sets.fold_of(manifest, TINY, 0, 0, INNER), index=0)
+        training_sets.synthetic_rois(folder, TINY, wrong, "dcgan", OUTER, 0, 4)
 
 
 def test_synthetic_line_in_a_data_set_is_refused_before_training(
@@ -128,12 +123,12 @@ def test_synthetic_line_in_a_data_set_is_refused_before_training(
 
 
 def test_fresh_patients_that_are_in_the_data_set_are_refused(manifest: Manifest) -> None:
-    chunk = freshphantoms.Chunk("test", 0, 1, 1234, 0.3, (-150.0, 250.0))
+    chunk = fresh_phantoms.Chunk("test", 0, 1, 1234, 0.3, (-150.0, 250.0))
     lines = (replace(manifest.lines[0], patient="PHANTOM-1234-00007"), *manifest.lines[1:])
     with pytest.raises(LeakageError, match="fresh_seed"):
-        freshphantoms.refuse_known(replace(manifest, lines=lines), [chunk])
+        fresh_phantoms.refuse_known(replace(manifest, lines=lines), [chunk])
     other = (replace(manifest.lines[0], patient="PHANTOM-1235-00007"), *manifest.lines[1:])
-    freshphantoms.refuse_known(replace(manifest, lines=other), [chunk])
+    fresh_phantoms.refuse_known(replace(manifest, lines=other), [chunk])
 
 
 @pytest.mark.parametrize("how", ["key slice", "another slice", "pixels alone"])
@@ -141,9 +136,9 @@ def test_fresh_patients_under_a_pseudonym_are_refused(
     manifest: Manifest, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As data of the web name them: only the slices tell who they are."""
-    monkeypatch.setattr(freshphantoms, "CHUNK", 1)
-    chunk = freshphantoms.Chunk("test", 0, 1, 77, 0.2, (-150.0, 250.0))
-    freshphantoms.make(chunk, tmp_path / "fresh")
+    monkeypatch.setattr(fresh_phantoms, "CHUNK", 1)
+    chunk = fresh_phantoms.Chunk("test", 0, 1, 77, 0.2, (-150.0, 250.0))
+    fresh_phantoms.make(chunk, tmp_path / "fresh")
     made, number, key = next(draw_lesion_slices(dict.fromkeys(CLASSES, 1), 77, 0.2))
     other = made.slice(0)
     assert other.sop_uid != key.sop_uid
@@ -160,16 +155,16 @@ def test_fresh_patients_under_a_pseudonym_are_refused(
     list(write([finding, *strangers], 9, TWO, tmp_path / "data"))
     known = Manifest.load(tmp_path / "data")
     with pytest.raises(LeakageError, match=r"Patient f3a9 .* seed 77\); set fresh_seed"):
-        freshphantoms.refuse_same(known, chunk, tmp_path / "fresh")
-    freshphantoms.refuse_same(manifest, chunk, tmp_path / "fresh")
-    place = Place(known.root, tmp_path / "run", tmp_path / "fresh")
+        fresh_phantoms.refuse_same(known, chunk, tmp_path / "fresh")
+    fresh_phantoms.refuse_same(manifest, chunk, tmp_path / "fresh")
+    folder = RunFolder(known.root, tmp_path / "run", tmp_path / "fresh")
     with pytest.raises(LeakageError):
-        trainings.perform(place, TINY, trainings.Fresh(chunk))
+        perform.perform(folder, TINY, DrawFresh(chunk))
 
 
 def test_test_and_oracle_patients_never_share_a_seed() -> None:
     for name, preset in EXPERIMENTS.items():
-        made = freshphantoms.chunks(preset, 4000, 2)
+        made = fresh_phantoms.chunks(preset, 4000, 2)
         assert len({chunk.cohort_seed for chunk in made}) == len(made)
         # quick proves nothing, and is not to spend its time on patients
         assert preset.fresh_lesions >= (100 if name == "quick" else 3000)
@@ -201,7 +196,7 @@ def test_more_views_than_a_lesion_gives_are_told_with_a_way_out(
 
 
 def test_phantoms_of_another_difficulty_than_the_fresh_ones_are_refused(
-    manifest: Manifest,
+    manifest: Manifest, tmp_path: Path
 ) -> None:
     liver = replace(
         manifest,
@@ -214,12 +209,12 @@ def test_phantoms_of_another_difficulty_than_the_fresh_ones_are_refused(
         difficulty=0.3,
     )
     with pytest.raises(ConfigError, match=r"set difficulty=0\.3"):
-        experiment.Plan.of(TINY, liver, 1)
+        Plan.of(TINY, liver, 1, _folder(liver, tmp_path))
     for known in (replace(liver, difficulty=TINY.difficulty), replace(liver, difficulty=None)):
-        assert experiment.Plan.of(TINY, known, 1).fresh
-    assert "0.3, is not the calibrated" in str(experiment.phantom_note(liver))
+        assert Plan.of(TINY, known, 1, _folder(known, tmp_path)).fresh
+    assert "0.3, is not the calibrated" in str(phantom_note(liver))
     unknown = replace(liver, difficulty=None)
-    assert "not known" in str(experiment.phantom_note(unknown))
+    assert "not known" in str(phantom_note(unknown))
 
 
 def test_sizes_that_give_no_view_at_all_are_refused(manifest: Manifest, tmp_path: Path) -> None:
@@ -228,11 +223,11 @@ def test_sizes_that_give_no_view_at_all_are_refused(manifest: Manifest, tmp_path
 
 
 def test_pool_of_fresh_phantoms_serves_schemes_of_any_order(tmp_path: Path) -> None:
-    chunk = freshphantoms.Chunk("test", 0, 1, 0, 0.2, (-150.0, 250.0))
+    chunk = fresh_phantoms.Chunk("test", 0, 1, 0, 0.2, (-150.0, 250.0))
     rois = np.zeros((3, 1, 64, 64), np.float16)
     np.savez(tmp_path / chunk.file, rois=rois, labels=np.arange(3), patients=np.array(list("abc")))
     for keys in (LIVER.keys, LIVER.keys[::-1]):
-        pool = freshphantoms.load([chunk], "test", tmp_path, keys)
+        pool = fresh_phantoms.load([chunk], "test", tmp_path, keys)
         assert [keys[label] for label in pool.labels] == list(CLASSES)
 
 
@@ -336,20 +331,20 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
 def test_nested_picks_by_validation_and_the_papers_by_what_it_reports(
     manifest: Manifest, done: Path
 ) -> None:
-    outputs = evaluation.Outputs(_place(manifest, done), TINY, manifest, (0,))
+    outputs = evaluation.Outputs(_folder(manifest, done), TINY, manifest, (0,))
     nested, paper = outputs.selected("nested", 0), outputs.selected("paper", 0)
-    sizes = [point for point in outputs.points if point.arm == CLASSIC]
-    for fold, point in enumerate(nested[CLASSIC].points):
-        best = max(outputs.validated(size, fold, 0) or 0 for size in sizes)
-        assert outputs.validated(point, fold, 0) == best
+    sizes = [size for size in outputs.sizes if size.arm == CLASSIC]
+    for fold, size in enumerate(nested[CLASSIC].sizes):
+        best = max(outputs.validated(one, fold, 0) or 0 for one in sizes)
+        assert outputs.validated(size, fold, 0) == best
     scores = {}
     for size in sizes:
         outcome = outputs.same(size, 0)
         assert outcome is not None
         scores[size] = outputs.right(outcome).mean()
-    assert scores[paper[CLASSIC].points[0]] == max(scores.values())
+    assert scores[paper[CLASSIC].sizes[0]] == max(scores.values())
     for how in (nested, paper):
-        for of_gan, equal in zip(how[DCGAN].points, how["equal-compute"].points, strict=True):
+        for of_gan, equal in zip(how[DCGAN].sizes, how["equal-compute"].sizes, strict=True):
             assert of_gan.synthetic == equal.synthetic
 
 
@@ -392,24 +387,24 @@ def test_cancelled_run_goes_on_and_gives_the_same_results(
 def test_resumed_run_keeps_its_settings_seeds_and_command(
     manifest: Manifest, tmp_path: Path
 ) -> None:
-    asked = experiment.Asked.of("quick", ["base=7"], 3)
+    asked = Request.of("quick", ["base=7"], 3)
     told = "python -m ml experiment --data DATA --out RUN --preset quick --seeds 3 --set base=7"
     assert asked.command == told
     run = RunDir(tmp_path / "run")
     steps = experiment.run(replace(TINY, seed=4), manifest, run, seeds=3, jobs=1, command=told)
     next(steps)
     steps.close()  # type: ignore[attr-defined]
-    again = experiment.Asked.again(run.path, None, [], None, manifest)
-    assert again == experiment.Asked(replace(TINY, seed=4), 3, told)
+    again = Request.again(run.path, None, [], None, manifest)
+    assert again == Request(replace(TINY, seed=4), 3, told)
     for preset, changed, seeds in ((None, ["base=5"], None), ("quick", [], None), (None, [], 1)):
         with pytest.raises(ConfigError, match="other settings"):
-            experiment.Asked.again(run.path, preset, changed, seeds, manifest)
+            Request.again(run.path, preset, changed, seeds, manifest)
     with pytest.raises(ConfigError, match="no run to resume"):
-        experiment.Asked.again(tmp_path, None, [], None, manifest)
+        Request.again(tmp_path, None, [], None, manifest)
     for damaged in ("{", "[]", '{"experiment": {"epochs": 1}}'):
         (run.path / "config.json").write_text(damaged)
         with pytest.raises(ConfigError):
-            experiment.Asked.again(run.path, None, [], None, manifest)
+            Request.again(run.path, None, [], None, manifest)
 
 
 def test_sizes_that_were_asked_for_are_refused_and_those_of_a_preset_lowered(
@@ -419,19 +414,19 @@ def test_sizes_that_were_asked_for_are_refused_and_those_of_a_preset_lowered(
     paper = ["--preset", "paper", "--device", "cpu", "--dry-run"]
     assert main([*start, *paper, "--set", "classic=15000"]) == 1
     assert "set augment.rotations to" in capsys.readouterr().err
-    asked = experiment.Asked.of("paper", ["device=cpu"], 2).fitted(manifest)
-    points = experiment.Plan.of(asked.settings, manifest, 2).points
+    asked = Request.of("paper", ["device=cpu"], 2).fitted(manifest)
+    sizes = Plan.of(asked.settings, manifest, 2, _folder(manifest, tmp_path)).sizes
     # 36 lesions, 24 in training, 480 views of each
-    assert max(point.classic for point in points) == 480 * 24 // 2
+    assert max(size.classic for size in sizes) == 480 * 24 // 2
     assert asked.settings.classic == (500, 1000, 2000, 3000, 5000, 5760)
     assert asked.settings.base == 2880
     assert asked.settings.synthetic == (100, 500, 1000, 1440)
     assert len(asked.capped) == 3
     assert "classic=500+1000+2000+3000+5000+5760, not 500+1000" in asked.capped[0]
     assert "24 training lesions with 480 views each give 5760" in asked.capped[0]
-    part = experiment.Asked.of("paper", ["device=cpu", "base=4000"], 1).fitted(manifest)
+    part = Request.of("paper", ["device=cpu", "base=4000"], 1).fitted(manifest)
     assert part.settings.base == 4000
-    fits = experiment.Asked.of("quick", [], 1)
+    fits = Request.of("quick", [], 1)
     assert fits.fitted(manifest) == fits
 
 
@@ -439,8 +434,8 @@ def test_what_was_lowered_stands_in_the_run_and_is_kept_by_a_resumed_one(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = replace(TINY, classic=(10, 5000), augment=Augment(rotations=1))
-    monkeypatch.setattr("ml.experiment.run.experiment", lambda name: large)
-    asked = experiment.Asked.of("paper", [], 1).fitted(manifest)
+    monkeypatch.setattr("ml.experiment.request.experiment", lambda name: large)
+    asked = Request.of("paper", [], 1).fitted(manifest)
     assert asked.settings.classic == (10, 16 * 24 // 2)
     run = RunDir(tmp_path / "run")
     steps = experiment.run(
@@ -449,7 +444,7 @@ def test_what_was_lowered_stands_in_the_run_and_is_kept_by_a_resumed_one(
     assert next(steps).text == asked.capped[0]
     steps.close()  # type: ignore[attr-defined]
     for preset in (None, "paper"):
-        again = experiment.Asked.again(run.path, preset, [], None, manifest)
+        again = Request.again(run.path, preset, [], None, manifest)
         assert (again.settings, again.capped) == (asked.settings, asked.capped)
 
 
@@ -461,9 +456,9 @@ def test_views_are_counted_without_being_drawn(
 
     monkeypatch.setattr("ml.dataset.augment.draw", drawn)
     many = replace(TINY, augment=Augment(rotations=3000))
-    assert trainings.views_needed(manifest, many, 0) == 3
+    assert training_sets.views_needed(manifest, many, 0) == 3
     with pytest.raises(ConfigError, match="a lesion here gives 480"):
-        trainings.views_needed(manifest, replace(TINY, classic=(10**6,), augment=Augment()), 0)
+        training_sets.views_needed(manifest, replace(TINY, classic=(10**6,), augment=Augment()), 0)
 
 
 def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) -> None:
@@ -526,19 +521,19 @@ def test_generator_that_collapses_takes_its_arms_away_and_says_so(
 
 
 def test_inner_training_gets_synthetic_rois_in_proportion(manifest: Manifest, done: Path) -> None:
-    place = _place(manifest, done)
-    point = Point(DCGAN, 20, 8, "dcgan")
+    folder = _folder(manifest, done)
+    size = ArmSize(DCGAN, 20, 8, "dcgan")
     sizes = {}
     for part in (OUTER, INNER):
-        task = Classifier(point, part, 0, 0)
-        fold = trainings.fold_of(manifest, TINY, 0, 0, part)
-        pixels, labels = trainings.training_set(place, TINY, manifest, task, fold)
-        whole = trainings.fold_of(manifest, TINY, 0, 0, OUTER)
-        each = trainings.views_each(manifest, TINY, whole, 20)
+        task = TrainClassifier(size, part, 0, 0)
+        fold = training_sets.fold_of(manifest, TINY, 0, 0, part)
+        pixels, labels = training_sets.training_set(folder, TINY, manifest, task, fold)
+        whole = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
+        each = training_sets.views_each(manifest, TINY, whole, 20)
         real = len(fold.train) * (1 + each)
         sizes[part] = (len(pixels) - real) / len(fold.train)
         assert len(labels) == len(pixels)
-    assert sizes[OUTER] == 2 * 8 * 2 / len(trainings.fold_of(manifest, TINY, 0, 0, OUTER).train)
+    assert sizes[OUTER] == 2 * 8 * 2 / len(training_sets.fold_of(manifest, TINY, 0, 0, OUTER).train)
     assert sizes[INNER] == pytest.approx(sizes[OUTER], abs=0.1)
 
 
@@ -551,7 +546,7 @@ def test_training_needs_neither_onnx_nor_dicom_nor_plots(
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
         "import ml.phantom.series\n"
-        "from ml import experiment\n"
+        "from ml.experiment import run as experiment\n"
         "from ml.dataset.manifest import Manifest\n"
         "from ml.progress import RunDir\n"
         "from tests.ml.discs import SMALL\n"
@@ -571,7 +566,7 @@ def test_training_needs_neither_onnx_nor_dicom_nor_plots(
 def test_phantoms_have_an_oracle_and_a_true_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(freshphantoms, "CHUNK", 3)
+    monkeypatch.setattr(fresh_phantoms, "CHUNK", 3)
     findings = []
     counts = dict.fromkeys(LIVER.keys, 12)
     for patient, number, image in draw_lesion_slices(counts, 5):
@@ -604,10 +599,10 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
         assert row["true_difference"]["low"] <= row["true_difference"]["value"]
         assert ("share_of_oracle_gap" in row) == (row["arm"] in (DCGAN, "classic+acgan"))
     pools = [
-        freshphantoms.load(
-            trainings.fresh_of(settings, manifest), use, tmp_path / "fresh", LIVER.keys
+        fresh_phantoms.load(
+            training_sets.fresh_of(settings, manifest), use, tmp_path / "fresh", LIVER.keys
         )
-        for use in (freshphantoms.TEST, freshphantoms.ORACLE)
+        for use in (fresh_phantoms.TEST, fresh_phantoms.ORACLE)
     ]
     assert not set(pools[0].patients) & set(pools[1].patients)
     assert not (set(pools[0].patients) | set(pools[1].patients)) & manifest.patients

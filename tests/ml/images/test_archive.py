@@ -149,3 +149,24 @@ def test_any_damage_gives_members_or_a_refusal() -> None:
             assert all(isinstance(member, Member) for member in found.values())
     assert min(outcomes.values()) > 100
     assert archive.is_zip(good)
+
+
+def test_files_that_the_directory_does_not_list_are_told() -> None:
+    first, second = packed({"a": b"1" * 50, "b": b"2" * 50}), packed({"c": b"3" * 50})
+    with pytest.raises(ArchiveError, match="does not list"):
+        members(first + second)
+    for lost in (0, 1, 2):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive_:
+            for name in "abc":
+                archive_.writestr(name, name * 40)
+            archive_.filelist.pop(lost)
+        with pytest.raises(ArchiveError, match="does not list"):
+            members(stream.getvalue())
+    assert list(members(first + bytes(30))) == ["a", "b"]
+
+
+def test_a_folder_that_holds_bytes_is_a_file() -> None:
+    found = members(packed({"folder/": b"bytes", "other\\": b"", "a": b"1"}))
+    assert found["folder/"].content == b"bytes"
+    assert set(found) == {"folder/", "a"}

@@ -157,3 +157,52 @@ def test_frames_of_one_object_that_state_one_place_keep_their_order() -> None:
 def test_a_gap_is_said() -> None:
     assert "1 gap" in remarks([at(n, 5.0 * n) for n in (1, 2, 3, 6, 7)])
     assert remarks([at(n, 5.0 * n) for n in (1, 2, 3)]) == ""
+
+
+def test_two_scans_that_alternate_by_place_are_told_apart_by_their_numbers() -> None:
+    first = [at(n, 5.0 * n, acquired=f"8:00:0{n}") for n in (1, 2, 3)]
+    second = [at(n, 5.0 * (n - 3) + 2.5, acquired=f"8:01:0{n}") for n in (4, 5, 6)]
+    assert numbers(first + second) == [[3, 2, 1], [6, 5, 4]]
+    assert "run 2 of the instance numbers" in mixture(stacks(first + second))
+
+
+def test_numbers_that_follow_no_run_are_told_and_split_nothing() -> None:
+    images = [at(n, 5.0 * place) for place, n in enumerate((3, 1, 5, 2, 4))]
+    assert len(stacks(images)) == 1
+    assert "do not run along the places" in remarks(images)
+
+
+@pytest.mark.parametrize(
+    "places", [(0, 5, 10, 15), (15, 10, 5, 0), (0, 5, 100, 105), (100, 105, 0, 5)]
+)
+def test_numbers_that_run_along_the_places_split_nothing(places: tuple[float, ...]) -> None:
+    images = [at(n, place) for n, place in enumerate(places, 1)]
+    assert len(stacks(images)) == 1
+    assert "instance numbers" not in remarks(images).lower()
+
+
+def test_places_that_two_programs_write_otherwise_are_one() -> None:
+    images = [at(n, 5.0 * n + 0.0049) for n in (1, 2, 3)]
+    images += [at(n + 3, 5.0 * n + 0.0051) for n in (1, 2, 3)]
+    assert numbers(images) == [[3, 2, 1], [6, 5, 4]]
+
+
+@pytest.mark.parametrize("keyword", ["SeriesNumber", "StackID", "ContrastBolusAgent"])
+def test_series_stacks_and_contrast_agents_are_not_mixed(keyword: str) -> None:
+    images = [at(2 * n + turn, 5.0 * n + 2.5 * turn, tags={keyword: f"{turn}"})
+              for n in range(3) for turn in (0, 1)]  # fmt: skip
+    assert sorted(map(sorted, numbers(images))) == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_frames_of_one_object_at_the_same_places_never_alternate() -> None:
+    frames = [
+        at(1, 5.0 * (n // 2), frame=n + 1, sop_uid="1.2.3") for n in range(6)
+    ]  # art, portal, art, portal …
+    found = [[frames[index].frame for index in stack.order] for stack in stacks(frames)]
+    assert found == [[5, 3, 1], [6, 4, 2]]
+
+
+def test_passes_that_numbers_do_not_tell_apart_are_said_to_be_unsure() -> None:
+    images = [at(n, 5.0 * n, sop_uid=f"{turn}.{n}") for n in (1, 2) for turn in (1, 2)]
+    assert len(stacks(images)) == 2
+    assert "Which image belongs to which pass is not known" in remarks(images)

@@ -18,6 +18,7 @@ from ml.phantom.lesions import (
     draw_diameter,
     textbook,
 )
+from ml.phantom.patient import PhantomPatient
 from ml.phantom.tissues import RANGES
 
 HU = {"liver": 105.0, "blood": 155.0}
@@ -83,7 +84,7 @@ def test_longest_diameter_of_the_outline_is_the_diameter_asked_for() -> None:
         assert longest == pytest.approx(40.0, rel=0.01)
 
 
-def _core(one: series.PhantomPatient) -> npt.NDArray[np.float64]:
+def _core(one: PhantomPatient) -> npt.NDArray[np.float64]:
     """HU in the inner half of the first lesion."""
     image, lesion = one.key_slice(1), one.lesions[0]
     x, y = np.meshgrid(one.grid.x, one.grid.y)
@@ -91,8 +92,8 @@ def _core(one: series.PhantomPatient) -> npt.NDArray[np.float64]:
     return image.hu[near].astype(float)
 
 
-def _typical(lesion_class: str, number: int) -> list[series.PhantomPatient]:
-    found: list[series.PhantomPatient] = []
+def _typical(lesion_class: str, number: int) -> list[PhantomPatient]:
+    found: list[PhantomPatient] = []
     index = 0
     while len(found) < number:
         one = series.patient(17, 0.0, index, lesion_class, 1)

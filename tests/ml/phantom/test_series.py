@@ -16,6 +16,7 @@ from ml.__main__ import main
 from ml.errors import HepaticaError
 from ml.phantom import PhantomError, series
 from ml.phantom.lesions import CLASSES, DIAMETER_MM
+from ml.phantom.patient import PhantomPatient
 from ml.progress import OutputError
 
 COUNTS = {"cyst": 3, "metastasis": 2, "hemangioma": 4}
@@ -87,12 +88,12 @@ def test_patient_does_not_depend_on_how_many_are_written(tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def crowd() -> list[series.PhantomPatient]:
+def crowd() -> list[PhantomPatient]:
     return [series.patient(3, 0.5, index) for index in range(40)]
 
 
 def test_series_has_its_bounded_number_of_slices_at_one_interval(
-    crowd: list[series.PhantomPatient],
+    crowd: list[PhantomPatient],
 ) -> None:
     for one in crowd:
         assert series.SLICES[0] <= len(one.heights_mm) <= series.SLICES[1]
@@ -102,7 +103,7 @@ def test_series_has_its_bounded_number_of_slices_at_one_interval(
             assert one.heights_mm[lesion.key_slice] == pytest.approx(lesion.center_mm[2])
 
 
-def test_lesions_lie_wholly_in_the_liver_and_apart(crowd: list[series.PhantomPatient]) -> None:
+def test_lesions_lie_wholly_in_the_liver_and_apart(crowd: list[PhantomPatient]) -> None:
     for one in crowd:
         for lesion in one._drawn:
             assert one._anatomy.liver_distance(lesion.shape.surface()).max() < 0
@@ -115,13 +116,13 @@ def test_lesions_lie_wholly_in_the_liver_and_apart(crowd: list[series.PhantomPat
 
 
 def test_patients_have_several_lesions_and_all_classes_occur(
-    crowd: list[series.PhantomPatient],
+    crowd: list[PhantomPatient],
 ) -> None:
     assert {one.lesion_class for one in crowd} == set(CLASSES)
     assert {len(one.lesions) for one in crowd} == {1, 2, 3, 4}
 
 
-def test_mask_box_and_diameter_agree(crowd: list[series.PhantomPatient]) -> None:
+def test_mask_box_and_diameter_agree(crowd: list[PhantomPatient]) -> None:
     for one in crowd[:8]:
         for number, lesion in enumerate(one.lesions, start=1):
             image = one.key_slice(number)

@@ -331,6 +331,14 @@ def test_a_box_sent_again_is_marked_once(image, signed_in_as, session):
     assert len(session.scalars(sa.select(Prediction)).all()) == 1
 
 
+def test_a_form_without_a_script_that_is_sent_twice_marks_one_lesion(image, signed_in_as, session):
+    ada, ben = signed_in_as("reader", name="ada"), signed_in_as("reader", name="ben")
+    first, second = (mark(ada, image).headers["x-lesion"] for _ in range(2))
+    assert json.loads(first)["id"] == json.loads(second)["id"]
+    assert mark(ben, image).status_code == 201  # another's finding is another lesion
+    assert len(session.scalars(sa.select(Lesion)).all()) == 2
+
+
 def test_an_address_of_something_that_is_not_here_says_so(image, signed_in_as):
     browser = signed_in_as("reader")
     nowhere = "00000000-0000-4000-8000-000000000000"

@@ -415,3 +415,55 @@ def test_an_odd_input_gives_what_its_description_says(
 def test_every_odd_input_is_tried(test_data: Path) -> None:
     files = {path.name for path in (test_data / "odd_inputs").iterdir() if path.suffix != ".md"}
     assert files == set(ODD)
+
+
+def test_one_patient_id_of_two_issuers_is_told(house: House) -> None:
+    first = house.upload("a.dcm", slice_of(0, study="1", IssuerOfPatientID="NORTH"))
+    same = house.upload("b.dcm", slice_of(1, study="2", IssuerOfPatientID="NORTH"))
+    other = house.upload("c.dcm", slice_of(2, study="3", IssuerOfPatientID="SOUTH"))
+    told = ["another issuer" in str(one["accepted"][0]["warnings"]) for one in (first, same, other)]
+    assert told == [False, False, True]
+    assert "NORTH" not in str(other) + house.browser.get(other["accepted"][0]["case_url"]).text
+
+
+def test_two_scans_of_one_series_never_alternate(house: House) -> None:
+    batch = {f"a{n}": slice_of(n, number=n + 1, z=5.0 * n) for n in (0, 1, 2)}
+    batch |= {f"p{n}": slice_of(60 + n, number=n + 4, z=5.0 * n + 2.5) for n in (0, 1, 2)}
+    answer = house.upload("two.zip", make_zip(batch))
+    assert house.stacks(answer) == [[values(2, 1, 0), values(62, 61, 60)]]
+    assert any("2 stacks" in str(one["warnings"]) for one in answer["accepted"])
+
+
+def test_two_patients_whose_ids_cannot_be_read_stay_two(house: House) -> None:
+    seen = set()
+    for n, name in enumerate(("Mü1", "Mö1")):
+        odd = with_raw(
+            "PatientID",
+            name.encode("latin-1"),
+            SpecificCharacterSet="ISO_IR 192",
+            StudyInstanceUID=f"1.2.{n}",
+            SOPInstanceUID=f"1.2.3.{n}",
+        )
+        house.upload(f"{n}.dcm", odd)
+    with house.database.reading() as session:
+        seen = set(session.scalars(sa.select(Case.patient_hmac)))
+    assert len(seen) == 2
+
+
+def test_zips_that_are_run_together_lose_nothing_in_silence(house: House) -> None:
+    answer = house.upload("two.zip", make_zip({"a": slice_of(0)}) + make_zip({"b": slice_of(1)}))
+    assert answer["status"] == 422
+    assert "does not list" in answer["refused"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("patient_id", "placeholder"),
+    [("ANON^ANON", True), ("Anonymous Patient", True), ("PatientID", True), ("REDACTED", True),
+     ("999999", True), ("not available", True), ("?", True), ("Anonymous1", False),
+     ("12345678", False), ("Patient 1", False), ("NA17", False)],
+)  # fmt: skip
+def test_what_stands_for_nobody_is_told_in_any_spelling(
+    house: House, patient_id: str, placeholder: bool
+) -> None:
+    answer = house.upload("a.dcm", slice_of(0, patient_id=patient_id))
+    assert ("count as one patient" in str(answer["accepted"][0]["warnings"])) is placeholder

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from app.models.cases.parcel import Limits, Parcel
 from factories import make_dicom, make_zip
+from ml.images import ct_slice as image
 
 PLENTY = Limits(files=1000, unpacked_bytes=10**9, pixels=10**9)
 
@@ -59,3 +61,29 @@ def test_names_of_files_reach_nobody_with_signs_that_no_database_takes() -> None
     assert names == ["a?b?.dcm", "?.txt"]
     for item in parcel.refused:
         item.reason.encode("utf-8")
+
+
+def test_a_zip_may_not_hold_a_file_larger_than_any_that_is_read() -> None:
+    piece = np.random.default_rng(1).bytes(6_000) + bytes(994_000)
+    batch = make_zip({"large.dcm": piece * (image.MAX_FILE_BYTES // len(piece) + 1)})
+    Parcel.open([("warm.png", black(64))], PLENTY)
+    tracemalloc.start()
+    try:
+        parcel = Parcel.open([("one.zip", batch)], PLENTY)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "of one file are read" in parcel.refused[0].reason
+    assert peak < 2**26
+
+
+def test_an_upload_of_damaged_files_ends_in_time_and_says_which_were_not_read() -> None:
+    cut = (
+        black(512)[:-20] + b"\0" * 8 + b"IEND" + b"\0" * 4
+    )  # decoded, and found damaged at the end
+    batch = make_zip({f"{n}.png": cut for n in range(400)} | {"good.dcm": make_dicom()})
+    parcel = Parcel.open([("many.zip", batch)], replace(PLENTY, seconds=0.0))
+    assert not parcel.files
+    assert len(parcel.refused) == 401
+    assert all("this upload has been read for" in one.reason for one in parcel.refused)
+    assert "Upload the rest by itself." in parcel.refused[-1].reason

@@ -11,13 +11,12 @@ import sqlalchemy as sa
 
 import studies
 from app.db import Database
-from app.models import Checkpoint, Conduct, LeakAudit, Lesion, Prediction, Reading, Review
+from app.models import Checkpoint, Conduct, LeakAudit, Lesion, Prediction, Reading, Review, User
 from app.models.reader_studies.audit import Audited
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import NEW_SITTING, Answer
 from app.models.runs.known_lesions import Pool
 from app.models.worklist import work_list
-from factories import hidden_fields
 from ml.lesion import LIVER
 
 FORM = {"confidence": 3, "basis": "imaging"}
@@ -41,6 +40,17 @@ def clock(monkeypatch):
     return move
 
 
+def give_class(session, browser, lesion, lesion_class, name="ada"):
+    """Send the form of a page that shows how things stand."""
+    session.expire_all()
+    by = session.scalars(sa.select(User).where(User.name == name)).one()
+    current = Review.current(session, lesion.id, by.id)
+    slip = {"lesion": str(lesion.id), "number": lesion.number, "person": str(by.id)}
+    after = {"after": str(current.id) if current else ""}
+    data = {**FORM, **slip, **after, "lesion_class": lesion_class}
+    return browser.post(f"/lesions/{lesion.id}/reviews", data=data)
+
+
 # -- a clock that is set back ---------------------------------------------------------------------
 
 
@@ -48,12 +58,13 @@ def test_a_clock_set_back_stops_no_review(session, signed_in_as, clock):
     [lesion] = studies.make_lesion(session, 1)
     session.commit()
     ada = signed_in_as("reader", name="ada")
-    url = f"/lesions/{lesion.id}/reviews"
-    page = f"/cases/{lesion.case_id}?lesion={lesion.id}"
+
+    def give(lesion_class):
+        return give_class(session, ada, lesion, lesion_class)
+
     for hours, lesion_class in ((0, "cyst"), (0.4, "metastasis"), (0, "hemangioma"), (-9, "other")):
         clock(hours)
-        form = {**hidden_fields(ada.get(page).text), **FORM, "lesion_class": lesion_class}
-        reply = ada.post(url, data=form)
+        reply = give(lesion_class)
         assert reply.status_code == 303, (hours, reply.text)
     session.expire_all()
     given = Review.of_lesion(session, lesion.id)
@@ -73,8 +84,8 @@ def test_what_a_person_said_last_counts_after_a_clock_was_set_back(app, session,
     assert [one.lesion_class for one in Pool.of(session, LIVER).lesions] == ["metastasis"]
     from app.views import Standing, lesion_panel
 
-    standing = Standing.of(SimpleNamespace(app=app), session, ada, lesion)
-    panel = lesion_panel(session, ada, standing)
+    request = SimpleNamespace(app=app)
+    panel = lesion_panel(session, ada, Standing.of(request, session, ada, lesion))
     assert panel["own_review"]["lesion_class"] == "metastasis"
     assert [row["superseded"] for row in panel["reviews"]] == [False, True]
 
@@ -196,3 +207,38 @@ def _copy(session, checkpoint: Checkpoint, name: str) -> Checkpoint:
     session.add(row)
     session.flush()
     return row
+
+
+# -- what is said of the score is true ------------------------------------------------------------
+
+
+def test_no_score_is_called_covered_or_visible_where_there_is_none(session, signed_in_as):
+    [lesion] = studies.make_lesion(session, 1)
+    session.commit()
+    assert not Prediction.of_lesion(session, lesion.id)
+    ada = signed_in_as("reader", name="ada")
+    page = f"/cases/{lesion.case_id}?lesion={lesion.id}"
+    first = ada.get(page).text
+    assert "Score covered until" not in first
+    assert "No checkpoint has classified this lesion" in first
+    for lesion_class in ("cyst", "metastasis"):
+        assert give_class(session, ada, lesion, lesion_class).status_code == 303
+    told = ada.get(page).text
+    assert told.count(", no score<") == 2
+    assert "score visible" not in told
+    session.expire_all()
+    assert [one.score_visible for one in Review.of_lesion(session, lesion.id)] == [False, False]
+
+
+def test_colleagues_classes_are_covered_by_their_own_name_where_there_is_no_score(
+    session, signed_in_as
+):
+    [lesion] = studies.make_lesion(session, 1)
+    session.commit()
+    ada = signed_in_as("reader", name="ada")
+    assert give_class(session, ada, lesion, "cyst").status_code == 303
+    bob = signed_in_as("reader", name="bob")
+    page = bob.get(f"/cases/{lesion.case_id}?lesion={lesion.id}").text
+    assert "Colleagues’ classes covered until you save your class." in page
+    assert "Score covered until" not in page
+    assert "ada: cyst" not in page

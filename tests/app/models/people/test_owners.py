@@ -191,7 +191,7 @@ def test_a_page_does_not_offer_what_would_be_refused(session, signed_in_as, draf
         (study, f'method="post" action="{study}'),
         (f"{study}/audit", f'method="post" action="{study}'),
         (f"/runs/{run.id}", f'method="post" action="/runs/{run.id}'),
-        (its, f'href="{its}/promotion"'),
+        (f"{its}/promotion", f'method="post" action="{its}'),
     ):
         assert forms in maker.get(address).text, address
         assert forms not in eve.get(address).text, address

@@ -122,6 +122,17 @@ def test_a_browser_left_open_is_no_place_to_guess_the_password(session, signed_i
     assert ada.post("/account/password", data=right).status_code == 429
 
 
+def test_what_is_so_already_is_no_event(session, signed_in_as):
+    boss = signed_in_as("admin", name="boss")
+    signed_in_as("reader", name="ada")
+    ada = User.require(session, "ada")
+    for verb, form in (("role", {"role": "researcher"}), ("disabling", {}), ("enabling", {})):
+        for _ in range(2):
+            assert boss.post(f"/users/{ada.id}/{verb}", data=form).status_code == 303
+    for kind in ("role changed", "account disabled", "account enabled"):
+        assert len(told(session, kind)) == 1
+
+
 def test_an_administrator_does_not_go_round_their_own_old_password(session, signed_in_as):
     boss = signed_in_as("admin", name="boss")
     boss_id = User.require(session, "boss").id

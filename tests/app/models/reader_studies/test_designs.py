@@ -801,3 +801,19 @@ def test_the_planner_shows_the_grid_and_refuses_what_cannot_be_planned(signed_in
     for wrong in ("effect=0.7", "cases=two", "readers=0", "cases=99999999"):
         assert browser.get(f"/reader-studies/planner?{wrong}").status_code == 422
     assert signed_in_as("reader").get("/reader-studies/planner").status_code == 403
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_practice_takes_the_lesions_that_the_study_leaves_over(session, ada, seed):
+    """Four and four of three, three and three: no draw of the classes asks for four of one."""
+    design = Design(practice=8)
+    study = studies.make_study(
+        session, ada, per_class=3, real=4, synthetic=4, design=design, seed=seed, opened=False
+    )
+    taken = [item["lesion"] for item in (*study.planned("real"), *study.practice("real"))]
+    assert len(set(taken)) == len(taken) == 8
+    classes = [
+        sorted(item["lesion_class"] for item in study.practice(source))
+        for source in ("real", "synthetic")
+    ]
+    assert classes[0] == classes[1]  # the class tells nothing of the source

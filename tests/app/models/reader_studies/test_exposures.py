@@ -6,7 +6,7 @@ import pytest
 
 import answered
 import studies
-from app.errors import Conflict, Unreadable
+from app.errors import Conflict, Forbidden, Unreadable
 from app.models import Lesion, ReaderStudy, Stimulus
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
@@ -155,3 +155,60 @@ def test_a_researcher_who_reads_the_study_learns_no_number_from_a_refusal(sessio
     with pytest.raises(Conflict, match="ada knows images of this study already") as refusal:
         new.enrol(session, ada, researcher)
     assert not any(letter.isdigit() for letter in refusal.value.detail)
+
+
+# -- a researcher who reads blind learns nothing from what is left out or refused ------------------
+
+
+@pytest.fixture
+def rhea(session):
+    """A researcher who reads a study of somebody else, and has not finished."""
+    return studies.make_user(session, "rhea", "researcher")
+
+
+@pytest.mark.parametrize("enrolled", ["rhea", "ada"])
+def test_a_blinded_researcher_cannot_probe_which_lesions_they_read(
+    session, researcher, rhea, ada, enrolled
+):
+    """A study of one lesion would be refused exactly when that lesion is in their reading."""
+    studies.make_study(session, rhea)
+    probe = again(session, rhea, real=1)
+    person = {"rhea": rhea, "ada": ada}[enrolled]
+    with pytest.raises(Forbidden, match="blinded reading to finish") as refusal:
+        probe.enrol(session, person, rhea)
+    assert "of the 1 real" not in refusal.value.detail
+    chief = studies.make_user(session, "chief", "admin")  # who reads nothing
+    probe.enrol(session, ada, chief)
+
+
+def test_nor_by_opening_a_draft_with_readers_in_it(session, researcher, rhea, ada):
+    first = studies.make_study(session, rhea, opened=False)
+    probe = again(session, rhea, real=1)
+    probe.enrol(session, ada, rhea)
+    first.open(session, researcher, first.pictures(session, studies.draw))
+    with pytest.raises(Forbidden, match="blinded reading to finish"):
+        probe.open(session, rhea, probe.pictures(session, studies.draw))
+
+
+def test_who_reads_their_own_study_alone_still_enrols_others_in_it(session, researcher, ada):
+    study = studies.make_study(session, researcher, design=Design(exclude_own=False))
+    study.enrol(session, ada, researcher)
+
+
+def test_the_wizard_counts_nothing_without_named_readers_for_a_blinded_researcher(
+    app, session, rhea, signed_in_as
+):
+    app.state.inference = studies.NoNetworks()
+    studies.make_study(session, rhea)
+    session.commit()
+    browser = signed_in_as("researcher", name="rhea")
+    begun = browser.post("/reader-studies/sketches", data={"title": "Probe", "preset": "own"})
+    sketch = begun.headers["location"].rpartition("/")[0]
+    typed = {"real": "400", "synthetic": "1", "kind": "phantom", "go": "next"}
+    reply = browser.post(f"{sketch}/images", data={**typed, "without": "rhea"})
+    page = browser.get(reply.headers["location"]).text
+    assert "There are" not in page
+    assert "blinded reading to finish" in page
+    assert 'value="400"' in page  # what was typed is still there
+    browser.post(f"{sketch}/images", data=typed)
+    assert "There are" in browser.get(f"{sketch}/images").text  # the counts of everybody are told

@@ -20,7 +20,7 @@ from app.worker import Worker
 from factories import hidden_fields, make_dicom, make_hu
 from ml import config
 from ml.dataset.manifest import Manifest
-from ml.experiment import run as experiment
+from ml.experiment.request import Request
 from ml.progress import Progress
 from tests.ml.discs import SMALL, data_set
 
@@ -124,10 +124,10 @@ def installation(tmp_path, monkeypatch):
         version = DatasetVersion.freeze(session, researcher, _zipped(tmp_path / "discs"))
         version_id = version.id
 
-    def queue() -> Run:
+    def queue(seeds: int = 1) -> Run:
         with database.transaction() as session:
             dataset = DatasetVersion.require(session, version_id)
-            return Run.queue(session, User.require(session, "rita"), dataset, "quick", 1)
+            return Run.queue(session, User.require(session, "rita"), dataset, "quick", seeds)
 
     database.queue = queue
     return database
@@ -140,6 +140,16 @@ def test_an_impossible_run_is_refused(installation):
             Run.queue(session, rita, dataset, "heroic", 1)
         with pytest.raises(Unreadable):
             Run.queue(session, rita, dataset, "quick", 0)
+
+
+def test_a_run_asked_for_twice_while_it_waits_is_computed_once(installation):
+    first, again, other = installation.queue(), installation.queue(), installation.queue(seeds=2)
+    assert first.id == again.id != other.id
+    with installation.transaction() as session:
+        Run.require(session, first.id, to_change=True).cancel(
+            session, User.require(session, "rita")
+        )
+    assert installation.queue().id != first.id
 
 
 def test_a_run_is_claimed_once_and_again_only_when_its_worker_is_lost(installation):
@@ -192,7 +202,7 @@ def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(installation, t
         assert (ended.state, ended.error) == ("done", None)
         results = json.loads(ended.results(session))
         assert results["dataset"]["digest"] == ended.dataset.digest
-        assert results["command"] == experiment.Asked.of("quick", [], 1).command
+        assert results["command"] == Request.of("quick", [], 1).command
         assert results["command"].encode() in ended.report(session)
         assert ended.tail(session) != []
         made = Checkpoint.of_stem(session, ended.short_name)
@@ -237,7 +247,7 @@ def test_progress_never_falls_back_when_the_report_is_written(installation, tmp_
 def test_a_queued_run_is_cancelled_at_once_and_a_running_one_at_its_next_step(
     installation, tmp_path
 ):
-    waiting, running = installation.queue(), installation.queue()
+    waiting, running = installation.queue(), installation.queue(seeds=2)
     with installation.transaction() as session:
         Run.require(session, waiting.id).cancel(session, User.require(session, "rita"))
     worker = Worker(installation, tmp_path / "runs", jobs=1)

@@ -1,0 +1,115 @@
+"""The progress of a run in seconds of work, told while its tasks run and written down."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml.experiment import parallel
+from ml.experiment.folder import RunFolder
+from ml.experiment.tasks import PlannedTask
+from ml.progress import Progress, RunDir
+
+_STARTS = "starts.json"
+
+
+class Clock:
+    """Progress of a run in seconds of work, told while its tasks run.
+
+    Attributes:
+        total: what all tasks cost.
+        done: what those cost that are behind the run.
+    """
+
+    def __init__(self, planned: Sequence[PlannedTask], folder: RunFolder, run_dir: RunDir) -> None:
+        self.folder, self.run_dir = folder, run_dir
+        self.total, self.done = max(1, round(sum(one.cost_s for one in planned))), 0.0
+        self.started = time.time()
+        self.stages: list[dict[str, Any]] = []
+        path = run_dir.path / _STARTS
+        self.before: list[dict[str, Any]] = run_dir.read_json(_STARTS) if path.exists() else []
+
+    def through(
+        self,
+        function: Callable[[Any], None],
+        planned: Sequence[PlannedTask],
+        jobs: int,
+        cluster: str | None,
+    ) -> Iterator[Progress]:
+        """Do a stage's tasks that are not done yet.
+
+        Args:
+            function: does one task.
+            jobs: at a time on this machine; 0: one per core.
+            cluster: as ``parallel.each``.
+        """
+        stage: dict[str, Any] = {"wall_s": 0.0}
+        started = time.time()
+        cost_s = {one.task: one.cost_s for one in planned if not one.done}
+        self.done += sum(one.cost_s for one in planned if one.done)
+        number = len(planned) - len(cost_s)
+        name = planned[0].task.stage if planned else ""
+        stage |= {"stage": name, "tasks": len(cost_s)}
+        self.stages.append(stage)
+        if cost_s:
+            cores = jobs or os.cpu_count() or 1
+            is_done, stop = self.folder.is_done, self.folder.stop
+            for task in parallel.each(function, list(cost_s), stop, cores, cluster, is_done):
+                if task is None:
+                    yield self._live(f"{name} {number} of {len(planned)}")
+                    continue
+                number += 1
+                self.done += cost_s[task]
+                stage["wall_s"] = time.time() - started
+                yield self.note(f"{name} {number} of {len(planned)}: {task.name}")
+        stage["wall_s"] = time.time() - started
+
+    def note(self, text: str) -> Progress:
+        """A step that is written to ``log.jsonl``, and the times so far to ``starts.json``."""
+        step = Progress(min(self.total, round(self.done)), self.total, text)
+        self.run_dir.log(step)
+        self.run_dir.write_json(_STARTS, self._starts())
+        return step
+
+    def times(self) -> dict[str, Any]:
+        """``times`` of ``results.json``: when it ended, seconds by start and stage."""
+        starts = self._starts()
+        return {
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "wall_s": sum(start["wall_s"] for start in starts),
+            "starts": starts,
+        }
+
+    def _live(self, text: str) -> Progress:
+        """What a task at work told last."""
+        figures = None
+        logs = sorted(
+            (self.folder.run / "tasks").glob("*/log.jsonl"), key=lambda path: path.stat().st_mtime
+        )
+        if logs:
+            entry = _last_entry(logs[-1])
+            if entry:
+                text = f"{text}; {logs[-1].parent.name}: {entry.get('text', '')}"
+                figures = entry.get("figures")
+        return Progress(min(self.total, round(self.done)), self.total, text, figures)
+
+    def _starts(self) -> list[dict[str, Any]]:
+        """This start and those before it, of a run that was killed."""
+        return [*self.before, {"wall_s": time.time() - self.started, "stages": self.stages}]
+
+
+def _last_entry(log: Path) -> dict[str, Any] | None:
+    """The last whole line of a ``log.jsonl`` that may be growing."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(0, io.SEEK_END)
+            stream.seek(max(0, stream.tell() - 4096))
+            lines = [line for line in stream.read().split(b"\n")[1:-1] if line]
+        return dict(json.loads(lines[-1])) if lines else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,219 @@
+"""Fidelity, variety and memorisation of the synthetic ROIs, all folds and seeds together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.checkpoints.checkpoint import WEIGHTS, Checkpoint, CheckpointError
+from ml.config import Experiment
+from ml.dataset.manifest import Manifest
+from ml.experiment.folder import RunFolder
+from ml.experiment.tasks import INNER, KINDS, OUTER, Measure, TrainGenerator, measurements
+from ml.experiment.training_sets import fold_of
+from ml.statistics import classification, comparison, memorisation
+
+FEATURE_NETWORK = WEIGHTS / "phantom-cnn"
+"""The checkpoint whose features ROIs are compared by."""
+SHOWN = 8
+"""Nearest pairs of a synthetic and a training ROI that are kept."""
+_DRAWN = ("kid", "fid", "density", "coverage")
+_RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class ResampledPatients:
+    """How often each patient is drawn in each resample; the same in all folds and seeds.
+
+    Seeds repeat the same patients. Drawn anew in each, they would pass for further patients.
+    """
+
+    column: dict[str, int]
+    weights: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, manifest: Manifest, settings: Experiment) -> ResampledPatients:
+        """The bootstrap of a data set's patients, at most ``_RESAMPLES`` draws, by the seed."""
+        patients = sorted(manifest.patients)
+        count = min(settings.resamples, _RESAMPLES)
+        weights = classification.patient_resamples(patients, count, settings.seed)
+        return cls({patient: i for i, patient in enumerate(patients)}, weights)
+
+    def of_patients(self, owners: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(resamples, n) for things of these patients."""
+        return self.weights[:, [self.column[owner] for owner in owners]]
+
+
+def feature_network(manifest: Manifest) -> dict[str, Any]:
+    """What results say of the network whose features are compared; ``missing`` where it is not."""
+    try:
+        network = Checkpoint.load(FEATURE_NETWORK)
+        network.weights()
+    except CheckpointError as error:
+        return {"missing": f"no feature network: {error}"}
+    return {
+        "network": f"{network.name}: the paper's CNN trained on {network.dataset_name} "
+        f"({network.training_kind}), digest {network.dataset_digest[:12]}",
+        "trained_on_this_data": network.dataset_digest == manifest.digest,
+        "features": "the dense layer before the output",
+    }
+
+
+def collect(
+    folder: RunFolder,
+    settings: Experiment,
+    manifest: Manifest,
+    seeds: Sequence[int],
+    network: Mapping[str, Any],
+) -> dict[str, Any]:
+    """``fidelity`` and ``memorisation`` of ``results.json``, and how the generators fared.
+
+    Args:
+        network: what ``feature_network`` said when the run measured.
+    """
+    fared: dict[str, Any] = {"generators": _generators(folder, settings, manifest, seeds)}
+    if "missing" in network:
+        return {**fared, "fidelity": dict(network), "memorisation": dict(network)}
+    fidelity_of: dict[str, Any] = {}
+    memorised: dict[str, Any] = {}
+    for kind in KINDS:
+        of = [task for task in measurements(settings, seeds) if task.kind == kind]
+        done = [task for task in of if "missing" not in folder.result(task.name)]
+        if not done:
+            fidelity_of[kind] = {"missing": folder.result(of[0].name)["missing"]}
+            continue
+        fidelity_of[kind] = _fidelity_of(folder, settings, done)
+        if kind != "real":
+            memorised[kind] = _memorised(folder, settings, manifest, done)
+    return {
+        **fared,
+        "fidelity": {
+            **network,
+            "against": "held-out lesions of the same fold; real: the training lesions, as many "
+            "of each class as synthetic ones",
+            "interval": "95 % bootstrap over patients, seeds and synthetic ROIs, folds averaged; "
+            "density's over ROIs drawn and coverage's over held-out lesions alone; FID's is moved "
+            "by the bootstrap's own bias",
+            "kinds": fidelity_of,
+        },
+        "memorisation": {
+            **network,
+            "distance": "root mean square difference to the nearest ROI that the generator was "
+            "trained on (augmented ones too), of the same class, under 8 symmetries",
+            "flagged_below": f"the {memorisation.EXPECTED:.0%} quantile of the same distance for "
+            "held-out lesions",
+            "interval": "95 % bootstrap over patients, seeds and synthetic ROIs",
+            "kinds": memorised,
+        },
+    }
+
+
+def _fidelity_of(
+    folder: RunFolder, settings: Experiment, done: Sequence[Measure]
+) -> dict[str, Any]:
+    """Folds averaged, then seeds, which are drawn again within each resample."""
+    draws: dict[str, dict[int, list[npt.NDArray[np.float64]]]] = {name: {} for name in _DRAWN}
+    for task in done:
+        with np.load(folder.task(task.name).path / "draws.npz") as stored:
+            for name in stored.files:
+                draws[name].setdefault(task.seed, []).append(stored[name])
+    result: dict[str, Any] = {"folds_and_seeds": len(done)}
+    for name, found in draws.items():
+        if found:
+            by_seed = np.stack([np.mean(folds, axis=0) for folds in found.values()])
+            value, drawn = float(by_seed[:, 0].mean()), by_seed[:, 1:]
+            turns = comparison.turns(len(drawn), drawn.shape[1], settings.seed).T
+            resampled = (drawn * turns).sum(axis=0)
+            if name == "fid":
+                # a resample has fewer different ROIs, which FID takes for distance
+                resampled += value - np.nanmean(resampled)
+            result[name] = classification.percentile_interval(value, resampled).to_dict()
+    return result
+
+
+def _memorised(
+    folder: RunFolder, settings: Experiment, manifest: Manifest, done: Sequence[Measure]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    patients = ResampledPatients.of(manifest, settings)
+    seeds = sorted({task.seed for task in done})
+    turns = comparison.turns(len(seeds), len(patients.weights), settings.seed)
+    share = {seed: turns[:, [i]] for i, seed in enumerate(seeds)}
+    for space in ("pixels", "features"):
+        entries = [(task, folder.result(task.name)["memorisation"][space]) for task in done]
+        ours = np.concatenate([entry["synthetic"] for _, entry in entries])
+        theirs = np.concatenate([entry["held_out"] for _, entry in entries])
+        rng = np.random.default_rng([settings.seed, 3])
+        one_by_one = [
+            rng.poisson(1.0, (len(turns), len(entry["synthetic"]))) * share[task.seed]
+            for task, entry in entries
+        ]
+        by_patient = [
+            patients.of_patients(_tested(settings, manifest, task)) * share[task.seed]
+            for task, _ in entries
+        ]
+        some = _medians(ours, np.concatenate(one_by_one, axis=1))
+        other = _medians(theirs, np.concatenate(by_patient, axis=1))
+        ratio = float(np.median(ours) / np.median(theirs))
+        pairs = [
+            {"task": task.name, "fold": task.fold, "seed": task.seed, "place": i, **pair}
+            for task, entry in entries
+            for i, pair in enumerate(entry["nearest_pairs"])
+        ]
+        pairs.sort(key=lambda pair: pair["distance"])
+        flagged = sum(entry["flagged"] for _, entry in entries)
+        result[space] = {
+            "synthetic_rois": len(ours),
+            "held_out_lesions": len(theirs),
+            "median_synthetic": float(np.median(ours)),
+            "median_held_out": float(np.median(theirs)),
+            "ratio_of_medians": classification.percentile_interval(ratio, some / other).to_dict(),
+            "flagged": flagged,
+            "flagged_share": flagged / len(ours),
+            "expected_share": memorisation.EXPECTED,
+            "nearer_to_training": float(np.mean([e["nearer_to_training"] for _, e in entries])),
+            "pairs": pairs[:SHOWN],
+        }
+    return result
+
+
+def _tested(settings: Experiment, manifest: Manifest, task: Measure) -> list[str]:
+    """Patients of the held-out distances of ``_memorisation``: class by class."""
+    fold = fold_of(manifest, settings, task.seed, task.fold, OUTER)
+    return [
+        line.patient
+        for key in manifest.scheme.keys
+        for line in fold.test
+        if line.lesion_class == key
+    ]
+
+
+def _medians(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Weighted median of ``values`` (n,) for each row of ``weights`` (resamples, n)."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[:, order], axis=1)
+    return np.asarray(values[order][(below >= below[:, -1:] / 2).argmax(axis=1)])
+
+
+def _generators(
+    folder: RunFolder, settings: Experiment, manifest: Manifest, seeds: Sequence[int]
+) -> list[dict[str, Any]]:
+    rows = []
+    for seed in seeds:
+        for part in (OUTER, INNER):
+            for fold in range(settings.folds):
+                names = [
+                    TrainGenerator("dcgan", part, fold, seed, key).name
+                    for key in manifest.scheme.keys
+                ]
+                for name in (*names, TrainGenerator("acgan", part, fold, seed).name):
+                    row = folder.result(name)
+                    patients = row.pop("patients")
+                    rows.append({**row, "name": name, "patients": len(patients)})
+    return rows

@@ -1,0 +1,310 @@
+"""Measuring (torch): fidelity, variety, memorisation of synthetic ROIs; the CNNs' features.
+
+Features come from a network of our own: the shipped classifier, which was trained on phantoms.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, tensors_from_bytes
+from ml.config import Experiment, seed_for
+from ml.dataset.folds import Fold
+from ml.dataset.manifest import Manifest
+from ml.experiment import arms, evaluation
+from ml.experiment.folder import RunFolder
+from ml.experiment.measured import FEATURE_NETWORK, SHOWN, ResampledPatients
+from ml.experiment.tasks import OUTER, Measure, TrainClassifier
+from ml.experiment.training_sets import (
+    Pixels,
+    classic_rois,
+    failed_generator,
+    fold_of,
+    manifest_of,
+    synthetic_rois,
+    views_each,
+    views_needed,
+)
+from ml.progress import RunDir
+from ml.statistics import classification, fidelity, memorisation, symmetry
+from ml.training import runtime
+from ml.training.networks.cnn import Cnn
+
+_BATCH = 256
+
+
+@lru_cache(maxsize=1)
+def network() -> Cnn:
+    """The feature network; CheckpointError where it is not there."""
+    stored = Checkpoint.load(FEATURE_NETWORK).weights()
+    tensors = {name: torch.from_numpy(array) for name, array in stored.items()}
+    net = Cnn(
+        classes=len(tensors["output.bias"]),
+        features=len(tensors["dense.bias"]),
+        width=len(tensors["conv1.bias"]),
+    )
+    net.load_state_dict(tensors)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.eval()
+    return net
+
+
+def features_of(net: Cnn, rois: Pixels) -> Pixels:
+    """(n, features) of ROIs (n, 64, 64) in [-1, 1]."""
+    with torch.no_grad():
+        parts = [
+            net.features(part[:, None])
+            for part in torch.split(torch.from_numpy(np.ascontiguousarray(rois)), _BATCH)
+        ]
+    features: Pixels = torch.cat(parts).numpy()
+    return features
+
+
+def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
+    """Measure, unless it has been done; leaves ``result.json`` and ``draws.npz``."""
+    if folder.has_result(task.name):
+        return
+    runtime.prepare()
+    out = folder.task(task.name)
+    try:
+        net = network()
+    except CheckpointError as error:
+        out.write_json("result.json", {"missing": str(error)})
+        return
+    manifest = manifest_of(folder.data)
+    fold = fold_of(manifest, settings, task.seed, task.fold, OUTER)
+    held = np.stack([manifest.roi(line, settings.window_hu) for line in fold.test])
+    train = np.stack([manifest.roi(line, settings.window_hu) for line in fold.train])
+    scheme = manifest.scheme
+    train_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.train])
+    # as many of each class on either side: FID of other sizes is another figure
+    shared = [
+        min(int((train_labels == i).sum()), settings.fidelity_rois) for i in range(len(scheme))
+    ]
+    owners: list[str] | None = None
+    if task.kind == "real":
+        rows = np.concatenate(
+            [np.flatnonzero(train_labels == i)[:count] for i, count in enumerate(shared)]
+        )
+        drawn, most = train[rows], None
+        lines = list(fold.train)
+        owners = [lines[row].patient for row in rows]
+    else:
+        failed = failed_generator(folder, task.kind, OUTER, task.fold, task.seed, scheme.keys)
+        if failed:
+            out.write_json("result.json", {"missing": f"generator {failed[0]} collapsed"})
+            return
+        most = synthetic_rois(
+            folder, settings, fold, task.kind, OUTER, task.seed, settings.fidelity_rois
+        )
+        drawn = np.concatenate([most[0][most[1] == i][:count] for i, count in enumerate(shared)])
+    draws = _fidelity(
+        settings,
+        task,
+        ResampledPatients.of(manifest, settings),
+        [line.patient for line in fold.test],
+        owners,
+        features_of(net, drawn),
+        features_of(net, held),
+    )
+    stream = io.BytesIO()
+    np.savez(stream, **draws)  # type: ignore[arg-type]
+    out.write_bytes("draws.npz", stream.getvalue())
+    result: dict[str, Any] = {"rois": len(drawn), "held_out": len(held)}
+    if most is not None:
+        result["memorisation"] = _memorisation(
+            folder, settings, manifest, fold, task, most, held, net
+        )
+    out.write_json("result.json", result)
+
+
+def _fidelity(
+    settings: Experiment,
+    task: Measure,
+    resampled: ResampledPatients,
+    tested: Sequence[str],
+    owners: Sequence[str] | None,
+    drawn: Pixels,
+    held: Pixels,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Each measure: its value first, then its bootstrap resamples.
+
+    Args:
+        tested: patients of ``held``.
+        owners: patients of ``drawn``; None for synthetic ROIs, which are drawn one by one.
+    """
+    first, second = drawn.astype(np.float64), held.astype(np.float64)
+    held_weights = resampled.of_patients(tested)
+    if owners is None:
+        each = [str(i) for i in range(len(drawn))]
+        seed = seed_for("fidelity", task.name, settings.seed)
+        drawn_weights = classification.patient_resamples(each, len(held_weights), seed)
+    else:
+        drawn_weights = resampled.of_patients(owners)
+    a = np.concatenate([np.ones((1, len(drawn))), drawn_weights])
+    b = np.concatenate([np.ones((1, len(held))), held_weights])
+    draws = {"kid": fidelity.kid(first, second, a, b), "fid": fidelity.fid(first, second, a, b)}
+    if len(held) > 5:
+        density, coverage = fidelity.density_parts(second, first)
+        draws["density"] = fidelity.weighted_mean(density, a)
+        draws["coverage"] = fidelity.weighted_mean(coverage, b)
+    return draws
+
+
+def _memorisation(
+    folder: RunFolder,
+    settings: Experiment,
+    manifest: Manifest,
+    fold: Fold,
+    task: Measure,
+    synthetic: tuple[Pixels, npt.NDArray[np.int64]],
+    held: Pixels,
+    net: Cnn,
+) -> dict[str, Any]:
+    """Distances class by class, in pixels and features; the nearest pairs go to ``pairs.npz``."""
+    scheme = manifest.scheme
+    each = views_each(manifest, settings, fold, settings.base)
+    held_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.test])
+    spaces: dict[str, Callable[[Pixels], Pixels]] = {
+        "pixels": memorisation.flat,
+        "features": partial(features_of, net),
+    }
+    measured: dict[str, Any] = {}
+    pictures: dict[str, npt.NDArray[Any]] = {}
+    for space, describe in spaces.items():
+        ours: list[npt.NDArray[np.float64]] = []
+        theirs: list[npt.NDArray[np.float64]] = []
+        nearer: list[npt.NDArray[np.bool_]] = []
+        rows: list[dict[str, Any]] = []
+        for position, key in enumerate(scheme.keys):
+            lines = list(fold.train.only(key))
+            queries = synthetic[0][synthetic[1] == position]
+            references, _ = classic_rois(folder, manifest, task.seed, lines, each)
+            asked, known = memorisation.turns(queries, describe), describe(references)
+            gap, where, how = memorisation.nearest(asked, known)
+            ours.append(gap)
+            rows += [
+                {
+                    "class": key,
+                    "roi": i,
+                    "distance": float(gap[i]),
+                    "training_line": lines[int(where[i]) // (1 + each)].id,
+                    "training_view": int(where[i]) % (1 + each),
+                    "symmetry": int(how[i]),
+                    "_pair": (symmetry.turned(queries[i : i + 1], int(how[i]))[0],
+                              references[where[i]]),
+                }
+                for i in range(len(queries))
+            ]  # fmt: skip
+            unseen = held[held_labels == position]
+            if not len(unseen):
+                continue
+            theirs.append(memorisation.nearest(memorisation.turns(unseen, describe), known)[0])
+            # as many training originals as there are held-out ones: 50 % are nearer to either
+            plain = known[:: 1 + each]
+            rng = runtime.generator("nearer", task.name, position)
+            some = plain[np.sort(rng.permutation(len(plain))[: len(unseen)])]
+            few = describe(unseen[np.sort(rng.permutation(len(unseen))[: len(some)])])
+            to_training = memorisation.nearest(asked, some)[0]
+            nearer.append(to_training < memorisation.nearest(asked, few)[0])
+        own, other = np.concatenate(ours), np.concatenate(theirs)
+        threshold = float(np.quantile(other, memorisation.EXPECTED))
+        ranked = sorted(rows, key=lambda row: row["distance"])[:SHOWN]
+        pictures[space] = np.stack([np.stack(row.pop("_pair")) for row in ranked])
+        measured[space] = {
+            "synthetic": own.tolist(),
+            "held_out": other.tolist(),
+            "threshold": threshold,
+            "flagged": int((own < threshold).sum()),
+            "nearer_to_training": float(np.concatenate(nearer).mean()),
+            "nearest_pairs": [{**row, "flagged": row["distance"] < threshold} for row in ranked],
+        }
+    stream = io.BytesIO()
+    np.savez(stream, **{key: value.astype(np.float16) for key, value in pictures.items()})  # type: ignore[arg-type]
+    folder.task(task.name).write_bytes("pairs.npz", stream.getvalue())
+    return measured
+
+
+# -- what the CNNs' features show ------------------------------------------------------------------
+
+
+def embedding(folder: RunFolder, outputs: evaluation.Outputs) -> dict[str, Any]:
+    """What the features of the first fold's networks show; the arrays go to ``embedding.npz``."""
+    picked = outputs.selected(evaluation.NESTED, outputs.seeds[0])
+    chosen = {
+        arm: TrainClassifier(picked[arm].sizes[0], OUTER, 0, outputs.seeds[0]).name
+        for arm in (arms.CLASSIC, arms.DCGAN)
+        if arm in picked
+    }
+    figures: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    for name, shown, found in _features(folder, outputs.settings, outputs.manifest, chosen):
+        figures[name] = shown
+        arrays |= {f"{name}|{key}": value for key, value in found.items()}
+    fold = fold_of(outputs.manifest, outputs.settings, outputs.seeds[0], 0, OUTER)
+    for key in outputs.keys:
+        # what the sample sheets of the generators are to be seen beside
+        lines = list(fold.train.only(key))[:32]
+        rois, _ = classic_rois(folder, outputs.manifest, outputs.seeds[0], lines, 0)
+        arrays[f"real|{key}"] = rois.astype(np.float16)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    RunDir(folder.run).write_bytes("embedding.npz", stream.getvalue())
+    return figures
+
+
+def _features(
+    folder: RunFolder,
+    settings: Experiment,
+    manifest: Manifest,
+    chosen: dict[str, str],
+    views: int = 7,
+) -> Iterator[tuple[str, dict[str, Any], dict[str, npt.NDArray[Any]]]]:
+    """Features of the first fold's test lesions and their augmentations, per named classifier.
+
+    Args:
+        chosen: what to call a classifier → its task's name; its weights were kept.
+    """
+    fold = fold_of(manifest, settings, settings.seed, 0, OUTER)
+    lines = list(fold.test)
+    each = min(views, views_needed(manifest, settings, settings.seed))
+    rois, labels = classic_rois(folder, manifest, settings.seed, lines, each)
+    owners = np.repeat([line.patient for line in lines], 1 + each)
+    plain = np.arange(len(labels)) % (1 + each) == 0
+    recipe = settings.classifier
+    for name, task in chosen.items():
+        stored = (folder.task(task).path / "weights.safetensors").read_bytes()
+        tensors = tensors_from_bytes(stored)
+        net = Cnn(len(manifest.scheme), 0.0, recipe.dropout, recipe.features, recipe.width)
+        net.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+        net.eval()
+        features = features_of(net, rois)
+        double = features.astype(np.float64)
+        figures = {
+            "classifier": task,
+            "lesions": len(lines),
+            "views_each": each,
+            "silhouette": _silhouette(double, labels),
+            "silhouette_originals": _silhouette(double[plain], labels[plain]),
+            "neighbour_purity": fidelity.neighbour_purity(double, labels, owners),
+            "neighbour_purity_originals": fidelity.neighbour_purity(
+                double[plain], labels[plain], owners[plain]
+            ),
+        }
+        yield name, figures, {"features": features, "labels": labels, "original": plain}
+
+
+def _silhouette(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float | None:
+    """None where it is not defined: one class, or every lesion a class of its own."""
+    from sklearn.metrics import silhouette_score
+
+    if not 1 < len(np.unique(labels)) < len(labels):
+        return None
+    return float(silhouette_score(features, labels))

@@ -1,0 +1,298 @@
+"""The tasks done (torch): each reads files, computes with one thread, and leaves files."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ml.checkpoints.checkpoint import tensors_from_bytes, tensors_to_bytes
+from ml.config import Experiment
+from ml.dataset.augment import Drawn, views_of
+from ml.dataset.folds import Fold
+from ml.dataset.manifest import Manifest
+from ml.experiment import arms, fresh_phantoms
+from ml.experiment.folder import RunFolder
+from ml.experiment.parallel import Watch
+from ml.experiment.tasks import (
+    OUTER,
+    CutViews,
+    DrawFresh,
+    TrainClassifier,
+    TrainGenerator,
+    Training,
+    generator_of,
+)
+from ml.experiment.training_sets import (
+    LINES_AT_A_TIME,
+    Pixels,
+    classic_rois,
+    failed_generator,
+    fold_of,
+    fresh_of,
+    manifest_of,
+    training_set,
+    views_each,
+    views_needed,
+)
+from ml.images.roi import View
+from ml.progress import Progress, RunDir
+from ml.training import acgan, classifier, gan, runtime
+from ml.training.networks import acgan as acgan_networks
+from ml.training.networks import dcgan as dcgan_networks
+
+_SCORE_BATCH = 256
+
+
+def perform(folder: RunFolder, settings: Experiment, task: Training) -> None:
+    """Do one task, unless its files say that it is done; a killed one goes on where it stopped."""
+    runtime.prepare()
+    watch = Watch(folder.stop, folder.owner)
+    steps = _steps(folder, settings, task)
+    watch()
+    for _ in steps:
+        watch()
+
+
+def _steps(folder: RunFolder, settings: Experiment, task: Training) -> Iterator[Progress]:
+    match task:
+        case CutViews():
+            return _views(folder, settings, task)
+        case DrawFresh():
+            return _fresh(folder, task)
+        case TrainGenerator():
+            return _generator(folder, settings, task)
+        case TrainClassifier():
+            return _classifier(folder, settings, task)
+
+
+def _views(folder: RunFolder, settings: Experiment, task: CutViews) -> Iterator[Progress]:
+    if folder.is_done(task):
+        return
+    manifest = manifest_of(folder.data)
+    each = views_needed(manifest, settings, task.seed)
+    lines = manifest.lines[task.start : task.start + LINES_AT_A_TIME]
+    rois = np.empty((len(lines), 1 + each, 64, 64), np.float16)
+    records: list[str] = []
+    for i, line in enumerate(lines):
+        views = [View(), *views_of(line, settings.augment, task.seed)[:each]]
+        for k, view in enumerate(views):
+            rois[i, k] = manifest.roi(line, settings.window_hu, view)
+            records.append(json.dumps(Drawn(line.id, view).to_dict()))
+        yield Progress(i + 1, len(lines), "cutting ROIs")
+    out = folder.views(task.seed)
+    out.write_bytes(f"{task.start}.jsonl", ("\n".join(records) + "\n").encode())
+    _write_array(out, f"{task.start}.npy", rois)
+
+
+def _fresh(folder: RunFolder, task: DrawFresh) -> Iterator[Progress]:
+    fresh_phantoms.make(task.chunk, folder.fresh)
+    fresh_phantoms.refuse_same(manifest_of(folder.data), task.chunk, folder.fresh)
+    yield Progress(1, 1, task.name)
+
+
+# -- generators -----------------------------------------------------------------------------------
+
+
+def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) -> Iterator[Progress]:
+    if folder.has_result(task.name):
+        return
+    manifest = manifest_of(folder.data)
+    out = folder.task(task.name)
+    fold = fold_of(manifest, settings, task.seed, task.fold, task.part)
+    whole = fold_of(manifest, settings, task.seed, task.fold, OUTER)
+    own = fold.train.only(task.lesion_class) if task.lesion_class else fold.train
+    each = views_each(manifest, settings, whole, settings.base)
+    pixels, labels = classic_rois(folder, manifest, task.seed, list(own), each)
+    seed = (task.kind, task.lesion_class, task.part, task.fold, task.seed)
+    keys = manifest.scheme.keys
+    result: dict[str, Any] = {
+        "kind": task.kind,
+        "class": task.lesion_class or None,
+        "part": task.part,
+        "fold": task.fold,
+        "seed": task.seed,
+        "patients": sorted(own.patients),
+        "lesions": len(own),
+        "rois": len(pixels),
+    }
+    device = settings.device
+    try:
+        if task.kind == "dcgan":
+            yield from gan.fit(pixels, settings.gan, out, *seed, device=device)
+        else:
+            yield from acgan.fit(
+                pixels, labels, len(keys), settings.acgan, out, *seed, device=device
+            )
+    except gan.CollapseError as error:
+        out.write_json("result.json", {**result, "failed": str(error)})
+        return
+    training = out.read_json("training.json")
+    most = arms.most_synthetic(settings, len(keys)) * (settings.folds - 1)
+    count = max(most, settings.fidelity_rois)
+    for key in [task.lesion_class] if task.lesion_class else keys:
+        rois = _draw(out, settings, task, len(keys), keys.index(key), count)
+        _write_array(out, f"rois-{key}.npy", rois.astype(np.float16))
+    result |= {
+        key: training[key]
+        for key in (
+            "attempts", "collapsed", "steps", "losses", "spread", "spread_real", "nearest",
+            "nearest_real",
+        )
+    }  # fmt: skip
+    out.write_json("result.json", result)
+
+
+def _draw(
+    out: RunDir, settings: Experiment, task: TrainGenerator, classes: int, position: int, count: int
+) -> Pixels:
+    """ROIs of one class: image i depends on (generator, class, i) alone, up to batch arithmetic."""
+    chosen = settings.gan if task.kind == "dcgan" else settings.acgan
+    network: torch.nn.Module
+    if task.kind == "dcgan":
+        network = dcgan_networks.Generator(chosen.width, chosen.latent)
+    else:
+        network = acgan_networks.Generator(classes, chosen.width, chosen.latent)
+    tensors = tensors_from_bytes((out.path / "generator.safetensors").read_bytes())
+    network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+    device = runtime.device(settings.device)
+    network.eval().to(device)
+    rng = runtime.generator("synthetic", task.name, position)
+    latents = rng.random((count, chosen.latent), dtype=np.float32) * np.float32(2) - np.float32(1)
+    if task.kind != "dcgan":
+        latents = acgan.with_class(latents, np.full(count, position))
+    with torch.no_grad():
+        parts = [
+            network(part.to(device))[:, 0].cpu()
+            for part in torch.split(torch.from_numpy(latents), _SCORE_BATCH)
+        ]
+    rois: Pixels = torch.cat(parts).numpy()
+    return rois
+
+
+# -- classifiers ----------------------------------------------------------------------------------
+
+
+def _classifier(
+    folder: RunFolder, settings: Experiment, task: TrainClassifier
+) -> Iterator[Progress]:
+    if folder.has_result(task.name):
+        return
+    manifest = manifest_of(folder.data)
+    out = folder.task(task.name)
+    fold = fold_of(manifest, settings, task.seed, task.fold, task.part)
+    source, keys = task.size.source, manifest.scheme.keys
+    if source in ("dcgan", "acgan"):
+        failed = failed_generator(folder, source, task.part, task.fold, task.seed, keys)
+        if failed:
+            out.write_json("result.json", {"failed": ": ".join(failed)})
+            return
+    trained: dict[str, Any] = {}
+    if task.size.arm == arms.DISCRIMINATOR:
+        network = _discriminator(folder, settings, manifest, task, fold)
+    else:
+        pixels, labels = training_set(folder, settings, manifest, task, fold)
+        recipe = settings.classifier
+        steps = -(-len(pixels) // recipe.batch)
+        recipe = replace(recipe, epochs=max(recipe.epochs, -(-settings.least_steps // steps)))
+        trained = {"rois": len(pixels), "steps": steps * recipe.epochs, "epochs": recipe.epochs}
+        seed = (task.size.name, task.part, task.fold, task.seed)
+        classes = len(manifest.scheme)
+        network = classifier.build(classes, classifier.mean_of(pixels), recipe, *seed)
+        yield from classifier.fit(
+            network, pixels, labels, recipe, out, *seed, device=settings.device
+        )
+    tested = list(fold.test)
+    rois = np.stack([manifest.roi(line, settings.window_hu) for line in tested])
+    outputs: dict[str, npt.NDArray[Any]] = {
+        "rows": np.asarray([_row(manifest)[line.id] for line in tested]),
+        "probabilities": probabilities(network, rois, settings.device),
+    }
+    if task.part == OUTER and (needed := fresh_of(settings, manifest)):
+        lesions = _fresh_lesions(needed, folder.fresh, manifest.scheme.keys)
+        fresh = probabilities(network, lesions.rois[:, 0], settings.device)
+        outputs["fresh"] = fresh.argmax(axis=1).astype(np.uint8)
+    if task.part == OUTER and task.fold == 0 and task.seed == settings.seed:
+        out.write_bytes("weights.safetensors", tensors_to_bytes(runtime.arrays(network)))
+    stream = io.BytesIO()
+    np.savez(stream, **outputs)  # type: ignore[arg-type]
+    out.write_bytes("outputs.npz", stream.getvalue())
+    out.write_json("result.json", trained)
+
+
+class _Named(torch.nn.Module):
+    """The class head of an ACGAN's discriminator as a classifier."""
+
+    def __init__(self, discriminator: acgan_networks.Discriminator) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, rois: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.discriminator(rois)[1]
+        return logits
+
+
+def _discriminator(
+    folder: RunFolder, settings: Experiment, manifest: Manifest, task: TrainClassifier, fold: Fold
+) -> torch.nn.Module:
+    """Its batch normalisation is given the statistics of real training ROIs alone.
+
+    Those of training are a mixture of real and generated batches, which no test ROI comes from.
+    """
+    name = generator_of("acgan", task.part, task.fold, task.seed, "").name
+    stored = (folder.task(name).path / "discriminator.safetensors").read_bytes()
+    classes = len(manifest.scheme)
+    network = acgan_networks.Discriminator(classes, settings.acgan.discriminator_width)
+    tensors = tensors_from_bytes(stored)
+    network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+    device = runtime.device(settings.device)
+    network.to(device)
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.reset_running_stats()
+            norm.momentum = None
+    each = views_each(manifest, settings, fold, settings.base)
+    pixels, _ = classic_rois(folder, manifest, task.seed, list(fold.train), each)
+    order = runtime.generator("statistics", task.name).permutation(len(pixels))
+    with torch.no_grad():
+        for part in torch.split(torch.from_numpy(order), settings.acgan.batch):
+            network(torch.from_numpy(pixels[part.numpy()])[:, None].to(device))
+    return _Named(network)
+
+
+def probabilities(network: torch.nn.Module, rois: Pixels, device: str) -> Pixels:
+    """(n, classes) for ROIs (n, 64, 64) in [-1, 1]."""
+    network.eval()
+    target = runtime.device(device)
+    with torch.no_grad():
+        parts = [
+            network(part[:, None].to(target)).softmax(1).cpu()
+            for part in torch.split(torch.from_numpy(np.ascontiguousarray(rois)), _SCORE_BATCH)
+        ]
+    found: Pixels = torch.cat(parts).numpy()
+    return found
+
+
+@lru_cache(maxsize=1)
+def _fresh_lesions(
+    needed: tuple[fresh_phantoms.Chunk, ...], folder: Path, keys: tuple[str, ...]
+) -> fresh_phantoms.FreshLesions:
+    return fresh_phantoms.load(needed, fresh_phantoms.TEST, folder, keys)
+
+
+def _row(manifest: Manifest) -> dict[str, int]:
+    return {line.id: i for i, line in enumerate(manifest.lines)}
+
+
+def _write_array(out: RunDir, name: str, array: npt.NDArray[Any]) -> None:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    out.write_bytes(name, stream.getbuffer())  # type: ignore[arg-type]

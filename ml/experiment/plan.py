@@ -1,0 +1,239 @@
+"""The plan of a run: every task with what it costs and whether it is done, and the disk it fills.
+
+Known before anything is computed, so that what cannot end well is refused before hours are spent.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ml.config import ConfigError, Experiment, Gan
+from ml.dataset.folds import FoldError, patient_folds
+from ml.dataset.manifest import Manifest, ManifestError
+from ml.experiment import arms, fresh_phantoms, tasks
+from ml.experiment.arms import ArmSize
+from ml.experiment.costs import Costs, Rates
+from ml.experiment.folder import RunFolder
+from ml.experiment.request import refuse_other, refuse_seeds
+from ml.experiment.tasks import (
+    INNER,
+    OUTER,
+    CutViews,
+    DrawFresh,
+    PlannedTask,
+    Task,
+    TrainClassifier,
+    TrainGenerator,
+)
+from ml.experiment.training_sets import fresh_of, views_needed, views_starts
+from ml.progress import refuse_data_set, spoken
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every task of a run, by stage, known before anything is computed."""
+
+    settings: Experiment
+    manifest: Manifest
+    seeds: tuple[int, ...]
+    sizes: tuple[ArmSize, ...]
+    costs: Costs
+    views: tuple[PlannedTask, ...]
+    generators: tuple[PlannedTask, ...]
+    fresh: tuple[PlannedTask, ...]
+    classifiers: tuple[PlannedTask, ...]
+    measurements: tuple[PlannedTask, ...]
+
+    @classmethod
+    def of(cls, settings: Experiment, manifest: Manifest, seeds: int, folder: RunFolder) -> Plan:
+        """Plan, and refuse what cannot end well.
+
+        Args:
+            folder: where is looked which tasks are done; nothing is written.
+
+        Raises:
+            HepaticaError: a data set with problems, too few patients for folds or for a validation
+                part, more views than a lesion gives, fresh patients that are in the data set.
+        """
+        refuse_seeds(seeds)
+        if problems := manifest.problems():
+            raise ManifestError("The data set cannot be trained on: " + " ".join(problems))
+        numbers = tuple(range(settings.seed, settings.seed + seeds))
+        needed = fresh_of(settings, manifest)
+        fresh_phantoms.refuse_known(manifest, needed)
+        if needed and manifest.difficulty not in (None, settings.difficulty):
+            raise ConfigError(
+                f"The phantoms of {manifest.name} have difficulty {manifest.difficulty:g}, and "
+                f"fresh ones of difficulty {settings.difficulty:g} would tell nothing about them; "
+                f"set difficulty={manifest.difficulty:g}."
+            )
+        for seed in numbers:
+            _refuse_folds(settings, manifest, seed)
+            views_needed(manifest, settings, seed)
+        classes = manifest.scheme.keys
+        sizes = arms.sizes(settings, len(classes), bool(needed))
+        costs = Costs(settings, len(manifest.lines), len(classes), bool(needed))
+
+        def planned(of: Iterable[Task]) -> tuple[PlannedTask, ...]:
+            return tuple(
+                PlannedTask(task, costs.seconds(task), folder.is_done(task)) for task in of
+            )
+
+        starts = views_starts(manifest)
+        return cls(
+            settings,
+            manifest,
+            numbers,
+            sizes,
+            costs,
+            planned(CutViews(seed, start) for seed in numbers for start in starts),
+            _longest_first(planned(_generators(settings, classes, numbers))),
+            planned(DrawFresh(chunk) for chunk in needed),
+            _longest_first(planned(_classifiers(settings, sizes, numbers))),
+            planned(tasks.measurements(settings, numbers)),
+        )
+
+    @property
+    def tasks(self) -> tuple[PlannedTask, ...]:
+        """All of them, in the order of the stages."""
+        return (
+            *self.views,
+            *self.generators,
+            *self.fresh,
+            *self.classifiers,
+            *self.measurements,
+        )
+
+    def priced(self, rates: Rates) -> Plan:
+        """The same tasks in the same order, at the rates of one machine."""
+        costs = replace(self.costs, rates=rates)
+
+        def priced(of: tuple[PlannedTask, ...]) -> tuple[PlannedTask, ...]:
+            return tuple(replace(one, cost_s=costs.seconds(one.task)) for one in of)
+
+        return replace(
+            self,
+            costs=costs,
+            views=priced(self.views),
+            generators=priced(self.generators),
+            fresh=priced(self.fresh),
+            classifiers=priced(self.classifiers),
+            measurements=priced(self.measurements),
+        )
+
+    def bytes_needed(self) -> int:
+        """Disk that the run fills, about."""
+        settings, classes = self.settings, len(self.manifest.scheme)
+        roi = 64 * 64 * 2
+        folds = settings.folds
+        each = arms.most_classic(settings, classes) * folds + len(self.manifest.lines)
+        drawn = arms.most_synthetic(settings, classes) * (folds - 1) * classes * 2 * 2 * folds
+        fresh = len(self.fresh) * fresh_phantoms.CHUNK * 3 * 4
+        pair = classes * _generator_bytes(settings.gan) + _generator_bytes(settings.acgan)
+        weights = 2 * folds * len(self.seeds) * pair
+        return weights + roi * ((each + drawn) * len(self.seeds) + fresh) + 2**26
+
+    def check(self, folder: RunFolder) -> None:
+        """Refuse a folder that holds another run, known fresh patients, and a disk too full.
+
+        Raises:
+            ConfigError: another run's folder, or too little room.
+            OutputError: the folder is a data set.
+            LeakageError: a fresh patient that is kept is in the data set.
+        """
+        refuse_data_set(folder.run)
+        refuse_other(folder.run, self.settings, self.manifest)
+        for one in self.fresh:
+            if one.done and isinstance(one.task, DrawFresh):
+                fresh_phantoms.refuse_same(self.manifest, one.task.chunk, folder.fresh)
+        if all(one.done for one in self.generators):
+            return
+        there = next(at for at in (folder.run, *folder.run.parents) if at.exists())
+        free, needed = shutil.disk_usage(there).free, self.bytes_needed()
+        if free < needed:
+            raise ConfigError(
+                f"The run needs about {needed / 2**30:.1f} GB and {folder.run} has "
+                f"{free / 2**30:.1f} GB left; make room or give another --out."
+            )
+
+    def describe(self, folder: RunFolder, jobs: int) -> str:
+        """For ``--dry-run``: what would be done, and about how long it would take."""
+        jobs = jobs or os.cpu_count() or 1
+        counts = self.manifest.counts()
+        lines = [
+            f"data set {self.manifest.name}: {len(self.manifest.lines)} "
+            f"{self.manifest.kind} lesions of {len(self.manifest.patients)} patients ("
+            + ", ".join(f"{number} {key}" for key, number in counts.items())
+            + f"), digest {self.manifest.digest[:12]}",
+            f"{self.settings.folds} folds, seeds {', '.join(map(str, self.seeds))}, "
+            f"device {self.settings.device}, {jobs} task(s) at a time",
+            "",
+            "arm                    classic per fold   synthetic per class and fold",
+        ]
+        for size in self.sizes:
+            added = size.synthetic if size.source else 0
+            lines.append(f"  {size.name.rsplit('-', 2)[0]:<20} {size.classic:>16} {added:>30}")
+        total = 0.0
+        lines.append("")
+        for stage in tasks.STAGES:
+            of = [one for one in self.tasks if one.task.stage == stage]
+            left = [one for one in of if not one.done]
+            cost = sum(one.cost_s for one in left)
+            total += cost
+            lines.append(
+                f"{len(of):>5} {stage:<12} tasks, {len(of) - len(left)} done, "
+                f"{spoken(cost)} of one core left"
+            )
+        lines += [
+            f"about {spoken(total / jobs)} in all on {jobs} core(s), "
+            f"{self.bytes_needed() / 2**20:.0f} MB in {folder.run}",
+        ]
+        return "\n".join(lines)
+
+
+def _refuse_folds(settings: Experiment, manifest: Manifest, seed: int) -> None:
+    for split in patient_folds(manifest, settings.folds, seed):
+        try:
+            split.validation(settings.validation_parts, seed)
+        except FoldError as error:
+            raise FoldError(
+                "Nested selection needs training patients to set aside in fold "
+                f"{split.index}: {error} Give more patients, or fewer validation_parts."
+            ) from error
+
+
+def _generators(
+    settings: Experiment, classes: Iterable[str], seeds: Iterable[int]
+) -> Iterable[TrainGenerator]:
+    for seed in seeds:
+        for part in (OUTER, INNER):
+            for fold in range(settings.folds):
+                yield TrainGenerator("acgan", part, fold, seed)
+                for key in classes:
+                    yield TrainGenerator("dcgan", part, fold, seed, key)
+
+
+def _classifiers(
+    settings: Experiment, sizes: Iterable[ArmSize], seeds: Iterable[int]
+) -> Iterable[TrainClassifier]:
+    for seed in seeds:
+        for part in (OUTER, INNER):
+            for fold in range(settings.folds):
+                for size in sizes:
+                    if part == OUTER or size.arm in arms.SELECTED:
+                        yield TrainClassifier(size, part, fold, seed)
+
+
+def _longest_first(planned: tuple[PlannedTask, ...]) -> tuple[PlannedTask, ...]:
+    """So that no core is idle at the end of a stage."""
+    return tuple(sorted(planned, key=lambda one: -one.cost_s))
+
+
+def _generator_bytes(settings: Gan) -> int:
+    """Weights of a pair of networks on disk, about: most are in the widest transposed layer."""
+    wide = settings.width**2 * (8 * 4 + 4 * 2 + 2) + settings.latent * settings.width * 8
+    narrow = settings.discriminator_width**2 * (8 * 4 + 4 * 2 + 2)
+    return 4 * 25 * (wide + narrow)

@@ -1,0 +1,194 @@
+"""What a run was asked for: settings, repeats, and the command; kept in RUN/config.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ml.config import ConfigError, Experiment, command, experiment, load, named
+from ml.dataset.augment import count_of
+from ml.dataset.folds import patient_folds
+from ml.dataset.manifest import Manifest
+from ml.experiment import arms
+from ml.progress import RunDir
+
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked for: settings, repeats, and the command that does it again.
+
+    Attributes:
+        kept: settings named by the command; those of a preset may be lowered to fit the data.
+        capped: what was lowered.
+    """
+
+    settings: Experiment
+    seeds: int
+    command: str
+    kept: tuple[str, ...] = ()
+    capped: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, preset: str | None, assignments: Sequence[str], seeds: int | None) -> Request:
+        """A new run; without a preset ``quick``, without seeds one.
+
+        Raises:
+            ConfigError: no such preset or setting, or an impossible number of seeds.
+        """
+        name, repeats = preset or "quick", 1 if seeds is None else seeds
+        refuse_seeds(repeats)
+        settings = experiment(name).override(assignments)
+        return cls(settings, repeats, command(name, repeats, assignments), named(assignments))
+
+    def fitted(self, manifest: Manifest) -> Request:
+        """The same with a preset's sizes lowered to what the data set's views allow."""
+        settings, lowered = capped(self.settings, manifest, self.seeds, self.kept)
+        return replace(self, settings=settings, capped=lowered)
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Request:
+        """What the run in ``folder`` was asked for.
+
+        Raises:
+            ConfigError: its ``config.json`` cannot be read.
+        """
+        config = _config(folder)
+        return cls(
+            load(config["experiment"], Experiment),
+            int(config.get("seeds", 1)),
+            str(config.get("command", "")),
+            capped=tuple(config.get("capped", ())),
+        )
+
+    @classmethod
+    def again(
+        cls,
+        folder: Path,
+        preset: str | None,
+        assignments: Sequence[str],
+        seeds: int | None,
+        manifest: Manifest,
+    ) -> Request:
+        """What the run in ``folder`` was asked for; nothing else may be asked of it.
+
+        Raises:
+            ConfigError: no run there, or other settings asked of it.
+        """
+        if not (folder / "config.json").exists():
+            raise ConfigError(f"{folder} holds no run to resume; start it without --resume.")
+        kept = cls.of_run(folder)
+        if preset:
+            asked = cls.of(preset, assignments, kept.seeds).fitted(manifest).settings
+        else:
+            asked = kept.settings.override(assignments)
+        if asked != kept.settings or seeds not in (None, kept.seeds):
+            raise ConfigError(
+                f"The run in {folder} has other settings; resume it without --preset, --set and "
+                "--seeds."
+            )
+        return kept
+
+
+def refuse_seeds(seeds: int) -> None:
+    """ConfigError for a number of repeats that cannot be."""
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"{seeds} seeds: give at least one, at most {MOST_SEEDS}.")
+
+
+def keep(
+    run_dir: RunDir,
+    settings: Experiment,
+    manifest: Manifest,
+    seeds: int,
+    command: str,
+    capped: Sequence[str],
+) -> None:
+    """Write ``config.json``: from then on the folder is this run's."""
+    asked = {"seeds": seeds, "command": command, "capped": list(capped)}
+    run_dir.write_json("config.json", {**_identity(settings, manifest), **asked})
+
+
+def refuse_other(folder: Path, settings: Experiment, manifest: Manifest) -> None:
+    """ConfigError where ``folder`` holds a run with other settings or another data set."""
+    if (folder / "config.json").exists():
+        config = _config(folder)
+        identity = _identity(settings, manifest)
+        if {key: config.get(key) for key in identity} != identity:
+            raise ConfigError(
+                f"{folder} holds a run with other settings or another data set; "
+                "give a new folder with --out."
+            )
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of the data set that the run in ``folder`` is of; ConfigError as ``of_run``."""
+    return str(_config(folder).get("digest", ""))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = RunDir(folder).read_json("config.json")
+    except ValueError as error:
+        config = error
+    if not isinstance(config, dict) or "experiment" not in config:
+        raise ConfigError(
+            f"{folder / 'config.json'} is damaged, or of another program; begin in another folder."
+        )
+    return config
+
+
+def _identity(settings: Experiment, manifest: Manifest) -> dict[str, Any]:
+    # through JSON, tuples are lists
+    return {"experiment": json.loads(json.dumps(settings.dump())), "digest": manifest.digest}
+
+
+# -- sizes that a data set allows ------------------------------------------------------------------
+
+
+def capped(
+    settings: Experiment, manifest: Manifest, seeds: int, kept: Collection[str] = ()
+) -> tuple[Experiment, tuple[str, ...]]:
+    """Settings whose sizes the data set's views allow, and one sentence for each that was lowered.
+
+    Args:
+        kept: names of settings that somebody asked for: they stay, to be refused if impossible.
+    """
+    classes = len(manifest.scheme)
+    least = min((count_of(line, settings.augment) for line in manifest.lines), default=0)
+    lesions = min(
+        len(fold.train)
+        for seed in range(settings.seed, settings.seed + seeds)
+        for fold in patient_folds(manifest, settings.folds, seed)
+    )
+    most = least * lesions // (settings.folds - 1)
+    if arms.most_classic(settings, classes) <= most:
+        return settings, ()
+    lowered = settings
+    if "classic" not in kept:
+        lowered = replace(lowered, classic=_at_most(settings.classic, most))
+    if "base" not in kept:
+        # synthetic ROIs stand beside it, and equal-compute replaces them by classic ones
+        lowered = replace(lowered, base=max(1, min(settings.base, most // 2)))
+    if "synthetic" not in kept:
+        room = (most - lowered.base) // classes
+        lowered = replace(lowered, synthetic=_at_most(settings.synthetic, max(1, room)))
+    words = tuple(
+        f"{name}={_spoken(getattr(lowered, name))}, not {_spoken(getattr(settings, name))}: "
+        f"{lesions} training lesions with {least} views each give {most} classic ROIs per fold"
+        for name in ("classic", "base", "synthetic")
+        if getattr(lowered, name) != getattr(settings, name)
+    )
+    return lowered, words
+
+
+def _at_most(sizes: Sequence[int], most: int) -> tuple[int, ...]:
+    return tuple(sorted({min(size, max(1, most)) for size in sizes}))
+
+
+def _spoken(sizes: int | Sequence[int]) -> str:
+    return str(sizes) if isinstance(sizes, int) else "+".join(map(str, sizes))

@@ -1,0 +1,143 @@
+"""The tasks of an experiment by name: what can be done alone, and what its files are called.
+
+A name stands in seeds and in folders: changed, it would give other numbers and lose finished runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ml.config import Experiment
+from ml.experiment.arms import ArmSize
+from ml.experiment.fresh_phantoms import Chunk
+
+OUTER, INNER = "outer", "inner"
+"""Training patients of a fold; and the same without those set aside for validation."""
+KINDS = ("real", "dcgan", "acgan")
+"""What is measured. ``real``: the training lesions in the place of synthetic ROIs, a baseline."""
+
+
+@dataclass(frozen=True)
+class CutViews:
+    """Cut the original and the classic augmentations of some lesions, for one seed.
+
+    Attributes:
+        start: position in the data set of the first lesion.
+    """
+
+    stage: ClassVar[str] = "views"
+    seed: int
+    start: int
+
+    @property
+    def name(self) -> str:
+        """The folder of the task within the run's."""
+        return f"views-{self.seed}-{self.start}"
+
+
+@dataclass(frozen=True)
+class DrawFresh:
+    """Simulate a chunk of fresh patients."""
+
+    stage: ClassVar[str] = "fresh"
+    chunk: Chunk
+
+    @property
+    def name(self) -> str:
+        """The folder of the task within the run's."""
+        return f"fresh-{self.chunk.use}-{self.chunk.number}"
+
+
+@dataclass(frozen=True)
+class TrainGenerator:
+    """Train a DCGAN of one class, or an ACGAN of all (empty ``lesion_class``), and draw from it.
+
+    Attributes:
+        kind: ``dcgan`` or ``acgan``.
+        part: ``OUTER`` or ``INNER``.
+    """
+
+    stage: ClassVar[str] = "generator"
+    kind: str
+    part: str
+    fold: int
+    seed: int
+    lesion_class: str = ""
+
+    @property
+    def name(self) -> str:
+        """The folder of the task within the run's."""
+        of = f"-{self.lesion_class}" if self.lesion_class else ""
+        return f"{self.kind}{of}-{self.part}-{self.fold}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class TrainClassifier:
+    """Train one size of one arm, and score it on the lesions that its fold holds out."""
+
+    stage: ClassVar[str] = "classifier"
+    size: ArmSize
+    part: str
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The folder of the task within the run's."""
+        return f"{self.size.name}-{self.part}-{self.fold}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measure one kind (of ``KINDS``) of ROIs in one fold of one seed."""
+
+    stage: ClassVar[str] = "measure"
+    kind: str
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The folder of the task within the run's."""
+        return f"measure-{self.kind}-{self.fold}-{self.seed}"
+
+
+Training = CutViews | DrawFresh | TrainGenerator | TrainClassifier
+Task = Training | Measure
+
+STAGES = tuple(
+    kind.stage for kind in (CutViews, TrainGenerator, DrawFresh, TrainClassifier, Measure)
+)
+"""Names of the kinds of tasks, in the order in which they are told."""
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task of a plan.
+
+    Attributes:
+        cost_s: seconds of one core, about.
+        done: whether its files said so when the plan was made.
+    """
+
+    task: Task
+    cost_s: float
+    done: bool
+
+
+def generator_of(kind: str, part: str, fold: int, seed: int, lesion_class: str) -> TrainGenerator:
+    """The generator that draws a class: the ACGAN draws all of them."""
+    # a validation split counts as part of its fold
+    return TrainGenerator(kind, part, fold, seed, lesion_class if kind == "dcgan" else "")
+
+
+def measurements(settings: Experiment, seeds: Sequence[int]) -> tuple[Measure, ...]:
+    """Every kind of ROIs in every fold of every seed."""
+    return tuple(
+        Measure(kind, fold, seed)
+        for seed in seeds
+        for fold in range(settings.folds)
+        for kind in KINDS
+    )
