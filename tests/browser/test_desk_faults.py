@@ -306,6 +306,24 @@ def test_a_full_storage_is_said_and_the_page_itself_keeps_the_answer(desk):
     assert desk.stored() == [2, 6]
 
 
+def test_a_network_that_comes_and_goes_leaves_the_keys_and_the_time_of_the_image(desk):
+    page = desk.page
+    press(page, "5", "m")
+    page.wait_for_timeout(300)
+    with page.expect_response(desk.address):
+        page.evaluate("window.dispatchEvent(new Event('online'))")
+    page.wait_for_timeout(300)
+    assert page.locator("[name=rating]:checked").get_attribute("value") == "5"
+    commit(page)
+    says(page, "saved", "^saved$")
+    with desk.database.reading() as session:
+        reading = session.scalar(
+            sa.select(Reading).where(Reading.enrolment_id == desk.enrolment_id)
+        )
+        assert (reading.rating, reading.lesion_class) == (5, "metastasis")
+        assert reading.active_ms >= 600
+
+
 def test_a_page_that_is_loaded_again_goes_on_with_the_keys_that_were_given(desk):
     page = desk.page
     press(page, "5", "m")

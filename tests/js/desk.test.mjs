@@ -42,6 +42,10 @@ function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, storage
   context.mock.method(performance, "now", () => time.now);
   const server = {
     answers: [], isAway: false, lacks: new Set(), refuses: {}, feedback: null, upTo: Infinity,
+    earlier(position) {
+      const { trial, rating, lesion_class: given } = this.answers[position - 1];
+      return { token: trial, position, rating: Number(rating), lesion_class: given, reasons: [] };
+    },
     news() {
       const count = this.answers.length;
       return {
@@ -56,6 +60,7 @@ function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, storage
   context.mock.method(globalThis, "fetch", async (address, options = {}) => {
     if (server.isAway) throw new TypeError("no network");
     if (address.startsWith("/pixels/")) return reply(server.lacks.has(address.slice(8)) ? 503 : 200);
+    if (address.includes("?position=")) return reply(200, server.earlier(Number(address.split("=")[1])));
     if (options.method !== "POST") return reply(200, server.news());
     const one = Object.fromEntries(options.body);
     if (server.refuses[one.trial]) return reply(409, { detail: server.refuses[one.trial] });
@@ -203,6 +208,67 @@ test("a refused answer holds the desk until an Enter that comes after it could b
   assert.equal(part("position").textContent, 2);
   assert.equal(desk.queue.length, 0);
   assert.equal([...storage.items.keys()].filter((name) => name.startsWith("hepatica-aside:t:")).length, 1);
+});
+
+test("the image that was begun is there again, with its keys, after a refusal was decided", async (context) => {
+  const reading = made(context);
+  const { document, server, press, time, part } = reading;
+  await settled();
+  server.refuses.t1 = "It was answered before.";
+  for (const key of ["2", "c", "Enter", "4"]) document.fire("keydown", { key });
+  await settled();
+  server.answers.push({ key: "elsewhere" });
+  time.now += 701;
+  await press("Enter");
+  assert.equal(part("position").textContent, 2);
+  assert.deepEqual(reading.chosen(), ["4"]);
+});
+
+test("keys that are faster than the picture stand before those of the last visit", async (context) => {
+  const session = new Storage();
+  session.setItem("hepatica-desk:t:begun", JSON.stringify({
+    trial: "t1", chosen: { rating: "5", lesion_class: "cyst" }, reasons: [], changes: 0, view: {}, active: 10, hidden: 0, idle: 0,
+  }));
+  const reading = made(context, { session });
+  await reading.press("3");
+  assert.deepEqual(reading.chosen(), ["3"]);
+});
+
+test("an earlier image comes with its answer, is sent only where that is changed, and then leads on", async (context) => {
+  const reading = made(context, { rules: { back: true } });
+  const { server, press, part, storage } = reading;
+  await settled();
+  await press("2", "c", "Enter");
+  await press("ArrowLeft");
+  assert.deepEqual(reading.chosen(), ["2", "cyst"]);
+  await press("Enter");
+  assert.equal(server.answers.length, 1);
+  assert.equal(part("position").textContent, 2);
+  await press("ArrowLeft");
+  server.isAway = true;
+  await press("3", "Enter");
+  const [kept] = [...storage.items.values()].map((text) => JSON.parse(text));
+  assert.deepEqual([kept.trial, kept.rating, kept.revises, kept.changes], ["t1", "3", true, 1]);
+  assert.equal(part("position").textContent, 2);
+});
+
+test("who has answered meanwhile is not taken back to an earlier image", async (context) => {
+  const { document, server, press, part } = made(context, { rules: { back: true } });
+  await settled();
+  await press("2", "c", "Enter");
+  for (const key of ["ArrowLeft", "3", "m", "Enter"]) document.fire("keydown", { key });
+  await settled();
+  assert.equal(server.answers.length, 2);
+  assert.equal(part("position").textContent, 3);
+});
+
+test("there is nothing before the first image nor after the one to answer", async (context) => {
+  const { press, part } = made(context, { rules: { back: true } });
+  await settled();
+  for (const key of ["ArrowLeft", "ArrowRight"]) {
+    await press(key);
+    assert.equal(part("said").textContent, "There is no image to go to.");
+  }
 });
 
 test("a picture that cannot be had does not cover the words of a refusal", async (context) => {

@@ -37,7 +37,7 @@ export class Storage {
   isFull = false;
 
   get length() { return this.items.size; }
-  key(at) { return [...this.items.keys()][at] ?? null; }
+  key(at) { return [...this.items.keys()].sort()[at] ?? null; } // in no order that one may rely on
   getItem(name) { return this.items.get(name) ?? null; }
   removeItem(name) { this.items.delete(name); }
   setItem(name, text) {

@@ -167,6 +167,39 @@ test("an answer that is sent meanwhile goes before a question, whose older news 
   assert.deepEqual(heard, [["stored", 1], ["allSent"]]);
 });
 
+test("an older question is not answered in the place of a newer one", async (context) => {
+  const { queue, sending, server, names } = made(context);
+  server.isHeld = true;
+  const first = sending.again();
+  server.isHeld = false;
+  queue.add({ key: "a", trial: "a" });
+  await sending.send();
+  server.isHeld = true;
+  const second = sending.again();
+  server.waiting.shift()(); // the first
+  await first;
+  assert.deepEqual(names(), ["stored", "allSent"]);
+  server.isHeld = false;
+  await server.letGo();
+  await second;
+  assert.deepEqual(names(), ["stored", "allSent", "learned"]);
+});
+
+test("after an answer has arrived the tries begin at their shortest again", async (context) => {
+  const { queue, sending, server, timers } = made(context, { keys: ["a"] });
+  server.says = "away";
+  await sending.send();
+  await timers.pass(100_000);
+  server.says = null;
+  await timers.pass(15_000);
+  server.says = "away";
+  queue.add({ key: "b", trial: "b" });
+  await sending.send();
+  const before = fetch.mock.callCount();
+  await timers.pass(2_000);
+  assert.equal(fetch.mock.callCount(), before + 1);
+});
+
 test("a page that is no answer of ours is asked again; one without a session leads to the sign-in", async (context) => {
   const { sending, server, names } = made(context);
   server.says = () => [200, { welcome: "hotel" }];

@@ -343,3 +343,26 @@ test("a failed slice is not asked for again after stop", async (context) => {
   assert.ok(!store.asks(TWO));
   assert.equal(viewer.fault, null);
 });
+
+test("what was on its way at stop does not come after the next start", async (context) => {
+  const { viewer, store, of } = made(context);
+  viewer.show(ONE);
+  viewer.stop();
+  viewer.start();
+  viewer.show(TWO);
+  await store.arrive(ONE);
+  assert.deepEqual(of("slice"), []);
+  await store.arrive(TWO);
+  assert.deepEqual(of("slice").map((detail) => detail.image.number), [2]);
+});
+
+test("a drag that comes back to where it began is no click", (context) => {
+  const { viewer, pointer, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setLesions([lesion]);
+  pointer("pointerdown", 300, 300);
+  pointer("pointermove", 340, 300);
+  pointer("pointermove", 300, 300);
+  pointer("pointerup", 300, 300);
+  assert.deepEqual(of("pick"), []);
+});
