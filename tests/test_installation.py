@@ -120,7 +120,7 @@ def test_a_wheel_draws_without_the_web(
     site: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     program = (
-        "from ml import checkpoint, synthesize; from pathlib import Path; "
+        "from ml.checkpoints import checkpoint, synthesize; from pathlib import Path; "
         f"assert Path(checkpoint.__file__).is_relative_to({str(site)!r}), checkpoint.__file__; "
         "root = next(one for one in checkpoint.shipped() if 'dcgan' in one.name); "
         "list(synthesize.draw(root, 1, 0, Path('drawn')))"

@@ -112,7 +112,7 @@ def test_another_data_set_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", ["acgan-inner-2-0", "none-0-0-outer-1-0", "classic-10-0-inner-0-0", "measure-real-2-0"]
+    "name", ["acgan-inner-1-0", "none-0-0-outer-1-0", "classic-10-0-inner-0-0", "measure-real-1-0"]
 )
 def test_a_run_without_the_result_of_one_task_is_refused(
     name: str, manifest: Manifest, done: Path, capsys: pytest.CaptureFixture[str]
@@ -124,7 +124,7 @@ def test_a_run_without_the_result_of_one_task_is_refused(
 
 @pytest.mark.parametrize(
     "file",
-    ["none-0-0-outer-1-0/outputs.npz", "measure-real-2-0/draws.npz", "acgan-outer-0-0/result.json"],
+    ["none-0-0-outer-1-0/outputs.npz", "measure-real-1-0/draws.npz", "acgan-outer-0-0/result.json"],
 )
 @pytest.mark.parametrize("content", [None, b"PK\x03\x04 cut off"])
 def test_a_damaged_or_missing_file_of_a_task_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from ml.experiment.tasks import (
     TrainGenerator,
 )
 from ml.progress import OutputError, RunDir
-from tests.ml.discs import SMALL, data_set
+from tests.ml import discs
+from tests.ml.discs import data_set
+
+SMALL = replace(discs.SMALL, folds=3)
 
 HERE = Path(__file__).resolve().parents[3]
 CLASSIC_10 = ArmSize(CLASSIC, 10)

@@ -77,11 +77,11 @@ def test_neighbour_purity_ignores_the_same_patient() -> None:
     assert fidelity.neighbour_purity(features, alternating, owners, k=1) < 1.0
 
 
-@pytest.mark.parametrize("symmetry", range(symmetry.SYMMETRIES))
-def test_copy_is_found_however_it_is_turned(symmetry: int) -> None:
-    rng = np.random.default_rng(symmetry)
+@pytest.mark.parametrize("way", range(symmetry.SYMMETRIES))
+def test_copy_is_found_however_it_is_turned(way: int) -> None:
+    rng = np.random.default_rng(way)
     training = rng.uniform(-1, 1, (20, 64, 64)).astype(np.float32)
-    copies = symmetry.turned(training[[7, 3]], symmetry)
+    copies = symmetry.turned(training[[7, 3]], way)
     fresh = rng.uniform(-1, 1, (1, 64, 64)).astype(np.float32)
     asked = memorisation.turns(np.concatenate([copies, fresh]), memorisation.flat)
     gaps, where, how = memorisation.nearest(asked, memorisation.flat(training))
