@@ -29,16 +29,23 @@ def version(installation, tmp_path):
         return str(frozen.id)
 
 
+LOOK = """() => {
+  const box = document.querySelector("#run-progress");
+  const bar = box?.querySelector("progress");
+  return [box?.dataset.state ?? null, bar?.getAttribute("value") ?? null];
+}"""
+
+
 def seen_while(page, state: str) -> set[str]:
     """What the bar showed from now until the run is in ``state``, the page never left."""
     shown = set()
-    for _ in range(600):
-        if page.get_attribute("#run-progress", "data-state") == state:
+    for _ in range(1200):
+        now, value = page.evaluate(LOOK)  # at one moment: the bar goes when the run is done
+        if now == state:
             return shown
-        bar = page.locator("#run-progress progress")
-        if bar.count():
-            shown.add(bar.first.get_attribute("value"))
-        page.wait_for_timeout(200)
+        if value is not None:
+            shown.add(value)
+        page.wait_for_timeout(100)
     raise AssertionError(f"the run did not come to {state}: {page.inner_text('main')}")
 
 

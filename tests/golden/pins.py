@@ -121,7 +121,7 @@ def of_experiment(folder: Path) -> dict[str, Any]:
 
 def _lasting(value: Any) -> Any:
     """Without what differs from run to run: times, machines, commits, versions."""
-    passing = {"times", "device"}
+    passing = {"times", "device", "commit"}
     if isinstance(value, Mapping):
         return {k: _lasting(v) for k, v in value.items() if k not in passing}
     return [_lasting(one) for one in value] if isinstance(value, list) else value
