@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from playwright.sync_api import Error
 
 from app.db import Database
 from app.models import DatasetVersion, User
@@ -40,7 +41,11 @@ def seen_while(page, state: str) -> set[str]:
     """What the bar showed from now until the run is in ``state``, the page never left."""
     shown = set()
     for _ in range(1200):
-        now, value = page.evaluate(LOOK)  # at one moment: the bar goes when the run is done
+        try:
+            now, value = page.evaluate(LOOK)  # at one moment: the bar goes when the run is done
+        except Error:  # and the page comes anew
+            page.wait_for_load_state()
+            continue
         if now == state:
             return shown
         if value is not None:
