@@ -39,7 +39,7 @@ def test_the_letters_come_from_the_files_cosines_and_none_from_a_file_without(
     settled(page, "1 file accepted")
     page.click("[data-lines] a:has-text('open')")
     page.wait_for_url(re.compile("/cases/[0-9a-f-]{36}"))
-    page.wait_for_function("document.querySelector('[data-hud=scanner]').textContent !== ''")
+    page.locator("[data-hud=scanner]", has_text="instance").wait_for()
     assert page.inner_text("[data-hud=scanner]") == place
     assert [page.inner_text(f"[data-edge={side}]") for side in SIDES] == (list(letters) or [""] * 4)
     heard = page.get_attribute("#slice", "aria-label") or ""
