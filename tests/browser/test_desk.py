@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from browser.test_pages import overflows, serious_faults
+from browser.waits import wait_until_it_says
 
 
 def position(page) -> int:
@@ -34,8 +35,10 @@ def commit(page, *keys: str) -> None:
 
 
 def says(page, name: str, pattern: str) -> None:
-    """Wait until a part of the desk says something (the page's policy forbids eval)."""
-    page.locator(f"[data-{name}]", has_text=re.compile(pattern)).wait_for()
+    """Wait until a part of the desk says something."""
+    wait_until_it_says(
+        page, f"[data-{name}]", re.compile(pattern), "[data-words]", "[data-saved]", "[data-cover]"
+    )
 
 
 def have(page, pictures: set[str], number: int) -> None:

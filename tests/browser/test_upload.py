@@ -8,6 +8,7 @@ import pytest
 
 from factories import make_dicom, make_hu, make_png, make_zip
 from tests.browser.test_pages import overflows, serious_faults
+from tests.browser.waits import wait_until_it_says
 
 DROP = """(files) => {
   const transfer = new DataTransfer();
@@ -51,7 +52,7 @@ def send_again(page):
 
 def settled(page, words):
     """Wait until the summary says it."""
-    page.locator("[data-summary]", has_text=words).wait_for()
+    wait_until_it_says(page, "[data-summary]", words, "[data-lines]")
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_files_that_are_held_here_are_not_left_behind_without_a_question(page, i
     """The link to a case that did arrive leads away from those that wait."""
     asked = []
     page.on("dialog", lambda one: (asked.append(one.type), one.dismiss()))
-    drop(page, {**series("held", 2), **series("went", 1, patient_id="PAT-HELD")})
+    drop(page, {**series("left behind", 2), **series("went on", 1, patient_id="went on 1")})
     settled(page, "1 file accepted, 2 wait for a pseudonym")
     page.locator("[data-lines] a", has_text="open").click()
     page.wait_for_timeout(500)
