@@ -216,6 +216,7 @@ def signed_in_as(app: FastAPI, client: TestClient, database: Any) -> Callable[..
         browser = TestClient(
             app, base_url=ORIGIN, headers={"origin": ORIGIN}, follow_redirects=False
         )
+        browser.portal = client.portal  # one loop for all: else each request starts a thread
         reply = browser.post("/sessions", data={"name": name, "password": "correct horse"})
         assert reply.status_code == 303, reply.text
         return browser

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.db import Database
 from app.models import Case
-from factories import hidden_fields, make_dicom, make_hu
+from factories import hidden_fields, make_dicom, make_hu, make_zip
 
 FRAGMENT = {"x-fragment": "1"}
 
@@ -63,12 +63,10 @@ class TwoLesions:
         self.page, self.address = page, installation.address
         self._database = Database(installation.environment["HEPATICA_DATABASE_URL"])
         word = uuid.uuid4().hex
-        self.id = [self._upload(self._slice(word, n)) for n in range(4)][-1]
-        page.goto(f"{self.address}/cases/{self.id}")
-        shown = page.locator("[data-image]").evaluate_all(
-            "(rows) => rows.map((r) => r.dataset.image)"
-        )
-        self.images: list[str] = shown
+        slices = {f"{n}.dcm": self._slice(word, n) for n in range(4)}
+        self.id = self._upload(make_zip(slices))
+        listed = page.request.get(f"{self.address}/cases/{self.id}").text()
+        self.images: list[str] = re.findall(r'data-image="([^"]+)"', listed)
         self.lesions = [self.mark(self.images[2 * n], 30 + 20 * n) for n in range(lesions)]
 
     def close(self) -> None:
@@ -95,7 +93,7 @@ class TwoLesions:
             headers={"origin": self.address, "accept": "application/json"},
             multipart={
                 "contrast_phase": "portal",
-                "files": {"name": "a.dcm", "mimeType": "application/dicom", "buffer": data},
+                "files": {"name": "a.zip", "mimeType": "application/zip", "buffer": data},
             },
         )
         return str(reply.json()["accepted"][0]["case_id"])

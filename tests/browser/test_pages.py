@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.models.people.user import DEMO_PASSWORD
+
 SIZES = [(1280, 800), (1920, 1080)]
 PAGES = {
     "reader": ["/cases", "/cases?filter=awaiting", "/synthetics", "/checkpoints",
@@ -66,6 +68,10 @@ def test_the_sign_in_page_is_accessible_and_names_the_demo(chromium, installatio
     assert page.url.endswith("/sessions/new")
     assert serious_faults(page) == []
     assert "Demo database" in page.inner_text("body")
+    page.fill("[name=name]", "reader")
+    page.fill("[name=password]", DEMO_PASSWORD)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url("**/cases")
     page.close()
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a page to say something; where it does not, the failure tells what it says instead."""
+"""Waiting for a page to say something; a failure tells what it says instead."""
 
 from __future__ import annotations
 

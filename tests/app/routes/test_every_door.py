@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 import sqlalchemy as sa
+from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, _iter_routes_with_context
 from pydantic import BaseModel
@@ -144,7 +145,7 @@ def _parsed_by_hand(route: APIRoute) -> tuple[str, ...]:
 class House:
     """An installation with one of everything in it, and everybody who may knock."""
 
-    app: Any
+    app: FastAPI
     database: Database
     browsers: dict[str, TestClient]
     ids: dict[str, str]
@@ -168,12 +169,21 @@ def house(request, tmp_path_factory, checkpoints) -> Iterator[House]:
         token = ApiToken.add(session, "machine", "machine")
     app = create_app(Settings(database_url=url, installation_key=KEY))
     app.state.inference.draw = studies.draw  # quick, and enough to answer
-    browsers = {"anonymous": _browser(app)}
+    people_and_machines = ("anonymous", "reader", "researcher", "admin", "machine")
+    browsers = {role: _browser(app) for role in people_and_machines}
+    with browsers["anonymous"]:  # one loop for all: else each request starts a thread
+        for browser in browsers.values():
+            browser.portal = browsers["anonymous"].portal
+        yield _house(database, app, browsers, token)
+    database.engine.dispose()
+    app.state.database.engine.dispose()
+
+
+def _house(database: Database, app: FastAPI, browsers: dict[str, TestClient], token: str) -> House:
+    """Everybody signed in, and a data set, a run and a sketch beside the reader study."""
     for role in ("reader", "researcher", "admin"):
-        browsers[role] = _browser(app)
         form = {"name": role, "password": "correct horse"}
         assert browsers[role].post("/sessions", data=form).status_code == 303
-    browsers["machine"] = _browser(app)
     browsers["machine"].headers["authorization"] = f"Bearer {token}"
     form = {"name": "frozen", "kind": "phantom", "mixed_patients": "true"}
     browsers["researcher"].post("/datasets", data=form)
@@ -185,9 +195,7 @@ def house(request, tmp_path_factory, checkpoints) -> Iterator[House]:
     browsers["admin"].post("/reader-studies/sketches", data={"title": "T", "go": "keep"})
     with database.reading() as session:
         people = {name: str(key) for name, key in session.execute(sa.select(User.name, User.id))}
-    yield House(app, database, browsers, _ids(database), people)
-    database.engine.dispose()
-    app.state.database.engine.dispose()
+    return House(app, database, browsers, _ids(database), people)
 
 
 def _browser(app: Any) -> TestClient:
@@ -343,7 +351,8 @@ def test_no_absurd_value_of_any_one_field_is_a_fault(house, role):
             continue  # closed to readers whatever they send: tried below
         as_multipart = door.path in UPLOADS
         many = len(door.in_form) > 20  # the wizard, whose fields are read one after the other
-        for value in ABSURD[:4] if many else ABSURD:
+        few = many or role == "reader"  # who may do less than those of whom all are tried
+        for value in ABSURD[::3] if few else ABSURD:
             encoded = quote(value, safe="")
             replies = [knock(house, role, door, path={name: encoded}) for name in door.in_path]
             for name in (*door.in_query, *door.in_form):
