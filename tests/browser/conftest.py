@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -48,25 +49,46 @@ def _chromium() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
-@pytest.fixture(scope="session")
-def installation(tmp_path_factory) -> Iterator[Installation]:
-    """Demo content in a temporary database, served on a free port of loopback."""
-    if _chromium() is None:
-        pytest.skip("no Chromium on this machine: `make setup-browser` installs it")
-    folder = tmp_path_factory.mktemp("installation")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
+def _demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo's database and key, made once for all processes of a run."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder, ready = shared / "demo", shared / "demo.ready"
+    with (shared / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the second process waits until the first has made it
+        if not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            subprocess.run(
+                [sys.executable, "-m", "app", "demo"],
+                cwd=ROOT, env=_environment(folder), check=True, timeout=280,
+            )  # fmt: skip
+            ready.touch()
+    return folder
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
         **os.environ,
         "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/hepatica.sqlite3",
         "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
     }
-    command = [sys.executable, "-m", "app"]
-    subprocess.run([*command, "demo"], cwd=ROOT, env=environment, check=True, timeout=280)
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory) -> Iterator[Installation]:
+    """Demo content in a database of our own, served on a free port of loopback."""
+    if _chromium() is None:
+        pytest.skip("no Chromium on this machine: `make setup-browser` installs it")
+    folder = tmp_path_factory.mktemp("installation")
+    shutil.copytree(_demo(tmp_path_factory), folder, dirs_exist_ok=True)
+    environment = _environment(folder)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [*command, "serve", "--port", str(port)],
+            [sys.executable, "-m", "app", "serve", "--port", str(port)],
             cwd=ROOT,
             env=environment,
             stdout=log,

@@ -12,11 +12,11 @@ import studies
 from app.db import Database
 from app.inference import Inference
 from app.models import ReaderStudy, Reading, Trial, User
+from app.models.people.user import DEMO_PASSWORD
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import Answer
 from ml.lesion import LIVER
-from tests.browser.conftest import PASSWORD
 from tests.browser.test_desk import commit, have, position, press, says
 from tests.browser.test_pages import serious_faults
 
@@ -38,7 +38,7 @@ class Desk:
         self.name = f"faulty-{next(_NUMBERS)}"
         with self.database.transaction() as session:
             researcher = User.require(session, "researcher")
-            reader = User.add(session, self.name, "reader", PASSWORD)
+            reader = User.add(session, self.name, "reader", DEMO_PASSWORD)
             design = Design(break_every=5)
             study = ReaderStudy.compose(
                 session, researcher, title=self.name, scheme=LIVER, real=4, synthetic=4,
@@ -253,7 +253,7 @@ def test_a_session_that_is_over_keeps_the_answers_until_one_signs_in_again(desk)
     says(page, "saved", "2 kept here, not yet sent: sign in again")
     page.click("[data-saved] a")
     page.fill("[name=name]", desk.name)
-    page.fill("[name=password]", PASSWORD)
+    page.fill("[name=password]", DEMO_PASSWORD)
     page.press("[name=password]", "Enter")
     page.wait_for_url(desk.address)
     says(page, "position", "^3$")
@@ -267,7 +267,7 @@ def test_somebody_else_signing_in_here_deletes_nothing(desk):
     says(page, "saved", "1 kept here")
     page.context.clear_cookies()
     origin = desk.address.partition("/readings")[0]
-    form = {"name": "admin", "password": PASSWORD}
+    form = {"name": "admin", "password": DEMO_PASSWORD}
     headers = {"origin": origin}
     assert page.context.request.post(f"{origin}/sessions", form=form, headers=headers).ok
     desk.unmute()

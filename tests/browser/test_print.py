@@ -11,13 +11,13 @@ import studies
 from app.db import Database
 from app.inference import Inference
 from app.models import ReaderStudy, User
+from app.models.people.user import DEMO_PASSWORD
 from app.models.reader_studies.audit import Audited
 from app.models.reader_studies.design import Design
 from ml.experiment import report
 from ml.experiment import run as experiment
 from ml.lesion import LIVER
 from ml.progress import RunDir
-from tests.browser.conftest import PASSWORD
 from tests.ml.discs import SMALL, data_set
 
 A4_PX = 703
@@ -63,7 +63,7 @@ def made(installation):
     design = Design(repeats=4, repeat_distance=3, exclude_read=False)
     with database.transaction() as session:
         researcher = User.require(session, "researcher")
-        readers = [User.add(session, f"paper-{n}", "reader", PASSWORD) for n in range(3)]
+        readers = [User.add(session, f"paper-{n}", "reader", DEMO_PASSWORD) for n in range(3)]
         for name, ended in (("printed", True), ("printed open", False)):
             study = ReaderStudy.compose(
                 session, researcher, title=name, scheme=LIVER, real=6, synthetic=6,
