@@ -19,8 +19,18 @@ from starlette.testclient import TestClient
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores; read as NumPy comes in
 
+import whole
+
 ORIGIN = "http://testserver"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--routes", action="store_true", help="list every route with its tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(whole.Whole(config))
 
 
 @pytest.fixture(autouse=True)

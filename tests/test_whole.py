@@ -1,0 +1,25 @@
+"""What a run of everything asks of itself can be missed, and is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import whole
+
+
+def test_every_route_is_known_by_its_address_and_one_that_nobody_calls_is_told():
+    known = whole.routes()
+    assert "POST /api/v1/classifications" in known.values()
+    assert len(known) > 80
+    called = dict.fromkeys(known, {"a test"})
+    assert whole.missing(called) == []
+    name = next(name for name, words in known.items() if words == "GET /patterns")
+    assert whole.missing(called | {name: set()}) == ["GET /patterns"]
+
+
+def test_a_file_that_a_merge_left_without_tests_is_told(tmp_path: Path):
+    (tmp_path / "within").mkdir()
+    (tmp_path / "test_one.py").write_text("def test_it(): ...")
+    (tmp_path / "within" / "test_two.py").touch()
+    assert whole.empty(tmp_path) == ["within/test_two.py"]
+    assert whole.empty() == []
