@@ -35,6 +35,19 @@ class Interval:
         """JSON form; a value that does not exist is null."""
         return {key: None if np.isnan(v) else float(v) for key, v in asdict(self).items()}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, float | None]) -> Interval:
+        """The inverse of ``to_dict``; KeyError or ValueError for what is not its form."""
+        if len(data) > 3:
+            raise ValueError(f"value, low and high alone, not {', '.join(data)}")
+        value, low, high = (data[key] for key in ("value", "low", "high"))
+        return cls(*(float("nan") if end is None else float(end) for end in (value, low, high)))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has both ends."""
+        return not (np.isnan(self.low) or np.isnan(self.high))
+
 
 def confusion(truth: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> Ints:
     """Counts (classes, classes); rows are the truth, columns the prediction.
@@ -241,6 +254,15 @@ class Score:
     resamples: int
     seed: int
 
+    @property
+    def interval(self) -> str:
+        """How the intervals were made, in words."""
+        return (
+            f"95 % percentile bootstrap over patients, {self.resamples} resamples, "
+            f"seed {self.seed}; widened to exact limits where fewer than {exact.FEW} patients are "
+            "right or wrong"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form in results and checkpoints; figures are ``{"value", "low", "high"}``."""
         return {
@@ -253,9 +275,7 @@ class Score:
             "sensitivity": {key: value.to_dict() for key, value in self.sensitivity.items()},
             "specificity": {key: value.to_dict() for key, value in self.specificity.items()},
             "auc": {key: value.to_dict() for key, value in self.auc.items()},
-            "interval": f"95 % percentile bootstrap over patients, {self.resamples} resamples, "
-            f"seed {self.seed}; widened to exact limits where fewer than {exact.FEW} patients are "
-            "right or wrong",
+            "interval": self.interval,
         }
 
 

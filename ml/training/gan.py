@@ -36,8 +36,10 @@ from ml.dataset.folds import Fold, Part, patient_folds
 from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
 from ml.progress import Progress, RunDir, refuse_data_set
+from ml.records import RecordError
 from ml.statistics import classification
 from ml.training import runtime
+from ml.training.learned import EndedTraining, GeneratorTraining
 from ml.training.networks import dcgan
 
 Pixels = npt.NDArray[np.float32]
@@ -335,21 +337,17 @@ def fit(
     out.write_bytes("generator.safetensors", tensors_to_bytes(runtime.arrays(pair.average)))
     told_apart = runtime.arrays(pair.discriminator)
     out.write_bytes("discriminator.safetensors", tensors_to_bytes(told_apart))
-    out.write_json(
-        "training.json",
-        {
-            "task": task,
-            "attempts": len(failures) + 1,
-            "collapsed": failures,
-            "losses": losses,
-            "steps": steps * settings.epochs,
-            "rois": len(images),
-            "spread": drawn.spread,
-            "spread_real": real.spread,
-            "nearest": drawn.nearest,
-            "nearest_real": real.nearest,
-        },
+    learned = GeneratorTraining(
+        attempts=len(failures) + 1,
+        collapsed=tuple(failures),
+        steps=steps * settings.epochs,
+        losses=tuple(map(tuple, losses)),
+        spread=drawn.spread,
+        spread_real=real.spread,
+        nearest=drawn.nearest,
+        nearest_real=real.nearest,
     )
+    EndedTraining(task, len(images), learned).save(out)
     (out.path / _STATE).unlink(missing_ok=True)
 
 
@@ -407,7 +405,8 @@ def train(
     yield from fit(rois.pixels, settings.gan, run, *seed, device=device)
 
     tensors = tensors_from_bytes((run.path / "generator.safetensors").read_bytes())
-    training = run.read_json("training.json")
+    ended = EndedTraining.load(run)
+    learned = ended.learned
     meta = Checkpoint(
         name=name or f"dcgan-{lesion_class}",
         kind="generator",
@@ -428,12 +427,12 @@ def train(
     samples = serving.Generator(model, meta).draw(range(256))
     metrics = {
         **_nearest_training(manifest, fold, lesion_class, settings, rois.pixels, samples),
-        "spread_as_share_of_real": training["spread"] / training["spread_real"],
-        "nearest_other_sample": training["nearest"],
-        "nearest_other_real": training["nearest_real"],
-        "attempts": training["attempts"],
-        "generator_steps": training["steps"],
-        "notes": _notes(fold, lines, settings, training),
+        "spread_as_share_of_real": learned.spread / learned.spread_real,
+        "nearest_other_sample": learned.nearest,
+        "nearest_other_real": learned.nearest_real,
+        "attempts": learned.attempts,
+        "generator_steps": learned.steps,
+        "notes": _notes(fold, lines, settings, ended),
     }
     meta = replace(meta, metrics=metrics)
     meta.save(checkpoint or run.path / "checkpoint", model, tensors)
@@ -459,8 +458,8 @@ def _finished(out: RunDir, task: str) -> bool:
     if not (out.path / "generator.safetensors").exists():
         return False
     try:
-        return bool(out.read_json("training.json")["task"] == task)
-    except (OSError, ValueError, KeyError):
+        return EndedTraining.load(out).task == task
+    except (OSError, ValueError, RecordError):
         return False
 
 
@@ -539,15 +538,15 @@ def _nearest_training(
     return result
 
 
-def _notes(fold: Fold, lines: Part, settings: config.Config, training: dict[str, Any]) -> list[str]:
+def _notes(fold: Fold, lines: Part, settings: config.Config, ended: EndedTraining) -> list[str]:
     gan = settings.gan
     notes = [
         f"Trained on {len(lines)} lesions of {len(lines.patients)} patients "
         f"({settings.folds - 1} of {settings.folds} patient-separated folds), "
-        f"{training['rois']} ROIs with classic augmentation; the patients of fold {fold.index} "
+        f"{ended.rois} ROIs with classic augmentation; the patients of fold {fold.index} "
         "were never seen.",
-        f"{training['steps']} steps of batch {gan.batch}; weights averaged (decay {gan.ema:g}); "
-        f"attempt {training['attempts']}.",
+        f"{ended.learned.steps} steps of batch {gan.batch}; weights averaged (decay {gan.ema:g}); "
+        f"attempt {ended.learned.attempts}.",
     ]
     if gan.width < 128:
         notes.append(

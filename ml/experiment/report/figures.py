@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from math import isnan
+
+from ml.statistics.classification import Interval
 
 
-def interval(entry: Mapping[str, Any] | None, signed: bool = False) -> tuple[str, str]:
+def interval(found: Interval | None, signed: bool = False) -> tuple[str, str]:
     """A share in percent and its interval: ``("81.4", "(76.3 to 86.4)")``; empty where unknown."""
-    if not entry or entry.get("value") is None:
+    if found is None or isnan(found.value):
         return "", ""
     form = "{:+.1f}" if signed else "{:.1f}"
-    value = form.format(100 * entry["value"])
-    if entry.get("low") is None or entry.get("high") is None:
+    value = form.format(100 * found.value)
+    if not found.is_known:
         return value, ""
-    low, high = (form.format(100 * entry[key]) for key in ("low", "high"))
+    low, high = (form.format(100 * end) for end in (found.low, found.high))
     return value, f"({low} to {high})"
