@@ -42,7 +42,8 @@ def table(folder: Path) -> str:
     Raises:
         ReportError: as ``write``.
     """
-    return markdown.table(_results(folder).found.scores)
+    scores = _results(folder).found.scores
+    return markdown.table(scores.summary, scores.comparisons)
 
 
 def _results(folder: Path) -> Results:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ml.experiment.report import figures
-from ml.experiment.results.scores import Scores, Selection
+from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
 from ml.statistics.classification import Interval
 from ml.statistics.comparison import p_text
 
 
-def table(scores: Scores) -> str:
-    """One line per arm, everything in % or points with 95 % intervals."""
-    against = {row.arm: row for row in scores.comparisons}
-    rows = [row for row in scores.summary if row.selection == Selection.NESTED]
+def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -> str:
+    """One line per arm, everything in % or points with 95 % intervals.
+
+    Args:
+        summary: of any selection; the nested one is told.
+        comparisons: under nested selection.
+    """
+    against = {row.arm: row for row in comparisons}
+    rows = [row for row in summary if row.selection == Selection.NESTED]
     fresh = any(row.true_balanced_accuracy is not None for row in rows)
     head = ["arm", "sensitivity", "specificity", "balanced accuracy", "against classic", "p (Holm)"]
     if fresh:
