@@ -260,15 +260,15 @@ def test_the_figures_of_the_readme_are_those_of_the_checkpoints():
     for name, shipped in by_name.items():
         assert f"`{name}`" in README
         for part in ("test", "cross_validation"):
-            held_out = shipped.metrics.get(part)
-            if not held_out:
+            held_out = getattr(shipped.metrics, part, None)
+            if held_out is None:
                 continue
-            figure = held_out["balanced_accuracy"]
+            figure = held_out.balanced_accuracy
             text = "{:.1f} % ({:.1f} to {:.1f})".format(
-                *(100 * figure[key] for key in ("value", "low", "high"))
+                *(100 * end for end in (figure.value, figure.low, figure.high))
             )
             assert text in README, text
-            assert f"{held_out['n_lesions']} lesions" in README
+            assert f"{held_out.n_lesions} lesions" in README
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/evidence").glob("*.json")), ids=str)

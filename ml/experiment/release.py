@@ -13,6 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from ml.checkpoints.checkpoint import Checkpoint, current_commit, tensors_from_bytes
+from ml.checkpoints.metrics import (
+    ClassifierMetrics,
+    GeneratorMetrics,
+    HeldOutScore,
+    TrainedOn,
+)
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms
@@ -109,11 +115,11 @@ def _classifier(
     )
     made = replace(
         described,
-        metrics={
-            "test": scored.to_dict(),
-            "training": {"n_lesions": len(fold.train), "n_patients": len(fold.train.patients)},
-            "notes": notes,
-        },
+        metrics=ClassifierMetrics(
+            test=HeldOutScore.of(scored),
+            training=TrainedOn(len(fold.train), len(fold.train.patients)),
+            notes=tuple(notes),
+        ),
     )
     return made.save(run.path / "checkpoints" / made.name, export.classifier(tensors), tensors)
 
@@ -140,12 +146,12 @@ def _generator(
         described,
         lesion_class=task.lesion_class,
         latent_size=settings.gan.latent,
-        metrics={
-            "generator_steps": training.steps,
-            "attempts": training.attempts,
-            "training": {"n_lesions": len(own), "n_patients": len(own.patients)},
-            "notes": [f"Trained on {len(own)} lesions of the first fold's patients."],
-        },
+        metrics=GeneratorMetrics(
+            generator_steps=training.steps,
+            attempts=training.attempts,
+            training=TrainedOn(len(own), len(own.patients)),
+            notes=(f"Trained on {len(own)} lesions of the first fold's patients.",),
+        ),
     )
     return made.save(run.path / "checkpoints" / made.name, export.generator(tensors), tensors)
 
@@ -167,6 +173,6 @@ def _describe(
         commit=current_commit(),
         preset=preset,
         config=settings.dump(),
-        metrics={},
+        metrics=GeneratorMetrics() if generator else ClassifierMetrics(),
         latent_size=settings.gan.latent if generator else None,
     )

@@ -8,6 +8,7 @@ as the tables of Frid-Adar et al. (2018) do (weighted sensitivity is then the ac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -41,7 +42,7 @@ class Interval:
         if len(data) > 3:
             raise ValueError(f"value, low and high alone, not {', '.join(data)}")
         value, low, high = (data[key] for key in ("value", "low", "high"))
-        return cls(*(float("nan") if end is None else float(end) for end in (value, low, high)))
+        return cls(*(math.nan if end is None else float(end) for end in (value, low, high)))
 
     @property
     def is_known(self) -> bool:

@@ -16,7 +16,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,15 +30,16 @@ from ml.checkpoints.checkpoint import (
     tensors_from_bytes,
     tensors_to_bytes,
 )
+from ml.checkpoints.metrics import GeneratorMetrics
 from ml.dataset import augment
 from ml.dataset.folds import Fold, Part, patient_folds
 from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
 from ml.progress import Progress, RunDir, refuse_data_set
-from ml.records import RecordError
+from ml.records import RecordError, to_json
 from ml.statistics import classification
 from ml.training import runtime
-from ml.training.learned import EndedTraining, GeneratorTraining
+from ml.training.learned import EndedTraining, GeneratorTraining, Unfinished
 from ml.training.networks import dcgan
 
 Pixels = npt.NDArray[np.float32]
@@ -266,9 +266,10 @@ def fit(
     pair = make(settings, target, *seed, 0)
     fixed = pair.latents(runtime.generator("gan", "fixed", *seed), _FIXED)
     told = runtime.load_state(out, _STATE, pair.modules, pair.optimizers, task)
-    first, losses = 0, []
+    first, losses = 0, list[list[float]]()
     if told is not None:
-        failures, first, losses = told["failures"], told["epochs"], told["losses"]
+        failures, first = list(told.failures), told.epochs
+        losses = [list(both) for both in told.losses]
         pair.average.eval()
     while True:
         attempt = (*seed, len(failures))
@@ -304,7 +305,7 @@ def fit(
                         _STATE,
                         pair.modules,
                         pair.optimizers,
-                        {"task": task, "epochs": done, "failures": failures, "losses": losses},
+                        Unfinished(task, done, tuple(failures), tuple(map(tuple, losses))),
                     )
             step = Progress(
                 done,
@@ -419,25 +420,34 @@ def train(
         dataset_name=manifest.name,
         commit=commit,
         config={key: value for key, value in settings.dump().items() if key != "classifier"},
-        metrics={},
+        metrics=GeneratorMetrics(),
         latent_size=settings.gan.latent,
         command=command,
     )
     model = export.generator(tensors)
     samples = serving.Generator(model, meta).draw(range(256))
-    metrics = {
-        **_nearest_training(manifest, fold, lesion_class, settings, rois.pixels, samples),
-        "spread_as_share_of_real": learned.spread / learned.spread_real,
-        "nearest_other_sample": learned.nearest,
-        "nearest_other_real": learned.nearest_real,
-        "attempts": learned.attempts,
-        "generator_steps": learned.steps,
-        "notes": _notes(fold, lines, settings, ended),
-    }
+    metrics = GeneratorMetrics(
+        spread_as_share_of_real=learned.spread / learned.spread_real,
+        nearest_other_sample=learned.nearest,
+        nearest_other_real=learned.nearest_real,
+        synthetic_to_nearest_training=float(_correlation(samples, rois.pixels).max(axis=1).mean()),
+        attempts=learned.attempts,
+        generator_steps=learned.steps,
+        notes=tuple(_notes(fold, lines, settings, ended)),
+    )
+    if held := list(fold.test.only(lesion_class)):
+        patients = [line.patient for line in held]
+        pictures = np.stack([manifest.roi(line, settings.window_hu) for line in held])
+        metrics = replace(
+            metrics,
+            held_out_to_nearest_training=_likeness(pictures, patients, rois.pixels),
+            n_held_out_lesions=len(held),
+            n_held_out_patients=len(set(patients)),
+        )
     meta = replace(meta, metrics=metrics)
     meta.save(checkpoint or run.path / "checkpoint", model, tensors)
     run.write_bytes("sheets/checkpoint.png", sheet(samples[:_FIXED]))
-    run.write_json("results.json", metrics)
+    run.write_json("results.json", to_json(metrics))
     total = settings.gan.epochs
     yield Progress(total, total, f"checkpoint {meta.name} written")
 
@@ -508,34 +518,15 @@ def _correlation(first: Pixels, second: Pixels) -> npt.NDArray[np.float64]:
     return np.asarray(np.where(np.isfinite(product), product, 1.0), np.float64)
 
 
-def _nearest_training(
-    manifest: Manifest,
-    fold: Fold,
-    lesion_class: str,
-    settings: config.Config,
-    training: Pixels,
-    samples: Pixels,
-) -> dict[str, Any]:
-    """How alike samples and held-out lesions are to their nearest training ROI.
+def _likeness(held: Pixels, patients: Sequence[str], training: Pixels) -> classification.Interval:
+    """How alike held-out lesions are to their nearest training ROI, bootstrapped over patients.
 
     A generator that copies stands nearer to the training ROIs than held-out patients do.
     """
-    synthetic = _correlation(samples, training).max(axis=1)
-    result: dict[str, Any] = {
-        "synthetic_to_nearest_training": float(synthetic.mean()),
-    }
-    held = list(fold.test.only(lesion_class))
-    if held:
-        rois = np.stack([manifest.roi(line, settings.window_hu) for line in held])
-        real = _correlation(rois, training).max(axis=1)
-        patients = [line.patient for line in held]
-        weights = classification.patient_resamples(patients, 2000, 0)
-        drawn = (weights @ real) / weights.sum(axis=1)
-        interval = classification.percentile_interval(float(real.mean()), drawn)
-        result["held_out_to_nearest_training"] = interval.to_dict()
-        result["n_held_out_lesions"] = len(held)
-        result["n_held_out_patients"] = len(set(patients))
-    return result
+    real = _correlation(held, training).max(axis=1)
+    weights = classification.patient_resamples(patients, 2000, 0)
+    drawn = (weights @ real) / weights.sum(axis=1)
+    return classification.percentile_interval(float(real.mean()), drawn)
 
 
 def _notes(fold: Fold, lines: Part, settings: config.Config, ended: EndedTraining) -> list[str]:

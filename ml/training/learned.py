@@ -1,4 +1,4 @@
-"""How a generator learned: what its training leaves in ``training.json``."""
+"""How far a training has come, and how a generator learned: what trainings leave beside weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ from ml.progress import RunDir
 from ml.records import from_json, merged, to_json
 
 _FILE = "training.json"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """How far a training has come.
+
+    Attributes:
+        task: names the settings and the data.
+        epochs: those that are behind it.
+        failures: why a generator's earlier attempts collapsed.
+        losses: of a generator's present attempt, (discriminator, generator) of each epoch.
+    """
+
+    task: str
+    epochs: int
+    failures: tuple[str, ...] = ()
+    losses: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
