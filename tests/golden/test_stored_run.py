@@ -10,6 +10,7 @@ import pytest
 
 from ml.experiment import again, report
 from ml.experiment.report import page
+from ml.experiment.request import Request
 from ml.experiment.results import Results
 from ml.progress import RunDir
 from tests.golden import stored_run
@@ -28,6 +29,13 @@ def test_results_that_are_read_are_written_as_they_were(stored, tmp_path: Path) 
     Results.load(run).save(RunDir(tmp_path / "again"))
     written = (tmp_path / "again" / "results.json").read_bytes()
     assert written == (run / "results.json").read_bytes()
+
+
+def test_what_was_asked_for_is_read(stored) -> None:
+    run, _ = stored
+    request, asked = Request.of_run(run), Results.load(run).found.asked
+    assert (request.settings, request.command) == (asked.settings, asked.command)
+    assert request.seeds == len(asked.seeds) and request.settings.folds == 2
 
 
 def test_the_table_is_what_it_was(stored) -> None:

@@ -25,6 +25,7 @@ from ml.statistics.classification import Interval
 from ml.statistics.comparison import p_text
 from ml.training.learned import GeneratorTraining
 
+_Measure = Callable[[ArmSummary], Mapping[str, Interval]]
 _EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
 
@@ -285,13 +286,12 @@ def _sizes(results: Results, arm: str, how: Selection) -> str:
 def _per_class(results: Results) -> str:
     keys = results.found.dataset.scheme.keys
     rows = _summary(results, Selection.NESTED)
-    Measure = Callable[[ArmSummary], Mapping[str, Interval]]
 
-    def of(measures: Sequence[tuple[Measure, str]], more: Sequence[str] = ()) -> str:
+    def of(measures: Sequence[tuple[_Measure, str]], more: Sequence[str] = ()) -> str:
         head = ["arm", *(f"{word} {key}" for _, word in measures for key in (*keys, *more))]
         cells = [
             [escape(row.name)]
-            + [_interval(of(row)[key]) for of, _ in measures for key in (*keys, *more)]
+            + [_interval(measure(row)[key]) for measure, _ in measures for key in (*keys, *more)]
             for row in rows
         ]
         return _table([escape(cell) for cell in head], cells)
