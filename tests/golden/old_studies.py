@@ -1,0 +1,72 @@
+"""Unblinded reader studies of earlier versions, in databases that those versions wrote.
+
+``old/schema-NNNN.sqlite3.xz`` was made by the version whose last migration was NNNN, over
+``tests/studies.py`` of its time: two readers of three real and three synthetic images.
+``PYTHONPATH=. python -m tests.golden.old_studies`` writes anew what they come to today,
+``old_studies.json``; a change of it is argued in the commit that makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.db import Database
+from app.models import ReaderStudy
+from app.models.study_results.answers import Answers
+from app.models.study_results.results import Results
+from tests.golden.pins import plain
+
+OLD = Path(__file__).with_name("old")
+PINS = Path(__file__).with_name("old_studies.json")
+NAMES = ("schema-0002", "schema-0006")
+
+
+def opened(name: str, folder: Path) -> Database:
+    """The database of that name, brought to the present schema."""
+    path = folder / f"{name}.sqlite3"
+    path.write_bytes(lzma.decompress((OLD / f"{name}.sqlite3.xz").read_bytes()))
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    return database
+
+
+def found_in(database: Database) -> dict[str, Any]:
+    """What there is to know of the study in it."""
+    with database.reading() as look, database.transaction() as db:
+        study = look.scalars(sa.select(ReaderStudy)).one()
+        results = Results.of(look, db, study, lambda *_: [])
+        content = json.loads(results.data)
+        return plain(
+            {
+                "state": study.state,
+                "holds": [one.holds for one in study.protocols],
+                "digests": [one.digest for one in study.protocols],
+                "design": study.design.to_dict(),
+                "trials": study.trials,
+                "audit": results.audit,
+                "cases": sorted(Answers.of(look, study).cases.values()),
+                "result": content["result"],
+                "curves": content["curves"],
+                "readings": content["readings_sha256"],
+            }
+        )
+
+
+def main() -> None:
+    with TemporaryDirectory() as folder:
+        found = {}
+        for name in NAMES:
+            database = opened(name, Path(folder))
+            found[name] = found_in(database)
+            database.engine.dispose()
+    PINS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
