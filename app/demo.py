@@ -26,6 +26,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.wish import Wish
 from ml.images.roi import Box
 from ml.lesion import LIVER
 from ml.phantom import series
@@ -129,14 +130,13 @@ def _receive(session: Session, folder: Path, key: bytes, *, reviewed: bool) -> N
 def _study(session: Session) -> None:
     """A study of ten real and ten synthetic ROIs, open, with one reader enrolled."""
     researcher = User.require(session, "researcher")
-    study = ReaderStudy.compose(
-        session,
-        researcher,
+    wish = Wish(
         title="Demo: phantom lesions, simulated or drawn by a generator?",
         scheme=LIVER,
         real=10,
         synthetic=10,
         seed=SEED,
     )
+    study = ReaderStudy.compose(session, researcher, wish)
     study.open(session, researcher, study.pictures(session, Inference(threads=2).draw))
     study.enrol(session, User.require(session, "blind-reader"), researcher)

@@ -14,9 +14,11 @@ from app.db import now
 from app.inference import Inference
 from app.models import Blob, Case, Checkpoint, Conduct, Lesion, ReaderStudy, Review, User
 from app.models.cases.parcel import Limits, Parcel
+from app.models.reader_studies.composition import Draw
 from app.models.reader_studies.conduct import CheckIn
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.wish import Wish
 from factories import make_dicom, make_hu
 from ml.images.roi import Box
 from ml.lesion import LIVER, LesionScheme
@@ -155,6 +157,11 @@ def check_in(session: Session, enrolment: Enrolment, study: ReaderStudy) -> Cond
     return Conduct.give(session, enrolment, study.design, said)
 
 
+def compose(session: Session, by: User, *, draw: Draw | None = None, **asked: Any) -> ReaderStudy:
+    """A study by a wish of these things."""
+    return ReaderStudy.compose(session, by, Wish(**asked), draw)
+
+
 def make_study(
     session: Session,
     *readers: User,
@@ -174,9 +181,9 @@ def make_study(
     researcher = make_user(session, "maker", "researcher")
     make_generators(session)
     make_known_lesions(session, per_class)
-    study = ReaderStudy.compose(
+    study = compose(
         session, researcher, title=title, scheme=LIVER, real=real, synthetic=synthetic, seed=seed,
-        design=design, draw=draw,
+        design=design or Design(), draw=draw,
     )  # fmt: skip
     for reader in readers:
         enrolment = study.enrol(session, reader, researcher)

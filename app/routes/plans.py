@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from app.auth import Researcher
 from app.errors import Unreadable
-from app.models.reader_studies.composition import MOST_IMAGES
 from app.models.reader_studies.typed import number, whole
+from app.models.reader_studies.wish import MOST_IMAGES
 from app.responses import page
 from ml.statistics.power import area_equivalence_power, area_power, plan
 from ml.statistics.proportion import ReadersError

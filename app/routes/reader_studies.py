@@ -21,7 +21,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import AMENDABLE
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.sketch import STEPS, Sketch
-from app.models.reader_studies.stimulus import REAL, SYNTHETIC
+from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.study import DELETE_WORD, ReaderStudy
 from app.models.reader_studies.unblinding import WORD
 from app.models.runs.known_lesions import KINDS
@@ -244,6 +244,7 @@ def _study_page(
     readers = _readers(session, study)
     enrolled = {item["name"] for item in readers}
     scheme = study.scheme
+    content = study.protocol.content if study.protocol else None
     refused = refusal or amendment_refusal or enrolment_refusal
     return page(
         request,
@@ -251,6 +252,8 @@ def _study_page(
         refused.status if refused else 200,
         study=study,
         design=study.design,
+        in_force=content.design if content else study.design,
+        notes=content.notes if content else "",
         blind=Enrolment.reads(session, user, study.id) and study.state == "open",
         preset=PRESETS.get(study.design.preset),
         audit=LeakAudit.latest(session, study.id),
@@ -264,8 +267,8 @@ def _study_page(
         mix=[
             {
                 "display": item.display,
-                "real": study.class_mix(REAL)[item.key],
-                "synthetic": study.class_mix(SYNTHETIC)[item.key],
+                "real": study.class_mix(Source.REAL)[item.key],
+                "synthetic": study.class_mix(Source.SYNTHETIC)[item.key],
             }
             for item in scheme.classes
         ],

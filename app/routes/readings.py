@@ -15,9 +15,8 @@ from app.errors import AppError, Unreadable
 from app.models.reader_studies.conduct import CARD_MM, ROOMS, CheckIn, Conduct
 from app.models.reader_studies.desk import Desk, Feedback, places
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.protocol import REASONS
+from app.models.reader_studies.questions import REASONS
 from app.models.reader_studies.reading import Answer, Reading
-from app.models.reader_studies.stimulus import REAL, SYNTHETIC
 from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, see_other, wants_json
 
@@ -179,7 +178,8 @@ def _conduct_page(
 ) -> Response:
     study = ReaderStudy.require(session, enrolment.study_id)
     design = study.design
-    told = (len(study.planned(REAL)), len(study.planned(SYNTHETIC)))
+    images = study.plan.images
+    told = (len(images.real), len(images.synthetic))
     return page(
         request,
         "readings/conduct.html",

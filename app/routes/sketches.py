@@ -22,6 +22,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.sketch import STEPS, Sketch
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.typed import number, per_class, said, whole
+from app.models.reader_studies.wish import Wish
 from app.models.runs.dataset import DatasetVersion
 from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other, wants_json
@@ -371,8 +372,7 @@ def _chosen(
     if name not in schemes:
         raise Unreadable("Choose a lesion scheme that a served checkpoint knows.")
     scheme = schemes[name]
-    return Composition.choose(
-        session,
+    wish = Wish(
         title=typed.title.strip() or "untitled",
         scheme=scheme,
         kind=typed.kind or None,
@@ -383,8 +383,8 @@ def _chosen(
         seed=whole(typed.seed, "the seed") if typed.seed.strip() else None,
         without_lesions_of=[User.require(session, name) for name in typed.without],
         design=design,
-        draw=draw,
     )
+    return Composition.choose(session, wish, draw)
 
 
 def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.UUID, str] | None:

@@ -40,7 +40,7 @@ class Desk:
             researcher = User.require(session, "researcher")
             reader = User.add(session, self.name, "reader", DEMO_PASSWORD)
             design = Design(break_every=5)
-            study = ReaderStudy.compose(
+            study = studies.compose(
                 session, researcher, title=self.name, scheme=LIVER, real=4, synthetic=4,
                 design=design,
             )  # fmt: skip

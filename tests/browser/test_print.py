@@ -10,7 +10,7 @@ import answered
 import studies
 from app.db import Database
 from app.inference import Inference
-from app.models import ReaderStudy, User
+from app.models import User
 from app.models.people.user import DEMO_PASSWORD
 from app.models.reader_studies.audit import Audited
 from app.models.reader_studies.design import Design
@@ -65,7 +65,7 @@ def made(installation):
         researcher = User.require(session, "researcher")
         readers = [User.add(session, f"paper-{n}", "reader", DEMO_PASSWORD) for n in range(3)]
         for name, ended in (("printed", True), ("printed open", False)):
-            study = ReaderStudy.compose(
+            study = studies.compose(
                 session, researcher, title=name, scheme=LIVER, real=6, synthetic=6,
                 design=design, draw=inference.draw,
             )  # fmt: skip

@@ -47,7 +47,7 @@ def found_in(database: Database) -> dict[str, Any]:
                 "state": study.state,
                 "holds": [one.holds for one in study.protocols],
                 "digests": [one.digest for one in study.protocols],
-                "design": study.design.to_dict(),
+                "design": study.design.to_json(),
                 "trials": study.trials,
                 "audit": results.audit,
                 "cases": sorted(Answers.of(look, study).cases.values()),

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from app.models.reader_studies.protocol import Choices, digest_of
+from app.models.reader_studies.protocol import digest_of
+from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import stimulus_png
 from ml.experiment import run as experiment
 from ml.leak_audit import audit as leaks

@@ -93,7 +93,7 @@ def of_compositions(session: Session) -> dict[str, Any]:
     }  # fmt: skip
     found: dict[str, Any] = {}
     for name, wish in wishes.items():
-        study = ReaderStudy.compose(session, maker, **{**asked, **wish})
+        study = studies.compose(session, maker, **{**asked, **wish})
         table = ReaderStudy.__table__
         row = session.execute(sa.select(table).where(table.c.id == study.id)).one()._mapping
         found[name] = {
@@ -141,7 +141,7 @@ def of_protocols(session: Session) -> dict[str, Any]:
 def _opened(session: Session, design: Design) -> tuple[ReaderStudy, User]:
     """A study of four images, too few for an audit, so that its record has no figures."""
     maker = studies.make_user(session, "maker", "researcher")
-    study = ReaderStudy.compose(
+    study = studies.compose(
         session, maker, title="Frozen", scheme=LIVER, real=3, synthetic=1, seed=7, design=design
     )
     study.enrol(session, studies.make_user(session, f"reader-{study.id.hex[:8]}"), maker)

@@ -16,7 +16,7 @@ from app.db import Base, now
 from app.models.ground.append_only import append_only
 from app.models.ground.numbered import next_number
 from app.models.people.user import User
-from app.models.reader_studies.stimulus import REAL, Picture
+from app.models.reader_studies.stimulus import Picture, Source
 from ml.leak_audit.audit import Encoded, LeakAuditError, audit
 
 NOT_POSSIBLE = "not possible"
@@ -36,7 +36,7 @@ class Audited:
         shown = sorted((one for one in pictures if not one.practice), key=lambda one: one.png)
         groups: tuple[list[Encoded], list[Encoded]] = ([], [])
         for place, one in enumerate(shown, 1):  # no name that says more than the bytes
-            groups[one.truth != REAL].append(Encoded(one.png, f"image {place}"))
+            groups[one.truth is not Source.REAL].append(Encoded(one.png, f"image {place}"))
         try:
             record = audit(*groups).to_dict()
         except LeakAuditError as refusal:

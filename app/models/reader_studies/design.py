@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
-from typing import Any
 
 from app.errors import Unreadable
+from app.models.reader_studies.stored import Json, Stored, read
 from ml.lesion import LesionScheme
 
 DISPLAY_PX = 512
@@ -49,7 +48,7 @@ _TEXTS = (
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(Stored):
     """What is chosen about the reading; frozen with the protocol.
 
     Attributes:
@@ -102,34 +101,21 @@ class Design:
     ethics_reference: str = ""
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Design:
-        """From what is stored; keys of another version are left out."""
+    def from_json(cls, found: Json) -> Design:
+        """From what a draft stores; keys of another version are left out.
+
+        Raises:
+            Damaged: a value is of another kind.
+        """
         known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in found.items() if key in known})
+        ours = {key: value for key, value in found.items() if key in known}
+        return read(cls, ours, "The design of the study")
 
-    @classmethod
-    def of_protocol(cls, content: Mapping[str, Any]) -> Design:
-        """The design that a protocol froze."""
-        if "design" not in content:  # a protocol of format 1
-            return cls(exclude_read=False)
-        consent = content["consent"]
-        return cls.from_dict(
-            {
-                "exclude_read": False,  # of a protocol that says nothing of it
-                **content["design"],
-                **{key: content[key] for key in ("margin", "analysis", "instructions")},
-                "ethics_reference": content["ethics_reference"],
-                "consent": consent["text"],
-                "consent_version": consent["version"],
-                "consent_date": consent["date"],
-            }
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form; ``from_dict`` of it gives an equal Design."""
+    def to_json(self) -> Json:
+        """The JSON form; ``from_json`` of it gives an equal Design."""
         return asdict(self)
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> Json:
         """Its part of a protocol."""
         choices = {key: value for key, value in asdict(self).items() if key not in _TEXTS}
         return {

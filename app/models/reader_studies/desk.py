@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,14 +16,30 @@ from app.models.people.user import User
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.protocol import Choices
+from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.stimulus import Stimulus
-from app.models.reader_studies.study import ReaderStudy
-from app.models.reader_studies.trial import PRACTICE, BlindTrial, Trial
+from app.models.reader_studies.stored import Json
+from app.models.reader_studies.study import ReaderStudy, StudyState
+from app.models.reader_studies.trial import BlindTrial, Trial, TrialKind
 
 AHEAD = 5
 """How many trials beyond the current one a desk may fetch, so that the next appears at once."""
+
+
+class DeskState(StrEnum):
+    """Where a reader stands in a study.
+
+    Waiting: it is not opened yet. Conduct: before the check-in. Closed: unblinded before the end.
+    """
+
+    WAITING = "waiting"
+    CONDUCT = "conduct"
+    READING = "reading"
+    FINISHED = "finished"
+    WITHDRAWN = "withdrawn"
+    CLOSED = "closed"
+
 
 _PACE_FROM = 3
 _PACE_OVER = 10
@@ -57,7 +73,7 @@ class Earlier:
             tuple(reading.reasons),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """The JSON form for the desk's script: the token, the position and the answer, no truth."""
         return {
             "token": self.trial.token,
@@ -85,7 +101,7 @@ class Feedback:
     def of(cls, session: Session, reading: Reading) -> Feedback | None:
         """Feedback on an answer to a practice trial; None for any other."""
         trial = reading.trial
-        if trial.kind != PRACTICE or not trial.stimulus.practice:
+        if trial.kind is not TrialKind.PRACTICE or not trial.stimulus.practice:
             return None
         stimulus = trial.stimulus
         scheme = ReaderStudy.require(session, stimulus.study_id).scheme
@@ -111,8 +127,6 @@ class Desk:
     """One reader's place in one study.
 
     Attributes:
-        state: waiting (not opened yet), conduct (before the check-in), reading, finished,
-            withdrawn, or closed (unblinded before the end).
         upcoming: the current trial and those that may be fetched ahead.
         minutes_left: from the pace of the last answers; None before there are three.
         design: how the study is read, by the frozen protocol.
@@ -125,7 +139,7 @@ class Desk:
 
     token: str
     title: str
-    state: str
+    state: DeskState
     answered: int
     total: int
     choices: Choices
@@ -151,7 +165,7 @@ class Desk:
         conduct = Conduct.latest(session, enrolment.id)
         state = _state(study, enrolment, conduct is not None)
         upcoming: tuple[BlindTrial, ...] = ()
-        if state == "reading":
+        if state is DeskState.READING:
             rows = session.execute(
                 sa.select(Trial.token, Trial.position)
                 .where(Trial.enrolment_id == enrolment.id, Trial.position > answered)
@@ -189,7 +203,7 @@ class Desk:
         """Whether the trial on the desk is practice."""
         return self.trial is not None and self.trial.position <= self.practice
 
-    def rules(self) -> dict[str, Any]:
+    def rules(self) -> Json:
         """What the desk's script must know of the protocol, the same on every trial."""
         return {
             "practice": self.practice,
@@ -201,7 +215,7 @@ class Desk:
             "screen": self.screen,
         }
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """What the desk's script is told."""
         return {
             "state": self.state,
@@ -213,19 +227,19 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Place:
+class Enrolled:
     """One line of a reader's own list."""
 
     token: str
     title: str
-    state: str
+    state: DeskState
     answered: int
     total: int
     enrolled_at: datetime
     checked_in: bool
 
 
-def places(session: Session, user: User) -> list[Place]:
+def places(session: Session, user: User) -> list[Enrolled]:
     """The studies that ``user`` is enrolled in, the newest first."""
     rows = session.execute(
         sa.select(Enrolment, ReaderStudy)
@@ -234,7 +248,7 @@ def places(session: Session, user: User) -> list[Place]:
         .order_by(Enrolment.created_at.desc())
     )
     return [
-        Place(
+        Enrolled(
             enrolment.token,
             study.title,
             _state(study, enrolment, checked_in),
@@ -250,7 +264,9 @@ def places(session: Session, user: User) -> list[Place]:
 
 def has_to_read(session: Session, user: User) -> bool:
     """Whether a study waits for this person to check in or to read on."""
-    return any(place.state in ("conduct", "reading") for place in places(session, user))
+    return any(
+        place.state in (DeskState.CONDUCT, DeskState.READING) for place in places(session, user)
+    )
 
 
 def trial_pixels(session: Session, token: str, user: User) -> bytes:
@@ -275,20 +291,23 @@ def trial_pixels(session: Session, token: str, user: User) -> bytes:
     checked_in = Conduct.latest(session, enrolment.id) is not None
     first = study.practice_total if study.design.back else answered
     if (
-        _state(study, enrolment, checked_in) != "reading"
+        _state(study, enrolment, checked_in) is not DeskState.READING
         or not min(first, answered) < position <= answered + 1 + AHEAD
     ):
         raise NotFound(gone)
     return Blob.read(session, digest)
 
 
-def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool) -> str:
+def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool) -> DeskState:
     if enrolment.withdrawal is not None:
-        return "withdrawn"
+        return DeskState.WITHDRAWN
     if enrolment.finished_at is not None:
-        return "finished"
-    open_state = "reading" if checked_in else "conduct"
-    return {"draft": "waiting", "open": open_state, "unblinded": "closed"}[study.state]
+        return DeskState.FINISHED
+    if study.state is StudyState.DRAFT:
+        return DeskState.WAITING
+    if study.state is StudyState.UNBLINDED:
+        return DeskState.CLOSED
+    return DeskState.READING if checked_in else DeskState.CONDUCT
 
 
 def _screen(conduct: Conduct | None, design: Design) -> tuple[float, float, float] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
+from app.models.reader_studies.planned import Compared, KnownRois, TrainingRois
 from app.models.runs.dataset import DatasetVersion
 from app.models.runs.known_lesions import KnownLesion
 from ml.statistics.likeness import Likeness, Rois
@@ -68,24 +68,24 @@ class Neighbours:
         own = self.training.get(checkpoint.dataset_digest)
         return near if own is None else near | own.likeness.too_near(rois)
 
-    def record(self, drawn_anew: int) -> dict[str, Any]:
+    def record(self, drawn_anew: int) -> Compared:
         """Its part of a protocol."""
-        return {
-            "measure": "correlation of ROIs averaged to 32 x 32, highest of 8 orientations",
-            "real": {"rois": len(self.known), "limit": self.known.limit},
-            "training": [
-                {
-                    "generator": row.name,
-                    "dataset_digest": row.dataset_digest,
-                    "version": own.version.name if own else None,
-                    "rois": len(own.likeness) if own else 0,
-                    "limit": own.likeness.limit if own else None,
-                }
+        return Compared(
+            measure="correlation of ROIs averaged to 32 x 32, highest of 8 orientations",
+            real=KnownRois(len(self.known), self.known.limit),
+            training=tuple(
+                TrainingRois(
+                    generator=row.name,
+                    dataset_digest=row.dataset_digest,
+                    version=own.version.name if own else None,
+                    rois=len(own.likeness) if own else 0,
+                    limit=own.likeness.limit if own else None,
+                )
                 for row in self.generators
                 for own in [self.training.get(row.dataset_digest)]
-            ],
-            "drawn_anew": drawn_anew,
-        }
+            ),
+            drawn_anew=drawn_anew,
+        )
 
     def notes(self, drawn_anew: int) -> list[str]:
         """What was compared and what could not be, in sentences."""

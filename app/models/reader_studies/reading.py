@@ -16,9 +16,9 @@ from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.append_only import append_only
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.protocol import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
-from app.models.reader_studies.study import ReaderStudy
-from app.models.reader_studies.trial import PRACTICE, Trial
+from app.models.reader_studies.questions import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
+from app.models.reader_studies.study import ReaderStudy, StudyState
+from app.models.reader_studies.trial import Trial, TrialKind
 
 _MOST_MS = 7 * 24 * 3_600_000
 NEW_SITTING = timedelta(minutes=30)
@@ -120,7 +120,7 @@ class Reading(Base):
                 return earlier, False
             raise Conflict("Another answer was sent with this key before; that one counts.")
         study = ReaderStudy.require(session, enrolment.study_id)
-        if study.state != "open":
+        if study.state is not StudyState.OPEN:
             raise Conflict("The study is closed: it was unblinded. No answer can be added.")
         design = study.design
         session.refresh(enrolment, ["finished_at", "withdrawal"])
@@ -133,7 +133,9 @@ class Reading(Base):
         answered = Reading.count(session, enrolment.id)
         revision = 1
         if trial.position <= answered:
-            may_change = design.back and trial.kind != PRACTICE and enrolment.finished_at is None
+            may_change = (
+                design.back and trial.kind != TrialKind.PRACTICE and enrolment.finished_at is None
+            )
             if not may_change or not answer.revises:
                 raise Conflict(
                     f"Trial {trial.position} was answered before, perhaps in another tab; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.errors import Unreadable
-from app.models.reader_studies.stimulus import SYNTHETIC
 from app.models.reader_studies.study import ReaderStudy
 from ml.readers.rehearsal import Design, Rehearsal, RoeMetz
 
@@ -48,7 +47,7 @@ class Asked:
         design = Design(
             readers=self.readers,
             images=study.total,
-            synthetic_share=len(study.planned(SYNTHETIC)) / study.total,
+            synthetic_share=len(study.plan.images.synthetic) / study.total,
             margin=study.design.margin,
             ratings=RoeMetz.with_area(self.area),
         )

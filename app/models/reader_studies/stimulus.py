@@ -14,13 +14,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, Word, now
 from app.errors import Conflict, NotFound
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
@@ -28,8 +29,13 @@ from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
 from ml.lesion import ROI_SIZE_PX
 
-REAL = "real"
-SYNTHETIC = "synthetic"
+
+class Source(StrEnum):
+    """Where an image comes from: the truth that readers are asked for."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -70,7 +76,7 @@ class Picture:
     """
 
     png: bytes
-    truth: str
+    truth: Source
     lesion_class: str
     lesion_id: uuid.UUID | None = None
     patient: str | None = None
@@ -99,7 +105,7 @@ class Stimulus(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("reader_study.id"))
     pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
-    truth: Mapped[str] = mapped_column(sa.String(10))
+    truth: Mapped[Source] = mapped_column(Word(Source, 10))
     lesion_class: Mapped[str] = mapped_column(sa.String(40))
     lesion_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("lesion.id"), index=True)
     patient: Mapped[str | None] = mapped_column(sa.String(64))
@@ -184,4 +190,4 @@ class Stimulus(Base):
     @property
     def badge(self) -> str:
         """The word that stands beside the picture once truth may be shown."""
-        return "phantom" if self.phantom and self.truth == REAL else self.truth
+        return "phantom" if self.phantom and self.truth is Source.REAL else self.truth

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, Word, now
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
@@ -21,32 +22,59 @@ from app.models.people.user import User
 from app.models.reader_studies.audit import Audited, LeakAudit
 from app.models.reader_studies.composition import Composition, Draw
 from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.content import Display, FrozenImage, Order, ProtocolContent
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment, order_seed
 from app.models.reader_studies.exposure import Exposure
-from app.models.reader_studies.protocol import CALLED_SYNTHETIC, Choices, Protocol
-from app.models.reader_studies.stimulus import REAL, SYNTHETIC, Picture, Stimulus, stimulus_png
+from app.models.reader_studies.planned import (
+    Plan,
+    PlannedDrawing,
+    PlannedLesion,
+    Sources,
+    class_mix,
+)
+from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
+from app.models.reader_studies.stimulus import Picture, Source, Stimulus, stimulus_png
+from app.models.reader_studies.stored import Json
 from app.models.reader_studies.trial import Trial, chosen_to_repeat
 from app.models.reader_studies.unblinding import WORD, Unblinding
+from app.models.reader_studies.wish import Wish
 from app.models.reader_studies.withdrawal import Withdrawal
+from app.models.runs.known_lesions import ImageKind
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 
 DELETE_WORD = "DELETE"
 """What must be typed to delete a draft."""
 
 
-_FROZEN: dict[uuid.UUID, Design] = {}
-"""First protocol → the design in it. A protocol is never changed, so what was read once holds."""
+class StudyState(StrEnum):
+    """How far a study is: composed, opened for reading, or closed by its Unblinding."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    UNBLINDED = "unblinded"
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """What every answer and picture needs of a protocol: how it is read, and how long it is."""
+
+    design: Design
+    images: int
+    practice: int
+
+
+_FROZEN: dict[uuid.UUID, _Frozen] = {}
+"""First protocol → what is in it. A protocol is never changed, so what was read once holds."""
 _MOST_FROZEN = 500
 
 
 class ReaderStudy(Owned, Base):
     """A study: composed, then opened (a Protocol freezes it), read, and closed by Unblinding.
 
-    ``plan`` names the sources: ``{"real": [{"lesion", "lesion_class"}], "synthetic":
-    [{"checkpoint", "lesion_class", "seed"}], "practice": {"real", "synthetic"}, "sources"}``.
-    Of it only the sources are ever shown. ``design_json`` says how it is read; from the opening
-    on the protocol does.
+    ``plan`` names its images; only their sources are ever shown. ``design_json`` says how it is
+    read; from the opening on the protocol does.
     """
 
     noun = "reader study"
@@ -57,13 +85,14 @@ class ReaderStudy(Owned, Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     title: Mapped[str] = mapped_column(sa.String(200))
-    kind: Mapped[str] = mapped_column(sa.String(20))
-    scheme_json: Mapped[dict[str, Any]] = mapped_column("scheme")
+    kind: Mapped[ImageKind] = mapped_column(Word(ImageKind, 20))
+    scheme_json: Mapped[Json] = mapped_column("scheme")
     window_hu: Mapped[list[float]]
     seed: Mapped[int] = mapped_column(sa.BigInteger)
-    plan: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # as long as the protocol's content
+    # as long as the protocol's content
+    plan_json: Mapped[Json] = mapped_column("plan", deferred=True)
     notes: Mapped[list[str]]
-    design_json: Mapped[dict[str, Any]] = mapped_column("design", default=dict)
+    design_json: Mapped[Json] = mapped_column("design", default=dict)
     made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
@@ -108,13 +137,19 @@ class ReaderStudy(Owned, Base):
     @property
     def design(self) -> Design:
         """How the study is read: what the first protocol froze, before it what was composed."""
+        frozen = self._frozen
+        return Design.from_json(self.design_json) if frozen is None else frozen.design
+
+    @property
+    def _frozen(self) -> _Frozen | None:
         if not self.protocols:
-            return Design.from_dict(self.design_json)
+            return None
         first = self.protocols[0]
         if first.id not in _FROZEN:
             if len(_FROZEN) >= _MOST_FROZEN:
                 _FROZEN.clear()
-            _FROZEN[first.id] = Design.of_protocol(first.content)
+            content = first.content
+            _FROZEN[first.id] = _Frozen(content.design, len(content.images), len(content.practice))
         return _FROZEN[first.id]
 
     @property
@@ -123,31 +158,28 @@ class ReaderStudy(Owned, Base):
         return self.protocols[-1] if self.protocols else None
 
     @property
-    def state(self) -> str:
-        """draft, open or unblinded."""
+    def state(self) -> StudyState:
+        """How far it is."""
         if self.unblinding is not None:
-            return "unblinded"
-        return "open" if self.protocols else "draft"
+            return StudyState.UNBLINDED
+        return StudyState.OPEN if self.protocols else StudyState.DRAFT
 
-    def planned(self, source: str) -> list[dict[str, Any]]:
-        """The planned images of a source, ``real`` or ``synthetic``."""
-        images: list[dict[str, Any]] = self.plan[source]
-        return images
+    @property
+    def plan(self) -> Plan:
+        """The images that it was composed of; Damaged when what is stored is no plan."""
+        return Plan.from_json(self.plan_json)
 
     @property
     def total(self) -> int:
         """How many images the study has, without practice and repeats."""
-        return len(self.planned(REAL)) + len(self.planned(SYNTHETIC))
-
-    def practice(self, source: str) -> list[dict[str, Any]]:
-        """The planned practice images of a source."""
-        images: list[dict[str, Any]] = self.plan.get("practice", {}).get(source, [])
-        return images
+        frozen = self._frozen
+        return len(self.plan.images) if frozen is None else frozen.images
 
     @property
     def practice_total(self) -> int:
         """How many practice images it has, real and synthetic."""
-        return len(self.practice(REAL)) + len(self.practice(SYNTHETIC))
+        frozen = self._frozen
+        return len(self.plan.practice) if frozen is None else frozen.practice
 
     @property
     def trials(self) -> int:
@@ -155,20 +187,19 @@ class ReaderStudy(Owned, Base):
         return self.practice_total + self.total + self.design.repeats
 
     @property
-    def sources(self) -> dict[str, Any]:
+    def sources(self) -> Sources:
         """Where the real images come from, and what synthetic ones were compared with."""
-        known: dict[str, Any] = {"real": "all reviewed lesions", "versions": [], "likeness": None}
-        return {**known, **self.plan.get("sources", {})}
+        return self.plan.sources
 
-    def class_mix(self, source: str) -> dict[str, int]:
+    def class_mix(self, source: Source | str) -> dict[str, int]:
         """Class key → number of planned images of a source."""
-        keys = [item["lesion_class"] for item in self.planned(source)]
-        return {key: keys.count(key) for key in self.scheme.keys}
+        images = self.plan.images
+        of = images.real if Source(source) is Source.REAL else images.synthetic
+        return class_mix(of, self.scheme.keys)
 
     def generators(self, session: Session) -> list[Checkpoint]:
         """The generators that the synthetic images come from, by name."""
-        planned = [*self.planned(SYNTHETIC), *self.practice(SYNTHETIC)]
-        ids = {uuid.UUID(item["checkpoint"]) for item in planned}
+        ids = {item.checkpoint for item in self.plan.every.synthetic}
         return list(
             session.scalars(
                 sa.select(Checkpoint).where(Checkpoint.id.in_(ids)).order_by(Checkpoint.name)
@@ -193,9 +224,9 @@ class ReaderStudy(Owned, Base):
     # -- composing -----------------------------------------------------------------------------
 
     @staticmethod
-    def compose(session: Session, by: User, **asked: Any) -> ReaderStudy:
-        """A new study by a researcher; what may be asked for, and refused, says `Composition`."""
-        return ReaderStudy.keep(session, by, Composition.choose(session, **asked))
+    def compose(session: Session, by: User, wish: Wish, draw: Draw | None = None) -> ReaderStudy:
+        """A new study by a researcher; refused as `Composition.choose` says."""
+        return ReaderStudy.keep(session, by, Composition.choose(session, wish, draw))
 
     @staticmethod
     def keep(session: Session, by: User, chosen: Composition) -> ReaderStudy:
@@ -206,9 +237,9 @@ class ReaderStudy(Owned, Base):
             scheme_json=chosen.scheme.to_dict(),
             window_hu=list(chosen.window_hu),
             seed=chosen.seed,
-            plan=chosen.plan,
+            plan_json=chosen.plan.to_json(),
             notes=chosen.notes,
-            design_json=chosen.design.to_dict(),
+            design_json=chosen.design.to_json(),
             made_by_id=by.id,
             owner_id=by.id,
         )
@@ -219,8 +250,8 @@ class ReaderStudy(Owned, Base):
             by.name,
             "reader study composed",
             str(study.id),
-            real=len(study.planned(REAL)),
-            synthetic=len(study.planned(SYNTHETIC)),
+            real=len(chosen.plan.images.real),
+            synthetic=len(chosen.plan.images.synthetic),
         )
         return study
 
@@ -254,26 +285,23 @@ class ReaderStudy(Owned, Base):
         Raises:
             Conflict: a planned lesion was withdrawn since, or has gone.
         """
+        plan = self.plan
         return [
-            *self._rendered(session, draw, self.planned(REAL), self.planned(SYNTHETIC)),
-            *self._rendered(
-                session, draw, self.practice(REAL), self.practice(SYNTHETIC), practice=True
-            ),
+            picture
+            for planned, practice in ((plan.images, False), (plan.practice, True))
+            for picture in (
+                *self._cut(session, planned.real, practice),
+                *self._drawn(session, draw, planned.synthetic, practice),
+            )
         ]
 
-    def _rendered(
-        self,
-        session: Session,
-        draw: Draw,
-        real: Sequence[dict[str, Any]],
-        synthetic: Sequence[dict[str, Any]],
-        *,
-        practice: bool = False,
+    def _cut(
+        self, session: Session, planned: Sequence[PlannedLesion], practice: bool
     ) -> list[Picture]:
         low, high = self.window_hu
         pictures = []
-        for item in real:
-            lesion = session.get(Lesion, uuid.UUID(item["lesion"]))
+        for item in planned:
+            lesion = session.get(Lesion, item.lesion)
             if lesion is None or lesion.withdrawn_at is not None:
                 raise Conflict(
                     "A lesion chosen for this study was withdrawn since. Compose the study anew."
@@ -282,26 +310,32 @@ class ReaderStudy(Owned, Base):
             pictures.append(
                 Picture(
                     png=stimulus_png(lesion.roi(session, (low, high)).pixels),
-                    truth=REAL,
-                    lesion_class=item["lesion_class"],
+                    truth=Source.REAL,
+                    lesion_class=item.lesion_class,
                     lesion_id=lesion.id,
                     patient=hashlib.sha256(patient.encode()).hexdigest()[:16],
                     phantom=lesion.image.phantom,
                     practice=practice,
                 )
             )
+        return pictures
+
+    def _drawn(
+        self, session: Session, draw: Draw, planned: Sequence[PlannedDrawing], practice: bool
+    ) -> list[Picture]:
+        pictures = []
         for checkpoint in self.generators(session):
-            mine = [item for item in synthetic if item["checkpoint"] == str(checkpoint.id)]
+            mine = [item for item in planned if item.checkpoint == checkpoint.id]
             if not mine:
                 continue
-            rois = draw(session, checkpoint, [item["seed"] for item in mine])
+            rois = draw(session, checkpoint, [item.seed for item in mine])
             pictures += [
                 Picture(
                     png=stimulus_png(roi),
-                    truth=SYNTHETIC,
-                    lesion_class=item["lesion_class"],
+                    truth=Source.SYNTHETIC,
+                    lesion_class=item.lesion_class,
                     checkpoint_id=checkpoint.id,
-                    seed=item["seed"],
+                    seed=item.seed,
                     phantom=checkpoint.training_kind == "phantom",
                     practice=practice,
                 )
@@ -355,7 +389,7 @@ class ReaderStudy(Owned, Base):
             raise Conflict(
                 f"The leak audit is red, so the study cannot open. {audit.record['text']}"
             )
-        protocol = Protocol.freeze(session, self.id, self._content(stimuli, audit), by)
+        protocol = Protocol.freeze(session, self.id, self._content(stimuli, audit).to_json(), by)
         for enrolment in Enrolment.of_study(session, self.id):
             self._draw_order(session, enrolment)
         session.expire(self, ["protocols"])
@@ -376,53 +410,53 @@ class ReaderStudy(Owned, Base):
             design.repeat_distance,
         )
 
-    def _content(self, stimuli: Sequence[Stimulus], audit: LeakAudit) -> dict[str, Any]:
+    def _content(self, stimuli: Sequence[Stimulus], audit: LeakAudit) -> ProtocolContent:
         design = self.design
 
-        def images(practice: bool) -> list[dict[str, Any]]:
-            return [
-                {
-                    "sha256": stimulus.pixels_digest,
-                    "truth": stimulus.truth,
-                    "lesion_class": stimulus.lesion_class,
-                    "patient": stimulus.patient,
-                    "checkpoint": str(stimulus.checkpoint_id) if stimulus.checkpoint_id else None,
-                    "seed": stimulus.seed,
-                }
+        def images(practice: bool) -> tuple[FrozenImage, ...]:
+            return tuple(
+                FrozenImage(
+                    sha256=stimulus.pixels_digest,
+                    truth=stimulus.truth,
+                    lesion_class=stimulus.lesion_class,
+                    patient=stimulus.patient,
+                    checkpoint=stimulus.checkpoint_id,
+                    seed=stimulus.seed,
+                )
                 for stimulus in stimuli
                 if stimulus.practice is practice
-            ]
+            )
 
-        return {
-            "format": 2,
-            "study": str(self.id),
-            "title": self.title,
-            "scheme": self.scheme_json,
-            "kind": self.kind,
-            "window_hu": self.window_hu,
-            "sources": self.sources,
-            "images": images(practice=False),
-            "practice": images(practice=True),
-            "order": {
-                "seed": self.seed,
-                "rule": "reader k sees the images, sorted by sha256, in the permutation that "
+        low, high = self.window_hu
+        return ProtocolContent(
+            study=self.id,
+            title=self.title,
+            scheme=self.scheme,
+            kind=self.kind,
+            window_hu=(low, high),
+            sources=self.sources,
+            images=images(practice=False),
+            practice=images(practice=True),
+            order=Order(
+                self.seed,
+                "reader k sees the images, sorted by sha256, in the permutation that "
                 "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k'); "
                 "repeats and practice are drawn from the same generator after it "
                 "(app.models.reader_studies.trial), the repeated images from "
                 "SHA-256('seed:repeats')",
-            },
-            "questions": self.choices.to_dict(),
-            "called_synthetic_from_rating": CALLED_SYNTHETIC,
-            **design.content(),
-            "display": {
-                "encoding": "8-bit grey PNG, uncompressed",
-                "roi_px": ROI_SIZE_PX,
-                "shown_css_px": None if design.size_mm else DISPLAY_PX,
-                "shown_mm": design.size_mm,
-                "interpolation": design.interpolation,
-            },
-            "audit": audit.record,
-        }
+            ),
+            questions=self.choices,
+            called_synthetic_from_rating=CALLED_SYNTHETIC,
+            design=design,
+            display=Display(
+                encoding="8-bit grey PNG, uncompressed",
+                roi_px=ROI_SIZE_PX,
+                shown_css_px=None if design.size_mm else DISPLAY_PX,
+                shown_mm=design.size_mm,
+                interpolation=design.interpolation,
+            ),
+            audit=audit.record,
+        )
 
     def amend(self, session: Session, by: User, *, what: str, text: str, reason: str) -> Protocol:
         """Write a further version of the protocol that changes nothing readers see.
@@ -433,7 +467,7 @@ class ReaderStudy(Owned, Base):
             Unreadable: as `Protocol.amended`.
         """
         self.refuse_stranger(by)
-        if self.state != "open" or self.protocol is None:
+        if self.state is not StudyState.OPEN or self.protocol is None:
             raise Conflict("Only an open study can be amended: after Unblinding it is closed.")
         amended = self.protocol.amended(session, by, what=what, text=text, reason=reason)
         session.expire(self, ["protocols"])
@@ -499,11 +533,9 @@ class ReaderStudy(Owned, Base):
         if design.exclude_read:
             Enrolment.refuse_exposures(session, by, but_of=self.id)
         known = Exposure.of(session, reader.id)
-        real = {uuid.UUID(item["lesion"]) for item in (*self.planned(REAL), *self.practice(REAL))}
-        synthetic = {
-            (uuid.UUID(item["checkpoint"]), int(item["seed"]))
-            for item in (*self.planned(SYNTHETIC), *self.practice(SYNTHETIC))
-        }
+        every = self.plan.every
+        real = {item.lesion for item in every.real}
+        synthetic = {(item.checkpoint, item.seed) for item in every.synthetic}
         own = len(real & known.own) if design.exclude_own else 0
         read = len(real & known.read) if design.exclude_read else 0
         drawn = len(synthetic & known.synthetics) if design.exclude_read else 0

@@ -7,20 +7,25 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base
+from app.db import Base, Word
 from app.models.ground.append_only import append_only
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.protocol import Choices
+from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import Stimulus
 
-PRACTICE = "practice"
-FIRST = "first"
-REPEAT = "repeat"
+
+class TrialKind(StrEnum):
+    """Why a picture is shown: before the study, for the first time, or once more."""
+
+    PRACTICE = "practice"
+    FIRST = "first"
+    REPEAT = "repeat"
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Trial(Base):
     token: Mapped[str] = mapped_column(
         sa.String(64), unique=True, default=lambda: secrets.token_urlsafe(24)
     )
-    kind: Mapped[str] = mapped_column(sa.String(10), default=FIRST)
+    kind: Mapped[TrialKind] = mapped_column(Word(TrialKind, 10), default=TrialKind.FIRST)
     repeats_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("trial.id"))
 
     stimulus: Mapped[Stimulus] = relationship()
@@ -80,7 +85,9 @@ class Trial(Base):
         shown = with_repeats(order, repeated, distance, rng)
         trained = [int(index) for index in rng.permutation(len(practice))]
         trials = [
-            Trial(enrolment_id=enrolment.id, stimulus_id=practice[index].id, kind=PRACTICE)
+            Trial(
+                enrolment_id=enrolment.id, stimulus_id=practice[index].id, kind=TrialKind.PRACTICE
+            )
             for index in trained
         ]
         first: dict[int, Trial] = {}
@@ -90,16 +97,16 @@ class Trial(Base):
                 id=uuid.uuid4(),
                 enrolment_id=enrolment.id,
                 stimulus_id=stimuli[index].id,
-                kind=REPEAT if earlier else FIRST,
+                kind=TrialKind.REPEAT if earlier else TrialKind.FIRST,
                 repeats_id=earlier.id if earlier else None,
             )
             first.setdefault(index, trial)
             trials.append(trial)
         for position, trial in enumerate(trials, 1):
             trial.position = position
-        session.add_all([one for one in trials if one.kind != REPEAT])
+        session.add_all([one for one in trials if one.kind != TrialKind.REPEAT])
         session.flush()  # a repeat names its first presentation
-        session.add_all([one for one in trials if one.kind == REPEAT])
+        session.add_all([one for one in trials if one.kind == TrialKind.REPEAT])
         session.flush()
         return trials
 

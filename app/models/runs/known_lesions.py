@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,21 @@ from app.models.cases.review import BASES, Review
 from app.models.checkpoint import Checkpoint
 from ml.lesion import LesionScheme
 
-KINDS = {
-    "phantom": "phantom (simulated CT)",
-    "calibrated": "CT in Hounsfield units",
-    "uncalibrated": "grey values without Hounsfield units",
+
+class ImageKind(StrEnum):
+    """A kind of image; kinds are never mixed in one study."""
+
+    PHANTOM = "phantom"
+    CALIBRATED = "calibrated"
+    UNCALIBRATED = "uncalibrated"
+
+
+KINDS: Mapping[str, str] = {
+    ImageKind.PHANTOM: "phantom (simulated CT)",
+    ImageKind.CALIBRATED: "CT in Hounsfield units",
+    ImageKind.UNCALIBRATED: "grey values without Hounsfield units",
 }
-"""Kinds of image, never mixed in one study: key → words for people."""
+"""Kind of image → words for people."""
 
 
 _ASKED_AT_ONCE = 1000
@@ -37,7 +47,7 @@ class KnownLesion:
     id: uuid.UUID
     case_id: uuid.UUID
     patient: str
-    kind: str
+    kind: ImageKind
     lesion_class: str
     basis: str
 
@@ -186,8 +196,14 @@ def _frozen_lesions(session: Session, frozen: Mapping[uuid.UUID, str]) -> list[K
 
 def _patient_and_kind(
     hmac: str | None, pseudonym: str, phantom: bool, calibrated: bool
-) -> tuple[str, str]:
-    kind = "phantom" if phantom else "calibrated" if calibrated else "uncalibrated"
+) -> tuple[str, ImageKind]:
+    kind = (
+        ImageKind.PHANTOM
+        if phantom
+        else ImageKind.CALIBRATED
+        if calibrated
+        else ImageKind.UNCALIBRATED
+    )
     return hmac or f"pseudonym:{pseudonym}", kind
 
 

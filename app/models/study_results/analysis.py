@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import quantiles
 from typing import Any
@@ -93,16 +93,14 @@ def seed_of(protocol: Protocol) -> int:
 
 def rules_of(answers: Answers, network: HeldOut) -> Rules:
     """What was fixed before reading, as the analysis takes it."""
-    content = answers.protocol.content
-    rules = Rules(
+    return Rules(
         classes=answers.study.scheme.keys,
         resamples=RESAMPLES,
         seed=seed_of(answers.protocol),
         network=network.classes,
         network_note=network.note,
+        margin=answers.protocol.content.design.margin,
     )
-    margin = content.get("margin")
-    return replace(rules, margin=float(margin)) if margin else rules
 
 
 def compute(session: Session, answers: Answers, classify: Classify) -> Computed:

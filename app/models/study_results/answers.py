@@ -14,9 +14,9 @@ from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.reading import Reading
-from app.models.reader_studies.stimulus import REAL, SYNTHETIC, Stimulus
+from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import ReaderStudy
-from app.models.reader_studies.trial import PRACTICE, REPEAT, Trial
+from app.models.reader_studies.trial import Trial, TrialKind
 from app.models.reader_studies.unblinding import Unblinding
 from ml.readers.reading import Reading as PlainReading
 
@@ -58,11 +58,11 @@ class Line:
     changes: int
 
     @property
-    def called(self) -> str | None:
+    def called(self) -> Source | None:
         """``real`` or ``synthetic``, as the reader called it; None where there is no answer."""
         if self.reading is None:
             return None
-        return SYNTHETIC if self.reading.called_synthetic else REAL
+        return Source.SYNTHETIC if self.reading.called_synthetic else Source.REAL
 
     @property
     def correct(self) -> bool | None:
@@ -79,12 +79,12 @@ class Line:
     @property
     def is_repeat(self) -> bool:
         """Whether the reader had seen the same picture earlier in the study."""
-        return self.trial.kind == REPEAT
+        return self.trial.kind is TrialKind.REPEAT
 
     @property
     def is_practice(self) -> bool:
         """Whether it came before the study proper, with feedback; no analysis takes it."""
-        return self.trial.kind == PRACTICE
+        return self.trial.kind is TrialKind.PRACTICE
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Answers:
             yield PlainReading(
                 reader=line.reader,
                 case=line.case,
-                synthetic=stimulus.truth == SYNTHETIC,
+                synthetic=stimulus.truth is Source.SYNTHETIC,
                 rating=reading.rating if reading else None,
                 generator=line.generator,
                 position=line.trial.position,

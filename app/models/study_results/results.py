@@ -125,7 +125,7 @@ class Results:
     @property
     def audit(self) -> list[Json]:
         """Content features of the frozen leak audit: what readers could have used."""
-        frozen = self.protocol.content.get("audit") or {"features": []}
+        frozen = self.protocol.content.audit or {"features": []}
         return [row for row in frozen["features"] if row["group"] == "content"]
 
     @property

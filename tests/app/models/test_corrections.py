@@ -125,7 +125,7 @@ def test_a_blinded_reader_corrects_no_case_of_their_study(app, session, signed_i
     with database.transaction() as writing:
         reading = studies.make_user(writing, "reading")
         study = studies.make_study(writing, reading)
-        lesion = writing.get(Lesion, uuid.UUID(study.planned("real")[0]["lesion"]))
+        lesion = writing.get(Lesion, study.plan.images.real[0].lesion)
         case = writing.get(Case, lesion.case_id)
         case.uploaded_by_id = reading.id
     browser = signed_in_as("reader", name="reading")
@@ -186,7 +186,7 @@ def test_a_pseudonym_that_a_reader_study_knows_its_patient_by_stays(
     app.state.inference = studies.NoNetworks()
     with database.transaction() as writing:
         study = studies.make_study(writing, studies.make_user(writing, "reading"))
-        lesion_id = study.planned("real")[0]["lesion"]
+        lesion_id = str(study.plan.images.real[0].lesion)
     lesion = session.get(Lesion, uuid.UUID(lesion_id))
     with database.transaction() as writing:
         writing.get(Case, lesion.case_id).patient_hmac = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +15,10 @@ from app.models.reader_studies.audit import Audited
 from app.models.reader_studies.design import ANALYSIS, INSTRUCTIONS, PRESETS, Design
 from app.models.reader_studies.desk import Desk, Feedback
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.protocol import Choices, Protocol
+from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Answer
-from app.models.reader_studies.stimulus import REAL, SYNTHETIC, Picture, stimulus_png
+from app.models.reader_studies.stimulus import Picture, Source, stimulus_png
 from app.models.reader_studies.trial import chosen_to_repeat, with_repeats
 from app.models.runs.dataset import DatasetVersion
 from ml.lesion import LIVER, LesionScheme
@@ -67,7 +67,7 @@ def test_the_papers_design_is_refused_with_the_counts_that_are_missing(session, 
     paper = PRESETS["paper"]
     assert (sum(paper.real.values()), sum(paper.synthetic.values())) == (182, 120)
     with pytest.raises(Unreadable, match="53 cyst, 64 metastasis, 65 hemangioma") as refusal:
-        ReaderStudy.compose(
+        studies.compose(
             session, researcher, title="T", scheme=LIVER, real=paper.real,
             synthetic=paper.synthetic, design=paper.design,
         )  # fmt: skip
@@ -77,13 +77,13 @@ def test_the_papers_design_is_refused_with_the_counts_that_are_missing(session, 
 def test_numbers_per_class_are_kept(session, researcher):
     studies.make_generators(session)
     studies.make_known_lesions(session, 3)
-    study = ReaderStudy.compose(
+    study = studies.compose(
         session, researcher, title="T", scheme=LIVER, seed=1,
         real={"cyst": 1, "metastasis": 3, "hemangioma": 2},
         synthetic={"cyst": 2, "metastasis": 0, "hemangioma": 1},
     )  # fmt: skip
-    assert study.class_mix(REAL) == {"cyst": 1, "metastasis": 3, "hemangioma": 2}
-    assert study.class_mix(SYNTHETIC) == {"cyst": 2, "metastasis": 0, "hemangioma": 1}
+    assert study.class_mix(Source.REAL) == {"cyst": 1, "metastasis": 3, "hemangioma": 2}
+    assert study.class_mix(Source.SYNTHETIC) == {"cyst": 2, "metastasis": 0, "hemangioma": 1}
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_lesions_of_named_readers_are_left_out_and_nobody_reads_their_own(sessio
     own, *_ = studies.make_known_lesions(session, 2)
     studies.review(session, own, "cyst", by=ada)
     asked = {"title": "T", "scheme": LIVER, "synthetic": 3, "seed": 1}
-    study = ReaderStudy.compose(session, researcher, real=6, **asked)
+    study = studies.compose(session, researcher, real=6, **asked)
     with pytest.raises(Conflict, match="ada marked or reviewed 1 of the 6"):
         study.enrol(session, ada, researcher)
     with pytest.raises(Unreadable, match="There are 1 cyst"):
-        ReaderStudy.compose(session, researcher, real=6, without_lesions_of=[ada], **asked)
-    free = ReaderStudy.compose(session, researcher, real=3, without_lesions_of=[ada], **asked)
-    assert str(own.id) not in {item["lesion"] for item in free.planned(REAL)}
+        studies.compose(session, researcher, real=6, without_lesions_of=[ada], **asked)
+    free = studies.compose(session, researcher, real=3, without_lesions_of=[ada], **asked)
+    assert own.id not in {item.lesion for item in free.plan.images.real}
     free.enrol(session, ada, researcher)
 
 
@@ -126,7 +126,7 @@ def test_a_reader_who_reviewed_a_lesion_since_the_enrolment_stops_the_opening(
     session, researcher, ada
 ):
     study = studies.make_study(session, ada, opened=False)
-    lesion = session.get(studies.Lesion, uuid.UUID(study.planned(REAL)[0]["lesion"]))
+    lesion = session.get(studies.Lesion, study.plan.images.real[0].lesion)
     studies.review(session, lesion, "cyst", by=ada)
     with pytest.raises(Conflict, match="ada marked or reviewed"):
         study.open(session, researcher, study.pictures(session, studies.draw))
@@ -139,7 +139,7 @@ def test_synthetic_images_too_like_a_real_one_are_drawn_anew_in_any_orientation(
     lesions = studies.make_known_lesions(session, 1)
     copied = lesions[0].roi(session, (-150.0, 250.0)).pixels
     plain = {"title": "T", "scheme": LIVER, "real": 3, "synthetic": 3, "seed": 4}
-    first = ReaderStudy.compose(session, researcher, **plain).planned(SYNTHETIC)[0]["seed"]
+    first = studies.compose(session, researcher, **plain).plan.images.synthetic[0].seed
 
     def thief(session, checkpoint, seeds):
         drawn = studies.draw(session, checkpoint, seeds)
@@ -149,14 +149,14 @@ def test_synthetic_images_too_like_a_real_one_are_drawn_anew_in_any_orientation(
         return drawn
 
     near = replace(Design(), exclude_near=True)
-    study = ReaderStudy.compose(session, researcher, **plain, design=near, draw=thief)
-    assert first not in {item["seed"] for item in study.planned(SYNTHETIC)}
+    study = studies.compose(session, researcher, **plain, design=near, draw=thief)
+    assert first not in {item.seed for item in study.plan.images.synthetic}
     told = " ".join(study.notes)
     assert "1 synthetic images were drawn anew" in told
     assert f"{studies.SOURCE_WORD}-phantom-cyst" in told
     assert "training ROIs are not kept in this database" in told
     with pytest.raises(Unreadable, match="stay too like a real one"):
-        ReaderStudy.compose(
+        studies.compose(
             session, researcher, **plain, design=near,
             draw=lambda _s, _c, seeds: np.stack([copied] * len(seeds)),
         )  # fmt: skip
@@ -179,8 +179,8 @@ def test_synthetic_images_too_like_a_training_roi_of_their_generator_are_drawn_a
     session.expire_all()
     plain = {"title": "T", "scheme": LIVER, "real": 3, "synthetic": 3, "seed": 4,
              "without_cases": {trained_on.case_id}}  # fmt: skip
-    planned = ReaderStudy.compose(session, researcher, **plain).planned(SYNTHETIC)
-    first = {item["lesion_class"]: item["seed"] for item in planned}
+    planned = studies.compose(session, researcher, **plain).plan.images.synthetic
+    first = {item.lesion_class: item.seed for item in planned}
     copied = trained_on.roi(session, (-150.0, 250.0)).pixels
 
     def thief(session, checkpoint, seeds):
@@ -191,17 +191,17 @@ def test_synthetic_images_too_like_a_training_roi_of_their_generator_are_drawn_a
         return drawn
 
     near = replace(Design(), exclude_near=True, near_limit=0.95)
-    study = ReaderStudy.compose(session, researcher, **plain, design=near, draw=thief)
-    kept = {item["lesion_class"]: item["seed"] for item in study.planned(SYNTHETIC)}
+    study = studies.compose(session, researcher, **plain, design=near, draw=thief)
+    kept = {item.lesion_class: item.seed for item in study.plan.images.synthetic}
     assert kept["cyst"] != first["cyst"]  # its own training ROI, in no pool of this study
     assert {kept[key] == first[key] for key in ("metastasis", "hemangioma")} == {True}
-    told = study.sources["likeness"]
+    told = study.sources.to_json()["likeness"]
     assert (told["drawn_anew"], told["real"]) == (1, {"rois": 3, "limit": 0.95})
     assert [row["version"] for row in told["training"]] == ["trained", None, None]
     notes = " ".join(study.notes)
     assert "Training ROIs compared: 4 of the dataset version trained" in notes
     study.open(session, researcher, study.pictures(session, studies.draw))
-    assert study.protocol.content["sources"]["likeness"] == told
+    assert study.protocol.content_json["sources"]["likeness"] == told
 
 
 def frozen(session, researcher, name) -> DatasetVersion:
@@ -218,26 +218,26 @@ def test_real_images_come_from_the_chosen_versions_with_the_frozen_class(session
     studies.review(session, lesions[0], "metastasis")  # said to be another since
     later = studies.make_known_lesions(session, 1, first=50)
     asked = {"title": "T", "scheme": LIVER, "real": 6, "synthetic": 3, "seed": 1}
-    study = ReaderStudy.compose(session, researcher, versions=["first"], **asked)
-    shown = {item["lesion"]: item["lesion_class"] for item in study.planned(REAL)}
-    assert shown == {str(one): key for one, key in version.classes(session).items()}
-    assert shown[str(lesions[0].id)] == "cyst"
+    study = studies.compose(session, researcher, versions=["first"], **asked)
+    shown = {item.lesion: item.lesion_class for item in study.plan.images.real}
+    assert shown == version.classes(session)
+    assert shown[lesions[0].id] == "cyst"
     study.open(session, researcher, study.pictures(session, studies.draw))
-    assert study.protocol.content["sources"] == {
+    assert study.protocol.content_json["sources"] == {
         "real": "dataset versions",
         "versions": [{"name": "first", "digest": version.digest, "rois": 6}],
         "likeness": None,
     }
     with pytest.raises(Unreadable, match="There are 2 cyst, 2 metastasis, 2 hemangioma in first"):
-        ReaderStudy.compose(session, researcher, versions=["first"], **{**asked, "real": 7})
+        studies.compose(session, researcher, versions=["first"], **{**asked, "real": 7})
     frozen(session, researcher, "second")
     with pytest.raises(Unreadable, match="1 lesion has another class in the dataset version sec"):
-        ReaderStudy.compose(session, researcher, versions=["first", "second"], **asked)
+        studies.compose(session, researcher, versions=["first", "second"], **asked)
     every = {"cyst": 2, "metastasis": 4, "hemangioma": 3}
-    both = ReaderStudy.compose(session, researcher, versions=["second"], **{**asked, "real": every})
-    assert {str(one.id) for one in later} < {item["lesion"] for item in both.planned(REAL)}
+    both = studies.compose(session, researcher, versions=["second"], **{**asked, "real": every})
+    assert {one.id for one in later} < {item.lesion for item in both.plan.images.real}
     with pytest.raises(Unreadable, match="no dataset version named 'third'"):
-        ReaderStudy.compose(session, researcher, versions=["third"], **asked)
+        studies.compose(session, researcher, versions=["third"], **asked)
 
 
 def test_a_lesion_withdrawn_since_is_left_out_of_a_version_and_a_note_says_so(session, researcher):
@@ -247,9 +247,9 @@ def test_a_lesion_withdrawn_since_is_left_out_of_a_version_and_a_note_says_so(se
     lesions[0].withdraw(session, researcher)
     asked = {"title": "T", "scheme": LIVER, "synthetic": 3, "seed": 1, "versions": ["first"]}
     with pytest.raises(Unreadable, match="There are 1 cyst"):
-        ReaderStudy.compose(session, researcher, real=6, **asked)
-    study = ReaderStudy.compose(session, researcher, real=5, **asked)
-    assert str(lesions[0].id) not in {item["lesion"] for item in study.planned(REAL)}
+        studies.compose(session, researcher, real=6, **asked)
+    study = studies.compose(session, researcher, real=5, **asked)
+    assert lesions[0].id not in {item.lesion for item in study.plan.images.real}
     assert "1 lesion withdrawn since" in study.notes[0]
 
 
@@ -329,14 +329,14 @@ def test_keys_of_all_questions_never_collide():
 def test_the_protocol_freezes_design_texts_and_audit(session):
     design = Design(class_confidence=True, margin=0.08, ethics_reference="EC 7", break_every=6)
     study = studies.make_study(session, design=design)
-    content = study.protocol.content
+    content = study.protocol.content_json
     assert content["design"]["class_confidence"] is True
     assert content["margin"] == 0.08
     assert content["ethics_reference"] == "EC 7"
     assert content["consent"] == {"text": design.consent, "version": "1", "date": ""}
     assert content["audit"]["verdict"] in ("green", "amber")
     assert len(content["questions"]["confidences"]) == 5
-    session.execute(sa.update(ReaderStudy).values(design_json=Design(back=True).to_dict()))
+    session.execute(sa.update(ReaderStudy).values(design_json=Design(back=True).to_json()))
     session.expire(study)
     assert study.design == replace(design)  # what was composed no longer matters
 
@@ -347,13 +347,13 @@ def test_an_amendment_is_a_version_with_who_when_and_why(session, researcher):
     study.amend(session, researcher, what="margin", text="0.12", reason="asked for by a reviewer")
     assert [row.version for row in study.protocols] == [1, 2]
     amended = study.protocol
-    assert amended.content["margin"] == 0.12
+    assert amended.content_json["margin"] == 0.12
     assert amended.digest != first
     assert (amended.frozen_by.name, amended.reason) == ("maker", "asked for by a reviewer")
     assert amended.holds
-    same = {key: value for key, value in amended.content.items() if key != "margin"}
+    same = {key: value for key, value in amended.content_json.items() if key != "margin"}
     assert same == {
-        key: value for key, value in study.protocols[0].content.items() if key != "margin"
+        key: value for key, value in study.protocols[0].content_json.items() if key != "margin"
     }
 
 
@@ -388,7 +388,7 @@ def leaking(pictures: list[Picture]) -> list[Picture]:
     """Synthetic images on every second grey level only: a comb, which is rendering."""
     combed = []
     for one in pictures:
-        if one.truth == SYNTHETIC:
+        if one.truth is Source.SYNTHETIC:
             rng = np.random.default_rng(one.seed)
             pixels = rng.integers(40, 90, (64, 64)) * 2 / 127.5 - 1
             one = replace(one, png=stimulus_png(pixels.astype(np.float32)))
@@ -438,7 +438,7 @@ def test_an_audit_of_the_same_bytes_is_kept_once_and_names_no_source(session, re
 
 def test_too_few_images_are_not_audited_and_the_protocol_says_so(session):
     study = studies.make_study(session, per_class=1, real=1, synthetic=1)
-    assert study.protocol.content["audit"]["verdict"] == "not possible"
+    assert study.protocol.content_json["audit"]["verdict"] == "not possible"
 
 
 def test_a_researcher_who_reads_the_study_sees_neither_audit_nor_mix(app, session, signed_in_as):
@@ -606,7 +606,7 @@ def test_a_study_without_the_lesion_class_asks_and_stores_only_the_rest(
     study = studies.make_study(session, ada, per_class=3, design=design)
     enrolment = enrolment_of(session, study)
     session.commit()
-    content = study.protocol.content
+    content = study.protocol.content_json
     assert content["design"]["lesion_class"] is False
     assert list(content["questions"]["classes"]) == []
     assert "lesion class is not asked" in content["analysis"]
@@ -810,10 +810,10 @@ def test_practice_takes_the_lesions_that_the_study_leaves_over(session, ada, see
     study = studies.make_study(
         session, ada, per_class=3, real=4, synthetic=4, design=design, seed=seed, opened=False
     )
-    taken = [item["lesion"] for item in (*study.planned("real"), *study.practice("real"))]
+    taken = [item.lesion for item in study.plan.every.real]
     assert len(set(taken)) == len(taken) == 8
     classes = [
-        sorted(item["lesion_class"] for item in study.practice(source))
+        sorted(item.lesion_class for item in study.practice(source))
         for source in ("real", "synthetic")
     ]
     assert classes[0] == classes[1]  # the class tells nothing of the source

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import uuid
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ def researcher(session):
 
 def compose(session, researcher, **more):
     asked = {"title": "T", "scheme": LIVER, "real": 3, "synthetic": 3, "seed": 1} | more
-    return ReaderStudy.compose(session, researcher, **asked)
+    return studies.compose(session, researcher, **asked)
 
 
 def read_all(session, study, reader, rating):
@@ -102,7 +101,7 @@ def test_generators_of_different_windows_are_refused(session, researcher):
 
 def test_a_lesion_withdrawn_since_composing_stops_the_opening(session, researcher):
     study = studies.make_study(session, opened=False)
-    lesion_id = uuid.UUID(study.planned("real")[0]["lesion"])
+    lesion_id = study.plan.images.real[0].lesion
     session.get(studies.Lesion, lesion_id).withdraw(session, researcher)
     with pytest.raises(Conflict, match="withdrawn"):
         study.pictures(session, studies.draw)
@@ -199,7 +198,7 @@ def test_classes_are_balanced_and_alike_in_both_sources(session, researcher):
     study = compose(session, researcher, real=10, synthetic=10)
     assert sorted(study.class_mix("real").values()) == [3, 3, 4]
     assert study.class_mix("real") == study.class_mix("synthetic")
-    seeds = [item["seed"] for item in study.planned("synthetic")]
+    seeds = [item.seed for item in study.plan.images.synthetic]
     assert len(set(seeds)) == 10
 
 
@@ -224,7 +223,7 @@ def test_each_real_image_is_of_another_patient_where_that_is_possible(session, r
         studies.review(session, lesion, key)
     for seed in range(5):
         study = compose(session, researcher, seed=seed)
-        lesions = {uuid.UUID(item["lesion"]) for item in study.planned("real")}
+        lesions = {item.lesion for item in study.plan.images.real}
         assert cyst.id in lesions
         assert metastasis.id not in lesions
         assert study.notes == []
@@ -320,11 +319,13 @@ def test_the_protocol_holds_what_affects_a_reader_and_shows_tampering(session):
     protocol = study.protocol
     assert protocol.version == 1
     assert protocol.holds
-    assert len(protocol.content["images"]) == 12
-    assert protocol.content["order"]["seed"] == study.seed
-    assert [one["key"] for one in protocol.content["questions"]["classes"]] == list(LIVER.keys)
+    assert len(protocol.content_json["images"]) == 12
+    assert protocol.content_json["order"]["seed"] == study.seed
+    assert [one["key"] for one in protocol.content_json["questions"]["classes"]] == list(LIVER.keys)
     studies.tamper(session, "protocol")
-    session.execute(sa.update(Protocol).values(content={**protocol.content, "title": "another"}))
+    session.execute(
+        sa.update(Protocol).values(content_json={**protocol.content_json, "title": "another"})
+    )
     session.expire(protocol)
     assert not protocol.holds
 

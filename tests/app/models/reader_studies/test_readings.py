@@ -16,7 +16,7 @@ from app.errors import Conflict
 from app.models import Event, Reading, Trial, User
 from app.models.reader_studies.desk import AHEAD
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.protocol import Choices
+from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Answer
 from ml.lesion import LesionClass, LesionScheme
 

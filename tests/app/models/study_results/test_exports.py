@@ -71,7 +71,7 @@ def study(session, researcher) -> ReaderStudy:
     people = [studies.make_user(session, f"reader{n}") for n in (1, 2)]
     rows = studies.make_generators(session) + studies.make_generators(session, word="other")
     studies.make_known_lesions(session, 2)
-    made = ReaderStudy.compose(
+    made = studies.compose(
         session, researcher, title="Two, with commas", scheme=LIVER, real=6, synthetic=12, seed=1,
         generators=[row.name for row in rows],
     )  # fmt: skip

@@ -86,7 +86,7 @@ def test_someone_reading_another_study_blind_sees_no_results(signed_in_as, sessi
     study = studies.make_study(session)
     answered.unblind(session, study, researcher)
     ada = studies.make_user(session, "ada", "researcher")
-    other = ReaderStudy.compose(
+    other = studies.compose(
         session, researcher, title="Other", scheme=LIVER, real=6, synthetic=6, seed=1
     )
     other.enrol(session, ada, researcher)
@@ -270,7 +270,7 @@ def test_two_generators_are_compared_on_shared_real_images(session, researcher):
     people = [studies.make_user(session, f"reader{n}") for n in (1, 2, 3)]
     rows = studies.make_generators(session) + studies.make_generators(session, word="other")
     studies.make_known_lesions(session, 2)
-    study = ReaderStudy.compose(
+    study = studies.compose(
         session, researcher, title="Two", scheme=LIVER, real=6, synthetic=12, seed=1,
         generators=[row.name for row in rows],
     )  # fmt: skip
@@ -407,7 +407,7 @@ def test_the_page_shows_every_part_with_n_and_interval(app, signed_in_as, sessio
                   study.protocol.digest):  # fmt: skip
         assert words in text, words
     assert text.count('<svg class="plot') == 1 + 3 * 2 + 3 * 2
-    audited = study.protocol.content["audit"]["features"]
+    audited = study.protocol.content_json["audit"]["features"]
     shown = [row["name"] for row in audited if row["group"] == "content"]
     assert shown
     assert all(f">{name}</th>" in text for name in shown)
@@ -420,9 +420,9 @@ def test_a_changed_protocol_is_said_on_the_results(app, signed_in_as, session, r
     from app.models import Protocol
 
     study = read_study(session, researcher, answered.guessing(1))
-    content = {**study.protocol.content, "title": "another"}
+    content = {**study.protocol.content_json, "title": "another"}
     studies.tamper(session, "protocol")
-    session.execute(sa.update(Protocol).values(content=content))
+    session.execute(sa.update(Protocol).values(content_json=content))
     session.commit()
     text = signed_in_as("researcher").get(f"/reader-studies/{study.id}/results").text
     assert "no longer fits its hash" in text

@@ -1,0 +1,154 @@
+"""What there is for a study: lesions of one kind with a known class, and who draws each class."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.errors import Unreadable
+from app.models.checkpoint import Checkpoint
+from app.models.people.user import User
+from app.models.reader_studies.exposure import Exposure
+from app.models.reader_studies.planned import FROZEN, REVIEWED, Compared, Sources, SourceVersion
+from app.models.reader_studies.wish import Wish
+from app.models.runs.dataset import DatasetVersion
+from app.models.runs.known_lesions import KINDS, ClassCount, ImageKind, KnownLesion, Pool
+
+
+@dataclass(frozen=True)
+class Available:
+    """The lesions and generators that a wish can be filled from.
+
+    Attributes:
+        kind: of every image, real or synthetic.
+        lesions: those of the kind, but for what the wish leaves out.
+        withdrawn: how many frozen lesions were withdrawn since, and so are not among them.
+        drawing: class key → the generators that draw it, at least one.
+        window_hu: the window that all of these were trained with.
+        versions: the dataset versions that the lesions come from; none: all reviewed ones.
+    """
+
+    kind: ImageKind
+    lesions: tuple[KnownLesion, ...]
+    counts: tuple[ClassCount, ...]
+    withdrawn: int
+    drawing: Mapping[str, Sequence[Checkpoint]]
+    window_hu: tuple[float, float]
+    versions: tuple[DatasetVersion, ...]
+
+    @classmethod
+    def of(cls, session: Session, wish: Wish) -> Available:
+        """What the database holds for a checked wish. Only reads.
+
+        Raises:
+            Unreadable: no kind, or several, have what is needed; a generator that is not served, is
+                of another kind, or whose images would differ from the real ones in contrast.
+            NotFound: a version or generator that there is not.
+        """
+        versions = DatasetVersion.chosen(session, wish.versions)
+        pool = Pool.of(
+            session,
+            wish.scheme,
+            wish.without_cases,
+            _known_to(session, wish.without_lesions_of),
+            DatasetVersion.joint_classes(session, versions, wish.scheme) if versions else None,
+        )
+        kind = ImageKind(wish.kind) if wish.kind else _only_kind(pool)
+        drawing = _generators_by_class(session, pool, kind, wish.generators)
+        return cls(
+            kind=kind,
+            lesions=pool.of_kind(kind),
+            counts=tuple(pool.counts(kind)),
+            withdrawn=pool.withdrawn,
+            drawing=drawing,
+            window_hu=_one_window([row for rows in drawing.values() for row in rows]),
+            versions=tuple(versions),
+        )
+
+    def sources(self, likeness: Compared | None) -> Sources:
+        """Where the real images come from, as a plan keeps it."""
+        return Sources(
+            FROZEN if self.versions else REVIEWED,
+            tuple(SourceVersion(row.name, row.digest, row.rois) for row in self.versions),
+            likeness,
+        )
+
+
+def _known_to(session: Session, people: Sequence[User]) -> set[uuid.UUID]:
+    exposures = [Exposure.of(session, user.id) for user in people]
+    return {lesion for one in exposures for lesion in one.own | one.read}
+
+
+def _only_kind(pool: Pool) -> ImageKind:
+    kinds = [
+        kind
+        for kind in ImageKind
+        if all(item.lesions and item.generators for item in pool.counts(kind))
+    ]
+    if len(kinds) == 1:
+        return kinds[0]
+    if kinds:
+        raise Unreadable(
+            f"There are images of several kinds ({', '.join(kinds)}); they are never mixed in one "
+            "study, because the kind would tell real from synthetic. Choose one."
+        )
+    described = "; ".join(
+        f"{kind}: "
+        + ", ".join(
+            f"{item.display} {item.lesions} lesions, {len(item.generators)} generators"
+            for item in pool.counts(kind)
+        )
+        for kind in ImageKind
+    )
+    raise Unreadable(
+        "No kind of image has both a reviewed lesion and a generator for every class "
+        f"({described}). Review more lesions, or train a generator."
+    )
+
+
+def _generators_by_class(
+    session: Session, pool: Pool, kind: ImageKind, names: Sequence[str]
+) -> dict[str, list[Checkpoint]]:
+    chosen = [Checkpoint.require(session, name) for name in dict.fromkeys(names)]
+    for row in chosen:
+        if row.id not in {item.id for item in pool.generators}:
+            raise Unreadable(f"{row.name} is no served generator of the scheme {pool.scheme.name}.")
+        if row.training_kind != kind:
+            raise Unreadable(
+                f"{row.name} was trained on the kind {KINDS[row.training_kind]}, and the real "
+                f"images would be of the kind {KINDS[kind]}. Kinds are never mixed in one study: "
+                "the kind would tell real from synthetic. Choose a generator of the same kind."
+            )
+    fitting = [row for row in pool.generators if row.training_kind == kind]
+    by_class: dict[str, list[Checkpoint]] = {}
+    for item in pool.scheme.classes:
+        own = [row for row in chosen or fitting if row.lesion_class == item.key]
+        if not own:
+            there = ", ".join(f"{row.name} ({row.lesion_class})" for row in fitting) or "none"
+            raise Unreadable(
+                f"No {'chosen' if chosen else 'served'} generator of the kind {KINDS[kind]} draws "
+                f"{item.display}. There are: {there}."
+            )
+        by_class[item.key] = own if chosen else own[-1:]
+    return by_class
+
+
+def _one_window(generators: Sequence[Checkpoint]) -> tuple[float, float]:
+    """The window of all of them: nothing but the picture may tell real from synthetic."""
+    ranged = [row.name for row in generators if row.grey_range]
+    if ranged:
+        raise Unreadable(
+            f"{ranged[0]} was trained with a grey range of its own, and real pictures are "
+            "shown over the full one: contrast would give the images away. Choose a generator "
+            "without one."
+        )
+    windows = {row.window_hu for row in generators}
+    if len(windows) != 1:
+        raise Unreadable(
+            "The chosen generators were trained with different windows; their images would "
+            "differ in contrast. Choose generators of one window."
+        )
+    return windows.pop()

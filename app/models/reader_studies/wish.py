@@ -1,0 +1,91 @@
+"""Wishes: what is asked of a study to be, before the data are looked at."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from app.errors import Unreadable
+from app.models.people.user import User
+from app.models.reader_studies.design import Design
+from app.models.reader_studies.stimulus import Source
+from app.models.runs.known_lesions import ImageKind
+from ml.lesion import LesionScheme
+
+MOST_IMAGES = 1000
+"""Most images of one source in a study."""
+
+MOST_SEED = 2**53 - 1
+
+Asked = int | Mapping[str, int]
+"""A number of images: in all, to be balanced over the classes, or per class key."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a study should be composed of.
+
+    Attributes:
+        title: its name, 1 to 200 characters.
+        scheme: the lesion classes.
+        real, synthetic: how many images of each source, in all or per class.
+        kind: an `ImageKind`; None: the one with enough data, when it is only one.
+        generators: names of served generators; none: the newest of each class.
+        versions: names of the dataset versions that real images come from, with the class that was
+            frozen; none: all reviewed lesions.
+        seed: everything random of the study comes from it; None: drawn by `checked`.
+        without_cases: cases whose lesions are not used.
+        without_lesions_of: people whose lesions are not used: those that they marked, reviewed, or
+            read in a reader study.
+        design: how it is read; by default two questions and nothing else.
+    """
+
+    title: str
+    scheme: LesionScheme
+    real: Asked
+    synthetic: Asked
+    kind: ImageKind | str | None = None
+    generators: Sequence[str] = ()
+    versions: Sequence[str] = ()
+    seed: int | None = None
+    without_cases: Collection[uuid.UUID] = ()
+    without_lesions_of: Sequence[User] = ()
+    design: Design = field(default_factory=Design)
+
+    def checked(self) -> Wish:
+        """The wish with its texts trimmed and a seed, if it can be asked for at all.
+
+        Raises:
+            Unreadable: a title, number, kind, seed or design that cannot be, and why.
+        """
+        title = self.title.strip()
+        if not 1 <= len(title) <= 200:
+            raise Unreadable("Give the study a title of 1 to 200 characters.")
+        for asked, source in ((self.real, Source.REAL), (self.synthetic, Source.SYNTHETIC)):
+            self._check_number(asked, source)
+        seed = secrets.randbelow(MOST_SEED) if self.seed is None else self.seed
+        if not 0 <= seed <= MOST_SEED:
+            raise Unreadable(f"Choose a seed from 0 to {MOST_SEED}, or leave it empty.")
+        design = self.design.checked(in_all(self.real) + in_all(self.synthetic))
+        if self.kind and self.kind not in set(ImageKind):
+            raise Unreadable(f"Choose the kind of image: {', '.join(ImageKind)}.")
+        kind = ImageKind(self.kind) if self.kind else None
+        return replace(self, title=title, seed=seed, design=design, kind=kind)
+
+    def _check_number(self, asked: Asked, source: Source) -> None:
+        keys = self.scheme.keys
+        if isinstance(asked, Mapping) and (set(asked) != set(keys) or min(asked.values()) < 0):
+            raise Unreadable(
+                f"Numbers of {source} images per class are for {', '.join(asked)}; this scheme has "
+                f"{', '.join(keys)}. Choose a number in all."
+            )
+        number = in_all(asked)
+        if not 1 <= number <= MOST_IMAGES:
+            raise Unreadable(f"Choose from 1 to {MOST_IMAGES} {source} images, not {number}.")
+
+
+def in_all(asked: Asked) -> int:
+    """The sum over the classes."""
+    return sum(asked.values()) if isinstance(asked, Mapping) else asked
