@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.db import now
 from app.models import ReaderStudy, Reading, Stimulus, Trial, Unblinding, User
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.stimulus import SYNTHETIC
+from app.models.reader_studies.stimulus import Source
 
 Given = dict[str, Any]
 Answering = Callable[[Stimulus, int], Given | None]
@@ -91,7 +91,7 @@ def guessing(seed: int, skill: float = 0.0, classes: tuple[str, ...] = ()) -> An
     rng = np.random.default_rng(seed)
 
     def answering(stimulus: Stimulus, position: int) -> Given:
-        seen = rng.standard_normal() + skill * (stimulus.truth == SYNTHETIC)
+        seen = rng.standard_normal() + skill * (stimulus.truth == Source.SYNTHETIC)
         rating = int(np.searchsorted([-1.2, -0.5, 0.0, 0.5, 1.2], seen)) + 1
         named = stimulus.lesion_class
         if classes and rng.random() < 0.35:

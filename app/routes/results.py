@@ -18,6 +18,7 @@ from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results import exports
 from app.models.study_results.answers import Answers
 from app.models.study_results.results import Results
@@ -44,11 +45,11 @@ def results(
 
     Where that takes more than a moment, a page says so and asks for it.
     """
-    study = _unblinded(look, user, study_id)
-    trials = Results.trials_to_compute(look, study)
+    unblinded = _unblinded(look, user, study_id)
+    trials = Results.trials_to_compute(look, unblinded)
     if trials > MANY_TRIALS and not compute:
-        return page(request, "results/computing.html", study=study, trials=trials)
-    found = Results.of(look, db, study, request.app.state.inference.classes)
+        return page(request, "results/computing.html", study=unblinded.study, trials=trials)
+    found = Results.of(look, db, unblinded, request.app.state.inference.classes)
     return page(request, "results/show.html", results=found, exports=exports.EXPORTS)
 
 
@@ -64,10 +65,10 @@ def results_json(
     request: Request, user: Reader, look: ReadDb, db: Db, study_id: uuid.UUID
 ) -> Response:
     """The kept analysis, byte for byte."""
-    study = _unblinded(look, user, study_id)
-    found = Results.of(look, db, study, request.app.state.inference.classes)
-    _record(db, user, study, "results.json")
-    return _file(found.data, "application/json", study, "results.json")
+    unblinded = _unblinded(look, user, study_id)
+    found = Results.of(look, db, unblinded, request.app.state.inference.classes)
+    _record(db, user, unblinded, "results.json")
+    return _file(found.data, "application/json", unblinded, "results.json")
 
 
 @router.get("/reader-studies/{study_id}/exports/{name}")
@@ -75,11 +76,11 @@ def export(
     request: Request, user: Reader, look: ReadDb, db: Db, study_id: uuid.UUID, name: str
 ) -> Response:
     """A file for others to read; who took it is in the record before the first byte leaves."""
-    study = _unblinded(look, user, study_id)
+    unblinded = _unblinded(look, user, study_id)
     wanted = exports.require(name)
-    data = wanted.make(look, Answers.of(look, study))
-    _record(db, user, study, name)
-    return _file(data, wanted.media_type, study, name)
+    data = wanted.make(look, Answers.of(look, unblinded))
+    _record(db, user, unblinded, name)
+    return _file(data, wanted.media_type, unblinded, name)
 
 
 @router.get("/reader-studies/{study_id}/stimuli/{stimulus_id}.png")
@@ -87,34 +88,33 @@ def stimulus(
     request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID, stimulus_id: uuid.UUID
 ) -> Response:
     """A picture beside its truth."""
-    study = _unblinded(db, user, study_id)
-    data = Blob.read(db, Stimulus.require(db, study.id, stimulus_id).pixels_digest)
+    unblinded = _unblinded(db, user, study_id)
+    data = Blob.read(db, Stimulus.require(db, unblinded.study.id, stimulus_id).pixels_digest)
     return Response(data, media_type="image/png", headers=_NO_STORE)
 
 
-def _unblinded(session: Session, user: User, study_id: uuid.UUID) -> ReaderStudy:
+def _unblinded(session: Session, user: User, study_id: uuid.UUID) -> Unblinded:
     """The study, for a researcher, after its Unblinding.
 
     Before it every role gets the same answer and leaves an Event. Nor does someone see it who
     reads another study blind: images can be in both.
     """
-    study = ReaderStudy.require(session, study_id)
-    study.require_unblinded()
+    unblinded = Unblinded(ReaderStudy.require(session, study_id))
     if not user.may("researcher"):
         raise Forbidden(
             "Results are shown to researchers. Ask the person who made the study.",
             event="results refused to a reader",
         )
     Enrolment.refuse_synthetics(session, user)
-    return study
+    return unblinded
 
 
-def _record(session: Session, user: User, study: ReaderStudy, name: str) -> None:
-    Event.record(session, user.name, "results exported", str(study.id), file=name)
+def _record(session: Session, user: User, unblinded: Unblinded, name: str) -> None:
+    Event.record(session, user.name, "results exported", str(unblinded.study.id), file=name)
 
 
-def _file(data: bytes, media_type: str, study: ReaderStudy, name: str) -> Response:
-    disposition = f'attachment; filename="reader-study-{str(study.id)[:8]}-{name}"'
+def _file(data: bytes, media_type: str, unblinded: Unblinded, name: str) -> Response:
+    disposition = f'attachment; filename="reader-study-{str(unblinded.study.id)[:8]}-{name}"'
     return Response(
         data, media_type=media_type, headers={**_NO_STORE, "content-disposition": disposition}
     )

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from app.db import Database
 from app.models import ReaderStudy
+from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results.answers import Answers
 from app.models.study_results.results import Results
 from tests.golden.pins import plain
@@ -40,7 +41,7 @@ def found_in(database: Database) -> dict[str, Any]:
     """What there is to know of the study in it."""
     with database.reading() as look, database.transaction() as db:
         study = look.scalars(sa.select(ReaderStudy)).one()
-        results = Results.of(look, db, study, lambda *_: [])
+        results = Results.of(look, db, Unblinded(study), lambda *_: [])
         content = json.loads(results.data)
         return plain(
             {
@@ -50,7 +51,7 @@ def found_in(database: Database) -> dict[str, Any]:
                 "design": study.design.to_json(),
                 "trials": study.trials,
                 "audit": results.audit,
-                "cases": sorted(Answers.of(look, study).cases.values()),
+                "cases": sorted(Answers.of(look, Unblinded(study)).cases.values()),
                 "result": content["result"],
                 "curves": content["curves"],
                 "readings": content["readings_sha256"],

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, Word, now
-from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.errors import Conflict, NotFound, Unreadable
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
@@ -205,21 +205,6 @@ class ReaderStudy(Owned, Base):
                 sa.select(Checkpoint).where(Checkpoint.id.in_(ids)).order_by(Checkpoint.name)
             )
         )
-
-    def require_unblinded(self) -> Unblinding:
-        """The Unblinding; before it nobody of any role sees truth or results.
-
-        Raises:
-            Forbidden: not unblinded yet; the look is an Event.
-        """
-        if self.unblinding is None:
-            raise Forbidden(
-                "Results and truth are not shown to anyone before the study is unblinded. "
-                "Unblind it on its page when the reading is done; that closes it.",
-                event="results refused before unblinding",
-                next={"url": f"/reader-studies/{self.id}", "label": "To the study"},
-            )
-        return self.unblinding
 
     # -- composing -----------------------------------------------------------------------------
 

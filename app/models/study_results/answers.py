@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
-from app.errors import Conflict
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
@@ -17,6 +16,7 @@ from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import Trial, TrialKind
+from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
 from ml.readers.reading import Reading as PlainReading
 
@@ -104,17 +104,9 @@ class Answers:
     lines: tuple[Line, ...]
 
     @classmethod
-    def of(cls, session: Session, study: ReaderStudy) -> Answers:
-        """Load them.
-
-        Raises:
-            Forbidden: the study is not unblinded; the look is an Event.
-            Conflict: it was never opened, so it has no protocol.
-        """
-        unblinding = study.require_unblinded()
-        protocol = study.protocol
-        if protocol is None:
-            raise Conflict("The study has no protocol; it was never opened.")
+    def of(cls, session: Session, unblinded: Unblinded) -> Answers:
+        """Load them."""
+        study = unblinded.study
         stimuli = Stimulus.of_study(session, study.id)
         cases = _codes("i", stimuli) | _codes(
             "p", Stimulus.of_study(session, study.id, practice=True)
@@ -136,7 +128,13 @@ class Answers:
             for trial, number in found
         ]
         return cls(
-            study, unblinding, protocol, tuple(enrolments), tuple(stimuli), cases, tuple(lines)
+            study,
+            unblinded.unblinding,
+            unblinded.protocol,
+            tuple(enrolments),
+            tuple(stimuli),
+            cases,
+            tuple(lines),
         )
 
     def by_image(self) -> dict[str, dict[str, Line]]:

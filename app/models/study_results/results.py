@@ -16,6 +16,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import Trial
+from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.analysis import Analysis, compute
 from app.models.study_results.answers import Answers, reader_code
@@ -39,13 +40,9 @@ class Results:
     names: dict[str, str]
 
     @classmethod
-    def kept(cls, session: Session, study: ReaderStudy) -> Results | None:
-        """The results, if they were computed before.
-
-        Raises:
-            Forbidden: the study is not unblinded; the look is an Event.
-        """
-        unblinding = study.require_unblinded()
+    def kept(cls, session: Session, unblinded: Unblinded) -> Results | None:
+        """The results, if they were computed before."""
+        study, unblinding = unblinded.study, unblinded.unblinding
         analysis = Analysis.kept(session, unblinding)
         if analysis is None:
             return None
@@ -53,35 +50,32 @@ class Results:
         return cls(study, unblinding, analysis, data, json.loads(data), _names(session, study))
 
     @staticmethod
-    def trials_to_compute(session: Session, study: ReaderStudy) -> int:
+    def trials_to_compute(session: Session, unblinded: Unblinded) -> int:
         """How many trials wait for their analysis; 0 once it is kept."""
-        if Analysis.kept(session, study.require_unblinded()) is not None:
+        if Analysis.kept(session, unblinded.unblinding) is not None:
             return 0
         return session.scalars(
             sa.select(sa.func.count())
             .select_from(Trial)
             .join(Enrolment, Enrolment.id == Trial.enrolment_id)
-            .where(Enrolment.study_id == study.id)
+            .where(Enrolment.study_id == unblinded.study.id)
         ).one()
 
     @classmethod
-    def of(cls, look: Session, db: Session, study: ReaderStudy, classify: Classify) -> Results:
+    def of(cls, look: Session, db: Session, unblinded: Unblinded, classify: Classify) -> Results:
         """The results, computed and kept if this is the first look.
 
         Args:
             look: for reading; the analysis runs before anything is locked.
             db: for keeping what was computed.
-            study: loaded through ``look``.
+            unblinded: its study is loaded through ``look``.
             classify: how a network classifies ROIs.
-
-        Raises:
-            Forbidden: the study is not unblinded; the look is an Event.
         """
-        found = cls.kept(look, study)
+        found = cls.kept(look, unblinded)
         if found is not None:
             return found
-        computed = compute(look, Answers.of(look, study), classify)
-        unblinding = study.require_unblinded()
+        computed = compute(look, Answers.of(look, unblinded), classify)
+        study, unblinding = unblinded.study, unblinded.unblinding
         analysis = Analysis.keep(db, unblinding.id, computed)
         names = _names(look, study)
         return cls(study, unblinding, analysis, computed.data, json.loads(computed.data), names)

@@ -20,6 +20,7 @@ from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Answer
 from app.models.reader_studies.stimulus import Picture, Source, stimulus_png
 from app.models.reader_studies.trial import chosen_to_repeat, with_repeats
+from app.models.reader_studies.unblinded import Unblinded
 from app.models.runs.dataset import DatasetVersion
 from ml.lesion import LIVER, LesionScheme
 from ml.statistics.likeness import FLOOR, Likeness
@@ -787,7 +788,7 @@ def test_an_opened_study_is_never_deleted(session, researcher):
     with pytest.raises(Conflict, match="its record stays"):
         study.discard(session, researcher, typed="DELETE")
     with pytest.raises(Forbidden):
-        study.require_unblinded()
+        Unblinded(study)
 
 
 # -- the wizard and the planner -------------------------------------------------------------------

@@ -13,7 +13,7 @@ from app.errors import Unreadable
 from app.models import Checkpoint, ReaderStudy, Sketch
 from app.models.reader_studies.design import PRESETS
 from app.models.reader_studies.sketch import MOST
-from app.models.reader_studies.stimulus import REAL
+from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.typed import per_class
 from app.models.runs.dataset import DatasetVersion
 from app.routes.sketches import _preset
@@ -196,7 +196,7 @@ def test_every_step_has_an_address_that_opens_again_with_what_was_typed(browser,
     made = browser.post(f"{sketch}/composition")
     assert made.status_code == 303
     [study] = session.scalars(sa.select(ReaderStudy))
-    assert study.class_mix(REAL) == {"cyst": 2, "metastasis": 1, "hemangioma": 1}
+    assert study.class_mix(Source.REAL) == {"cyst": 2, "metastasis": 1, "hemangioma": 1}
     design = study.design
     assert (design.repeats, design.class_confidence, design.exclude_own) == (2, True, False)
     assert "Not audited yet" in browser.get(f"/reader-studies/{study.id}/audit").text

@@ -14,6 +14,7 @@ import pytest
 import answered
 import studies
 from app.models import Blob, ReaderStudy, Stimulus
+from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results.answers import Answers
 from ml.lesion import LIVER
 
@@ -121,7 +122,7 @@ def test_a_study_without_repeats_has_no_file_of_repeats(signed_in_as, session, r
 
 def expected(session, study) -> dict[tuple[str, str], tuple[int, bool, str | None]]:
     """(reader, image code) → rating, truth and generator of the first presentation."""
-    answers = Answers.of(session, study)
+    answers = Answers.of(session, Unblinded(study))
     return {
         (line.reader, line.case): (
             line.reading.rating, line.stimulus.truth == "synthetic", line.generator,

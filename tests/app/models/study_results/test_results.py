@@ -16,6 +16,7 @@ from app.errors import Forbidden
 from app.models import Analysis, Blob, Checkpoint, Event, ReaderStudy, Stimulus, Trial
 from app.models.ground.append_only import Changed
 from app.models.reader_studies.design import Design
+from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results.analysis import Computed, compute, seed_of
 from app.models.study_results.answers import Answers, generator_name
 from app.models.study_results.held_out import HeldOut, refusal
@@ -46,7 +47,7 @@ def read_study(session, researcher, *readers, per_class=2, images=6, **more) -> 
 
 
 def content_of(session, study) -> dict:
-    return json.loads(compute(session, Answers.of(session, study), no_network).data)
+    return json.loads(compute(session, Answers.of(session, Unblinded(study)), no_network).data)
 
 
 # -- refusals -------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ def test_results_are_refused_to_every_role_before_unblinding_and_the_look_is_an_
     ).all()
     assert len(looks) == len(paths)
     with pytest.raises(Forbidden):
-        Answers.of(session, study)
+        Answers.of(session, Unblinded(study))
 
 
 def test_a_reader_sees_no_results_after_unblinding_either(signed_in_as, session, researcher):
@@ -161,7 +162,9 @@ def test_a_long_analysis_says_so_first_and_only_once(
 
 def test_the_same_readings_give_the_same_bytes_and_the_seed_is_the_protocols(session, researcher):
     study = read_study(session, researcher, answered.guessing(1), answered.guessing(2))
-    once, again = (compute(session, Answers.of(session, study), no_network) for _ in range(2))
+    once, again = (
+        compute(session, Answers.of(session, Unblinded(study)), no_network) for _ in range(2)
+    )
     assert once.data == again.data
     content = json.loads(once.data)
     assert content["seed"] == seed_of(study.protocol) == int(study.protocol.digest[:8], 16)
@@ -214,7 +217,7 @@ def test_figures_are_what_a_hand_count_gives(session, researcher):
 def test_the_90_percent_interval_is_the_one_that_the_verdict_uses(session, researcher):
     study = read_study(session, researcher, answered.guessing(3, 0.5))
     entry = answered.by_reader(content_of(session, study))["R1"]
-    mine = list(Answers.of(session, study).readings())
+    mine = list(Answers.of(session, Unblinded(study)).readings())
     area = roc.auc_interval([int(one.synthetic) for one in mine], [one.rating for one in mine], 0.9)
     narrow = entry["verdict"]["equivalence_interval"]
     assert (narrow["low"], narrow["high"]) == (area.low, area.high)
@@ -227,7 +230,7 @@ def test_the_last_revision_of_an_answer_counts_and_changes_are_counted(session, 
     first = answered.trials_of(session, answered.enrolment_of(session, study, 1))[0]
     answered.add(session, first, rating=6, revision=2, changes=2)
     answered.unblind(session, study, researcher)
-    line = Answers.of(session, study).lines[0]
+    line = Answers.of(session, Unblinded(study)).lines[0]
     assert line.reading.rating == 6
     assert line.changes == 1 + 2 + 1  # before each of two commits, and the revision itself
 
@@ -299,7 +302,7 @@ def test_a_network_of_another_world_stands_beside_the_readers(session, researche
         assert rois.max() <= 1
         return ["cyst"] * len(rois)
 
-    computed = compute(session, Answers.of(session, study), all_cysts)
+    computed = compute(session, Answers.of(session, Unblinded(study)), all_cysts)
     network = json.loads(computed.data)["result"]["lesion_class"]["network"]
     assert network["real"]["count"] == 2
     assert network["total"]["n"] == 12

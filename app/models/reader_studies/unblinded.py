@@ -1,0 +1,40 @@
+"""Unblinded studies: the type that truth and results need, which there is only afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.errors import Conflict, Forbidden
+from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.unblinding import Unblinding
+
+
+@dataclass(frozen=True)
+class Unblinded:
+    """A study whose truth may be shown. Before its Unblinding none can be made, by anyone.
+
+    ``protocol`` is the one in force.
+
+    Raises:
+        Forbidden: not unblinded yet; the look is an Event.
+        Conflict: it was never opened, so it has no protocol.
+    """
+
+    study: ReaderStudy
+    unblinding: Unblinding = field(init=False)
+    protocol: Protocol = field(init=False)
+
+    def __post_init__(self) -> None:
+        unblinding, protocol = self.study.unblinding, self.study.protocol
+        if unblinding is None:
+            raise Forbidden(
+                "Results and truth are not shown to anyone before the study is unblinded. "
+                "Unblind it on its page when the reading is done; that closes it.",
+                event="results refused before unblinding",
+                next={"url": f"/reader-studies/{self.study.id}", "label": "To the study"},
+            )
+        if protocol is None:
+            raise Conflict("The study has no protocol; it was never opened.")
+        object.__setattr__(self, "unblinding", unblinding)
+        object.__setattr__(self, "protocol", protocol)
