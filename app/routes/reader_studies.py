@@ -20,7 +20,8 @@ from app.models.reader_studies.design import PRESETS
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import AMENDABLE
 from app.models.reader_studies.reading import Reading
-from app.models.reader_studies.sketch import STEPS, Sketch
+from app.models.reader_studies.sketch import Sketch
+from app.models.reader_studies.steps import STEPS
 from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.study import DELETE_WORD, ReaderStudy
 from app.models.reader_studies.unblinding import WORD

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
@@ -13,22 +14,92 @@ from app.auth import Reader
 from app.db import Db, ReadDb
 from app.errors import AppError, Unreadable
 from app.models.reader_studies.conduct import CARD_MM, ROOMS, CheckIn, Conduct
-from app.models.reader_studies.desk import Desk, Feedback, places
+from app.models.reader_studies.desk import Desk, DeskState, Feedback, places
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import REASONS
 from app.models.reader_studies.reading import Answer, Reading
-from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.study import ReaderStudy, StudyState
+from app.models.reader_studies.typed import number
 from app.responses import page, see_other, wants_json
 
 router = APIRouter(include_in_schema=False)
-
-Milliseconds = Annotated[int, Form()]
-Text = Annotated[str, Form()]
 
 BAR_PX = 300
 """Width of the bar that is measured with a ruler where scripts are off, in CSS pixels."""
 
 _NO_STORE = {"cache-control": "no-store"}
+_MOST_JSON = 4000
+
+
+class AnswerForm(BaseModel):
+    """An answer as the desk sends it; ``view`` is JSON of what was done to the picture."""
+
+    trial: str = Field(min_length=1, max_length=200)
+    rating: int
+    key: str = Field(min_length=1, max_length=200)
+    lesion_class: str = ""
+    active_ms: int = 0
+    hidden_ms: int = 0
+    idle_ms: int = 0
+    changes: int = 0
+    class_confidence: int | None = None
+    reasons: list[str] = []
+    view: str = ""
+    revises: bool = False
+
+    def answer(self) -> Answer:
+        """What the model takes; reasons in their order.
+
+        Raises:
+            Unreadable: ``view`` is not JSON.
+        """
+        return Answer(
+            trial=self.trial,
+            key=self.key,
+            lesion_class=self.lesion_class or None,
+            rating=self.rating,
+            active_ms=self.active_ms,
+            hidden_ms=self.hidden_ms,
+            idle_ms=self.idle_ms,
+            changes=self.changes,
+            class_confidence=self.class_confidence,
+            reasons=sorted(self.reasons, key=[*REASONS, *self.reasons].index),
+            view=_object(self.view),
+            revises=self.revises,
+        )
+
+
+class CheckInForm(BaseModel):
+    """The page before trial 1, as it was typed; ``screen`` is JSON of what the browser says."""
+
+    consent: str = ""
+    consent_version: str = ""
+    years: str = ""
+    subspecialty: str = ""
+    room: str = ""
+    ramp_dark: str = ""
+    ramp_bright: str = ""
+    card_px: str = ""
+    bar_mm: str = ""
+    screen: str = ""
+
+    def check_in(self) -> CheckIn:
+        """What the model takes.
+
+        Raises:
+            Unreadable: ``screen`` is not JSON.
+        """
+        return CheckIn(
+            consent=self.consent == "yes",
+            consent_version=self.consent_version,
+            years=self.years,
+            subspecialty=self.subspecialty,
+            room=self.room,
+            ramp_dark=self.ramp_dark,
+            ramp_bright=self.ramp_bright,
+            card_px=self.card_px or _card_px(self.bar_mm),
+            screen={key: str(value) for key, value in _object(self.screen).items()},
+        )
 
 
 @router.get("/readings")
@@ -48,47 +119,18 @@ def show(
     if wants_json(request):
         body = desk.shown.to_dict() if desk.shown else desk.to_dict()
         return JSONResponse(body, headers=_NO_STORE)
-    if desk.state == "conduct":
+    if desk.state is DeskState.CONDUCT:
         return see_other(f"/readings/{token}/conduct")
     return page(request, "readings/show.html", desk=desk)
 
 
 @router.post("/readings/{token}")
 def answer(
-    request: Request,
-    user: Reader,
-    db: Db,
-    token: str,
-    trial: Text,
-    rating: Annotated[int, Form()],
-    key: Text,
-    lesion_class: Text = "",
-    active_ms: Milliseconds = 0,
-    hidden_ms: Milliseconds = 0,
-    idle_ms: Milliseconds = 0,
-    changes: Annotated[int, Form()] = 0,
-    class_confidence: Annotated[int | None, Form()] = None,
-    reasons: Annotated[list[str] | None, Form()] = None,
-    view: Text = "",
-    revises: Annotated[bool, Form()] = False,
+    request: Request, user: Reader, db: Db, token: str, given: Annotated[AnswerForm, Form()]
 ) -> Response:
     """Commit one answer; sent twice with the same key it is stored once."""
     enrolment = Enrolment.require(db, token, user)
-    given = Answer(
-        trial=trial,
-        key=key,
-        lesion_class=lesion_class or None,
-        rating=rating,
-        active_ms=active_ms,
-        hidden_ms=hidden_ms,
-        idle_ms=idle_ms,
-        changes=changes,
-        class_confidence=class_confidence,
-        reasons=sorted(reasons or [], key=[*REASONS, *(reasons or [])].index),
-        view=_object(view),
-        revises=revises,
-    )
-    reading, new = Reading.give(db, enrolment, given)
+    reading, new = Reading.give(db, enrolment, given.answer())
     feedback = Feedback.of(db, reading)
     if wants_json(request):
         body = Desk.of(db, enrolment).to_dict()
@@ -103,77 +145,42 @@ def conduct(request: Request, user: Reader, db: ReadDb, token: str) -> Response:
     """What stands before trial 1: instructions, consent, reader, room and screen."""
     enrolment = Enrolment.require(db, token, user)
     known = Conduct.of_reader(db, enrolment)
-    typed = {"years": f"{known.years:g}", "subspecialty": known.subspecialty} if known else {}
-    return _conduct_page(request, db, enrolment, typed, None)
+    form = CheckInForm()
+    if known is not None:
+        form = CheckInForm(years=f"{known.years:g}", subspecialty=known.subspecialty)
+    return _conduct_page(request, db, enrolment, form, None)
 
 
 @router.post("/readings/{token}/conduct")
 def check_in(
-    request: Request,
-    user: Reader,
-    db: Db,
-    token: str,
-    consent: Text = "",
-    consent_version: Text = "",
-    years: Text = "",
-    subspecialty: Text = "",
-    room: Text = "",
-    ramp_dark: Text = "",
-    ramp_bright: Text = "",
-    card_px: Text = "",
-    bar_mm: Text = "",
-    screen: Text = "",
+    request: Request, user: Reader, db: Db, token: str, form: Annotated[CheckInForm, Form()]
 ) -> Response:
     """Store the check-in; a form that cannot be used comes back as it was, with the reason."""
     enrolment = Enrolment.require(db, token, user)
     study = ReaderStudy.require(db, enrolment.study_id)
-    said = CheckIn(
-        consent=consent == "yes",
-        consent_version=consent_version,
-        years=years,
-        subspecialty=subspecialty,
-        room=room,
-        ramp_dark=ramp_dark,
-        ramp_bright=ramp_bright,
-        card_px=card_px or _card_px(bar_mm),
-        screen={key: str(value) for key, value in _object(screen).items()},
-    )
     try:
-        if study.state != "open":
+        if study.state is not StudyState.OPEN:
             raise Unreadable("The study is not open for reading now.")
-        Conduct.give(db, enrolment, study.design, said)
+        Conduct.give(db, enrolment, study.design, form.check_in())
     except Unreadable as refusal:
-        typed = {
-            "consent": consent,
-            "years": years,
-            "subspecialty": subspecialty,
-            "room": room,
-            "ramp_dark": ramp_dark,
-            "ramp_bright": ramp_bright,
-            "card_px": card_px,
-            "bar_mm": bar_mm,
-        }
-        return _conduct_page(request, db, enrolment, typed, refusal)
+        return _conduct_page(request, db, enrolment, form, refusal)
     return see_other(f"/readings/{token}")
 
 
 @router.post("/readings/{token}/withdrawal")
-def withdraw(request: Request, user: Reader, db: Db, token: str, reason: Text = "") -> Response:
+def withdraw(
+    request: Request, user: Reader, db: Db, token: str, reason: Annotated[str, Form()] = ""
+) -> Response:
     """The reader declines, or stops for good."""
     Enrolment.require(db, token, user).withdraw(db, user, reason)
     return see_other("/readings", "You have left the study. Answers given until now are kept.")
-
-
-_CONDUCT_FIELDS = (
-    "consent", "years", "subspecialty", "room", "ramp_dark", "ramp_bright", "card_px", "bar_mm",
-)  # fmt: skip
 
 
 def _conduct_page(
     request: Request,
     session: Session,
     enrolment: Enrolment,
-    typed: dict[str, str],
+    form: CheckInForm,
     refusal: AppError | None,
 ) -> Response:
     study = ReaderStudy.require(session, enrolment.study_id)
@@ -192,27 +199,35 @@ def _conduct_page(
         rooms=ROOMS,
         card_mm=CARD_MM,
         bar_px=BAR_PX,
-        form={**dict.fromkeys(_CONDUCT_FIELDS, ""), **typed},
+        form=form,
         error=refusal.detail if refusal else "",
     )
 
 
 def _card_px(bar_mm: str) -> str:
-    """The width that a card would have on a screen where the bar measures ``bar_mm``."""
-    try:
-        return str(BAR_PX * CARD_MM / float(bar_mm.replace(",", ".")))
-    except (ValueError, ZeroDivisionError):
-        return bar_mm
+    """The width that a card would have on a screen where the bar measures ``bar_mm``; "" for none.
+
+    Raises:
+        Unreadable: no width that a bar can have.
+    """
+    if not bar_mm.strip():
+        return ""
+    width = number(bar_mm, "the width of the bar in mm")
+    if not 0 < width <= 1000:
+        raise Unreadable("Give the width of the bar in mm as a number from 0 to 1000.")
+    return str(BAR_PX * CARD_MM / width)
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     """What a script says, as a JSON object; nothing where there is no script.
 
     Raises:
-        Unreadable: not JSON.
+        Unreadable: not JSON, or more of it than a page says.
     """
+    if not text:
+        return {}
     try:
-        found = json.loads(text[:4000]) if text else {}
-    except ValueError:
+        found = json.loads(text[:_MOST_JSON])
+    except (ValueError, RecursionError):
         raise Unreadable("What the page says of the screen is not JSON.") from None
     return found if isinstance(found, dict) else {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Annotated, Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Depends, Form, Request
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
@@ -19,10 +20,24 @@ from app.models.people.user import User
 from app.models.reader_studies.composition import Composition, Draw
 from app.models.reader_studies.design import PRESETS, Design, fitting
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.sketch import STEPS, Sketch
+from app.models.reader_studies.sketch import Sketch
+from app.models.reader_studies.steps import (
+    FORMS,
+    OF_PRESET,
+    STEPS,
+    CheckStep,
+    ConductStep,
+    DesignStep,
+    ImagesStep,
+    ReadingStep,
+    Step,
+    Typed,
+    filled_by,
+    refuse_untitled,
+    yes,
+)
+from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy
-from app.models.reader_studies.typed import number, per_class, said, whole
-from app.models.reader_studies.wish import Wish
 from app.models.runs.dataset import DatasetVersion
 from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other, wants_json
@@ -30,97 +45,103 @@ from ml.lesion import LesionScheme
 
 router = APIRouter(include_in_schema=False)
 
-_ON_STEP = {
-    "design": ("title", "preset"),
-    "images": ("kind", "scheme", "versions", "real", "synthetic", "generators", "without",
-               "exclude_own", "exclude_read", "exclude_near", "near_limit", "seed"),
-    "reading": ("lesion_class", "class_confidence", "reasons", "practice", "repeats",
-                "repeat_distance", "break_every", "tell_prevalence", "back", "interpolation",
-                "size_mm", "window", "zoom"),
-    "conduct": ("instructions", "consent", "consent_version", "consent_date", "ethics_reference",
-                "margin", "analysis"),
-    "check": (),
-}  # fmt: skip
-_OF_PRESET = (
-    "real", "synthetic", "exclude_near", "lesion_class", "class_confidence", "reasons", "practice",
-    "repeats", "repeat_distance", "break_every", "size_mm",
-)  # fmt: skip
-_DEFAULT = Design()
 
-Text = Annotated[str, Field(max_length=20_000)]
-Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=500)]
+class Go(StrEnum):
+    """Where to after a step: on, back, or nowhere, where it is only stored."""
+
+    NEXT = "next"
+    BACK = "back"
+    KEEP = "keep"
 
 
-class Typed(BaseModel):
-    """The wizard's fields as they were typed."""
+class Page(BaseModel):
+    """What every page of the wizard sends beside its fields.
 
-    applied: Text = ""
-    preset: Text = "balanced"
-    title: Text = ""
-    scheme: Text = ""
-    kind: Text = ""
-    real: Text = "10"
-    synthetic: Text = "10"
-    seed: Text = ""
-    versions: Names = []
-    generators: Names = []
-    without: Names = []
-    exclude_own: Text = "1"
-    exclude_read: Text = "1"
-    exclude_near: Text = ""
-    near_limit: Text = ""
-    lesion_class: Text = "1"
-    class_confidence: Text = ""
-    reasons: Text = ""
-    practice: Text = "0"
-    repeats: Text = "0"
-    repeat_distance: Text = str(_DEFAULT.repeat_distance)
-    break_every: Text = "0"
-    tell_prevalence: Text = ""
-    back: Text = ""
-    interpolation: Text = _DEFAULT.interpolation
-    size_mm: Text = ""
-    window: Text = ""
-    zoom: Text = ""
-    instructions: Text = _DEFAULT.instructions
-    consent: Text = _DEFAULT.consent
-    consent_version: Text = _DEFAULT.consent_version
-    consent_date: Text = ""
-    ethics_reference: Text = ""
-    margin: Text = "0.10"
-    analysis: Text = _DEFAULT.analysis
+    ``go`` may also be another step; ``seen`` is what the page was made from.
+    """
 
-    def of_step(self, step: str) -> dict[str, Any]:
-        """The fields that a step shows; a list that was not sent has nothing chosen."""
-        sent = self.model_fields_set | {"versions", "generators", "without"}
-        return {name: getattr(self, name) for name in _ON_STEP[step] if name in sent}
-
-
-class Turned(Typed):
-    """A page of the wizard: where to go, and what the page was made from."""
-
-    go: str = "next"
-    """next, back, keep (store and stay), or a step."""
+    go: Go | Step = Go.NEXT
     seen: str = ""
+
+
+class DesignPage(DesignStep, Page):
+    """The first step, sent."""
+
+
+class ImagesPage(ImagesStep, Page):
+    """The step of images, sent."""
+
+
+class ReadingPage(ReadingStep, Page):
+    """The step of reading, sent."""
+
+
+class ConductPage(ConductStep, Page):
+    """The step of conduct and analysis, sent."""
+
+
+class CheckPage(CheckStep, Page):
+    """The last step, sent."""
+
+
+async def _emptied(request: Request) -> frozenset[str]:
+    """The fields that were sent with nothing in them: FastAPI takes those for not sent."""
+    form = await request.form()
+    return frozenset(name for name, value in form.items() if value == "")
+
+
+Emptied = Annotated[frozenset[str], Depends(_emptied)]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Who asks for which sketch, with a session to look and one to write.
+
+    ``emptied`` are the fields that were sent with nothing in them.
+    """
+
+    request: Request
+    user: User
+    look: Session
+    db: Session
+    sketch_id: uuid.UUID
+    emptied: frozenset[str]
+
+    @staticmethod
+    def of(
+        request: Request,
+        user: Researcher,
+        look: ReadDb,
+        db: Db,
+        sketch_id: uuid.UUID,
+        emptied: Emptied,
+    ) -> Asking:
+        """From the request."""
+        return Asking(request, user, look, db, sketch_id, emptied)
+
+
+Asked = Annotated[Asking, Depends(Asking.of)]
 
 
 @router.get("/reader-studies/new")
 def new(request: Request, user: Researcher, db: ReadDb) -> Response:
     """The first step; the sketch is made when something is typed."""
-    return _step(request, db, None, Typed(), "design")
+    return _step(request, db, None, Typed(), Step.DESIGN)
 
 
 @router.post("/reader-studies/sketches")
-def begin(user: Researcher, db: Db, turned: Annotated[Turned, Form()]) -> Response:
+def begin(
+    user: Researcher, db: Db, emptied: Emptied, sent: Annotated[DesignPage, Form()]
+) -> Response:
     """Make a sketch of what was typed at the first step, and go where the person turned.
 
     Raises:
         Conflict: the person has as many sketches as they may.
     """
-    fields = {**Typed().model_dump(), **turned.of_step("design")}
-    sketch = Sketch.begin(db, user, fields, "design")
-    refusal = _refused(db, user, _typed(sketch), "design") if turned.go == "next" else ""
-    return _turn(db, sketch, "design", turned.go, refusal)
+    fields = {**Typed().model_dump(), **_fields(sent, emptied, Step.DESIGN)}
+    sketch = Sketch.begin(db, user, fields, Step.DESIGN)
+    refusal = _refused(db, user, sketch.form, Step.DESIGN) if sent.go is Go.NEXT else ""
+    return _turn(db, sketch, Step.DESIGN, sent.go, refusal)
 
 
 @router.get("/reader-studies/sketches/{sketch_id}/{step}")
@@ -135,7 +156,7 @@ def show(
     sketch = Sketch.require(db, sketch_id, user)
     if sketch.study_id is not None:
         return see_other(f"/reader-studies/{sketch.study_id}")
-    return _step(request, db, sketch, _typed(sketch), _known(step))
+    return _step(request, db, sketch, sketch.form, _known(step))
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/deletion")
@@ -152,20 +173,19 @@ def compose(
     request: Request, user: Researcher, look: ReadDb, db: Db, sketch_id: uuid.UUID
 ) -> Response:
     """Compose the study; a sketch that cannot be used says why, and stays as it is."""
-    typed = _typed(Sketch.require(look, sketch_id, user))
+    typed = Sketch.require(look, sketch_id, user).form
     refusal, chosen = "", None
     try:
-        if not typed.title.strip():
-            raise Unreadable("Give the study a title (step Design).")
-        chosen = _chosen(look, user, typed, _design(typed), request.app.state.inference.draw)
+        refuse_untitled(typed, Step.CHECK)
+        chosen = _chosen(look, user, typed, typed.design(), request.app.state.inference.draw)
     except (Forbidden, Unreadable, NotFound) as error:
         refusal = error.detail
     sketch = Sketch.require(db, sketch_id, user, to_change=True)
     if sketch.study_id is not None:  # pressed twice
         return see_other(f"/reader-studies/{sketch.study_id}")
     if chosen is None:
-        sketch.refusal = {"step": "check", "text": refusal}
-        return see_other(_address(sketch, "check"))
+        sketch.refuse(Step.CHECK, refusal)
+        return see_other(_address(sketch, Step.CHECK))
     study = ReaderStudy.keep(db, user, chosen)
     sketch.study_id, sketch.refusal = study.id, None
     return see_other(
@@ -174,51 +194,89 @@ def compose(
     )
 
 
+@router.post("/reader-studies/sketches/{sketch_id}/design")
+def turn_design(asked: Asked, sent: Annotated[DesignPage, Form()]) -> Response:
+    """Store the first step and go on, or to another one."""
+    return _stored(asked, Step.DESIGN, sent)
+
+
+@router.post("/reader-studies/sketches/{sketch_id}/images")
+def turn_images(asked: Asked, sent: Annotated[ImagesPage, Form()]) -> Response:
+    """Store which images, and go on, back, or to another step."""
+    return _stored(asked, Step.IMAGES, sent)
+
+
+@router.post("/reader-studies/sketches/{sketch_id}/reading")
+def turn_reading(asked: Asked, sent: Annotated[ReadingPage, Form()]) -> Response:
+    """Store how they are read, and go on, back, or to another step."""
+    return _stored(asked, Step.READING, sent)
+
+
+@router.post("/reader-studies/sketches/{sketch_id}/conduct")
+def turn_conduct(asked: Asked, sent: Annotated[ConductPage, Form()]) -> Response:
+    """Store texts and analysis, and go on, back, or to another step."""
+    return _stored(asked, Step.CONDUCT, sent)
+
+
+@router.post("/reader-studies/sketches/{sketch_id}/check")
+def turn_check(asked: Asked, sent: Annotated[CheckPage, Form()]) -> Response:
+    """Leave the last step for another one."""
+    return _stored(asked, Step.CHECK, sent)
+
+
 @router.post("/reader-studies/sketches/{sketch_id}/{step}")
-def turn(
-    request: Request,
-    user: Researcher,
-    look: ReadDb,
-    db: Db,
-    sketch_id: uuid.UUID,
-    step: str,
-    turned: Annotated[Turned, Form()],
-) -> Response:
-    """Store what a step says and go on, back, or to another step.
+def turn_nowhere(asked: Asked, step: str) -> Response:
+    """NotFound: there is no such step, or no such sketch of this person's."""
+    raise NotFound(_no_step(step))
+
+
+def _stored(asked: Asking, step: Step, page_sent: Page) -> Response:
+    """Store what a step says, and go where the person turned.
 
     Whether it can be left is found out before the write lock is held.
     """
-    step = _known(step)
-    before = Sketch.require(look, sketch_id, user)
-    sent = _fitted(look, before, turned.of_step(step))
+    before = Sketch.require(asked.look, asked.sketch_id, asked.user)
+    sent = _fitted(asked.look, before.form, _fields(page_sent, asked.emptied, step))
     refusal = ""
-    if turned.go == "next":
-        refusal = _refused(look, user, Typed(**{**_typed(before).model_dump(), **sent}), step)
-    sketch = Sketch.require(db, sketch_id, user, to_change=True)
+    if page_sent.go is Go.NEXT:
+        typed = Typed(**{**before.form.model_dump(), **sent})
+        refusal = _refused(asked.look, asked.user, typed, step)
+    sketch = Sketch.require(asked.db, asked.sketch_id, asked.user, to_change=True)
     if sketch.study_id is not None:
         return see_other(f"/reader-studies/{sketch.study_id}")
     other = {name: value for name, value in sent.items() if sketch.typed.get(name) != value}
-    if other and turned.seen and turned.seen != sketch.mark(_ON_STEP[step]):
-        return _changed_elsewhere(request, db, sketch, step, sent, other)
+    if other and page_sent.seen and page_sent.seen != _mark(sketch, step):
+        return _changed_elsewhere(asked.request, asked.db, sketch, step, sent, other)
     sketch.keep(sent, step)
-    return _turn(db, sketch, step, turned.go, refusal)
+    return _turn(asked.db, sketch, step, page_sent.go, refusal)
 
 
-def _turn(session: Session, sketch: Sketch, step: str, go: str, refusal: str) -> Response:
+def _fields(sent: Page, emptied: frozenset[str], step: Step) -> Json:
+    """The fields that a step shows; a list that was not sent has nothing chosen."""
+    lists = {"versions", "generators", "without"}
+    given = sent.model_fields_set | lists
+    found = {name: getattr(sent, name) for name in FORMS[step].model_fields if name in given}
+    return found | dict.fromkeys(emptied & FORMS[step].model_fields.keys() - lists, "")
+
+
+def _mark(sketch: Sketch, step: Step) -> str:
+    """Changes when any field of the step does."""
+    return sketch.mark(FORMS[step].model_fields)
+
+
+def _turn(session: Session, sketch: Sketch, step: Step, go: Go | Step, refusal: str) -> Response:
     """Where to after a step was stored."""
-    order = list(STEPS)
+    order = list(Step)
     place = order.index(step)
-    if go == "keep":
-        seen = sketch.mark(_ON_STEP[step])
-        return JSONResponse({"address": _address(sketch, step), "seen": seen})
+    if go is Go.KEEP:
+        return JSONResponse({"address": _address(sketch, step), "seen": _mark(sketch, step)})
     sketch.refusal = None
-    if go in STEPS or go == "back":
-        target = go if go in STEPS else order[max(0, place - 1)]
-        return see_other(_address(sketch, target))
-    if step == "design":
+    if isinstance(go, Step) or go is Go.BACK:
+        return see_other(_address(sketch, go if isinstance(go, Step) else order[max(0, place - 1)]))
+    if step is Step.DESIGN:
         _apply_preset(session, sketch)
     if refusal:
-        sketch.refusal = {"step": step, "text": refusal}
+        sketch.refuse(step, refusal)
         return see_other(_address(sketch, step))
     return see_other(_address(sketch, order[min(place + 1, len(order) - 1)]))
 
@@ -227,8 +285,8 @@ def _changed_elsewhere(
     request: Request,
     session: Session,
     sketch: Sketch,
-    step: str,
-    sent: Mapping[str, Any],
+    step: Step,
+    sent: Json,
     other: Iterable[str],
 ) -> Response:
     """Two tabs changed one step: nothing is written over before both were seen."""
@@ -245,24 +303,23 @@ def _changed_elsewhere(
     return _step(request, session, sketch, typed, step, refusal)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = ", ".join(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _known(step: str) -> str:
-    if step not in STEPS:
-        raise NotFound(f"There is no step {step[:40]!r}; the steps are {', '.join(STEPS)}.")
-    return step
+def _known(step: str) -> Step:
+    if step not in set(Step):
+        raise NotFound(_no_step(step))
+    return Step(step)
 
 
-def _address(sketch: Sketch, step: str) -> str:
+def _no_step(name: str) -> str:
+    return f"There is no step {name[:40]!r}; the steps are {', '.join(Step)}."
+
+
+def _address(sketch: Sketch, step: Step) -> str:
     return f"/reader-studies/sketches/{sketch.id}/{step}"
-
-
-def _typed(sketch: Sketch) -> Typed:
-    known = {key: value for key, value in sketch.typed.items() if key in Typed.model_fields}
-    return Typed(**known)
 
 
 def _scheme(session: Session, typed: Typed) -> LesionScheme | None:
@@ -272,94 +329,42 @@ def _scheme(session: Session, typed: Typed) -> LesionScheme | None:
 
 def _apply_preset(session: Session, sketch: Sketch) -> None:
     """Fill in what a preset says, once, and keep what stood there for the way back."""
-    typed = _typed(sketch)
+    typed = sketch.form
     if typed.preset not in PRESETS or typed.preset == typed.applied:
         return
     if typed.applied:
-        before = {name: getattr(typed, name) for name in _OF_PRESET}
+        before = typed.model_dump(include=set(OF_PRESET))
         sketch.by_preset = {**sketch.by_preset, typed.applied: before}
-    filled = sketch.by_preset.get(typed.preset) or _preset(typed.preset, _scheme(session, typed))
-    sketch.keep({**filled, "applied": typed.preset}, "design")
+    kept = sketch.by_preset.get(typed.preset)
+    filled = kept or filled_by(typed.preset, _scheme(session, typed))
+    sketch.keep({**filled, "applied": typed.preset}, Step.DESIGN)
 
 
-def _preset(name: str, scheme: LesionScheme | None) -> dict[str, str]:
-    """The fields as a preset has them."""
-    preset = PRESETS[name]
-    design = preset.design
-
-    def ticked(value: bool) -> str:
-        return "1" if value else ""
-
-    return {
-        "real": said(preset.spread(preset.real, scheme)),
-        "synthetic": said(preset.spread(preset.synthetic, scheme)),
-        "exclude_near": ticked(design.exclude_near),
-        "lesion_class": ticked(design.lesion_class),
-        "class_confidence": ticked(design.class_confidence),
-        "reasons": ticked(design.reasons),
-        "practice": str(design.practice),
-        "repeats": str(design.repeats),
-        "repeat_distance": str(design.repeat_distance),
-        "break_every": str(design.break_every),
-        "size_mm": "" if design.size_mm is None else f"{design.size_mm:g}",
-    }
-
-
-def _fitted(session: Session, sketch: Sketch, sent: dict[str, Any]) -> dict[str, Any]:
+def _fitted(session: Session, typed: Typed, sent: Json) -> Json:
     """With another scheme, a preset's numbers are those of that scheme; typed ones stay."""
-    typed = _typed(sketch)
     scheme = Pool.schemes(session).get(sent.get("scheme", ""))
     if scheme is None or typed.applied not in PRESETS or sent["scheme"] == typed.scheme:
         return sent
-    before = _preset(typed.applied, _scheme(session, typed))
-    after = _preset(typed.applied, scheme)
+    before = filled_by(typed.applied, _scheme(session, typed))
+    after = filled_by(typed.applied, scheme)
     changed = {
         name: after[name] for name in ("real", "synthetic") if sent.get(name) == before[name]
     }
     return {**sent, **changed}
 
 
-def _refused(session: Session, user: User, typed: Typed, step: str) -> str:
+def _refused(session: Session, user: User, typed: Typed, step: Step) -> str:
     """Why a step cannot be left with what was typed; "" when it can."""
-    if step == "design":
-        return "" if typed.title.strip() else "Give the study a title."
     try:
-        design = _design(typed)
-        tried = Design(practice=design.practice) if step == "images" else design
+        if step is Step.DESIGN:
+            refuse_untitled(typed, step)
+            return ""
+        design = typed.design()
+        tried = Design(practice=design.practice) if step is Step.IMAGES else design
         _chosen(session, user, typed, replace(tried, exclude_near=False), None)
     except (Forbidden, Unreadable, NotFound) as refusal:
         return refusal.detail
     return ""
-
-
-def _design(typed: Typed) -> Design:
-    return Design(
-        preset=typed.preset if typed.preset in PRESETS else "own",
-        lesion_class=_yes(typed.lesion_class),
-        class_confidence=_yes(typed.class_confidence),
-        reasons=_yes(typed.reasons),
-        practice=whole(typed.practice, "the practice images"),
-        repeats=whole(typed.repeats, "the repeats"),
-        repeat_distance=whole(typed.repeat_distance, "the distance of repeats"),
-        break_every=whole(typed.break_every, "the trials between breaks"),
-        tell_prevalence=_yes(typed.tell_prevalence),
-        interpolation=typed.interpolation,
-        size_mm=number(typed.size_mm, "the image size") if typed.size_mm.strip() else None,
-        window=_yes(typed.window),
-        zoom=_yes(typed.zoom),
-        back=_yes(typed.back),
-        exclude_own=_yes(typed.exclude_own),
-        exclude_read=_yes(typed.exclude_read),
-        exclude_near=_yes(typed.exclude_near),
-        near_limit=number(typed.near_limit, "the limit") if typed.near_limit.strip() else None,
-        margin=number(typed.margin, "the margin"),
-        analysis=typed.analysis,
-        instructions=typed.instructions,
-        consent=typed.consent,
-        consent_version=typed.consent_version,
-        consent_date=typed.consent_date,
-        ethics_reference=typed.ethics_reference,
-    )
 
 
 def _chosen(
@@ -371,20 +376,8 @@ def _chosen(
     name = typed.scheme or next(iter(schemes), "")
     if name not in schemes:
         raise Unreadable("Choose a lesion scheme that a served checkpoint knows.")
-    scheme = schemes[name]
-    wish = Wish(
-        title=typed.title.strip() or "untitled",
-        scheme=scheme,
-        kind=typed.kind or None,
-        real=per_class(typed.real, "real images", scheme),
-        synthetic=per_class(typed.synthetic, "synthetic images", scheme),
-        generators=typed.generators,
-        versions=typed.versions,
-        seed=whole(typed.seed, "the seed") if typed.seed.strip() else None,
-        without_lesions_of=[User.require(session, name) for name in typed.without],
-        design=design,
-    )
-    return Composition.choose(session, wish, draw)
+    without = [User.require(session, name) for name in typed.without]
+    return Composition.choose(session, typed.wish(schemes[name], without, design), draw)
 
 
 def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.UUID, str] | None:
@@ -396,16 +389,12 @@ def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.U
         return None
 
 
-def _yes(text: str) -> bool:
-    return text == "1"
-
-
 def _step(
     request: Request,
     session: Session,
     sketch: Sketch | None,
     typed: Typed,
-    step: str,
+    step: Step,
     refusal: AppError | None = None,
 ) -> Response:
     schemes = Pool.schemes(session)
@@ -420,12 +409,12 @@ def _step(
     versions = DatasetVersion.all(session)
     form = typed.model_dump()
     for name in ("instructions", "analysis"):
-        form[name] = fitting(form[name].strip(), lesion_class=_yes(typed.lesion_class))
+        form[name] = fitting(form[name].strip(), lesion_class=yes(typed.lesion_class))
     form["kind"] = form["kind"] or (usable[0] if usable else "")
     form["scheme"] = form["scheme"] or (chosen.name if chosen else "")
     error = refusal.detail if refusal else ""
-    if sketch and sketch.refusal and sketch.refusal["step"] == step and not error:
-        error = sketch.refusal["text"]
+    if sketch and not error:
+        error = sketch.refusal_at(step)
     preset = PRESETS.get(typed.applied)
     return page(
         request,
@@ -433,10 +422,10 @@ def _step(
         refusal.status if refusal else 200,
         sketch=sketch,
         address=f"/reader-studies/sketches/{sketch.id}" if sketch else "/reader-studies/sketches",
-        seen=sketch.mark(_ON_STEP[step]) if sketch else "",
+        seen=_mark(sketch, step) if sketch else "",
         steps=STEPS,
         step=step,
-        place=list(STEPS).index(step),
+        place=list(Step).index(step),
         form=form,
         error=error,
         presets=PRESETS,

@@ -36,7 +36,7 @@ class Audited:
         shown = sorted((one for one in pictures if not one.practice), key=lambda one: one.png)
         groups: tuple[list[Encoded], list[Encoded]] = ([], [])
         for place, one in enumerate(shown, 1):  # no name that says more than the bytes
-            groups[one.truth is not Source.REAL].append(Encoded(one.png, f"image {place}"))
+            groups[one.truth != Source.REAL].append(Encoded(one.png, f"image {place}"))
         try:
             record = audit(*groups).to_dict()
         except LeakAuditError as refusal:

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -20,6 +19,8 @@ from app.models.ground.event import Event
 from app.models.ground.numbered import next_number
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.stored import Json
+from app.models.reader_studies.typed import number
 
 CARD_MM = 85.6
 """Width of a card of the format ID-1 (ISO/IEC 7810)."""
@@ -78,7 +79,7 @@ class Conduct(Base):
     ramp_dark: Mapped[bool]
     ramp_bright: Mapped[bool]
     mm_per_px: Mapped[float | None]
-    screen: Mapped[dict[str, Any]]
+    screen: Mapped[Json]
 
     @staticmethod
     def latest(session: Session, enrolment_id: uuid.UUID) -> Conduct | None:
@@ -159,17 +160,17 @@ class Conduct(Base):
 
 def _number(text: str, what: str, least: float, most: float) -> float:
     try:
-        value = float(text.strip().replace(",", "."))
-    except ValueError:
+        value = number(text, what)
+    except Unreadable:
         value = math.nan
     if not least <= value <= most:
         raise Unreadable(f"Give {what} as a number from {least:g} to {most:g}.")
     return value
 
 
-def _screen(said: Mapping[str, str]) -> dict[str, Any]:
+def _screen(said: Mapping[str, str]) -> Json:
     """The numbers that a browser gave, and its own name; what is no number is left out."""
-    found: dict[str, Any] = {}
+    found: Json = {}
     for name in _SCREEN_NUMBERS:
         try:
             value = float(said.get(name, ""))

@@ -101,7 +101,7 @@ class Feedback:
     def of(cls, session: Session, reading: Reading) -> Feedback | None:
         """Feedback on an answer to a practice trial; None for any other."""
         trial = reading.trial
-        if trial.kind is not TrialKind.PRACTICE or not trial.stimulus.practice:
+        if trial.kind != TrialKind.PRACTICE or not trial.stimulus.practice:
             return None
         stimulus = trial.stimulus
         scheme = ReaderStudy.require(session, stimulus.study_id).scheme

@@ -17,6 +17,7 @@ from app.models.ground.append_only import append_only
 from app.models.people.user import User
 from app.models.reader_studies.content import ProtocolContent
 from app.models.reader_studies.stored import Json
+from app.models.reader_studies.typed import number
 
 AMENDABLE = {"analysis": "analysis plan", "margin": "margin", "notes": "notes"}
 """What an amendment may change: nothing that a reader sees."""
@@ -94,10 +95,7 @@ class Protocol(Base):
             raise Unreadable("Give the new text in 1 to 10,000 characters.")
         value: str | float = text.strip()
         if what == "margin":
-            try:
-                value = float(text)
-            except ValueError:
-                raise Unreadable(f"Give the margin as a number, not {text[:20]!r}.") from None
+            value = number(text, "the margin")
             if not 0.01 <= value <= 0.3:
                 raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {value}.")
         if self.content_json.get(what) == value:

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
@@ -17,6 +16,7 @@ from app.models.ground.append_only import append_only
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
+from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy, StudyState
 from app.models.reader_studies.trial import Trial, TrialKind
 
@@ -50,7 +50,7 @@ class Answer:
     changes: int = 0
     class_confidence: int | None = None
     reasons: Sequence[str] = ()
-    view: Mapping[str, Any] = field(default_factory=dict)
+    view: Mapping[str, object] = field(default_factory=dict)
     revises: bool = False
 
 
@@ -82,7 +82,7 @@ class Reading(Base):
     reasons: Mapped[list[str]] = mapped_column(default=list)
     session_no: Mapped[int] = mapped_column(default=1)
     revision: Mapped[int] = mapped_column(default=1)
-    view: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    view: Mapped[Json] = mapped_column(default=dict)
     active_ms: Mapped[int]
     hidden_ms: Mapped[int]
     idle_ms: Mapped[int]
@@ -267,7 +267,7 @@ def _sitting(session: Session, enrolment_id: uuid.UUID) -> int:
     return number + 1 if moment - at > NEW_SITTING else number
 
 
-def _view(said: Mapping[str, Any]) -> dict[str, float]:
+def _view(said: Mapping[str, object]) -> dict[str, float]:
     """The numbers among what a desk says of the picture; anything else is left out."""
     found = {}
     for name in _VIEW_NUMBERS:

@@ -5,25 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import Base, now
+from app.db import Base, Word, now
 from app.errors import Conflict, NotFound
 from app.models.people.user import User
-
-STEPS = {
-    "design": "Design",
-    "images": "Images",
-    "reading": "Reading",
-    "conduct": "Conduct and analysis",
-    "check": "Check",
-}
-"""The wizard's steps: the end of the address → title."""
+from app.models.reader_studies.steps import Step, Typed
+from app.models.reader_studies.stored import Json
 
 MOST = 50
 """Most sketches that one person may have."""
@@ -44,10 +36,10 @@ class Sketch(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
-    typed: Mapped[dict[str, Any]]
-    by_preset: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    step: Mapped[str] = mapped_column(sa.String(20))
-    refusal: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    typed: Mapped[Json]
+    by_preset: Mapped[Json] = mapped_column(default=dict)
+    step: Mapped[Step] = mapped_column(Word(Step, 20))
+    refusal: Mapped[Json | None] = mapped_column(sa.JSON(none_as_null=True))
     study_id: Mapped[uuid.UUID | None] = mapped_column(
         sa.ForeignKey("reader_study.id", ondelete="SET NULL")
     )
@@ -55,7 +47,7 @@ class Sketch(Base):
     changed_at: Mapped[datetime] = mapped_column(default=now)
 
     @staticmethod
-    def begin(session: Session, by: User, typed: Mapping[str, Any], step: str) -> Sketch:
+    def begin(session: Session, by: User, typed: Json, step: Step) -> Sketch:
         """A new one.
 
         Raises:
@@ -101,6 +93,21 @@ class Sketch(Base):
         return sketch
 
     @property
+    def form(self) -> Typed:
+        """Everything that was typed."""
+        return Typed.of(self.typed)
+
+    def refuse(self, step: Step, text: str) -> None:
+        """Say why a step could not be left."""
+        self.refusal = {"step": step.value, "text": text}
+
+    def refusal_at(self, step: Step) -> str:
+        """Why the last attempt to go on from this step was refused; "" when it was not."""
+        if self.refusal is None or self.refusal["step"] != step:
+            return ""
+        return str(self.refusal["text"])
+
+    @property
     def title(self) -> str:
         """The title as far as it was typed; "" for none."""
         return str(self.typed.get("title", "")).strip()
@@ -110,7 +117,7 @@ class Sketch(Base):
         part = json.dumps({name: self.typed.get(name) for name in sorted(names)})
         return hashlib.sha256(part.encode()).hexdigest()[:16]
 
-    def keep(self, typed: Mapping[str, Any], step: str) -> None:
+    def keep(self, typed: Json, step: Step) -> None:
         """Take over these fields; the others stay."""
         self.typed = {**self.typed, **typed}
         self.step = step

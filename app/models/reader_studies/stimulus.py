@@ -190,4 +190,4 @@ class Stimulus(Base):
     @property
     def badge(self) -> str:
         """The word that stands beside the picture once truth may be shown."""
-        return "phantom" if self.phantom and self.truth is Source.REAL else self.truth
+        return "phantom" if self.phantom and self.truth == Source.REAL else self.truth

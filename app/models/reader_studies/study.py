@@ -194,7 +194,7 @@ class ReaderStudy(Owned, Base):
     def class_mix(self, source: Source | str) -> dict[str, int]:
         """Class key → number of planned images of a source."""
         images = self.plan.images
-        of = images.real if Source(source) is Source.REAL else images.synthetic
+        of = images.real if Source(source) == Source.REAL else images.synthetic
         return class_mix(of, self.scheme.keys)
 
     def generators(self, session: Session) -> list[Checkpoint]:

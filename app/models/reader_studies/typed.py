@@ -7,6 +7,8 @@ import re
 from app.errors import Unreadable
 from ml.lesion import LesionScheme
 
+_NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]{1,2})?")
+_LONGEST = 40
 _OF_CLASS = re.compile(r"\s*(\S+?)\s*[:= ]\s*(\S+)\s*")
 
 
@@ -22,15 +24,14 @@ def whole(text: str, what: str) -> int:
 
 
 def number(text: str, what: str) -> float:
-    """A number, with a decimal point or comma.
+    """A number, with a decimal point or comma, in the digits 0 to 9.
 
     Raises:
-        Unreadable: anything else.
+        Unreadable: anything else, such as a list, thousands marks, or “NaN”.
     """
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        raise Unreadable(f"Give {what} as a number, not {text[:20]!r}.") from None
+    if not _NUMBER.fullmatch(text.strip()) or len(text) > _LONGEST:
+        raise Unreadable(f"Give {what} as a number, not {text[:20]!r}.")
+    return float(text.strip().replace(",", "."))
 
 
 def per_class(text: str, what: str, scheme: LesionScheme) -> int | dict[str, int]:

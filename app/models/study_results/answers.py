@@ -79,12 +79,12 @@ class Line:
     @property
     def is_repeat(self) -> bool:
         """Whether the reader had seen the same picture earlier in the study."""
-        return self.trial.kind is TrialKind.REPEAT
+        return self.trial.kind == TrialKind.REPEAT
 
     @property
     def is_practice(self) -> bool:
         """Whether it came before the study proper, with feedback; no analysis takes it."""
-        return self.trial.kind is TrialKind.PRACTICE
+        return self.trial.kind == TrialKind.PRACTICE
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Answers:
             yield PlainReading(
                 reader=line.reader,
                 case=line.case,
-                synthetic=stimulus.truth is Source.SYNTHETIC,
+                synthetic=stimulus.truth == Source.SYNTHETIC,
                 rating=reading.rating if reading else None,
                 generator=line.generator,
                 position=line.trial.position,

@@ -389,7 +389,7 @@ def leaking(pictures: list[Picture]) -> list[Picture]:
     """Synthetic images on every second grey level only: a comb, which is rendering."""
     combed = []
     for one in pictures:
-        if one.truth is Source.SYNTHETIC:
+        if one.truth == Source.SYNTHETIC:
             rng = np.random.default_rng(one.seed)
             pixels = rng.integers(40, 90, (64, 64)) * 2 / 127.5 - 1
             one = replace(one, png=stimulus_png(pixels.astype(np.float32)))
@@ -814,7 +814,7 @@ def test_practice_takes_the_lesions_that_the_study_leaves_over(session, ada, see
     taken = [item.lesion for item in study.plan.every.real]
     assert len(set(taken)) == len(taken) == 8
     classes = [
-        sorted(item.lesion_class for item in study.practice(source))
-        for source in ("real", "synthetic")
+        sorted(item.lesion_class for item in images)
+        for images in (study.plan.practice.real, study.plan.practice.synthetic)
     ]
     assert classes[0] == classes[1]  # the class tells nothing of the source

@@ -13,10 +13,10 @@ from app.errors import Unreadable
 from app.models import Checkpoint, ReaderStudy, Sketch
 from app.models.reader_studies.design import PRESETS
 from app.models.reader_studies.sketch import MOST
+from app.models.reader_studies.steps import filled_by
 from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.typed import per_class
 from app.models.runs.dataset import DatasetVersion
-from app.routes.sketches import _preset
 from ml.lesion import LIVER, LesionClass, LesionScheme
 
 JSON = {"accept": "application/json"}
@@ -129,7 +129,7 @@ def test_a_refused_step_keeps_what_was_typed_and_says_why(browser, session):
     assert alert(browser, f"{sketch}/images") == ""
 
 
-def test_a_study_without_a_title_is_not_composed_and_keeps_its_preset(browser, session):
+def test_a_study_without_a_title_is_not_composed_and_keeps_itsfilled_by(browser, session):
     sketch = begin(browser, title=" ", preset="paper")
     assert "Give the study a title" in alert(browser, f"{sketch}/design")
     assert fields(browser.get(f"{sketch}/design").text)["preset"] == "paper"
@@ -249,8 +249,8 @@ def test_a_sketch_can_be_listed_taken_up_and_deleted(browser, session):
 
 def test_a_presets_numbers_go_to_the_classes_that_they_name():
     paper = "cyst 53, metastasis 64, hemangioma 65"
-    assert _preset("paper", LIVER)["real"] == paper
-    turned = _preset("paper", TURNED)["real"]
+    assert filled_by("paper", LIVER)["real"] == paper
+    turned = filled_by("paper", TURNED)["real"]
     assert turned == "hemangioma 65, metastasis 64, cyst 53"
     for text in (paper, turned):
         for scheme in (LIVER, TURNED):
@@ -260,7 +260,7 @@ def test_a_presets_numbers_go_to_the_classes_that_they_name():
 
 
 def test_for_another_scheme_of_as_many_classes_they_are_spread_and_that_is_said():
-    filled = _preset("paper", OTHER)
+    filled = filled_by("paper", OTHER)
     assert (filled["real"], filled["synthetic"]) == ("182", "120")
     note = PRESETS["paper"].note(OTHER)
     assert "gives numbers for cyst, metastasis, hemangioma" in note
