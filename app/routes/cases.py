@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy.orm import Session
@@ -18,13 +18,12 @@ from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.cases.case import PHASES, Accepted, Case, ImageStack, Receipt, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.parcel import Limits, Parcel, RefusalCode
-from app.models.checkpoint import Checkpoint
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.worklist import FILTERS, work_list
+from app.presenters import Standing, lesion_json, panel_context
 from app.responses import page, see_other, wants_json
-from app.views import Standing, lesion_json, panel_context, scheme_view
 
 router = APIRouter(include_in_schema=False)
 
@@ -151,7 +150,6 @@ def show(
         selected_image=image if shown else None,
         absent=_absent(db, case, standings, lesion, image, shown),
         panel=panel_context(db, user, selected) if selected else None,
-        scheme=scheme_view(Checkpoint.scheme_for_review(db)),
         review_first=request.app.state.settings.review_first,
         viewer_json={
             "case_id": str(case.id),
@@ -239,7 +237,7 @@ def _work_list_page(
     )
 
 
-def _told(session: Session, receipt: Receipt) -> dict[str, Any]:
+def _told(session: Session, receipt: Receipt) -> dict[str, object]:
     """What became of an upload, by case and by reason, for a page without scripts."""
     cases: dict[uuid.UUID, list[Accepted]] = {}
     for entry in receipt.accepted:
@@ -270,7 +268,7 @@ def _told(session: Session, receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[dict[str, Any]]:
+def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[dict[str, object]]:
     """The stacks of a series, as the viewer scrolls them."""
     label = "Pictures" if series.series_uid == "pictures" else f"Series {number}"
     return [
@@ -279,7 +277,7 @@ def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[
     ]
 
 
-def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict[str, Any]:
+def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict[str, object]:
     first = stack.images[0]
     spacing = first.spacing_mm
     size = f"{first.columns} × {first.rows}"

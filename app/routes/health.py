@@ -6,8 +6,6 @@ others. `live` needs no thread and no database; `ready` has threads and a connec
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Request
@@ -36,7 +34,7 @@ async def ready(request: Request) -> Response:
     state = request.app.state
     if not hasattr(state, "looks"):
         state.looks = anyio.CapacityLimiter(_AT_ONCE)
-    body: dict[str, Any] = {"status": "the database does not answer in time"}
+    body: dict[str, object] = {"status": "the database does not answer in time"}
     with anyio.move_on_after(READY_WITHIN_S):
         body = await anyio.to_thread.run_sync(
             _look, state.database, limiter=state.looks, abandon_on_cancel=True
@@ -46,7 +44,7 @@ async def ready(request: Request) -> Response:
     return JSONResponse(body, 503, {"retry-after": "5"})
 
 
-def _look(database: Database) -> dict[str, Any]:
+def _look(database: Database) -> dict[str, object]:
     try:
         with database.glance() as session:
             fault = database.fault(session)

@@ -18,8 +18,8 @@ from app.models.cases.prediction import Prediction
 from app.models.cases.slip import Slip, refuse_other_person
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
+from app.presenters import panel
 from app.responses import see_other, wants_fragment
-from app.views import panel
 from ml.images.roi import Box
 
 router = APIRouter(include_in_schema=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -29,7 +29,7 @@ def planner(
 ) -> Response:
     """How many images and readers a study needs."""
     typed = {"readers": readers, "cases": cases, "effect": effect, "margin": margin}
-    found: dict[str, Any] | None = None
+    found: Mapping[str, object] | None = None
     single: list[dict[str, float]] = []
     error = ""
     try:

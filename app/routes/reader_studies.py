@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
@@ -23,8 +26,9 @@ from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.sketch import Sketch
 from app.models.reader_studies.steps import STEPS
 from app.models.reader_studies.stimulus import Source
-from app.models.reader_studies.study import DELETE_WORD, ReaderStudy
+from app.models.reader_studies.study import DELETE_WORD, ReaderStudy, StudyState
 from app.models.reader_studies.unblinding import WORD
+from app.models.reader_studies.withdrawal import Withdrawal
 from app.models.runs.known_lesions import KINDS
 from app.responses import page, see_other
 
@@ -200,34 +204,60 @@ def hand_over(
     return see_other(f"/reader-studies/{study_id}", f"The study belongs to {name} now.")
 
 
-def _readers(session: Session, study: ReaderStudy) -> list[dict[str, Any]]:
-    """Progress per reader: how many answers, never which."""
+class ReaderState(StrEnum):
+    """How far a reader is, as the study's maker may know it."""
+
+    INVITED = "invited"
+    CHECKED_IN = "checked in"
+    READING = "reading"
+    FINISHED = "finished"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class ReaderProgress:
+    """A reader of a study: how many answers, never which."""
+
+    id: uuid.UUID
+    name: str
+    number: int
+    state: ReaderState
+    link: str
+    answered: int
+    total: int
+    enrolled_at: datetime
+    finished_at: datetime | None
+    withdrawal: Withdrawal | None
+
+
+def _readers(session: Session, study: ReaderStudy) -> list[ReaderProgress]:
     counts = Reading.counts(session, study.id)
     return [
-        {
-            "id": enrolment.id,
-            "name": enrolment.reader.name,
-            "number": enrolment.number,
-            "state": _state(session, enrolment, counts.get(enrolment.id, 0)),
-            "link": f"/readings/{enrolment.token}",
-            "answered": counts.get(enrolment.id, 0),
-            "total": study.trials,
-            "enrolled_at": enrolment.created_at,
-            "finished_at": enrolment.finished_at,
-            "withdrawal": enrolment.withdrawal,
-        }
+        ReaderProgress(
+            id=enrolment.id,
+            name=enrolment.reader.name,
+            number=enrolment.number,
+            state=_state(session, enrolment, counts.get(enrolment.id, 0)),
+            link=f"/readings/{enrolment.token}",
+            answered=counts.get(enrolment.id, 0),
+            total=study.trials,
+            enrolled_at=enrolment.created_at,
+            finished_at=enrolment.finished_at,
+            withdrawal=enrolment.withdrawal,
+        )
         for enrolment in Enrolment.of_study(session, study.id)
     ]
 
 
-def _state(session: Session, enrolment: Enrolment, answered: int) -> str:
+def _state(session: Session, enrolment: Enrolment, answered: int) -> ReaderState:
     if enrolment.withdrawal is not None:
-        return "withdrawn"
+        return ReaderState.WITHDRAWN
     if enrolment.finished_at is not None:
-        return "finished"
+        return ReaderState.FINISHED
     if answered:
-        return "reading"
-    return "checked in" if Conduct.latest(session, enrolment.id) else "invited"
+        return ReaderState.READING
+    checked_in = Conduct.latest(session, enrolment.id) is not None
+    return ReaderState.CHECKED_IN if checked_in else ReaderState.INVITED
 
 
 def _study_page(
@@ -243,7 +273,7 @@ def _study_page(
     asked: Sequence[str] = (),
 ) -> Response:
     readers = _readers(session, study)
-    enrolled = {item["name"] for item in readers}
+    enrolled = {item.name for item in readers}
     scheme = study.scheme
     content = study.protocol.content if study.protocol else None
     refused = refusal or amendment_refusal or enrolment_refusal
@@ -255,7 +285,7 @@ def _study_page(
         design=study.design,
         in_force=content.design if content else study.design,
         notes=content.notes if content else "",
-        blind=Enrolment.reads(session, user, study.id) and study.state == "open",
+        blind=Enrolment.reads(session, user, study.id) and study.state is StudyState.OPEN,
         preset=PRESETS.get(study.design.preset),
         audit=LeakAudit.latest(session, study.id),
         amendable=AMENDABLE,

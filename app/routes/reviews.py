@@ -17,8 +17,8 @@ from app.models.cases.review import Review
 from app.models.cases.slip import Slip
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
+from app.presenters import Standing, panel, said_of
 from app.responses import see_other, wants_fragment
-from app.views import Standing, panel, said_of
 
 router = APIRouter(include_in_schema=False)
 

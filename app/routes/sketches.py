@@ -28,6 +28,7 @@ from app.models.reader_studies.steps import (
     CheckStep,
     ConductStep,
     DesignStep,
+    Fields,
     ImagesStep,
     ReadingStep,
     Step,
@@ -36,7 +37,6 @@ from app.models.reader_studies.steps import (
     refuse_untitled,
     yes,
 )
-from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy
 from app.models.runs.dataset import DatasetVersion
 from app.models.runs.known_lesions import KINDS, Pool
@@ -133,7 +133,7 @@ def new(request: Request, user: Researcher, db: ReadDb) -> Response:
 def begin(
     user: Researcher, db: Db, emptied: Emptied, sent: Annotated[DesignPage, Form()]
 ) -> Response:
-    """Make a sketch of what was typed at the first step, and go where the person turned.
+    """Make a sketch of what was typed at the first step, and go where the person wants.
 
     Raises:
         Conflict: the person has as many sketches as they may.
@@ -141,7 +141,7 @@ def begin(
     fields = {**Typed().model_dump(), **_fields(sent, emptied, Step.DESIGN)}
     sketch = Sketch.begin(db, user, fields, Step.DESIGN)
     refusal = _refused(db, user, sketch.form, Step.DESIGN) if sent.go is Go.NEXT else ""
-    return _turn(db, sketch, Step.DESIGN, sent.go, refusal)
+    return _onward(db, sketch, Step.DESIGN, sent.go, refusal)
 
 
 @router.get("/reader-studies/sketches/{sketch_id}/{step}")
@@ -195,43 +195,43 @@ def compose(
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/design")
-def turn_design(asked: Asked, sent: Annotated[DesignPage, Form()]) -> Response:
+def store_design(asked: Asked, sent: Annotated[DesignPage, Form()]) -> Response:
     """Store the first step and go on, or to another one."""
     return _stored(asked, Step.DESIGN, sent)
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/images")
-def turn_images(asked: Asked, sent: Annotated[ImagesPage, Form()]) -> Response:
+def store_images(asked: Asked, sent: Annotated[ImagesPage, Form()]) -> Response:
     """Store which images, and go on, back, or to another step."""
     return _stored(asked, Step.IMAGES, sent)
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/reading")
-def turn_reading(asked: Asked, sent: Annotated[ReadingPage, Form()]) -> Response:
+def store_reading(asked: Asked, sent: Annotated[ReadingPage, Form()]) -> Response:
     """Store how they are read, and go on, back, or to another step."""
     return _stored(asked, Step.READING, sent)
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/conduct")
-def turn_conduct(asked: Asked, sent: Annotated[ConductPage, Form()]) -> Response:
+def store_conduct(asked: Asked, sent: Annotated[ConductPage, Form()]) -> Response:
     """Store texts and analysis, and go on, back, or to another step."""
     return _stored(asked, Step.CONDUCT, sent)
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/check")
-def turn_check(asked: Asked, sent: Annotated[CheckPage, Form()]) -> Response:
+def store_check(asked: Asked, sent: Annotated[CheckPage, Form()]) -> Response:
     """Leave the last step for another one."""
     return _stored(asked, Step.CHECK, sent)
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/{step}")
-def turn_nowhere(asked: Asked, step: str) -> Response:
+def store_nowhere(asked: Asked, step: str) -> Response:
     """NotFound: there is no such step, or no such sketch of this person's."""
     raise NotFound(_no_step(step))
 
 
 def _stored(asked: Asking, step: Step, page_sent: Page) -> Response:
-    """Store what a step says, and go where the person turned.
+    """Store what a step says, and go where the person wants.
 
     Whether it can be left is found out before the write lock is held.
     """
@@ -248,15 +248,15 @@ def _stored(asked: Asking, step: Step, page_sent: Page) -> Response:
     if other and page_sent.seen and page_sent.seen != _mark(sketch, step):
         return _changed_elsewhere(asked.request, asked.db, sketch, step, sent, other)
     sketch.keep(sent, step)
-    return _turn(asked.db, sketch, step, page_sent.go, refusal)
+    return _onward(asked.db, sketch, step, page_sent.go, refusal)
 
 
-def _fields(sent: Page, emptied: frozenset[str], step: Step) -> Json:
+def _fields(sent: Page, emptied: frozenset[str], step: Step) -> Fields:
     """The fields that a step shows; a list that was not sent has nothing chosen."""
     lists = {"versions", "generators", "without"}
     given = sent.model_fields_set | lists
     found = {name: getattr(sent, name) for name in FORMS[step].model_fields if name in given}
-    return found | dict.fromkeys(emptied & FORMS[step].model_fields.keys() - lists, "")
+    return {**found, **dict.fromkeys(emptied & FORMS[step].model_fields.keys() - lists, "")}
 
 
 def _mark(sketch: Sketch, step: Step) -> str:
@@ -264,7 +264,7 @@ def _mark(sketch: Sketch, step: Step) -> str:
     return sketch.mark(FORMS[step].model_fields)
 
 
-def _turn(session: Session, sketch: Sketch, step: Step, go: Go | Step, refusal: str) -> Response:
+def _onward(session: Session, sketch: Sketch, step: Step, go: Go | Step, refusal: str) -> Response:
     """Where to after a step was stored."""
     order = list(Step)
     place = order.index(step)
@@ -286,7 +286,7 @@ def _changed_elsewhere(
     session: Session,
     sketch: Sketch,
     step: Step,
-    sent: Json,
+    sent: Fields,
     other: Iterable[str],
 ) -> Response:
     """Two tabs changed one step: nothing is written over before both were seen."""
@@ -340,9 +340,9 @@ def _apply_preset(session: Session, sketch: Sketch) -> None:
     sketch.keep({**filled, "applied": typed.preset}, Step.DESIGN)
 
 
-def _fitted(session: Session, typed: Typed, sent: Json) -> Json:
+def _fitted(session: Session, typed: Typed, sent: Fields) -> Fields:
     """With another scheme, a preset's numbers are those of that scheme; typed ones stay."""
-    scheme = Pool.schemes(session).get(sent.get("scheme", ""))
+    scheme = Pool.schemes(session).get(str(sent.get("scheme", "")))
     if scheme is None or typed.applied not in PRESETS or sent["scheme"] == typed.scheme:
         return sent
     before = filled_by(typed.applied, _scheme(session, typed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
@@ -113,7 +113,7 @@ def download(
     seeds = seeds_from(seed, count)
     with request.app.state.drawings.place(count):
         rois = request.app.state.inference.draw(db, row, seeds)
-    about: dict[str, Any] = {
+    about: dict[str, object] = {
         "synthetic": True,
         "checkpoint": row.name,
         "onnx_sha256": row.onnx_digest,

@@ -168,9 +168,9 @@ def _number(text: str, what: str, least: float, most: float) -> float:
     return value
 
 
-def _screen(said: Mapping[str, str]) -> Json:
+def _screen(said: Mapping[str, str]) -> dict[str, float | str]:
     """The numbers that a browser gave, and its own name; what is no number is left out."""
-    found: Json = {}
+    found: dict[str, float | str] = {}
     for name in _SCREEN_NUMBERS:
         try:
             value = float(said.get(name, ""))

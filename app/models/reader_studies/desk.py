@@ -19,7 +19,6 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.stimulus import Stimulus
-from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy, StudyState
 from app.models.reader_studies.trial import BlindTrial, Trial, TrialKind
 
@@ -73,7 +72,7 @@ class Earlier:
             tuple(reading.reasons),
         )
 
-    def to_dict(self) -> Json:
+    def to_dict(self) -> dict[str, object]:
         """The JSON form for the desk's script: the token, the position and the answer, no truth."""
         return {
             "token": self.trial.token,
@@ -203,7 +202,7 @@ class Desk:
         """Whether the trial on the desk is practice."""
         return self.trial is not None and self.trial.position <= self.practice
 
-    def rules(self) -> Json:
+    def rules(self) -> dict[str, object]:
         """What the desk's script must know of the protocol, the same on every trial."""
         return {
             "practice": self.practice,
@@ -215,7 +214,7 @@ class Desk:
             "screen": self.screen,
         }
 
-    def to_dict(self) -> Json:
+    def to_dict(self) -> dict[str, object]:
         """What the desk's script is told."""
         return {
             "state": self.state,

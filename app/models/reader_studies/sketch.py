@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from app.db import Base, Word, now
 from app.errors import Conflict, NotFound
 from app.models.people.user import User
-from app.models.reader_studies.steps import Step, Typed
+from app.models.reader_studies.steps import Fields, Step, Typed
 from app.models.reader_studies.stored import Json
 
 MOST = 50
@@ -47,7 +47,7 @@ class Sketch(Base):
     changed_at: Mapped[datetime] = mapped_column(default=now)
 
     @staticmethod
-    def begin(session: Session, by: User, typed: Json, step: Step) -> Sketch:
+    def begin(session: Session, by: User, typed: Fields, step: Step) -> Sketch:
         """A new one.
 
         Raises:
@@ -117,7 +117,7 @@ class Sketch(Base):
         part = json.dumps({name: self.typed.get(name) for name in sorted(names)})
         return hashlib.sha256(part.encode()).hexdigest()[:16]
 
-    def keep(self, typed: Json, step: Step) -> None:
+    def keep(self, typed: Fields, step: Step) -> None:
         """Take over these fields; the others stay."""
         self.typed = {**self.typed, **typed}
         self.step = step

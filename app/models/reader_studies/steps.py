@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from app.errors import Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.design import PRESETS, Design
-from app.models.reader_studies.stored import Json
 from app.models.reader_studies.typed import number, per_class, said, whole
 from app.models.reader_studies.wish import Wish
 from ml.lesion import LesionScheme
@@ -43,6 +42,9 @@ STEPS = {
 
 Text = Annotated[str, Field(max_length=20_000)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=500)]
+
+Fields = Mapping[str, object]
+"""Names of fields → what was typed: a text, or a list of names."""
 
 _DEFAULT = Design()
 
@@ -127,9 +129,11 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
     applied: Text = ""
 
     @classmethod
-    def of(cls, stored: Json) -> Typed:
+    def of(cls, stored: Mapping[str, object]) -> Typed:
         """From what is stored; fields of another version are left out."""
-        return cls(**{key: value for key, value in stored.items() if key in cls.model_fields})
+        return cls.model_validate(
+            {key: value for key, value in stored.items() if key in cls.model_fields}
+        )
 
     def design(self) -> Design:
         """How the study is read.

@@ -85,12 +85,12 @@ def test_what_a_person_said_last_counts_after_a_clock_was_set_back(app, session,
     session.commit()
     assert Review.current(session, lesion.id, ada.id) == last
     assert [one.lesion_class for one in Pool.of(session, LIVER).lesions] == ["metastasis"]
-    from app.views import Standing, lesion_panel
+    from app.presenters import Standing, lesion_panel
 
     request = SimpleNamespace(app=app)
     panel = lesion_panel(session, ada, Standing.of(request, session, ada, lesion))
-    assert panel["own_review"]["lesion_class"] == "metastasis"
-    assert [row["superseded"] for row in panel["reviews"]] == [False, True]
+    assert panel.own_review.lesion_class == "metastasis"
+    assert [row.superseded for row in panel.reviews] == [False, True]
 
 
 def test_among_people_the_later_review_counts_whatever_the_clock_said(session, clock):

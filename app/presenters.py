@@ -7,7 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
 import sqlalchemy as sa
 from fastapi import Request
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 
 from app.models.cases.case import Image
-from app.models.cases.lesion import Lesion
+from app.models.cases.lesion import Lesion, Reach
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import BASES, CANNOT_TELL, OTHER, Review, superseded
 from app.models.checkpoint import Checkpoint
@@ -130,25 +130,20 @@ def said_of(scheme: LesionScheme, lesion_class: str, confidence: int) -> str:
     return f"{words.get(lesion_class, lesion_class)}, confidence {confidence}"
 
 
-def scheme_view(scheme: LesionScheme) -> dict[str, Any]:
-    """A scheme with the key that answers each class: 1, 2, … in its order."""
-    return {
-        "name": scheme.name,
-        "classes": [
-            {"key": item.key, "display": item.display, "hotkey": str(number)}
-            for number, item in enumerate(scheme.classes, 1)
-        ],
-    }
+@dataclass(frozen=True)
+class Offered:
+    """A class that can be answered, its words and the key that gives it."""
+
+    key: str
+    display: str
+    hotkey: str
 
 
-def review_choices(scheme: LesionScheme) -> list[dict[str, str]]:
-    """What a reviewer may answer, with its key: the scheme's classes, other, cannot tell."""
+def review_choices(scheme: LesionScheme) -> list[Offered]:
+    """What a reviewer may answer: the scheme's classes, other, cannot tell; keys 1, 2, …"""
     words = [(item.key, item.display) for item in scheme.classes]
     words += list(_WORDS.items())
-    return [
-        {"key": key, "display": display, "hotkey": str(number)}
-        for number, (key, display) in enumerate(words, 1)
-    ]
+    return [Offered(key, display, str(number)) for number, (key, display) in enumerate(words, 1)]
 
 
 def panel(
@@ -166,18 +161,16 @@ def panel(
     )
 
 
-def panel_context(session: Session, user: User, standing: Standing) -> dict[str, Any]:
+def panel_context(session: Session, user: User, standing: Standing) -> dict[str, object]:
     """What ``lesions/_panel.html`` needs."""
-    scheme = Checkpoint.scheme_for_review(session)
     return {
         "lesion": lesion_panel(session, user, standing),
-        "scheme": scheme_view(scheme),
-        "choices": review_choices(scheme),
+        "choices": review_choices(Checkpoint.scheme_for_review(session)),
         "bases": BASES,
     }
 
 
-def lesion_json(standing: Standing) -> dict[str, Any]:
+def lesion_json(standing: Standing) -> dict[str, object]:
     """What the viewer draws and lists: boxes in slice pixels, and a label that tells only what
     this person may know."""
     lesion = standing.lesion
@@ -198,49 +191,121 @@ def lesion_json(standing: Standing) -> dict[str, Any]:
     }
 
 
-def lesion_panel(session: Session, user: User, standing: Standing) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ShownRoi:
+    """Address of the ROI as the network sees it, the window in words, and the network's name."""
+
+    url: str
+    window: str
+    network: str | None
+
+
+@dataclass(frozen=True)
+class Probability:
+    """How probable a network calls a class, from 0 to 1."""
+
+    key: str
+    display: str
+    p: float
+
+
+@dataclass(frozen=True)
+class ShownPrediction:
+    """A network's score; ``phase_corrected`` is a correction that came after it."""
+
+    checkpoint: str
+    checkpoint_url: str
+    training_kind: str
+    lesion_class: str
+    display: str
+    limits: str
+    warnings: tuple[str, ...]
+    phase_corrected: PhaseCorrection | None
+    probabilities: tuple[Probability, ...]
+
+
+@dataclass(frozen=True)
+class ShownReview:
+    """A person's class, and whether they saw a score when they gave it."""
+
+    id: uuid.UUID
+    by: str
+    lesion_class: str
+    display: str
+    confidence: int
+    basis: str
+    basis_key: str
+    note: str
+    at: datetime
+    score: str
+    superseded: bool
+
+
+@dataclass(frozen=True)
+class Panel:
     """Everything that the lesion panel shows; predictions are left out while covered."""
+
+    id: uuid.UUID
+    case_id: uuid.UUID
+    number: int
+    person: uuid.UUID
+    roi: ShownRoi
+    phantom: bool
+    diameter_mm: float | None
+    diameter_px: float
+    marked_by: str
+    reach: Reach
+    kept_because: str
+    warnings: tuple[str, ...]
+    covered: bool
+    predictions: tuple[ShownPrediction, ...]
+    has_score: bool
+    reviews: tuple[ShownReview, ...]
+    after: uuid.UUID | str
+    own_review: ShownReview | None
+
+
+def lesion_panel(session: Session, user: User, standing: Standing) -> Panel:
+    """What a person's panel of a lesion shows."""
     lesion = standing.lesion
     replaced = superseded(standing.reviews)
     # other people's classes are as suggestive as the network's: they come after one's own, too
     shown = [item for item in standing.reviews if not standing.covered or item.by_id == user.id]
     corrections = PhaseCorrection.of_case(session, lesion.case_id)
+    scores = () if standing.covered else standing.predictions
     own = standing.own
     reach = lesion.reach_of(session, user)
-    return {
-        "id": lesion.id,
-        "case_id": lesion.case_id,
-        "number": lesion.number,
-        "person": user.id,
-        "roi": _roi(session, lesion),
-        "phantom": lesion.image.phantom,
-        "diameter_mm": lesion.diameter_mm,
-        "diameter_px": lesion.diameter_px,
-        "marked_by": lesion.marked_by.name,
-        "reach": reach,
-        "kept_because": reach.why if lesion.marked_by_id == user.id else "",
-        "warnings": list(lesion.image.warnings),
-        "covered": standing.covered,
-        "predictions": []
-        if standing.covered
-        else [_prediction(item, corrections) for item in standing.predictions],
-        "has_score": bool(standing.predictions),
-        "reviews": [_review(item, standing, replaced) for item in shown],
-        "after": own.id if own else "",
-        "own_review": None if own is None else _review(own, standing, replaced),
-    }
+    return Panel(
+        id=lesion.id,
+        case_id=lesion.case_id,
+        number=lesion.number,
+        person=user.id,
+        roi=_roi(session, lesion),
+        phantom=lesion.image.phantom,
+        diameter_mm=lesion.diameter_mm,
+        diameter_px=lesion.diameter_px,
+        marked_by=lesion.marked_by.name,
+        reach=reach,
+        kept_because=reach.why if lesion.marked_by_id == user.id else "",
+        warnings=tuple(lesion.image.warnings),
+        covered=standing.covered,
+        predictions=tuple(_prediction(item, corrections) for item in scores),
+        has_score=bool(standing.predictions),
+        reviews=tuple(_review(item, standing, replaced) for item in shown),
+        after=own.id if own else "",
+        own_review=None if own is None else _review(own, standing, replaced),
+    )
 
 
-def _roi(session: Session, lesion: Lesion) -> dict[str, Any]:
-    """Address of the ROI as the network sees it, the window in words, and the network's name."""
+def _roi(session: Session, lesion: Lesion) -> ShownRoi:
     network = Prediction.network_of(session, lesion.id)
     address = f"/lesions/{lesion.id}/roi.png"
-    return {
+    return ShownRoi(
         # the address changes with the window, so that no kept picture of another one is shown
-        "url": f"{address}?checkpoint={network.id}" if network else address,
-        "window": _window(network, lesion.image),
-        "network": network.name if network else None,
-    }
+        url=f"{address}?checkpoint={network.id}" if network else address,
+        window=_window(network, lesion.image),
+        network=network.name if network else None,
+    )
 
 
 def _window(network: Checkpoint | None, image: Image) -> str:
@@ -251,43 +316,37 @@ def _window(network: Checkpoint | None, image: Image) -> str:
     return "all grey values" if greys is None else f"grey values {greys[0]:g} to {greys[1]:g}"
 
 
-def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) -> dict[str, Any]:
+def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) -> ShownPrediction:
     checkpoint = prediction.checkpoint
-    scheme = checkpoint.scheme
-    return {
-        "checkpoint": checkpoint.name,
-        "checkpoint_url": f"/checkpoints/{checkpoint.name}",
-        "training_kind": checkpoint.training_kind,
-        "lesion_class": prediction.lesion_class,
-        "display": scheme.display(prediction.lesion_class),
-        "limits": checkpoint.limits,
-        "warnings": list(prediction.warnings),
-        "phase_corrected": next(
-            (item for item in corrections if item.at > prediction.created_at), None
+    scheme, probabilities = checkpoint.scheme, prediction.probabilities
+    return ShownPrediction(
+        checkpoint=checkpoint.name,
+        checkpoint_url=f"/checkpoints/{checkpoint.name}",
+        training_kind=checkpoint.training_kind,
+        lesion_class=prediction.lesion_class,
+        display=scheme.display(prediction.lesion_class),
+        limits=checkpoint.limits,
+        warnings=tuple(prediction.warnings),
+        phase_corrected=next((one for one in corrections if one.at > prediction.created_at), None),
+        probabilities=tuple(
+            Probability(key, scheme.display(key), float(probabilities[key]))
+            for key in sorted(scheme.keys, key=lambda key: -probabilities[key])
         ),
-        "probabilities": [
-            {"key": key, "display": scheme.display(key), "p": float(prediction.probabilities[key])}
-            for key in sorted(scheme.keys, key=lambda key: -prediction.probabilities[key])
-        ],
-    }
+    )
 
 
-def _review(review: Review, standing: Standing, replaced: set[uuid.UUID]) -> dict[str, Any]:
-    words = standing.words
-    return {
-        "id": review.id,
-        "by": review.by.name,
-        "lesion_class": review.lesion_class,
-        "display": words.get(review.lesion_class, review.lesion_class),
-        "confidence": review.confidence,
-        "basis": BASES[review.basis],
-        "basis_key": review.basis,
-        "note": review.note,
-        "at": review.created_at,
-        "score": "score visible"
-        if review.score_visible
-        else "score covered"
-        if standing.predictions
-        else "no score",
-        "superseded": review.id in replaced,
-    }
+def _review(review: Review, standing: Standing, replaced: set[uuid.UUID]) -> ShownReview:
+    covered = "score covered" if standing.predictions else "no score"
+    return ShownReview(
+        id=review.id,
+        by=review.by.name,
+        lesion_class=review.lesion_class,
+        display=standing.words.get(review.lesion_class, review.lesion_class),
+        confidence=review.confidence,
+        basis=BASES[review.basis],
+        basis_key=review.basis,
+        note=review.note,
+        at=review.created_at,
+        score="score visible" if review.score_visible else covered,
+        superseded=review.id in replaced,
+    )
