@@ -50,9 +50,9 @@ def test_a_word_that_is_not_in_the_vocabulary_is_not_stored(session):
     [enrolment] = Enrolment.of_study(session, study.id)
     stimulus = Stimulus.of_study(session, study.id)[0]
     wrong = Trial(enrolment_id=enrolment.id, stimulus_id=stimulus.id, position=99, kind="fourth")
-    with pytest.raises(sa.exc.StatementError, match="'fourth' is not a valid TrialKind"):
-        with session.begin_nested():
-            session.add(wrong)
+    refused = pytest.raises(sa.exc.StatementError, match="'fourth' is not a valid TrialKind")
+    with refused, session.begin_nested():
+        session.add(wrong)
     with pytest.raises(ValueError, match="is not a valid Source"):
         study.class_mix("drawn")
 
