@@ -225,8 +225,8 @@ def store_check(asked: Asked, sent: Annotated[CheckPage, Form()]) -> Response:
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/{step}")
-def store_nowhere(asked: Asked, step: str) -> Response:
-    """NotFound: there is no such step, or no such sketch of this person's."""
+def store_nowhere(user: Researcher, sketch_id: uuid.UUID, step: str) -> Response:
+    """NotFound: there is no such step."""
     raise NotFound(_no_step(step))
 
 
