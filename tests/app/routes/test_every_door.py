@@ -89,12 +89,18 @@ def doors(app: Any) -> list[Door]:
         body = [(one.alias, one.field_info.annotation, one) for one in in_body]
         is_json = any(type(one.field_info).__name__ == "Body" for one in in_body)
         fields: dict[str, Any] = {}
+        required: dict[str, Any] = {}
         for alias, kind, one in body:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 fields |= {name: info.annotation for name, info in kind.model_fields.items()}
+                required |= {
+                    name: info.annotation
+                    for name, info in kind.model_fields.items()
+                    if info.is_required()
+                }
             else:
                 fields[alias] = kind if one.field_info.is_required() else str
-        required = {
+        required |= {
             one.alias: one.field_info.annotation
             for one in [*in_query, *in_body]
             if one.field_info.is_required() and one.alias in {*fields, *_names(in_query)}
@@ -300,7 +306,10 @@ def test_the_doors_are_found_with_their_fields(house):
     by_name = {str(door): door for door in doors(house.app)}
     assert len(by_name) > 60
     assert "note" in by_name["POST /lesions/{lesion_id}/reviews"].in_form
-    assert "instructions" in by_name["POST /reader-studies/sketches"].in_form
+    conduct = by_name["POST /reader-studies/sketches/{sketch_id}/conduct"]
+    assert "instructions" in conduct.in_form
+    assert "title" not in conduct.in_form
+    assert by_name["POST /readings/{token}"].valid.keys() == {"trial", "rating", "key"}
     assert "pseudonym" in by_name["POST /cases"].in_form
     assert "frame" in by_name["POST /api/v1/classifications"].in_form
     assert "seed" in by_name["POST /api/v1/synthetics"].in_json
