@@ -23,6 +23,7 @@ from ml.experiment.folder import RunFolder
 from ml.experiment.tasks import INNER, OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
 from ml.statistics import classification, comparison
+from ml.statistics.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -209,9 +210,7 @@ def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) ->
     return entry
 
 
-def _fresh_interval(
-    outputs: Outputs, right: Floats, interval: Callable[..., classification.Interval]
-) -> classification.Interval:
+def _fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Figure]) -> Figure:
     """Mean over seeds of balanced accuracy, or of its difference, on fresh lesions."""
     lesions = outputs.fresh
     if lesions is None:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from ml.progress import Progress
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol, Reading
-from ml.statistics import mrmc, roc
-from ml.statistics.proportion import ReadersError, wilson
+from ml.statistics import mrmc
+from ml.statistics.area import of_histograms
+from ml.statistics.proportion import ReadersError, wilson, wilson_limits
 from ml.statistics.ratings import Ratings
 
 Floats = NDArray[np.float64]
@@ -86,7 +87,7 @@ class RoeMetz:
     def _area(self, real: float, synthetic: float, sd: float) -> float:
         edges = np.array([-np.inf, *self.cuts, np.inf])
         p = [np.diff(scipy.stats.norm.cdf((edges - mean) / sd)) for mean in (synthetic, real)]
-        return float(roc.area_of_histograms(p[0], p[1]))
+        return float(of_histograms(p[0], p[1]))
 
 
 @dataclass(frozen=True)
@@ -242,8 +243,7 @@ class Rehearsal:
 
     def _correct(self, rng: np.random.Generator, accuracy: float) -> None:
         right = self.design.correct.draw(self.design.images, self.design.readers, rng)
-        pooled = wilson(int(right.sum()), right.size)
-        self.tallies[POOLED].count(pooled.low, pooled.high, accuracy)
+        self.tallies[POOLED].count(*wilson_limits(int(right.sum()), right.size), accuracy)
         if self.design.readers < 2:
             return
         names = tuple(f"simulated {j + 1}" for j in range(self.design.readers))

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.readers.reading import Presentations, Protocol, Reading
-from ml.statistics import agreement, power, roc, trends
+from ml.statistics import agreement, bootstrap, power, roc, trends
 from ml.statistics.detection import detect
 from ml.statistics.figure import Figure
-from ml.statistics.proportion import ReadersError, chance_p, exact, wilson
+from ml.statistics.proportion import ReadersError, chance_p, exact, wilson, wilson_limits
 
 Json = dict[str, Any]
 
@@ -39,8 +39,8 @@ def share(right: Sequence[bool], clusters: Sequence[str], rules: Protocol, nothi
         empty = Figure.undefined(0, "Wilson", nothing).to_dict()
         return {**empty, "exact": None, "clustered": None, "count": 0}
     count = sum(right)
-    entry = Figure.of(wilson(count, n), "Wilson").to_dict()
-    entry["exact"] = Figure.of(exact(count, n), "Clopper–Pearson").to_dict()
+    entry = wilson(count, n).to_dict()
+    entry["exact"] = exact(count, n).to_dict()
     entry["clustered"] = None
     entry["count"] = count
     if len(set(clusters)) < n and rules.resamples:
@@ -50,15 +50,11 @@ def share(right: Sequence[bool], clusters: Sequence[str], rules: Protocol, nothi
 
 def _clustered_share(right: Sequence[bool], clusters: Sequence[str], rules: Protocol) -> Figure:
     n, value = len(right), sum(right) / len(right)
-    counts, index = roc.resampled(
-        list(clusters), rules.resamples, np.random.default_rng(rules.seed)
-    )
-    weights = counts[:, index]
+    weights = bootstrap.resamples(clusters, rules.resamples, np.random.default_rng(rules.seed))
     drawn = weights @ np.asarray(right, dtype=np.float64) / weights.sum(axis=1)
-    low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
-    if low == high:  # nobody or everybody right, or every patient alike
-        bound = wilson(round(value * len(set(clusters))), len(set(clusters)))
-        low, high = bound.low, bound.high
+    patients = len(set(clusters))
+    # without ends: nobody or everybody right, or every patient alike
+    low, high = bootstrap.percentiles(drawn) or wilson_limits(round(value * patients), patients)
     method = f"patient-clustered bootstrap, {rules.resamples} samples"
     return Figure(value, min(low, value), max(high, value), n, method)
 
@@ -128,19 +124,18 @@ def _area(mine: Sequence[Reading], rules: Protocol) -> Json:
         chance = power.area_equivalence_power(m, n, rules.margin, ratings=used)
     curve = []
     for point in roc.points(truth, rated):
-        tp, fp = (
-            wilson(round(point.true_positive * m), m),
-            wilson(round(point.false_positive * n), n),
-        )
+        tp, fp = round(point.true_positive * m), round(point.false_positive * n)
+        tp_low, tp_high = wilson_limits(tp, m)
+        fp_low, fp_high = wilson_limits(fp, n)
         curve.append(
             {
                 "threshold": point.threshold,
-                "false_positive": fp.value,
-                "false_positive_low": fp.low,
-                "false_positive_high": fp.high,
-                "true_positive": tp.value,
-                "true_positive_low": tp.low,
-                "true_positive_high": tp.high,
+                "false_positive": fp / n,
+                "false_positive_low": fp_low,
+                "false_positive_high": fp_high,
+                "true_positive": tp / m,
+                "true_positive_low": tp_low,
+                "true_positive_high": tp_high,
             }
         )
     return {

@@ -36,7 +36,7 @@ from ml.dataset.folds import Fold, Part, patient_folds
 from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
 from ml.progress import Progress, RunDir, refuse_data_set
-from ml.statistics import classification
+from ml.statistics import classification, correlation
 from ml.training import runtime
 from ml.training.networks import dcgan
 
@@ -72,7 +72,7 @@ def variety(rois: Pixels) -> Variety:
     square = (flat**2).sum(axis=1)
     gap = np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0) / flat.shape[1]
     pairs = np.triu_indices(len(flat), 1)
-    like = _correlation(rois, rois)
+    like = correlation.of_pairs(flat, flat)
     np.fill_diagonal(like, -np.inf)
     return Variety(float(np.sqrt(gap)[pairs].mean()), float(like.max(axis=1).mean()))
 
@@ -496,19 +496,6 @@ def _latents(rng: np.random.Generator, count: int, size: int) -> Pixels:
     return rng.random((count, size), dtype=np.float32) * np.float32(2) - np.float32(1)
 
 
-def _correlation(first: Pixels, second: Pixels) -> npt.NDArray[np.float64]:
-    """Pearson correlation of every pair (n, m); 1 where a picture is constant."""
-
-    def unit(rois: Pixels) -> npt.NDArray[np.float64]:
-        flat = rois.reshape(len(rois), -1).astype(np.float64)
-        flat = flat - flat.mean(axis=1, keepdims=True)
-        length = np.linalg.norm(flat, axis=1, keepdims=True)
-        return np.where(length > 1e-9, flat / np.maximum(length, 1e-9), np.nan)
-
-    product = unit(first) @ unit(second).T
-    return np.asarray(np.where(np.isfinite(product), product, 1.0), np.float64)
-
-
 def _nearest_training(
     manifest: Manifest,
     fold: Fold,
@@ -521,14 +508,15 @@ def _nearest_training(
 
     A generator that copies stands nearer to the training ROIs than held-out patients do.
     """
-    synthetic = _correlation(samples, training).max(axis=1)
+    known = training.reshape(len(training), -1)
+    synthetic = correlation.of_pairs(samples.reshape(len(samples), -1), known).max(axis=1)
     result: dict[str, Any] = {
         "synthetic_to_nearest_training": float(synthetic.mean()),
     }
     held = list(fold.test.only(lesion_class))
     if held:
         rois = np.stack([manifest.roi(line, settings.window_hu) for line in held])
-        real = _correlation(rois, training).max(axis=1)
+        real = correlation.of_pairs(rois.reshape(len(rois), -1), known).max(axis=1)
         patients = [line.patient for line in held]
         weights = classification.patient_resamples(patients, 2000, 0)
         drawn = (weights @ real) / weights.sum(axis=1)

@@ -28,7 +28,8 @@ from app.settings import VERSION
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
-from ml.statistics.proportion import wilson
+from ml.statistics.figure import Figure
+from ml.statistics.proportion import wilson_limits
 
 Json = dict[str, Any]
 
@@ -179,13 +180,13 @@ def _curves(lines: Sequence[Line]) -> list[Json]:
 
 
 def _block(lines: Sequence[Line]) -> Json:
-    share = wilson(sum(bool(line.correct) for line in lines), len(lines))
+    right = sum(bool(line.correct) for line in lines)
     seconds = sorted(line.reading.active_ms / 1000 for line in lines if line.reading)
     low, median, high = quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
     return {
         "first": lines[0].trial.position,
         "last": lines[-1].trial.position,
         "n": len(lines),
-        "correct": {"value": share.value, "low": share.low, "high": share.high},
+        "correct": Figure(right / len(lines), *wilson_limits(right, len(lines))).to_dict(),
         "seconds": {"value": median, "low": low, "high": high},
     }
