@@ -206,7 +206,7 @@ def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) ->
     if outputs.fresh is not None:
         entry["true_balanced_accuracy"] = _fresh_interval(
             outputs, outputs.fresh_right(outcome)[None], comparison.share_interval
-        ).to_dict()
+        ).to_json()
     return entry
 
 
@@ -240,10 +240,10 @@ def _curve(outputs: Outputs) -> list[dict[str, Any]]:
                 "seeds": len(known),
                 "accuracy": comparison.share_interval(
                     right, np.zeros_like(outputs.truth), *told
-                ).to_dict(),
+                ).to_json(),
                 "balanced_accuracy": comparison.share_interval(
                     right, outputs.truth, *told
-                ).to_dict(),
+                ).to_json(),
             }
         )
     return rows
@@ -277,11 +277,11 @@ def _summary(
                 "selection": how,
                 "seeds": len(found),
                 # every lesion has one class: these are means of the sensitivities
-                "balanced_accuracy": rates["sensitivity"]["macro"].to_dict(),
-                "accuracy": rates["sensitivity"]["weighted"].to_dict(),
+                "balanced_accuracy": rates["sensitivity"]["macro"].to_json(),
+                "accuracy": rates["sensitivity"]["weighted"].to_json(),
                 "confusion_mean": np.mean(matrices, axis=0).tolist(),
                 **{
-                    name: {key: interval.to_dict() for key, interval in values.items()}
+                    name: {key: interval.to_json() for key, interval in values.items()}
                     for name, values in rates.items()
                 },
             }
@@ -289,7 +289,7 @@ def _summary(
                 fresh = np.stack([outputs.fresh_right(outcome) for outcome in found])
                 row["true_balanced_accuracy"] = _fresh_interval(
                     outputs, fresh, comparison.share_interval
-                ).to_dict()
+                ).to_json()
             summary.append(row)
     return summary
 
@@ -321,7 +321,7 @@ def _comparisons(
             "against": arms.CLASSIC,
             "selection": how,
             "seeds": seeds,
-            "difference": compared.difference.to_dict(),
+            "difference": compared.difference.to_json(),
             "p": compared.p,
             "holm_p": None,
             "mcnemar_p": list(compared.mcnemar_p),
@@ -353,7 +353,7 @@ def _true_effect(
     result: dict[str, Any] = {
         "true_difference": _fresh_interval(
             outputs, fresh[arm] - fresh[arms.CLASSIC], comparison.difference_interval
-        ).to_dict()
+        ).to_json()
     }
     if arm in (arms.DCGAN, arms.ACGAN) and arms.ORACLE in fresh:
         share, exists = comparison.share_of_gap(
@@ -366,7 +366,7 @@ def _true_effect(
             outputs.settings.seed,
         )
         result["share_of_oracle_gap"] = {
-            **share.to_dict(),
+            **share.to_json(),
             "note": None
             if exists
             else "the interval of oracle − classic reaches zero: there may be no gap to close",

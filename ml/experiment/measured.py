@@ -131,7 +131,7 @@ def _fidelity_of(
             if name == "fid":
                 # a resample has fewer different ROIs, which FID takes for distance
                 resampled += value - np.nanmean(resampled)
-            result[name] = classification.percentile_interval(value, resampled).to_dict()
+            result[name] = classification.percentile_interval(value, resampled).to_json()
     return result
 
 
@@ -171,7 +171,7 @@ def _memorised(
             "held_out_lesions": len(theirs),
             "median_synthetic": float(np.median(ours)),
             "median_held_out": float(np.median(theirs)),
-            "ratio_of_medians": classification.percentile_interval(ratio, some / other).to_dict(),
+            "ratio_of_medians": classification.percentile_interval(ratio, some / other).to_json(),
             "flagged": flagged,
             "flagged_share": flagged / len(ours),
             "expected_share": memorisation.EXPECTED,

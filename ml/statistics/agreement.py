@@ -7,7 +7,7 @@ neither 1 nor 0. Intervals of two raters are Fleiss, Cohen & Everitt's (1969, Ps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
@@ -40,16 +40,7 @@ class Agreement:
     kappa: Figure
     observed: Figure
     pabak: Figure
-    prevalence: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """``{"kappa", "observed", "pabak", "prevalence"}``, figures as by ``Figure.to_dict``."""
-        return {
-            "kappa": self.kappa.to_dict(),
-            "observed": self.observed.to_dict(),
-            "pabak": self.pabak.to_dict(),
-            "prevalence": self.prevalence,
-        }
+    prevalence: Mapping[str, float]
 
 
 def cohen(
@@ -273,7 +264,7 @@ class EqualShares:
     df: int | None
     p: float | None
     n: int
-    note: str | None = None
+    note: str | None
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> EqualShares:
@@ -291,7 +282,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> EqualShares:
     discordant = only_first + only_second
     if not discordant:
         return EqualShares("McNemar, exact", 0.0, None, None, a.size, "no case tells them apart")
-    return EqualShares("McNemar, exact", float(only_first), None, mcnemar_p(a, b), a.size)
+    return EqualShares("McNemar, exact", float(only_first), None, mcnemar_p(a, b), a.size, None)
 
 
 def cochran(correct: NDArray[Any]) -> EqualShares:
@@ -309,7 +300,9 @@ def cochran(correct: NDArray[Any]) -> EqualShares:
     if spread == 0:
         return EqualShares("Cochran Q", 0.0, k - 1, None, len(table), "no case tells them apart")
     q = float((k - 1) * k * ((columns - columns.mean()) ** 2).sum() / spread)
-    return EqualShares("Cochran Q", q, k - 1, float(scipy.stats.chi2.sf(q, k - 1)), len(table))
+    return EqualShares(
+        "Cochran Q", q, k - 1, float(scipy.stats.chi2.sf(q, k - 1)), len(table), None
+    )
 
 
 def same_share(first: Sequence[Hashable], second: Sequence[Hashable]) -> Figure:

@@ -197,11 +197,11 @@ class Score:
             "n_patients": self.patients,
             "classes": list(self.keys),
             "confusion": self.matrix.tolist(),
-            "accuracy": self.accuracy.to_dict(),
-            "balanced_accuracy": self.balanced_accuracy.to_dict(),
-            "sensitivity": {key: value.to_dict() for key, value in self.sensitivity.items()},
-            "specificity": {key: value.to_dict() for key, value in self.specificity.items()},
-            "auc": {key: value.to_dict() for key, value in self.auc.items()},
+            "accuracy": self.accuracy.to_json(),
+            "balanced_accuracy": self.balanced_accuracy.to_json(),
+            "sensitivity": {key: value.to_json() for key, value in self.sensitivity.items()},
+            "specificity": {key: value.to_json() for key, value in self.specificity.items()},
+            "auc": {key: value.to_json() for key, value in self.auc.items()},
             "interval": f"95 % percentile bootstrap over patients, {self.resamples} resamples, "
             f"seed {self.seed}; widened to exact limits where fewer than {exact.FEW} patients are "
             "right or wrong",
@@ -224,7 +224,7 @@ def repaired(stored: Mapping[str, Any]) -> dict[str, Any]:
         if entry["value"] is None or entry["low"] is None or entry["low"] != entry["high"]:
             return entry
         without = Figure(entry["value"], None, None)
-        return without.widened(ends(entry["value"])).to_dict()
+        return without.widened(ends(entry["value"])).to_json()
 
     def of_trials(trials: float) -> Callable[[float], tuple[float, float]]:
         return lambda value: exact.clopper_pearson(value * trials * alike, trials * alike)

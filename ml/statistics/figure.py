@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from ml import records
 
 NO_WIDTH = 1e-12
 """An interval that is no wider is none: it would claim a certainty that nobody has."""
@@ -54,13 +56,9 @@ class Figure:
             self.n, self.method, self.note,
         )  # fmt: skip
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> Any:
         """``{"value", "low", "high", "n"?, "method"?, "note"?}``; what is not told is left out."""
-        entry = asdict(self)
-        for key, untold in (("n", None), ("method", ""), ("note", None)):
-            if entry[key] == untold:
-                del entry[key]
-        return entry
+        return records.to_json(self)
 
     def __str__(self) -> str:
         if self.value is None:

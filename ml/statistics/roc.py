@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 import numpy as np
 import scipy
@@ -214,25 +213,16 @@ class Verdict:
 
     Both answers are None when the readings allow no verdict; ``reason`` then says why. They are
     independent: a large study can show a difference that lies within the margin.
+    ``equivalence_interval`` is the area with its 90 % interval, which must lie within 0.5 ±
+    ``margin``.
     """
 
     margin: float
-    area: Figure
-    interval: Figure
-    different: bool | None
-    equivalent: bool | None
+    auc: Figure
+    equivalence_interval: Figure
+    different_from_chance: bool | None
+    equivalent_to_chance: bool | None
     reason: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form; ``equivalence_interval`` must lie within 0.5 ± ``margin``."""
-        return {
-            "margin": self.margin,
-            "auc": self.area.to_dict(),
-            "equivalence_interval": self.interval.to_dict(),
-            "different_from_chance": self.different,
-            "equivalent_to_chance": self.equivalent,
-            "reason": self.reason,
-        }
 
 
 def verdict(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
-from typing import Any
 
 import numpy as np
 import scipy
@@ -86,16 +85,6 @@ class Times:
     total_s: float
     trend_percent: Figure
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form: seconds, and the trend as by ``Figure.to_dict``."""
-        return {
-            "n": self.n,
-            "median_s": self.median_s,
-            "quartiles_s": list(self.quartiles_s),
-            "total_s": self.total_s,
-            "trend_percent": self.trend_percent.to_dict(),
-        }
-
 
 def times(active_ms: ArrayLike, position: ArrayLike, confidence: float = 0.95) -> Times | None:
     """Times of one reader from milliseconds and positions (n,); None where none was measured.
@@ -122,23 +111,16 @@ def times(active_ms: ArrayLike, position: ArrayLike, confidence: float = 0.95) -
 
 @dataclass(frozen=True)
 class Reason:
-    """One checklist reason for one generator: ticked on its images, on real ones, and the gap."""
+    """One checklist reason for one generator: ticked on its images, on real ones, and the gap.
+
+    ``real`` and ``excess`` are None where no real image was read.
+    """
 
     generator: str
     reason: str
     synthetic: Figure
     real: Figure | None
     excess: Figure | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form, figures as by ``Figure.to_dict``; ``real``, ``excess`` None if unknown."""
-        return {
-            "generator": self.generator,
-            "reason": self.reason,
-            "synthetic": self.synthetic.to_dict(),
-            "real": self.real.to_dict() if self.real else None,
-            "excess": self.excess.to_dict() if self.excess else None,
-        }
 
 
 def reasons(

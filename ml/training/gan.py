@@ -521,7 +521,7 @@ def _nearest_training(
         weights = classification.patient_resamples(patients, 2000, 0)
         drawn = (weights @ real) / weights.sum(axis=1)
         interval = classification.percentile_interval(float(real.mean()), drawn)
-        result["held_out_to_nearest_training"] = interval.to_dict()
+        result["held_out_to_nearest_training"] = interval.to_json()
         result["n_held_out_lesions"] = len(held)
         result["n_held_out_patients"] = len(set(patients))
     return result
