@@ -170,6 +170,8 @@ def _chosen(kinds: tuple[Any, ...], data: Any) -> Any:
         for kind in some:
             if _is_record(kind) and _names(kind, needed=True) <= data.keys():
                 return kind
+        # none is whole: what is missing is told of the one that it is most like
+        return max(some, key=lambda kind: len(_names(kind) & data.keys()))
     return some[-1]
 
 
