@@ -17,11 +17,6 @@ def span(low: float | None, high: float | None, digits: int = 4) -> str:
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as ``12.3 %``; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of columns padded to their widest cell; nothing at all without rows."""
     if not rows:
