@@ -44,7 +44,7 @@ def test_four_right_answers_say_next_to_nothing():
 
 
 def test_a_bootstrap_without_variation_gives_no_interval():
-    found = percentile_interval(1.0, np.ones(500)).to_dict()
+    found = percentile_interval(1.0, np.ones(500)).to_json()
     assert found == {"value": 1.0, "low": None, "high": None}
 
 
