@@ -71,6 +71,8 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: Moment(),
         dict[str, Any]: sa.JSON(),
+        dict[str, int]: sa.JSON(),
+        dict[str, float]: sa.JSON(),
         list[str]: sa.JSON(),
         list[float]: sa.JSON(none_as_null=True),
         bytes: sa.LargeBinary(),

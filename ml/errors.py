@@ -18,6 +18,7 @@ HepaticaError(ValueError)
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt
  ├ ClusterError          ml.experiment.parallel     a cluster that cannot be used
  ├ RecordError           ml.records                 JSON that has not the form of a record
+ ├ ResultsError          ml.experiment.results      no whole results of a run
  ├ EvaluationError       ml.experiment.again        a run that cannot be evaluated again
  ├ ReportError           ml.experiment.report       a folder of which no report can be made
  ├ ArchiveError          ml.images.archive          a zip that is not taken

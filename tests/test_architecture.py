@@ -175,6 +175,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of ml.statistics": ("ml/statistics/exact.py", "import ml.statistics.power"),
         "the staircase of ml.readers": ("ml/readers/results.py", "import ml.readers.analysis"),
         "the staircase of ml.experiment": ("ml/experiment/arms.py", "import ml.experiment.run"),
+        "the staircase of ml.experiment.results": (
+            "ml/experiment/results/scores.py",
+            "import ml.experiment.results.origin",
+        ),
     }
     names = set(re.findall(r'^name = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M))
     assert names - {"hepatica"} == set(planted)

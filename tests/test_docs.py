@@ -21,6 +21,8 @@ from app.settings import Settings
 from factories import make_dicom, make_hu
 from ml.checkpoints import checkpoint
 from ml.experiment.report import markdown
+from ml.experiment.results.scores import ArmComparison, ArmSummary
+from ml.records import from_json
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -258,21 +260,23 @@ def test_the_figures_of_the_readme_are_those_of_the_checkpoints():
     for name, shipped in by_name.items():
         assert f"`{name}`" in README
         for part in ("test", "cross_validation"):
-            held_out = shipped.metrics.get(part)
-            if not held_out:
+            held_out = getattr(shipped.metrics, part, None)
+            if held_out is None:
                 continue
-            figure = held_out["balanced_accuracy"]
+            figure = held_out.balanced_accuracy
             text = "{:.1f} % ({:.1f} to {:.1f})".format(
-                *(100 * figure[key] for key in ("value", "low", "high"))
+                *(100 * end for end in (figure.value, figure.low, figure.high))
             )
             assert text in README, text
-            assert f"{held_out['n_lesions']} lesions" in README
+            assert f"{held_out.n_lesions} lesions" in README
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/evidence").glob("*.json")), ids=str)
 def test_the_tables_of_the_readme_are_those_of_their_runs(path):
     results = json.loads(path.read_text("utf-8"))
-    assert markdown.table(results) in README
+    summary = [from_json(ArmSummary, row) for row in results["summary"]]
+    comparisons = [from_json(ArmComparison, row) for row in results["comparisons"]]
+    assert markdown.table(summary, comparisons) in README
     data = results["dataset"]
     assert f"{data['lesions']} lesions of {data['patients']} patients" in README
     assert data["digest"][:12] in README

@@ -24,11 +24,19 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from ml import config as settings
+from ml.checkpoints import metrics
+from ml.checkpoints.metrics import (
+    ClassifierMetrics,
+    GeneratorMetrics,
+    HeldOutScore,
+    Metrics,
+)
 from ml.errors import HepaticaError, reason
 from ml.images import greys
 from ml.lesion import LesionScheme
 from ml.progress import RunDir
-from ml.statistics.classification import repaired
+from ml.records import RecordError, to_json
+from ml.statistics.figure import Figure
 
 FORMAT = 1
 KINDS = ("classifier", "generator")
@@ -69,8 +77,7 @@ class Checkpoint:
         grey_range: the grey values whose ends are −1 and 1 for images without HU; None: the full
             range of their type.
         commit: the code that trained it; ends in ``+`` when files differed from that commit.
-        metrics: figures with intervals on held-out patients (``test``), out of fold
-            (``cross_validation``), and ``training``: ``n_lesions`` and ``n_patients``.
+        metrics: what was measured, by kind.
         preset: the named settings that trained it; "" for others, or where it is not known.
         latent_size: length of a generator's latent vector; None for a classifier.
         command: how to train it again.
@@ -87,7 +94,7 @@ class Checkpoint:
     dataset_digest: str
     commit: str
     config: dict[str, Any]
-    metrics: dict[str, Any]
+    metrics: Metrics
     latent_size: int | None = None
     command: str = ""
     dataset_name: str = ""
@@ -161,7 +168,7 @@ class Checkpoint:
                 dataset_digest=str(data["dataset_digest"]),
                 commit=str(data["commit"]),
                 config=dict(data["config"]),
-                metrics=_sound(data["metrics"]),
+                metrics=metrics.read(data["kind"], data["metrics"]),
                 latent_size=data["latent_size"],
                 command=str(data.get("command", "")),
                 dataset_name=str(data.get("dataset_name", "")),
@@ -172,7 +179,7 @@ class Checkpoint:
                 ),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, HepaticaError):
+            if isinstance(error, HepaticaError) and not isinstance(error, RecordError):
                 raise
             raise CheckpointError(f"This is no checkpoint.json of Hepatica: {error!r}.") from error
 
@@ -192,7 +199,7 @@ class Checkpoint:
             "command": self.command,
             "preset": self.preset,
             "config": self.config,
-            "metrics": self.metrics,
+            "metrics": to_json(self.metrics),
             "latent_size": self.latent_size,
             "digests": self.digests,
             **({} if self.grey_range is None else {"grey_range": list(self.grey_range)}),
@@ -246,17 +253,17 @@ class Checkpoint:
     # -- what it means -------------------------------------------------------------------------
 
     @property
-    def held_out(self) -> Mapping[str, Any] | None:
+    def held_out(self) -> HeldOutScore | None:
         """The score on patients that this very network never saw; None when nobody was held out."""
-        return self.metrics.get("test") or None
+        return self.metrics.test if isinstance(self.metrics, ClassifierMetrics) else None
 
     @property
     def trained_on(self) -> tuple[int, int] | None:
         """Lesions and patients that it was trained on; None where that was not written down."""
-        counts = self.metrics.get("training")
-        if counts:
-            return int(counts["n_lesions"]), int(counts["n_patients"])
-        for note in self.metrics.get("notes", []):  # of a checkpoint without ``training``
+        counts = self.metrics.training
+        if counts is not None:
+            return counts.n_lesions, counts.n_patients
+        for note in self.metrics.notes or ():  # of a checkpoint without ``training``
             found = _TRAINED.search(note)
             if found:
                 return int(found[1]), int(found[2])
@@ -267,7 +274,7 @@ class Checkpoint:
         """What speaks against serving it, and must be said beside everything that it says."""
         found = [settings.PROVES_NOTHING] if self.preset == settings.QUICK else []
         if self.kind == "classifier":
-            lesions = self.held_out["n_lesions"] if self.held_out else 0
+            lesions = self.held_out.n_lesions if self.held_out else 0
             if not lesions:
                 found.append("nothing was held out: how often it is right is not known")
             elif lesions < LEAST_HELD_OUT:
@@ -293,15 +300,17 @@ class Checkpoint:
     def measured(self) -> str:
         """How often a classifier was right, with the interval and on how many."""
         test = self.held_out
-        if not test:
+        if test is None:
             return "nothing was held out"
-        accuracy = test["balanced_accuracy"]
-        ends = [accuracy["low"], accuracy["high"]]
-        between = f" ({100 * ends[0]:.0f} to {100 * ends[1]:.0f} %)" if None not in ends else ""
+        accuracy = test.balanced_accuracy
+        between = ""
+        if accuracy.ends is not None:
+            low, high = accuracy.ends
+            between = f" ({100 * low:.0f} to {100 * high:.0f} %)"
         who = "phantom patients" if self.training_kind == "phantom" else "patients"
         return (
-            f"balanced accuracy {100 * accuracy['value']:.0f} %{between} on "
-            f"{test['n_lesions']} lesions of {test['n_patients']} held-out {who}"
+            f"balanced accuracy {100 * accuracy.known:.0f} %{between} on "
+            f"{test.n_lesions} lesions of {test.n_patients} held-out {who}"
         )
 
     def warnings_for(self, phantom_image: bool, calibrated: bool) -> tuple[str, ...]:
@@ -365,23 +374,13 @@ def current_commit() -> str:
         return "unknown"
 
 
-def _percent(interval: Mapping[str, float | None]) -> str:
-    if interval.get("value") is None:
+def _percent(found: Figure) -> str:
+    if found.value is None:
         return "–"
-    value, low, high = (interval[key] for key in ("value", "low", "high"))
-    if low is None or high is None:
-        return f"{100 * cast(float, value):.1f} %"
-    return f"{100 * cast(float, value):.1f} % ({100 * low:.1f}–{100 * high:.1f})"
-
-
-def _sound(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures as they were stored, but none with an interval without width."""
-    scores = {
-        key: repaired(metrics[key])
-        for key in ("test", "cross_validation")
-        if metrics.get(key) and "confusion" in metrics[key]
-    }
-    return {**metrics, **scores}
+    if found.ends is None:
+        return f"{100 * found.value:.1f} %"
+    low, high = found.ends
+    return f"{100 * found.value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
 
 _TRAINED = re.compile(r"Trained on (?:the )?(\d+) lesions of (\d+) patients")
@@ -432,11 +431,11 @@ def _card(meta: Checkpoint) -> str:
     ]
     if meta.command:
         lines += ["## Training", "", "```", meta.command, "```", ""]
-    lines += [f"- {note}" for note in meta.metrics.get("notes", [])]
+    lines += [f"- {note}" for note in meta.metrics.notes or ()]
     lines += ["", "## Measured", ""]
     lines += (
         _classifier_results(meta.metrics)
-        if meta.kind == "classifier"
+        if isinstance(meta.metrics, ClassifierMetrics)
         else _generator_results(meta.metrics)
     )
     lines += ["", "## Limits", ""]
@@ -467,51 +466,52 @@ def _mapped(meta: Checkpoint) -> str:
     return "grey values | {:g} … {:g}".format(*meta.grey_range)
 
 
-def _classifier_results(metrics: Mapping[str, Any]) -> list[str]:
+def _classifier_results(measured: ClassifierMetrics) -> list[str]:
     lines: list[str] = []
-    for key, title in (
-        ("test", "Held-out patients (this network)"),
-        ("cross_validation", "Out of fold (the same training repeated, every lesion tested once)"),
+    for score, title in (
+        (measured.test, "Held-out patients (this network)"),
+        (
+            measured.cross_validation,
+            "Out of fold (the same training repeated, every lesion tested once)",
+        ),
     ):
-        result = metrics.get(key)
-        if not result:
+        if score is None:
             continue
         lines += [
-            f"{title}: {result['n_lesions']} lesions of {result['n_patients']} patients; "
-            f"{result['interval']}.",
+            f"{title}: {score.n_lesions} lesions of {score.n_patients} patients; {score.interval}.",
             "",
-            f"Balanced accuracy {_percent(result['balanced_accuracy'])}, "
-            f"accuracy {_percent(result['accuracy'])}.",
+            f"Balanced accuracy {_percent(score.balanced_accuracy)}, "
+            f"accuracy {_percent(score.accuracy)}.",
             "",
             "| class | sensitivity | specificity | AUC |",
             "|---|---|---|---|",
         ]
         lines += [
-            f"| {name} | {_percent(result['sensitivity'][name])} | "
-            f"{_percent(result['specificity'][name])} | {_percent(result['auc'][name])} |"
-            for name in result["classes"]
+            f"| {name} | {_percent(score.sensitivity[name])} | "
+            f"{_percent(score.specificity[name])} | {_percent(score.auc[name])} |"
+            for name in score.classes
         ]
         lines.append("")
     return lines or ["Nothing was held out."]
 
 
-def _generator_results(metrics: Mapping[str, Any]) -> list[str]:
-    if "spread_as_share_of_real" not in metrics:
+def _generator_results(measured: GeneratorMetrics) -> list[str]:
+    if measured.spread_as_share_of_real is None:
         return ["Nothing was measured."]
     lines = [
         f"- Variety: the mean distance between two samples is "
-        f"{metrics['spread_as_share_of_real']:.2f} of that between two training ROIs; the mean "
-        f"correlation of a sample with the one most like it {metrics['nearest_other_sample']:.3f} "
-        f"(training ROIs: {metrics['nearest_other_real']:.3f}).",
+        f"{measured.spread_as_share_of_real:.2f} of that between two training ROIs; the mean "
+        f"correlation of a sample with the one most like it {measured.nearest_other_sample:.3f} "
+        f"(training ROIs: {measured.nearest_other_real:.3f}).",
         f"- Likeness to training ROIs: the mean correlation with the nearest of them is "
-        f"{metrics['synthetic_to_nearest_training']:.3f} for synthetic ROIs (256).",
+        f"{measured.synthetic_to_nearest_training:.3f} for synthetic ROIs (256).",
     ]
-    held = metrics.get("held_out_to_nearest_training")
+    held = measured.held_out_to_nearest_training
     if held:
-        between = "" if held["low"] is None else f" ({held['low']:.3f}–{held['high']:.3f})"
+        between = f" ({held.low:.3f}–{held.high:.3f})" if held.ends is not None else ""
         lines[-1] = lines[-1].removesuffix(".") + (
-            f", {held['value']:.3f}{between} for the "
-            f"{metrics['n_held_out_lesions']} lesions of {metrics['n_held_out_patients']} held-out "
+            f", {held.value:.3f}{between} for the "
+            f"{measured.n_held_out_lesions} lesions of {measured.n_held_out_patients} held-out "
             "patients (95 % bootstrap over patients). A generator that copies stands nearer than "
             "they do; so does one that draws with less noise."
         )

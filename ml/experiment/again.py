@@ -5,9 +5,9 @@ Only what the training machine alone could tell is taken from the first ``result
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,17 +16,21 @@ from ml.checkpoints.checkpoint import current_commit
 from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
 from ml.experiment import evaluation, fresh_phantoms
+from ml.experiment.findings import evaluated
 from ml.experiment.folder import RunFolder
+from ml.experiment.outcomes import Missing
 from ml.experiment.plan import Plan
 from ml.experiment.request import Request, digest_of
-from ml.experiment.results import OF_THE_RUN, evaluated
+from ml.experiment.results import Results
+from ml.experiment.results.origin import OfTheRun
+from ml.experiment.results.synthetic import FeatureNetwork
 from ml.experiment.tasks import DrawFresh, PlannedTask
 from ml.progress import Progress, RunDir
+from ml.records import RecordError, extract
 
 FIRST = "results-first.json"
 """Where the first results are kept once others have taken their place."""
 _BY = "evaluated_by"
-_NETWORK = ("network", "trained_on_this_data", "features")
 
 
 class EvaluationError(HepaticaError):
@@ -63,21 +67,19 @@ def evaluate(run: Path, data: Path, fresh: Path | None = None) -> Iterator[Progr
     _refuse_missing(plan, folder)
     yield Progress(0, 2, "reading what the tasks left")
     try:
-        kept: dict[str, Any] = {key: first[key] for key in OF_THE_RUN}
-        network = _network(first)
+        of_the_run, network = extract(OfTheRun, first), _network(first)
         outputs = evaluation.Outputs(folder, request.settings, manifest, plan.seeds)
         yield Progress(1, 2, "comparing the arms")
         found = evaluated(folder, outputs, network, request.command, request.capped)
-    except HepaticaError:
-        raise
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile, RecordError) as error:
         raise EvaluationError(
             f"{run}: something that the run left is damaged ({error!r}); copy its folder again, "
             "whole."
         ) from error
-    results: dict[str, Any] = json.loads(json.dumps({**kept, **found}))
     by = first.pop(_BY, None)
-    if changed := sorted(key for key in {*first, *results} if not _same(first, results, key)):
+    results = Results(of_the_run, found)
+    second = results.to_json()
+    if changed := sorted(key for key in {*first, *second} if not _same(first, second, key)):
         if not (run / FIRST).exists():
             RunDir(run).write_bytes(FIRST, (run / "results.json").read_bytes())
         by = current_commit()
@@ -88,13 +90,12 @@ def evaluate(run: Path, data: Path, fresh: Path | None = None) -> Iterator[Progr
             f"of this program evaluated it; the first stays as {FIRST}.",
             said=True,
         )
-    if by is not None:
-        results[_BY] = by
-    RunDir(run).write_json("results.json", results)
+    replace(results, evaluated_by=by).save(RunDir(run))
     yield Progress(2, 2, f"results in {run / 'results.json'}")
 
 
 def _first(run: Path) -> dict[str, Any]:
+    """The first results as they lie there: another version may have written them."""
     path = run / "results.json"
     if not path.exists():
         raise EvaluationError(
@@ -138,12 +139,12 @@ def _names(planned: Sequence[PlannedTask]) -> list[str]:
     return [one.task.name for one in planned if not one.done]
 
 
-def _network(first: Mapping[str, Any]) -> dict[str, Any]:
+def _network(first: Mapping[str, Any]) -> FeatureNetwork | Missing:
     """What the run said of its feature network: the one that comes with this program may differ."""
     said = first["fidelity"]
-    return (
-        {"missing": said["missing"]} if "missing" in said else {key: said[key] for key in _NETWORK}
-    )
+    if "missing" in said:
+        return extract(Missing, said, "fidelity")
+    return extract(FeatureNetwork, said, "fidelity")
 
 
 def _same(first: Mapping[str, Any], again: Mapping[str, Any], key: str) -> bool:

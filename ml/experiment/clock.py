@@ -7,13 +7,16 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ml.experiment import parallel
 from ml.experiment.folder import RunFolder
+from ml.experiment.results.origin import Stage, Start, Times
 from ml.experiment.tasks import PlannedTask
 from ml.progress import Progress, RunDir
+from ml.records import RecordError, from_json, to_json
 
 _STARTS = "starts.json"
 
@@ -30,9 +33,10 @@ class Clock:
         self.folder, self.run_dir = folder, run_dir
         self.total, self.done = max(1, round(sum(one.cost_s for one in planned))), 0.0
         self.started = time.time()
-        self.stages: list[dict[str, Any]] = []
+        self.stages: list[Stage] = []
         path = run_dir.path / _STARTS
-        self.before: list[dict[str, Any]] = run_dir.read_json(_STARTS) if path.exists() else []
+        before = run_dir.read_json(_STARTS) if path.exists() else []
+        self.before = tuple(from_json(Start, one, _STARTS) for one in before)
 
     def through(
         self,
@@ -48,14 +52,12 @@ class Clock:
             jobs: at a time on this machine; 0: one per core.
             cluster: as ``parallel.each``.
         """
-        stage: dict[str, Any] = {"wall_s": 0.0}
         started = time.time()
         cost_s = {one.task: one.cost_s for one in planned if not one.done}
         self.done += sum(one.cost_s for one in planned if one.done)
         number = len(planned) - len(cost_s)
         name = planned[0].task.stage if planned else ""
-        stage |= {"stage": name, "tasks": len(cost_s)}
-        self.stages.append(stage)
+        self.stages.append(Stage(name, len(cost_s), 0.0))
         if cost_s:
             cores = jobs or os.cpu_count() or 1
             is_done, stop = self.folder.is_done, self.folder.stop
@@ -65,25 +67,25 @@ class Clock:
                     continue
                 number += 1
                 self.done += cost_s[task]
-                stage["wall_s"] = time.time() - started
+                self._has_taken(time.time() - started)
                 yield self.note(f"{name} {number} of {len(planned)}: {task.name}")
-        stage["wall_s"] = time.time() - started
+        self._has_taken(time.time() - started)
+
+    def _has_taken(self, wall_s: float) -> None:
+        self.stages[-1] = replace(self.stages[-1], wall_s=wall_s)
 
     def note(self, text: str) -> Progress:
         """A step that is written to ``log.jsonl``, and the times so far to ``starts.json``."""
         step = Progress(min(self.total, round(self.done)), self.total, text)
         self.run_dir.log(step)
-        self.run_dir.write_json(_STARTS, self._starts())
+        self.run_dir.write_json(_STARTS, to_json(self._starts()))
         return step
 
-    def times(self) -> dict[str, Any]:
-        """``times`` of ``results.json``: when it ended, seconds by start and stage."""
+    def times(self) -> Times:
+        """When it ended, seconds by start and stage."""
         starts = self._starts()
-        return {
-            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "wall_s": sum(start["wall_s"] for start in starts),
-            "starts": starts,
-        }
+        ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return Times(ended, sum(start.wall_s for start in starts), starts)
 
     def _live(self, text: str) -> Progress:
         """What a task at work told last."""
@@ -92,24 +94,25 @@ class Clock:
             (self.folder.run / "tasks").glob("*/log.jsonl"), key=lambda path: path.stat().st_mtime
         )
         if logs:
-            entry = _last_entry(logs[-1])
-            if entry:
-                text = f"{text}; {logs[-1].parent.name}: {entry.get('text', '')}"
-                figures = entry.get("figures")
+            last = _last_step(logs[-1])
+            if last is not None:
+                text = f"{text}; {logs[-1].parent.name}: {last.text}"
+                figures = last.figures
         return Progress(min(self.total, round(self.done)), self.total, text, figures)
 
-    def _starts(self) -> list[dict[str, Any]]:
+    def _starts(self) -> tuple[Start, ...]:
         """This start and those before it, of a run that was killed."""
-        return [*self.before, {"wall_s": time.time() - self.started, "stages": self.stages}]
+        return (*self.before, Start(time.time() - self.started, tuple(self.stages)))
 
 
-def _last_entry(log: Path) -> dict[str, Any] | None:
-    """The last whole line of a ``log.jsonl`` that may be growing."""
+def _last_step(log: Path) -> Progress | None:
+    """The step of the last whole line of a ``log.jsonl`` that may be growing."""
     try:
         with log.open("rb") as stream:
             stream.seek(0, io.SEEK_END)
             stream.seek(max(0, stream.tell() - 4096))
             lines = [line for line in stream.read().split(b"\n")[1:-1] if line]
-        return dict(json.loads(lines[-1])) if lines else None
-    except (OSError, ValueError):
+        entry = json.loads(lines[-1]) if lines else {}
+        return from_json(Progress, {k: v for k, v in entry.items() if k != "at"}) if entry else None
+    except (OSError, ValueError, RecordError):
         return None

@@ -8,8 +8,9 @@ the curve: every size, exploratory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,17 @@ from ml.dataset.manifest import Manifest
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.arms import ArmSize
 from ml.experiment.folder import RunFolder
+from ml.experiment.results.scores import (
+    AddedPerFold,
+    ArmComparison,
+    ArmScore,
+    ArmSummary,
+    AveragedMeasure,
+    CurvePoint,
+    Scores,
+    Selection,
+    ShareOfGap,
+)
 from ml.experiment.tasks import INNER, OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
 from ml.statistics import classification, comparison
@@ -27,8 +39,6 @@ from ml.statistics.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-FIXED, PAPER, NESTED = "fixed", "paper", "nested"
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class Outputs:
                 for seed in self.seeds:
                     for fold in range(settings.folds):
                         task = TrainClassifier(size, part, fold, seed)
-                        failed = folder.result(task.name).get("failed")
+                        failed = folder.result(task).failed
                         if failed:
                             self.failed[task.name] = failed
                             continue
@@ -115,9 +125,9 @@ class Outputs:
             raise ValueError("there are no fresh lesions")
         return np.asarray((outcome.fresh == self.fresh.labels).mean(axis=0))
 
-    def selected(self, how: str, seed: int) -> dict[str, Outcome]:
+    def selected(self, how: Selection, seed: int) -> dict[str, Outcome]:
         """The outcome that speaks for each arm in one seed, sizes picked as ``how`` says."""
-        if how == PAPER:
+        if how == Selection.PAPER:
             scores = {}
             for size in self.sizes:
                 outcome = self.same(size, seed) if size.arm in arms.SELECTED else None
@@ -143,32 +153,35 @@ class Outputs:
         return {arm: outcome for arm, outcome in found.items() if outcome is not None}
 
 
-def evaluate(outputs: Outputs) -> dict[str, Any]:
-    """``arms``, ``comparisons`` and what else is computed from predictions alone."""
-    entries: list[dict[str, Any]] = []
+def evaluate(outputs: Outputs) -> Scores:
+    """Scores, selections, comparisons: whatever is computed from predictions alone."""
+    entries: list[ArmScore] = []
     for size in outputs.sizes:
         for seed in outputs.seeds:
             outcome = outputs.same(size, seed)
             if outcome is not None:
-                entries.append(_entry(outputs, size.arm, FIXED, seed, outcome))
-    selections: dict[str, dict[int, dict[str, Outcome]]] = {}
-    for how in (PAPER, NESTED):
+                entries.append(_scored(outputs, size.arm, Selection.FIXED, seed, outcome))
+    selections: dict[Selection, dict[int, dict[str, Outcome]]] = {}
+    for how in (Selection.PAPER, Selection.NESTED):
         selections[how] = {seed: outputs.selected(how, seed) for seed in outputs.seeds}
         for seed, found in selections[how].items():
-            entries += [_entry(outputs, arm, how, seed, outcome) for arm, outcome in found.items()]
-    comparisons = _comparisons(outputs, selections[NESTED], NESTED)
-    return {
-        "arms": entries,
-        "curve": _curve(outputs),
-        "summary": _summary(outputs, selections),
-        "comparisons": comparisons,
-        "comparisons_paper_protocol": _comparisons(outputs, selections[PAPER], PAPER),
-        "answer": _answers(comparisons),
-        "failed": outputs.failed,
-    }
+            entries += [_scored(outputs, arm, how, seed, outcome) for arm, outcome in found.items()]
+    paper, nested = (
+        _comparisons(outputs, selections[how], how) for how in (Selection.PAPER, Selection.NESTED)
+    )
+    comparisons = _corrected(nested)
+    return Scores(
+        arms=tuple(entries),
+        curve=tuple(_curve(outputs)),
+        summary=tuple(_summary(outputs, selections)),
+        comparisons=comparisons,
+        comparisons_paper_protocol=paper,
+        answer=tuple(_answers(comparisons)),
+        failed=outputs.failed,
+    )
 
 
-def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) -> dict[str, Any]:
+def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outcome) -> ArmScore:
     settings = outputs.settings
     scored = classification.score(
         outputs.truth,
@@ -182,32 +195,37 @@ def _entry(outputs: Outputs, arm: str, how: str, seed: int, outcome: Outcome) ->
     added = [size.synthetic if size.source else 0 for size in outcome.sizes]
     if arm == arms.DISCRIMINATOR:
         added = [0] * len(added)
-    per_fold = [
-        {"classic_per_fold": size.classic, "synthetic_per_fold": classes * count}
+    per_fold = tuple(
+        AddedPerFold(size.classic, classes * count)
         for size, count in zip(outcome.sizes, added, strict=True)
-    ]
-    entry: dict[str, Any] = {
-        "name": arm,
-        "selection": how,
-        "seed": seed,
-        # folds may differ under nested selection: the mean, and each in chosen_per_fold
-        "classic_per_fold": round(float(np.mean([s["classic_per_fold"] for s in per_fold]))),
-        "synthetic_per_fold": round(float(np.mean([s["synthetic_per_fold"] for s in per_fold]))),
-        "chosen_per_fold": per_fold,
-        "source": outcome.sizes[0].source or None,
-        "correct": int(np.trace(scored.matrix)),
-        **{key: value for key, value in scored.to_dict().items() if key != "classes"},
-    }
-    # the two averages beside the classes' own figures, at the level that readers of a table want
-    for measure in ("sensitivity", "specificity"):
-        values = entry[measure]
-        entry[measure] = {**values["weighted"], "per_class": values}
-    entry["auc"] = {**entry["auc"]["macro"], "per_class": entry["auc"]}
+    )
+    fresh = None
     if outputs.fresh is not None:
-        entry["true_balanced_accuracy"] = _fresh_interval(
-            outputs, outputs.fresh_right(outcome)[None], comparison.share_interval
-        ).to_json()
-    return entry
+        right = outputs.fresh_right(outcome)[None]
+        fresh = _fresh_interval(outputs, right, comparison.share_interval)
+    return ArmScore(
+        name=arm,
+        selection=how,
+        seed=seed,
+        # folds may differ under nested selection: the mean, and each in chosen_per_fold
+        added=AddedPerFold(
+            round(float(np.mean([size.classic_per_fold for size in per_fold]))),
+            round(float(np.mean([size.synthetic_per_fold for size in per_fold]))),
+        ),
+        chosen_per_fold=per_fold,
+        source=outcome.sizes[0].source or None,
+        correct=int(np.trace(scored.matrix)),
+        n_lesions=scored.lesions,
+        n_patients=scored.patients,
+        confusion=tuple(map(tuple, scored.matrix.tolist())),
+        accuracy=scored.accuracy,
+        balanced_accuracy=scored.balanced_accuracy,
+        sensitivity=AveragedMeasure(scored.sensitivity["weighted"], scored.sensitivity),
+        specificity=AveragedMeasure(scored.specificity["weighted"], scored.specificity),
+        auc=AveragedMeasure(scored.auc["macro"], scored.auc),
+        interval=scored.interval,
+        true_balanced_accuracy=fresh,
+    )
 
 
 def _fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Figure]) -> Figure:
@@ -221,9 +239,9 @@ def _fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Fig
     )
 
 
-def _curve(outputs: Outputs) -> list[dict[str, Any]]:
+def _curve(outputs: Outputs) -> Iterator[CurvePoint]:
     """Accuracy of every arm at every size, over all seeds; exploratory, nothing is picked here."""
-    settings, rows = outputs.settings, []
+    settings = outputs.settings
     for size in outputs.sizes:
         found = [outputs.same(size, seed) for seed in outputs.seeds]
         known = [outcome for outcome in found if outcome is not None]
@@ -232,28 +250,20 @@ def _curve(outputs: Outputs) -> list[dict[str, Any]]:
         right = np.stack([outputs.right(outcome) for outcome in known]).astype(float)
         told = (outputs.patients, settings.resamples, settings.seed)
         added = size.synthetic if size.source else 0
-        rows.append(
-            {
-                "name": size.arm,
-                "classic_per_fold": size.classic,
-                "synthetic_per_fold": added * len(outputs.keys),
-                "seeds": len(known),
-                "accuracy": comparison.share_interval(
-                    right, np.zeros_like(outputs.truth), *told
-                ).to_json(),
-                "balanced_accuracy": comparison.share_interval(
-                    right, outputs.truth, *told
-                ).to_json(),
-            }
+        yield CurvePoint(
+            name=size.arm,
+            added=AddedPerFold(size.classic, added * len(outputs.keys)),
+            seeds=len(known),
+            accuracy=comparison.share_interval(right, np.zeros_like(outputs.truth), *told),
+            balanced_accuracy=comparison.share_interval(right, outputs.truth, *told),
         )
-    return rows
 
 
 def _summary(
-    outputs: Outputs, selections: Mapping[str, Mapping[int, Mapping[str, Outcome]]]
-) -> list[dict[str, Any]]:
+    outputs: Outputs, selections: Mapping[Selection, Mapping[int, Mapping[str, Outcome]]]
+) -> Iterator[ArmSummary]:
     """Per arm and protocol, over all seeds: means with intervals over patients and seeds."""
-    settings, summary = outputs.settings, []
+    settings = outputs.settings
     for how, by_seed in selections.items():
         for arm in arms.ARMS:
             found = [by_seed[seed][arm] for seed in outputs.seeds if arm in by_seed[seed]]
@@ -272,34 +282,31 @@ def _summary(
                 settings.resamples,
                 settings.seed,
             )
-            row: dict[str, Any] = {
-                "name": arm,
-                "selection": how,
-                "seeds": len(found),
-                # every lesion has one class: these are means of the sensitivities
-                "balanced_accuracy": rates["sensitivity"]["macro"].to_json(),
-                "accuracy": rates["sensitivity"]["weighted"].to_json(),
-                "confusion_mean": np.mean(matrices, axis=0).tolist(),
-                **{
-                    name: {key: interval.to_json() for key, interval in values.items()}
-                    for name, values in rates.items()
-                },
-            }
+            fresh = None
             if outputs.fresh is not None:
-                fresh = np.stack([outputs.fresh_right(outcome) for outcome in found])
-                row["true_balanced_accuracy"] = _fresh_interval(
-                    outputs, fresh, comparison.share_interval
-                ).to_json()
-            summary.append(row)
-    return summary
+                right = np.stack([outputs.fresh_right(outcome) for outcome in found])
+                fresh = _fresh_interval(outputs, right, comparison.share_interval)
+            yield ArmSummary(
+                name=arm,
+                selection=how,
+                seeds=len(found),
+                # every lesion has one class: these are means of the sensitivities
+                balanced_accuracy=rates["sensitivity"]["macro"],
+                accuracy=rates["sensitivity"]["weighted"],
+                confusion_mean=tuple(map(tuple, np.mean(matrices, axis=0).tolist())),
+                sensitivity=rates["sensitivity"],
+                specificity=rates["specificity"],
+                auc=rates["auc"],
+                true_balanced_accuracy=fresh,
+            )
 
 
 def _comparisons(
-    outputs: Outputs, by_seed: Mapping[int, Mapping[str, Outcome]], how: str
-) -> list[dict[str, Any]]:
-    """Each arm against classic, over the seeds in which both exist."""
+    outputs: Outputs, by_seed: Mapping[int, Mapping[str, Outcome]], how: Selection
+) -> tuple[ArmComparison, ...]:
+    """Each arm against classic, over the seeds in which both exist; not corrected yet."""
     settings = outputs.settings
-    rows: list[dict[str, Any]] = []
+    rows: list[ArmComparison] = []
     for arm in arms.ARMS:
         seeds = [
             seed for seed in outputs.seeds if arm in by_seed[seed] and arms.CLASSIC in by_seed[seed]
@@ -316,23 +323,28 @@ def _comparisons(
             settings.permutations,
             settings.seed,
         )
-        row: dict[str, Any] = {
-            "arm": arm,
-            "against": arms.CLASSIC,
-            "selection": how,
-            "seeds": seeds,
-            "difference": compared.difference.to_json(),
-            "p": compared.p,
-            "holm_p": None,
-            "mcnemar_p": list(compared.mcnemar_p),
-        }
-        if outputs.fresh is not None:
-            row |= _true_effect(outputs, by_seed, arm, seeds)
-        rows.append(row)
-    if how == NESTED and rows:
-        for row, p in zip(rows, comparison.holm([row["p"] for row in rows]), strict=True):
-            row["holm_p"] = p
-    return rows
+        difference, share = _true_effect(outputs, by_seed, arm, seeds)
+        rows.append(
+            ArmComparison(
+                arm=arm,
+                against=arms.CLASSIC,
+                selection=how,
+                seeds=tuple(seeds),
+                difference=compared.difference,
+                p=compared.p,
+                holm_p=None,
+                mcnemar_p=tuple(compared.mcnemar_p),
+                true_difference=difference,
+                share_of_oracle_gap=share,
+            )
+        )
+    return tuple(rows)
+
+
+def _corrected(rows: Sequence[ArmComparison]) -> tuple[ArmComparison, ...]:
+    """The same as one family, with Holm's p."""
+    adjusted = comparison.holm([row.p for row in rows])
+    return tuple(replace(row, holm_p=p) for row, p in zip(rows, adjusted, strict=True))
 
 
 def _true_effect(
@@ -340,71 +352,65 @@ def _true_effect(
     by_seed: Mapping[int, Mapping[str, Outcome]],
     arm: str,
     seeds: Sequence[int],
-) -> dict[str, Any]:
-    """Differences on fresh lesions; the share of classic → oracle that an arm closes."""
+) -> tuple[Figure | None, ShareOfGap | None]:
+    """The difference on fresh lesions; the share of classic → oracle that an arm closes."""
     lesions = outputs.fresh
     if lesions is None:
-        raise ValueError("there are no fresh lesions")
+        return None, None
     fresh = {
         name: np.stack([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
         for name in {arm, arms.CLASSIC, arms.ORACLE}
         if all(name in by_seed[seed] for seed in seeds)
     }
-    result: dict[str, Any] = {
-        "true_difference": _fresh_interval(
-            outputs, fresh[arm] - fresh[arms.CLASSIC], comparison.difference_interval
-        ).to_json()
-    }
-    if arm in (arms.DCGAN, arms.ACGAN) and arms.ORACLE in fresh:
-        share, exists = comparison.share_of_gap(
-            fresh[arm],
-            fresh[arms.CLASSIC],
-            fresh[arms.ORACLE],
-            lesions.labels,
-            lesions.patients.tolist(),
-            outputs.settings.resamples,
-            outputs.settings.seed,
-        )
-        result["share_of_oracle_gap"] = {
-            **share.to_json(),
-            "note": None
-            if exists
-            else "the interval of oracle − classic reaches zero: there may be no gap to close",
-        }
-    return result
+    difference = _fresh_interval(
+        outputs, fresh[arm] - fresh[arms.CLASSIC], comparison.difference_interval
+    )
+    if arm not in (arms.DCGAN, arms.ACGAN) or arms.ORACLE not in fresh:
+        return difference, None
+    share, exists = comparison.share_of_gap(
+        fresh[arm],
+        fresh[arms.CLASSIC],
+        fresh[arms.ORACLE],
+        lesions.labels,
+        lesions.patients.tolist(),
+        outputs.settings.resamples,
+        outputs.settings.seed,
+    )
+    no_gap = "the interval of oracle − classic reaches zero: there may be no gap to close"
+    return difference, ShareOfGap(share.value, share.low, share.high, None if exists else no_gap)
 
 
 _NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
 
 
-def _answers(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+def _answers(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
     """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
-    told = []
     for row in comparisons:
-        if row["arm"] not in _NAMES:
+        if row.arm not in _NAMES or row.holm_p is None:
             continue
-        gap = row["difference"]
-        low, high = (gap[key] for key in ("low", "high"))
-        figure = f"{100 * gap['value']:+.1f} points"
-        if low is not None and high is not None:
+        gap = row.difference
+        figure = f"{100 * gap.known:+.1f} points"
+        # without an interval nothing is shown
+        low, high = gap.ends or (-inf, inf)
+        if gap.ends is not None:
             figure += f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-        p, after_holm = (comparison.p_text(row[key], "= ") for key in ("p", "holm_p"))
+        p, after_holm = (comparison.p_text(one, "= ") for one in (row.p, row.holm_p))
         tail = f"p {p}, after Holm {after_holm}"
-        if row["holm_p"] < 0.05 and low is not None and low > 0:
+        if row.holm_p < 0.05 and low > 0:
             verdict = "beat classic augmentation alone"
-        elif row["holm_p"] < 0.05 and high is not None and high < 0:
+        elif row.holm_p < 0.05 and high < 0:
             verdict = "were worse than classic augmentation alone"
         else:
             verdict = "were not shown to differ from classic augmentation alone"
         sentence = (
-            f"{_NAMES[row['arm']]} {verdict}: balanced accuracy {figure}, {tail}, "
-            f"{len(row['seeds'])} seed(s)."
+            f"{_NAMES[row.arm]} {verdict}: balanced accuracy {figure}, {tail}, "
+            f"{len(row.seeds)} seed(s)."
         )
-        true = row.get("true_difference")
-        if true and true["low"] is not None:
+        true = row.true_difference
+        if true is not None and true.ends is not None:
+            low, high = true.ends
             sentence += (
-                f" True effect on fresh phantom lesions: {100 * true['value']:+.1f} points "
-                f"({100 * true['low']:+.1f} to {100 * true['high']:+.1f})."
+                f" True effect on fresh phantom lesions: {100 * true.known:+.1f} points "
+                f"({100 * low:+.1f} to {100 * high:+.1f})."
             )
-        told.append(sentence)
-    return told
+        yield sentence

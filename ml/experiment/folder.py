@@ -10,11 +10,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 from ml.experiment import fresh_phantoms
-from ml.experiment.tasks import CutViews, DrawFresh, Task
+from ml.experiment.outcomes import ClassifierOutcome, GeneratorOutcome, Measurement, Missing
+from ml.experiment.tasks import (
+    CutViews,
+    DrawFresh,
+    Measure,
+    Task,
+    TrainClassifier,
+    TrainGenerator,
+)
 from ml.progress import RunDir
+from ml.records import from_json
 
 
 @dataclass(frozen=True)
@@ -51,14 +60,31 @@ class RunFolder:
         """Whether a generator, classifier or measurement has ended."""
         return (self.run / "tasks" / name / "result.json").exists()
 
-    def result(self, name: str) -> dict[str, Any]:
+    @overload
+    def result(self, task: TrainGenerator) -> GeneratorOutcome: ...
+    @overload
+    def result(self, task: TrainClassifier) -> ClassifierOutcome: ...
+    @overload
+    def result(self, task: Measure) -> Measurement | Missing: ...
+    def result(
+        self, task: TrainGenerator | TrainClassifier | Measure
+    ) -> GeneratorOutcome | ClassifierOutcome | Measurement | Missing:
         """What a generator, classifier or measurement told at its end.
 
         Raises:
             OSError: it has not ended.
+            ValueError: what it left is no JSON.
+            RecordError: it is not what such a task tells.
         """
-        result: dict[str, Any] = RunDir(self.run / "tasks" / name).read_json("result.json")
-        return result
+        data, place = self.task(task.name).read_json("result.json"), f"{task.name}/result.json"
+        match task:
+            case TrainGenerator():
+                return from_json(GeneratorOutcome, data, place)
+            case TrainClassifier():
+                return from_json(ClassifierOutcome, data, place)
+            case Measure():
+                measured: Measurement | Missing = from_json(Missing | Measurement, data, place)
+                return measured
 
     def is_done(self, task: Task) -> bool:
         """Whether a task's files say that it is done."""

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ml.config import Experiment
 from ml.experiment.costs import Rates
+from ml.experiment.results.origin import Device
 from ml.training import acgan, classifier, gan, runtime
 
 _FEW = 8
@@ -22,18 +22,19 @@ _LONG_S = 1.0
 """A step that takes longer is not timed again, but counted up from the few."""
 
 
-def described(settings: Experiment) -> dict[str, Any]:
-    """``device`` of ``results.json``."""
-    machine: dict[str, Any] = {
-        "device": settings.device,
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
+def described(settings: Experiment) -> Device:
+    """The device that the settings name, and the machine that it is in."""
+    gpu = None
     if settings.device.startswith("cuda"):
-        machine["gpu"] = torch.cuda.get_device_name(runtime.device(settings.device))
-    return machine
+        gpu = torch.cuda.get_device_name(runtime.device(settings.device))
+    return Device(
+        device=settings.device,
+        machine=platform.machine(),
+        processor=_processor(),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        gpu=gpu,
+    )
 
 
 def _processor() -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,21 @@ from ml.checkpoints.checkpoint import WEIGHTS, Checkpoint, CheckpointError
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
 from ml.experiment.folder import RunFolder
+from ml.experiment.outcomes import Distances, Measurement, Missing
+from ml.experiment.results.synthetic import (
+    FeatureNetwork,
+    Fidelity,
+    GeneratorFate,
+    KindFidelity,
+    Memorisation,
+    SpaceMemorisation,
+    Synthetic,
+    TaskPair,
+)
 from ml.experiment.tasks import INNER, KINDS, OUTER, Measure, TrainGenerator, measurements
 from ml.experiment.training_sets import fold_of
 from ml.statistics import classification, comparison, memorisation
+from ml.statistics.figure import Figure
 
 FEATURE_NETWORK = WEIGHTS / "phantom-cnn"
 """The checkpoint whose features ROIs are compared by."""
@@ -48,19 +59,19 @@ class ResampledPatients:
         return self.weights[:, [self.column[owner] for owner in owners]]
 
 
-def feature_network(manifest: Manifest) -> dict[str, Any]:
-    """What results say of the network whose features are compared; ``missing`` where it is not."""
+def feature_network(manifest: Manifest) -> FeatureNetwork | Missing:
+    """What results say of the network whose features are compared."""
     try:
         network = Checkpoint.load(FEATURE_NETWORK)
         network.weights()
     except CheckpointError as error:
-        return {"missing": f"no feature network: {error}"}
-    return {
-        "network": f"{network.name}: the paper's CNN trained on {network.dataset_name} "
+        return Missing(f"no feature network: {error}")
+    return FeatureNetwork(
+        network=f"{network.name}: the paper's CNN trained on {network.dataset_name} "
         f"({network.training_kind}), digest {network.dataset_digest[:12]}",
-        "trained_on_this_data": network.dataset_digest == manifest.digest,
-        "features": "the dense layer before the output",
-    }
+        trained_on_this_data=network.dataset_digest == manifest.digest,
+        features="the dense layer before the output",
+    )
 
 
 def collect(
@@ -68,60 +79,59 @@ def collect(
     settings: Experiment,
     manifest: Manifest,
     seeds: Sequence[int],
-    network: Mapping[str, Any],
-) -> dict[str, Any]:
-    """``fidelity`` and ``memorisation`` of ``results.json``, and how the generators fared.
+    network: FeatureNetwork | Missing,
+) -> Synthetic:
+    """Fidelity and memorisation, and how the generators fared.
 
     Args:
         network: what ``feature_network`` said when the run measured.
     """
-    fared: dict[str, Any] = {"generators": _generators(folder, settings, manifest, seeds)}
-    if "missing" in network:
-        return {**fared, "fidelity": dict(network), "memorisation": dict(network)}
-    fidelity_of: dict[str, Any] = {}
-    memorised: dict[str, Any] = {}
+    fared = tuple(_generators(folder, settings, manifest, seeds))
+    if isinstance(network, Missing):
+        return Synthetic(fared, network, network)
+    fidelity_of: dict[str, KindFidelity | Missing] = {}
+    memorised: dict[str, dict[str, SpaceMemorisation]] = {}
     for kind in KINDS:
         of = [task for task in measurements(settings, seeds) if task.kind == kind]
-        done = [task for task in of if "missing" not in folder.result(task.name)]
+        told = [(task, folder.result(task)) for task in of]
+        done = [(task, one) for task, one in told if isinstance(one, Measurement)]
         if not done:
-            fidelity_of[kind] = {"missing": folder.result(of[0].name)["missing"]}
+            fidelity_of[kind] = next(one for _, one in told if isinstance(one, Missing))
             continue
-        fidelity_of[kind] = _fidelity_of(folder, settings, done)
+        fidelity_of[kind] = _fidelity_of(folder, settings, [task for task, _ in done])
         if kind != "real":
-            memorised[kind] = _memorised(folder, settings, manifest, done)
-    return {
-        **fared,
-        "fidelity": {
-            **network,
-            "against": "held-out lesions of the same fold; real: the training lesions, as many "
+            memorised[kind] = _memorised(settings, manifest, done)
+    return Synthetic(
+        generators=fared,
+        fidelity=Fidelity(
+            network=network,
+            against="held-out lesions of the same fold; real: the training lesions, as many "
             "of each class as synthetic ones",
-            "interval": "95 % bootstrap over patients, seeds and synthetic ROIs, folds averaged; "
+            interval="95 % bootstrap over patients, seeds and synthetic ROIs, folds averaged; "
             "density's over ROIs drawn and coverage's over held-out lesions alone; FID's is moved "
             "by the bootstrap's own bias",
-            "kinds": fidelity_of,
-        },
-        "memorisation": {
-            **network,
-            "distance": "root mean square difference to the nearest ROI that the generator was "
+            kinds=fidelity_of,
+        ),
+        memorisation=Memorisation(
+            network=network,
+            distance="root mean square difference to the nearest ROI that the generator was "
             "trained on (augmented ones too), of the same class, under 8 symmetries",
-            "flagged_below": f"the {memorisation.EXPECTED:.0%} quantile of the same distance for "
+            flagged_below=f"the {memorisation.EXPECTED:.0%} quantile of the same distance for "
             "held-out lesions",
-            "interval": "95 % bootstrap over patients, seeds and synthetic ROIs",
-            "kinds": memorised,
-        },
-    }
+            interval="95 % bootstrap over patients, seeds and synthetic ROIs",
+            kinds=memorised,
+        ),
+    )
 
 
-def _fidelity_of(
-    folder: RunFolder, settings: Experiment, done: Sequence[Measure]
-) -> dict[str, Any]:
+def _fidelity_of(folder: RunFolder, settings: Experiment, done: Sequence[Measure]) -> KindFidelity:
     """Folds averaged, then seeds, which are drawn again within each resample."""
     draws: dict[str, dict[int, list[npt.NDArray[np.float64]]]] = {name: {} for name in _DRAWN}
     for task in done:
         with np.load(folder.task(task.name).path / "draws.npz") as stored:
             for name in stored.files:
                 draws[name].setdefault(task.seed, []).append(stored[name])
-    result: dict[str, Any] = {"folds_and_seeds": len(done)}
+    measured: dict[str, Figure] = {}
     for name, found in draws.items():
         if found:
             by_seed = np.stack([np.mean(folds, axis=0) for folds in found.values()])
@@ -131,25 +141,25 @@ def _fidelity_of(
             if name == "fid":
                 # a resample has fewer different ROIs, which FID takes for distance
                 resampled += value - np.nanmean(resampled)
-            result[name] = classification.percentile_interval(value, resampled).to_json()
-    return result
+            measured[name] = classification.percentile_interval(value, resampled)
+    return KindFidelity(len(done), **measured)
 
 
 def _memorised(
-    folder: RunFolder, settings: Experiment, manifest: Manifest, done: Sequence[Measure]
-) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+    settings: Experiment, manifest: Manifest, done: Sequence[tuple[Measure, Measurement]]
+) -> dict[str, SpaceMemorisation]:
+    result: dict[str, SpaceMemorisation] = {}
     patients = ResampledPatients.of(manifest, settings)
-    seeds = sorted({task.seed for task in done})
+    seeds = sorted({task.seed for task, _ in done})
     turns = comparison.turns(len(seeds), len(patients.weights), settings.seed)
     share = {seed: turns[:, [i]] for i, seed in enumerate(seeds)}
     for space in ("pixels", "features"):
-        entries = [(task, folder.result(task.name)["memorisation"][space]) for task in done]
-        ours = np.concatenate([entry["synthetic"] for _, entry in entries])
-        theirs = np.concatenate([entry["held_out"] for _, entry in entries])
+        entries = [(task, _distances(task, told, space)) for task, told in done]
+        ours = np.concatenate([entry.synthetic for _, entry in entries])
+        theirs = np.concatenate([entry.held_out for _, entry in entries])
         rng = np.random.default_rng([settings.seed, 3])
         one_by_one = [
-            rng.poisson(1.0, (len(turns), len(entry["synthetic"]))) * share[task.seed]
+            rng.poisson(1.0, (len(turns), len(entry.synthetic))) * share[task.seed]
             for task, entry in entries
         ]
         by_patient = [
@@ -160,25 +170,31 @@ def _memorised(
         other = _medians(theirs, np.concatenate(by_patient, axis=1))
         ratio = float(np.median(ours) / np.median(theirs))
         pairs = [
-            {"task": task.name, "fold": task.fold, "seed": task.seed, "place": i, **pair}
+            TaskPair(task.name, task.fold, task.seed, i, pair)
             for task, entry in entries
-            for i, pair in enumerate(entry["nearest_pairs"])
+            for i, pair in enumerate(entry.nearest_pairs)
         ]
-        pairs.sort(key=lambda pair: pair["distance"])
-        flagged = sum(entry["flagged"] for _, entry in entries)
-        result[space] = {
-            "synthetic_rois": len(ours),
-            "held_out_lesions": len(theirs),
-            "median_synthetic": float(np.median(ours)),
-            "median_held_out": float(np.median(theirs)),
-            "ratio_of_medians": classification.percentile_interval(ratio, some / other).to_json(),
-            "flagged": flagged,
-            "flagged_share": flagged / len(ours),
-            "expected_share": memorisation.EXPECTED,
-            "nearer_to_training": float(np.mean([e["nearer_to_training"] for _, e in entries])),
-            "pairs": pairs[:SHOWN],
-        }
+        pairs.sort(key=lambda one: one.pair.distance)
+        flagged = sum(entry.flagged for _, entry in entries)
+        result[space] = SpaceMemorisation(
+            synthetic_rois=len(ours),
+            held_out_lesions=len(theirs),
+            median_synthetic=float(np.median(ours)),
+            median_held_out=float(np.median(theirs)),
+            ratio_of_medians=classification.percentile_interval(ratio, some / other),
+            flagged=flagged,
+            flagged_share=flagged / len(ours),
+            expected_share=memorisation.EXPECTED,
+            nearer_to_training=float(np.mean([e.nearer_to_training for _, e in entries])),
+            pairs=tuple(pairs[:SHOWN]),
+        )
     return result
+
+
+def _distances(task: Measure, told: Measurement, space: str) -> Distances:
+    if told.memorisation is None or space not in told.memorisation:
+        raise KeyError(f"{task.name}: distances in {space}")
+    return told.memorisation[space]
 
 
 def _tested(settings: Experiment, manifest: Manifest, task: Measure) -> list[str]:
@@ -203,17 +219,24 @@ def _medians(
 
 def _generators(
     folder: RunFolder, settings: Experiment, manifest: Manifest, seeds: Sequence[int]
-) -> list[dict[str, Any]]:
-    rows = []
+) -> Iterator[GeneratorFate]:
     for seed in seeds:
         for part in (OUTER, INNER):
             for fold in range(settings.folds):
-                names = [
-                    TrainGenerator("dcgan", part, fold, seed, key).name
-                    for key in manifest.scheme.keys
+                tasks = [
+                    TrainGenerator("dcgan", part, fold, seed, key) for key in manifest.scheme.keys
                 ]
-                for name in (*names, TrainGenerator("acgan", part, fold, seed).name):
-                    row = folder.result(name)
-                    patients = row.pop("patients")
-                    rows.append({**row, "name": name, "patients": len(patients)})
-    return rows
+                for task in (*tasks, TrainGenerator("acgan", part, fold, seed)):
+                    told = folder.result(task)
+                    yield GeneratorFate(
+                        name=task.name,
+                        kind=told.kind,
+                        lesion_class=told.lesion_class,
+                        part=told.part,
+                        fold=told.fold,
+                        seed=told.seed,
+                        patients=len(told.patients),
+                        lesions=told.lesions,
+                        rois=told.rois,
+                        fared=told.fared,
+                    )

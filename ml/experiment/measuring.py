@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -21,6 +22,9 @@ from ml.dataset.manifest import Manifest
 from ml.experiment import arms, evaluation
 from ml.experiment.folder import RunFolder
 from ml.experiment.measured import FEATURE_NETWORK, SHOWN, ResampledPatients
+from ml.experiment.outcomes import Distances, Measurement, Missing, NearestPair
+from ml.experiment.results.origin import FeatureFigures
+from ml.experiment.results.scores import Selection
 from ml.experiment.tasks import OUTER, Measure, TrainClassifier
 from ml.experiment.training_sets import (
     Pixels,
@@ -33,6 +37,7 @@ from ml.experiment.training_sets import (
     views_needed,
 )
 from ml.progress import RunDir
+from ml.records import to_json
 from ml.statistics import classification, fidelity, memorisation, symmetry
 from ml.training import runtime
 from ml.training.networks.cnn import Cnn
@@ -76,7 +81,7 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
     try:
         net = network()
     except CheckpointError as error:
-        out.write_json("result.json", {"missing": str(error)})
+        out.write_json("result.json", to_json(Missing(str(error))))
         return
     manifest = manifest_of(folder.data)
     fold = fold_of(manifest, settings, task.seed, task.fold, OUTER)
@@ -99,7 +104,8 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
     else:
         failed = failed_generator(folder, task.kind, OUTER, task.fold, task.seed, scheme.keys)
         if failed:
-            out.write_json("result.json", {"missing": f"generator {failed[0]} collapsed"})
+            missing = Missing(f"generator {failed[0]} collapsed")
+            out.write_json("result.json", to_json(missing))
             return
         most = synthetic_rois(
             folder, settings, fold, task.kind, OUTER, task.seed, settings.fidelity_rois
@@ -117,12 +123,10 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
     stream = io.BytesIO()
     np.savez(stream, **draws)  # type: ignore[arg-type]
     out.write_bytes("draws.npz", stream.getvalue())
-    result: dict[str, Any] = {"rois": len(drawn), "held_out": len(held)}
+    distances = None
     if most is not None:
-        result["memorisation"] = _memorisation(
-            folder, settings, manifest, fold, task, most, held, net
-        )
-    out.write_json("result.json", result)
+        distances = _memorisation(folder, settings, manifest, fold, task, most, held, net)
+    out.write_json("result.json", to_json(Measurement(len(drawn), len(held), distances)))
 
 
 def _fidelity(
@@ -167,7 +171,7 @@ def _memorisation(
     synthetic: tuple[Pixels, npt.NDArray[np.int64]],
     held: Pixels,
     net: Cnn,
-) -> dict[str, Any]:
+) -> dict[str, Distances]:
     """Distances class by class, in pixels and features; the nearest pairs go to ``pairs.npz``."""
     scheme = manifest.scheme
     each = views_each(manifest, settings, fold, settings.base)
@@ -176,13 +180,13 @@ def _memorisation(
         "pixels": memorisation.flat,
         "features": partial(features_of, net),
     }
-    measured: dict[str, Any] = {}
+    measured: dict[str, Distances] = {}
     pictures: dict[str, npt.NDArray[Any]] = {}
     for space, describe in spaces.items():
         ours: list[npt.NDArray[np.float64]] = []
         theirs: list[npt.NDArray[np.float64]] = []
         nearer: list[npt.NDArray[np.bool_]] = []
-        rows: list[dict[str, Any]] = []
+        pairs: list[tuple[NearestPair, npt.NDArray[Any]]] = []
         for position, key in enumerate(scheme.keys):
             lines = list(fold.train.only(key))
             queries = synthetic[0][synthetic[1] == position]
@@ -190,19 +194,18 @@ def _memorisation(
             asked, known = memorisation.turns(queries, describe), describe(references)
             gap, where, how = memorisation.nearest(asked, known)
             ours.append(gap)
-            rows += [
-                {
-                    "class": key,
-                    "roi": i,
-                    "distance": float(gap[i]),
-                    "training_line": lines[int(where[i]) // (1 + each)].id,
-                    "training_view": int(where[i]) % (1 + each),
-                    "symmetry": int(how[i]),
-                    "_pair": (symmetry.turned(queries[i : i + 1], int(how[i]))[0],
-                              references[where[i]]),
-                }
-                for i in range(len(queries))
-            ]  # fmt: skip
+            for i in range(len(queries)):
+                pair = NearestPair(
+                    lesion_class=key,
+                    roi=i,
+                    distance=float(gap[i]),
+                    training_line=lines[int(where[i]) // (1 + each)].id,
+                    training_view=int(where[i]) % (1 + each),
+                    symmetry=int(how[i]),
+                    flagged=False,
+                )
+                turned = symmetry.turned(queries[i : i + 1], int(how[i]))[0]
+                pairs.append((pair, np.stack([turned, references[where[i]]])))
             unseen = held[held_labels == position]
             if not len(unseen):
                 continue
@@ -216,16 +219,18 @@ def _memorisation(
             nearer.append(to_training < memorisation.nearest(asked, few)[0])
         own, other = np.concatenate(ours), np.concatenate(theirs)
         threshold = float(np.quantile(other, memorisation.EXPECTED))
-        ranked = sorted(rows, key=lambda row: row["distance"])[:SHOWN]
-        pictures[space] = np.stack([np.stack(row.pop("_pair")) for row in ranked])
-        measured[space] = {
-            "synthetic": own.tolist(),
-            "held_out": other.tolist(),
-            "threshold": threshold,
-            "flagged": int((own < threshold).sum()),
-            "nearer_to_training": float(np.concatenate(nearer).mean()),
-            "nearest_pairs": [{**row, "flagged": row["distance"] < threshold} for row in ranked],
-        }
+        ranked = sorted(pairs, key=lambda one: one[0].distance)[:SHOWN]
+        pictures[space] = np.stack([both for _, both in ranked])
+        measured[space] = Distances(
+            synthetic=tuple(own.tolist()),
+            held_out=tuple(other.tolist()),
+            threshold=threshold,
+            flagged=int((own < threshold).sum()),
+            nearer_to_training=float(np.concatenate(nearer).mean()),
+            nearest_pairs=tuple(
+                replace(pair, flagged=pair.distance < threshold) for pair, _ in ranked
+            ),
+        )
     stream = io.BytesIO()
     np.savez(stream, **{key: value.astype(np.float16) for key, value in pictures.items()})  # type: ignore[arg-type]
     folder.task(task.name).write_bytes("pairs.npz", stream.getvalue())
@@ -235,16 +240,16 @@ def _memorisation(
 # -- what the CNNs' features show ------------------------------------------------------------------
 
 
-def embedding(folder: RunFolder, outputs: evaluation.Outputs) -> dict[str, Any]:
+def embedding(folder: RunFolder, outputs: evaluation.Outputs) -> dict[str, FeatureFigures]:
     """What the features of the first fold's networks show; the arrays go to ``embedding.npz``."""
-    picked = outputs.selected(evaluation.NESTED, outputs.seeds[0])
+    picked = outputs.selected(Selection.NESTED, outputs.seeds[0])
     chosen = {
         arm: TrainClassifier(picked[arm].sizes[0], OUTER, 0, outputs.seeds[0]).name
         for arm in (arms.CLASSIC, arms.DCGAN)
         if arm in picked
     }
-    figures: dict[str, Any] = {}
-    arrays: dict[str, Any] = {}
+    figures: dict[str, FeatureFigures] = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
     for name, shown, found in _features(folder, outputs.settings, outputs.manifest, chosen):
         figures[name] = shown
         arrays |= {f"{name}|{key}": value for key, value in found.items()}
@@ -255,7 +260,7 @@ def embedding(folder: RunFolder, outputs: evaluation.Outputs) -> dict[str, Any]:
         rois, _ = classic_rois(folder, outputs.manifest, outputs.seeds[0], lines, 0)
         arrays[f"real|{key}"] = rois.astype(np.float16)
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     RunDir(folder.run).write_bytes("embedding.npz", stream.getvalue())
     return figures
 
@@ -266,7 +271,7 @@ def _features(
     manifest: Manifest,
     chosen: dict[str, str],
     views: int = 7,
-) -> Iterator[tuple[str, dict[str, Any], dict[str, npt.NDArray[Any]]]]:
+) -> Iterator[tuple[str, FeatureFigures, dict[str, npt.NDArray[Any]]]]:
     """Features of the first fold's test lesions and their augmentations, per named classifier.
 
     Args:
@@ -287,17 +292,17 @@ def _features(
         net.eval()
         features = features_of(net, rois)
         double = features.astype(np.float64)
-        figures = {
-            "classifier": task,
-            "lesions": len(lines),
-            "views_each": each,
-            "silhouette": _silhouette(double, labels),
-            "silhouette_originals": _silhouette(double[plain], labels[plain]),
-            "neighbour_purity": fidelity.neighbour_purity(double, labels, owners),
-            "neighbour_purity_originals": fidelity.neighbour_purity(
+        figures = FeatureFigures(
+            classifier=task,
+            lesions=len(lines),
+            views_each=each,
+            silhouette=_silhouette(double, labels),
+            silhouette_originals=_silhouette(double[plain], labels[plain]),
+            neighbour_purity=fidelity.neighbour_purity(double, labels, owners),
+            neighbour_purity_originals=fidelity.neighbour_purity(
                 double[plain], labels[plain], owners[plain]
             ),
-        }
+        )
         yield name, figures, {"features": features, "labels": labels, "original": plain}
 
 

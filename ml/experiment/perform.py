@@ -21,6 +21,7 @@ from ml.dataset.folds import Fold
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.folder import RunFolder
+from ml.experiment.outcomes import ClassifierOutcome, Collapsed, GeneratorOutcome
 from ml.experiment.parallel import Watch
 from ml.experiment.tasks import (
     OUTER,
@@ -45,7 +46,9 @@ from ml.experiment.training_sets import (
 )
 from ml.images.roi import View
 from ml.progress import Progress, RunDir
+from ml.records import to_json
 from ml.training import acgan, classifier, gan, runtime
+from ml.training.learned import EndedTraining, GeneratorTraining
 from ml.training.networks import acgan as acgan_networks
 from ml.training.networks import dcgan as dcgan_networks
 
@@ -114,16 +117,21 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
     pixels, labels = classic_rois(folder, manifest, task.seed, list(own), each)
     seed = (task.kind, task.lesion_class, task.part, task.fold, task.seed)
     keys = manifest.scheme.keys
-    result: dict[str, Any] = {
-        "kind": task.kind,
-        "class": task.lesion_class or None,
-        "part": task.part,
-        "fold": task.fold,
-        "seed": task.seed,
-        "patients": sorted(own.patients),
-        "lesions": len(own),
-        "rois": len(pixels),
-    }
+
+    def ended(fared: Collapsed | GeneratorTraining) -> None:
+        outcome = GeneratorOutcome(
+            kind=task.kind,
+            lesion_class=task.lesion_class or None,
+            part=task.part,
+            fold=task.fold,
+            seed=task.seed,
+            patients=tuple(sorted(own.patients)),
+            lesions=len(own),
+            rois=len(pixels),
+            fared=fared,
+        )
+        out.write_json("result.json", to_json(outcome))
+
     device = settings.device
     try:
         if task.kind == "dcgan":
@@ -133,22 +141,14 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
                 pixels, labels, len(keys), settings.acgan, out, *seed, device=device
             )
     except gan.CollapseError as error:
-        out.write_json("result.json", {**result, "failed": str(error)})
+        ended(Collapsed(str(error)))
         return
-    training = out.read_json("training.json")
     most = arms.most_synthetic(settings, len(keys)) * (settings.folds - 1)
     count = max(most, settings.fidelity_rois)
     for key in [task.lesion_class] if task.lesion_class else keys:
         rois = _draw(out, settings, task, len(keys), keys.index(key), count)
         _write_array(out, f"rois-{key}.npy", rois.astype(np.float16))
-    result |= {
-        key: training[key]
-        for key in (
-            "attempts", "collapsed", "steps", "losses", "spread", "spread_real", "nearest",
-            "nearest_real",
-        )
-    }  # fmt: skip
-    out.write_json("result.json", result)
+    ended(EndedTraining.load(out).learned)
 
 
 def _draw(
@@ -193,9 +193,10 @@ def _classifier(
     if source in ("dcgan", "acgan"):
         failed = failed_generator(folder, source, task.part, task.fold, task.seed, keys)
         if failed:
-            out.write_json("result.json", {"failed": ": ".join(failed)})
+            outcome = ClassifierOutcome(failed=": ".join(failed))
+            out.write_json("result.json", to_json(outcome))
             return
-    trained: dict[str, Any] = {}
+    trained = ClassifierOutcome()
     if task.size.arm == arms.DISCRIMINATOR:
         network = _discriminator(folder, settings, manifest, task, fold)
     else:
@@ -203,7 +204,9 @@ def _classifier(
         recipe = settings.classifier
         steps = -(-len(pixels) // recipe.batch)
         recipe = replace(recipe, epochs=max(recipe.epochs, -(-settings.least_steps // steps)))
-        trained = {"rois": len(pixels), "steps": steps * recipe.epochs, "epochs": recipe.epochs}
+        trained = ClassifierOutcome(
+            rois=len(pixels), steps=steps * recipe.epochs, epochs=recipe.epochs
+        )
         seed = (task.size.name, task.part, task.fold, task.seed)
         classes = len(manifest.scheme)
         network = classifier.build(classes, classifier.mean_of(pixels), recipe, *seed)
@@ -225,7 +228,7 @@ def _classifier(
     stream = io.BytesIO()
     np.savez(stream, **outputs)  # type: ignore[arg-type]
     out.write_bytes("outputs.npz", stream.getvalue())
-    out.write_json("result.json", trained)
+    out.write_json("result.json", to_json(trained))
 
 
 class _Named(torch.nn.Module):

@@ -7,20 +7,29 @@ fold held out, and the DCGAN of each class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ml.checkpoints.checkpoint import Checkpoint, current_commit, tensors_from_bytes
+from ml.checkpoints.metrics import (
+    ClassifierMetrics,
+    GeneratorMetrics,
+    HeldOutScore,
+    TrainedOn,
+)
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms
 from ml.experiment.folder import RunFolder
+from ml.experiment.results import Results
+from ml.experiment.results.scores import AddedPerFold, ArmScore, Selection
 from ml.experiment.tasks import OUTER, TrainClassifier, TrainGenerator, generator_of
 from ml.experiment.training_sets import fold_of
 from ml.progress import RunDir
 from ml.statistics import classification
+from ml.training.learned import GeneratorTraining
 from ml.training.networks import export
 
 RELEASED = (arms.NONE, arms.CLASSIC, arms.DCGAN, arms.ACGAN, arms.EQUAL)
@@ -39,13 +48,16 @@ def checkpoints(
     folder = RunFolder(manifest.root, run.path, run.path / "fresh")
     made = [
         _classifier(settings, manifest, run, folder, size, stem, preset)
-        for size in _chosen(settings, manifest, run)
+        for size in _chosen(settings, manifest, Results.load(run.path).found.scores.arms)
         if (folder.task(_name(size, settings)).path / "weights.safetensors").exists()
     ]
     for key in manifest.scheme.keys:
         task = generator_of("dcgan", OUTER, _FOLD, settings.seed, key)
-        if "failed" not in folder.result(task.name):
-            made.append(_generator(settings, manifest, run, folder, task, stem, preset))
+        outcome = folder.result(task)
+        if isinstance(outcome.fared, GeneratorTraining):
+            made.append(
+                _generator(settings, manifest, run, folder, task, outcome.fared, stem, preset)
+            )
     return made
 
 
@@ -53,21 +65,20 @@ def _name(size: arms.ArmSize, settings: Experiment) -> str:
     return TrainClassifier(size, OUTER, _FOLD, settings.seed).name
 
 
-def _chosen(settings: Experiment, manifest: Manifest, run: RunDir) -> list[arms.ArmSize]:
+def _chosen(
+    settings: Experiment, manifest: Manifest, scores: Sequence[ArmScore]
+) -> list[arms.ArmSize]:
     """The size of each released arm in the first fold, as nested selection chose it."""
     classes = len(manifest.scheme)
     chosen = {
-        (
-            entry["name"],
-            entry["chosen_per_fold"][_FOLD]["classic_per_fold"],
-            entry["chosen_per_fold"][_FOLD]["synthetic_per_fold"],
-        )
-        for entry in run.read_json("results.json")["arms"]
-        if entry["selection"] == "nested" and entry["seed"] == settings.seed
+        (score.name, score.chosen_per_fold[_FOLD])
+        for score in scores
+        if score.selection == Selection.NESTED and score.seed == settings.seed
     }
 
-    def key(size: arms.ArmSize) -> tuple[str, int, int]:
-        return size.arm, size.classic, classes * size.synthetic if size.source else 0
+    def key(size: arms.ArmSize) -> tuple[str, AddedPerFold]:
+        added = classes * size.synthetic if size.source else 0
+        return size.arm, AddedPerFold(size.classic, added)
 
     every = arms.sizes(settings, classes, oracle=False)
     return [size for size in every if size.arm in RELEASED and key(size) in chosen]
@@ -102,12 +113,14 @@ def _classifier(
     described = _describe(
         settings, manifest, f"{stem}-{size.arm.replace('+', '-')}", "classifier", preset
     )
-    metrics: dict[str, Any] = {
-        "test": scored.to_dict(),
-        "training": {"n_lesions": len(fold.train), "n_patients": len(fold.train.patients)},
-        "notes": notes,
-    }
-    made = replace(described, metrics=metrics)
+    made = replace(
+        described,
+        metrics=ClassifierMetrics(
+            test=HeldOutScore.of(scored),
+            training=TrainedOn(len(fold.train), len(fold.train.patients)),
+            notes=tuple(notes),
+        ),
+    )
     return made.save(run.path / "checkpoints" / made.name, export.classifier(tensors), tensors)
 
 
@@ -117,10 +130,10 @@ def _generator(
     run: RunDir,
     folder: RunFolder,
     task: TrainGenerator,
+    training: GeneratorTraining,
     stem: str,
     preset: str,
 ) -> Checkpoint:
-    result = folder.result(task.name)
     tensors = tensors_from_bytes(
         (folder.task(task.name).path / "generator.safetensors").read_bytes()
     )
@@ -128,17 +141,17 @@ def _generator(
         settings, manifest, f"{stem}-dcgan-{task.lesion_class}", "generator", preset
     )
     fold = fold_of(manifest, settings, settings.seed, _FOLD, OUTER)
-    patients = fold.train.only(task.lesion_class).patients
+    own = fold.train.only(task.lesion_class)
     made = replace(
         described,
         lesion_class=task.lesion_class,
         latent_size=settings.gan.latent,
-        metrics={
-            "generator_steps": result["steps"],
-            "attempts": result["attempts"],
-            "training": {"n_lesions": result["lesions"], "n_patients": len(patients)},
-            "notes": [f"Trained on {result['lesions']} lesions of the first fold's patients."],
-        },
+        metrics=GeneratorMetrics(
+            generator_steps=training.steps,
+            attempts=training.attempts,
+            training=TrainedOn(len(own), len(own.patients)),
+            notes=(f"Trained on {len(own)} lesions of the first fold's patients.",),
+        ),
     )
     return made.save(run.path / "checkpoints" / made.name, export.generator(tensors), tensors)
 
@@ -160,6 +173,6 @@ def _describe(
         commit=current_commit(),
         preset=preset,
         config=settings.dump(),
-        metrics={},
+        metrics=GeneratorMetrics() if generator else ClassifierMetrics(),
         latent_size=settings.gan.latent if generator else None,
     )

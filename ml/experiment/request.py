@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms
 from ml.progress import RunDir
+from ml.records import from_json, to_json
 
 MOST_SEEDS = 1000
 
@@ -57,12 +57,9 @@ class Request:
         Raises:
             ConfigError: its ``config.json`` cannot be read.
         """
-        config = _config(folder)
+        kept = _kept(folder)
         return cls(
-            load(config["experiment"], Experiment),
-            int(config.get("seeds", 1)),
-            str(config.get("command", "")),
-            capped=tuple(config.get("capped", ())),
+            load(kept.experiment, Experiment), kept.seeds, kept.command, capped=kept.capped or ()
         )
 
     @classmethod
@@ -100,6 +97,17 @@ def refuse_seeds(seeds: int) -> None:
         raise ConfigError(f"{seeds} seeds: give at least one, at most {MOST_SEEDS}.")
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """``config.json``; ``capped`` is None in those of the first runs."""
+
+    experiment: Mapping[str, Any]
+    digest: str
+    seeds: int
+    command: str
+    capped: tuple[str, ...] | None = None
+
+
 def keep(
     run_dir: RunDir,
     settings: Experiment,
@@ -109,16 +117,16 @@ def keep(
     capped: Sequence[str],
 ) -> None:
     """Write ``config.json``: from then on the folder is this run's."""
-    asked = {"seeds": seeds, "command": command, "capped": list(capped)}
-    run_dir.write_json("config.json", {**_identity(settings, manifest), **asked})
+    kept = _Kept(settings.dump(), manifest.digest, seeds, command, tuple(capped))
+    run_dir.write_json("config.json", to_json(kept))
 
 
 def refuse_other(folder: Path, settings: Experiment, manifest: Manifest) -> None:
     """ConfigError where ``folder`` holds a run with other settings or another data set."""
     if (folder / "config.json").exists():
-        config = _config(folder)
-        identity = _identity(settings, manifest)
-        if {key: config.get(key) for key in identity} != identity:
+        kept = _kept(folder)
+        # through JSON, tuples are lists
+        if (kept.experiment, kept.digest) != (to_json(settings.dump()), manifest.digest):
             raise ConfigError(
                 f"{folder} holds a run with other settings or another data set; "
                 "give a new folder with --out."
@@ -127,24 +135,17 @@ def refuse_other(folder: Path, settings: Experiment, manifest: Manifest) -> None
 
 def digest_of(folder: Path) -> str:
     """The digest of the data set that the run in ``folder`` is of; ConfigError as ``of_run``."""
-    return str(_config(folder).get("digest", ""))
+    return _kept(folder).digest
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _kept(folder: Path) -> _Kept:
     try:
-        config = RunDir(folder).read_json("config.json")
+        return from_json(_Kept, RunDir(folder).read_json("config.json"))
     except ValueError as error:
-        config = error
-    if not isinstance(config, dict) or "experiment" not in config:
         raise ConfigError(
-            f"{folder / 'config.json'} is damaged, or of another program; begin in another folder."
-        )
-    return config
-
-
-def _identity(settings: Experiment, manifest: Manifest) -> dict[str, Any]:
-    # through JSON, tuples are lists
-    return {"experiment": json.loads(json.dumps(settings.dump())), "digest": manifest.digest}
+            f"{folder / 'config.json'} is damaged, or of another program ({error}); begin in "
+            "another folder."
+        ) from error
 
 
 # -- sizes that a data set allows ------------------------------------------------------------------

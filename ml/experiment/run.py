@@ -20,9 +20,11 @@ from ml.config import Experiment
 from ml.dataset.manifest import Manifest
 from ml.experiment import evaluation, machine, measured, measuring, perform, request
 from ml.experiment.clock import Clock
+from ml.experiment.findings import evaluated
 from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
-from ml.experiment.results import evaluated
+from ml.experiment.results import Results
+from ml.experiment.results.origin import OfTheRun
 from ml.progress import Progress, RunDir
 from ml.training import runtime
 
@@ -83,14 +85,10 @@ def run(
     outputs = evaluation.Outputs(folder, settings, manifest, plan.seeds)
     yield clock.note("comparing the arms")
     network = measured.feature_network(manifest)
-    results = {
-        "commit": current_commit(),
-        "device": machine.described(settings),
-        **evaluated(folder, outputs, network, command, capped),
-        "embedding": measuring.embedding(folder, outputs),
-        "times": clock.times(),
-    }
-    run_dir.write_json("results.json", results)
+    found = evaluated(folder, outputs, network, command, capped)
+    embedding = measuring.embedding(folder, outputs)
+    of_the_run = OfTheRun(current_commit(), machine.described(settings), embedding, clock.times())
+    Results(of_the_run, found).save(run_dir)
     yield clock.note(f"results in {run_dir.path / 'results.json'}")
 
 

@@ -20,6 +20,7 @@ from ml.dataset.folds import Fold, LeakageError, patient_folds
 from ml.dataset.manifest import Line, Manifest
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.folder import RunFolder
+from ml.experiment.outcomes import Collapsed
 from ml.experiment.tasks import OUTER, TrainClassifier, generator_of
 
 Pixels = npt.NDArray[np.float32]
@@ -110,8 +111,9 @@ def synthetic_rois(
     """
     parts, labels = [], []
     for position, key in enumerate(fold.scheme.keys):
-        name = generator_of(kind, part, fold.index, seed, key).name
-        saw = set(folder.result(name)["patients"]) & fold.test.patients
+        generator = generator_of(kind, part, fold.index, seed, key)
+        name = generator.name
+        saw = set(folder.result(generator).patients) & fold.test.patients
         if saw:
             raise LeakageError(
                 f"Generator {name} was trained on patient {min(saw)!r}, whom fold {fold.index} "
@@ -130,10 +132,10 @@ def failed_generator(
 ) -> tuple[str, str] | None:
     """The first generator of a part of a fold that could not be trained, and why."""
     for key in keys:
-        name = generator_of(kind, part, fold, seed, key).name
-        why = folder.result(name).get("failed")
-        if why:
-            return name, str(why)
+        generator = generator_of(kind, part, fold, seed, key)
+        fared = folder.result(generator).fared
+        if isinstance(fared, Collapsed):
+            return generator.name, fared.failed
     return None
 
 

@@ -190,6 +190,15 @@ class Score:
     resamples: int
     seed: int
 
+    @property
+    def interval(self) -> str:
+        """How the intervals were made, in words."""
+        return (
+            f"95 % percentile bootstrap over patients, {self.resamples} resamples, "
+            f"seed {self.seed}; widened to exact limits where fewer than {exact.FEW} patients are "
+            "right or wrong"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form in results and checkpoints; figures are ``{"value", "low", "high"}``."""
         return {
@@ -202,9 +211,7 @@ class Score:
             "sensitivity": {key: value.to_json() for key, value in self.sensitivity.items()},
             "specificity": {key: value.to_json() for key, value in self.specificity.items()},
             "auc": {key: value.to_json() for key, value in self.auc.items()},
-            "interval": f"95 % percentile bootstrap over patients, {self.resamples} resamples, "
-            f"seed {self.seed}; widened to exact limits where fewer than {exact.FEW} patients are "
-            "right or wrong",
+            "interval": self.interval,
         }
 
 

@@ -42,6 +42,17 @@ class Figure:
         return cls(None, None, None, n, method, why)
 
     @property
+    def known(self) -> float:
+        """The value, where it is known to exist.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if self.value is None:
+            raise ValueError(f"This figure has no value: {self.note or 'nothing defines it'}.")
+        return self.value
+
+    @property
     def ends(self) -> tuple[float, float] | None:
         """Both ends of the interval; None where there is none."""
         return None if self.low is None or self.high is None else (self.low, self.high)

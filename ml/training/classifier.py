@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +22,15 @@ from ml.checkpoints.checkpoint import (
     tensors_from_bytes,
     tensors_to_bytes,
 )
+from ml.checkpoints.metrics import ClassifierMetrics, HeldOutScore
 from ml.dataset import augment
 from ml.dataset.folds import Fold, patient_folds
 from ml.dataset.manifest import Manifest
 from ml.progress import Progress, RunDir, refuse_data_set
+from ml.records import to_json
 from ml.statistics import classification
 from ml.training import runtime
+from ml.training.learned import Unfinished
 from ml.training.networks.cnn import Cnn
 
 _RISE = 0.1
@@ -87,7 +89,7 @@ def fit(
     task = runtime.task_of(pixels, labels.tolist(), sorted(asdict(settings).items()), *seed)
     modules, optimizers = {"network": network}, {"optimizer": optimizer}
     told = runtime.load_state(out, _STATE, modules, optimizers, task)
-    first = 0 if told is None else int(told["epochs"])
+    first = 0 if told is None else told.epochs
     for epoch in range(first, settings.epochs):
         order = runtime.generator("classifier", "order", *seed, epoch).permutation(len(images))
         batches = torch.split(torch.from_numpy(order).to(target), settings.batch)
@@ -116,7 +118,7 @@ def fit(
                 f"Training the classifier diverged in epoch {epoch + 1} (the loss is not a number);"
                 " lower classifier.learning_rate."
             )
-        runtime.save_state(out, _STATE, modules, optimizers, {"task": task, "epochs": epoch + 1})
+        runtime.save_state(out, _STATE, modules, optimizers, Unfinished(task, epoch + 1))
         step = Progress(
             epoch + 1,
             settings.epochs,
@@ -193,26 +195,29 @@ def train(
             run.log(seen)
             yield seen
         model = (folder.path / "model.onnx").read_bytes()
-        served = serving.Classifier(model, _describe(manifest, settings, name, {}, command, commit))
+        served = serving.Classifier(
+            model, _describe(manifest, settings, name, ClassifierMetrics(), command, commit)
+        )
         test = list(folds[index].test)
         rois = np.stack([manifest.roi(line, settings.window_hu) for line in test])
         probabilities[[rows[line.id] for line in test]] = served.probabilities(rois)
 
     first = RunDir(run.path / f"fold-{turns[0]}")
     tested = [rows[line.id] for line in folds[turns[0]].test]
-    metrics: dict[str, Any] = {
-        "test": _score(manifest, tested, probabilities),
-        "notes": _notes(folds[turns[0]], first, settings),
-    }
-    if cross_validate:
-        metrics["cross_validation"] = _score(manifest, list(range(len(lines))), probabilities)
+    test_score = _score(manifest, tested, probabilities)
+    everyone = list(range(len(lines)))
+    metrics = ClassifierMetrics(
+        test=test_score,
+        cross_validation=_score(manifest, everyone, probabilities) if cross_validate else None,
+        notes=tuple(_notes(folds[turns[0]], first, settings)),
+    )
     _describe(manifest, settings, name, metrics, command, commit).save(
         checkpoint or run.path / "checkpoint",
         (first.path / "model.onnx").read_bytes(),
         tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),
     )
-    run.write_json("results.json", metrics)
-    value = metrics["test"]["balanced_accuracy"]["value"]
+    run.write_json("results.json", to_json(metrics))
+    value = test_score.balanced_accuracy.value
     total = len(turns) * each
     yield Progress(total, total, f"balanced accuracy {value:.3f} on held-out patients")
 
@@ -252,7 +257,7 @@ def _describe(
     manifest: Manifest,
     settings: config.Config,
     name: str,
-    metrics: dict[str, Any],
+    metrics: ClassifierMetrics,
     command: str,
     commit: str,
 ) -> Checkpoint:
@@ -275,12 +280,12 @@ def _describe(
 
 def _score(
     manifest: Manifest, rows: list[int], probabilities: npt.NDArray[np.float64]
-) -> dict[str, Any]:
+) -> HeldOutScore:
     lines = [manifest.lines[row] for row in rows]
     truth = [manifest.scheme.index(line.lesion_class) for line in lines]
     patients = [line.patient for line in lines]
     scored = classification.score(truth, probabilities[rows], patients, manifest.scheme.keys)
-    return scored.to_dict()
+    return HeldOutScore.of(scored)
 
 
 def _notes(fold: Fold, folder: RunDir, settings: config.Config) -> list[str]:

@@ -16,7 +16,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +30,17 @@ from ml.checkpoints.checkpoint import (
     tensors_from_bytes,
     tensors_to_bytes,
 )
+from ml.checkpoints.metrics import GeneratorMetrics
 from ml.dataset import augment
 from ml.dataset.folds import Fold, Part, patient_folds
 from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
 from ml.progress import Progress, RunDir, refuse_data_set
+from ml.records import RecordError, to_json
 from ml.statistics import classification, correlation
+from ml.statistics.figure import Figure
 from ml.training import runtime
+from ml.training.learned import EndedTraining, GeneratorTraining, Unfinished
 from ml.training.networks import dcgan
 
 Pixels = npt.NDArray[np.float32]
@@ -264,9 +267,10 @@ def fit(
     pair = make(settings, target, *seed, 0)
     fixed = pair.latents(runtime.generator("gan", "fixed", *seed), _FIXED)
     told = runtime.load_state(out, _STATE, pair.modules, pair.optimizers, task)
-    first, losses = 0, []
+    first, losses = 0, list[list[float]]()
     if told is not None:
-        failures, first, losses = told["failures"], told["epochs"], told["losses"]
+        failures, first = list(told.failures), told.epochs
+        losses = [list(both) for both in told.losses]
         pair.average.eval()
     while True:
         attempt = (*seed, len(failures))
@@ -302,7 +306,7 @@ def fit(
                         _STATE,
                         pair.modules,
                         pair.optimizers,
-                        {"task": task, "epochs": done, "failures": failures, "losses": losses},
+                        Unfinished(task, done, tuple(failures), tuple(map(tuple, losses))),
                     )
             step = Progress(
                 done,
@@ -335,21 +339,17 @@ def fit(
     out.write_bytes("generator.safetensors", tensors_to_bytes(runtime.arrays(pair.average)))
     told_apart = runtime.arrays(pair.discriminator)
     out.write_bytes("discriminator.safetensors", tensors_to_bytes(told_apart))
-    out.write_json(
-        "training.json",
-        {
-            "task": task,
-            "attempts": len(failures) + 1,
-            "collapsed": failures,
-            "losses": losses,
-            "steps": steps * settings.epochs,
-            "rois": len(images),
-            "spread": drawn.spread,
-            "spread_real": real.spread,
-            "nearest": drawn.nearest,
-            "nearest_real": real.nearest,
-        },
+    learned = GeneratorTraining(
+        attempts=len(failures) + 1,
+        collapsed=tuple(failures),
+        steps=steps * settings.epochs,
+        losses=tuple(map(tuple, losses)),
+        spread=drawn.spread,
+        spread_real=real.spread,
+        nearest=drawn.nearest,
+        nearest_real=real.nearest,
     )
+    EndedTraining(task, len(images), learned).save(out)
     (out.path / _STATE).unlink(missing_ok=True)
 
 
@@ -407,7 +407,8 @@ def train(
     yield from fit(rois.pixels, settings.gan, run, *seed, device=device)
 
     tensors = tensors_from_bytes((run.path / "generator.safetensors").read_bytes())
-    training = run.read_json("training.json")
+    ended = EndedTraining.load(run)
+    learned = ended.learned
     meta = Checkpoint(
         name=name or f"dcgan-{lesion_class}",
         kind="generator",
@@ -420,25 +421,34 @@ def train(
         dataset_name=manifest.name,
         commit=commit,
         config={key: value for key, value in settings.dump().items() if key != "classifier"},
-        metrics={},
+        metrics=GeneratorMetrics(),
         latent_size=settings.gan.latent,
         command=command,
     )
     model = export.generator(tensors)
     samples = serving.Generator(model, meta).draw(range(256))
-    metrics = {
-        **_nearest_training(manifest, fold, lesion_class, settings, rois.pixels, samples),
-        "spread_as_share_of_real": training["spread"] / training["spread_real"],
-        "nearest_other_sample": training["nearest"],
-        "nearest_other_real": training["nearest_real"],
-        "attempts": training["attempts"],
-        "generator_steps": training["steps"],
-        "notes": _notes(fold, lines, settings, training),
-    }
+    metrics = GeneratorMetrics(
+        spread_as_share_of_real=learned.spread / learned.spread_real,
+        nearest_other_sample=learned.nearest,
+        nearest_other_real=learned.nearest_real,
+        synthetic_to_nearest_training=float(_nearest(samples, rois.pixels).mean()),
+        attempts=learned.attempts,
+        generator_steps=learned.steps,
+        notes=tuple(_notes(fold, lines, settings, ended)),
+    )
+    if held := list(fold.test.only(lesion_class)):
+        patients = [line.patient for line in held]
+        pictures = np.stack([manifest.roi(line, settings.window_hu) for line in held])
+        metrics = replace(
+            metrics,
+            held_out_to_nearest_training=_likeness(pictures, patients, rois.pixels),
+            n_held_out_lesions=len(held),
+            n_held_out_patients=len(set(patients)),
+        )
     meta = replace(meta, metrics=metrics)
     meta.save(checkpoint or run.path / "checkpoint", model, tensors)
     run.write_bytes("sheets/checkpoint.png", sheet(samples[:_FIXED]))
-    run.write_json("results.json", metrics)
+    run.write_json("results.json", to_json(metrics))
     total = settings.gan.epochs
     yield Progress(total, total, f"checkpoint {meta.name} written")
 
@@ -459,8 +469,8 @@ def _finished(out: RunDir, task: str) -> bool:
     if not (out.path / "generator.safetensors").exists():
         return False
     try:
-        return bool(out.read_json("training.json")["task"] == task)
-    except (OSError, ValueError, KeyError):
+        return EndedTraining.load(out).task == task
+    except (OSError, ValueError, RecordError):
         return False
 
 
@@ -496,46 +506,32 @@ def _latents(rng: np.random.Generator, count: int, size: int) -> Pixels:
     return rng.random((count, size), dtype=np.float32) * np.float32(2) - np.float32(1)
 
 
-def _nearest_training(
-    manifest: Manifest,
-    fold: Fold,
-    lesion_class: str,
-    settings: config.Config,
-    training: Pixels,
-    samples: Pixels,
-) -> dict[str, Any]:
-    """How alike samples and held-out lesions are to their nearest training ROI.
+def _nearest(rois: Pixels, training: Pixels) -> npt.NDArray[np.float64]:
+    """Of each ROI (n, 64, 64) the correlation with the training ROI most like it."""
+    some, known = (stack.reshape(len(stack), -1) for stack in (rois, training))
+    return np.asarray(correlation.of_pairs(some, known).max(axis=1), np.float64)
+
+
+def _likeness(held: Pixels, patients: Sequence[str], training: Pixels) -> Figure:
+    """How alike held-out lesions are to their nearest training ROI, bootstrapped over patients.
 
     A generator that copies stands nearer to the training ROIs than held-out patients do.
     """
-    known = training.reshape(len(training), -1)
-    synthetic = correlation.of_pairs(samples.reshape(len(samples), -1), known).max(axis=1)
-    result: dict[str, Any] = {
-        "synthetic_to_nearest_training": float(synthetic.mean()),
-    }
-    held = list(fold.test.only(lesion_class))
-    if held:
-        rois = np.stack([manifest.roi(line, settings.window_hu) for line in held])
-        real = correlation.of_pairs(rois.reshape(len(rois), -1), known).max(axis=1)
-        patients = [line.patient for line in held]
-        weights = classification.patient_resamples(patients, 2000, 0)
-        drawn = (weights @ real) / weights.sum(axis=1)
-        interval = classification.percentile_interval(float(real.mean()), drawn)
-        result["held_out_to_nearest_training"] = interval.to_json()
-        result["n_held_out_lesions"] = len(held)
-        result["n_held_out_patients"] = len(set(patients))
-    return result
+    real = _nearest(held, training)
+    weights = classification.patient_resamples(patients, 2000, 0)
+    drawn = (weights @ real) / weights.sum(axis=1)
+    return classification.percentile_interval(float(real.mean()), drawn)
 
 
-def _notes(fold: Fold, lines: Part, settings: config.Config, training: dict[str, Any]) -> list[str]:
+def _notes(fold: Fold, lines: Part, settings: config.Config, ended: EndedTraining) -> list[str]:
     gan = settings.gan
     notes = [
         f"Trained on {len(lines)} lesions of {len(lines.patients)} patients "
         f"({settings.folds - 1} of {settings.folds} patient-separated folds), "
-        f"{training['rois']} ROIs with classic augmentation; the patients of fold {fold.index} "
+        f"{ended.rois} ROIs with classic augmentation; the patients of fold {fold.index} "
         "were never seen.",
-        f"{training['steps']} steps of batch {gan.batch}; weights averaged (decay {gan.ema:g}); "
-        f"attempt {training['attempts']}.",
+        f"{ended.learned.steps} steps of batch {gan.batch}; weights averaged (decay {gan.ema:g}); "
+        f"attempt {ended.learned.attempts}.",
     ]
     if gan.width < 128:
         notes.append(

@@ -26,6 +26,8 @@ from ml.config import FLOAT32
 from ml.config import seed_for as seed_for
 from ml.errors import HepaticaError
 from ml.progress import RunDir
+from ml.records import from_json, to_json
+from ml.training.learned import Unfinished
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
@@ -113,13 +115,9 @@ def save_state(
     name: str,
     modules: Mapping[str, torch.nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
-    told: Mapping[str, Any],
+    told: Unfinished,
 ) -> None:
-    """Write everything that going on needs into one safetensors file, whole or not at all.
-
-    Args:
-        told: JSON values kept beside the tensors: what run this is and how far it went.
-    """
+    """Write everything that going on needs into one safetensors file, whole or not at all."""
     tensors: dict[str, torch.Tensor] = {}
     for key, module in modules.items():
         for field, tensor in module.state_dict().items():
@@ -129,7 +127,7 @@ def save_state(
             for field, value in optimizer.state.get(parameter, {}).items():
                 if isinstance(value, torch.Tensor):
                     tensors[f"{key}|{i}|{field}"] = value.detach().cpu().contiguous().clone()
-    out.write_bytes(name, save(tensors, metadata={"told": json.dumps(told)}))
+    out.write_bytes(name, save(tensors, metadata={"told": json.dumps(to_json(told))}))
 
 
 def load_state(
@@ -138,7 +136,7 @@ def load_state(
     modules: Mapping[str, torch.nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
     task: str,
-) -> dict[str, Any] | None:
+) -> Unfinished | None:
     """Restore ``save_state`` in place; returns what it told, or None when there is no state.
 
     Raises:
@@ -149,11 +147,11 @@ def load_state(
         return None
     try:
         with safe_open(path, "pt") as stored:
-            told: dict[str, Any] = json.loads(stored.metadata()["told"])
+            told = from_json(Unfinished, json.loads(stored.metadata()["told"]))
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"{path} cannot be read ({error}); remove it to begin again.") from error
-    if told.get("task") != task:
+    if told.task != task:
         raise StateError(
             f"{out.path} holds an unfinished run with other settings or data; "
             f"give an empty folder, or remove {path} to begin again."

@@ -62,7 +62,7 @@ class DatasetVersion(Base):
     kind: Mapped[str] = mapped_column(sa.String(20))
     scheme_json: Mapped[dict[str, Any]] = mapped_column("scheme")
     digest: Mapped[str] = mapped_column(sa.String(64), index=True)
-    counts: Mapped[dict[str, Any]]
+    counts: Mapped[dict[str, int]]
     rois: Mapped[int]
     patients: Mapped[int]
     archive_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))

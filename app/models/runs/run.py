@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
@@ -306,7 +305,7 @@ class RunLine(Base):
     done: Mapped[int]
     total: Mapped[int]
     text: Mapped[str] = mapped_column(sa.Text)
-    figures: Mapped[dict[str, Any]]
+    figures: Mapped[dict[str, float]]
 
     run: Mapped[Run] = relationship(back_populates="log")
 

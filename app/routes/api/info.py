@@ -12,6 +12,7 @@ from app.models.checkpoint import Checkpoint
 from app.routes.api.synthetics import MOST
 from app.settings import VERSION
 from ml.lesion import ROI_SIZE_PX
+from ml.records import to_json
 
 router = APIRouter(tags=["info"])
 
@@ -44,5 +45,5 @@ def _checkpoint(row: Checkpoint) -> dict[str, Any]:
         "training": {"n_lesions": counts[0], "n_patients": counts[1]} if counts else None,
         "limits": told.limits,
         "warnings": list(told.caveats),
-        "metrics": told.metrics,
+        "metrics": to_json(told.metrics),
     }

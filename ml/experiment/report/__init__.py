@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ml.errors import HepaticaError
 from ml.experiment.report import embedding, markdown, page
+from ml.experiment.results import Results, ResultsError
 from ml.progress import Progress, RunDir
 
 
@@ -29,7 +28,10 @@ def write(folder: Path) -> Iterator[Progress]:
         yield Progress(1, 2, "writing the report")
         html = page.render(results, folder, planes)
     except (OSError, KeyError) as error:
-        raise _not_whole(folder, error) from error
+        raise ReportError(
+            f"{folder} lacks something that the report shows ({error!r}); copy the run's folder "
+            "again, whole."
+        ) from error
     RunDir(folder).write_bytes("report.html", html.encode())
     yield Progress(2, 2, f"report in {folder / 'report.html'}")
 
@@ -40,21 +42,12 @@ def table(folder: Path) -> str:
     Raises:
         ReportError: as ``write``.
     """
+    scores = _results(folder).found.scores
+    return markdown.table(scores.summary, scores.comparisons)
+
+
+def _results(folder: Path) -> Results:
     try:
-        return markdown.table(_results(folder))
-    except KeyError as error:
-        raise _not_whole(folder, error) from error
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    try:
-        results: dict[str, Any] = RunDir(folder).read_json("results.json")
-    except (OSError, json.JSONDecodeError) as error:
-        raise _not_whole(folder, error) from error
-    return results
-
-
-def _not_whole(folder: Path, error: Exception) -> ReportError:
-    return ReportError(
-        f"{folder} has no whole results.json ({error!r}); let the experiment end first."
-    )
+        return Results.load(folder)
+    except ResultsError as error:
+        raise ReportError(str(error)) from error

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from ml.experiment.report import figures
-from ml.experiment.report.page import NESTED
+from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
 from ml.statistics.comparison import p_text
+from ml.statistics.figure import Figure
 
 
-def table(results: Mapping[str, Any]) -> str:
+def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -> str:
     """One line per arm, everything in % or points with 95 % intervals.
 
     Args:
-        results: of ``results.json``; ``summary`` and ``comparisons`` are read.
+        summary: of any selection; the nested one is told.
+        comparisons: under nested selection.
     """
-    against = {row["arm"]: row for row in results["comparisons"]}
-    rows = [row for row in results["summary"] if row["selection"] == NESTED]
-    fresh = any("true_balanced_accuracy" in row for row in rows)
+    against = {row.arm: row for row in comparisons}
+    rows = [row for row in summary if row.selection == Selection.NESTED]
+    fresh = any(row.true_balanced_accuracy is not None for row in rows)
     head = ["arm", "sensitivity", "specificity", "balanced accuracy", "against classic", "p (Holm)"]
     if fresh:
         head += ["true balanced accuracy", "true effect"]
     lines = [head, ["---"] * len(head)]
     for row in rows:
-        compared = against.get(row["name"], {})
-        holm = compared.get("holm_p")
+        compared = against.get(row.name)
         cells = [
-            row["name"],
-            _interval(row["sensitivity"]["weighted"]),
-            _interval(row["specificity"]["weighted"]),
-            _interval(row["balanced_accuracy"]),
-            _interval(compared.get("difference"), signed=True),
-            "" if holm is None else p_text(holm),
+            row.name,
+            _interval(row.sensitivity["weighted"]),
+            _interval(row.specificity["weighted"]),
+            _interval(row.balanced_accuracy),
+            _interval(compared.difference if compared else None, signed=True),
+            p_text(compared.holm_p) if compared and compared.holm_p is not None else "",
         ]
         if fresh:
-            cells.append(_interval(row["true_balanced_accuracy"]))
-            cells.append(_interval(compared.get("true_difference"), signed=True))
+            cells.append(_interval(row.true_balanced_accuracy))
+            cells.append(_interval(compared.true_difference if compared else None, signed=True))
         lines.append(cells)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _interval(entry: Mapping[str, Any] | None, signed: bool = False) -> str:
-    return " ".join(filter(None, figures.interval(entry, signed)))
+def _interval(found: Figure | None, signed: bool = False) -> str:
+    return " ".join(filter(None, figures.interval(found, signed)))

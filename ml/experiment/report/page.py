@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ml.experiment.outcomes import Collapsed, Missing
 from ml.experiment.report import embedding, figures, paper, svg
 from ml.experiment.report.embedding import Plane
+from ml.experiment.results import Results
+from ml.experiment.results.scores import ArmSummary, Selection
+from ml.records import to_json
 from ml.statistics.comparison import p_text
+from ml.statistics.figure import Figure
+from ml.training.learned import GeneratorTraining
 
-Results = Mapping[str, Any]
-
-NESTED, PAPER = "nested", "paper"
+_Measure = Callable[[ArmSummary], Mapping[str, Figure]]
 _EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
 
@@ -69,7 +73,7 @@ p:has(+h3){break-after:avoid}details:not([open]){display:none}.row{display:block
 
 def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> str:
     """The whole page; ``folder`` is the run's, for pictures."""
-    data = results["dataset"]
+    name = results.found.dataset.name
     sections = [
         _head(results),
         _curve(results),
@@ -87,50 +91,57 @@ def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> 
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Experiment on {escape(data['name'])}</title><style>{_STYLE}</style>"
+        f"<title>Experiment on {escape(name)}</title><style>{_STYLE}</style>"
         f"<body>{''.join(sections)}</body></html>\n"
     )
 
 
 def _head(results: Results) -> str:
-    data = results["dataset"]
-    counts = ", ".join(f"{number} {key}" for key, number in data["counts"].items())
+    data, asked, scores = results.found.dataset, results.found.asked, results.found.scores
+    counts = ", ".join(f"{number} {key}" for key, number in data.counts.items())
     kind = {
         "phantom": "Simulated CT (phantoms), no patient.",
         "calibrated": "CT in Hounsfield units.",
         "uncalibrated": "Grey-value images without Hounsfield units.",
-    }[data["kind"]]
-    answers = "".join(f"<p>{escape(line)}</p>" for line in results["answer"])
+    }[data.kind]
+    answers = "".join(f"<p>{escape(line)}</p>" for line in scores.answer)
     if not answers:
         answers = "<p>No comparison with synthetic ROIs could be made; see the generators.</p>"
     note = ""
-    if data.get("calibration"):
-        note = f'<div class="answer warn"><p>{escape(data["calibration"])}</p></div>'
+    if data.calibration:
+        note = f'<div class="answer warn"><p>{escape(data.calibration)}</p></div>'
     failed = ""
-    if results["failed"]:
+    if scores.failed:
         failed = (
-            f'<div class="answer warn"><p>{len(results["failed"])} classifier(s) were not trained, '
+            f'<div class="answer warn"><p>{len(scores.failed)} classifier(s) were not trained, '
             "because a generator collapsed in every attempt; their arms are missing in those "
             "seeds, and the controls take the largest size there.</p></div>"
         )
-    seeds = len(results["seeds"])
+    seeds = len(asked.seeds)
     steps = {
-        kind: max(row.get("steps", 0) for row in results["generators"] if row["kind"] == kind)
+        kind: max(
+            one.fared.steps if isinstance(one.fared, GeneratorTraining) else 0
+            for one in results.found.synthetic.generators
+            if one.kind == kind
+        )
         for kind in ("dcgan", "acgan")
     }
+    settings = asked.settings
     told = [
-        f"{name} at most {steps[kind]} steps of batch {results['config'][group]['batch']} at width "
-        f"{results['config'][group]['width']}"
-        for name, kind, group in (("DCGANs", "dcgan", "gan"), ("ACGANs", "acgan", "acgan"))
+        f"{name} at most {steps[kind]} steps of batch {group.batch} at width {group.width}"
+        for name, kind, group in (
+            ("DCGANs", "dcgan", settings.gan),
+            ("ACGANs", "acgan", settings.acgan),
+        )
     ]
     trained = (
         f"The {' and the '.join(told)}; the paper's about 3,500 and 7,900 of batch 64 at width "
         "128. Undertrained generators hurt."
     )
     return (
-        f"<h1>Did synthetic ROIs help? {escape(data['name'])}</h1>"
-        f'<p class="soft">{data["lesions"]} lesions of {data["patients"]} patients: '
-        f"{escape(counts)}. {kind} {results['config']['folds']} patient-separated folds, "
+        f"<h1>Did synthetic ROIs help? {escape(data.name)}</h1>"
+        f'<p class="soft">{data.lesions} lesions of {data.patients} patients: '
+        f"{escape(counts)}. {kind} {settings.folds} patient-separated folds, "
         f"{seeds} seed{'s' if seeds > 1 else ''}. The experiment of Frid-Adar et al. (2018) with "
         "the controls that it lacks. Research use only.</p>"
         f'{note}<div class="answer">{answers}<p class="soft">From the nested protocol: sizes were '
@@ -147,8 +158,8 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(entry: Mapping[str, Any] | None, signed: bool = False) -> str:
-    value, between = figures.interval(entry, signed)
+def _interval(found: Figure | None, signed: bool = False) -> str:
+    value, between = figures.interval(found, signed)
     return f"{value} <span class='soft'>{between}</span>" if between else value or "–"
 
 
@@ -170,13 +181,12 @@ def _curve(results: Results) -> str:
     for arm in _CURVES:
         points = sorted(
             (
-                float(row["classic_per_fold"] + row["synthetic_per_fold"]),
-                row["accuracy"]["value"],
-                row["accuracy"]["low"],
-                row["accuracy"]["high"],
+                float(point.added.total),
+                point.accuracy.known,
+                *(point.accuracy.ends or (None, None)),
             )
-            for row in results["curve"]
-            if row["name"] == arm
+            for point in results.found.scores.curve
+            if point.name == arm
         )
         if points:
             series.append(svg.Series(arm, points, colours[arm]))
@@ -204,33 +214,37 @@ def _curve(results: Results) -> str:
 def _scores(results: Results) -> str:
     told = ""
     for how, title, words in (
-        (NESTED, "Nested selection", "size picked per fold on validation patients"),
-        (PAPER, "The paper's protocol", "size picked on the accuracy that is reported: flattering"),
+        (Selection.NESTED, "Nested selection", "size picked per fold on validation patients"),
+        (
+            Selection.PAPER,
+            "The paper's protocol",
+            "size picked on the accuracy that is reported: flattering",
+        ),
     ):
         rows = []
-        phantom = any("true_balanced_accuracy" in row for row in results["summary"])
-        for row in results["summary"]:
-            if row["selection"] != how:
-                continue
+        phantom = any(
+            row.true_balanced_accuracy is not None for row in results.found.scores.summary
+        )
+        for row in _summary(results, how):
             cells = [
-                escape(row["name"]),
-                _sizes(results, row["name"], how),
+                escape(row.name),
+                _sizes(results, row.name, how),
                 # of one label each, weighted sensitivity is accuracy and macro the balanced one
-                _interval(row["sensitivity"]["weighted"]),
-                _interval(row["specificity"]["weighted"]),
-                _interval(row["sensitivity"]["macro"]),
-                _interval(row["specificity"]["macro"]),
+                _interval(row.sensitivity["weighted"]),
+                _interval(row.specificity["weighted"]),
+                _interval(row.sensitivity["macro"]),
+                _interval(row.specificity["macro"]),
             ]
             if phantom:
-                cells.append(_interval(row.get("true_balanced_accuracy")))
+                cells.append(_interval(row.true_balanced_accuracy))
             rows.append(cells)
-            published = paper.SUMMARY.get(row["name"])
-            if how == PAPER and published:
+            published = paper.SUMMARY.get(row.name)
+            if how == Selection.PAPER and published:
                 correct, _, spec = published
                 size = {"none": "0", "classic": "5000", "classic+dcgan": "5000 + 3000"}
                 line = [
-                    "*" + escape(row["name"]) + ", published",
-                    size.get(row["name"], ""),
+                    "*" + escape(row.name) + ", published",
+                    size.get(row.name, ""),
                     f"{_percent(correct / paper.LESIONS)} ({correct}/{paper.LESIONS} right)",
                     _percent(spec),
                     "",
@@ -247,32 +261,36 @@ def _scores(results: Results) -> str:
             f"{_EXACT}. "
             "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
         )
-        if how == PAPER:
+        if how == Selection.PAPER:
             caption += " Italic: the paper's own table, private data."
         told += f"<h3>{title}</h3>{_table(head, rows, caption)}"
     return "<h2>Scores</h2>" + told + _per_class(results)
 
 
-def _sizes(results: Results, arm: str, how: str) -> str:
+def _summary(results: Results, how: Selection) -> list[ArmSummary]:
+    return [row for row in results.found.scores.summary if row.selection == how]
+
+
+def _sizes(results: Results, arm: str, how: Selection) -> str:
     """The sizes that were picked: ``classic + synthetic``, each once."""
     found = {
-        (size["classic_per_fold"], size["synthetic_per_fold"])
-        for row in results["arms"]
-        if row["name"] == arm and row["selection"] == how
-        for size in row["chosen_per_fold"]
+        (size.classic_per_fold, size.synthetic_per_fold)
+        for score in results.found.scores.arms
+        if score.name == arm and score.selection == how
+        for size in score.chosen_per_fold
     }
     return "<br>".join(f"{a} + {b}" if b else f"{a}" for a, b in sorted(found))
 
 
 def _per_class(results: Results) -> str:
-    keys = [item["key"] for item in results["dataset"]["scheme"]["classes"]]
-    rows = [row for row in results["summary"] if row["selection"] == NESTED]
+    keys = results.found.dataset.scheme.keys
+    rows = _summary(results, Selection.NESTED)
 
-    def of(measures: Sequence[tuple[str, str]], more: Sequence[str] = ()) -> str:
+    def of(measures: Sequence[tuple[_Measure, str]], more: Sequence[str] = ()) -> str:
         head = ["arm", *(f"{word} {key}" for _, word in measures for key in (*keys, *more))]
         cells = [
-            [escape(row["name"])]
-            + [_interval(row[name][key]) for name, _ in measures for key in (*keys, *more)]
+            [escape(row.name)]
+            + [_interval(measure(row)[key]) for measure, _ in measures for key in (*keys, *more)]
             for row in rows
         ]
         return _table([escape(cell) for cell in head], cells)
@@ -281,38 +299,43 @@ def _per_class(results: Results) -> str:
         "<h3>Per class, one against the rest</h3>"
         '<p class="soft">%; nested selection; mean over seeds; intervals: bootstrap over patients '
         f"and seeds, {_EXACT}.</p>"
-        + of((("sensitivity", "sens."), ("specificity", "spec.")))
-        + of((("auc", "AUC"),), ("macro",))
+        + of(((lambda row: row.sensitivity, "sens."), (lambda row: row.specificity, "spec.")))
+        + of(((lambda row: row.auc, "AUC"),), ("macro",))
     )
 
 
 def _compared(results: Results) -> str:
     told = ""
-    for key, title in (
-        ("comparisons", "Nested selection: confirmatory"),
-        ("comparisons_paper_protocol", "The paper's protocol: exploratory, not corrected"),
+    scores = results.found.scores
+    for comparisons, confirmatory, title in (
+        (scores.comparisons, True, "Nested selection: confirmatory"),
+        (
+            scores.comparisons_paper_protocol,
+            False,
+            "The paper's protocol: exploratory, not corrected",
+        ),
     ):
         rows, marks = [], []
-        phantom = any("true_difference" in row for row in results[key])
-        for row in results[key]:
-            gap = row["difference"]
-            holm = "–" if row["holm_p"] is None else p_text(row["holm_p"])
+        phantom = any(row.true_difference is not None for row in comparisons)
+        for row in comparisons:
+            gap = row.difference
+            holm = "–" if row.holm_p is None else p_text(row.holm_p)
             cells = [
-                escape(row["arm"]),
-                str(len(row["seeds"])),
+                escape(row.arm),
+                str(len(row.seeds)),
                 _interval(gap, signed=True),
-                escape(p_text(row["p"])),
+                escape(p_text(row.p)),
                 escape(holm),
-                escape(", ".join(map(p_text, row["mcnemar_p"]))),
+                escape(", ".join(map(p_text, row.mcnemar_p))),
             ]
             if phantom:
-                cells.append(_interval(row.get("true_difference"), signed=True))
-                share = row.get("share_of_oracle_gap")
-                cells.append(_interval(share) if share else "–")
+                cells.append(_interval(row.true_difference, signed=True))
+                share = row.share_of_oracle_gap
+                cells.append(_interval(share.share) if share else "–")
             rows.append(cells)
-            if gap["low"] is not None:
-                note = f"{100 * gap['value']:+.1f}, Holm p {holm}"
-                marks.append((row["arm"], gap["value"], gap["low"], gap["high"], note))
+            if gap.ends is not None:
+                note = f"{100 * gap.known:+.1f}, Holm p {holm}"
+                marks.append((row.arm, gap.known, *gap.ends, note))
         head = [
             "arm against classic",
             "seeds",
@@ -324,20 +347,20 @@ def _compared(results: Results) -> str:
         if phantom:
             head += ["true difference", "share of oracle gap, %"]
         told += f"<h3>{title}</h3>"
-        if key == "comparisons" and marks:
+        if confirmatory and marks:
             drawn = svg.forest(marks, "Differences in balanced accuracy against classic, points")
             told += f"<figure>{drawn}</figure>"
         told += _table(head, rows)
     notes = {
-        row["share_of_oracle_gap"]["note"]
-        for row in results["comparisons"]
-        if row.get("share_of_oracle_gap") and row["share_of_oracle_gap"]["note"]
+        row.share_of_oracle_gap.note
+        for row in scores.comparisons
+        if row.share_of_oracle_gap and row.share_of_oracle_gap.note
     }
-    fresh = results.get("fresh")
+    fresh = results.found.fresh
     if fresh:
         notes.add(
-            f"True: every classifier on {fresh['test_lesions']} lesions of fresh phantom patients "
-            f"(difficulty {fresh['difficulty']:g}); {fresh['note']}."
+            f"True: every classifier on {fresh.test_lesions} lesions of fresh phantom patients "
+            f"(difficulty {fresh.difficulty:g}); {fresh.note}."
         )
     return (
         "<h2>Against classic augmentation</h2><p>Points of balanced accuracy, paired on the "
@@ -350,14 +373,13 @@ def _compared(results: Results) -> str:
 
 
 def _matrices(results: Results) -> str:
-    names = [item.get("display", item["key"]) for item in results["dataset"]["scheme"]["classes"]]
-    keys = [item["key"] for item in results["dataset"]["scheme"]["classes"]]
+    scheme = results.found.dataset.scheme
+    names = [item.display for item in scheme.classes]
     drawn = ""
-    for row in results["summary"]:
-        if row["selection"] == NESTED:
-            figure = svg.matrix(row["confusion_mean"], names, f"Confusion of {row['name']}")
-            drawn += f"<figure>{figure}<figcaption>{escape(row['name'])}</figcaption></figure>"
-    if tuple(keys) == paper.CLASSES:
+    for row in _summary(results, Selection.NESTED):
+        figure = svg.matrix(row.confusion_mean, names, f"Confusion of {row.name}")
+        drawn += f"<figure>{figure}<figcaption>{escape(row.name)}</figcaption></figure>"
+    if scheme.keys == paper.CLASSES:
         for name, counts in paper.MATRICES.items():
             figure = svg.matrix(counts, names, f"Published confusion of {name}")
             caption = f"{escape(name)}: paper, private data"
@@ -369,38 +391,37 @@ def _matrices(results: Results) -> str:
 
 
 def _fidelity(results: Results) -> str:
-    told = results["fidelity"]
+    told = results.found.synthetic.fidelity
     head = "<h2>Fidelity and variety</h2>"
-    if "missing" in told:
-        return f"{head}<p>{escape(told['missing'])}</p>"
+    if isinstance(told, Missing):
+        return f"{head}<p>{escape(told.missing)}</p>"
     rows = []
     names = {"real": "real training lesions (baseline)", "dcgan": "DCGAN", "acgan": "ACGAN"}
-    for kind, entry in told["kinds"].items():
-        if "missing" in entry:
-            rows.append([names[kind], escape(entry["missing"]), "", "", ""])
+    for kind, one in told.kinds.items():
+        if isinstance(one, Missing):
+            rows.append([names[kind], escape(one.missing), "", "", ""])
             continue
-        rows.append(
-            [names[kind]]
-            + [_plain(entry.get(name)) for name in ("kid", "fid", "density", "coverage")]
-        )
-    known = " It was trained on this very data set." if told["trained_on_this_data"] else ""
+        rows.append([names[kind], *map(_plain, (one.kid, one.fid, one.density, one.coverage))])
+    network = told.network
+    known = " It was trained on this very data set." if network.trained_on_this_data else ""
     return (
-        f"{head}<p>Distances to {escape(told['against'])}. Features: {escape(told['features'])} of "
-        f"{escape(told['network'])}.{known}</p>"
-        + _table(["ROIs", "KID", "FID", "density", "coverage"], rows, escape(told["interval"]))
+        f"{head}<p>Distances to {escape(told.against)}. Features: {escape(network.features)} of "
+        f"{escape(network.network)}.{known}</p>"
+        + _table(["ROIs", "KID", "FID", "density", "coverage"], rows, escape(told.interval))
         + '<p class="soft">Small sets inflate FID; read it beside the baseline. KID is unbiased. '
         "Density above 1: synthetic ROIs crowd where real ones are dense; low coverage: they miss "
         "kinds of lesions.</p>"
     )
 
 
-def _plain(entry: Mapping[str, Any] | None) -> str:
-    if not entry:
+def _plain(found: Figure | None) -> str:
+    if found is None:
         return "–"
-    value = "–" if entry["value"] is None else f"{entry['value']:.3g}"
-    if entry["low"] is None or entry["high"] is None:
+    value = "–" if found.value is None else f"{found.value:.3g}"
+    if found.ends is None:
         return value
-    return f"{value} <span class='soft'>({entry['low']:.3g} to {entry['high']:.3g})</span>"
+    low, high = found.ends
+    return f"{value} <span class='soft'>({low:.3g} to {high:.3g})</span>"
 
 
 def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:
@@ -420,11 +441,11 @@ def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:
 
 
 def _sheets(results: Results, folder: Path) -> str:
-    seed = results["seeds"][0]
+    seed = results.found.asked.seeds[0]
     drawn = ""
     with np.load(folder / "embedding.npz", allow_pickle=False) as stored:
-        for item in results["dataset"]["scheme"]["classes"]:
-            key = item["key"]
+        for item in results.found.dataset.scheme.classes:
+            key = item.key
             sets = [("real training lesions", stored[f"real|{key}"][:16])]
             for kind, task in (
                 ("DCGAN", f"dcgan-{key}-outer-0-{seed}"),
@@ -438,7 +459,7 @@ def _sheets(results: Results, folder: Path) -> str:
                 f"<figcaption>{escape(name)}</figcaption></figure>"
                 for name, rois in sets
             )
-            title = escape(item.get("display", key))
+            title = escape(item.display)
             drawn += f'<h3>{title}</h3><div class="row">{pictures}</div>'
     return (
         "<h2>Sample sheets</h2><p>First fold, first seed; the first ROIs drawn, none chosen.</p>"
@@ -449,16 +470,17 @@ def _sheets(results: Results, folder: Path) -> str:
 
 def _trainings(results: Results, folder: Path) -> str:
     """How the generators of the first fold and seed came about: losses, and fixed latents."""
-    seed, drawn = results["seeds"][0], ""
-    for row in results["generators"]:
-        if (row["part"], row["fold"], row["seed"]) != ("outer", 0, seed) or "losses" not in row:
+    seed, drawn = results.found.asked.seeds[0], ""
+    for one in results.found.synthetic.generators:
+        fared = one.fared
+        if (one.part, one.fold, one.seed) != ("outer", 0, seed) or isinstance(fared, Collapsed):
             continue
-        name = escape(row["name"])
+        name = escape(one.name)
         figures = (
-            f"<figure>{svg.losses(row['losses'], f'Losses of {name}')}<figcaption>Loss per epoch "
+            f"<figure>{svg.losses(fared.losses, f'Losses of {name}')}<figcaption>Loss per epoch "
             "of discriminator (full) and generator (dashed)</figcaption></figure>"
         )
-        for path in sorted((folder / "tasks" / row["name"] / "sheets").glob("*.png")):
+        for path in sorted((folder / "tasks" / one.name / "sheets").glob("*.png")):
             epoch = int(path.stem.rsplit("-", 1)[1])
             picture = base64.b64encode(path.read_bytes()).decode()
             figures += (
@@ -474,42 +496,42 @@ def _trainings(results: Results, folder: Path) -> str:
 
 
 def _memorisation(results: Results, folder: Path) -> str:
-    told = results["memorisation"]
+    told = results.found.synthetic.memorisation
     head = "<h2>Memorisation</h2>"
-    if "missing" in told:
-        return f"{head}<p>{escape(told['missing'])}</p>"
+    if isinstance(told, Missing):
+        return f"{head}<p>{escape(told.missing)}</p>"
     rows, shown = [], ""
-    for kind, spaces in told["kinds"].items():
-        for space, entry in spaces.items():
+    for kind, spaces in told.kinds.items():
+        for space, found in spaces.items():
             rows.append(
                 [
                     f"{kind.upper()}, {space}",
-                    f"{entry['median_synthetic']:.3g}",
-                    f"{entry['median_held_out']:.3g}",
-                    _plain(entry["ratio_of_medians"]),
-                    f"{entry['flagged']} of {entry['synthetic_rois']} "
-                    f"({100 * entry['flagged_share']:.1f} %, {100 * entry['expected_share']:.0f} "
+                    f"{found.median_synthetic:.3g}",
+                    f"{found.median_held_out:.3g}",
+                    _plain(found.ratio_of_medians),
+                    f"{found.flagged} of {found.synthetic_rois} "
+                    f"({100 * found.flagged_share:.1f} %, {100 * found.expected_share:.0f} "
                     "expected)",
-                    f"{100 * entry['nearer_to_training']:.0f} %",
+                    f"{100 * found.nearer_to_training:.0f} %",
                 ]
             )
             pictures = ""
-            for pair in entry["pairs"]:
-                path = folder / "tasks" / pair["task"] / "pairs.npz"
+            for one in found.pairs:
+                path, pair = folder / "tasks" / one.task / "pairs.npz", one.pair
                 if not path.exists():
                     continue
                 with np.load(path, allow_pickle=False) as stored:
-                    both = stored[space][pair["place"]]
-                mark = "flagged" if pair["flagged"] else "not flagged"
+                    both = stored[space][one.place]
+                mark = "flagged" if pair.flagged else "not flagged"
                 pictures += (
                     f'<figure><img alt="synthetic ROI and its nearest training ROI" '
-                    f'src="{_picture(both, 2)}"><figcaption>{escape(pair["class"])}, '
-                    f"{pair['distance']:.3g}, {mark}</figcaption></figure>"
+                    f'src="{_picture(both, 2)}"><figcaption>{escape(pair.lesion_class)}, '
+                    f"{pair.distance:.3g}, {mark}</figcaption></figure>"
                 )
             shown += f'<h3>{kind.upper()}: nearest in {space}</h3><div class="row">{pictures}</div>'
     return (
-        f"{head}<p>Distance: {escape(told['distance'])}. Flagged: below "
-        f"{escape(told['flagged_below'])}.</p>"
+        f"{head}<p>Distance: {escape(told.distance)}. Flagged: below "
+        f"{escape(told.flagged_below)}.</p>"
         + _table(
             ["ROIs", "median, synthetic", "median, held-out", "ratio", "flagged",
              "nearer to training"],
@@ -523,18 +545,17 @@ def _memorisation(results: Results, folder: Path) -> str:
 
 
 def _embedding(results: Results, planes: tuple[Plane, ...] | None) -> str:
-    figures = results["embedding"]
-    names = [item.get("display", item["key"]) for item in results["dataset"]["scheme"]["classes"]]
+    names = [item.display for item in results.found.dataset.scheme.classes]
     head = "<h2>What the networks see</h2>"
     rows = [
         [
             escape(name),
-            _number(entry["silhouette"]),
-            _number(entry["silhouette_originals"]),
-            _percent(entry["neighbour_purity"]),
-            _percent(entry["neighbour_purity_originals"]),
+            _number(shown.silhouette),
+            _number(shown.silhouette_originals),
+            _percent(shown.neighbour_purity),
+            _percent(shown.neighbour_purity_originals),
         ]
-        for name, entry in figures.items()
+        for name, shown in results.run.embedding.items()
     ]
     table = _table(
         ["network", "silhouette", "… lesions only", "kNN purity %", "… lesions only"],
@@ -561,18 +582,18 @@ def _embedding(results: Results, planes: tuple[Plane, ...] | None) -> str:
 
 def _generators(results: Results) -> str:
     rows = []
-    for row in results["generators"]:
-        told = escape("; ".join(row.get("collapsed", []))) or "–"
-        if "failed" in row:
-            rows.append([escape(row["name"]), "collapsed in every attempt", "", "", ""])
+    for one in results.found.synthetic.generators:
+        fared = one.fared
+        if isinstance(fared, Collapsed):
+            rows.append([escape(one.name), "collapsed in every attempt", "", "", ""])
             continue
         rows.append(
             [
-                escape(row["name"]),
-                str(row["attempts"]),
-                str(row["steps"]),
-                f"{row['spread'] / row['spread_real']:.2f}",
-                told,
+                escape(one.name),
+                str(fared.attempts),
+                str(fared.steps),
+                f"{fared.spread / fared.spread_real:.2f}",
+                escape("; ".join(fared.collapsed)) or "–",
             ]
         )
     return (
@@ -589,7 +610,8 @@ def _choices(results: Results) -> str:
         f'<tr><td class="left">{escape(what)}</td><td class="left">{escape(how)}</td></tr>'
         for what, how in paper.CHOICES
     )
-    config = {key: value for key, value in results["config"].items() if key != "test_fold"}
+    asked = results.found.asked.config
+    config = {key: value for key, value in asked.items() if key != "test_fold"}
     config["augment"] = {k: v for k, v in config["augment"].items() if k != "per_fold"}
     # those two belong to single trainings; here every fold is tested, at the sizes of the arms
     settings = escape(json.dumps(config, indent=1, sort_keys=True))
@@ -600,24 +622,23 @@ def _choices(results: Results) -> str:
 
 
 def _provenance(results: Results) -> str:
-    times, device = results["times"], results["device"]
-    later = results.get("evaluated_by")
+    times, data, later = results.run.times, results.found.dataset, results.evaluated_by
+    device = sorted(to_json(results.run.device).items())
     by = f", evaluated again by commit <code>{escape(later)}</code>" if later else ""
-    starts = len(times["starts"])
+    starts = len(times.starts)
     stages: dict[str, float] = {}
-    for start in times["starts"]:
-        for stage in start["stages"]:
-            stages[stage["stage"]] = stages.get(stage["stage"], 0.0) + stage["wall_s"]
+    for start in times.starts:
+        for stage in start.stages:
+            stages[stage.stage] = stages.get(stage.stage, 0.0) + stage.wall_s
     of_stages = ", ".join(f"{name or 'nothing'} {wall:.0f} s" for name, wall in stages.items())
     rows = [
-        ("command", f"<code>{escape(results['command'])}</code>"),
-        ("data set", f"{escape(results['dataset']['name'])}, digest "
-                     f"<code>{escape(results['dataset']['digest'])}</code>"),
-        ("code", f"commit <code>{escape(results['commit'])}</code>{by}"),
-        ("device", escape(", ".join(f"{key} {value}" for key, value in device.items()))),
-        ("wall time", f"{times['wall_s']:.0f} s in {starts} start{'s' if starts > 1 else ''} "
+        ("command", f"<code>{escape(results.found.asked.command)}</code>"),
+        ("data set", f"{escape(data.name)}, digest <code>{escape(data.digest)}</code>"),
+        ("code", f"commit <code>{escape(results.run.commit)}</code>{by}"),
+        ("device", escape(", ".join(f"{key} {value}" for key, value in device))),
+        ("wall time", f"{times.wall_s:.0f} s in {starts} start{'s' if starts > 1 else ''} "
                       f"({escape(of_stages)})"),
-        ("finished", escape(times["finished_at"])),
+        ("finished", escape(times.finished_at)),
     ]  # fmt: skip
     body = "".join(
         f'<tr><td class="left">{name}</td><td class="left">{value}</td></tr>'

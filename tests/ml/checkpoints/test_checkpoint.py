@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.checkpoints import metrics
 from ml.checkpoints.checkpoint import (
     CALIBRATED,
     UNCALIBRATED,
@@ -21,8 +23,10 @@ from ml.checkpoints.checkpoint import (
     tensors_from_bytes,
     tensors_to_bytes,
 )
+from ml.checkpoints.metrics import ClassifierMetrics
 from ml.checkpoints.serving import Classifier, Generator, load
 from ml.lesion import LIVER, LesionClass, LesionScheme, SchemeError
+from ml.records import to_json
 
 INTERVAL = {"value": 0.8, "low": 0.7, "high": 0.9}
 SCORE = {
@@ -47,7 +51,7 @@ META = Checkpoint(
     dataset_name="phantoms",
     commit="abc",
     config={"seed": 0},
-    metrics={"test": SCORE, "notes": ["Trained on 122 lesions."]},
+    metrics=metrics.read("classifier", {"test": SCORE, "notes": ["Trained on 122 lesions."]}),
     command="python -m ml classifier",
 )
 TENSORS = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.float32([1.5])}
@@ -124,8 +128,29 @@ def test_custom_scheme_survives(tmp_path: Path) -> None:
     scheme = LesionScheme(
         "nodules", (LesionClass("benign", "benign"), LesionClass("bad", "malignant"))
     )
-    replace(META, scheme=scheme, metrics={}).save(tmp_path, b"", TENSORS)
+    replace(META, scheme=scheme, metrics=ClassifierMetrics()).save(tmp_path, b"", TENSORS)
     assert Checkpoint.load(tmp_path).scheme == scheme
+
+
+@pytest.mark.parametrize("folder", shipped(), ids=lambda folder: folder.name)
+def test_what_was_measured_of_the_shipped_ones_is_written_as_it_was_read(folder: Path) -> None:
+    stored = json.loads((folder / "checkpoint.json").read_text("utf-8"))["metrics"]
+    assert to_json(metrics.read(Checkpoint.load(folder).kind, stored)) == stored
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "told"),
+    [
+        ("classifier", {"test": {**SCORE, "auc": None}}, "metrics.test.auc must be an object"),
+        ("classifier", {"attempts": 1}, "metrics.attempts: nothing of that name"),
+        ("generator", {"attempts": "one"}, "metrics.attempts must be a whole number"),
+        ("generator", [], "metrics must be an object"),
+    ],
+)
+def test_metrics_of_another_form_are_refused(kind: str, stored: object, told: str) -> None:
+    data = {**META.to_dict(), "kind": kind, "metrics": stored}
+    with pytest.raises(CheckpointError, match=re.escape(told)):
+        Checkpoint.from_dict({**data, "lesion_class": "cyst", "latent_size": 8})
 
 
 def test_description_survives_json_without_a_folder() -> None:
@@ -197,6 +222,7 @@ def test_shipped_checkpoints_load_serve_and_fit_in_60_mb() -> None:
             drawn[served.meta.lesion_class] = served.draw(range(8))
         else:
             assert isinstance(served, Classifier)
-            assert served.meta.metrics["test"]["balanced_accuracy"]["low"] > 1 / 3
+            assert served.meta.held_out is not None
+            assert served.meta.held_out.balanced_accuracy.low > 1 / 3
     assert set(drawn) == set(LIVER.keys)
     assert all(rois.std(axis=0).mean() > 0.02 for rois in drawn.values())

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
+from ml.checkpoints.metrics import ClassifierMetrics
 from ml.checkpoints.serving import Classifier, Generator, latent
 from ml.lesion import LIVER, LesionClass, LesionScheme
 from ml.training import runtime
@@ -28,7 +29,7 @@ META = Checkpoint(
     dataset_digest="d",
     commit="c",
     config={},
-    metrics={},
+    metrics=ClassifierMetrics(),
 )
 DRAWS = replace(META, kind="generator", lesion_class="cyst", latent_size=12)
 

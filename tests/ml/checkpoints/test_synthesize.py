@@ -13,6 +13,7 @@ import torch
 from ml.__main__ import main
 from ml.checkpoints import synthesize
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
+from ml.checkpoints.metrics import ClassifierMetrics, GeneratorMetrics
 from ml.checkpoints.serving import load
 from ml.dataset.manifest import Line
 from ml.images.roi import from_png
@@ -39,7 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dataset_digest="d",
         commit="c",
         config={},
-        metrics={},
+        metrics=GeneratorMetrics(),
         latent_size=5,
     ).save(root, export.generator(tensors), tensors)
     return root
@@ -62,9 +63,9 @@ def test_impossible_request_is_refused(
 
 def test_classifier_cannot_draw(tmp_path: Path) -> None:
     tensors = runtime.arrays(Cnn(3))
-    Checkpoint("cnn", "classifier", LIVER, None, (0, 1), "phantom", "d", "c", {}, {}).save(
-        tmp_path / "cnn", export.classifier(tensors), tensors
-    )
+    Checkpoint(
+        "cnn", "classifier", LIVER, None, (0, 1), "phantom", "d", "c", {}, ClassifierMetrics()
+    ).save(tmp_path / "cnn", export.classifier(tensors), tensors)
     with pytest.raises(CheckpointError, match="not a generator"):
         list(synthesize.draw(tmp_path / "cnn", 1, 0, tmp_path / "out"))
 

@@ -246,7 +246,7 @@ def test_a_stage_that_is_done_gives_no_step_and_its_cost_is_behind(tmp_path: Pat
     assert list(clock.through(_never, behind, 1, None)) == []
     assert list(clock.through(_never, [], 1, None)) == []
     assert (clock.done, clock.total) == (20.0, 20)
-    assert [stage["tasks"] for stage in clock.stages] == [0, 0]
+    assert [stage.tasks for stage in clock.stages] == [0, 0]
 
 
 def _never(task: Any) -> None:
@@ -268,7 +268,7 @@ def test_times_tell_of_every_start_of_a_run_that_was_killed(tmp_path: Path) -> N
     starts = json.loads((tmp_path / "starts.json").read_text())
     assert [start["stages"][0]["tasks"] for start in starts] == [2, 2]
     times = Clock([], folder, RunDir(tmp_path)).times()
-    assert len(times["starts"]) == 3
-    assert times["wall_s"] == pytest.approx(sum(start["wall_s"] for start in times["starts"]))
+    assert len(times.starts) == 3
+    assert times.wall_s == pytest.approx(sum(start.wall_s for start in times.starts))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["text"] for entry in log] == ["killed", "killed"]

@@ -21,10 +21,10 @@ from ml.dataset.manifest import Finding, Manifest, ManifestError, write
 from ml.experiment import evaluation, fresh_phantoms, perform, report, training_sets
 from ml.experiment import run as experiment
 from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, ArmSize
+from ml.experiment.findings import phantom_note
 from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
 from ml.experiment.request import Request
-from ml.experiment.results import phantom_note
 from ml.experiment.tasks import INNER, OUTER, DrawFresh, TrainClassifier, TrainGenerator
 from ml.images import dicom
 from ml.images.roi import Box
@@ -33,6 +33,7 @@ from ml.phantom.dicomfile import encode
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import RunDir
+from ml.records import to_json
 from ml.training.runtime import DeviceError
 from tests.ml.discs import SMALL, TINY, TWO, data_set, findings
 
@@ -96,10 +97,10 @@ def test_synthetic_rois_of_a_generator_that_saw_a_test_patient_are_refused(
     folder = _folder(manifest, tmp_path)
     fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
     training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
-    name = TrainGenerator("dcgan", OUTER, 0, 0, "ring").name
-    told = folder.result(name)
-    told["patients"].append(min(fold.test.patients))
-    folder.task(name).write_json("result.json", told)
+    task = TrainGenerator("dcgan", OUTER, 0, 0, "ring")
+    told = folder.result(task)
+    told = replace(told, patients=(*told.patients, min(fold.test.patients)))
+    folder.task(task.name).write_json("result.json", to_json(told))
     with pytest.raises(LeakageError, match=r"dcgan-ring.*was trained on patient"):
         training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
 
@@ -125,7 +126,7 @@ def test_generators_for_validation_have_not_seen_the_validation_patients(
     for fold in range(3):
         inner = training_sets.fold_of(manifest, TINY, 0, fold, INNER)
         outer = training_sets.fold_of(manifest, TINY, 0, fold, OUTER)
-        saw = set(folder.result(TrainGenerator("acgan", INNER, fold, 0).name)["patients"])
+        saw = set(folder.result(TrainGenerator("acgan", INNER, fold, 0)).patients)
         assert saw == inner.train.patients
         assert inner.test.patients and not saw & inner.test.patients
         assert not (saw | inner.test.patients) & outer.test.patients

@@ -14,6 +14,7 @@ import torch
 from ml import config
 from ml.__main__ import main
 from ml.checkpoints.checkpoint import Checkpoint
+from ml.checkpoints.metrics import HeldOutScore
 from ml.checkpoints.serving import Classifier
 from ml.dataset.folds import FoldError, patient_folds
 from ml.dataset.manifest import Finding, Manifest, write
@@ -182,11 +183,11 @@ def test_command_trains_scores_and_writes_a_checkpoint(data: Path, tmp_path: Pat
     assert str(tmp_path) not in meta.card() + meta.command
 
     fold = patient_folds(manifest, 3, 0)[0]
-    test = meta.metrics["test"]
-    assert test["n_lesions"] == len(fold.test)
-    assert test["n_patients"] == len(fold.test.patients)
-    assert meta.metrics["cross_validation"]["n_lesions"] == 24
-    assert meta.metrics["cross_validation"]["n_patients"] == 12
+    test = meta.metrics.test
+    assert test.n_lesions == len(fold.test)
+    assert test.n_patients == len(fold.test.patients)
+    assert meta.metrics.cross_validation.n_lesions == 24
+    assert meta.metrics.cross_validation.n_patients == 12
 
     served = Classifier(meta.onnx(), meta)
     rois = np.stack([manifest.roi(line, meta.window_hu) for line in fold.test])
@@ -194,7 +195,7 @@ def test_command_trains_scores_and_writes_a_checkpoint(data: Path, tmp_path: Pat
     again = classification.score(
         truth, served.probabilities(rois), [line.patient for line in fold.test], TWO.keys
     )
-    assert again.to_dict() == test
+    assert HeldOutScore.of(again) == test
 
     views = [
         json.loads(line)

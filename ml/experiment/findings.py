@@ -1,0 +1,76 @@
+"""What a run found, put together of what its tasks left: at its end, or again later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ml.config import Experiment
+from ml.dataset.manifest import Manifest
+from ml.experiment import evaluation, fresh_phantoms, measured
+from ml.experiment.folder import RunFolder
+from ml.experiment.outcomes import Missing
+from ml.experiment.results import Evaluated
+from ml.experiment.results.origin import Asked, DataSet, FreshPatients
+from ml.experiment.results.synthetic import FeatureNetwork
+from ml.experiment.training_sets import fresh_of
+from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
+
+
+def evaluated(
+    folder: RunFolder,
+    outputs: evaluation.Outputs,
+    network: FeatureNetwork | Missing,
+    command: str,
+    capped: Sequence[str],
+) -> Evaluated:
+    """Everything of ``results.json`` but what only the run itself can tell.
+
+    Args:
+        network: what ``measured.feature_network`` said when the run measured.
+        command: which does the run again.
+        capped: what ``request.capped`` told of the settings.
+    """
+    settings, manifest = outputs.settings, outputs.manifest
+    return Evaluated(
+        dataset=DataSet(
+            name=manifest.name,
+            kind=manifest.kind,
+            digest=manifest.digest,
+            scheme=manifest.scheme,
+            lesions=len(manifest.lines),
+            patients=len(manifest.patients),
+            counts=manifest.counts(),
+            calibration=phantom_note(manifest),
+        ),
+        asked=Asked(settings.dump(), outputs.seeds, command, tuple(capped)),
+        scores=evaluation.evaluate(outputs),
+        synthetic=measured.collect(folder, settings, manifest, outputs.seeds, network),
+        fresh=_fresh(settings, manifest),
+    )
+
+
+def phantom_note(manifest: Manifest) -> str | None:
+    """What stands beside every result on phantoms; None for other data."""
+    if manifest.kind != "phantom":
+        return None
+    note = "Phantoms: simulated CT with known truth, no patient."
+    if manifest.difficulty is None:
+        return f"{note} Their difficulty is not known."
+    if manifest.difficulty != DEFAULT_DIFFICULTY:
+        return f"{note} Their difficulty, {manifest.difficulty:g}, is not the calibrated one."
+    return f"{note} {CALIBRATION}"
+
+
+def _fresh(settings: Experiment, manifest: Manifest) -> FreshPatients | None:
+    chunks = fresh_of(settings, manifest)
+    if not chunks:
+        return None
+    each = 3 * fresh_phantoms.CHUNK
+    return FreshPatients(
+        test_lesions=each * sum(chunk.use == fresh_phantoms.TEST for chunk in chunks),
+        oracle_lesions=each * sum(chunk.use == fresh_phantoms.ORACLE for chunk in chunks),
+        seed=settings.fresh_seed,
+        difficulty=settings.difficulty,
+        note="equal numbers of each class; no patient of the data set; one pool for all folds, "
+        "arms and seeds",
+    )

@@ -1,0 +1,97 @@
+"""``results.json`` of a run with its types.
+
+Version 1 is not written: its files have none. A later one is refused, as this program would read
+it wrongly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml.errors import HepaticaError
+from ml.experiment.results.origin import Asked, DataSet, FreshPatients, OfTheRun
+from ml.experiment.results.scores import Scores
+from ml.experiment.results.synthetic import Synthetic
+from ml.progress import RunDir
+from ml.records import RecordError, from_json, merged, to_json
+
+FILE = "results.json"
+VERSION = 1
+
+
+class ResultsError(HepaticaError):
+    """A ``results.json`` that is not there, not whole, or of another version."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What is evaluated from the files of a run's tasks, on any machine that has the data set.
+
+    ``fresh`` is None unless the data are phantoms.
+    """
+
+    dataset: DataSet
+    asked: Asked = field(metadata=merged())
+    scores: Scores = field(metadata=merged())
+    synthetic: Synthetic = field(metadata=merged())
+    fresh: FreshPatients | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a run found.
+
+    ``evaluated_by``: the commit that evaluated it, where that is not the one that ran it.
+    """
+
+    run: OfTheRun = field(metadata=merged())
+    found: Evaluated = field(metadata=merged())
+    evaluated_by: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Results:
+        """The results whose ``to_json`` is ``data``; without a version they are of the first.
+
+        Raises:
+            ResultsError: of another version.
+            RecordError: not the form of results; the place is named.
+        """
+        if isinstance(data, dict) and "version" in data:
+            if data["version"] != VERSION:
+                raise ResultsError(
+                    f"{FILE} is of version {data['version']!r}, and this program reads {VERSION}; "
+                    "use the program that wrote it."
+                )
+            data = {key: value for key, value in data.items() if key != "version"}
+        return from_json(cls, data)
+
+    def to_json(self) -> Any:
+        """The form of ``results.json``."""
+        return to_json(self)
+
+    @classmethod
+    def load(cls, folder: Path) -> Results:
+        """The results of the run in ``folder``.
+
+        Raises:
+            ResultsError: none there, damaged, or of another version.
+        """
+        try:
+            data = RunDir(folder).read_json(FILE)
+        except (OSError, ValueError) as error:
+            raise ResultsError(
+                f"{folder} has no whole {FILE} ({error!r}); let the experiment end first."
+            ) from error
+        try:
+            return cls.from_json(data)
+        except RecordError as error:
+            raise ResultsError(
+                f"{folder} has no whole {FILE}: {error} Restore the file, or evaluate the run "
+                f"again: python -m ml report {folder} --again --data DATA."
+            ) from error
+
+    def save(self, run_dir: RunDir) -> None:
+        """Write ``results.json``; OutputError when the system does not let it be written."""
+        run_dir.write_json(FILE, self.to_json())

@@ -1,0 +1,178 @@
+"""What is computed from the classifiers' outputs alone: scores, the curve, comparisons.
+
+Shares are 0–1, differences −1 … 1; every interval is a 95 % one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ml.records import merged
+from ml.statistics.figure import Figure
+
+
+class Selection(StrEnum):
+    """How the size of an arm was picked."""
+
+    FIXED = "fixed"
+    """Not at all: every size is told, exploratory."""
+    PAPER = "paper"
+    """On the accuracy that is then reported, as Frid-Adar et al. (2018, section IV-B) did."""
+    NESTED = "nested"
+    """Per fold on validation patients of its training part: what conclusions rest on."""
+
+
+@dataclass(frozen=True)
+class AddedPerFold:
+    """ROIs added to a training fold, all classes together."""
+
+    classic_per_fold: int
+    synthetic_per_fold: int
+
+    @property
+    def total(self) -> int:
+        """Of both kinds."""
+        return self.classic_per_fold + self.synthetic_per_fold
+
+
+@dataclass(frozen=True)
+class AveragedMeasure:
+    """A measure over all classes, and of each.
+
+    ``per_class`` holds the averages too, under ``weighted`` (by class counts) and ``macro``.
+    """
+
+    average: Figure = field(metadata=merged())
+    per_class: Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
+class ArmScore:
+    """One arm in one seed, every lesion tested once.
+
+    Attributes:
+        added: the mean over folds, rounded; folds may differ under nested selection.
+        source: where its synthetic ROIs come from; None: it has none.
+        correct: lesions whose most probable class is the true one.
+        confusion: counts; rows are the truth.
+        sensitivity, specificity: one class against the rest; the average is by class counts.
+        auc: the average is over classes.
+        interval: how the intervals were made.
+        true_balanced_accuracy: on fresh phantom lesions; None for other data.
+    """
+
+    name: str
+    selection: Selection
+    seed: int
+    added: AddedPerFold = field(metadata=merged())
+    chosen_per_fold: tuple[AddedPerFold, ...]
+    source: str | None
+    correct: int
+    n_lesions: int
+    n_patients: int
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: Figure
+    balanced_accuracy: Figure
+    sensitivity: AveragedMeasure
+    specificity: AveragedMeasure
+    auc: AveragedMeasure
+    interval: str
+    true_balanced_accuracy: Figure | None = None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One size of one arm over ``seeds`` seeds; exploratory."""
+
+    name: str
+    added: AddedPerFold = field(metadata=merged())
+    seeds: int
+    accuracy: Figure
+    balanced_accuracy: Figure
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm over ``seeds`` seeds, its size picked as ``selection`` says.
+
+    Attributes:
+        confusion_mean: lesions per seed, mean over seeds; rows are the truth.
+        sensitivity, specificity: per class key, and ``weighted`` and ``macro``.
+        auc: per class key, and ``macro``.
+        true_balanced_accuracy: on fresh phantom lesions; None for other data.
+    """
+
+    name: str
+    selection: Selection
+    seeds: int
+    balanced_accuracy: Figure
+    accuracy: Figure
+    confusion_mean: tuple[tuple[float, ...], ...]
+    sensitivity: Mapping[str, Figure]
+    specificity: Mapping[str, Figure]
+    auc: Mapping[str, Figure]
+    true_balanced_accuracy: Figure | None = None
+
+
+@dataclass(frozen=True)
+class ShareOfGap:
+    """The share of the way from classic to oracle that an arm goes.
+
+    ``note``: why it says nothing, where it does not.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    note: str | None
+
+    @property
+    def share(self) -> Figure:
+        """The share with its interval."""
+        return Figure(self.value, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class ArmComparison:
+    """Balanced accuracy of an arm less that of ``against``, over the seeds that have both.
+
+    Attributes:
+        p: of the sign-flip permutation of patients, two-sided.
+        holm_p: adjusted over all arms; None where nothing is confirmatory.
+        mcnemar_p: of each seed: it tests two networks, not two methods.
+        true_difference: on fresh phantom lesions; None for other data.
+        share_of_oracle_gap: of the arms with synthetic ROIs, where there is an oracle.
+    """
+
+    arm: str
+    against: str
+    selection: Selection
+    seeds: tuple[int, ...]
+    difference: Figure
+    p: float
+    holm_p: float | None
+    mcnemar_p: tuple[float, ...]
+    true_difference: Figure | None = None
+    share_of_oracle_gap: ShareOfGap | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All that predictions alone tell.
+
+    Attributes:
+        comparisons: against classic under nested selection: confirmatory.
+        comparisons_paper_protocol: under the paper's protocol: exploratory, not corrected.
+        answer: did synthetic ROIs help, a sentence per generator.
+        failed: classifiers that were not trained, by name: why.
+    """
+
+    arms: tuple[ArmScore, ...]
+    curve: tuple[CurvePoint, ...]
+    summary: tuple[ArmSummary, ...]
+    comparisons: tuple[ArmComparison, ...]
+    comparisons_paper_protocol: tuple[ArmComparison, ...]
+    answer: tuple[str, ...]
+    failed: Mapping[str, str]

@@ -1,0 +1,119 @@
+"""What is told of the synthetic ROIs: how their generators fared, fidelity, memorisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ml.experiment.outcomes import Collapsed, Missing, NearestPair
+from ml.records import json_key, merged
+from ml.statistics.figure import Figure
+from ml.training.learned import GeneratorTraining
+
+
+@dataclass(frozen=True)
+class GeneratorFate:
+    """How one generator fared.
+
+    Attributes:
+        name: its task's.
+        patients: how many it saw.
+        lesion_class: None for one of all classes.
+        lesions: that it was trained on …
+        rois: … and their views.
+    """
+
+    name: str
+    kind: str
+    lesion_class: str | None = field(metadata=json_key("class"))
+    part: str
+    fold: int
+    seed: int
+    patients: int
+    lesions: int
+    rois: int
+    fared: Collapsed | GeneratorTraining = field(metadata=merged())
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """The network whose features are compared."""
+
+    network: str
+    trained_on_this_data: bool
+    features: str
+
+
+@dataclass(frozen=True)
+class KindFidelity:
+    """How near ROIs of one kind come to held-out lesions; None where too few were held out."""
+
+    folds_and_seeds: int
+    kid: Figure | None = None
+    fid: Figure | None = None
+    density: Figure | None = None
+    coverage: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Fidelity and variety per kind of ROIs; ``against`` and ``interval`` say how, in words."""
+
+    network: FeatureNetwork = field(metadata=merged())
+    against: str
+    interval: str
+    kinds: Mapping[str, KindFidelity | Missing]
+
+
+@dataclass(frozen=True)
+class TaskPair:
+    """A synthetic ROI and its nearest training ROI: number ``place`` of a measurement's pairs."""
+
+    task: str
+    fold: int
+    seed: int
+    place: int
+    pair: NearestPair = field(metadata=merged())
+
+
+@dataclass(frozen=True)
+class SpaceMemorisation:
+    """Distances to the nearest training ROI in pixels or in features, all folds and seeds.
+
+    Attributes:
+        ratio_of_medians: of synthetic ROIs to held-out lesions; well under 1 speaks of copying.
+        flagged: synthetic ROIs nearer than held-out lesions mostly are.
+        nearer_to_training: share nearer to training than to held-out lesions; 0.5 without copies.
+        pairs: the nearest, the nearest first.
+    """
+
+    synthetic_rois: int
+    held_out_lesions: int
+    median_synthetic: float
+    median_held_out: float
+    ratio_of_medians: Figure
+    flagged: int
+    flagged_share: float
+    expected_share: float
+    nearer_to_training: float
+    pairs: tuple[TaskPair, ...]
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Per kind of synthetic ROIs and space; the other fields say in words what is measured."""
+
+    network: FeatureNetwork = field(metadata=merged())
+    distance: str
+    flagged_below: str
+    interval: str
+    kinds: Mapping[str, Mapping[str, SpaceMemorisation]]
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """All that is told of synthetic ROIs."""
+
+    generators: tuple[GeneratorFate, ...]
+    fidelity: Fidelity | Missing
+    memorisation: Memorisation | Missing
