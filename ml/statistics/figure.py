@@ -18,7 +18,7 @@ class Figure:
     ``value``, ``low`` and ``high`` are None where the data do not define them; ``note`` then says
     why. ``n`` counts observations (images, readings or pairs, as ``method`` says); both are left
     out where one sentence tells them of many figures. Intervals are 95 % ones where nothing else
-    is said. One without width is dropped.
+    is said. One without width is dropped where the figure says its method.
     """
 
     value: float | None
@@ -29,7 +29,8 @@ class Figure:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        if self.low is None or self.high is None or self.high - self.low > NO_WIDTH:
+        # a figure without its method was read from where one sentence tells it of all: as it stands
+        if not self.method or self.ends is None or self.ends[1] - self.ends[0] > NO_WIDTH:
             return
         object.__setattr__(self, "low", None)
         object.__setattr__(self, "high", None)
