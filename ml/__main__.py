@@ -490,7 +490,7 @@ def _readers_analyse(arguments: argparse.Namespace) -> None:
     result = tables.analyse_ratings(
         files.load(arguments.file), arguments.covariance, margin=arguments.margin
     )
-    _print_result(result, tables.analysis_text(result), arguments.json)
+    _print_result(result.to_json(), tables.analysis_text(result), arguments.json)
 
 
 def _readers_plan(arguments: argparse.Namespace) -> None:
@@ -506,7 +506,7 @@ def _readers_plan(arguments: argparse.Namespace) -> None:
         arguments.margin,
         arguments.alpha,
     )
-    _print_result(result, tables.plan_text(result), arguments.json)
+    _print_result(result.to_json(), tables.plan_text(result), arguments.json)
 
 
 def _readers_rehearse(arguments: argparse.Namespace) -> None:
@@ -522,8 +522,8 @@ def _readers_rehearse(arguments: argparse.Namespace) -> None:
     )
     rehearsal = Rehearsal(design, arguments.studies, arguments.seed)
     drive(rehearsal.run())
-    result = rehearsal.to_dict()
-    _print_result(result, tables.rehearsal_text(result), arguments.json)
+    result = rehearsal.outcome()
+    _print_result(result.to_json(), tables.rehearsal_text(result), arguments.json)
 
 
 def _leak_audit_arguments(commands: Commands) -> None:
@@ -538,10 +538,10 @@ def _leak_audit_arguments(commands: Commands) -> None:
 
 def _leak_audit(arguments: argparse.Namespace) -> None:
     from ml.leak_audit import audit as leaks
-    from ml.readers import tables
+    from ml.leak_audit.words import audit_text
 
-    result = leaks.audit_folders(arguments.real, arguments.synthetic).to_dict()
-    _print_result(result, tables.audit_text(result), arguments.json)
+    result = leaks.audit_folders(arguments.real, arguments.synthetic)
+    _print_result(result.to_json(), audit_text(result), arguments.json)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ml import seeds
 from ml.errors import HepaticaError
 
 C = TypeVar("C", bound="Config")
@@ -521,8 +521,7 @@ def seed_for(*parts: object) -> int:
     ``seed_for("gan", "cyst", fold, seed)`` is the same on every machine and in every order of
     execution, so the cores that share the work change no number.
     """
-    text = json.dumps([str(part) for part in parts])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return seeds.of_text(json.dumps([str(part) for part in parts]))
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -38,10 +38,10 @@ def run(request: Request, user: Researcher, look: ReadDb, db: Db, study_id: uuid
     audited = Audited.of(pictures)
     study = ReaderStudy.require(db, study_id, to_change=True)
     audit = study.audit(db, user, pictures, audited)
+    counted = audited.record.n
     return see_other(
         f"/reader-studies/{study_id}/audit",
-        f"Audited {audit.record['n']['real']} real and {audit.record['n']['synthetic']} "
-        f"synthetic images: {audit.verdict}.",
+        f"Audited {counted.real} real and {counted.synthetic} synthetic images: {audit.verdict}.",
         "warning" if audit.blocks else "success",
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -12,7 +10,7 @@ from app.errors import Unreadable
 from app.models.reader_studies.typed import number, whole
 from app.models.reader_studies.wish import MOST_IMAGES
 from app.responses import page
-from ml.statistics.power import area_equivalence_power, area_power, plan
+from ml.statistics.power import Plan, area_equivalence_power, area_power, plan
 from ml.statistics.proportion import ReadersError
 
 router = APIRouter(include_in_schema=False)
@@ -29,7 +27,7 @@ def planner(
 ) -> Response:
     """How many images and readers a study needs."""
     typed = {"readers": readers, "cases": cases, "effect": effect, "margin": margin}
-    found: Mapping[str, object] | None = None
+    found: Plan | None = None
     single: list[dict[str, float]] = []
     error = ""
     try:

@@ -49,7 +49,7 @@ def rehearsal(
             ready = asked.rehearsal(study)
             for _ in ready.run():
                 pass
-            outcome = ready.to_dict()
+            outcome = ready.outcome()
         except Unreadable as refusal:
             error = refusal.detail
     return page(
@@ -61,5 +61,5 @@ def rehearsal(
 def _lines(request: Request, ready: Rehearsal) -> Iterator[str]:
     for progress in ready.run():
         yield json.dumps({"done": progress.done, "total": progress.total}) + "\n"
-    html = render(request, "rehearsals/_outcome.html", {"outcome": ready.to_dict()})
+    html = render(request, "rehearsals/_outcome.html", {"outcome": ready.outcome()})
     yield json.dumps({"html": html}) + "\n"

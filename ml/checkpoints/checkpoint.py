@@ -14,7 +14,6 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import isnan
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +36,7 @@ from ml.images import greys
 from ml.lesion import LesionScheme
 from ml.progress import RunDir
 from ml.records import RecordError, to_json
-from ml.statistics.classification import Interval
+from ml.statistics.figure import Figure
 
 FORMAT = 1
 KINDS = ("classifier", "generator")
@@ -304,11 +303,13 @@ class Checkpoint:
         if test is None:
             return "nothing was held out"
         accuracy = test.balanced_accuracy
-        ends = f" ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %)"
-        between = ends if accuracy.is_known else ""
+        between = ""
+        if accuracy.ends is not None:
+            low, high = accuracy.ends
+            between = f" ({100 * low:.0f} to {100 * high:.0f} %)"
         who = "phantom patients" if self.training_kind == "phantom" else "patients"
         return (
-            f"balanced accuracy {100 * accuracy.value:.0f} %{between} on "
+            f"balanced accuracy {100 * accuracy.known:.0f} %{between} on "
             f"{test.n_lesions} lesions of {test.n_patients} held-out {who}"
         )
 
@@ -373,12 +374,13 @@ def current_commit() -> str:
         return "unknown"
 
 
-def _percent(found: Interval) -> str:
-    if isnan(found.value):
+def _percent(found: Figure) -> str:
+    if found.value is None:
         return "–"
-    if not found.is_known:
+    if found.ends is None:
         return f"{100 * found.value:.1f} %"
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f}–{100 * found.high:.1f})"
+    low, high = found.ends
+    return f"{100 * found.value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
 
 
 _TRAINED = re.compile(r"Trained on (?:the )?(\d+) lesions of (\d+) patients")
@@ -506,7 +508,7 @@ def _generator_results(measured: GeneratorMetrics) -> list[str]:
     ]
     held = measured.held_out_to_nearest_training
     if held:
-        between = f" ({held.low:.3f}–{held.high:.3f})" if held.is_known else ""
+        between = f" ({held.low:.3f}–{held.high:.3f})" if held.ends is not None else ""
         lines[-1] = lines[-1].removesuffix(".") + (
             f", {held.value:.3f}{between} for the "
             f"{measured.n_held_out_lesions} lesions of {measured.n_held_out_patients} held-out "

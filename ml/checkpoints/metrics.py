@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml.records import from_json
-from ml.statistics.classification import Interval, Score, repaired
+from ml.statistics.classification import Score, repaired
+from ml.statistics.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class HeldOutScore:
     n_lesions: int
     n_patients: int
     classes: tuple[str, ...]
-    accuracy: Interval
-    balanced_accuracy: Interval
-    sensitivity: Mapping[str, Interval]
-    specificity: Mapping[str, Interval]
-    auc: Mapping[str, Interval]
+    accuracy: Figure
+    balanced_accuracy: Figure
+    sensitivity: Mapping[str, Figure]
+    specificity: Mapping[str, Figure]
+    auc: Mapping[str, Figure]
     interval: str
     confusion: tuple[tuple[int, ...], ...] | None = None
 
@@ -83,7 +84,7 @@ class GeneratorMetrics:
     nearest_other_sample: float | None = None
     nearest_other_real: float | None = None
     synthetic_to_nearest_training: float | None = None
-    held_out_to_nearest_training: Interval | None = None
+    held_out_to_nearest_training: Figure | None = None
     n_held_out_lesions: int | None = None
     n_held_out_patients: int | None = None
     attempts: int | None = None

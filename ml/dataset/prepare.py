@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import math
 import re
@@ -23,6 +22,7 @@ from scipy import ndimage
 
 from ml.dataset.columns import LATER, OF_PHANTOMS, USED, XYWH, XYXY
 from ml.dataset.manifest import Finding, ManifestError, write
+from ml.delimited import Rows
 from ml.errors import HepaticaError, reason
 from ml.images import dicom as dicom_files
 from ml.images.ct_slice import NARROW, CTSlice, DicomError
@@ -134,12 +134,9 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[_Row]:
             f"{path} cannot be read ({reason(error)}); it must list {', '.join(needed)}."
         ) from error
     text = _decoded(data, path.name)
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
     try:
-        read = csv.reader(io.StringIO(text), delimiter=delimiter)
         # empty lines count: rows have the numbers that a spreadsheet shows
-        lines = [(number, line) for number, line in enumerate(read, 1) if any(line)]
+        lines = [(number, line) for number, line in enumerate(Rows(text), 1) if any(line)]
     except csv.Error as error:
         raise PrepareError(f"{path.name} is not a CSV file ({error}).") from error
     header = [cell.strip().lower() for cell in lines[0][1]] if lines else []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from ml.experiment.results.scores import (
 from ml.experiment.tasks import INNER, OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
 from ml.statistics import classification, comparison
-from ml.statistics.classification import Interval
+from ml.statistics.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -227,7 +228,7 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
     )
 
 
-def _fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Interval]) -> Interval:
+def _fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Figure]) -> Figure:
     """Mean over seeds of balanced accuracy, or of its difference, on fresh lesions."""
     lesions = outputs.fresh
     if lesions is None:
@@ -351,7 +352,7 @@ def _true_effect(
     by_seed: Mapping[int, Mapping[str, Outcome]],
     arm: str,
     seeds: Sequence[int],
-) -> tuple[Interval | None, ShareOfGap | None]:
+) -> tuple[Figure | None, ShareOfGap | None]:
     """The difference on fresh lesions; the share of classic → oracle that an arm closes."""
     lesions = outputs.fresh
     if lesions is None:
@@ -376,7 +377,7 @@ def _true_effect(
         outputs.settings.seed,
     )
     no_gap = "the interval of oracle − classic reaches zero: there may be no gap to close"
-    return difference, ShareOfGap(share, None if exists else no_gap)
+    return difference, ShareOfGap(share.value, share.low, share.high, None if exists else no_gap)
 
 
 _NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
@@ -388,14 +389,16 @@ def _answers(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
         if row.arm not in _NAMES or row.holm_p is None:
             continue
         gap = row.difference
-        figure = f"{100 * gap.value:+.1f} points"
-        if gap.is_known:
-            figure += f" (95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+        figure = f"{100 * gap.known:+.1f} points"
+        # without an interval nothing is shown
+        low, high = gap.ends or (-inf, inf)
+        if gap.ends is not None:
+            figure += f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
         p, after_holm = (comparison.p_text(one, "= ") for one in (row.p, row.holm_p))
         tail = f"p {p}, after Holm {after_holm}"
-        if row.holm_p < 0.05 and gap.low > 0:
+        if row.holm_p < 0.05 and low > 0:
             verdict = "beat classic augmentation alone"
-        elif row.holm_p < 0.05 and gap.high < 0:
+        elif row.holm_p < 0.05 and high < 0:
             verdict = "were worse than classic augmentation alone"
         else:
             verdict = "were not shown to differ from classic augmentation alone"
@@ -404,9 +407,10 @@ def _answers(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
             f"{len(row.seeds)} seed(s)."
         )
         true = row.true_difference
-        if true is not None and true.is_known:
+        if true is not None and true.ends is not None:
+            low, high = true.ends
             sentence += (
-                f" True effect on fresh phantom lesions: {100 * true.value:+.1f} points "
-                f"({100 * true.low:+.1f} to {100 * true.high:+.1f})."
+                f" True effect on fresh phantom lesions: {100 * true.known:+.1f} points "
+                f"({100 * low:+.1f} to {100 * high:+.1f})."
             )
         yield sentence

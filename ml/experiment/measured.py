@@ -26,6 +26,7 @@ from ml.experiment.results.synthetic import (
 from ml.experiment.tasks import INNER, KINDS, OUTER, Measure, TrainGenerator, measurements
 from ml.experiment.training_sets import fold_of
 from ml.statistics import classification, comparison, memorisation
+from ml.statistics.figure import Figure
 
 FEATURE_NETWORK = WEIGHTS / "phantom-cnn"
 """The checkpoint whose features ROIs are compared by."""
@@ -130,7 +131,7 @@ def _fidelity_of(folder: RunFolder, settings: Experiment, done: Sequence[Measure
         with np.load(folder.task(task.name).path / "draws.npz") as stored:
             for name in stored.files:
                 draws[name].setdefault(task.seed, []).append(stored[name])
-    measured: dict[str, classification.Interval] = {}
+    measured: dict[str, Figure] = {}
     for name, found in draws.items():
         if found:
             by_seed = np.stack([np.mean(folds, axis=0) for folds in found.values()])

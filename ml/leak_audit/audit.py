@@ -11,29 +11,57 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml import records
 from ml.leak_audit import content, rendering
 from ml.leak_audit.rendering import Encoded, LeakAuditError, Opened
-from ml.statistics import exact, roc, symmetry
+from ml.records import RecordError
+from ml.statistics import exact, logistic, roc, symmetry
 
-__all__ = ["Audit", "Encoded", "Feature", "LeakAuditError", "audit", "audit_folders"]
+__all__ = [
+    "Audit",
+    "Encoded",
+    "Feature",
+    "Images",
+    "LeakAuditError",
+    "NotAudited",
+    "audit",
+    "audit_folders",
+    "from_json",
+]
 
 Floats = NDArray[np.float64]
-Colour = Literal["green", "amber", "red"]
-Group = Literal["rendering", "content"]
 
+VERSION = 1
+"""Of the JSON form. It is not written: what has none is of the first."""
 BOUND = 0.6
 NEAR_THUMBNAIL = 0.995
 NEAR_DETAIL = 0.97
 _FOLDS = 5
 _RIDGE = 1.0
 _LISTED = 20
+
+
+class Colour(StrEnum):
+    """A verdict, from good to bad."""
+
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+
+
+class Group(StrEnum):
+    """What a feature is of: the file, or what the picture shows."""
+
+    RENDERING = "rendering"
+    CONTENT = "content"
 
 
 @dataclass(frozen=True)
@@ -63,46 +91,92 @@ class Classifier:
 
 
 @dataclass(frozen=True)
+class Images:
+    """How many images were audited."""
+
+    real: int
+    synthetic: int
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Pairs of images, by name, with the same pixels or nearly: 20 of each at most, all counted."""
+
+    exact: tuple[tuple[str, str], ...]
+    exact_count: int
+    near: tuple[tuple[str, str], ...]
+    near_count: int
+
+
+@dataclass(frozen=True)
 class Audit:
-    """The written record; ``verdict`` is the worst of all."""
+    """The written record; ``verdict`` is the worst of all.
+
+    ``smallest_auc_found`` is None where so few images could not show any; ``bound`` is what a
+    lower limit must pass; ``skipped`` are files that were no images.
+    """
 
     verdict: Colour
-    n_real: int
-    n_synthetic: int
+    text: str
+    n: Images
     features: tuple[Feature, ...]
     classifier: Classifier
-    exact_duplicates: tuple[tuple[str, str], ...]
-    near_duplicates: tuple[tuple[str, str], ...]
+    duplicates: Duplicates
     smallest_auc_found: float | None
+    bound: float
     skipped: tuple[str, ...]
-    text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON: ``{"verdict", "features": [{"name", "group", "auc", …}], "classifier", …}``.
-
-        Lists of duplicates are cut to 20 pairs; their numbers are given whole.
-        """
-        return {
-            "verdict": self.verdict,
-            "text": self.text,
-            "n": {"real": self.n_real, "synthetic": self.n_synthetic},
-            "features": [asdict(f) for f in self.features],
-            "classifier": asdict(self.classifier),
-            "duplicates": {
-                "exact": [list(p) for p in self.exact_duplicates[:_LISTED]],
-                "exact_count": len(self.exact_duplicates),
-                "near": [list(p) for p in self.near_duplicates[:_LISTED]],
-                "near_count": len(self.near_duplicates),
-            },
-            "smallest_auc_found": self.smallest_auc_found,
-            "bound": BOUND,
-            "skipped": list(self.skipped),
-        }
 
     @property
     def blocks(self) -> bool:
         """A study with these images must not open."""
-        return self.verdict == "red"
+        return self.verdict is Colour.RED
+
+    def to_json(self) -> Any:
+        """The JSON form, as a protocol freezes it."""
+        return records.to_json(self)
+
+
+@dataclass(frozen=True)
+class NotAudited:
+    """The record where no audit can be made; ``text`` says why."""
+
+    verdict: str
+    text: str
+    n: Images
+    features: tuple[Feature, ...] = ()
+    classifier: None = None
+
+    @property
+    def smallest_auc_found(self) -> None:
+        """Nothing would be found."""
+
+    def to_json(self) -> Any:
+        """The JSON form, as a protocol freezes it."""
+        return {**records.to_json(self), "features": [], "classifier": None}
+
+
+Record = Audit | NotAudited
+
+
+def from_json(data: Any) -> Record:
+    """The record whose ``to_json`` is ``data``; without a version it is of the first.
+
+    Raises:
+        LeakAuditError: another version, or something missing, unknown or of another type.
+    """
+    data = dict(data) if isinstance(data, dict) else data
+    version = data.pop("version", VERSION) if isinstance(data, dict) else VERSION
+    if version != VERSION:
+        raise LeakAuditError(
+            f"This leak audit is of version {version!r}; this program reads {VERSION}. Use the "
+            "program that wrote it, or a newer one."
+        )
+    try:
+        if isinstance(data, dict) and "duplicates" not in data:
+            return records.from_json(NotAudited, data)
+        return records.from_json(Audit, data)
+    except RecordError as error:
+        raise LeakAuditError(f"This is no record of a leak audit: {error}") from error
 
 
 def audit_folders(real: Path, synthetic: Path) -> Audit:
@@ -168,19 +242,22 @@ def audit(
         _near_feature(every, truth, near),
     ]
     learned = _classify(every, truth)
-    order = ("green", "amber", "red")
-    worst: Colour = max([*(f.verdict for f in features), learned.verdict], key=order.index)
+    order = list(Colour)
+    worst = max([*(f.verdict for f in features), learned.verdict], key=order.index)
+
+    def listed(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[str, str], ...]:
+        return tuple((every[a].name, every[b].name) for a, b in pairs[:_LISTED])
+
     return Audit(
-        worst,
-        len(groups[0]),
-        len(groups[1]),
-        tuple(features),
-        learned,
-        tuple((every[a].name, every[b].name) for a, b in exact),
-        tuple((every[a].name, every[b].name) for a, b in near),
-        _smallest(len(groups[0]), len(groups[1])),
-        tuple(skipped),
-        _text(worst, features, learned),
+        verdict=worst,
+        text=_text(worst, features, learned),
+        n=Images(len(groups[0]), len(groups[1])),
+        features=tuple(features),
+        classifier=learned,
+        duplicates=Duplicates(listed(exact), len(exact), listed(near), len(near)),
+        smallest_auc_found=_smallest(len(groups[0]), len(groups[1])),
+        bound=BOUND,
+        skipped=tuple(skipped),
     )
 
 
@@ -229,15 +306,15 @@ def _verdict(
     group: Group, truth: NDArray[np.int64], values: Floats, low: float | None, tries: int = 1
 ) -> Colour:
     if low is None:
-        return "green"
+        return Colour.GREEN
     if low > BOUND:
-        return "red" if group == "rendering" else "amber"
-    if group == "rendering":
+        return Colour.RED if group == Group.RENDERING else Colour.AMBER
+    if group == Group.RENDERING:
         # a file must not differ at all, so a difference beyond chance is worth a look
         strict = _folded(truth, values, 1 - 0.01 / tries)[1]
         if strict is not None and strict > 0.5:
-            return "amber"
-    return "green"
+            return Colour.AMBER
+    return Colour.GREEN
 
 
 def _measured(name: str, group: Group, truth: NDArray[np.int64], values: Floats) -> Feature:
@@ -251,7 +328,7 @@ def _rendering(every: Sequence[_Seen], truth: NDArray[np.int64]) -> list[Feature
     found = []
     for name in every[0].opened.numbers:
         values = np.array([s.opened.numbers[name] for s in every])
-        found.append(_measured(name, "rendering", truth, values))
+        found.append(_measured(name, Group.RENDERING, truth, values))
     kinds: list[tuple[str, Callable[[Opened], Iterable[str]]]] = [
         ("format", lambda o: {o.format}),
         ("colour mode", lambda o: {o.mode}),
@@ -276,7 +353,9 @@ def _named(name: str, truth: NDArray[np.int64], owned: Sequence[frozenset[str]])
         if 1 < len(places) < len(owned) or (len(owned) < 6 and len(places) < len(owned)):
             columns.setdefault(places, word)
     if not columns:
-        return Feature(name, "rendering", 0.5, None, None, "green", "the same for all images")
+        return Feature(
+            name, Group.RENDERING, 0.5, None, None, Colour.GREEN, "the same for all images"
+        )
     counts = Counter(truth.tolist())
 
     def gap(places: tuple[int, ...]) -> float:
@@ -294,13 +373,19 @@ def _named(name: str, truth: NDArray[np.int64], owned: Sequence[frozenset[str]])
         f"{with_it[1]} of {counts[1]} synthetic; {tries} tried"
     )
     return Feature(
-        name, "rendering", auc, low, high, _verdict("rendering", truth, values, low, tries), detail
+        name,
+        Group.RENDERING,
+        auc,
+        low,
+        high,
+        _verdict(Group.RENDERING, truth, values, low, tries),
+        detail,
     )
 
 
 def _content(every: Sequence[_Seen], truth: NDArray[np.int64]) -> list[Feature]:
     return [
-        _measured(name, "content", truth, np.array([s.shown[name] for s in every]))
+        _measured(name, Group.CONTENT, truth, np.array([s.shown[name] for s in every]))
         for name in every[0].shown
     ]
 
@@ -350,13 +435,13 @@ def _duplicate_feature(
     values = _with_partner(truth, pairs)
     auc, low, high = _folded(truth, values)
     both = _across(truth, pairs)
-    colour: Colour = _verdict("rendering", truth, values, low)
-    if pairs and colour == "green":
-        colour = "amber"
+    colour: Colour = _verdict(Group.RENDERING, truth, values, low)
+    if pairs and colour == Colour.GREEN:
+        colour = Colour.AMBER
     if both:
-        colour = "red"  # one picture with two truths cannot be answered
+        colour = Colour.RED  # one picture with two truths cannot be answered
     detail = f"{len(pairs)} pairs with the same pixels, {both} of them real with synthetic"
-    return Feature("exact duplicates", "rendering", auc, low, high, colour, detail)
+    return Feature("exact duplicates", Group.RENDERING, auc, low, high, colour, detail)
 
 
 def _near_feature(
@@ -364,9 +449,9 @@ def _near_feature(
 ) -> Feature:
     values = _with_partner(truth, pairs)
     auc, low, high = _folded(truth, values)
-    colour: Colour = "amber" if pairs else "green"
+    colour: Colour = Colour.AMBER if pairs else Colour.GREEN
     detail = f"{len(pairs)} pairs nearly alike, {_across(truth, pairs)} of them real with synthetic"
-    return Feature("near duplicates", "content", auc, low, high, colour, detail)
+    return Feature("near duplicates", Group.CONTENT, auc, low, high, colour, detail)
 
 
 def _classify(every: Sequence[_Seen], truth: NDArray[np.int64]) -> Classifier:
@@ -376,7 +461,7 @@ def _classify(every: Sequence[_Seen], truth: NDArray[np.int64]) -> Classifier:
     least = int(min(truth.sum(), len(truth) - truth.sum()))
     if least < 2 * _FOLDS or not table.shape[1]:
         why = f"needs {2 * _FOLDS} images of each kind" if least < 2 * _FOLDS else "nothing differs"
-        return Classifier(None, None, None, "green", 0, table.shape[1], why)
+        return Classifier(None, None, None, Colour.GREEN, 0, table.shape[1], why)
     scores = np.zeros(len(truth))
     fold = _stratified(truth, _FOLDS)
     for k in range(_FOLDS):
@@ -387,7 +472,7 @@ def _classify(every: Sequence[_Seen], truth: NDArray[np.int64]) -> Classifier:
         weights = _ridge_logistic(standard[train], truth[train])
         scores[test] = standard[test] @ weights[1:] + weights[0]
     auc, low, high = _interval(truth, scores, 0.95)
-    colour: Colour = "amber" if low is not None and low > BOUND else "green"
+    colour: Colour = Colour.AMBER if low is not None and low > BOUND else Colour.GREEN
     return Classifier(
         auc, low, high, colour, _FOLDS, table.shape[1],
         "ridge logistic regression on the content features, out-of-fold",
@@ -404,20 +489,13 @@ def _stratified(truth: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 
 
 def _ridge_logistic(x: Floats, y: NDArray[np.int64]) -> Floats:
-    """Intercept and weights by Newton steps; the penalty spares the intercept."""
+    """Intercept and weights; the penalty spares the intercept, but for what keeps it finite."""
     design = np.column_stack([np.ones(len(x)), x])
     penalty = np.full(design.shape[1], _RIDGE)
     penalty[0] = 1e-6
-    beta = np.zeros(design.shape[1])
-    for _ in range(30):
-        p = 1 / (1 + np.exp(-np.clip(design @ beta, -30, 30)))
-        gradient = design.T @ (y - p) - penalty * beta
-        curvature = design.T @ (design * (p * (1 - p))[:, None]) + np.diag(penalty)
-        step = np.linalg.solve(curvature, gradient)
-        beta = beta + step
-        if np.abs(step).max() < 1e-8:
-            break
-    return np.asarray(beta, dtype=np.float64)
+    found = logistic.fit(design, y, penalty, steps=30, tolerance=1e-8)
+    assert found is not None  # a ridge leaves nothing singular, and no condition was asked for
+    return found.weights
 
 
 def _smallest(real: int, synthetic: int) -> float | None:
@@ -429,11 +507,11 @@ def _smallest(real: int, synthetic: int) -> float | None:
 
 
 def _text(worst: Colour, features: Sequence[Feature], learned: Classifier) -> str:
-    if worst == "green":
+    if worst == Colour.GREEN:
         return "No cheap feature tells real from synthetic."
-    red = [f.name for f in features if f.verdict == "red"]
-    amber = [f.name for f in features if f.verdict == "amber"]
-    if learned.verdict == "amber":
+    red = [f.name for f in features if f.verdict == Colour.RED]
+    amber = [f.name for f in features if f.verdict == Colour.AMBER]
+    if learned.verdict == Colour.AMBER:
         amber.append("classifier on the content features")
     parts = []
     if red:

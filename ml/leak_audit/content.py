@@ -6,6 +6,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ml.statistics import correlation
+
 Floats = NDArray[np.float64]
 
 THUMBNAIL_PX = 16
@@ -112,6 +114,5 @@ def reduced(pixels: Floats, side: int) -> Floats:
     columns = np.linspace(0, pixels.shape[1] - 1, side)
     grid = np.meshgrid(rows, columns, indexing="ij")
     small = scipy.ndimage.map_coordinates(smooth, grid, order=1)
-    flat = (small - small.mean()).ravel()
-    norm = float(np.linalg.norm(flat))
-    return flat / norm if norm > _TINY else np.zeros_like(flat)
+    found: Floats = correlation.units(small.reshape(1, -1))[0]
+    return found

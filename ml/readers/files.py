@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ml.delimited import Rows
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
 
@@ -76,9 +77,7 @@ def parse(data: bytes, name: str = "file") -> Ratings:
 
 
 def _parse_long(text: str, name: str) -> Ratings:
-    head = next(line for line in text.splitlines() if line.strip())
-    delimiter = max(",;\t", key=head.count)
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    rows = Rows(text)
     columns: dict[str, int] | None = None
     found: list[Rating] = []
     lines: dict[tuple[str, str, str], int] = {}
@@ -91,11 +90,11 @@ def _parse_long(text: str, name: str) -> Ratings:
             if columns is None:
                 columns = _header(cells, name)
                 continue
-            rating = _long_row(cells, columns, name, rows.line_num)
-            truth, line = truths.setdefault(rating.case, (rating.truth, rows.line_num))
+            rating = _long_row(cells, columns, name, rows.line)
+            truth, line = truths.setdefault(rating.case, (rating.truth, rows.line))
             if truth != rating.truth:
                 raise RatingsFileError(
-                    f"{name} line {rows.line_num}: case {rating.case} has truth {rating.truth}, "
+                    f"{name} line {rows.line}: case {rating.case} has truth {rating.truth}, "
                     f"but {truth} in line {line}."
                 )
             if math.isnan(rating.score):
@@ -103,14 +102,14 @@ def _parse_long(text: str, name: str) -> Ratings:
             key = (rating.reader, rating.treatment, rating.case)
             if key in lines:
                 raise RatingsFileError(
-                    f"{name} line {rows.line_num}: reader {key[0]} already rated case {key[2]} "
+                    f"{name} line {rows.line}: reader {key[0]} already rated case {key[2]} "
                     f"under treatment {key[1]} in line {lines[key]}; repeats belong in another "
                     "file."
                 )
-            lines[key] = rows.line_num
+            lines[key] = rows.line
             found.append(rating)
     except csv.Error as error:
-        raise RatingsFileError(f"{name} line {rows.line_num}: {error}.") from error
+        raise RatingsFileError(f"{name} line {rows.line}: {error}.") from error
     if not found:
         raise RatingsFileError(f"{name} has a header but no rating.")
     return Ratings.of(found)

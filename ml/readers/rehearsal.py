@@ -16,11 +16,14 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ml import records
 from ml.progress import Progress
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol, Reading
-from ml.statistics import mrmc, roc
-from ml.statistics.proportion import ReadersError, wilson
+from ml.readers.results import Refused, Result
+from ml.statistics import mrmc
+from ml.statistics.area import of_histograms
+from ml.statistics.proportion import ReadersError, wilson_limits
 from ml.statistics.ratings import Ratings
 
 Floats = NDArray[np.float64]
@@ -86,7 +89,7 @@ class RoeMetz:
     def _area(self, real: float, synthetic: float, sd: float) -> float:
         edges = np.array([-np.inf, *self.cuts, np.inf])
         p = [np.diff(scipy.stats.norm.cdf((edges - mean) / sd)) for mean in (synthetic, real)]
-        return float(roc.area_of_histograms(p[0], p[1]))
+        return float(of_histograms(p[0], p[1]))
 
 
 @dataclass(frozen=True)
@@ -173,19 +176,69 @@ class Tally:
         self.held += low <= truth <= high
         self.width += high - low
 
-    def to_dict(self) -> dict[str, Any]:
-        """Coverage with Wilson's interval of the simulation itself, and the mean width."""
+    def coverage(self) -> Coverage:
+        """How often the truth was held, and the mean width."""
         if not self.studies:
-            return {"name": self.name, "coverage": None, "n": 0}
-        share = wilson(self.held, self.studies)
-        return {
-            "name": self.name,
-            "coverage": share.value,
-            "low": share.low,
-            "high": share.high,
-            "n": self.studies,
-            "mean_width": self.width / self.studies,
-        }
+            return Coverage(self.name, None, 0)
+        share = self.held / self.studies
+        ends = wilson_limits(self.held, self.studies)
+        return Coverage(self.name, share, self.studies, *ends, self.width / self.studies)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often the interval ``name`` held the truth in ``n`` studies, and its mean width.
+
+    ``low`` and ``high`` are Wilson's interval of the simulation itself. All but the name is None
+    where no study had the interval.
+    """
+
+    name: str
+    coverage: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    mean_width: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Shares of ``n`` verdicts that were "equivalent to chance" and "different from chance"."""
+
+    equivalent: float | None
+    different: float | None
+    n: int
+
+    @classmethod
+    def of(cls, equivalent: int, different: int, n: int) -> Verdicts:
+        """From counts; the shares are None of no verdict."""
+        return cls(equivalent / n if n else None, different / n if n else None, n)
+
+
+@dataclass(frozen=True)
+class Fell:
+    """How verdicts fell: over the mean of the readers, and over each alone."""
+
+    across: Verdicts
+    per_reader: Verdicts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rehearsal shows: how often intervals (nominal 0.95) held, and how verdicts fell."""
+
+    design: Design
+    studies: int
+    seed: int
+    true_area: float
+    true_accuracy: float
+    nominal: float
+    coverage: tuple[Coverage, ...]
+    verdicts: Fell
+
+    def to_json(self) -> Any:
+        """The JSON form; every setting of the design is written."""
+        return records.to_json(self) | {"design": asdict(self.design)}
 
 
 RECOMMENDED = "mean area, random readers and cases (Obuchowski–Rockette–Hillis)"
@@ -197,7 +250,7 @@ POOLED = "share correct, readings pooled as if independent (never offered; for c
 
 @dataclass
 class Rehearsal:
-    """Many simulated studies of one design; iterate `run`, then read `to_dict`."""
+    """Many simulated studies of one design; iterate `run`, then ask for the `outcome`."""
 
     design: Design
     studies: int = 500
@@ -224,62 +277,51 @@ class Rehearsal:
             self.done = study + 1
             yield Progress(study + 1, self.studies, "simulated studies")
 
-    def _areas(self, result: dict[str, Any], own: Sequence[float] | Floats, area: float) -> None:
-        across = result["across"]
-        if "refused" not in across["random"]:
-            mean = across["random"]["treatments"][0]
-            self.tallies[RECOMMENDED].count(mean["low"], mean["high"], area)
-            self.equivalent += across["verdict"]["equivalent_to_chance"]
-            self.different += across["verdict"]["different_from_chance"]
-        if "refused" not in across["fixed"]:
-            mean = across["fixed"]["treatments"][0]
-            self.tallies[FIXED].count(mean["low"], mean["high"], float(np.mean(own)))
-        for entry, truth in zip(result["readers"], own, strict=True):
-            self.tallies[OWN].count(entry["auc"]["low"], entry["auc"]["high"], float(truth))
-            self.reader_verdicts += entry["verdict"]["different_from_chance"] is not None
-            self.reader_equivalent += bool(entry["verdict"]["equivalent_to_chance"])
-            self.reader_different += bool(entry["verdict"]["different_from_chance"])
+    def _areas(self, result: Result, own: Sequence[float] | Floats, area: float) -> None:
+        across = result.across
+        if across.verdict is not None and not isinstance(across.random, Refused):
+            mean = across.random.mean
+            self.tallies[RECOMMENDED].count(mean.low, mean.high, area)
+            self.equivalent += across.verdict.equivalent_to_chance
+            self.different += across.verdict.different_from_chance
+        if not isinstance(across.fixed, Refused):
+            mean = across.fixed.mean
+            self.tallies[FIXED].count(mean.low, mean.high, float(np.mean(own)))
+        for entry, truth in zip(result.readers, own, strict=True):
+            self.tallies[OWN].count(entry.auc.low, entry.auc.high, float(truth))
+            self.reader_verdicts += entry.verdict.different_from_chance is not None
+            self.reader_equivalent += bool(entry.verdict.equivalent_to_chance)
+            self.reader_different += bool(entry.verdict.different_from_chance)
 
     def _correct(self, rng: np.random.Generator, accuracy: float) -> None:
         right = self.design.correct.draw(self.design.images, self.design.readers, rng)
-        pooled = wilson(int(right.sum()), right.size)
-        self.tallies[POOLED].count(pooled.low, pooled.high, accuracy)
+        self.tallies[POOLED].count(*wilson_limits(int(right.sum()), right.size), accuracy)
         if self.design.readers < 2:
             return
         names = tuple(f"simulated {j + 1}" for j in range(self.design.readers))
         cases = tuple(f"image {k + 1}" for k in range(self.design.images))
         block = Ratings(names, ("simulated",), cases, self.design.truth(), right[None])
         try:
-            mean = mrmc.random_readers(block, "mean").treatments[0]
+            mean = mrmc.random_readers(block, mrmc.FigureOfMerit.MEAN).mean
         except ReadersError:  # every simulated answer was alike: there is no interval to count
             return
         self.tallies[CORRECT].count(mean.low, mean.high, accuracy)
 
-    def to_dict(self) -> dict[str, Any]:
-        """``coverage`` per interval (nominal 0.95), and how often each verdict fell."""
+    def outcome(self) -> Outcome:
+        """What was found in the studies that are done."""
         several = self.tallies[RECOMMENDED].studies if self.tallies else 0
-        return {
-            "design": asdict(self.design),
-            "studies": self.done,
-            "seed": self.seed,
-            "true_area": self.design.ratings.area(),
-            "true_accuracy": self.design.correct.accuracy(),
-            "nominal": 0.95,
-            "coverage": [tally.to_dict() for tally in self.tallies.values()],
-            "verdicts": {
-                "across": {
-                    "equivalent": self.equivalent / several if several else None,
-                    "different": self.different / several if several else None,
-                    "n": several,
-                },
-                "per_reader": {
-                    "equivalent": self.reader_equivalent / self.reader_verdicts
-                    if self.reader_verdicts
-                    else None,
-                    "different": self.reader_different / self.reader_verdicts
-                    if self.reader_verdicts
-                    else None,
-                    "n": self.reader_verdicts,
-                },
-            },
-        }
+        return Outcome(
+            design=self.design,
+            studies=self.done,
+            seed=self.seed,
+            true_area=self.design.ratings.area(),
+            true_accuracy=self.design.correct.accuracy(),
+            nominal=0.95,
+            coverage=tuple(tally.coverage() for tally in self.tallies.values()),
+            verdicts=Fell(
+                across=Verdicts.of(self.equivalent, self.different, several),
+                per_reader=Verdicts.of(
+                    self.reader_equivalent, self.reader_different, self.reader_verdicts
+                ),
+            ),
+        )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml.readers.reading import (
     Presentations,
@@ -16,14 +16,21 @@ from ml.readers.reading import (
     ratings,
     ratings_by_generator,
 )
+from ml.readers.results import (
+    Across,
+    AgreementOfReaders,
+    BetweenGenerators,
+    ClassAgreement,
+    MeanVerdict,
+    Pair,
+    Refused,
+)
 from ml.readers.single import classes as all_classes
 from ml.readers.single import is_right
 from ml.statistics import agreement, mrmc
 from ml.statistics.figure import Figure
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Ratings
-
-Json = dict[str, Any]
 
 
 def _usable(shown: Presentations) -> tuple[list[Reading], list[str]]:
@@ -40,100 +47,90 @@ def _usable(shown: Presentations) -> tuple[list[Reading], list[str]]:
     return kept, out
 
 
-def across(shown: Presentations, rules: Protocol) -> Json:
+def across(shown: Presentations, rules: Protocol) -> Across:
     """Random readers, fixed readers, percent correct, and the verdict of equivalence.
 
-    What cannot be said (too few readers, nobody who read two images of each kind) stands there as
-    ``{"refused": why}`` and is not raised.
-
-    Returns:
-        ``{"left_out", "random", "fixed", "correct", "verdict"}``; ``verdict`` is None without
-        random readers.
+    What cannot be said (too few readers, nobody who read two images of each kind) is a `Refused`
+    there and is not raised.
 
     Raises:
         ReadersError: a reader rated an image twice in ``shown.first``; `present` sees to that.
     """
     kept, out = _usable(shown)
     if not kept:
-        why = "no reader read two real and two synthetic images"
-        return {"random": {"refused": why}, "fixed": {"refused": why}, "left_out": out,
-                "correct": {"refused": why}, "verdict": None}  # fmt: skip
+        why = Refused("no reader read two real and two synthetic images")
+        return Across(tuple(out), why, why, why, None)
     areas, correct = ratings(kept), ratings(kept, correct=rules)
-    entry: Json = {"left_out": out, "fixed": _told(lambda: mrmc.fixed_readers(areas))}
+    fixed = _tried(lambda: mrmc.fixed_readers(areas))
     few = _too_few(len(areas.readers), rules)
-    if few:
-        return {**entry, "random": {"refused": few}, "correct": {"refused": few}, "verdict": None}
-    entry["random"] = _told(lambda: mrmc.random_readers(areas))
-    entry["correct"] = _told(lambda: mrmc.random_readers(correct, "mean"))
-    if "refused" in entry["random"]:
-        return {**entry, "verdict": None}
-    narrow = mrmc.random_readers(areas, confidence=0.90).treatments[0]
-    wide = mrmc.random_readers(areas).treatments[0]
-    entry["verdict"] = {
-        "margin": rules.margin,
-        "equivalence_low": narrow.low,
-        "equivalence_high": narrow.high,
-        "different_from_chance": not wide.low <= 0.5 <= wide.high,
-        "equivalent_to_chance": 0.5 - rules.margin <= narrow.low
-        and narrow.high <= 0.5 + rules.margin,
-    }
-    return entry
+    if few is not None:
+        return Across(tuple(out), fixed, few, few, None)
+    random = _tried(lambda: mrmc.random_readers(areas))
+    of_shares = _tried(lambda: mrmc.random_readers(correct, mrmc.FigureOfMerit.MEAN))
+    verdict = None
+    if not isinstance(random, Refused):
+        narrow = mrmc.random_readers(areas, confidence=0.90).mean
+        verdict = MeanVerdict(
+            margin=rules.margin,
+            equivalence_low=narrow.low,
+            equivalence_high=narrow.high,
+            different_from_chance=not random.mean.low <= 0.5 <= random.mean.high,
+            equivalent_to_chance=0.5 - rules.margin <= narrow.low
+            and narrow.high <= 0.5 + rules.margin,
+        )
+    return Across(tuple(out), fixed, random, of_shares, verdict)
 
 
-def _told(analyse: Callable[[], mrmc.Analysis]) -> Json:
+def _tried(analyse: Callable[[], mrmc.Analysis]) -> mrmc.Analysis | Refused:
     """The analysis, or why there is none."""
     try:
-        return analyse().to_dict()
+        return analyse()
     except ReadersError as error:
-        return {"refused": str(error)}
+        return Refused(str(error))
 
 
-def _too_few(readers: int, rules: Protocol) -> str | None:
+def _too_few(readers: int, rules: Protocol) -> Refused | None:
     if readers >= rules.least_readers:
         return None
     noun = "reader" if readers == 1 else "readers"
-    return (
+    return Refused(
         f"{readers} {noun} cannot speak for other readers (at least {rules.least_readers} are "
         "needed); the figures hold for these readers only"
     )
 
 
-def between(shown: Presentations, rules: Protocol) -> Json | None:
+def between(shown: Presentations, rules: Protocol) -> BetweenGenerators | Refused | None:
     """Differences between generators: real images shared, synthetic ones not.
 
-    Returns:
-        ``{"random", "fixed", "correct"}``, each an analysis or ``{"refused": why}``; the latter
-        alone when none can be made; None for fewer than two generators.
+    Refused as a whole where none can be made; None for fewer than two generators.
     """
     if len(shown.generators) < 2:
         return None
     kept, _ = _usable(shown)
     if not kept:
-        return {"refused": "no reader read two real and two synthetic images"}
+        return Refused("no reader read two real and two synthetic images")
     block: Ratings = ratings_by_generator(kept)
     few = _too_few(len(block.readers), rules)
+    jackknife = mrmc.CovarianceMethod.JACKKNIFE
     try:
-        fixed = mrmc.fixed_readers(block, method="jackknife").to_dict()
-        random = (
-            {"refused": few} if few else mrmc.random_readers(block, method="jackknife").to_dict()
-        )
-        correct = (
-            {"refused": few}
-            if few
-            else mrmc.random_readers(
-                ratings_by_generator(kept, rules), "mean", "jackknife"
-            ).to_dict()
+        fixed = mrmc.fixed_readers(block, method=jackknife)
+        if few is not None:
+            return BetweenGenerators(few, fixed, few)
+        right = ratings_by_generator(kept, rules)
+        return BetweenGenerators(
+            random=mrmc.random_readers(block, method=jackknife),
+            fixed=fixed,
+            correct=mrmc.random_readers(right, mrmc.FigureOfMerit.MEAN, jackknife),
         )
     except ReadersError as error:
-        return {"refused": str(error)}
-    return {"random": random, "fixed": fixed, "correct": correct}
+        return Refused(str(error))
 
 
-def agree(shown: Presentations, rules: Protocol) -> Json:
+def agree(shown: Presentations, rules: Protocol) -> AgreementOfReaders | Refused:
     """Every pair of readers, and all of them together."""
     names = shown.readers
     if len(names) < 2:
-        return {"refused": "agreement between readers needs two readers"}
+        return Refused("agreement between readers needs two readers")
     by_reader = {name: {r.case: r for r in shown.of(name)} for name in names}
     cases = list(dict.fromkeys(r.case for r in shown.first))
     clusters = {r.case: r.cluster for r in shown.first}
@@ -146,84 +143,103 @@ def agree(shown: Presentations, rules: Protocol) -> Json:
             continue
         first = [by_reader[a][c] for c in common]
         second = [by_reader[b][c] for c in common]
-        entry: Json = {
-            "readers": [a, b],
-            "n": len(common),
-            "call": agreement.cohen(
-                [rules.says_synthetic(r.rating or 0) for r in first],
-                [rules.says_synthetic(r.rating or 0) for r in second], [False, True],
-            ).to_dict(),
-            "rating": agreement.cohen(
-                [r.rating for r in first], [r.rating for r in second], points, "quadratic"
-            ).to_dict(),
-            "correct": asdict(
-                agreement.mcnemar(
-                    [is_right(r, rules) for r in first], [is_right(r, rules) for r in second]
-                )
-            ),
-            "lesion_class": None,
-        }  # fmt: skip
         asked = [(x, y) for x, y in zip(first, second, strict=True)
                  if x.answered_class and y.answered_class]  # fmt: skip
-        if asked:
-            entry["lesion_class"] = {
-                **agreement.cohen(
-                    [x.answered_class for x, _ in asked], [y.answered_class for _, y in asked],
-                    classes,
-                ).to_dict(),
-                "both_correct": sum(
-                    x.answered_class == y.answered_class == x.lesion_class for x, y in asked
+        pairs.append(
+            Pair(
+                readers=(a, b),
+                n=len(common),
+                call=agreement.cohen(
+                    [rules.says_synthetic(r.rating or 0) for r in first],
+                    [rules.says_synthetic(r.rating or 0) for r in second], [False, True],
                 ),
-                "agreed_but_wrong": sum(
-                    x.answered_class == y.answered_class != x.lesion_class for x, y in asked
+                rating=agreement.cohen(
+                    [r.rating for r in first], [r.rating for r in second], points, "quadratic"
                 ),
-            }  # fmt: skip
-        pairs.append(entry)
-    result: Json = {"pairs": pairs, **_many(by_reader, cases, clusters, rules)}
+                correct=agreement.mcnemar(
+                    [is_right(r, rules) for r in first], [is_right(r, rules) for r in second]
+                ),
+                lesion_class=_classes_of(asked, classes) if asked else None,
+            )
+        )  # fmt: skip
     complete = [c for c in cases if all(c in by_reader[n] for n in names)]
-    result["cochran"] = None
+    cochran = None
     if len(names) > 2 and complete:
         table = np.array([[is_right(by_reader[n][c], rules) for n in names] for c in complete])
-        result["cochran"] = asdict(agreement.cochran(table))
-    return result
+        cochran = agreement.cochran(table)
+    return _of_all(tuple(pairs), cochran, by_reader, cases, clusters, rules)
 
 
-def _many(
-    by_reader: dict[str, dict[str, Reading]],
+def _classes_of(asked: Sequence[tuple[Reading, Reading]], classes: Sequence[str]) -> ClassAgreement:
+    found = agreement.cohen(
+        [x.answered_class for x, _ in asked], [y.answered_class for _, y in asked], classes
+    )
+    return ClassAgreement(
+        **vars(found),
+        both_correct=sum(x.answered_class == y.answered_class == x.lesion_class for x, y in asked),
+        agreed_but_wrong=sum(
+            x.answered_class == y.answered_class != x.lesion_class for x, y in asked
+        ),
+    )
+
+
+def _of_all(
+    pairs: tuple[Pair, ...],
+    cochran: agreement.EqualShares | None,
+    by_reader: Mapping[str, Mapping[str, Reading]],
     cases: Sequence[str],
-    clusters: dict[str, str],
+    clusters: Mapping[str, str],
     rules: Protocol,
-) -> Json:
-    """Fleiss κ and Krippendorff α over all readers."""
-    labels = [clusters[c] for c in cases]
+) -> AgreementOfReaders:
+    """With Fleiss' κ and Krippendorff's α over all readers."""
+    options = _Resampling(rules.resamples, rules.seed, tuple(clusters[c] for c in cases))
     rated = np.array(
         [[float(mine[c].rating or 0) if c in mine else np.nan for c in cases]
          for mine in by_reader.values()]
     )  # fmt: skip
-    options: dict[str, Any] = {
-        "resamples": rules.resamples, "seed": rules.seed, "clusters": labels,
-    }  # fmt: skip
+    called = [[None if np.isnan(x) else rules.says_synthetic(int(x)) for x in row] for row in rated]
     answers = [
         [mine[c].answered_class if c in mine else None for c in cases]
         for mine in by_reader.values()
     ]
-    found: Json = {"fleiss_call": None, "alpha_rating": None, "fleiss_class": None,
-                   "alpha_class": None}  # fmt: skip
-    called = [[None if np.isnan(x) else rules.says_synthetic(int(x)) for x in row] for row in rated]
-    attempts: list[tuple[str, Any]] = [
-        ("fleiss_call", lambda: agreement.fleiss(agreement.answer_counts(called), **options)),
-        ("alpha_rating", lambda: agreement.krippendorff(rated, "ordinal", **options)),
-    ]
+    fleiss_class = alpha_class = None
     if any(a is not None for row in answers for a in row):
         codes = {c: k for k, c in enumerate(sorted({a for row in answers for a in row if a}))}
         coded = np.array([[codes[a] if a else np.nan for a in row] for row in answers])
-        attempts += [
-            ("fleiss_class", lambda: agreement.fleiss(agreement.answer_counts(answers), **options)),
-            ("alpha_class", lambda: agreement.krippendorff(coded, "nominal", **options)),
-        ]
-    for key, attempt in attempts:
+        fleiss_class = options.fleiss(answers)
+        alpha_class = options.krippendorff(coded, "nominal")
+    return AgreementOfReaders(
+        pairs=pairs,
+        fleiss_call=options.fleiss(called),
+        alpha_rating=options.krippendorff(rated, "ordinal"),
+        fleiss_class=fleiss_class,
+        alpha_class=alpha_class,
+        cochran=cochran,
+    )
+
+
+@dataclass(frozen=True)
+class _Resampling:
+    """How agreement of all readers is resampled; what is not defined says so and is not raised."""
+
+    resamples: int
+    seed: int
+    clusters: tuple[str, ...]
+
+    def fleiss(self, answers: Sequence[Sequence[Hashable | None]]) -> Figure:
         try:
-            found[key] = attempt().to_dict()
+            return agreement.fleiss(
+                agreement.answer_counts(answers),
+                resamples=self.resamples, seed=self.seed, clusters=self.clusters,
+            )  # fmt: skip
         except ReadersError as error:
-            found[key] = Figure.undefined(0, "none", str(error)).to_dict()
-    return found
+            return Figure.undefined(0, "none", str(error))
+
+    def krippendorff(self, values: NDArray[np.float64], level: agreement.Level) -> Figure:
+        try:
+            return agreement.krippendorff(
+                values, level,
+                resamples=self.resamples, seed=self.seed, clusters=self.clusters,
+            )  # fmt: skip
+        except ReadersError as error:
+            return Figure.undefined(0, "none", str(error))

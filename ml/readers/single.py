@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.readers.reading import Presentations, Protocol, Reading
-from ml.statistics import agreement, power, roc, trends
-from ml.statistics.detection import detect
+from ml.readers.results import (
+    Accuracy,
+    ClassTable,
+    CurvePoint,
+    Majority,
+    OfClass,
+    OfGenerator,
+    OwnAgreement,
+    RatingUse,
+    ReaderResult,
+    ReaderVerdict,
+    Share,
+)
+from ml.statistics import agreement, bootstrap, power, roc, trends
+from ml.statistics.detection import Detection, detect
 from ml.statistics.figure import Figure
-from ml.statistics.proportion import ReadersError, chance_p, exact, wilson
-
-Json = dict[str, Any]
+from ml.statistics.proportion import ReadersError, chance_p, exact, wilson_limits
 
 
 def _truth(readings: Sequence[Reading]) -> NDArray[np.int64]:
@@ -32,94 +41,90 @@ def is_right(reading: Reading, rules: Protocol) -> bool:
     return rules.says_synthetic(reading.rating or 0) == reading.synthetic
 
 
-def share(right: Sequence[bool], clusters: Sequence[str], rules: Protocol, nothing: str) -> Json:
-    """A proportion with Wilson's and the exact interval, by patients too where they repeat."""
-    n = len(right)
+def share(right: Sequence[bool], clusters: Sequence[str], rules: Protocol, nothing: str) -> Share:
+    """A proportion with Wilson's and the exact interval, by patients too where they repeat.
+
+    ``nothing`` says why there is none where nobody answered.
+    """
+    n, count = len(right), sum(right)
     if not n:
-        empty = Figure.undefined(0, "Wilson", nothing).to_dict()
-        return {**empty, "exact": None, "clustered": None, "count": 0}
-    count = sum(right)
-    entry = Figure.of(wilson(count, n), "Wilson").to_dict()
-    entry["exact"] = Figure.of(exact(count, n), "Clopper–Pearson").to_dict()
-    entry["clustered"] = None
-    entry["count"] = count
-    if len(set(clusters)) < n and rules.resamples:
-        entry["clustered"] = _clustered_share(right, clusters, rules).to_dict()
-    return entry
+        return Share(
+            value=None, low=None, high=None, n=0, method="Wilson", note=nothing,
+            exact=None, clustered=None, count=0,
+        )  # fmt: skip
+    low, high = wilson_limits(count, n)
+    repeats = len(set(clusters)) < n and rules.resamples
+    return Share(
+        value=count / n,
+        low=low,
+        high=high,
+        n=n,
+        method="Wilson",
+        exact=exact(count, n),
+        clustered=_clustered_share(right, clusters, rules) if repeats else None,
+        count=count,
+    )
 
 
 def _clustered_share(right: Sequence[bool], clusters: Sequence[str], rules: Protocol) -> Figure:
     n, value = len(right), sum(right) / len(right)
-    counts, index = roc.resampled(
-        list(clusters), rules.resamples, np.random.default_rng(rules.seed)
-    )
-    weights = counts[:, index]
+    weights = bootstrap.resamples(clusters, rules.resamples, np.random.default_rng(rules.seed))
     drawn = weights @ np.asarray(right, dtype=np.float64) / weights.sum(axis=1)
-    low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
-    if low == high:  # nobody or everybody right, or every patient alike
-        bound = wilson(round(value * len(set(clusters))), len(set(clusters)))
-        low, high = bound.low, bound.high
+    patients = len(set(clusters))
+    # without ends: nobody or everybody right, or every patient alike
+    low, high = bootstrap.percentiles(drawn) or wilson_limits(round(value * patients), patients)
     method = f"patient-clustered bootstrap, {rules.resamples} samples"
     return Figure(value, min(low, value), max(high, value), n, method)
 
 
-def reader(name: str, shown: Presentations, rules: Protocol) -> Json:
-    """Every figure of one reader, as the entries of ``readers`` in `ml.readers.analysis`."""
+def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
+    """Every figure of one reader."""
     mine = sorted(shown.of(name), key=lambda r: (r.session, r.position))
     real = [r for r in mine if not r.synthetic]
     fake = [r for r in mine if r.synthetic]
     right = [is_right(r, rules) for r in mine]
     order = list(range(1, len(mine) + 1))
     timed = [(r.active_ms, k) for k, r in zip(order, mine, strict=True) if r.active_ms is not None]
-    times = trends.times([t for t, _ in timed], [k for _, k in timed])
-    entry: Json = {
-        "reader": name,
-        "n": len(mine),
-        "real": len(real),
-        "synthetic": len(fake),
-        **_area(mine, rules),
-        "accuracy": _accuracy(mine, right, rules),
-        "sensitivity": share(
+    verdict, curve = _area(mine, rules)
+    found = _detection(real, fake, rules)
+    return ReaderResult(
+        reader=name,
+        n=len(mine),
+        real=len(real),
+        synthetic=len(fake),
+        auc=verdict.auc,
+        verdict=verdict,
+        roc=curve,
+        accuracy=_accuracy(mine, right, rules),
+        sensitivity=share(
             [is_right(r, rules) for r in fake], [r.cluster for r in fake], rules,
             "no synthetic image was read",
         ),
-        "specificity": share(
+        specificity=share(
             [is_right(r, rules) for r in real], [r.cluster for r in real], rules,
             "no real image was read",
         ),
-        **_detection(real, fake, rules),
-        "rating_use": _rating_use(mine, rules),
-        "by_generator": _by_generator(real, fake, rules),
-        "by_class": _by_class(mine, rules),
-        "lesion_class": _class_table(mine, rules),
-        "intra_reader": _intra(name, shown, rules),
-        "learning": trends.learning(right, order).to_dict(),
-        "second_half_minus_first": trends.halves(right, order).to_dict(),
-        "time": times.to_dict() if times else None,
-    }  # fmt: skip
-    return entry
+        d_prime=found.d_prime,
+        criterion=found.criterion,
+        rating_use=_rating_use(mine, rules),
+        by_generator=_by_generator(real, fake, rules),
+        by_class=_by_class(mine, rules),
+        lesion_class=_class_table(mine, rules),
+        intra_reader=_intra(name, shown, rules),
+        learning=trends.learning(right, order),
+        second_half_minus_first=trends.halves(right, order),
+        time=trends.times([t for t, _ in timed], [k for _, k in timed]),
+    )  # fmt: skip
 
 
-def _area(mine: Sequence[Reading], rules: Protocol) -> Json:
+def _area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tuple[CurvePoint, ...]]:
     truth, rated = _truth(mine), _rated(mine)
     clusters = [r.cluster for r in mine]
     try:
         verdict = roc.verdict(truth, rated, rules.margin, clusters, rules.resamples, rules.seed)
     except ReadersError as error:
-        refused = Figure.undefined(len(mine), "none", str(error)).to_dict()
-        return {
-            "auc": refused,
-            "verdict": {
-                "margin": rules.margin,
-                "auc": refused,
-                "equivalence_interval": refused,
-                "different_from_chance": None,
-                "equivalent_to_chance": None,
-                "reason": str(error),
-                "power": None,
-            },
-            "roc": [],
-        }
+        refused = Figure.undefined(len(mine), "none", str(error))
+        return ReaderVerdict(rules.margin, refused, refused, None, None, str(error), None), ()
     m = int(truth.sum())
     n = len(truth) - m
     used = np.unique(rated, return_counts=True)[1].tolist()
@@ -128,76 +133,55 @@ def _area(mine: Sequence[Reading], rules: Protocol) -> Json:
         chance = power.area_equivalence_power(m, n, rules.margin, ratings=used)
     curve = []
     for point in roc.points(truth, rated):
-        tp, fp = (
-            wilson(round(point.true_positive * m), m),
-            wilson(round(point.false_positive * n), n),
-        )
+        tp, fp = round(point.true_positive * m), round(point.false_positive * n)
         curve.append(
-            {
-                "threshold": point.threshold,
-                "false_positive": fp.value,
-                "false_positive_low": fp.low,
-                "false_positive_high": fp.high,
-                "true_positive": tp.value,
-                "true_positive_low": tp.low,
-                "true_positive_high": tp.high,
-            }
+            CurvePoint(
+                point.threshold, fp / n, *wilson_limits(fp, n), tp / m, *wilson_limits(tp, m)
+            )
         )
-    return {
-        "auc": verdict.area.to_dict(),
-        "verdict": {**verdict.to_dict(), "power": chance},
-        "roc": curve,
-    }
+    return ReaderVerdict(**vars(verdict), power=chance), tuple(curve)
 
 
-def _accuracy(mine: Sequence[Reading], right: Sequence[bool], rules: Protocol) -> Json:
-    """Accuracy is never alone: the share that one constant answer reaches stands beside it."""
-    entry = share(right, [r.cluster for r in mine], rules, "nothing was read")
+def _accuracy(mine: Sequence[Reading], right: Sequence[bool], rules: Protocol) -> Accuracy:
+    found = share(right, [r.cluster for r in mine], rules, "nothing was read")
     fake = sum(r.synthetic for r in mine)
     majority = max(fake, len(mine) - fake) / len(mine)
     word = "synthetic" if fake > len(mine) - fake else "real"
-    entry["majority"] = {
-        "value": majority,
-        "p": chance_p(sum(right), len(mine), majority) if majority < 1 else None,
-        "text": f'always answering "{word}" reaches {majority:.1%}',
-    }
-    return entry
+    p = chance_p(sum(right), len(mine), majority) if majority < 1 else None
+    words = f'always answering "{word}" reaches {majority:.1%}'
+    return Accuracy(**vars(found), majority=Majority(majority, p, words))
 
 
-def _detection(real: Sequence[Reading], fake: Sequence[Reading], rules: Protocol) -> Json:
+def _detection(real: Sequence[Reading], fake: Sequence[Reading], rules: Protocol) -> Detection:
     if not real or not fake:
         why = f"no {'real' if not real else 'synthetic'} image was read"
-        empty = Figure.undefined(len(real) + len(fake), "log-linear correction", why).to_dict()
-        return {"d_prime": empty, "criterion": empty}
+        empty = Figure.undefined(len(real) + len(fake), "log-linear correction", why)
+        return Detection(empty, empty)
     hits = sum(is_right(r, rules) for r in fake)
     alarms = sum(not is_right(r, rules) for r in real)
-    found = detect(hits, len(fake), alarms, len(real))
-    return {"d_prime": found.d_prime.to_dict(), "criterion": found.criterion.to_dict()}
+    return detect(hits, len(fake), alarms, len(real))
 
 
-def _rating_use(mine: Sequence[Reading], rules: Protocol) -> list[Json]:
+def _rating_use(mine: Sequence[Reading], rules: Protocol) -> tuple[RatingUse, ...]:
     counts = Counter((r.rating, r.synthetic) for r in mine)
-    return [
-        {"rating": k, "real": counts[k, False], "synthetic": counts[k, True]}
-        for k in range(1, rules.scale + 1)
-    ]
+    return tuple(RatingUse(k, counts[k, False], counts[k, True]) for k in range(1, rules.scale + 1))
 
 
-def _by_generator(real: Sequence[Reading], fake: Sequence[Reading], rules: Protocol) -> list[Json]:
+def _by_generator(
+    real: Sequence[Reading], fake: Sequence[Reading], rules: Protocol
+) -> tuple[OfGenerator, ...]:
     rows = []
     for name in sorted({r.generator or "synthetic" for r in fake}):
         own = [r for r in fake if (r.generator or "synthetic") == name]
         both = [*real, *own]
         rows.append(
-            {
-                "generator": name,
-                "auc": _auc_or_reason(both, rules).to_dict(),
-                "sensitivity": share(
-                    [is_right(r, rules) for r in own], [r.cluster for r in own], rules, "none"
-                ),
-            }
+            OfGenerator(
+                name,
+                _auc_or_reason(both, rules),
+                share([is_right(r, rules) for r in own], [r.cluster for r in own], rules, "none"),
+            )
         )
-    return rows
+    return tuple(rows)
 
 
 def _auc_or_reason(readings: Sequence[Reading], rules: Protocol) -> Figure:
@@ -210,7 +194,7 @@ def _auc_or_reason(readings: Sequence[Reading], rules: Protocol) -> Figure:
         return Figure.undefined(len(readings), "none", str(error))
 
 
-def _by_class(mine: Sequence[Reading], rules: Protocol) -> list[Json]:
+def _by_class(mine: Sequence[Reading], rules: Protocol) -> tuple[OfClass, ...]:
     rows = []
     for name in classes(mine, rules):
         own = [r for r in mine if r.lesion_class == name]
@@ -218,20 +202,20 @@ def _by_class(mine: Sequence[Reading], rules: Protocol) -> list[Json]:
             continue
         real, fake = [r for r in own if not r.synthetic], [r for r in own if r.synthetic]
         rows.append(
-            {
-                "lesion_class": name,
-                "auc": _auc_or_reason(own, rules).to_dict(),
-                "sensitivity": share(
+            OfClass(
+                name,
+                _auc_or_reason(own, rules),
+                share(
                     [is_right(r, rules) for r in fake], [r.cluster for r in fake], rules,
                     "no synthetic image of this class",
                 ),
-                "specificity": share(
+                share(
                     [is_right(r, rules) for r in real], [r.cluster for r in real], rules,
                     "no real image of this class",
                 ),
-            }
+            )
         )  # fmt: skip
-    return rows
+    return tuple(rows)
 
 
 def classes(readings: Sequence[Reading], rules: Protocol) -> tuple[str, ...]:
@@ -240,63 +224,57 @@ def classes(readings: Sequence[Reading], rules: Protocol) -> tuple[str, ...]:
     return (*rules.classes, *sorted(used - set(rules.classes)))
 
 
-def _class_table(mine: Sequence[Reading], rules: Protocol) -> Json | None:
-    """The paper's table for one reader: class accuracy on real, synthetic and all images."""
+def _class_table(mine: Sequence[Reading], rules: Protocol) -> ClassTable | None:
     asked = [r for r in mine if r.lesion_class and r.answered_class]
     if not asked:
         return None
-    parts = {
-        "real": [r for r in asked if not r.synthetic],
-        "synthetic": [r for r in asked if r.synthetic],
-        "total": asked,
-    }
-    table: Json = {
-        key: share(
+    real, fake = [r for r in asked if not r.synthetic], [r for r in asked if r.synthetic]
+
+    def named(rows: Sequence[Reading], kind: str) -> Share:
+        return share(
             [r.answered_class == r.lesion_class for r in rows], [r.cluster for r in rows], rules,
-            f"no {key} image was classified",
-        )
-        for key, rows in parts.items()
-    }  # fmt: skip
-    table["real_minus_synthetic"] = None
-    if parts["real"] and parts["synthetic"]:
-        table["real_minus_synthetic"] = trends.difference(
-            table["real"]["count"], len(parts["real"]),
-            table["synthetic"]["count"], len(parts["synthetic"]),
-        ).to_dict()  # fmt: skip
+            f"no {kind} image was classified",
+        )  # fmt: skip
+
+    of_real, of_fake = named(real, "real"), named(fake, "synthetic")
+    gap = None
+    if real and fake:
+        gap = trends.difference(of_real.count, len(real), of_fake.count, len(fake))
     names = classes(asked, rules)
     cells = Counter((r.lesion_class, r.answered_class) for r in asked)
-    table["classes"] = list(names)
-    table["confusion"] = [[cells[t, a] for a in names] for t in names]
     known = [r for r in asked if r.case in rules.network]
-    table["against_network"] = None
+    against = None
     if known:
-        table["against_network"] = asdict(
-            agreement.mcnemar(
-                [r.answered_class == r.lesion_class for r in known],
-                [rules.network[r.case] == r.lesion_class for r in known],
-            )
+        against = agreement.mcnemar(
+            [r.answered_class == r.lesion_class for r in known],
+            [rules.network[r.case] == r.lesion_class for r in known],
         )
-    return table
+    return ClassTable(
+        real=of_real,
+        synthetic=of_fake,
+        total=named(asked, "total"),
+        real_minus_synthetic=gap,
+        classes=names,
+        confusion=tuple(tuple(cells[t, a] for a in names) for t in names),
+        against_network=against,
+    )
 
 
-def _intra(name: str, shown: Presentations, rules: Protocol) -> Json | None:
+def _intra(name: str, shown: Presentations, rules: Protocol) -> OwnAgreement | None:
     pairs = [(a, b) for a, b in shown.repeats if a.reader == name]
     if not pairs:
         return None
     points = list(range(1, rules.scale + 1))
     first, second = [a.rating for a, _ in pairs], [b.rating for _, b in pairs]
     calls = [[rules.says_synthetic(x or 0) for x in answers] for answers in (first, second)]
-    entry: Json = {
-        "n": len(pairs),
-        "rating": agreement.cohen(first, second, points, "quadratic").to_dict(),
-        "call": agreement.cohen(calls[0], calls[1], [False, True]).to_dict(),
-        "same_rating": agreement.same_share(first, second).to_dict(),
-        "lesion_class": None,
-    }
     asked = [(a.answered_class, b.answered_class) for a, b in pairs
              if a.answered_class and b.answered_class]  # fmt: skip
-    if asked:
-        entry["lesion_class"] = agreement.cohen(
-            [a for a, _ in asked], [b for _, b in asked]
-        ).to_dict()
-    return entry
+    return OwnAgreement(
+        n=len(pairs),
+        rating=agreement.cohen(first, second, points, "quadratic"),
+        call=agreement.cohen(calls[0], calls[1], [False, True]),
+        same_rating=agreement.same_share(first, second),
+        lesion_class=agreement.cohen([a for a, _ in asked], [b for _, b in asked])
+        if asked
+        else None,
+    )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ml.readers.reading import Presentations, Protocol
-
-Json = dict[str, Any]
+from ml.readers.results import BetweenGenerators, ReaderResult, Refused, Result
 
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
@@ -17,32 +15,32 @@ def _count(n: int, noun: str) -> str:
 
 
 def warnings(
-    shown: Presentations, rules: Protocol, readers: Sequence[Json], clustered: bool
-) -> list[str]:
+    shown: Presentations, readers: Sequence[ReaderResult], clustered: bool
+) -> tuple[str, ...]:
     """What limits the result, a sentence each: few readers or images, one kind of image …
 
     Args:
-        readers: the result's entries of single readers (``single.reader``).
+        readers: each reader's result.
         clustered: whether several images come from one patient.
     """
     said = []
     if not shown.first:
-        return ["There is no reading yet, so nothing can be said."]
+        return ("There is no reading yet, so nothing can be said.",)
     if len(shown.readers) < 3:
         said.append(
             f"{_count(len(shown.readers), 'reader')}: results hold for these readers; they do not "
             "generalise to others."
         )
     for entry in readers:
-        used = [row for row in entry["rating_use"] if row["real"] + row["synthetic"]]
+        used = [row for row in entry.rating_use if row.real + row.synthetic]
         if len(used) == 1:
             said.append(
-                f"Reader {entry['reader']} answered {used[0]['rating']} for every image; no "
+                f"Reader {entry.reader} answered {used[0].rating} for every image; no "
                 "verdict is given."
             )
-        if entry["real"] and entry["synthetic"] and entry["n"] < 20:
+        if entry.real and entry.synthetic and entry.n < 20:
             said.append(
-                f"Reader {entry['reader']} read {entry['n']} images; intervals on so few are wide "
+                f"Reader {entry.reader} read {entry.n} images; intervals on so few are wide "
                 "and only approximate."
             )
     images = {r.case: r.synthetic for r in shown.first}
@@ -58,82 +56,80 @@ def warnings(
         )
     if shown.unanswered:
         said.append(f"{shown.unanswered} trials without an answer were left out.")
-    return said
+    return tuple(said)
 
 
-def _sentence(entry: Json, rules: Protocol) -> str:
+def _sentence(entry: ReaderResult, margin: float) -> str:
     """What one reader's readings say, in one sentence."""
-    name, verdict, auc = entry["reader"], entry["verdict"], entry["auc"]
-    if verdict["different_from_chance"] is None:
-        if auc["value"] is None:
-            return f"Reader {name}: no verdict. {verdict['reason']}"
-        return f"Reader {name}: no verdict, {verdict['reason']}."
-    text = f"Reader {name}: AUC {auc['value']:.2f} ({auc['low']:.2f} to {auc['high']:.2f}), "
-    if verdict["different_from_chance"]:
-        better = auc["value"] > 0.5
+    name, verdict, auc = entry.reader, entry.verdict, entry.auc
+    if auc.value is None:
+        return f"Reader {name}: no verdict. {verdict.reason}"
+    if verdict.different_from_chance is None:
+        return f"Reader {name}: no verdict, {verdict.reason}."
+    text = f"Reader {name}: AUC {auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f}), "
+    if verdict.different_from_chance:
+        better = auc.value > 0.5
         text += "tells synthetic from real" if better else "takes synthetic for real and real "
         text += "" if better else "for synthetic"
     else:
         text += "not different from chance"
-    if verdict["equivalent_to_chance"]:
-        return f"{text}; equivalent to chance within ±{rules.margin:.2f}."
-    text += f"; equivalence within ±{rules.margin:.2f} not shown"
-    if verdict["different_from_chance"]:
+    if verdict.equivalent_to_chance:
+        return f"{text}; equivalent to chance within ±{margin:.2f}."
+    text += f"; equivalence within ±{margin:.2f} not shown"
+    if verdict.different_from_chance:
         return f"{text}."
-    if verdict["power"] == 0:
-        return f"{text}, and {entry['n']} images could not have shown it."
+    if not verdict.power:
+        return f"{text}, and {entry.n} images could not have shown it."
     return (
-        f"{text} ({entry['n']} images show it for a guessing reader with probability "
-        f"{verdict['power']:.2f})."
+        f"{text} ({entry.n} images show it for a guessing reader with probability "
+        f"{verdict.power:.2f})."
     )
 
 
-def summary(result: Json, rules: Protocol) -> str:
-    """The first sentences of the results page."""
-    counts = result["counts"]
-    if not counts["readings"]:
-        return "No image has been read yet, so nothing can be said."
-    parts = [
-        f"{_count(counts['readers'], 'reader')}, {counts['images']} "
-        f"image{'' if counts['images'] == 1 else 's'} ({counts['real']} real, "
-        f"{counts['synthetic']} synthetic)."
+def sentences(result: Result) -> list[str]:
+    """What was found: how many read what, then each reader, then readers at large."""
+    counts = result.counts
+    if not counts.readings:
+        return ["No image has been read yet, so nothing can be said."]
+    said = [
+        f"{_count(counts.readers, 'reader')}, {counts.images} "
+        f"image{'' if counts.images == 1 else 's'} ({counts.real} real, "
+        f"{counts.synthetic} synthetic)."
     ]
-    parts += [_sentence(entry, rules) for entry in result["readers"]]
-    random = result["across"]["random"]
-    if "refused" not in random:
-        mean = random["treatments"][0]
-        parts.append(
-            f"Readers like these on images like these: mean AUC {mean['auc']:.2f} "
-            f"({mean['low']:.2f} to {mean['high']:.2f})."
+    said += [_sentence(entry, result.margin) for entry in result.readers]
+    random = result.across.random
+    if not isinstance(random, Refused):
+        mean = random.mean
+        said.append(
+            f"Readers like these on images like these: mean AUC {mean.value:.2f} "
+            f"({mean.low:.2f} to {mean.high:.2f})."
         )
-    return " ".join(parts)
+    return said
 
 
-def methods(result: Json, shown: Presentations, rules: Protocol) -> str:
+def methods(result: Result, shown: Presentations, rules: Protocol) -> str:
     """A methods paragraph with the numbers of this study, ready to paste."""
-    c = result["counts"]
-    if not c["readings"]:
+    c = result.counts
+    if not c.readings:
         return ""
     text = [
-        f"{_count(c['readers'], 'reader')} read {c['images']} regions of interest "
-        f"({c['real']} real, {c['synthetic']} synthetic"
+        f"{_count(c.readers, 'reader')} read {c.images} regions of interest "
+        f"({c.real} real, {c.synthetic} synthetic"
         + (
-            ", from " + ", ".join(f"{k}: {v}" for k, v in sorted(c["generators"].items()))
-            if len(c["generators"]) > 1
+            ", from " + ", ".join(f"{k}: {v}" for k, v in sorted(c.generators.items()))
+            if len(c.generators) > 1
             else ""
         )
         + f") in an individual random order, blinded to their origin, and rated each from 1 "
         f"(certainly real) to {rules.scale} (certainly synthetic); ratings above "
         f"{rules.scale // 2} count as synthetic."
     ]
-    if c["repeats"]:
-        text.append(
-            f"{c['repeats']} hidden repeats served agreement of readers with themselves only."
-        )
+    if c.repeats:
+        text.append(f"{c.repeats} hidden repeats served agreement of readers with themselves only.")
     text.append(
         "The primary measure is, for each reader, the area under the empirical ROC curve (AUC) "
         "of the rating, with its 95 % interval ("
-        + "; ".join(sorted({e["auc"]["method"] for e in result["readers"]}))
+        + "; ".join(sorted({e.auc.method for e in result.readers}))
         + f"). A reader was called equivalent to chance when the 90 % interval lay within 0.5 ± "
         f"{rules.margin:.2f} (two one-sided tests at 5 %); a reader who used one rating got no "
         "verdict."
@@ -142,33 +138,32 @@ def methods(result: Json, shown: Presentations, rules: Protocol) -> str:
         "Sensitivity (synthetic called synthetic), specificity and accuracy have Wilson and "
         "Clopper–Pearson intervals; d′ and criterion use the log-linear correction."
     )
-    random = result["across"]["random"]
-    if "refused" in random:
-        text.append(f"Nothing is inferred for other readers: {random['refused']}.")
+    random = result.across.random
+    if isinstance(random, Refused):
+        text.append(f"Nothing is inferred for other readers: {random.refused}.")
     else:
         text.append(
             "Across readers, the Obuchowski–Rockette analysis with Hillis' degrees of freedom "
-            f"treats readers and cases as random ({random['covariance']} covariances, "
-            f"{len(shown.readers) - len(result['across']['left_out'])} readers)."
+            f"treats readers and cases as random ({random.covariance} covariances, "
+            f"{len(shown.readers) - len(result.across.left_out)} readers)."
         )
-    between = result["between_generators"]
-    if between is not None and "refused" not in between:
+    if isinstance(result.between_generators, BetweenGenerators):
         text.append(
             "Generators were compared on the shared real images with covariances from a "
             "delete-one-case jackknife over all cases."
         )
-    if c["clustered"]:
+    if c.clustered:
         text.append(
-            f"Real images came from {c['patients']} patients; intervals of areas resample "
+            f"Real images came from {c.patients} patients; intervals of areas resample "
             f"patients ({rules.resamples} bootstrap samples, seed {rules.seed}), and covariances "
             "across readers leave out one patient at a time."
         )
-    if c["readers"] > 1:
+    if c.readers > 1:
         text.append(
             "Agreement is given as Cohen's κ (quadratic weights for ratings; delta method), "
             f"Fleiss' κ and Krippendorff's α (bootstrap over "
-            f"{'patients' if c['clustered'] else 'cases'}, {rules.resamples} samples)."
+            f"{'patients' if c.clustered else 'cases'}, {rules.resamples} samples)."
         )
-    if c["unanswered_left_out"]:
-        text.append(f"{c['unanswered_left_out']} unanswered trials were left out.")
+    if c.unanswered_left_out:
+        text.append(f"{c.unanswered_left_out} unanswered trials were left out.")
     return " ".join(text)

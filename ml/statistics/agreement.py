@@ -7,7 +7,7 @@ neither 1 nor 0. Intervals of two raters are Fleiss, Cohen & Everitt's (1969, Ps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
@@ -16,9 +16,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ml.statistics import bootstrap
+from ml.statistics.comparison import mcnemar_p
 from ml.statistics.figure import Figure
-from ml.statistics.proportion import ReadersError, exact, wilson
-from ml.statistics.roc import RESAMPLES, resampled
+from ml.statistics.proportion import ReadersError, exact, wilson, wilson_limits
+from ml.statistics.roc import RESAMPLES
 
 Floats = NDArray[np.float64]
 Weights = Literal["none", "linear", "quadratic"]
@@ -38,16 +40,7 @@ class Agreement:
     kappa: Figure
     observed: Figure
     pabak: Figure
-    prevalence: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """``{"kappa", "observed", "pabak", "prevalence"}``, figures as by ``Figure.to_dict``."""
-        return {
-            "kappa": self.kappa.to_dict(),
-            "observed": self.observed.to_dict(),
-            "pabak": self.pabak.to_dict(),
-            "prevalence": self.prevalence,
-        }
+    prevalence: Mapping[str, float]
 
 
 def cohen(
@@ -79,11 +72,9 @@ def cohen(
     np.add.at(table, ([place[a] for a in first], [place[b] for b in second]), 1.0)
     p = table / n
     agreed = round(float(np.trace(table)))
-    observed = Figure.of(wilson(agreed, n, confidence), "Wilson, pairs of answers")
-    assert observed.value is not None and observed.low is not None and observed.high is not None
-    pabak = Figure(
-        2 * observed.value - 1, 2 * observed.low - 1, 2 * observed.high - 1, n, "2·p_o − 1, Wilson"
-    )
+    observed = wilson(agreed, n, confidence, "Wilson, pairs of answers")
+    low, high = wilson_limits(agreed, n, confidence)
+    pabak = Figure(2 * (agreed / n) - 1, 2 * low - 1, 2 * high - 1, n, "2·p_o − 1, Wilson")
     prevalence = {str(c): float((p[i].sum() + p[:, i].sum()) / 2) for i, c in enumerate(order)}
     return Agreement(_kappa(p, n, weights, confidence), observed, pabak, prevalence)
 
@@ -185,8 +176,7 @@ def _with_bootstrap(
     n = len(table)
     if not resamples:
         return Figure(value, None, None, n, method, "no interval was asked for")
-    counts, index = resampled(groups, resamples, np.random.default_rng(seed))
-    drawn = statistic(table, counts[:, index])
+    drawn = statistic(table, bootstrap.resamples(groups, resamples, np.random.default_rng(seed)))
     if len(set(groups.tolist())) < n:
         method = method.replace("over cases", "over patients")
     usable = drawn[np.isfinite(drawn)]
@@ -266,7 +256,7 @@ def _alpha(table: Floats, weights: Floats, levels: Floats, level: Level) -> Floa
 
 
 @dataclass(frozen=True)
-class Comparison:
+class EqualShares:
     """A test of equal shares of correct answers; ``p`` None where nothing differs."""
 
     name: str
@@ -274,10 +264,10 @@ class Comparison:
     df: int | None
     p: float | None
     n: int
-    note: str | None = None
+    note: str | None
 
 
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Comparison:
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> EqualShares:
     """Exact McNemar test of two readers (or sessions) on the same cases (1947).
 
     ``statistic`` is the number of cases that only the first got right.
@@ -291,12 +281,11 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Comparison:
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
     discordant = only_first + only_second
     if not discordant:
-        return Comparison("McNemar, exact", 0.0, None, None, a.size, "no case tells them apart")
-    p = float(scipy.stats.binomtest(only_first, discordant, 0.5).pvalue)
-    return Comparison("McNemar, exact", float(only_first), None, p, a.size)
+        return EqualShares("McNemar, exact", 0.0, None, None, a.size, "no case tells them apart")
+    return EqualShares("McNemar, exact", float(only_first), None, mcnemar_p(a, b), a.size, None)
 
 
-def cochran(correct: NDArray[Any]) -> Comparison:
+def cochran(correct: NDArray[Any]) -> EqualShares:
     """Cochran's Q (1950) for three or more readers; ``correct`` (cases, readers) of 0 and 1.
 
     Raises:
@@ -309,9 +298,11 @@ def cochran(correct: NDArray[Any]) -> Comparison:
     columns, rows = table.sum(axis=0), table.sum(axis=1)
     spread = float((rows * (k - rows)).sum())
     if spread == 0:
-        return Comparison("Cochran Q", 0.0, k - 1, None, len(table), "no case tells them apart")
+        return EqualShares("Cochran Q", 0.0, k - 1, None, len(table), "no case tells them apart")
     q = float((k - 1) * k * ((columns - columns.mean()) ** 2).sum() / spread)
-    return Comparison("Cochran Q", q, k - 1, float(scipy.stats.chi2.sf(q, k - 1)), len(table))
+    return EqualShares(
+        "Cochran Q", q, k - 1, float(scipy.stats.chi2.sf(q, k - 1)), len(table), None
+    )
 
 
 def same_share(first: Sequence[Hashable], second: Sequence[Hashable]) -> Figure:
@@ -321,4 +312,4 @@ def same_share(first: Sequence[Hashable], second: Sequence[Hashable]) -> Figure:
         ReadersError: no pair.
     """
     agreed = sum(a == b for a, b in zip(first, second, strict=True))
-    return Figure.of(exact(agreed, len(first)), "exact, pairs of answers")
+    return exact(agreed, len(first), method="exact, pairs of answers")

@@ -8,46 +8,19 @@ as the tables of Frid-Adar et al. (2018) do (weighted sensitivity is then the ac
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
-from ml.statistics import exact
+from ml.statistics import area, bootstrap, exact
+from ml.statistics.figure import Figure
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with the ends of its 95 % interval; NaN where it cannot be computed."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float | None]:
-        """JSON form; a value that does not exist is null."""
-        return {key: None if np.isnan(v) else float(v) for key, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, float | None]) -> Interval:
-        """The inverse of ``to_dict``; KeyError or ValueError for what is not its form."""
-        if len(data) > 3:
-            raise ValueError(f"value, low and high alone, not {', '.join(data)}")
-        value, low, high = (data[key] for key in ("value", "low", "high"))
-        return cls(*(math.nan if end is None else float(end) for end in (value, low, high)))
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it has both ends."""
-        return not (np.isnan(self.low) or np.isnan(self.high))
 
 
 def confusion(truth: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> Ints:
@@ -105,54 +78,18 @@ def weighted(values: Floats, matrix: npt.ArrayLike) -> Floats:
         )
 
 
-def auc(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
-    """Area under the ROC curve, the Mann–Whitney form with ties as halves; NaN without both.
-
-    ``positive`` (n,) says which cases have the class, ``score`` (n,) rises with its probability.
-    """
-    is_positive = np.asarray(positive, bool)
-    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
-    if not n_positive or not n_negative:
-        return float("nan")
-    ranks = scipy.stats.rankdata(np.asarray(score, np.float64))
-    above = ranks[is_positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * n_negative))
-
-
 def patient_resamples(patients: Sequence[str], count: int, seed: int) -> Floats:
-    """Bootstrap weights (count, n): how often each ROI counts when patients are drawn again.
-
-    Each row draws as many patients as there are, with replacement; all ROIs of a patient go
-    together (the cluster bootstrap of Field and Welsh 2007).
-    """
-    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    """Bootstrap weights (count, n): how often each ROI counts when patients are drawn again."""
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-    return draws[:, member].astype(np.float64)
+    return bootstrap.resamples(np.asarray(patients, dtype=str), count, rng)
 
 
-def percentile_interval(value: float, resampled: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """A percentile bootstrap interval of ``value`` from its values in resamples (b,).
-
-    Resamples in which the value does not exist (NaN) are left out. Samples that do not vary give
-    no interval: its ends would claim a certainty that nobody has.
-    """
-    known = np.asarray(resampled, np.float64)
-    known = known[np.isfinite(known)]
-    if not known.size or not np.isfinite(value):
-        return Interval(float(value), float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    if low == high:
-        return Interval(float(value), float("nan"), float("nan"))
-    return Interval(float(value), float(low), float(high))
-
-
-def widened(found: Interval, ends: tuple[float, float]) -> Interval:
-    """The interval made wide enough to hold ``ends`` and its own value."""
-    if np.isnan(found.value):
-        return found
-    lows, highs = [found.value, ends[0], found.low], [found.value, ends[1], found.high]
-    return Interval(found.value, float(np.nanmin(lows)), float(np.nanmax(highs)))
+def percentile_interval(value: float, resampled: npt.ArrayLike, level: float = 0.95) -> Figure:
+    """A percentile bootstrap interval of ``value`` (NaN: undefined) from its resamples (b,)."""
+    if not np.isfinite(value):
+        return Figure(None, None, None)
+    ends = bootstrap.percentiles(resampled, level)
+    return Figure(float(value), *(ends or (None, None)))
 
 
 class Supported:
@@ -181,28 +118,30 @@ class Supported:
         """Per class, what its specificity rests on."""
         return [self._behind(called != key, self.truth != key) for key in range(self.classes)]
 
-    def share(self, found: Interval, behind: exact.Support) -> Interval:
+    def share(self, found: Figure, behind: exact.Support) -> Figure:
         """One share: widened where few patients are right or wrong."""
-        if not behind.trials or not (behind.few or np.isnan(found.low)):
+        if found.value is None or not behind.trials or not (behind.few or found.ends is None):
             return found
-        return widened(found, exact.clopper_pearson(found.value, behind.trials))
+        return found.widened(exact.clopper_pearson(found.value * behind.trials, behind.trials))
 
-    def mean(self, found: Interval, behind: Sequence[exact.Support], *, weighted: bool) -> Interval:
+    def mean(self, found: Figure, behind: Sequence[exact.Support], *, weighted: bool) -> Figure:
         """A mean of shares, by class counts or each class alike; a class without lesions is out."""
         weights = self._counts if weighted else np.ones(self.classes)
         known = [(b, float(w)) for b, w in zip(behind, weights, strict=True) if b.trials and w]
         supports = [one for one, _ in known]
-        if not known or not (exact.is_thin(supports, by_count=weighted) or np.isnan(found.low)):
+        if found.value is None or not known:
+            return found
+        if found.ends is not None and not exact.is_thin(supports, by_count=weighted):
             return found
         total = sum(weight for _, weight in known)
         shares = [weight / total for _, weight in known]
         trials = exact.trials_of_mean(supports, shares, self._own)
-        return widened(found, exact.clopper_pearson(found.value, trials))
+        return found.widened(exact.clopper_pearson(found.value * trials, trials))
 
-    def area(self, found: Interval, key: int, scores: Floats) -> Interval:
+    def area(self, found: Figure, key: int, scores: Floats) -> Figure:
         """The area of class ``key`` against the rest, from its ``scores`` (seeds, n)."""
         positive = self.truth == key
-        if not positive.any() or positive.all():
+        if found.value is None or not positive.any() or positive.all():
             return found
         ordered: list[int] = []
         misordered: list[int] = []
@@ -217,24 +156,20 @@ class Supported:
         sides = [self._behind(everyone, chosen) for chosen in (positive, ~positive)]
         few = min(np.mean(ordered), np.mean(misordered)) < exact.FEW
         small = min(one.patients for one in sides) < 2 * exact.FEW
-        if not (few or small or np.isnan(found.low)):
+        if not (few or small or found.ends is None):
             return found
-        return widened(found, exact.of_area(found.value, *(one.trials for one in sides)))
+        return found.widened(exact.of_area(found.value, *(one.trials for one in sides)))
 
-    def mean_area(
-        self, found: Interval, before: Sequence[Interval], after: Sequence[Interval]
-    ) -> Interval:
+    def mean_area(self, found: Figure, before: Sequence[Figure], after: Sequence[Figure]) -> Figure:
         """The mean of areas: where one was widened, to the mean of their ends.
 
         That holds however the areas depend on one another.
         """
-        known = [one for one in after if not np.isnan(one.value)]
+        known = [one.ends for one in after if one.ends is not None]
         if list(before) == list(after) or not known:
             return found
-        low, high = (
-            float(np.mean([getattr(one, end) for one in known])) for end in ("low", "high")
-        )
-        return widened(found, (low, high))
+        low, high = np.mean(known, axis=0)
+        return found.widened((float(low), float(high)))
 
 
 @dataclass(frozen=True)
@@ -245,13 +180,13 @@ class Score:
     lesions: int
     patients: int
     matrix: Ints
-    sensitivity: dict[str, Interval]
+    sensitivity: dict[str, Figure]
     """Per class key, and ``weighted`` and ``macro``."""
-    specificity: dict[str, Interval]
-    auc: dict[str, Interval]
+    specificity: dict[str, Figure]
+    auc: dict[str, Figure]
     """Per class key, and ``macro``."""
-    accuracy: Interval
-    balanced_accuracy: Interval
+    accuracy: Figure
+    balanced_accuracy: Figure
     resamples: int
     seed: int
 
@@ -271,11 +206,11 @@ class Score:
             "n_patients": self.patients,
             "classes": list(self.keys),
             "confusion": self.matrix.tolist(),
-            "accuracy": self.accuracy.to_dict(),
-            "balanced_accuracy": self.balanced_accuracy.to_dict(),
-            "sensitivity": {key: value.to_dict() for key, value in self.sensitivity.items()},
-            "specificity": {key: value.to_dict() for key, value in self.specificity.items()},
-            "auc": {key: value.to_dict() for key, value in self.auc.items()},
+            "accuracy": self.accuracy.to_json(),
+            "balanced_accuracy": self.balanced_accuracy.to_json(),
+            "sensitivity": {key: value.to_json() for key, value in self.sensitivity.items()},
+            "specificity": {key: value.to_json() for key, value in self.specificity.items()},
+            "auc": {key: value.to_json() for key, value in self.auc.items()},
             "interval": self.interval,
         }
 
@@ -295,10 +230,11 @@ def repaired(stored: Mapping[str, Any]) -> dict[str, Any]:
     def fitted(entry: Mapping[str, Any], ends: Callable[[float], tuple[float, float]]) -> Any:
         if entry["value"] is None or entry["low"] is None or entry["low"] != entry["high"]:
             return entry
-        return widened(Interval(**entry), ends(entry["value"])).to_dict()
+        without = Figure(entry["value"], None, None)
+        return without.widened(ends(entry["value"])).to_json()
 
     def of_trials(trials: float) -> Callable[[float], tuple[float, float]]:
-        return lambda value: exact.clopper_pearson(value, trials * alike)
+        return lambda value: exact.clopper_pearson(value * trials * alike, trials * alike)
 
     result = dict(stored)
     for name, counts in (("sensitivity", lesions), ("specificity", others)):
@@ -363,7 +299,7 @@ def score(
 
     def per_class(
         measure: Callable[[npt.ArrayLike], Floats], behind: Sequence[exact.Support]
-    ) -> dict[str, Interval]:
+    ) -> dict[str, Figure]:
         values, drawn = measure(matrix), measure(matrices)
         intervals = {
             key: supported.share(percentile_interval(float(values[i]), drawn[:, i]), behind[i])
@@ -378,9 +314,9 @@ def score(
             )
         return intervals
 
-    areas = [auc(truth_array == i, table[:, i]) for i in range(classes)]
+    areas = [area.auc(truth_array == i, table[:, i]) for i in range(classes)]
     drawn_areas = np.stack(
-        [weighted_auc(truth_array == i, table[:, i], weights) for i in range(classes)], axis=1
+        [area.weighted(truth_array == i, table[:, i], weights) for i in range(classes)], axis=1
     )
     plain = [percentile_interval(areas[i], drawn_areas[:, i]) for i in range(classes)]
     each = [supported.area(one, i, table[None, :, i]) for i, one in enumerate(plain)]
@@ -412,19 +348,3 @@ def mean_known(values: Floats) -> Floats:
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
-
-
-def weighted_auc(positive: npt.NDArray[np.bool_], score_of: Floats, weights: Floats) -> Floats:
-    """``auc`` (b,) for each row of ``weights`` (b, n) at once; NaN where a row lacks a class.
-
-    ``positive`` and ``score_of`` (n,) are as for ``auc``; weights count how often a case is in.
-    """
-    values, place = np.unique(score_of, return_inverse=True)
-    bins = np.eye(len(values))[place]
-    up = weights[:, positive] @ bins[positive]
-    down = weights[:, ~positive] @ bins[~positive]
-    below = np.cumsum(down, axis=1) - down
-    with np.errstate(invalid="ignore"):
-        return np.asarray(
-            (up * (below + down / 2)).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1))
-        )

@@ -13,10 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+import scipy  # its parts are loaded when they are used: serving starts without them
 
-from ml.statistics import classification, exact
-from ml.statistics.classification import Interval, patient_resamples, percentile_interval, widened
+from ml.statistics import area, classification, exact
+from ml.statistics.classification import patient_resamples, percentile_interval
+from ml.statistics.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -38,7 +39,7 @@ class Comparison:
         mcnemar_p: exact, per seed; each tests two networks, not the two methods.
     """
 
-    difference: Interval
+    difference: Figure
     p: float
     mcnemar_p: tuple[float, ...]
 
@@ -122,7 +123,7 @@ def rates(
     keys: Sequence[str],
     resamples: int,
     seed: int,
-) -> dict[str, dict[str, Interval]]:
+) -> dict[str, dict[str, Figure]]:
     """``sensitivity``, ``specificity`` and ``auc`` of one arm, averaged over seeds.
 
     Each by class key and ``macro``, the first two also ``weighted`` by class counts; the intervals
@@ -135,7 +136,7 @@ def rates(
     share = turns(seeds, resamples, seed).T
     weights = _weights(tuple(patients), resamples, seed)
 
-    def interval(values: Floats, draws: Floats) -> Interval:
+    def interval(values: Floats, draws: Floats) -> Figure:
         return percentile_interval(float(values.mean()), (draws * share).sum(axis=0))
 
     called = probabilities.argmax(axis=2)
@@ -143,7 +144,7 @@ def rates(
     cells = np.eye(classes * classes)[truth * classes + called]
     matrix = cells.sum(axis=1).reshape(seeds, classes, classes)
     matrices = (weights @ cells).reshape(seeds, resamples, classes, classes)
-    found: dict[str, dict[str, Interval]] = {}
+    found: dict[str, dict[str, Figure]] = {}
     for name, measure, behind in (
         ("sensitivity", classification.sensitivities, supported.sensitivity(called)),
         ("specificity", classification.specificities, supported.specificity(called)),
@@ -167,8 +168,8 @@ def rates(
     areas, drawn = np.empty((seeds, classes)), np.empty((seeds, resamples, classes))
     for i in range(classes):
         for k, table in enumerate(probabilities):
-            areas[k, i] = classification.auc(truth == i, table[:, i])
-            drawn[k, :, i] = classification.weighted_auc(truth == i, table[:, i], weights)
+            areas[k, i] = area.auc(truth == i, table[:, i])
+            drawn[k, :, i] = area.weighted(truth == i, table[:, i], weights)
     plain = [interval(areas[:, i], drawn[..., i]) for i in range(classes)]
     each = [supported.area(one, i, probabilities[..., i]) for i, one in enumerate(plain)]
     found["auc"] = dict(zip(keys, each, strict=True))
@@ -180,7 +181,7 @@ def rates(
 
 def share_interval(
     shares: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
-) -> Interval:
+) -> Figure:
     """Mean over seeds and, each class alike, over lesions of ``shares`` (seeds, n) in 0…1.
 
     Where few patients are right or wrong it is widened to an exact one (`exact`).
@@ -189,14 +190,15 @@ def share_interval(
     found = percentile_interval(value, resampled(shares, truth, patients, resamples, seed))
     member = exact.member_of(patients)
     behind = [exact.support(shares > 0.5, truth == key, member) for key in np.unique(truth)]
-    if not (exact.is_thin(behind) or np.isnan(found.low)):
+    if found.ends is not None and not exact.is_thin(behind):
         return found
-    return widened(found, exact.clopper_pearson(value, _trials(behind, patients)))
+    trials = _trials(behind, patients)
+    return found.widened(exact.clopper_pearson(value * trials, trials))
 
 
 def difference_interval(
     gaps: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
-) -> Interval:
+) -> Figure:
     """Mean difference in balanced accuracy and its interval, of ``gaps`` (seeds, n) in −1…1.
 
     Where the arms differ on few patients it is widened: what the first alone has right, less what
@@ -209,12 +211,12 @@ def difference_interval(
     thin = sum(item.right for item in behind) < exact.FEW or any(
         item.right < exact.FEW and item.patients < exact.SMALL for item in behind
     )
-    if not (thin or np.isnan(found.low)):
+    if found.ends is not None and not thin:
         return found
     first, second = (
         float(balanced(np.maximum(sign * gaps, 0).mean(axis=0), truth)) for sign in (1, -1)
     )
-    return widened(found, exact.of_difference(first, second, _trials(behind, patients)))
+    return found.widened(exact.of_difference(first, second, _trials(behind, patients)))
 
 
 def _trials(behind: Sequence[exact.Support], patients: Sequence[str]) -> float:
@@ -255,11 +257,13 @@ def sign_flip_p(
 
 
 def mcnemar_p(first: Bools, second: Bools) -> float:
-    """Two-sided exact p of McNemar's test on two networks' right answers (n,)."""
+    """Two-sided exact p of McNemar's test (1947) on the right answers (n,) of two to the same."""
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     n = only_first + only_second
-    return float(min(1.0, 2 * binom.cdf(min(only_first, only_second), n, 0.5))) if n else 1.0
+    if not n:
+        return 1.0
+    return float(min(1.0, 2 * scipy.stats.binom.cdf(min(only_first, only_second), n, 0.5)))
 
 
 def p_text(p: float, sign: str = "") -> str:
@@ -286,7 +290,7 @@ def share_of_gap(
     patients: Sequence[str],
     resamples: int,
     seed: int,
-) -> tuple[Interval, bool]:
+) -> tuple[Figure, bool]:
     """(arm − base) / (best − base) in balanced accuracy, and whether the gap is above zero.
 
     All three are (seeds, n) and resampled together. The flag is False where the interval of
@@ -299,5 +303,5 @@ def share_of_gap(
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(gap != 0, (drawn[0] - drawn[1]) / gap, np.nan)
         share = (value[0] - value[1]) / (value[2] - value[1])
-    real = percentile_interval(float(value[2] - value[1]), gap).low > 0
-    return percentile_interval(float(share), shares), bool(real)
+    ends = percentile_interval(float(value[2] - value[1]), gap).ends
+    return percentile_interval(float(share), shares), ends is not None and ends[0] > 0

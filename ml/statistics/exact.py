@@ -39,9 +39,12 @@ SMALL = 20
 """A class of fewer patients that has not got these tells too little for a mean of classes."""
 
 
-def clopper_pearson(share: float, trials: float, level: float = 0.95) -> tuple[float, float]:
-    """Ends of the exact interval of a share, 0 to 1; ``trials`` need not be whole."""
-    found = min(max(share * trials, 0.0), trials)
+def clopper_pearson(found: float, trials: float, level: float = 0.95) -> tuple[float, float]:
+    """Ends of the exact interval of the share of ``trials`` that were ``found``, 0 to 1.
+
+    Neither need be whole; of whole ones they are those of `scipy.stats.binomtest`.
+    """
+    found = min(max(found, 0.0), trials)
     left = trials - found
     tail = (1 - level) / 2
     tiny = 1e-9 * max(1.0, trials)
@@ -152,7 +155,8 @@ def newcombe(area: float, m: float, n: float, confidence: float = 0.95) -> tuple
 def of_area(value: float, positives: float, negatives: float) -> tuple[float, float]:
     """Ends of the interval of an area under the ROC curve, from the patients of both sides."""
     if min(positives, negatives) < FEW:
-        return clopper_pearson(value, min(positives, negatives))
+        trials = min(positives, negatives)
+        return clopper_pearson(value * trials, trials)
     return newcombe(value, positives, negatives)
 
 
@@ -162,8 +166,8 @@ def of_difference(first: float, second: float, trials: float) -> tuple[float, fl
     Each is put in its exact interval, and the distances to their ends are joined as by Zou &
     Donner (2008, Stat Med 27:1693).
     """
-    low, high = clopper_pearson(first, trials)
-    other_low, other_high = clopper_pearson(second, trials)
+    low, high = clopper_pearson(first * trials, trials)
+    other_low, other_high = clopper_pearson(second * trials, trials)
     value = first - second
     down = float(np.hypot(first - low, other_high - second))
     up = float(np.hypot(high - first, second - other_low))

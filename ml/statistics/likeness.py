@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ml.statistics import symmetry
+from ml.statistics import correlation
 
 FLOOR = 0.97
 """Correlation from which on two ROIs always count as alike (as in the leak audit)."""
@@ -36,7 +36,8 @@ class Likeness:
         self.limit = FLOOR if limit is None else limit
         if limit is None and len(rois) >= _LEAST_REAL and len(set(patients)) > 1:
             own = np.array(patients)[:, None] == np.array(patients)[None, :]
-            nearest = np.where(own, -1.0, _highest(self._real, self._real)).max(axis=1)
+            alike = correlation.in_any_orientation(self._real, self._real, _SIDE)
+            nearest = np.where(own, -1.0, alike).max(axis=1)
             self.limit = float(min(FLOOR, np.quantile(nearest, _QUANTILE)))
 
     def __len__(self) -> int:
@@ -48,17 +49,11 @@ class Likeness:
 
     def nearest(self, rois: Sequence[Rois]) -> Floats:
         """For each ROI (64, 64) its highest correlation with a real one, −1 … 1."""
-        return np.asarray(_highest(_vectors(rois), self._real).max(axis=1), np.float64)
+        alike = correlation.in_any_orientation(_vectors(rois), self._real, _SIDE)
+        return np.asarray(alike.max(axis=1), np.float64)
 
 
 def _vectors(rois: Sequence[Rois]) -> Floats:
-    """Mean-free unit vectors of the ROIs averaged to 32 × 32; alike in every orientation."""
+    """Mean-free unit vectors of the ROIs averaged to 32 × 32."""
     small = np.stack(rois).astype(np.float64).reshape(-1, _SIDE, 2, _SIDE, 2).mean(axis=(2, 4))
-    flat = small.reshape(len(small), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    return np.asarray(flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12), np.float64)
-
-
-def _highest(a: Floats, b: Floats) -> Floats:
-    turned = [a @ other.T for other in symmetry.of_rows(b, _SIDE)]
-    return np.asarray(np.max(turned, axis=0), np.float64)
+    return correlation.units(small.reshape(len(small), -1))

@@ -7,10 +7,11 @@ if independent: with differing readers or cases such intervals are far too narro
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import combinations
 from math import inf, isfinite, sqrt
-from typing import Any, Literal
 
 import numpy as np
 import scipy
@@ -21,8 +22,21 @@ from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Ratings
 
 Floats = NDArray[np.float64]
-FigureOfMerit = Literal["auc", "mean"]
-CovarianceMethod = Literal["delong", "sample", "jackknife"]
+
+
+class FigureOfMerit(StrEnum):
+    """What is compared: areas under ROC curves, or means of the scores (shares correct)."""
+
+    AUC = "auc"
+    MEAN = "mean"
+
+
+class CovarianceMethod(StrEnum):
+    """How the covariances of the figures are estimated (see `covariance`)."""
+
+    DELONG = "delong"
+    SAMPLE = "sample"
+    JACKKNIFE = "jackknife"
 
 
 @dataclass(frozen=True)
@@ -47,25 +61,43 @@ class Components:
 
 @dataclass(frozen=True)
 class TreatmentMean:
-    """One treatment's mean over readers, interval within [0, 1]; ``df`` None means normal."""
+    """One treatment's mean over readers, interval within [0, 1]; ``df`` None means normal.
+
+    The mean is ``auc`` or ``mean``, by the figure that was compared; the other is None.
+    """
 
     treatment: str
-    value: float
     low: float
     high: float
     se: float
     df: float | None
+    auc: float | None = None
+    mean: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The mean, whichever figure it is of."""
+        found = self.mean if self.auc is None else self.auc
+        if found is None:
+            raise ReadersError(f"The mean of {self.treatment} is missing.")
+        return found
 
 
 @dataclass(frozen=True)
-class Difference:
+class Gap:
+    """A difference and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference(Gap):
     """Mean of ``first`` minus mean of ``second``; ``p`` None where it has no error."""
 
     first: str
     second: str
-    value: float
-    low: float
-    high: float
     p: float | None
     df: float | None
 
@@ -81,59 +113,37 @@ class ReaderMean:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The result; ``population`` names whom the intervals speak of."""
+    """The result; ``population`` names whom the intervals speak of.
+
+    ``f`` with ``df1`` and ``df2`` degrees of freedom and ``p`` test the treatments; None for one
+    treatment, and ``df2`` also where it is infinite. ``difference`` is the first of
+    ``differences``, ``readers`` each reader's figure under each treatment.
+    """
 
     figure: FigureOfMerit
     population: str
     covariance: CovarianceMethod
-    values: tuple[ReaderMean, ...]
     f: float | None
     df1: int | None
     df2: float | None
     p: float | None
+    difference: Gap | None
     differences: tuple[Difference, ...]
     treatments: tuple[TreatmentMean, ...]
     components: Components
+    readers: tuple[ReaderMean, ...]
     warnings: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON: ``{"f", "df2", "p", "difference", "treatments": [{"auc", …}], "components", …}``.
-
-        With the mean (share correct) as figure, treatments carry ``mean`` in place of ``auc``.
-        Infinite degrees of freedom are null.
-        """
-        first = self.differences[0] if self.differences else None
-        return {
-            "figure": self.figure,
-            "population": self.population,
-            "covariance": self.covariance,
-            "f": self.f,
-            "df1": self.df1,
-            "df2": self.df2,
-            "p": self.p,
-            "difference": None
-            if first is None
-            else {"value": first.value, "low": first.low, "high": first.high},
-            "differences": [asdict(d) for d in self.differences],
-            "treatments": [
-                {
-                    "treatment": t.treatment,
-                    self.figure: t.value,
-                    "low": t.low,
-                    "high": t.high,
-                    "se": t.se,
-                    "df": t.df,
-                }
-                for t in self.treatments
-            ],
-            "components": asdict(self.components),
-            "readers": [asdict(v) for v in self.values],
-            "warnings": list(self.warnings),
-        }
+    @property
+    def mean(self) -> TreatmentMean:
+        """The mean under the first treatment: the only one, where readers alone are asked about."""
+        return self.treatments[0]
 
 
 def covariance(
-    ratings: Ratings, figure: FigureOfMerit = "auc", method: CovarianceMethod | None = None
+    ratings: Ratings,
+    figure: FigureOfMerit = FigureOfMerit.AUC,
+    method: CovarianceMethod | None = None,
 ) -> tuple[Floats, Floats, CovarianceMethod]:
     """Figures (t, r), their covariance (t·r, t·r) over cases, and the method used.
 
@@ -146,21 +156,24 @@ def covariance(
         ReadersError: a class with fewer than two cases under a treatment and reader, or a closed
             form asked of incomplete or clustered ratings.
     """
+    figure = FigureOfMerit(figure)
     t, r, n = ratings.scores.shape
     clustered = ratings.clusters is not None and len(set(ratings.clusters)) < n
+    of_areas = figure is FigureOfMerit.AUC
     if method is None:
-        closed: CovarianceMethod = "delong" if figure == "auc" else "sample"
-        method = closed if ratings.complete and not clustered else "jackknife"
+        closed = CovarianceMethod.DELONG if of_areas else CovarianceMethod.SAMPLE
+        method = closed if ratings.complete and not clustered else CovarianceMethod.JACKKNIFE
+    method = CovarianceMethod(method)
     for i, treatment in enumerate(ratings.treatments):
         for j, reader in enumerate(ratings.readers):
             truth = ratings.cell(i, j)[0]
             counts = (int(truth.sum()), int(len(truth) - truth.sum()))
-            if (figure == "auc" and min(counts) < 2) or sum(counts) < 2:
+            if (of_areas and min(counts) < 2) or sum(counts) < 2:
                 raise ReadersError(
                     f"Reader {reader} under {treatment} rated {counts[1]} real (signal-absent) and "
                     f"{counts[0]} synthetic (signal-present) cases; two of each are needed."
                 )
-    if method != "jackknife":
+    if method is not CovarianceMethod.JACKKNIFE:
         if not ratings.complete:
             raise ReadersError(
                 "Not every reader rated every case under every treatment; use the jackknife."
@@ -168,9 +181,9 @@ def covariance(
         if clustered:
             raise ReadersError("Cases of one patient belong together here; use the jackknife.")
         flat = ratings.scores.reshape(t * r, n)
-        if (method == "delong") != (figure == "auc"):
+        if (method is CovarianceMethod.DELONG) != of_areas:
             raise ReadersError(f"The {method} covariance does not belong to the figure {figure}.")
-        if figure == "auc":
+        if of_areas:
             values, matrix = roc.delong(ratings.truth, flat)
         else:
             values, matrix = flat.mean(axis=1), np.atleast_2d(np.cov(flat)) / n
@@ -183,7 +196,7 @@ def covariance(
 
 
 def _figure(truth: NDArray[np.int64], scores: Floats, figure: FigureOfMerit) -> float:
-    return roc.auc(truth, scores) if figure == "auc" else float(scores.mean())
+    return roc.auc(truth, scores) if figure is FigureOfMerit.AUC else float(scores.mean())
 
 
 def _leave_one_out(ratings: Ratings, figure: FigureOfMerit) -> tuple[Floats, Floats]:
@@ -205,7 +218,7 @@ def _leave_one_out(ratings: Ratings, figure: FigureOfMerit) -> tuple[Floats, Flo
             continue
         for group in np.unique(members):
             stay = members != group
-            if figure == "auc" and len(np.unique(truth[stay])) < 2:
+            if figure is FigureOfMerit.AUC and len(np.unique(truth[stay])) < 2:
                 raise ReadersError(
                     f"All cases of one class belong to {labels[kept][~stay][0]}; the jackknife "
                     "over patients needs two patients in each class."
@@ -218,7 +231,7 @@ def _without_each(
     truth: NDArray[np.int64], scores: Floats, figure: FigureOfMerit, full: float
 ) -> Floats:
     """The figure without each single case (n,), in closed form."""
-    if figure == "mean":
+    if figure is FigureOfMerit.MEAN:
         n = len(scores)
         return np.asarray((n * full - scores) / (n - 1), dtype=np.float64)
     v10, v01 = roc.placements(scores[truth == 1], scores[truth == 0])
@@ -267,7 +280,7 @@ def hillis(parts: Components) -> tuple[float, float]:
 
 def random_readers(
     ratings: Ratings,
-    figure: FigureOfMerit = "auc",
+    figure: FigureOfMerit = FigureOfMerit.AUC,
     method: CovarianceMethod | None = None,
     confidence: float = 0.95,
 ) -> Analysis:
@@ -279,6 +292,7 @@ def random_readers(
     Raises:
         ReadersError: one reader only, or as `covariance`.
     """
+    figure = FigureOfMerit(figure)
     t, r = len(ratings.treatments), len(ratings.readers)
     if r < 2:
         raise ReadersError(
@@ -299,7 +313,9 @@ def random_readers(
         shared = max(_off_diagonal_mean(blocks[i, :, i, :]), 0.0)
         total = ms_r + r * shared
         df = total**2 * (r - 1) / ms_r**2 if ms_r > 0 else inf
-        means.append(_mean(treatment, float(values[i].mean()), sqrt(total / r), df, confidence))
+        means.append(
+            _mean(figure, treatment, float(values[i].mean()), sqrt(total / r), df, confidence)
+        )
     f = df2 = p = None
     differences: list[Difference] = []
     if t > 1:
@@ -310,14 +326,14 @@ def random_readers(
         differences = _differences(ratings, values, sqrt(2 * denominator / r), df, confidence)
     return Analysis(
         figure, "readers like these, cases like these (random readers, random cases)", used,
-        _values(ratings, values), f, t - 1 if t > 1 else None, df2, p, tuple(differences),
-        tuple(means), parts, tuple(warnings),
+        f, t - 1 if t > 1 else None, df2, p, _first(differences), tuple(differences),
+        tuple(means), parts, _values(ratings, values), tuple(warnings),
     )  # fmt: skip
 
 
 def fixed_readers(
     ratings: Ratings,
-    figure: FigureOfMerit = "auc",
+    figure: FigureOfMerit = FigureOfMerit.AUC,
     method: CovarianceMethod | None = None,
     confidence: float = 0.95,
 ) -> Analysis:
@@ -328,12 +344,13 @@ def fixed_readers(
     Raises:
         ReadersError: as `covariance`.
     """
+    figure = FigureOfMerit(figure)
     t, r = len(ratings.treatments), len(ratings.readers)
     values, matrix, used = covariance(ratings, figure, method)
     parts = components(values, matrix, len(ratings.cases))
     blocks = matrix.reshape(t, r, t, r)
     means = [
-        _mean(treatment, float(values[i].mean()),
+        _mean(figure, treatment, float(values[i].mean()),
               sqrt(max(blocks[i, :, i, :].mean(), 0.0)), inf, confidence)
         for i, treatment in enumerate(ratings.treatments)
     ]  # fmt: skip
@@ -347,9 +364,13 @@ def fixed_readers(
         differences = _differences(ratings, values, sqrt(2 * denominator / r), inf, confidence)
     return Analysis(
         figure, "these readers, cases like these (fixed readers, random cases)", used,
-        _values(ratings, values), f, t - 1 if t > 1 else None, None, p, tuple(differences),
-        tuple(means), parts, (),
+        f, t - 1 if t > 1 else None, None, p, _first(differences), tuple(differences),
+        tuple(means), parts, _values(ratings, values), (),
     )  # fmt: skip
+
+
+def _first(differences: Sequence[Difference]) -> Gap | None:
+    return next((Gap(one.value, one.low, one.high) for one in differences), None)
 
 
 _NO_SPREAD = 1e-9
@@ -368,7 +389,9 @@ def _quantile(df: float, confidence: float) -> float:
     return float(scipy.stats.t.ppf(tail, df) if isfinite(df) else scipy.stats.norm.ppf(tail))
 
 
-def _mean(treatment: str, value: float, se: float, df: float, confidence: float) -> TreatmentMean:
+def _mean(
+    figure: FigureOfMerit, treatment: str, value: float, se: float, df: float, confidence: float
+) -> TreatmentMean:
     if se <= _NO_SPREAD:
         raise ReadersError(
             f"the figures do not vary between images or readers (mean {value:.2f}), so they give "
@@ -376,7 +399,11 @@ def _mean(treatment: str, value: float, se: float, df: float, confidence: float)
         )
     half = _quantile(df, confidence) * se
     low, high = max(0.0, value - half), min(1.0, value + half)
-    return TreatmentMean(treatment, value, low, high, se, df if isfinite(df) else None)
+    of_areas = figure is FigureOfMerit.AUC
+    return TreatmentMean(
+        treatment, low, high, se, df if isfinite(df) else None,
+        auc=value if of_areas else None, mean=None if of_areas else value,
+    )  # fmt: skip
 
 
 def _test(ms_t: float, denominator: float, df1: int, df2: float) -> tuple[float | None, ...]:
@@ -402,11 +429,11 @@ def _differences(
             p = float(2 * (scipy.stats.t.sf(z, df) if isfinite(df) else scipy.stats.norm.sf(z)))
         found.append(
             Difference(
-                ratings.treatments[a],
-                ratings.treatments[b],
                 value,
                 value - half,
                 value + half,
+                ratings.treatments[a],
+                ratings.treatments[b],
                 p,
                 df if isfinite(df) else None,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil, exp, sqrt
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import scipy
 
+from ml import records
 from ml.statistics.exact import hanley_mcneil_variance
 from ml.statistics.mrmc import Components
 from ml.statistics.proportion import ReadersError, chance_p, equivalence_p
@@ -335,6 +336,65 @@ def _design(readers: int, cases: int) -> None:
         raise ReadersError(f"A plan needs at least 4 images, not {cases}.")
 
 
+@dataclass(frozen=True)
+class SeveralPower:
+    """Power for two generators; ``df2`` denominator degrees of freedom."""
+
+    power: float
+    df2: float
+    noncentrality: float = field(metadata=records.json_key("lambda"))
+    denominator: float
+
+
+@dataclass(frozen=True)
+class SinglePower:
+    """One reader alone, of so many images; the powers at the planned effect."""
+
+    synthetic: int
+    real: int
+    area_difference_power: float
+    area_equivalence_power: float
+    images_for_equivalence_80: int | None
+    accuracy_difference_power: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Powers by readers (rows) and images (columns); None where one generator's is not known."""
+
+    readers: tuple[int, ...]
+    cases: tuple[int, ...]
+    power: tuple[tuple[float, ...], ...]
+    one_generator_equivalence: tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a planner shows, for ``readers`` of ``cases`` images, half of them synthetic.
+
+    ``power`` and ``mrmc`` are of two generators; they and ``one_generator`` are None for one
+    reader, and ``refused`` then says why.
+    """
+
+    readers: int
+    cases: int
+    effect: float
+    margin: float
+    alpha: float
+    power: float | None
+    mrmc: SeveralPower | None
+    one_generator: OnePower | None
+    refused: str | None
+    single_reader: SinglePower
+    grid: Grid
+    components: Pilot
+    assumptions: tuple[str, ...]
+
+    def to_json(self) -> Any:
+        """The JSON form; every component is written."""
+        return records.to_json(self) | {"components": asdict(self.components)}
+
+
 def plan(
     readers: int,
     cases: int,
@@ -344,12 +404,10 @@ def plan(
     alpha: float = ALPHA,
     grid_readers: Sequence[int] = GRID_READERS,
     grid_cases: Sequence[int] = GRID_CASES,
-) -> dict[str, Any]:
-    """Everything a planner shows, for J readers of K images (half synthetic) and an effect.
+) -> Plan:
+    """Plan J readers of K images (half synthetic) for an effect.
 
-    ``effect`` is a difference of areas: between two generators, and from 0.5 for one. The result
-    is JSON: ``power`` (two generators) with ``mrmc``, ``one_generator``, ``single_reader``,
-    ``grid`` of powers by readers and cases, ``components`` and ``assumptions``.
+    ``effect`` is a difference of areas: between two generators, and from 0.5 for one.
 
     Raises:
         ReadersError: a design or an effect that cannot be planned.
@@ -362,64 +420,55 @@ def plan(
         raise ReadersError(f"The margin must lie between 0 and 0.5, not {margin}.")
     base = pilot if pilot is not None else Pilot.assumed(readers=max(readers, 2))
     half = cases // 2
-    result: dict[str, Any] = {
-        "readers": readers,
-        "cases": cases,
-        "effect": effect,
-        "margin": margin,
-        "alpha": alpha,
-        "power": None,
-        "mrmc": None,
-        "one_generator": None,
-        "refused": None,
-    }
+    several = one = refused = None
     if readers >= 2:
-        several = mrmc_power(base, readers, cases, effect, alpha)
+        found = mrmc_power(base, readers, cases, effect, alpha)
+        several = SeveralPower(found.power, found.df, found.noncentrality, found.denominator)
         one = one_generator_power(base, readers, cases, effect, margin, alpha)
-        result["power"] = several.power
-        result["mrmc"] = {
-            "power": several.power,
-            "df2": several.df,
-            "lambda": several.noncentrality,
-            "denominator": several.denominator,
-        }
-        result["one_generator"] = asdict(one) if one is not None else None
     else:
-        result["refused"] = "1 reader: nothing can be planned about other readers."
-    result["single_reader"] = {
-        "synthetic": half,
-        "real": cases - half,
-        "area_difference_power": area_power(0.5 + abs(effect), half, cases - half, alpha),
-        "area_equivalence_power": area_equivalence_power(half, cases - half, margin, 0.5, alpha),
-        "images_for_equivalence_80": images_for_equivalence(0.8, margin, alpha),
-        "accuracy_difference_power": accuracy_power(
-            cases,
-            float(scipy.stats.norm.cdf(scipy.stats.norm.ppf(0.5 + abs(effect)) / sqrt(2))),
-            alpha,
+        refused = "1 reader: nothing can be planned about other readers."
+    accuracy = float(scipy.stats.norm.cdf(scipy.stats.norm.ppf(0.5 + abs(effect)) / sqrt(2)))
+
+    def equivalence(j: int, k: int) -> float | None:
+        at = one_generator_power(base, j, k, effect, margin, alpha)
+        return None if at is None else at.equivalence
+
+    return Plan(
+        readers=readers,
+        cases=cases,
+        effect=effect,
+        margin=margin,
+        alpha=alpha,
+        power=several.power if several else None,
+        mrmc=several,
+        one_generator=one,
+        refused=refused,
+        single_reader=SinglePower(
+            synthetic=half,
+            real=cases - half,
+            area_difference_power=area_power(0.5 + abs(effect), half, cases - half, alpha),
+            area_equivalence_power=area_equivalence_power(half, cases - half, margin, 0.5, alpha),
+            images_for_equivalence_80=images_for_equivalence(0.8, margin, alpha),
+            accuracy_difference_power=accuracy_power(cases, accuracy, alpha),
         ),
-    }
-    result["grid"] = {
-        "readers": list(grid_readers),
-        "cases": list(grid_cases),
-        "power": [
-            [mrmc_power(base, j, k, effect, alpha).power for k in grid_cases] for j in grid_readers
-        ],
-        "one_generator_equivalence": [
-            [
-                None if one is None else one.equivalence
-                for one in (
-                    one_generator_power(base, j, k, effect, margin, alpha) for k in grid_cases
-                )
-            ]
-            for j in grid_readers
-        ],
-    }
-    result["components"] = asdict(base)
-    result["assumptions"] = [
-        base.source or "components given",
-        "half of the images are synthetic",
-        "two generators: every reader reads the same number of images for each; F test of "
-        "Hillis, Obuchowski & Berbaum (2011), random readers and random cases",
-        "one reader: Hanley–McNeil variance; equivalence is planned for a reader who truly guesses",
-    ]
-    return result
+        grid=Grid(
+            readers=tuple(grid_readers),
+            cases=tuple(grid_cases),
+            power=tuple(
+                tuple(mrmc_power(base, j, k, effect, alpha).power for k in grid_cases)
+                for j in grid_readers
+            ),
+            one_generator_equivalence=tuple(
+                tuple(equivalence(j, k) for k in grid_cases) for j in grid_readers
+            ),
+        ),
+        components=base,
+        assumptions=(
+            base.source or "components given",
+            "half of the images are synthetic",
+            "two generators: every reader reads the same number of images for each; F test of "
+            "Hillis, Obuchowski & Berbaum (2011), random readers and random cases",
+            "one reader: Hanley–McNeil variance; equivalence is planned for a reader who truly "
+            "guesses",
+        ),
+    )

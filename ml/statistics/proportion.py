@@ -6,26 +6,17 @@ Intervals are two-sided. An accuracy alone never carries a verdict: a reader who
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import sqrt
+from functools import lru_cache
 
 import scipy
 
 from ml.errors import HepaticaError
+from ml.statistics.exact import clopper_pearson
+from ml.statistics.figure import Figure
 
 
 class ReadersError(HepaticaError):
     """Readings that do not allow the figure that was asked of them."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its interval: ``low`` ≤ ``value`` ≤ ``high``, from ``n`` observations."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 def _checked(successes: int, n: int, confidence: float) -> None:
@@ -37,41 +28,43 @@ def _checked(successes: int, n: int, confidence: float) -> None:
         raise ReadersError(f"Confidence must lie between 0 and 1, not {confidence}.")
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """The score interval of a proportion (Wilson 1927, JASA 22:209), within [0, 1].
+@lru_cache(maxsize=8192)
+def wilson_limits(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The ends of the score interval of a proportion (Wilson 1927, JASA 22:209), within [0, 1].
 
     Raises:
         ReadersError: no observations, more successes than observations, or a confidence
             outside (0, 1).
     """
     _checked(successes, n, confidence)
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
-    p = successes / n
-    scale = 1 + z * z / n
-    center = (p + z * z / (2 * n)) / scale
-    half = z / scale * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, center - half)
-    high = 1.0 if successes == n else min(1.0, center + half)
-    return Interval(p, low, high, n)
+    ends = scipy.stats.binomtest(successes, n).proportion_ci(confidence, "wilson")
+    # at the edges the formula gives them but for rounding
+    low = 0.0 if successes == 0 else float(ends.low)
+    return low, 1.0 if successes == n else float(ends.high)
 
 
-def exact(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """The exact interval of a proportion (Clopper & Pearson 1934, Biometrika 26:404).
+def wilson(successes: int, n: int, confidence: float = 0.95, method: str = "Wilson") -> Figure:
+    """A proportion with its score interval.
+
+    Raises:
+        ReadersError: as `wilson_limits`.
+    """
+    _checked(successes, n, confidence)
+    return Figure(successes / n, *wilson_limits(successes, n, confidence), n, method)
+
+
+def exact(
+    successes: int, n: int, confidence: float = 0.95, method: str = "Clopper–Pearson"
+) -> Figure:
+    """A proportion with its exact interval (Clopper & Pearson 1934, Biometrika 26:404).
 
     Never covers less than ``confidence``, and is wider than Wilson's for it.
 
     Raises:
-        ReadersError: as `wilson`.
+        ReadersError: as `wilson_limits`.
     """
     _checked(successes, n, confidence)
-    tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else float(scipy.stats.beta.ppf(tail, successes, n - successes + 1))
-    high = (
-        1.0
-        if successes == n
-        else float(scipy.stats.beta.ppf(1 - tail, successes + 1, n - successes))
-    )
-    return Interval(successes / n, low, high, n)
+    return Figure(successes / n, *clopper_pearson(successes, n, confidence), n, method)
 
 
 def chance_p(successes: int, n: int, chance: float = 0.5) -> float:

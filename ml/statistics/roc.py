@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from ml.statistics import area, bootstrap
 from ml.statistics.exact import newcombe
 from ml.statistics.figure import Figure
 from ml.statistics.proportion import ReadersError
@@ -28,7 +28,7 @@ NEAR_EDGE = 0.95
 
 
 @dataclass(frozen=True)
-class Point:
+class RocPoint:
     """``rating`` or more is called synthetic: share of the real and of the synthetic so called."""
 
     threshold: float | None
@@ -51,7 +51,7 @@ def _halves(truth: ArrayLike, rating: ArrayLike) -> tuple[Floats, Floats]:
     return positive, negative
 
 
-def points(truth: ArrayLike, rating: ArrayLike) -> tuple[Point, ...]:
+def points(truth: ArrayLike, rating: ArrayLike) -> tuple[RocPoint, ...]:
     """The empirical ROC curve from (0, 0) to (1, 1), one point per rating in use.
 
     Args:
@@ -62,10 +62,10 @@ def points(truth: ArrayLike, rating: ArrayLike) -> tuple[Point, ...]:
         ReadersError: only one class of image, or unusable ratings.
     """
     positive, negative = _halves(truth, rating)
-    curve = [Point(None, 0.0, 0.0)]
+    curve = [RocPoint(None, 0.0, 0.0)]
     for threshold in np.unique(np.concatenate([positive, negative]))[::-1]:
         curve.append(
-            Point(
+            RocPoint(
                 float(threshold),
                 float((negative >= threshold).mean()),
                 float((positive >= threshold).mean()),
@@ -75,14 +75,13 @@ def points(truth: ArrayLike, rating: ArrayLike) -> tuple[Point, ...]:
 
 
 def auc(truth: ArrayLike, rating: ArrayLike) -> float:
-    """P(synthetic rated above real) + ½ P(rated alike): the Mann–Whitney area.
-
-    Arguments as for `points`.
+    """The area of one reader's ratings; arguments as for `points`.
 
     Raises:
         ReadersError: as `points`.
     """
-    return float(placements(*_halves(truth, rating))[0].mean())
+    _halves(truth, rating)
+    return area.auc(truth, rating)
 
 
 def placements(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
@@ -142,38 +141,38 @@ def auc_interval(
     """
     positive, negative = _halves(truth, rating)
     m, n, total = len(positive), len(negative), len(positive) + len(negative)
-    area = float(placements(positive, negative)[0].mean())
+    value = auc(truth, rating)
     if len(np.unique(np.concatenate([positive, negative]))) == 1:
-        return Figure(area, None, None, total, "none", "the reader used one rating for all images")
+        return Figure(value, None, None, total, "none", "the reader used one rating for all images")
     if resamples and clusters is not None and has_repeats(truth, clusters):
         low, high = _bootstrap(truth, rating, clusters, confidence, resamples, seed)
         method = f"patient-clustered bootstrap, {resamples} samples"
-        if min(m, n) == 1 or area in (0.0, 1.0):
-            bound = newcombe(area, m, n, confidence)
+        if min(m, n) == 1 or value in (0.0, 1.0):
+            bound = newcombe(value, m, n, confidence)
             low, high = min(low, bound[0]), max(high, bound[1])
             method += ", widened to Newcombe's interval"
-        return Figure(area, min(low, area), max(high, area), total, method)
-    if min(m, n) == 1 or area in (0.0, 1.0):
-        why = "one image in a class" if min(m, n) == 1 else f"area of {area:.0f}"
-        low, high = newcombe(area, m, n, confidence)
+        return Figure(value, min(low, value), max(high, value), total, method)
+    if min(m, n) == 1 or value in (0.0, 1.0):
+        why = "one image in a class" if min(m, n) == 1 else f"area of {value:.0f}"
+        low, high = newcombe(value, m, n, confidence)
         method = f"Newcombe ({why})"
         if resamples:
             drawn = _bootstrap(truth, rating, None, confidence, resamples, seed)
             low, high = min(low, drawn[0]), max(high, drawn[1])
             method = f"bootstrap by case ({why}), widened to Newcombe's interval"
-        return Figure(area, low, high, total, method)
+        return Figure(value, low, high, total, method)
     variance = float(delong(truth, np.asarray(rating))[1][0, 0])
-    low, high, scale = area_limits(area, variance, confidence)
-    return Figure(area, low, high, total, f"DeLong, {scale}")
+    low, high, scale = area_limits(value, variance, confidence)
+    return Figure(value, low, high, total, f"DeLong, {scale}")
 
 
-def area_limits(area: float, variance: float, confidence: float) -> tuple[float, float, str]:
+def area_limits(value: float, variance: float, confidence: float) -> tuple[float, float, str]:
     """(low, high, "normal" or "logit") of an area in (0, 1) from its variance."""
     z, se = float(scipy.stats.norm.ppf(0.5 + confidence / 2)), sqrt(variance)
-    low, high = area - z * se, area + z * se
-    if 1 - NEAR_EDGE <= area <= NEAR_EDGE and low >= 0 and high <= 1:
+    low, high = value - z * se, value + z * se
+    if 1 - NEAR_EDGE <= value <= NEAR_EDGE and low >= 0 and high <= 1:
         return low, high, "normal"
-    center, half = np.log(area / (1 - area)), z * se / (area * (1 - area))
+    center, half = np.log(value / (1 - value)), z * se / (value * (1 - value))
     return (
         float(1 / (1 + np.exp(half - center))),
         float(1 / (1 + np.exp(-half - center))),
@@ -187,16 +186,6 @@ def has_repeats(truth: ArrayLike, clusters: Sequence[str]) -> bool:
     return len(set(pairs)) < len(pairs)
 
 
-def resampled(
-    groups: Sequence[str] | NDArray[Any], resamples: int, rng: np.random.Generator
-) -> tuple[Floats, NDArray[np.int64]]:
-    """Bootstrap counts (resamples, g) of g clusters, and each item's cluster index (items,)."""
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    size = int(index.max()) + 1
-    counts = rng.multinomial(size, np.full(size, 1 / size), size=resamples)
-    return counts.astype(np.float64), index.astype(np.int64)
-
-
 def _bootstrap(
     truth: ArrayLike,
     rating: ArrayLike,
@@ -206,27 +195,16 @@ def _bootstrap(
     seed: int,
 ) -> tuple[float, float]:
     """Percentile limits; each class resampled on its own, by case or by cluster."""
-    t, x = np.asarray(truth), np.asarray(rating, dtype=np.float64)
+    t = np.asarray(truth)
     labels = np.arange(len(t)).astype(str) if clusters is None else np.asarray(clusters)
-    levels, level = np.unique(x, return_inverse=True)
     rng = np.random.default_rng(seed)
-    histograms = []
+    weights = np.empty((resamples, len(t)))
     for value in (1, 0):
-        counts, index = resampled(labels[t == value], resamples, rng)
-        table = np.zeros((counts.shape[1], len(levels)))
-        np.add.at(table, (index, level[t == value]), 1.0)
-        histograms.append(counts @ table)
-    areas = area_of_histograms(histograms[0], histograms[1])
+        weights[:, t == value] = bootstrap.resamples(labels[t == value], resamples, rng)
+    drawn = area.weighted(t, rating, weights)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(areas, [tail, 1 - tail])
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def area_of_histograms(positive: Floats, negative: Floats) -> Floats:
-    """Areas (…) from counts per rating level (…, levels), levels rising."""
-    below = np.cumsum(negative, axis=-1) - negative / 2
-    total = positive.sum(axis=-1) * negative.sum(axis=-1)
-    return np.asarray((positive * below).sum(axis=-1) / total, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -235,25 +213,16 @@ class Verdict:
 
     Both answers are None when the readings allow no verdict; ``reason`` then says why. They are
     independent: a large study can show a difference that lies within the margin.
+    ``equivalence_interval`` is the area with its 90 % interval, which must lie within 0.5 ±
+    ``margin``.
     """
 
     margin: float
-    area: Figure
-    interval: Figure
-    different: bool | None
-    equivalent: bool | None
+    auc: Figure
+    equivalence_interval: Figure
+    different_from_chance: bool | None
+    equivalent_to_chance: bool | None
     reason: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form; ``equivalence_interval`` must lie within 0.5 ± ``margin``."""
-        return {
-            "margin": self.margin,
-            "auc": self.area.to_dict(),
-            "equivalence_interval": self.interval.to_dict(),
-            "different_from_chance": self.different,
-            "equivalent_to_chance": self.equivalent,
-            "reason": self.reason,
-        }
 
 
 def verdict(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
-from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from ml.statistics import logistic
 from ml.statistics.figure import Figure
-from ml.statistics.proportion import ReadersError, wilson
+from ml.statistics.proportion import ReadersError, wilson, wilson_limits
 
 Floats = NDArray[np.float64]
 
@@ -25,11 +25,13 @@ def difference(
     Raises:
         ReadersError: either has no observation.
     """
-    a, b = wilson(successes, n, confidence), wilson(other_successes, other_n, confidence)
-    value = a.value - b.value
-    low = value - sqrt((a.value - a.low) ** 2 + (b.high - b.value) ** 2)
-    high = value + sqrt((a.high - a.value) ** 2 + (b.value - b.low) ** 2)
-    return Figure(value, low, high, n + other_n, "Newcombe hybrid score")
+    low, high = wilson_limits(successes, n, confidence)
+    other_low, other_high = wilson_limits(other_successes, other_n, confidence)
+    one, other = successes / n, other_successes / other_n
+    value = one - other
+    down = sqrt((one - low) ** 2 + (other_high - other) ** 2)
+    up = sqrt((high - one) ** 2 + (other - other_low) ** 2)
+    return Figure(value, value - down, value + up, n + other_n, "Newcombe hybrid score")
 
 
 def learning(correct: Sequence[bool], position: ArrayLike, confidence: float = 0.95) -> Figure:
@@ -55,21 +57,12 @@ def learning(correct: Sequence[bool], position: ArrayLike, confidence: float = 0
 
 
 def _logistic(x: Floats, y: Floats) -> tuple[float, float] | None:
-    """(slope, standard error) by Newton steps; None where the likelihood has no maximum."""
+    """(slope, standard error); None where the likelihood has no maximum."""
     design = np.stack([np.ones_like(x), x], axis=1)
-    beta = np.zeros(2)
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(design @ beta, -30, 30)))
-        information = design.T @ (design * (p * (1 - p))[:, None])
-        if np.linalg.cond(information) > 1e10:
-            return None
-        step = np.linalg.solve(information, design.T @ (y - p))
-        beta = beta + step
-        if np.abs(step).max() < 1e-10:
-            if np.abs(design @ beta).max() > 25:
-                return None
-            return float(beta[1]), float(sqrt(np.linalg.inv(information)[1, 1]))
-    return None
+    found = logistic.fit(design, y, worst_condition=1e10)
+    if found is None or not found.converged or np.abs(design @ found.weights).max() > 25:
+        return None
+    return float(found.weights[1]), float(sqrt(np.linalg.inv(found.information)[1, 1]))
 
 
 def halves(correct: Sequence[bool], position: ArrayLike) -> Figure:
@@ -91,16 +84,6 @@ class Times:
     quartiles_s: tuple[float, float]
     total_s: float
     trend_percent: Figure
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form: seconds, and the trend as by ``Figure.to_dict``."""
-        return {
-            "n": self.n,
-            "median_s": self.median_s,
-            "quartiles_s": list(self.quartiles_s),
-            "total_s": self.total_s,
-            "trend_percent": self.trend_percent.to_dict(),
-        }
 
 
 def times(active_ms: ArrayLike, position: ArrayLike, confidence: float = 0.95) -> Times | None:
@@ -128,23 +111,16 @@ def times(active_ms: ArrayLike, position: ArrayLike, confidence: float = 0.95) -
 
 @dataclass(frozen=True)
 class Reason:
-    """One checklist reason for one generator: ticked on its images, on real ones, and the gap."""
+    """One checklist reason for one generator: ticked on its images, on real ones, and the gap.
+
+    ``real`` and ``excess`` are None where no real image was read.
+    """
 
     generator: str
     reason: str
     synthetic: Figure
     real: Figure | None
     excess: Figure | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form, figures as by ``Figure.to_dict``; ``real``, ``excess`` None if unknown."""
-        return {
-            "generator": self.generator,
-            "reason": self.reason,
-            "synthetic": self.synthetic.to_dict(),
-            "real": self.real.to_dict() if self.real else None,
-            "excess": self.excess.to_dict() if self.excess else None,
-        }
 
 
 def reasons(
@@ -170,8 +146,8 @@ def reasons(
                 Reason(
                     generator,
                     name,
-                    Figure.of(wilson(count, len(readings)), "Wilson, readings"),
-                    Figure.of(wilson(on_real, n_real), "Wilson, readings") if n_real else None,
+                    wilson(count, len(readings), method="Wilson, readings"),
+                    wilson(on_real, n_real, method="Wilson, readings") if n_real else None,
                     difference(count, len(readings), on_real, n_real) if n_real else None,
                 )
             )

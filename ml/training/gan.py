@@ -37,7 +37,8 @@ from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
 from ml.progress import Progress, RunDir, refuse_data_set
 from ml.records import RecordError, to_json
-from ml.statistics import classification
+from ml.statistics import classification, correlation
+from ml.statistics.figure import Figure
 from ml.training import runtime
 from ml.training.learned import EndedTraining, GeneratorTraining, Unfinished
 from ml.training.networks import dcgan
@@ -74,7 +75,7 @@ def variety(rois: Pixels) -> Variety:
     square = (flat**2).sum(axis=1)
     gap = np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0) / flat.shape[1]
     pairs = np.triu_indices(len(flat), 1)
-    like = _correlation(rois, rois)
+    like = correlation.of_pairs(flat, flat)
     np.fill_diagonal(like, -np.inf)
     return Variety(float(np.sqrt(gap)[pairs].mean()), float(like.max(axis=1).mean()))
 
@@ -430,7 +431,7 @@ def train(
         spread_as_share_of_real=learned.spread / learned.spread_real,
         nearest_other_sample=learned.nearest,
         nearest_other_real=learned.nearest_real,
-        synthetic_to_nearest_training=float(_correlation(samples, rois.pixels).max(axis=1).mean()),
+        synthetic_to_nearest_training=float(_nearest(samples, rois.pixels).mean()),
         attempts=learned.attempts,
         generator_steps=learned.steps,
         notes=tuple(_notes(fold, lines, settings, ended)),
@@ -505,25 +506,18 @@ def _latents(rng: np.random.Generator, count: int, size: int) -> Pixels:
     return rng.random((count, size), dtype=np.float32) * np.float32(2) - np.float32(1)
 
 
-def _correlation(first: Pixels, second: Pixels) -> npt.NDArray[np.float64]:
-    """Pearson correlation of every pair (n, m); 1 where a picture is constant."""
-
-    def unit(rois: Pixels) -> npt.NDArray[np.float64]:
-        flat = rois.reshape(len(rois), -1).astype(np.float64)
-        flat = flat - flat.mean(axis=1, keepdims=True)
-        length = np.linalg.norm(flat, axis=1, keepdims=True)
-        return np.where(length > 1e-9, flat / np.maximum(length, 1e-9), np.nan)
-
-    product = unit(first) @ unit(second).T
-    return np.asarray(np.where(np.isfinite(product), product, 1.0), np.float64)
+def _nearest(rois: Pixels, training: Pixels) -> npt.NDArray[np.float64]:
+    """Of each ROI (n, 64, 64) the correlation with the training ROI most like it."""
+    some, known = (stack.reshape(len(stack), -1) for stack in (rois, training))
+    return np.asarray(correlation.of_pairs(some, known).max(axis=1), np.float64)
 
 
-def _likeness(held: Pixels, patients: Sequence[str], training: Pixels) -> classification.Interval:
+def _likeness(held: Pixels, patients: Sequence[str], training: Pixels) -> Figure:
     """How alike held-out lesions are to their nearest training ROI, bootstrapped over patients.
 
     A generator that copies stands nearer to the training ROIs than held-out patients do.
     """
-    real = _correlation(held, training).max(axis=1)
+    real = _nearest(held, training)
     weights = classification.patient_resamples(patients, 2000, 0)
     drawn = (weights @ real) / weights.sum(axis=1)
     return classification.percentile_interval(float(real.mean()), drawn)

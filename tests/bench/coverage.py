@@ -17,9 +17,9 @@ def intervals() -> Iterator[str]:
     rehearsal = Rehearsal(Design(readers=5, images=120), STUDIES, seed=0)
     for _ in rehearsal.run():
         pass
-    result = rehearsal.to_dict()
+    result = rehearsal.outcome()
     yield from rehearsal_text(result).splitlines()
-    found = {row["name"]: row["coverage"] for row in result["coverage"]}
+    found = {row.name: row.coverage for row in result.coverage}
     for name in (RECOMMENDED, CORRECT, OWN, FIXED):
         held = found[name]
         said = "within" if LOW <= held <= HIGH else "OUTSIDE"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import lzma
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,7 +51,7 @@ def found_in(database: Database) -> dict[str, Any]:
                 "digests": [one.digest for one in study.protocols],
                 "design": study.design.to_json(),
                 "trials": study.trials,
-                "audit": results.audit,
+                "audit": [asdict(one) for one in results.audit],
                 "cases": sorted(Answers.of(look, Unblinded(study)).cases.values()),
                 "result": content["result"],
                 "curves": content["curves"],

@@ -91,10 +91,10 @@ def of_reader_studies() -> dict[str, Any]:
     list(rehearsal.run())
     content = {"questions": Choices.of(LIVER, confidence=True, reasons=True).to_dict(), "seed": 7}
     return {
-        "analysis": analyse(readings(), RULES),
-        "leak audit": leaks.audit(encoded(0), encoded(500)).to_dict(),
-        "plan": power.plan(5, 120, 0.1, margin=0.1),
-        "rehearsal": rehearsal.to_dict(),
+        "analysis": analyse(readings(), RULES).to_json(),
+        "leak audit": leaks.audit(encoded(0), encoded(500)).to_json(),
+        "plan": power.plan(5, 120, 0.1, margin=0.1).to_json(),
+        "rehearsal": rehearsal.outcome().to_json(),
         "protocol digest": digest_of(content),
         "bytes": {
             "stimulus": _digest(stimulus_png(picture(3))),

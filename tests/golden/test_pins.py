@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from ml.leak_audit import audit as leaks
+from ml.readers.results import Result
 from tests.golden import pins
 
 
@@ -57,6 +59,12 @@ def test_a_pin_that_moved_is_told():
 def test_analysis_audit_plan_protocol_and_files_of_reader_studies(pinned):
     found = pins.of_reader_studies()
     assert differences(found, {key: pinned[key] for key in found}, 1e-9) == []
+
+
+def test_what_was_written_before_there_were_types_is_read_and_written_alike(pinned):
+    """The pins are of programs that had dictionaries alone."""
+    assert Result.from_json(pinned["analysis"]).to_json() == pinned["analysis"]
+    assert leaks.from_json(pinned["leak audit"]).to_json() == pinned["leak audit"]
 
 
 def test_the_files_and_figures_of_an_experiment(pinned, tmp_path: Path):

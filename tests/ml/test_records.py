@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ml.records import RecordError, extract, from_json, json_key, merged, to_json
-from ml.statistics.classification import Interval
+from ml.statistics.figure import Figure
 
 
 class Colour(StrEnum):
@@ -35,7 +35,7 @@ class Picture:
     sizes: Sizes = field(metadata=merged())
     colour: Colour
     points: tuple[tuple[int, int], ...]
-    named: Mapping[str, Interval | Why]
+    named: Mapping[str, Figure | Why]
     parent: int | None
     note: str | None = None
 
@@ -75,8 +75,11 @@ def test_a_record_is_written_as_it_was_read() -> None:
         ({"points": [[1, 2], [3]]}, "run.points[1] must be a list of 2, not [3]."),
         ({"named": []}, "run.named must be an object of named values, not []."),
         ({"named": {"b": {"missing": 1}}}, "run.named['b'].missing must be text, not 1."),
-        ({"named": {"a": {"value": 1, "low": 0}}}, "run.named['a'] is no Interval"),
-        ({"named": {"a": {"value": 1, "low": 0, "high": 2, "x": 1}}}, "run.named['a'] is no"),
+        ({"named": {"a": {"value": 1, "low": 0}}}, "run.named['a'].high is missing."),
+        (
+            {"named": {"a": {"value": 1, "low": 0, "high": 2, "x": 1}}},
+            "run.named['a'].x: nothing of that name",
+        ),
     ],
 )
 def test_what_is_missing_unknown_or_of_another_type_is_refused(

@@ -13,11 +13,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, now
+from app.errors import Damaged
 from app.models.ground.append_only import append_only
 from app.models.ground.numbered import next_number
 from app.models.people.user import User
 from app.models.reader_studies.stimulus import Picture, Source
-from ml.leak_audit.audit import Encoded, LeakAuditError, audit
+from ml.leak_audit.audit import (
+    Encoded,
+    Images,
+    LeakAuditError,
+    NotAudited,
+    Record,
+    audit,
+    from_json,
+)
 
 NOT_POSSIBLE = "not possible"
 """The verdict where there are too few images to audit."""
@@ -28,7 +37,7 @@ class Audited:
     """An audit's record and which bytes it is of; made before the write lock is held."""
 
     images_digest: str
-    record: dict[str, Any]
+    record: Record
 
     @classmethod
     def of(cls, pictures: Sequence[Picture]) -> Audited:
@@ -38,16 +47,22 @@ class Audited:
         for place, one in enumerate(shown, 1):  # no name that says more than the bytes
             groups[one.truth != Source.REAL].append(Encoded(one.png, f"image {place}"))
         try:
-            record = audit(*groups).to_dict()
+            return cls(digest_of(pictures), audit(*groups))
         except LeakAuditError as refusal:
-            record = {
-                "verdict": NOT_POSSIBLE,
-                "text": str(refusal),
-                "n": {"real": len(groups[0]), "synthetic": len(groups[1])},
-                "features": [],
-                "classifier": None,
-            }
-        return cls(digest_of(pictures), record)
+            counted = Images(*(len(group) for group in groups))
+            return cls(digest_of(pictures), NotAudited(NOT_POSSIBLE, str(refusal), counted))
+
+
+def details_of(record: dict[str, Any]) -> Record:
+    """A stored record with its types.
+
+    Raises:
+        Damaged: it is none.
+    """
+    try:
+        return from_json(record)
+    except LeakAuditError as error:
+        raise Damaged(f"{error} Restore the database from a backup.") from error
 
 
 def digest_of(pictures: Sequence[Picture]) -> str:
@@ -60,7 +75,10 @@ def digest_of(pictures: Sequence[Picture]) -> str:
 
 @append_only
 class LeakAudit(Base):
-    """One audit of the very bytes that readers would get; ``images_digest`` says of which."""
+    """One audit of the very bytes that readers would get; ``images_digest`` says of which.
+
+    ``record`` is the JSON of ``details``, as a protocol freezes it.
+    """
 
     __tablename__ = "leak_audit"
     __table_args__ = (sa.UniqueConstraint("study_id", "number"),)
@@ -108,13 +126,22 @@ class LeakAudit(Base):
         row = LeakAudit(
             study_id=study_id,
             images_digest=digest,
-            verdict=audited.record["verdict"],
-            record=audited.record,
+            verdict=str(audited.record.verdict),
+            record=audited.record.to_json(),
             by_id=by.id,
         )
         session.add(row)
         session.flush()
         return row
+
+    @property
+    def details(self) -> Record:
+        """What was found.
+
+        Raises:
+            Damaged: what is stored is no record of an audit.
+        """
+        return details_of(self.record)
 
     @property
     def blocks(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import uuid
 from datetime import datetime
@@ -20,6 +19,7 @@ from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.withdrawal import Withdrawal
+from ml import seeds
 
 
 class Enrolment(Base):
@@ -250,5 +250,4 @@ def _is_open_and_unfinished() -> tuple[sa.ColumnElement[bool], ...]:
 
 def order_seed(study_seed: int, number: int) -> int:
     """The seed of reader ``number``'s order: 63 bits of SHA-256 over the study's seed and it."""
-    digest = hashlib.sha256(f"{study_seed}:order:{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return seeds.of_text(f"{study_seed}:order:{number}")

@@ -371,9 +371,7 @@ class ReaderStudy(Owned, Base):
         stimuli = Stimulus.keep(session, self.id, pictures)
         audit = LeakAudit.of(session, self.id, pictures, by)
         if audit.blocks:
-            raise Conflict(
-                f"The leak audit is red, so the study cannot open. {audit.record['text']}"
-            )
+            raise Conflict(f"The leak audit is red, so the study cannot open. {audit.details.text}")
         protocol = Protocol.freeze(session, self.id, self._content(stimuli, audit).to_json(), by)
         for enrolment in Enrolment.of_study(session, self.id):
             self._draw_order(session, enrolment)

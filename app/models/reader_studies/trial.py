@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import uuid
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from app.models.ground.append_only import append_only
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import Stimulus
+from ml import seeds
 
 
 class TrialKind(StrEnum):
@@ -170,8 +170,7 @@ def chosen_to_repeat(stimuli: Sequence[Stimulus], count: int, seed: int) -> list
     """Which places of ``stimuli`` come twice for every reader: each source in its share."""
     if not count:
         return []
-    digest = hashlib.sha256(f"{seed}:repeats".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big") >> 1)
+    rng = np.random.default_rng(seeds.of_text(f"{seed}:repeats"))
     by_source: dict[str, list[int]] = {}
     for place, stimulus in enumerate(stimuli):
         by_source.setdefault(stimulus.truth, []).append(place)

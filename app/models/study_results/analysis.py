@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import quantiles
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db import Base, now, serialise
+from app.errors import Damaged
 from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
 from app.models.reader_studies.conduct import Conduct
@@ -25,15 +25,19 @@ from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.held_out import Classify, HeldOut
 from app.settings import VERSION
+from ml import records
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
-from ml.statistics.proportion import wilson
-
-Json = dict[str, Any]
+from ml.readers.results import Result
+from ml.records import RecordError
+from ml.statistics.proportion import wilson_limits
 
 RESAMPLES = 2000
 """Bootstrap samples of every interval that needs them."""
+
+VERSION_OF_FORM = 1
+"""Called ``format`` in the JSON of a kept analysis."""
 
 _BLOCKS = 10
 
@@ -86,6 +90,110 @@ class Computed:
     elapsed_s: float
 
 
+@dataclass(frozen=True)
+class Network:
+    """Which network named the classes of the images, and why it may, or why none did."""
+
+    name: str | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """How far a reader got, and what they said of themselves; None where they were not asked."""
+
+    reader: str
+    trials: int
+    answered: int
+    finished: bool
+    withdrawn: bool
+    years: float | None
+    subspecialty: str | None
+    room: str | None
+
+
+@dataclass(frozen=True)
+class Span:
+    """A value between two others."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """``n`` trials in their order, ``first`` to ``last``: share right, and seconds per image.
+
+    The share has Wilson's interval, the median of the seconds the quartiles.
+    """
+
+    first: int
+    last: int
+    n: int
+    correct: Span
+    seconds: Span
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One reader's trials in blocks."""
+
+    reader: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A kept analysis.
+
+    ``readings_sha256`` says which readings were analysed, ``version`` by which program, ``seed``
+    and ``resamples`` with which bootstrap.
+    """
+
+    format: int
+    study: str
+    title: str
+    protocol_hash: str
+    unblinded_at: str
+    version: str
+    seed: int
+    resamples: int
+    readings_sha256: str
+    network: Network
+    enrolled: tuple[Enrolled, ...]
+    result: Result
+    curves: tuple[Curve, ...]
+
+    @classmethod
+    def read(cls, data: bytes) -> Content:
+        """The analysis that was kept as these bytes.
+
+        Raises:
+            Damaged: another format, or something missing, unknown or of another type.
+        """
+        try:
+            stored = json.loads(data)
+            found = stored.get("format", VERSION_OF_FORM)
+            if found != VERSION_OF_FORM:
+                raise RecordError(f"its format is {found!r}, and this program reads 1.")
+            # readers of the first analyses were not asked about themselves
+            unasked = dict.fromkeys(("years", "subspecialty", "room"))
+            enrolled = [unasked | one for one in stored["enrolled"]]
+            return records.from_json(cls, {**stored, "format": found, "enrolled": enrolled})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Damaged(
+                f"The kept analysis cannot be read: {error} Open it with the program that wrote "
+                "it, or restore the database from a backup."
+            ) from error
+
+    def written(self) -> bytes:
+        """The bytes that are kept and exported; the same analysis gives the same."""
+        return json.dumps(
+            records.to_json(self), allow_nan=False, sort_keys=True, ensure_ascii=False
+        ).encode()
+
+
 def seed_of(protocol: Protocol) -> int:
     """The seed of every bootstrap: the first 32 bits of the protocol's hash."""
     return int(protocol.digest[:8], 16)
@@ -104,36 +212,28 @@ def rules_of(answers: Answers, network: HeldOut) -> Rules:
 
 
 def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
-    """Analyse an unblinded study.
-
-    JSON: ``format``, ``study``, ``protocol_hash``, ``unblinded_at``, ``version``, ``seed``,
-    ``readings_sha256`` (which readings were analysed), ``network`` (name, note), ``enrolled``
-    (per reader: how far they got, and what they said of themselves), ``result`` (as
-    `ml.readers.analysis.analyse`), ``curves`` (per reader: blocks of trials in order).
-    The same readings give the same bytes.
-    """
+    """Analyse an unblinded study; the same readings give the same bytes."""
     begun = time.perf_counter()
     images = {answers.cases[one.id]: one for one in answers.stimuli}
     network = HeldOut.of(session, answers.study, images, classify)
     rules = rules_of(answers, network)
     readings = list(answers.readings())
-    content: Json = {
-        "format": 1,
-        "study": str(answers.study.id),
-        "title": answers.study.title,
-        "protocol_hash": answers.protocol.digest,
-        "unblinded_at": answers.unblinding.at.isoformat(timespec="seconds"),
-        "version": VERSION,
-        "seed": rules.seed,
-        "resamples": rules.resamples,
-        "readings_sha256": digest_of(readings),
-        "network": {"name": network.name, "note": network.note},
-        "enrolled": [_enrolled(session, one, answers.lines) for one in answers.enrolments],
-        "result": analyse(readings, rules),
-        "curves": _curves(answers.lines),
-    }
-    data = json.dumps(content, allow_nan=False, sort_keys=True, ensure_ascii=False)
-    return Computed(data.encode(), time.perf_counter() - begun)
+    content = Content(
+        format=VERSION_OF_FORM,
+        study=str(answers.study.id),
+        title=answers.study.title,
+        protocol_hash=answers.protocol.digest,
+        unblinded_at=answers.unblinding.at.isoformat(timespec="seconds"),
+        version=VERSION,
+        seed=rules.seed,
+        resamples=rules.resamples,
+        readings_sha256=digest_of(readings),
+        network=Network(network.name, network.note),
+        enrolled=tuple(_enrolled(session, one, answers.lines) for one in answers.enrolments),
+        result=analyse(readings, rules),
+        curves=_curves(answers.lines),
+    )
+    return Computed(content.written(), time.perf_counter() - begun)
 
 
 def digest_of(readings: Iterable[PlainReading]) -> str:
@@ -142,23 +242,23 @@ def digest_of(readings: Iterable[PlainReading]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _enrolled(session: Session, enrolment: Enrolment, lines: Sequence[Line]) -> Json:
+def _enrolled(session: Session, enrolment: Enrolment, lines: Sequence[Line]) -> Enrolled:
     mine = [one for one in lines if one.reader == reader_code(enrolment.number)]
     own = [one for one in mine if not one.is_practice]
     conduct = Conduct.latest(session, enrolment.id)
-    return {
-        "reader": reader_code(enrolment.number),
-        "trials": len(own),
-        "answered": sum(one.reading is not None for one in own),
-        "finished": enrolment.finished_at is not None,
-        "withdrawn": enrolment.withdrawal is not None,
-        "years": conduct.years if conduct else None,
-        "subspecialty": conduct.subspecialty if conduct else None,
-        "room": conduct.room if conduct else None,
-    }
+    return Enrolled(
+        reader=reader_code(enrolment.number),
+        trials=len(own),
+        answered=sum(one.reading is not None for one in own),
+        finished=enrolment.finished_at is not None,
+        withdrawn=enrolment.withdrawal is not None,
+        years=conduct.years if conduct else None,
+        subspecialty=conduct.subspecialty if conduct else None,
+        room=conduct.room if conduct else None,
+    )
 
 
-def _curves(lines: Sequence[Line]) -> list[Json]:
+def _curves(lines: Sequence[Line]) -> tuple[Curve, ...]:
     """Per reader: share correct and active seconds over blocks of the first presentations."""
     curves = []
     for reader in dict.fromkeys(line.reader for line in lines):
@@ -172,18 +272,18 @@ def _curves(lines: Sequence[Line]) -> list[Json]:
         ]
         size = max(10, -(-len(mine) // _BLOCKS))
         blocks = [mine[start : start + size] for start in range(0, len(mine), size)]
-        curves.append({"reader": reader, "blocks": [_block(block) for block in blocks]})
-    return curves
+        curves.append(Curve(reader, tuple(_block(block) for block in blocks)))
+    return tuple(curves)
 
 
-def _block(lines: Sequence[Line]) -> Json:
-    share = wilson(sum(bool(line.correct) for line in lines), len(lines))
+def _block(lines: Sequence[Line]) -> Block:
+    right = sum(bool(line.correct) for line in lines)
     seconds = sorted(line.reading.active_ms / 1000 for line in lines if line.reading)
     low, median, high = quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
-    return {
-        "first": lines[0].trial.position,
-        "last": lines[-1].trial.position,
-        "n": len(lines),
-        "correct": {"value": share.value, "low": share.low, "high": share.high},
-        "seconds": {"value": median, "low": low, "high": high},
-    }
+    return Block(
+        first=lines[0].trial.position,
+        last=lines[-1].trial.position,
+        n=len(lines),
+        correct=Span(right / len(lines), *wilson_limits(right, len(lines))),
+        seconds=Span(median, low, high),
+    )

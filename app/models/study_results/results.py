@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.models.ground.blob import Blob
+from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import Trial
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
-from app.models.study_results.analysis import Analysis, compute
+from app.models.study_results.analysis import Analysis, Content, Enrolled, compute
 from app.models.study_results.answers import Answers, reader_code
 from app.models.study_results.held_out import Classify
+from ml.leak_audit.audit import Feature, Group
+from ml.readers import words
+from ml.readers.results import NetworkAccuracy, Refused, Result
 
-Json = dict[str, Any]
+
+@dataclass(frozen=True)
+class AreaRow:
+    """A row of the forest plot: an area (0–1) with its 95 % and 90 % intervals, None where none."""
+
+    label: str
+    auc: float | None
+    low: float | None
+    high: float | None
+    low90: float | None
+    high90: float | None
+    mean: bool = False
 
 
 @dataclass(frozen=True)
 class Results:
     """The kept analysis of a study, with the names behind the readers' codes.
 
-    ``data`` is the JSON as it is kept, ``content`` the same, parsed.
+    ``data`` is the JSON as it is kept, ``content`` the same with its types.
     """
 
     study: ReaderStudy
     unblinding: Unblinding
     analysis: Analysis
     data: bytes
-    content: Json
+    content: Content
     names: dict[str, str]
 
     @classmethod
@@ -47,7 +59,7 @@ class Results:
         if analysis is None:
             return None
         data = Blob.read(session, analysis.digest)
-        return cls(study, unblinding, analysis, data, json.loads(data), _names(session, study))
+        return cls(study, unblinding, analysis, data, Content.read(data), _names(session, study))
 
     @staticmethod
     def trials_to_compute(session: Session, unblinded: Unblinded) -> int:
@@ -78,19 +90,22 @@ class Results:
         study, unblinding = unblinded.study, unblinded.unblinding
         analysis = Analysis.keep(db, unblinding.id, computed)
         names = _names(look, study)
-        return cls(study, unblinding, analysis, computed.data, json.loads(computed.data), names)
+        content = Content.read(computed.data)
+        return cls(study, unblinding, analysis, computed.data, content, names)
 
     @property
-    def result(self) -> Json:
+    def result(self) -> Result:
         """What `ml.readers.analysis.analyse` said."""
-        found: Json = self.content["result"]
-        return found
+        return self.content.result
 
     @property
     def sentences(self) -> list[str]:
-        """What was found, in words: how many read what, then each reader, then readers at large."""
-        said: str = self.result["summary"]
-        return re.split(r"(?<=\.) (?=Readers? )", said)
+        """What was found, in words: how many read what, then each reader, then readers at large.
+
+        An analysis that was kept in other words keeps them.
+        """
+        said = words.sentences(self.result)
+        return said if " ".join(said) == self.result.summary else [self.result.summary]
 
     @property
     def protocol(self) -> Protocol:
@@ -100,77 +115,74 @@ class Results:
     @property
     def silent(self) -> list[str]:
         """Readers who answered nothing."""
-        return [one["reader"] for one in self.content["enrolled"] if not one["answered"]]
+        return [one.reader for one in self.content.enrolled if not one.answered]
 
     @property
-    def unfinished(self) -> list[Json]:
+    def unfinished(self) -> list[Enrolled]:
         """Readers who answered some trials but not all."""
-        return [one for one in self.content["enrolled"] if 0 < one["answered"] < one["trials"]]
+        return [one for one in self.content.enrolled if 0 < one.answered < one.trials]
 
     @property
     def profiles(self) -> dict[str, str]:
         """Reader code → years, subspecialty and room, as said before trial 1."""
         return {
-            one["reader"]: f"{one['years']:g} years, {one['subspecialty']}, {one['room']} room"
-            for one in self.content["enrolled"]
-            if one["years"] is not None
+            one.reader: f"{one.years:g} years, {one.subspecialty}, {one.room} room"
+            for one in self.content.enrolled
+            if one.years is not None
         }
 
     @property
-    def audit(self) -> list[Json]:
-        """Content features of the frozen leak audit: what readers could have used."""
-        frozen = self.protocol.content.audit or {"features": []}
-        return [row for row in frozen["features"] if row["group"] == "content"]
+    def audit(self) -> list[Feature]:
+        """Content features of the frozen leak audit: what readers could have used.
+
+        Raises:
+            Damaged: what is frozen is no record of an audit.
+        """
+        frozen = self.protocol.content.audit
+        if not frozen:
+            return []
+        return [row for row in details_of(frozen).features if row.group is Group.CONTENT]
 
     @property
-    def areas(self) -> list[Json]:
+    def areas(self) -> list[AreaRow]:
         """Rows of the forest plot: each reader, then the mean over readers where it was had."""
-        rows = []
-        for entry in self.result["readers"]:
-            narrow = entry["verdict"]["equivalence_interval"]
-            rows.append(
-                {
-                    "label": entry["reader"],
-                    "auc": entry["auc"]["value"],
-                    "low": entry["auc"]["low"],
-                    "high": entry["auc"]["high"],
-                    "low90": narrow["low"],
-                    "high90": narrow["high"],
-                }
+        rows = [
+            AreaRow(
+                entry.reader,
+                entry.auc.value,
+                entry.auc.low,
+                entry.auc.high,
+                entry.verdict.equivalence_interval.low,
+                entry.verdict.equivalence_interval.high,
             )
-        across = self.result["across"]
-        if "refused" not in across["random"]:
-            mean, verdict = across["random"]["treatments"][0], across["verdict"]
+            for entry in self.result.readers
+        ]
+        random, verdict = self.result.across.random, self.result.across.verdict
+        if verdict is not None and not isinstance(random, Refused):
             rows.append(
-                {
-                    "label": "mean",
-                    "auc": mean["auc"],
-                    "low": max(0.0, mean["low"]),
-                    "high": min(1.0, mean["high"]),
-                    "low90": max(0.0, verdict["equivalence_low"]),
-                    "high90": min(1.0, verdict["equivalence_high"]),
-                    "mean": True,
-                }
+                AreaRow(
+                    "mean",
+                    random.mean.value,
+                    max(0.0, random.mean.low),
+                    min(1.0, random.mean.high),
+                    max(0.0, verdict.equivalence_low),
+                    min(1.0, verdict.equivalence_high),
+                    mean=True,
+                )
             )
         return rows
 
     @property
     def longest_s(self) -> float:
         """The top of the plots of time, even seconds: above every upper quartile."""
-        tops: list[float] = [
-            block["seconds"]["high"]
-            for curve in self.content["curves"]
-            for block in curve["blocks"]
-        ]
+        tops = [block.seconds.high for curve in self.content.curves for block in curve.blocks]
         return 2.0 * math.ceil(max([1.0, *tops]) / 2)
 
-    def network_class(self) -> Json:
-        """The network's accuracy on the same images: figures, or ``{"refused": why}``."""
-        said = self.result["lesion_class"]
-        if "refused" in said:
-            return {"refused": said["refused"]}
-        found: Json = said["network"]
-        return found
+    @property
+    def network(self) -> NetworkAccuracy | Refused:
+        """The network's accuracy on the same images."""
+        said = self.result.lesion_class
+        return said if isinstance(said, Refused) else said.network
 
 
 def _names(session: Session, study: ReaderStudy) -> dict[str, str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from math import isnan
-
-from ml.statistics.classification import Interval
+from ml.statistics.figure import Figure
 
 
-def interval(found: Interval | None, signed: bool = False) -> tuple[str, str]:
+def interval(found: Figure | None, signed: bool = False) -> tuple[str, str]:
     """A share in percent and its interval: ``("81.4", "(76.3 to 86.4)")``; empty where unknown."""
-    if found is None or isnan(found.value):
+    if found is None or found.value is None:
         return "", ""
     form = "{:+.1f}" if signed else "{:.1f}"
     value = form.format(100 * found.value)
-    if not found.is_known:
+    if found.ends is None:
         return value, ""
-    low, high = (form.format(100 * end) for end in (found.low, found.high))
+    low, high = (form.format(100 * end) for end in found.ends)
     return value, f"({low} to {high})"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ml.experiment.report import figures
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
-from ml.statistics.classification import Interval
 from ml.statistics.comparison import p_text
+from ml.statistics.figure import Figure
 
 
 def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -> str:
@@ -41,5 +41,5 @@ def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _interval(found: Interval | None, signed: bool = False) -> str:
+def _interval(found: Figure | None, signed: bool = False) -> str:
     return " ".join(filter(None, figures.interval(found, signed)))

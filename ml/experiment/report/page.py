@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmSummary, Selection
 from ml.records import to_json
-from ml.statistics.classification import Interval
 from ml.statistics.comparison import p_text
+from ml.statistics.figure import Figure
 from ml.training.learned import GeneratorTraining
 
-_Measure = Callable[[ArmSummary], Mapping[str, Interval]]
+_Measure = Callable[[ArmSummary], Mapping[str, Figure]]
 _EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
 
@@ -159,7 +158,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(found: Interval | None, signed: bool = False) -> str:
+def _interval(found: Figure | None, signed: bool = False) -> str:
     value, between = figures.interval(found, signed)
     return f"{value} <span class='soft'>{between}</span>" if between else value or "–"
 
@@ -183,8 +182,8 @@ def _curve(results: Results) -> str:
         points = sorted(
             (
                 float(point.added.total),
-                point.accuracy.value,
-                *_ends(point.accuracy),
+                point.accuracy.known,
+                *(point.accuracy.ends or (None, None)),
             )
             for point in results.found.scores.curve
             if point.name == arm
@@ -334,9 +333,9 @@ def _compared(results: Results) -> str:
                 share = row.share_of_oracle_gap
                 cells.append(_interval(share.share) if share else "–")
             rows.append(cells)
-            if gap.is_known:
-                note = f"{100 * gap.value:+.1f}, Holm p {holm}"
-                marks.append((row.arm, gap.value, gap.low, gap.high, note))
+            if gap.ends is not None:
+                note = f"{100 * gap.known:+.1f}, Holm p {holm}"
+                marks.append((row.arm, gap.known, *gap.ends, note))
         head = [
             "arm against classic",
             "seeds",
@@ -415,18 +414,14 @@ def _fidelity(results: Results) -> str:
     )
 
 
-def _plain(found: Interval | None) -> str:
+def _plain(found: Figure | None) -> str:
     if found is None:
         return "–"
-    value = "–" if isnan(found.value) else f"{found.value:.3g}"
-    if not found.is_known:
+    value = "–" if found.value is None else f"{found.value:.3g}"
+    if found.ends is None:
         return value
-    return f"{value} <span class='soft'>({found.low:.3g} to {found.high:.3g})</span>"
-
-
-def _ends(found: Interval) -> tuple[float | None, float | None]:
-    """The ends of a band; None where there is none."""
-    return (found.low, found.high) if found.is_known else (None, None)
+    low, high = found.ends
+    return f"{value} <span class='soft'>({low:.3g} to {high:.3g})</span>"
 
 
 def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:

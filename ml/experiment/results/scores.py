@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ml.records import merged
-from ml.statistics.classification import Interval
+from ml.statistics.figure import Figure
 
 
 class Selection(StrEnum):
@@ -44,8 +44,8 @@ class AveragedMeasure:
     ``per_class`` holds the averages too, under ``weighted`` (by class counts) and ``macro``.
     """
 
-    average: Interval = field(metadata=merged())
-    per_class: Mapping[str, Interval]
+    average: Figure = field(metadata=merged())
+    per_class: Mapping[str, Figure]
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class ArmScore:
     n_lesions: int
     n_patients: int
     confusion: tuple[tuple[int, ...], ...]
-    accuracy: Interval
-    balanced_accuracy: Interval
+    accuracy: Figure
+    balanced_accuracy: Figure
     sensitivity: AveragedMeasure
     specificity: AveragedMeasure
     auc: AveragedMeasure
     interval: str
-    true_balanced_accuracy: Interval | None = None
+    true_balanced_accuracy: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class CurvePoint:
     name: str
     added: AddedPerFold = field(metadata=merged())
     seeds: int
-    accuracy: Interval
-    balanced_accuracy: Interval
+    accuracy: Figure
+    balanced_accuracy: Figure
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ class ArmSummary:
     name: str
     selection: Selection
     seeds: int
-    balanced_accuracy: Interval
-    accuracy: Interval
+    balanced_accuracy: Figure
+    accuracy: Figure
     confusion_mean: tuple[tuple[float, ...], ...]
-    sensitivity: Mapping[str, Interval]
-    specificity: Mapping[str, Interval]
-    auc: Mapping[str, Interval]
-    true_balanced_accuracy: Interval | None = None
+    sensitivity: Mapping[str, Figure]
+    specificity: Mapping[str, Figure]
+    auc: Mapping[str, Figure]
+    true_balanced_accuracy: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,15 @@ class ShareOfGap:
     ``note``: why it says nothing, where it does not.
     """
 
-    share: Interval = field(metadata=merged())
+    value: float | None
+    low: float | None
+    high: float | None
     note: str | None
+
+    @property
+    def share(self) -> Figure:
+        """The share with its interval."""
+        return Figure(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -143,11 +150,11 @@ class ArmComparison:
     against: str
     selection: Selection
     seeds: tuple[int, ...]
-    difference: Interval
+    difference: Figure
     p: float
     holm_p: float | None
     mcnemar_p: tuple[float, ...]
-    true_difference: Interval | None = None
+    true_difference: Figure | None = None
     share_of_oracle_gap: ShareOfGap | None = None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ml.experiment.outcomes import Collapsed, Missing, NearestPair
 from ml.records import json_key, merged
-from ml.statistics.classification import Interval
+from ml.statistics.figure import Figure
 from ml.training.learned import GeneratorTraining
 
 
@@ -49,10 +49,10 @@ class KindFidelity:
     """How near ROIs of one kind come to held-out lesions; None where too few were held out."""
 
     folds_and_seeds: int
-    kid: Interval | None = None
-    fid: Interval | None = None
-    density: Interval | None = None
-    coverage: Interval | None = None
+    kid: Figure | None = None
+    fid: Figure | None = None
+    density: Figure | None = None
+    coverage: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class SpaceMemorisation:
     held_out_lesions: int
     median_synthetic: float
     median_held_out: float
-    ratio_of_medians: Interval
+    ratio_of_medians: Figure
     flagged: int
     flagged_share: float
     expected_share: float

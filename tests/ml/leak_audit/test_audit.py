@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def test_the_same_metadata_key_with_another_value_is_red() -> None:
 def test_a_picture_that_is_both_real_and_synthetic_is_red(real: list[Encoded]) -> None:
     found = leaks.audit(real, [*pictures(1000)[1:], Encoded(real[7].data, "copy.png")])
     assert verdicts(found)["exact duplicates"] == "red"
-    assert found.exact_duplicates == (("7.png", "copy.png"),)
+    assert found.duplicates.exact == (("7.png", "copy.png"),)
 
 
 def test_a_generator_that_repeats_itself_exactly_is_red(real: list[Encoded]) -> None:
@@ -211,7 +212,7 @@ def test_a_turned_copy_of_a_real_image_is_a_near_duplicate(real: list[Encoded]) 
     pixels = scene(3)[:, ::-1].astype(int) + 1
     copy = Encoded(png(np.rot90(pixels).astype(np.uint8)), "turned.png")
     found = leaks.audit(real, [*pictures(1000)[1:], copy])
-    assert found.near_duplicates == (("3.png", "turned.png"),)
+    assert found.duplicates.near == (("3.png", "turned.png"),)
     assert verdicts(found) == {"near duplicates": "amber"}
 
 
@@ -278,7 +279,7 @@ def test_dicom_folders_are_audited_and_the_mark_of_synthetic_data_is_found(
 
 
 def test_the_record_is_json_of_the_agreed_shape(real: list[Encoded]) -> None:
-    record = leaks.audit(real, pictures(1000, encode=text_chunk)).to_dict()
+    record = leaks.audit(real, pictures(1000, encode=text_chunk)).to_json()
     again = json.loads(json.dumps(record, allow_nan=False))
     assert again["verdict"] == "red"
     for feature in again["features"]:
@@ -287,3 +288,29 @@ def test_the_record_is_json_of_the_agreed_shape(real: list[Encoded]) -> None:
         assert 0.5 <= feature["auc"] <= 1
     assert {"auc", "low", "high", "verdict"} <= set(again["classifier"])
     assert "metadata keys" in again["text"]
+
+
+def test_a_record_comes_back_from_its_json(real: list[Encoded]) -> None:
+    record = leaks.audit(real, pictures(1000))
+    assert leaks.from_json(json.loads(json.dumps(record.to_json()))) == record
+    assert leaks.from_json(record.to_json() | {"version": 1}) == record
+    none = leaks.NotAudited("not possible", "too few", leaks.Images(1, 0))
+    assert leaks.from_json(json.loads(json.dumps(none.to_json()))) == none
+    assert set(none.to_json()) == {"verdict", "text", "n", "features", "classifier"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"mood": "good"}, "mood: nothing of that name"),
+        ({"verdict": "blue"}, "one of green, amber, red"),
+        ({"n": {"real": 1}}, "n.synthetic is missing"),
+    ],
+)
+def test_json_that_is_no_record_is_refused(
+    real: list[Encoded], change: dict[str, object], told: str
+) -> None:
+    record = leaks.audit(real, pictures(1000)).to_json()
+    with pytest.raises(LeakAuditError, match=re.escape(told)):
+        leaks.from_json(record | change)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ def test_the_closed_form_accuracy_is_the_mean_of_many_simulated_readers() -> Non
 def test_a_simulated_study_passes_through_the_real_analysis() -> None:
     rows, _ = simulate(Design(), np.random.default_rng(0))
     assert len({(r.reader, r.position) for r in rows}) == len(rows)
-    assert analyse(rows, Protocol(resamples=0))["counts"]["images"] == 120
+    assert analyse(rows, Protocol(resamples=0)).counts.images == 120
 
 
 def test_coverage_of_the_recommended_analysis_and_failure_of_pooling() -> None:
@@ -61,15 +63,25 @@ def test_coverage_of_the_recommended_analysis_and_failure_of_pooling() -> None:
     rehearsal = Rehearsal(Design(ratings=RoeMetz.with_area(0.6)), studies=60, seed=2)
     steps = list(rehearsal.run())
     assert steps[-1].done == steps[-1].total == 60
-    found = {c["name"]: c for c in rehearsal.to_dict()["coverage"]}
-    assert found[RECOMMENDED]["high"] > 0.95 and found[RECOMMENDED]["coverage"] > 0.85
-    assert found[OWN]["n"] == 300 and found[OWN]["coverage"] > 0.9
-    assert found[POOLED]["high"] < 0.85
+    found = {c.name: c for c in rehearsal.outcome().coverage}
+    assert found[RECOMMENDED].high > 0.95 and found[RECOMMENDED].coverage > 0.85
+    assert found[OWN].n == 300 and found[OWN].coverage > 0.9
+    assert found[POOLED].high < 0.85
 
 
 def test_the_same_seed_gives_the_same_rehearsal() -> None:
     runs = [Rehearsal(Design(3, 40), studies=3, seed=s) for s in (1, 1, 2)]
     for run in runs:
         list(run.run())
-    results = [run.to_dict()["coverage"] for run in runs]
+    results = [run.outcome().coverage for run in runs]
     assert results[0] == results[1] != results[2]
+
+
+def test_the_json_of_an_outcome_has_the_whole_design_and_no_figure_of_nothing() -> None:
+    alone = Rehearsal(Design(1, 24), studies=2, seed=0)
+    list(alone.run())
+    told = json.loads(json.dumps(alone.outcome().to_json(), allow_nan=False))
+    assert told["design"]["ratings"]["cuts"] == list(RoeMetz().cuts)
+    nothing = next(row for row in told["coverage"] if row["name"] == RECOMMENDED)
+    assert nothing == {"name": RECOMMENDED, "coverage": None, "n": 0}
+    assert told["verdicts"]["across"] == {"equivalent": None, "different": None, "n": 0}

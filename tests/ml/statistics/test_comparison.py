@@ -152,13 +152,13 @@ def test_rates_over_seeds_agree_with_their_scores_and_with_balanced_accuracy() -
 
     right = (called == truth).astype(float)
     macro = comparison.share_interval(right, truth, patients, 500, 0)
-    assert found["sensitivity"]["macro"].to_dict() == pytest.approx(macro.to_dict())
+    assert found["sensitivity"]["macro"].to_json() == pytest.approx(macro.to_json())
     accuracy = comparison.share_interval(right, np.zeros_like(truth), patients, 500, 0)
-    assert found["sensitivity"]["weighted"].to_dict() == pytest.approx(accuracy.to_dict())
+    assert found["sensitivity"]["weighted"].to_json() == pytest.approx(accuracy.to_json())
 
     # one seed: the very intervals of a single classifier
     scored = classification.score(truth, table[0], patients, keys, 500, 0)
     alone = comparison.rates(truth, table[:1], patients, keys, 500, 0)
     for name in ("sensitivity", "specificity", "auc"):
         for key, interval in getattr(scored, name).items():
-            assert alone[name][key].to_dict() == pytest.approx(interval.to_dict())
+            assert alone[name][key].to_json() == pytest.approx(interval.to_json())

@@ -121,16 +121,16 @@ def test_a_rating_given_twice_is_refused() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_analysis_equals_its_recomputation(seed: int, jackknife: bool) -> None:
     ratings = study(seed=seed)
-    found = mrmc.random_readers(ratings, method="jackknife" if jackknife else None).to_dict()
+    found = mrmc.random_readers(ratings, method="jackknife" if jackknife else None)
     expected = by_hand(ratings, jackknife)
     for key in ("f", "df2", "p"):
-        assert found[key] == pytest.approx(expected[key])
+        assert getattr(found, key) == pytest.approx(expected[key])
     for key in ("value", "low", "high"):
-        assert found["difference"][key] == pytest.approx(expected[key])
+        assert getattr(found.difference, key) == pytest.approx(expected[key])
     for key in ("var", "cov1", "cov2", "cov3", "ms_t", "ms_tr"):
-        assert found["components"][key] == pytest.approx(expected[key])
-    first = found["treatments"][0]
-    assert (first["auc"], first["df"], first["low"]) == pytest.approx(
+        assert getattr(found.components, key) == pytest.approx(expected[key])
+    first = found.mean
+    assert (first.auc, first.df, first.low) == pytest.approx(
         (expected["auc"], expected["df"], expected["auc_low"])
     )
 
@@ -151,9 +151,9 @@ def test_published_vandyke_components_give_the_published_test() -> None:
 
 
 def test_with_one_treatment_there_is_no_test_but_an_interval() -> None:
-    found = mrmc.random_readers(study(t=1)).to_dict()
-    assert found["f"] is None and found["p"] is None and found["difference"] is None
-    assert 0 <= found["treatments"][0]["low"] < found["treatments"][0]["high"] <= 1
+    found = mrmc.random_readers(study(t=1))
+    assert found.f is None and found.p is None and found.difference is None
+    assert 0 <= found.mean.low < found.mean.high <= 1
 
 
 def test_three_treatments_give_three_differences_on_one_denominator() -> None:

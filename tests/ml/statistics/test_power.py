@@ -38,8 +38,8 @@ def test_a_design_that_cannot_be_planned_is_refused(
 
 def test_one_reader_gets_no_plan_for_others_but_one_for_themselves() -> None:
     found = power.plan(1, 100, 0.1)
-    assert found["mrmc"] is None and "other readers" in found["refused"]
-    assert 0 < found["single_reader"]["area_difference_power"] < 1
+    assert found.mrmc is None and "other readers" in found.refused
+    assert 0 < found.single_reader.area_difference_power < 1
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_the_planned_power_of_one_reader_is_what_simulated_readers_get() -> None
     shown = 0
     for _ in range(300):
         verdict = roc.verdict(truth, rng.normal(size=300))
-        shown += bool(verdict.equivalent)
+        shown += bool(verdict.equivalent_to_chance)
     assert shown / 300 == pytest.approx(power.area_equivalence_power(150, 150), abs=0.08)
 
 
 def test_power_grows_with_readers_and_with_images() -> None:
-    grid = np.array(power.plan(5, 120, 0.1)["grid"]["power"])
+    grid = np.array(power.plan(5, 120, 0.1).grid.power)
     assert (np.diff(grid, axis=0) > 0).all() and (np.diff(grid, axis=1) > 0).all()
 
 

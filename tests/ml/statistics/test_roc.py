@@ -29,7 +29,7 @@ def test_a_rating_that_is_no_number_is_refused() -> None:
 
 def test_a_reader_who_uses_one_category_gets_no_verdict_although_accuracy_would_pass() -> None:
     found = roc.verdict(TRUTH, np.full(len(TRUTH), 1.0))
-    assert found.different is None and found.equivalent is None
+    assert found.different_from_chance is None and found.equivalent_to_chance is None
     assert found.reason is not None and "one rating" in found.reason
 
 
@@ -94,11 +94,13 @@ def test_equivalence_needs_the_whole_90_percent_interval_within_the_margin() -> 
     many = np.repeat([0, 1], 400)
     guessed = np.random.default_rng(3).integers(1, 7, 800).astype(float)
     large = roc.verdict(many, guessed)
-    assert large.equivalent is True and large.different is False
+    assert large.equivalent_to_chance is True and large.different_from_chance is False
     few, evenly = np.repeat([0, 1], 30), np.tile([1.0, 2, 3, 4, 5, 6], 10)
     assert roc.auc(few, evenly) == pytest.approx(0.5)
-    assert roc.verdict(few, evenly).equivalent is False  # 60 images are too few even for 0.5
-    assert roc.verdict(few, evenly, margin=0.2).equivalent is True
+    assert (
+        roc.verdict(few, evenly).equivalent_to_chance is False
+    )  # 60 images are too few even for 0.5
+    assert roc.verdict(few, evenly, margin=0.2).equivalent_to_chance is True
 
 
 def test_readings_of_one_patient_widen_the_interval() -> None:

@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 import studies
-from app.errors import Conflict, Forbidden, Unreadable
+from app.errors import Conflict, Damaged, Forbidden, Unreadable
 from app.models import Checkpoint, Conduct, Event, LeakAudit, ReaderStudy, Reading, Stimulus, Trial
-from app.models.reader_studies.audit import Audited
+from app.models.reader_studies.audit import Audited, details_of
 from app.models.reader_studies.design import ANALYSIS, INSTRUCTIONS, PRESETS, Design
 from app.models.reader_studies.desk import Desk, Feedback
 from app.models.reader_studies.enrolment import Enrolment
@@ -397,10 +397,19 @@ def leaking(pictures: list[Picture]) -> list[Picture]:
     return combed
 
 
+def test_a_stored_audit_that_is_none_is_refused(session, researcher):
+    study = studies.make_study(session, opened=False)
+    pictures = study.pictures(session, studies.draw)
+    row = LeakAudit.of(session, study.id, pictures, researcher)
+    assert row.details.to_json() == row.record
+    with pytest.raises(Damaged, match="mood: nothing of that name"):
+        details_of(row.record | {"mood": "good"})
+
+
 def test_a_red_audit_blocks_the_opening(session, researcher):
     study = studies.make_study(session, per_class=4, real=12, synthetic=12, opened=False)
     pictures = leaking(study.pictures(session, studies.draw))
-    assert Audited.of(pictures).record["verdict"] == "red"
+    assert Audited.of(pictures).record.verdict == "red"
     with pytest.raises(Conflict, match="leak audit is red"):
         study.open(session, researcher, pictures)
     assert study.state == "draft"

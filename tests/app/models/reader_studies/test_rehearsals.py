@@ -67,7 +67,7 @@ def test_guessing_readers_are_seldom_called_different_and_clear_ones_often(study
         ready = Asked(readers=4, studies=12, area=area).rehearsal(study)
         for _ in ready.run():
             pass
-        verdicts.append(ready.to_dict()["verdicts"]["per_reader"]["different"])
+        verdicts.append(ready.outcome().verdicts.per_reader.different)
     assert verdicts[0] < 0.3 < verdicts[1]
 
 

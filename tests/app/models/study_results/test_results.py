@@ -5,21 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from math import isclose
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 import answered
 import studies
-from app.errors import Forbidden
+from app.errors import Damaged, Forbidden
 from app.models import Analysis, Blob, Checkpoint, Event, ReaderStudy, Stimulus, Trial
 from app.models.ground.append_only import Changed
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.unblinded import Unblinded
-from app.models.study_results.analysis import Computed, compute, seed_of
+from app.models.study_results.analysis import Computed, Content, compute, seed_of
 from app.models.study_results.answers import Answers, generator_name
 from app.models.study_results.held_out import HeldOut, refusal
+from app.models.study_results.results import Results
 from ml.lesion import LIVER
 from ml.statistics import roc
 from ml.statistics.proportion import exact, wilson
@@ -429,3 +433,68 @@ def test_a_changed_protocol_is_said_on_the_results(app, signed_in_as, session, r
     session.commit()
     text = signed_in_as("researcher").get(f"/reader-studies/{study.id}/results").text
     assert "no longer fits its hash" in text
+
+
+# -- what is stored -------------------------------------------------------------------------------
+
+
+def stored(session, study, change) -> bytes:
+    """A kept analysis with one change of its JSON."""
+    content = content_of(session, study)
+    change(content)
+    return json.dumps(content).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda content: content.update(format=2), "its format is 2"),
+        (lambda content: content.update(mood="good"), "mood: nothing of that name"),
+        (lambda content: content["result"].pop("margin"), "result.margin is missing"),
+        (lambda content: content["curves"][0]["blocks"][0].update(n="ten"), "blocks[0].n must be"),
+    ],
+)
+def test_a_kept_analysis_that_is_none_is_refused_by_its_place(session, researcher, change, told):
+    study = read_study(session, researcher, answered.guessing(1))
+    with pytest.raises(Damaged, match=re.escape(told)):
+        Content.read(stored(session, study, change))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"format": 1}'])
+def test_bytes_that_are_no_analysis_are_refused(data):
+    with pytest.raises(Damaged, match="cannot be read"):
+        Content.read(data)
+
+
+def test_a_kept_analysis_comes_back_to_the_same_bytes(session, researcher):
+    study = read_study(session, researcher, *(answered.guessing(n) for n in (1, 2, 3)))
+    kept = compute(session, Answers.of(session, Unblinded(study)), no_network).data
+    assert Content.read(kept).written() == kept
+
+
+def test_an_analysis_that_was_kept_before_there_were_types_opens():
+    kept = Path(__file__).with_name("kept_by_0_1_0.json").read_bytes()
+    content = Content.read(kept)
+    assert content.written() == kept
+    assert [one.reader for one in content.result.readers] == ["R1", "R2", "R3"]
+    assert content.result.readers[0].lesion_class.total.n == 24
+
+
+def test_an_analysis_of_before_readers_were_asked_about_themselves_opens(session, researcher):
+    study = read_study(session, researcher, answered.guessing(1))
+
+    def older(content):
+        del content["format"]
+        for one in content["enrolled"]:
+            del one["years"], one["subspecialty"], one["room"]
+
+    content = Content.read(stored(session, study, older))
+    assert content.enrolled[0].years is None and content.format == 1
+
+
+def test_an_analysis_that_was_kept_in_other_words_keeps_them(session, researcher):
+    study = read_study(session, researcher, answered.guessing(1))
+    results = Results.of(session, session, Unblinded(study), no_network)
+    assert len(results.sentences) == 2 and " ".join(results.sentences) == results.result.summary
+    older = replace(results.content, result=replace(results.result, summary="As it was said."))
+    assert replace(results, content=older).sentences == ["As it was said."]

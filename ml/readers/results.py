@@ -1,0 +1,313 @@
+"""What an analysis of readings says, as types: of each reader, across readers, of generators.
+
+Figures are `ml.statistics.figure.Figure`. What cannot be had is a `Refused` in its place. The JSON
+form is that of `ml.records`: the names here are the keys there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml import records
+from ml.records import RecordError
+from ml.statistics.agreement import Agreement, EqualShares
+from ml.statistics.figure import Figure
+from ml.statistics.mrmc import Analysis
+from ml.statistics.proportion import ReadersError
+from ml.statistics.roc import Verdict
+from ml.statistics.trends import Reason, Times
+
+VERSION = 1
+"""Of the JSON form. It is not written: what has none is of the first."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a part cannot be had."""
+
+    refused: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Figure):
+    """A proportion: Wilson's interval, the exact one, and the patients' where they repeat.
+
+    ``count`` of ``n`` were right; ``exact`` and ``clustered`` are None where there is none.
+    """
+
+    exact: Figure | None
+    clustered: Figure | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Majority:
+    """What one constant answer reaches (0–1), in words, and the p of the accuracy against it."""
+
+    value: float
+    p: float | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy(Share):
+    """An accuracy is never alone: the share of the more common kind stands beside it."""
+
+    majority: Majority
+
+
+@dataclass(frozen=True)
+class ReaderVerdict(Verdict):
+    """A verdict, and the chance that so many images show equivalence for a guessing reader."""
+
+    power: float | None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A point of a ROC curve with Wilson's 95 % interval of either share, 0–1.
+
+    ``threshold`` or more was called synthetic; None where nothing was.
+    """
+
+    threshold: float | None
+    false_positive: float
+    false_positive_low: float
+    false_positive_high: float
+    true_positive: float
+    true_positive_low: float
+    true_positive_high: float
+
+
+@dataclass(frozen=True)
+class RatingUse:
+    """How often one rating was given to real and to synthetic images."""
+
+    rating: int
+    real: int
+    synthetic: int
+
+
+@dataclass(frozen=True)
+class OfGenerator:
+    """One generator's synthetic images, against all real ones."""
+
+    generator: str
+    auc: Figure
+    sensitivity: Share
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """The images of one lesion class."""
+
+    lesion_class: str
+    auc: Figure
+    sensitivity: Share
+    specificity: Share
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The paper's table for one reader: lesion classes named right, on real and synthetic images.
+
+    ``confusion`` counts rows of the truth and columns of the answer, both by ``classes``;
+    ``against_network`` is None without a network's predictions.
+    """
+
+    real: Share
+    synthetic: Share
+    total: Share
+    real_minus_synthetic: Figure | None
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    against_network: EqualShares | None
+
+
+@dataclass(frozen=True)
+class OwnAgreement:
+    """A reader with themselves, on ``n`` images that were shown twice."""
+
+    n: int
+    rating: Agreement
+    call: Agreement
+    same_rating: Figure
+    lesion_class: Agreement | None
+
+
+@dataclass(frozen=True)
+class ReaderResult:
+    """Every figure of one reader, from first presentations but for ``intra_reader``."""
+
+    reader: str
+    n: int
+    real: int
+    synthetic: int
+    auc: Figure
+    verdict: ReaderVerdict
+    roc: tuple[CurvePoint, ...]
+    accuracy: Accuracy
+    sensitivity: Share
+    specificity: Share
+    d_prime: Figure
+    criterion: Figure
+    rating_use: tuple[RatingUse, ...]
+    by_generator: tuple[OfGenerator, ...]
+    by_class: tuple[OfClass, ...]
+    lesion_class: ClassTable | None
+    intra_reader: OwnAgreement | None
+    learning: Figure
+    second_half_minus_first: Figure
+    time: Times | None
+
+
+@dataclass(frozen=True)
+class MeanVerdict:
+    """Whether the mean area of readers like these is not 0.5, or within 0.5 ± ``margin``.
+
+    The latter by its 90 % interval, ``equivalence_low`` to ``equivalence_high``.
+    """
+
+    margin: float
+    equivalence_low: float
+    equivalence_high: float
+    different_from_chance: bool
+    equivalent_to_chance: bool
+
+
+@dataclass(frozen=True)
+class Across:
+    """All readers together: random ones, these very ones, and shares correct.
+
+    ``left_out`` names who read fewer than two images of a kind; ``verdict`` is None without an
+    analysis of random readers.
+    """
+
+    left_out: tuple[str, ...]
+    fixed: Analysis | Refused
+    random: Analysis | Refused
+    correct: Analysis | Refused
+    verdict: MeanVerdict | None
+
+
+@dataclass(frozen=True)
+class BetweenGenerators:
+    """Generators compared on the shared real images."""
+
+    random: Analysis | Refused
+    fixed: Analysis | Refused
+    correct: Analysis | Refused
+
+
+@dataclass(frozen=True)
+class ClassAgreement(Agreement):
+    """Of lesion classes: also how often both were right, and how often alike but wrong."""
+
+    both_correct: int
+    agreed_but_wrong: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two readers on the ``n`` images that both answered."""
+
+    readers: tuple[str, str]
+    n: int
+    call: Agreement
+    rating: Agreement
+    correct: EqualShares
+    lesion_class: ClassAgreement | None
+
+
+@dataclass(frozen=True)
+class AgreementOfReaders:
+    """Every pair of readers, and all together: Fleiss' κ, Krippendorff's α, Cochran's Q."""
+
+    pairs: tuple[Pair, ...]
+    fleiss_call: Figure | None
+    alpha_rating: Figure | None
+    fleiss_class: Figure | None
+    alpha_class: Figure | None
+    cochran: EqualShares | None
+
+
+@dataclass(frozen=True)
+class NetworkAccuracy:
+    """A network's classes on the same images, out of fold."""
+
+    real: Share
+    synthetic: Share
+    total: Share
+    images_without_prediction: int
+
+
+@dataclass(frozen=True)
+class LesionClass:
+    """Lesion classes were asked for; the readers' tables stand in their own results."""
+
+    network: NetworkAccuracy | Refused
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was analysed. ``clustered``: several images of one kind come from one patient."""
+
+    readers: int
+    images: int
+    real: int
+    synthetic: int
+    generators: Mapping[str, int]
+    classes: Mapping[str, int]
+    patients: int | None
+    clustered: bool
+    readings: int
+    repeats: int
+    practice_left_out: int
+    unanswered_left_out: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The whole result of a study.
+
+    ``summary`` are the sentences of `ml.readers.words.sentences` in one; ``methods`` is a paragraph
+    ready to paste; ``between_generators`` is None for fewer than two generators.
+    """
+
+    summary: str
+    margin: float
+    counts: Counts
+    readers: tuple[ReaderResult, ...]
+    across: Across
+    between_generators: BetweenGenerators | Refused | None
+    agreement: AgreementOfReaders | Refused
+    lesion_class: LesionClass | Refused
+    reasons: tuple[Reason, ...]
+    warnings: tuple[str, ...]
+    methods: str
+
+    def to_json(self) -> Any:
+        """The JSON form, as it is kept and exported."""
+        return records.to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Result:
+        """The result whose ``to_json`` is ``data``.
+
+        Raises:
+            ReadersError: another version, or something that is missing, unknown or of another
+                type, by its place.
+        """
+        data = dict(data) if isinstance(data, dict) else data
+        version = data.pop("version", VERSION) if isinstance(data, dict) else VERSION
+        if version != VERSION:
+            raise ReadersError(
+                f"This analysis is of version {version!r}; this program reads {VERSION}. Use the "
+                "program that wrote it, or a newer one."
+            )
+        try:
+            return records.from_json(cls, data)
+        except RecordError as error:
+            raise ReadersError(f"This is no analysis of readings: {error}") from error
