@@ -133,7 +133,7 @@ def fit(
 
 def learning_rates(settings: config.Classifier, epoch: int, steps: int) -> list[float]:
     """The learning rate of each of an epoch's ``steps``; a function of the step alone."""
-    if settings.schedule == config.CONSTANT:
+    if settings.schedule == config.Schedule.CONSTANT:
         return [settings.learning_rate] * steps
     whole = settings.epochs * steps
     shares = [step / whole for step in range(epoch * steps, (epoch + 1) * steps)]

@@ -34,7 +34,7 @@ def train(
     work: str | Path,
     jobs: int = 2,
     counts: Mapping[str, int] = COUNTS,
-    settings: config.Config = config.PRESETS["shipped"],
+    settings: config.Config = config.TRAININGS["shipped"],
 ) -> Iterator[Progress]:
     """Simulate, prepare, train and export; about half an hour on two idle cores.
 
