@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from time import monotonic
 from typing import Annotated, Any, ClassVar
 
@@ -62,6 +63,29 @@ class Moment(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Word(sa.types.TypeDecorator[StrEnum]):
+    """A word of a vocabulary: text in the database, its member in Python.
+
+    Raises:
+        ValueError: a word that is not in the vocabulary, to be stored or stored already.
+    """
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, vocabulary: type[StrEnum], length: int) -> None:
+        super().__init__(length)
+        self.vocabulary = vocabulary
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """What is stored; a string and a member are the same."""
+        return None if value is None else self.vocabulary(value).value
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> StrEnum | None:
+        """The member."""
+        return None if value is None else self.vocabulary(value)
 
 
 class Base(DeclarativeBase):

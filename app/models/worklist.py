@@ -19,6 +19,7 @@ from app.models.cases.review import CANNOT_TELL, OTHER, Review
 from app.models.checkpoint import Checkpoint
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.lesion import LesionScheme
 
 T = TypeVar("T")
@@ -257,7 +258,7 @@ class _Told:
         predicted = session.scalars(
             sa.select(Prediction).where(Prediction.lesion_id.in_(ids)).order_by(Prediction.number)
         ).all()
-        served = Checkpoint.served(session, "classifier")
+        served = Checkpoint.served(session, CheckpointKind.CLASSIFIER)
         schemes = [row.scheme for row in served] + [p.checkpoint.scheme for p in predicted]
         return _Told(
             user.id,

@@ -17,6 +17,7 @@ from app.db import Database
 from app.errors import Unavailable
 from app.models.checkpoint import Checkpoint
 from app.settings import VERSION
+from ml.checkpoints.checkpoint import CheckpointKind
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -52,7 +53,7 @@ def _look(database: Database) -> dict[str, Any]:
             fault = database.fault(session)
             if fault is not None:
                 return {"status": fault}
-            served = [row.name for row in Checkpoint.served(session, "classifier")]
+            served = [row.name for row in Checkpoint.served(session, CheckpointKind.CLASSIFIER)]
     except Unavailable as error:
         return {"status": error.detail}
     if not served:

@@ -18,6 +18,7 @@ from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.responses import KEPT, etag_of, page, unchanged
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import to_png
 
 
@@ -42,7 +43,7 @@ def index(
     seed: int = 0,
 ) -> Response:
     """The form and the contact sheet; each picture is fetched by its own address."""
-    generators = Checkpoint.served(db, "generator")
+    generators = Checkpoint.served(db, CheckpointKind.GENERATOR)
     chosen = next((row for row in generators if row.name == checkpoint), None)
     if chosen is None and checkpoint:
         Checkpoint.require(db, checkpoint)

@@ -18,6 +18,7 @@ import torch
 from ml import config
 from ml.checkpoints.checkpoint import (
     Checkpoint,
+    CheckpointKind,
     current_commit,
     tensors_from_bytes,
     tensors_to_bytes,
@@ -263,7 +264,7 @@ def _describe(
 ) -> Checkpoint:
     return Checkpoint(
         name=name,
-        kind="classifier",
+        kind=CheckpointKind.CLASSIFIER,
         scheme=manifest.scheme,
         lesion_class=None,
         window_hu=settings.window_hu,

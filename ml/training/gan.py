@@ -26,6 +26,7 @@ from torch.nn.functional import softplus
 from ml import config
 from ml.checkpoints.checkpoint import (
     Checkpoint,
+    CheckpointKind,
     current_commit,
     tensors_from_bytes,
     tensors_to_bytes,
@@ -410,7 +411,7 @@ def train(
     learned = ended.learned
     meta = Checkpoint(
         name=name or f"dcgan-{lesion_class}",
-        kind="generator",
+        kind=CheckpointKind.GENERATOR,
         scheme=manifest.scheme,
         lesion_class=lesion_class,
         window_hu=settings.window_hu,

@@ -17,6 +17,7 @@ from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion
 from app.models.cases.review import BASES, Review
 from app.models.checkpoint import Checkpoint
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.lesion import LesionScheme
 
 KINDS = {
@@ -68,7 +69,9 @@ class Pool:
     @staticmethod
     def schemes(session: Session) -> dict[str, LesionScheme]:
         """The schemes that served checkpoints know, by name."""
-        rows = Checkpoint.served(session, "generator") + Checkpoint.served(session, "classifier")
+        rows = Checkpoint.served(session, CheckpointKind.GENERATOR) + Checkpoint.served(
+            session, CheckpointKind.CLASSIFIER
+        )
         return {row.scheme.name: row.scheme for row in rows}
 
     @classmethod
@@ -86,7 +89,7 @@ class Pool:
         """
         generators = [
             row
-            for row in Checkpoint.served(session, "generator")
+            for row in Checkpoint.served(session, CheckpointKind.GENERATOR)
             if row.scheme.keys == scheme.keys and row.lesion_class in scheme.keys
         ]
         known = (
