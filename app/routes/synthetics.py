@@ -19,7 +19,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.responses import KEPT, etag_of, page, unchanged
 from ml.checkpoints.checkpoint import CheckpointKind
-from ml.images.roi import to_png
+from ml.images.roi import to_grey, to_png
 
 
 def not_reading_blind(request: Request, user: Reader) -> None:
@@ -92,7 +92,7 @@ def sheet(
         return held
     with request.app.state.drawings.place(count):
         rois = request.app.state.inference.draw(db, row, seeds)
-    grey = np.rint((np.clip(rois, -1, 1) + 1) * 127.5).astype(np.uint8)
+    grey = to_grey(rois)
     headers = {**KEPT, "etag": etag}
     return Response(grey.tobytes(), media_type="application/octet-stream", headers=headers)
 
