@@ -76,10 +76,18 @@ def _one(name: str, data: Path, run: Path, checkpoint: Path, settings: config.Co
     partial = run / "checkpoint"
     command, title = "make weights", f"phantom-{name}"
     if name == "cnn":
-        steps = classifier.train(data, settings, run, title, partial, True, command)
+        steps = classifier.train(
+            data,
+            settings,
+            run,
+            name=title,
+            checkpoint=partial,
+            cross_validate=True,
+            command=command,
+        )
     else:
         key = name.removeprefix("dcgan-")
-        steps = gan.train(data, key, settings, run, title, partial, command)
+        steps = gan.train(data, key, settings, run, name=title, checkpoint=partial, command=command)
     for _ in steps:
         pass
     shutil.rmtree(checkpoint, ignore_errors=True)
