@@ -1,116 +1,42 @@
-"""``python -m app``: argument parsing only."""
+"""``python -m app``: the commands; each imports what it needs when it runs."""
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import os
 import pwd
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-import uvicorn
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-from sqlalchemy.exc import SQLAlchemyError
+from cyclopts import Parameter
 
-from app.database_file import narrow, narrow_folder
-from app.db import Database
-from app.edge import KEEP_ALIVE_S, Edge
-from app.errors import AppError
-from app.faults import code
-from app.models.checkpoint import Checkpoint
-from app.models.ground.installation import Fingerprint
-from app.models.people.tally import Tally
-from app.models.people.token import ApiToken
-from app.models.people.user import ROLES, TOKEN_ROLES, User, hashed
-from app.settings import KeyRefused, settings
-from ml.errors import HepaticaError
+from app.roles import Role, TokenRole
+from ml import terminal
+from ml.terminal import Whole
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from app.db import Database
 
 _PATIENCE_S = 120.0
 """So long a command waits for the right to write; nobody waits for a command."""
 
+application = terminal.command_line("python -m app", "Hepatica for the web.")
+user = terminal.group(application, "user", "Accounts.")
+token = terminal.group(application, "token", "API tokens.")
+key = terminal.group(application, "key", "The installation key.")
 
-def parser() -> argparse.ArgumentParser:
-    """The command line; every command sets ``run``, a function of the arguments."""
-    root = argparse.ArgumentParser(prog="python -m app", description="Hepatica for the web.")
-    commands = root.add_subparsers(dest="command", required=True, metavar="command")
-    configuration = settings()
-
-    serve = commands.add_parser(
-        "serve", help="migrate the database, register the shipped checkpoints, and serve"
-    )
-    serve.add_argument("--host", default=configuration.host)
-    serve.add_argument("--port", type=int, default=configuration.port)
-    serve.add_argument("--workers", type=int, default=configuration.workers)
-    serve.add_argument(
-        "--demo", action="store_true", help="first fill a database without accounts (make run)"
-    )
-    serve.set_defaults(run=_serve)
-
-    user = commands.add_parser("user", help="accounts").add_subparsers(required=True, dest="verb")
-    add = user.add_parser("add", help="make an account; the password is asked, or read from stdin")
-    add.add_argument("name")
-    add.add_argument("--role", choices=ROLES, required=True)
-    add.set_defaults(run=_user_add)
-    password = user.add_parser("password", help="set a new password; ends the person's sign-ins")
-    password.add_argument("name")
-    password.set_defaults(run=_user_password)
-    unlock = user.add_parser("unlock", help="let a person sign in at once after refused tries")
-    unlock.add_argument("name")
-    unlock.set_defaults(run=_user_unlock)
-    role = user.add_parser("role", help="let a person do more or less")
-    role.add_argument("name")
-    role.add_argument("role", choices=ROLES)
-    role.set_defaults(run=_user_role)
-    disable = user.add_parser("disable", help="take the right to sign in away; tokens end as well")
-    disable.add_argument("name")
-    disable.set_defaults(run=_user_disable)
-    enable = user.add_parser("enable", help="give the right to sign in back")
-    enable.add_argument("name")
-    enable.set_defaults(run=_user_enable)
-    listing = user.add_parser("list", help="every account")
-    listing.set_defaults(run=_user_list)
-
-    token = commands.add_parser("token", help="API tokens").add_subparsers(
-        required=True, dest="verb"
-    )
-    make = token.add_parser("add", help="make a token and print it, this once")
-    make.add_argument("name")
-    make.add_argument("--role", choices=TOKEN_ROLES, required=True)
-    make.add_argument(
-        "--owner", metavar="NAME", help="the person for whom it acts; needed but for a machine"
-    )
-    make.add_argument("--days", type=float, help="how long it is good; else until it is revoked")
-    make.set_defaults(run=_token_add)
-    tokens = token.add_parser("list", help="every token, with its owner and its last use")
-    tokens.set_defaults(run=_token_list)
-    revoke = token.add_parser("revoke", help="revoke every token of a name")
-    revoke.add_argument("name")
-    revoke.set_defaults(run=_token_revoke)
-
-    key = commands.add_parser("key", help="the installation key").add_subparsers(
-        required=True, dest="verb"
-    )
-    adopt = key.add_parser(
-        "adopt",
-        help="go on with another key because the old one is lost: known patients' new "
-        "examinations will not be found beside the old ones",
-    )
-    adopt.set_defaults(run=_key_adopt)
-
-    work = commands.add_parser("work", help="execute queued runs (needs PyTorch: make worker)")
-    work.add_argument("--jobs", type=int, default=0, help="tasks at a time; 0: one per core")
-    work.add_argument("--once", action="store_true", help="end when no run waits")
-    work.set_defaults(run=_work)
-
-    demo = commands.add_parser("demo", help="fill an empty database with simulated content")
-    demo.add_argument("--if-empty", action="store_true", help="do nothing when there are accounts")
-    demo.set_defaults(run=_demo)
-    return root
+Name = Annotated[str, Parameter(name="NAME")]
 
 
 def _database() -> Database:
     """The database, brought up to this version's schema."""
+    from app.database_file import narrow, narrow_folder
+    from app.db import Database
+    from app.settings import settings
+
     database = Database(settings().database_url, patience_s=_PATIENCE_S)
     database.migrate()
     narrow(settings().installation_key_file, 0o600)
@@ -120,8 +46,23 @@ def _database() -> Database:
 
 def _database_as_it_is() -> Database:
     """The database for a command that only looks: it changes nothing, the schema neither."""
+    from app.db import Database
+    from app.settings import settings
+
     database = Database(settings().database_url)
     database.require_schema()
+    return database
+
+
+def _keyed_database() -> Database:
+    """The database, once it is clear that it belongs to the installation's key."""
+    from app.models.ground.installation import Fingerprint
+    from app.settings import settings
+
+    installation_key = settings().key()
+    database = _database()
+    with database.transaction() as session:
+        Fingerprint.confirm(session, installation_key)
     return database
 
 
@@ -134,30 +75,44 @@ def _actor() -> str:
         return f"command line: user {user_id}"
 
 
-def _keyed_database() -> Database:
-    """The database, once it is clear that it belongs to the installation's key."""
-    key = settings().key()
-    database = _database()
-    with database.transaction() as session:
-        Fingerprint.confirm(session, key)
-    return database
+@application.command
+def serve(
+    *,
+    host: str | None = None,
+    port: Annotated[Whole | None, Parameter(metavar="PORT")] = None,
+    workers: Annotated[Whole | None, Parameter(metavar="N")] = None,
+    demo: bool = False,
+) -> None:
+    """Migrate the database, register the shipped checkpoints, and serve.
 
+    Args:
+        host: address to listen on; default HEPATICA_HOST.
+        port: default HEPATICA_PORT.
+        workers: web processes; default HEPATICA_WORKERS.
+        demo: first fill a database without accounts (make run).
+    """
+    import uvicorn
 
-def _serve(arguments: argparse.Namespace) -> None:
+    from app.edge import KEEP_ALIVE_S, Edge
+    from app.models.checkpoint import Checkpoint
+    from app.settings import settings
+
     configuration = settings()
+    host = configuration.host if host is None else host
+    port = configuration.port if port is None else port
     database = _keyed_database()
-    if arguments.demo:
+    if demo:
         _fill(database, only_if_empty=True)
     with database.transaction() as session:
         Checkpoint.register_shipped(session)
     database.engine.dispose()
-    print(f"Hepatica: http://{arguments.host}:{arguments.port} (Ctrl+C ends it)", flush=True)
+    print(f"Hepatica: http://{host}:{port} (Ctrl+C ends it)", flush=True)
     uvicorn.run(
         "app.main:create_app",
         factory=True,
-        host=arguments.host,
-        port=arguments.port,
-        workers=arguments.workers,
+        host=host,
+        port=port,
+        workers=configuration.workers if workers is None else workers,
         access_log=False,  # addresses of cases do not belong in a log
         log_level="info",
         server_header=False,
@@ -170,6 +125,8 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _password() -> str:
+    from app.errors import AppError
+
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
     first = getpass.getpass("Password: ")
@@ -178,94 +135,192 @@ def _password() -> str:
     return first
 
 
-def _user_add(arguments: argparse.Namespace) -> None:
+@user.command(name="add")
+def add_user(name: Name, /, *, role: Role) -> None:
+    """Make an account; the password is asked, or read from stdin.
+
+    Args:
+        name: to sign in with.
+        role: what the person may do.
+    """
+    from app.models.people.user import User
+
     database = _database()
     password = _password()
     with database.transaction() as session:
-        User.add(session, arguments.name, arguments.role, password, by=_actor())
-    print(f"Account {arguments.name} ({arguments.role}) made.")
+        User.add(session, name, role.value, password, by=_actor())
+    print(f"Account {name} ({role}) made.")
 
 
-def _user_password(arguments: argparse.Namespace) -> None:
+@user.command(name="password")
+def set_password(name: Name, /) -> None:
+    """Set a new password; ends the person's sign-ins.
+
+    Args:
+        name: of the account.
+    """
+    from app.models.people.user import User, hashed
+
     database = _database()
     with database.reading() as session:
-        User.require(session, arguments.name)
+        User.require(session, name)
     password_hash = hashed(_password())
     with database.transaction() as session:
-        user = User.require(session, arguments.name)
-        user.set_password(session, password_hash, _actor())
-    print(f"Password of {arguments.name} changed; whoever was signed in with the old one is not.")
+        User.require(session, name).set_password(session, password_hash, _actor())
+    print(f"Password of {name} changed; whoever was signed in with the old one is not.")
 
 
-def _user_role(arguments: argparse.Namespace) -> None:
+@user.command(name="role")
+def set_role(name: Name, role: Annotated[Role, Parameter(name="ROLE")], /) -> None:
+    """Let a person do more or less.
+
+    Args:
+        name: of the account.
+        role: what the person may do from now on.
+    """
+    from app.models.people.user import User
+
     with _database().transaction() as session:
-        User.require(session, arguments.name).set_role(session, arguments.role, _actor())
-    print(f"{arguments.name} is {arguments.role} from now on.")
+        User.require(session, name).set_role(session, role.value, _actor())
+    print(f"{name} is {role} from now on.")
 
 
-def _user_disable(arguments: argparse.Namespace) -> None:
+@user.command(name="disable")
+def disable_user(name: Name, /) -> None:
+    """Take the right to sign in away; tokens end as well.
+
+    Args:
+        name: of the account.
+    """
+    from app.models.people.user import User
+
     with _database().transaction() as session:
-        User.require(session, arguments.name).disable(session, _actor())
-    print(f"Account {arguments.name} is disabled.")
+        User.require(session, name).disable(session, _actor())
+    print(f"Account {name} is disabled.")
 
 
-def _user_enable(arguments: argparse.Namespace) -> None:
+@user.command(name="enable")
+def enable_user(name: Name, /) -> None:
+    """Give the right to sign in back.
+
+    Args:
+        name: of the account.
+    """
+    from app.models.people.user import User
+
     with _database().transaction() as session:
-        User.require(session, arguments.name).enable(session, _actor())
-    print(f"Account {arguments.name} is enabled.")
+        User.require(session, name).enable(session, _actor())
+    print(f"Account {name} is enabled.")
 
 
-def _user_unlock(arguments: argparse.Namespace) -> None:
-    key = settings().key()
+@user.command(name="unlock")
+def unlock_user(name: Name, /) -> None:
+    """Let a person sign in at once after refused tries.
+
+    Args:
+        name: of the account.
+    """
+    from app.models.people.tally import Tally
+    from app.models.people.user import User
+    from app.settings import settings
+
+    installation_key = settings().key()
     with _keyed_database().transaction() as session:
-        Tally.unlock(session, key, User.require(session, arguments.name), _actor())
-    print(f"{arguments.name} can sign in again at once.")
+        Tally.unlock(session, installation_key, User.require(session, name), _actor())
+    print(f"{name} can sign in again at once.")
 
 
-def _key_adopt(_arguments: argparse.Namespace) -> None:
-    key = settings().key()
-    with _database().transaction() as session:
-        changed = Fingerprint.adopt(session, key, _actor())
-    print("The key is this database's from now on." if changed else "It is this database's key.")
+@user.command(name="list")
+def list_users() -> None:
+    """Every account."""
+    from app.models.people.user import User
 
-
-def _user_list(_arguments: argparse.Namespace) -> None:
     with _database_as_it_is().reading() as session:
-        for user in User.everyone(session):
-            state = "disabled" if user.disabled_at else "active"
-            print(f"{user.name}\t{user.role}\t{state}")
+        for person in User.everyone(session):
+            state = "disabled" if person.disabled_at else "active"
+            print(f"{person.name}\t{person.role}\t{state}")
 
 
-def _token_add(arguments: argparse.Namespace) -> None:
+@token.command(name="add")
+def add_token(
+    name: Name,
+    /,
+    *,
+    role: TokenRole,
+    owner: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    days: Annotated[float | None, Parameter(metavar="N")] = None,
+) -> None:
+    """Make a token and print it, this once.
+
+    Args:
+        name: what it is for.
+        role: what it may do.
+        owner: the person for whom it acts; needed but for a machine.
+        days: how long it is good; else until it is revoked.
+    """
+    from app.models.people.token import ApiToken
+    from app.models.people.user import User
+
     with _database().transaction() as session:
-        owner = User.require(session, arguments.owner) if arguments.owner else None
-        secret = ApiToken.add(
-            session,
-            arguments.name,
-            arguments.role,
-            owner=owner,
-            days=arguments.days,
-            by=_actor(),
-        )
+        person = User.require(session, owner) if owner else None
+        secret = ApiToken.add(session, name, role.value, owner=person, days=days, by=_actor())
     print(secret)
 
 
-def _token_list(_arguments: argparse.Namespace) -> None:
+@token.command(name="list")
+def list_tokens() -> None:
+    """Every token, with its owner and its last use."""
+    from app.models.people.token import ApiToken
+
     with _database_as_it_is().reading() as session:
-        for token in ApiToken.all(session):
-            owner = token.owner.name if token.owner else "-"
-            used = f"{token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never used"
-            until = f"until {token.expires_at:%Y-%m-%d %H:%M}" if token.expires_at else "-"
-            print("\t".join((token.name, token.reach, owner, token.state, until, used)))
+        for one in ApiToken.all(session):
+            owner = one.owner.name if one.owner else "-"
+            used = f"{one.last_used_at:%Y-%m-%d %H:%M}" if one.last_used_at else "never used"
+            until = f"until {one.expires_at:%Y-%m-%d %H:%M}" if one.expires_at else "-"
+            print("\t".join((one.name, one.reach, owner, one.state, until, used)))
 
 
-def _token_revoke(arguments: argparse.Namespace) -> None:
+@token.command(name="revoke")
+def revoke_tokens(name: Name, /) -> None:
+    """Revoke every token of a name.
+
+    Args:
+        name: of the tokens.
+    """
+    from app.models.people.token import ApiToken
+
     with _database().transaction() as session:
-        count = ApiToken.revoke(session, arguments.name, by=_actor())
-    print(f"{count} token(s) of {arguments.name} revoked.")
+        count = ApiToken.revoke(session, name, by=_actor())
+    print(f"{count} token(s) of {name} revoked.")
 
 
-def _work(arguments: argparse.Namespace) -> None:
+@key.command(name="adopt")
+def adopt_key() -> None:
+    """Go on with another key because the old one is lost.
+
+    Known patients' new examinations will not be found beside the old ones.
+    """
+    from app.models.ground.installation import Fingerprint
+    from app.settings import settings
+
+    installation_key = settings().key()
+    with _database().transaction() as session:
+        changed = Fingerprint.adopt(session, installation_key, _actor())
+    print("The key is this database's from now on." if changed else "It is this database's key.")
+
+
+@application.command
+def work(*, jobs: Annotated[Whole, Parameter(metavar="N")] = 0, once: bool = False) -> None:
+    """Execute queued runs (needs PyTorch: make worker).
+
+    Args:
+        jobs: tasks at a time; 0: one per core.
+        once: end when no run waits.
+    """
+    from app.database_file import narrow_folder
+    from app.errors import AppError
+    from app.settings import settings
+
     try:
         from app.worker import Worker
     except ModuleNotFoundError as error:
@@ -275,47 +330,56 @@ def _work(arguments: argparse.Namespace) -> None:
     database, runs_dir = _keyed_database(), settings().runs_dir
     runs_dir.mkdir(parents=True, exist_ok=True)
     narrow_folder(runs_dir)
-    worker = Worker(database, runs_dir, arguments.jobs)
+    worker = Worker(database, runs_dir, jobs)
     print(f"Worker {worker.name} waits for runs (Ctrl+C ends it).", flush=True)
-    worker.work(once=arguments.once)
+    worker.work(once=once)
 
 
-def _demo(arguments: argparse.Namespace) -> None:
-    _fill(_keyed_database(), only_if_empty=arguments.if_empty)
+@application.command
+def demo(*, if_empty: bool = False) -> None:
+    """Fill an empty database with simulated content.
+
+    Args:
+        if_empty: do nothing when there are accounts.
+    """
+    _fill(_keyed_database(), only_if_empty=if_empty)
 
 
 def _fill(database: Database, *, only_if_empty: bool) -> None:
     from app import demo
+    from app.settings import settings
 
     demo.fill(database, settings().key(), only_if_empty=only_if_empty)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 a refusal (told on stderr), 2 wrong arguments, 130 interrupted."""
-    os.umask(0o077)  # what is made here is patients' data, for this account alone
-    try:
-        arguments = parser().parse_args(argv)
-        arguments.run(arguments)
-    except (AppError, HepaticaError, KeyRefused) as error:
-        return _told(str(error))
-    except ValidationError as error:  # of the settings
-        return _told("; ".join(_setting(item) for item in error.errors()))
-    except SQLAlchemyError as error:
-        return _told(f"the database failed: {code(error)}")
-    except KeyboardInterrupt:
-        return 130
-    return 0
+def _words(error: Exception) -> str | None:
+    """The sentence for what the application refuses."""
+    from pydantic import ValidationError
+    from sqlalchemy.exc import SQLAlchemyError
 
+    from app.errors import AppError
+    from app.faults import code
+    from app.settings import KeyRefused
 
-def _told(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
-    return 1
+    if isinstance(error, AppError | KeyRefused):
+        return str(error)
+    if isinstance(error, ValidationError):  # of the settings
+        return "; ".join(_setting(item) for item in error.errors())
+    if isinstance(error, SQLAlchemyError):
+        return f"the database failed: {code(error)}"
+    return None
 
 
 def _setting(item: ErrorDetails) -> str:
     name = ".".join(str(part) for part in item["loc"]).upper()
     words = item["msg"].removeprefix("Value error, ")
     return words if words.startswith("HEPATICA_") else f"HEPATICA_{name}: {words}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 a refusal (told on stderr), 2 wrong arguments, 130 interrupted."""
+    os.umask(0o077)  # what is made here is patients' data, for this account alone
+    return terminal.run(application, argv, _words)
 
 
 if __name__ == "__main__":

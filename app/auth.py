@@ -28,7 +28,8 @@ from app.db import Database
 from app.errors import Forbidden, Unauthorised, Unavailable
 from app.models.people.sign_in import SignIn
 from app.models.people.token import ApiToken
-from app.models.people.user import ROLES, User, digest_of
+from app.models.people.user import User, digest_of
+from app.roles import ROLES
 
 log = logging.getLogger("hepatica")
 

@@ -24,6 +24,7 @@ from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
 from ml.checkpoints import serving
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Roi
 
 ROIs = npt.NDArray[np.float32]
@@ -82,7 +83,7 @@ class Inference:
             Damaged: its stored weights are not what was stored.
             CheckpointError: they cannot be used.
         """
-        if checkpoint.kind != "generator":
+        if checkpoint.kind != CheckpointKind.GENERATOR:
             raise Unreadable(f"{checkpoint.name} is a classifier and draws nothing.")
         with self._lock:
             loaded = self._generators.get(checkpoint.onnx_digest)
@@ -240,7 +241,7 @@ class ServingDesk:
                     raise
 
     def _look(self, session: Session) -> None:
-        rows = Checkpoint.served(session, "classifier")
+        rows = Checkpoint.served(session, CheckpointKind.CLASSIFIER)
         if not rows:
             self._known = None
         elif self._known is None or self._known[0] != rows[-1].id:

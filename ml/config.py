@@ -9,12 +9,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ml import seeds
 from ml.errors import HepaticaError
@@ -24,6 +29,50 @@ C = TypeVar("C", bound="Config")
 
 class ConfigError(HepaticaError):
     """A setting that does not exist, has the wrong type, or an impossible value."""
+
+
+def _number(value: object) -> object:
+    """Written numbers as numbers: "1e3", " 7 ", "1_000"; refuses a boolean, which is none."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        if isinstance(value, str):
+            return int(value) if value.lstrip("+-").isdigit() else float(value)
+    except ValueError:
+        raise PydanticCustomError("wanted", "a number") from None
+    return value
+
+
+def _whole(value: object) -> object:
+    """``_number`` where only a whole one will do: 3.0 and "1e3" are whole, 1.5 is not."""
+    try:
+        number = _number(value)
+        if isinstance(number, float) and number.is_integer():
+            return int(number)
+        if isinstance(number, int):
+            return number
+    except PydanticCustomError:
+        pass
+    raise PydanticCustomError("wanted", "a whole number")
+
+
+def _sizes(value: object) -> object:
+    """Sizes in one text, "500+1000" or "500, 1000", one by one."""
+    return re.split(r"[+,\s]+", value) if isinstance(value, str) else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number, however it is written."""
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+"""A finite number, however it is written."""
+Sizes = Annotated[tuple[Whole, ...], BeforeValidator(_sizes)]
+"""Whole numbers: a list, or a text such as ``500+1000``."""
+
+
+class _Named:
+    """What reads a group of settings refuses names that the group does not have."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 def _require(ok: bool, what: str) -> None:
@@ -53,7 +102,7 @@ MOST_VIEWS = 50_000
 
 
 @dataclass(frozen=True)
-class Augment:
+class Augment(_Named):
     """Classic augmentation (Frid-Adar et al. 2018, sections III-A and IV-B).
 
     Each lesion gets ``rotations`` rotated ROIs; each of these also ``flips`` flips,
@@ -61,20 +110,20 @@ class Augment:
     translations + scales) = 480 for the paper's numbers.
     """
 
-    per_fold: int = 5000
+    per_fold: Whole = 5000
     """Augmented ROIs added per training fold; the paper's groups: 0, 500 … 5000 … 15000."""
-    rotations: int = 30
-    flips: int = 3
+    rotations: Whole = 30
+    flips: Whole = 3
     """0–3: up-down, left-right, both."""
-    translations: int = 7
-    scales: int = 5
-    shift_px: float = 4.0
+    translations: Whole = 7
+    scales: Whole = 5
+    shift_px: Number = 4.0
     """Largest shift in pixels of the slice …"""
-    shift_share: float = 0.1
+    shift_share: Number = 0.1
     """… and as a share of the lesion's diameter; the smaller of both holds."""
-    tissue_low: float = 0.1
+    tissue_low: Number = 0.1
     """Least extra margin per side, in lesion diameters."""
-    tissue_high: float = 0.4
+    tissue_high: Number = 0.4
 
     def __post_init__(self) -> None:
         _within(
@@ -109,32 +158,32 @@ class Augment:
 
 
 @dataclass(frozen=True)
-class Gan:
+class Gan(_Named):
     """DCGAN of one class (Frid-Adar et al. 2018, section III-B); the defaults are the paper's.
 
     The paper leaves open: the discriminator's widths (here half the generator's, 64-128-256-512),
     the choice of the weights kept (here an exponential moving average at the last epoch).
     """
 
-    width: int = 128
+    width: Whole = 128
     """Channels of the generator's last hidden layer (32 × 32); 8 × as many at 4 × 4."""
-    discriminator_width: int = 64
+    discriminator_width: Whole = 64
     """Channels of the discriminator's first layer."""
-    latent: int = 100
-    epochs: int = 70
-    batch: int = 64
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    ema: float = 0.999
+    latent: Whole = 100
+    epochs: Whole = 70
+    batch: Whole = 64
+    learning_rate: Number = 2e-4
+    beta1: Number = 0.5
+    beta2: Number = 0.999
+    ema: Number = 0.999
     """Decay per step of the averaged generator; 0 keeps the last weights."""
-    sheet_every: int = 5
+    sheet_every: Whole = 5
     """Epochs between sample sheets, checks for collapse and saved states."""
-    restarts: int = 3
+    restarts: Whole = 3
     """How often a collapsed training begins again with the next seed."""
-    collapse_spread: float = 0.3
+    collapse_spread: Number = 0.3
     """Collapsed when the samples' mean pairwise distance falls under this share of the real one."""
-    collapse_correlation: float = 0.2
+    collapse_correlation: Number = 0.2
     """… or when 1 − mean correlation with the nearest other sample falls under this share of the
     same among real ROIs."""
 
@@ -159,32 +208,51 @@ class Gan:
             _require(0 <= getattr(self, name) < 1, f"gan.{name} must be in [0, 1).")
 
 
-CONSTANT, LINEAR = "constant", "linear"
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
+class Schedule(StrEnum):
+    """How the learning rate goes through a training."""
+
+    CONSTANT = "constant"
+    """The paper's."""
+    LINEAR = "linear"
+    """It rises over the first tenth of the steps and then falls to 0: few steps end calmly."""
+
+
+class Precision(StrEnum):
+    """What a training step multiplies in; weights and loss stay in float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    """Faster on processors that have such instructions."""
+
+
+_WORDS: Mapping[str, type[StrEnum]] = {
+    "classifier.schedule": Schedule,
+    "classifier.precision": Precision,
+}
+
+
+def _one_of(name: str, known: Iterable[str], given: str) -> str:
+    return f"{name} must be {' or '.join(known)}, not {given}."
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(_Named):
     """The paper's CNN and its training (section IV-A); momentum is the usual 0.9, not stated."""
 
-    epochs: int = 150
-    batch: int = 64
-    learning_rate: float = 0.001
-    momentum: float = 0.9
-    dropout: float = 0.5
-    features: int = 256
+    epochs: Whole = 150
+    batch: Whole = 64
+    learning_rate: Number = 0.001
+    momentum: Number = 0.9
+    dropout: Number = 0.5
+    features: Whole = 256
     """Width of the dense layer before the output."""
-    width: int = 32
+    width: Whole = 32
     """Channels of the first convolution; the second has twice and the third four times as many."""
-    schedule: str = CONSTANT
-    """``constant`` as the paper's, or ``linear``: the learning rate rises over the first tenth of
-    the steps and then falls to 0, so that few steps end calmly."""
-    clip: float = 0.0
+    schedule: Schedule = Schedule.CONSTANT
+    clip: Number = 0.0
     """Longest gradient: larger ones are shortened to it, or a large learning rate can leave a
     network that answers one class for ever. 0, as the paper: any."""
-    precision: str = FLOAT32
-    """``float32``, or ``bfloat16``: products of a training step in bfloat16, faster on processors
-    that have such instructions; weights, loss and everything after training stay in float32."""
+    precision: Precision = Precision.FLOAT32
 
     def __post_init__(self) -> None:
         _within(
@@ -199,28 +267,25 @@ class Classifier:
                 "clip": (0, 1e6),
             },
         )
-        _require(
-            self.schedule in (CONSTANT, LINEAR), "classifier.schedule must be constant or linear."
-        )
-        _require(
-            self.precision in (FLOAT32, BFLOAT16),
-            "classifier.precision must be float32 or bfloat16.",
-        )
+        # a reader has seen to this; whoever makes one in Python may give any word
+        for name, known in _WORDS.items():
+            given = getattr(self, name.removeprefix("classifier."))
+            _require(given in tuple(known), _one_of(name, known, repr(given)))
         _require(0 <= self.momentum < 1, "classifier.momentum must be in [0, 1).")
         _require(0 <= self.dropout < 1, "classifier.dropout must be in [0, 1).")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(_Named):
     """Everything that training is told; ``dump`` of it stands in every run folder."""
 
-    seed: int = 0
-    folds: int = 3
+    seed: Whole = 0
+    folds: Whole = 3
     """Parts into which the patients are split; training takes all but one."""
-    test_fold: int = 0
+    test_fold: Whole = 0
     """The part held out by ``classifier`` and ``gan``."""
-    window_low_hu: float = -150.0
-    window_high_hu: float = 250.0
+    window_low_hu: Number = -150.0
+    window_high_hu: Number = 250.0
     augment: Augment = field(default_factory=Augment)
     gan: Gan = field(default_factory=Gan)
     classifier: Classifier = field(default_factory=Classifier)
@@ -279,30 +344,30 @@ class Experiment(Config):
     before anything is scored, so that every training is independent of every other.
     """
 
-    classic: tuple[int, ...] = (500, 1000, 2000, 3000, 5000, 7500, 10000, 15000)
+    classic: Sizes = (500, 1000, 2000, 3000, 5000, 7500, 10000, 15000)
     """Sizes of the classic arm: augmented ROIs added per training fold."""
-    base: int = 5000
+    base: Whole = 5000
     """Classic ROIs per training fold in every arm with synthetic ROIs, and for the generators."""
-    synthetic: tuple[int, ...] = (100, 500, 1000, 2000, 3000, 4000)
+    synthetic: Sizes = (100, 500, 1000, 2000, 3000, 4000)
     """Sizes of the arms with synthetic ROIs: added per class and training fold."""
     acgan: Gan = field(default_factory=lambda: Gan(epochs=50, learning_rate=1e-4))
-    validation_parts: int = 4
+    validation_parts: Whole = 4
     """Nested selection chooses a size on one of so many parts of the training patients."""
-    least_steps: int = 0
+    least_steps: Whole = 0
     """Small training sets are gone through more often than ``classifier.epochs`` to reach this
     many steps; 0 leaves the epochs alone, as the paper does."""
-    fresh_lesions: int = 3000
+    fresh_lesions: Whole = 3000
     """Phantom data only: lesions of fresh patients on which every classifier's true effect is
     measured."""
-    oracle_lesions: int = 1500
+    oracle_lesions: Whole = 1500
     """Phantom data only: lesions of other fresh patients that stand in for synthetic ROIs."""
-    fresh_seed: int = 900_000_001
-    difficulty: float = 0.2
+    fresh_seed: Whole = 900_000_001
+    difficulty: Number = 0.2
     """Difficulty of fresh phantoms; it must be the data set's."""
-    fidelity_rois: int = 256
+    fidelity_rois: Whole = 256
     """Synthetic ROIs per class that fidelity and memorisation are measured on."""
-    resamples: int = 2000
-    permutations: int = 20_000
+    resamples: Whole = 2000
+    permutations: Whole = 20_000
     device: str = "cuda"
 
     def __post_init__(self) -> None:
@@ -333,14 +398,6 @@ class Experiment(Config):
                 "permutations": (100, 10_000_000),
             },
         )
-
-
-_GROUPS: Mapping[str, type[Any]] = {
-    "augment": Augment,
-    "gan": Gan,
-    "acgan": Gan,
-    "classifier": Classifier,
-}
 
 
 def _narrow(epochs: int, learning_rate: float) -> Gan:
@@ -375,7 +432,7 @@ QUICK = "quick"
 PROVES_NOTHING = "quick run: shows that everything works, proves nothing"
 """Said of whatever the preset ``quick`` trained."""
 
-PRESETS: Mapping[str, Config] = {
+TRAININGS: Mapping[str, Config] = {
     QUICK: Config(
         augment=Augment(per_fold=300),
         gan=_barely_trained(epochs=8),
@@ -421,7 +478,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         acgan=_narrow(epochs=7, learning_rate=5e-4),
         # the same number of steps for every classifier: few epochs, as many as 600 steps take
         classifier=Classifier(
-            epochs=1, learning_rate=0.08, features=64, width=8, schedule=LINEAR, clip=1.0
+            epochs=1, learning_rate=0.08, features=64, width=8, schedule=Schedule.LINEAR, clip=1.0
         ),
         least_steps=600,
         fidelity_rois=128,
@@ -439,9 +496,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 
 def preset(name: str) -> Config:
     """A preset by name; ConfigError names the known ones."""
-    if name not in PRESETS:
-        raise ConfigError(f"There is no preset {name!r}; known: {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    if name not in TRAININGS:
+        raise ConfigError(f"There is no preset {name!r}; known: {', '.join(TRAININGS)}.")
+    return TRAININGS[name]
 
 
 def experiment(name: str) -> Experiment:
@@ -469,16 +526,14 @@ def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # 
             raise ConfigError(f"Settings {data} cannot be read: {error}.") from error
     if not isinstance(data, Mapping):
         raise ConfigError("Settings are a JSON object of named values.")
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key in _GROUPS:
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{key} is a group of settings; set one of them by {key}.name.")
-            group = _GROUPS[key]
-            values[key] = group(**_typed(group, value, f"{key}.", kind))
-        else:
-            values.update(_typed(kind, {key: value}, "", kind))
-    return kind(**values)
+    values = {str(name): value for name, value in data.items()}
+    try:
+        settings: C = _reader(kind).validate_python(values)  # type: ignore[arg-type]
+    except ValidationError as refused:
+        raise ConfigError(
+            " ".join(_told(error, kind) for error in refused.errors(include_url=False))
+        ) from None
+    return settings
 
 
 def named(assignments: Sequence[str]) -> tuple[str, ...]:
@@ -494,7 +549,7 @@ def preset_of(settings: Mapping[str, Any]) -> str:
     """
     plain = json.loads(json.dumps(settings))
     kept = {k: v for k, v in plain.items() if k not in ("seed", "device", "test_fold")}
-    known: Mapping[str, Config] = EXPERIMENTS if "classic" in settings else PRESETS
+    known: Mapping[str, Config] = EXPERIMENTS if "classic" in settings else TRAININGS
     for name, made in known.items():
         if kept and _holds(json.loads(json.dumps(made.dump())), kept):
             return name
@@ -548,45 +603,28 @@ def _find(values: dict[str, Any], key: str, kind: type[Config]) -> tuple[dict[st
     return values, leaf
 
 
-def _typed(
-    cls: type[Any], values: Mapping[str, Any], prefix: str, kind: type[Config]
-) -> dict[str, Any]:
-    kinds = {item.name: item.type for item in dataclasses.fields(cls)}
-    typed: dict[str, Any] = {}
-    for key, value in values.items():
-        if prefix + key not in keys(kind):
-            raise _unknown(prefix + key, kind)
-        typed[key] = _convert(prefix + key, str(kinds[key]), value)
-    return typed
+@cache
+def _reader(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def _convert(key: str, kind: str, value: Any) -> int | float | str | tuple[int, ...]:
-    if kind == "str":
-        return str(value)
-    if kind.startswith("tuple"):
-        parts = re.split(r"[+,\s]+", value) if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise ConfigError(f"{key} wants whole numbers such as 500+1000, not {value!r}.")
-        return tuple(_number(key, "int", part) for part in parts)  # type: ignore[misc]
-    return _number(key, kind, value)
-
-
-def _number(key: str, kind: str, value: Any) -> int | float:
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value)
-        if kind == "int":
-            if not number.is_integer():
-                raise ValueError
-            return (
-                int(value)
-                if isinstance(value, str) and value.lstrip("+-").isdigit()
-                else int(number)
-            )
-        if not math.isfinite(number):
-            raise ValueError
-        return number
-    except (TypeError, ValueError, OverflowError):
-        wanted = "a whole number" if kind == "int" else "a number"
-        raise ConfigError(f"{key} wants {wanted}, not {value!r}.") from None
+def _told(error: ErrorDetails, kind: type[Config]) -> str:
+    """One sentence: which setting was given what, and what is allowed."""
+    name = ".".join(part for part in error["loc"] if isinstance(part, str))
+    given = reprlib.repr(error["input"])
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return str(_unknown(name, kind))
+        case "value_error":  # of a group that was read, and then looked at as a whole
+            return str(error["ctx"]["error"])
+        case "dataclass_type":
+            return f"{name} is a group of settings; set one of them by {name}.name."
+        case "tuple_type":
+            return f"{name} wants whole numbers such as 500+1000, not {given}."
+        case "enum":
+            return _one_of(name, _WORDS[name], given)
+        case "wanted":
+            return f"{name} wants {error['msg']}, not {given}."
+        case "string_type":
+            return f"{name} wants a word, not {given}."
+    return f"{name} wants a number, not {given}."  # beyond every float, or none of them

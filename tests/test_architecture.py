@@ -39,6 +39,12 @@ def test_the_web_application_starts_without_torch_and_without_statistics():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
+def test_one_place_turns_a_network_s_values_into_grey():
+    """Real and synthetic ROIs that were rounded by two rules could be told apart."""
+    homes = [path for path in sources("app", "ml") if "127.5" in path.read_text("utf-8")]
+    assert homes == [ROOT / "ml/images/roi.py"]
+
+
 def test_no_template_has_inline_scripts_or_styles_that_the_policy_forbids():
     for path in (ROOT / "templates").rglob("*.html"):
         text = path.read_text("utf-8")

@@ -11,13 +11,15 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, now, serialise
+from app.db import Base, Word, now, serialise
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
 from ml import config
 from ml.checkpoints import checkpoint as files
+from ml.checkpoints.checkpoint import CheckpointKind
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER, LesionScheme
 
 SERVE_WORD = "SERVE"
@@ -56,9 +58,9 @@ class Checkpoint(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(sa.String(100))
-    kind: Mapped[str] = mapped_column(sa.String(20), index=True)
+    kind: Mapped[CheckpointKind] = mapped_column(Word(CheckpointKind, 20), index=True)
     lesion_class: Mapped[str | None] = mapped_column(sa.String(40))
-    training_kind: Mapped[str] = mapped_column(sa.String(20))
+    training_kind: Mapped[ImageKind] = mapped_column(Word(ImageKind, 20))
     dataset_digest: Mapped[str] = mapped_column(sa.String(64))
     meta: Mapped[dict[str, Any]]
     card: Mapped[str] = mapped_column(sa.Text)
@@ -195,7 +197,7 @@ class Checkpoint(Base):
         return [
             row
             for row in Checkpoint.served(session, self.kind)
-            if self.kind == "classifier"
+            if self.kind == CheckpointKind.CLASSIFIER
             or (row.lesion_class, row.training_kind) == (self.lesion_class, self.training_kind)
         ]
 
@@ -214,7 +216,10 @@ class Checkpoint(Base):
         session.refresh(self)
         if self.served_since is None:  # pressed twice
             return
-        if self.kind == "classifier" and len(Checkpoint.served(session, "classifier")) == 1:
+        if (
+            self.kind == CheckpointKind.CLASSIFIER
+            and len(Checkpoint.served(session, CheckpointKind.CLASSIFIER)) == 1
+        ):
             raise Conflict(
                 "This is the only classifier that is served; promote another one first.",
                 next={"url": "/checkpoints", "label": "To the checkpoints"},
@@ -262,7 +267,7 @@ class Checkpoint(Base):
         return row
 
     @staticmethod
-    def served(session: Session, kind: str) -> list[Checkpoint]:
+    def served(session: Session, kind: CheckpointKind) -> list[Checkpoint]:
         """The checkpoints that are offered, the longest served first."""
         return list(
             session.scalars(
@@ -279,7 +284,7 @@ class Checkpoint(Base):
         Raises:
             NotFound: none is served.
         """
-        rows = Checkpoint.served(session, "classifier")
+        rows = Checkpoint.served(session, CheckpointKind.CLASSIFIER)
         if not rows:
             raise NotFound(
                 "No classifier is served. Run `python -m app serve` once to register the shipped "
@@ -290,7 +295,7 @@ class Checkpoint(Base):
     @staticmethod
     def scheme_for_review(session: Session) -> LesionScheme:
         """The scheme that lesions are reviewed by: the served classifier's, else the liver's."""
-        rows = Checkpoint.served(session, "classifier")
+        rows = Checkpoint.served(session, CheckpointKind.CLASSIFIER)
         return rows[-1].scheme if rows else LIVER
 
     @property
@@ -347,7 +352,7 @@ class Checkpoint(Base):
             "Data set": named,
             "Trained on": f"{counts[0]} lesions of {counts[1]} patients" if counts else "not known",
         }
-        if self.kind == "generator":
+        if self.kind == CheckpointKind.GENERATOR:
             return {**found, "Draws": self.scheme.display(self.lesion_class or "")}
         return {
             **found,

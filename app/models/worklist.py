@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -19,13 +20,23 @@ from app.models.cases.review import CANNOT_TELL, OTHER, Review
 from app.models.checkpoint import Checkpoint
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.lesion import LesionScheme
 
 T = TypeVar("T")
 
 FILTERS = ("all", "awaiting", "reviewed", "no_lesion")
 PAGE_SIZE = 50
-CLOSED = "closed"
+
+
+class CaseState(StrEnum):
+    """Where a case stands in a person's work list."""
+
+    NO_LESION = "no_lesion"
+    AWAITING = "awaiting"
+    REVIEWED = "reviewed"
+    CLOSED = "closed"
+    """It could be in a blinded reading that the person has not finished."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class WorkItem:
     colleagues: tuple[tuple[str, int], ...]
     network: NetworkClass | None
     covered: bool
-    review_state: str
+    review_state: CaseState
     contrast_phase: str
     uploaded_at: datetime
 
@@ -172,7 +183,7 @@ def work_list(
     for case_id in ids:
         case = found[case_id]
         lesion_count, unreviewed = lesions.get(case_id, (0, 0))
-        case_state = CLOSED if case_id in shut else _state(lesion_count, unreviewed)
+        case_state = CaseState.CLOSED if case_id in shut else _state(lesion_count, unreviewed)
         total, calibrated = slices.get(case.id, (0, True))
         items.append(
             WorkItem(
@@ -181,8 +192,8 @@ def work_list(
                 phantom=case.phantom,
                 uncalibrated=not calibrated,
                 slices=total,
-                lesions=0 if case_state == CLOSED else lesion_count,
-                closed=case_state == CLOSED,
+                lesions=0 if case_state == CaseState.CLOSED else lesion_count,
+                closed=case_state == CaseState.CLOSED,
                 own=told.own(case.id),
                 colleagues=told.colleagues(case.id),
                 network=told.network(case.id),
@@ -195,8 +206,10 @@ def work_list(
     return WorkList(items, counts, page, pages, closed is not None)
 
 
-def _state(lesions: int, unreviewed: int) -> str:
-    return "no_lesion" if not lesions else "awaiting" if unreviewed else "reviewed"
+def _state(lesions: int, unreviewed: int) -> CaseState:
+    if not lesions:
+        return CaseState.NO_LESION
+    return CaseState.AWAITING if unreviewed else CaseState.REVIEWED
 
 
 def _lesions(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int, int]]:
@@ -257,7 +270,7 @@ class _Told:
         predicted = session.scalars(
             sa.select(Prediction).where(Prediction.lesion_id.in_(ids)).order_by(Prediction.number)
         ).all()
-        served = Checkpoint.served(session, "classifier")
+        served = Checkpoint.served(session, CheckpointKind.CLASSIFIER)
         schemes = [row.scheme for row in served] + [p.checkpoint.scheme for p in predicted]
         return _Told(
             user.id,

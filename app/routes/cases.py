@@ -30,7 +30,7 @@ router = APIRouter(include_in_schema=False)
 DECODING_S = 120.0
 """So long one upload may be decoded; a series of 512 × 512 slices takes seconds."""
 
-PRESETS = [  # window centre and width in HU for the eye
+WINDOWS = [  # window centre and width in HU for the eye
     {"key": "liver", "name": "Liver", "level": 90, "width": 180},
     {"key": "soft", "name": "Soft tissue", "level": 40, "width": 400},
     {"key": "bone", "name": "Bone", "level": 400, "width": 1800},
@@ -156,7 +156,7 @@ def show(
             "person": {"id": str(user.id), "name": user.name},
             "series": series,
             "lesions": marked,
-            "presets": PRESETS,
+            "presets": WINDOWS,
             "selected_lesion": str(selected.lesion.id) if selected else None,
         },
     )

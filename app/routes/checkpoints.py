@@ -15,6 +15,7 @@ from app.errors import AppError, Unreadable
 from app.models.checkpoint import SERVE_WORD, Checkpoint
 from app.models.people.user import User
 from app.responses import page, see_other
+from ml.checkpoints.checkpoint import CheckpointKind
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,8 +26,8 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
     return page(
         request,
         "checkpoints/index.html",
-        classifiers=Checkpoint.served(db, "classifier"),
-        generators=Checkpoint.served(db, "generator"),
+        classifiers=Checkpoint.served(db, CheckpointKind.CLASSIFIER),
+        generators=Checkpoint.served(db, CheckpointKind.GENERATOR),
     )
 
 
@@ -48,7 +49,7 @@ def promote(
     """Serve a run's checkpoint from now on: here at once, by other processes within seconds."""
     found = Checkpoint.require(look, name)
     found.refuse_stranger(user)
-    if found.kind == "classifier":  # loaded first: one that cannot be is not promoted
+    if found.kind == CheckpointKind.CLASSIFIER:  # loaded first: one that cannot be is not promoted
         request.app.state.inference.classifier(look, found)
     checkpoint = Checkpoint.require(db, name)
     try:
@@ -68,7 +69,7 @@ def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
     checkpoint.retire(db, user.name)
     _ask_again(request, db)
     instead = ""
-    if checkpoint.kind == "classifier" and was_at_work:
+    if checkpoint.kind == CheckpointKind.CLASSIFIER and was_at_work:
         instead = f" New lesions are scored by {Checkpoint.classifier(db).name}."
     return see_other(f"/checkpoints/{name}", f"{name} is served no longer.{instead}", "info")
 

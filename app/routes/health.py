@@ -15,6 +15,7 @@ from app.db import Database
 from app.errors import Unavailable
 from app.models.checkpoint import Checkpoint
 from app.settings import VERSION
+from ml.checkpoints.checkpoint import CheckpointKind
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -50,7 +51,7 @@ def _look(database: Database) -> dict[str, object]:
             fault = database.fault(session)
             if fault is not None:
                 return {"status": fault}
-            served = [row.name for row in Checkpoint.served(session, "classifier")]
+            served = [row.name for row in Checkpoint.served(session, CheckpointKind.CLASSIFIER)]
     except Unavailable as error:
         return {"status": error.detail}
     if not served:

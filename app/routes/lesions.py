@@ -20,6 +20,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.presenters import panel
 from app.responses import see_other, wants_fragment
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
 
 router = APIRouter(include_in_schema=False)
@@ -54,7 +55,9 @@ def create(
     box = Box(x, y, width, height)
     marked = Lesion.mark(db, image, box, user, lesion_id=lesion, replaces=replaces)
     if not Prediction.of_lesion(db, marked.id):
-        for checkpoint in Checkpoint.served(db, "classifier")[-1:]:  # none: marked, unscored
+        for checkpoint in Checkpoint.served(db, CheckpointKind.CLASSIFIER)[
+            -1:
+        ]:  # none: marked, unscored
             request.app.state.inference.classify(db, marked, checkpoint)
     return _panel(request, user, db, marked, 201)
 

@@ -51,9 +51,9 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
     if held is not None:
         return held
     window = EYE_WINDOW_HU if image.calibrated else image.slice(db).grey_range
-    grey = (roi.normalise(image.pixels(db), window) + 1) * 127.5
+    grey = roi.to_grey(roi.normalise(image.pixels(db), window))
     stream = io.BytesIO()
-    Picture.fromarray(grey.round().astype("uint8")).save(stream, "PNG", compress_level=1)
+    Picture.fromarray(grey).save(stream, "PNG", compress_level=1)
     return Response(stream.getvalue(), media_type="image/png", headers={**KEPT, "etag": etag})
 
 

@@ -19,7 +19,7 @@ from app.errors import AppError, Conflict, NotFound, Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.audit import Audited, LeakAudit
 from app.models.reader_studies.conduct import Conduct
-from app.models.reader_studies.design import PRESETS
+from app.models.reader_studies.design import DESIGNS
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import AMENDABLE
 from app.models.reader_studies.reading import Reading
@@ -286,7 +286,7 @@ def _study_page(
         in_force=content.design if content else study.design,
         notes=content.notes if content else "",
         blind=Enrolment.reads(session, user, study.id) and study.state is StudyState.OPEN,
-        preset=PRESETS.get(study.design.preset),
+        preset=DESIGNS.get(study.design.preset),
         audit=LeakAudit.latest(session, study.id),
         amendable=AMENDABLE,
         amendment=amendment or {"what": "analysis", "text": "", "reason": ""},

@@ -15,7 +15,7 @@ from app.models.ground.event import Event
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.runs.dataset import DatasetVersion
-from app.models.runs.run import PRESETS, Run, WorkerSign
+from app.models.runs.run import EXPERIMENTS, Run, WorkerSign
 from app.responses import fragment, page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -34,7 +34,7 @@ def index(request: Request, user: Researcher, db: ReadDb) -> Response:
         "runs/index.html",
         runs=Run.all(db),
         datasets=DatasetVersion.all(db),
-        presets=PRESETS,
+        presets=EXPERIMENTS,
         workers=WorkerSign.living(db),
     )
 
@@ -67,7 +67,7 @@ def show(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> R
         "runs/show.html",
         run=run,
         lines=run.tail(db),
-        preset_words=PRESETS[run.preset],
+        preset_words=EXPERIMENTS[run.preset],
         workers=WorkerSign.living(db),
         checkpoints=Checkpoint.of_stem(db, run.short_name),
         may_change=run.may_be_changed_by(user),

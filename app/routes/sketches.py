@@ -18,7 +18,7 @@ from app.db import Db, ReadDb
 from app.errors import AppError, Conflict, Forbidden, NotFound, Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.composition import Composition, Draw
-from app.models.reader_studies.design import PRESETS, Design, fitting
+from app.models.reader_studies.design import DESIGNS, Design, fitting
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.sketch import Sketch
 from app.models.reader_studies.steps import (
@@ -330,7 +330,7 @@ def _scheme(session: Session, typed: Typed) -> LesionScheme | None:
 def _apply_preset(session: Session, sketch: Sketch) -> None:
     """Fill in what a preset says, once, and keep what stood there for the way back."""
     typed = sketch.form
-    if typed.preset not in PRESETS or typed.preset == typed.applied:
+    if typed.preset not in DESIGNS or typed.preset == typed.applied:
         return
     if typed.applied:
         before = typed.model_dump(include=set(OF_PRESET))
@@ -343,7 +343,7 @@ def _apply_preset(session: Session, sketch: Sketch) -> None:
 def _fitted(session: Session, typed: Typed, sent: Fields) -> Fields:
     """With another scheme, a preset's numbers are those of that scheme; typed ones stay."""
     scheme = Pool.schemes(session).get(str(sent.get("scheme", "")))
-    if scheme is None or typed.applied not in PRESETS or sent["scheme"] == typed.scheme:
+    if scheme is None or typed.applied not in DESIGNS or sent["scheme"] == typed.scheme:
         return sent
     before = filled_by(typed.applied, _scheme(session, typed))
     after = filled_by(typed.applied, scheme)
@@ -415,7 +415,7 @@ def _step(
     error = refusal.detail if refusal else ""
     if sketch and not error:
         error = sketch.refusal_at(step)
-    preset = PRESETS.get(typed.applied)
+    preset = DESIGNS.get(typed.applied)
     return page(
         request,
         "sketches/show.html",
@@ -428,7 +428,7 @@ def _step(
         place=list(Step).index(step),
         form=form,
         error=error,
-        presets=PRESETS,
+        presets=DESIGNS,
         preset_note=preset.note(chosen) if preset and chosen else "",
         schemes=list(schemes),
         scheme=chosen,

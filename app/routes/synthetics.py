@@ -18,7 +18,8 @@ from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.responses import KEPT, etag_of, page, unchanged
-from ml.images.roi import to_png
+from ml.checkpoints.checkpoint import CheckpointKind
+from ml.images.roi import to_grey, to_png
 
 
 def not_reading_blind(request: Request, user: Reader) -> None:
@@ -42,7 +43,7 @@ def index(
     seed: int = 0,
 ) -> Response:
     """The form and the contact sheet; each picture is fetched by its own address."""
-    generators = Checkpoint.served(db, "generator")
+    generators = Checkpoint.served(db, CheckpointKind.GENERATOR)
     chosen = next((row for row in generators if row.name == checkpoint), None)
     if chosen is None and checkpoint:
         Checkpoint.require(db, checkpoint)
@@ -91,7 +92,7 @@ def sheet(
         return held
     with request.app.state.drawings.place(count):
         rois = request.app.state.inference.draw(db, row, seeds)
-    grey = np.rint((np.clip(rois, -1, 1) + 1) * 127.5).astype(np.uint8)
+    grey = to_grey(rois)
     headers = {**KEPT, "etag": etag}
     return Response(grey.tobytes(), media_type="application/octet-stream", headers=headers)
 

@@ -13,8 +13,9 @@ from app.auth import Admin
 from app.db import Db, ReadDb
 from app.errors import AppError, Conflict
 from app.models.people.tally import Tally
-from app.models.people.user import ROLES, User, hashed
+from app.models.people.user import User, hashed
 from app.responses import page, see_other
+from app.roles import ROLES
 
 router = APIRouter(include_in_schema=False)
 

@@ -14,6 +14,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,14 +34,13 @@ from ml.checkpoints.metrics import (
 )
 from ml.errors import HepaticaError, reason
 from ml.images import greys
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
 from ml.progress import RunDir
 from ml.records import RecordError, to_json
 from ml.statistics.figure import Figure
 
 FORMAT = 1
-KINDS = ("classifier", "generator")
-TRAINING_KINDS = ("phantom", "calibrated", "uncalibrated")
 SIMULATED = "trained on simulated CT, no evidence about this patient"
 """Said beside every score of a phantom-trained checkpoint on any other image."""
 UNCALIBRATED = (
@@ -61,6 +61,15 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 _FILES = ("model.onnx", "weights.safetensors")
 
 
+class CheckpointKind(StrEnum):
+    """What a network does."""
+
+    CLASSIFIER = "classifier"
+    """An ROI in, probabilities of the classes out."""
+    GENERATOR = "generator"
+    """A latent vector in, an ROI of one class out."""
+
+
 class CheckpointError(HepaticaError):
     """A checkpoint that cannot be loaded or used."""
 
@@ -70,10 +79,9 @@ class Checkpoint:
     """What a checkpoint says about itself.
 
     Attributes:
-        kind: ``classifier`` or ``generator``.
         lesion_class: the class that a generator draws; None for a classifier.
         window_hu: the window whose ends are −1 and 1 of the network's ROIs.
-        training_kind: ``phantom``, ``calibrated`` or ``uncalibrated``.
+        training_kind: what the network was trained on.
         grey_range: the grey values whose ends are −1 and 1 for images without HU; None: the full
             range of their type.
         commit: the code that trained it; ends in ``+`` when files differed from that commit.
@@ -86,11 +94,11 @@ class Checkpoint:
     """
 
     name: str
-    kind: str
+    kind: CheckpointKind
     scheme: LesionScheme
     lesion_class: str | None
     window_hu: tuple[float, float]
-    training_kind: str
+    training_kind: ImageKind
     dataset_digest: str
     commit: str
     config: dict[str, Any]
@@ -108,18 +116,25 @@ class Checkpoint:
             raise CheckpointError(
                 f"Checkpoint name {self.name!r} must be lower-case letters, digits, '.', '_', '-'."
             )
-        if self.kind not in KINDS:
-            raise CheckpointError(f"Checkpoint {self.name}: kind {self.kind!r} is unknown.")
-        if self.training_kind not in TRAINING_KINDS:
-            raise CheckpointError(
-                f"Checkpoint {self.name}: training kind {self.training_kind!r} is unknown."
-            )
+        self._take("kind", CheckpointKind)
+        self._take("training_kind", ImageKind)
         if self.lesion_class is not None:
             self.scheme.index(self.lesion_class)
-        if self.kind == "generator" and not (self.latent_size and self.lesion_class):
+        if self.kind == CheckpointKind.GENERATOR and not (self.latent_size and self.lesion_class):
             raise CheckpointError(
                 f"Checkpoint {self.name}: a generator names its latent size and lesion class."
             )
+
+    def _take(self, name: str, vocabulary: type[StrEnum]) -> None:
+        """Make a word the member that it names."""
+        word = getattr(self, name)
+        try:
+            object.__setattr__(self, name, vocabulary(word))
+        except ValueError as error:
+            raise CheckpointError(
+                f"Checkpoint {self.name}: {name.replace('_', ' ')} {word!r} is none of "
+                f"{', '.join(vocabulary)}."
+            ) from error
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -160,11 +175,11 @@ class Checkpoint:
             low, high = (float(end) for end in data["window_hu"])
             return cls(
                 name=str(data["name"]),
-                kind=str(data["kind"]),
+                kind=data["kind"],
                 scheme=LesionScheme.from_dict(data["scheme"]),
                 lesion_class=data["lesion_class"],
                 window_hu=(low, high),
-                training_kind=str(data["training_kind"]),
+                training_kind=data["training_kind"],
                 dataset_digest=str(data["dataset_digest"]),
                 commit=str(data["commit"]),
                 config=dict(data["config"]),
@@ -273,7 +288,7 @@ class Checkpoint:
     def caveats(self) -> tuple[str, ...]:
         """What speaks against serving it, and must be said beside everything that it says."""
         found = [settings.PROVES_NOTHING] if self.preset == settings.QUICK else []
-        if self.kind == "classifier":
+        if self.kind == CheckpointKind.CLASSIFIER:
             lesions = self.held_out.n_lesions if self.held_out else 0
             if not lesions:
                 found.append("nothing was held out: how often it is right is not known")
@@ -292,7 +307,7 @@ class Checkpoint:
         on = f", {counts[0]} lesions of {counts[1]} patients" if counts else ""
         said = f"Trained on {KINDS_SAID[self.training_kind]}{on}, {preset}"
         first = f"{self.caveats[0].capitalize()}. " if self.caveats else ""
-        if self.kind != "classifier":
+        if self.kind != CheckpointKind.CLASSIFIER:
             return f"{first}{said}."
         return f"{first}{said}; {self.measured}. The score is not calibrated."
 
@@ -307,7 +322,7 @@ class Checkpoint:
         if accuracy.ends is not None:
             low, high = accuracy.ends
             between = f" ({100 * low:.0f} to {100 * high:.0f} %)"
-        who = "phantom patients" if self.training_kind == "phantom" else "patients"
+        who = "phantom patients" if self.training_kind == ImageKind.PHANTOM else "patients"
         return (
             f"balanced accuracy {100 * accuracy.known:.0f} %{between} on "
             f"{test.n_lesions} lesions of {test.n_patients} held-out {who}"
@@ -316,11 +331,11 @@ class Checkpoint:
     def warnings_for(self, phantom_image: bool, calibrated: bool) -> tuple[str, ...]:
         """What must be said beside a result on an image of this kind."""
         warnings = list(self.caveats)
-        if self.training_kind == "phantom" and not phantom_image:
+        if self.training_kind == ImageKind.PHANTOM and not phantom_image:
             warnings.append(SIMULATED)
-        if not calibrated and self.training_kind != "uncalibrated":
+        if not calibrated and self.training_kind != ImageKind.UNCALIBRATED:
             warnings.append(UNCALIBRATED)
-        if calibrated and self.training_kind == "uncalibrated":
+        if calibrated and self.training_kind == ImageKind.UNCALIBRATED:
             warnings.append(CALIBRATED)
         return tuple(warnings)
 
@@ -384,15 +399,15 @@ def _percent(found: Figure) -> str:
 
 
 _TRAINED = re.compile(r"Trained on (?:the )?(\d+) lesions of (\d+) patients")
-KINDS_SAID = {
-    "phantom": "simulated CT (phantoms)",
-    "calibrated": "CT in Hounsfield units",
-    "uncalibrated": "grey values without Hounsfield units",
+KINDS_SAID: Mapping[ImageKind, str] = {
+    ImageKind.PHANTOM: "simulated CT (phantoms)",
+    ImageKind.CALIBRATED: "CT in Hounsfield units",
+    ImageKind.UNCALIBRATED: "grey values without Hounsfield units",
 }
-_TRAINED_ON = {
-    "phantom": "**simulated CT (phantoms), no patient**",
-    "calibrated": "CT in Hounsfield units",
-    "uncalibrated": "grey-value images without Hounsfield units",
+_TRAINED_ON: Mapping[ImageKind, str] = {
+    ImageKind.PHANTOM: "**simulated CT (phantoms), no patient**",
+    ImageKind.CALIBRATED: "CT in Hounsfield units",
+    ImageKind.UNCALIBRATED: "grey-value images without Hounsfield units",
 }
 
 
@@ -401,7 +416,7 @@ def _card(meta: Checkpoint) -> str:
     what = (
         f"The CNN of Frid-Adar et al. (2018): a 64 × 64 ROI in, one probability for each of "
         f"{classes} out."
-        if meta.kind == "classifier"
+        if meta.kind == CheckpointKind.CLASSIFIER
         else f"A DCGAN after Frid-Adar et al. (2018): {meta.latent_size} uniform numbers in, a "
         f"64 × 64 ROI of class “{meta.scheme.display(cast(str, meta.lesion_class))}” out."
     )
@@ -439,12 +454,12 @@ def _card(meta: Checkpoint) -> str:
         else _generator_results(meta.metrics)
     )
     lines += ["", "## Limits", ""]
-    if meta.training_kind == "phantom":
+    if meta.training_kind == ImageKind.PHANTOM:
         lines.append(
             f"- On any image that is not a phantom: {SIMULATED}. Its figures above are on "
             "simulated lesions and say nothing about accuracy on patients."
         )
-    if meta.kind == "generator":
+    if meta.kind == CheckpointKind.GENERATOR:
         lines.append(
             "- A synthetic ROI has no scale in millimetres, no patient and no truth beyond the "
             "class it was asked for. The check for collapse is a floor, not a proof of variety."
@@ -459,7 +474,7 @@ def _card(meta: Checkpoint) -> str:
 
 
 def _mapped(meta: Checkpoint) -> str:
-    if meta.training_kind != "uncalibrated":
+    if meta.training_kind != ImageKind.UNCALIBRATED:
         return "window | {:g} … {:g} HU".format(*meta.window_hu)
     if meta.grey_range is None:
         return "grey values | the full range of an image's 8 or 16 bits"

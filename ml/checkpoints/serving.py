@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
+from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointKind
 from ml.lesion import ROI_SIZE_PX
 
 Pixels = npt.NDArray[np.float32]
@@ -67,7 +67,7 @@ class Classifier:
     """
 
     def __init__(self, onnx: bytes, meta: Checkpoint, threads: int = 1) -> None:
-        if meta.kind != "classifier":
+        if meta.kind != CheckpointKind.CLASSIFIER:
             raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a classifier.")
         self.meta = meta
         self.limits = meta.limits  # said beside every score, so not made anew each time
@@ -121,7 +121,7 @@ class Generator:
     """
 
     def __init__(self, onnx: bytes, meta: Checkpoint, threads: int = 1) -> None:
-        if meta.kind != "generator" or meta.latent_size is None:
+        if meta.kind != CheckpointKind.GENERATOR or meta.latent_size is None:
             raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a generator.")
         self.meta = meta
         self.latent_size = meta.latent_size
@@ -166,6 +166,6 @@ def latent(seed: int, size: int) -> Pixels:
 def load(root: str | Path | Checkpoint, threads: int = 1) -> Classifier | Generator:
     """Serve a checkpoint's folder, whichever kind it is; CheckpointError as the classes raise."""
     meta = root if isinstance(root, Checkpoint) else Checkpoint.load(root)
-    if meta.kind == "classifier":
+    if meta.kind == CheckpointKind.CLASSIFIER:
         return Classifier(meta.onnx(), meta, threads)
     return Generator(meta.onnx(), meta, threads)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
 from ml.checkpoints.serving import Generator, latent
-from ml.dataset.manifest import Line, sha256_of
+from ml.dataset.manifest import Line, Source, sha256_of
 from ml.images import roi
 from ml.progress import Progress, RunDir, whole
 
@@ -63,7 +63,7 @@ def _draw_into(
             file=file,
             lesion_class=str(meta.lesion_class),
             patient="",
-            source="synthetic",
+            source=Source.SYNTHETIC,
             box=roi.whole(*pixels.shape),
             spacing_mm=None,
             diameter_mm=None,

@@ -1,8 +1,15 @@
 """The columns of ``labels.csv`` and ``lesions.csv``, for ``prepare`` and for its ``--help``."""
 
-XYWH, XYXY = "xywh", "xyxy"
-BOXES = (XYWH, XYXY)
-"""What the four numbers of a box are: left, top, width, height; or left, top, right, bottom."""
+from enum import StrEnum
+
+
+class Boxes(StrEnum):
+    """What the four numbers of a box are: left, top, width, height; or left, top, right, bottom."""
+
+    XYWH = "xywh"
+    XYXY = "xyxy"
+
+
 LATER = ("split", "site", "age", "sex")
 """Columns that people rightly have, and that nothing here uses yet."""
 
@@ -15,7 +22,8 @@ where the lesion is (not for a 64 x 64 image, which is the ROI itself):
   box          x,y,width,height in pixels in one cell; see --boxes
   x, y, width, height
                the same in four columns; x, y: the left and upper edge
-  center       x,y in pixels in one cell, together with diameter_mm and a pixel spacing
+  center       x,y in pixels in one cell, together with diameter_mm and a
+               pixel spacing
   mask         a picture of the image's size, not black on the lesion
 optional:
   diameter_mm  the lesion's longer side in mm

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from ml.images.roi import to_grey
 from ml.lesion import ROI_SIZE_PX
 
 MOST_OF_A_CLASS = 240
@@ -30,7 +31,7 @@ def render(rois: Mapping[str, Sequence[npt.NDArray[np.float32]]]) -> bytes:
         some = f", {len(of)} of them shown" if len(of) < number else ""
         pen.text((4, top + 3), f"{key}: {number}{some}", fill=0)
         for i, roi in enumerate(of):
-            grey = np.round((np.clip(roi, -1, 1) + 1) * 127.5).astype(np.uint8)
+            grey = to_grey(roi)
             place = (2 + i % _COLUMNS * _STEP, top + _HEAD + i // _COLUMNS * _STEP)
             sheet.paste(Image.fromarray(grey), place)
         top += heights[key]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.config import seed_for
-from ml.dataset.manifest import Line, Manifest
+from ml.dataset.manifest import Line, Manifest, Source
 from ml.errors import HepaticaError
 from ml.lesion import LesionScheme
 
@@ -67,7 +67,7 @@ class Fold:
                 "split the patients, not their ROIs."
             )
         for line in self.test:
-            if line.source == "synthetic":
+            if line.source == Source.SYNTHETIC:
                 raise LeakageError(
                     f"ROI {line.id} in the test set of fold {self.index} is synthetic; "
                     "only real lesions and phantoms can test."
@@ -106,7 +106,7 @@ def split(part: Part, scheme: LesionScheme, k: int, seed: int) -> tuple[Fold, ..
         LeakageError: a line is synthetic.
         SchemeError: a line's class is not in the scheme.
     """
-    synthetic = [line for line in part if line.source == "synthetic"]
+    synthetic = [line for line in part if line.source == Source.SYNTHETIC]
     if synthetic:
         raise LeakageError(
             f"ROI {synthetic[0].id} is synthetic; folds are made of real lesions or phantoms only."

@@ -18,6 +18,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,23 @@ from ml.dataset import contact_sheet as contactsheet
 from ml.dataset import copies
 from ml.errors import HepaticaError, reason
 from ml.images import greys, roi
-from ml.images.ct_slice import CTSlice
+from ml.images.ct_slice import CTSlice, ImageKind
 from ml.images.greys import GreyRangeError, Greys, Range
 from ml.images.roi import Box, Float32, RoiError, Spacing, View
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 from ml.progress import Progress, RunDir, whole
 
-KINDS = ("phantom", "calibrated", "uncalibrated")
-SOURCES = ("real", "synthetic", "phantom")
-
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHOWN = 20
+
+
+class Source(StrEnum):
+    """Where an ROI came from."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+    """A generator drew it."""
+    PHANTOM = "phantom"
 
 
 class ManifestError(HepaticaError):
@@ -53,7 +60,6 @@ class Line:
     Attributes:
         id: names the context; unique in the data set.
         file: where it came from, relative to what was imported.
-        source: real, synthetic (a GAN's) or phantom.
         box: the lesion's, in pixels of the image it came from.
         spacing_mm: (row, column), or None.
         diameter_mm: the longer side as given, or by box and spacing; None if unknown.
@@ -71,7 +77,7 @@ class Line:
     file: str
     lesion_class: str
     patient: str
-    source: str
+    source: Source
     box: Box
     spacing_mm: Spacing | None
     diameter_mm: float | None
@@ -112,7 +118,7 @@ class Line:
                 file=str(data["file"]),
                 lesion_class=str(data["lesion_class"]),
                 patient=str(data["patient"]),
-                source=str(data["source"]),
+                source=Source(data["source"]),
                 box=Box(*map(float, data["box"])),
                 spacing_mm=(float(spacing[0]), float(spacing[1])) if spacing else None,
                 diameter_mm=None if data["diameter_mm"] is None else float(data["diameter_mm"]),
@@ -125,8 +131,8 @@ class Line:
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ManifestError(f"A line of the data set is damaged ({error!r}).") from error
-        if not _ID.fullmatch(line.id) or line.source not in SOURCES:
-            raise ManifestError(f"Line {line.id!r} has an impossible id or source.")
+        if not _ID.fullmatch(line.id):
+            raise ManifestError(f"Line {line.id!r} has an impossible id.")
         return line
 
 
@@ -139,14 +145,14 @@ class Finding:
     """
 
     pixels: npt.NDArray[Any]
-    kind: str
+    kind: ImageKind
     lesion_class: str
     patient: str
     file: str
     box: Box | None = None
     spacing_mm: Spacing | None = None
     diameter_mm: float | None = None
-    source: str = "real"
+    source: Source = Source.REAL
     seed: int | None = None
     phantom_uid: str = ""
 
@@ -162,22 +168,26 @@ class Finding:
         diameter_mm: float | None = None,
     ) -> Finding:
         """A lesion marked on a decoded image."""
-        if ct_slice.phantom:
-            kind, source = "phantom", "phantom"
-        else:
-            kind, source = ("calibrated" if ct_slice.calibrated else "uncalibrated"), "real"
         return cls(
             pixels=ct_slice.pixels,
-            kind=kind,
+            kind=ct_slice.kind,
             lesion_class=lesion_class,
             patient=patient,
             file=file,
             box=box,
             spacing_mm=ct_slice.spacing_mm,
             diameter_mm=diameter_mm,
-            source=source,
+            source=Source.PHANTOM if ct_slice.phantom else Source.REAL,
             phantom_uid=ct_slice.sop_uid if ct_slice.phantom else "",
         )
+
+
+def _kind(folder: Path, word: str) -> ImageKind:
+    try:
+        return ImageKind(word)
+    except ValueError as error:
+        known = ", ".join(ImageKind)
+        raise ManifestError(f"{folder}: kind {word!r} is none of {known}.") from error
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,7 @@ class Manifest:
 
     name: str
     scheme: LesionScheme
-    kind: str
+    kind: ImageKind
     lines: tuple[Line, ...]
     root: Path
     mixed_patients: bool = False
@@ -358,7 +368,7 @@ class Manifest:
             manifest = cls(
                 name=str(head["name"]),
                 scheme=LesionScheme.from_dict(head["scheme"]),
-                kind=str(head["kind"]),
+                kind=_kind(folder, head["kind"]),
                 lines=tuple(Line.from_dict(entry) for entry in entries),
                 root=folder,
                 mixed_patients=bool(head.get("mixed_patients", False)),
@@ -373,8 +383,6 @@ class Manifest:
             if isinstance(error, ManifestError):
                 raise
             raise ManifestError(f"{folder}: manifest.json is damaged ({error!r}).") from error
-        if manifest.kind not in KINDS:
-            raise ManifestError(f"{folder}: kind {manifest.kind!r} is none of {', '.join(KINDS)}.")
         if digest != manifest.digest:
             raise ManifestError(
                 f"{folder}: the digest does not match, so the lines were altered after they were "
@@ -423,7 +431,7 @@ def write(
         (partial / "contexts").mkdir()
         seen = _Seen(scheme, Greys(grey_range), sheet)
         lines: list[Line] = []
-        kinds: Counter[str] = Counter()
+        kinds: Counter[ImageKind] = Counter()
         refused: list[str] = []
         done = 0
         for done, finding in enumerate(findings, 1):
@@ -438,7 +446,7 @@ def write(
                 kinds[finding.kind] += 1
             if done % 20 == 0:
                 yield Progress(done, max(total, done), f"{done} of {total} ROIs cut")
-        kind = kinds.most_common(1)[0][0] if kinds else "calibrated"
+        kind = kinds.most_common(1)[0][0] if kinds else ImageKind.CALIBRATED
         told = (*notes, *seen.notes())
         manifest = Manifest(
             name, scheme, kind, tuple(lines), partial, mixed_patients, difficulty, grey_range, told
@@ -450,7 +458,7 @@ def write(
                 f"Phantom, calibrated and uncalibrated images never share a data set; here are "
                 f"{found}. Prepare them one by one."
             )
-        if grey_range is not None and kinds and set(kinds) != {"uncalibrated"}:
+        if grey_range is not None and kinds and set(kinds) != {ImageKind.UNCALIBRATED}:
             problems.append(
                 "--range is of grey values, and these images have Hounsfield units, which take "
                 "the window of the training; leave --range out."
@@ -584,7 +592,7 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float
     """
     pixels, box, spacing = finding.pixels, finding.box, finding.spacing_mm
     surroundings = box is not None
-    if finding.source == "synthetic":
+    if finding.source == Source.SYNTHETIC:
         pixels = roi.checked(pixels)
     if box is None:
         if pixels.shape != (ROI_SIZE_PX, ROI_SIZE_PX):

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from scipy import ndimage
 
-from ml.dataset.columns import LATER, OF_PHANTOMS, USED, XYWH, XYXY
+from ml.dataset.columns import LATER, OF_PHANTOMS, USED, Boxes
 from ml.dataset.manifest import Finding, ManifestError, write
 from ml.delimited import Rows
 from ml.errors import HepaticaError, reason
@@ -60,12 +60,12 @@ class Options:
 
     Attributes:
         mixed_patients: accept lesions of several classes in one patient.
-        boxes: what the four numbers of a box are (``columns.BOXES``); None: as the table tells.
+        boxes: what the four numbers of a box are; None: as the table tells.
         grey_range: grey values that become −1 and 1, of images without HU.
     """
 
     mixed_patients: bool = False
-    boxes: str | None = None
+    boxes: Boxes | None = None
     grey_range: Range | None = None
 
 
@@ -228,7 +228,7 @@ def _refuse_doubtful_boxes(rows: list[_Row], files: _Files) -> None:
         PrepareError: it may.
     """
     cells = [(row, row.get("box")) for row in rows if row.get("box")]
-    fit = {XYWH: 0, XYXY: 0}
+    fit = {Boxes.XYWH: 0, Boxes.XYXY: 0}
     for row, cell in cells:
         try:
             x, y, right, bottom = _numbers(cell, 4, "box")
@@ -241,21 +241,21 @@ def _refuse_doubtful_boxes(rows: list[_Row], files: _Files) -> None:
         except (_CellError, DicomError):
             continue
         for what, box in (
-            (XYWH, (x, y, right, bottom)),
-            (XYXY, (x, y, right - x, bottom - y)),
+            (Boxes.XYWH, (x, y, right, bottom)),
+            (Boxes.XYXY, (x, y, right - x, bottom - y)),
         ):
             try:
                 check(Box(*box), shape, None)
             except RoiError:
                 continue
             fit[what] += 1
-    if fit[XYXY] and fit[XYXY] >= fit[XYWH]:
-        doubt = "may be" if fit[XYWH] == fit[XYXY] else "looks like"
+    if fit[Boxes.XYXY] and fit[Boxes.XYXY] >= fit[Boxes.XYWH]:
+        doubt = "may be" if fit[Boxes.XYWH] == fit[Boxes.XYXY] else "looks like"
         raise PrepareError(
             f"The column box {doubt} x1,y1,x2,y2: in every row the third and fourth number are "
-            f"larger than the first and second. As x,y,width,height {fit[XYWH]} of {len(cells)} "
-            f"boxes fit their images, as corners {fit[XYXY]}. Say which: --boxes xywh or "
-            "--boxes xyxy."
+            f"larger than the first and second. As x,y,width,height {fit[Boxes.XYWH]} of "
+            f"{len(cells)} boxes fit their images, as corners {fit[Boxes.XYXY]}. "
+            "Say which: --boxes xywh or --boxes xyxy."
         )
 
 
@@ -287,7 +287,7 @@ def _findings(
             lesion_class = _class(row, class_column, scheme)
             patient = _patient(row)
             ct_slice, file = files.slice_of(row)
-            box = _box(row, ct_slice, options.boxes or XYWH, files)
+            box = _box(row, ct_slice, options.boxes or Boxes.XYWH, files)
             diameter = _number(row.get("diameter_mm"), "diameter_mm")
             _refuse_other_diameter(diameter, box, ct_slice)
         except (_CellError, RoiError, DicomError) as error:
@@ -416,7 +416,7 @@ def _numbers(cell: str, count: int, what: str) -> list[float]:
 def _box(row: _Row, ct_slice: CTSlice, boxes: str, files: _Files) -> Box | None:
     if row.get("box"):
         x, y, third, fourth = _numbers(row.get("box"), 4, "box")
-        if boxes == XYWH:
+        if boxes == Boxes.XYWH:
             return Box(x, y, third, fourth)
         if third <= x or fourth <= y:
             raise _CellError(

@@ -20,6 +20,7 @@ from ml.dataset.folds import LeakageError
 from ml.dataset.manifest import Manifest, sha256_of
 from ml.errors import HepaticaError
 from ml.images import roi
+from ml.images.ct_slice import ImageKind
 from ml.lesion import ROI_SIZE_PX
 from ml.phantom import VERSION
 from ml.phantom.lesions import CLASSES
@@ -70,7 +71,7 @@ class FreshLesions:
 
 def possible(manifest: Manifest) -> bool:
     """Whether fresh patients of a data set can be made: phantoms of the liver's classes."""
-    return manifest.kind == "phantom" and set(manifest.scheme.keys) == set(CLASSES)
+    return manifest.kind == ImageKind.PHANTOM and set(manifest.scheme.keys) == set(CLASSES)
 
 
 def chunks(settings: Experiment, most_synthetic: int, folds: int) -> tuple[Chunk, ...]:

@@ -23,7 +23,7 @@ from ml.experiment.results.synthetic import (
     Synthetic,
     TaskPair,
 )
-from ml.experiment.tasks import INNER, KINDS, OUTER, Measure, TrainGenerator, measurements
+from ml.experiment.tasks import INNER, OUTER, Measure, Rois, TrainGenerator, measurements
 from ml.experiment.training_sets import fold_of
 from ml.statistics import classification, comparison, memorisation
 from ml.statistics.figure import Figure
@@ -91,7 +91,7 @@ def collect(
         return Synthetic(fared, network, network)
     fidelity_of: dict[str, KindFidelity | Missing] = {}
     memorised: dict[str, dict[str, SpaceMemorisation]] = {}
-    for kind in KINDS:
+    for kind in Rois:
         of = [task for task in measurements(settings, seeds) if task.kind == kind]
         told = [(task, folder.result(task)) for task in of]
         done = [(task, one) for task, one in told if isinstance(one, Measurement)]
@@ -99,7 +99,7 @@ def collect(
             fidelity_of[kind] = next(one for _, one in told if isinstance(one, Missing))
             continue
         fidelity_of[kind] = _fidelity_of(folder, settings, [task for task, _ in done])
-        if kind != "real":
+        if kind != Rois.REAL:
             memorised[kind] = _memorised(settings, manifest, done)
     return Synthetic(
         generators=fared,

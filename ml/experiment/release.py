@@ -12,7 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ml.checkpoints.checkpoint import Checkpoint, current_commit, tensors_from_bytes
+from ml.checkpoints.checkpoint import (
+    Checkpoint,
+    CheckpointKind,
+    current_commit,
+    tensors_from_bytes,
+)
 from ml.checkpoints.metrics import (
     ClassifierMetrics,
     GeneratorMetrics,
@@ -111,7 +116,11 @@ def _classifier(
     ]
     tensors = tensors_from_bytes((task / "weights.safetensors").read_bytes())
     described = _describe(
-        settings, manifest, f"{stem}-{size.arm.replace('+', '-')}", "classifier", preset
+        settings,
+        manifest,
+        f"{stem}-{size.arm.replace('+', '-')}",
+        CheckpointKind.CLASSIFIER,
+        preset,
     )
     made = replace(
         described,
@@ -138,7 +147,7 @@ def _generator(
         (folder.task(task.name).path / "generator.safetensors").read_bytes()
     )
     described = _describe(
-        settings, manifest, f"{stem}-dcgan-{task.lesion_class}", "generator", preset
+        settings, manifest, f"{stem}-dcgan-{task.lesion_class}", CheckpointKind.GENERATOR, preset
     )
     fold = fold_of(manifest, settings, settings.seed, _FOLD, OUTER)
     own = fold.train.only(task.lesion_class)
@@ -157,9 +166,9 @@ def _generator(
 
 
 def _describe(
-    settings: Experiment, manifest: Manifest, name: str, kind: str, preset: str
+    settings: Experiment, manifest: Manifest, name: str, kind: CheckpointKind, preset: str
 ) -> Checkpoint:
-    generator = kind == "generator"
+    generator = kind is CheckpointKind.GENERATOR
     return Checkpoint(
         name=name,
         kind=kind,

@@ -7,16 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from ml.config import Experiment
 from ml.experiment.arms import ArmSize
 from ml.experiment.fresh_phantoms import Chunk
 
-OUTER, INNER = "outer", "inner"
-"""Training patients of a fold; and the same without those set aside for validation."""
-KINDS = ("real", "dcgan", "acgan")
-"""What is measured. ``real``: the training lesions in the place of synthetic ROIs, a baseline."""
+
+class Level(StrEnum):
+    """Which patients of a fold something is trained on."""
+
+    OUTER = "outer"
+    """Its training patients."""
+    INNER = "inner"
+    """The same without those set aside for validation."""
+
+
+OUTER, INNER = Level.OUTER, Level.INNER
+
+
+class Rois(StrEnum):
+    """Whose ROIs are measured."""
+
+    REAL = "real"
+    """The training lesions in the place of synthetic ROIs: a baseline."""
+    DCGAN = "dcgan"
+    ACGAN = "acgan"
 
 
 @dataclass(frozen=True)
@@ -91,10 +108,10 @@ class TrainClassifier:
 
 @dataclass(frozen=True)
 class Measure:
-    """Measure one kind (of ``KINDS``) of ROIs in one fold of one seed."""
+    """Measure the ROIs of one origin in one fold of one seed."""
 
     stage: ClassVar[str] = "measure"
-    kind: str
+    kind: Rois
     fold: int
     seed: int
 
@@ -139,5 +156,5 @@ def measurements(settings: Experiment, seeds: Sequence[int]) -> tuple[Measure, .
         Measure(kind, fold, seed)
         for seed in seeds
         for fold in range(settings.folds)
-        for kind in KINDS
+        for kind in Rois
     )

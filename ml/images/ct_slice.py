@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,17 @@ MAX_FILE_BYTES = 2 * MAX_PIXELS + 2**26
 
 NARROW = "The picture uses only"
 """How the warning begins of a picture whose greys are too close for a network to see them."""
+
+
+class ImageKind(StrEnum):
+    """What the numbers of an image mean; kinds never share a data set, a network or a study."""
+
+    PHANTOM = "phantom"
+    """Simulated CT in Hounsfield units."""
+    CALIBRATED = "calibrated"
+    """CT in Hounsfield units."""
+    UNCALIBRATED = "uncalibrated"
+    """Grey values."""
 
 
 class DicomError(HepaticaError):
@@ -112,6 +124,13 @@ class CTSlice:
         """(rows, columns)"""
         rows, columns = self.pixels.shape
         return rows, columns
+
+    @property
+    def kind(self) -> ImageKind:
+        """What its numbers mean."""
+        if self.phantom:
+            return ImageKind.PHANTOM
+        return ImageKind.CALIBRATED if self.calibrated else ImageKind.UNCALIBRATED
 
     @property
     def position_mm(self) -> float | None:

@@ -513,12 +513,20 @@ def _outside(cut_out: Box, shape: tuple[int, ...]) -> tuple[str, ...]:
     return (f"{missing:.0%} of the ROI lies outside the image and is filled with black.",)
 
 
+def to_grey(pixels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+    """Finite values in [−1, 1] as grey values: −1 → 0, 1 → 255, halves to the even one.
+
+    The only place where a network's values become a picture: a real and a synthetic ROI that
+    were rounded by two rules could be told apart. What lies outside [−1, 1] is clipped.
+    """
+    grey: npt.NDArray[np.uint8] = np.rint((np.clip(pixels, -1, 1) + 1) * 127.5).astype(np.uint8)
+    return grey
+
+
 def to_png(pixels: npt.NDArray[Any]) -> bytes:
     """An ROI (rows, columns) in [−1, 1] as 8-bit grey PNG without metadata: −1 → 0, 1 → 255."""
-    values = checked(pixels)
-    grey = np.rint((values + 1) * 127.5).astype(np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(grey).save(stream, "PNG")
+    Image.fromarray(to_grey(checked(pixels))).save(stream, "PNG")
     return stream.getvalue()
 
 

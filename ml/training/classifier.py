@@ -18,6 +18,7 @@ import torch
 from ml import config
 from ml.checkpoints.checkpoint import (
     Checkpoint,
+    CheckpointKind,
     current_commit,
     tensors_from_bytes,
     tensors_to_bytes,
@@ -133,7 +134,7 @@ def fit(
 
 def learning_rates(settings: config.Classifier, epoch: int, steps: int) -> list[float]:
     """The learning rate of each of an epoch's ``steps``; a function of the step alone."""
-    if settings.schedule == config.CONSTANT:
+    if settings.schedule == config.Schedule.CONSTANT:
         return [settings.learning_rate] * steps
     whole = settings.epochs * steps
     shares = [step / whole for step in range(epoch * steps, (epoch + 1) * steps)]
@@ -263,7 +264,7 @@ def _describe(
 ) -> Checkpoint:
     return Checkpoint(
         name=name,
-        kind="classifier",
+        kind=CheckpointKind.CLASSIFIER,
         scheme=manifest.scheme,
         lesion_class=None,
         window_hu=settings.window_hu,

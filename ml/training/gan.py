@@ -26,6 +26,7 @@ from torch.nn.functional import softplus
 from ml import config
 from ml.checkpoints.checkpoint import (
     Checkpoint,
+    CheckpointKind,
     current_commit,
     tensors_from_bytes,
     tensors_to_bytes,
@@ -35,6 +36,7 @@ from ml.dataset import augment
 from ml.dataset.folds import Fold, Part, patient_folds
 from ml.dataset.manifest import Manifest
 from ml.errors import HepaticaError
+from ml.images.roi import to_grey
 from ml.progress import Progress, RunDir, refuse_data_set
 from ml.records import RecordError, to_json
 from ml.statistics import classification, correlation
@@ -411,7 +413,7 @@ def train(
     learned = ended.learned
     meta = Checkpoint(
         name=name or f"dcgan-{lesion_class}",
-        kind="generator",
+        kind=CheckpointKind.GENERATOR,
         scheme=manifest.scheme,
         lesion_class=lesion_class,
         window_hu=settings.window_hu,
@@ -458,7 +460,7 @@ def sheet(rois: Pixels, columns: int = 8) -> bytes:
     rows = -(-len(rois) // columns)
     side = rois.shape[1] + 2
     grid = np.full((rows * side, columns * side), 255, np.uint8)
-    grey = np.round((np.clip(np.nan_to_num(rois), -1, 1) + 1) * 127.5).astype(np.uint8)
+    grey = to_grey(np.nan_to_num(rois))
     for i, roi in enumerate(grey):
         top, left = i // columns * side, i % columns * side
         grid[top : top + side - 2, left : left + side - 2] = roi

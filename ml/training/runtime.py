@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
-from ml.config import FLOAT32
+from ml.config import Precision
 from ml.config import seed_for as seed_for
 from ml.errors import HepaticaError
 from ml.progress import RunDir
@@ -81,9 +81,9 @@ def device(name: str = "cpu") -> torch.device:
     return chosen
 
 
-def mixed(chosen: torch.device, precision: str) -> AbstractContextManager[object]:
+def mixed(chosen: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Context of a forward pass in training whose products are in ``precision``."""
-    if precision == FLOAT32:
+    if precision == Precision.FLOAT32:
         return nullcontext()
     return torch.autocast(chosen.type, torch.bfloat16)
 

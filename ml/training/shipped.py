@@ -34,7 +34,7 @@ def train(
     work: str | Path,
     jobs: int = 2,
     counts: Mapping[str, int] = COUNTS,
-    settings: config.Config = config.PRESETS["shipped"],
+    settings: config.Config = config.TRAININGS["shipped"],
 ) -> Iterator[Progress]:
     """Simulate, prepare, train and export; about half an hour on two idle cores.
 
@@ -76,10 +76,18 @@ def _one(name: str, data: Path, run: Path, checkpoint: Path, settings: config.Co
     partial = run / "checkpoint"
     command, title = "make weights", f"phantom-{name}"
     if name == "cnn":
-        steps = classifier.train(data, settings, run, title, partial, True, command)
+        steps = classifier.train(
+            data,
+            settings,
+            run,
+            name=title,
+            checkpoint=partial,
+            cross_validate=True,
+            command=command,
+        )
     else:
         key = name.removeprefix("dcgan-")
-        steps = gan.train(data, key, settings, run, title, partial, command)
+        steps = gan.train(data, key, settings, run, name=title, checkpoint=partial, command=command)
     for _ in steps:
         pass
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -24,7 +24,7 @@ import studies
 from app.db import Database
 from app.models import Checkpoint, Lesion, Protocol, ReaderStudy, Stimulus, Trial, User
 from app.models.reader_studies.composition import Draw
-from app.models.reader_studies.design import PRESETS, Design
+from app.models.reader_studies.design import DESIGNS, Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import stimulus_png
 from app.models.runs.dataset import DatasetVersion
@@ -110,7 +110,7 @@ def of_protocols(session: Session) -> dict[str, Any]:
     for name, design in {
         "plain": Design(),
         "recommended": replace(
-            PRESETS["balanced"].design, practice=2, repeats=2, repeat_distance=2, exclude_near=False
+            DESIGNS["balanced"].design, practice=2, repeats=2, repeat_distance=2, exclude_near=False
         ),
         "without class": Design(lesion_class=False, consent_date="2026-11-27", back=True),
     }.items():

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 
 import pytest
 
 from ml.config import (
-    PRESETS,
+    TRAININGS,
     Augment,
+    Classifier,
     Config,
     ConfigError,
     Experiment,
     Gan,
+    Precision,
+    Schedule,
     keys,
     load,
     preset,
@@ -84,6 +88,102 @@ def test_boolean_is_no_number() -> None:
         load({"seed": True})
 
 
+@pytest.mark.parametrize(
+    ("assignment", "name", "value"),
+    [
+        ("gan.epochs=1e3", "gan.epochs", 1000),
+        ("gan.epochs=1000.0", "gan.epochs", 1000),
+        ("gan.epochs=1_000", "gan.epochs", 1000),
+        ("gan.epochs= +7 ", "gan.epochs", 7),
+        ("seed=9007199254740991", "seed", 9007199254740991),
+        ("gan.learning_rate=1", "gan.learning_rate", 1.0),
+        ("window_low_hu=-1e2", "window_low_hu", -100.0),
+        ("classic=500+1000", "classic", (500, 1000)),
+        ("classic=500, 1000", "classic", (500, 1000)),
+        ("classic=500 1e3", "classic", (500, 1000)),
+        ("classic=500", "classic", (500,)),
+        ("classifier.precision=bfloat16", "classifier.precision", Precision.BFLOAT16),
+        ("classifier.schedule=linear", "classifier.schedule", Schedule.LINEAR),
+        ("device=cuda:1", "device", "cuda:1"),
+    ],
+)
+def test_a_value_is_read_however_it_is_honestly_written(assignment, name, value):  # type: ignore[no-untyped-def]
+    read = attrgetter(name)(Experiment().override([assignment]))
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("classifier.precision=float64", "classifier.precision must be float32 or bfloat16, not "),
+        ("classifier.schedule=LINEAR", "classifier.schedule must be constant or linear, not 'LIN"),
+        ("classifier.precision=", "classifier.precision must be float32 or bfloat16, not ''."),
+        ("gan.epochs=1e400", "gan.epochs wants a whole number, not '1e400'."),
+        ("gan.epochs=0x10", "gan.epochs wants a whole number, not '0x10'."),
+        ("gan.epochs=²", "gan.epochs wants a whole number, not '²'."),
+        ("gan.epochs=3=4", "gan.epochs wants a whole number, not '3=4'."),
+        ("gan.epochs=True", "gan.epochs wants a whole number, not 'True'."),
+        (f"seed={'9' * 5000}", "seed wants a whole number, not '9999"),
+        ("gan.learning_rate=0,001", "gan.learning_rate wants a number, not '0,001'."),
+        ("gan.learning_rate=-inf", "gan.learning_rate wants a number, not '-inf'."),
+        ("classic=", "classic wants a whole number, not ''."),
+        ("classic=(500,1000)", "classic wants a whole number, not '(500'."),
+        ("classic=1000+500", "classic must be whole numbers from 1, each larger than the one bef"),
+        ("acgan=1", "There is no setting 'acgan'; the nearest is 'acgan.ema'."),
+        ("=3", "There is no setting ''"),
+    ],
+)
+def test_a_strange_value_is_refused_with_the_setting_and_what_is_allowed(
+    assignment: str, told: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Experiment().override([assignment])
+    assert str(refused.value).startswith(told)
+    assert len(str(refused.value)) < 120
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"seed": None}, "seed wants a whole number, not None."),
+        ({"seed": True}, "seed wants a whole number, not True."),
+        ({"seed": [1]}, "seed wants a whole number, not [1]."),
+        ({"seed": 3.5}, "seed wants a whole number, not 3.5."),
+        ({"gan": {"epochs": float("inf")}}, "gan.epochs wants a whole number, not inf."),
+        ({"gan": {"learning_rate": float("nan")}}, "gan.learning_rate wants a number, not nan."),
+        ({"gan": {"learning_rate": 10**400}}, "gan.learning_rate wants a number, not 1000"),
+        ({"gan": {"learning_rate": {}}}, "gan.learning_rate wants a number, not {}."),
+        ({"difficulty": True}, "difficulty wants a number, not True."),
+        ({"gan": None}, "gan is a group of settings; set one of them by gan.name."),
+        ({"gan": {"epoch": 7}}, "There is no setting 'gan.epoch'; the nearest is 'gan.epochs'."),
+        ({"classic": 500}, "classic wants whole numbers such as 500+1000, not 500."),
+        ({"classic": [500, True]}, "classic wants a whole number, not True."),
+        ({"device": 3}, "device wants a word, not 3."),
+        ({"classifier": {"precision": 3}}, "classifier.precision must be float32 or bfloat16, "),
+        ([], "Settings are a JSON object of named values."),
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_refused_with_the_setting(data, told: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ConfigError) as refused:
+        load(data, Experiment)
+    assert str(refused.value).startswith(told)
+
+
+def test_every_wrong_value_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"seed wants .* gan\.epochs wants "):
+        Config().override(["gan.epochs=many", "seed=none"])
+
+
+def test_a_word_is_taken_as_text_or_as_a_member_and_written_as_text() -> None:
+    for given in ("linear", Schedule.LINEAR):
+        made = load({"classifier": {"schedule": given}})
+        assert made.classifier.schedule is Schedule.LINEAR
+        assert '"schedule": "linear"' in json.dumps(made.dump())
+    with pytest.raises(ConfigError, match="must be float32 or bfloat16, not 'float16'"):
+        Classifier(precision="float16")  # type: ignore[arg-type]
+
+
 def test_override_changes_only_what_it_names_and_keeps_types() -> None:
     changed = Config().override(["gan.epochs=7", "gan.learning_rate=1e-3", "seed=5"])
     assert changed.gan.epochs == 7
@@ -95,11 +195,11 @@ def test_override_changes_only_what_it_names_and_keeps_types() -> None:
 
 
 def test_dump_survives_json_and_gives_an_equal_config(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    for config in PRESETS.values():
+    for config in TRAININGS.values():
         assert load(json.loads(json.dumps(config.dump()))) == config
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(PRESETS["shipped"].dump()))
-    assert load(path) == PRESETS["shipped"]
+    path.write_text(json.dumps(TRAININGS["shipped"].dump()))
+    assert load(path) == TRAININGS["shipped"]
 
 
 def test_file_that_is_no_json_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ from app.db import Base, now
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.models.ground.numbered import next_number
+from ml.checkpoints.checkpoint import CheckpointKind
 
 
 class Prediction(Base):
@@ -76,4 +77,4 @@ class Prediction(Base):
         scored = Prediction.of_lesion(session, lesion_id)[:1]
         if scored:
             return scored[0].checkpoint
-        return next(iter(Checkpoint.served(session, "classifier")[-1:]), None)
+        return next(iter(Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1:]), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, Word, now
 from app.errors import Unreadable
 from app.models.cases.lesion import Lesion
 from app.models.ground.append_only import append_only
@@ -20,12 +21,22 @@ from ml.lesion import LesionScheme
 
 OTHER = "other"
 CANNOT_TELL = "cannot_tell"
-BASES = {
-    "pathology": "pathology",
-    "follow_up": "follow-up",
-    "imaging": "imaging only",
+
+
+class Basis(StrEnum):
+    """What a class rests on."""
+
+    PATHOLOGY = "pathology"
+    FOLLOW_UP = "follow_up"
+    IMAGING = "imaging"
+
+
+BASES: Mapping[str, str] = {
+    Basis.PATHOLOGY: "pathology",
+    Basis.FOLLOW_UP: "follow-up",
+    Basis.IMAGING: "imaging only",
 }
-"""What a class rests on: key → words for people."""
+"""What a class rests on → words for people."""
 
 
 _TWICE = (
@@ -70,7 +81,7 @@ class Review(Base):
     number: Mapped[int] = mapped_column(default=next_number("lesion_id"))
     lesion_class: Mapped[str] = mapped_column(sa.String(40))
     confidence: Mapped[int]
-    basis: Mapped[str] = mapped_column(sa.String(20))
+    basis: Mapped[Basis] = mapped_column(Word(Basis, 20))
     note: Mapped[str] = mapped_column(sa.Text, default="")
     score_visible: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -113,7 +124,7 @@ class Review(Base):
             supersedes_id=earlier.id if earlier else None,
             lesion_class=lesion_class,
             confidence=confidence,
-            basis=basis,
+            basis=Basis(basis),
             note=note.strip(),
             score_visible=score_visible,
         )

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relations
 from app.db import Base, now
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.event import Event
-from app.models.people.user import ROLES, TOKEN_ROLES, User, digest_of
+from app.models.people.user import User, digest_of
+from app.roles import ROLES, TOKEN_ROLES
 
 _PREFIX = "hep_"
 _MOST_DAYS = 3650

@@ -16,9 +16,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from app.db import Base, now, serialise
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.event import Event
-
-ROLES = ("reader", "researcher", "admin")
-"""Each role may do what those before it may."""
+from app.roles import ROLES
 
 DEMO_PASSWORD = "hepatica-demo"  # noqa: S105 - said aloud on the sign-in page
 DEMO_ACCOUNTS = (
@@ -28,8 +26,6 @@ DEMO_ACCOUNTS = (
     ("admin", "admin", "manages accounts"),
 )
 """Accounts of the demo database: name, role, what it is there to show."""
-
-TOKEN_ROLES = (*ROLES, "machine")
 
 _SHORTEST, _LONGEST = 8, 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,59}")

@@ -15,7 +15,8 @@ from app.models.reader_studies.exposure import Exposure
 from app.models.reader_studies.planned import FROZEN, REVIEWED, Compared, Sources, SourceVersion
 from app.models.reader_studies.wish import Wish
 from app.models.runs.dataset import DatasetVersion
-from app.models.runs.known_lesions import KINDS, ClassCount, ImageKind, KnownLesion, Pool
+from app.models.runs.known_lesions import KINDS, ClassCount, KnownLesion, Pool
+from ml.images.ct_slice import ImageKind
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from app.models.reader_studies.neighbours import Neighbours
 from app.models.reader_studies.planned import Plan, PlannedDrawing, PlannedImages, PlannedLesion
 from app.models.reader_studies.shares import Numbers, Shares
 from app.models.reader_studies.wish import Wish
-from app.models.runs.known_lesions import ImageKind, KnownLesion, one_per_patient
+from app.models.runs.known_lesions import KnownLesion, one_per_patient
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
 
 Draw = Callable[[Session, Checkpoint, Sequence[int]], npt.NDArray[np.float32]]

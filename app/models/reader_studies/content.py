@@ -12,7 +12,7 @@ from app.models.reader_studies.planned import Sources
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
 from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.stored import Json, Stored, read, unreadable, write
-from app.models.runs.known_lesions import ImageKind
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme, SchemeError
 
 FORMAT = 2

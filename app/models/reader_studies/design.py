@@ -239,7 +239,7 @@ class Preset:
         )
 
 
-PRESETS = {
+DESIGNS = {
     "balanced": Preset(
         "Recommended: half real, half synthetic",
         "150 of each, 30 hidden repeats, confidence of the class, reasons, practice with feedback. "

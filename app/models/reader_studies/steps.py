@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.errors import Unreadable
 from app.models.people.user import User
-from app.models.reader_studies.design import PRESETS, Design
+from app.models.reader_studies.design import DESIGNS, Design
 from app.models.reader_studies.typed import number, per_class, said, whole
 from app.models.reader_studies.wish import Wish
 from ml.lesion import LesionScheme
@@ -142,7 +142,7 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             Unreadable: a field that should be a number is none.
         """
         return Design(
-            preset=self.preset if self.preset in PRESETS else "own",
+            preset=self.preset if self.preset in DESIGNS else "own",
             lesion_class=yes(self.lesion_class),
             class_confidence=yes(self.class_confidence),
             reasons=yes(self.reasons),
@@ -195,8 +195,8 @@ def yes(text: str) -> bool:
 
 
 def filled_by(preset: str, scheme: LesionScheme | None) -> dict[str, str]:
-    """The fields as a preset has them, by the key of ``PRESETS``."""
-    chosen = PRESETS[preset]
+    """The fields as a preset has them, by the key of ``DESIGNS``."""
+    chosen = DESIGNS[preset]
     design = chosen.design
 
     def ticked(value: bool) -> str:

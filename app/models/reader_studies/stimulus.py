@@ -27,6 +27,7 @@ from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
+from ml.images.roi import to_grey
 from ml.lesion import ROI_SIZE_PX
 
 
@@ -55,7 +56,7 @@ def stimulus_png(pixels: npt.NDArray[np.float32]) -> bytes:
     """
     if pixels.shape != (ROI_SIZE_PX, ROI_SIZE_PX) or not np.isfinite(pixels).all():
         raise ValueError(f"A stimulus is made of 64 × 64 finite values, not {pixels.shape}.")
-    grey = np.rint((np.clip(pixels, -1, 1) + 1) * 127.5).astype(np.uint8)
+    grey = to_grey(pixels)
     rows = np.zeros((ROI_SIZE_PX, ROI_SIZE_PX + 1), np.uint8)
     rows[:, 1:] = grey
     header = struct.pack(">IIBBBBB", ROI_SIZE_PX, ROI_SIZE_PX, 8, 0, 0, 0, 0)

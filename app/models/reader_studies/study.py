@@ -41,7 +41,7 @@ from app.models.reader_studies.trial import Trial, chosen_to_repeat
 from app.models.reader_studies.unblinding import WORD, Unblinding
 from app.models.reader_studies.wish import Wish
 from app.models.reader_studies.withdrawal import Withdrawal
-from app.models.runs.known_lesions import ImageKind
+from ml.images.ct_slice import ImageKind
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 
 DELETE_WORD = "DELETE"

@@ -11,7 +11,7 @@ from app.errors import Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.stimulus import Source
-from app.models.runs.known_lesions import ImageKind
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
 
 MOST_IMAGES = 1000

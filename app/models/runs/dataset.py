@@ -19,7 +19,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, Word, now
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.cases.case import Case
 from app.models.cases.lesion import Lesion
@@ -30,6 +30,7 @@ from app.models.people.user import User
 from app.models.runs.known_lesions import KINDS, KnownLesion, Pool
 from ml.dataset import manifest as sets
 from ml.dataset.manifest import Finding, Line, Manifest
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
 
 MIXED = "A patient may have lesions of several classes"
@@ -59,7 +60,7 @@ class DatasetVersion(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(sa.String(60))
-    kind: Mapped[str] = mapped_column(sa.String(20))
+    kind: Mapped[ImageKind] = mapped_column(Word(ImageKind, 20))
     scheme_json: Mapped[dict[str, Any]] = mapped_column("scheme")
     digest: Mapped[str] = mapped_column(sa.String(64), index=True)
     counts: Mapped[dict[str, int]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,11 @@ from sqlalchemy.orm import Session
 
 from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion
-from app.models.cases.review import BASES, Review
+from app.models.cases.review import BASES, Basis, Review
 from app.models.checkpoint import Checkpoint
+from ml.checkpoints.checkpoint import CheckpointKind
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
-
-
-class ImageKind(StrEnum):
-    """A kind of image; kinds are never mixed in one study."""
-
-    PHANTOM = "phantom"
-    CALIBRATED = "calibrated"
-    UNCALIBRATED = "uncalibrated"
-
 
 KINDS: Mapping[str, str] = {
     ImageKind.PHANTOM: "phantom (simulated CT)",
@@ -78,7 +70,9 @@ class Pool:
     @staticmethod
     def schemes(session: Session) -> dict[str, LesionScheme]:
         """The schemes that served checkpoints know, by name."""
-        rows = Checkpoint.served(session, "generator") + Checkpoint.served(session, "classifier")
+        rows = Checkpoint.served(session, CheckpointKind.GENERATOR) + Checkpoint.served(
+            session, CheckpointKind.CLASSIFIER
+        )
         return {row.scheme.name: row.scheme for row in rows}
 
     @classmethod
@@ -96,7 +90,7 @@ class Pool:
         """
         generators = [
             row
-            for row in Checkpoint.served(session, "generator")
+            for row in Checkpoint.served(session, CheckpointKind.GENERATOR)
             if row.scheme.keys == scheme.keys and row.lesion_class in scheme.keys
         ]
         known = (
@@ -164,7 +158,7 @@ def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
             Review.stands(),
         )
         .order_by(
-            sa.case((Review.basis == "pathology", 0), else_=1),
+            sa.case((Review.basis == Basis.PATHOLOGY, 0), else_=1),
             Review.number.desc(),
         )
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, now, serialise
+from app.db import Base, Word, now, serialise
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
@@ -19,12 +20,25 @@ from app.models.runs.dataset import DatasetVersion
 from ml import config
 from ml.progress import Progress, remaining_s
 
-PRESETS = {
+EXPERIMENTS = {
     "quick": "a few minutes on two cores: shows that everything works, proves nothing",
     "compact": "narrow networks, fewer sizes, every arm",
     "paper": "the paper's widths and sizes; wants a GPU",
 }
 """Presets of the experiment: name → what to expect."""
+
+
+class RunState(StrEnum):
+    """Where a run stands; the last three are for ever."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_OVER = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
 LOST_AFTER_S = 60.0
 """A run whose worker was not heard of for this long may be claimed again."""
@@ -48,7 +62,7 @@ class Run(Owned, Base):
     dataset_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("dataset_version.id"))
     preset: Mapped[str] = mapped_column(sa.String(20))
     seeds: Mapped[int]
-    state: Mapped[str] = mapped_column(sa.String(12), default="queued", index=True)
+    state: Mapped[RunState] = mapped_column(Word(RunState, 12), default=RunState.QUEUED, index=True)
     queued_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
     worker: Mapped[str | None] = mapped_column(sa.String(100))
@@ -90,7 +104,7 @@ class Run(Owned, Base):
     def alive(session: Session, among: Collection[uuid.UUID]) -> set[uuid.UUID]:
         """Those that wait or are at work."""
         query = sa.select(Run.id).where(
-            Run.id.in_(list(among)), Run.state.in_(("queued", "running"))
+            Run.id.in_(list(among)), Run.state.in_((RunState.QUEUED, RunState.RUNNING))
         )
         return set(session.scalars(query))
 
@@ -109,18 +123,18 @@ class Run(Owned, Base):
     @property
     def is_over(self) -> bool:
         """Whether it was done, failed or cancelled."""
-        return self.state in ("done", "failed", "cancelled")
+        return self.state in _OVER
 
     @property
     def is_lost(self) -> bool:
         """Running, but its worker has not been heard of for a while."""
         heard = self.heard_at or self.created_at
-        return self.state == "running" and now() - heard > timedelta(seconds=LOST_AFTER_S)
+        return self.state == RunState.RUNNING and now() - heard > timedelta(seconds=LOST_AFTER_S)
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds left by the pace of the lines kept since it was claimed; None when unknown."""
-        if self.state != "running" or self.started_at is None:
+        if self.state != RunState.RUNNING or self.started_at is None:
             return None
         since = [line for line in self.log if line.at >= self.started_at]
         if not since:
@@ -162,8 +176,8 @@ class Run(Owned, Base):
         Raises:
             Unreadable: an unknown preset, or seeds out of range.
         """
-        if preset not in PRESETS:
-            raise Unreadable(f"Choose a preset: {', '.join(PRESETS)}.")
+        if preset not in EXPERIMENTS:
+            raise Unreadable(f"Choose a preset: {', '.join(EXPERIMENTS)}.")
         if not 1 <= seeds <= MOST_SEEDS:
             raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.")
         serialise(session, "queue")
@@ -173,7 +187,7 @@ class Run(Owned, Base):
                 Run.preset == preset,
                 Run.seeds == seeds,
                 Run.queued_by_id == by.id,
-                Run.state == "queued",
+                Run.state == RunState.QUEUED,
                 Run.cancel_at.is_(None),
             )
         ).first()
@@ -202,8 +216,8 @@ class Run(Owned, Base):
         if self.is_over:
             raise Conflict(f"The run is {self.state} already; there is nothing to cancel.")
         self.cancel_at = self.cancel_at or now()
-        if self.state == "queued" or self.is_lost:
-            self.state, self.ended_at = "cancelled", now()
+        if self.state == RunState.QUEUED or self.is_lost:
+            self.state, self.ended_at = RunState.CANCELLED, now()
         Event.record(session, by.name, "run cancelled", str(self.id))
 
     # -- verbs of a worker ---------------------------------------------------------------------
@@ -220,8 +234,8 @@ class Run(Owned, Base):
             sa.select(Run)
             .where(
                 sa.or_(
-                    Run.state == "queued",
-                    sa.and_(Run.state == "running", Run.heard_at < lost),
+                    Run.state == RunState.QUEUED,
+                    sa.and_(Run.state == RunState.RUNNING, Run.heard_at < lost),
                 )
             )
             .order_by(Run.created_at)
@@ -230,7 +244,7 @@ class Run(Owned, Base):
         ).one_or_none()
         if run is None:
             return None
-        run.state, run.worker, run.heard_at = "running", worker, now()
+        run.state, run.worker, run.heard_at = RunState.RUNNING, worker, now()
         run.started_at = now()
         run.claims += 1
         Event.record(session, worker, "run claimed", str(run.id), claim=run.claims)
@@ -245,7 +259,7 @@ class Run(Owned, Base):
             Conflict: it was taken by another worker, or is no longer running.
         """
         run = Run.require(session, run_id, to_change=True)
-        if run.state != "running" or run.worker != worker:
+        if run.state != RunState.RUNNING or run.worker != worker:
             raise Conflict("The run is no longer this worker's.")
         return run
 
@@ -277,17 +291,17 @@ class Run(Owned, Base):
         """Keep what it found; its folder is no longer needed."""
         self.results_digest = Blob.store(session, results, "application/json")
         self.report_digest = Blob.store(session, report, "text/html")
-        self._end(session, "done", None)
+        self._end(session, RunState.DONE, None)
 
     def fail(self, session: Session, error: str) -> None:
         """Say why it could not be done."""
-        self._end(session, "failed", error)
+        self._end(session, RunState.FAILED, error)
 
     def end_cancelled(self, session: Session) -> None:
         """Note that its worker has stopped as it was asked to."""
-        self._end(session, "cancelled", None)
+        self._end(session, RunState.CANCELLED, None)
 
-    def _end(self, session: Session, state: str, error: str | None) -> None:
+    def _end(self, session: Session, state: RunState, error: str | None) -> None:
         self.state, self.error, self.ended_at = state, error, now()
         Event.record(session, self.worker or "?", f"run {state}", str(self.id))
 
@@ -330,7 +344,7 @@ class WorkerSign(Base):
         else:
             sign.heard_at = now()
         if run_id is not None:
-            held = sa.and_(Run.id == run_id, Run.worker == worker, Run.state == "running")
+            held = sa.and_(Run.id == run_id, Run.worker == worker, Run.state == RunState.RUNNING)
             session.execute(sa.update(Run).where(held).values(heard_at=now()))
 
     @staticmethod

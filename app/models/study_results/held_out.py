@@ -19,6 +19,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.ground.blob import Blob
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.study import ReaderStudy
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import from_png
 
 Classify = Callable[[Session, Checkpoint, npt.NDArray[np.float32]], Sequence[str]]
@@ -38,7 +39,7 @@ class HeldOut:
         cls, session: Session, study: ReaderStudy, cases: dict[str, Stimulus], classify: Classify
     ) -> HeldOut:
         """Ask the served classifier about every image, if it may be asked."""
-        served = Checkpoint.served(session, "classifier")
+        served = Checkpoint.served(session, CheckpointKind.CLASSIFIER)
         if not served:
             return cls(None, "no classifier is served here")
         checkpoint = served[-1]

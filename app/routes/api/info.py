@@ -11,6 +11,7 @@ from app.db import ReadDb
 from app.models.checkpoint import Checkpoint
 from app.routes.api.synthetics import MOST
 from app.settings import VERSION
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.lesion import ROI_SIZE_PX
 from ml.records import to_json
 
@@ -26,8 +27,10 @@ def info(program: Program, db: ReadDb) -> dict[str, Any]:
         "use": "Research use only. Not a medical device.",
         "roi_px": ROI_SIZE_PX,
         "most_synthetics": MOST,
-        "classifiers": [_checkpoint(row) for row in Checkpoint.served(db, "classifier")],
-        "generators": [_checkpoint(row) for row in Checkpoint.served(db, "generator")],
+        "classifiers": [
+            _checkpoint(row) for row in Checkpoint.served(db, CheckpointKind.CLASSIFIER)
+        ],
+        "generators": [_checkpoint(row) for row in Checkpoint.served(db, CheckpointKind.GENERATOR)],
     }
 
 

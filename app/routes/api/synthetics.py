@@ -16,6 +16,7 @@ from app.inference import seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.routes.api.problems import problems
+from ml.checkpoints.checkpoint import CheckpointKind
 from ml.config import PROVES_NOTHING, QUICK
 from ml.images.roi import to_png
 
@@ -90,7 +91,7 @@ def draw(
 def _generator(db: ReadDb, order: SyntheticsOrder) -> Checkpoint:
     if order.checkpoint:
         return Checkpoint.require(db, order.checkpoint)
-    rows = Checkpoint.served(db, "generator")
+    rows = Checkpoint.served(db, CheckpointKind.GENERATOR)
     for row in rows:
         if order.lesion_class in (None, row.lesion_class):
             return row

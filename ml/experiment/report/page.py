@@ -19,6 +19,7 @@ from ml.experiment.report import embedding, figures, paper, svg
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmSummary, Selection
+from ml.images.roi import to_grey
 from ml.records import to_json
 from ml.statistics.comparison import p_text
 from ml.statistics.figure import Figure
@@ -428,7 +429,7 @@ def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:
     """ROIs (n, 64, 64) in [-1, 1] side by side, as an ``src`` of their own."""
     rows = -(-len(rois) // columns)
     grid = np.zeros((rows * 66, columns * 66), np.uint8)
-    grey = np.round((np.clip(rois.astype(np.float32), -1, 1) + 1) * 127.5).astype(np.uint8)
+    grey = to_grey(rois.astype(np.float32))
     for i, roi in enumerate(grey):
         top, left = i // columns * 66, i % columns * 66
         grid[top : top + 64, left : left + 64] = roi

@@ -383,3 +383,9 @@ def test_a_range_of_greys_takes_the_warning_of_a_narrow_picture_back() -> None:
     ct_slice = CTSlice(greys, False, warnings=told)
     assert roi.make(ct_slice, None).warnings[0] == told[0]
     assert roi.make(ct_slice, None, grey_range=(0, 2048)).warnings == ()
+
+
+def test_grey_goes_from_black_to_white_and_rounds_halves_to_even() -> None:
+    steps = np.array([-1, 1, 0, -7, 7], np.float64)
+    assert roi.to_grey(steps).tolist() == [0, 255, 128, 0, 255]
+    assert roi.to_grey(np.zeros((2, 3), np.float32)).dtype == np.uint8

@@ -235,11 +235,7 @@ def test_command_writes_a_set_and_refuses_a_used_folder(
     assert len(list(out.rglob("*.dcm"))) == 2
     assert main(command) == 1
     assert "not an empty folder" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        main(["phantom", "--counts", "cyst", "--out", str(tmp_path / "b")])
-    with pytest.raises(SystemExit, match="0"):
-        main(["phantom", "--help"])
-    assert "--difficulty" in capsys.readouterr().out
+    assert main(["phantom", "--counts", "cyst", "--out", str(tmp_path / "b")]) == 2
 
 
 @pytest.mark.parametrize("each", [2, 3, 8])

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from ml.checkpoints.serving import Classifier, Generator, load
-from ml.config import PRESETS, Augment, Gan
+from ml.config import TRAININGS, Augment, Gan
 from ml.config import Classifier as Cnn
 from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
 from ml.training import shipped
 
 TINY = replace(
-    PRESETS["shipped"],
+    TRAININGS["shipped"],
     folds=2,
     augment=Augment(per_fold=30),
     classifier=Cnn(epochs=1),

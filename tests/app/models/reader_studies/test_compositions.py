@@ -15,7 +15,8 @@ from app.models.reader_studies.composition import Composition, Drawn, Seeds
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.shares import Shares
 from app.models.reader_studies.wish import MOST_SEED, Wish, in_all
-from app.models.runs.known_lesions import ClassCount, ImageKind, KnownLesion
+from app.models.runs.known_lesions import ClassCount, KnownLesion
+from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER
 
 WISH = Wish(title=" T ", scheme=LIVER, real=6, synthetic=6, seed=1)

@@ -12,17 +12,17 @@ import studies
 from app.errors import Damaged
 from app.models import Protocol
 from app.models.reader_studies.content import ProtocolContent
-from app.models.reader_studies.design import PRESETS, Design
+from app.models.reader_studies.design import DESIGNS, Design
 from app.models.reader_studies.planned import Plan
 from app.models.reader_studies.protocol import digest_of
 from app.models.reader_studies.stimulus import Source
-from app.models.runs.known_lesions import ImageKind
+from ml.images.ct_slice import ImageKind
 
 
 @pytest.fixture
 def frozen(session):
     design = replace(
-        PRESETS["balanced"].design, practice=2, repeats=2, repeat_distance=3, exclude_near=False
+        DESIGNS["balanced"].design, practice=2, repeats=2, repeat_distance=3, exclude_near=False
     )
     study = studies.make_study(session, per_class=3, design=design)
     return study.protocol.content_json

@@ -12,7 +12,7 @@ import studies
 from app.errors import Conflict, Damaged, Forbidden, Unreadable
 from app.models import Checkpoint, Conduct, Event, LeakAudit, ReaderStudy, Reading, Stimulus, Trial
 from app.models.reader_studies.audit import Audited, details_of
-from app.models.reader_studies.design import ANALYSIS, INSTRUCTIONS, PRESETS, Design
+from app.models.reader_studies.design import ANALYSIS, DESIGNS, INSTRUCTIONS, Design
 from app.models.reader_studies.desk import Desk, Feedback
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
@@ -65,7 +65,7 @@ def count(session, model) -> int:
 def test_the_papers_design_is_refused_with_the_counts_that_are_missing(session, researcher):
     studies.make_generators(session)
     studies.make_known_lesions(session, 1)
-    paper = PRESETS["paper"]
+    paper = DESIGNS["paper"]
     assert (sum(paper.real.values()), sum(paper.synthetic.values())) == (182, 120)
     with pytest.raises(Unreadable, match="53 cyst, 64 metastasis, 65 hemangioma") as refusal:
         studies.compose(

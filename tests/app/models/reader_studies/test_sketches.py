@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import studies
 from app.errors import Unreadable
 from app.models import Checkpoint, ReaderStudy, Sketch
-from app.models.reader_studies.design import PRESETS
+from app.models.reader_studies.design import DESIGNS
 from app.models.reader_studies.sketch import MOST
 from app.models.reader_studies.steps import filled_by
 from app.models.reader_studies.stimulus import Source
@@ -262,10 +262,10 @@ def test_a_presets_numbers_go_to_the_classes_that_they_name():
 def test_for_another_scheme_of_as_many_classes_they_are_spread_and_that_is_said():
     filled = filled_by("paper", OTHER)
     assert (filled["real"], filled["synthetic"]) == ("182", "120")
-    note = PRESETS["paper"].note(OTHER)
+    note = DESIGNS["paper"].note(OTHER)
     assert "gives numbers for cyst, metastasis, hemangioma" in note
     assert "This scheme has solid, mixed, ground" in note
-    assert PRESETS["paper"].note(TURNED) == ""
+    assert DESIGNS["paper"].note(TURNED) == ""
     for text in ("53, 64, 65", "cyst 53, metastasis 64, hemangioma 65"):
         with pytest.raises(Unreadable, match="solid 1, mixed 1, ground 1"):
             per_class(text, "real images", OTHER)

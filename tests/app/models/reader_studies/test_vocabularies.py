@@ -14,7 +14,7 @@ from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.study import StudyState
 from app.models.reader_studies.trial import TrialKind
 from app.models.reader_studies.unblinded import Unblinded
-from app.models.runs.known_lesions import ImageKind
+from ml.images.ct_slice import ImageKind
 
 
 def test_the_database_holds_the_words_that_it_held(session):
