@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from app.roles import Role, TokenRole
-from ml import terminal
-from ml.terminal import Whole
+from ml.ground import terminal
+from ml.ground.terminal import Whole
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

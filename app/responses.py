@@ -44,7 +44,7 @@ from app.models.people.sign_in import SignIn
 from app.models.people.user import User
 from app.settings import VERSION
 from app.text import Unfit
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 
 log = logging.getLogger("hepatica")
 

@@ -29,9 +29,9 @@ from app.models.checkpoint import Checkpoint
 from app.models.runs.run import Run, WorkerSign
 from ml import config
 from ml.dataset.manifest import Manifest
-from ml.errors import HepaticaError
 from ml.experiment import release, report, request
 from ml.experiment import run as experiment
+from ml.ground.errors import HepaticaError
 from ml.progress import Progress, RunDir
 
 _SIGN_EVERY_S = 10.0

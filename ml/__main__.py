@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import LimitedChoice, Number
 
-from ml import terminal
 from ml.dataset import columns
-from ml.terminal import Whole
+from ml.ground import terminal
+from ml.ground.terminal import Whole
 
 if TYPE_CHECKING:
     from ml.config import Config

@@ -21,8 +21,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from ml import seeds
-from ml.errors import HepaticaError
+from ml.ground import seeds
+from ml.ground.errors import HepaticaError
 
 C = TypeVar("C", bound="Config")
 

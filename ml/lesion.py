@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.errors import HepaticaError, reason
+from ml.ground.errors import HepaticaError, reason
 
 ROI_SIZE_PX = 64
 """Side of an ROI in pixels (Frid-Adar et al. 2018, section III-A)."""

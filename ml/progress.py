@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ml.errors import HepaticaError, is_full, reason
+from ml.ground.errors import HepaticaError, is_full, reason
 
 
 class OutputError(HepaticaError):

@@ -12,7 +12,7 @@ from cyclopts import App
 
 import app.__main__
 import ml.__main__
-from ml import terminal
+from ml.ground import terminal
 
 ROOTS = {"ml": ml.__main__, "app": app.__main__}
 

@@ -22,7 +22,7 @@ from factories import make_dicom, make_hu
 from ml.checkpoints import checkpoint
 from ml.experiment.report import markdown
 from ml.experiment.results.scores import ArmComparison, ArmSummary
-from ml.records import from_json
+from ml.ground.records import from_json
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -17,7 +17,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.runs.dataset import MIXED, DatasetVersion
 from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 
 router = APIRouter(include_in_schema=False)
 

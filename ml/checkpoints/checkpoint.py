@@ -32,12 +32,12 @@ from ml.checkpoints.metrics import (
     HeldOutScore,
     Metrics,
 )
-from ml.errors import HepaticaError, reason
+from ml.ground.errors import HepaticaError, reason
+from ml.ground.records import RecordError, to_json
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
 from ml.progress import RunDir
-from ml.records import RecordError, to_json
 from ml.statistics.figure import Figure
 
 FORMAT = 1

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml.records import from_json
+from ml.ground.records import from_json
 from ml.statistics.classification import Score, repaired
 from ml.statistics.figure import Figure
 

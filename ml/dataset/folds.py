@@ -12,7 +12,7 @@ import numpy as np
 
 from ml.config import seed_for
 from ml.dataset.manifest import Line, Manifest, Source
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.lesion import LesionScheme
 
 

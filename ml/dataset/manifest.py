@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from ml.dataset import contact_sheet as contactsheet
 from ml.dataset import copies
-from ml.errors import HepaticaError, reason
+from ml.ground.errors import HepaticaError, reason
 from ml.images import greys, roi
 from ml.images.ct_slice import CTSlice, ImageKind
 from ml.images.greys import GreyRangeError, Greys, Range

@@ -22,8 +22,8 @@ from scipy import ndimage
 
 from ml.dataset.columns import LATER, OF_PHANTOMS, USED, Boxes
 from ml.dataset.manifest import Finding, ManifestError, write
-from ml.delimited import Rows
-from ml.errors import HepaticaError, reason
+from ml.ground.delimited import Rows
+from ml.ground.errors import HepaticaError, reason
 from ml.images import dicom as dicom_files
 from ml.images.ct_slice import NARROW, CTSlice, DicomError
 from ml.images.greys import Range

@@ -14,7 +14,6 @@ from zipfile import BadZipFile
 
 from ml.checkpoints.checkpoint import current_commit
 from ml.dataset.manifest import Manifest
-from ml.errors import HepaticaError
 from ml.experiment import evaluation, fresh_phantoms
 from ml.experiment.findings import evaluated
 from ml.experiment.folder import RunFolder
@@ -25,8 +24,9 @@ from ml.experiment.results import Results
 from ml.experiment.results.origin import OfTheRun
 from ml.experiment.results.synthetic import FeatureNetwork
 from ml.experiment.tasks import DrawFresh, PlannedTask
+from ml.ground.errors import HepaticaError
+from ml.ground.records import RecordError, extract
 from ml.progress import Progress, RunDir
-from ml.records import RecordError, extract
 
 FIRST = "results-first.json"
 """Where the first results are kept once others have taken their place."""

@@ -15,8 +15,8 @@ from ml.experiment import parallel
 from ml.experiment.folder import RunFolder
 from ml.experiment.results.origin import Stage, Start, Times
 from ml.experiment.tasks import PlannedTask
+from ml.ground.records import RecordError, from_json, to_json
 from ml.progress import Progress, RunDir
-from ml.records import RecordError, from_json, to_json
 
 _STARTS = "starts.json"
 

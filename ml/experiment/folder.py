@@ -22,8 +22,8 @@ from ml.experiment.tasks import (
     TrainClassifier,
     TrainGenerator,
 )
+from ml.ground.records import from_json
 from ml.progress import RunDir
-from ml.records import from_json
 
 
 @dataclass(frozen=True)

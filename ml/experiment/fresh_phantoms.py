@@ -18,7 +18,7 @@ from ml.config import Augment, Experiment, seed_for
 from ml.dataset.augment import draw
 from ml.dataset.folds import LeakageError
 from ml.dataset.manifest import Manifest, sha256_of
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.images import roi
 from ml.images.ct_slice import ImageKind
 from ml.lesion import ROI_SIZE_PX

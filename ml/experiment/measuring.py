@@ -36,8 +36,8 @@ from ml.experiment.training_sets import (
     views_each,
     views_needed,
 )
+from ml.ground.records import to_json
 from ml.progress import RunDir
-from ml.records import to_json
 from ml.statistics import classification, fidelity, memorisation, symmetry
 from ml.training import runtime
 from ml.training.networks.cnn import Cnn

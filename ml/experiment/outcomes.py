@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ml.records import json_key, merged
+from ml.ground.records import json_key, merged
 from ml.training.learned import GeneratorTraining
 
 

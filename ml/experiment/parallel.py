@@ -16,7 +16,7 @@ from typing import Any
 
 import joblib
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 
 _BEAT_S = 2.0
 _LOST = (

@@ -44,9 +44,9 @@ from ml.experiment.training_sets import (
     views_each,
     views_needed,
 )
+from ml.ground.records import to_json
 from ml.images.roi import View
 from ml.progress import Progress, RunDir
-from ml.records import to_json
 from ml.training import acgan, classifier, gan, runtime
 from ml.training.learned import EndedTraining, GeneratorTraining
 from ml.training.networks import acgan as acgan_networks

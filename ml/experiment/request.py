@@ -12,8 +12,8 @@ from ml.dataset.augment import count_of
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms
+from ml.ground.records import from_json, to_json
 from ml.progress import RunDir
-from ml.records import from_json, to_json
 
 MOST_SEEDS = 1000
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 
 _RATIO_LIMIT = 200.0
 """DICOM and pictures compress at most about tenfold; a thousandfold is a bomb."""

@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.images import orientation
 from ml.images.stack import Placement
 

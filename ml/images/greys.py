@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 
 Range = tuple[float, float]
 

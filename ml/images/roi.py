@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.images import greys
 from ml.images.ct_slice import NARROW, CTSlice
 from ml.lesion import ROI_SIZE_PX

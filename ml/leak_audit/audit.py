@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import records
+from ml.ground import records
+from ml.ground.records import RecordError
 from ml.leak_audit import content, rendering
 from ml.leak_audit.rendering import Encoded, LeakAuditError, Opened
-from ml.records import RecordError
 from ml.statistics import exact, logistic, roc, symmetry
 
 __all__ = [

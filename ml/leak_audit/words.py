@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ml.ground.plain_text import number, span, table
 from ml.leak_audit.audit import Audit, Colour
-from ml.plain_text import number, span, table
 
 
 def audit_text(result: Audit) -> str:

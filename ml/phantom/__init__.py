@@ -10,7 +10,7 @@ overlap) → ``scanner`` (point spread, quantum noise) → ``patient`` (the trut
 ``dicomfile`` → ``series`` (patients drawn, cohorts, folders).
 """
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 
 VERSION = "1"
 """Generator version: raised whenever the same seed gives other pixels on one kind of processor.

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ml.delimited import Rows
+from ml.ground.delimited import Rows
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
 

@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from ml import records
+from ml.ground import records
 from ml.progress import Progress
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol, Reading

@@ -1,7 +1,7 @@
 """What an analysis of readings says, as types: of each reader, across readers, of generators.
 
 Figures are `ml.statistics.figure.Figure`. What cannot be had is a `Refused` in its place. The JSON
-form is that of `ml.records`: the names here are the keys there.
+form is that of `ml.ground.records`: the names here are the keys there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml import records
-from ml.records import RecordError
+from ml.ground import records
+from ml.ground.records import RecordError
 from ml.statistics.agreement import Agreement, EqualShares
 from ml.statistics.figure import Figure
 from ml.statistics.mrmc import Analysis

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ml import records
-from ml.plain_text import number, span, table
+from ml.ground import records
+from ml.ground.plain_text import number, span, table
 from ml.readers.rehearsal import Outcome
 from ml.statistics import mrmc, roc
 from ml.statistics.mrmc import Analysis, CovarianceMethod

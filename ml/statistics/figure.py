@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ml import records
+from ml.ground import records
 
 NO_WIDTH = 1e-12
 """An interval that is no wider is none: it would claim a certainty that nobody has."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ml import records
+from ml.ground import records
 from ml.statistics.exact import hanley_mcneil_variance
 from ml.statistics.mrmc import Components
 from ml.statistics.proportion import ReadersError, chance_p, equivalence_p

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import scipy
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.statistics.exact import clopper_pearson
 from ml.statistics.figure import Figure
 

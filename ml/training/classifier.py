@@ -27,8 +27,8 @@ from ml.checkpoints.metrics import ClassifierMetrics, HeldOutScore
 from ml.dataset import augment
 from ml.dataset.folds import Fold, patient_folds
 from ml.dataset.manifest import Manifest
+from ml.ground.records import to_json
 from ml.progress import Progress, RunDir, refuse_data_set
-from ml.records import to_json
 from ml.statistics import classification
 from ml.training import runtime
 from ml.training.learned import Unfinished

@@ -35,10 +35,10 @@ from ml.checkpoints.metrics import GeneratorMetrics
 from ml.dataset import augment
 from ml.dataset.folds import Fold, Part, patient_folds
 from ml.dataset.manifest import Manifest
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
+from ml.ground.records import RecordError, to_json
 from ml.images.roi import to_grey
 from ml.progress import Progress, RunDir, refuse_data_set
-from ml.records import RecordError, to_json
 from ml.statistics import classification, correlation
 from ml.statistics.figure import Figure
 from ml.training import runtime

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
+from ml.ground.records import from_json, merged, to_json
 from ml.progress import RunDir
-from ml.records import from_json, merged, to_json
 
 _FILE = "training.json"
 

@@ -24,9 +24,9 @@ from threadpoolctl import threadpool_limits
 
 from ml.config import Precision
 from ml.config import seed_for as seed_for
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
+from ml.ground.records import from_json, to_json
 from ml.progress import RunDir
-from ml.records import from_json, to_json
 from ml.training.learned import Unfinished
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc

@@ -33,8 +33,8 @@ from app.place import ROOT
 from app.worker import Worker
 from ml import config
 from ml.dataset.manifest import Manifest
-from ml.errors import HepaticaError
 from ml.experiment import run as experiment
+from ml.ground.errors import HepaticaError
 from ml.progress import Progress, RunDir
 from tests.ml.discs import SMALL, WORK, data_set
 

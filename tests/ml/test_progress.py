@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.progress import Progress, RunDir, drive, remaining_s, spoken
 
 

@@ -18,7 +18,7 @@ from time import monotonic
 
 import numpy as np
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.images import archive, dicom
 from ml.images import ct_slice as image
 from ml.images.ct_slice import CTSlice

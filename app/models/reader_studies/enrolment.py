@@ -19,7 +19,7 @@ from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.withdrawal import Withdrawal
-from ml import seeds
+from ml.ground import seeds
 
 
 class Enrolment(Base):

@@ -17,7 +17,7 @@ from app.models.ground.append_only import append_only
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import Stimulus
-from ml import seeds
+from ml.ground import seeds
 
 
 class TrialKind(StrEnum):

@@ -25,12 +25,12 @@ from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.held_out import Classify, HeldOut
 from app.settings import VERSION
-from ml import records
+from ml.ground import records
+from ml.ground.records import RecordError
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
 from ml.readers.results import Result
-from ml.records import RecordError
 from ml.statistics.proportion import wilson_limits
 
 RESAMPLES = 2000

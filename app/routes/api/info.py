@@ -12,8 +12,8 @@ from app.models.checkpoint import Checkpoint
 from app.routes.api.synthetics import MOST
 from app.settings import VERSION
 from ml.checkpoints.checkpoint import CheckpointKind
+from ml.ground.records import to_json
 from ml.lesion import ROI_SIZE_PX
-from ml.records import to_json
 
 router = APIRouter(tags=["info"])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ml.errors import HepaticaError
 from ml.experiment.report import embedding, markdown, page
 from ml.experiment.results import Results, ResultsError
+from ml.ground.errors import HepaticaError
 from ml.progress import Progress, RunDir
 
 

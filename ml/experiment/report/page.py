@@ -19,8 +19,8 @@ from ml.experiment.report import embedding, figures, paper, svg
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmSummary, Selection
+from ml.ground.records import to_json
 from ml.images.roi import to_grey
-from ml.records import to_json
 from ml.statistics.comparison import p_text
 from ml.statistics.figure import Figure
 from ml.training.learned import GeneratorTraining

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml.errors import HepaticaError
 from ml.experiment.results.origin import Asked, DataSet, FreshPatients, OfTheRun
 from ml.experiment.results.scores import Scores
 from ml.experiment.results.synthetic import Synthetic
+from ml.ground.errors import HepaticaError
+from ml.ground.records import RecordError, from_json, merged, to_json
 from ml.progress import RunDir
-from ml.records import RecordError, from_json, merged, to_json
 
 FILE = "results.json"
 VERSION = 1

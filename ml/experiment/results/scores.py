@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ml.records import merged
+from ml.ground.records import merged
 from ml.statistics.figure import Figure
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ml.experiment.outcomes import Collapsed, Missing, NearestPair
-from ml.records import json_key, merged
+from ml.ground.records import json_key, merged
 from ml.statistics.figure import Figure
 from ml.training.learned import GeneratorTraining
 

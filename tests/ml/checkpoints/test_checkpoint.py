@@ -25,8 +25,8 @@ from ml.checkpoints.checkpoint import (
 )
 from ml.checkpoints.metrics import ClassifierMetrics
 from ml.checkpoints.serving import Classifier, Generator, load
+from ml.ground.records import to_json
 from ml.lesion import LIVER, LesionClass, LesionScheme, SchemeError
-from ml.records import to_json
 
 INTERVAL = {"value": 0.8, "low": 0.7, "high": 0.9}
 SCORE = {

@@ -26,6 +26,7 @@ from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
 from ml.experiment.request import Request
 from ml.experiment.tasks import INNER, OUTER, DrawFresh, TrainClassifier, TrainGenerator
+from ml.ground.records import to_json
 from ml.images import dicom
 from ml.images.roi import Box
 from ml.lesion import LIVER
@@ -33,7 +34,6 @@ from ml.phantom.dicomfile import encode
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import RunDir
-from ml.records import to_json
 from ml.training.runtime import DeviceError
 from tests.ml.discs import SMALL, TINY, TWO, data_set, findings
 

@@ -22,7 +22,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.images import dicom
 from ml.images.dicom import (
     Corrupt,

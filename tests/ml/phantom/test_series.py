@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from ml.__main__ import main
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 from ml.phantom import PhantomError, series
 from ml.phantom.lesions import CLASSES, DIAMETER_MM
 from ml.phantom.patient import PhantomPatient

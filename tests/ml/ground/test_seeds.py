@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from ml import seeds
 from ml.config import seed_for
+from ml.ground import seeds
 
 
 @pytest.mark.parametrize("text", ["", "1:order:2", '["gan", "cyst"]'])

@@ -1,6 +1,6 @@
 import pytest
 
-from ml.delimited import Rows
+from ml.ground.delimited import Rows
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -1,4 +1,4 @@
-from ml.plain_text import number, span, table
+from ml.ground.plain_text import number, span, table
 
 
 def test_what_there_is_not_is_a_dash():

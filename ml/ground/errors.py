@@ -17,7 +17,7 @@ HepaticaError(ValueError)
  ├ OutputError           ml.progress                a file or folder that cannot be written
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt
  ├ ClusterError          ml.experiment.parallel     a cluster that cannot be used
- ├ RecordError           ml.records                 JSON that has not the form of a record
+ ├ RecordError           ml.ground.records                 JSON that has not the form of a record
  ├ ResultsError          ml.experiment.results      no whole results of a run
  ├ EvaluationError       ml.experiment.again        a run that cannot be evaluated again
  ├ ReportError           ml.experiment.report       a folder of which no report can be made

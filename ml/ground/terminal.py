@@ -24,7 +24,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from ml.errors import HepaticaError, is_full, reason
+from ml.ground.errors import HepaticaError, is_full, reason
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel

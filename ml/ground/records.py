@@ -19,7 +19,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
-from ml.errors import HepaticaError
+from ml.ground.errors import HepaticaError
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ml.records import RecordError, extract, from_json, json_key, merged, to_json
+from ml.ground.records import RecordError, extract, from_json, json_key, merged, to_json
 from ml.statistics.figure import Figure
 
 
