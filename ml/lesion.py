@@ -98,17 +98,7 @@ class LesionScheme:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: ``{"name", "classes": [{"key", "display", "code"?}]}``."""
-        classes: list[dict[str, Any]] = []
-        for item in self.classes:
-            entry: dict[str, Any] = {"key": item.key, "display": item.display}
-            if item.code is not None:
-                entry["code"] = {
-                    "value": item.code.value,
-                    "scheme": item.code.scheme,
-                    "meaning": item.code.meaning,
-                }
-            classes.append(entry)
-        return {"name": self.name, "classes": classes}
+        return {"name": self.name, "classes": [_entry(item) for item in self.classes]}
 
     @classmethod
     def from_dict(cls, data: Any) -> LesionScheme:
@@ -151,6 +141,17 @@ class LesionScheme:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise SchemeError(f"Lesion scheme {source} is not JSON: {error}.") from error
         return cls.from_dict(data)
+
+
+def _entry(item: LesionClass) -> dict[str, str | dict[str, str]]:
+    entry: dict[str, str | dict[str, str]] = {"key": item.key, "display": item.display}
+    if item.code is not None:
+        entry["code"] = {
+            "value": item.code.value,
+            "scheme": item.code.scheme,
+            "meaning": item.code.meaning,
+        }
+    return entry
 
 
 LIVER = LesionScheme(

@@ -29,7 +29,7 @@ class Drawn:
     line_id: str
     view: View
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """``{"line", "angle_deg", "flip_ud", "flip_lr", "shift_px", "tissue"}``, as logged."""
         return {"line": self.line_id, **asdict(self.view)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
@@ -32,7 +31,7 @@ class Prediction(Base):
     )
     checkpoint_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("checkpoint.id"))
     number: Mapped[int] = mapped_column(default=next_number("lesion_id"))
-    probabilities: Mapped[dict[str, Any]]
+    probabilities: Mapped[dict[str, float]]
     lesion_class: Mapped[str] = mapped_column(sa.String(40))
     warnings: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -106,7 +106,7 @@ class ProtocolContent(Stored):
 
     def to_json(self) -> Json:
         """The JSON that is hashed and kept, in the present format."""
-        found: Json = write(self)
+        found = write(self)
         if self.notes is None:
             del found["notes"]
         return {

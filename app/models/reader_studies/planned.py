@@ -92,8 +92,7 @@ class Sources(Stored):
 
     def to_json(self) -> Json:
         """As a plan and a protocol keep it."""
-        found: Json = write(self)
-        return found
+        return write(self)
 
 
 @dataclass(frozen=True)
@@ -123,10 +122,7 @@ class Plan:
 
     def to_json(self) -> Json:
         """JSON: ``real``, ``synthetic``, ``practice`` of both, ``sources``."""
-        found: Json = write(
-            _Stored(self.images.real, self.images.synthetic, self.practice, self.sources)
-        )
-        return found
+        return write(_Stored(self.images.real, self.images.synthetic, self.practice, self.sources))
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,10 @@ def unreadable(what: str, fault: str) -> Damaged:
     )
 
 
-def write(value: object) -> Any:
+def write(value: object) -> Json:
     """The JSON form of a dataclass: tuples as lists, ids and words as text."""
-    return _adapter(type(value)).dump_python(value, mode="json")
+    written: Json = _adapter(type(value)).dump_python(value, mode="json")
+    return written
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
