@@ -359,12 +359,13 @@ def test_no_absurd_value_of_any_one_field_is_a_fault(house, role):
         if role == "reader" and knock(house, role, door).status_code == 403:
             continue  # closed to readers whatever they send: tried below
         as_multipart = door.path in UPLOADS
-        many = len(door.in_form) > 20  # the wizard, whose fields are read one after the other
-        few = many or role == "reader"  # who may do less than those of whom all are tried
-        for value in ABSURD[::3] if few else ABSURD:
+        few = role == "reader"  # who may do less than those of whom all are tried
+        many = len(door.in_form) > 5  # there each value is tried on a third of the fields
+        for turn, value in enumerate(ABSURD[::3] if few else ABSURD):
             encoded = quote(value, safe="")
             replies = [knock(house, role, door, path={name: encoded}) for name in door.in_path]
-            for name in (*door.in_query, *door.in_form):
+            fields = (*door.in_query, *door.in_form)
+            for name in fields[turn % 3 :: 3] if many else fields:
                 replies.append(
                     knock(house, role, door, values={name: encoded}, as_multipart=as_multipart)
                 )
