@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import LimitedChoice, Number
@@ -88,7 +88,7 @@ class Training:
         return " ".join(parts)
 
 
-def _print_result(result: dict[str, Any], text: str, as_json: bool) -> None:
+def _print_result(result: object, text: str, as_json: bool) -> None:
     print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if as_json else text)
 
 

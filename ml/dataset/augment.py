@@ -6,7 +6,7 @@ the small ROI, so a turned or shifted ROI shows real tissue in its corners.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ class Drawn:
         return {"line": self.line_id, **asdict(self.view)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Drawn:
+    def from_dict(cls, data: Mapping[str, Any]) -> Drawn:
         """The inverse of ``to_dict``.
 
         Raises:
