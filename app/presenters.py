@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from fastapi import Request
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 from starlette.responses import Response
 
 from app.models.cases.case import Image
@@ -24,6 +25,8 @@ from app.models.people.user import User
 from app.responses import fragment
 from ml.images import roi
 from ml.lesion import LesionScheme
+
+Said = TypeVar("Said", Prediction, Review)
 
 _WORDS = {OTHER: "other", CANNOT_TELL: "cannot tell"}
 
@@ -53,22 +56,8 @@ class Standing:
     ) -> list[Standing]:
         """Those of several lesions, in two queries however many they are."""
         ids = [lesion.id for lesion in lesions]
-        predictions: defaultdict[uuid.UUID, list[Prediction]] = defaultdict(list)
-        for prediction in session.scalars(
-            sa.select(Prediction)
-            .options(joinedload(Prediction.checkpoint))
-            .where(Prediction.lesion_id.in_(ids))
-            .order_by(Prediction.number.desc())
-        ):
-            predictions[prediction.lesion_id].append(prediction)
-        reviews: defaultdict[uuid.UUID, list[Review]] = defaultdict(list)
-        for review in session.scalars(
-            sa.select(Review)
-            .options(joinedload(Review.by))
-            .where(Review.lesion_id.in_(ids))
-            .order_by(Review.number.desc())
-        ):
-            reviews[review.lesion_id].append(review)
+        predictions = _newest_first(session, Prediction, ids, Prediction.checkpoint)
+        reviews = _newest_first(session, Review, ids, Review.by)
         first = request.app.state.settings.review_first
         made = []
         for lesion in lesions:
@@ -122,6 +111,21 @@ class Standing:
                 said = words.get(review.lesion_class, review.lesion_class)
                 claims.append({"by": "colleague", "text": f"{review.by.name}: {said}"})
         return claims
+
+
+def _newest_first(
+    session: Session, kind: type[Said], lesions: list[uuid.UUID], beside: InstrumentedAttribute[Any]
+) -> defaultdict[uuid.UUID, list[Said]]:
+    """What is said of each of these lesions, with what is loaded beside it, in one query."""
+    said: defaultdict[uuid.UUID, list[Said]] = defaultdict(list)
+    for one in session.scalars(
+        sa.select(kind)
+        .options(joinedload(beside))
+        .where(kind.lesion_id.in_(lesions))
+        .order_by(kind.number.desc())
+    ):
+        said[one.lesion_id].append(one)
+    return said
 
 
 def said_of(scheme: LesionScheme, lesion_class: str, confidence: int) -> str:
