@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,19 @@ def trials_of(session: Session, enrolment: Enrolment) -> list[Trial]:
     )
 
 
-def answer(session: Session, study: ReaderStudy, number: int, answering: Answering) -> None:
-    """Answer the trials of the study's reader ``number`` as ``answering`` says."""
+def answer(
+    session: Session,
+    study: ReaderStudy,
+    number: int,
+    answering: Answering,
+    begun: datetime | None = None,
+) -> None:
+    """Answer the trials of the study's reader ``number`` as ``answering`` says.
+
+    ``begun`` is when the reader came; without it, an hour ago.
+    """
     enrolment = enrolment_of(session, study, number)
-    begun = now() - timedelta(hours=1)
+    begun = begun or now() - timedelta(hours=1)
     for trial in trials_of(session, enrolment):
         given = answering(trial.stimulus, trial.position)
         if given is not None:

@@ -1,16 +1,15 @@
-"""Readings in the files of the field: long CSV (also MRMCaov's), ``.imrmc``, tidy CSV and codebook.
+"""Ratings from the files of the field: long CSV (also MRMCaov's) and ``.imrmc``.
 
 Truth is 1 for synthetic (signal present) and 0 for real (signal absent); a larger rating means
-surer that it is synthetic.
+surer that it is synthetic. `ml.readers.exchange` writes the same files.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ml.ground.delimited import Rows
@@ -230,147 +229,3 @@ def _parse_imrmc(text: str, name: str) -> Ratings:
                 f"{name} says {key_}: {said}, but its data hold {counted[key_]}."
             )
     return ratings
-
-
-def long_csv(ratings: Ratings) -> str:
-    """``reader,treatment,case,truth,rating``, one row per rating; MRMCaov reads the same."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(LONG_COLUMNS)
-    for row in ratings.rows():
-        writer.writerow([_cell(row.reader), _cell(row.treatment), _cell(row.case), row.truth,
-                         _number(row.score)])  # fmt: skip
-    return out.getvalue()
-
-
-def case_numbers(ratings: Ratings) -> dict[str, int]:
-    """The running integers that stand for the cases in `imrmc` (RJafroc takes integers only)."""
-    return {case: number for number, case in enumerate(ratings.cases, start=1)}
-
-
-def imrmc(ratings: Ratings, title: str) -> str:
-    """iMRMC's text form: title, NR, N0, N1, NM, truth rows, then rows reader,case,modality,score.
-
-    Names lose commas and white space, which the format cannot hold.
-    """
-    numbers = case_numbers(ratings)
-    readers, treatments = _plain_names(ratings.readers), _plain_names(ratings.treatments)
-    present = int(ratings.truth.sum())
-    safe_title = re.sub(r"^(NR|N0|N1|NM|BEGIN DATA)", r" \1", " ".join(title.split()))
-    lines = [
-        safe_title,
-        f"NR: {len(readers)}",
-        f"N0: {len(numbers) - present}",
-        f"N1: {present}",
-        f"NM: {len(treatments)}",
-        "BEGIN DATA:",
-    ]
-    for case, truth in zip(ratings.cases, ratings.truth, strict=True):
-        lines.append(f"truth,{numbers[case]},truth,{truth}")
-    for row in ratings.rows():
-        lines.append(
-            f"{readers[row.reader]},{numbers[row.case]},{treatments[row.treatment]},"
-            f"{_number(row.score)}"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _plain_names(names: Iterable[str]) -> dict[str, str]:
-    plain: dict[str, str] = {}
-    for name in names:
-        base = re.sub(r"[^\w.+-]+", "_", name).strip("_") or "x"
-        if base.lower() in ("truth", "-1"):
-            base = f"name_{base}"
-        candidate, number = base, 2
-        while candidate in plain.values():
-            candidate, number = f"{base}_{number}", number + 1
-        plain[name] = candidate
-    return plain
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def _cell(value: object) -> object:
-    """Text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    if isinstance(value, str) and re.match(r"[=+@\t\r]|-(?!\d)", value):
-        return "'" + value
-    return value
-
-
-CODEBOOK: dict[str, tuple[str, str]] = {
-    "study_id": ("text", "reader study"),
-    "protocol_hash": ("text", "SHA-256 of the frozen protocol"),
-    "reader_code": ("text", "pseudonym of the reader"),
-    "session_no": ("integer from 1", "sitting in which the trial was answered"),
-    "position": ("integer from 1", "place of the trial in this reader's order"),
-    "trial_id": ("text", "trial, one stimulus shown once to one reader"),
-    "case_code": ("text", "stimulus; the same for all readers"),
-    "is_repeat": ("0 or 1", "1: a hidden repeat, left out of everything but intra-reader figures"),
-    "question": ("text", "real_or_synthetic, lesion_class, class_confidence or reasons"),
-    "answer": ("text", "the answer as given; reasons separated by |"),
-    "rating": ("integer 1–6", "1 certainly real … 6 certainly synthetic; empty for others"),
-    "truth": ("0 or 1", "1: synthetic; only after Unblinding"),
-    "generator": ("text", "checkpoint that drew the image, empty for real; only after Unblinding"),
-    "lesion_class": ("text", "class of the lesion; only after Unblinding"),
-    "correct": ("0 or 1", "1: the answer is right; only after Unblinding"),
-    "shown_at_utc": ("ISO 8601", "answered_at_utc less active, hidden and idle time"),
-    "answered_at_utc": ("ISO 8601", "when the answer was stored"),
-    "active_ms": ("integer, ms", "time with the image in view and the reader at the desk"),
-    "hidden_ms": ("integer, ms", "time with the tab hidden"),
-    "n_changes": ("integer", "changes before the answer was confirmed"),
-    "client": ("text", "version of the reading desk"),
-}
-"""Columns of the tidy CSV in their order: kind of value, and meaning."""
-
-TRUTH_COLUMNS = ("truth", "generator", "lesion_class", "correct")
-
-ALIASES = {
-    "rater_id": "reader_code",
-    "sequence_index": "position",
-    "image_filename": "case_code",
-    "true_class": "truth",
-    "decision": "answer",
-    "confidence": "rating",
-    "response_time_ms": "active_ms",
-    "submitted_at": "answered_at_utc",
-}
-"""Names that a public reader-study tool gives to the same columns (alias → ours)."""
-
-
-def tidy_csv(rows: Iterable[Mapping[str, object]], unblinded: bool) -> str:
-    """One row per answered question with the columns of `CODEBOOK`; absent ones stay empty.
-
-    Before Unblinding the columns of truth do not exist in the file.
-
-    Raises:
-        ReadersError: a row has a column that the codebook lacks.
-    """
-    columns = [c for c in CODEBOOK if unblinded or c not in TRUTH_COLUMNS]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        unknown = set(row) - set(CODEBOOK)
-        if unknown:
-            raise ReadersError(f"The codebook has no column {', '.join(sorted(unknown))}.")
-        writer.writerow([_tidy_cell(row.get(column)) for column in columns])
-    return out.getvalue()
-
-
-def _tidy_cell(value: object) -> object:
-    if value is None:
-        return ""
-    return int(value) if isinstance(value, bool) else _cell(value)
-
-
-def codebook_csv(unblinded: bool = True) -> str:
-    """The codebook itself: ``column,values,meaning``."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["column", "values", "meaning"])
-    for column, (values, meaning) in CODEBOOK.items():
-        if unblinded or column not in TRUTH_COLUMNS:
-            writer.writerow([column, values, meaning])
-    return out.getvalue()

@@ -105,6 +105,19 @@ class Ratings:
             else tuple(c for c, keep in zip(self.clusters, kept, strict=True) if keep),
         )
 
+    def whole_readers(self) -> tuple[Ratings | None, tuple[str, ...]]:
+        """The block of those who rated every case under every treatment, and who did not.
+
+        None where nobody did.
+        """
+        whole = np.isfinite(self.scores).all(axis=(0, 2))
+        names = np.array(self.readers)
+        left_out = tuple(str(name) for name in names[~whole])
+        if not whole.any():
+            return None, left_out
+        readers = tuple(str(name) for name in names[whole])
+        return replace(self, readers=readers, scores=self.scores[:, whole]), left_out
+
     def rows(self) -> Iterable[Rating]:
         """Every rating given, treatment by treatment, reader by reader."""
         for i, treatment in enumerate(self.treatments):

@@ -27,7 +27,7 @@ from ml.experiment import run as experiment
 from ml.leak_audit import audit as leaks
 from ml.lesion import LIVER
 from ml.progress import RunDir
-from ml.readers import files
+from ml.readers import exchange, tidy
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol, Reading, present, ratings_by_generator
 from ml.readers.rehearsal import Design, Rehearsal
@@ -98,9 +98,10 @@ def of_reader_studies() -> dict[str, Any]:
         "protocol digest": digest_of(content),
         "bytes": {
             "stimulus": _digest(stimulus_png(picture(3))),
-            "long csv": _digest(files.long_csv(rated).encode()),
-            "imrmc": _digest(files.imrmc(rated, "pinned").encode()),
-            "codebook": _digest(files.codebook_csv().encode()),
+            "long csv": _digest(exchange.long_csv(rated).encode()),
+            "imrmc": _digest(exchange.imrmc(rated, "pinned").encode()),
+            "answers": _digest(tidy.table(tidy.ANSWERS, []).encode()),
+            "trials": _digest(tidy.table(tidy.TRIALS, []).encode()),
         },
     }
 

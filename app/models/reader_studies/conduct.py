@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -90,6 +90,13 @@ class Conduct(Base):
             .order_by(Conduct.number.desc())
             .limit(1)
         ).one_or_none()
+
+    @staticmethod
+    def of_enrolment(session: Session, enrolment_id: uuid.UUID) -> Sequence[Conduct]:
+        """Every check-in, the first first."""
+        return session.scalars(
+            sa.select(Conduct).where(Conduct.enrolment_id == enrolment_id).order_by(Conduct.number)
+        ).all()
 
     @staticmethod
     def of_reader(session: Session, enrolment: Enrolment) -> Conduct | None:

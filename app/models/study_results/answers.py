@@ -46,7 +46,8 @@ def generator_name(checkpoint: Checkpoint | None) -> str | None:
 class Line:
     """One trial with its truth; ``reading`` is the answer that counts, None where there is none.
 
-    ``changes`` counts how often the answer was replaced, before and after it was committed.
+    ``earlier`` are the answers that it replaced, in their order. ``changes`` counts how often the
+    answer was replaced, before and after it was committed.
     """
 
     reader: str
@@ -55,6 +56,7 @@ class Line:
     case: str
     generator: str | None
     reading: Reading | None
+    earlier: tuple[Reading, ...]
     changes: int
 
     @property
@@ -194,5 +196,6 @@ def _line(reader: str, trial: Trial, cases: dict[uuid.UUID, str], given: list[Re
         case=cases[trial.stimulus_id],
         generator=generator_name(trial.stimulus.checkpoint),
         reading=given[-1] if given else None,
+        earlier=tuple(given[:-1]),
         changes=sum(one.changes for one in given) + max(0, len(given) - 1),
     )

@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.models.ground.blob import Blob
-from app.models.study_results.answers import Answers, Line, generator_name
-from app.settings import VERSION
-from ml.readers import files
+from app.models.study_results import tables
+from app.models.study_results.analysis import Content
+from app.models.study_results.answers import Answers, generator_name
+from ml.ground import json_schema
+from ml.ground.delimited import written
+from ml.readers import exchange
 from ml.readers.reading import Presentations, present, ratings, ratings_by_generator
 from ml.statistics.ratings import Ratings
 
 
-def tidy(session: Session, answers: Answers) -> bytes:
-    """One row per answered question, with the truth; practice is left out."""
-    rows = (row for line in answers.lines if not line.is_practice for row in _rows(answers, line))
-    return files.tidy_csv(rows, unblinded=True).encode()
-
-
-def codebook(session: Session, answers: Answers) -> bytes:
-    """What each column of ``tidy`` means, as CSV; the same for every study."""
-    return files.codebook_csv().encode()
+def schema(session: Session, answers: Answers) -> bytes:
+    """JSON Schema of ``results.json``; the same for every study."""
+    return json.dumps(
+        json_schema.of(Content, "results.json of a reader study"), indent=1, ensure_ascii=False
+    ).encode()
 
 
 def imrmc(session: Session, answers: Answers) -> bytes:
     """First presentations; one modality per generator, each with all real images."""
-    return files.imrmc(_first(answers), _title(answers, "first presentations")).encode()
+    return exchange.imrmc(_first(answers), _title(answers, "first presentations")).encode()
+
+
+def imrmc_by_generator(session: Session, answers: Answers) -> bytes:
+    """Each generator in a file of its own, with the readers who read all of its images.
+
+    So RJafroc reads them, which refuses modalities of different cases and readings with gaps. Who
+    was left out stands in the archive's README.
+    """
+    block = _first(answers)
+    stream = io.BytesIO()
+    words = []
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for treatment, name in exchange.modality_names(block).items():
+            whole, left_out = block.only(treatment).whole_readers()
+            words.append(_left_out(treatment, left_out, whole))
+            if whole is not None:
+                text = exchange.imrmc(whole, _title(answers, f"{treatment}, first presentations"))
+                _put(archive, f"{name}.imrmc", text.encode())
+        _put(archive, "README.txt", ("\n".join(words) + "\n").encode())
+    return stream.getvalue()
+
+
+def _left_out(treatment: str, left_out: tuple[str, ...], whole: Ratings | None) -> str:
+    if whole is None:
+        return f"{treatment}: no file, because no reader rated every image."
+    if left_out:
+        names = ", ".join(left_out)
+        return f"{treatment}: without {names}, who did not rate every image."
+    return f"{treatment}: every reader."
 
 
 def imrmc_repeats(session: Session, answers: Answers) -> bytes:
@@ -53,22 +80,17 @@ def imrmc_repeats(session: Session, answers: Answers) -> bytes:
         if again[key] == 1:  # a third presentation has no place in either file
             readings.append(replace(second, is_repeat=True))
     title = _title(answers, "hidden repeats")
-    return files.imrmc(ratings(readings, "vtt_repeat"), title).encode()
+    return exchange.imrmc(ratings(readings, "vtt_repeat"), title).encode()
 
 
 def mrmcaov(session: Session, answers: Answers) -> bytes:
     """``reader,treatment,case,truth,rating``, as MRMCaov and ``ml readers analyse`` take it."""
-    return files.long_csv(_first(answers)).encode()
+    return exchange.long_csv(_first(answers)).encode()
 
 
 def images(session: Session, answers: Answers) -> bytes:
     """Every image as readers saw it, in a folder by its truth, with a table of what it is."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(
-        ["case_code", "file", "truth", "generator", "checkpoint", "seed", "lesion_class",
-         "patient", "sha256"]
-    )  # fmt: skip
+    rows = []
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for one in answers.stimuli:
@@ -76,12 +98,12 @@ def images(session: Session, answers: Answers) -> bytes:
             name = f"{one.truth}/{case}.png"
             _put(archive, name, Blob.read(session, one.pixels_digest))
             checkpoint = one.checkpoint
-            writer.writerow(
-                [case, name, int(one.truth == "synthetic"), generator_name(checkpoint) or "",
-                 checkpoint.name if checkpoint else "", "" if one.seed is None else one.seed,
-                 one.lesion_class, one.patient or "", one.pixels_digest]
+            rows.append(
+                (case, name, one.truth == "synthetic", generator_name(checkpoint),
+                 checkpoint.name if checkpoint else None, one.seed, one.lesion_class, one.patient,
+                 one.pixels_digest)
             )  # fmt: skip
-        _put(archive, "truth.csv", table.getvalue().encode())
+        _put(archive, "truth.csv", written(tables.IMAGE_NAMES, rows).encode())
         _put(archive, "README.txt", _readme(answers).encode())
     return stream.getvalue()
 
@@ -96,16 +118,40 @@ class Export:
 
 
 EXPORTS = {
+    "analysis.csv": Export(
+        "text/csv; charset=utf-8",
+        "One row per trial with everything that belongs to it: truth, patient, answer, times, "
+        "view, screen and reader. `ml.readers` reads it and gives the same analysis.",
+        tables.analysis,
+    ),
     "answers.csv": Export(
-        "text/csv; charset=utf-8", "One row per answered question, with truth and times.", tidy
+        "text/csv; charset=utf-8",
+        "One row per answered question, with truth and times.",
+        tables.answers,
+    ),
+    "revisions.csv": Export(
+        "text/csv; charset=utf-8",
+        "Answers that were changed later, in the columns of analysis.csv; empty where none was.",
+        tables.revisions,
     ),
     "codebook.csv": Export(
-        "text/csv; charset=utf-8", "What each column of answers.csv means.", codebook
+        "text/csv; charset=utf-8",
+        "What each column of these tables means, and the values that it can take.",
+        tables.codebook,
+    ),
+    "results.schema.json": Export(
+        "application/schema+json", "The form of results.json, as JSON Schema.", schema
     ),
     "readings.imrmc": Export(
         "text/plain; charset=utf-8",
-        "First presentations for iMRMC and RJafroc; one modality per generator.",
+        "First presentations for iMRMC; one modality per generator. Its head says whether RJafroc "
+        "reads it too.",
         imrmc,
+    ),
+    "imrmc-by-generator.zip": Export(
+        "application/zip",
+        "The same with a file per generator and the readers who read all of it: for RJafroc.",
+        imrmc_by_generator,
     ),
     "repeats.imrmc": Export(
         "text/plain; charset=utf-8", "Hidden repeats, in the same form.", imrmc_repeats
@@ -147,50 +193,6 @@ def _title(answers: Answers, what: str) -> str:
         f"visual Turing test, {what}, reader study {answers.study.id}, "
         f"protocol {answers.protocol.digest}, truth 1 = synthetic"
     )
-
-
-def _rows(answers: Answers, line: Line) -> Iterator[dict[str, object]]:
-    reading, stimulus = line.reading, line.stimulus
-    if reading is None:
-        return
-    on_trial = timedelta(milliseconds=reading.active_ms + reading.hidden_ms + reading.idle_ms)
-    common: dict[str, object] = {
-        "study_id": str(answers.study.id),
-        "protocol_hash": answers.protocol.digest,
-        "reader_code": line.reader,
-        "session_no": reading.session_no,
-        "position": line.trial.position,
-        "trial_id": str(line.trial.id),
-        "case_code": line.case,
-        "is_repeat": line.is_repeat,
-        "truth": stimulus.truth == "synthetic",
-        "generator": line.generator,
-        "lesion_class": stimulus.lesion_class,
-        "shown_at_utc": (reading.answered_at - on_trial).isoformat(timespec="milliseconds"),
-        "answered_at_utc": reading.answered_at.isoformat(timespec="milliseconds"),
-        "active_ms": reading.active_ms,
-        "hidden_ms": reading.hidden_ms,
-        "n_changes": line.changes,
-        "client": f"hepatica {VERSION}",
-    }
-    yield {
-        **common,
-        "question": "real_or_synthetic",
-        "answer": line.called,
-        "rating": reading.rating,
-        "correct": line.correct,
-    }
-    if reading.lesion_class:
-        yield {
-            **common,
-            "question": "lesion_class",
-            "answer": reading.lesion_class,
-            "correct": line.class_correct,
-        }
-    if reading.class_confidence is not None:
-        yield {**common, "question": "class_confidence", "answer": str(reading.class_confidence)}
-    if reading.reasons:
-        yield {**common, "question": "reasons", "answer": "|".join(reading.reasons)}
 
 
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ml.__main__ import main
-from ml.readers import files
+from ml.readers import exchange
 from ml.statistics.ratings import Ratings
 
 
@@ -51,8 +51,8 @@ def test_analyse_gives_the_agreed_json_for_both_forms(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ratings = block(4, 2)
-    (tmp_path / "a.csv").write_text(files.long_csv(ratings))
-    (tmp_path / "a.imrmc").write_text(files.imrmc(ratings, "study"))
+    (tmp_path / "a.csv").write_text(exchange.long_csv(ratings))
+    (tmp_path / "a.imrmc").write_text(exchange.imrmc(ratings, "study"))
     found = answer(capsys, "readers", "analyse", tmp_path / "a.csv")
     assert {"f", "df2", "p", "difference", "treatments", "components"} <= set(found["or"])
     assert set(found["or"]["difference"]) == {"value", "low", "high"}
@@ -67,7 +67,7 @@ def test_analyse_gives_the_agreed_json_for_both_forms(
 def test_analyse_of_one_treatment_has_null_f_and_p(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.csv").write_text(files.long_csv(block(4, 1)))
+    (tmp_path / "a.csv").write_text(exchange.long_csv(block(4, 1)))
     found = answer(capsys, "readers", "analyse", tmp_path / "a.csv")
     assert found["or"]["f"] is None and found["or"]["p"] is None
     assert found["or"]["difference"] is None
@@ -76,7 +76,7 @@ def test_analyse_of_one_treatment_has_null_f_and_p(
 def test_analyse_of_one_reader_refuses_other_readers_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.csv").write_text(files.long_csv(block(1, 2)))
+    (tmp_path / "a.csv").write_text(exchange.long_csv(block(1, 2)))
     found = answer(capsys, "readers", "analyse", tmp_path / "a.csv")
     assert found["or"] is None and "1 reader" in found["or_refused"]
     assert found["fixed_readers"]["difference"] is not None
@@ -87,7 +87,7 @@ def test_analyse_of_one_reader_refuses_other_readers_only(
 def test_plan_takes_the_components_of_an_analysis(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.csv").write_text(files.long_csv(block(4, 2)))
+    (tmp_path / "a.csv").write_text(exchange.long_csv(block(4, 2)))
     analysed = answer(capsys, "readers", "analyse", tmp_path / "a.csv")
     (tmp_path / "c.json").write_text(json.dumps(analysed))
     argv = ("readers", "plan", "--readers", 4, "--cases", 60, "--effect", 0.1)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import re
 import zipfile
 from datetime import datetime
 
+import jsonschema
 import pytest
 
 import answered
 import studies
+from app.db import now
 from app.models import Blob, ReaderStudy, Stimulus
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results.answers import Answers
 from ml.lesion import LIVER
+from ml.readers import tidy
+from ml.readers.analysis import analyse
+from ml.readers.reading import Protocol
 
 OURS = f"{studies.SOURCE_WORD}-phantom"
 
@@ -25,8 +31,8 @@ def read_imrmc(text: str) -> tuple[dict, dict, dict]:
     """(sizes, truths, scores) of an iMRMC file, refusing what iMRMC or RJafroc refuse.
 
     From the description: free text, size lines NR, N0, N1, NM from column 1, a line BEGIN DATA:,
-    then rows readerID,caseID,modalityID,score; truth rows have readerID and modalityID "truth".
-    RJafroc wants all four sizes and whole numbers as case ids; a second rating is refused.
+    then rows readerID,caseID,modalityID,score; truth rows have readerID -1.
+    RJafroc wants all four sizes and whole numbers as readers and cases; a second rating is refused.
     """
     head, mark, body = text.partition("\nBEGIN DATA:\n")
     assert mark, "no line BEGIN DATA:"
@@ -39,7 +45,8 @@ def read_imrmc(text: str) -> tuple[dict, dict, dict]:
         assert len(fields) == 4, row
         assert not any(re.search(r"\s", field) for field in fields), row
         reader, case, modality, score = fields[0], int(fields[1]), fields[2], float(fields[3])
-        if reader == "truth":
+        assert re.fullmatch(r"-?\d+", reader), row
+        if reader == "-1":
             assert modality == "truth"
             assert case not in truths, f"case {case} has two truths"
             assert not scores, "truth rows come first"
@@ -80,7 +87,9 @@ def study(session, researcher) -> ReaderStudy:
         made.enrol(session, person, researcher)
     made.open(session, researcher, made.pictures(session, studies.draw))
     for number in (1, 2):
-        answered.answer(session, made, number, answered.guessing(number, 0.7, LIVER.keys))
+        studies.check_in(session, answered.enrolment_of(session, made, number), made)
+        guessing = answered.guessing(number, 0.7, LIVER.keys)
+        answered.answer(session, made, number, guessing, begun=now())
     first = answered.trials_of(session, answered.enrolment_of(session, made, 1))[0]
     answered.add(session, first, rating=6, revision=2, changes=1)
     answered.repeat(session, made, 1, 4, rating=3)
@@ -136,7 +145,7 @@ def test_imrmc_repeats_real_rows_per_generator_and_synthetic_rows_never(fetch, s
     sizes, truths, scores = read_imrmc(fetch("readings.imrmc").text)
     assert sizes == {"NR": 2, "N0": 6, "N1": 12, "NM": 2}
     for case, truth in truths.items():
-        modalities = {m for reader, c, m in scores if c == case and reader == "R1"}
+        modalities = {m for reader, c, m in scores if c == case and reader == "1"}
         assert len(modalities) == (1 if truth else 2)
     assert len(scores) == 2 * (2 * 6 + 12)
     want = expected(session, study)
@@ -172,9 +181,10 @@ def test_every_column_of_the_answers_is_in_the_codebook_and_every_answer_is_ther
     fetch, session, study
 ):
     rows = table(fetch("answers.csv").text)
-    book = table(fetch("codebook.csv").text)
+    book = [row for row in table(fetch("codebook.csv").text) if row["file"] == "answers.csv"]
     assert list(rows[0]) == [row["column"] for row in book]
-    assert all(row["meaning"] and row["values"] for row in book)
+    values = {row["column"]: row["values"] for row in book}
+    assert "6 = certainly synthetic" in values["rating"] and "cyst = " in values["lesion_class"]
     rated = [row for row in rows if row["question"] == "real_or_synthetic"]
     firsts = [row for row in rated if row["is_repeat"] == "0"]
     assert len(firsts) == 2 * 18
@@ -199,6 +209,49 @@ def test_every_column_of_the_answers_is_in_the_codebook_and_every_answer_is_ther
     assert questions == {"real_or_synthetic", "lesion_class", "class_confidence", "reasons"}
     assert {row["reader_code"] for row in rows} == {"R1", "R2"}
     assert "reader1" not in fetch("answers.csv").text  # codes, no names
+
+
+def test_a_generator_of_its_own_is_read_by_rjafroc_where_not_all_together_are(fetch):
+    assert "RJafroc does not, because its modalities have different" in fetch("readings.imrmc").text
+    archive = zipfile.ZipFile(io.BytesIO(fetch("imrmc-by-generator.zip").content))
+    assert archive.namelist() == ["other-phantom.imrmc", f"{OURS}.imrmc", "README.txt"]
+    for name in archive.namelist()[:2]:
+        text = archive.read(name).decode()
+        assert "RJafroc does not" not in text
+        _, truths, scores = read_imrmc(text)
+        assert len(scores) == 2 * len(truths) == 2 * 12
+    assert archive.read("README.txt").decode().splitlines()[1] == f"{OURS}: every reader."
+
+
+def test_the_table_of_trials_holds_everything_and_gives_the_same_analysis(fetch, study):
+    text = fetch("analysis.csv").text
+    rows, stored = table(text), json.loads(fetch("results.json").text)
+    assert len(rows) == 2 * 18 + 4
+    assert {row["answered"] for row in rows} == {"1"}
+    revised = next(row for row in rows if (row["reader_code"], row["position"]) == ("R1", "1"))
+    assert (revised["rating"], revised["revision"]) == ("6", "2")
+    (earlier,) = table(fetch("revisions.csv").text)
+    assert earlier["trial_id"] == revised["trial_id"] and earlier["revision"] == "1"
+    assert list(earlier) == list(rows[0])
+    for row in rows:
+        assert bool(row["patient"]) == (row["truth"] == "0") != bool(row["seed"])
+        assert row["protocol_version"] == "1" and row["protocol_hash"] == study.protocol.digest
+        assert row["room"] and row["years"]
+    rules = Protocol(
+        classes=LIVER.keys, seed=stored["seed"], resamples=stored["resamples"],
+        margin=stored["result"]["margin"], network_note=stored["network"]["note"],
+    )  # fmt: skip
+    assert analyse(tidy.readings(text), rules).to_json() == stored["result"]
+
+
+def test_the_form_of_the_analysis_is_published(fetch):
+    schema = fetch("results.schema.json").json()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    stored = fetch("results.json").json()
+    jsonschema.validate(stored, schema)
+    stored["result"]["readers"][0]["auc"]["value"] = "high"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(stored, schema)
 
 
 def test_the_images_come_sorted_by_truth_and_unchanged(fetch, session, study):

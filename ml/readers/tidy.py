@@ -1,0 +1,247 @@
+"""The tables of a reader study for any program: one row per answered question, or per trial.
+
+Every column of both is in the codebook, which also lists the values that a column can take. Truth
+is 1 for synthetic and 0 for real. The table of trials can be read back: `readings`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ml.ground.delimited import Rows, written
+from ml.readers.reading import Reading
+from ml.statistics.proportion import ReadersError
+
+Values = Mapping[str, str]
+"""Value → what it means."""
+
+_YES_NO = {"0": "no", "1": "yes"}
+_TRUTH = {"0": "real", "1": "synthetic"}
+_KINDS = {
+    "practice": "before the study proper, with feedback; in no analysis",
+    "first": "first presentation; what the analysis takes",
+    "repeat": "the same picture once more, unannounced; for agreement with oneself only",
+}
+_QUESTIONS = {
+    "real_or_synthetic": "is the image real or synthetic, on a scale",
+    "lesion_class": "the class of the lesion",
+    "class_confidence": "how sure the reader is of that class",
+    "reasons": "what made the image look synthetic",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, kind of value with unit or range, meaning, and the list of its values.
+
+    An empty cell means that there is no such value: it was not asked, not given or not sent.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    values: Values = field(default_factory=dict)
+
+
+STUDY = (
+    Column("study_id", "text", "reader study"),
+    Column("protocol_version", "integer from 1", "version of the protocol; 1 is the opening"),
+    Column("protocol_hash", "text", "SHA-256 of that version"),
+    Column("reader_code", "text", "pseudonym of the reader"),
+    Column("session_no", "integer from 1", "sitting in which the trial was answered"),
+    Column("position", "integer from 1", "place of the trial in this reader's order"),
+    Column("trial_id", "text", "trial: one stimulus shown once to one reader"),
+    Column("case_code", "text", "stimulus; the same for all readers"),
+)
+"""Columns of both tables that tell which trial of which study."""
+
+IMAGE = (
+    Column(
+        "patient", "text", "pseudonym of the patient of a real image: those rows belong together"
+    ),
+    Column("truth", "0 or 1", "what the image is", _TRUTH),
+    Column("generator", "text", "checkpoint that drew the image; empty for a real one"),
+    Column("lesion_class", "text", "class of the lesion"),
+)
+"""Columns of both tables that tell what was shown."""
+
+TIMES = (
+    Column("shown_at_utc", "ISO 8601", "answered_at_utc less active, hidden and idle time"),
+    Column("answered_at_utc", "ISO 8601", "when the answer was stored"),
+    Column("active_ms", "integer, ms", "time with the image in view and the reader at the desk"),
+    Column("hidden_ms", "integer, ms", "time with the tab hidden"),
+    Column("idle_ms", "integer, ms", "time paused, or without a key or movement for long"),
+    Column("n_changes", "integer", "changes of the answer, before and after it was confirmed"),
+    Column("revision", "integer from 1", "which answer to the trial this is; the last counts"),
+    Column("client", "text", "version of the reading desk"),
+)
+"""Columns of both tables that tell when and how it was answered, as the desk measured it."""
+
+ANSWERS = (
+    *STUDY,
+    Column("is_repeat", "0 or 1", "left out of everything but intra-reader figures", _YES_NO),
+    Column("question", "text", "what was asked", _QUESTIONS),
+    Column("answer", "text", "the answer as given; reasons separated by |"),
+    Column("rating", "integer 1–6", "answer to real_or_synthetic; empty for other questions"),
+    *IMAGE,
+    Column(
+        "correct", "0 or 1", "the answer is right; empty where nothing is right or wrong", _YES_NO
+    ),
+    *TIMES,
+)
+"""The table of answers: one row per answered question, practice left out."""
+
+TRIALS = (
+    *STUDY,
+    Column("kind", "text", "why the picture was shown", _KINDS),
+    Column("answered", "0 or 1", "whether there is an answer; without one its columns are empty",
+           _YES_NO),
+    Column("rating", "integer 1–6", "how real or synthetic the image looks"),
+    Column("called", "0 or 1", "the rating's half of the scale", _TRUTH),
+    Column("correct", "0 or 1", "called = truth", _YES_NO),
+    Column("answered_class", "text", "class of the lesion, as the reader named it"),
+    Column("class_confidence", "integer 1–5", "how sure of the class"),
+    Column("class_correct", "0 or 1", "answered_class = lesion_class", _YES_NO),
+    Column("reasons", "text", "what made the image look synthetic, separated by |"),
+    *IMAGE,
+    Column("image_kind", "text", "what the numbers of the real images are"),
+    Column("seed", "integer", "seed of a synthetic image"),
+    *TIMES,
+    Column("image_px", "CSS pixels", "side of the picture on the screen"),
+    Column("device_pixel_ratio", "number", "pixels of the screen per CSS pixel, at the answer"),
+    Column("brightness", "number", "as the reader left it; 0 is unchanged"),
+    Column("contrast", "number", "as the reader left it; 1 is unchanged"),
+    Column("window_changes", "integer", "how often brightness or contrast was changed"),
+    Column("zoom", "number", "as the reader left it; 1 is unchanged"),
+    Column("zoom_changes", "integer", "how often the zoom was changed"),
+    Column("device", "text", "the browser's name of itself, at the check-in in force"),
+    Column("screen_width", "CSS pixels", "of the screen"),
+    Column("screen_height", "CSS pixels", "of the screen"),
+    Column("colour_depth", "bits", "of the screen"),
+    Column("mm_per_px", "mm", "millimetres per CSS pixel, from the width of a card"),
+    Column("room", "text", "how light the room is, as the reader said"),
+    Column("years", "number", "the reader's years of experience"),
+    Column("subspecialty", "text", "as the reader said"),
+)  # fmt: skip
+"""The table of trials: one row per trial, practice, repeats and unanswered ones included."""
+
+
+def table(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as CSV with these columns; what a row lacks stays empty.
+
+    Raises:
+        ReadersError: a row has a value for a column that is none of these.
+    """
+    names = [column.name for column in columns]
+
+    def checked(row: Mapping[str, object]) -> list[object]:
+        unknown = set(row) - set(names)
+        if unknown:
+            raise ReadersError(f"The codebook has no column {', '.join(sorted(unknown))}.")
+        return [row.get(name) for name in names]
+
+    return written(names, (checked(row) for row in rows))
+
+
+def codebook(
+    tables: Mapping[str, tuple[Column, ...]], values: Mapping[str, Values] | None = None
+) -> str:
+    """The codebook of tables by their file names: ``file,column,kind,meaning,values``.
+
+    ``values`` lists those of a study by column, such as its lesion classes, beside the fixed ones.
+    A list is written ``value = meaning; value = meaning``.
+    """
+    known = values or {}
+    return written(
+        ("file", "column", "kind", "meaning", "values"),
+        (
+            (
+                file,
+                column.name,
+                column.kind,
+                column.meaning,
+                "; ".join(
+                    f"{value} = {words}"
+                    for value, words in {**column.values, **known.get(column.name, {})}.items()
+                ),
+            )
+            for file, columns in tables.items()
+            for column in columns
+        ),
+    )
+
+
+def readings(text: str, name: str = "file") -> list[Reading]:
+    """The readings in a table of trials (`TRIALS`), as `ml.readers.analysis.analyse` takes them.
+
+    Columns may stand in any order, and others beside them.
+
+    Raises:
+        ReadersError: no such table, or a cell that cannot be what its column says; the message
+            names the file and the line.
+    """
+    rows = Rows(text.removeprefix("\ufeff"))
+    try:
+        header = next(iter(rows), [])
+        needed = {
+            "reader_code", "session_no", "position", "kind", "case_code", "patient", "truth",
+            "generator", "lesion_class", "rating", "answered_class", "class_confidence", "reasons",
+            "active_ms",
+        }  # fmt: skip
+        missing = sorted(needed - set(header))
+        if missing:
+            raise ReadersError(
+                f"{name} is no table of trials: it lacks {', '.join(missing)}. Take analysis.csv "
+                "from the exports of a study."
+            )
+        found = []
+        for cells in rows:
+            if len(cells) != len(header):
+                raise ReadersError(
+                    f"{name} line {rows.line}: {len(cells)} fields where {len(header)} were named."
+                )
+            found.append(
+                _reading(dict(zip(header, cells, strict=True)), f"{name} line {rows.line}")
+            )
+    except csv.Error as error:
+        raise ReadersError(f"{name} line {rows.line}: {error}.") from error
+    if not found:
+        raise ReadersError(f"{name} has a header but no trial.")
+    return found
+
+
+def _reading(row: Mapping[str, str], place: str) -> Reading:
+    def whole(column: str) -> int | None:
+        text = row[column].strip()
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError as error:
+            raise ReadersError(f"{place}: {column} is {text!r}, no whole number.") from error
+
+    def one_of(column: str, known: Values) -> str:
+        if row[column] not in known:
+            raise ReadersError(f"{place}: {column} is {row[column]!r}, none of {', '.join(known)}.")
+        return row[column]
+
+    kind = one_of("kind", _KINDS)
+    return Reading(
+        reader=row["reader_code"],
+        case=row["case_code"],
+        synthetic=one_of("truth", _TRUTH) == "1",
+        rating=whole("rating"),
+        generator=row["generator"] or None,
+        position=whole("position") or 0,
+        session=whole("session_no") or 1,
+        is_repeat=kind == "repeat",
+        is_practice=kind == "practice",
+        patient=row["patient"] or None,
+        lesion_class=row["lesion_class"] or None,
+        answered_class=row["answered_class"] or None,
+        class_confidence=whole("class_confidence"),
+        reasons=tuple(row["reasons"].split("|")) if row["reasons"] else (),
+        active_ms=whole("active_ms"),
+    )
