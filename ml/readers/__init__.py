@@ -1,1 +1,114 @@
-"""Reader studies: their files, their readings, one reader and several, and the words for them."""
+"""Analysis of multi-reader multi-case (MRMC) studies, without the web.
+
+Needs NumPy and SciPy, and nothing of the rest of Hepatica but ``ml.statistics`` and ``ml.ground``::
+
+    from ml import readers
+
+    ratings = readers.load("study.csv")          # long CSV, or .imrmc
+    found = readers.analyse_ratings(ratings)     # each reader; random and fixed readers
+    print(readers.analysis_text(found))
+
+    trials = readers.load_trials("analysis.csv") # the export of a study
+    result = readers.analyse(trials, readers.Protocol(margin=0.10))
+    print(result.summary)
+
+What there is:
+
+* **load**: `load`, `parse` (files of ratings → `Ratings`), `load_trials` (→ list of `Reading`).
+* **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_ratings`
+  (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom).
+* **plan**: `plan` (closed formulas, a quick first look).
+* **simulate**: `simulate` (one study of Roe–Metz readers), `Rehearsal` (many, through `analyse`).
+* **export**: `to_long_csv` (MRMCaov), `to_imrmc` (iMRMC, RJafroc), ``Result.to_json`` and its
+  `result_schema`.
+
+Truth is 1 for synthetic (signal present), 0 for real; a larger rating means surer that it is
+synthetic. Every refusal is a `ReadersError` that says what, of what, and what to do. Each name is
+loaded when it is first used. ``example.ipynb`` beside this file walks through all of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ml.readers.analysis import analyse
+    from ml.readers.exchange import imrmc as to_imrmc
+    from ml.readers.exchange import long_csv as to_long_csv
+    from ml.readers.files import load, parse
+    from ml.readers.reading import Protocol, Reading
+    from ml.readers.rehearsal import Design, Outcome, Rehearsal, RoeMetz, simulate
+    from ml.readers.results import Result
+    from ml.readers.results import schema as result_schema
+    from ml.readers.tables import (
+        RatingsAnalysis,
+        analyse_ratings,
+        analysis_text,
+        plan_text,
+        rehearsal_text,
+    )
+    from ml.readers.tidy import load as load_trials
+    from ml.statistics.power import Plan, plan
+    from ml.statistics.proportion import ReadersError
+    from ml.statistics.ratings import Rating, Ratings
+
+__all__ = [
+    "Design",
+    "Outcome",
+    "Plan",
+    "Protocol",
+    "Rating",
+    "Ratings",
+    "RatingsAnalysis",
+    "ReadersError",
+    "Reading",
+    "Rehearsal",
+    "Result",
+    "RoeMetz",
+    "analyse",
+    "analyse_ratings",
+    "analysis_text",
+    "load",
+    "load_trials",
+    "parse",
+    "plan",
+    "plan_text",
+    "rehearsal_text",
+    "result_schema",
+    "simulate",
+    "to_imrmc",
+    "to_long_csv",
+]
+
+_PLACES = {
+    "ml.readers.analysis": ("analyse",),
+    "ml.readers.files": ("load", "parse"),
+    "ml.readers.reading": ("Protocol", "Reading"),
+    "ml.readers.rehearsal": ("Design", "Outcome", "Rehearsal", "RoeMetz", "simulate"),
+    "ml.readers.results": ("Result",),
+    "ml.readers.tables": (
+        "RatingsAnalysis", "analyse_ratings", "analysis_text", "plan_text", "rehearsal_text",
+    ),
+    "ml.statistics.power": ("Plan", "plan"),
+    "ml.statistics.proportion": ("ReadersError",),
+    "ml.statistics.ratings": ("Rating", "Ratings"),
+}  # fmt: skip
+_RENAMED = {
+    "load_trials": ("ml.readers.tidy", "load"),
+    "result_schema": ("ml.readers.results", "schema"),
+    "to_imrmc": ("ml.readers.exchange", "imrmc"),
+    "to_long_csv": ("ml.readers.exchange", "long_csv"),
+}
+_WHERE = _RENAMED | {name: (place, name) for place, names in _PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place, own = _WHERE[name]
+    return getattr(import_module(place), own)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -39,12 +39,13 @@ _MISSING = {"", "na", "n/a", "nan", "null", "none"}
 _MAX_BYTES = 200_000_000
 
 
-def load(path: Path) -> Ratings:
+def load(path: Path | str) -> Ratings:
     """Read a long CSV or an ``.imrmc`` file; which it is shows in the content, not the name.
 
     Raises:
         RatingsFileError: unreadable, too large, not text, or not of either form.
     """
+    path = Path(path)
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise RatingsFileError(f"{path.name} is larger than {_MAX_BYTES // 10**6} MB.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml.ground import records
+from ml.ground import json_schema, records
 from ml.ground.records import RecordError
 from ml.statistics.agreement import Agreement, EqualShares
 from ml.statistics.figure import Figure
@@ -311,3 +311,8 @@ class Result:
             return records.from_json(cls, data)
         except RecordError as error:
             raise ReadersError(f"This is no analysis of readings: {error}") from error
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of ``Result.to_json``."""
+    return json_schema.of(Result, "analysis of the readings of a reader study")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ml.ground.delimited import Rows, written
 from ml.readers.reading import Reading
@@ -171,6 +172,22 @@ def codebook(
             for column in columns
         ),
     )
+
+
+def load(path: Path | str) -> list[Reading]:
+    """The readings in a file that is a table of trials, such as analysis.csv of a study's exports.
+
+    Raises:
+        ReadersError: as `readings`, or the file cannot be read.
+    """
+    place = Path(path)
+    try:
+        text = place.read_text("utf-8-sig")
+    except OSError as error:
+        raise ReadersError(f"{place} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ReadersError(f"{place.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
+    return readings(text, place.name)
 
 
 def readings(text: str, name: str = "file") -> list[Reading]:
