@@ -65,6 +65,7 @@ def add(session: Session, trial: Trial, **given: Any) -> Reading:
         "idle_ms": 0,
         "changes": 0,
         "revision": 1,
+        "protocol_version": 1,
         **given,
     }
     reading = Reading(

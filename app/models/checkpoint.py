@@ -147,6 +147,19 @@ class Checkpoint(Base):
         return user.may("admin") or (self.run is not None and self.run.may_be_changed_by(user))
 
     @property
+    def generator(self) -> str:
+        """The generator that it belongs to, by name.
+
+        A generator of one class per checkpoint is one generator: its checkpoints are named alike
+        but for the class, and to compare them with each other would compare classes.
+        """
+        ending = f"-{self.lesion_class}"
+        plain, _, retired = self.name.partition("@")
+        if self.lesion_class and plain.endswith(ending):
+            plain = plain.removesuffix(ending)
+        return f"{plain}@{retired}" if retired else plain
+
+    @property
     def decided_by(self) -> str:
         """Who may say whether it is served, in a sentence."""
         if self.run is None:

@@ -21,16 +21,18 @@ from app.models.reader_studies.audit import Audited, LeakAudit
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.design import DESIGNS
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.protocol import AMENDABLE
+from app.models.reader_studies.protocol import AMENDABLE, Progress
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.sketch import Sketch
 from app.models.reader_studies.steps import STEPS
 from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.study import DELETE_WORD, ReaderStudy, StudyState
 from app.models.reader_studies.unblinding import WORD
+from app.models.reader_studies.versions import Versions
 from app.models.reader_studies.withdrawal import Withdrawal
 from app.models.runs.known_lesions import KINDS
 from app.responses import page, see_other
+from ml.readers.hypothesis import Missing, Multiplicity, choices
 
 router = APIRouter(include_in_schema=False)
 
@@ -260,6 +262,15 @@ def _state(session: Session, enrolment: Enrolment, answered: int) -> ReaderState
     return ReaderState.CHECKED_IN if checked_in else ReaderState.INVITED
 
 
+def _amendment_choices(names: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:
+    """What may be amended by choosing: its name → keys and words, of these generators."""
+    return {
+        "primary": [(one.key, one.statement()) for one in choices(names)],
+        "multiplicity": [(one.value, one.words) for one in Multiplicity],
+        "missing": [(one.value, one.words) for one in Missing],
+    }
+
+
 def _study_page(
     request: Request,
     session: Session,
@@ -275,7 +286,9 @@ def _study_page(
     readers = _readers(session, study)
     enrolled = {item.name for item in readers}
     scheme = study.scheme
-    content = study.protocol.content if study.protocol else None
+    versions = Versions.of(session, study.id)
+    judged = versions.primary.content.design if versions else study.design
+    blind = Enrolment.reads(session, user, study.id) and study.state is StudyState.OPEN
     refused = refusal or amendment_refusal or enrolment_refusal
     return page(
         request,
@@ -283,13 +296,16 @@ def _study_page(
         refused.status if refused else 200,
         study=study,
         design=study.design,
-        in_force=content.design if content else study.design,
-        notes=content.notes if content else "",
-        blind=Enrolment.reads(session, user, study.id) and study.state is StudyState.OPEN,
+        judged=judged,
+        versions=versions,
+        progress=Progress.of(session, study.id),
+        notes=versions.in_force.content.notes if versions else "",
+        blind=blind,
         preset=DESIGNS.get(study.design.preset),
         audit=LeakAudit.latest(session, study.id),
         amendable=AMENDABLE,
-        amendment=amendment or {"what": "analysis", "text": "", "reason": ""},
+        amendment_choices=_amendment_choices(() if blind else study.generator_names(session)),
+        amendment=amendment or {"what": "", "text": "", "reason": ""},
         amendment_error=amendment_refusal.detail if amendment_refusal else "",
         asked=asked[-1] if asked else "",
         enrolment_error=enrolment_refusal.detail if enrolment_refusal else "",

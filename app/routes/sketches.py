@@ -42,6 +42,7 @@ from app.models.runs.dataset import DatasetVersion
 from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other, wants_json
 from ml.lesion import LesionScheme
+from ml.readers.hypothesis import Missing, Multiplicity, choices
 
 router = APIRouter(include_in_schema=False)
 
@@ -389,6 +390,20 @@ def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.U
         return None
 
 
+def _hypotheses(pool: Pool | None, typed: Typed, kind: str) -> list[tuple[str, str]]:
+    """Key and words of what a study of the chosen generators can be judged by, or of all of them.
+
+    With what was chosen before other generators were, so that a page changes nothing in silence.
+    """
+    rows = [row for row in (pool.generators if pool else ()) if row.training_kind == kind]
+    chosen = [row for row in rows if row.name in typed.generators]
+    names = tuple(dict.fromkeys(row.generator for row in chosen or rows))
+    found = {one.key: one.statement() for one in choices(names)}
+    if typed.primary not in found:
+        found[typed.primary] = f"{typed.primary[:80]}: not with these generators"
+    return list(found.items())
+
+
 def _step(
     request: Request,
     session: Session,
@@ -438,5 +453,8 @@ def _step(
         versions=[row for row in versions if chosen and row.scheme.keys == chosen.keys],
         kept={row.digest: row.name for row in versions},
         usable=usable,
+        hypotheses=_hypotheses(pool, typed, form["kind"]),
+        multiplicities=[(one.value, f"{one}: {one.words}") for one in Multiplicity],
+        plans=[(one.value, f"{one}: {one.words}") for one in Missing],
         people=[one.name for one in User.everyone(session) if one.disabled_at is None],
     )

@@ -48,7 +48,12 @@ class Column:
 
 STUDY = (
     Column("study_id", "text", "reader study"),
-    Column("protocol_version", "integer from 1", "version of the protocol; 1 is the opening"),
+    Column(
+        "protocol_version",
+        "integer from 1",
+        "version of the protocol in force when it was answered; 1 is the opening; empty: not "
+        "known, because the answer's time lies before it",
+    ),
     Column("protocol_hash", "text", "SHA-256 of that version"),
     Column("reader_code", "text", "pseudonym of the reader"),
     Column("session_no", "integer from 1", "sitting in which the trial was answered"),
@@ -127,6 +132,22 @@ TRIALS = (
     Column("subspecialty", "text", "as the reader said"),
 )  # fmt: skip
 """The table of trials: one row per trial, practice, repeats and unanswered ones included."""
+
+AMENDMENTS = (
+    Column("study_id", "text", "reader study"),
+    Column("protocol_version", "integer from 1", "the version that changed something"),
+    Column("protocol_hash", "text", "SHA-256 of that version"),
+    Column("at_utc", "ISO 8601", "when it was frozen"),
+    Column("by", "text", "who amended the protocol"),
+    Column("after_answers", "integer", "answers given before it, practice and repeats too"),
+    Column("of_trials", "integer", "trials of all readers then; empty: not counted at the time"),
+    Column("primary", "0 or 1", "whether the study is judged by this version", _YES_NO),
+    Column("what", "text", "what changed"),
+    Column("before", "text", "as it stood"),
+    Column("after", "text", "as it stands since"),
+    Column("reason", "text", "why, in the words of who amended it"),
+)
+"""The table of amendments: one row per thing that a later version of the protocol changed."""
 
 
 def table(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> str:

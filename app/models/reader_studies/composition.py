@@ -25,6 +25,7 @@ from app.models.reader_studies.wish import Wish
 from app.models.runs.known_lesions import KnownLesion, one_per_patient
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
+from ml.readers.hypothesis import Claim
 
 Draw = Callable[[Session, Checkpoint, Sequence[int]], npt.NDArray[np.float32]]
 """How synthetic ROIs are drawn: (session, generator, seeds) → (n, 64, 64) in [−1, 1]."""
@@ -207,7 +208,12 @@ def _described(
     neighbours: Neighbours | None = None,
     replaced: int = 0,
 ) -> Composition:
-    """What was chosen, with what is to be known of it."""
+    """What was chosen, with what is to be known of it.
+
+    Raises:
+        Unreadable: the primary hypothesis is of generators that draw none of the images.
+    """
+    _refuse_unfit(wish.design, available, drawn)
     notes = _notes(drawn.lesions, available.withdrawn)
     likeness = None
     if neighbours is not None:
@@ -228,6 +234,25 @@ def _described(
         notes=notes,
         design=wish.design,
     )
+
+
+def _refuse_unfit(design: Design, available: Available, drawn: Drawn) -> None:
+    """Unreadable where the primary hypothesis is of generators that draw none of the images."""
+    primary = design.intent.primary
+    if primary is None:
+        return
+    names = {row.id: row.generator for rows in available.drawing.values() for row in rows}
+    shown = sorted({names[one.checkpoint] for one in drawn.drawings})
+    if primary.claim is Claim.GENERATORS and len(shown) < 2:
+        raise Unreadable(
+            "The primary hypothesis compares generators, and all synthetic images are of one: "
+            f"{', '.join(shown)}. Choose images of two, or another hypothesis."
+        )
+    if primary.generator and primary.generator not in shown:
+        raise Unreadable(
+            f"The primary hypothesis is of the images of {primary.generator}, and there are none "
+            f"of it. There are images of {', '.join(shown)}."
+        )
 
 
 def _planned(lesions: Sequence[KnownLesion]) -> tuple[PlannedLesion, ...]:

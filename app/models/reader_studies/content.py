@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.models.reader_studies.design import Design
+from app.models.reader_studies.intent import UNSAID
 from app.models.reader_studies.planned import Sources
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
 from app.models.reader_studies.stimulus import Source
@@ -118,20 +119,28 @@ class ProtocolContent(Stored):
 
 
 def _of_format_1(found: Json) -> Json:
-    """Its ``analysis`` told of ratings, unless an amendment put a text in its place."""
-    rest = {key: value for key, value in found.items() if key not in ("analysis", "margin")}
-    told, design = found.get("analysis"), Design(exclude_read=False)
+    """Its ``analysis`` told of ratings, unless an amendment put a text in its place.
+
+    No design stood in it, and what is amended of one stands beside the rest.
+    """
+    own = ("analysis", "margin", "intent")
+    rest = {key: value for key, value in found.items() if key not in own}
+    told, design = found.get("analysis"), Design(exclude_read=False, intent=UNSAID)
     if isinstance(told, str):
         design = replace(design, analysis=told)
     elif isinstance(told, Mapping) and "called_synthetic_from_rating" in told:
         rest["called_synthetic_from_rating"] = told["called_synthetic_from_rating"]
     if "margin" in found:
         design = replace(design, margin=found["margin"])
-    return {**rest, "design": asdict(design)}
+    named = {"intent": found["intent"]} if "intent" in found else {}
+    return {**rest, "design": {**write(design), **named}}
 
 
 def _of_format_2(found: Json) -> Json:
-    """Its design stands in several keys; choices that came later are as they were before."""
+    """Its design stands in several keys; choices that came later are as they were before.
+
+    Before there was an intent none was named.
+    """
     consent, choices = found.get("consent"), found.get("design")
     if not isinstance(choices, Mapping):
         raise unreadable(_WHAT, "design is missing")
@@ -143,10 +152,11 @@ def _of_format_2(found: Json) -> Json:
     design = {
         "exclude_read": False,
         **choices,
+        "intent": found.get("intent", write(UNSAID)),
         **{key: found[key] for key in _TEXTS},
         "consent": consent["text"],
         "consent_version": consent["version"],
         "consent_date": consent["date"],
     }
-    rest = {key: value for key, value in found.items() if key not in (*_TEXTS, "consent")}
+    rest = {key: value for key, value in found.items() if key not in (*_TEXTS, "intent", "consent")}
     return {**rest, "design": design}

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 
 from app.errors import Unreadable
-from app.models.reader_studies.stored import Json, Stored, read
+from app.models.reader_studies.intent import UNSAID, Intent
+from app.models.reader_studies.stored import Json, Stored, read, write
 from ml.lesion import LesionScheme
 
 DISPLAY_PX = 512
@@ -37,6 +38,7 @@ CONSENT = (
 )
 
 _TEXTS = (
+    "intent",
     "margin",
     "analysis",
     "instructions",
@@ -64,6 +66,7 @@ class Design(Stored):
         size_mm: side of the image on the calibrated screen; None: 512 CSS pixels.
         window, zoom: readers may change brightness and contrast, or enlarge; both are logged.
         back: readers may go back and change an answer; earlier ones are kept.
+        intent: the primary hypothesis, and how it and the others are judged.
         margin: an AUC within 0.5 ± margin counts as chance.
         exclude_own: nobody reads a lesion that they marked or reviewed.
         exclude_read: nobody reads an image that they read, or are to read, in another study,
@@ -92,6 +95,7 @@ class Design(Stored):
     exclude_read: bool = True
     exclude_near: bool = False
     near_limit: float | None = None
+    intent: Intent = field(default_factory=Intent)
     margin: float = 0.10
     analysis: str = ANALYSIS
     instructions: str = INSTRUCTIONS
@@ -104,22 +108,26 @@ class Design(Stored):
     def from_json(cls, found: Json) -> Design:
         """From what a draft stores; keys of another version are left out.
 
+        A draft of an earlier version names no hypothesis.
+
         Raises:
             Damaged: a value is of another kind.
         """
         known = {item.name for item in fields(cls)}
-        ours = {key: value for key, value in found.items() if key in known}
+        before = {"intent": write(UNSAID)}
+        ours = {key: value for key, value in {**before, **found}.items() if key in known}
         return read(cls, ours, "The design of the study")
 
     def to_json(self) -> Json:
         """The JSON form; ``from_json`` of it gives an equal Design."""
-        return asdict(self)
+        return write(self)
 
     def content(self) -> Json:
         """Its part of a protocol."""
         choices = {key: value for key, value in asdict(self).items() if key not in _TEXTS}
         return {
             "design": choices,
+            "intent": write(self.intent),
             "margin": self.margin,
             "analysis": self.analysis,
             "instructions": self.instructions,
@@ -178,6 +186,7 @@ class Design(Stored):
             raise Unreadable("Give the ethics reference in at most 500 characters.")
         return replace(
             self,
+            intent=self.intent.checked(),
             analysis=fitting(self.analysis.strip(), lesion_class=self.lesion_class),
             instructions=fitting(self.instructions.strip(), lesion_class=self.lesion_class),
             consent=self.consent.strip(),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -16,11 +17,64 @@ from app.errors import Unreadable
 from app.models.ground.append_only import append_only
 from app.models.people.user import User
 from app.models.reader_studies.content import ProtocolContent
-from app.models.reader_studies.stored import Json
+from app.models.reader_studies.intent import (
+    MOST_REASON,
+    UNSAID,
+    Primary,
+    of_missing,
+    of_multiplicity,
+)
+from app.models.reader_studies.stored import Json, write
 from app.models.reader_studies.typed import number
 
-AMENDABLE = {"analysis": "analysis plan", "margin": "margin", "notes": "notes"}
+AMENDABLE = {
+    "margin": "margin",
+    "margin_reason": "reason for the margin",
+    "primary": "primary hypothesis",
+    "multiplicity": "rule for the secondary hypotheses",
+    "missing": "plan for missing answers",
+    "analysis": "analysis plan",
+    "notes": "notes",
+}
 """What an amendment may change: nothing that a reader sees."""
+
+OF_INTENT = ("primary", "margin_reason", "multiplicity", "missing")
+"""Those of them that stand in the intent."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many answers a study had of how many trials of its readers, practice and repeats too.
+
+    ``trials`` is None where that was not counted at the time.
+    """
+
+    answers: int
+    trials: int | None
+
+    @classmethod
+    def of(
+        cls, session: Session, study_id: uuid.UUID, *, until: datetime | None = None
+    ) -> Progress:
+        """So far; or ``until`` a moment, by the times of the answers, out of unknown trials."""
+        enrolment = Base.metadata.tables["enrolment"]  # their classes are built on this one
+        reading, trial = Base.metadata.tables["reading"], Base.metadata.tables["trial"]
+        own = enrolment.c.study_id == study_id
+        answers = (
+            sa.select(sa.func.count())
+            .select_from(reading)
+            .join(enrolment, enrolment.c.id == reading.c.enrolment_id)
+            .where(own, reading.c.revision == 1)
+        )
+        if until is not None:
+            return cls(session.scalars(answers.where(reading.c.answered_at <= until)).one(), None)
+        trials = (
+            sa.select(sa.func.count())
+            .select_from(trial)
+            .join(enrolment, enrolment.c.id == trial.c.enrolment_id)
+            .where(own)
+        )
+        return cls(session.scalars(answers).one(), session.scalars(trials).one())
 
 
 def digest_of(content: Json) -> str:
@@ -33,8 +87,9 @@ def digest_of(content: Json) -> str:
 class Protocol(Base):
     """One version of a study's protocol. The first is the opening; later ones are amendments.
 
-    ``content`` holds the truth of every image and is not shown before Unblinding; its digest is.
-    ``content_json`` is what is kept and hashed; an amendment changes one key of it.
+    ``answers`` of ``trials`` had been given when it was written; None in rows from before that was
+    counted. ``content`` holds the truth of every image and is not shown before Unblinding; its
+    digest is. ``content_json`` is what is kept and hashed; an amendment changes one thing of it.
     """
 
     __tablename__ = "protocol"
@@ -49,6 +104,8 @@ class Protocol(Base):
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     frozen_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     frozen_at: Mapped[datetime] = mapped_column(default=now)
+    answers: Mapped[int | None]
+    trials: Mapped[int | None]
 
     frozen_by: Mapped[User] = relationship()
 
@@ -56,8 +113,9 @@ class Protocol(Base):
     def freeze(
         session: Session, study_id: uuid.UUID, content: Json, by: User, reason: str = ""
     ) -> Protocol:
-        """Write the next version."""
+        """Write the next version, with how much has been read by now."""
         versions = Protocol.of_study(session, study_id)
+        read = Progress.of(session, study_id)
         protocol = Protocol(
             study_id=study_id,
             version=len(versions) + 1,
@@ -65,6 +123,8 @@ class Protocol(Base):
             digest=digest_of(content),
             reason=reason,
             frozen_by_id=by.id,
+            answers=read.answers,
+            trials=read.trials,
         )
         session.add(protocol)
         session.flush()
@@ -93,16 +153,21 @@ class Protocol(Base):
             raise Unreadable("Say why the protocol is amended, in 5 to 2000 characters.")
         if not 1 <= len(text.strip()) <= 10_000:
             raise Unreadable("Give the new text in 1 to 10,000 characters.")
-        value: str | float = text.strip()
-        if what == "margin":
-            value = number(text, "the margin")
-            if not 0.01 <= value <= 0.3:
-                raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {value}.")
-        if self.content_json.get(what) == value:
+        content = self.content_json
+        intent = content.get("intent", write(UNSAID))
+        value = _amendment(what, text.strip())
+        if (intent if what in OF_INTENT else content).get(what) == value:
             raise Unreadable("The amendment changes nothing.")
-        return Protocol.freeze(
-            session, self.study_id, {**self.content_json, what: value}, by, reason.strip()
-        )
+        changed: Json = {what: value}
+        if what in OF_INTENT:
+            changed = {"intent": {**intent, **changed}}
+        return Protocol.freeze(session, self.study_id, {**content, **changed}, by, reason.strip())
+
+    def progress(self, session: Session) -> Progress:
+        """What had been read when it was written; by the times of answers where none counted it."""
+        if self.answers is None:
+            return Progress.of(session, self.study_id, until=self.frozen_at)
+        return Progress(self.answers, self.trials)
 
     @property
     def content(self) -> ProtocolContent:
@@ -113,3 +178,25 @@ class Protocol(Base):
     def holds(self) -> bool:
         """Whether the content is still the one that was frozen."""
         return digest_of(self.content_json) == self.digest
+
+
+def _amendment(what: str, text: str) -> str | float | Json:
+    """What is stored of an amendment as it was typed.
+
+    Raises:
+        Unreadable: a margin, hypothesis, rule or plan that there is not.
+    """
+    if what == "margin":
+        margin = number(text, "the margin")
+        if not 0.01 <= margin <= 0.3:
+            raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {margin}.")
+        return margin
+    if what == "primary":
+        return write(Primary.typed(text))
+    if what == "multiplicity":
+        return of_multiplicity(text).value
+    if what == "missing":
+        return of_missing(text).value
+    if what == "margin_reason" and len(text) > MOST_REASON:
+        raise Unreadable(f"Give the reason for the margin in at most {MOST_REASON} characters.")
+    return text

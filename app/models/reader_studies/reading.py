@@ -61,6 +61,8 @@ class Reading(Base):
     One per trial and ``revision``: where the protocol lets readers go back, a changed answer is
     the next revision. The latest counts (``Reading.counting()``), the earlier ones stay.
     ``lesion_class`` is None where it was not asked for.
+    ``protocol_version`` is the one in force when it was given; None in rows from before that was
+    written down.
     ``session_no`` numbers the sittings of a reader, ``view`` is what they did to the picture.
     """
 
@@ -87,6 +89,7 @@ class Reading(Base):
     hidden_ms: Mapped[int]
     idle_ms: Mapped[int]
     changes: Mapped[int]
+    protocol_version: Mapped[int | None]
     answered_at: Mapped[datetime] = mapped_column(default=now)
 
     trial: Mapped[Trial] = relationship()
@@ -120,6 +123,7 @@ class Reading(Base):
                 return earlier, False
             raise Conflict("Another answer was sent with this key before; that one counts.")
         study = ReaderStudy.require(session, enrolment.study_id)
+        session.expire(study, ["protocols"])  # an amendment is in before, or comes after
         if study.state is not StudyState.OPEN:
             raise Conflict("The study is closed: it was unblinded. No answer can be added.")
         design = study.design
@@ -165,6 +169,7 @@ class Reading(Base):
             hidden_ms=answer.hidden_ms,
             idle_ms=answer.idle_ms,
             changes=answer.changes,
+            protocol_version=study.protocols[-1].version,
         )
         session.add(reading)
         if revision == 1 and trial.position == study.trials:

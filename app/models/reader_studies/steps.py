@@ -11,9 +11,11 @@ from pydantic import BaseModel, Field
 from app.errors import Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.design import DESIGNS, Design
+from app.models.reader_studies.intent import Intent, Primary, of_missing, of_multiplicity
 from app.models.reader_studies.typed import number, per_class, said, whole
 from app.models.reader_studies.wish import Wish
 from ml.lesion import LesionScheme
+from ml.readers.hypothesis import Missing, Multiplicity
 
 
 class Step(StrEnum):
@@ -99,7 +101,11 @@ class ConductStep(BaseModel):
     consent_version: Text = _DEFAULT.consent_version
     consent_date: Text = ""
     ethics_reference: Text = ""
+    primary: Text = Primary().key
     margin: Text = "0.10"
+    margin_reason: Text = ""
+    multiplicity: Text = Multiplicity.HOLM
+    missing: Text = Missing.ALL
     analysis: Text = _DEFAULT.analysis
 
 
@@ -139,7 +145,8 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
         """How the study is read.
 
         Raises:
-            Unreadable: a field that should be a number is none.
+            Unreadable: a field that should be a number is none, or a hypothesis, rule or plan that
+                there is not.
         """
         return Design(
             preset=self.preset if self.preset in DESIGNS else "own",
@@ -160,6 +167,12 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             exclude_read=yes(self.exclude_read),
             exclude_near=yes(self.exclude_near),
             near_limit=number(self.near_limit, "the limit") if self.near_limit.strip() else None,
+            intent=Intent(
+                Primary.typed(self.primary),
+                self.margin_reason,
+                of_multiplicity(self.multiplicity),
+                of_missing(self.missing),
+            ),
             margin=number(self.margin, "the margin"),
             analysis=self.analysis,
             instructions=self.instructions,

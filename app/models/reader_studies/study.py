@@ -26,6 +26,7 @@ from app.models.reader_studies.content import Display, FrozenImage, Order, Proto
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment, order_seed
 from app.models.reader_studies.exposure import Exposure
+from app.models.reader_studies.intent import Primary
 from app.models.reader_studies.planned import (
     Plan,
     PlannedDrawing,
@@ -43,6 +44,7 @@ from app.models.reader_studies.wish import Wish
 from app.models.reader_studies.withdrawal import Withdrawal
 from ml.images.ct_slice import ImageKind
 from ml.lesion import ROI_SIZE_PX, LesionScheme
+from ml.readers.hypothesis import choices
 
 DELETE_WORD = "DELETE"
 """What must be typed to delete a draft."""
@@ -205,6 +207,10 @@ class ReaderStudy(Owned, Base):
                 sa.select(Checkpoint).where(Checkpoint.id.in_(ids)).order_by(Checkpoint.name)
             )
         )
+
+    def generator_names(self, session: Session) -> tuple[str, ...]:
+        """What they are called without the classes that they draw, each once."""
+        return tuple(dict.fromkeys(row.generator for row in self.generators(session)))
 
     # -- composing -----------------------------------------------------------------------------
 
@@ -444,6 +450,8 @@ class ReaderStudy(Owned, Base):
     def amend(self, session: Session, by: User, *, what: str, text: str, reason: str) -> Protocol:
         """Write a further version of the protocol that changes nothing readers see.
 
+        After the first answer it changes nothing of the primary analysis either (`Versions`).
+
         Raises:
             Forbidden: it is somebody else's.
             Conflict: not open.
@@ -452,13 +460,25 @@ class ReaderStudy(Owned, Base):
         self.refuse_stranger(by)
         if self.state is not StudyState.OPEN or self.protocol is None:
             raise Conflict("Only an open study can be amended: after Unblinding it is closed.")
+        if what == "primary":
+            self._refuse_unknown(session, Primary.typed(text))
+        # an answer that is being stored locks its enrolment: it is counted, or given under the
+        # new version
+        session.execute(
+            sa.select(Enrolment.id).where(Enrolment.study_id == self.id).with_for_update()
+        )
         amended = self.protocol.amended(session, by, what=what, text=text, reason=reason)
         session.expire(self, ["protocols"])
         Event.record(
             session, by.name, "protocol amended", str(self.id),
-            version=amended.version, protocol=amended.digest,
+            version=amended.version, protocol=amended.digest, answers=amended.answers,
         )  # fmt: skip
         return amended
+
+    def _refuse_unknown(self, session: Session, primary: Primary) -> None:
+        """Unreadable where a hypothesis is of generators that draw none of the images."""
+        if primary.key not in {one.key for one in choices(self.generator_names(session))}:
+            raise Unreadable("There are no images in the study for this primary hypothesis.")
 
     # -- readers -------------------------------------------------------------------------------
 

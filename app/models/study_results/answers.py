@@ -18,6 +18,7 @@ from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import Trial, TrialKind
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
+from app.models.reader_studies.versions import Versions
 from ml.readers.reading import Reading as PlainReading
 
 
@@ -27,19 +28,8 @@ def reader_code(number: int) -> str:
 
 
 def generator_name(checkpoint: Checkpoint | None) -> str | None:
-    """The generator that a checkpoint belongs to; None for a real image.
-
-    A generator of one class per checkpoint is one generator: its checkpoints are named alike but
-    for the class, and to compare them with each other would compare classes.
-    """
-    if checkpoint is None:
-        return None
-    name = checkpoint.name
-    ending = f"-{checkpoint.lesion_class}"
-    plain, _, retired = name.partition("@")
-    if checkpoint.lesion_class and plain.endswith(ending):
-        plain = plain.removesuffix(ending)
-    return f"{plain}@{retired}" if retired else plain
+    """The generator that a checkpoint belongs to; None for a real image."""
+    return None if checkpoint is None else checkpoint.generator
 
 
 @dataclass(frozen=True)
@@ -99,7 +89,7 @@ class Answers:
 
     study: ReaderStudy
     unblinding: Unblinding
-    protocol: Protocol
+    versions: Versions
     enrolments: tuple[Enrolment, ...]
     stimuli: tuple[Stimulus, ...]
     cases: dict[uuid.UUID, str]
@@ -132,12 +122,17 @@ class Answers:
         return cls(
             study,
             unblinded.unblinding,
-            unblinded.protocol,
+            unblinded.versions,
             tuple(enrolments),
             tuple(stimuli),
             cases,
             tuple(lines),
         )
+
+    @property
+    def protocol(self) -> Protocol:
+        """The version that the study is judged by."""
+        return self.versions.primary
 
     def by_image(self) -> dict[str, dict[str, Line]]:
         """Image → reader → the answer to its first presentation."""

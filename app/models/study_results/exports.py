@@ -129,6 +129,12 @@ EXPORTS = {
         "One row per answered question, with truth and times.",
         tables.answers,
     ),
+    "amendments.csv": Export(
+        "text/csv; charset=utf-8",
+        "What was amended of the protocol: beside what stood there, when, after how many answers, "
+        "by whom, why.",
+        tables.amendments,
+    ),
     "revisions.csv": Export(
         "text/csv; charset=utf-8",
         "Answers that were changed later, in the columns of analysis.csv; empty where none was.",

@@ -8,7 +8,6 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from app.models.reader_studies.conduct import ROOMS, Conduct
-from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.questions import CONFIDENCES, RATINGS, REASONS
 from app.models.reader_studies.reading import Reading
 from app.models.study_results.answers import Answers, Line
@@ -63,6 +62,29 @@ def answers(session: Session, answers: Answers) -> bytes:
     return tidy.table(tidy.ANSWERS, rows).encode()
 
 
+def amendments(session: Session, answers: Answers) -> bytes:
+    """One row per thing that was amended, beside what stood there; no row where nothing was."""
+    rows = (
+        {
+            "study_id": str(answers.study.id),
+            "protocol_version": one.protocol.version,
+            "protocol_hash": one.protocol.digest,
+            "at_utc": one.protocol.frozen_at.isoformat(timespec="seconds"),
+            "by": one.protocol.frozen_by.name,
+            "after_answers": one.progress.answers,
+            "of_trials": one.progress.trials,
+            "primary": one.protocol is answers.protocol,
+            "what": change.words,
+            "before": change.before,
+            "after": change.after,
+            "reason": one.protocol.reason,
+        }
+        for one in answers.versions.amendments
+        for change in one.changes
+    )
+    return tidy.table(tidy.AMENDMENTS, rows).encode()
+
+
 def codebook(session: Session, answers: Answers) -> bytes:
     """What each column of each table means, and its values: the study's own classes among them."""
     ratings = {str(number): words for number, words in enumerate(RATINGS, 1)}
@@ -85,6 +107,7 @@ def codebook(session: Session, answers: Answers) -> bytes:
         "analysis.csv": tidy.TRIALS,
         "revisions.csv": tidy.TRIALS,
         "answers.csv": tidy.ANSWERS,
+        "amendments.csv": tidy.AMENDMENTS,
         "images.zip/truth.csv": images,
     }
     return tidy.codebook(book, values).encode()
@@ -102,7 +125,6 @@ class _Context:
 
     def __init__(self, session: Session, answers: Answers) -> None:
         self._answers = answers
-        self._protocols = Protocol.of_study(session, answers.study.id)
         self._conducts = {
             one.id: Conduct.of_enrolment(session, one.id) for one in answers.enrolments
         }
@@ -166,11 +188,11 @@ class _Context:
         }
         if reading is None:
             return row
-        protocol = _in_force_at(self._protocols, reading)
+        protocol = self._answers.versions.of_answer(reading.protocol_version, reading.answered_at)
         spent = timedelta(milliseconds=reading.active_ms + reading.hidden_ms + reading.idle_ms)
         return row | {
-            "protocol_version": protocol.version,
-            "protocol_hash": protocol.digest,
+            "protocol_version": protocol.version if protocol else None,
+            "protocol_hash": protocol.digest if protocol else None,
             "session_no": reading.session_no,
             "shown_at_utc": (reading.answered_at - spent).isoformat(timespec="milliseconds"),
             "answered_at_utc": reading.answered_at.isoformat(timespec="milliseconds"),
@@ -181,12 +203,6 @@ class _Context:
             "revision": reading.revision,
             "client": f"hepatica {VERSION}",
         }
-
-
-def _in_force_at(protocols: Sequence[Protocol], reading: Reading) -> Protocol:
-    """The version in force when an answer was stored: the newest that was frozen by then."""
-    earlier = [one for one in protocols if one.frozen_at <= reading.answered_at]
-    return (earlier or protocols[:1])[-1]
 
 
 def _in_force(conducts: Sequence[Conduct], reading: Reading) -> Conduct | None:

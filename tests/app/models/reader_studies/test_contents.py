@@ -13,9 +13,11 @@ from app.errors import Damaged
 from app.models import Protocol
 from app.models.reader_studies.content import ProtocolContent
 from app.models.reader_studies.design import DESIGNS, Design
+from app.models.reader_studies.intent import UNSAID, Intent
 from app.models.reader_studies.planned import Plan
 from app.models.reader_studies.protocol import digest_of
 from app.models.reader_studies.stimulus import Source
+from app.models.reader_studies.stored import write
 from ml.images.ct_slice import ImageKind
 
 
@@ -44,6 +46,8 @@ def frozen(session):
         ({"order": {"seed": 1}}, "order.rule is missing"),
         ({"design": {"repeats": "many"}}, "design.repeats"),
         ({"design": {"telepathy": True}}, "design.telepathy is not known"),
+        ({"intent": {"telepathy": True}}, "design.intent.telepathy is not known"),
+        ({"intent": {"primary": {"claim": "better"}}}, "design.intent.primary.claim"),
         ({"sources": {"real": "x", "versions": [{"name": "v"}]}}, "versions.0.digest is missing"),
     ],
 )
@@ -119,18 +123,21 @@ def test_a_protocol_of_format_1_reads_as_it_did(frozen):
                                         "order", "questions", "display")}  # fmt: skip
     told = {"called_synthetic_from_rating": 4, "per_reader": ["accuracy"], "interval": "Wilson"}
     content = ProtocolContent.from_json({**old, "format": 1, "analysis": told})
-    assert content.design == Design(exclude_read=False)
+    assert content.design == Design(exclude_read=False, intent=UNSAID)
     assert (content.audit, content.practice, content.called_synthetic_from_rating) == (None, (), 4)
-    amended = {**old, "format": 1, "analysis": "Only AUC.", "margin": 0.2, "notes": "n"}
+    amended = {**old, "format": 1, "analysis": "Only AUC.", "margin": 0.2, "notes": "n",
+               "intent": write(Intent(missing=None))}  # fmt: skip
     content = ProtocolContent.from_json(amended)
     assert (content.design.analysis, content.design.margin) == ("Only AUC.", 0.2)
+    assert content.design.intent == Intent(missing=None)
 
 
 def test_choices_that_came_later_are_as_they_were_before(frozen):
     later = ("exclude_read", "lesion_class", "near_limit")
     design = {key: value for key, value in frozen["design"].items() if key not in later}
-    rest = {key: value for key, value in frozen.items() if key != "sources"}
+    rest = {key: value for key, value in frozen.items() if key not in ("sources", "intent")}
     content = ProtocolContent.from_json({**rest, "design": design})
+    assert content.design.intent == UNSAID
     assert (content.design.exclude_read, content.design.lesion_class) == (False, True)
     assert content.sources.real == "all reviewed lesions"
 

@@ -1,0 +1,122 @@
+"""What a study sets out to show, and how it is judged: chosen before anyone reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ml.statistics.proportion import ReadersError
+
+
+class Claim(StrEnum):
+    """What is claimed of the area under the ROC curve (AUC) of real against synthetic."""
+
+    EQUIVALENT = "equivalent to chance"
+    DIFFERENT = "different from chance"
+    GENERATORS = "generators differ"
+
+
+class Whose(StrEnum):
+    """Of whom it is claimed: of readers at large, or of those who read, and of nobody else."""
+
+    LIKE_THESE = "readers like these"
+    THESE = "these readers"
+
+
+class Multiplicity(StrEnum):
+    """What is done about many secondary hypotheses."""
+
+    HOLM = "Holm"
+    NONE = "none"
+
+    @property
+    def words(self) -> str:
+        """A sentence, as pages and the methods paragraph have it."""
+        if self is Multiplicity.HOLM:
+            return "p values of the secondary hypotheses are adjusted together after Holm (1979)"
+        return "secondary hypotheses are not adjusted for their number and are exploratory"
+
+
+class Missing(StrEnum):
+    """What becomes of answers that are missing."""
+
+    ALL = "all readers"
+    COMPLETE = "complete readers"
+    WORST = "worst case"
+
+    @property
+    def words(self) -> str:
+        """A sentence, as pages and the methods paragraph have it."""
+        return _MISSING[self]
+
+
+_MISSING = {
+    Missing.ALL: "every reader counts with the images that they answered",
+    Missing.COMPLETE: "only readers who answered every image count",
+    Missing.WORST: (
+        "what is missing is taken as answered certainly right, then as answered certainly wrong, "
+        "and the hypothesis holds only where it holds both times"
+    ),
+}
+_BETWEEN = " | "
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The one hypothesis that a study is judged by.
+
+    Attributes:
+        generator: only its synthetic images are meant; "" for all.
+    """
+
+    claim: Claim = Claim.EQUIVALENT
+    whose: Whose = Whose.LIKE_THESE
+    generator: str = ""
+
+    @property
+    def key(self) -> str:
+        """A text that ``of`` reads back."""
+        return _BETWEEN.join((self.claim, self.whose, self.generator)).rstrip(" |")
+
+    @classmethod
+    def of(cls, key: str) -> Hypothesis:
+        """The hypothesis of a ``key``.
+
+        Raises:
+            ReadersError: there is none.
+        """
+        claim, whose, generator = ([one.strip() for one in key.split("|", 2)] + ["", ""])[:3]
+        known = claim in set(Claim) and whose in set(Whose)
+        if not known or (claim == Claim.GENERATORS and generator):
+            raise ReadersError(f"There is no hypothesis {key[:80]!r}.")
+        return cls(Claim(claim), Whose(whose), generator)
+
+    def sentence(self, margin: float | None = None) -> str:
+        """The hypothesis in words, without a full stop; the margin by name where none is given."""
+        of = "" if self.whose is Whose.LIKE_THESE else ", and of no others"
+        if self.claim is Claim.GENERATORS:
+            return f"the mean AUCs of {self.whose} differ between the generators{of}"
+        images = f" on the images of {self.generator}" if self.generator else ""
+        mean = f"the mean AUC of {self.whose}{images}"
+        if self.claim is Claim.DIFFERENT:
+            return f"{mean} differs from 0.5{of} (its 95 % interval leaves 0.5 out)"
+        within = "the margin" if margin is None else f"{margin:.2f}"
+        return f"{mean} is equivalent to chance{of} (its 90 % interval lies within 0.5 ± {within})"
+
+    def statement(self, margin: float | None = None) -> str:
+        """The same as a sentence of its own."""
+        words = self.sentence(margin)
+        return f"{words[0].upper()}{words[1:]}."
+
+
+def choices(generators: tuple[str, ...] = ()) -> tuple[Hypothesis, ...]:
+    """Every hypothesis that a study with these generators can be judged by."""
+    found = [
+        Hypothesis(claim, whose, generator)
+        for generator in ("", *(generators if len(generators) > 1 else ()))
+        for whose in Whose
+        for claim in (Claim.EQUIVALENT, Claim.DIFFERENT)
+    ]
+    if len(generators) > 1:
+        found += [Hypothesis(Claim.GENERATORS, whose) for whose in Whose]
+    return tuple(found)
