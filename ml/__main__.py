@@ -479,25 +479,60 @@ def plan_study(
     components: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     margin: Margin = 0.10,
     alpha: Annotated[float, Parameter(metavar="A")] = 0.05,
+    claim: Literal["different", "equivalent", "generators"] | None = None,
+    generators: Annotated[Whole, Parameter(metavar="G")] = 2,
+    middle: Annotated[float, Parameter(metavar="A")] = 0.65,
+    offset: Annotated[float, Parameter(metavar="D")] = 0.0,
+    pilot: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    cautious: bool = False,
+    studies: Annotated[Whole, Parameter(metavar="N")] = 1000,
+    grid: bool = False,
+    power: Annotated[float, Parameter(metavar="P")] = 0.80,
+    seed: Annotated[Whole, Parameter(metavar="S")] = 0,
+    jobs: Jobs = 1,
     json: bool = False,
 ) -> None:
-    """How many readers and images.
+    """How many readers and images: closed formulas first, then simulated studies.
 
     Args:
         readers: how many readers.
-        cases: images in all.
+        cases: images under one generator, half of them synthetic; generators share the real ones.
         effect: difference of areas to show.
-        components: JSON with var, cov1, cov2, cov3, ms_tr and cases, as analyse --json prints.
+        components: JSON with var, cov1, cov2, cov3, ms_tr and cases, as analyse --json prints; for
+            the closed formulas alone.
         margin: of equivalence.
         alpha: chance of a false positive.
+        claim: simulate this one alone.
+        generators: how many are compared.
+        middle: mean area of the generators that are compared.
+        offset: true distance from 0.5 where equivalence is to be shown.
+        pilot: ratings of a pilot study, CSV reader,treatment,case,truth,rating, or .imrmc.
+        cautious: take the upper end of the readers' spread in the pilot.
+        studies: how many are simulated of each design; 0: closed formulas only.
+        grid: simulate a grid of readers and images too, and name the smallest that is enough.
+        power: that is wanted of the grid.
+        seed: of the simulation.
+        jobs: processes at a time; 0: one per core.
         json: print JSON.
     """
-    from ml.readers import tables
-    from ml.statistics import power
+    import os
 
-    pilot = power.Pilot.load(components) if components else None
-    result = power.plan(readers, cases, effect, pilot, margin, alpha)
-    _print_result(result.to_json(), tables.plan_text(result), json)
+    from ml.progress import drive
+    from ml.readers import files, tables
+    from ml.readers.pilots import estimate
+    from ml.readers.planning import Planning
+    from ml.readers.simulation import Claim
+    from ml.statistics.power import Pilot
+
+    found = estimate(files.load(pilot), pilot.name) if pilot else None
+    planning = Planning(
+        readers, cases, effect, margin, alpha, [Claim(claim)] if claim else tuple(Claim),
+        generators, middle, offset, found.model(cautious) if found else None, found,
+        Pilot.load(components) if components else None, studies, seed, grid, power,
+    )  # fmt: skip
+    drive(planning.run(jobs or os.cpu_count() or 1))
+    result = planning.plan()
+    _print_result(result.to_json(), tables.study_plan_text(result), json)
 
 
 @readers.command(name="rehearse")

@@ -7,7 +7,9 @@ from typing import Any
 
 from ml.ground import records
 from ml.ground.plain_text import number, span, table
+from ml.readers.planning import StudyPlan
 from ml.readers.rehearsal import Outcome
+from ml.readers.simulation import QUESTIONS, SimulatedGrid, SimulatedPower
 from ml.statistics import mrmc, roc
 from ml.statistics.mrmc import Analysis, CovarianceMethod
 from ml.statistics.power import Plan
@@ -178,8 +180,8 @@ def analysis_text(result: RatingsAnalysis) -> str:
 def plan_text(result: Plan) -> str:
     """The result of `ml.statistics.power.plan` as tables."""
     lines = [
-        f"{result.readers} readers, {result.cases} images, effect {result.effect} in AUC, "
-        f"margin ±{result.margin}, alpha {result.alpha}",
+        f"A quick first look, by closed formulas: {result.readers} readers, {result.cases} images, "
+        f"effect {result.effect} in AUC, margin ±{result.margin}, alpha {result.alpha}",
         "",
     ]
     if result.mrmc is None:
@@ -210,6 +212,59 @@ def plan_text(result: Plan) -> str:
         *(f"assumption: {a}" for a in result.assumptions),
     ]
     return "\n".join(lines)
+
+
+def study_plan_text(result: StudyPlan) -> str:
+    """A plan as tables: the closed formulas, the pilot, then what was simulated."""
+    lines = [plan_text(result.quick)]
+    if result.pilot is not None:
+        lines += ["", *(f"pilot: {sentence}" for sentence in result.pilot.words)]
+    for one in result.simulated:
+        asked = one.asked
+        lines += [
+            "",
+            f"Simulated: {QUESTIONS[one.claim].title}",
+            f"power {asked.power:.3f} (95 % interval of the simulation {asked.low:.3f} to "
+            f"{asked.high:.3f}, {asked.shown} of {asked.studies} studies); closed formula "
+            f"{number(one.quick, 3)}",
+        ]
+        if one.grid is not None:
+            lines += grid_lines(one.grid)
+        lines += [f"assumption: {a}" for a in one.assumptions]
+    if result.refused:
+        lines += ["", f"Not simulated: {result.refused}"]
+    return "\n".join(lines)
+
+
+def grid_lines(found: SimulatedGrid) -> list[str]:
+    """A simulated grid, readers down, images across, and the smallest design that is enough."""
+
+    def cell(power: SimulatedPower | None) -> str:
+        return f"{power.power:.2f} ({power.low:.2f} to {power.high:.2f})" if power else "-"
+
+    lines = table(
+        ("readers", *(f"{k} images" for k in found.images)),
+        [
+            (str(j), *(cell(power) for power in row))
+            for j, row in zip(found.readers, found.powers, strict=True)
+        ],
+    )
+    return [*lines, smallest_words(found)]
+
+
+def smallest_words(found: SimulatedGrid) -> str:
+    """The sample size that a grid gives, in a sentence."""
+    least = found.smallest
+    if least is None:
+        return (
+            f"No design of this grid reaches a power of {found.wanted:g} with the lower end of its "
+            "interval."
+        )
+    return (
+        f"The fewest readings whose power reaches {found.wanted:g} with the lower end of its "
+        f"interval ({least.power.low:.3f}): {least.readers} readers of {least.images} images under "
+        f"each generator, {least.readings} readings."
+    )
 
 
 def rehearsal_text(result: Outcome) -> str:

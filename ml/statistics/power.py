@@ -9,28 +9,35 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import ceil, exp, sqrt
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from ml.ground import records
 from ml.statistics.exact import hanley_mcneil_variance
+from ml.statistics.latent import Latent
 from ml.statistics.mrmc import Components
-from ml.statistics.proportion import ReadersError, chance_p, equivalence_p
+from ml.statistics.proportion import ReadersError
+
+Floats = NDArray[np.float64]
 
 MARGIN = 0.10
 ALPHA = 0.05
 GRID_READERS = (2, 3, 4, 5, 6, 8, 10)
 GRID_CASES = (60, 120, 180, 240, 300, 400)
+MIDDLE = 0.65
+"""Mean area of two generators, where nothing else is said."""
 
 
 def accuracy_power(n: int, accuracy: float, alpha: float = ALPHA) -> float:
     """Chance that n images show an accuracy other than 0.5, exact two-sided binomial test."""
     counts = np.arange(n + 1)
-    rejected = np.array([chance_p(int(k), n) <= alpha for k in counts])
+    # the p of `proportion.chance_p`: the distribution is symmetric at 0.5
+    rejected = 2 * scipy.stats.binom.cdf(np.minimum(counts, n - counts), n, 0.5) <= alpha
     return float(scipy.stats.binom.pmf(counts, n, accuracy)[rejected].sum())
 
 
@@ -40,7 +47,8 @@ def accuracy_equivalence_power(n: int, margin: float = MARGIN, alpha: float = AL
     For planning only; the verdict itself is given on the area, never on accuracy.
     """
     counts = np.arange(n + 1)
-    shown = np.array([equivalence_p(int(k), n, margin) <= alpha for k in counts])
+    above = scipy.stats.binom.sf(counts - 1, n, 0.5 - margin)
+    shown = np.maximum(above, scipy.stats.binom.cdf(counts, n, 0.5 + margin)) <= alpha
     return float(scipy.stats.binom.pmf(counts, n, 0.5)[shown].sum())
 
 
@@ -186,30 +194,35 @@ class Pilot:
         return cls.of(found, int(cases) if isinstance(cases, int | float) else None, path.name)
 
     @classmethod
-    def assumed(
-        cls,
-        area: float = 0.75,
-        reader_range: float = 0.10,
-        readers: int = 5,
-        r1: float = 0.47,
-        r2: float = 0.30,
-        r3: float = 0.30,
-        rb: float = 0.80,
-        cases: int = 100,
-    ) -> Pilot:
-        """Without a pilot study: correlations of error r1–r3, of readers' areas rb.
+    def assumed(cls, areas: Sequence[float], readers: Latent | None = None) -> Pilot:
+        """Without a pilot study: what readers as in ``readers`` would give, at these true areas.
 
-        ``reader_range`` is the expected range of the readers' areas, turned into a standard
-        deviation by the expected range of as many normal deviates. Half the images synthetic.
-        With r2 = r3 the degrees of freedom are readers − 1, which is conservative.
+        One area: one generator. Several: generators that share the real images, each with
+        synthetic images of its own. Half of the images under each generator are synthetic.
+
+        Raises:
+            ReadersError: an area that is not between 0 and 1.
         """
-        var = binormal_variance(area, 1.0) / (cases / 2)
-        spread = (reader_range / expected_range(readers)) ** 2
+        model = readers or Latent()
+        found = model.moments(areas, 50, 50)
+        rounded = " and ".join(f"{area:.2f}" for area in areas)
+        if found.cov1 is None or found.cov3 is None or found.var_tr is None:
+            source = (
+                f"assumed: readers' mean AUC {rounded}, standard deviation of their true AUCs "
+                f"{sqrt(found.var_r):.3f}, error correlation between readers {found.r2:.2f}"
+            )
+            return cls(found.var, 0.0, found.cov2, 0.0, 0.0, found.var_r, found.cases, source)
         source = (
-            f"assumed: area {area}, readers' range {reader_range}, error correlations {r1}, {r2}, "
-            f"{r3}, correlation of readers' areas between generators {rb}"
+            f"assumed: mean AUCs {rounded}, standard deviation of readers' true AUCs "
+            f"{sqrt(found.var_r):.3f}, correlation of them between generators "
+            f"{1 - found.var_tr / found.var_r if found.var_r else 1:.2f}, error correlations "
+            f"{found.r1:.2f} (same reader, other generator), {found.r2:.2f} (other reader) and "
+            f"{found.r3:.2f} (both differ)"
         )
-        return cls(var, r1 * var, r2 * var, r3 * var, spread * (1 - rb), spread, cases, source)
+        return cls(
+            found.var, found.cov1, found.cov2, found.cov3, found.var_tr, found.var_r, found.cases,
+            source,
+        )  # fmt: skip
 
 
 def _number(parts: Mapping[str, Any], key: str) -> float:
@@ -220,36 +233,6 @@ def _number(parts: Mapping[str, Any], key: str) -> float:
             "and cases, the number of images they were estimated on."
         )
     return float(value)
-
-
-def binormal_variance(area: float, ratio: float) -> float:
-    """Variance of an area times the number of synthetic images (Obuchowski 1994).
-
-    ``ratio`` is real per synthetic images.
-
-    Raises:
-        ReadersError: an area that is not between 0 and 1.
-    """
-    if not 0 < area < 1:
-        raise ReadersError(f"An area to plan with lies between 0 and 1, not at {area}.")
-    a = 1.414 * float(scipy.stats.norm.ppf(area))
-    return 0.0099 * exp(-a * a / 2) * ((5 * a * a + 8) + (a * a + 8) / ratio)
-
-
-def expected_range(count: int) -> float:
-    """Expected range of ``count`` standard normal deviates (Tippett 1925).
-
-    Raises:
-        ReadersError: fewer than two.
-    """
-    if count < 2:
-        raise ReadersError("A range needs two readers.")
-
-    def density(x: float) -> float:
-        p = scipy.stats.norm.cdf(x)
-        return float(1 - (1 - p) ** count - p**count)
-
-    return float(scipy.integrate.quad(density, -10, 10)[0])
 
 
 @dataclass(frozen=True)
@@ -289,12 +272,18 @@ def mrmc_power(
 
 @dataclass(frozen=True)
 class OnePower:
-    """One generator: power to show an area other than 0.5, and one equal to 0.5."""
+    """One generator: power to show an area other than 0.5, and one equal to 0.5.
+
+    ``se`` and ``df`` are those expected of a study in which the area differs from 0.5.
+    """
 
     difference: float
     equivalence: float
     se: float
     df: float
+
+
+_QUANTILES = 400
 
 
 def one_generator_power(
@@ -304,27 +293,56 @@ def one_generator_power(
     effect: float,
     margin: float = MARGIN,
     alpha: float = ALPHA,
+    guessing: Pilot | None = None,
 ) -> OnePower | None:
     """Chances for the mean area over random readers; None where readers' variance is unknown.
 
-    ``effect`` is the true distance from 0.5 (difference), 0 for equivalence.
+    ``effect`` is the true distance from 0.5 (difference), 0 for equivalence. The standard error of
+    a study is an estimate with few degrees of freedom, so both powers are means over its
+    distribution (a scaled χ² of the readers' mean square), not values at its expectation.
+
+    Args:
+        pilot: variances where the area differs from 0.5.
+        readers: how many.
+        cases: images in all, half of them synthetic.
+        effect: distance of the true area from 0.5.
+        margin: of equivalence.
+        alpha: of the difference, two-sided, and of each side of the equivalence.
+        guessing: variances where the area is 0.5; None: the same.
 
     Raises:
         ReadersError: fewer than two readers or four images.
     """
     _design(readers, cases)
-    if pilot.var_r is None:
+    at_chance = guessing or pilot
+    if pilot.var_r is None or at_chance.var_r is None:
         return None
+    se, df, spread, errors, dfs = _errors(pilot, readers, cases)
+    half = scipy.stats.t.ppf(1 - alpha / 2, dfs) * errors
+    above = scipy.stats.norm.sf((half - abs(effect)) / spread)
+    below = scipy.stats.norm.cdf((-half - abs(effect)) / spread)
+    _, _, spread, errors, dfs = _errors(at_chance, readers, cases)
+    left = margin - scipy.stats.t.ppf(1 - alpha, dfs) * errors
+    within = np.maximum(2 * scipy.stats.norm.cdf(left / spread) - 1, 0.0)
+    return OnePower(float((above + below).mean()), float(within.mean()), se, df)
+
+
+def _errors(pilot: Pilot, readers: int, cases: int) -> tuple[float, float, float, Floats, Floats]:
+    """Expected standard error and degrees of freedom, the true standard deviation of the mean, and
+    quantiles of the estimated standard error with their degrees of freedom, equally likely."""
+    assert pilot.var_r is not None
     scale = pilot.cases / cases
-    ms_r = pilot.var_r + scale * (pilot.var - pilot.cov2)
-    shared = scale * max(pilot.cov2, 0.0)
-    total = ms_r + readers * shared
-    se, df = sqrt(total / readers), total**2 * (readers - 1) / ms_r**2
-    critical = scipy.stats.t.ppf(1 - alpha / 2, df)
-    shift = abs(effect) / se
-    difference = scipy.stats.nct.sf(critical, df, shift) + scipy.stats.nct.cdf(-critical, df, shift)
-    equivalence = 2 * scipy.stats.t.cdf(margin / se - scipy.stats.t.ppf(1 - alpha, df), df) - 1
-    return OnePower(float(difference), max(0.0, float(equivalence)), se, float(df))
+    expected = pilot.var_r + scale * (pilot.var - pilot.cov2)
+    shared = readers * scale * max(pilot.cov2, 0.0)
+    if expected <= 0:
+        raise ReadersError("These components leave no error to plan with; check them.")
+    total = expected + shared
+    middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    squares = expected * scipy.stats.chi2.ppf(middles, readers - 1) / (readers - 1)
+    df = (readers - 1) * total**2 / expected**2
+    dfs = (readers - 1) * (squares + shared) ** 2 / squares**2
+    se = sqrt(total / readers)
+    return se, df, se, np.sqrt((squares + shared) / readers), dfs
 
 
 def _design(readers: int, cases: int) -> None:
@@ -360,20 +378,26 @@ class SinglePower:
 
 @dataclass(frozen=True)
 class Grid:
-    """Powers by readers (rows) and images (columns); None where one generator's is not known."""
+    """Powers by readers (rows) and images (columns); None where one generator's is not known.
+
+    No cell depends on another one, nor on the readers and images that were asked for.
+    """
 
     readers: tuple[int, ...]
     cases: tuple[int, ...]
     power: tuple[tuple[float, ...], ...]
+    one_generator_difference: tuple[tuple[float | None, ...], ...]
     one_generator_equivalence: tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a planner shows, for ``readers`` of ``cases`` images, half of them synthetic.
+    """Everything that the closed formulas say, for ``readers`` of ``cases`` images.
 
-    ``power`` and ``mrmc`` are of two generators; they and ``one_generator`` are None for one
-    reader, and ``refused`` then says why.
+    Half of the images are synthetic. ``power`` and ``mrmc`` are of two generators that share the
+    real images; they and ``one_generator`` are None for one reader, and ``refused`` then says why.
+    ``components`` are those of two generators, ``one_generator_components`` of one whose area
+    differs from 0.5, ``guessing_components`` of one at 0.5.
     """
 
     readers: int
@@ -388,11 +412,16 @@ class Plan:
     single_reader: SinglePower
     grid: Grid
     components: Pilot
+    one_generator_components: Pilot
+    guessing_components: Pilot
     assumptions: tuple[str, ...]
 
     def to_json(self) -> Any:
         """The JSON form; every component is written."""
-        return records.to_json(self) | {"components": asdict(self.components)}
+        return records.to_json(self) | {
+            name: asdict(getattr(self, name))
+            for name in ("components", "one_generator_components", "guessing_components")
+        }
 
 
 def plan(
@@ -404,35 +433,49 @@ def plan(
     alpha: float = ALPHA,
     grid_readers: Sequence[int] = GRID_READERS,
     grid_cases: Sequence[int] = GRID_CASES,
+    model: Latent | None = None,
+    middle: float = MIDDLE,
 ) -> Plan:
-    """Plan J readers of K images (half synthetic) for an effect.
+    """A quick first look at J readers of K images (half synthetic) for an effect.
 
-    ``effect`` is a difference of areas: between two generators, and from 0.5 for one.
+    Args:
+        readers: how many.
+        cases: images in all, under each generator.
+        effect: a difference of areas: between two generators, and from 0.5 for one; before ratings
+            are cut into points where readers are assumed, of the ratings with a ``pilot``.
+        pilot: variances of a study with two generators; None: those that ``model`` gives.
+        margin: of equivalence.
+        alpha: chance of a false positive.
+        grid_readers: rows of the grid, at least 2 each.
+        grid_cases: columns of the grid.
+        model: readers as they are assumed.
+        middle: mean area of the two generators.
 
     Raises:
         ReadersError: a design or an effect that cannot be planned.
     """
-    if not 0 < abs(effect) < 0.5:
-        raise ReadersError(f"The effect is a difference of areas between 0 and 0.5, not {effect}.")
-    if readers < 1:
-        raise ReadersError(f"A plan needs at least 1 reader, not {readers}.")
-    if not 0 < margin < 0.5:
-        raise ReadersError(f"The margin must lie between 0 and 0.5, not {margin}.")
-    base = pilot if pilot is not None else Pilot.assumed(readers=max(readers, 2))
+    refuse_odd(readers, effect, margin, middle)
+    two = pilot or Pilot.assumed(apart(middle, effect), model)
+    one = pilot or Pilot.assumed((0.5 + abs(effect),), model)
+    none = pilot or Pilot.assumed((0.5,), model)
+    between = distance = abs(effect)
+    if pilot is None:  # ratings of few points tell a little less than what they were cut from
+        rated = model or Latent()
+        between = float(-np.diff(rated.true_areas(apart(middle, effect)))[0])
+        distance = rated.true_areas((0.5 + abs(effect),))[0] - 0.5
     half = cases // 2
-    several = one = refused = None
+    several = found = refused = None
     if readers >= 2:
-        found = mrmc_power(base, readers, cases, effect, alpha)
-        several = SeveralPower(found.power, found.df, found.noncentrality, found.denominator)
-        one = one_generator_power(base, readers, cases, effect, margin, alpha)
+        at = mrmc_power(two, readers, cases, between, alpha)
+        several = SeveralPower(at.power, at.df, at.noncentrality, at.denominator)
+        found = one_generator_power(one, readers, cases, distance, margin, alpha, none)
     else:
         refused = "1 reader: nothing can be planned about other readers."
     accuracy = float(scipy.stats.norm.cdf(scipy.stats.norm.ppf(0.5 + abs(effect)) / sqrt(2)))
-
-    def equivalence(j: int, k: int) -> float | None:
-        at = one_generator_power(base, j, k, effect, margin, alpha)
-        return None if at is None else at.equivalence
-
+    alone = [
+        [one_generator_power(one, j, k, distance, margin, alpha, none) for k in grid_cases]
+        for j in grid_readers
+    ]
     return Plan(
         readers=readers,
         cases=cases,
@@ -441,7 +484,7 @@ def plan(
         alpha=alpha,
         power=several.power if several else None,
         mrmc=several,
-        one_generator=one,
+        one_generator=found,
         refused=refused,
         single_reader=SinglePower(
             synthetic=half,
@@ -455,20 +498,60 @@ def plan(
             readers=tuple(grid_readers),
             cases=tuple(grid_cases),
             power=tuple(
-                tuple(mrmc_power(base, j, k, effect, alpha).power for k in grid_cases)
+                tuple(mrmc_power(two, j, k, between, alpha).power for k in grid_cases)
                 for j in grid_readers
             ),
+            one_generator_difference=tuple(
+                tuple(None if at is None else at.difference for at in row) for row in alone
+            ),
             one_generator_equivalence=tuple(
-                tuple(equivalence(j, k) for k in grid_cases) for j in grid_readers
+                tuple(None if at is None else at.equivalence for at in row) for row in alone
             ),
         ),
-        components=base,
-        assumptions=(
-            base.source or "components given",
-            "half of the images are synthetic",
-            "two generators: every reader reads the same number of images for each; F test of "
-            "Hillis, Obuchowski & Berbaum (2011), random readers and random cases",
-            "one reader: Hanley–McNeil variance; equivalence is planned for a reader who truly "
-            "guesses",
-        ),
+        components=two,
+        one_generator_components=one,
+        guessing_components=none,
+        assumptions=_assumptions(pilot, two, one, none),
+    )
+
+
+def apart(middle: float, effect: float) -> tuple[float, float]:
+    """Areas of two generators around ``middle``, the easier one to tell first."""
+    return middle + abs(effect) / 2, middle - abs(effect) / 2
+
+
+def refuse_odd(readers: int, effect: float, margin: float, middle: float) -> None:
+    """Raises ReadersError for numbers that no plan can be made for."""
+    if not 0 < abs(effect) < 0.5:
+        raise ReadersError(f"The effect is a difference of areas between 0 and 0.5, not {effect}.")
+    if readers < 1:
+        raise ReadersError(f"A plan needs at least 1 reader, not {readers}.")
+    if not 0 < margin < 0.5:
+        raise ReadersError(f"The margin must lie between 0 and 0.5, not {margin}.")
+    high, low = apart(middle, effect)
+    if not 0 < low < high < 1:
+        raise ReadersError(
+            f"Two generators {abs(effect):g} apart around a mean area of {middle:g} would have "
+            f"areas of {low:.2f} and {high:.2f}; both must lie between 0 and 1."
+        )
+
+
+def _assumptions(pilot: Pilot | None, two: Pilot, one: Pilot, guessing: Pilot) -> tuple[str, ...]:
+    of = (
+        (pilot.source or "components given",)
+        if pilot is not None
+        else (
+            f"two generators: {two.source}",
+            f"one generator that is told from real images: {one.source}",
+            f"one generator that is not: {guessing.source}",
+        )
+    )
+    return (
+        *of,
+        "half of the images under each generator are synthetic",
+        "areas are normally distributed, and error covariances are known but for the readers' "
+        "mean square: a first look; the simulation assumes neither",
+        "two generators: they share the real images, and each has synthetic images of its own; "
+        "F test of Hillis, Obuchowski & Berbaum (2011), random readers and random cases",
+        "one reader: Hanley–McNeil variance; equivalence is planned for a reader who truly guesses",
     )

@@ -101,6 +101,36 @@ def test_plan_takes_the_components_of_an_analysis(
     assert "power" in capsys.readouterr().out
 
 
+def test_plan_simulates_what_it_is_asked_and_takes_a_pilot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.csv").write_text(files.long_csv(block(4, 1)))
+    argv = ("readers", "plan", "--readers", 4, "--cases", 40, "--effect", 0.2, "--studies", 20)
+    found = answer(capsys, *argv, "--pilot", tmp_path / "p.csv")
+    assert [one["claim"] for one in found["simulation"]] == [
+        "different",
+        "equivalent",
+        "generators",
+    ]
+    assert all(one["asked"]["studies"] == 20 for one in found["simulation"])
+    assert found["pilot"]["source"] == "p.csv" and found["pilot"]["readers"] == 4
+    assert found["simulation_refused"] is None
+    assert answer(capsys, *argv) == answer(capsys, *argv)
+    assert main([str(a) for a in (*argv, "--claim", "equivalent")]) == 0
+    assert "of 20 studies); closed formula" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [(("--alpha", "0.1"), "tests at 0.05"), (("--offset", "0.2"), "not equivalent within")],
+)
+def test_what_is_not_simulated_says_why(
+    more: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ("readers", "plan", "--readers", 3, "--cases", 20, "--effect", 0.2, "--studies", 2)
+    assert why in answer(capsys, *argv, *more)["simulation_refused"]
+
+
 def test_rehearse_prints_coverage(capsys: pytest.CaptureFixture[str]) -> None:
     argv = ("readers", "rehearse", "--readers", 3, "--images", 40, "--studies", 5)
     found = answer(capsys, *argv)
