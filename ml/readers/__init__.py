@@ -17,7 +17,9 @@ What there is:
 * **load**: `load`, `parse` (files of ratings → `Ratings`), `load_trials` (→ list of `Reading`).
 * **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_ratings`
   (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom).
-* **plan**: `plan` (closed formulas, a quick first look).
+* **plan**: `plan` (closed formulas, a quick first look); `Planning` (the same, and the simulation
+  that counts: power of a claim, with its interval); `estimate_pilot` (`Ratings` → what to assume of
+  readers, and how surely).
 * **simulate**: `simulate` (one study of Roe–Metz readers), `Rehearsal` (many, through `analyse`).
 * **export**: `to_long_csv` (MRMCaov), `to_imrmc` (iMRMC, RJafroc), ``Result.to_json`` and its
   `result_schema`.
@@ -37,16 +39,21 @@ if TYPE_CHECKING:
     from ml.readers.exchange import imrmc as to_imrmc
     from ml.readers.exchange import long_csv as to_long_csv
     from ml.readers.files import load, parse
+    from ml.readers.pilots import PilotStudy
+    from ml.readers.pilots import estimate as estimate_pilot
+    from ml.readers.planning import Planning, StudyPlan
     from ml.readers.reading import Protocol, Reading
     from ml.readers.rehearsal import Design, Outcome, Rehearsal, RoeMetz, simulate
     from ml.readers.results import Result
     from ml.readers.results import schema as result_schema
+    from ml.readers.simulation import Claim
     from ml.readers.tables import (
         RatingsAnalysis,
         analyse_ratings,
         analysis_text,
         plan_text,
         rehearsal_text,
+        study_plan_text,
     )
     from ml.readers.tidy import load as load_trials
     from ml.statistics.power import Plan, plan
@@ -54,9 +61,12 @@ if TYPE_CHECKING:
     from ml.statistics.ratings import Rating, Ratings
 
 __all__ = [
+    "Claim",
     "Design",
     "Outcome",
+    "PilotStudy",
     "Plan",
+    "Planning",
     "Protocol",
     "Rating",
     "Ratings",
@@ -66,9 +76,11 @@ __all__ = [
     "Rehearsal",
     "Result",
     "RoeMetz",
+    "StudyPlan",
     "analyse",
     "analyse_ratings",
     "analysis_text",
+    "estimate_pilot",
     "load",
     "load_trials",
     "parse",
@@ -77,6 +89,7 @@ __all__ = [
     "rehearsal_text",
     "result_schema",
     "simulate",
+    "study_plan_text",
     "to_imrmc",
     "to_long_csv",
 ]
@@ -84,17 +97,22 @@ __all__ = [
 _PLACES = {
     "ml.readers.analysis": ("analyse",),
     "ml.readers.files": ("load", "parse"),
+    "ml.readers.pilots": ("PilotStudy",),
+    "ml.readers.planning": ("Planning", "StudyPlan"),
     "ml.readers.reading": ("Protocol", "Reading"),
     "ml.readers.rehearsal": ("Design", "Outcome", "Rehearsal", "RoeMetz", "simulate"),
     "ml.readers.results": ("Result",),
+    "ml.readers.simulation": ("Claim",),
     "ml.readers.tables": (
         "RatingsAnalysis", "analyse_ratings", "analysis_text", "plan_text", "rehearsal_text",
+        "study_plan_text",
     ),
     "ml.statistics.power": ("Plan", "plan"),
     "ml.statistics.proportion": ("ReadersError",),
     "ml.statistics.ratings": ("Rating", "Ratings"),
 }  # fmt: skip
 _RENAMED = {
+    "estimate_pilot": ("ml.readers.pilots", "estimate"),
     "load_trials": ("ml.readers.tidy", "load"),
     "result_schema": ("ml.readers.results", "schema"),
     "to_imrmc": ("ml.readers.exchange", "imrmc"),
