@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import coverage, difficulty, requests, serving, training
+from bench import coverage, difficulty, planner, requests, serving, training
 
 SECTIONS = {
     "classification": serving.classification,
@@ -17,6 +17,7 @@ SECTIONS = {
     "next-trial": requests.next_trial,
     "training": training.steps,
     "coverage": coverage.intervals,
+    "planner": planner.agreement,
     "difficulty": difficulty.calibration,
 }
 
