@@ -36,7 +36,7 @@ from ml.readers.simulation import (
 from ml.readers.tables import grid_lines
 
 STUDIES = int(os.environ.get("PLANNER_STUDIES", "400"))
-"""Independent studies of each design; more take longer (400: three to four minutes on two cores)."""
+"""Independent studies of each design; 400 take three to four minutes on two cores."""
 PLANNED = 4000
 OF_GRID = 1000
 WITHIN = 0.05
@@ -47,7 +47,7 @@ CELLS = (
     Cell(Claim.EQUIVALENT, 5, 120, 0.0, studies=PLANNED),
     Cell(Claim.GENERATORS, 5, 120, 0.10, generators=2, studies=PLANNED),
 )
-COMPARED = {claim: ((3, 120), (5, 60), (5, 120), (8, 120)) for claim in Claim}
+COMPARED = dict.fromkeys(Claim, ((3, 120), (5, 60), (5, 120), (8, 120)))
 
 
 def agreement() -> Iterator[str]:

@@ -104,7 +104,7 @@ def test_plan_takes_the_components_of_an_analysis(
 def test_plan_simulates_what_it_is_asked_and_takes_a_pilot(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "p.csv").write_text(files.long_csv(block(4, 1)))
+    (tmp_path / "p.csv").write_text(exchange.long_csv(block(4, 1)))
     argv = ("readers", "plan", "--readers", 4, "--cases", 40, "--effect", 0.2, "--studies", 20)
     found = answer(capsys, *argv, "--pilot", tmp_path / "p.csv")
     assert [one["claim"] for one in found["simulation"]] == [
