@@ -4,12 +4,15 @@
 // The panel follows it, and while it has not caught up nothing of a review is obeyed. What is stored goes
 // through the outbox, which lets nothing go before the server has it.
 
+import { Cine } from "./cine.js";
 import { openDialog } from "./dialogs.js";
+import { habitsOf, keepHabit, windowOf } from "./habits.js";
 import { bind, listKeys } from "./hotkeys.js";
 import { choose, drawLesions, load, settlePanel, step } from "./lesions.js";
 import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, viewer } from "./page.js";
-import { markRow, neighbour, open } from "./slices.js";
+import { current, markRow, neighbour, open } from "./slices.js";
 import { tryAgain } from "./unsaved.js";
+import { Mouse } from "./viewer/viewer.js";
 
 page.addEventListener("click", (event) => {
   const row = event.target.closest("[data-image]");
@@ -67,9 +70,25 @@ function sendReview() {
   return true;
 }
 
+const cine = new Cine({
+  step: (by) => {
+    const next = neighbour(by);
+    if (next === current()) return false;
+    open(next);
+    return true;
+  },
+  isHere: () => !viewer.stale,
+});
+
+const tool = (name) => () => viewer.setTool(viewer.tool === name ? "window" : name);
+
 const actions = {
-  box: () => viewer.setTool(viewer.tool === "box" ? "window" : "box"),
-  circle: () => viewer.setTool(viewer.tool === "circle" ? "window" : "circle"),
+  box: tool("box"),
+  circle: tool("circle"),
+  length: tool("length"),
+  rectangle: tool("rectangle"),
+  disc: tool("disc"),
+  outline: tool("outline"),
   invert: () => viewer.toggleInvert(),
   smooth: () => viewer.toggleSmooth(),
   reset: () => viewer.reset(),
@@ -82,7 +101,7 @@ const actions = {
   again: tryAgain,
 };
 
-const marking = () => viewer.tool !== "window";
+const marking = () => viewer.tool === "box" || viewer.tool === "circle";
 const arrow = (x, y) => ({
   repeat: true,
   run: () => {
@@ -110,6 +129,15 @@ const keys = {
   "Shift+arrowdown": grow(0, 1),
   "Shift+arrowleft": grow(-1, 0),
   "Shift+arrowright": grow(1, 0),
+  d: { run: actions.length, label: "Distance", group: "Measure" },
+  e: { run: actions.disc, label: "Values in a circle", group: "Measure" },
+  g: { run: actions.rectangle, label: "Values in a box", group: "Measure" },
+  f: { run: actions.outline, label: "Values in an outline, free-hand", group: "Measure" },
+  delete: { run: () => viewer.removeMeasure(), label: "Delete the measure that was clicked, or the last", group: "Measure", shown: ["Del"] },
+  "Ctrl+z": { run: () => viewer.undoMeasure(), label: "Take a measure back", group: "Measure" },
+  "Meta+z": { run: () => viewer.undoMeasure() },
+  ".": { run: () => cine.start(1), label: "Play on, back, while held", group: "Slices", shown: [".", ","] },
+  ",": { run: () => cine.start(-1) },
   enter: {
     run: () => (marking() && viewer.draft ? viewer.confirm() : sendReview()),
     label: "Mark the box; save your class", group: "Lesions",
@@ -138,14 +166,40 @@ data.presets.forEach((preset, n) => {
   keys[`Shift+${n + 1}`] = { run: () => viewer.preset(n), label: `${preset.name} window`, group: "Image" };
 });
 bind(keys);
-listKeys($("#keys-list"), [
-  { group: "Mouse", label: "Window and level", shown: ["left drag"] },
-  { group: "Mouse", label: "Slices", shown: ["wheel"] },
-  { group: "Mouse", label: "Zoom at the cursor", shown: ["Ctrl", "wheel"] },
-  { group: "Mouse", label: "Pan", shown: ["Space", "drag"] },
-  { group: "Mouse", label: "Select a lesion", shown: ["click"] },
-  { group: "Your class", label: "Save from the note", shown: ["Ctrl", "↵"] },
-]);
+function listAllKeys() {
+  const isPacs = viewer.mouse === Mouse.pacs;
+  listKeys($("#keys-list"), [
+    { group: "Mouse", label: "Window and level", shown: [isPacs ? "right drag" : "left drag"] },
+    { group: "Mouse", label: "Slices", shown: ["wheel"] },
+    { group: "Mouse", label: "Ten slices at a time", shown: ["Shift", "wheel"] },
+    ...(isPacs ? [{ group: "Mouse", label: "Through the slices", shown: ["left drag"] }] : [{ group: "Mouse", label: "Zoom", shown: ["right drag"] }]),
+    { group: "Mouse", label: "Zoom at the cursor", shown: ["Ctrl", "wheel"] },
+    { group: "Mouse", label: "Pan", shown: ["middle drag"] },
+    { group: "Mouse", label: "Pan", shown: ["Space", "drag"] },
+    { group: "Mouse", label: "Reset the view", shown: ["double click"] },
+    { group: "Mouse", label: "Select a lesion or a measure", shown: ["click"] },
+    { group: "Your class", label: "Save from the note", shown: ["Ctrl", "↵"] },
+  ]);
+}
+
+// What a person is used to stays with them in this browser.
+const habits = habitsOf(data.person.id);
+if (habits.mouse) viewer.mouse = habits.mouse;
+const lastWindow = windowOf(habits);
+if (lastWindow) viewer.setFirstWindow(lastWindow);
+$("#mouse").value = viewer.mouse;
+$("#mouse").addEventListener("change", ({ target }) => {
+  viewer.mouse = target.value;
+  keepHabit(data.person.id, "mouse", target.value);
+  listAllKeys();
+});
+listAllKeys();
+let windowTimer = 0;
+viewer.addEventListener("window", ({ detail: { width, level } }) => {
+  if (!viewer.calibrated) return;
+  clearTimeout(windowTimer);
+  windowTimer = setTimeout(() => keepHabit(data.person.id, "window", { width, level }), 400);
+});
 page.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea")) sendReview();
 });

@@ -2,6 +2,7 @@
 
 import { $, byId, data, images, page, say, state, store, viewer } from "./page.js";
 
+const TOOLS = ["box", "circle", "length", "rectangle", "disc", "outline"];
 const rows = new Map([...page.querySelectorAll("[data-image]")].map((row) => [row.dataset.image, row]));
 let direction = 1;
 
@@ -137,10 +138,14 @@ viewer.addEventListener("settings", ({ detail }) => {
   }
 });
 viewer.addEventListener("tool", ({ detail: { tool } }) => {
-  for (const name of ["box", "circle"]) $(`[data-do=${name}]`).setAttribute("aria-pressed", String(tool === name));
+  for (const name of TOOLS) $(`[data-do=${name}]`).setAttribute("aria-pressed", String(tool === name));
   $("[data-hud=hint]").textContent = {
     box: "Drag a box around the lesion, or arrow keys and ↵. Esc leaves.",
     circle: "Drag from the centre outwards, or arrow keys and ↵. Esc leaves.",
+    length: "Drag from end to end. Del deletes, Esc leaves.",
+    rectangle: "Drag over the region. Del deletes, Esc leaves.",
+    disc: "Drag from the centre. Del deletes, Esc leaves.",
+    outline: "Drag around the region. Del deletes, Esc leaves.",
     window: "",
   }[tool];
 });

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Shown, Viewer } from "../../static/js/viewer/viewer.js";
 import { Element, settled, standIn } from "./page.mjs";
 
-const EVENTS = ["slice", "wanted", "cursor", "window", "tool", "view", "settings", "scroll", "marked", "adjusted", "pick", "say"];
+const EVENTS = ["slice", "wanted", "cursor", "window", "tool", "view", "settings", "scroll", "marked", "adjusted", "pick", "measured", "say"];
 const image = (number, more = {}) => ({
   id: `i${number}`, number, rows: 60, columns: 80, dtype: "int16", calibrated: true, spacing_mm: [1, 1], ...more,
 });
@@ -365,4 +365,84 @@ test("a drag that comes back to where it began is no click", (context) => {
   pointer("pointermove", 300, 300);
   pointer("pointerup", 300, 300);
   assert.deepEqual(of("pick"), []);
+});
+
+test("a length is dragged, said, deleted and brought back", (context) => {
+  const { viewer, of, drag } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("length");
+  drag([100, 100], [130, 140]);
+  assert.deepEqual(viewer.measures.map(({ kind, says }) => [kind, says]), [["length", ["5.0 mm"]]]);
+  assert.deepEqual(of("measured"), [{ kind: "length", says: ["5.0 mm"] }]);
+  assert.equal(of("say").at(-1).text, "5.0 mm");
+  assert.equal(viewer.removeMeasure(), true);
+  assert.deepEqual(viewer.measures, []);
+  assert.equal(viewer.undoMeasure(), true);
+  assert.equal(viewer.measures.length, 1);
+});
+
+test("a region says its values; a click places none", (context) => {
+  const { viewer, drag, pointer } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("rectangle");
+  drag([100, 100], [200, 200]);
+  assert.deepEqual(viewer.measures[0].says, ["7.0 ± 0.0 HU", "7 to 7", "1.00 cm², 100 px"]);
+  pointer("pointerdown", 300, 300);
+  pointer("pointerup", 300, 300);
+  assert.equal(viewer.measures.length, 1);
+});
+
+test("nothing is measured on a slice that is not the one asked for", (context) => {
+  const { viewer, drag } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setTool("length");
+  viewer.show(TWO);
+  drag([100, 100], [200, 200]);
+  assert.deepEqual(viewer.measures, []);
+});
+
+const LEFT = { button: 0 };
+const RIGHT = { button: 2 };
+test("the right button zooms, the left one sets the window; as in a PACS the right one sets the window", (context) => {
+  const { viewer, of, drag } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  const before = viewer.zoom;
+  drag([400, 300], [400, 200], RIGHT);
+  assert.ok(viewer.zoom > before);
+  const width = viewer.window.width;
+  drag([400, 300], [450, 300], LEFT);
+  assert.ok(viewer.window.width > width);
+  viewer.mouse = "pacs";
+  const wider = viewer.window.width;
+  drag([400, 300], [450, 300], RIGHT);
+  assert.ok(viewer.window.width > wider);
+  assert.deepEqual(of("scroll"), []);
+  drag([400, 300], [400, 325], LEFT);
+  assert.equal(of("scroll").reduce((sum, { by }) => sum + by, 0), 4);
+  viewer.mouse = "nonsense";
+  assert.equal(viewer.mouse, "pacs");
+});
+
+test("a double click resets the view; with a tool or on a lesion it does not", (context) => {
+  const { viewer, canvas } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.setLesions([{ id: "a", image_id: ONE.id, number: 1, box: [10, 10, 10, 10], square: [5, 5, 20, 20] }]);
+  const twice = (clientX, clientY) => canvas.fire("dblclick", { clientX, clientY });
+  viewer.setWindow(50, 50);
+  twice(150, 150);
+  viewer.setTool("box");
+  twice(500, 500);
+  assert.equal(viewer.window.width, 50);
+  viewer.setTool("window");
+  twice(500, 500);
+  assert.equal(viewer.window.width, 150);
+});
+
+test("Shift and the wheel go ten slices, whichever way the browser turns it", (context) => {
+  const { viewer, canvas, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  canvas.fire("wheel", { deltaX: 0, deltaY: 100, deltaMode: 0, shiftKey: true });
+  canvas.fire("wheel", { deltaX: -100, deltaY: 0, deltaMode: 0, shiftKey: true });
+  canvas.fire("wheel", { deltaX: -100, deltaY: 0, deltaMode: 0, shiftKey: false });
+  assert.deepEqual(of("scroll").map(({ by }) => by), [10, -10]);
 });

@@ -3,14 +3,16 @@
 
 import { GreyTable } from "../pixels.js";
 import { diameterMm, rectOf, scaleBarMm, toScreen } from "./geometry.js";
+import { Kind, pathOf } from "./measuring.js";
 
 const COLORS = ["mark", "mark-soft", "stage", "stage-text"];
 
 /**
  * The delegate:
  *   scene     what is to be drawn: {image, pixels, lie, window, invert, smooth, isDim, words, marks,
- *             handles, pending, draft}; image null: nothing yet. marks: [{box, square, number,
- *             isChosen}], handles: [{x, y}], pending: [{box, words}], draft: {box, kind} or null
+ *             handles, pending, draft, measures}; image null: nothing yet. marks: [{box, square, number,
+ *             isChosen}], handles: [{x, y}], pending: [{box, words}], draft: {box, kind} or null,
+ *             measures: [{kind, points, says, isChosen}]
  *   resized() the canvas has another size
  *   drawn()   a frame is done
  */
@@ -88,6 +90,7 @@ export class Drawing {
       c.globalAlpha = 1;
       if (!scene.isDim) {
         this.#drawMarks(c, scene);
+        for (const measure of scene.measures) this.#drawMeasure(c, measure, scene);
         this.#drawScaleBar(c, scene);
       }
     }
@@ -162,6 +165,22 @@ export class Drawing {
     const mm = diameterMm(box, image);
     const text = mm === null ? `${Math.max(box[2], box[3]).toFixed(0)} px, uncalibrated` : `${mm.toFixed(1)} mm`;
     this.#label(c, text, x, y + h + 16, mark, true);
+  }
+
+  #drawMeasure(c, measure, { lie, image }) {
+    const path = pathOf(lie, measure, image);
+    const { kind, says, isChosen } = measure;
+    const color = this.#colors["mark-soft"];
+    const isOpen = kind === Kind.length;
+    this.#stroke(c, () => {
+      path.forEach(({ x, y }, n) => (n ? c.lineTo(x, y) : c.moveTo(x, y)));
+      if (!isOpen) c.closePath();
+    }, color, isChosen ? 2 : 1.2);
+    if (isOpen) for (const { x, y } of path) this.#stroke(c, () => c.arc(x, y, 3, 0, 7), color, 1.2);
+    const right = path.reduce((a, b) => (b.x > a.x ? b : a));
+    const x = Math.min(right.x + 8, Math.max(4, lie.width - 150)); // stays on the canvas
+    const y = Math.min(Math.max(right.y, 16), lie.height - 16 * says.length);
+    says.forEach((line, n) => this.#label(c, line, x, y + 16 * n, color, n === 0));
   }
 
   #handle(c, { x, y }) {

@@ -8,21 +8,27 @@ const TOUCH_HANDLE_PX = 14;
 const CLICK_PX = 3;
 const NOTCH = 50; // a wheel's notch is at least so much, a trackpad's step less
 const STEP = 30;
+const FAST = 10; // slices at a time with Shift
+const STACK_PX = 6; // so far is one slice when dragging through them
 
 /** What the pointers that are down are doing. */
 export const Gesture = Object.freeze({
   none: "none", window: "window", box: "box", circle: "circle", adjust: "adjust", pan: "pan", pinch: "pinch",
+  zoom: "zoom", stack: "stack", measure: "measure",
 });
+
+export const Button = Object.freeze({ left: 0, middle: 1, right: 2 });
 
 /**
  * The delegate:
  *   isReady                        whether there is a slice to point at
- *   gestureFrom({px, py}, reach)   → {kind, …} that begins there with the main button, or null
+ *   gestureFrom({px, py}, reach, button) → {kind, …} that begins there with the left or right button, or null
  *   shapeAt({px, py} | null)       → the CSS cursor while nothing is dragged; null: the place is not known
  *   dragged(gesture, {px, py})     it went on; only once it is more than a click
  *   dropped(gesture)               it ended; gesture.moved tells a drag from a click
  *   abandoned()                    it ended without a result
  *   pannedBy(dx, dy), zoomedBy(factor, px, py), scrolledBy(slices)
+ *   doubled({px, py})              a double click or tap
  *   pointedAt({px, py} | null)     the pointer moved, or left
  */
 export class Input {
@@ -49,6 +55,8 @@ export class Input {
     on(this.canvas, "pointerleave", () => { if (!this.#gesture) this.delegate.pointedAt(null); });
     on(this.canvas, "wheel", (event) => this.#turn(event), { passive: false });
     on(this.canvas, "auxclick", (event) => { if (event.button === 1) event.preventDefault(); });
+    on(this.canvas, "contextmenu", (event) => event.preventDefault()); // the right button drags
+    on(this.canvas, "dblclick", (event) => { if (this.delegate.isReady) this.delegate.doubled(this.#at(event)); });
     on(document, "keydown", (event) => this.#keyDown(event));
     on(document, "keyup", (event) => { if (event.key === " ") this.#letSpaceGo(); });
     on(window, "blur", () => this.#letSpaceGo());
@@ -81,7 +89,8 @@ export class Input {
   }
 
   #down(event) {
-    if (!this.delegate.isReady || event.button > 1) return;
+    if (!this.delegate.isReady || event.button > Button.right) return;
+    if (this.#gesture && this.#pointers.has(event.pointerId)) return; // a second button of the same mouse
     const at = this.#at(event);
     this.canvas.setPointerCapture(event.pointerId);
     this.canvas.focus({ preventScroll: true });
@@ -92,11 +101,11 @@ export class Input {
       this.delegate.abandoned();
       return;
     }
-    if (event.button === 1 || this.#isSpaceDown) this.#gesture = { kind: Gesture.pan, start: at, last: at };
+    if (event.button === Button.middle || this.#isSpaceDown) this.#gesture = { kind: Gesture.pan, start: at, last: at };
     else {
       const reach = event.pointerType === "touch" ? TOUCH_HANDLE_PX : HANDLE_PX;
-      const begun = this.delegate.gestureFrom(at, reach);
-      this.#gesture = begun && { ...begun, start: at };
+      const begun = this.delegate.gestureFrom(at, reach, event.button);
+      this.#gesture = begun && { ...begun, start: at, last: at };
     }
     this.showShape();
   }
@@ -122,7 +131,18 @@ export class Input {
     if (gesture.kind === Gesture.pan) {
       this.delegate.pannedBy(at.px - gesture.last.px, at.py - gesture.last.py);
       gesture.last = at;
-    } else if (gesture.moved) this.delegate.dragged(gesture, at);
+    } else if (gesture.kind === Gesture.zoom) {
+      this.delegate.zoomedBy(Math.exp((gesture.last.py - at.py) * 0.01), gesture.start.px, gesture.start.py);
+      gesture.last = at;
+    } else if (gesture.kind === Gesture.stack) this.#stack(gesture, at);
+    else if (gesture.moved) this.delegate.dragged(gesture, at);
+  }
+
+  #stack(gesture, at) {
+    const by = Math.trunc((at.py - gesture.last.py) / STACK_PX);
+    if (by === 0) return;
+    gesture.last = { px: at.px, py: gesture.last.py + by * STACK_PX };
+    this.delegate.scrolledBy(by);
   }
 
   #pinch() {
@@ -144,17 +164,19 @@ export class Input {
     if (!this.delegate.isReady) return;
     event.preventDefault();
     const unit = event.deltaMode === 1 ? 33 : event.deltaMode === 2 ? 400 : 1;
-    const dy = event.deltaY * unit;
+    // with Shift, browsers turn the wheel sideways
+    const dy = (event.shiftKey && !event.deltaY ? event.deltaX : event.deltaY) * unit;
+    const stride = event.shiftKey ? FAST : 1;
     if (event.ctrlKey || event.metaKey) {
       const { px, py } = this.#at(event);
       this.delegate.zoomedBy(Math.exp(-clamp(dy, -60, 60) * 0.005), px, py);
       return;
     }
     // A notch of a wheel is one slice; a trackpad sends many small steps that add up to one.
-    if (Math.abs(dy) >= NOTCH) { this.#wheel = 0; this.delegate.scrolledBy(Math.sign(dy)); return; }
+    if (Math.abs(dy) >= NOTCH) { this.#wheel = 0; this.delegate.scrolledBy(Math.sign(dy) * stride); return; }
     this.#wheel += dy;
     const by = Math.trunc(this.#wheel / STEP);
-    if (by !== 0) { this.#wheel -= by * STEP; this.delegate.scrolledBy(by); }
+    if (by !== 0) { this.#wheel -= by * STEP; this.delegate.scrolledBy(by * stride); }
   }
 
   #keyDown(event) {

@@ -4,14 +4,28 @@
 import { rangeOf } from "../pixels.js";
 import { Drawing } from "./drawing.js";
 import { adjusted, aspectOf, boxBetween, boxInMiddle, clamp, cursorOf, diameterMm, fit, gripAt, handlesOf, isAlike, isInSight, isInside, lieOf, nudged, panned, squareAround, toScreen, toSlice, zoomedAbout } from "./geometry.js";
-import { Gesture, Input } from "./input.js";
+import { Button, Gesture, Input } from "./input.js";
 import { Loading } from "./loading.js";
+import { Measures } from "./measures.js";
+import { Kind, extended, isMeant, isOn, saysOf } from "./measuring.js";
 
 const HANDLE_PX = 7;
 const HOW_TO = {
   box: "Box: drag around the lesion, or arrow keys to place a box, Shift and arrow keys to size it, Enter to mark it, Escape to leave.",
   circle: "Circle: drag from the centre outwards, or arrow keys to place it, Shift and arrow keys to size it, Enter to mark it, Escape to leave.",
+  length: "Distance: drag from one end to the other. Delete removes it, Ctrl and Z takes it back, Escape leaves.",
+  rectangle: "Values in a box: drag over it. Delete removes it, Ctrl and Z takes it back, Escape leaves.",
+  disc: "Values in a circle: drag from its centre. Delete removes it, Ctrl and Z takes it back, Escape leaves.",
+  outline: "Values in an outline: drag around it. Delete removes it, Ctrl and Z takes it back, Escape leaves.",
 };
+
+/** What the buttons of the mouse do while no tool is chosen. */
+export const Mouse = Object.freeze({
+  /** left: window and level; right: zoom; middle: pan. */
+  window: "window",
+  /** As in most PACS: left: through the slices, or the tool; right: window and level; middle: pan. */
+  pacs: "pacs",
+});
 
 /** What is on the screen: nothing yet, the slice that was asked for, another one until it comes, or for want of it. */
 export const Shown = Object.freeze({ nothing: "nothing", wanted: "wanted", stale: "stale", failed: "failed" });
@@ -26,6 +40,7 @@ export const Shown = Object.freeze({ nothing: "nothing", wanted: "wanted", stale
  *   marked {image, box}      a box was drawn or confirmed
  *   adjusted {lesion, box}   a handle of the selected lesion was let go
  *   pick {lesion}            a lesion was clicked
+ *   measured {kind, says}    a length or region was placed; says: its lines
  *   say {text}               for the live region
  *
  * While the slice that is asked for is not the one on the screen (`stale`), nothing can be marked, moved
@@ -43,6 +58,9 @@ export class Viewer extends EventTarget {
   #lesions = []; #pending = []; #selected = null; #isEditable = false;
   #tool = "window";
   #draft = null; // {kind, image, box, lesion?}
+  #measures = new Measures();
+  #measuring = null; // {kind, image, points} while one is dragged
+  #mouse = Mouse.window;
   #cursor = null; // {px, py}
   #openings = [];
 
@@ -88,6 +106,10 @@ export class Viewer extends EventTarget {
   get window() { return this.#image && !this.#image.calibrated ? this.#windows.grey : this.#windows.hu; }
   get zoom() { return this.#sight?.zoom ?? 1; }
   get settings() { return { ...this.#settings }; }
+  get mouse() { return this.#mouse; }
+  set mouse(mouse) { if (Object.values(Mouse).includes(mouse)) this.#mouse = mouse; }
+  /** Of the slice on the screen: [{id, kind, points, says}]. */
+  get measures() { return this.#measures.of(this.#image?.id); }
 
   /** Show a slice. While one is on its way only the newest wish is kept, so fast scrolling stays near. */
   show(image) { this.#loading.ask(image); }
@@ -142,6 +164,9 @@ export class Viewer extends EventTarget {
     this.#drawing.schedule({ newGreys: true });
     this.#emit("window", target);
   }
+
+  /** The window in HU that the first slice is shown with; before `show`. */
+  setFirstWindow({ width, level }) { this.#windows.hu = { width, level }; }
 
   /** The n-th preset, counted from 0. Presets are in HU: an uncalibrated picture gets its full range. */
   preset(n) {
@@ -238,7 +263,7 @@ export class Viewer extends EventTarget {
     this.#drawing.schedule();
   }
 
-  /** "window" (left drag sets the window), "box" or "circle". */
+  /** "window" (no tool), "box" or "circle" for a lesion, or a kind of measure. */
   setTool(tool) {
     this.#tool = tool;
     this.#drop();
@@ -249,7 +274,7 @@ export class Viewer extends EventTarget {
 
   /** Keyboard marking: move the draft by (dx, dy) and grow it by (dw, dh), in slice pixels. */
   nudge(dx, dy, dw = 0, dh = 0) {
-    if (this.#tool === "window" || !this.#image || this.#refuseStale()) return;
+    if (!["box", "circle"].includes(this.#tool) || !this.#image || this.#refuseStale()) return;
     const image = this.#image;
     let by = { dx, dy, dw, dh };
     if (this.#draft?.image !== image) {
@@ -273,6 +298,24 @@ export class Viewer extends EventTarget {
     return true;
   }
 
+  /** Delete the measure that was clicked, or the last one of this slice; false when there is none. */
+  removeMeasure() {
+    const gone = this.#image && !this.stale ? this.#measures.remove(this.#image.id) : null;
+    if (!gone) return false;
+    this.#drawing.schedule();
+    this.#say(`Deleted: ${gone.says.join(", ")}. Ctrl and Z brings it back.`);
+    return true;
+  }
+
+  /** Take the last placing or deleting of a measure back; false when there was none. */
+  undoMeasure() {
+    const slice = this.#measures.undo();
+    if (slice === null) return false;
+    this.#drawing.schedule();
+    this.#say(slice === this.#image?.id ? "Taken back" : "Taken back, on another slice");
+    return true;
+  }
+
   /** Drop the draft, or leave the tool when there is none. */
   cancel() {
     if (this.#draft || this.#input.gesture !== Gesture.none) { this.#drop(); return true; }
@@ -282,6 +325,7 @@ export class Viewer extends EventTarget {
 
   #drop() {
     this.#draft = null;
+    this.#measuring = null;
     this.#input.drop();
     this.#drawing.schedule();
   }
@@ -337,11 +381,17 @@ export class Viewer extends EventTarget {
 
   get isReady() { return this.#image !== null; }
 
-  gestureFrom(at, reach) {
+  gestureFrom(at, reach, button = Button.left) {
+    if (button === Button.right) return this.#mouse === Mouse.pacs ? this.#windowing() : { kind: Gesture.zoom };
     const from = this.toSlice(at.px, at.py);
     const grabbed = this.#grip(at, reach);
     if (grabbed) return { kind: Gesture.adjust, from, ...grabbed, origin: [...grabbed.lesion.box] };
+    if (this.#tool in Kind) return this.#refuseStale() ? null : { kind: Gesture.measure, from };
     if (this.#tool !== "window") return this.#refuseStale() ? null : { kind: Gesture[this.#tool], from };
+    return this.#mouse === Mouse.pacs ? { kind: Gesture.stack } : this.#windowing();
+  }
+
+  #windowing() {
     const { width, level } = this.window;
     return { kind: Gesture.window, width, level, step: Math.max(1, width / 250) };
   }
@@ -354,6 +404,11 @@ export class Viewer extends EventTarget {
     }
     const image = this.#image;
     const to = this.toSlice(px, py);
+    if (kind === Gesture.measure) {
+      this.#measuring = this.#measureTo(from, to);
+      this.#drawing.schedule();
+      return;
+    }
     if (kind === Gesture.box) this.#draft = { kind: "box", image, box: boxBetween(from, to, image) };
     else if (kind === Gesture.circle) {
       const radius = Math.hypot(to.x - from.x, (to.y - from.y) * aspectOf(image));
@@ -365,9 +420,39 @@ export class Viewer extends EventTarget {
     this.#drawing.schedule();
   }
 
+  #measureTo(from, to) {
+    const end = { x: clamp(to.x, 0, this.#image.columns), y: clamp(to.y, 0, this.#image.rows) };
+    if (this.#tool !== Kind.outline) return { kind: this.#tool, image: this.#image, points: [from, end] };
+    const points = extended(this.#measuring?.points ?? [from], end);
+    return { kind: this.#tool, image: this.#image, points };
+  }
+
+  #place() {
+    const { kind, image, points } = this.#measuring;
+    this.#measuring = null;
+    if (image !== this.#image || !isMeant(kind, points)) return;
+    const says = saysOf(kind, points, image, this.#pixels);
+    this.#measures.place(image.id, { kind, points, says });
+    this.#say(says.join(", "));
+    this.#emit("measured", { kind, says });
+  }
+
+  #pickMeasure(at) {
+    const hit = this.measures.find((one) => isOn(this.#lie, one, this.#image, at));
+    this.#measures.chosen = hit?.id ?? null;
+    return hit !== undefined;
+  }
+
   dropped({ kind, moved, start }) {
+    if (kind === Gesture.measure) {
+      if (this.#measuring) this.#place();
+      else this.#pickMeasure(start);
+      this.#drawing.schedule();
+      return;
+    }
+    if (kind === Gesture.zoom) return;
     if ([Gesture.box, Gesture.circle, Gesture.adjust].includes(kind) && moved && this.#draft) this.#finish(this.#draft);
-    else if (!moved && kind !== Gesture.pan) {
+    else if (!moved && kind !== Gesture.pan && !this.#pickMeasure(start)) {
       const hit = this.#lesionAt(start);
       if (hit) this.#emit("pick", { lesion: hit });
     }
@@ -376,7 +461,13 @@ export class Viewer extends EventTarget {
 
   abandoned() {
     this.#draft = null;
+    this.#measuring = null;
     this.#drawing.schedule();
+  }
+
+  /** A double click on no lesion, with no tool: as the view was at first. */
+  doubled(at) {
+    if (this.#tool === "window" && !this.#lesionAt(at) && !this.#pickMeasure(at)) this.reset();
   }
 
   pannedBy(dx, dy) { this.panBy(dx, dy); }
@@ -420,8 +511,18 @@ export class Viewer extends EventTarget {
         .filter((lesion) => this.#draft?.lesion?.id !== lesion.id)
         .map(({ id, box, square, number }) => ({ box, square, number, isChosen: id === this.#selected })) : [],
       handles: editing ? handlesOf(lie, editing.box) : [],
+      measures: this.#measuresToDraw(image),
       pending: this.#pending.filter(({ image_id: id }) => id === image.id),
     };
+  }
+
+  #measuresToDraw(image) {
+    if (!this.#settings.marks) return [];
+    const placed = this.measures.map((one) => ({ ...one, isChosen: one.id === this.#measures.chosen }));
+    const dragged = this.#measuring;
+    if (dragged?.image !== image || !isMeant(dragged.kind, dragged.points)) return placed;
+    const says = saysOf(dragged.kind, dragged.points, image, this.#pixels);
+    return [...placed, { ...dragged, says, isChosen: true }];
   }
 
   resized() { if (this.#image) this.#emit("view", { zoom: this.zoom }); }

@@ -1,0 +1,25 @@
+// What a person is used to, kept in this browser: the mouse and the last window.
+
+const KEY = "habits of";
+
+/** {mouse, window: {width, level}} of a person; what was never chosen is absent. */
+export function habitsOf(person) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(`${KEY} ${person}`));
+    return kept !== null && typeof kept === "object" ? kept : {};
+  } catch {
+    return {}; // unreadable, or no storage: as if nothing had been chosen
+  }
+}
+
+export function keepHabit(person, name, value) {
+  try {
+    localStorage.setItem(`${KEY} ${person}`, JSON.stringify({ ...habitsOf(person), [name]: value }));
+  } catch { /* no storage: it holds until the page is left */ }
+}
+
+/** A window that was kept, if it is one. */
+export function windowOf(habits) {
+  const { width, level } = habits.window ?? {};
+  return Number.isFinite(width) && Number.isFinite(level) && width >= 1 ? { width, level } : null;
+}
