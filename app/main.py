@@ -26,6 +26,7 @@ from app.models.people.user import User
 from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
 from app.turnstile import Turnstile
+from app.witness import Witness
 
 DESCRIPTION = (
     "Liver lesion classification and synthesis. Research use only; not a medical device. "
@@ -71,6 +72,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
             app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
         await app.state.served.classifier()  # loaded now, so that the first score is instant too
         yield
+        app.state.witness.close()
         database.engine.dispose()
 
     app = FastAPI(
@@ -89,6 +91,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.database = database
     app.state.turnstile = Turnstile(database, key, chosen.session_hours)
     app.state.attendance = Attendance(database)
+    app.state.witness = Witness(database)
     app.state.inference = Inference(chosen.inference_threads)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.decoding = Decoding()

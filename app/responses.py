@@ -69,6 +69,8 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    # whatever does not say otherwise is kept by nobody: a copy outlives the right to see it
+    "cache-control": "no-store",
 }
 HTTPS_ONLY = "max-age=31536000"
 """``Strict-Transport-Security`` (RFC 6797), where people come over HTTPS."""

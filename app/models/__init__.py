@@ -27,7 +27,9 @@ from app.models.people.token import ApiToken
 from app.models.people.user import User
 from app.models.reader_studies.audit import LeakAudit
 from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.sketch import Sketch
@@ -48,12 +50,14 @@ __all__ = [
     "Checkpoint",
     "Conduct",
     "DatasetVersion",
+    "Delivery",
     "Enrolment",
     "Event",
     "Fingerprint",
     "Image",
     "LeakAudit",
     "Lesion",
+    "Look",
     "Prediction",
     "Protocol",
     "ReaderStudy",

@@ -14,6 +14,7 @@ from app.errors import AppError
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look, Seen, Shown
 from app.models.runs.dataset import MIXED, DatasetVersion
 from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other
@@ -64,6 +65,7 @@ def download(user: Researcher, look: ReadDb, db: Db, version_id: uuid.UUID) -> R
     version = DatasetVersion.require(look, version_id)
     archive = version.archive(look)
     Event.record(db, user.name, "dataset version downloaded", str(version.id), name=version.name)
+    Look.keep(db, [Seen(user.id, Shown.VERSION, version.id)])
     headers = {"content-disposition": f'attachment; filename="{version.name}.zip"'}
     return Response(archive, media_type="application/zip", headers=headers)
 

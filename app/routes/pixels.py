@@ -1,4 +1,8 @@
-"""Pixels of images and lesions: kept by the browser, and asked for anew at each view."""
+"""Pixels of images and lesions: kept by the browser, and asked for anew at each view.
+
+Each first view is written down before the answer, also where the browser has the bytes already:
+another account may have fetched them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,9 @@ from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Seen, Shown
 from app.responses import KEPT, etag_of, unchanged
+from app.witness import Witness
 from ml.images import roi
 from ml.images.roi import to_png
 
@@ -27,11 +33,17 @@ EYE_WINDOW_HU = (-50.0, 150.0)
 """The window of a picture made for the eye (width 200, level 50)."""
 
 
+def _saw(request: Request, user: Reader, of: Shown, subject_id: uuid.UUID) -> None:
+    witness: Witness = request.app.state.witness
+    witness.saw(Seen(user.id, of, subject_id))
+
+
 @router.get("/images/{image_id}/pixels")
 def image_pixels(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID) -> Response:
     """Little-endian rows × columns; sent as it is stored, a zlib stream the browser unpacks."""
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
+    _saw(request, user, Shown.IMAGE, image.id)
     etag = etag_of("pixels", image.id, image.pixels_digest)
     held = unchanged(request, etag)
     if held is not None:
@@ -46,6 +58,7 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
     """The whole slice at the default window, for a page without scripts."""
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
+    _saw(request, user, Shown.IMAGE, image.id)
     etag = etag_of("preview", image.id, image.pixels_digest, *EYE_WINDOW_HU)
     held = unchanged(request, etag)
     if held is not None:
@@ -78,6 +91,7 @@ def lesion_roi(
     window, greys = roi.DEFAULT_WINDOW_HU, None
     if network is not None:
         window, greys = network.window_hu, network.grey_range_of(lesion.image.dtype)
+    _saw(request, user, Shown.LESION, lesion.id)
     etag = etag_of("roi", lesion.id, lesion.box, *window, greys)
     held = unchanged(request, etag)
     if held is not None:

@@ -21,6 +21,7 @@ from app.models.reader_studies.audit import Audited, LeakAudit
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.design import DESIGNS
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look
 from app.models.reader_studies.protocol import AMENDABLE, Progress
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.sketch import Sketch
@@ -300,6 +301,7 @@ def _study_page(
         versions=versions,
         progress=Progress.of(session, study.id),
         notes=versions.in_force.content.notes if versions else "",
+        looks_since=Look.since(session),
         blind=blind,
         preset=DESIGNS.get(study.design.preset),
         audit=LeakAudit.latest(session, study.id),

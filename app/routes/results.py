@@ -16,6 +16,7 @@ from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look, Seen, Shown
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.unblinded import Unblinded
@@ -79,6 +80,8 @@ def export(
     unblinded = _unblinded(look, user, study_id)
     wanted = exports.require(name)
     data = wanted.make(look, Answers.of(look, unblinded))
+    if wanted.shows_images:
+        Look.keep(db, [Seen(user.id, Shown.STUDY, unblinded.study.id)])
     _record(db, user, unblinded, name)
     return _file(data, wanted.media_type, unblinded, name)
 
@@ -90,6 +93,7 @@ def stimulus(
     """A picture beside its truth."""
     unblinded = _unblinded(db, user, study_id)
     data = Blob.read(db, Stimulus.require(db, unblinded.study.id, stimulus_id).pixels_digest)
+    request.app.state.witness.saw(Seen(user.id, Shown.STUDY, unblinded.study.id))
     return Response(data, media_type="image/png", headers=_NO_STORE)
 
 

@@ -14,6 +14,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Seen, Shown
 from app.models.runs.dataset import DatasetVersion
 from app.models.runs.run import EXPERIMENTS, Run, WorkerSign
 from app.responses import fragment, page, see_other
@@ -107,10 +108,12 @@ def hand_over(
 
 
 @router.get("/runs/{run_id}/report")
-def report(user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
-    """The self-contained report; it shows synthetic ROIs, so not to a blinded reader."""
+def report(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
+    """The self-contained report; it shows ROIs of its data set, so not to a blinded reader."""
     Enrolment.refuse_synthetics(db, user)
-    body = Run.require(db, run_id).report(db)
+    run = Run.require(db, run_id)
+    body = run.report(db)
+    request.app.state.witness.saw(Seen(user.id, Shown.VERSION, run.dataset_id))
     headers = {"content-security-policy": _REPORT_POLICY, "x-frame-options": "SAMEORIGIN"}
     return Response(body, media_type="text/html; charset=utf-8", headers=headers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.auth import Reader
@@ -13,11 +13,12 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/pixels/{token}")
-def show(user: Reader, db: ReadDb, token: str) -> Response:
-    """The picture of a trial as 8-bit grey PNG.
+def show(request: Request, user: Reader, db: ReadDb, token: str) -> Response:
+    """The picture of a trial as 8-bit grey PNG; when it was first sent is written down.
 
     Raises:
         NotFound: no such trial of this reader's, or not one to be seen now.
     """
-    data = trial_pixels(db, token, user)
+    trial_id, data = trial_pixels(db, token, user)
+    request.app.state.witness.sent(trial_id)
     return Response(data, media_type="image/png", headers={"cache-control": "no-store"})

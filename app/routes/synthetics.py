@@ -17,7 +17,9 @@ from app.errors import Unreadable
 from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Seen, Shown
 from app.responses import KEPT, etag_of, page, unchanged
+from app.witness import Witness
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import to_grey, to_png
 
@@ -31,6 +33,11 @@ def not_reading_blind(request: Request, user: Reader) -> None:
 router = APIRouter(include_in_schema=False, dependencies=[Depends(not_reading_blind)])
 
 _DEFAULT_COUNT = 24
+
+
+def _saw(request: Request, user: Reader, row: Checkpoint, seed: int, count: int) -> None:
+    witness: Witness = request.app.state.witness
+    witness.saw(Seen(user.id, Shown.SYNTHETIC, row.id, seed, count))
 
 
 @router.get("/synthetics")
@@ -66,6 +73,7 @@ def picture(request: Request, user: Reader, db: ReadDb, checkpoint: str, seed: i
     """One synthetic ROI as an 8-bit grey PNG."""
     row = Checkpoint.require(db, checkpoint)
     seeds = seeds_from(seed, 1)
+    _saw(request, user, row, seed, 1)
     etag = etag_of("synthetic", row.onnx_digest, seed)
     held = unchanged(request, etag)
     if held is not None:
@@ -86,6 +94,7 @@ def sheet(
     """A portion of a contact sheet: ``count`` × 64 × 64 bytes of grey, image after image."""
     row = Checkpoint.require(db, checkpoint)
     seeds = seeds_from(seed, count)
+    _saw(request, user, row, seed, count)
     etag = etag_of("sheet", row.onnx_digest, seed, count)
     held = unchanged(request, etag)
     if held is not None:
@@ -114,6 +123,7 @@ def download(
     seeds = seeds_from(seed, count)
     with request.app.state.drawings.place(count):
         rois = request.app.state.inference.draw(db, row, seeds)
+    _saw(request, user, row, seed, count)
     about: dict[str, object] = {
         "synthetic": True,
         "checkpoint": row.name,

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from app.errors import Unreadable
 from app.models.checkpoint import Checkpoint
-from app.models.people.user import User
 from app.models.reader_studies.exposure import Exposure
 from app.models.reader_studies.planned import FROZEN, REVIEWED, Compared, Sources, SourceVersion
 from app.models.reader_studies.wish import Wish
@@ -26,6 +25,7 @@ class Available:
     Attributes:
         kind: of every image, real or synthetic.
         lesions: those of the kind, but for what the wish leaves out.
+        left_out: of how many lesions who knows how many, in sentences.
         withdrawn: how many frozen lesions were withdrawn since, and so are not among them.
         drawing: class key → the generators that draw it, at least one.
         window_hu: the window that all of these were trained with.
@@ -39,6 +39,7 @@ class Available:
     drawing: Mapping[str, Sequence[Checkpoint]]
     window_hu: tuple[float, float]
     versions: tuple[DatasetVersion, ...]
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, session: Session, wish: Wish) -> Available:
@@ -50,13 +51,10 @@ class Available:
             NotFound: a version or generator that there is not.
         """
         versions = DatasetVersion.chosen(session, wish.versions)
-        pool = Pool.of(
-            session,
-            wish.scheme,
-            wish.without_cases,
-            _known_to(session, wish.without_lesions_of),
-            DatasetVersion.joint_classes(session, versions, wish.scheme) if versions else None,
-        )
+        frozen = DatasetVersion.joint_classes(session, versions, wish.scheme) if versions else None
+        known = [(user.name, Exposure.of(session, user.id)) for user in wish.without_lesions_of]
+        without = {lesion for _, one in known for lesion in _left_out(one, wish)}
+        pool = Pool.of(session, wish.scheme, wish.without_cases, without, frozen)
         kind = ImageKind(wish.kind) if wish.kind else _only_kind(pool)
         drawing = _generators_by_class(session, pool, kind, wish.generators)
         return cls(
@@ -67,6 +65,7 @@ class Available:
             drawing=drawing,
             window_hu=_one_window([row for rows in drawing.values() for row in rows]),
             versions=tuple(versions),
+            left_out=tuple(_told(session, wish, kind, known, frozen)),
         )
 
     def sources(self, likeness: Compared | None) -> Sources:
@@ -78,9 +77,36 @@ class Available:
         )
 
 
-def _known_to(session: Session, people: Sequence[User]) -> set[uuid.UUID]:
-    exposures = [Exposure.of(session, user.id) for user in people]
-    return {lesion for one in exposures for lesion in one.own | one.read}
+def _left_out(known: Exposure, wish: Wish) -> frozenset[uuid.UUID]:
+    """The lesions that are not used because a named reader knows them."""
+    return known.own | known.read | (known.seen if wish.design.exclude_seen else frozenset())
+
+
+def _told(
+    session: Session,
+    wish: Wish,
+    kind: ImageKind,
+    known: Sequence[tuple[str, Exposure]],
+    frozen: Mapping[uuid.UUID, str] | None,
+) -> list[str]:
+    """What the named readers know, but for what they read or are to read: that number is told to
+    nobody, since it can say how many images of an open study are real."""
+    if not known:
+        return []
+    every = Pool.of(session, wish.scheme, wish.without_cases, (), frozen).of_kind(kind)
+    ids = {item.id for item in every}
+    became = "left out" if wish.design.exclude_seen else "which may be shown, as chosen"
+    said = []
+    for name, one in known:
+        own, seen = len(ids & one.own), len(ids & one.seen)
+        if own:
+            said.append(f"Marked or reviewed by {name}: {own} of {len(ids)} lesions, left out.")
+        if seen:
+            said.append(
+                f"Seen by {name} in the viewer, a data set or results: {seen} of {len(ids)} "
+                f"lesions, {became}."
+            )
+    return said
 
 
 def _only_kind(pool: Pool) -> ImageKind:

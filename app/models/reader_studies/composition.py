@@ -214,7 +214,7 @@ def _described(
         Unreadable: the primary hypothesis is of generators that draw none of the images.
     """
     _refuse_unfit(wish.design, available, drawn)
-    notes = _notes(drawn.lesions, available.withdrawn)
+    notes = [*available.left_out, *_notes(drawn.lesions, available.withdrawn)]
     likeness = None
     if neighbours is not None:
         notes += neighbours.notes(replaced)

@@ -22,6 +22,8 @@ FORMAT = 2
 _WHAT = "The protocol of the study"
 _TEXTS = ("margin", "analysis", "instructions", "ethics_reference")
 _CONSENT = ("text", "version", "date")
+_BEFORE: Json = {"exclude_read": False, "exclude_seen": False, "redrawn": False, "least_ms": 0}
+"""Choices that came later, as they were before."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _of_format_1(found: Json) -> Json:
     """
     own = ("analysis", "margin", "intent")
     rest = {key: value for key, value in found.items() if key not in own}
-    told, design = found.get("analysis"), Design(exclude_read=False, intent=UNSAID)
+    told, design = found.get("analysis"), replace(Design(), **_BEFORE, intent=UNSAID)
     if isinstance(told, str):
         design = replace(design, analysis=told)
     elif isinstance(told, Mapping) and "called_synthetic_from_rating" in told:
@@ -150,7 +152,7 @@ def _of_format_2(found: Json) -> Json:
         if key not in found:
             raise unreadable(_WHAT, f"{key} is missing")
     design = {
-        "exclude_read": False,
+        **_BEFORE,
         **choices,
         "intent": found.get("intent", write(UNSAID)),
         **{key: found[key] for key in _TEXTS},

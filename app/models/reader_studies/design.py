@@ -71,8 +71,13 @@ class Design(Stored):
         exclude_own: nobody reads a lesion that they marked or reviewed.
         exclude_read: nobody reads an image that they read, or are to read, in another study,
             practice included.
+        exclude_seen: nobody reads an image that they were shown elsewhere: in the viewer, among the
+            synthetic lesions, in a data set, or with its truth in the results of a study.
         exclude_near: synthetic ROIs too like a real one, or like a training ROI of their
             generator where those are kept here, are drawn anew.
+        redrawn: every image, real or synthetic, is shown on a grid of its own, so that no stored
+            copy equals it (`ml.images.regrid`).
+        least_ms: an answer within less time counts as implausible; 0: none does.
         near_limit: from which correlation on two ROIs are too alike; None: from the data, as
             `ml.statistics.likeness.Likeness` has it.
     """
@@ -93,6 +98,9 @@ class Design(Stored):
     back: bool = False
     exclude_own: bool = True
     exclude_read: bool = True
+    exclude_seen: bool = True
+    redrawn: bool = False
+    least_ms: int = 1000
     exclude_near: bool = False
     near_limit: float | None = None
     intent: Intent = field(default_factory=Intent)
@@ -171,6 +179,8 @@ class Design(Stored):
             raise Unreadable("Choose an image size from 20 to 300 mm, or leave it empty.")
         if self.near_limit is not None and not 0.5 <= self.near_limit <= 0.999:
             raise Unreadable("Choose a limit of likeness from 0.5 to 0.999, or leave it empty.")
+        if not 0 <= self.least_ms <= 60_000:
+            raise Unreadable("Choose a least time for an answer from 0 to 60,000 ms.")
         if not 0.01 <= self.margin <= 0.3:
             raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {self.margin}.")
         for text, words in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -268,15 +269,15 @@ def has_to_read(session: Session, user: User) -> bool:
     )
 
 
-def trial_pixels(session: Session, token: str, user: User) -> bytes:
-    """The picture of a trial, for its own reader, from the current trial to ``AHEAD`` beyond it.
+def trial_pixels(session: Session, token: str, user: User) -> tuple[uuid.UUID, bytes]:
+    """A trial and its picture, for its own reader, from the current trial to ``AHEAD`` beyond it.
 
     Raises:
         NotFound: no such trial, another reader's, or not one to be seen now; nobody learns which.
             A token that is not the reader's own is an Event.
     """
     row = session.execute(
-        sa.select(Enrolment, Trial.position, Stimulus.pixels_digest)
+        sa.select(Enrolment, Trial.position, Stimulus.pixels_digest, Trial.id)
         .join(Trial, Trial.enrolment_id == Enrolment.id)
         .join(Stimulus, Stimulus.id == Trial.stimulus_id)
         .where(Trial.token == token)
@@ -284,7 +285,7 @@ def trial_pixels(session: Session, token: str, user: User) -> bytes:
     gone = "There is no such picture."
     if row is None or row[0].reader_id != user.id:
         raise NotFound(gone, event="picture refused")
-    enrolment, position, digest = row
+    enrolment, position, digest, trial_id = row
     study = ReaderStudy.require(session, enrolment.study_id)
     answered = Reading.count(session, enrolment.id)
     checked_in = Conduct.latest(session, enrolment.id) is not None
@@ -294,7 +295,7 @@ def trial_pixels(session: Session, token: str, user: User) -> bytes:
         or not min(first, answered) < position <= answered + 1 + AHEAD
     ):
         raise NotFound(gone)
-    return Blob.read(session, digest)
+    return trial_id, Blob.read(session, digest)
 
 
 def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool) -> DeskState:

@@ -1,4 +1,5 @@
-"""Exposure: what a person would know again: lesions of their own, and images of reader studies."""
+"""Exposure: what a person would know again: lesions of their own, images of reader studies, and
+whatever else they were shown."""
 
 from __future__ import annotations
 
@@ -14,10 +15,12 @@ from app.models.cases.lesion import Lesion
 from app.models.cases.review import Review
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look, Shown
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.trial import Trial
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.withdrawal import Withdrawal
+from app.models.runs.dataset import DatasetVersion
 from ml.images.roi import Box
 
 Synthetic = tuple[uuid.UUID, int]
@@ -33,11 +36,16 @@ class Exposure:
         read: lesions that they were shown in a reader study, practice included, or are to be
             shown in one that is open.
         synthetics: synthetic ROIs likewise.
+        seen: further lesions that they were shown: in the viewer, in a data set, or with their
+            truth in the results of a study.
+        drawn: synthetic ROIs that they were shown elsewhere, as (checkpoint, first seed, number).
     """
 
     own: frozenset[uuid.UUID]
     read: frozenset[uuid.UUID]
     synthetics: frozenset[Synthetic]
+    seen: frozenset[uuid.UUID] = frozenset()
+    drawn: frozenset[tuple[uuid.UUID, int, int]] = frozenset()
 
     @staticmethod
     def of(session: Session, user_id: uuid.UUID) -> Exposure:
@@ -51,11 +59,74 @@ class Exposure:
             .join(Enrolment, Enrolment.id == Trial.enrolment_id)
             .where(Enrolment.reader_id == user_id, sa.or_(_was_shown(), _is_to_be_shown()))
         ).all()
+        own = _same_findings(session, own)
+        read = _same_findings(session, {row[0] for row in rows if row[0]})
+        told = _told(session, user_id)
+        shown = _same_findings(session, _looked_at(session, user_id) | told.lesions)
         return Exposure(
-            frozenset(_same_findings(session, own)),
-            frozenset(_same_findings(session, {row[0] for row in rows if row[0]})),
+            frozenset(own),
+            frozenset(read),
             frozenset((row[1], row[2]) for row in rows if row[1] and row[2] is not None),
+            frozenset(shown - own - (read - told.lesions)),
+            frozenset(_drawn(session, user_id) | told.synthetics),
         )
+
+    def has_seen(self, checkpoint: uuid.UUID, seed: int) -> bool:
+        """Whether a synthetic ROI was shown to them outside the reading of a study."""
+        return any(
+            checkpoint == one and first <= seed < first + number
+            for one, first, number in self.drawn
+        )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a person was shown with its truth."""
+
+    lesions: set[uuid.UUID]
+    synthetics: set[tuple[uuid.UUID, int, int]]
+
+
+def _told(session: Session, user_id: uuid.UUID) -> _Told:
+    """The images of unblinded studies whose truth they looked at."""
+    looked = sa.select(Look.subject_id).where(Look.user_id == user_id, Look.of == Shown.STUDY)
+    rows = session.execute(
+        sa.select(Stimulus.lesion_id, Stimulus.checkpoint_id, Stimulus.seed).where(
+            Stimulus.study_id.in_(looked)
+        )
+    ).all()
+    return _Told(
+        {row[0] for row in rows if row[0]},
+        {(row[1], row[2], 1) for row in rows if row[1] and row[2] is not None},
+    )
+
+
+def _looked_at(session: Session, user_id: uuid.UUID) -> set[uuid.UUID]:
+    """Lesions whose ROI or slice they saw, or that were in a data set they took."""
+
+    def of(shown: Shown) -> sa.Select[uuid.UUID]:
+        return sa.select(Look.subject_id).where(Look.user_id == user_id, Look.of == shown)
+
+    found = set(
+        session.scalars(
+            sa.select(Lesion.id).where(
+                sa.or_(Lesion.image_id.in_(of(Shown.IMAGE)), Lesion.id.in_(of(Shown.LESION)))
+            )
+        )
+    )
+    versions = sa.select(DatasetVersion).where(DatasetVersion.id.in_(of(Shown.VERSION)))
+    for version in session.scalars(versions):
+        found |= set(version.classes(session))
+    return found
+
+
+def _drawn(session: Session, user_id: uuid.UUID) -> set[tuple[uuid.UUID, int, int]]:
+    rows = session.execute(
+        sa.select(Look.subject_id, Look.seed, Look.count).where(
+            Look.user_id == user_id, Look.of == Shown.SYNTHETIC
+        )
+    )
+    return {(checkpoint, seed, count) for checkpoint, seed, count in rows}
 
 
 def _was_shown() -> sa.ColumnElement[bool]:

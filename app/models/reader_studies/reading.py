@@ -90,6 +90,7 @@ class Reading(Base):
     idle_ms: Mapped[int]
     changes: Mapped[int]
     protocol_version: Mapped[int | None]
+    waited_ms: Mapped[int | None] = mapped_column(sa.BigInteger)
     answered_at: Mapped[datetime] = mapped_column(default=now)
 
     trial: Mapped[Trial] = relationship()

@@ -70,6 +70,8 @@ class ImagesStep(BaseModel):
     without: Names = []
     exclude_own: Text = "1"
     exclude_read: Text = "1"
+    exclude_seen: Text = "1"
+    redrawn: Text = ""
     exclude_near: Text = ""
     near_limit: Text = ""
     seed: Text = ""
@@ -106,6 +108,7 @@ class ConductStep(BaseModel):
     margin_reason: Text = ""
     multiplicity: Text = Multiplicity.HOLM
     missing: Text = Missing.ALL
+    least_ms: Text = str(_DEFAULT.least_ms)
     analysis: Text = _DEFAULT.analysis
 
 
@@ -165,6 +168,8 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             back=yes(self.back),
             exclude_own=yes(self.exclude_own),
             exclude_read=yes(self.exclude_read),
+            exclude_seen=yes(self.exclude_seen),
+            redrawn=yes(self.redrawn),
             exclude_near=yes(self.exclude_near),
             near_limit=number(self.near_limit, "the limit") if self.near_limit.strip() else None,
             intent=Intent(
@@ -174,6 +179,7 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
                 of_missing(self.missing),
             ),
             margin=number(self.margin, "the margin"),
+            least_ms=whole(self.least_ms, "the least time of an answer in ms"),
             analysis=self.analysis,
             instructions=self.instructions,
             consent=self.consent,

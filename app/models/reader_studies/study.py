@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
@@ -42,7 +44,9 @@ from app.models.reader_studies.trial import Trial, chosen_to_repeat
 from app.models.reader_studies.unblinding import WORD, Unblinding
 from app.models.reader_studies.wish import Wish
 from app.models.reader_studies.withdrawal import Withdrawal
+from ml.ground import seeds
 from ml.images.ct_slice import ImageKind
+from ml.images.regrid import redrawn
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 from ml.readers.hypothesis import choices
 
@@ -91,6 +95,7 @@ class ReaderStudy(Owned, Base):
     scheme_json: Mapped[Json] = mapped_column("scheme")
     window_hu: Mapped[list[float]]
     seed: Mapped[int] = mapped_column(sa.BigInteger)
+    typed_seed: Mapped[int | None] = mapped_column(sa.BigInteger)
     # as long as the protocol's content
     plan_json: Mapped[Json] = mapped_column("plan", deferred=True)
     notes: Mapped[list[str]]
@@ -300,7 +305,7 @@ class ReaderStudy(Owned, Base):
             patient = f"{self.id}:{lesion.image.series.case.patient}"
             pictures.append(
                 Picture(
-                    png=stimulus_png(lesion.roi(session, (low, high)).pixels),
+                    png=self._as_shown(lesion.roi(session, (low, high)).pixels),
                     truth=Source.REAL,
                     lesion_class=item.lesion_class,
                     lesion_id=lesion.id,
@@ -322,7 +327,7 @@ class ReaderStudy(Owned, Base):
             rois = draw(session, checkpoint, [item.seed for item in mine])
             pictures += [
                 Picture(
-                    png=stimulus_png(roi),
+                    png=self._as_shown(roi),
                     truth=Source.SYNTHETIC,
                     lesion_class=item.lesion_class,
                     checkpoint_id=checkpoint.id,
@@ -333,6 +338,18 @@ class ReaderStudy(Owned, Base):
                 for item, roi in zip(mine, rois, strict=True)
             ]
         return pictures
+
+    def _as_shown(self, pixels: npt.NDArray[np.float32]) -> bytes:
+        """The picture that readers get of an ROI, whichever source it has.
+
+        Where it is redrawn, its grid depends on the picture and on the study's seed, which is
+        nobody's before Unblinding, and on nothing that tells its source.
+        """
+        png = stimulus_png(pixels)
+        if not self.design.redrawn:
+            return png
+        grid = seeds.of_text(f"{self.seed}:redrawn:{hashlib.sha256(png).hexdigest()}")
+        return stimulus_png(redrawn(pixels, grid))
 
     def require_draft(self) -> None:
         """Conflict when the study was opened: its images are frozen, with their audit."""
@@ -531,7 +548,7 @@ class ReaderStudy(Owned, Base):
 
     def _refuse_known(self, session: Session, reader: User, by: User) -> None:
         design = self.design
-        if not (design.exclude_own or design.exclude_read):
+        if not (design.exclude_own or design.exclude_read or design.exclude_seen):
             return
         if design.exclude_read:
             Enrolment.refuse_exposures(session, by, but_of=self.id)
@@ -542,21 +559,32 @@ class ReaderStudy(Owned, Base):
         own = len(real & known.own) if design.exclude_own else 0
         read = len(real & known.read) if design.exclude_read else 0
         drawn = len(synthetic & known.synthetics) if design.exclude_read else 0
+        seen = self.seen_by(known) if design.exclude_seen else (0, 0)
         of_real = f"of the {len(real)} real lesions of this study"
         of_drawn = f"of its {len(synthetic)} synthetic images"
         said = [
             f"marked or reviewed {own} {of_real}" if own else "",
             f"has read, or is to read, {read} {of_real} in another one" if read else "",
             f"has read, or is to read, {drawn} {of_drawn} in another one" if drawn else "",
+            f"has seen {seen[0]} {of_real} in the viewer, a data set or results" if seen[0] else "",
+            f"was shown {seen[1]} {of_drawn} elsewhere" if seen[1] else "",
         ]
         if any(said) and Enrolment.reads(session, by, self.id):  # no number of images for a reader
             said = ["knows images of this study already"]
         if any(said):
             raise Conflict(
                 f"{reader.name} {'; '.join(filter(None, said))}, and would know them again. "
-                "Compose a study without what this reader knows (in the step Images), or enrol "
-                "someone else."
+                "Compose a study without what this reader knows, or one that says that readers "
+                "may know it (both in the step Images), or enrol someone else."
             )
+
+    def seen_by(self, known: Exposure) -> tuple[int, int]:
+        """How many of its real lesions and synthetic images a person was shown elsewhere."""
+        every = self.plan.every
+        return (
+            len({item.lesion for item in every.real} & known.seen),
+            sum(known.has_seen(item.checkpoint, item.seed) for item in every.synthetic),
+        )
 
     # -- unblinding ----------------------------------------------------------------------------
 

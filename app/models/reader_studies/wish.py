@@ -37,8 +37,8 @@ class Wish:
             frozen; none: all reviewed lesions.
         seed: everything random of the study comes from it; None: drawn by `checked`.
         without_cases: cases whose lesions are not used.
-        without_lesions_of: people whose lesions are not used: those that they marked, reviewed, or
-            read in a reader study.
+        without_lesions_of: people whose lesions are not used: those that they marked, reviewed,
+            read in a reader study or, unless the design allows it, were shown elsewhere.
         design: how it is read; by default two questions and nothing else.
     """
 

@@ -110,11 +110,15 @@ def images(session: Session, answers: Answers) -> bytes:
 
 @dataclass(frozen=True)
 class Export:
-    """A file that can be had after Unblinding: its media type, for what, and how it is made."""
+    """A file that can be had after Unblinding: its media type, for what, and how it is made.
+
+    ``shows_images``: the images are in it, with their truth, so who takes it has seen them.
+    """
 
     media_type: str
     meaning: str
     make: Callable[[Session, Answers], bytes]
+    shows_images: bool = False
 
 
 EXPORTS = {
@@ -168,7 +172,10 @@ EXPORTS = {
         mrmcaov,
     ),
     "images.zip": Export(
-        "application/zip", "The images as readers saw them, sorted by truth, with a table.", images
+        "application/zip",
+        "The images as readers saw them, sorted by truth, with a table.",
+        images,
+        shows_images=True,
     ),
 }
 """File name → export. ``results.json``, the analysis itself, is kept and not made."""

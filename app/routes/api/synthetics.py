@@ -15,6 +15,7 @@ from app.errors import NotFound
 from app.inference import seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Seen, Shown
 from app.routes.api.problems import problems
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.config import PROVES_NOTHING, QUICK
@@ -71,6 +72,10 @@ def draw(
     seeds = seeds_from(order.seed, order.count)
     with request.app.state.drawings.place(order.count):
         rois = request.app.state.inference.draw(db, row, seeds)
+    if program.owner_id is not None:
+        request.app.state.witness.saw(
+            Seen(program.owner_id, Shown.SYNTHETIC, row.id, order.seed, order.count)
+        )
     made_of = "simulated CT (phantoms)" if row.training_kind == "phantom" else "patients' images"
     return SyntheticsAnswer(
         checkpoint=row.name,

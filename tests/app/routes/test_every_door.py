@@ -350,6 +350,25 @@ def test_what_is_no_text_is_refused_at_every_door(house, what):
     assert faults == []
 
 
+def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
+    """Not a page, not a picture, not a file: a browser's copy would outlive the right to see it."""
+    pictures, faults = set(), []
+    for door in doors(house.app):
+        if door.method != "GET":
+            continue
+        role = "machine" if door.path.startswith("/api/") else "admin"
+        reply = knock(house, role, door)
+        if reply.status_code != 200:
+            continue
+        kept = reply.headers.get("cache-control", "")
+        asks = kept == "no-store" or (kept == "private, no-cache" and "etag" in reply.headers)
+        if reply.headers["content-type"].startswith("image/"):
+            pictures.add(door.path)
+        faults += [] if asks else [f"{door}: {reply.headers['content-type']} {kept!r}"]
+    assert faults == []
+    assert {"/lesions/{lesion_id}/roi.png", "/images/{image_id}/preview.png"} < pictures
+
+
 @pytest.mark.parametrize("role", ["admin", "reader", "machine"])
 def test_no_absurd_value_of_any_one_field_is_a_fault(house, role):
     faults = []

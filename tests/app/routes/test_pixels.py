@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 import studies
 from app.models import Blob, Enrolment, Image, Lesion, User
+from app.models.reader_studies.design import Design
 from factories import make_dicom, make_hu
 
 GENERATOR = "phantom-dcgan-cyst"
@@ -73,7 +74,7 @@ def test_what_a_browser_holds_is_refused_from_the_moment_that_it_may_not_be_seen
     signed_in_as, database, session
 ):
     with database.transaction() as opened:
-        studies.make_study(opened)
+        studies.make_study(opened, design=Design(exclude_seen=False))
     study = session.scalars(sa.select(studies.ReaderStudy)).one()
     browser = signed_in_as("reader", name="ada")
     held = {}

@@ -123,7 +123,9 @@ def test_a_protocol_of_format_1_reads_as_it_did(frozen):
                                         "order", "questions", "display")}  # fmt: skip
     told = {"called_synthetic_from_rating": 4, "per_reader": ["accuracy"], "interval": "Wilson"}
     content = ProtocolContent.from_json({**old, "format": 1, "analysis": told})
-    assert content.design == Design(exclude_read=False, intent=UNSAID)
+    assert content.design == Design(
+        exclude_read=False, exclude_seen=False, least_ms=0, intent=UNSAID
+    )
     assert (content.audit, content.practice, content.called_synthetic_from_rating) == (None, (), 4)
     amended = {**old, "format": 1, "analysis": "Only AUC.", "margin": 0.2, "notes": "n",
                "intent": write(Intent(missing=None))}  # fmt: skip

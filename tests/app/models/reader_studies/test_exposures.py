@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 import answered
 import studies
-from app.errors import Conflict, Forbidden, Unreadable
-from app.models import Lesion, ReaderStudy, Stimulus
+from app.errors import Conflict, Forbidden, Unavailable, Unreadable
+from app.models import ApiToken, DatasetVersion, Lesion, Look, ReaderStudy, Stimulus
 from app.models.reader_studies.content import ProtocolContent
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.exposure import Exposure
+from app.models.reader_studies.look import Seen, Shown
 from ml.images.roi import Box
 from ml.lesion import LIVER
 
@@ -156,6 +158,133 @@ def test_a_researcher_who_reads_the_study_learns_no_number_from_a_refusal(sessio
     with pytest.raises(Conflict, match="ada knows images of this study already") as refusal:
         new.enrol(session, ada, researcher)
     assert not any(letter.isdigit() for letter in refusal.value.detail)
+
+
+# -- what an account was shown, wherever it was ---------------------------------------------------
+
+
+def test_what_was_shown_in_the_viewer_is_known_and_refuses_the_enrolment(
+    app, session, researcher, ada, signed_in_as
+):
+    study = studies.make_study(session)
+    real = [one.lesion for one in Stimulus.of_study(session, study.id) if one.lesion]
+    session.commit()
+    browser = signed_in_as("reader", name="ada")
+    for address in (
+        f"/images/{real[0].image_id}/pixels",
+        f"/images/{real[1].image_id}/preview.png",
+        f"/lesions/{real[2].id}/roi.png",
+    ):
+        for _ in range(2):
+            assert browser.get(address).status_code == 200
+    assert session.scalar(sa.select(sa.func.count()).select_from(Look)) == 3
+    assert Exposure.of(session, ada.id).seen == {one.id for one in real[:3]}
+    with pytest.raises(Conflict, match="ada has seen 3 of the 6 real lesions") as refusal:
+        study.enrol(session, ada, researcher)
+    assert "synthetic" not in refusal.value.detail
+    bob = studies.make_user(session, "bob")
+    assert study.enrol(session, bob, researcher)
+
+
+def test_bytes_that_a_browser_has_already_are_a_look_as_well(app, session, ada, signed_in_as):
+    [lesion] = studies.make_lesion(session, 800)
+    session.commit()
+    address = f"/lesions/{lesion.id}/roi.png"
+    tag = signed_in_as("reader", name="bob").get(address).headers["etag"]
+    reply = signed_in_as("reader", name="ada").get(address, headers={"if-none-match": tag})
+    assert reply.status_code == 304
+    assert Exposure.of(session, ada.id).seen == {lesion.id}
+
+
+def test_synthetic_images_are_known_from_every_place_that_shows_them(
+    app, client, session, ada, signed_in_as
+):
+    app.state.inference = studies.NoNetworks()
+    row = studies.make_generators(session)[0]
+    secret = ApiToken.add(session, "laptop", "reader", owner=ada)
+    session.commit()
+    browser = signed_in_as("reader", name="ada")
+    for address in ("5.png", "sheet?seed=10&count=3", "download?seed=20&count=2"):
+        assert browser.get(f"/synthetics/{row.name}/{address}").status_code == 200
+    order = {"checkpoint": row.name, "count": 2, "seed": 30}
+    bearer = {"authorization": f"Bearer {secret}"}
+    assert client.post("/api/v1/synthetics", json=order, headers=bearer).status_code == 200
+    known = Exposure.of(session, ada.id)
+    seen = [seed for seed in range(40) if known.has_seen(row.id, seed)]
+    assert seen == [5, 10, 11, 12, 20, 21, 30, 31]
+    assert not known.has_seen(studies.make_user(session, "bob").id, 5)
+
+
+def test_a_data_set_that_was_taken_and_results_that_were_looked_at_are_known(
+    app, session, researcher, signed_in_as
+):
+    study = studies.make_study(session, studies.make_user(session, "ada"))
+    archive = DatasetVersion.pack(session, "frozen", LIVER, "phantom")
+    version = DatasetVersion.freeze(session, researcher, archive)
+    read(session, study, 12)
+    answered.unblind(session, study, researcher)
+    session.commit()
+    taker, looker = (signed_in_as("researcher", name=name) for name in ("taker", "looker"))
+    assert taker.get(f"/datasets/{version.id}/download").status_code == 200
+    stimulus = Stimulus.of_study(session, study.id)[0]
+    picture = f"/reader-studies/{study.id}/stimuli/{stimulus.id}.png"
+    assert looker.get(picture).status_code == 200
+    exporter = signed_in_as("researcher", name="exporter")
+    assert exporter.get(f"/reader-studies/{study.id}/exports/images.zip").status_code == 200
+    real = {one.lesion_id for one in Stimulus.of_study(session, study.id) if one.lesion_id}
+    for name in ("taker", "looker", "exporter"):
+        known = Exposure.of(session, studies.make_user(session, name).id)
+        assert known.seen == real
+        assert len(known.drawn) == (0 if name == "taker" else 6)
+
+
+def test_composing_for_named_readers_says_what_they_have_seen(session, researcher, ada):
+    studies.make_generators(session)
+    lesions = studies.make_known_lesions(session, 3)
+    Look.keep(session, [Seen(ada.id, Shown.LESION, one.id) for one in lesions[::3]])
+    free = again(session, researcher, real=6, without_lesions_of=[ada])
+    said = "Seen by ada in the viewer, a data set or results: 3 of 9 lesions, "
+    assert free.notes[0] == f"{said}left out."
+    assert not {item.lesion for item in free.plan.images.real} & {one.id for one in lesions[::3]}
+    free.enrol(session, ada, researcher)
+    allowed = Design(exclude_seen=False)
+    open_to = again(session, researcher, real=9, without_lesions_of=[ada], design=allowed)
+    assert open_to.notes[0] == f"{said}which may be shown, as chosen."
+    assert open_to.enrol(session, ada, researcher)
+
+
+def test_a_look_that_cannot_be_written_is_shown_and_kept_for_later(
+    app, database, session, ada, monkeypatch
+):
+    from app import witness
+
+    monkeypatch.setattr(witness, "PATIENCE_S", 0.05)
+    book = witness.Witness(database)
+    [lesion] = studies.make_lesion(session, 801)
+    session.commit()
+    seen = Seen(ada.id, Shown.LESION, lesion.id)
+
+    def full(*_arguments):
+        raise Unavailable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Look, "keep", full)
+        book.saw(seen)
+        book._thread.submit(lambda: None).result()
+    assert session.scalars(sa.select(Look)).all() == []
+    book.close()
+    assert [one.subject_id for one in session.scalars(sa.select(Look))] == [lesion.id]
+
+
+def test_redrawn_pictures_equal_no_stored_copy_whichever_their_source(session, researcher):
+    study = studies.make_study(session, opened=False, design=Design(redrawn=True))
+    plain = again(session, researcher, seed=7)  # the same lesions and seeds, as they are stored
+    shown = {one.png for one in study.pictures(session, studies.draw)}
+    stored = {one.png for one in plain.pictures(session, studies.draw)}
+    assert study.plan.images == plain.plan.images
+    assert len(shown) == len(stored) == 12
+    assert not shown & stored
+    assert shown == {one.png for one in study.pictures(session, studies.draw)}
 
 
 # -- a researcher who reads blind learns nothing from what is left out or refused ------------------
