@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -79,7 +80,7 @@ def _steps(database: Database, key: bytes) -> Iterator[Progress]:
             for index, case_folder in enumerate(made):
                 _receive(session, case_folder, key, reviewed=index >= _AWAITING)
                 yield Progress(index + 1, total, f"demo: simulated CT {index + 1} of {CASES}")
-            _study(session)
+            _study(session, key)
             yield Progress(total, total, "demo: reader study ready")
 
 
@@ -127,7 +128,7 @@ def _receive(session: Session, folder: Path, key: bytes, *, reviewed: bool) -> N
             )
 
 
-def _study(session: Session) -> None:
+def _study(session: Session, key: bytes) -> None:
     """A study of ten real and ten synthetic ROIs, open, with one reader enrolled."""
     researcher = User.require(session, "researcher")
     wish = Wish(
@@ -137,6 +138,6 @@ def _study(session: Session) -> None:
         synthetic=10,
         seed=SEED,
     )
-    study = ReaderStudy.compose(session, researcher, wish)
+    study = ReaderStudy.compose(session, researcher, wish.sealed(key, uuid.uuid4()))
     study.open(session, researcher, study.pictures(session, Inference(threads=2).draw))
     study.enrol(session, User.require(session, "blind-reader"), researcher)

@@ -18,6 +18,7 @@ from app.models.cases.prediction import Prediction
 from app.models.cases.slip import Slip, refuse_other_person
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.stimulus import Stimulus
 from app.presenters import panel
 from app.responses import see_other, wants_fragment
 from ml.checkpoints.checkpoint import CheckpointKind
@@ -54,6 +55,8 @@ def create(
         refuse_other_person(person, user)
     box = Box(x, y, width, height)
     marked = Lesion.mark(db, image, box, user, lesion_id=lesion, replaces=replaces)
+    if replaces is not None:
+        Stimulus.tell_withdrawal(db, replaces, user.name)
     if not Prediction.of_lesion(db, marked.id):
         for checkpoint in Checkpoint.served(db, CheckpointKind.CLASSIFIER)[
             -1:
@@ -90,6 +93,7 @@ def withdraw(
     Enrolment.refuse_case(db, user, standing.case_id)
     Slip(lesion, number, person).check(standing, user)
     standing.withdraw(db, user)
+    Stimulus.tell_withdrawal(db, standing.id, user.name)
     if wants_fragment(request):
         return Response(status_code=204)
     return see_other(f"/cases/{standing.case_id}", f"Lesion {standing.number} was withdrawn.")

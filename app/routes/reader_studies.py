@@ -20,15 +20,15 @@ from app.models.people.user import User
 from app.models.reader_studies.audit import Audited, LeakAudit
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.design import DESIGNS
-from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.reader_studies.look import Look
 from app.models.reader_studies.protocol import AMENDABLE, Progress
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.sketch import Sketch
 from app.models.reader_studies.steps import STEPS
-from app.models.reader_studies.stimulus import Source
+from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import DELETE_WORD, ReaderStudy, StudyState
-from app.models.reader_studies.unblinding import WORD
+from app.models.reader_studies.unblinding import SHARED_WORD, WORD
 from app.models.reader_studies.versions import Versions
 from app.models.reader_studies.withdrawal import Withdrawal
 from app.models.runs.known_lesions import KINDS
@@ -183,11 +183,12 @@ def unblind(
     study_id: uuid.UUID,
     reason: Annotated[str, Form()] = "",
     typed: Annotated[str, Form()] = "",
+    shared: Annotated[str, Form()] = "",
 ) -> Response:
     """Close the study and show truth from now on; the word must be typed."""
     study = ReaderStudy.require(db, study_id, to_change=True)
     try:
-        study.unblind(db, user, reason=reason, typed=typed)
+        study.unblind(db, user, reason=reason, typed=typed, shared=shared)
     except Unreadable as refusal:
         return _study_page(request, db, user, study, refusal=refusal, reason=reason)
     return see_other(f"/reader-studies/{study.id}/results", "The study is unblinded and closed.")
@@ -232,6 +233,11 @@ class ReaderProgress:
     finished_at: datetime | None
     withdrawal: Withdrawal | None
 
+    @property
+    def has_left(self) -> bool:
+        """Whether they give no further answer."""
+        return self.state in (ReaderState.FINISHED, ReaderState.WITHDRAWN)
+
 
 def _readers(session: Session, study: ReaderStudy) -> list[ReaderProgress]:
     counts = Reading.counts(session, study.id)
@@ -270,6 +276,23 @@ def _amendment_choices(names: tuple[str, ...]) -> dict[str, list[tuple[str, str]
         "multiplicity": [(one.value, one.words) for one in Multiplicity],
         "missing": [(one.value, one.words) for one in Missing],
     }
+
+
+def _withdrawn_sources(session: Session, study: ReaderStudy) -> str:
+    """Which source lesions of an opened study were withdrawn since, in words; "" for none."""
+    gone = Stimulus.withdrawn_sources(session, study.id)
+    if not gone:
+        return ""
+    first = gone[0]
+    assert first.withdrawn_at is not None
+    by = first.withdrawn_by.name if first.withdrawn_by else "somebody"
+    lesions = "1 lesion" if len(gone) == 1 else f"{len(gone)} lesions"
+    return (
+        f"{lesions} of which this study shows the image {'was' if len(gone) == 1 else 'were'} "
+        f"withdrawn since it was opened (the first {first.withdrawn_at:%Y-%m-%d %H:%M} UTC by "
+        f"{by}). The images stay, because they are frozen; whether their class still holds is for "
+        "you to say, such as in the notes of an amendment."
+    )
 
 
 def _study_page(
@@ -335,6 +358,10 @@ def _study_page(
             if item.may("researcher") and item.disabled_at is None and item.id != study.owner_id
         ],
         word=WORD,
+        shared_word=SHARED_WORD,
+        sharing=study.sharing(session) if study.state is StudyState.OPEN else [],
+        blind_elsewhere=Blindness.of(session, user.id) is not None,
+        withdrawn_sources=_withdrawn_sources(session, study),
         error=refusal.detail if refusal else "",
         reason=reason,
     )

@@ -178,7 +178,8 @@ def compose(
     refusal, chosen = "", None
     try:
         refuse_untitled(typed, Step.CHECK)
-        chosen = _chosen(look, user, typed, typed.design(), request.app.state.inference.draw)
+        drawn_by = request.app.state.inference.draw
+        chosen = _chosen(look, user, typed, typed.design(), drawn_by, request.app.state.key)
     except (Forbidden, Unreadable, NotFound) as error:
         refusal = error.detail
     sketch = Sketch.require(db, sketch_id, user, to_change=True)
@@ -369,8 +370,15 @@ def _refused(session: Session, user: User, typed: Typed, step: Step) -> str:
 
 
 def _chosen(
-    session: Session, user: User, typed: Typed, design: Design, draw: Draw | None
+    session: Session,
+    user: User,
+    typed: Typed,
+    design: Design,
+    draw: Draw | None,
+    key: bytes | None = None,
 ) -> Composition:
+    """What a sketch comes to; with the installation's ``key`` as it can be kept, and without it
+    only whether it can be filled."""
     if typed.without:
         Enrolment.refuse_exposures(session, user)
     schemes = Pool.schemes(session)
@@ -378,7 +386,8 @@ def _chosen(
     if name not in schemes:
         raise Unreadable("Choose a lesion scheme that a served checkpoint knows.")
     without = [User.require(session, name) for name in typed.without]
-    return Composition.choose(session, typed.wish(schemes[name], without, design), draw)
+    wish = typed.wish(schemes[name], without, design)
+    return Composition.choose(session, wish.sealed(key, uuid.uuid4()) if key else wish, draw)
 
 
 def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.UUID, str] | None:

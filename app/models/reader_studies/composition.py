@@ -90,6 +90,8 @@ class Composition:
     plan: Plan
     notes: list[str]
     design: Design
+    study_id: uuid.UUID | None = None
+    typed_seed: int | None = None
 
     @staticmethod
     def choose(session: Session, wish: Wish, draw: Draw | None = None) -> Composition:
@@ -233,6 +235,8 @@ def _described(
         ),
         notes=notes,
         design=wish.design,
+        study_id=wish.study_id,
+        typed_seed=wish.typed_seed,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, relationship
 
 from app.db import Base, now
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
@@ -112,32 +113,37 @@ class Enrolment(Base):
         Event.record(session, by.name, "reader withdrawn", str(self.study_id), number=self.number)
         return row
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the reader gives no further answer: finished, or withdrawn."""
+        return self.finished_at is not None or self.withdrawal is not None
+
     @staticmethod
     def reads(session: Session, user: User, study_id: uuid.UUID) -> bool:
-        """Whether ``user`` is a reader of the study and has not finished it."""
+        """Whether the study is kept from ``user``: they read it, or did while others still do."""
+        colleague = aliased(Enrolment)
         reads = sa.select(Enrolment.id).where(
             Enrolment.study_id == study_id,
             Enrolment.reader_id == user.id,
-            Enrolment.finished_at.is_(None),
-            ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
             ~sa.exists().where(Unblinding.study_id == study_id),
+            sa.exists().where(colleague.study_id == study_id, *_has_to_read(colleague)),
         )
-        return session.scalar(reads) is not None
+        return session.scalar(reads.limit(1)) is not None
 
     @staticmethod
     def refuse_audit(session: Session, user: User, study_id: uuid.UUID) -> None:
-        """Forbidden, with an Event, while ``user`` still reads the study whose audit they want."""
+        """Forbidden, with an Event, while the study of the audit is kept from ``user``."""
         if Enrolment.reads(session, user, study_id):
             raise Forbidden(
-                "You are a reader of this study and have not finished: its leak audit says what "
-                "the images can be told apart by. Another researcher can look at it.",
+                "You are a reader of this study, and it is still being read: its leak audit says "
+                "what the images can be told apart by. Another researcher can look at it.",
                 event="leak audit refused to a blinded reader",
                 next=_TO_READINGS,
             )
 
     @staticmethod
     def refuse_synthetics(session: Session, user: User) -> None:
-        """Forbidden, with an Event, while ``user`` has a blinded reading to finish."""
+        """Forbidden, with an Event, while ``user`` is to be blind (`Blindness`)."""
         try:
             Enrolment.refuse_synthetics_to(session, user.id)
         except Forbidden as refusal:
@@ -149,16 +155,30 @@ class Enrolment(Base):
         """The same by id: a person's API token must not show what their pages do not.
 
         Raises:
-            Forbidden: a blinded reading of theirs is unfinished.
+            Forbidden: a blinded reading of theirs, or of a colleague in the same study, is
+                unfinished.
         """
-        blind = sa.select(Enrolment.id).where(
-            Enrolment.reader_id == user_id, *_is_open_and_unfinished()
-        )
-        if session.scalar(blind.limit(1)) is not None:
+        blindness = Blindness.of(session, user_id)
+        if blindness is not None:
             raise Forbidden(
-                "While you have a blinded reading to finish you cannot look at synthetic lesions: "
-                "they would teach you the answers. Finish it at /readings first.",
+                f"{blindness.words} Until then you cannot look at synthetic lesions: they would "
+                f"teach the answers. {blindness.remedy}",
                 event="synthetics refused to a blinded reader",
+            )
+
+    @staticmethod
+    def refuse_shared_program(session: Session) -> None:
+        """Forbidden, with an Event, while anybody reads blind: for a token that is nobody's.
+
+        Who holds it is not known, so it may be a reader.
+        """
+        if session.scalar(sa.select(Enrolment.id).where(*_is_closed()).limit(1)) is not None:
+            raise Forbidden(
+                "A blinded reading is under way, and this token belongs to nobody, so a reader may "
+                "hold it: it draws no synthetic lesions until the reading is over. A token of a "
+                "person who does not read does: `python -m app token add NAME --role machine "
+                "--owner PERSON`.",
+                event="synthetics refused to a shared token",
             )
 
     @staticmethod
@@ -168,17 +188,12 @@ class Enrolment(Base):
         What people are to read, and so are kept from in other studies, tells lesion by lesion what
         is in the study that ``user`` reads.
         """
-        blind = sa.select(Enrolment.id).where(
-            Enrolment.reader_id == user.id, *_is_open_and_unfinished()
-        )
-        if but_of is not None:
-            blind = blind.where(Enrolment.study_id != but_of)
-        if session.scalar(blind.limit(1)) is not None:
+        blindness = Blindness.of(session, user.id, but_of=but_of)
+        if blindness is not None:
             raise Forbidden(
-                "You have a blinded reading to finish. What readers know from other studies is "
-                "kept from you until then, whether they read yours or not: it could tell which "
-                "lesions are in it. Finish the reading at /readings first, or ask another "
-                "researcher.",
+                f"{blindness.words} What readers know from other studies is kept from you until "
+                "then, whether they read yours or not: it could tell which lesions are in it. "
+                f"{blindness.remedy} Or ask another researcher.",
                 event="exposures refused to a blinded reader",
                 next=_TO_READINGS,
             )
@@ -190,18 +205,19 @@ class Enrolment(Base):
         if closed is None:
             return
         if session.scalar(sa.select(Case.id).where(Case.id == case_id, closed)) is not None:
+            blindness = Blindness.of(session, user.id)
+            words, remedy = (blindness.words, blindness.remedy) if blindness else ("", "")
             raise Forbidden(
-                "You have a blinded reading to finish, and until then the cases that it could be "
-                "about are closed to you, whether they are in it or not: seeing one could tell you "
-                "an answer. Finish the reading at /readings first.",
+                f"{words} Until then the cases that it could be about are closed to you, whether "
+                f"they are in it or not: seeing one could tell an answer. {remedy}",
                 event="case refused to a blinded reader",
                 next=_TO_READINGS,
             )
 
     @staticmethod
     def closes(session: Session, user: User) -> sa.ColumnElement[bool] | None:
-        """For a WHERE on Case: closed to ``user`` by the studies that they are still reading; None
-        where they are reading none.
+        """For a WHERE on Case: closed to ``user`` by the studies that they read, or have read while
+        colleagues still do; None where there is none.
 
         Closed is every case that could be in one of them: of its kind of image, with a lesion that
         was marked before it opened. Were only the cases in it closed, their number would tell how
@@ -214,7 +230,7 @@ class Enrolment(Base):
             .select_from(Enrolment)
             .join(study, study.c.id == Enrolment.study_id)
             .join(first, sa.and_(first.study_id == study.c.id, first.version == 1))
-            .where(Enrolment.reader_id == user.id, *_is_open_and_unfinished())
+            .where(Enrolment.reader_id == user.id, *_is_closed())
         ).all()
         if not blinding:
             return None
@@ -239,12 +255,57 @@ _TO_READINGS = {"url": "/readings", "label": "To my readings"}
 _KIND = sa.case((Image.phantom, "phantom"), (Image.calibrated, "calibrated"), else_="uncalibrated")
 
 
-def _is_open_and_unfinished() -> tuple[sa.ColumnElement[bool], ...]:
+@dataclass(frozen=True)
+class Blindness:
+    """Why sources and synthetic lesions are closed to a person.
+
+    ``own``: they have to read themselves; else colleagues have, in a study that they have left.
+    """
+
+    own: bool
+
+    @staticmethod
+    def of(
+        session: Session, user_id: uuid.UUID, *, but_of: uuid.UUID | None = None
+    ) -> Blindness | None:
+        """That of ``user_id``, but for the study ``but_of``; None where nothing is closed."""
+        query = (
+            sa.select(Enrolment)
+            .options(joinedload(Enrolment.withdrawal))
+            .where(Enrolment.reader_id == user_id, *_is_closed())
+        )
+        if but_of is not None:
+            query = query.where(Enrolment.study_id != but_of)
+        found = session.scalars(query).all()
+        return Blindness(any(not one.has_left for one in found)) if found else None
+
+    @property
+    def words(self) -> str:
+        """What stands in the way, as a sentence."""
+        if self.own:
+            return "You have a blinded reading to finish."
+        return "Colleagues still read a study that you have read, and must learn nothing from you."
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        if self.own:
+            return "Finish the reading at /readings first."
+        return "It ends when they have finished, or when the study is unblinded."
+
+
+def _has_to_read(one: type[Enrolment]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Still to be finished by its reader."""
+    return (one.finished_at.is_(None), ~sa.exists().where(Withdrawal.enrolment_id == one.id))
+
+
+def _is_closed() -> tuple[sa.ColumnElement[bool], ...]:
+    """Enrolments in open studies that somebody still has to read: this reader or a colleague."""
+    colleague = aliased(Enrolment)
     return (
-        Enrolment.finished_at.is_(None),
-        ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
         sa.exists().where(Protocol.study_id == Enrolment.study_id),
         ~sa.exists().where(Unblinding.study_id == Enrolment.study_id),
+        sa.exists().where(colleague.study_id == Enrolment.study_id, *_has_to_read(colleague)),
     )
 
 

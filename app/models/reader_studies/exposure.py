@@ -59,10 +59,10 @@ class Exposure:
             .join(Enrolment, Enrolment.id == Trial.enrolment_id)
             .where(Enrolment.reader_id == user_id, sa.or_(_was_shown(), _is_to_be_shown()))
         ).all()
-        own = _same_findings(session, own)
-        read = _same_findings(session, {row[0] for row in rows if row[0]})
+        own = same_findings(session, own)
+        read = same_findings(session, {row[0] for row in rows if row[0]})
         told = _told(session, user_id)
-        shown = _same_findings(session, _looked_at(session, user_id) | told.lesions)
+        shown = same_findings(session, _looked_at(session, user_id) | told.lesions)
         return Exposure(
             frozenset(own),
             frozenset(read),
@@ -149,7 +149,7 @@ def _is_to_be_shown() -> sa.ColumnElement[bool]:
     )
 
 
-def _same_findings(session: Session, lesions: Collection[uuid.UUID]) -> set[uuid.UUID]:
+def same_findings(session: Session, lesions: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """The lesions, and those on the same images whose box holds, or is held by, their centre."""
     ids = list(lesions)
     places = (Lesion.id, Lesion.image_id, Lesion.x, Lesion.y, Lesion.width, Lesion.height)

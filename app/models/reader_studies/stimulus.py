@@ -19,7 +19,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
 
 from app.db import Base, Word, now
 from app.errors import Conflict, NotFound
@@ -27,6 +27,7 @@ from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
+from app.models.ground.event import Event
 from ml.images.roi import to_grey
 from ml.lesion import ROI_SIZE_PX
 
@@ -173,6 +174,26 @@ class Stimulus(Base):
         if stimulus is None or stimulus.study_id != study_id:
             raise NotFound("There is no such image in this reader study.")
         return stimulus
+
+    @staticmethod
+    def withdrawn_sources(session: Session, study_id: uuid.UUID) -> list[Lesion]:
+        """The lesions of its images that were withdrawn after they were frozen, the first first."""
+        return list(
+            session.scalars(
+                sa.select(Lesion)
+                .join(Stimulus, Stimulus.lesion_id == Lesion.id)
+                .where(Stimulus.study_id == study_id, Lesion.withdrawn_at.is_not(None))
+                .options(joinedload(Lesion.withdrawn_by))
+                .order_by(Lesion.withdrawn_at)
+            )
+        )
+
+    @staticmethod
+    def tell_withdrawal(session: Session, lesion_id: uuid.UUID, by: str) -> None:
+        """Write into the record of every study that shows a lesion that it was withdrawn."""
+        shown = sa.select(Stimulus.study_id).where(Stimulus.lesion_id == lesion_id).distinct()
+        for study_id in session.scalars(shown).all():
+            Event.record(session, by, "source lesion withdrawn", str(study_id))
 
     @staticmethod
     def refuse_removal(session: Session, case_id: uuid.UUID) -> None:

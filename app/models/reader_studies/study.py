@@ -27,7 +27,7 @@ from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.content import Display, FrozenImage, Order, ProtocolContent
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment, order_seed
-from app.models.reader_studies.exposure import Exposure
+from app.models.reader_studies.exposure import Exposure, same_findings
 from app.models.reader_studies.intent import Primary
 from app.models.reader_studies.planned import (
     Plan,
@@ -41,7 +41,7 @@ from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
 from app.models.reader_studies.stimulus import Picture, Source, Stimulus, stimulus_png
 from app.models.reader_studies.stored import Json
 from app.models.reader_studies.trial import Trial, chosen_to_repeat
-from app.models.reader_studies.unblinding import WORD, Unblinding
+from app.models.reader_studies.unblinding import SHARED_WORD, WORD, Unblinding
 from app.models.reader_studies.wish import Wish
 from app.models.reader_studies.withdrawal import Withdrawal
 from ml.ground import seeds
@@ -52,6 +52,20 @@ from ml.readers.hypothesis import choices
 
 DELETE_WORD = "DELETE"
 """What must be typed to delete a draft."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """An open study that shows ``images`` of another one."""
+
+    id: uuid.UUID
+    title: str
+    images: int
+
+    @property
+    def words(self) -> str:
+        """Which, and how many."""
+        return f"“{self.title}”, {self.images} {'image' if self.images == 1 else 'images'}"
 
 
 class StudyState(StrEnum):
@@ -228,11 +242,13 @@ class ReaderStudy(Owned, Base):
     def keep(session: Session, by: User, chosen: Composition) -> ReaderStudy:
         """Store a composition as a draft."""
         study = ReaderStudy(
+            **({} if chosen.study_id is None else {"id": chosen.study_id}),
             title=chosen.title,
             kind=chosen.kind,
             scheme_json=chosen.scheme.to_dict(),
             window_hu=list(chosen.window_hu),
             seed=chosen.seed,
+            typed_seed=chosen.typed_seed,
             plan_json=chosen.plan.to_json(),
             notes=chosen.notes,
             design_json=chosen.design.to_json(),
@@ -445,7 +461,8 @@ class ReaderStudy(Owned, Base):
             practice=images(practice=True),
             order=Order(
                 self.seed,
-                "reader k sees the images, sorted by sha256, in the permutation that "
+                self._whence
+                + "reader k sees the images, sorted by sha256, in the permutation that "
                 "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k'); "
                 "repeats and practice are drawn from the same generator after it "
                 "(app.models.reader_studies.trial), the repeated images from "
@@ -462,6 +479,16 @@ class ReaderStudy(Owned, Base):
                 interpolation=design.interpolation,
             ),
             audit=audit.record,
+        )
+
+    @property
+    def _whence(self) -> str:
+        """Where the seed of its order comes from, where it was not drawn."""
+        if self.typed_seed is None:
+            return ""
+        return (
+            f"the seed is the first 53 bits of HMAC-SHA-256 of 'seed of the reader study "
+            f"{self.id}: {self.typed_seed}' under the installation's key; "
         )
 
     def amend(self, session: Session, by: User, *, what: str, text: str, reason: str) -> Protocol:
@@ -588,13 +615,45 @@ class ReaderStudy(Owned, Base):
 
     # -- unblinding ----------------------------------------------------------------------------
 
-    def unblind(self, session: Session, by: User, *, reason: str, typed: str) -> Unblinding:
+    def sharing(self, session: Session) -> list[Sharing]:
+        """The studies that are open and show images of this one: its Unblinding tells theirs.
+
+        A lesion whose box was drawn anew counts as the same finding.
+        """
+        every = self.plan.every
+        lesions = same_findings(session, {item.lesion for item in every.real})
+        synthetics = {(item.checkpoint, item.seed) for item in every.synthetic}
+        open_ones = session.scalars(
+            sa.select(ReaderStudy)
+            .where(
+                ReaderStudy.id != self.id,
+                sa.exists().where(Protocol.study_id == ReaderStudy.id),
+                ~sa.exists().where(Unblinding.study_id == ReaderStudy.id),
+            )
+            .order_by(ReaderStudy.created_at)
+        )
+        found = []
+        for other in open_ones:
+            theirs = other.plan.every
+            images = sum(item.lesion in lesions for item in theirs.real) + sum(
+                (item.checkpoint, item.seed) in synthetics for item in theirs.synthetic
+            )
+            if images:
+                found.append(Sharing(other.id, other.title, images))
+        return found
+
+    def unblind(
+        self, session: Session, by: User, *, reason: str, typed: str, shared: str = ""
+    ) -> Unblinding:
         """Close the study and let truth be shown from now on.
+
+        Args:
+            shared: `SHARED_WORD`, where open studies show images of this one.
 
         Raises:
             Forbidden: it is somebody else's.
             Conflict: not open, or unblinded before.
-            Unreadable: no reason, or the word was not typed.
+            Unreadable: no reason, or a word was not typed.
         """
         self.refuse_stranger(by)
         if not self.protocols:
@@ -605,6 +664,13 @@ class ReaderStudy(Owned, Base):
             raise Unreadable("Say why the study is unblinded now, in 5 to 2000 characters.")
         if typed.strip() != WORD:
             raise Unreadable(f"Type {WORD} exactly to unblind the study; it cannot be taken back.")
+        sharing = self.sharing(session)
+        if sharing and shared.strip() != SHARED_WORD:
+            raise Unreadable(
+                f"Images of this study are shown in {len(sharing)} that "
+                f"{'is' if len(sharing) == 1 else 'are'} still being read; unblinding shows their "
+                f"truth too. Unblind the others first, or type {SHARED_WORD} exactly to go on."
+            )
         # an answer that is being stored locks its enrolment: it is in before, or refused after
         session.execute(
             sa.select(Enrolment.id).where(Enrolment.study_id == self.id).with_for_update()
@@ -613,5 +679,8 @@ class ReaderStudy(Owned, Base):
         session.add(unblinding)
         session.flush()
         session.expire(self, ["unblinding"])
-        Event.record(session, by.name, "reader study unblinded", str(self.id))
+        Event.record(
+            session, by.name, "reader study unblinded", str(self.id),
+            **{"shared with": [str(one.id) for one in sharing]} if sharing else {},
+        )  # fmt: skip
         return unblinding

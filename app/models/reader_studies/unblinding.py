@@ -14,6 +14,8 @@ from app.models.people.user import User
 
 WORD = "UNBLIND"
 """What must be typed."""
+SHARED_WORD = "SHOW SHARED IMAGES"
+"""What must be typed as well, where images of the study are in others that are still read."""
 
 
 @append_only

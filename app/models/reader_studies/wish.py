@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -36,6 +38,8 @@ class Wish:
         versions: names of the dataset versions that real images come from, with the class that was
             frozen; none: all reviewed lesions.
         seed: everything random of the study comes from it; None: drawn by `checked`.
+        study_id: the id that the study gets; None: a new one.
+        typed_seed: what the seed was made from, where it is `sealed`.
         without_cases: cases whose lesions are not used.
         without_lesions_of: people whose lesions are not used: those that they marked, reviewed,
             read in a reader study or, unless the design allows it, were shown elsewhere.
@@ -53,6 +57,25 @@ class Wish:
     without_cases: Collection[uuid.UUID] = ()
     without_lesions_of: Sequence[User] = ()
     design: Design = field(default_factory=Design)
+    study_id: uuid.UUID | None = None
+    typed_seed: int | None = None
+
+    def sealed(self, key: bytes, study_id: uuid.UUID) -> Wish:
+        """With a seed that nobody can compute, in place of the one that was typed, if any was.
+
+        It comes from the typed one, the study and the installation's key: the same number typed
+        for another study, here or elsewhere, chooses and orders other images.
+
+        Raises:
+            Unreadable: a seed out of range.
+        """
+        if self.seed is None:
+            return replace(self, study_id=study_id)
+        _check_seed(self.seed)
+        text = f"seed of the reader study {study_id}: {self.seed}"
+        digest = hmac.new(key, text.encode(), hashlib.sha256).digest()
+        seed = int.from_bytes(digest[:8], "big") >> 11  # 53 bits: a whole number in JSON anywhere
+        return replace(self, seed=seed, study_id=study_id, typed_seed=self.seed)
 
     def checked(self) -> Wish:
         """The wish with its texts trimmed and a seed, if it can be asked for at all.
@@ -66,8 +89,7 @@ class Wish:
         for asked, source in ((self.real, Source.REAL), (self.synthetic, Source.SYNTHETIC)):
             self._check_number(asked, source)
         seed = secrets.randbelow(MOST_SEED) if self.seed is None else self.seed
-        if not 0 <= seed <= MOST_SEED:
-            raise Unreadable(f"Choose a seed from 0 to {MOST_SEED}, or leave it empty.")
+        _check_seed(seed)
         design = self.design.checked(in_all(self.real) + in_all(self.synthetic))
         if self.kind and self.kind not in set(ImageKind):
             raise Unreadable(f"Choose the kind of image: {', '.join(ImageKind)}.")
@@ -84,6 +106,11 @@ class Wish:
         number = in_all(asked)
         if not 1 <= number <= MOST_IMAGES:
             raise Unreadable(f"Choose from 1 to {MOST_IMAGES} {source} images, not {number}.")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed <= MOST_SEED:
+        raise Unreadable(f"Choose a seed from 0 to {MOST_SEED}, or leave it empty.")
 
 
 def in_all(asked: Asked) -> int:

@@ -26,7 +26,8 @@ _KINDS: dict[int, type[AppError]] = {
 _WHEN = {
     400: "The request itself makes no sense: no multipart form, no JSON, text that cannot be kept.",
     401: "No token, an unknown one, or a revoked one.",
-    403: "A reader who reads blind is shown no synthetic lesions.",
+    403: "A blinded reading is under way: a reader of it, or a token that is nobody's, is shown no "
+    "synthetic lesions; nor is an image of it scored.",
     404: "There is no such checkpoint, or none is served.",
     413: "More bytes than this installation takes.",
     422: "The content cannot be used; the detail says why.",

@@ -66,7 +66,9 @@ def draw(
     request: Request, program: Program, db: ReadDb, order: SyntheticsOrder
 ) -> SyntheticsAnswer:
     """The same seed gives the same picture, whatever else is drawn beside it."""
-    if program.owner_id is not None:
+    if program.owner_id is None:
+        Enrolment.refuse_shared_program(db)
+    else:
         Enrolment.refuse_synthetics_to(db, program.owner_id)
     row = _generator(db, order)
     seeds = seeds_from(order.seed, order.count)

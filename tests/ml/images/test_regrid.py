@@ -21,7 +21,6 @@ def test_the_same_seed_gives_the_same_grid_and_another_seed_another():
 
 
 def test_it_shows_the_same_and_shares_no_more_pixels_than_chance():
-    y, x = np.mgrid[:64, :64]
     texture = 0.2 * np.random.default_rng(1).standard_normal((64, 64)).astype(np.float32)
     picture = (waves(17) + texture).clip(-1, 1)
     again = redrawn(picture, 5)

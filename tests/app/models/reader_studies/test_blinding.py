@@ -285,6 +285,32 @@ def test_synthetics_open_again_when_the_study_is_unblinded(session, study, ada):
     assert ada.get("/synthetics").status_code == 200
 
 
+@pytest.mark.parametrize("how", ["finished", "withdrawn"])
+def test_who_has_left_is_told_nothing_while_colleagues_read(
+    session, study, enrolment, ada, signed_in_as, how
+):
+    bea = study.enrol(session, studies.make_user(session, "bea"), study.owner)
+    [case, *_] = study_cases(session, study)
+    session.commit()
+    if how == "finished":
+        finish(ada, session, enrolment)
+    else:
+        enrolment.withdraw(session, enrolment.reader, "no time for it")
+        session.commit()
+    looks = [*synthetic_addresses(session), f"/cases/{case.id}"]
+    for address in looks:
+        reply = ada.get(address)
+        assert reply.status_code == 403
+        assert "Colleagues still read a study that you have read" in reply.text
+    maker = signed_in_as("researcher", name="maker")
+    page = maker.get(f"/reader-studies/{study.id}").text
+    assert "ada has left the reading. Sources and synthetic lesions stay closed to them" in page
+    assert "while bea has to read" in page
+    bea.withdraw(session, study.owner, "no time for it either")
+    session.commit()
+    assert {ada.get(address).status_code for address in looks} == {200}
+
+
 @pytest.mark.parametrize("role", ["researcher", "admin"])
 def test_whoever_reads_is_blind_whatever_their_role(session, study, signed_in_as, role):
     person = studies.make_user(session, "boss", role)
@@ -327,11 +353,16 @@ def test_a_token_of_the_reader_draws_nothing_whatever_its_name(app, client, sess
     refused = draw("laptop")
     assert refused.status_code == 403
     assert refused.headers["content-type"] == "application/problem+json"
-    assert draw("ada").status_code == 200
+    shared = draw("ada")  # nobody knows who holds it
+    assert shared.status_code == 403
+    assert "belongs to nobody" in shared.json()["detail"]
     actors = session.scalars(
-        sa.select(Event.actor).where(Event.kind == "synthetics refused to a blinded reader")
+        sa.select(Event.actor).where(Event.kind.like("synthetics refused%")).order_by(Event.at)
     ).all()
-    assert actors == ["token laptop of ada"]
+    assert actors == ["token laptop of ada", "token ada"]
+    study.unblind(session, study.owner, reason="enough was read", typed="UNBLIND")
+    session.commit()
+    assert draw("ada").status_code == 200
 
 
 def test_the_cases_in_the_study_are_closed_in_every_way(session, study, enrolment, ada):
@@ -400,7 +431,7 @@ def test_what_is_closed_tells_neither_which_nor_how_many_cases_are_in_the_study(
     lines = lines_of(page)
     assert len(lines) == len(in_it) + len(not_in_it)
     assert len(set(lines.values())) == 1
-    assert "closed until your reading is finished" in page
+    assert "closed until the reading is finished" in page
     for name in ("awaiting", "reviewed", "no_lesion"):
         assert lines_of(ada.get(f"/cases?filter={name}").text) == {}
     assert re.findall(r'chip__count">(\d+)<', page) == [str(len(lines)), "0", "0", "0"]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 import sqlalchemy as sa
 
 import answered
 import studies
 from app.errors import Conflict, Forbidden, Unavailable, Unreadable
-from app.models import ApiToken, DatasetVersion, Lesion, Look, ReaderStudy, Stimulus
+from app.models import ApiToken, DatasetVersion, Event, Lesion, Look, ReaderStudy, Stimulus
 from app.models.reader_studies.content import ProtocolContent
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.exposure import Exposure
 from app.models.reader_studies.look import Seen, Shown
+from app.models.reader_studies.wish import Wish
 from ml.images.roi import Box
 from ml.lesion import LIVER
 
@@ -285,6 +288,94 @@ def test_redrawn_pictures_equal_no_stored_copy_whichever_their_source(session, r
     assert len(shown) == len(stored) == 12
     assert not shown & stored
     assert shown == {one.png for one in study.pictures(session, studies.draw)}
+
+
+def test_the_same_typed_seed_chooses_and_orders_others_in_another_study(session, researcher):
+    studies.make_generators(session)
+    studies.make_known_lesions(session, 4)
+    asked = {"title": "Twin", "scheme": LIVER, "real": 6, "synthetic": 6, "seed": 991}
+    first, second = uuid.uuid4(), uuid.uuid4()
+    wishes = [
+        Wish(**asked).sealed(key, study)
+        for key, study in ((b"k" * 32, first), (b"k" * 32, second), (b"K" * 32, first))
+    ]
+    assert len({one.seed for one in wishes}) == 3
+    assert all(0 <= one.seed < 2**53 and one.typed_seed == 991 for one in wishes)
+    made = [ReaderStudy.compose(session, researcher, one) for one in wishes[:2]]
+    assert [one.id for one in made] == [first, second]
+    assert made[0].plan.images != made[1].plan.images
+    assert wishes[0] == Wish(**asked).sealed(b"k" * 32, first)
+    rule = made[0].open(session, researcher, made[0].pictures(session, studies.draw)).content.order
+    assert rule.seed == wishes[0].seed
+    assert f"'seed of the reader study {first}: 991'" in rule.rule
+    with pytest.raises(Unreadable, match="seed from 0"):
+        Wish(**{**asked, "seed": -1}).sealed(b"k" * 32, first)
+
+
+def test_the_wizard_seals_the_seed_that_was_typed(app, session, signed_in_as):
+    app.state.inference = studies.NoNetworks()
+    studies.make_generators(session)
+    studies.make_known_lesions(session, 2)
+    session.commit()
+    browser = signed_in_as("researcher", name="maker")
+    begun = browser.post("/reader-studies/sketches", data={"title": "Sealed", "preset": "own"})
+    sketch = begun.headers["location"].rpartition("/")[0]
+    typed = {"real": "3", "synthetic": "3", "kind": "phantom", "seed": "991", "go": "next"}
+    assert browser.post(f"{sketch}/images", data=typed).status_code == 303
+    assert browser.post(f"{sketch}/composition").headers["location"].startswith("/reader-studies/")
+    study = session.scalars(sa.select(ReaderStudy)).one()
+    assert study.typed_seed == 991
+    assert study.seed != 991
+
+
+def test_unblinding_asks_again_where_open_studies_show_the_same_images(
+    app, session, researcher, ada, signed_in_as
+):
+    read_on = studies.make_study(session, ada)
+    twin = again(session, researcher, real=4, design=Design(exclude_own=False))
+    twin.open(session, researcher, twin.pictures(session, studies.draw))
+    session.commit()
+    assert [(one.id, one.images) for one in twin.sharing(session)] == [(read_on.id, 4)]
+    browser = signed_in_as("researcher", name="maker")
+    page = browser.get(f"/reader-studies/{twin.id}").text
+    assert "“Blinded reading”, 4 images" in page
+    form = {"reason": "it was a trial run", "typed": "UNBLIND"}
+    refused = browser.post(f"/reader-studies/{twin.id}/unblinding", data=form)
+    assert refused.status_code == 422
+    assert "shown in 1 that is still being read" in refused.text
+    session.expire_all()
+    assert twin.unblinding is None
+    form["shared"] = "SHOW SHARED IMAGES"
+    assert browser.post(f"/reader-studies/{twin.id}/unblinding", data=form).status_code == 303
+    told = session.scalars(sa.select(Event).where(Event.kind == "reader study unblinded")).one()
+    assert told.detail == {"shared with": [str(read_on.id)]}
+    assert read_on.sharing(session) == []  # what is unblinded has no secret to lose
+
+
+def test_a_blinded_researcher_is_not_told_how_many_images_are_shared(
+    app, session, researcher, rhea, signed_in_as
+):
+    studies.make_study(session, rhea)
+    twin = again(session, researcher, real=4)
+    twin.open(session, researcher, twin.pictures(session, studies.draw))
+    session.commit()
+    page = signed_in_as("researcher", name="rhea").get(f"/reader-studies/{twin.id}").text
+    assert "4 images" not in page.partition('id="unblinding"')[2]
+
+
+def test_a_study_is_told_that_a_lesion_of_its_images_was_withdrawn(
+    app, session, researcher, ada, signed_in_as
+):
+    study = studies.make_study(session, ada)
+    lesion = next(one.lesion for one in Stimulus.of_study(session, study.id) if one.lesion)
+    session.commit()
+    browser = signed_in_as("researcher", name="maker")
+    slip = {"lesion": str(lesion.id), "number": str(lesion.number), "person": str(researcher.id)}
+    assert browser.post(f"/lesions/{lesion.id}/withdrawal", data=slip).status_code == 303
+    said = "1 lesion of which this study shows the image was withdrawn since it was opened"
+    assert said in browser.get(f"/reader-studies/{study.id}").text
+    kinds = sa.select(Event.subject).where(Event.kind == "source lesion withdrawn")
+    assert session.scalars(kinds).all() == [str(study.id)]
 
 
 # -- a researcher who reads blind learns nothing from what is left out or refused ------------------
