@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
@@ -25,8 +25,46 @@ from ml.lesion import LesionScheme
 
 T = TypeVar("T")
 
-FILTERS = ("all", "awaiting", "reviewed", "no_lesion")
 PAGE_SIZE = 50
+
+
+class Filter(StrEnum):
+    """Which cases of the work list are asked for."""
+
+    ALL = "all"
+    MINE = "mine"
+    """With a lesion that the person has given no class."""
+    AWAITING = "awaiting"
+    """With a lesion that nobody has given a class."""
+    REVIEWED = "reviewed"
+    NO_LESION = "no_lesion"
+
+
+class Order(StrEnum):
+    """By which column the work list is put in order."""
+
+    PSEUDONYM = "pseudonym"
+    SLICES = "slices"
+    LESIONS = "lesions"
+    OWN = "own"
+    """When the person last gave a class."""
+    PHASE = "phase"
+    UPLOADED = "uploaded"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of the work list is asked for, in which order.
+
+    ``search`` is a part of a pseudonym, in either case. ``down``: from the largest, newest or last
+    of the alphabet.
+    """
+
+    filter: Filter = Filter.ALL
+    search: str = ""
+    order: Order = Order.UPLOADED
+    down: bool = True
+    page: int = 1
 
 
 class CaseState(StrEnum):
@@ -90,13 +128,15 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class WorkList:
-    """One page of it, with the counts of every filter.
+    """One page of it, with the counts of every filter, whatever was searched for.
 
-    ``closed``: some cases are closed to the person, and so under no filter but ``all``.
+    ``found`` counts what the filter and the search leave. ``closed``: some cases are closed to the
+    person, and so under no filter but ``all``.
     """
 
     items: list[WorkItem]
-    counts: dict[str, int]
+    counts: dict[Filter, int]
+    found: int
     page: int
     pages: int
     closed: bool = False
@@ -117,38 +157,58 @@ def _awaiting() -> sa.ColumnElement[bool]:
     return sa.exists().where(Lesion.case_id == Case.id, _unreviewed())
 
 
-_UNDER: dict[str, Callable[[], tuple[sa.ColumnElement[bool], ...]]] = {
-    "all": tuple,
-    "awaiting": lambda: (_awaiting(),),
-    "reviewed": lambda: (_standing(), ~_awaiting()),
-    "no_lesion": lambda: (~_standing(),),
-}
-"""Filter → its conditions on cases. Walked along the order of the list, so that a page costs what
-it shows and not what the database holds."""
+def _mine(user: User) -> sa.ColumnElement[bool]:
+    """For a WHERE on cases: with a lesion that ``user`` has given no class."""
+    given = sa.exists().where(Review.lesion_id == Lesion.id, Review.by_id == user.id)
+    return sa.exists().where(Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None), ~given)
 
 
-def _counts(session: Session, closed: sa.ColumnElement[bool] | None) -> dict[str, int]:
-    """How many cases are under each filter: three walks along indexes, unless some are closed."""
+def _under(chosen: Filter, user: User) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions of a filter on cases.
+
+    Walked along the order of the list, so that a page costs what it shows and not what the
+    database holds.
+    """
+    match chosen:
+        case Filter.ALL:
+            return ()
+        case Filter.MINE:
+            return (_mine(user),)
+        case Filter.AWAITING:
+            return (_awaiting(),)
+        case Filter.REVIEWED:
+            return (_standing(), ~_awaiting())
+        case Filter.NO_LESION:
+            return (~_standing(),)
+
+
+def _counts(
+    session: Session, user: User, closed: sa.ColumnElement[bool] | None
+) -> dict[Filter, int]:
+    """How many cases are under each filter: walks along indexes, unless some are closed."""
     cases = sa.select(sa.func.count()).select_from(Case)
     lesions = sa.select(sa.func.count(Lesion.case_id.distinct()))
+    # those of the person's own work that are done; the others with a lesion are theirs to do
+    own = sa.select(Lesion.case_id).join(Review, Review.lesion_id == Lesion.id)
+    done = cases.where(Case.id.in_(own.where(Review.by_id == user.id)), _standing(), ~_mine(user))
     total = shown = session.scalar(cases) or 0
     if closed is not None:
         shown = session.scalar(cases.where(~closed)) or 0
         lesions = lesions.where(Lesion.case_id.in_(sa.select(Case.id).where(~closed)))
+        done = done.where(~closed)
     standing = session.scalar(lesions.where(Lesion.withdrawn_at.is_(None))) or 0
     awaiting = session.scalar(lesions.where(_unreviewed())) or 0
     return {
-        "all": total,
-        "awaiting": awaiting,
-        "reviewed": standing - awaiting,
-        "no_lesion": shown - standing,
+        Filter.ALL: total,
+        Filter.MINE: standing - (session.scalar(done) or 0),
+        Filter.AWAITING: awaiting,
+        Filter.REVIEWED: standing - awaiting,
+        Filter.NO_LESION: shown - standing,
     }
 
 
-def work_list(
-    session: Session, user: User, *, chosen: str, page: int, review_first: bool
-) -> WorkList:
-    """The cases under a filter, newest first, as ``user`` may see them.
+def work_list(session: Session, user: User, wanted: Wanted, *, review_first: bool) -> WorkList:
+    """The cases that are ``wanted``, as ``user`` may see them.
 
     A case awaits review while it has a lesion that nobody has reviewed. Of a lesion the person's
     own class comes first; while reviews come first and they have given none, the scores and
@@ -156,21 +216,87 @@ def work_list(
     it is among all cases, and under no other filter.
     """
     closed = Enrolment.closes(session, user)
-    counts = _counts(session, closed)
-    pages = max(1, -(-counts[chosen] // PAGE_SIZE))
-    page = min(max(1, page), pages)
-    of_filter = _UNDER[chosen]()
-    if chosen != "all" and closed is not None:
-        of_filter = (*of_filter, ~closed)
+    counts = _counts(session, user, closed)
+    conditions = _under(wanted.filter, user)
+    if wanted.filter is not Filter.ALL and closed is not None:
+        conditions = (*conditions, ~closed)
+    search = wanted.search.strip()
+    if search:
+        conditions = (*conditions, Case.pseudonym.icontains(search, autoescape=True))
+    matching = counts[wanted.filter]
+    if search:
+        query = sa.select(sa.func.count()).select_from(Case).where(*conditions)
+        matching = session.scalar(query) or 0
+    pages = max(1, -(-matching // PAGE_SIZE))
+    page = min(max(1, wanted.page), pages)
     here = list(
         session.scalars(
             sa.select(Case.id)
-            .where(*of_filter)
-            .order_by(Case.created_at.desc(), Case.id)
+            .where(*conditions)
+            .order_by(*_ordered(wanted, user, closed))
             .limit(PAGE_SIZE)
             .offset((page - 1) * PAGE_SIZE)
         )
     )
+    items = _items(session, user, here, closed, review_first)
+    return WorkList(items, counts, matching, page, pages, closed is not None)
+
+
+def _ordered(
+    wanted: Wanted, user: User, closed: sa.ColumnElement[bool] | None
+) -> tuple[sa.SQLColumnExpression[Any], ...]:
+    """The columns of the ORDER BY; what is equal goes newest first.
+
+    A closed case is put where one without lesions is: its place must tell no more than its line.
+    """
+    by: sa.ColumnElement[Any]
+    match wanted.order:
+        case Order.PSEUDONYM:
+            by = sa.func.lower(Case.pseudonym)
+        case Order.PHASE:
+            by = Case.contrast_phase.expression
+        case Order.UPLOADED:
+            by = Case.created_at.expression
+        case Order.SLICES:
+            by = (
+                sa.select(sa.func.count(Image.id))
+                .join(Series, Series.id == Image.series_id)
+                .where(Series.case_id == Case.id)
+                .scalar_subquery()
+            )
+        case Order.LESIONS:
+            by = (
+                sa.select(sa.func.count(Lesion.id))
+                .where(Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None))
+                .scalar_subquery()
+            )
+        case Order.OWN:
+            by = (
+                sa.select(sa.func.max(Review.created_at))
+                .join(Lesion, Lesion.id == Review.lesion_id)
+                .where(
+                    Lesion.case_id == Case.id,
+                    Lesion.withdrawn_at.is_(None),
+                    Review.by_id == user.id,
+                )
+                .scalar_subquery()
+            )
+    if closed is not None and wanted.order is Order.LESIONS:
+        by = sa.case((closed, 0), else_=by)
+    if closed is not None and wanted.order is Order.OWN:
+        by = sa.case((closed, sa.null()), else_=by)
+    first = by.desc().nulls_last() if wanted.down else by.asc().nulls_last()
+    return (first, Case.created_at.desc(), Case.id)
+
+
+def _items(
+    session: Session,
+    user: User,
+    here: list[uuid.UUID],
+    closed: sa.ColumnElement[bool] | None,
+    review_first: bool,
+) -> list[WorkItem]:
+    """The lines of these cases, in their order."""
     found = {case.id: case for case in session.scalars(sa.select(Case).where(Case.id.in_(here)))}
     ids = [case_id for case_id in here if case_id in found]
     shut: set[uuid.UUID] = set()
@@ -203,7 +329,7 @@ def work_list(
                 uploaded_at=case.created_at,
             )
         )
-    return WorkList(items, counts, page, pages, closed is not None)
+    return items
 
 
 def _state(lesions: int, unreviewed: int) -> CaseState:

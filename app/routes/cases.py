@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
@@ -21,7 +23,7 @@ from app.models.cases.parcel import Limits, Parcel, RefusalCode
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Stimulus
-from app.models.worklist import FILTERS, work_list
+from app.models.worklist import Filter, Order, Wanted, work_list
 from app.presenters import Standing, lesion_json, panel_context
 from app.responses import page, see_other, wants_json
 
@@ -40,10 +42,28 @@ WINDOWS = [  # window centre and width in HU for the eye
 
 @router.get("/cases")
 def index(
-    request: Request, user: Reader, db: ReadDb, filter: str = "all", page_number: int = 1
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    filter: str = Filter.ALL,
+    search: Annotated[str, Query(max_length=100)] = "",
+    order: str = Order.UPLOADED,
+    down: bool = True,
+    page_number: Annotated[int, Query(le=10**9)] = 1,
 ) -> Response:
-    """The work list, a page of it; ``filter`` is one of its keys."""
-    return _work_list_page(request, user, db, filter, page_number, None)
+    """The work list, a page of it: all of what is asked for stands in the address.
+
+    A filter or an order that there is not is the first one, as of an address that was kept from
+    another version.
+    """
+    wanted = Wanted(
+        Filter(filter) if filter in set(Filter) else Filter.ALL,
+        search,
+        Order(order) if order in set(Order) else Order.UPLOADED,
+        down,
+        page_number,
+    )
+    return _work_list_page(request, user, db, wanted, None)
 
 
 async def _opened(request: Request, user: Reader, form: Multipart) -> Parcel:
@@ -85,10 +105,10 @@ def create(
                 "No file could be taken in; nothing was changed.",
                 refused=receipt.to_dict()["refused"],
             )
-        return _work_list_page(request, user, db, "all", 1, receipt)
+        return _work_list_page(request, user, db, Wanted(), receipt)
     if wants_json(request):
         return JSONResponse(receipt.to_dict())
-    return _work_list_page(request, user, db, "all", 1, receipt)
+    return _work_list_page(request, user, db, Wanted(), receipt)
 
 
 @router.get("/cases/{case_id}")
@@ -212,15 +232,11 @@ def _work_list_page(
     request: Request,
     user: Reader,
     db: ReadDb,
-    chosen: str,
-    page_number: int,
+    wanted: Wanted,
     receipt: Receipt | None,
 ) -> Response:
-    chosen = chosen if chosen in FILTERS else "all"
     configuration = request.app.state.settings
-    found = work_list(
-        db, user, chosen=chosen, page=page_number, review_first=configuration.review_first
-    )
+    found = work_list(db, user, wanted, review_first=configuration.review_first)
     return page(
         request,
         "cases/index.html",
@@ -228,13 +244,26 @@ def _work_list_page(
         cases=found.items,
         some_closed=found.closed,
         review_first=configuration.review_first,
-        filter=chosen,
+        filter=wanted.filter,
+        wanted=wanted,
+        address=partial(_address, wanted),
+        found=found.found,
         counts=found.counts,
         page=found.page,
         pages=found.pages,
         upload={"max_mb": configuration.max_upload_mb, "phases": PHASES},
         outcome=None if receipt is None else _told(db, receipt),
     )
+
+
+def _address(wanted: Wanted, **changed: object) -> str:
+    """The work list's address as it is wanted, but for what is changed; from its first page on."""
+    asked = asdict(replace(wanted, page=1)) | changed
+    asked["page_number"] = asked.pop("page")
+    usual = asdict(Wanted()) | {"page_number": 1}
+    told = {name: value for name, value in asked.items() if value != usual.get(name)}
+    query = urlencode({name: int(v) if isinstance(v, bool) else v for name, v in told.items()})
+    return f"/cases?{query}" if query else "/cases"
 
 
 def _told(session: Session, receipt: Receipt) -> dict[str, object]:

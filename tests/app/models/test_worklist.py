@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 import studies
 from app.models import Case, Checkpoint, Lesion, Prediction
-from app.models.worklist import work_list
+from app.models.worklist import Filter, Order, Wanted, work_list
 from ml.images.roi import Box
 
 
@@ -32,7 +32,7 @@ def predict(session, lesion, lesion_class, score=0.71):
 
 
 def item(session, user, review_first=True):
-    [found] = work_list(session, user, chosen="all", page=1, review_first=review_first).items
+    [found] = work_list(session, user, Wanted(), review_first=review_first).items
     return found
 
 
@@ -157,3 +157,90 @@ def test_the_list_says_that_scores_are_covered_only_where_they_are(
     app.state.settings.review_first = first
     page = html.unescape(signed_in_as("reader").get("/cases").text)
     assert ("are covered until you have given your own" in page) is first
+
+
+# -- search, order, what is mine to do ------------------------------------------------------------
+
+
+def listed(session, user, **wanted) -> list[str]:
+    found = work_list(session, user, Wanted(**wanted), review_first=True)
+    return [item.pseudonym for item in found.items]
+
+
+@pytest.fixture
+def three(session, ada, bob) -> list[str]:
+    """Three cases, oldest first: without lesion, one of two lesions reviewed by Ada, reviewed."""
+    one, two, three = (studies.make_lesion(session, number)[0] for number in (1, 2, 3))
+    one._leave(session, ada)
+    second(session, two)
+    studies.review(session, two, "cyst", by=ada)
+    studies.review(session, three, "cyst", by=ada)
+    studies.review(session, three, "cyst", by=bob)
+    names = ["a%", "B_1", "b21"]
+    for lesion, name in zip((one, two, three), names, strict=True):
+        lesion.image.series.case.pseudonym = name
+    session.flush()
+    return names
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [("b", ["b21", "B_1"]), ("B_", ["B_1"]), ("%", ["a%"]), (" 21 ", ["b21"]), ("x", []), ("", 3)],
+)
+def test_a_part_of_a_pseudonym_finds_it_as_it_is_written(session, ada, three, search, found):
+    names = listed(session, ada, search=search)
+    assert names == found or len(names) == found
+    counted = work_list(session, ada, Wanted(search=search), review_first=True)
+    assert counted.found == len(names) and counted.counts["all"] == 3
+
+
+@pytest.mark.parametrize(
+    ("order", "down", "names"),
+    [
+        ("pseudonym", False, ["a%", "b21", "B_1"]),
+        ("pseudonym", True, ["B_1", "b21", "a%"]),
+        ("lesions", True, ["B_1", "b21", "a%"]),
+        ("own", True, ["b21", "B_1", "a%"]),
+        ("own", False, ["B_1", "b21", "a%"]),  # what has none comes last either way
+        ("uploaded", False, ["a%", "B_1", "b21"]),
+        ("slices", True, ["b21", "B_1", "a%"]),  # all alike: newest first
+        ("phase", False, ["b21", "B_1", "a%"]),
+    ],
+)
+def test_each_column_puts_the_list_in_order(session, ada, three, order, down, names):
+    assert listed(session, ada, order=order, down=down) == names
+
+
+def test_what_is_mine_to_do_is_what_has_no_class_of_mine(session, ada, bob, three):
+    for user, names in ((ada, ["B_1"]), (bob, ["B_1"])):
+        assert listed(session, user, filter=Filter.MINE) == names
+        found = work_list(session, user, Wanted(), review_first=True)
+        assert found.counts[Filter.MINE] == len(names)
+    carl = studies.make_user(session, "carl")
+    assert listed(session, carl, filter=Filter.MINE) == ["b21", "B_1"]
+    assert work_list(session, carl, Wanted(), review_first=True).counts[Filter.MINE] == 2
+
+
+def test_the_place_of_a_closed_case_tells_nothing_of_its_lesions(session, ada):
+    """Nor how many it has, nor when the person gave a class."""
+    studies.make_study(session, ada)
+    for order in ("lesions", "own"):
+        found = work_list(session, ada, Wanted(order=Order(order)), review_first=True)
+        assert any(item.closed for item in found.items)
+        shut = [item.uploaded_at for item in found.items if item.closed]
+        assert shut == sorted(shut, reverse=True)
+        assert [item.closed for item in found.items] == sorted(item.closed for item in found.items)
+
+
+def test_the_address_holds_what_is_asked_for_and_nonsense_in_it_is_passed_over(
+    session, ada, three, signed_in_as
+):
+    session.commit()
+    browser = signed_in_as("reader", name="ada")
+    page = html.unescape(browser.get("/cases?search=b&order=pseudonym&down=0&filter=mine").text)
+    assert 'aria-sort="ascending"' in page and 'value="b"' in page
+    assert "/cases?filter=mine&search=b&order=pseudonym" in page  # the same, turned around
+    assert "B_1" in page and "b21" not in page
+    assert "No pseudonym with “zz”" in html.unescape(browser.get("/cases?search=zz").text)
+    assert browser.get("/cases?filter=x&order=y&page_number=-4").status_code == 200
+    assert browser.get("/cases?page_number=999999999").status_code == 200

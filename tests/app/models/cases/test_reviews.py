@@ -16,7 +16,7 @@ from app.models.reader_studies.audit import Audited
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import NEW_SITTING, Answer
 from app.models.runs.known_lesions import Pool
-from app.models.worklist import work_list
+from app.models.worklist import Wanted, work_list
 from ml.lesion import LIVER
 
 FORM = {"confidence": 3, "basis": "imaging"}
@@ -113,7 +113,7 @@ def test_the_newest_prediction_is_the_last_one_made(session, clock):
     Prediction.record(session, lesion, second, {"cyst": 0.2, "metastasis": 0.8}, [])
     session.flush()
     assert Prediction.of_lesion(session, lesion.id)[0].checkpoint.name == "second"
-    found = work_list(session, maker, chosen="all", page=1, review_first=False)
+    found = work_list(session, maker, Wanted(), review_first=False)
     assert found.items[0].network.checkpoint == "second"
 
 
