@@ -46,6 +46,7 @@ class AnswerForm(BaseModel):
     reasons: list[str] = []
     view: str = ""
     revises: bool = False
+    waited_ms: int | None = None
 
     def answer(self) -> Answer:
         """What the model takes; reasons in their order.
@@ -66,6 +67,7 @@ class AnswerForm(BaseModel):
             reasons=sorted(self.reasons, key=[*REASONS, *self.reasons].index),
             view=_object(self.view),
             revises=self.revises,
+            waited_ms=self.waited_ms,
         )
 
 

@@ -23,6 +23,7 @@ from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results import exports
 from app.models.study_results.answers import Answers
 from app.models.study_results.results import Results
+from app.models.study_results.times import MARKS, marked_by_reader
 from app.responses import page
 
 router = APIRouter(include_in_schema=False)
@@ -51,7 +52,15 @@ def results(
     if trials > MANY_TRIALS and not compute:
         return page(request, "results/computing.html", study=unblinded.study, trials=trials)
     found = Results.of(look, db, unblinded, request.app.state.inference.classes)
-    return page(request, "results/show.html", results=found, exports=exports.EXPORTS)
+    return page(
+        request,
+        "results/show.html",
+        results=found,
+        exports=exports.EXPORTS,
+        marked=marked_by_reader(look, Answers.of(look, unblinded)),
+        marks=MARKS,
+        withdrawn_sources=len(Stimulus.withdrawn_sources(look, study_id)),
+    )
 
 
 @router.get("/reader-studies/{study_id}/results/images")

@@ -74,8 +74,19 @@ IMAGE = (
 """Columns of both tables that tell what was shown."""
 
 TIMES = (
-    Column("shown_at_utc", "ISO 8601", "answered_at_utc less active, hidden and idle time"),
-    Column("answered_at_utc", "ISO 8601", "when the answer was stored"),
+    Column("sent_at_utc", "ISO 8601", "when the picture was first sent, by the server's clock"),
+    Column(
+        "shown_at_utc",
+        "ISO 8601",
+        "answered_at_utc less active, hidden and idle time, which "
+        "are the browser's word; never before the picture was sent or the study opened",
+    ),
+    Column("answered_at_utc", "ISO 8601", "received_at_utc less waited_ms"),
+    Column("received_at_utc", "ISO 8601", "when the answer was stored, by the server's clock"),
+    Column("waited_ms", "integer, ms", "time between answer and sending, by the browser's clock"),
+    Column(
+        "time_marks", "text", "why these times are implausible, separated by |; empty: they are not"
+    ),
     Column("active_ms", "integer, ms", "time with the image in view and the reader at the desk"),
     Column("hidden_ms", "integer, ms", "time with the tab hidden"),
     Column("idle_ms", "integer, ms", "time paused, or without a key or movement for long"),

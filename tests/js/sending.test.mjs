@@ -290,3 +290,12 @@ test("tabs of two readings know nothing of each other, and a stopped one answers
   assert.deepEqual([other.delegate.isAside, later.delegate.isAside], [false, false]);
   assert.equal(Channel.open.size, 2);
 });
+
+test("an answer is sent with how long it waited here, and not with this browser's clock", async (context) => {
+  const { sending, queue } = made(context);
+  queue.add({ key: "a", given_at: Date.now() - 5000 });
+  await sending.send();
+  const { body } = fetch.mock.calls[0].arguments[1];
+  assert.ok(Math.abs(Number(body.get("waited_ms")) - 5000) < 1000);
+  assert.equal(body.get("given_at"), null);
+});

@@ -43,4 +43,4 @@ class Delivery(Base):
             .join(Enrolment, Enrolment.id == Trial.enrolment_id)
             .where(Enrolment.study_id == study_id)
         )
-        return dict(rows.tuples().all())
+        return {row.trial_id: row.at for row in rows}

@@ -20,7 +20,8 @@ from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy, StudyState
 from app.models.reader_studies.trial import Trial, TrialKind
 
-_MOST_MS = 7 * 24 * 3_600_000
+_MOST_MS = 2**31 - 1
+"""Longer times are stored as this, some 25 days: implausible, but no reason to lose an answer."""
 NEW_SITTING = timedelta(minutes=30)
 """After so long without an answer a new sitting begins."""
 
@@ -38,6 +39,8 @@ class Answer:
     ``changes`` counts how often an answer was replaced before it was committed. ``view`` is what
     the desk says of the picture: its side in CSS pixels, brightness, contrast and zoom at the end,
     and how often each was changed. ``revises``: the reader went back to change an answer.
+    ``waited_ms``: how long the answer waited in the browser until it was sent; below 0 where its
+    clock was set back.
     """
 
     trial: str
@@ -52,6 +55,7 @@ class Answer:
     reasons: Sequence[str] = ()
     view: Mapping[str, object] = field(default_factory=dict)
     revises: bool = False
+    waited_ms: int | None = None
 
 
 @append_only
@@ -166,10 +170,11 @@ class Reading(Base):
             session_no=_sitting(session, enrolment.id),
             revision=revision,
             view=_view(answer.view),
-            active_ms=answer.active_ms,
-            hidden_ms=answer.hidden_ms,
-            idle_ms=answer.idle_ms,
+            active_ms=min(answer.active_ms, _MOST_MS),
+            hidden_ms=min(answer.hidden_ms, _MOST_MS),
+            idle_ms=min(answer.idle_ms, _MOST_MS),
             changes=answer.changes,
+            waited_ms=answer.waited_ms,
             protocol_version=study.protocols[-1].version,
         )
         session.add(reading)
@@ -249,7 +254,8 @@ def _check(answer: Answer, study: ReaderStudy) -> None:
     if list(answer.reasons) != [key for key in REASONS if key in set(answer.reasons)]:
         raise Unreadable(f"Choose reasons among {', '.join(REASONS)}, each once, in this order.")
     times = (answer.active_ms, answer.hidden_ms, answer.idle_ms)
-    if not all(0 <= value <= _MOST_MS for value in times) or not 0 <= answer.changes <= 10_000:
+    times_can_be = all(0 <= value < 2**53 for value in times)
+    if not times_can_be or abs(answer.waited_ms or 0) >= 2**53 or not 0 <= answer.changes <= 10_000:
         raise Unreadable("The times of the answer are not possible.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
@@ -11,6 +10,7 @@ from app.models.reader_studies.conduct import ROOMS, Conduct
 from app.models.reader_studies.questions import CONFIDENCES, RATINGS, REASONS
 from app.models.reader_studies.reading import Reading
 from app.models.study_results.answers import Answers, Line
+from app.models.study_results.times import MARKS, Clock
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
 from ml.readers import tidy
@@ -96,6 +96,7 @@ def codebook(session: Session, answers: Answers) -> bytes:
         "class_confidence": {str(number): words for number, words in enumerate(CONFIDENCES, 1)},
         "reasons": REASONS,
         "room": ROOMS,
+        "time_marks": {mark.value: words for mark, words in MARKS.items()},
         "image_kind": {
             ImageKind.PHANTOM: "simulated CT, in HU",
             ImageKind.CALIBRATED: "CT of patients, in HU",
@@ -125,6 +126,7 @@ class _Context:
 
     def __init__(self, session: Session, answers: Answers) -> None:
         self._answers = answers
+        self._clock = Clock(session, answers)
         self._conducts = {
             one.id: Conduct.of_enrolment(session, one.id) for one in answers.enrolments
         }
@@ -189,13 +191,17 @@ class _Context:
         if reading is None:
             return row
         protocol = self._answers.versions.of_answer(reading.protocol_version, reading.answered_at)
-        spent = timedelta(milliseconds=reading.active_ms + reading.hidden_ms + reading.idle_ms)
+        times = self._clock.of(line, reading)
         return row | {
             "protocol_version": protocol.version if protocol else None,
             "protocol_hash": protocol.digest if protocol else None,
             "session_no": reading.session_no,
-            "shown_at_utc": (reading.answered_at - spent).isoformat(timespec="milliseconds"),
-            "answered_at_utc": reading.answered_at.isoformat(timespec="milliseconds"),
+            "sent_at_utc": times.sent and times.sent.isoformat(timespec="milliseconds"),
+            "shown_at_utc": times.shown.isoformat(timespec="milliseconds"),
+            "answered_at_utc": times.answered.isoformat(timespec="milliseconds"),
+            "received_at_utc": times.received.isoformat(timespec="milliseconds"),
+            "waited_ms": reading.waited_ms,
+            "time_marks": "|".join(times.marks),
             "active_ms": reading.active_ms,
             "hidden_ms": reading.hidden_ms,
             "idle_ms": reading.idle_ms,

@@ -172,6 +172,7 @@ export class Desk {
       hidden_ms: Math.round(hidden),
       idle_ms: Math.round(idle),
       changes: this.answer.changes,
+      given_at: Date.now(),
       revises: Boolean(earlier),
       view: JSON.stringify({ px: this.view.image.offsetWidth, dpr: window.devicePixelRatio, ...this.display.values }),
     };

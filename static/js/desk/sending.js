@@ -208,8 +208,10 @@ export class Sending {
   }
 }
 
-function encoded(answer) {
+// given_at is this browser's clock: only how long ago that is means something elsewhere.
+function encoded({ given_at: givenAt, ...answer }) {
   const body = new URLSearchParams();
+  if (Number.isFinite(givenAt)) body.append("waited_ms", Math.round(Date.now() - givenAt));
   for (const [name, value] of Object.entries(answer)) {
     for (const one of Array.isArray(value) ? value : [value]) body.append(name, one);
   }

@@ -21,8 +21,9 @@ from app.models.reader_studies.reading import Answer
 from ml.lesion import LesionClass, LesionScheme
 
 JSON = {"accept": "application/json"}
-MOST_OF_ANSWER, MOST_OF_PICTURE = 24, 9
-"""Statements of one request: they are few, whatever a study holds."""
+MOST_OF_ANSWER, MOST_OF_PICTURE = 24, 12
+"""Statements of one request: they are few, whatever a study holds; of a picture three write down
+when it was first sent."""
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_answers_out_of_order_are_refused(reading, session):
         {"lesion_class": "other"},
         {"lesion_class": "abscess"},
         {"active_ms": "-1"},
-        {"hidden_ms": "99999999999"},
+        {"hidden_ms": str(2**53)},
         {"key": "k" * 65},
     ],
 )
