@@ -1,6 +1,6 @@
 """Request bodies: hostile until parsed, limited before they are read, never on disk.
 
-Two routes take files and have the large limit; it is decided by method and path. Every other body
+Three routes take files and have the large limit; it is decided by method and path. Every other body
 is small, is read here whole, and holds text that can be kept and no file. Wherever a sign-in is
 needed, nothing is read for a stranger. A body over the limit is refused on its Content-Length, or
 while it streams when it named none; one that comes too slowly is given up.
@@ -28,7 +28,7 @@ from app.auth import identify
 from app.errors import AppError, BadRequest, TooLarge, TooSlow, Unavailable
 from app.text import Unfit
 
-UPLOADS = frozenset({"/cases", "/api/v1/classifications"})
+UPLOADS = frozenset({"/cases", "/api/v1/classifications", "/reader-studies/planner/pilots"})
 """What takes files, by POST."""
 OPEN = frozenset({"/sessions", "/sessions/deletion"})
 """What strangers may send a body to, by POST: the way in and the way out."""

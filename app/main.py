@@ -25,6 +25,7 @@ from app.inference import Inference, ServingDesk
 from app.models.people.user import User
 from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
+from app.simulations import Simulations
 from app.turnstile import Turnstile
 from app.witness import Witness
 
@@ -96,6 +97,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.decoding = Decoding()
     app.state.drawings = Drawings()
+    app.state.simulations = Simulations(database)
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)
 

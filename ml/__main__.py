@@ -519,14 +519,16 @@ def plan_study(
 
     from ml.progress import drive
     from ml.readers import files, tables
+    from ml.readers.hypothesis import Claim
     from ml.readers.pilots import estimate
     from ml.readers.planning import Planning
-    from ml.readers.simulation import Claim
+    from ml.readers.simulation import QUESTIONS
     from ml.statistics.power import Pilot
 
     found = estimate(files.load(pilot), pilot.name) if pilot else None
+    claims = [Claim[claim.upper()]] if claim else tuple(QUESTIONS)
     planning = Planning(
-        readers, cases, effect, margin, alpha, [Claim(claim)] if claim else tuple(Claim),
+        readers, cases, effect, margin, alpha, claims,
         generators, middle, offset, found.model(cautious) if found else None, found,
         Pilot.load(components) if components else None, studies, seed, grid, power,
     )  # fmt: skip

@@ -7,6 +7,7 @@ cases           an upload, its case, lesions, and what is said of them
 runs            known lesions, frozen data sets, experiments
 reader_studies  composition, protocol, enrolment, the desk
 study_results   answers, analysis, exports, after the unblinding
+study_plans     what is assumed of readers, and powers that were simulated
 worklist, correction   above all: they ask cases, runs and studies
 
 Each stands on those above it. Rooms that are named and not built yet: ``app/dicomweb`` (doors of a
@@ -40,6 +41,8 @@ from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.withdrawal import Withdrawal
 from app.models.runs.dataset import DatasetVersion
 from app.models.runs.run import Run, RunLine, WorkerSign
+from app.models.study_plans.pilot import Pilot
+from app.models.study_plans.power import KeptPower
 from app.models.study_results.analysis import Analysis
 
 __all__ = [
@@ -55,9 +58,11 @@ __all__ = [
     "Event",
     "Fingerprint",
     "Image",
+    "KeptPower",
     "LeakAudit",
     "Lesion",
     "Look",
+    "Pilot",
     "Prediction",
     "Protocol",
     "ReaderStudy",

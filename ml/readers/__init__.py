@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ml.readers.exchange import imrmc as to_imrmc
     from ml.readers.exchange import long_csv as to_long_csv
     from ml.readers.files import load, parse
+    from ml.readers.hypothesis import Claim
     from ml.readers.pilots import PilotStudy
     from ml.readers.pilots import estimate as estimate_pilot
     from ml.readers.planning import Planning, StudyPlan
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from ml.readers.rehearsal import Design, Outcome, Rehearsal, RoeMetz, simulate
     from ml.readers.results import Result
     from ml.readers.results import schema as result_schema
-    from ml.readers.simulation import Claim
     from ml.readers.tables import (
         RatingsAnalysis,
         analyse_ratings,
@@ -97,12 +97,12 @@ __all__ = [
 _PLACES = {
     "ml.readers.analysis": ("analyse",),
     "ml.readers.files": ("load", "parse"),
+    "ml.readers.hypothesis": ("Claim",),
     "ml.readers.pilots": ("PilotStudy",),
     "ml.readers.planning": ("Planning", "StudyPlan"),
     "ml.readers.reading": ("Protocol", "Reading"),
     "ml.readers.rehearsal": ("Design", "Outcome", "Rehearsal", "RoeMetz", "simulate"),
     "ml.readers.results": ("Result",),
-    "ml.readers.simulation": ("Claim",),
     "ml.readers.tables": (
         "RatingsAnalysis", "analyse_ratings", "analysis_text", "plan_text", "rehearsal_text",
         "study_plan_text",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ml.readers.many import Studies, errors
 from ml.statistics import mrmc
-from ml.statistics.latent import CUTS, Latent
+from ml.statistics.latent import CUTS, READER, Latent
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Ratings
 
@@ -49,7 +49,8 @@ class PilotStudy:
 
     ``areas`` are the mean areas of its treatments; ``spread`` the standard deviation of readers'
     true areas; ``reader`` and ``case`` the model's variances (see `Latent`), and
-    ``cautious_reader`` the upper one-sided limit of the former. ``cuts`` are None where its scale
+    ``cautious_reader`` the upper one-sided limit of the former, never below what is assumed without
+    a pilot. ``cuts`` are None where its scale
     is not one of ordinal answers.
     """
 
@@ -127,7 +128,7 @@ def estimate(ratings: Ratings, source: str) -> PilotStudy:
     spread = Estimate(*(sqrt(x) for x in values))
     cautious = fit.reader(model, limit(1 - CAUTIOUS))
     return PilotStudy(
-        source, readers, real, synthetic, areas, spread, reader, max(cautious, model.reader), case,
+        source, readers, real, synthetic, areas, spread, reader, max(cautious, model.reader, READER), case,
         fit.cuts(model) if fit.ordinal else None,
         _words(readers, real + synthetic, spread, case, fit.ordinal, len(areas)),
     )  # fmt: skip
@@ -253,7 +254,8 @@ def _words(
     if readers < FEW_READERS or images < FEW_IMAGES:
         said.append(
             "A pilot of this size says little: a power planned from its estimates alone can be far "
-            f"off. The cautious plan takes the upper end of the spread ({CAUTIOUS:.0%} one-sided)."
+            f"off. The cautious plan takes the upper end of the spread ({100 * CAUTIOUS:.0f} % one-sided), "
+            "and never less than is assumed without a pilot."
         )
     said.append(
         "Of the pilot only spread, shared images and use of the scale are taken, never the effect: "

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ml.ground import records
 from ml.progress import Progress
+from ml.readers.hypothesis import Claim
 from ml.readers.pilots import PilotStudy
 from ml.readers.simulation import (
     GRID_IMAGES,
     GRID_READERS,
+    QUESTIONS,
     STUDIES,
     WANTED,
     Cell,
-    Claim,
     SimulatedGrid,
     SimulatedPower,
     Simulation,
@@ -79,7 +81,7 @@ class Planning:
     effect: float
     margin: float = MARGIN
     alpha: float = power.ALPHA
-    claims: Sequence[Claim] = tuple(Claim)
+    claims: Sequence[Claim] = tuple(QUESTIONS)
     generators: int = 2
     middle: float = MIDDLE
     offset: float = 0.0
@@ -153,18 +155,17 @@ def quick(cell: Cell) -> float | None:
 
     The F test for more than two generators and an area that is not quite 0.5 have none here.
     """
-    model = cell.model
-    if cell.claim is Claim.GENERATORS:
-        if cell.generators > 2:
-            return None
-        rated = model.true_areas(cell.areas)
-        pilot = Pilot.assumed(cell.areas, model)
-        return power.mrmc_power(pilot, cell.readers, cell.images, rated[0] - rated[1]).power
-    if cell.claim is Claim.EQUIVALENT and cell.effect:
+    if cell.generators > 2 or (cell.claim is Claim.EQUIVALENT and cell.effect):
         return None
-    pilot = Pilot.assumed(cell.areas, model)
-    distance = model.true_areas(cell.areas)[0] - 0.5
-    found = power.one_generator_power(pilot, cell.readers, cell.images, distance, cell.margin)
+    pilot, rated = _assumed(cell.areas, cell.model)
+    if cell.claim is Claim.GENERATORS:
+        return power.mrmc_power(pilot, cell.readers, cell.images, rated[0] - rated[1]).power
+    found = power.one_generator_power(pilot, cell.readers, cell.images, rated[0] - 0.5, cell.margin)
     if found is None:
         return None
     return found.equivalence if cell.claim is Claim.EQUIVALENT else found.difference
+
+
+@lru_cache(maxsize=256)
+def _assumed(areas: tuple[float, ...], model: Latent) -> tuple[Pilot, tuple[float, ...]]:
+    return Pilot.assumed(areas, model), model.true_areas(areas)

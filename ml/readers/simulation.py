@@ -1,7 +1,8 @@
 """Power by simulation: studies drawn from assumptions, analysed as real ones are, claims counted.
 
 A `Question` is what a study is to show under one design. A new design brings its own: a member of
-`Claim`, and a `Question` in `QUESTIONS` whose ``said`` draws studies and runs their analysis.
+`Claim`, and a `Question` in `QUESTIONS` whose ``said`` draws studies and runs their analysis; grid,
+cache, page, command and benchmark take it from there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from math import sqrt
 from multiprocessing import get_context
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ml.ground import seeds
 from ml.progress import Progress
+from ml.readers.hypothesis import Claim
 from ml.readers.many import Studies
 from ml.readers.reading import Protocol
 from ml.statistics.latent import Latent
@@ -39,14 +40,8 @@ GRID_IMAGES = (60, 120, 180, 240, 300, 400)
 WANTED = 0.80
 
 _BATCH = 50
-
-
-class Claim(StrEnum):
-    """What a study is to show."""
-
-    DIFFERENT = "different"
-    EQUIVALENT = "equivalent"
-    GENERATORS = "generators"
+_RATINGS_PER_S = 8e6
+"""Drawn and analysed by one core of a few years ago."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +68,8 @@ class Cell:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.claim not in QUESTIONS:
+            raise ReadersError(f"Nothing simulates whether {self.claim} is shown.")
         least = Protocol().least_readers
         if not least <= self.readers <= MOST_READERS:
             raise ReadersError(
@@ -226,6 +223,11 @@ class Simulation:
 
     cells: Sequence[Cell]
     found: dict[str, SimulatedPower] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """About how long one core takes for what is missing."""
+        return sum(map(_work, self.missing)) / _RATINGS_PER_S
 
     @property
     def missing(self) -> list[Cell]:

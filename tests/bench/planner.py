@@ -18,6 +18,7 @@ import numpy as np
 
 from ml.ground.plain_text import table
 from ml.readers.analysis import analyse
+from ml.readers.hypothesis import Claim
 from ml.readers.planning import quick
 from ml.readers.reading import Protocol, Reading
 from ml.readers.rehearsal import Design, Rehearsal, RoeMetz
@@ -27,7 +28,6 @@ from ml.readers.simulation import (
     GRID_READERS,
     QUESTIONS,
     Cell,
-    Claim,
     SimulatedGrid,
     SimulatedPower,
     Simulation,
@@ -47,7 +47,7 @@ CELLS = (
     Cell(Claim.EQUIVALENT, 5, 120, 0.0, studies=PLANNED),
     Cell(Claim.GENERATORS, 5, 120, 0.10, generators=2, studies=PLANNED),
 )
-COMPARED = dict.fromkeys(Claim, ((3, 120), (5, 60), (5, 120), (8, 120)))
+COMPARED = dict.fromkeys(QUESTIONS, ((3, 120), (5, 60), (5, 120), (8, 120)))
 
 
 def agreement() -> Iterator[str]:

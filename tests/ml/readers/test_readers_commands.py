@@ -9,6 +9,7 @@ from PIL import Image
 
 from ml.__main__ import main
 from ml.readers import exchange
+from ml.readers.simulation import QUESTIONS
 from ml.statistics.ratings import Ratings
 
 
@@ -107,11 +108,7 @@ def test_plan_simulates_what_it_is_asked_and_takes_a_pilot(
     (tmp_path / "p.csv").write_text(exchange.long_csv(block(4, 1)))
     argv = ("readers", "plan", "--readers", 4, "--cases", 40, "--effect", 0.2, "--studies", 20)
     found = answer(capsys, *argv, "--pilot", tmp_path / "p.csv")
-    assert [one["claim"] for one in found["simulation"]] == [
-        "different",
-        "equivalent",
-        "generators",
-    ]
+    assert [one["claim"] for one in found["simulation"]] == list(QUESTIONS)
     assert all(one["asked"]["studies"] == 20 for one in found["simulation"])
     assert found["pilot"]["source"] == "p.csv" and found["pilot"]["readers"] == 4
     assert found["simulation_refused"] is None

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from ml.readers import simulation
+from ml.readers.hypothesis import Claim
 from ml.readers.simulation import (
     Cell,
-    Claim,
     SimulatedGrid,
     SimulatedPower,
     Simulation,
