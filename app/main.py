@@ -31,7 +31,7 @@ from app.witness import Witness
 
 DESCRIPTION = (
     "Liver lesion classification and synthesis. Research use only; not a medical device. "
-    "Every call but `info` computes and stores nothing."
+    "Every call but `info` computes, and stores nothing of what was sent."
 )
 
 

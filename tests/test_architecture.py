@@ -168,6 +168,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
             "app/models/study_results/answers.py",
             "import app.models.study_results.results",
         ),
+        "the staircase of study plans": (
+            "app/models/study_plans/power.py",
+            "import app.models.study_plans.asked",
+        ),
         "routes do not import each other": ("app/routes/cases.py", "import app.routes.users"),
         "the staircase of ml": ("ml/lesion.py", "import ml.images.roi"),
         "the staircase of ml.ground": ("ml/ground/errors.py", "import ml.ground.records"),

@@ -22,6 +22,10 @@ EXAMPLES = {
         'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
         """-d '{"lesion_class": "cyst", "count": 2, "seed": 7}' $HEPATICA/api/v1/synthetics"""
     ),
+    "POST /api/v1/plans": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
+        """-d '{"readers": "5", "cases": "120", "studies": "400"}' $HEPATICA/api/v1/plans"""
+    ),
 }
 """A command for each call; the tests run them."""
 

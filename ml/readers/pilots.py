@@ -128,7 +128,8 @@ def estimate(ratings: Ratings, source: str) -> PilotStudy:
     spread = Estimate(*(sqrt(x) for x in values))
     cautious = fit.reader(model, limit(1 - CAUTIOUS))
     return PilotStudy(
-        source, readers, real, synthetic, areas, spread, reader, max(cautious, model.reader, READER), case,
+        source, readers, real, synthetic, areas, spread, reader,
+        max(cautious, model.reader, READER), case,
         fit.cuts(model) if fit.ordinal else None,
         _words(readers, real + synthetic, spread, case, fit.ordinal, len(areas)),
     )  # fmt: skip
@@ -254,8 +255,8 @@ def _words(
     if readers < FEW_READERS or images < FEW_IMAGES:
         said.append(
             "A pilot of this size says little: a power planned from its estimates alone can be far "
-            f"off. The cautious plan takes the upper end of the spread ({100 * CAUTIOUS:.0f} % one-sided), "
-            "and never less than is assumed without a pilot."
+            "off. The cautious plan takes the upper end of the spread "
+            f"({100 * CAUTIOUS:.0f} % one-sided), and never less than is assumed without a pilot."
         )
     said.append(
         "Of the pilot only spread, shared images and use of the scale are taken, never the effect: "

@@ -268,12 +268,13 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Smallest:
-    """The grid cell with the fewest readings that reaches a power, in readers and images."""
+    """The grid cell with the fewest readings that reaches a power, by images of one generator."""
 
     readers: int
     images: int
     readings: int
     power: SimulatedPower
+    generators: int
 
 
 @dataclass(frozen=True)
@@ -306,7 +307,7 @@ class SimulatedGrid:
         rows = grid(cell, readers, images)
         powers = tuple(tuple(found.get(one.key) for one in row) for row in rows)
         enough = [
-            Smallest(one.readers, one.images, one.readers * one.read, power)
+            Smallest(one.readers, one.images, one.readers * one.read, power, one.generators)
             for row, of_row in zip(rows, powers, strict=True)
             for one, power in zip(row, of_row, strict=True)
             if power is not None and power.low >= wanted

@@ -262,8 +262,8 @@ def smallest_words(found: SimulatedGrid) -> str:
         )
     return (
         f"The fewest readings whose power reaches {found.wanted:g} with the lower end of its "
-        f"interval ({least.power.low:.3f}): {least.readers} readers of {least.images} images under "
-        f"each generator, {least.readings} readings."
+        f"interval ({least.power.low:.3f}): {least.readers} readers of {least.images} images"
+        f"{' under each generator' if least.generators > 1 else ''}, {least.readings} readings."
     )
 
 

@@ -1,10 +1,10 @@
-"""What programs call. Every POST computes and stores nothing."""
+"""What programs call. Every POST computes and stores nothing of what was sent."""
 
 from fastapi import APIRouter
 
-from app.routes.api import classifications, info, synthetics
+from app.routes.api import classifications, info, plans, synthetics
 from app.routes.api.problems import problems
 
 router = APIRouter(prefix="/api/v1", responses=problems(400, 401, 403, 404, 422, 429, 503))
-for part in (classifications, synthetics, info):
+for part in (classifications, synthetics, plans, info):
     router.include_router(part.router)

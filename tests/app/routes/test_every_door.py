@@ -48,6 +48,8 @@ KEY = studies.KEY.decode()
 ROOT = Path(__file__).resolve().parents[3]
 GENERATOR = "phantom-dcgan-cyst"
 
+_FILES_OF = {"/cases": b"files", "/reader-studies/planner/pilots": b"ratings"}
+
 NO_TEXT = {  # as it is percent-encoded
     "NUL": "a%00b",
     "a control character": "a%07b",
@@ -282,7 +284,7 @@ def knock(
         )
         image = b'--x\r\ncontent-disposition: form-data; name="%s"; filename="a.png"\r\n\r\n%s\r\n'
         if door.path in UPLOADS:
-            parts += image % (b"files" if door.path == "/cases" else b"image", make_png())
+            parts += image % (_FILES_OF.get(door.path, b"image"), make_png())
         headers = {"content-type": "multipart/form-data; boundary=x"}
         content = parts + b"--x--\r\n"
         return browser.request(door.method, url, content=content, headers=headers)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+import answered
+import studies
 from app.errors import NotFound, Unreadable
 from app.models import KeptPower, Pilot
 from app.models.study_plans.asked import Asked
@@ -142,3 +144,38 @@ def test_a_file_that_says_nothing_of_readers_is_refused(signed_in_as, session, d
     reply = signed_in_as("researcher").post(f"{PLANNER}/pilots", files=files)
     assert reply.status_code == 422 and why in reply.text
     assert not session.scalars(sa.select(Pilot)).all()
+
+
+def test_the_api_goes_on_with_each_call_until_it_is_complete(client, token, few, monkeypatch):
+    monkeypatch.setattr("app.simulations.time.monotonic", iter(range(10_000)).__next__)
+    headers = {"authorization": f"Bearer {token}"}
+    told = [client.post("/api/v1/plans", json=SMALL, headers=headers).json() for _ in range(4)]
+    assert [one["simulated"] for one in told] == [1, 2, 3, 4]
+    assert told[0]["power"] == told[3]["power"] and told[0]["power"]["studies"] == 10
+    assert [one["complete"] for one in told] == [False, False, False, True]
+    assert told[3]["smallest"] and not told[2]["smallest"]
+    refused = client.post("/api/v1/plans", json={"readers": "1"}, headers=headers)
+    assert refused.status_code == 422 and "3 to 50 readers" in refused.json()["detail"]
+
+
+def test_a_study_becomes_a_pilot_only_after_its_unblinding(signed_in_as, session):
+    study = studies.make_study(session)
+    session.commit()
+    browser = signed_in_as("researcher")
+    form = {"study": (None, str(study.id))}
+    assert browser.post(f"{PLANNER}/pilots", files=form).status_code == 403
+    assert browser.post(f"{PLANNER}/pilots", files={"study": (None, "")}).status_code == 400
+    assert not session.scalars(sa.select(Pilot)).all()
+
+
+def test_an_unblinded_study_says_how_its_readers_differ(signed_in_as, session):
+    people = [studies.make_user(session, f"reader{n}") for n in (1, 2, 3)]
+    study = studies.make_study(session, *people, per_class=2, real=6, synthetic=6)
+    for number in (1, 2, 3):
+        answered.answer(session, study, number, answered.guessing(number))
+    answered.unblind(session, study, studies.make_user(session, "maker", "researcher"))
+    session.commit()
+    browser = signed_in_as("researcher")
+    reply = browser.post(f"{PLANNER}/pilots", files={"study": (None, str(study.id))})
+    assert "3 readers and 12 images" in reply.text
+    assert session.scalars(sa.select(Pilot)).one().study_id == study.id
