@@ -177,5 +177,5 @@ def test_an_unblinded_study_says_how_its_readers_differ(signed_in_as, session):
     session.commit()
     browser = signed_in_as("researcher")
     reply = browser.post(f"{PLANNER}/pilots", files={"study": (None, str(study.id))})
-    assert "3 readers and 12 images" in reply.text
+    assert "3 readers and 12 images" in browser.get(reply.headers["location"]).text
     assert session.scalars(sa.select(Pilot)).one().study_id == study.id
