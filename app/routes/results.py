@@ -25,6 +25,7 @@ from app.models.study_results.answers import Answers
 from app.models.study_results.results import Results
 from app.models.study_results.times import MARKS, marked_by_reader
 from app.responses import page
+from ml.readers.published import CAUTION, PUBLISHED
 
 router = APIRouter(include_in_schema=False)
 
@@ -60,6 +61,8 @@ def results(
         marked=marked_by_reader(look, Answers.of(look, unblinded)),
         marks=MARKS,
         withdrawn_sources=len(Stimulus.withdrawn_sources(look, study_id)),
+        published=PUBLISHED,
+        caution=CAUTION,
     )
 
 

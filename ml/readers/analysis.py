@@ -8,37 +8,60 @@ agreement of a reader with themselves. Readers are never pooled as if independen
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from ml.readers import primary as hypothesis
+from ml.readers import secondary as others
 from ml.readers import several, single, words
 from ml.readers.reading import Presentations, Protocol, Reading, present
 from ml.readers.results import Counts, LesionClass, NetworkAccuracy, Refused, Result, Share
 from ml.statistics import roc, trends
 
 
-def analyse(readings: Iterable[Reading], protocol: Protocol | None = None) -> Result:
+def analyse(
+    readings: Iterable[Reading],
+    protocol: Protocol | None = None,
+    amendments: Mapping[int, Protocol] | None = None,
+    marked: Collection[str] | None = None,
+) -> Result:
     """The whole result of a study.
+
+    Args:
+        readings: every trial, also those without an answer.
+        protocol: what was fixed before reading.
+        amendments: version → what was fixed later; shown beside, and deciding nothing.
+        marked: images that a leak audit marks, by case; None where that is not known.
 
     Raises:
         ReadersError: readings that contradict each other (see `ml.readers.reading.present`).
     """
     rules = protocol or Protocol()
-    shown = present(readings, rules.scale)
+    every = list(readings)
+    shown = present(every, rules.scale)
     readers = tuple(single.reader(name, shown, rules) for name in shown.readers)
     counts = _counts(shown)
+    across, between = several.across(shown, rules), several.between(shown, rules)
     found = Result(
         summary="",
         margin=rules.margin,
         counts=counts,
         readers=readers,
-        across=several.across(shown, rules),
-        between_generators=several.between(shown, rules),
+        across=across,
+        between_generators=between,
         agreement=several.agree(shown, rules),
         lesion_class=_lesion_class(shown, rules),
         reasons=_reasons(shown),
-        warnings=words.warnings(shown, readers, counts.clustered),
+        warnings=words.warnings(shown, readers, counts.clustered, rules),
         methods="",
+        primary=hypothesis.primary(every, rules, marked) if shown.first else None,
+        amended=tuple(
+            found
+            for version, later in (amendments or {}).items()
+            if shown.first
+            and (found := hypothesis.amended(every, rules, version, later)) is not None
+        ),
+        secondary=others.secondary(readers, across, between, rules),
     )
     return replace(
         found,

@@ -93,15 +93,15 @@ class Hypothesis:
 
     def sentence(self, margin: float | None = None) -> str:
         """The hypothesis in words, without a full stop; the margin by name where none is given."""
-        of = "" if self.whose is Whose.LIKE_THESE else ", and of no others"
+        of = "" if self.whose is Whose.LIKE_THESE else ", and of no others,"
         if self.claim is Claim.GENERATORS:
-            return f"the mean AUCs of {self.whose} differ between the generators{of}"
+            return f"the mean AUCs of {self.whose}{of} differ between the generators"
         images = f" on the images of {self.generator}" if self.generator else ""
-        mean = f"the mean AUC of {self.whose}{images}"
+        mean = f"the mean AUC of {self.whose}{of}{images}"
         if self.claim is Claim.DIFFERENT:
-            return f"{mean} differs from 0.5{of} (its 95 % interval leaves 0.5 out)"
+            return f"{mean} differs from 0.5 (its 95 % interval leaves 0.5 out)"
         within = "the margin" if margin is None else f"{margin:.2f}"
-        return f"{mean} is equivalent to chance{of} (its 90 % interval lies within 0.5 ± {within})"
+        return f"{mean} is equivalent to chance (its 90 % interval lies within 0.5 ± {within})"
 
     def statement(self, margin: float | None = None) -> str:
         """The same as a sentence of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ml.readers.hypothesis import Hypothesis, Missing, Multiplicity
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
 
@@ -48,7 +49,9 @@ class Protocol:
     ``margin`` around an area of 0.5 counts as equivalent; ``scale`` is the number of points of
     the answer (even: its upper half says "synthetic"); ``least_readers`` are needed before
     anything is said about other readers. ``network`` gives the network's class per image from
-    folds that did not train on it; ``resamples`` 0 leaves bootstrap intervals out.
+    folds that did not train on it; ``hypothesis`` is the primary one, ``multiplicity`` the rule for
+    the others and ``missing`` the plan for missing answers, None where none was named;
+    ``resamples`` 0 leaves bootstrap intervals out.
     """
 
     margin: float = 0.10
@@ -58,6 +61,9 @@ class Protocol:
     resamples: int = 2000
     seed: int = 0
     network: Mapping[str, str] = field(default_factory=dict)
+    hypothesis: Hypothesis | None = None
+    multiplicity: Multiplicity | None = None
+    missing: Missing | None = None
     network_note: str = "no out-of-fold predictions of a network for these images"
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml.ground import json_schema, records
 from ml.ground.records import RecordError
+from ml.readers.hypothesis import Claim, Missing, Whose
 from ml.statistics.agreement import Agreement, EqualShares
 from ml.statistics.figure import Figure
 from ml.statistics.mrmc import Analysis
@@ -269,11 +270,88 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """One test of a hypothesis, on some of the readings.
+
+    Attributes:
+        analysis: which readings.
+        readers, images: how many; None where nothing could be tested.
+        value, low, high: the mean area (or the difference of two generators') with its 95 %
+            interval, 0–1.
+        low90, high90: of a mean area, the 90 % interval that equivalence goes by.
+        p: of a difference between generators.
+        holds: whether it holds; None where there is no verdict.
+        note: why there is none, or why it does not hold although it seems to.
+    """
+
+    analysis: str
+    readers: int | None
+    images: int | None
+    value: float | None
+    low: float | None
+    high: float | None
+    low90: float | None
+    high90: float | None
+    p: float | None
+    holds: bool | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The primary hypothesis as a statement, tested as ``planned``, then otherwise.
+
+    The ``sensitivity`` analyses decide nothing. ``missing`` is the plan for missing answers.
+    """
+
+    hypothesis: str
+    claim: Claim
+    whose: Whose
+    generator: str
+    missing: Missing
+    planned: Tested
+    sensitivity: tuple[Tested, ...]
+
+
+@dataclass(frozen=True)
+class Secondary:
+    """A secondary hypothesis: p, and after the family's adjustment; None where there is none.
+
+    ``holds`` goes by the adjusted p below 0.05, None where nothing is adjusted or no verdict is
+    given: then it is exploratory.
+    """
+
+    hypothesis: str
+    p: float | None
+    adjusted: float | None
+    holds: bool | None
+
+
+@dataclass(frozen=True)
+class Amended:
+    """What would be said by rules that ``version`` of the protocol changed after the first answer.
+
+    ``equivalent`` is reader → whether equivalent to chance within ``margin``, None for no verdict;
+    ``mean_equivalent`` the same of readers like these.
+    """
+
+    version: int
+    margin: float
+    hypothesis: str | None
+    planned: Tested | None
+    equivalent: Mapping[str, bool | None]
+    mean_equivalent: bool | None
+
+
+@dataclass(frozen=True)
 class Result:
     """The whole result of a study.
 
     ``summary`` are the sentences of `ml.readers.words.sentences` in one; ``methods`` is a paragraph
-    ready to paste; ``between_generators`` is None for fewer than two generators.
+    ready to paste; ``primary`` is None where none was named, and in results of before there was
+    one; ``amended`` is what later rules would say, beside it; ``secondary`` are the other
+    hypotheses, where a primary one was named. ``between_generators`` is None for
+    fewer than two generators.
     """
 
     summary: str
@@ -287,6 +365,9 @@ class Result:
     reasons: tuple[Reason, ...]
     warnings: tuple[str, ...]
     methods: str
+    primary: Primary | None = None
+    amended: tuple[Amended, ...] = ()
+    secondary: tuple[Secondary, ...] = ()
 
     def to_json(self) -> Any:
         """The JSON form, as it is kept and exported."""

@@ -81,6 +81,28 @@ def across(shown: Presentations, rules: Protocol) -> Across:
     return Across(tuple(out), fixed, random, of_shares, verdict)
 
 
+def of_these(
+    shown: Presentations, rules: Protocol
+) -> tuple[mrmc.Analysis | Refused, MeanVerdict | None, str | None]:
+    """The mean area of these very readers, its verdict, and why there is none."""
+    kept, _ = _usable(shown)
+    if not kept:
+        return Refused("no reader read two real and two synthetic images"), None, None
+    areas = ratings(kept)
+    fixed = _tried(lambda: mrmc.fixed_readers(areas))
+    if isinstance(fixed, Refused):
+        return fixed, None, None
+    narrow = mrmc.fixed_readers(areas, confidence=0.90).mean
+    verdict = MeanVerdict(
+        margin=rules.margin,
+        equivalence_low=narrow.low,
+        equivalence_high=narrow.high,
+        different_from_chance=not fixed.mean.low <= 0.5 <= fixed.mean.high,
+        equivalent_to_chance=0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin,
+    )
+    return fixed, verdict, None
+
+
 def _tried(analyse: Callable[[], mrmc.Analysis]) -> mrmc.Analysis | Refused:
     """The analysis, or why there is none."""
     try:

@@ -117,6 +117,11 @@ def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
     )  # fmt: skip
 
 
+def equivalent(name: str, shown: Presentations, rules: Protocol) -> bool | None:
+    """Whether a reader is equivalent to chance by these rules; None where there is no verdict."""
+    return _area(shown.of(name), rules)[0].equivalent_to_chance
+
+
 def _area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tuple[CurvePoint, ...]]:
     truth, rated = _truth(mine), _rated(mine)
     clusters = [r.cluster for r in mine]

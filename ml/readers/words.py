@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ml.readers.hypothesis import Missing, Multiplicity
 from ml.readers.reading import Presentations, Protocol
 from ml.readers.results import BetweenGenerators, ReaderResult, Refused, Result
 
@@ -15,13 +16,14 @@ def _count(n: int, noun: str) -> str:
 
 
 def warnings(
-    shown: Presentations, readers: Sequence[ReaderResult], clustered: bool
+    shown: Presentations, readers: Sequence[ReaderResult], clustered: bool, rules: Protocol
 ) -> tuple[str, ...]:
     """What limits the result, a sentence each: few readers or images, one kind of image …
 
     Args:
         readers: each reader's result.
         clustered: whether several images come from one patient.
+        rules: what was fixed before reading.
     """
     said = []
     if not shown.first:
@@ -55,7 +57,7 @@ def warnings(
             "proportions carry one beside Wilson's."
         )
     if shown.unanswered:
-        said.append(f"{shown.unanswered} trials without an answer were left out.")
+        said.append(f"{_unanswered(shown.unanswered, rules)}.")
     return tuple(said)
 
 
@@ -108,29 +110,60 @@ def sentences(result: Result) -> list[str]:
 
 
 def methods(result: Result, shown: Presentations, rules: Protocol) -> str:
-    """A methods paragraph with the numbers of this study, ready to paste."""
+    """A methods paragraph with the numbers of this study, ready to paste.
+
+    It says what the readings and the rules tell; how the study was conducted they do not.
+    """
+    if not result.counts.readings:
+        return ""
+    named = f"Primary hypothesis: {result.primary.hypothesis} " if result.primary else ""
+    return f"{_who_read(result, rules)} {named}{analysed(result, shown, rules)}"
+
+
+def _who_read(result: Result, rules: Protocol) -> str:
+    """How many images each reader rated; they need not be the same for all."""
+    c = result.counts
+    told = "; ".join(
+        f"{one.reader} {one.n} ({one.real} real, {one.synthetic} synthetic)"
+        for one in result.readers
+    )
+    sources = ", ".join(f"{k}: {v}" for k, v in sorted(c.generators.items()))
+    return (
+        f"{_count(c.readers, 'reader')} rated images from 1 (certainly real) to {rules.scale} "
+        f"(certainly synthetic): {told}. In all there were {c.images} ({c.real} real, "
+        f"{c.synthetic} synthetic{f', from {sources}' if len(c.generators) > 1 else ''})."
+    )
+
+
+def _main(result: Result, rules: Protocol) -> str:
+    """What decides: the primary hypothesis, or what stands in its place."""
+    by_reader = "the area under the empirical ROC curve (AUC) of each reader's rating"
+    if result.primary is None:
+        return f"No primary hypothesis was named; the main measure of the program is {by_reader}"
+    planned = result.primary.planned
+    outcome = {True: "It held", False: "It was not shown", None: "There was no verdict"}
+    why = f" ({planned.note.rstrip('.')})" if planned.note else ""
+    return (
+        f"The primary hypothesis was tested {planned.analysis}. {outcome[planned.holds]}{why}. All "
+        f"else is secondary, also {by_reader}"
+    )
+
+
+def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
+    """How the readings were analysed, in sentences; "" where there are none."""
     c = result.counts
     if not c.readings:
         return ""
-    text = [
-        f"{_count(c.readers, 'reader')} read {c.images} regions of interest "
-        f"({c.real} real, {c.synthetic} synthetic"
-        + (
-            ", from " + ", ".join(f"{k}: {v}" for k, v in sorted(c.generators.items()))
-            if len(c.generators) > 1
-            else ""
-        )
-        + f") in an individual random order, blinded to their origin, and rated each from 1 "
-        f"(certainly real) to {rules.scale} (certainly synthetic); ratings above "
-        f"{rules.scale // 2} count as synthetic."
-    ]
+    methods_of_auc = sorted({e.auc.method for e in result.readers if e.auc.low is not None})
+    without = [e.reader for e in result.readers if e.auc.low is None]
+    text = [f"Ratings above {rules.scale // 2} count as synthetic."]
     if c.repeats:
-        text.append(f"{c.repeats} hidden repeats served agreement of readers with themselves only.")
+        text.append(f"{c.repeats} repeats served agreement of readers with themselves only.")
     text.append(
-        "The primary measure is, for each reader, the area under the empirical ROC curve (AUC) "
-        "of the rating, with its 95 % interval ("
-        + "; ".join(sorted({e.auc.method for e in result.readers}))
-        + f"). A reader was called equivalent to chance when the 90 % interval lay within 0.5 ± "
+        _main(result, rules)
+        + (f", with its 95 % interval ({'; '.join(methods_of_auc)})" if methods_of_auc else "")
+        + (f"; none for {', '.join(without)}" if without else "")
+        + f". A reader was called equivalent to chance when the 90 % interval lay within 0.5 ± "
         f"{rules.margin:.2f} (two one-sided tests at 5 %); a reader who used one rating got no "
         "verdict."
     )
@@ -164,6 +197,27 @@ def methods(result: Result, shown: Presentations, rules: Protocol) -> str:
             f"Fleiss' κ and Krippendorff's α (bootstrap over "
             f"{'patients' if c.clustered else 'cases'}, {rules.resamples} samples)."
         )
+    if result.secondary:
+        text.append(
+            f"There are {len(result.secondary)} secondary hypotheses; their p values are taken "
+            "from the intervals"
+            + (
+                " and adjusted together after Holm."
+                if rules.multiplicity is Multiplicity.HOLM
+                else ", are not adjusted, and are exploratory."
+            )
+        )
     if c.unanswered_left_out:
-        text.append(f"{c.unanswered_left_out} unanswered trials were left out.")
+        text.append(f"{_unanswered(c.unanswered_left_out, rules)}.")
     return " ".join(text)
+
+
+def _unanswered(count: int, rules: Protocol) -> str:
+    """What became of trials without an answer."""
+    trials = "1 trial without an answer was" if count == 1 else (
+        f"{count} trials without an answer were")  # fmt: skip
+    if rules.hypothesis is None or rules.missing in (None, Missing.ALL):
+        return f"{trials} left out"
+    return (
+        f"{trials} left out, but in the test of the primary hypothesis, which has a plan for them"
+    )

@@ -273,6 +273,6 @@ def _notes(shown: Sequence[KnownLesion], withdrawn: int) -> list[str]:
         from_whom = "1 patient" if patients == 1 else f"{patients} patients"
         notes.append(
             f"The {images} real images come from {from_whom}: there are not enough patients "
-            "for one each. Images of one patient are alike, so intervals are too narrow."
+            "for one each. Images of one patient are alike, which makes intervals wider."
         )
     return notes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.models.reader_studies.design import Design
+from app.models.reader_studies.design import EARLIER_ANALYSIS, Design
 from app.models.reader_studies.intent import UNSAID
 from app.models.reader_studies.planned import Sources
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
@@ -24,6 +24,7 @@ _TEXTS = ("margin", "analysis", "instructions", "ethics_reference")
 _CONSENT = ("text", "version", "date")
 _BEFORE: Json = {"exclude_read": False, "exclude_seen": False, "redrawn": False, "least_ms": 0}
 """Choices that came later, as they were before."""
+_BEFORE_FORMAT_2 = replace(Design(), **_BEFORE, intent=UNSAID, analysis=EARLIER_ANALYSIS)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _of_format_1(found: Json) -> Json:
     """
     own = ("analysis", "margin", "intent")
     rest = {key: value for key, value in found.items() if key not in own}
-    told, design = found.get("analysis"), replace(Design(), **_BEFORE, intent=UNSAID)
+    told, design = found.get("analysis"), _BEFORE_FORMAT_2
     if isinstance(told, str):
         design = replace(design, analysis=told)
     elif isinstance(told, Mapping) and "called_synthetic_from_rating" in told:

@@ -13,16 +13,22 @@ from ml.lesion import LesionScheme
 DISPLAY_PX = 512
 """Side of an ROI on the desk, in CSS pixels, where no size in mm is asked for."""
 
+_PER_READER = "Per reader, secondary: AUC"
 ANALYSIS = (
-    "Primary, per reader: AUC of the six-point answer against 0.5 on first presentations; "
+    f"{_PER_READER} of the six-point answer against 0.5 on first presentations; "
     "equivalence with chance when its 90 % interval lies within 0.5 ± the margin; a reader who "
-    "uses one category gets no verdict. Secondary: sensitivity, specificity and accuracy with "
+    "uses one category gets no verdict. Also secondary: sensitivity, specificity and accuracy with "
     "Wilson 95 % intervals (ratings 4 to 6 count as “synthetic”), lesion class on real against "
     "synthetic, agreement within and between readers."
 )
 ANALYSIS_WITHOUT_CLASS = ANALYSIS.replace("lesion class on real against synthetic, ", "") + (
     " The lesion class is not asked for, so nothing is said of it."
 )
+EARLIER_ANALYSIS, _EARLIER_WITHOUT_CLASS = (
+    text.replace(_PER_READER, "Primary, per reader: AUC").replace("Also secondary", "Secondary")
+    for text in (ANALYSIS, ANALYSIS_WITHOUT_CLASS)
+)
+"""The plan as it came before a study named its primary hypothesis."""
 _SEE = (
     "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
     "program. For each, say how sure you are that it is real or synthetic"
@@ -211,6 +217,8 @@ def fitting(text: str, *, lesion_class: bool) -> str:
 
     Any other text stays as it is.
     """
+    earlier = {EARLIER_ANALYSIS: ANALYSIS, _EARLIER_WITHOUT_CLASS: ANALYSIS_WITHOUT_CLASS}
+    text = earlier.get(text, text)
     for pair in (
         (ANALYSIS_WITHOUT_CLASS, ANALYSIS),
         (INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS),

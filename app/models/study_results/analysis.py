@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import quantiles
 
@@ -18,18 +18,25 @@ from app.db import Base, now, serialise
 from app.errors import Damaged
 from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
+from app.models.reader_studies import versions
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
+from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.held_out import Classify, HeldOut
+from app.models.study_results.methods import paragraph
 from app.settings import VERSION
 from ml.ground import records
 from ml.ground.records import RecordError
+from ml.leak_audit import second_reader
+from ml.leak_audit.second_reader import SecondReader
+from ml.readers import words
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
+from ml.readers.reading import present
 from ml.readers.results import Result
 from ml.statistics.proportion import wilson_limits
 
@@ -144,11 +151,42 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """One thing that was amended, as it stood ``before`` and ``after``."""
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """A version of the protocol after the opening: what, when, by whom, why.
+
+    ``answers`` of ``trials`` had been given (practice and repeats too; None: not counted at the
+    time); ``primary``: the study is judged by it, or a still later version, because nobody had
+    answered.
+    """
+
+    version: int
+    protocol_hash: str
+    at: str
+    by: str
+    reason: str
+    answers: int
+    trials: int | None
+    primary: bool
+    changes: tuple[Changed, ...]
+
+
+@dataclass(frozen=True)
 class Content:
     """A kept analysis.
 
     ``readings_sha256`` says which readings were analysed, ``version`` by which program, ``seed``
-    and ``resamples`` with which bootstrap.
+    and ``resamples`` with which bootstrap. ``protocol_version`` is the one that the study is judged
+    by, None in analyses that were kept before there was a choice: those went by the newest.
+    ``program`` is a program that read the same images.
     """
 
     format: int
@@ -164,6 +202,9 @@ class Content:
     enrolled: tuple[Enrolled, ...]
     result: Result
     curves: tuple[Curve, ...]
+    protocol_version: int | None = None
+    amendments: tuple[Amendment, ...] = ()
+    program: SecondReader | None = None
 
     @classmethod
     def read(cls, data: bytes) -> Content:
@@ -199,15 +240,20 @@ def seed_of(protocol: Protocol) -> int:
     return int(protocol.digest[:8], 16)
 
 
-def rules_of(answers: Answers, network: HeldOut) -> Rules:
-    """What was fixed before reading, as the analysis takes it."""
+def rules_of(answers: Answers, network: HeldOut, protocol: Protocol | None = None) -> Rules:
+    """What was fixed before reading, as the analysis takes it; or by another ``protocol``."""
+    design = (protocol or answers.protocol).content.design
+    intent = design.intent
     return Rules(
         classes=answers.study.scheme.keys,
         resamples=RESAMPLES,
         seed=seed_of(answers.protocol),
         network=network.classes,
         network_note=network.note,
-        margin=answers.protocol.content.design.margin,
+        margin=design.margin,
+        hypothesis=intent.primary,
+        multiplicity=intent.multiplicity,
+        missing=intent.missing,
     )
 
 
@@ -218,6 +264,13 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
     network = HeldOut.of(session, answers.study, images, classify)
     rules = rules_of(answers, network)
     readings = list(answers.readings())
+    later = {
+        one.protocol.version: rules_of(answers, network, one.protocol)
+        for one in answers.versions.late
+    }
+    result = analyse(readings, rules, later, None)
+    analysed = words.analysed(result, present(readings, rules.scale), rules)
+    result = replace(result, methods=paragraph(session, answers, analysed, rules.seed))
     content = Content(
         format=VERSION_OF_FORM,
         study=str(answers.study.id),
@@ -230,10 +283,41 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
         readings_sha256=digest_of(readings),
         network=Network(network.name, network.note),
         enrolled=tuple(_enrolled(session, one, answers.lines) for one in answers.enrolments),
-        result=analyse(readings, rules),
+        result=result,
         curves=_curves(answers.lines),
+        protocol_version=answers.protocol.version,
+        amendments=tuple(_amendment(one) for one in answers.versions.amendments),
+        program=_program(session, answers, rules.seed),
     )
     return Computed(content.written(), time.perf_counter() - begun)
+
+
+def _amendment(one: versions.Amendment) -> Amendment:
+    return Amendment(
+        version=one.protocol.version,
+        protocol_hash=one.protocol.digest,
+        at=one.protocol.frozen_at.isoformat(timespec="seconds"),
+        by=one.protocol.frozen_by.name,
+        reason=one.protocol.reason,
+        answers=one.progress.answers,
+        trials=one.progress.trials,
+        primary=not one.late,
+        changes=tuple(Changed(each.words, each.before, each.after) for each in one.changes),
+    )
+
+
+def _program(session: Session, answers: Answers, seed: int) -> SecondReader:
+    """A program reads the study's own images, practice left out."""
+    return second_reader.read(
+        [Blob.read(session, one.pixels_digest) for one in answers.stimuli],
+        [one.truth == Source.SYNTHETIC for one in answers.stimuli],
+        [
+            f"patient {one.patient}" if one.patient else answers.cases[one.id]
+            for one in answers.stimuli
+        ],
+        resamples=RESAMPLES,
+        seed=seed,
+    )
 
 
 def digest_of(readings: Iterable[PlainReading]) -> str:

@@ -16,6 +16,7 @@ from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import Trial
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
+from app.models.reader_studies.versions import Versions
 from app.models.study_results.analysis import Analysis, Content, Enrolled, compute
 from app.models.study_results.answers import Answers, reader_code
 from app.models.study_results.held_out import Classify
@@ -50,6 +51,7 @@ class Results:
     data: bytes
     content: Content
     names: dict[str, str]
+    versions: Versions
 
     @classmethod
     def kept(cls, session: Session, unblinded: Unblinded) -> Results | None:
@@ -59,7 +61,9 @@ class Results:
         if analysis is None:
             return None
         data = Blob.read(session, analysis.digest)
-        return cls(study, unblinding, analysis, data, Content.read(data), _names(session, study))
+        content = Content.read(data)
+        names = _names(session, study)
+        return cls(study, unblinding, analysis, data, content, names, unblinded.versions)
 
     @staticmethod
     def trials_to_compute(session: Session, unblinded: Unblinded) -> int:
@@ -91,7 +95,7 @@ class Results:
         analysis = Analysis.keep(db, unblinding.id, computed)
         names = _names(look, study)
         content = Content.read(computed.data)
-        return cls(study, unblinding, analysis, computed.data, content, names)
+        return cls(study, unblinding, analysis, computed.data, content, names, unblinded.versions)
 
     @property
     def result(self) -> Result:
@@ -109,8 +113,31 @@ class Results:
 
     @property
     def protocol(self) -> Protocol:
-        """The protocol in force; an unblinded study has one."""
-        return self.study.protocols[-1]
+        """The version of the protocol that the study is judged by."""
+        return self.versions.primary
+
+    @property
+    def holds(self) -> bool:
+        """Whether every version of the protocol is still as it was frozen."""
+        return all(one.holds for one in self.versions.every)
+
+    @property
+    def judged_by(self) -> int | None:
+        """The version that the kept analysis went by; None where no version has its hash."""
+        digest = self.content.protocol_hash
+        return next((one.version for one in self.versions.every if one.digest == digest), None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was to be known of the images, but for what the result says otherwise.
+
+        Notes of earlier versions said of repeated patients that intervals are too narrow; where
+        they are clustered by patient, they are not.
+        """
+        wrong = "Images of one patient are alike, so intervals are too narrow."
+        if not self.result.counts.clustered:
+            return list(self.study.notes)
+        return [note.replace(wrong, "").rstrip() for note in self.study.notes]
 
     @property
     def silent(self) -> list[str]:

@@ -14,7 +14,12 @@ import studies
 from app.db import Database
 from app.errors import Unreadable
 from app.models import ReaderStudy, Reading, Trial
-from app.models.reader_studies.design import Design
+from app.models.reader_studies.design import (
+    ANALYSIS,
+    ANALYSIS_WITHOUT_CLASS,
+    Design,
+    fitting,
+)
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.intent import UNSAID, Intent, Primary
 from app.models.reader_studies.protocol import Progress, Protocol
@@ -195,3 +200,11 @@ def test_an_amendment_and_the_first_answer_at_once_agree_on_which_came_first(
         assert given.protocol_version == (1 if amendment.late else 2)
         assert versions.primary.version == given.protocol_version
     database.engine.dispose()
+
+
+def test_the_plan_that_came_before_hypotheses_were_named_is_told_as_it_comes_now():
+    before = ANALYSIS.replace("Per reader, secondary: AUC", "Primary, per reader: AUC")
+    before = before.replace("Also secondary", "Secondary")
+    assert before != ANALYSIS and fitting(before, lesion_class=True) == ANALYSIS
+    assert fitting(before, lesion_class=False) == ANALYSIS_WITHOUT_CLASS
+    assert fitting("My own.", lesion_class=True) == "My own."

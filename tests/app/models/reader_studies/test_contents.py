@@ -12,7 +12,7 @@ import studies
 from app.errors import Damaged
 from app.models import Protocol
 from app.models.reader_studies.content import ProtocolContent
-from app.models.reader_studies.design import DESIGNS, Design
+from app.models.reader_studies.design import DESIGNS, EARLIER_ANALYSIS, Design
 from app.models.reader_studies.intent import UNSAID, Intent
 from app.models.reader_studies.planned import Plan
 from app.models.reader_studies.protocol import digest_of
@@ -124,7 +124,11 @@ def test_a_protocol_of_format_1_reads_as_it_did(frozen):
     told = {"called_synthetic_from_rating": 4, "per_reader": ["accuracy"], "interval": "Wilson"}
     content = ProtocolContent.from_json({**old, "format": 1, "analysis": told})
     assert content.design == Design(
-        exclude_read=False, exclude_seen=False, least_ms=0, intent=UNSAID
+        exclude_read=False,
+        exclude_seen=False,
+        least_ms=0,
+        intent=UNSAID,
+        analysis=EARLIER_ANALYSIS,
     )
     assert (content.audit, content.practice, content.called_synthetic_from_rating) == (None, (), 4)
     amended = {**old, "format": 1, "analysis": "Only AUC.", "margin": 0.2, "notes": "n",

@@ -1,0 +1,339 @@
+"""Methods: how a study was conducted, in sentences for a paper, from its own record alone.
+
+What did not happen is not said, and what the record does not hold is said to be unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from sqlalchemy.orm import Session
+
+from app.models.checkpoint import Checkpoint
+from app.models.reader_studies.audit import details_of
+from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.design import Design
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.stimulus import Source
+from app.models.reader_studies.versions import Amendment
+from app.models.study_results.answers import Answers, Line, reader_code
+from app.models.study_results.times import Clock
+from app.settings import VERSION
+from ml.images.ct_slice import ImageKind
+from ml.leak_audit.audit import Colour
+
+_REAL = {
+    ImageKind.PHANTOM: "cut from simulated CT (phantoms, no patient)",
+    ImageKind.CALIBRATED: "cut from CT of patients",
+    ImageKind.UNCALIBRATED: "cut from pictures of patients without calibrated grey values",
+}
+_MOST = 6
+"""Features of the leak audit that are told one by one."""
+_TRAINED = {"phantom": "simulated CT", "calibrated": "CT of patients", "uncalibrated": "pictures"}
+
+
+def paragraph(session: Session, answers: Answers, analysed: str, seed: int) -> str:
+    """The methods paragraph of a study: conduct, what was analysed (``analysed``), by what."""
+    if not any(one.reading for one in answers.lines if not one.is_practice):
+        return ""
+    study = Conducted(session, answers)
+    parts = [
+        *study.images(),
+        *study.readers(),
+        *study.reading(),
+        *study.display(),
+        *study.audit(),
+        *study.plan(),
+        analysed,
+        f"Analysed with Hepatica {VERSION} (seed {seed}); protocol version "
+        f"{answers.protocol.version}, SHA-256 {answers.protocol.digest}.",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+class Conducted:
+    """How a study was conducted, a list of sentences for each part of it."""
+
+    def __init__(self, session: Session, answers: Answers) -> None:
+        self._session, self._answers = session, answers
+        self._design: Design = answers.study.design
+        self._content = answers.protocol.content
+
+    # -- what was shown ------------------------------------------------------------------------
+
+    def images(self) -> list[str]:
+        """How many images of which source, whence, and which were drawn anew."""
+        stimuli = self._answers.stimuli
+        real = [one for one in stimuli if one.truth == Source.REAL]
+        drawn = [one for one in stimuli if one.truth == Source.SYNTHETIC]
+        patients = len({one.patient for one in real if one.patient})
+        of_patients = f" of {_number(patients, 'patient')}" if patients else ""
+        sources = self._content.sources
+        versions = ", ".join(f"{one.name} ({one.digest[:12]})" for one in sources.versions)
+        whence = f"dataset version {versions}" if versions else sources.real
+        said = [
+            f"The study showed {_number(len(stimuli), 'region')} of interest of "
+            f"{self._answers.study.scheme.name} lesions: {len(real)} real ones{of_patients}, "
+            f"{_REAL[self._answers.study.kind]} ({self._mix(real)}; from {whence}), and "
+            f"{len(drawn)} synthetic ones ({self._mix(drawn)}; drawn by {self._generators()})."
+        ]
+        likeness = sources.likeness
+        if likeness is not None:
+            anew = _number(likeness.drawn_anew, "synthetic image")
+            said.append(
+                f"Synthetic images too like one of {likeness.real.rois} real regions "
+                f"({likeness.measure}, above {likeness.real.limit:.3f}) were drawn anew before the "
+                f"study: {anew}."
+            )
+        return said
+
+    def _mix(self, stimuli: Sequence[object]) -> str:
+        found = Counter(one.lesion_class for one in stimuli)  # type: ignore[attr-defined]
+        scheme = self._answers.study.scheme
+        return ", ".join(f"{found[key]} {scheme.display(key)}" for key in scheme.keys if found[key])
+
+    def _generators(self) -> str:
+        rows: dict[str, Checkpoint] = {}
+        for one in self._answers.stimuli:
+            if one.checkpoint is not None:
+                rows.setdefault(one.checkpoint.generator, one.checkpoint)
+        return ", ".join(
+            f"{name}, trained on {_TRAINED.get(row.training_kind, row.training_kind)}"
+            for name, row in sorted(rows.items())
+        )
+
+    # -- who read ------------------------------------------------------------------------------
+
+    def readers(self) -> list[str]:
+        """How many images each reader read, who left, and what they said of themselves."""
+        answers = self._answers
+        own = {one.number: self._own(one) for one in answers.enrolments}
+        told = [self._reader(one, own[one.number]) for one in answers.enrolments]
+        total = len(answers.stimuli)
+        said = [f"Of {_number(total, 'image')} each, {_number(len(told), 'reader')} read: "
+                f"{'; '.join(told)}."]  # fmt: skip
+        conducts = {
+            reader_code(one.number): found
+            for one in answers.enrolments
+            if (found := Conduct.latest(self._session, one.id)) is not None and own[one.number]
+        }
+        if conducts:
+            said.append(
+                "By their own account: "
+                + "; ".join(
+                    f"{name} {row.years:g} years in {row.subspecialty}, {row.room} room, "
+                    f"{_screen(row)}"
+                    for name, row in conducts.items()
+                )
+                + "."
+            )
+        return said
+
+    def _own(self, enrolment: Enrolment) -> list[Line]:
+        """A reader's answered first presentations."""
+        code = reader_code(enrolment.number)
+        return [
+            one
+            for one in self._answers.lines
+            if one.reader == code and one.reading and not one.is_practice and not one.is_repeat
+        ]
+
+    def _reader(self, enrolment: Enrolment, own: Sequence[Line]) -> str:
+        real = sum(one.stimulus.truth == Source.REAL for one in own)
+        counts = f" ({real} real, {len(own) - real} synthetic)" if own else ""
+        left = ""
+        if enrolment.withdrawal is not None:
+            left = f", then was withdrawn: “{enrolment.withdrawal.reason.rstrip('.')}”"
+        return f"{reader_code(enrolment.number)} {len(own)}{counts}{left}"
+
+    # -- how it was read -----------------------------------------------------------------------
+
+    def reading(self) -> list[str]:
+        """Blinding, order, practice, repeats, what readers were told, and who was kept out."""
+        design, answers = self._design, self._answers
+        said = [
+            "Readers did not see which image is real before the study was unblinded "
+            f"({answers.unblinding.at:%Y-%m-%d}); each had a random order of their own and was "
+            + ("told" if design.tell_prevalence else "not told")
+            + " how many images are synthetic."
+        ]
+        practised = self._answered(lambda one: one.is_practice)
+        if any(practised.values()):
+            said.append(
+                "Before it they read practice images, other ones, and were told the truth of each "
+                f"after the answer, which can change how they read: {_each(practised)}."
+            )
+        repeated = self._answered(lambda one: one.is_repeat)
+        if any(repeated.values()):
+            said.append(
+                f"Some images came a second time unannounced ({_each(repeated)}); these answers "
+                "serve the agreement of readers with themselves only."
+            )
+        asked = [
+            "real or synthetic on six points from 1 (certainly real) to 6 (certainly synthetic)"
+        ]
+        asked += ["the class of the lesion"] if design.lesion_class else []
+        asked += ["how sure they are of that class"] if design.class_confidence else []
+        asked += ["why an image looks synthetic"] if design.reasons else []
+        said.append(f"They were asked {_list(asked)}.")
+        if design.back:
+            changed = sum(bool(one.earlier) for one in answers.lines)
+            said.append(
+                f"They could go back and change an answer, which happened in {changed} trials; the "
+                "last answer counts."
+            )
+        kept_out = ["marked or reviewed"] if design.exclude_own else []
+        kept_out += ["read in another study, practice included"] if design.exclude_read else []
+        kept_out += ["been shown elsewhere in the software"] if design.exclude_seen else []
+        if design.least_ms:
+            clock = Clock(self._session, answers)
+            marked = sum(
+                bool(clock.of(one, one.reading).marks)
+                for one in answers.lines
+                if one.reading is not None and not one.is_practice
+            )
+            said.append(
+                f"Answers in less than {design.least_ms:,} ms, or with times that the server's "
+                "clock contradicts, were marked as implausible, a rule set beforehand: "
+                f"{marked}. They are in the analysis."
+            )
+        if kept_out:
+            said.append(f"Nobody read an image that they had {_or(kept_out)}.")
+        else:
+            said.append(
+                "Whether readers knew images from reviews or other studies was not excluded."
+            )
+        return said
+
+    def _answered(self, kind: Callable[[Line], bool]) -> dict[str, int]:
+        found = {reader_code(one.number): 0 for one in self._answers.enrolments}
+        for line in self._answers.lines:
+            if kind(line) and line.reading is not None:
+                found[line.reader] += 1
+        return found
+
+    def display(self) -> list[str]:
+        """How large images were on the screen, and what readers could do to them."""
+        design, display = self._design, self._content.display
+        size = (
+            f"{design.size_mm:g} mm wide on screens that readers matched to a card"
+            if design.size_mm
+            else f"{display.shown_css_px} CSS pixels wide"
+        )
+        free = ["brightness and contrast"] if design.window else []
+        free += ["enlargement"] if design.zoom else []
+        could = f"readers could change {' and '.join(free)}" if free else "nothing could be changed"
+        low, high = self._content.window_hu
+        window = "" if self._answers.study.kind == ImageKind.UNCALIBRATED else (
+            f", window {_signed(low)} to {_signed(high)} HU")  # fmt: skip
+        sides = [
+            float(one.reading.view["px"])
+            for one in self._answers.lines
+            if one.reading is not None and "px" in one.reading.view
+        ]
+        seen = ""
+        if sides:
+            seen = f" (as browsers reported it, median {median(sides):g} CSS pixels)"
+        grid = (
+            " Every image, real or synthetic, was resampled once on a grid of its own, so that "
+            "none equals a stored one."
+            if design.redrawn
+            else ""
+        )
+        return [
+            f"Images of {display.roi_px} × {display.roi_px} pixels were shown {size}{seen}, "
+            f"{display.interpolation} interpolation{window}; {could}.{grid}"
+        ]
+
+    # -- audit and plan ------------------------------------------------------------------------
+
+    def audit(self) -> list[str]:
+        """What the frozen leak audit found."""
+        if not self._content.audit:
+            return ["No leak audit was made."]
+        found = details_of(self._content.audit)
+        if found.classifier is None:
+            return [f"A leak audit was not possible: {found.text}"]
+        marked = [one for one in found.features if one.verdict != Colour.GREEN]
+        said = (
+            f"A leak audit of the images before the opening was {found.verdict} "
+            f"({found.n.real} real, {found.n.synthetic} synthetic"
+        )
+        if not marked:
+            return [f"{said}): no cheap feature told real from synthetic."]
+        marked.sort(key=lambda one: -one.auc)
+        told = "; ".join(
+            f"{one.name}, AUC {one.auc:.2f}"
+            + ("" if one.low is None else f" ({one.low:.2f} to {one.high:.2f})")
+            for one in marked[:_MOST]
+        )
+        if len(marked) > _MOST:
+            told += f"; and {len(marked) - _MOST} more"
+        return [f"{said}): readers could have used {told}."]
+
+    def plan(self) -> list[str]:
+        """When the protocol was frozen, what it sets out to show, and what was amended."""
+        versions, design = self._answers.versions, self._content.design
+        intent = design.intent
+        said = [
+            f"The protocol was frozen on {versions.every[0].frozen_at:%Y-%m-%d}, before reading."
+        ]
+        if intent.primary is None:
+            said.append("No primary hypothesis was named.")
+        else:
+            reason = intent.margin_reason.rstrip(".")
+            why = f"Reason for the margin: {reason}." if reason else (
+                "No reason for the margin was given.")  # fmt: skip
+            said.append(
+                f"Primary hypothesis: {intent.primary.sentence(design.margin)}. {why} "
+                "Everything else is secondary."
+            )
+        if intent.missing is not None:
+            said.append(f"Missing answers: {intent.missing.words}.")
+        return said + [_amended(one) for one in versions.amendments]
+
+
+def _amended(one: Amendment) -> str:
+    """An amendment: what, when, after how many answers, by whom, why, and what it changes."""
+    changes = "; ".join(f"{c.words} from “{c.before}” to “{c.after}”" for c in one.changes)
+    effect = (
+        "The primary analysis is by the version before the first answer."
+        if one.late
+        else "The study is judged by this version."
+    )
+    return (
+        f"Amendment (version {one.protocol.version}, {one.protocol.frozen_at:%Y-%m-%d}, "
+        f"{one.after}, by {one.protocol.frozen_by.name}, because “{one.protocol.reason}”): "
+        f"{changes}. {effect}"
+    )
+
+
+def _each(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _or(parts: Sequence[str]) -> str:
+    return ", or ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _list(parts: Sequence[str]) -> str:
+    return ", and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _screen(row: Conduct) -> str:
+    width, height = row.screen.get("screen_width"), row.screen.get("screen_height")
+    if not (width and height):
+        return "screen not known"
+    ratio = row.screen.get("dpr")
+    pixels = f"screen of {width:g} × {height:g} CSS pixels"
+    return f"{pixels} of {ratio:g} device pixels" if ratio and ratio != 1 else pixels

@@ -1,0 +1,255 @@
+"""The primary hypothesis tested as it was planned, then otherwise, to see what it depends on.
+
+One test decides. The sensitivity analyses beside it leave something out or fill something in; they
+decide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from ml.readers import several, single
+from ml.readers.hypothesis import Claim, Hypothesis, Missing, Whose
+from ml.readers.reading import Presentations, Protocol, Reading, present
+from ml.readers.results import Amended, BetweenGenerators, MeanVerdict, Primary, Refused, Tested
+from ml.statistics.mrmc import Analysis
+
+AS_PLANNED = "as planned"
+ALL_RIGHT = "missing answers taken as certainly right"
+ALL_WRONG = "missing answers taken as certainly wrong"
+UNMARKED = "without the images that the leak audit marks"
+ONCE = "one real image of each patient"
+
+
+def primary(
+    readings: Sequence[Reading], rules: Protocol, marked: Collection[str] | None = None
+) -> Primary | None:
+    """The primary hypothesis by the plan, with its sensitivity analyses; None where none was named.
+
+    Args:
+        readings: every trial of the study, also those without an answer.
+        rules: what was fixed before reading.
+        marked: images that a leak audit marks, by case; None where it does not tell which.
+    """
+    hypothesis, missing = rules.hypothesis, rules.missing
+    if hypothesis is None:
+        return None
+    missing = missing or Missing.ALL
+    shown = present(readings, rules.scale)
+    ways = _ways(readings, shown, rules)
+    planned = _by_plan(ways, missing, hypothesis, rules)
+    rows: list[Tested] = []
+    if shown.unanswered:
+        for way, name in (
+            (Missing.ALL, Missing.ALL.value),
+            (Missing.COMPLETE, Missing.COMPLETE.value),
+        ):
+            if way is not missing:
+                rows.append(test(ways[name](), hypothesis, rules, name))
+        rows += [test(ways[name](), hypothesis, rules, name) for name in (ALL_RIGHT, ALL_WRONG)]
+    base = ways[Missing.COMPLETE.value if missing is Missing.COMPLETE else Missing.ALL.value]()
+    if marked is None:
+        rows.append(_untold(UNMARKED, "the leak audit does not tell which images it marks"))
+    elif marked:
+        left = _only(base, lambda one: one.case not in marked)
+        name = f"{UNMARKED} ({len(marked)})"
+        rows.append(test(left, hypothesis, rules, name))
+    once = _first_of_patients(base)
+    if len(once.first) < len(base.first):
+        rows.append(test(once, hypothesis, rules, ONCE))
+    return Primary(
+        hypothesis=hypothesis.statement(rules.margin),
+        claim=hypothesis.claim,
+        whose=hypothesis.whose,
+        generator=hypothesis.generator,
+        missing=missing,
+        planned=planned,
+        sensitivity=tuple(rows),
+    )
+
+
+def amended(
+    readings: Sequence[Reading], rules: Protocol, version: int, later: Protocol
+) -> Amended | None:
+    """What would be said by rules that were amended after the first answer; None if nothing else.
+
+    Args:
+        rules: the primary ones.
+        version: of the protocol that amended them.
+        later: the amended ones.
+    """
+    same = (rules.margin, rules.hypothesis, rules.missing)
+    if same == (later.margin, later.hypothesis, later.missing):
+        return None
+    shown = present(readings, rules.scale)
+    found = primary(readings, later)
+    verdict = several.across(shown, later).verdict
+    return Amended(
+        version=version,
+        margin=later.margin,
+        hypothesis=found.hypothesis if found else None,
+        planned=found.planned if found else None,
+        equivalent={name: single.equivalent(name, shown, later) for name in shown.readers},
+        mean_equivalent=None if verdict is None else verdict.equivalent_to_chance,
+    )
+
+
+def test(shown: Presentations, hypothesis: Hypothesis, rules: Protocol, name: str) -> Tested:
+    """The hypothesis on these first presentations."""
+    if hypothesis.generator:
+        shown = _only(
+            shown, lambda one: not one.synthetic or _generator(one) == hypothesis.generator
+        )
+    sizes = len(shown.readers), len({one.case for one in shown.first})
+    if not shown.first:
+        return replace(_untold(name, "no answer is left"), readers=0, images=0)
+    if hypothesis.claim is Claim.GENERATORS:
+        return _of_generators(shown, hypothesis, rules, name, sizes)
+    if hypothesis.whose is Whose.LIKE_THESE:
+        found = several.across(shown, rules)
+        analysis, verdict, why = found.random, found.verdict, getattr(found, "no_verdict", None)
+    else:
+        analysis, verdict, why = several.of_these(shown, rules)
+    if isinstance(analysis, Refused):
+        return replace(_untold(name, analysis.refused), readers=sizes[0], images=sizes[1])
+    return _told(name, hypothesis.claim, analysis, verdict, why)
+
+
+def _told(
+    name: str,
+    claim: Claim,
+    analysis: Analysis,
+    verdict: MeanVerdict | None,
+    why: str | None,
+) -> Tested:
+    mean, holds = analysis.mean, None
+    parts = analysis.components
+    if verdict is not None:
+        holds = (
+            verdict.equivalent_to_chance
+            if claim is Claim.EQUIVALENT
+            else verdict.different_from_chance
+        )
+        why = getattr(verdict, "reason", None) if claim is Claim.EQUIVALENT else None
+    return Tested(
+        name, parts.readers, parts.cases, mean.value, mean.low, mean.high,
+        verdict.equivalence_low if verdict else None,
+        verdict.equivalence_high if verdict else None,
+        None, holds, why,
+    )  # fmt: skip
+
+
+def _of_generators(
+    shown: Presentations,
+    hypothesis: Hypothesis,
+    rules: Protocol,
+    name: str,
+    sizes: tuple[int, int],
+) -> Tested:
+    """By the F test over the generators; of two, their difference."""
+    between = several.between(shown, rules)
+    empty = replace(_untold(name, "one generator alone"), readers=sizes[0], images=sizes[1])
+    if not isinstance(between, BetweenGenerators):
+        return empty if between is None else replace(empty, note=between.refused)
+    found = between.random if hypothesis.whose is Whose.LIKE_THESE else between.fixed
+    if isinstance(found, Refused):
+        return replace(empty, note=found.refused)
+    if found.p is None:
+        p = found.differences[0].p if len(found.differences) == 1 else None
+    else:
+        p = found.p
+    gap = found.differences[0] if len(found.differences) == 1 else None
+    return Tested(
+        name, sizes[0], sizes[1],
+        gap.value if gap else None, gap.low if gap else None, gap.high if gap else None,
+        None, None, p, None if p is None else p < 0.05, getattr(between, "no_verdict", None),
+    )  # fmt: skip
+
+
+# -- which readings -------------------------------------------------------------------------------
+
+
+def _ways(
+    readings: Sequence[Reading], shown: Presentations, rules: Protocol
+) -> Mapping[str, Callable[[], Presentations]]:
+    """Name → first presentations with missing answers treated in that way."""
+    return {
+        Missing.ALL.value: lambda: shown,
+        Missing.COMPLETE.value: lambda: _complete(readings, shown),
+        ALL_RIGHT: lambda: _filled(readings, rules, right=True),
+        ALL_WRONG: lambda: _filled(readings, rules, right=False),
+    }
+
+
+def _by_plan(
+    ways: Mapping[str, Callable[[], Presentations]],
+    missing: Missing,
+    hypothesis: Hypothesis,
+    rules: Protocol,
+) -> Tested:
+    if missing is not Missing.WORST:
+        return test(ways[missing.value](), hypothesis, rules, f"{AS_PLANNED}: {missing}")
+    right, wrong = (test(ways[name](), hypothesis, rules, name) for name in (ALL_RIGHT, ALL_WRONG))
+    name = f"{AS_PLANNED}: {missing}"
+    if right.holds is None or wrong.holds is None:
+        return replace(right, analysis=name, holds=None, note=right.note or wrong.note)
+    sides = [one.value is not None and one.value > _MIDDLE[hypothesis.claim]
+             for one in (right, wrong)]  # fmt: skip
+    one_side = hypothesis.claim is Claim.EQUIVALENT or sides[0] == sides[1]
+    worse = wrong if right.holds else right
+    note = None if one_side else "above with answers taken as right, below with them as wrong"
+    return replace(
+        worse,
+        analysis=name,
+        holds=right.holds and wrong.holds and one_side,
+        note=note or worse.note,
+    )
+
+
+_MIDDLE = {Claim.EQUIVALENT: 0.5, Claim.DIFFERENT: 0.5, Claim.GENERATORS: 0.0}
+
+
+def _only(shown: Presentations, keeps: Callable[[Reading], bool]) -> Presentations:
+    return replace(shown, first=tuple(one for one in shown.first if keeps(one)), repeats=())
+
+
+def _complete(readings: Sequence[Reading], shown: Presentations) -> Presentations:
+    """Of readers who answered every image that they were to read."""
+    asked: dict[str, set[str]] = {}
+    for one in readings:
+        if not one.is_practice:
+            asked.setdefault(one.reader, set()).add(one.case)
+    done = {name for name, cases in asked.items() if {r.case for r in shown.of(name)} == cases}
+    return _only(shown, lambda one: one.reader in done)
+
+
+def _filled(readings: Sequence[Reading], rules: Protocol, *, right: bool) -> Presentations:
+    """With every missing first answer at the end of the scale that is right, or wrong."""
+    return present(
+        [
+            one
+            if one.rating is not None or one.is_repeat
+            else replace(one, rating=rules.scale if one.synthetic is right else 1)
+            for one in readings
+        ],
+        rules.scale,
+    )
+
+
+def _first_of_patients(shown: Presentations) -> Presentations:
+    """The real image of each patient whose code comes first, and every synthetic one."""
+    kept: dict[str, str] = {}
+    for one in sorted(shown.first, key=lambda one: one.case):
+        if not one.synthetic:
+            kept.setdefault(one.cluster, one.case)
+    cases = set(kept.values())
+    return _only(shown, lambda one: one.synthetic or one.case in cases)
+
+
+def _generator(one: Reading) -> str:
+    return one.generator or "synthetic"
+
+
+def _untold(name: str, why: str) -> Tested:
+    return Tested(name, None, None, None, None, None, None, None, None, None, why)
