@@ -155,19 +155,19 @@ def _drawn(cell: Cell, studies: int, rng: np.random.Generator) -> Studies:
 
 QUESTIONS = {
     Claim.DIFFERENT: Question(
-        "One generator: readers tell it from real images",
+        "Different from chance (one generator)",
         (1, 1),
         lambda cell: (0.5 + abs(cell.effect),),
         lambda cell, n, rng: _drawn(cell, n, rng).said(cell.margin).different,
     ),
     Claim.EQUIVALENT: Question(
-        "One generator: readers guess, within the margin",
+        "Equivalent to chance (one generator)",
         (1, 1),
         lambda cell: (0.5 + abs(cell.effect),),
         lambda cell, n, rng: _drawn(cell, n, rng).said(cell.margin).equivalent,
     ),
     Claim.GENERATORS: Question(
-        "Two or more generators: they differ",
+        "Generators differ (two or more)",
         (2, 4),
         lambda cell: (
             apart(cell.middle, cell.effect)[0],

@@ -23,10 +23,11 @@ function shown() {
   button.className = "button";
   button.textContent = "Stop";
   button.addEventListener("click", () => stop?.abort());
-  box.append(words, bar, button);
-  place.replaceChildren(box);
+  box.append(words, bar);
+  place.replaceChildren(box, button);
   return (line) => {
-    words.textContent = [line.text, line.left].filter(Boolean).join(", ");
+    const text = line.total ? `${line.done} ${line.text}` : line.text;
+    words.textContent = [text, line.left].filter(Boolean).join(", ");
     if (line.total) { bar.max = line.total; bar.value = line.done; }
   };
 }
