@@ -7,15 +7,16 @@ import time
 from collections.abc import Generator, Iterator
 
 from app.db import Database
-from app.errors import Unavailable
+from app.errors import Unavailable, Unreadable
 from app.models.study_plans.power import KeptPower
-from ml.progress import Progress
+from ml.progress import Progress, spoken
 from ml.readers.simulation import Cell, Simulation
 
 AT_ONCE = 2
 """Simulations under way in one process: each keeps a thread and a core busy."""
 _KEEP_EVERY_S = 1.0
 _ASK_EVERY_S = 0.5
+_LONGEST_S = 5.0
 WAITS = "waits for other simulations"
 
 
@@ -39,8 +40,15 @@ class Simulations:
         """Simulate for about so long, and one design at least.
 
         Raises:
+            Unreadable: one design alone takes longer than anybody waits for an answer.
             Unavailable: others are under way.
         """
+        longest = max((Simulation([cell]).seconds for cell in simulation.missing), default=0.0)
+        if longest > _LONGEST_S:
+            raise Unreadable(
+                f"One of these designs alone takes about {spoken(longest)}. Take fewer simulated "
+                "studies, readers or images, or run `python -m ml readers plan`."
+            )
         if not self._places.acquire(blocking=False):
             raise Unavailable("Other simulations are under way. Try again in a moment.")
         try:

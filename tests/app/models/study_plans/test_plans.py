@@ -102,6 +102,12 @@ def test_without_a_script_each_look_goes_on_for_a_moment(signed_in_as, few, monk
     assert "2 of 4 designs" in browser.get(PLANNER, params={**SMALL, "run": "1"}).text
 
 
+def test_an_answer_is_not_held_back_by_one_large_design(signed_in_as, few):
+    large = {**SMALL, "readers": "50", "cases": "1000", "studies": "4000", "run": "1"}
+    reply = signed_in_as("researcher").get(PLANNER, params=large)
+    assert reply.status_code == 422 and "One of these designs alone takes" in reply.text
+
+
 def test_a_stopped_simulation_keeps_what_is_done(app, database, session, few):
     asked = Asked.of(session, SMALL)
     steps = app.state.simulations.steps(asked.simulation({}))
