@@ -27,6 +27,7 @@ from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
 from app.simulations import Simulations
 from app.turnstile import Turnstile
+from app.watch import Watch
 from app.witness import Witness
 
 DESCRIPTION = (
@@ -93,6 +94,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.turnstile = Turnstile(database, key, chosen.session_hours)
     app.state.attendance = Attendance(database)
     app.state.witness = Witness(database)
+    app.state.watch = Watch(database)
     app.state.inference = Inference(chosen.inference_threads)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.decoding = Decoding()

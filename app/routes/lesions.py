@@ -21,6 +21,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Stimulus
 from app.presenters import panel
 from app.responses import see_other, wants_fragment
+from app.watch import Watch
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
 
@@ -43,7 +44,7 @@ def create(
     lesion: Annotated[uuid.UUID | None, Form()] = None,
     replaces: Annotated[uuid.UUID | None, Form()] = None,
 ) -> Response:
-    """Mark a lesion by its box (slice pixels); it is scored at once.
+    """Mark a lesion by its box (slice pixels); it is scored at once, unless it must not be.
 
     ``lesion`` is the id it gets: sent again under the same id, a box is marked once.
     """
@@ -57,10 +58,10 @@ def create(
     marked = Lesion.mark(db, image, box, user, lesion_id=lesion, replaces=replaces)
     if replaces is not None:
         Stimulus.tell_withdrawal(db, replaces, user.name)
-    if not Prediction.of_lesion(db, marked.id):
-        for checkpoint in Checkpoint.served(db, CheckpointKind.CLASSIFIER)[
-            -1:
-        ]:  # none: marked, unscored
+    for checkpoint in Checkpoint.served(db, CheckpointKind.CLASSIFIER)[-1:]:
+        roi = marked.roi(db, checkpoint.window_hu, checkpoint.grey_range).pixels
+        watch: Watch = request.app.state.watch
+        if not Prediction.of_lesion(db, marked.id) and watch.may_score(user.id, image.id, roi):
             request.app.state.inference.classify(db, marked, checkpoint)
     return _panel(request, user, db, marked, 201)
 

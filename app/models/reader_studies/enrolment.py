@@ -182,6 +182,14 @@ class Enrolment(Base):
             )
 
     @staticmethod
+    def being_read(session: Session) -> tuple[frozenset[uuid.UUID], frozenset[uuid.UUID]]:
+        """The people to whom studies are closed, and the studies that are being read."""
+        rows = session.execute(
+            sa.select(Enrolment.reader_id, Enrolment.study_id).where(*_is_closed())
+        ).all()
+        return frozenset(row.reader_id for row in rows), frozenset(row.study_id for row in rows)
+
+    @staticmethod
     def refuse_exposures(session: Session, user: User, *, but_of: uuid.UUID | None = None) -> None:
         """Forbidden, with an Event, while ``user`` reads a study blind, but for ``but_of``.
 

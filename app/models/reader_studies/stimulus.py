@@ -11,7 +11,7 @@ import hashlib
 import struct
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -86,6 +86,14 @@ class Picture:
     checkpoint_id: uuid.UUID | None = None
     seed: int | None = None
     practice: bool = False
+
+
+@dataclass(frozen=True)
+class ShownIn:
+    """Pictures of some studies, by the digests of their bytes, and the slices of the real ones."""
+
+    digests: tuple[str, ...]
+    images: frozenset[uuid.UUID]
 
 
 @append_only
@@ -174,6 +182,19 @@ class Stimulus(Base):
         if stimulus is None or stimulus.study_id != study_id:
             raise NotFound("There is no such image in this reader study.")
         return stimulus
+
+    @staticmethod
+    def shown_in(session: Session, studies: Collection[uuid.UUID]) -> ShownIn:
+        """What these studies show, practice included."""
+        rows = session.execute(
+            sa.select(Stimulus.pixels_digest, Lesion.image_id)
+            .outerjoin(Lesion, Lesion.id == Stimulus.lesion_id)
+            .where(Stimulus.study_id.in_(studies))
+        ).all()
+        return ShownIn(
+            tuple(sorted({row.pixels_digest for row in rows})),
+            frozenset(row.image_id for row in rows if row.image_id),
+        )
 
     @staticmethod
     def withdrawn_sources(session: Session, study_id: uuid.UUID) -> list[Lesion]:

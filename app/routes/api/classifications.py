@@ -25,6 +25,7 @@ from app.decoding import Decoding
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServingDesk
 from app.routes.api.problems import problems
+from app.watch import Watch
 from ml.checkpoints.checkpoint import Checkpoint
 from ml.images import archive, dicom, picture, roi
 from ml.images.roi import Box, Roi
@@ -105,7 +106,7 @@ _BODY: dict[str, Any] = {
     "/classifications",
     summary="Classify one lesion",
     response_model=ClassificationAnswer,
-    responses=problems(413),
+    responses=problems(403, 413),
     openapi_extra={"requestBody": _BODY, "security": [{"HTTPBearer": []}]},
 )
 async def classify(request: Request) -> Response:
@@ -118,7 +119,7 @@ async def classify(request: Request) -> Response:
     if served is None:
         raise NotFound("No classifier is served by this installation.")
     # asked for here and not as dependencies: solving those costs as much as parsing the body
-    await machine(request)
+    program = await machine(request)
     form = await multipart(request)
     uploads = files_of(form, "image")
     if len(uploads) != 1:
@@ -131,6 +132,8 @@ async def classify(request: Request) -> Response:
     else:
         decoding: Decoding = request.app.state.decoding
         found, phantom = await decoding.of_one(lambda: _roi(name, data, place, meta))
+    watch: Watch = request.app.state.watch
+    await watch.refuse_program(program.owner_id, found.pixels)
     scores = await served.scores(found, phantom=phantom)
     return Response(json.dumps(_answer(found, scores)), media_type="application/json")
 

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
+import uuid
 from datetime import timedelta
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 import studies
 from app import place
-from app.models import ApiToken, Case, Checkpoint, Event, Lesion, Stimulus, Trial
+from app.models import (
+    ApiToken,
+    Blob,
+    Case,
+    Checkpoint,
+    Event,
+    Lesion,
+    Prediction,
+    Stimulus,
+    Trial,
+)
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.trial import BlindTrial
+from factories import make_png
 from ml.lesion import LIVER, LesionClass, LesionScheme
 
 JSON = {"accept": "application/json"}
@@ -365,6 +380,98 @@ def test_a_token_of_the_reader_draws_nothing_whatever_its_name(app, client, sess
     assert draw("ada").status_code == 200
 
 
+# -- the network as an oracle ----------------------------------------------------------------------
+
+
+def png(grey) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(grey)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def tampered(data: bytes) -> list[bytes]:
+    """What a cheat makes of a picture: itself, mirrored and pale, cropped and larger, padded."""
+    grey = np.asarray(Image.open(io.BytesIO(data)))
+    framed = np.full((80, 80), 128, np.uint8)
+    framed[8:72, 8:72] = grey
+    small = np.asarray(Image.fromarray(grey[5:59, 5:59]).resize((64, 64), Image.Resampling.BICUBIC))
+    padded = np.asarray(Image.fromarray(framed).resize((64, 64), Image.Resampling.BICUBIC))
+    return [data, png((grey[:, ::-1] * 0.7 + 40).astype(np.uint8)), png(small), png(padded)]
+
+
+def test_nobody_has_a_picture_of_an_open_study_scored_and_a_reader_nothing_at_all(
+    app, client, session, study
+):
+    ada = studies.make_user(session, "ada")
+    secrets = {
+        "hers": ApiToken.add(session, "laptop", "machine", owner=ada),
+        "shared": ApiToken.add(session, "pacs", "machine"),
+        "maker's": ApiToken.add(session, "desk", "machine", owner=study.owner),
+    }
+    real, synthetic = (
+        next(one for one in Stimulus.of_study(session, study.id) if one.truth == source)
+        for source in ("real", "synthetic")
+    )
+    pictures = [Blob.read(session, one.pixels_digest) for one in (real, synthetic)]
+    other = make_png(seed=77)
+    session.commit()
+
+    def score(whose: str, data: bytes):
+        bearer = {"authorization": f"Bearer {secrets[whose]}"}
+        form = {"image": ("roi.png", data, "image/png")}
+        return client.post("/api/v1/classifications", files=form, headers=bearer)
+
+    refusals = set()
+    for picture in pictures:
+        for data in tampered(picture):
+            for whose in ("shared", "maker's"):
+                reply = score(whose, data)
+                assert reply.status_code == 403, (whose, reply.text)
+                refusals.add(reply.json()["detail"])
+    assert len(refusals) == 1  # real and synthetic are refused in the same words
+    assert score("shared", other).status_code == 200
+    assert score("hers", other).status_code == 403
+    kinds = sa.select(Event.kind).where(Event.kind.like("scoring refused%")).distinct()
+    assert set(session.scalars(kinds)) == {
+        "scoring refused to a blinded reader", "scoring refused of a picture being read",
+    }  # fmt: skip
+    study.unblind(session, study.owner, reason="enough was read", typed="UNBLIND")
+    session.commit()
+    app.state.watch._ask_at = 0.0
+    assert {score(whose, pictures[0]).status_code for whose in secrets} == {200}
+
+
+def test_what_is_marked_by_a_reader_or_on_a_picture_of_the_study_has_no_score(
+    app, session, study, signed_in_as
+):
+    stimulus = next(one for one in Stimulus.of_study(session, study.id) if one.truth == "real")
+    picture = Blob.read(session, stimulus.pixels_digest)
+    source = session.get(Lesion, stimulus.lesion_id)
+    for name, data, scored in (
+        ("ada", make_png(seed=78), 0),
+        ("cid", picture, 0),
+        ("cid", make_png(seed=79), 1),
+    ):
+        browser = signed_in_as("reader", name=name)
+        upload = browser.post(
+            "/cases",
+            files={"files": ("picture.png", data)},
+            data={"pseudonym": f"{name}{scored}", "contrast_phase": "portal"},
+            headers=JSON,
+        )
+        [case_id] = {one["case_id"] for one in upload.json()["accepted"]}
+        [image] = session.get(Case, uuid.UUID(case_id)).series[0].images
+        box = {"x": 0, "y": 0, "width": 64, "height": 64}
+        assert browser.post(f"/images/{image.id}/lesions", data=box).status_code == 303
+        marked = session.scalars(sa.select(Lesion.id).where(Lesion.image_id == image.id)).one()
+        assert len(Prediction.of_lesion(session, marked)) == scored, (name, scored)
+    box = {"x": source.x + 1, "y": source.y, "width": source.width, "height": source.height}
+    colleague = signed_in_as("reader", name="cid")  # the source itself is there for all who do
+    assert colleague.post(f"/images/{source.image_id}/lesions", data=box).status_code == 303
+    newest = sa.select(Lesion.id).where(Lesion.image_id == source.image_id, Lesion.number == 2)
+    assert len(Prediction.of_lesion(session, session.scalars(newest).one())) == 1
+
+
 def test_the_cases_in_the_study_are_closed_in_every_way(session, study, enrolment, ada):
     case = study_cases(session, study)[0]
     image = case.series[0].images[0]
@@ -434,7 +541,7 @@ def test_what_is_closed_tells_neither_which_nor_how_many_cases_are_in_the_study(
     assert "closed until the reading is finished" in page
     for name in ("awaiting", "reviewed", "no_lesion"):
         assert lines_of(ada.get(f"/cases?filter={name}").text) == {}
-    assert re.findall(r'chip__count">(\d+)<', page) == [str(len(lines)), "0", "0", "0"]
+    assert re.findall(r'chip__count">(\d+)<', page) == [str(len(lines)), *"0000"]
     answers = {ada.get(f"/cases/{case.id}").text.replace(str(case.id), "") for case in in_it}
     answers |= {ada.get(f"/cases/{case.id}").text.replace(str(case.id), "") for case in not_in_it}
     assert len(answers) == 1  # every address answers alike, with the way on
