@@ -16,7 +16,9 @@ What there is:
 
 * **load**: `load`, `parse` (files of ratings → `Ratings`), `load_trials` (→ list of `Reading`).
 * **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_ratings`
-  (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom).
+  (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom). A `Protocol`
+  may name one `Hypothesis` (`Claim`, `Whose`), a plan for `Missing` answers and a rule for the
+  number of the others (`Multiplicity`): then that one decides, and the rest is secondary.
 * **plan**: `plan` (closed formulas, a quick first look); `Planning` (the same, and the simulation
   that counts: power of a claim, with its interval); `estimate_pilot` (`Ratings` → what to assume of
   readers, and how surely).
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from ml.readers.exchange import imrmc as to_imrmc
     from ml.readers.exchange import long_csv as to_long_csv
     from ml.readers.files import load, parse
-    from ml.readers.hypothesis import Claim
+    from ml.readers.hypothesis import Claim, Hypothesis, Missing, Multiplicity, Whose
     from ml.readers.pilots import PilotStudy
     from ml.readers.pilots import estimate as estimate_pilot
     from ml.readers.planning import Planning, StudyPlan
@@ -63,6 +65,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Claim",
     "Design",
+    "Hypothesis",
+    "Missing",
+    "Multiplicity",
     "Outcome",
     "PilotStudy",
     "Plan",
@@ -77,6 +82,7 @@ __all__ = [
     "Result",
     "RoeMetz",
     "StudyPlan",
+    "Whose",
     "analyse",
     "analyse_ratings",
     "analysis_text",
@@ -97,7 +103,7 @@ __all__ = [
 _PLACES = {
     "ml.readers.analysis": ("analyse",),
     "ml.readers.files": ("load", "parse"),
-    "ml.readers.hypothesis": ("Claim",),
+    "ml.readers.hypothesis": ("Claim", "Hypothesis", "Missing", "Multiplicity", "Whose"),
     "ml.readers.pilots": ("PilotStudy",),
     "ml.readers.planning": ("Planning", "StudyPlan"),
     "ml.readers.reading": ("Protocol", "Reading"),

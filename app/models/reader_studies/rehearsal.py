@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy.orm import object_session
+
 from app.errors import Unreadable
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.versions import Versions
 from ml.readers.rehearsal import Design, Rehearsal, RoeMetz
 
 STUDIES = 20
@@ -25,7 +28,7 @@ class Asked:
     seed: int = 0
 
     def rehearsal(self, study: ReaderStudy) -> Rehearsal:
-        """Ready to run: as many real and synthetic images, and the margin, as in the study.
+        """Ready to run: as many real and synthetic images, and the margin that it is judged by.
 
         Raises:
             Unreadable: a number that cannot be rehearsed, and why.
@@ -44,11 +47,14 @@ class Asked:
                 f"{self.readers} readers of {study.total} images in {self.studies} studies are "
                 "too much for a page. Take fewer studies, or run `python -m ml readers rehearse`."
             )
+        session = object_session(study)
+        versions = Versions.of(session, study.id) if session else None
+        judged = versions.primary.content.design if versions else study.design
         design = Design(
             readers=self.readers,
             images=study.total,
             synthetic_share=len(study.plan.images.synthetic) / study.total,
-            margin=study.design.margin,
+            margin=judged.margin,
             ratings=RoeMetz.with_area(self.area),
         )
         return Rehearsal(design, self.studies, self.seed)
