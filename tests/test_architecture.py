@@ -185,6 +185,7 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of ml.training": ("ml/training/runtime.py", "import ml.training.gan"),
         "the staircase of ml.statistics": ("ml/statistics/exact.py", "import ml.statistics.power"),
         "the staircase of ml.readers": ("ml/readers/results.py", "import ml.readers.analysis"),
+        "the staircase of ml.leak_audit": ("ml/leak_audit/places.py", "import ml.leak_audit.audit"),
         "the staircase of ml.experiment": ("ml/experiment/arms.py", "import ml.experiment.run"),
         "the staircase of ml.experiment.results": (
             "ml/experiment/results/scores.py",

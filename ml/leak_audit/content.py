@@ -53,7 +53,50 @@ def features(pixels: Floats, top: float) -> dict[str, float]:
             (np.abs(gx).mean() + _TINY) / (np.abs(gy).mean() + _TINY)
         ),
         "blocks of 8": _blocks(gx, gy),
+        "centre minus surroundings": _centre(image, diagonal),
+        "distinct grey values": float(len(np.unique(pixels)) / min(pixels.size, top + 1)),
+        **_borders(image),
+        **_symmetry(image),
         **_spectrum(image),
+    }
+
+
+def _centre(image: Floats, diagonal: Floats) -> float:
+    """The middle 2 × 2 pixels over those around them, in units of the noise."""
+    y, x = image.shape[0] // 2, image.shape[1] // 2
+    around = image[y - 3 : y + 3, x - 3 : x + 3]
+    middle = image[y - 1 : y + 1, x - 1 : x + 1].mean()
+    ring = (around.sum() - 4 * middle) / (around.size - 4)
+    return float((middle - ring) / (np.abs(diagonal).mean() + 1e-3))
+
+
+def _borders(image: Floats) -> dict[str, float]:
+    """Log ratios of the borders' steps to those inside: copied, mirrored and joined borders."""
+    found: dict[str, list[float]] = {"step to the first line": [], "step over the first line": []}
+    joined = []
+    for lines in (image, image[::-1], image.T, image.T[::-1]):
+        one = np.abs(np.diff(lines, axis=0)).mean(axis=1)
+        two = np.abs(lines[2:] - lines[:-2]).mean(axis=1)
+        found["step to the first line"].append(_log_ratio(one[0], np.median(one[1:9])))
+        found["step over the first line"].append(_log_ratio(two[0], np.median(two[1:9])))
+        joined.append(_log_ratio(np.abs(lines[0] - lines[-1]).mean(), np.median(one)))
+    return {
+        "border: opposite sides join": float(np.mean(joined)),
+        **{f"border: {name}": float(np.mean(ratios)) for name, ratios in found.items()},
+    }
+
+
+def _log_ratio(a: float, b: float) -> float:
+    return float(np.log((a + 1e-4) / (b + 1e-4)))
+
+
+def _symmetry(image: Floats) -> dict[str, float]:
+    """Correlation of the fine detail with that of the mirrored picture."""
+    fine = image - scipy.ndimage.uniform_filter(image, 5)
+    own = float((fine**2).sum()) + _TINY
+    return {
+        "symmetry across": float((fine * fine[:, ::-1]).sum() / own),
+        "symmetry down": float((fine * fine[::-1]).sum() / own),
     }
 
 

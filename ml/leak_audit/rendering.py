@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import scipy
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ml.leak_audit import copies
 from ml.statistics.proportion import ReadersError
 
 Floats = NDArray[np.float64]
@@ -28,23 +30,29 @@ class LeakAuditError(ReadersError):
 
 @dataclass(frozen=True)
 class Encoded:
-    """An image as it is served: its bytes, and a name for messages (never audited)."""
+    """An image as it is served: its bytes, and a name for messages (never audited).
+
+    One of ``practice`` is shown before the others, with its truth.
+    """
 
     data: bytes
     name: str
+    practice: bool = False
 
 
 @dataclass(frozen=True)
 class Opened:
     """``pixels`` (h, w) grey as stored numbers; ``levels`` the values that a pixel could take.
 
-    ``keys`` names of metadata; ``values`` ``key=value`` of metadata; ``coding`` how the pixels
-    were coded; ``numbers`` plain measures of the file.
+    ``stored`` the numbers of one channel; ``keys`` names of metadata; ``values`` ``key=value`` of
+    metadata; ``coding`` how the pixels were coded and the file put together; ``numbers`` plain
+    measures of the file.
     """
 
     format: str
     mode: str
     pixels: Floats
+    stored: Floats
     top: float
     keys: frozenset[str]
     values: frozenset[str]
@@ -112,22 +120,45 @@ def _png(data: bytes) -> tuple[int, int, set[str], set[str]]:
     place, bits = 8, 8
     chunks: set[str] = set()
     coding: set[str] = set()
+    order: list[str] = []
+    body_of: list[bytes] = []
+    row_bytes = 0
     while place + 8 <= len(data):
         size = struct.unpack(">I", data[place : place + 4])[0]
         name = data[place + 4 : place + 8].decode("latin-1")
         body = data[place + 8 : place + 8 + size]
         place += 12 + size
+        if order[-1:] != [name]:
+            order.append(name)
         if name == "IHDR" and len(body) >= 13:
             bits = body[8]
+            channels = {2: 3, 4: 2, 6: 4}.get(body[9], 1)
+            row_bytes = (int.from_bytes(body[:4], "big") * channels * bits + 7) // 8
             coding |= {f"colour type {body[9]}", f"interlace {body[12]}"}
         elif name == "IDAT":
             if not any(c.startswith("zlib") for c in coding):
                 coding.add(f"zlib header {body[:2].hex()}")
+            body_of.append(body)
         elif name == "IEND":
             break
         else:
             chunks.add(f"chunk {name}")
+    coding.add(f"chunks {' '.join(order)}")
+    if "interlace 0" in coding:
+        coding |= _filters(b"".join(body_of), row_bytes)
     return bits, max(0, len(data) - place), chunks, coding
+
+
+def _filters(body: bytes, row_bytes: int) -> set[str]:
+    """Whether a PNG filters its rows, and how its data are cut into deflate blocks at first."""
+    try:
+        raw = zlib.decompressobj().decompress(body, 8 * MAX_PIXELS)
+    except zlib.error:
+        return set()
+    kinds = set(raw[:: row_bytes + 1])
+    said = "by row" if len(kinds) > 1 else f"all {next(iter(kinds), 0)}"
+    first = (body[2] >> 1) & 3 if len(body) > 2 else 0
+    return {f"filters {said}", f"deflate block type {first}"}
 
 
 def _dicom(image: Encoded) -> Opened:
@@ -185,12 +216,13 @@ def _opened(
         kind,
         mode,
         grey,
+        levels,
         top,
         frozenset(keys),
         frozenset(f"{k}={v}" for k, v in items.items()),
         frozenset(coding),
         numbers,
-        _digest(np.ascontiguousarray(stored).tobytes() + repr(stored.shape).encode()),
+        copies.digest(stored),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml.ground.plain_text import number, span, table
-from ml.leak_audit.audit import Audit, Colour
+from ml.leak_audit.record import Audit, Colour
 
 
 def audit_text(result: Audit) -> str:

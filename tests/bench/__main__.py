@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import coverage, difficulty, planner, requests, serving, training
+from bench import coverage, difficulty, leaks, planner, requests, serving, training
 
 SECTIONS = {
     "classification": serving.classification,
@@ -18,6 +18,7 @@ SECTIONS = {
     "training": training.steps,
     "coverage": coverage.intervals,
     "planner": planner.agreement,
+    "leaks": leaks.found,
     "difficulty": difficulty.calibration,
 }
 

@@ -24,7 +24,8 @@ from app.models.reader_studies.protocol import digest_of
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import stimulus_png
 from ml.experiment import run as experiment
-from ml.leak_audit import audit as leaks
+from ml.leak_audit.audit import audit
+from ml.leak_audit.rendering import Encoded
 from ml.lesion import LIVER
 from ml.progress import RunDir
 from ml.readers import exchange, tidy
@@ -73,14 +74,14 @@ def picture(seed: int) -> npt.NDArray[np.float32]:
     return (grey / 127.5 - 1).astype(np.float32)
 
 
-def encoded(first: int, count: int = 24) -> list[leaks.Encoded]:
+def encoded(first: int, count: int = 24) -> list[Encoded]:
     made = []
     for seed in range(first, first + count):
         stream = io.BytesIO()
         rng = np.random.default_rng(seed)
         grey = (picture(seed) + 1) * 100 + rng.integers(0, 40, (64, 64))
         Image.fromarray(grey.astype(np.uint8)).save(stream, "PNG", compress_level=0)
-        made.append(leaks.Encoded(stream.getvalue(), f"{seed}.png"))
+        made.append(Encoded(stream.getvalue(), f"{seed}.png"))
     return made
 
 
@@ -92,7 +93,7 @@ def of_reader_studies() -> dict[str, Any]:
     content = {"questions": Choices.of(LIVER, confidence=True, reasons=True).to_dict(), "seed": 7}
     return {
         "analysis": analyse(readings(), RULES).to_json(),
-        "leak audit": leaks.audit(encoded(0), encoded(500)).to_json(),
+        "leak audit": audit(encoded(0), encoded(500)).to_json(),
         "plan": power.plan(5, 120, 0.1, margin=0.1).to_json(),
         "rehearsal": rehearsal.outcome().to_json(),
         "protocol digest": digest_of(content),

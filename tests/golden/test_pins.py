@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ml.leak_audit import audit as leaks
+from ml.leak_audit.record import from_json
 from ml.readers.results import Result
 from tests.golden import pins
 
@@ -64,7 +64,14 @@ def test_analysis_audit_plan_protocol_and_files_of_reader_studies(pinned):
 def test_what_was_written_before_there_were_types_is_read_and_written_alike(pinned):
     """The pins are of programs that had dictionaries alone."""
     assert Result.from_json(pinned["analysis"]).to_json() == pinned["analysis"]
-    assert leaks.from_json(pinned["leak audit"]).to_json() == pinned["leak audit"]
+    assert from_json(pinned["leak audit"]).to_json() == pinned["leak audit"]
+
+
+def test_a_leak_audit_of_the_first_version_is_read_and_names_no_image():
+    first = json.loads((Path(__file__).parent / "leak_audit_1.json").read_text("utf-8"))
+    found = from_json(first)
+    assert found.to_json() == first and found.version == 1
+    assert found.verdict == "amber" and found.coloured() == {}
 
 
 def test_the_files_and_figures_of_an_experiment(pinned, tmp_path: Path):

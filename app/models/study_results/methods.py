@@ -22,7 +22,7 @@ from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.times import Clock
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
-from ml.leak_audit.audit import Colour
+from ml.leak_audit.record import Colour
 
 _REAL = {
     ImageKind.PHANTOM: "cut from simulated CT (phantoms, no patient)",
@@ -261,6 +261,10 @@ class Conducted:
             f"A leak audit of the images before the opening was {found.verdict} "
             f"({found.n.real} real, {found.n.synthetic} synthetic"
         )
+        if found.n.practice:
+            said += f", {found.n.practice} of practice with them"
+        if not marked and found.classifier.verdict is not Colour.GREEN:
+            return [f"{said}): no single feature told real from synthetic, but all together did."]
         if not marked:
             return [f"{said}): no cheap feature told real from synthetic."]
         marked.sort(key=lambda one: -one.auc)

@@ -20,7 +20,7 @@ from app.models.reader_studies.versions import Versions
 from app.models.study_results.analysis import Analysis, Content, Enrolled, compute
 from app.models.study_results.answers import Answers, reader_code
 from app.models.study_results.held_out import Classify
-from ml.leak_audit.audit import Feature, Group
+from ml.leak_audit.record import Feature, Group, Images
 from ml.readers import words
 from ml.readers.results import NetworkAccuracy, Refused, Result
 
@@ -160,7 +160,7 @@ class Results:
 
     @property
     def audit(self) -> list[Feature]:
-        """Content features of the frozen leak audit: what readers could have used.
+        """Traces and content of the frozen leak audit: what readers could have used.
 
         Raises:
             Damaged: what is frozen is no record of an audit.
@@ -168,7 +168,14 @@ class Results:
         frozen = self.protocol.content.audit
         if not frozen:
             return []
-        return [row for row in details_of(frozen).features if row.group is Group.CONTENT]
+        return [row for row in details_of(frozen).features if row.group is not Group.RENDERING]
+
+    @property
+    def audited(self) -> int:
+        """How many images that audit is of, practice with them where it was audited."""
+        frozen = self.protocol.content.audit
+        counted = details_of(frozen).n if frozen else Images(0, 0)
+        return counted.real + counted.synthetic + counted.practice
 
     @property
     def areas(self) -> list[AreaRow]:

@@ -10,11 +10,22 @@ import sqlalchemy as sa
 
 import studies
 from app.errors import Conflict, Damaged, Forbidden, Unreadable
-from app.models import Checkpoint, Conduct, Event, LeakAudit, ReaderStudy, Reading, Stimulus, Trial
-from app.models.reader_studies.audit import Audited, details_of
+from app.models import (
+    Blob,
+    Checkpoint,
+    Conduct,
+    Event,
+    LeakAudit,
+    ReaderStudy,
+    Reading,
+    Stimulus,
+    Trial,
+)
+from app.models.reader_studies.audit import Audited, coloured, details_of
 from app.models.reader_studies.design import ANALYSIS, DESIGNS, INSTRUCTIONS, Design
 from app.models.reader_studies.desk import Desk, Feedback
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Answer
@@ -428,10 +439,54 @@ def test_a_red_audit_is_kept_and_shown_when_the_opening_stops(
     assert moved.headers["location"] == f"/reader-studies/{study.id}/audit"
     shown = browser.get(moved.headers["location"]).text
     assert "The study cannot open" in shown
-    assert "odd grey values" in shown
+    assert "odd grey values" in shown and "Show these images" in shown
     session.expire_all()
     assert study.state == "draft"
-    assert LeakAudit.latest(session, study.id).verdict == "red"
+    audit = LeakAudit.latest(session, study.id)
+    assert audit.verdict == "red"
+    told = coloured(audit.record)
+    assert len(told) == 24 and set(told.values()) == {"red"}
+    images = browser.get(f"/reader-studies/{study.id}/audit/pictures").text
+    assert all(digest[:12] in images for digest in told)
+    assert images.count("data:image/png;base64,") == 24
+    seen = session.scalars(sa.select(Look.of)).all()
+    assert seen.count("lesion") == seen.count("synthetic") == 12
+
+
+def test_the_images_that_an_audit_names_are_shown_to_nobody_while_the_study_is_open(
+    app, session, signed_in_as
+):
+    app.state.inference = studies.NoNetworks()
+    study = studies.make_study(session)
+    session.commit()
+    browser = signed_in_as("researcher", name="maker")
+    refused = browser.get(f"/reader-studies/{study.id}/audit/pictures")
+    assert refused.status_code == 409 and "before the Unblinding" in refused.text
+
+
+def test_practice_is_audited_with_the_study(session, researcher):
+    study = studies.make_study(session, per_class=4, design=Design(practice=4), opened=False)
+    pictures = study.pictures(session, studies.draw)
+    record = Audited.of(pictures).record
+    assert record.n.practice == 4
+    assert set(record.pictures) == {Blob.digest_of(one.png) for one in pictures}
+
+
+def test_an_audit_of_an_earlier_version_is_made_again(session, researcher):
+    study = studies.make_study(session, opened=False)
+    pictures = study.pictures(session, studies.draw)
+    audited = Audited.of(pictures)
+    first = audited.record.to_json()
+    del first["version"]
+    session.add(
+        LeakAudit(
+            study_id=study.id, images_digest=audited.images_digest, verdict="green", record=first,
+            by_id=researcher.id,
+        )
+    )  # fmt: skip
+    session.flush()
+    assert LeakAudit.latest(session, study.id).details.version == 1
+    assert LeakAudit.of(session, study.id, pictures, researcher, audited).number == 2
 
 
 def test_an_audit_of_the_same_bytes_is_kept_once_and_names_no_source(session, researcher):
