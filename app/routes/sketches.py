@@ -400,13 +400,16 @@ def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.U
 
 
 def _hypotheses(pool: Pool | None, typed: Typed, kind: str) -> list[tuple[str, str]]:
-    """Key and words of what a study of the chosen generators can be judged by, or of all of them.
+    """Key and words of what a study of the chosen generators can be judged by.
+
+    Where none is chosen the newest of each class draw the images.
 
     With what was chosen before other generators were, so that a page changes nothing in silence.
     """
     rows = [row for row in (pool.generators if pool else ()) if row.training_kind == kind]
     chosen = [row for row in rows if row.name in typed.generators]
-    names = tuple(dict.fromkeys(row.generator for row in chosen or rows))
+    newest = {row.lesion_class: row for row in rows}.values()  # as a composition takes them
+    names = tuple(dict.fromkeys(row.generator for row in chosen or newest))
     found = {one.key: one.statement() for one in choices(names)}
     if typed.primary not in found:
         found[typed.primary] = f"{typed.primary[:80]}: not with these generators"

@@ -19,6 +19,7 @@ from app.errors import Damaged
 from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
 from app.models.reader_studies import versions
+from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
@@ -31,6 +32,7 @@ from app.settings import VERSION
 from ml.ground import records
 from ml.ground.records import RecordError
 from ml.leak_audit import second_reader
+from ml.leak_audit.record import Audit
 from ml.leak_audit.second_reader import SecondReader
 from ml.readers import words
 from ml.readers.analysis import analyse
@@ -268,7 +270,7 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
         one.protocol.version: rules_of(answers, network, one.protocol)
         for one in answers.versions.late
     }
-    result = analyse(readings, rules, later, None)
+    result = analyse(readings, rules, later, marked_in(answers))
     analysed = words.analysed(result, present(readings, rules.scale), rules)
     result = replace(result, methods=paragraph(session, answers, analysed, rules.seed))
     content = Content(
@@ -290,6 +292,21 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
         program=_program(session, answers, rules.seed),
     )
     return Computed(content.written(), time.perf_counter() - begun)
+
+
+def marked_in(answers: Answers) -> frozenset[str] | None:
+    """The images that the frozen leak audit marks amber, by case; None where it names none.
+
+    An audit of before images were named, or none at all, does not tell.
+    """
+    frozen = answers.protocol.content.audit
+    found = details_of(frozen) if frozen else None
+    if not isinstance(found, Audit) or not found.pictures:
+        return None
+    marked = found.coloured()
+    return frozenset(
+        answers.cases[one.id] for one in answers.stimuli if one.pixels_digest in marked
+    )
 
 
 def _amendment(one: versions.Amendment) -> Amendment:

@@ -10,11 +10,12 @@ import pytest
 
 import answered
 import studies
-from app.models import Analysis, ReaderStudy
+from app.models import Analysis, ReaderStudy, Stimulus
+from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.intent import Intent, Primary
 from app.models.reader_studies.unblinded import Unblinded
-from app.models.study_results.analysis import Computed, Content, compute
+from app.models.study_results.analysis import Computed, Content, compute, marked_in
 from app.models.study_results.answers import Answers
 from ml.readers.hypothesis import Claim, Missing, Whose
 
@@ -111,10 +112,16 @@ def test_the_methods_paragraph_says_who_read_what_and_what_changed(session, stud
 
 
 def test_sensitivity_analyses_stand_beside_the_primary_one(session, study):
+    marked = marked_in(Answers.of(session, Unblinded(study)))
+    told = details_of(study.protocols[0].content.audit).coloured()
+    assert len(marked) == sum(one.pixels_digest in told for one in Stimulus.of_study(
+        session, study.id))  # fmt: skip
     primary = content_of(session, study).result.primary
     rows = {one.analysis: one for one in primary.sensitivity}
     assert (primary.planned.readers, primary.planned.images) == (3, 24)
     assert rows["complete readers"].readers == 2
+    [left] = [one for name, one in rows.items() if name.startswith("without the images")]
+    assert f"({len(marked)})" in left.analysis and left.images == 24 - len(marked)
     right = rows["missing answers taken as certainly right"]
     wrong = rows["missing answers taken as certainly wrong"]
     assert right.value > primary.planned.value > wrong.value
