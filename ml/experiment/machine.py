@@ -80,7 +80,7 @@ def rates(settings: Experiment, classes: int) -> Rates:
 
     def generate(pair: gan.Pair, count: int) -> None:
         latents = torch.from_numpy(pair.latents(runtime.generator("rate"), count)).to(device)
-        pair.step(rois[:count], answers[:count], latents, 1)
+        pair.step(rois[:count], answers[:count], latents, 0.5)
 
     return Rates(
         seconds(classify, recipe.batch),

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ml import config
 from ml.checkpoints.checkpoint import (
@@ -31,11 +30,10 @@ from ml.ground.records import to_json
 from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification
 from ml.training import runtime
+from ml.training.cnn_steps import Steps, draw
 from ml.training.learned import Unfinished
 from ml.training.networks.cnn import Cnn
 
-_RISE = 0.1
-"""Share of the steps over which the linear schedule rises."""
 _STATE = "state.safetensors"
 
 
@@ -76,72 +74,50 @@ def fit(
         DeviceError: this machine does not have the device.
     """
     target = runtime.device(device)
-    images = torch.from_numpy(pixels)[:, None].to(target)
-    answers = torch.from_numpy(labels).to(target)
-    # channels last: 378 against 229 ROIs/s on one core
-    network.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.train()
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        settings.learning_rate,
-        settings.momentum,
-        nesterov=settings.momentum > 0,
-    )
     task = runtime.task_of(pixels, labels.tolist(), sorted(asdict(settings).items()), *seed)
-    modules, optimizers = {"network": network}, {"optimizer": optimizer}
+    pace = runtime.Pace()
+    with runtime.stream(target):
+        steps = Steps(network, pixels, labels, settings, target)
+    modules, optimizers = {"network": network}, {"optimizer": steps.optimizer}
     told = runtime.load_state(out, _STATE, modules, optimizers, task)
-    first = 0 if told is None else told.epochs
-    for epoch in range(first, settings.epochs):
-        order = runtime.generator("classifier", "order", *seed, epoch).permutation(len(images))
-        batches = torch.split(torch.from_numpy(order).to(target), settings.batch)
-        rates = learning_rates(settings, epoch, len(batches))
-        loss_sum = torch.zeros((), device=target)
-        right = torch.zeros((), device=target)
-        with runtime.seeded("classifier", "dropout", *seed, epoch):
-            for chosen, rate in zip(batches, rates, strict=True):
-                optimizer.param_groups[0]["lr"] = rate
-                with runtime.mixed(target, settings.precision):
-                    logits = network(images[chosen]).float()
-                loss = torch.nn.functional.cross_entropy(logits, answers[chosen])
-                optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
-                if settings.clip:
-                    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-                optimizer.step()
-                loss_sum += loss.detach() * len(chosen)
-                right += (logits.detach().argmax(1) == answers[chosen]).sum()
-        figures = {
-            "loss": float(loss_sum) / len(images),
-            "accuracy": float(right) / len(images),
-        }
-        if not np.isfinite(figures["loss"]):
-            raise config.ConfigError(
-                f"Training the classifier diverged in epoch {epoch + 1} (the loss is not a number);"
-                " lower classifier.learning_rate."
+    done = first = 0 if told is None else told.epochs
+
+    def keep() -> None:
+        with pace.saving():
+            runtime.save_state(out, _STATE, modules, optimizers, Unfinished(task, done))
+
+    kept = first
+    try:
+        drawn = draw(settings, len(pixels), first, *seed)
+        for epoch in range(first, settings.epochs):
+            with runtime.stream(target):
+                steps.run(drawn)
+                if epoch + 1 < settings.epochs:  # while a GPU is at work
+                    drawn = draw(settings, len(pixels), epoch + 1, *seed)
+                loss, accuracy = steps.told()
+            if not np.isfinite(loss):
+                raise config.ConfigError(
+                    f"Training the classifier diverged in epoch {epoch + 1} (the loss is not a "
+                    "number); lower classifier.learning_rate."
+                )
+            done = epoch + 1
+            if pace.due():
+                keep()
+                kept = done
+            step = Progress(
+                done,
+                settings.epochs,
+                f"classifier epoch {done}: loss {loss:.3f}",
+                {"loss": loss, "accuracy": accuracy},
             )
-        runtime.save_state(out, _STATE, modules, optimizers, Unfinished(task, epoch + 1))
-        step = Progress(
-            epoch + 1,
-            settings.epochs,
-            f"classifier epoch {epoch + 1}: loss {figures['loss']:.3f}",
-            figures,
-        )
-        out.log(step)
-        yield step
+            out.log(step)
+            yield step
+    except GeneratorExit:
+        if kept < done < settings.epochs:
+            keep()
+        raise
     network.eval()
     (out.path / _STATE).unlink(missing_ok=True)
-
-
-def learning_rates(settings: config.Classifier, epoch: int, steps: int) -> list[float]:
-    """The learning rate of each of an epoch's ``steps``; a function of the step alone."""
-    if settings.schedule == config.Schedule.CONSTANT:
-        return [settings.learning_rate] * steps
-    whole = settings.epochs * steps
-    shares = [step / whole for step in range(epoch * steps, (epoch + 1) * steps)]
-    rising = [min(1.0, (share + 1 / whole) / _RISE) for share in shares]
-    return [
-        settings.learning_rate * up * (1 - share) for up, share in zip(rising, shares, strict=True)
-    ]
 
 
 def train(

@@ -42,6 +42,7 @@ from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification, correlation
 from ml.statistics.figure import Figure
 from ml.training import runtime
+from ml.training.gan_steps import Steps
 from ml.training.learned import EndedTraining, GeneratorTraining, Unfinished
 from ml.training.networks import dcgan
 
@@ -112,12 +113,15 @@ class Pair:
         self.average = copy.deepcopy(self.generator)
         betas = (settings.beta1, settings.beta2)
         self.optimizers = {
-            name: torch.optim.Adam(module.parameters(), settings.learning_rate, betas, fused=True)
+            name: torch.optim.Adam(
+                module.parameters(), settings.learning_rate, betas,
+                fused=True, capturable=device.type == "cuda",
+            )
             for name, module in (
                 ("generator", self.generator),
                 ("discriminator", self.discriminator),
             )
-        }
+        }  # fmt: skip
         self.settings = settings
         self.device = device
 
@@ -160,7 +164,11 @@ class Pair:
         return softplus(-self.discriminator(fake)).mean()
 
     def step(
-        self, real: torch.Tensor, answers: torch.Tensor, latents: torch.Tensor, count: int
+        self,
+        real: torch.Tensor,
+        answers: torch.Tensor,
+        latents: torch.Tensor,
+        new: float | torch.Tensor,
     ) -> torch.Tensor:
         """One update of both networks; returns (discriminator loss, generator loss), (2,).
 
@@ -168,7 +176,7 @@ class Pair:
             real: (n, 1, 64, 64) in [−1, 1].
             answers: class positions of ``real``, for networks that look at them.
             latents: n rows as of ``latents``.
-            count: steps made before this one.
+            new: weight of the present generator in the averaged one (``gan_steps.new_weight``).
         """
         fake = self.generator(latents)
         loss_d = self.discriminator_loss(real, answers, fake.detach(), latents)
@@ -183,13 +191,11 @@ class Pair:
         self.optimizers["generator"].step()
         self.discriminator.requires_grad_(True)
 
-        # the first steps are forgotten sooner, or the average would keep the untrained start
-        keep = min(self.settings.ema, (1 + count) / (10 + count))
         with torch.no_grad():
             for mean, now in zip(
                 self.average.parameters(), self.generator.parameters(), strict=True
             ):
-                mean.lerp_(now, 1 - keep)
+                mean.lerp_(now, new)
         return torch.stack([loss_d.detach(), loss_g.detach()])
 
     def settle(self, *seed: object) -> None:
@@ -255,17 +261,15 @@ def fit(
         raise config.ConfigError(
             "All training ROIs are the same picture; there is nothing to learn."
         )
-    images = torch.from_numpy(pixels)[:, None].to(target)
-    batch = min(settings.batch, len(images))
-    steps = len(images) // batch
-    answers = torch.from_numpy(np.zeros(len(pixels), np.int64) if labels is None else labels)
-    answers = answers.to(target)
+    answers = np.zeros(len(pixels), np.int64) if labels is None else labels
     told_labels = [] if labels is None else [labels.tolist()]
     task = runtime.task_of(pixels, sorted(asdict(settings).items()), *told_labels, *seed)
     if _finished(out, task):
         return
 
     failures: list[str] = []
+    pace = runtime.Pace()
+    steps = Steps(pixels, answers, settings, target)
     pair = make(settings, target, *seed, 0)
     fixed = pair.latents(runtime.generator("gan", "fixed", *seed), _FIXED)
     told = runtime.load_state(out, _STATE, pair.modules, pair.optimizers, task)
@@ -277,18 +281,12 @@ def fit(
     while True:
         attempt = (*seed, len(failures))
         reason = None
+        steps.begin(pair)
         for epoch in range(first, settings.epochs):
             rng = runtime.generator("gan", "epoch", *attempt, epoch)
-            order = torch.from_numpy(rng.permutation(len(images))).to(target)
-            latents = torch.from_numpy(pair.latents(rng, steps * batch)).to(target)
-            pair.generator.train()
-            total = torch.zeros(2, device=target)
-            for i in range(steps):
-                span = slice(i * batch, (i + 1) * batch)
-                chosen = order[span]
-                count = epoch * steps + i
-                total += pair.step(images[chosen], answers[chosen], latents[span], count)
-            loss_d, loss_g = (float(value) / steps for value in total)
+            with runtime.stream(target):
+                steps.run(rng, epoch)
+                loss_d, loss_g = steps.told()
             losses.append([loss_d, loss_g])
             figures = {"discriminator_loss": loss_d, "generator_loss": loss_g}
             done = epoch + 1
@@ -302,14 +300,10 @@ def fit(
                 name = f"sheets/attempt-{len(failures)}-epoch-{done:04d}.png"
                 out.write_bytes(name, sheet(samples))
                 out.write_bytes(f"losses-attempt-{len(failures)}.png", _curves(losses))
-                if reason is None:
-                    runtime.save_state(
-                        out,
-                        _STATE,
-                        pair.modules,
-                        pair.optimizers,
-                        Unfinished(task, done, tuple(failures), tuple(map(tuple, losses))),
-                    )
+                if reason is None and pace.due():
+                    told = Unfinished(task, done, tuple(failures), tuple(map(tuple, losses)))
+                    with pace.saving():
+                        runtime.save_state(out, _STATE, pair.modules, pair.optimizers, told)
             step = Progress(
                 done,
                 settings.epochs,
@@ -344,14 +338,14 @@ def fit(
     learned = GeneratorTraining(
         attempts=len(failures) + 1,
         collapsed=tuple(failures),
-        steps=steps * settings.epochs,
+        steps=steps.number * settings.epochs,
         losses=tuple(map(tuple, losses)),
         spread=drawn.spread,
         spread_real=real.spread,
         nearest=drawn.nearest,
         nearest_real=real.nearest,
     )
-    EndedTraining(task, len(images), learned).save(out)
+    EndedTraining(task, len(pixels), learned).save(out)
     (out.path / _STATE).unlink(missing_ok=True)
 
 

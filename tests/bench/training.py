@@ -198,10 +198,10 @@ def _ours_dcgan() -> float:
     answers = torch.zeros(256, dtype=torch.int64)
 
     def some() -> int:
-        for count in range(_GAN_STEPS):
+        for _ in range(_GAN_STEPS):
             chosen = torch.from_numpy(rng.permutation(256)[:_GAN_BATCH])
             latents = torch.from_numpy(pair.latents(rng, _GAN_BATCH))
-            pair.step(images[chosen], answers[chosen], latents, count)
+            pair.step(images[chosen], answers[chosen], latents, 0.5)
         return _GAN_STEPS * _GAN_BATCH
 
     return _rate(some)
