@@ -69,6 +69,7 @@ def evaluate(run: Path, data: Path, fresh: Path | None = None) -> Iterator[Progr
     try:
         of_the_run, network = extract(OfTheRun, first), _network(first)
         outputs = evaluation.Outputs(folder, request.settings, manifest, plan.seeds)
+        _refuse_incomplete(plan.later(outputs.matched(), folder), folder)
         yield Progress(1, 2, "comparing the arms")
         found = evaluated(folder, outputs, network, request.command, request.capped)
     except (OSError, KeyError, ValueError, EOFError, BadZipFile, RecordError) as error:
@@ -126,7 +127,10 @@ def _refuse_missing(plan: Plan, folder: RunFolder) -> None:
             f"{folder.fresh} lacks {len(missing)} of the {len(tested)} pieces of fresh phantoms "
             "that the run was tested on; give the folder that has them with --fresh."
         )
-    needed = (*plan.generators, *plan.classifiers, *plan.measurements)
+    _refuse_incomplete((*plan.generators, *plan.classifiers, *plan.measurements), folder)
+
+
+def _refuse_incomplete(needed: Sequence[PlannedTask], folder: RunFolder) -> None:
     missing = _names(needed)
     if missing:
         raise EvaluationError(

@@ -20,6 +20,9 @@ from ml.progress import Progress, RunDir
 
 _STARTS = "starts.json"
 
+OnDevice = Callable[[Callable[[Any], None], list[Any], Path, int], Iterator[Any]]
+"""From what does a task, tasks, stop file and cores to what ``lanes.each`` tells."""
+
 
 class Clock:
     """Progress of a run in seconds of work, told while its tasks run.
@@ -29,14 +32,26 @@ class Clock:
         done: what those cost that are behind the run.
     """
 
-    def __init__(self, planned: Sequence[PlannedTask], folder: RunFolder, run_dir: RunDir) -> None:
+    def __init__(
+        self,
+        planned: Sequence[PlannedTask],
+        folder: RunFolder,
+        run_dir: RunDir,
+        expected: Sequence[PlannedTask] = (),
+    ) -> None:
         self.folder, self.run_dir = folder, run_dir
-        self.total, self.done = max(1, round(sum(one.cost_s for one in planned))), 0.0
+        self._planned_s = sum(one.cost_s for one in planned)
+        self.total, self.done = 1, 0.0
+        self.expect(expected)
         self.started = time.time()
         self.stages: list[Stage] = []
         path = run_dir.path / _STARTS
         before = run_dir.read_json(_STARTS) if path.exists() else []
         self.before = tuple(from_json(Start, one, _STARTS) for one in before)
+
+    def expect(self, tasks: Sequence[PlannedTask]) -> None:
+        """Tasks beyond those planned: what is expected of them, until they are known."""
+        self.total = max(1, round(self._planned_s + sum(one.cost_s for one in tasks)))
 
     def through(
         self,
@@ -44,6 +59,7 @@ class Clock:
         planned: Sequence[PlannedTask],
         jobs: int,
         cluster: str | None,
+        on_device: OnDevice | None = None,
     ) -> Iterator[Progress]:
         """Do a stage's tasks that are not done yet.
 
@@ -51,6 +67,7 @@ class Clock:
             function: does one task.
             jobs: at a time on this machine; 0: one per core.
             cluster: as ``parallel.each``.
+            on_device: does trainings on a GPU and other tasks on the cores.
         """
         started = time.time()
         cost_s = {one.task: one.cost_s for one in planned if not one.done}
@@ -61,9 +78,16 @@ class Clock:
         if cost_s:
             cores = jobs or os.cpu_count() or 1
             is_done, stop = self.folder.is_done, self.folder.stop
-            for task in parallel.each(function, list(cost_s), stop, cores, cluster, is_done):
+            if on_device is None:
+                told = parallel.each(function, list(cost_s), stop, cores, cluster, is_done)
+            else:
+                told = on_device(function, list(cost_s), stop, cores)
+            for task in told:
                 if task is None:
                     yield self._live(f"{name} {number} of {len(planned)}")
+                    continue
+                if isinstance(task, Progress):
+                    yield replace(self.note(task.text), said=True)
                     continue
                 number += 1
                 self.done += cost_s[task]

@@ -1,7 +1,9 @@
-"""What tasks cost: seconds of one core by the settings' steps and the rate of each network."""
+"""What tasks cost by the settings' steps and a machine's rates, and how long a run takes of it."""
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ml.config import Experiment
@@ -19,11 +21,29 @@ from ml.experiment.tasks import (
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of one training step at the settings' widths and batch."""
+    """Seconds that work takes while every core has some, or every lane of a GPU.
+
+    On a GPU a step's seconds are those of the device: one over the steps that all lanes make.
+
+    Attributes:
+        classifier_s, dcgan_s, acgan_s: one training step at the settings' widths and batch.
+        view_s: cutting one classic ROI.
+        lesion_s: simulating one fresh lesion.
+        task_s: what every training needs beside its steps: reading, drawing, scoring, writing.
+        measure_s: measuring the ROIs of one origin in one fold.
+        begin_s: before the first task is at work.
+        score_s: scoring one arm in one seed, with its bootstrap.
+    """
 
     classifier_s: float
     dcgan_s: float
     acgan_s: float
+    view_s: float = 4e-4
+    lesion_s: float = 0.1
+    task_s: float = 0.5
+    measure_s: float = 4.0
+    begin_s: float = 0.0
+    score_s: float = 0.0
 
 
 NOMINAL = Rates(0.03, 0.06, 0.07)
@@ -53,12 +73,13 @@ class Costs:
             case TrainGenerator():
                 return self._generator_s(task)
             case DrawFresh():
-                return 0.1 * 3 * fresh_phantoms.CHUNK
+                return self.rates.lesion_s * 3 * fresh_phantoms.CHUNK
             case CutViews():
                 each = arms.most_classic(self.settings, self.classes)
-                return 4e-4 * 24 * each * self.settings.folds / max(1, self.lesions) + 0.1
+                views = 24 * each * self.settings.folds / max(1, self.lesions)
+                return self.rates.view_s * views + 0.1
             case _:
-                return 4.0
+                return self.rates.measure_s
 
     def rois(self, task: TrainClassifier) -> int:
         """Training ROIs of a classifier, about."""
@@ -82,7 +103,7 @@ class Costs:
         steps = -(-self.rois(task) // batch)
         epochs = max(settings.classifier.epochs, -(-settings.least_steps // steps))
         scored = settings.fresh_lesions if self.fresh and task.part == OUTER else 100
-        return self.rates.classifier_s * (steps * epochs + scored / batch / 3) + 0.5
+        return self.rates.classifier_s * (steps * epochs + scored / batch / 3) + self.rates.task_s
 
     def _generator_s(self, task: TrainGenerator) -> float:
         settings = self.settings
@@ -94,4 +115,12 @@ class Costs:
             rois *= 1 - 1 / settings.validation_parts
         step = self.rates.dcgan_s if task.kind == "dcgan" else self.rates.acgan_s
         drawn = arms.most_synthetic(settings, self.classes)
-        return step * of.epochs * rois / of.batch + step * drawn / of.batch / 3 + 0.5
+        return step * of.epochs * rois / of.batch + step * drawn / of.batch / 3 + self.rates.task_s
+
+
+def makespan(costs_s: Iterable[float], at_a_time: int) -> float:
+    """Seconds until tasks have ended that are begun in this order, each when a place is free."""
+    places = [0.0] * max(1, at_a_time)
+    for cost_s in costs_s:
+        heapq.heapreplace(places, places[0] + cost_s)
+    return max(places)

@@ -81,6 +81,8 @@ class Outputs:
                 for seed in self.seeds:
                     for fold in range(settings.folds):
                         task = TrainClassifier(size, part, fold, seed)
+                        if size.arm in arms.MATCHED and not folder.has_result(task.name):
+                            continue  # trained only at the sizes that selection chose
                         failed = folder.result(task).failed
                         if failed:
                             self.failed[task.name] = failed
@@ -127,30 +129,50 @@ class Outputs:
 
     def selected(self, how: Selection, seed: int) -> dict[str, Outcome]:
         """The outcome that speaks for each arm in one seed, sizes picked as ``how`` says."""
+        per_fold = self.picked(how, seed)
+        found = {
+            arm: self.outcome([picked[arm] for picked in per_fold], seed)
+            for arm in arms.ARMS
+            if all(arm in picked for picked in per_fold)
+        }
+        return {arm: outcome for arm, outcome in found.items() if outcome is not None}
+
+    def picked(self, how: Selection, seed: int) -> list[dict[str, ArmSize]]:
+        """The size of each arm in each fold of one seed; only ``SELECTED`` arms are looked at."""
         if how == Selection.PAPER:
             scores = {}
             for size in self.sizes:
                 outcome = self.same(size, seed) if size.arm in arms.SELECTED else None
                 if outcome is not None:
                     scores[size] = float(self.right(outcome).mean())
-            picked = arms.chosen(self.sizes, scores)
-            found = {arm: self.same(size, seed) for arm, size in picked.items()}
-        else:
-            per_fold = []
-            for fold in range(self.settings.folds):
-                validated = {
-                    size: self.validated(size, fold, seed)
-                    for size in self.sizes
-                    if size.arm in arms.SELECTED
-                }
-                known = {size: value for size, value in validated.items() if value is not None}
-                per_fold.append(arms.chosen(self.sizes, known))
-            found = {
-                arm: self.outcome([picked[arm] for picked in per_fold], seed)
-                for arm in arms.ARMS
-                if all(arm in picked for picked in per_fold)
+            return [arms.chosen(self.sizes, scores)] * self.settings.folds
+        per_fold = []
+        for fold in range(self.settings.folds):
+            validated = {
+                size: self.validated(size, fold, seed)
+                for size in self.sizes
+                if size.arm in arms.SELECTED
             }
-        return {arm: outcome for arm, outcome in found.items() if outcome is not None}
+            known = {size: value for size, value in validated.items() if value is not None}
+            per_fold.append(arms.chosen(self.sizes, known))
+        return per_fold
+
+    def matched(self) -> tuple[TrainClassifier, ...]:
+        """The classifiers of ``MATCHED`` arms that a selection speaks of; the others nobody reads.
+
+        They are known once all of the ``SELECTED`` arms have ended.
+        """
+        wanted = {
+            (seed, fold, picked[arm])
+            for how in (Selection.PAPER, Selection.NESTED)
+            for seed in self.seeds
+            for fold, picked in enumerate(self.picked(how, seed))
+            for arm in arms.MATCHED
+            if arm in picked
+        }
+        return tuple(
+            TrainClassifier(size, OUTER, fold, seed) for seed, fold, size in sorted(wanted)
+        )
 
 
 def evaluate(outputs: Outputs) -> Scores:

@@ -1,25 +1,44 @@
-"""The machine that a run computes on (torch): what it is, and how long a training step takes."""
+"""The machine that a run computes on (torch): what it is, and how fast it does what a run does."""
 
 from __future__ import annotations
 
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
+import joblib
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from ml.config import Experiment
-from ml.experiment.costs import Rates
+from ml.config import Experiment, Gan
+from ml.dataset.augment import views_of
+from ml.dataset.manifest import Manifest
+from ml.experiment import fresh_phantoms
+from ml.experiment.costs import NOMINAL, Rates
 from ml.experiment.results.origin import Device
-from ml.training import acgan, classifier, gan, runtime
+from ml.experiment.training_sets import manifest_of
+from ml.images.roi import View
+from ml.phantom.lesions import CLASSES
+from ml.statistics import classification
+from ml.training import acgan, classifier, cnn_steps, gan, gan_steps, runtime
 
-_FEW = 8
-"""ROIs of the first step that is timed: at the paper's widths a whole batch takes a CPU long."""
-_LONG_S = 1.0
-"""A step that takes longer is not timed again, but counted up from the few."""
+LANES = {"generator": 3, "classifier": 8}
+"""Trainings that share a GPU at a time: with more, an H100 made no more steps in all."""
+_FEW, _LEAST = 8, 2
+"""ROIs of the first steps that are timed: at the paper's widths a whole batch takes a CPU long."""
+_LONG_S = 0.5
+"""A step that takes longer is not timed whole, but counted up from the few."""
+_TIMED_S = 0.6
+"""For so long is each kind of work timed."""
+_STEPS = 16
+"""Of the epochs that are timed on a GPU."""
 
 
 def described(settings: Experiment) -> Device:
@@ -45,52 +64,250 @@ def _processor() -> str:
     return platform.processor()
 
 
-def rates(settings: Experiment, classes: int) -> Rates:
-    """A few steps of each network on this machine."""
-    runtime.prepare()
-    device = runtime.device(settings.device)
+def rates(settings: Experiment, manifest: Manifest, jobs: int) -> Rates:
+    """How fast this machine does what a run does, while every core has such work.
 
-    def seconds(step: Callable[[int], None], batch: int) -> float:
-        few = min(batch, _FEW)
-        step(few)
-        once = _timed(step, few, device) * batch / few
-        if once > _LONG_S:
-            return once
-        step(batch)
-        return min(_timed(step, batch, device) for _ in range(3))
-
-    recipe = settings.classifier
-    network = classifier.build(classes, 0.5, recipe).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(network.parameters(), 0.01, 0.9, nesterov=True)
-    rois = torch.zeros(max(recipe.batch, settings.gan.batch, settings.acgan.batch), 1, 64, 64)
-    rois = rois.to(device)
-    answers = torch.zeros(len(rois), dtype=torch.int64, device=device)
-
-    def classify(count: int) -> None:
-        with runtime.mixed(device, recipe.precision):
-            logits = network(rois[:count]).float()
-        loss = torch.nn.functional.cross_entropy(logits, answers[:count])
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimizer.step()
-
-    pairs: list[gan.Pair] = [gan.Pair(settings.gan, device, "rate")]
-    pairs.append(acgan.Pair(classes, settings.acgan, device, "rate"))
-
-    def generate(pair: gan.Pair, count: int) -> None:
-        latents = torch.from_numpy(pair.latents(runtime.generator("rate"), count)).to(device)
-        pair.step(rois[:count], answers[:count], latents, 0.5)
-
-    return Rates(
-        seconds(classify, recipe.batch),
-        *(seconds(partial(generate, pair), pair.settings.batch) for pair in pairs),
-    )
-
-
-def _timed(step: Callable[[int], None], count: int, device: torch.device) -> float:
+    Args:
+        jobs: tasks at a time on the cores: so many processes are timed at the same time.
+    """
     started = time.perf_counter()
-    step(count)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    probe = partial(_of_a_core, settings, manifest.root)
+    if jobs == 1:
+        found = [probe(0)]
+    else:
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            found = joblib.Parallel(n_jobs=jobs)(joblib.delayed(probe)(i) for i in range(jobs))
+    ended = time.perf_counter()
+    together = Rates(
+        *(fmean(one) for one in zip(*(_numbers(rate) for _, rate in found), strict=True))
+    )
+    begin_s = max(0.0, ended - started - max(seconds for seconds, _ in found))
+    together = replace(together, begin_s=begin_s, score_s=_score_s(settings, manifest))
+    if settings.device.startswith("cuda"):
+        return _of_a_gpu(settings, len(manifest.scheme), together)
+    return together
+
+
+def _numbers(of: Rates) -> tuple[float, ...]:
+    return tuple(getattr(of, name) for name in Rates.__dataclass_fields__)
+
+
+# -- one core --------------------------------------------------------------------------------------
+
+
+def _of_a_core(settings: Experiment, data: Path, number: int) -> tuple[float, Rates]:
+    """What one process measures beside the others, and how long it took.
+
+    Args:
+        number: of the process: each simulates other patients.
+    """
+    started = time.perf_counter()
+    runtime.prepare()
+    manifest = manifest_of(data)
+    found = NOMINAL
+    if not settings.device.startswith("cuda"):
+        found = Rates(*_steps_on_a_core(settings, len(manifest.scheme)))
+    found = replace(found, view_s=_view_s(settings, manifest))
+    if fresh_phantoms.possible(manifest):
+        found = replace(found, lesion_s=_lesion_s(settings, number))
+    return time.perf_counter() - started, found
+
+
+def _steps_on_a_core(settings: Experiment, classes: int) -> list[float]:
+    device = torch.device("cpu")
+    most = max(settings.classifier.batch, settings.gan.batch, settings.acgan.batch)
+    rois = _rois(most)
+    answers = np.arange(most) % classes
+
+    def classify(count: int) -> Callable[[], object]:
+        recipe = replace(settings.classifier, batch=count)
+        network = classifier.build(classes, 0.5, recipe)
+        steps = cnn_steps.Steps(network, rois[:count], answers[:count], recipe, device)
+        drawn = cnn_steps.draw(recipe, count, 0, "rate")
+        return lambda: steps.run(drawn)
+
+    def generate(make: Callable[..., gan.Pair], recipe: Gan, count: int) -> Callable[[], object]:
+        few = replace(recipe, batch=count)
+        steps = gan_steps.Steps(rois[:count], answers[:count], few, device)
+        steps.begin(make(few, device, "rate"))
+        return lambda: steps.run(np.random.default_rng(0), 1)
+
+    of_all = partial(acgan.Pair, classes)
+    return [
+        _step_s(classify, settings.classifier.batch),
+        _step_s(partial(generate, gan.Pair, settings.gan), settings.gan.batch),
+        _step_s(partial(generate, of_all, settings.acgan), settings.acgan.batch),
+    ]
+
+
+def _step_s(step_of: Callable[[int], Callable[[], object]], batch: int) -> float:
+    """Seconds of a step of ``batch`` ROIs; where that is long, by those of two smaller ones."""
+    few, least = min(batch, _FEW), min(batch, _LEAST)
+    small, large = step_of(least), step_of(few)
+    small()
+    some_s, more_s = _timed(small), _timed(large)
+    if few > least:
+        whole_s = more_s + (batch - few) * max(0.0, more_s - some_s) / (few - least)
+        if whole_s > _LONG_S:
+            return whole_s
+    step = step_of(batch)
+    step()
+    return _repeated(step)
+
+
+def _timed(step: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    step()
     return time.perf_counter() - started
+
+
+def _repeated(step: Callable[[], object]) -> float:
+    """Seconds of one of many, for ``_TIMED_S`` and at least three."""
+    started, count = time.perf_counter(), 0
+    while count < 3 or time.perf_counter() - started < _TIMED_S:
+        step()
+        count += 1
+    return (time.perf_counter() - started) / count
+
+
+def _view_s(settings: Experiment, manifest: Manifest) -> float:
+    lines = manifest.lines[:: max(1, len(manifest.lines) // 8)]
+    wanted = [
+        (line, view)
+        for line in lines
+        for view in (View(), *views_of(line, settings.augment, settings.seed)[:5])
+    ]
+
+    def cut() -> None:
+        for line, view in wanted:
+            manifest.roi(line, settings.window_hu, view)
+
+    cut()
+    return _repeated(cut) / len(wanted)
+
+
+def _lesion_s(settings: Experiment, number: int) -> float:
+    from ml.phantom.series import draw_lesion_slices
+
+    each = dict.fromkeys(CLASSES, 2)
+    started = time.perf_counter()
+    found = sum(1 for _ in draw_lesion_slices(each, number, settings.difficulty))
+    return (time.perf_counter() - started) / found
+
+
+def _score_s(settings: Experiment, manifest: Manifest) -> float:
+    """Seconds that the figures of one arm take; measured on random answers."""
+    rng = np.random.default_rng(0)
+    keys = manifest.scheme.keys
+    truth = [manifest.scheme.index(line.lesion_class) for line in manifest.lines]
+    patients = [line.patient for line in manifest.lines]
+    table = rng.dirichlet(np.ones(len(keys)), len(truth))
+    started = time.perf_counter()
+    classification.score(truth, table, patients, keys, settings.resamples, settings.seed)
+    return time.perf_counter() - started
+
+
+# -- a GPU -----------------------------------------------------------------------------------------
+
+
+def _of_a_gpu(settings: Experiment, classes: int, cores: Rates) -> Rates:
+    """Steps that all lanes together make in a second, of each network."""
+    runtime.prepare()
+    found = [
+        1 / steps_per_s(settings, kind, classes, LANES[stage])
+        for kind, stage in (("cnn", "classifier"), ("dcgan", "generator"), ("acgan", "generator"))
+    ]
+    lanes = LANES["classifier"]
+    return replace(
+        cores, classifier_s=found[0], dcgan_s=found[1], acgan_s=found[2],
+        task_s=cores.task_s / lanes,
+    )  # fmt: skip
+
+
+def steps_per_s(
+    settings: Experiment, kind: str, classes: int, lanes: int, seconds: float = _TIMED_S
+) -> float:
+    """Training steps that ``lanes`` networks together make in a second on the settings' device.
+
+    Args:
+        kind: ``cnn``, ``dcgan`` or ``acgan``.
+        seconds: for so long it is measured, about.
+    """
+    device = runtime.device(settings.device)
+    batches = {
+        "cnn": settings.classifier.batch,
+        "dcgan": settings.gan.batch,
+        "acgan": settings.acgan.batch,
+    }
+    rois = _rois(_STEPS * batches[kind])
+    answers = np.arange(len(rois)) % classes
+    made = [0] * lanes
+    ready, begin = threading.Barrier(lanes + 1), threading.Event()
+    until = [0.0]
+    failed: list[BaseException] = []
+
+    def lane(number: int) -> None:
+        try:
+            with runtime.stream(device):
+                epoch = _epochs(settings, kind, rois, answers, classes, device, number)
+                for _ in range(2):
+                    epoch()
+                ready.wait()
+                begin.wait()
+                while time.perf_counter() < until[0]:
+                    epoch()
+                    made[number] += _STEPS
+        except BaseException as error:
+            failed.append(error)
+            ready.abort()
+
+    threads = [threading.Thread(target=lane, args=(i,), daemon=True) for i in range(lanes)]
+    for thread in threads:
+        thread.start()
+    try:
+        ready.wait()
+    except threading.BrokenBarrierError:
+        begin.set()
+        for thread in threads:
+            thread.join()
+        raise failed[0] from None
+    started = time.perf_counter()
+    until[0] = started + seconds
+    begin.set()
+    for thread in threads:
+        thread.join()
+    return sum(made) / (time.perf_counter() - started)
+
+
+def _epochs(
+    settings: Experiment, kind: str, rois: npt.NDArray[np.float32], answers: npt.NDArray[np.int64],
+    classes: int, device: torch.device, number: int,
+) -> Callable[[], object]:  # fmt: skip
+    """What makes an epoch of one more network, and waits for it."""
+    if kind == "cnn":
+        recipe = settings.classifier
+        network = classifier.build(classes, 0.5, recipe, number)
+        of_cnn = cnn_steps.Steps(network, rois, answers, recipe, device)
+        drawn = cnn_steps.draw(recipe, len(rois), 0, number)
+
+        def classify() -> None:
+            of_cnn.run(drawn)
+            of_cnn.told()
+
+        return classify
+    chosen = settings.gan if kind == "dcgan" else settings.acgan
+    make = gan.Pair if kind == "dcgan" else partial(acgan.Pair, classes)
+    of_gan = gan_steps.Steps(rois, answers, chosen, device)
+    of_gan.begin(make(chosen, device, number))
+
+    def generate() -> None:
+        of_gan.run(np.random.default_rng(number), 1)
+        of_gan.told()
+
+    return generate
+
+
+def _rois(count: int) -> npt.NDArray[np.float32]:
+    """Noise in [-1, 1]: zeros would be multiplied faster."""
+    noise = np.random.default_rng(0).uniform(-1, 1, (count, 64, 64))
+    return noise.astype(np.float16).astype(np.float32)

@@ -15,7 +15,7 @@ from ml.dataset.folds import FoldError, patient_folds
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.experiment import arms, fresh_phantoms, tasks
 from ml.experiment.arms import ArmSize
-from ml.experiment.costs import Costs, Rates
+from ml.experiment.costs import Costs, Rates, makespan
 from ml.experiment.folder import RunFolder
 from ml.experiment.request import refuse_other, refuse_seeds
 from ml.experiment.tasks import (
@@ -45,6 +45,7 @@ class Plan:
     generators: tuple[PlannedTask, ...]
     fresh: tuple[PlannedTask, ...]
     classifiers: tuple[PlannedTask, ...]
+    """Those whose size nobody has to choose; the others are planned by ``later``."""
     measurements: tuple[PlannedTask, ...]
 
     @classmethod
@@ -97,6 +98,11 @@ class Plan:
         )
 
     @property
+    def known(self) -> frozenset[str]:
+        """The arms of this run."""
+        return frozenset(size.arm for size in self.sizes)
+
+    @property
     def tasks(self) -> tuple[PlannedTask, ...]:
         """All of them, in the order of the stages."""
         return (
@@ -106,6 +112,32 @@ class Plan:
             *self.classifiers,
             *self.measurements,
         )
+
+    def later(self, tasks: Iterable[TrainClassifier], folder: RunFolder) -> tuple[PlannedTask, ...]:
+        """The classifiers of ``arms.MATCHED``, once selection has chosen their sizes."""
+        return _longest_first(
+            tuple(
+                PlannedTask(task, self.costs.seconds(task), folder.is_done(task)) for task in tasks
+            )
+        )
+
+    def expected(self, folder: RunFolder) -> tuple[PlannedTask, ...]:
+        """What ``later`` will be, about: in every fold two sizes of each, where there are two.
+
+        Nested selection picks one by fold and the paper's way one for all folds; which, nobody
+        knows before, so that their costs are those of the middle and the largest.
+        """
+        found = []
+        for arm in arms.MATCHED:
+            of = [size for size in self.sizes if size.arm == arm]
+            chosen = {of[(len(of) - 1) // 2], of[-1]} if of else set()
+            found += [
+                TrainClassifier(size, OUTER, fold, seed)
+                for seed in self.seeds
+                for fold in range(self.settings.folds)
+                for size in sorted(chosen)
+            ]
+        return self.later(found, folder)
 
     def priced(self, rates: Rates) -> Plan:
         """The same tasks in the same order, at the rates of one machine."""
@@ -123,6 +155,33 @@ class Plan:
             classifiers=priced(self.classifiers),
             measurements=priced(self.measurements),
         )
+
+    def wall_s(self, folder: RunFolder, jobs: int, on_gpu: bool = False) -> float:
+        """Seconds that what is left takes, about: stage by stage, as ``run`` goes through them.
+
+        Args:
+            jobs: tasks at a time on the cores.
+            on_gpu: the trainings share a device, and everything else is done beside them.
+        """
+
+        def left(*stage: PlannedTask) -> list[PlannedTask]:
+            return [one for one in stage if not one.done]
+
+        later = self.expected(folder)
+        generators, classifiers = left(*self.generators), left(*self.classifiers)
+        seconds = makespan((one.cost_s for one in left(*self.views)), jobs)
+        if on_gpu:
+            for trainings, beside in (
+                (generators, self.fresh), (classifiers, self.measurements), (left(*later), ()),
+            ):  # fmt: skip
+                on_device = sum(one.cost_s for one in trainings)
+                seconds += max(on_device, makespan((one.cost_s for one in left(*beside)), jobs))
+        else:
+            for stage in ((*generators, *left(*self.fresh)), classifiers, left(*later)):
+                seconds += makespan((one.cost_s for one in stage), jobs)
+            seconds += makespan((one.cost_s for one in left(*self.measurements)), jobs)
+        scored = len(self.seeds) * (len(self.sizes) + 2 * len(arms.ARMS))
+        return self.costs.rates.begin_s + seconds + self.costs.rates.score_s * scored
 
     def bytes_needed(self) -> int:
         """Disk that the run fills, about."""
@@ -159,7 +218,7 @@ class Plan:
                 f"{free / 2**30:.1f} GB left; make room or give another --out."
             )
 
-    def describe(self, folder: RunFolder, jobs: int) -> str:
+    def describe(self, folder: RunFolder, jobs: int, on_gpu: bool = False) -> str:
         """For ``--dry-run``: what would be done, and about how long it would take."""
         jobs = jobs or os.cpu_count() or 1
         counts = self.manifest.counts()
@@ -176,19 +235,25 @@ class Plan:
         for size in self.sizes:
             added = size.synthetic if size.source else 0
             lines.append(f"  {size.name.rsplit('-', 2)[0]:<20} {size.classic:>16} {added:>30}")
-        total = 0.0
         lines.append("")
         for stage in tasks.STAGES:
             of = [one for one in self.tasks if one.task.stage == stage]
             left = [one for one in of if not one.done]
             cost = sum(one.cost_s for one in left)
-            total += cost
+            training = stage in (TrainGenerator.stage, TrainClassifier.stage)
+            where = "the GPU" if on_gpu and training else "one core"
             lines.append(
                 f"{len(of):>5} {stage:<12} tasks, {len(of) - len(left)} done, "
-                f"{spoken(cost)} of one core left"
+                f"{spoken(cost)} of {where} left"
             )
+        if later := self.expected(folder):
+            lines.append(
+                f"then {' and '.join(arm for arm in arms.MATCHED if arm in self.known)} at the "
+                f"sizes that were chosen, at most {len(later)} tasks"
+            )
+        beside = f"a GPU and {jobs}" if on_gpu else str(jobs)
         lines += [
-            f"about {spoken(total / jobs)} in all on {jobs} core(s), "
+            f"about {spoken(self.wall_s(folder, jobs, on_gpu))} in all on {beside} core(s), "
             f"{self.bytes_needed() / 2**20:.0f} MB in {folder.run}",
         ]
         return "\n".join(lines)
@@ -223,7 +288,8 @@ def _classifiers(
         for part in (OUTER, INNER):
             for fold in range(settings.folds):
                 for size in sizes:
-                    if part == OUTER or size.arm in arms.SELECTED:
+                    alone = part == OUTER and size.arm not in arms.MATCHED
+                    if alone or size.arm in arms.SELECTED:
                         yield TrainClassifier(size, part, fold, seed)
 
 

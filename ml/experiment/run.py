@@ -2,29 +2,32 @@
 
 Folds separate patients. In every fold and seed, on training patients only: classic augmentations
 are cut, a DCGAN per class and an ACGAN are trained, and one CNN per arm and size. The same again
-without a validation part of the training patients, on which nested selection picks a size. Every
-CNN then says what the fold's test lesions are. On phantoms it also meets fresh patients.
+without a validation part of the training patients, on which nested selection picks a size; then the
+controls at the sizes that were picked. Every CNN then says what the fold's test lesions are. On
+phantoms it also meets fresh patients.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ml.checkpoints.checkpoint import current_commit
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
-from ml.experiment import evaluation, machine, measured, measuring, perform, request
+from ml.experiment import evaluation, lanes, machine, measured, measuring, perform, request
 from ml.experiment.clock import Clock
 from ml.experiment.findings import evaluated
 from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
 from ml.experiment.results import Results
 from ml.experiment.results.origin import OfTheRun
+from ml.experiment.tasks import Measure, PlannedTask, Task, TrainClassifier, TrainGenerator
 from ml.progress import Progress, RunDir
 from ml.training import runtime
 
@@ -67,20 +70,30 @@ def run(
     runtime.prepare()
     plan.check(folder)
     request.keep(run_dir, settings, manifest, seeds, command, capped)
-    clock = Clock(plan.tasks, folder, run_dir)
+    clock = Clock(plan.tasks, folder, run_dir, plan.expected(folder))
     for words in capped:
         yield replace(clock.note(words), said=True)
-    work = partial(perform.perform, folder, settings)
-    measure = partial(measuring.perform, folder, settings)
+    work = partial(_work, folder, settings)
+    on_device = partial(_on_device, settings) if on_gpu(settings.device, cluster) else None
+
+    def through(*stage: PlannedTask) -> Iterator[Progress]:
+        yield from clock.through(work, stage, jobs, cluster, on_device)
 
     # classic augmentation: every view that any fold will ask for, cut from the whole slices
-    yield from clock.through(work, plan.views, jobs, cluster)
+    yield from through(*plan.views)
     # a DCGAN per class and an ACGAN, on training patients; and patients nobody has seen
-    yield from clock.through(work, (*plan.generators, *plan.fresh), jobs, cluster)
-    # one CNN per arm and size, scored on the patients that its fold holds out
-    yield from clock.through(work, plan.classifiers, jobs, cluster)
-    # how real, how varied, how much copied
-    yield from clock.through(measure, plan.measurements, jobs, cluster)
+    yield from through(*plan.generators, *plan.fresh)
+    # one CNN per arm and size, scored on the patients that its fold holds out; and, where the
+    # cores have nothing else to do, how real, how varied, how much copied
+    beside = plan.measurements if on_device else ()
+    yield from through(*plan.classifiers, *beside)
+    # the controls, at the sizes that were chosen
+    chosen = evaluation.Outputs(folder, settings, manifest, plan.seeds).matched()
+    controls = plan.later(chosen, folder)
+    clock.expect(controls)
+    yield from through(*controls)
+    if not beside:
+        yield from through(*plan.measurements)
 
     outputs = evaluation.Outputs(folder, settings, manifest, plan.seeds)
     yield clock.note("comparing the arms")
@@ -113,8 +126,35 @@ def rehearse(
     plan = _planned(settings, manifest, seeds, folder)
     plan.check(folder)
     yield from capped
-    yield f"timing a training step of each network here ({settings.device}) …"
-    yield plan.priced(machine.rates(settings, len(manifest.scheme))).describe(folder, jobs)
+    cores = jobs or os.cpu_count() or 1
+    yield (
+        f"timing here, on {cores} core(s) at a time, what the run will do "
+        f"({settings.device}); this takes about ten seconds …"
+    )
+    measured_here = machine.rates(settings, manifest, cores)
+    yield plan.priced(measured_here).describe(folder, cores, on_gpu(settings.device))
+
+
+def _work(folder: RunFolder, settings: Experiment, task: Task) -> None:
+    if isinstance(task, Measure):
+        measuring.perform(folder, settings, task)
+    else:
+        perform.perform(folder, settings, task)
+
+
+def on_gpu(device: str, cluster: str | None = None) -> bool:
+    """Whether this process trains on a GPU: then it has the trainings share it."""
+    return device.startswith("cuda") and cluster is None
+
+
+def _on_device(
+    settings: Experiment, function: Callable[[Any], None], tasks: list[Task], stop: Path, jobs: int
+) -> Iterator[Any]:
+    """``lanes.each``: trainings on the device, everything else on the cores."""
+    trainings = [task for task in tasks if isinstance(task, TrainGenerator | TrainClassifier)]
+    others = [task for task in tasks if not isinstance(task, TrainGenerator | TrainClassifier)]
+    many = machine.LANES[trainings[0].stage] if trainings else 0
+    return lanes.each(function, trainings, others, stop, settings.device, many, jobs)
 
 
 def _planned(settings: Experiment, manifest: Manifest, seeds: int, folder: RunFolder) -> Plan:

@@ -11,7 +11,7 @@ import gc
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 import torch
 
@@ -19,6 +19,11 @@ _PLAIN = 2
 """Steps of each size that are made as they come, so that all libraries are ready for a capture."""
 _ALONE = threading.RLock()
 """One capture at a time: trainings are threads of one process, each on a stream of its own."""
+
+
+def alone() -> AbstractContextManager[object]:
+    """Context in which no other training is captured, for what a capture does not bear."""
+    return _ALONE
 
 
 class Captured:

@@ -7,6 +7,7 @@ kernel in each direction, and of the other two all but the convolution.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -23,17 +24,32 @@ _PROGRAMS = 528
 
 @cache
 def _kernels() -> Any:
-    """The kernels, or None where there is no Triton, or none that works here."""
-    try:
-        from ml.training import kernels
-    except ImportError:
-        return None
+    from ml.training import kernels
+
     return kernels
 
 
+@cache
 def usable(device: torch.device) -> bool:
-    """Whether ``features`` has kernels for a device; elsewhere it is the network's own."""
-    return device.type == "cuda" and _kernels() is not None
+    """Whether ``features`` has kernels for a device; elsewhere the network's own is to be used.
+
+    Where Triton is missing, or cannot build them (it needs a C compiler), a warning says so once.
+    """
+    if device.type != "cuda":
+        return False
+    try:
+        network = Cnn(2, 0.0, 0.0, 4, 4).to(device)
+        torch.autograd.backward(features(network, torch.zeros(2, 1, 64, 64, device=device)).sum())
+    except Exception as error:  # whatever a compiler raises
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        warnings.warn(
+            f"Triton builds no kernels here ({str(error).splitlines()[:1]}): the CNN trains at a "
+            "fraction of the speed, and its numbers differ by rounding from those elsewhere.",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def features(network: Cnn, rois: torch.Tensor) -> torch.Tensor:
@@ -117,14 +133,14 @@ class _Pooled(torch.autograd.Function):
 
 
 def first(
-    rois: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor
+    rois: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, mean: torch.Tensor
 ) -> torch.Tensor:
     """First convolution with bias, pooling and ReLU: (n, c, 31, 31) of ROIs (n, 1, 64, 64)."""
     out: torch.Tensor = _First.apply(rois, weight, bias, mean)  # type: ignore[no-untyped-call]
     return out
 
 
-def pooled(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def pooled(x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Bias, pooling and ReLU: (n, c, h // 2, w // 2) of (n, c, h, w)."""
     out: torch.Tensor = _Pooled.apply(x, bias)  # type: ignore[no-untyped-call]
     return out

@@ -91,8 +91,10 @@ class Steps:
             if self.device.type == "cpu"
             else self._new[self._count][0]
         )  # fmt: skip
-        self._total += self.pair.step(
-            self.images[chosen].float(), self.answers[chosen], self._latents[at], new
-        )
+        real = self.images[chosen].float()
+        if self.device.type == "cuda":
+            # the one channel last, too: otherwise all of the first layers are copied over
+            real = real.view(size, 64, 64, 1).permute(0, 3, 1, 2)
+        self._total += self.pair.step(real, self.answers[chosen], self._latents[at], new)
         self._place += size
         self._count += 1

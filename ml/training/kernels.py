@@ -5,7 +5,6 @@ fixed order. Where two of a square's four numbers are equal, the first is the la
 """
 
 # mypy: ignore-errors
-# ruff: noqa: ANN001, ANN202, N803
 
 from __future__ import annotations
 
@@ -61,8 +60,17 @@ def _seen(rois, base, both, taken_off, t: tl.constexpr):
 
 @triton.jit
 def first_gradient(
-    rois, mean, grad, out, which, parts, total, C,
-    EACH: tl.constexpr, CP: tl.constexpr, P: tl.constexpr,
+    rois,
+    mean,
+    grad,
+    out,
+    which,
+    parts,
+    total,
+    C,
+    EACH: tl.constexpr,
+    CP: tl.constexpr,
+    P: tl.constexpr,
 ):
     """Gradient of weight (9 taps) and bias: parts (programs, 10, C), to be summed by the caller."""
     program = tl.program_id(0)

@@ -102,7 +102,7 @@ def seeded(*parts: object) -> Iterator[None]:
     One thread at a time: they are the process's.
     """
     with _SEEDED, torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed_for(*parts))
+        torch.default_generator.manual_seed(seed_for(*parts))
         yield
 
 
@@ -122,7 +122,7 @@ def _on_default_stream(chosen: torch.device) -> bool:
 
 @contextmanager
 def _own_stream(chosen: torch.device) -> Iterator[None]:
-    before, own = torch.cuda.current_stream(chosen), torch.cuda.Stream(chosen)
+    before, own = torch.cuda.current_stream(chosen), torch.cuda.Stream(chosen)  # type: ignore[no-untyped-call]
     own.wait_stream(before)
     with torch.cuda.stream(own):
         yield

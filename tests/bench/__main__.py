@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import coverage, difficulty, leaks, planner, requests, serving, training
+from bench import coverage, difficulty, gpu, leaks, planner, requests, serving, training
 
 SECTIONS = {
     "classification": serving.classification,
     "slice-open": requests.slice_open,
     "next-trial": requests.next_trial,
     "training": training.steps,
+    "gpu": gpu.section,
     "coverage": coverage.intervals,
     "planner": planner.agreement,
     "leaks": leaks.found,

@@ -22,7 +22,7 @@ from ml.images.roi import Box
 from ml.lesion import LesionClass, LesionScheme
 from ml.progress import Progress, RunDir
 from ml.statistics import classification
-from ml.training import classifier, runtime
+from ml.training import classifier, cnn_steps, runtime
 
 TWO = LesionScheme("two", (LesionClass("dark", "dark disc"), LesionClass("ring", "ring")))
 TINY = config.Classifier(epochs=4, batch=16, learning_rate=0.02)
@@ -130,7 +130,7 @@ def test_killed_training_goes_on_and_gives_the_same_weights(
 
 def test_the_linear_schedule_rises_and_falls_to_nothing() -> None:
     settings = config.Classifier(epochs=5, learning_rate=0.1, schedule="linear")
-    rates = [rate for epoch in range(5) for rate in classifier.learning_rates(settings, epoch, 20)]
+    rates = [rate for epoch in range(5) for rate in cnn_steps.learning_rates(settings, epoch, 20)]
     assert len(rates) == 100
     assert rates.index(max(rates)) in (9, 10)
     assert 0.08 < max(rates) <= 0.1
@@ -138,7 +138,7 @@ def test_the_linear_schedule_rises_and_falls_to_nothing() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert 0 < rates[-1] < 0.002
     constant = replace(settings, schedule="constant")
-    assert classifier.learning_rates(constant, 4, 3) == [0.1] * 3
+    assert cnn_steps.learning_rates(constant, 4, 3) == [0.1] * 3
 
 
 def test_a_clipped_step_is_no_longer_than_the_learning_rate_times_the_clip(tmp_path: Path) -> None:
