@@ -29,7 +29,8 @@ class Rates:
         classifier_s, dcgan_s, acgan_s: one training step at the settings' widths and batch.
         view_s: cutting one classic ROI.
         lesion_s: simulating one fresh lesion.
-        task_s: what every training needs beside its steps: reading, drawing, scoring, writing.
+        task_s: what a classifier needs beside its steps: reading, scoring, writing.
+        generator_task_s: what a generator needs, which also draws its ROIs.
         measure_s: measuring the ROIs of one origin in one fold.
         begin_s: before the first task is at work.
         score_s: scoring one arm in one seed, with its bootstrap.
@@ -41,6 +42,7 @@ class Rates:
     view_s: float = 4e-4
     lesion_s: float = 0.1
     task_s: float = 0.5
+    generator_task_s: float = 0.5
     measure_s: float = 4.0
     begin_s: float = 0.0
     score_s: float = 0.0
@@ -115,7 +117,11 @@ class Costs:
             rois *= 1 - 1 / settings.validation_parts
         step = self.rates.dcgan_s if task.kind == "dcgan" else self.rates.acgan_s
         drawn = arms.most_synthetic(settings, self.classes)
-        return step * of.epochs * rois / of.batch + step * drawn / of.batch / 3 + self.rates.task_s
+        return (
+            step * of.epochs * rois / of.batch
+            + step * drawn / of.batch / 3
+            + self.rates.generator_task_s
+        )
 
 
 def makespan(costs_s: Iterable[float], at_a_time: int) -> float:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,13 +30,18 @@ from ml.phantom.lesions import CLASSES
 from ml.statistics import classification
 from ml.training import acgan, classifier, cnn_steps, gan, gan_steps, runtime
 
-LANES = {"generator": 3, "classifier": 8}
+LANES = {"generator": 4, "classifier": 8}
 """Trainings that share a GPU at a time: with more, an H100 made no more steps in all."""
+_BESIDE_S = {"generator": 1.6, "classifier": 0.33}
+"""Seconds of an H100 that a training costs beside its steps, in the run whose figures are in
+``tests/bench/training.md``: reading, the first steps of each size, drawing, scoring, writing."""
+_PROBES = 4
+"""Processes that are timed at most where the trainings are on a GPU: there the cores do little."""
 _FEW, _LEAST = 8, 2
 """ROIs of the first steps that are timed: at the paper's widths a whole batch takes a CPU long."""
 _LONG_S = 0.5
 """A step that takes longer is not timed whole, but counted up from the few."""
-_TIMED_S = 0.6
+_TIMED_S = 0.4
 """For so long is each kind of work timed."""
 _STEPS = 16
 """Of the epochs that are timed on a GPU."""
@@ -70,22 +76,29 @@ def rates(settings: Experiment, manifest: Manifest, jobs: int) -> Rates:
     Args:
         jobs: tasks at a time on the cores: so many processes are timed at the same time.
     """
+    if settings.device.startswith("cuda"):
+        with ThreadPoolExecutor(1) as beside:
+            of_gpu = beside.submit(_of_a_gpu, settings, len(manifest.scheme))
+            cores = _of_the_cores(settings, manifest, min(jobs, _PROBES))
+            return replace(cores, **of_gpu.result())
+    return _of_the_cores(settings, manifest, jobs)
+
+
+def _of_the_cores(settings: Experiment, manifest: Manifest, processes: int) -> Rates:
     started = time.perf_counter()
     probe = partial(_of_a_core, settings, manifest.root)
-    if jobs == 1:
+    if processes == 1:
         found = [probe(0)]
     else:
         with joblib.parallel_config("loky", inner_max_num_threads=1):
-            found = joblib.Parallel(n_jobs=jobs)(joblib.delayed(probe)(i) for i in range(jobs))
+            work = joblib.Parallel(n_jobs=processes)
+            found = work(joblib.delayed(probe)(i) for i in range(processes))
     ended = time.perf_counter()
     together = Rates(
         *(fmean(one) for one in zip(*(_numbers(rate) for _, rate in found), strict=True))
     )
     begin_s = max(0.0, ended - started - max(seconds for seconds, _ in found))
-    together = replace(together, begin_s=begin_s, score_s=_score_s(settings, manifest))
-    if settings.device.startswith("cuda"):
-        return _of_a_gpu(settings, len(manifest.scheme), together)
-    return together
+    return replace(together, begin_s=begin_s, score_s=_score_s(settings, manifest))
 
 
 def _numbers(of: Rates) -> tuple[float, ...]:
@@ -210,18 +223,22 @@ def _score_s(settings: Experiment, manifest: Manifest) -> float:
 # -- a GPU -----------------------------------------------------------------------------------------
 
 
-def _of_a_gpu(settings: Experiment, classes: int, cores: Rates) -> Rates:
-    """Steps that all lanes together make in a second, of each network."""
+def _of_a_gpu(settings: Experiment, classes: int) -> dict[str, float]:
+    """One over the steps that all lanes together make in a second, of each network."""
     runtime.prepare()
-    found = [
-        1 / steps_per_s(settings, kind, classes, LANES[stage])
-        for kind, stage in (("cnn", "classifier"), ("dcgan", "generator"), ("acgan", "generator"))
-    ]
-    lanes = LANES["classifier"]
-    return replace(
-        cores, classifier_s=found[0], dcgan_s=found[1], acgan_s=found[2],
-        task_s=cores.task_s / lanes,
-    )  # fmt: skip
+    found = {
+        f"{name}_s": 1 / steps_per_s(settings, kind, classes, LANES[stage])
+        for name, kind, stage in (
+            ("classifier", "cnn", "classifier"),
+            ("dcgan", "dcgan", "generator"),
+            ("acgan", "acgan", "generator"),
+        )
+    }
+    return {
+        **found,
+        "task_s": _BESIDE_S["classifier"],
+        "generator_task_s": _BESIDE_S["generator"],
+    }
 
 
 def steps_per_s(

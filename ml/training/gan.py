@@ -300,7 +300,7 @@ def fit(
                 name = f"sheets/attempt-{len(failures)}-epoch-{done:04d}.png"
                 out.write_bytes(name, sheet(samples))
                 out.write_bytes(f"losses-attempt-{len(failures)}.png", _curves(losses))
-                if reason is None and pace.due():
+                if reason is None and done < settings.epochs and pace.due():
                     told = Unfinished(task, done, tuple(failures), tuple(map(tuple, losses)))
                     with pace.saving():
                         runtime.save_state(out, _STATE, pair.modules, pair.optimizers, told)

@@ -219,7 +219,7 @@ def _stages(out: Path) -> Iterator[str]:
     starts = json.loads((out / "starts.json").read_text())
     for start in starts:
         for stage in start["stages"]:
-            yield f"stage {stage['name']}: {stage['tasks']} tasks, {stage['wall_s']:.0f} s"
+            yield f"stage {stage['stage']}: {stage['tasks']} tasks, {stage['wall_s']:.0f} s"
     made = {"generators": 0, "classifiers": 0}
     count = dict.fromkeys(made, 0)
     for result in (out / "tasks").glob("*/result.json"):
