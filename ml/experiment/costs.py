@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ml.config import Experiment
+from ml.config import Classifier, Experiment, Gan
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.tasks import (
     INNER,
@@ -48,8 +48,36 @@ class Rates:
     score_s: float = 0.0
 
 
-NOMINAL = Rates(0.03, 0.06, 0.07)
-"""Rates of no machine in particular: enough to order tasks and to share progress out."""
+def nominal(settings: Experiment) -> Rates:
+    """Rates of no machine in particular: enough to order tasks and to share progress out.
+
+    A step's seconds follow from its products, as they were found on one core of a server (about
+    48 GFLOP/s, and some milliseconds for whatever else) and on one H100 (``tests/bench/gpu.py``).
+    """
+    cnn = _cnn_gflop(settings.classifier)
+    dcgan, acgan = _gan_gflop(settings.gan), _gan_gflop(settings.acgan)
+    if settings.device.startswith("cuda"):
+        # what the cores do is done beside it
+        return Rates(
+            5e-5 + cnn / 60_000, 4e-4 + dcgan / 130_000, 4e-4 + acgan / 130_000,
+            view_s=4e-5, lesion_s=0.01, task_s=0.33, generator_task_s=1.6, measure_s=0.4,
+        )  # fmt: skip
+    return Rates(0.006 + cnn / 48, 0.02 + dcgan / 46, 0.02 + acgan / 46)
+
+
+def _cnn_gflop(of: Classifier) -> float:
+    """10⁹ operations of a training step: forward, and the gradients of inputs and of weights."""
+    w = of.width
+    areas = 62 * 62 * 1 * w + 29 * 29 * w * 2 * w + 12 * 12 * 2 * w * 4 * w
+    return 3 * of.batch * 2 * (9 * areas + 36 * 4 * w * of.features) / 1e9
+
+
+def _gan_gflop(of: Gan) -> float:
+    """The same of both networks: the discriminator sees real ROIs, drawn ones, and these again."""
+    g, d = of.width, of.discriminator_width
+    up = 8 * g * 4 * g * 16 + 4 * g * 2 * g * 64 + 2 * g * g * 256 + g * 1024
+    down = d * 1024 + d * 2 * d * 256 + 2 * d * 4 * d * 64 + 4 * d * 8 * d * 16
+    return of.batch * 2 * 25 * (3 * up + 8 * down) / 1e9
 
 
 @dataclass(frozen=True)
@@ -65,7 +93,7 @@ class Costs:
     lesions: int
     classes: int
     fresh: bool
-    rates: Rates = NOMINAL
+    rates: Rates
 
     def seconds(self, task: Task) -> float:
         """Seconds of one core, about."""

@@ -15,7 +15,7 @@ from ml.dataset.folds import FoldError, patient_folds
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.experiment import arms, fresh_phantoms, tasks
 from ml.experiment.arms import ArmSize
-from ml.experiment.costs import Costs, Rates, makespan
+from ml.experiment.costs import Costs, Rates, makespan, nominal
 from ml.experiment.folder import RunFolder
 from ml.experiment.request import refuse_other, refuse_seeds
 from ml.experiment.tasks import (
@@ -76,7 +76,7 @@ class Plan:
             views_needed(manifest, settings, seed)
         classes = manifest.scheme.keys
         sizes = arms.sizes(settings, len(classes), bool(needed))
-        costs = Costs(settings, len(manifest.lines), len(classes), bool(needed))
+        costs = Costs(settings, len(manifest.lines), len(classes), bool(needed), nominal(settings))
 
         def planned(of: Iterable[Task]) -> tuple[PlannedTask, ...]:
             return tuple(

@@ -17,6 +17,8 @@ HepaticaError(ValueError)
  ├ OutputError           ml.progress                a file or folder that cannot be written
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt
  ├ ClusterError          ml.experiment.parallel     a cluster that cannot be used
+ ├ MemoryFullError       ml.experiment.lanes        one training alone does not fit the GPU
+ ├ LostDeviceError       ml.experiment.lanes        a GPU that failed while it trained
  ├ RecordError           ml.ground.records                 JSON that has not the form of a record
  ├ ResultsError          ml.experiment.results      no whole results of a run
  ├ EvaluationError       ml.experiment.again        a run that cannot be evaluated again

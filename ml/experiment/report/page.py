@@ -28,6 +28,7 @@ from ml.training.learned import GeneratorTraining
 _Measure = Callable[[ArmSummary], Mapping[str, Figure]]
 _EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
+_CONTROLS = ("equal-compute", "oracle")
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1b1b;--soft:#595959;--line:#d9d9d9;
@@ -179,6 +180,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
 def _curve(results: Results) -> str:
     colours = svg.paired_colours(_CURVES)
     series = []
+    all_seeds = len(results.found.asked.seeds)
+    curve = results.found.scores.curve
+    # the controls are trained at the sizes that were chosen alone, and these differ by fold
+    shown = [point for point in curve if point.name not in _CONTROLS or point.seeds == all_seeds]
+    sizes = len(results.found.asked.settings.synthetic)
+    trained = {row.name for row in results.found.scores.summary}
+    partly = [
+        name
+        for name in _CONTROLS
+        if name in trained and sum(point.name == name for point in shown) < sizes
+    ]
     for arm in _CURVES:
         points = sorted(
             (
@@ -186,7 +198,7 @@ def _curve(results: Results) -> str:
                 point.accuracy.known,
                 *(point.accuracy.ends or (None, None)),
             )
-            for point in results.found.scores.curve
+            for point in shown
             if point.name == arm
         )
         if points:
@@ -203,12 +215,18 @@ def _curve(results: Results) -> str:
         "ROIs added per fold (classic and synthetic together; square-root scale)",
         (0, 500, 1000, 2000, 5000, 8000, 12000, 17000),
     )
+    note = ""
+    if partly:
+        note = (
+            f" {' and '.join(partly)}: trained only at the sizes that were chosen, and drawn where "
+            "that was one size in every fold and seed."
+        )
     return (
         "<h2>Accuracy against samples</h2>"
         f"<figure>{drawn}<figcaption>All lesions, each tested once per seed. Bands: 95 % "
         "bootstrap over patients and seeds. The curves are exploratory: reading the best size off "
         "them flatters it. Dashed: published points, on other, private lesions, and not "
-        "comparable in height.</figcaption></figure>"
+        f"comparable in height.{escape(note)}</figcaption></figure>"
     )
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ml.config import ConfigError
+from ml.config import ConfigError, experiment
 from ml.dataset.manifest import Manifest
 from ml.experiment import tasks
 from ml.experiment.arms import CLASSIC, DISCRIMINATOR, NONE, ArmSize
 from ml.experiment.clock import Clock
-from ml.experiment.costs import NOMINAL, Costs, Rates
+from ml.experiment.costs import Costs, Rates, makespan, nominal
 from ml.experiment.folder import RunFolder
 from ml.experiment.fresh_phantoms import Chunk
 from ml.experiment.plan import Plan
@@ -173,7 +173,7 @@ def test_rates_change_what_tasks_cost_and_not_their_order(
     manifest: Manifest, tmp_path: Path
 ) -> None:
     plan = Plan.of(SMALL, manifest, 1, _folder(manifest, tmp_path))
-    slow = plan.priced(Rates(0.3, 0.06, 7.0))
+    slow = plan.priced(replace(nominal(SMALL), classifier_s=0.3, acgan_s=7.0))
     assert [one.task for one in slow.tasks] == [one.task for one in plan.tasks]
     for one, other in zip(plan.tasks, slow.tasks, strict=True):
         task = one.task
@@ -181,7 +181,7 @@ def test_rates_change_what_tasks_cost_and_not_their_order(
             isinstance(task, TrainClassifier) and task.size.arm != DISCRIMINATOR
         )
         assert (other.cost_s > one.cost_s) == dearer
-    assert plan.priced(NOMINAL) == plan
+    assert plan.priced(nominal(SMALL)) == plan
 
 
 # -- costs -----------------------------------------------------------------------------------------
@@ -204,14 +204,14 @@ def test_a_classifier_costs_its_steps() -> None:
 
 
 def test_only_outer_classifiers_pay_for_fresh_lesions() -> None:
-    plain, fresh = (Costs(SMALL, 36, 2, fresh) for fresh in (False, True))
+    plain, fresh = (Costs(SMALL, 36, 2, fresh, nominal(SMALL)) for fresh in (False, True))
     for part in (OUTER, INNER):
         task = TrainClassifier(CLASSIC_10, part, 0, 0)
         assert (plain.seconds(task) == fresh.seconds(task)) == (part == INNER)
 
 
 def test_the_acgan_of_all_classes_costs_more_than_a_dcgan_of_one() -> None:
-    costs = Costs(SMALL, 36, 2, fresh=False)
+    costs = Costs(SMALL, 36, 2, False, nominal(SMALL))
     acgan, dcgan, inner = (
         costs.seconds(task)
         for task in (
@@ -221,6 +221,41 @@ def test_the_acgan_of_all_classes_costs_more_than_a_dcgan_of_one() -> None:
         )
     )
     assert acgan > dcgan > inner
+
+
+def test_wider_networks_cost_more_and_a_gpu_less() -> None:
+    paper = experiment("paper")
+    narrow, wide = nominal(experiment("compact")), nominal(replace(paper, device="cpu"))
+    assert narrow.classifier_s < wide.classifier_s / 5
+    assert narrow.dcgan_s < wide.dcgan_s / 50
+    on_gpu = nominal(paper)
+    assert on_gpu.classifier_s < wide.classifier_s / 100
+    assert 10 < on_gpu.dcgan_s / on_gpu.classifier_s < 20  # 4336 against 281 steps a second
+
+
+def test_tasks_take_as_long_as_the_last_place_is_taken() -> None:
+    assert makespan([], 2) == 0
+    assert makespan([3, 3, 3], 2) == 6
+    assert makespan([1, 1, 5], 3) == 5
+    assert makespan([4, 2], 1) == 6
+
+
+def test_a_gpu_trains_while_the_cores_do_the_rest(manifest: Manifest, tmp_path: Path) -> None:
+    folder = _folder(manifest, tmp_path)
+    plan = Plan.of(SMALL, manifest, 1, folder).priced(
+        Rates(1.0, 2.0, 2.0, view_s=0, measure_s=1e6, begin_s=5.0, score_s=0.0)
+    )
+    later = sum(one.cost_s for one in plan.expected(folder))
+    generators = sum(one.cost_s for one in plan.generators)
+    beside = makespan([one.cost_s for one in plan.measurements], 2)
+    views = makespan([one.cost_s for one in plan.views], 2)
+    assert beside == 5e6
+    assert plan.wall_s(folder, 2, on_gpu=True) == pytest.approx(
+        5 + views + generators + beside + later
+    )
+    trained = makespan([one.cost_s for one in plan.classifiers], 2)
+    assert plan.wall_s(folder, 2) > beside + trained
+    assert "a GPU and 2 core(s)" in plan.describe(folder, 2, on_gpu=True)
 
 
 # -- clock -----------------------------------------------------------------------------------------

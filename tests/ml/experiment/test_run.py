@@ -20,11 +20,12 @@ from ml.dataset.folds import FoldError, LeakageError
 from ml.dataset.manifest import Finding, Manifest, ManifestError, write
 from ml.experiment import evaluation, fresh_phantoms, perform, report, training_sets
 from ml.experiment import run as experiment
-from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, ORACLE, ArmSize
+from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, EQUAL, ORACLE, ArmSize
 from ml.experiment.findings import phantom_note
 from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
 from ml.experiment.request import Request
+from ml.experiment.results.scores import Selection
 from ml.experiment.tasks import INNER, OUTER, DrawFresh, TrainClassifier, TrainGenerator
 from ml.ground.records import to_json
 from ml.images import dicom
@@ -323,6 +324,24 @@ def test_dry_run_prints_tasks_and_time_and_leaves_nothing(
 
 
 # -- what a run gives ------------------------------------------------------------------------------
+
+
+def test_controls_are_trained_at_the_sizes_that_were_chosen_and_at_no_other(
+    manifest: Manifest, done: Path
+) -> None:
+    folder = _folder(manifest, done)
+    outputs = evaluation.Outputs(folder, TINY, manifest, (0,))
+    wanted = outputs.matched()
+    trained = {path.name for path in (done / "tasks").glob("equal-compute-*")}
+    assert trained == {task.name for task in wanted}
+    for how in Selection:
+        if how == Selection.FIXED:
+            continue
+        for fold, picked in enumerate(outputs.picked(how, 0)):
+            assert picked[EQUAL].synthetic == picked[DCGAN].synthetic
+            assert TrainClassifier(picked[EQUAL], OUTER, fold, 0) in wanted
+        assert EQUAL in outputs.selected(how, 0)
+    assert 3 <= len(wanted) <= 6  # of six
 
 
 def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Path) -> None:
