@@ -278,6 +278,25 @@ def _amendment_choices(names: tuple[str, ...]) -> dict[str, list[tuple[str, str]
     }
 
 
+def _seen(session: Session, study: ReaderStudy, *, blind: bool) -> dict[str, str]:
+    """Reader → how much of the study they were shown elsewhere, where they may read it although.
+
+    Not after Unblinding, when what they look at is their own affair, and not to who reads it.
+    """
+    if study.design.exclude_seen or study.state is StudyState.UNBLINDED or blind:
+        return {}
+    every = study.plan.every
+    said = {}
+    for enrolment in Enrolment.of_study(session, study.id):
+        real, synthetic = study.seen_by_reader(session, enrolment.reader)
+        if real or synthetic:
+            said[enrolment.reader.name] = (
+                f"was shown {real} of {len(every.real)} real lesions and {synthetic} of "
+                f"{len(every.synthetic)} synthetic images elsewhere"
+            )
+    return said
+
+
 def _withdrawn_sources(session: Session, study: ReaderStudy) -> str:
     """Which source lesions of an opened study were withdrawn since, in words; "" for none."""
     gone = Stimulus.withdrawn_sources(session, study.id)
@@ -326,6 +345,7 @@ def _study_page(
         notes=versions.in_force.content.notes if versions else "",
         looks_since=Look.since(session),
         blind=blind,
+        seen=_seen(session, study, blind=blind),
         preset=DESIGNS.get(study.design.preset),
         audit=LeakAudit.latest(session, study.id),
         amendable=AMENDABLE,

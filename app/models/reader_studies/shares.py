@@ -65,6 +65,7 @@ def _refuse_too_few(wish: Wish, available: Available, real: Numbers, practice: N
     raise Unreadable(
         f"A study with {in_all(wish.real)} real images of the kind {KINDS[available.kind]} needs "
         f"lesions with a known class: {_said(real)}{trained}. There are {_said(have)}{where}. "
+        f"{' '.join([*available.left_out, ''])}"
         f"{more}, or choose fewer images"
         f"{' or less practice (step Reading)' if practised else ''}."
     )

@@ -556,8 +556,14 @@ class ReaderStudy(Owned, Base):
         session.flush()
         if self.protocols:
             self._draw_order(session, enrolment)
-        Event.record(session, by.name, "reader enrolled", str(self.id), reader=reader.name)
+        # what they had seen by now, where the protocol lets them read it all the same
+        seen = {} if self.design.exclude_seen else {"seen": self.seen_by_reader(session, reader)}
+        Event.record(session, by.name, "reader enrolled", str(self.id), reader=reader.name, **seen)
         return enrolment
+
+    def seen_by_reader(self, session: Session, reader: User) -> tuple[int, int]:
+        """As `seen_by`, of what a person was shown until now."""
+        return self.seen_by(Exposure.of(session, reader.id))
 
     def take_out(
         self, session: Session, enrolment_id: uuid.UUID, by: User, reason: str

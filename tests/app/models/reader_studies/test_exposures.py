@@ -241,7 +241,9 @@ def test_a_data_set_that_was_taken_and_results_that_were_looked_at_are_known(
         assert len(known.drawn) == (0 if name == "taker" else 6)
 
 
-def test_composing_for_named_readers_says_what_they_have_seen(session, researcher, ada):
+def test_composing_for_named_readers_says_what_they_have_seen(
+    app, session, researcher, ada, signed_in_as
+):
     studies.make_generators(session)
     lesions = studies.make_known_lesions(session, 3)
     Look.keep(session, [Seen(ada.id, Shown.LESION, one.id) for one in lesions[::3]])
@@ -249,11 +251,19 @@ def test_composing_for_named_readers_says_what_they_have_seen(session, researche
     said = "Seen by ada in the viewer, a data set or results: 3 of 9 lesions, "
     assert free.notes[0] == f"{said}left out."
     assert not {item.lesion for item in free.plan.images.real} & {one.id for one in lesions[::3]}
+    with pytest.raises(Unreadable, match="Seen by ada in the viewer, a data set or results: 3 of"):
+        again(session, researcher, real=9, without_lesions_of=[ada])
     free.enrol(session, ada, researcher)
     allowed = Design(exclude_seen=False)
+    session.commit()
     open_to = again(session, researcher, real=9, without_lesions_of=[ada], design=allowed)
     assert open_to.notes[0] == f"{said}which may be shown, as chosen."
     assert open_to.enrol(session, ada, researcher)
+    session.commit()
+    page = signed_in_as("researcher", name="maker").get(f"/reader-studies/{open_to.id}").text
+    assert "was shown 3 of 9 real lesions and 0 of 6 synthetic images elsewhere" in page
+    [*_, told] = session.scalars(sa.select(Event).where(Event.kind == "reader enrolled"))
+    assert told.detail == {"reader": "ada", "seen": [3, 0]}
 
 
 def test_a_look_that_cannot_be_written_is_shown_and_kept_for_later(
