@@ -21,7 +21,8 @@ from app.models.cases.case import PHASES, Accepted, Case, ImageStack, Receipt, S
 from app.models.cases.lesion import Lesion
 from app.models.cases.parcel import Limits, Parcel, RefusalCode
 from app.models.correction import PhaseCorrection, may_correct
-from app.models.reader_studies.enrolment import Enrolment
+from app.models.people.user import User
+from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.worklist import Filter, Order, Wanted, work_list
 from app.presenters import Standing, lesion_json, panel_context
@@ -243,6 +244,7 @@ def _work_list_page(
         422 if receipt is not None and not receipt.accepted else 200,
         cases=found.items,
         some_closed=found.closed,
+        closed_because=_closed_because(db, user) if found.closed else "",
         review_first=configuration.review_first,
         filter=wanted.filter,
         wanted=wanted,
@@ -264,6 +266,12 @@ def _address(wanted: Wanted, **changed: object) -> str:
     told = {name: value for name, value in asked.items() if value != usual.get(name)}
     query = urlencode({name: int(v) if isinstance(v, bool) else v for name, v in told.items()})
     return f"/cases?{query}" if query else "/cases"
+
+
+def _closed_because(session: Session, user: User) -> str:
+    """Why cases are closed to a person, as a sentence."""
+    blindness = Blindness.of(session, user.id)
+    return blindness.words if blindness else ""
 
 
 def _told(session: Session, receipt: Receipt) -> dict[str, object]:
