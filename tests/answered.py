@@ -14,6 +14,7 @@ from app.db import now
 from app.models import ReaderStudy, Reading, Stimulus, Trial, Unblinding, User
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Source
+from app.models.reader_studies.unblinding import SHARED_WORD, WORD
 
 Given = dict[str, Any]
 Answering = Callable[[Stimulus, int], Given | None]
@@ -118,7 +119,9 @@ def guessing(seed: int, skill: float = 0.0, classes: tuple[str, ...] = ()) -> An
 
 
 def unblind(session: Session, study: ReaderStudy, by: User) -> Unblinding:
-    return study.unblind(session, by, reason="the reading is done", typed="UNBLIND")
+    """Close a study, also where open ones show its images."""
+    done = "the reading is done"
+    return study.unblind(session, by, reason=done, typed=WORD, shared=SHARED_WORD)
 
 
 def by_reader(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
