@@ -83,13 +83,17 @@ def amended(
     if same == (later.margin, later.hypothesis, later.missing):
         return None
     shown = present(readings, rules.scale)
-    found = primary(readings, later)
+    missing = later.missing or Missing.ALL
+    planned = None
+    if later.hypothesis is not None:
+        ways = _ways(readings, shown, later)
+        planned = _by_plan(ways, missing, later.hypothesis, later)
     verdict = several.across(shown, later).verdict
     return Amended(
         version=version,
         margin=later.margin,
-        hypothesis=found.hypothesis if found else None,
-        planned=found.planned if found else None,
+        hypothesis=later.hypothesis.statement(later.margin) if later.hypothesis else None,
+        planned=planned,
         equivalent={name: single.equivalent(name, shown, later) for name in shown.readers},
         mean_equivalent=None if verdict is None else verdict.equivalent_to_chance,
     )
