@@ -16,7 +16,7 @@ from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.stimulus import Source
+from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.versions import Amendment
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.times import Clock
@@ -79,6 +79,12 @@ class Conducted:
             f"{_REAL[self._answers.study.kind]} ({self._mix(real)}; from {whence}), and "
             f"{len(drawn)} synthetic ones ({self._mix(drawn)}; drawn by {self._generators()})."
         ]
+        gone = len(Stimulus.withdrawn_sources(self._session, self._answers.study.id))
+        if gone:
+            said.append(
+                f"{_number(gone, 'lesion')} of which an image was shown had been withdrawn by the "
+                "time of the analysis; the answers are in it."
+            )
         likeness = sources.likeness
         if likeness is not None:
             anew = _number(likeness.drawn_anew, "synthetic image")

@@ -1,0 +1,69 @@
+"""A program that reads the same images: out of fold, patients whole, and not on too few."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.models.reader_studies.stimulus import stimulus_png
+from ml.leak_audit import second_reader
+from ml.leak_audit.second_reader import FOLDS, LEAST, read
+from ml.readers.published import PUBLISHED
+
+
+def drawn(count: int, noise: float, seed: int) -> list[bytes]:
+    """Discs under noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :64] - 32.0
+    disc = np.where(np.hypot(x, y) < 18, -0.4, 0.3)
+    return [
+        stimulus_png(np.tanh(disc + noise * rng.standard_normal((64, 64))).astype(np.float32))
+        for _ in range(count)
+    ]
+
+
+def names(letter: str, count: int, each: int = 1) -> list[str]:
+    return [f"{letter}{k // each}" for k in range(count)]
+
+
+def test_fewer_than_ten_patients_of_a_kind_are_refused():
+    images = drawn(20, 0.2, 1) + drawn(20, 0.3, 2)
+    found = read(images, [False] * 20 + [True] * 20, names("p", 20, 3) + names("s", 20))
+    assert found.auc is None and f"{LEAST} real" in found.refused and "7 and 20" in found.refused
+
+
+def test_images_that_measure_alike_are_refused():
+    [one] = drawn(1, 0.2, 1)
+    found = read([one] * 20, [False] * 10 + [True] * 10, names("p", 10) + names("s", 10))
+    assert found.refused == "all images measure alike"
+
+
+@pytest.mark.parametrize(("noise", "tells"), [(0.2, False), (0.23, True)])
+def test_a_difference_is_found_and_where_there_is_none_none_is(noise, tells):
+    images = drawn(40, 0.2, 3) + drawn(40, noise, 4)
+    found = read(images, [False] * 40 + [True] * 40, names("p", 40, 2) + names("s", 40))
+    assert (found.auc.low > 0.5) is tells
+    assert found.auc.n == 80 and (found.sensitivity.n, found.specificity.n) == (40, 40)
+    assert found.accuracy.value == (found.sensitivity.value + found.specificity.value) / 2
+    assert "patients kept together" in found.what
+
+
+def test_the_images_of_one_patient_are_in_one_fold_and_kinds_are_spread():
+    truth = np.array([0] * 40 + [1] * 40)
+    clusters = np.array(names("p", 40, 4) + names("s", 40))
+    fold = second_reader._folds(truth, clusters, 0)
+    assert set(fold.tolist()) == set(range(FOLDS))
+    for name in set(clusters.tolist()):
+        assert len(set(fold[clusters == name].tolist())) == 1
+    for k in range(FOLDS):
+        assert np.bincount(truth[fold == k], minlength=2).tolist() == [8, 8]
+
+
+def test_published_figures_are_shares_within_their_intervals_and_have_a_source():
+    for one in PUBLISHED:
+        assert one.link.startswith("https://") and one.readers and one.images
+        shares = [share for share in (one.right, one.found) if share is not None]
+        assert shares
+        for share in shares:
+            low, high = share.low or share.value, share.high or share.value
+            assert 0 < low <= share.value <= high < 1
