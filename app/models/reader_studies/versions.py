@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 from sqlalchemy.orm import Session
 
@@ -78,8 +79,9 @@ class Versions:
             Amendment(one, _changes(before, after), one.progress(session), one.answers is not None)
             for one, before, after in zip(every[1:], contents, contents[1:], strict=False)
         )
-        early = [one.protocol for one in amendments if not one.late]
-        return cls(every, early[-1] if early else every[0], amendments)
+        # up to the first late one: by a clock that was set back a later one could seem early
+        early = list(takewhile(lambda one: not one.late, amendments))
+        return cls(every, early[-1].protocol if early else every[0], amendments)
 
     @property
     def in_force(self) -> Protocol:

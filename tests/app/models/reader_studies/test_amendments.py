@@ -138,6 +138,13 @@ def test_amendments_from_before_answers_were_counted_go_by_their_times(session, 
     session.expire_all()
     assert Versions.of(session, study.id).primary.version == 2
     assert Progress.of(session, study.id) == Progress(1, 24)
+    study.amend(session, maker, what="margin", text="0.3", reason="a third look at it")
+    session.execute(
+        sa.update(Protocol).where(Protocol.version == 3).values(answers=0)
+    )  # as by a clock that was set back
+    session.execute(sa.update(Protocol).where(Protocol.version == 2).values(answers=1))
+    session.expire_all()
+    assert Versions.of(session, study.id).primary.version == 1
     assert first.protocol_version == 1
 
 
