@@ -14,7 +14,7 @@ from ml.leak_audit.places import Table, Values
 from ml.leak_audit.record import Classifier, Colour, Feature, Group
 from ml.leak_audit.rendering import Opened
 from ml.leak_audit.seen import Seen
-from ml.statistics import exact, roc
+from ml.statistics import roc
 
 Floats = NDArray[np.float64]
 Truth = NDArray[np.int64]
@@ -79,13 +79,8 @@ def _folded(
 def _interval(
     truth: Truth, values: Floats, confidence: float
 ) -> tuple[float, float | None, float | None]:
-    found = roc.auc_interval(truth, values, confidence, resamples=0)
-    assert found.value is not None
-    if found.low is None or found.high is None:
-        return found.value, None, None
-    synthetic = int(truth.sum())
-    low, high = exact.newcombe(found.value, synthetic, len(truth) - synthetic, confidence)
-    return found.value, min(low, found.low), max(high, found.high)
+    limits = roc.wider_limits(truth, values, confidence) or (None, None)
+    return roc.auc(truth, values), *limits
 
 
 def _given_away(truth: Truth, values: Floats) -> tuple[int, ...]:

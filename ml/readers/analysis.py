@@ -15,7 +15,15 @@ from ml.readers import primary as hypothesis
 from ml.readers import secondary as others
 from ml.readers import several, single, words
 from ml.readers.reading import Presentations, Protocol, Reading, present
-from ml.readers.results import Counts, LesionClass, NetworkAccuracy, Refused, Result, Share
+from ml.readers.results import (
+    AppliedRule,
+    Counts,
+    LesionClass,
+    NetworkAccuracy,
+    Refused,
+    Result,
+    Share,
+)
 from ml.statistics import roc, trends
 
 
@@ -62,6 +70,9 @@ def analyse(
             and (found := hypothesis.amended(every, rules, version, later)) is not None
         ),
         secondary=others.secondary(readers, across, between, rules),
+        scale_rule=AppliedRule(
+            rules.scale_rule.least_off, rules.scale_rule.least_ratings, rules.scale_rule_in_protocol
+        ),
     )
     return replace(
         found,

@@ -277,16 +277,20 @@ class _Placed:
     def means(self, margin: float) -> tuple[Truths, Truths, Truths]:
         """Of the first generator: different from 0.5, equivalent to it, whether figures vary.
 
-        As `ml.statistics.mrmc.random_readers` with DeLong's covariances.
+        As `ml.readers.several.judged`: `ml.statistics.mrmc.random_readers` with DeLong's
+        covariances, and for equivalence no narrower than `fixed_readers`.
         """
         values, r = self.areas[:, 0], self.areas.shape[-1]
         spread = values.var(axis=-1, ddof=1)
-        shared = np.maximum(_off_diagonal_mean(self.delong()), 0.0)
+        matrix = self.delong()
+        shared = np.maximum(_off_diagonal_mean(matrix), 0.0)
+        of_these = np.sqrt((np.trace(matrix, axis1=-2, axis2=-1) / r + (r - 1) * shared) / r)
         total = spread + r * shared
         with np.errstate(divide="ignore", invalid="ignore"):
             df = np.where(spread > 0, total**2 * (r - 1) / spread**2, np.inf)
         mean, se = values.mean(axis=-1), np.sqrt(total / r)
         wide, narrow = (scipy.stats.t.ppf(0.5 + c / 2, df) * se for c in (0.95, 0.90))
+        narrow = np.maximum(narrow, scipy.stats.norm.ppf(0.95) * of_these)
         different = ~((mean - wide <= 0.5) & (mean + wide >= 0.5))
         equivalent = (mean - narrow >= 0.5 - margin) & (mean + narrow <= 0.5 + margin)
         return different, equivalent, se > _NO_SPREAD

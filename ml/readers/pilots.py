@@ -104,7 +104,12 @@ def estimate(ratings: Ratings, source: str) -> PilotStudy:
     var = float(np.mean([one.var for one in parts]))
     cov2 = float(np.mean([one.cov2 or 0.0 for one in parts]))
     ms_r = float(np.mean([one.ms_r or 0.0 for one in parts]))
-    if not 0.03 < area < 0.97 or var <= 0:
+    if var <= 0:
+        raise ReadersError(
+            f"{source}: the answers of its readers do not vary, so they tell nothing of how "
+            "readers differ; use a pilot whose readers used the scale."
+        )
+    if not 0.03 < area < 0.97:
         raise ReadersError(
             f"{source}: a mean AUC of {area:.2f} lies at the edge, where nothing can be learned of "
             "how readers differ; use a pilot with images that are harder, or easier, to tell."

@@ -13,6 +13,7 @@ from ml.readers import several, single
 from ml.readers.hypothesis import Claim, Hypothesis, Missing, Whose
 from ml.readers.reading import Presentations, Protocol, Reading, present
 from ml.readers.results import Amended, BetweenGenerators, MeanVerdict, Primary, Refused, Tested
+from ml.statistics import roc
 from ml.statistics.mrmc import Analysis
 
 AS_PLANNED = "as planned"
@@ -112,12 +113,17 @@ def test(shown: Presentations, hypothesis: Hypothesis, rules: Protocol, name: st
         return _of_generators(shown, hypothesis, rules, name, sizes)
     if hypothesis.whose is Whose.LIKE_THESE:
         found = several.across(shown, rules)
-        analysis, verdict, why = found.random, found.verdict, getattr(found, "no_verdict", None)
+        analysis, verdict, why = found.random, found.verdict, found.no_verdict
     else:
         analysis, verdict, why = several.of_these(shown, rules)
     if isinstance(analysis, Refused):
         return replace(_untold(name, analysis.refused), readers=sizes[0], images=sizes[1])
-    return _told(name, hypothesis.claim, analysis, verdict, why)
+    tested = _told(name, hypothesis.claim, analysis, verdict, why)
+    out = several.left_out(shown)
+    if not out:
+        return tested
+    without = f"without {', '.join(out)}, who read fewer than {roc.FEWEST} images of a kind"
+    return replace(tested, note=f"{tested.note}; {without}" if tested.note else without)
 
 
 def _told(
@@ -135,7 +141,7 @@ def _told(
             if claim is Claim.EQUIVALENT
             else verdict.different_from_chance
         )
-        why = getattr(verdict, "reason", None) if claim is Claim.EQUIVALENT else None
+        why = verdict.reason if claim is Claim.EQUIVALENT else None
     return Tested(
         name, parts.readers, parts.cases, mean.value, mean.low, mean.high,
         verdict.equivalence_low if verdict else None,
@@ -163,11 +169,12 @@ def _of_generators(
         p = found.differences[0].p if len(found.differences) == 1 else None
     else:
         p = found.p
+    without_p = "the error of the difference is not known" if p is None else None
     gap = found.differences[0] if len(found.differences) == 1 else None
     return Tested(
         name, sizes[0], sizes[1],
         gap.value if gap else None, gap.low if gap else None, gap.high if gap else None,
-        None, None, p, None if p is None else p < 0.05, getattr(between, "no_verdict", None),
+        None, None, p, None if p is None else p < 0.05, between.no_verdict or without_p,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ml.readers.hypothesis import Hypothesis, Missing, Multiplicity
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
+from ml.statistics.scale_use import ScaleRule
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,20 @@ class Protocol:
 
     ``margin`` around an area of 0.5 counts as equivalent; ``scale`` is the number of points of
     the answer (even: its upper half says "synthetic"); ``least_readers`` are needed before
-    anything is said about other readers. ``network`` gives the network's class per image from
-    folds that did not train on it; ``hypothesis`` is the primary one, ``multiplicity`` the rule for
-    the others and ``missing`` the plan for missing answers, None where none was named;
-    ``resamples`` 0 leaves bootstrap intervals out.
+    anything is said about other readers. ``scale_rule`` says from where on a reader used the scale,
+    which a verdict needs; ``scale_rule_in_protocol`` is False where the protocol did not fix it and
+    the default stands in. ``network`` gives the network's class per image from folds that did not
+    train on it; ``hypothesis`` is the primary one, ``multiplicity`` the rule for the others and
+    ``missing`` the plan for missing answers, None where none was named; ``resamples`` 0 leaves
+    bootstrap intervals out.
     """
 
     margin: float = 0.10
     scale: int = 6
     classes: tuple[str, ...] = ()
     least_readers: int = 3
+    scale_rule: ScaleRule = field(default_factory=ScaleRule)
+    scale_rule_in_protocol: bool = True
     resamples: int = 2000
     seed: int = 0
     network: Mapping[str, str] = field(default_factory=dict)

@@ -168,7 +168,8 @@ class ReaderResult:
 class MeanVerdict:
     """Whether the mean area of readers like these is not 0.5, or within 0.5 ± ``margin``.
 
-    The latter by its 90 % interval, ``equivalence_low`` to ``equivalence_high``.
+    The latter by its 90 % interval, ``equivalence_low`` to ``equivalence_high``, no narrower than
+    that of these very readers; ``reason`` says why it shows nothing although it lies within.
     """
 
     margin: float
@@ -176,14 +177,27 @@ class MeanVerdict:
     equivalence_high: float
     different_from_chance: bool
     equivalent_to_chance: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class AppliedRule:
+    """From where on a reader used the scale, and whether the protocol fixed that.
+
+    ``least_off`` of the answers (0–1) off the commonest rating, ``least_ratings`` ratings in use.
+    """
+
+    least_off: float
+    least_ratings: int
+    in_protocol: bool
 
 
 @dataclass(frozen=True)
 class Across:
     """All readers together: random ones, these very ones, and shares correct.
 
-    ``left_out`` names who read fewer than two images of a kind; ``verdict`` is None without an
-    analysis of random readers.
+    ``left_out`` names who read fewer than five images of a kind; ``verdict`` is None without an
+    analysis of random readers, or where one of them did not use the scale; ``no_verdict`` says why.
     """
 
     left_out: tuple[str, ...]
@@ -191,15 +205,22 @@ class Across:
     random: Analysis | Refused
     correct: Analysis | Refused
     verdict: MeanVerdict | None
+    no_verdict: str | None = None
 
 
 @dataclass(frozen=True)
 class BetweenGenerators:
-    """Generators compared on the shared real images."""
+    """Generators compared on the shared real images.
+
+    ``left_out`` names who read fewer than five images of a kind of one of them. Where one of the
+    others did not use the scale there is no p, and ``no_verdict`` says why.
+    """
 
     random: Analysis | Refused
     fixed: Analysis | Refused
     correct: Analysis | Refused
+    left_out: tuple[str, ...] = ()
+    no_verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -351,7 +372,7 @@ class Result:
     ready to paste; ``primary`` is None where none was named, and in results of before there was
     one; ``amended`` is what later rules would say, beside it; ``secondary`` are the other
     hypotheses, where a primary one was named. ``between_generators`` is None for
-    fewer than two generators.
+    fewer than two generators; ``scale_rule`` in results of before there was one.
     """
 
     summary: str
@@ -368,6 +389,7 @@ class Result:
     primary: Primary | None = None
     amended: tuple[Amended, ...] = ()
     secondary: tuple[Secondary, ...] = ()
+    scale_rule: AppliedRule | None = None
 
     def to_json(self) -> Any:
         """The JSON form, as it is kept and exported."""

@@ -27,30 +27,38 @@ from ml.readers.results import (
 )
 from ml.readers.single import classes as all_classes
 from ml.readers.single import is_right
-from ml.statistics import agreement, mrmc
+from ml.statistics import agreement, mrmc, roc
 from ml.statistics.figure import Figure
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Ratings
 
 
 def _usable(shown: Presentations) -> tuple[list[Reading], list[str]]:
-    """Readings of readers who saw two images of each kind, and the readers left out."""
+    """Readings of readers who saw enough images of each kind, and the readers left out."""
     kept: list[Reading] = []
     out: list[str] = []
     for name in shown.readers:
         mine = shown.of(name)
         fake = sum(r.synthetic for r in mine)
-        if min(fake, len(mine) - fake) < 2:
+        if min(fake, len(mine) - fake) < roc.FEWEST:
             out.append(name)
         else:
             kept.extend(mine)
     return kept, out
 
 
+def left_out(shown: Presentations) -> tuple[str, ...]:
+    """Readers of too few images of a kind to count in what is said of several."""
+    return tuple(_usable(shown)[1])
+
+
+_NOBODY = f"no reader read {roc.FEWEST} real and {roc.FEWEST} synthetic images"
+
+
 def across(shown: Presentations, rules: Protocol) -> Across:
     """Random readers, fixed readers, percent correct, and the verdict of equivalence.
 
-    What cannot be said (too few readers, nobody who read two images of each kind) is a `Refused`
+    What cannot be said (too few readers, nobody who read five images of each kind) is a `Refused`
     there and is not raised.
 
     Raises:
@@ -58,27 +66,41 @@ def across(shown: Presentations, rules: Protocol) -> Across:
     """
     kept, out = _usable(shown)
     if not kept:
-        why = Refused("no reader read two real and two synthetic images")
-        return Across(tuple(out), why, why, why, None)
+        why = Refused(_NOBODY)
+        return Across(tuple(out), why, why, why, None, why.refused)
     areas, correct = ratings(kept), ratings(kept, correct=rules)
     fixed = _tried(lambda: mrmc.fixed_readers(areas))
     few = _too_few(len(areas.readers), rules)
     if few is not None:
-        return Across(tuple(out), fixed, few, few, None)
+        return Across(tuple(out), fixed, few, few, None, few.refused)
     random = _tried(lambda: mrmc.random_readers(areas))
     of_shares = _tried(lambda: mrmc.random_readers(correct, mrmc.FigureOfMerit.MEAN))
-    verdict = None
-    if not isinstance(random, Refused):
-        narrow = mrmc.random_readers(areas, confidence=0.90).mean
-        verdict = MeanVerdict(
-            margin=rules.margin,
-            equivalence_low=narrow.low,
-            equivalence_high=narrow.high,
-            different_from_chance=not random.mean.low <= 0.5 <= random.mean.high,
-            equivalent_to_chance=0.5 - rules.margin <= narrow.low
-            and narrow.high <= 0.5 + rules.margin,
-        )
-    return Across(tuple(out), fixed, random, of_shares, verdict)
+    found = judged(areas, rules)
+    if isinstance(found, Refused):
+        return Across(tuple(out), fixed, random, of_shares, None, found.refused)
+    return Across(tuple(out), fixed, random, of_shares, found)
+
+
+def judged(areas: Ratings, rules: Protocol) -> MeanVerdict | Refused:
+    """The verdict of readers like these, of one treatment; refused where there is none.
+
+    There is none with too few readers, where one of them did not use the scale, or where their
+    areas do not vary. Equivalence is shown by the wider of the 90 % intervals of other readers and
+    of these very ones: with few readers the former is narrow by luck where their areas happen to be
+    alike, and of other readers nothing is claimed that is not shown of these. Ratings that could
+    not have left the margin show nothing.
+    """
+    few = _too_few(len(areas.readers), rules)
+    unused = _unused(areas, rules)
+    if few is not None or unused is not None:
+        return few or Refused(unused or "")
+    try:
+        mean = mrmc.random_readers(areas).mean
+        others = mrmc.random_readers(areas, confidence=0.90).mean
+        own = mrmc.fixed_readers(areas, confidence=0.90).mean
+    except ReadersError as error:
+        return Refused(str(error))
+    return _told(areas, mean, min(own.low, others.low), max(own.high, others.high), rules)
 
 
 def of_these(
@@ -87,20 +109,53 @@ def of_these(
     """The mean area of these very readers, its verdict, and why there is none."""
     kept, _ = _usable(shown)
     if not kept:
-        return Refused("no reader read two real and two synthetic images"), None, None
+        return Refused(_NOBODY), None, _NOBODY
     areas = ratings(kept)
     fixed = _tried(lambda: mrmc.fixed_readers(areas))
     if isinstance(fixed, Refused):
-        return fixed, None, None
+        return fixed, None, fixed.refused
+    unused = _unused(areas, rules)
+    if unused is not None:
+        return fixed, None, unused
     narrow = mrmc.fixed_readers(areas, confidence=0.90).mean
-    verdict = MeanVerdict(
+    found = _told(areas, fixed.mean, narrow.low, narrow.high, rules)
+    return (fixed, None, found.refused) if isinstance(found, Refused) else (fixed, found, None)
+
+
+def _told(
+    areas: Ratings, mean: mrmc.TreatmentMean, low: float, high: float, rules: Protocol
+) -> MeanVerdict | Refused:
+    """From the mean with its 95 % interval, and the ends of the 90 % one."""
+    if mean.se <= mrmc.NO_SPREAD:
+        return Refused(
+            "the readers' areas do not vary, so how far others would be from them is not known"
+        )
+    within = 0.5 - rules.margin <= low and high <= 0.5 + rules.margin
+    cells = [areas.cell(0, j) for j in range(len(areas.readers))]
+    bound = min(roc.reach(truth, scores) for truth, scores, _ in cells)
+    vacuous = within and bound <= rules.margin
+    return MeanVerdict(
         margin=rules.margin,
-        equivalence_low=narrow.low,
-        equivalence_high=narrow.high,
-        different_from_chance=not fixed.mean.low <= 0.5 <= fixed.mean.high,
-        equivalent_to_chance=0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin,
+        equivalence_low=low,
+        equivalence_high=high,
+        different_from_chance=not mean.low <= 0.5 <= mean.high,
+        equivalent_to_chance=within and not vacuous,
+        reason=roc.cannot_leave(bound, rules.margin) if vacuous else None,
     )
-    return fixed, verdict, None
+
+
+def _unused(block: Ratings, rules: Protocol) -> str | None:
+    """Who of the readers did not use the scale, and by how much; None where all did.
+
+    One is enough: a mean over readers is as near to 0.5, and varies as little, as their answers
+    let it.
+    """
+    told = []
+    for j, name in enumerate(block.readers):
+        fault = rules.scale_rule.fault(block.given_by(j))
+        if fault is not None:
+            told.append(f"reader {name} did not use the scale ({fault})")
+    return f"{', '.join(told)}; a verdict needs {rules.scale_rule.text}" if told else None
 
 
 def _tried(analyse: Callable[[], mrmc.Analysis]) -> mrmc.Analysis | Refused:
@@ -128,24 +183,34 @@ def between(shown: Presentations, rules: Protocol) -> BetweenGenerators | Refuse
     """
     if len(shown.generators) < 2:
         return None
-    kept, _ = _usable(shown)
+    kept, out = _usable(shown)
     if not kept:
-        return Refused("no reader read two real and two synthetic images")
-    block: Ratings = ratings_by_generator(kept)
+        return Refused(_NOBODY)
+    block, right = ratings_by_generator(kept), ratings_by_generator(kept, rules)
+    lacking = block.lacking(roc.FEWEST)
+    if len(lacking) == len(block.readers):
+        return Refused("no reader read five synthetic images of each generator")
+    block, right = block.without(lacking), right.without(lacking)
     few = _too_few(len(block.readers), rules)
     jackknife = mrmc.CovarianceMethod.JACKKNIFE
+    why_not = _unused(block, rules)
     try:
         fixed = mrmc.fixed_readers(block, method=jackknife)
-        if few is not None:
-            return BetweenGenerators(few, fixed, few)
-        right = ratings_by_generator(kept, rules)
-        return BetweenGenerators(
-            random=mrmc.random_readers(block, method=jackknife),
-            fixed=fixed,
-            correct=mrmc.random_readers(right, mrmc.FigureOfMerit.MEAN, jackknife),
-        )
+        random: mrmc.Analysis | Refused = few or mrmc.random_readers(block, method=jackknife)
+        correct = few or mrmc.random_readers(right, mrmc.FigureOfMerit.MEAN, jackknife)
     except ReadersError as error:
         return Refused(str(error))
+
+    def told(found: mrmc.Analysis | Refused) -> mrmc.Analysis | Refused:
+        return found if why_not is None or isinstance(found, Refused) else found.without_p()
+
+    return BetweenGenerators(
+        random=told(random),
+        fixed=told(fixed),
+        correct=told(correct),
+        left_out=(*out, *lacking),
+        no_verdict=why_not,
+    )
 
 
 def agree(shown: Presentations, rules: Protocol) -> AgreementOfReaders | Refused:

@@ -126,7 +126,9 @@ def _area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tupl
     truth, rated = _truth(mine), _rated(mine)
     clusters = [r.cluster for r in mine]
     try:
-        verdict = roc.verdict(truth, rated, rules.margin, clusters, rules.resamples, rules.seed)
+        verdict = roc.verdict(
+            truth, rated, rules.margin, clusters, rules.resamples, rules.seed, rules.scale_rule
+        )
     except ReadersError as error:
         refused = Figure.undefined(len(mine), "none", str(error))
         return ReaderVerdict(rules.margin, refused, refused, None, None, str(error), None), ()

@@ -42,11 +42,16 @@ class ReaderArea:
     note: str | None
     different_from_chance: bool | None
     equivalent_to_chance: bool | None
+    no_verdict: str | None
 
 
 @dataclass(frozen=True)
 class RatingsAnalysis:
-    """A file of ratings analysed; an analysis that cannot be had is None, and ``…_refused`` why."""
+    """A file of ratings analysed; an analysis that cannot be had is None, and ``…_refused`` why.
+
+    ``left_out`` names readers who lack a treatment: their own areas are told, the analyses of
+    several readers are of the others.
+    """
 
     n: Size
     cases: int
@@ -57,6 +62,7 @@ class RatingsAnalysis:
     random_readers_refused: str | None = field(metadata=records.json_key("or_refused"))
     fixed_readers: Analysis | None
     fixed_readers_refused: str | None
+    left_out: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def to_json(self) -> Any:
@@ -70,19 +76,31 @@ def analyse_ratings(
     confidence: float = 0.95,
     margin: float = 0.10,
 ) -> RatingsAnalysis:
-    """Every reader under every treatment, then random readers, then fixed readers."""
+    """Every reader under every treatment, then random readers, then fixed readers.
+
+    A reader with fewer than two cases of a class under a treatment is left out of the latter two.
+    """
     present = int(ratings.truth.sum())
     random = fixed = random_refused = fixed_refused = None
+    left_out = ratings.lacking(2)
+    if len(left_out) == len(ratings.readers):
+        left_out = ()  # nobody would be left; the analyses say what is lacking
+    block = ratings.without(left_out)
     try:
-        random = mrmc.random_readers(ratings, method=covariance, confidence=confidence)
+        random = mrmc.random_readers(block, method=covariance, confidence=confidence)
     except ReadersError as error:
         random_refused = str(error)
     try:
-        fixed = mrmc.fixed_readers(ratings, method=covariance, confidence=confidence)
+        fixed = mrmc.fixed_readers(block, method=covariance, confidence=confidence)
     except ReadersError as error:
         fixed_refused = str(error)
-    warnings = random.warnings if random else ()
-    if not ratings.complete:
+    warnings = random.warnings if random else fixed.warnings if fixed else ()
+    if left_out:
+        warnings += (
+            f"Left out of what is said of several readers, because they did not rate two real and "
+            f"two synthetic cases under every treatment: {', '.join(left_out)}.",
+        )
+    if not block.complete:
         warnings += (
             "Not every reader rated every case under every treatment; covariances are from a "
             "delete-one-case jackknife over all cases.",
@@ -107,6 +125,7 @@ def analyse_ratings(
         random_readers_refused=random_refused,
         fixed_readers=fixed,
         fixed_readers_refused=fixed_refused,
+        left_out=left_out,
         warnings=warnings,
     )
 
@@ -119,11 +138,12 @@ def _reader(ratings: Ratings, i: int, j: int, confidence: float, margin: float) 
         verdict = roc.verdict(truth, scores, margin)
     except ReadersError as error:
         return ReaderArea(
-            reader, treatment, None, None, None, len(truth), "none", str(error), None, None
-        )
+            reader, treatment, None, None, None, len(truth), "none", str(error), None, None,
+            str(error),
+        )  # fmt: skip
     return ReaderArea(
         reader, treatment, found.value, found.low, found.high, found.n, found.method, found.note,
-        verdict.different_from_chance, verdict.equivalent_to_chance,
+        verdict.different_from_chance, verdict.equivalent_to_chance, verdict.reason,
     )  # fmt: skip
 
 
@@ -141,6 +161,11 @@ def analysis_text(result: RatingsAnalysis) -> str:
                  r.note or r.method)
                 for r in result.readers
             ],
+        ),
+        *(
+            f"{r.reader} under {r.treatment}: no verdict, {r.no_verdict}"
+            for r in result.readers
+            if r.no_verdict and r.different_from_chance is None
         ),
     ]  # fmt: skip
     for found, refused in (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ml.readers.hypothesis import Missing, Multiplicity
 from ml.readers.reading import Presentations, Protocol
 from ml.readers.results import BetweenGenerators, ReaderResult, Refused, Result
+from ml.statistics import roc
 
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
@@ -34,12 +35,6 @@ def warnings(
             "generalise to others."
         )
     for entry in readers:
-        used = [row for row in entry.rating_use if row.real + row.synthetic]
-        if len(used) == 1:
-            said.append(
-                f"Reader {entry.reader} answered {used[0].rating} for every image; no "
-                "verdict is given."
-            )
         if entry.real and entry.synthetic and entry.n < 20:
             said.append(
                 f"Reader {entry.reader} read {entry.n} images; intervals on so few are wide "
@@ -58,6 +53,11 @@ def warnings(
         )
     if shown.unanswered:
         said.append(f"{_unanswered(shown.unanswered, rules)}.")
+    if not rules.scale_rule_in_protocol:
+        said.append(
+            "The protocol did not fix from where on a reader used the scale. The rule applied is "
+            f"that of this program: {rules.scale_rule.text}. It was not part of the protocol."
+        )
     return tuple(said)
 
 
@@ -78,6 +78,8 @@ def _sentence(entry: ReaderResult, margin: float) -> str:
     if verdict.equivalent_to_chance:
         return f"{text}; equivalent to chance within ±{margin:.2f}."
     text += f"; equivalence within ±{margin:.2f} not shown"
+    if verdict.reason:
+        return f"{text}: {verdict.reason}."
     if verdict.different_from_chance:
         return f"{text}."
     if not verdict.power:
@@ -106,6 +108,31 @@ def sentences(result: Result) -> list[str]:
             f"Readers like these on images like these: mean AUC {mean.value:.2f} "
             f"({mean.low:.2f} to {mean.high:.2f})."
         )
+        if result.across.no_verdict:
+            said.append(f"No verdict across readers: {result.across.no_verdict}.")
+    return said
+
+
+def _withheld(result: Result, rules: Protocol) -> list[str]:
+    """The rule by which there is no verdict, and where there was none."""
+    fixed = "" if rules.scale_rule_in_protocol else ", a rule that was not part of the protocol"
+    said = [
+        f"A verdict needed {rules.scale_rule.text}{fixed}, and {roc.FEWEST} images of either kind. "
+        "One reader who did not use the scale so took it from all together; readers of fewer "
+        "images were left out of what is said of several."
+    ]
+    for entry in result.readers:
+        if entry.verdict.different_from_chance is None and entry.verdict.reason:
+            said.append(
+                f"No verdict was given for reader {entry.reader}: "
+                f"{entry.verdict.reason.rstrip('.')}."
+            )
+    random = result.across.random
+    if result.across.no_verdict and not isinstance(random, Refused):
+        said.append(f"No verdict was given across readers: {result.across.no_verdict}.")
+    between = result.between_generators
+    if isinstance(between, BetweenGenerators) and between.no_verdict:
+        said.append(f"No verdict was given between generators: {between.no_verdict}.")
     return said
 
 
@@ -164,9 +191,9 @@ def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
         + (f", with its 95 % interval ({'; '.join(methods_of_auc)})" if methods_of_auc else "")
         + (f"; none for {', '.join(without)}" if without else "")
         + f". A reader was called equivalent to chance when the 90 % interval lay within 0.5 ± "
-        f"{rules.margin:.2f} (two one-sided tests at 5 %); a reader who used one rating got no "
-        "verdict."
+        f"{rules.margin:.2f} (two one-sided tests at 5 %)."
     )
+    text += _withheld(result, rules)
     text.append(
         "Sensitivity (synthetic called synthetic), specificity and accuracy have Wilson and "
         "Clopper–Pearson intervals; d′ and criterion use the log-linear correction."

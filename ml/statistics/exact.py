@@ -135,15 +135,17 @@ def hanley_mcneil_variance(area: float, m: float, n: float, balanced: bool = Fal
     return (area * (1 - area) + (a - 1) * (q1 - square) + (b - 1) * (q2 - square)) / (m * n)
 
 
-def newcombe(area: float, m: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+def newcombe(
+    area: float, m: float, n: float, confidence: float = 0.95, inflation: float = 1.0
+) -> tuple[float, float]:
     """Score-like interval of an area of m cases against n, sensible at 0 and 1.
 
-    Newcombe (2006, Stat Med 25:559).
+    Newcombe (2006, Stat Med 25:559); ``inflation`` multiplies its variance.
     """
     z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
 
     def excess(theta: float) -> float:
-        variance = max(hanley_mcneil_variance(theta, m, n, balanced=True), 0.0)
+        variance = max(inflation * hanley_mcneil_variance(theta, m, n, balanced=True), 0.0)
         return abs(area - theta) - z * sqrt(variance)
 
     edge = 1e-9  # at 0 and 1 the excess is 0 as well, which is not the root sought

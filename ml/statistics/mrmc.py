@@ -8,7 +8,7 @@ if independent: with differing readers or cases such intervals are far too narro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 from math import inf, isfinite, sqrt
@@ -18,6 +18,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ml.statistics import roc
+from ml.statistics.exact import clopper_pearson, newcombe
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Ratings
 
@@ -138,6 +139,13 @@ class Analysis:
     def mean(self) -> TreatmentMean:
         """The mean under the first treatment: the only one, where readers alone are asked about."""
         return self.treatments[0]
+
+    def without_p(self) -> Analysis:
+        """The same figures without a test of them."""
+        return replace(
+            self, f=None, p=None,
+            differences=tuple(replace(one, p=None) for one in self.differences),
+        )  # fmt: skip
 
 
 def covariance(
@@ -287,7 +295,8 @@ def random_readers(
     """Random readers and random cases: intervals speak of other readers like these as well.
 
     One treatment: mean ± t √(MS(R)/r + max(Cov2, 0)). Several: F test of the treatments, and
-    differences on the denominator MS(TR) + r max(Cov2 − Cov3, 0) (Hillis 2007).
+    differences on the denominator MS(TR) + r max(Cov2 − Cov3, 0) (Hillis 2007). Cells without a
+    spread of their own widen what rests on them (see `_Honest`).
 
     Raises:
         ReadersError: one reader only, or as `covariance`.
@@ -302,7 +311,8 @@ def random_readers(
     values, matrix, used = covariance(ratings, figure, method)
     parts = components(values, matrix, len(ratings.cases))
     blocks = matrix.reshape(t, r, t, r)
-    warnings = []
+    honest = _honest(ratings, figure)
+    warnings = _told(honest)
     if r < 4:
         warnings.append(
             f"{r} readers tell little about other readers; the interval is wide for that reason."
@@ -314,7 +324,7 @@ def random_readers(
         total = ms_r + r * shared
         df = total**2 * (r - 1) / ms_r**2 if ms_r > 0 else inf
         means.append(
-            _mean(figure, treatment, float(values[i].mean()), sqrt(total / r), df, confidence)
+            _mean(figure, treatment, values[i], sqrt(total / r), df, confidence, honest[i])
         )
     f = df2 = p = None
     differences: list[Difference] = []
@@ -322,8 +332,12 @@ def random_readers(
         assert parts.ms_t is not None
         denominator, df = hillis(parts)
         f, p = _test(parts.ms_t, denominator, t - 1, df)
+        if any(cell.thin for cell in honest):
+            f = p = None
         df2 = df if isfinite(df) else None
-        differences = _differences(ratings, values, sqrt(2 * denominator / r), df, confidence)
+        differences = _differences(
+            ratings, values, sqrt(2 * denominator / r), df, confidence, honest, figure
+        )
     return Analysis(
         figure, "readers like these, cases like these (random readers, random cases)", used,
         f, t - 1 if t > 1 else None, df2, p, _first(differences), tuple(differences),
@@ -339,7 +353,11 @@ def fixed_readers(
 ) -> Analysis:
     """Fixed readers, random cases: intervals speak of these very readers, on other such cases.
 
-    Normal intervals; the denominator is Var − Cov1 + (r − 1) max(Cov2 − Cov3, 0).
+    Normal intervals; the variance of a mean is (Var + (r − 1) max(Cov2, 0)) / r, the denominator of
+    differences Var − Cov1 + (r − 1) max(Cov2 − Cov3, 0). A Cov2 below 0 is taken for 0, as by
+    MRMCaov and RJafroc: readers who see the same images do not err in opposite ways, so a negative
+    estimate is noise, and it would make the interval narrower than that of readers of different
+    images. Cells without a spread of their own widen what rests on them (see `_Honest`).
 
     Raises:
         ReadersError: as `covariance`.
@@ -349,9 +367,10 @@ def fixed_readers(
     values, matrix, used = covariance(ratings, figure, method)
     parts = components(values, matrix, len(ratings.cases))
     blocks = matrix.reshape(t, r, t, r)
+    honest = _honest(ratings, figure)
     means = [
-        _mean(figure, treatment, float(values[i].mean()),
-              sqrt(max(blocks[i, :, i, :].mean(), 0.0)), inf, confidence)
+        _mean(figure, treatment, values[i], _fixed_se(blocks[i, :, i, :]), inf, confidence,
+              honest[i])
         for i, treatment in enumerate(ratings.treatments)
     ]  # fmt: skip
     f = p = None
@@ -360,12 +379,15 @@ def fixed_readers(
         assert parts.ms_t is not None and parts.cov1 is not None
         between = (parts.cov2 or 0.0) - (parts.cov3 or 0.0)
         denominator = max(parts.var - parts.cov1 + (r - 1) * max(between, 0.0), 0.0)
-        f, p = _test(parts.ms_t, denominator, t - 1, inf)
-        differences = _differences(ratings, values, sqrt(2 * denominator / r), inf, confidence)
+        if not any(cell.thin for cell in honest):
+            f, p = _test(parts.ms_t, denominator, t - 1, inf)
+        differences = _differences(
+            ratings, values, sqrt(2 * denominator / r), inf, confidence, honest, figure
+        )
     return Analysis(
         figure, "these readers, cases like these (fixed readers, random cases)", used,
         f, t - 1 if t > 1 else None, None, p, _first(differences), tuple(differences),
-        tuple(means), parts, _values(ratings, values), (),
+        tuple(means), parts, _values(ratings, values), tuple(_told(honest)),
     )  # fmt: skip
 
 
@@ -373,7 +395,8 @@ def _first(differences: Sequence[Difference]) -> Gap | None:
     return next((Gap(one.value, one.low, one.high) for one in differences), None)
 
 
-_NO_SPREAD = 1e-9
+NO_SPREAD = 1e-9
+"""A standard error that is no larger is none."""
 
 
 def _values(ratings: Ratings, values: Floats) -> tuple[ReaderMean, ...]:
@@ -390,15 +413,20 @@ def _quantile(df: float, confidence: float) -> float:
 
 
 def _mean(
-    figure: FigureOfMerit, treatment: str, value: float, se: float, df: float, confidence: float
+    figure: FigureOfMerit,
+    treatment: str,
+    values: Floats,
+    se: float,
+    df: float,
+    confidence: float,
+    honest: _Honest,
 ) -> TreatmentMean:
-    if se <= _NO_SPREAD:
-        raise ReadersError(
-            f"the figures do not vary between images or readers (mean {value:.2f}), so they give "
-            "no interval"
-        )
+    value = float(values.mean())
     half = _quantile(df, confidence) * se
     low, high = max(0.0, value - half), min(1.0, value + half)
+    if honest.thin or se <= NO_SPREAD:
+        bound = honest.limits(figure, value, confidence)
+        low, high = min(low, bound[0]), max(high, bound[1])
     of_areas = figure is FigureOfMerit.AUC
     return TreatmentMean(
         treatment, low, high, se, df if isfinite(df) else None,
@@ -406,9 +434,78 @@ def _mean(
     )  # fmt: skip
 
 
+def _fixed_se(block: Floats) -> float:
+    """Of the mean of r figures with that covariance (r, r)."""
+    r = block.shape[0]
+    shared = max(_off_diagonal_mean(block), 0.0) if r > 1 else 0.0
+    return sqrt((np.trace(block) / r + (r - 1) * shared) / r)
+
+
+@dataclass(frozen=True)
+class _Honest:
+    """What one treatment's images tell where the spread of the answers tells nothing.
+
+    Attributes:
+        treatment: its name.
+        thin: readers without a spread of their own: nearly all right, nearly all wrong, or nearly
+            always the same answer.
+        synthetic, real: images, or patients where they repeat, that every reader had at least.
+    """
+
+    treatment: str
+    thin: tuple[str, ...]
+    synthetic: int
+    real: int
+
+    def limits(self, figure: FigureOfMerit, value: float, confidence: float) -> tuple[float, float]:
+        """The interval that one reader of so many images has at ``value``.
+
+        As if all readers were one: Newcombe's for an area (2006, Stat Med 25:559), Clopper and
+        Pearson's for a share.
+        """
+        if figure is FigureOfMerit.AUC:
+            return newcombe(min(max(value, 0.0), 1.0), self.synthetic, self.real, confidence)
+        n = self.synthetic + self.real
+        return clopper_pearson(value * n, n, confidence)
+
+
+def _honest(ratings: Ratings, figure: FigureOfMerit) -> list[_Honest]:
+    """By treatment."""
+    labels = np.array(ratings.clusters if ratings.clusters is not None else ratings.cases)
+    found = []
+    for i, treatment in enumerate(ratings.treatments):
+        cells = [ratings.cell(i, j) for j in range(len(ratings.readers))]
+        thin = [
+            reader
+            for reader, (truth, scores, _) in zip(ratings.readers, cells, strict=True)
+            if (
+                roc.is_thin(truth, scores)
+                if figure is FigureOfMerit.AUC
+                else len(scores) - np.unique(scores, return_counts=True)[1].max() < roc.FEW_OFF
+            )
+        ]
+        sides = [
+            min(len(np.unique(labels[kept[truth == kind]])) for truth, _, kept in cells)
+            for kind in (1, 0)
+        ]
+        found.append(_Honest(treatment, tuple(thin), *sides))
+    return found
+
+
+def _told(honest: Sequence[_Honest]) -> list[str]:
+    """A warning for each treatment with readers without a spread."""
+    return [
+        f"Hardly any answer of {', '.join(cell.thin)} differs from the others of its kind under "
+        f"{cell.treatment}: their spread is not known, so what rests on it has the width that one "
+        "reader's images give, and no p."
+        for cell in honest
+        if cell.thin
+    ]
+
+
 def _test(ms_t: float, denominator: float, df1: int, df2: float) -> tuple[float | None, ...]:
     """(F, p); both None when there is no error to compare with."""
-    if denominator <= 0:
+    if denominator <= NO_SPREAD**2:
         return None, None
     f = ms_t / denominator
     p = scipy.stats.f.sf(f, df1, df2) if isfinite(df2) else scipy.stats.chi2.sf(f * df1, df1)
@@ -416,22 +513,39 @@ def _test(ms_t: float, denominator: float, df1: int, df2: float) -> tuple[float 
 
 
 def _differences(
-    ratings: Ratings, values: Floats, se: float, df: float, confidence: float
+    ratings: Ratings,
+    values: Floats,
+    se: float,
+    df: float,
+    confidence: float,
+    honest: Sequence[_Honest],
+    figure: FigureOfMerit,
 ) -> list[Difference]:
+    """Differences on one error; where there is none, from the honest limits of both means.
+
+    Their distances to these limits are joined as by Zou & Donner (2008, Stat Med 27:1693), as if
+    no image were shared.
+    """
     half = _quantile(df, confidence) * se
     means = values.mean(axis=1)
     found = []
     for a, b in combinations(range(len(means)), 2):
         value = float(means[a] - means[b])
-        p = None
-        if se > 0:
+        low, high, p = value - half, value + half, None
+        if honest[a].thin or honest[b].thin or se <= NO_SPREAD:
+            first = honest[a].limits(figure, float(means[a]), confidence)
+            second = honest[b].limits(figure, float(means[b]), confidence)
+            low = min(low, value - float(np.hypot(means[a] - first[0], second[1] - means[b])))
+            high = max(high, value + float(np.hypot(first[1] - means[a], means[b] - second[0])))
+            low, high = max(-1.0, low), min(1.0, high)
+        else:
             z = abs(value) / se
             p = float(2 * (scipy.stats.t.sf(z, df) if isfinite(df) else scipy.stats.norm.sf(z)))
         found.append(
             Difference(
                 value,
-                value - half,
-                value + half,
+                low,
+                high,
                 ratings.treatments[a],
                 ratings.treatments[b],
                 p,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,6 +117,44 @@ class Ratings:
             return None, left_out
         readers = tuple(str(name) for name in names[whole])
         return replace(self, readers=readers, scores=self.scores[:, whole]), left_out
+
+    def lacking(self, fewest: int) -> tuple[str, ...]:
+        """Readers with fewer than so many cases of a class under one of the treatments."""
+        out = []
+        for j, reader in enumerate(self.readers):
+            truths = [self.cell(i, j)[0] for i in range(len(self.treatments))]
+            if any(min(int(t.sum()), int(len(t) - t.sum())) < fewest for t in truths):
+                out.append(reader)
+        return tuple(out)
+
+    def without(self, readers: Sequence[str]) -> Ratings:
+        """The ratings of the other readers; cases that nobody else rated are left out as well.
+
+        Raises:
+            ReadersError: nobody is left.
+        """
+        stay = [j for j, reader in enumerate(self.readers) if reader not in readers]
+        if len(stay) == len(self.readers):
+            return self
+        if not stay:
+            raise ReadersError("No reader is left.")
+        scores = self.scores[:, stay]
+        kept = np.flatnonzero(np.isfinite(scores).any(axis=(0, 1)))
+        return replace(
+            self,
+            readers=tuple(self.readers[j] for j in stay),
+            cases=tuple(self.cases[k] for k in kept),
+            truth=self.truth[kept],
+            scores=scores[:, :, kept],
+            clusters=None if self.clusters is None else tuple(self.clusters[k] for k in kept),
+        )
+
+    def given_by(self, reader: int) -> Floats:
+        """Every rating of one reader, by their position: one per case, of its first treatment."""
+        mine = self.scores[:, reader]
+        rated = np.isfinite(mine)
+        kept = rated.any(axis=0)
+        return np.asarray(mine[rated.argmax(axis=0), np.arange(mine.shape[1])][kept])
 
     def rows(self) -> Iterable[Rating]:
         """Every rating given, treatment by treatment, reader by reader."""

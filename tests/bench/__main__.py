@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import coverage, difficulty, gpu, leaks, planner, requests, serving, training
+from bench import coverage, difficulty, gpu, leaks, planner, requests, serving, training, verdicts
 
 SECTIONS = {
     "classification": serving.classification,
@@ -20,6 +20,7 @@ SECTIONS = {
     "coverage": coverage.intervals,
     "planner": planner.agreement,
     "leaks": leaks.found,
+    "verdicts": verdicts.mixes,
     "difficulty": difficulty.calibration,
 }
 

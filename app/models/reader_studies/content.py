@@ -22,7 +22,14 @@ FORMAT = 2
 _WHAT = "The protocol of the study"
 _TEXTS = ("margin", "analysis", "instructions", "ethics_reference")
 _CONSENT = ("text", "version", "date")
-_BEFORE: Json = {"exclude_read": False, "exclude_seen": False, "redrawn": False, "least_ms": 0}
+_BEFORE: Json = {
+    "exclude_read": False,
+    "exclude_seen": False,
+    "redrawn": False,
+    "least_ms": 0,
+    "least_off": None,
+    "least_ratings": None,
+}
 """Choices that came later, as they were before."""
 _BEFORE_FORMAT_2 = replace(Design(), **_BEFORE, intent=UNSAID, analysis=EARLIER_ANALYSIS)
 

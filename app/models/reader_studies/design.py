@@ -16,10 +16,11 @@ DISPLAY_PX = 512
 _PER_READER = "Per reader, secondary: AUC"
 ANALYSIS = (
     f"{_PER_READER} of the six-point answer against 0.5 on first presentations; "
-    "equivalence with chance when its 90 % interval lies within 0.5 ± the margin; a reader who "
-    "uses one category gets no verdict. Also secondary: sensitivity, specificity and accuracy with "
-    "Wilson 95 % intervals (ratings 4 to 6 count as “synthetic”), lesion class on real against "
-    "synthetic, agreement within and between readers."
+    "equivalence with chance when its 90 % interval lies within 0.5 ± the margin; no verdict for "
+    "a reader who does not use the scale, nor across readers when one of them does not. Also "
+    "secondary: sensitivity, specificity and accuracy with Wilson 95 % intervals (ratings 4 to 6 "
+    "count as “synthetic”), lesion class on real against synthetic, agreement within and between "
+    "readers."
 )
 ANALYSIS_WITHOUT_CLASS = ANALYSIS.replace("lesion class on real against synthetic, ", "") + (
     " The lesion class is not asked for, so nothing is said of it."
@@ -74,6 +75,9 @@ class Design(Stored):
         back: readers may go back and change an answer; earlier ones are kept.
         intent: the primary hypothesis, and how it and the others are judged.
         margin: an AUC within 0.5 ± margin counts as chance.
+        least_off, least_ratings: a reader used the scale who gave at least that share of answers
+            (0–1) off their commonest rating, and at least so many ratings; otherwise there is no
+            verdict. None only in protocols of before there was such a rule.
         exclude_own: nobody reads a lesion that they marked or reviewed.
         exclude_read: nobody reads an image that they read, or are to read, in another study,
             practice included.
@@ -111,6 +115,8 @@ class Design(Stored):
     near_limit: float | None = None
     intent: Intent = field(default_factory=Intent)
     margin: float = 0.10
+    least_off: float | None = 0.10
+    least_ratings: int | None = 3
     analysis: str = ANALYSIS
     instructions: str = INSTRUCTIONS
     consent: str = CONSENT
@@ -189,6 +195,16 @@ class Design(Stored):
             raise Unreadable("Choose a least time for an answer from 0 to 60,000 ms.")
         if not 0.01 <= self.margin <= 0.3:
             raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {self.margin}.")
+        if self.least_off is None or not 0.05 <= self.least_off <= 0.5:
+            raise Unreadable(
+                "Choose from 5 to 50 % of answers off the commonest rating, not "
+                f"{'none' if self.least_off is None else f'{100 * self.least_off:g} %'}."
+            )
+        if self.least_ratings is None or not 2 <= self.least_ratings <= 6:
+            raise Unreadable(
+                f"Choose from 2 to 6 ratings that a reader must use, not "
+                f"{self.least_ratings or 'none'}."
+            )
         for text, words in (
             (self.analysis, "the analysis plan"),
             (self.instructions, "the instructions"),

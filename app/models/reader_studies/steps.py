@@ -109,6 +109,8 @@ class ConductStep(BaseModel):
     multiplicity: Text = Multiplicity.HOLM
     missing: Text = Missing.ALL
     least_ms: Text = str(_DEFAULT.least_ms)
+    least_off: Text = "10"
+    least_ratings: Text = "3"
     analysis: Text = _DEFAULT.analysis
 
 
@@ -180,6 +182,8 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             ),
             margin=number(self.margin, "the margin"),
             least_ms=whole(self.least_ms, "the least time of an answer in ms"),
+            least_off=number(self.least_off, "the answers off the commonest rating") / 100,
+            least_ratings=whole(self.least_ratings, "the ratings in use"),
             analysis=self.analysis,
             instructions=self.instructions,
             consent=self.consent,

@@ -21,6 +21,7 @@ from app.models.ground.blob import Blob
 from app.models.reader_studies import versions
 from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.stimulus import Source
@@ -41,6 +42,7 @@ from ml.readers.reading import Reading as PlainReading
 from ml.readers.reading import present
 from ml.readers.results import Result
 from ml.statistics.proportion import wilson_limits
+from ml.statistics.scale_use import ScaleRule
 
 RESAMPLES = 2000
 """Bootstrap samples of every interval that needs them."""
@@ -243,9 +245,13 @@ def seed_of(protocol: Protocol) -> int:
 
 
 def rules_of(answers: Answers, network: HeldOut, protocol: Protocol | None = None) -> Rules:
-    """What was fixed before reading, as the analysis takes it; or by another ``protocol``."""
+    """What was fixed before reading, as the analysis takes it; or by another ``protocol``.
+
+    Where the protocol has no rule of when a scale was used, the default stands in and says so.
+    """
     design = (protocol or answers.protocol).content.design
     intent = design.intent
+    fixed = design.least_off is not None and design.least_ratings is not None
     return Rules(
         classes=answers.study.scheme.keys,
         resamples=RESAMPLES,
@@ -256,6 +262,17 @@ def rules_of(answers: Answers, network: HeldOut, protocol: Protocol | None = Non
         hypothesis=intent.primary,
         multiplicity=intent.multiplicity,
         missing=intent.missing,
+        scale_rule=scale_rule_of(design),
+        scale_rule_in_protocol=fixed,
+    )
+
+
+def scale_rule_of(design: Design) -> ScaleRule:
+    """From where on a reader of the study used the scale."""
+    default = ScaleRule()
+    return ScaleRule(
+        default.least_off if design.least_off is None else design.least_off,
+        default.least_ratings if design.least_ratings is None else design.least_ratings,
     )
 
 

@@ -23,6 +23,7 @@ from app.models.study_results.held_out import Classify
 from ml.leak_audit.record import Feature, Group, Images
 from ml.readers import words
 from ml.readers.results import NetworkAccuracy, Refused, Result
+from ml.statistics.scale_use import ScaleRule
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,21 @@ class Results:
     def silent(self) -> list[str]:
         """Readers who answered nothing."""
         return [one.reader for one in self.content.enrolled if not one.answered]
+
+    @property
+    def unruled(self) -> list[str]:
+        """Readers whose verdict was kept before there was a rule, and who would have none by it."""
+        if self.result.scale_rule is not None:
+            return []
+        told = []
+        for entry in self.result.readers:
+            given = [
+                row.rating for row in entry.rating_use for _ in range(row.real + row.synthetic)
+            ]
+            fault = ScaleRule().fault(given)
+            if fault is not None:
+                told.append(f"reader {entry.reader} ({fault})")
+        return told
 
     @property
     def unfinished(self) -> list[Enrolled]:

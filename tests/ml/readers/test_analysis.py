@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,11 +100,55 @@ def test_a_reader_who_always_says_real_gets_no_verdict_though_half_is_right() ->
     assert "no verdict" in found.summary
 
 
-def test_readers_who_press_one_key_show_no_equivalence_together() -> None:
-    same = [Reading(name, f"c{k}", k % 2 == 0, 1) for name in "ABC" for k in range(60)]
-    across = said(analyse(same, QUICK)).across
-    assert across.verdict is None
-    assert all("do not vary" in part.refused for part in (across.random, across.fixed))
+def pressed(name: str, answers: list[int]) -> list[Reading]:
+    """One reader's answers to images of which every second is synthetic."""
+    return [Reading(name, f"c{k}", k % 2 == 0, one, position=k) for k, one in enumerate(answers)]
+
+
+GUESSED = np.random.default_rng(1).integers(1, 7, 300).tolist()
+ONE_KEY = [1] * 300
+
+
+@pytest.mark.parametrize(
+    ("lazy", "images", "told"),
+    [
+        ([ONE_KEY] * 3, 60, "reader A did not use the scale (60 of 60 answers are 1"),
+        ([ONE_KEY, ONE_KEY, GUESSED], 60, "reader B did not use the scale (60 of 60 answers are 1"),
+        ([GUESSED, GUESSED[1:], [1] * 298 + [2, 2]], 300, "reader C did not use the scale (298 of"),
+    ],
+)
+def test_one_reader_who_did_not_use_the_scale_takes_the_verdict_of_all(
+    lazy: list[list[int]], images: int, told: str
+) -> None:
+    rows = [r for name, given in zip("ABC", lazy, strict=True)
+            for r in pressed(name, given[:images])]  # fmt: skip
+    found = said(analyse(rows, QUICK))
+    across = found.across
+    assert across.verdict is None and told in across.no_verdict
+    assert across.random.mean.high - across.random.mean.low > 0.05
+    for text in (found.summary, found.methods):
+        assert told in text and "at least 10 % of the answers off the commonest" in text
+
+
+def test_two_generators_are_not_compared_by_readers_who_did_not_use_the_scale() -> None:
+    rows = readings(3, generators=("dcgan", "acgan"))
+    lazy = [r if r.reader != "R2" else Reading(r.reader, r.case, r.synthetic, 1,
+            generator=r.generator) for r in rows]  # fmt: skip
+    between = said(analyse(lazy, QUICK)).between_generators
+    assert "reader R2 did not use the scale" in between.no_verdict
+    assert between.random.p is None and between.random.differences[0].p is None
+    assert between.random.difference.low < between.random.difference.high
+    assert said(analyse(rows, QUICK)).between_generators.random.p is not None
+
+
+def test_a_rule_that_the_protocol_did_not_fix_is_told() -> None:
+    rows = readings(3, images=24)
+    fixed = analyse(rows, QUICK)
+    assert fixed.scale_rule.in_protocol and not any("part of the" in w for w in fixed.warnings)
+    found = said(analyse(rows, replace(QUICK, scale_rule_in_protocol=False)))
+    assert found.scale_rule.least_off == 0.1 and found.scale_rule.least_ratings == 3
+    assert any("not part of the protocol" in w for w in found.warnings)
+    assert "a rule that was not part of the protocol" in found.methods
 
 
 def test_agreement_without_a_difference_has_no_interval_of_no_width() -> None:

@@ -170,3 +170,12 @@ def test_amended_rules_stand_beside_and_change_nothing():
     assert (beside.version, beside.margin) == (2, 0.3)
     assert found.primary.planned.holds is False and beside.planned.holds is True
     assert set(beside.equivalent) == {"R0", "R1", "R2", "R3"}
+
+
+@pytest.mark.parametrize("whose", list(Whose))
+@pytest.mark.parametrize("claim", [Claim.EQUIVALENT, Claim.DIFFERENT])
+def test_a_reader_who_did_not_use_the_scale_takes_the_decision(claim: Claim, whose: Whose) -> None:
+    rows = [replace(r, rating=1) if r.reader == "R1" else r for r in skilled()]
+    planned = analyse(rows, rules(claim, whose)).primary.planned
+    assert planned.holds is None and "reader R1 did not use the scale" in planned.note
+    assert analyse(skilled(), rules(claim, whose)).primary.planned.holds is not None

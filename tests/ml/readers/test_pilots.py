@@ -23,7 +23,7 @@ def pilot(readers: int, half: int, model: Latent = MODEL, areas: tuple[float, ..
         (pilot(3, 4), "one has 4"),
         (pilot(3, 40, areas=(0.995,)), "at the edge"),
         (Ratings(("a", "b"), ("t",), tuple("abcdefghijkl"), np.repeat([0, 1], 6),
-                 np.ones((1, 2, 12))), "pilot.csv: .*no interval"),
+                 np.ones((1, 2, 12))), "pilot.csv: .*do not vary"),
     ],
 )  # fmt: skip
 def test_a_pilot_that_says_nothing_of_readers_is_refused(block: Ratings, why: str) -> None:

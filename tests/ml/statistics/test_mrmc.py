@@ -3,6 +3,7 @@
 The VanDyke data are not in the repository (GPL-3): their published components stand for them.
 """
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -233,3 +234,55 @@ def test_cases_of_one_patient_are_left_out_together() -> None:
         )
     size = len(left)
     assert matrix == pytest.approx((size - 1) ** 2 / size * np.cov(np.array(left).T))
+
+
+def rated(*readers: Sequence[float], truth: Sequence[int]) -> Ratings:
+    """Readers R1 … of one treatment."""
+    names = tuple(f"R{j + 1}" for j in range(len(readers)))
+    cases = tuple(map(str, range(len(truth))))
+    return Ratings(names, ("t",), cases, np.array(truth), np.array([readers], dtype=float))
+
+
+def test_a_negative_covariance_of_readers_does_not_narrow_the_interval_of_fixed_ones() -> None:
+    """As MRMCaov and RJafroc: Cov2 below 0 counts as 0."""
+    truth = [1] * 8 + [0] * 8
+    first = [6, 5, 4, 3, 3, 2, 2, 1] * 2
+    ratings = rated(first, first[:8][::-1] + first[8:][::-1], truth=truth)
+    _, matrix, _ = mrmc.covariance(ratings)
+    assert matrix[0, 1] < 0
+    found = mrmc.fixed_readers(ratings).mean
+    assert found.se == pytest.approx((np.trace(matrix) / 4) ** 0.5)
+    assert found.se > matrix.mean() ** 0.5
+
+
+def test_readers_without_a_spread_leave_the_width_of_their_images() -> None:
+    truth = [1, 0] * 30
+    for answers, low in (([1] * 60, 0.36), ([6, 1] * 30, 0.93), ([1] * 59 + [6], 0.34)):
+        same = rated(*[answers] * 3, truth=truth)
+        for found in (mrmc.random_readers(same), mrmc.fixed_readers(same)):
+            assert found.mean.low == pytest.approx(low, abs=0.01)
+            assert any("Hardly any answer of R1, R2, R3" in text for text in found.warnings)
+    right = mrmc.random_readers(rated(*[[1] * 60] * 3, truth=truth), "mean").mean
+    assert (right.low, right.high) == (pytest.approx(0.9404, abs=1e-4), 1)
+
+
+def test_treatments_that_were_read_without_a_spread_have_a_difference_with_a_width() -> None:
+    one = np.array([[6.0, 1.0] * 30] * 3)
+    names, cases = ("a", "b", "c"), tuple(map(str, range(60)))
+    both = Ratings(names, ("t", "u"), cases, np.array([1, 0] * 30), np.stack([one, one]))
+    for found in (mrmc.random_readers(both), mrmc.fixed_readers(both)):
+        assert found.difference is not None and found.f is None and found.p is None
+        assert (found.difference.low, found.difference.high) == pytest.approx(
+            (-0.067, 0.067), abs=1e-3
+        )
+
+
+def test_a_reader_who_lacks_a_treatment_is_named_and_left_out() -> None:
+    ratings = study()
+    ratings.scores[1, 2] = np.nan
+    assert ratings.lacking(2) == (ratings.readers[2],)
+    rest = ratings.without(ratings.lacking(2))
+    assert ratings.readers[2] not in rest.readers and rest.complete
+    assert mrmc.random_readers(rest).p is not None
+    with pytest.raises(ReadersError, match="No reader is left"):
+        ratings.without(ratings.readers)

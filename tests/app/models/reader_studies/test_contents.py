@@ -127,6 +127,8 @@ def test_a_protocol_of_format_1_reads_as_it_did(frozen):
         exclude_read=False,
         exclude_seen=False,
         least_ms=0,
+        least_off=None,
+        least_ratings=None,
         intent=UNSAID,
         analysis=EARLIER_ANALYSIS,
     )

@@ -110,6 +110,8 @@ def test_numbers_per_class_are_kept(session, researcher):
         ({"near_limit": 1.0}, "limit of likeness"),
         ({"size_mm": 5.0}, "20 to 300 mm"),
         ({"margin": 0.5}, "margin"),
+        ({"least_off": 0.01}, "off the commonest rating, not 1 %"),
+        ({"least_ratings": 1}, "ratings that a reader must use, not 1"),
         ({"consent": " "}, "consent text"),
         ({"consent_date": "today"}, "YYYY-MM-DD"),
     ],

@@ -249,13 +249,13 @@ def test_commas_are_decimal_points_all_the_way_into_the_study(sketch, session):
     for step, sent in (
         ("images", {"real": "3", "synthetic": "3"}),
         ("reading", {"size_mm": "99,5"}),
-        ("conduct", {"margin": "0,12"}),
+        ("conduct", {"margin": "0,12", "least_off": "12,5"}),
     ):
         reply = browser.post(f"{address}/{step}", data={**sent, "go": "next"})
         assert not reply.headers["location"].endswith(step), step
     assert browser.post(f"{address}/composition").status_code == 303
     design = session.scalars(sa.select(ReaderStudy)).one().design
-    assert (design.size_mm, design.margin) == (99.5, 0.12)
+    assert (design.size_mm, design.margin, design.least_off) == (99.5, 0.12, 0.125)
 
 
 def test_a_field_that_is_emptied_is_stored_empty(sketch, session):

@@ -213,7 +213,7 @@ def test_figures_are_what_a_hand_count_gives(session, researcher):
     assert second["sensitivity"]["count"] == 0
     assert second["specificity"]["count"] == 6
     assert second["verdict"]["different_from_chance"] is None
-    assert "used one rating" in second["verdict"]["reason"]
+    assert "12 of 12 answers are 1" in second["verdict"]["reason"]
     assert content["result"]["summary"].startswith("Two readers, 12 images (6 real, 6 synthetic).")
     assert "refused" in content["result"]["across"]["random"]
 
@@ -341,7 +341,7 @@ SAID = {
     "nobody enrolled": ["nothing can be said", "No image was rated"],
     "zero answers": ["Reader R1 (reader1) answered nothing", "No image was rated"],
     "one reader": ["results hold for these readers", "1 reader cannot speak for other readers"],
-    "all answers the same": ["answered 4 for every image; no verdict is given", "not defined"],
+    "all answers the same": ["answers are 4, 1 rating in use", "not defined"],
     "only real images were read": ["Every image is real", "no synthetic image was read"],
     "only synthetic images were read": ["Every image is synthetic", "no real image was read"],
     "one answer": ["no verdict"],

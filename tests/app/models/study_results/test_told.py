@@ -118,7 +118,8 @@ def test_sensitivity_analyses_stand_beside_the_primary_one(session, study):
         session, study.id))  # fmt: skip
     primary = content_of(session, study).result.primary
     rows = {one.analysis: one for one in primary.sensitivity}
-    assert (primary.planned.readers, primary.planned.images) == (3, 24)
+    assert (primary.planned.readers, primary.planned.images) == (2, 24)
+    assert "without R3, who read fewer than 5 images of a kind" in primary.planned.note
     assert rows["complete readers"].readers == 2
     [left] = [one for name, one in rows.items() if name.startswith("without the images")]
     assert f"({len(marked)})" in left.analysis and left.images == 24 - len(marked)
