@@ -54,7 +54,7 @@ _MISSING = {
     Missing.ALL: "every reader counts with the images that they answered",
     Missing.COMPLETE: "only readers who answered every image count",
     Missing.WORST: (
-        "what is missing is taken as answered certainly right, then as answered certainly wrong, "
+        "what readers who began left out is taken as certainly right, then as certainly wrong, "
         "and the hypothesis holds only where it holds both times"
     ),
 }

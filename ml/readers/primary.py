@@ -48,7 +48,7 @@ def primary(
         ):
             if way is not missing:
                 rows.append(test(ways[name](), hypothesis, rules, name))
-        rows += [test(ways[name](), hypothesis, rules, name) for name in (ALL_RIGHT, ALL_WRONG)]
+        rows += _worst(ways, hypothesis, rules)
     base = ways[Missing.COMPLETE.value if missing is Missing.COMPLETE else Missing.ALL.value]()
     if marked is None:
         rows.append(_untold(UNMARKED, "the leak audit does not tell which images it marks"))
@@ -201,7 +201,7 @@ def _by_plan(
 ) -> Tested:
     if missing is not Missing.WORST:
         return test(ways[missing.value](), hypothesis, rules, f"{AS_PLANNED}: {missing}")
-    right, wrong = (test(ways[name](), hypothesis, rules, name) for name in (ALL_RIGHT, ALL_WRONG))
+    right, wrong = _worst(ways, hypothesis, rules)
     name = f"{AS_PLANNED}: {missing}"
     if right.holds is None or wrong.holds is None:
         return replace(right, analysis=name, holds=None, note=right.note or wrong.note)
@@ -216,6 +216,20 @@ def _by_plan(
         holds=right.holds and wrong.holds and one_side,
         note=note or worse.note,
     )
+
+
+def _worst(
+    ways: Mapping[str, Callable[[], Presentations]], hypothesis: Hypothesis, rules: Protocol
+) -> list[Tested]:
+    """With missing answers as right, then as wrong; no verdict where the given ones allow none.
+
+    What is filled in must not stand for a use of the scale that the readers did not make.
+    """
+    given = test(ways[Missing.ALL.value](), hypothesis, rules, Missing.ALL.value)
+    found = [test(ways[name](), hypothesis, rules, name) for name in (ALL_RIGHT, ALL_WRONG)]
+    if given.holds is not None:
+        return found
+    return [replace(one, holds=None, note=given.note) for one in found]
 
 
 _MIDDLE = {Claim.EQUIVALENT: 0.5, Claim.DIFFERENT: 0.5, Claim.GENERATORS: 0.0}
@@ -236,11 +250,15 @@ def _complete(readings: Sequence[Reading], shown: Presentations) -> Presentation
 
 
 def _filled(readings: Sequence[Reading], rules: Protocol, *, right: bool) -> Presentations:
-    """With every missing first answer at the end of the scale that is right, or wrong."""
+    """With every missing first answer at the end of the scale that is right, or wrong.
+
+    Of readers who answered something: who never began did not read.
+    """
+    began = {one.reader for one in readings if one.rating is not None and not one.is_practice}
     return present(
         [
             one
-            if one.rating is not None or one.is_repeat
+            if one.rating is not None or one.is_repeat or one.reader not in began
             else replace(one, rating=rules.scale if one.synthetic is right else 1)
             for one in readings
         ],

@@ -114,6 +114,21 @@ def test_by_the_worst_case_a_difference_must_survive_both_ways():
     assert analyse(many, rules(missing=Missing.ALL)).primary.planned.holds is True
 
 
+@pytest.mark.parametrize("whose", list(Whose))
+def test_answers_that_are_filled_in_are_no_use_of_the_scale(whose):
+    lazy = [replace(one, rating=3) for one in skilled(3)]
+    lazy = without(lazy, lambda one: one.position % 7)
+    found = analyse(lazy, rules(Claim.EQUIVALENT, whose, missing=Missing.WORST)).primary
+    assert found.planned.holds is None and "did not use the scale" in found.planned.note
+    assert all(one.holds is None for one in found.sensitivity)
+
+
+def test_who_never_began_is_not_filled_in():
+    found = without(skilled(4), lambda one: one.reader != "R3")
+    planned = analyse(found, rules(missing=Missing.WORST)).primary.planned
+    assert (planned.readers, planned.holds) == (3, True)
+
+
 def test_complete_readers_are_those_who_answered_every_image():
     found = without(skilled(), lambda one: one.reader != "R1" or one.position)
     planned = analyse(found, rules(missing=Missing.COMPLETE)).primary.planned
