@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol, Reading
 from ml.readers.results import BetweenGenerators, Refused, Result
-from ml.statistics import area
+from ml.statistics import area, roc
 from ml.statistics.latent import Latent
 
 Floats = NDArray[np.float64]
@@ -26,11 +26,8 @@ Rated = NDArray[np.int64]
 
 DIFFERENT_P = 0.05
 
-_OFF_COMMONEST = 0.2
-_LEAST_POINTS = 4
-_LEAST_APART = 10
 _EDGE = 0.02
-"""Nearer to the rules of the analysis than these, a study is no longer ordinary."""
+"""A mean area nearer to 0 or 1 is no longer ordinary."""
 
 
 @dataclass(frozen=True)
@@ -145,36 +142,38 @@ class Studies:
         )
 
     def _by_arrays(self, rules: Protocol) -> tuple[Said, Truths]:
-        """What is said by arrays, and which studies are ordinary (studies,)."""
-        studies, kinds, readers, _ = self.synthetic.shape
-        ordinary = self._plain(rules.margin)
+        """What is said by arrays, and for which studies that holds (studies,)."""
+        studies, kinds, readers, images = self.synthetic.shape
         never = np.zeros(studies, dtype=bool)
-        if readers < rules.least_readers:
-            return Said(never, never, never), ordinary
+        if readers < rules.least_readers or min(images, self.real.shape[-1]) < roc.FEWEST:
+            return Said(never, never, never), ~never
+        used, plain = self._used(rules)
         together = self.synthetic.transpose(0, 2, 1, 3).reshape(studies, 1, readers, -1)
         one = _Placed.of(self.real, together, self.points)
-        ordinary &= one.inside
         different, equivalent, varies = one.means(rules.margin)
-        ordinary &= varies
+        plain &= one.inside & varies
         generators = never
         if kinds > 1:
             several = _Placed.of(self.real, self.synthetic, self.points)
-            ordinary &= several.inside
             generators, varies = several.differ()
-            ordinary &= varies
-        return Said(different, equivalent, generators), ordinary
+            plain &= several.inside & varies
+        # a reader who did not use the scale takes every verdict
+        return Said(different & used, equivalent & used, generators & used), plain | ~used
 
-    def _plain(self, margin: float) -> Truths:
-        """Whether every reader of a study used the scale, well within any rule about it."""
+    def _used(self, rules: Protocol) -> tuple[Truths, Truths]:
+        """Whether every reader of a study used the scale by its rule; and whether their answers
+        could have gone another way, and vary enough for a variance to speak of (studies,)."""
         of_real, of_fake = _counts(self.real, self.points), _counts(self.synthetic, self.points)
         counts = of_real + of_fake.sum(axis=1)
-        used = (counts > 0).sum(axis=-1) >= min(_LEAST_POINTS, self.points)
-        off = 1 - counts.max(axis=-1) / counts.sum(axis=-1)
-        plain = used & (off >= _OFF_COMMONEST) & (_reach(of_real, counts) > margin)
+        rule = rules.scale_rule
+        given = counts.sum(axis=-1)
+        off = given - counts.max(axis=-1) >= rule.least_off * given - 1e-9
+        used = off & ((counts > 0).sum(axis=-1) >= rule.least_ratings)
+        plain = _reach(of_real, counts) > rules.margin + 1e-9
         for fake in (of_fake.sum(axis=1), *np.moveaxis(of_fake, 1, 0)):
-            plain &= _apart(fake, of_real) >= _LEAST_APART
-            plain &= _apart(of_real, fake) >= _LEAST_APART
-        return np.asarray(plain.all(axis=-1))
+            plain &= _apart(fake, of_real) >= roc.FEW_OFF
+            plain &= _apart(of_real, fake) >= roc.FEW_OFF
+        return used.all(axis=-1), plain.all(axis=-1)
 
 
 def errors(studies: Studies) -> tuple[Floats, Floats]:
@@ -277,20 +276,20 @@ class _Placed:
     def means(self, margin: float) -> tuple[Truths, Truths, Truths]:
         """Of the first generator: different from 0.5, equivalent to it, whether figures vary.
 
-        As `ml.readers.several.judged`: `ml.statistics.mrmc.random_readers` with DeLong's
-        covariances, and for equivalence no narrower than `fixed_readers`.
+        As `ml.readers.several.judged` with DeLong's covariances: equivalence by the wider of the
+        90 % intervals of other readers and of these.
         """
         values, r = self.areas[:, 0], self.areas.shape[-1]
-        spread = values.var(axis=-1, ddof=1)
         matrix = self.delong()
+        spread = values.var(axis=-1, ddof=1)
         shared = np.maximum(_off_diagonal_mean(matrix), 0.0)
-        of_these = np.sqrt((np.trace(matrix, axis1=-2, axis2=-1) / r + (r - 1) * shared) / r)
         total = spread + r * shared
         with np.errstate(divide="ignore", invalid="ignore"):
             df = np.where(spread > 0, total**2 * (r - 1) / spread**2, np.inf)
         mean, se = values.mean(axis=-1), np.sqrt(total / r)
+        own = np.sqrt((np.trace(matrix, axis1=-2, axis2=-1) / r + (r - 1) * shared) / r)
         wide, narrow = (scipy.stats.t.ppf(0.5 + c / 2, df) * se for c in (0.95, 0.90))
-        narrow = np.maximum(narrow, scipy.stats.norm.ppf(0.95) * of_these)
+        narrow = np.maximum(narrow, scipy.stats.norm.ppf(0.95) * own)
         different = ~((mean - wide <= 0.5) & (mean + wide >= 0.5))
         equivalent = (mean - narrow >= 0.5 - margin) & (mean + narrow <= 0.5 + margin)
         return different, equivalent, se > _NO_SPREAD

@@ -70,7 +70,13 @@ class Cell:
     def __post_init__(self) -> None:
         if self.claim not in QUESTIONS:
             raise ReadersError(f"Nothing simulates whether {self.claim} is shown.")
-        least = Protocol().least_readers
+        rules = Protocol()
+        points, needed = len(self.model.cuts) + 1, rules.scale_rule.least_ratings
+        if points < needed:
+            raise ReadersError(
+                f"A verdict needs {needed} ratings in use; with {points} points there is none."
+            )
+        least = rules.least_readers
         if not least <= self.readers <= MOST_READERS:
             raise ReadersError(
                 f"Simulate {least} to {MOST_READERS} readers, not {self.readers}: with fewer than "
@@ -353,8 +359,8 @@ def assumptions(cell: Cell) -> tuple[str, ...]:
         f"ratings are cut at {cuts} from the middle between real and synthetic images",
         "half of the images under each generator are synthetic, every reader reads all of them, "
         "and no two come from one patient",
-        f"latent ratings as in Roe & Metz (1997); each simulated study is analysed as a real one "
-        f"is, by its rules as they stand, with margin ±{cell.margin:g}",
+        "latent ratings as in Roe & Metz (1997); each simulated study is analysed as a real one "
+        f"is, with margin ±{cell.margin:g}; a verdict needs {Protocol().scale_rule.text}",
     ]
     return tuple(said)
 

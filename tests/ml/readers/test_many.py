@@ -17,9 +17,12 @@ CLAIMS = ("different", "equivalent", "generators")
         (Latent(), (0.7, 0.58), 4, 50, 0.10),
         (Latent(), (0.7, 0.6, 0.6), 3, 50, 0.20),
         (Latent(), (0.97,), 3, 12, 0.10),
+        (Latent(), (0.6,), 3, 8, 0.10),
         (LAZY, (0.5,), 3, 60, 0.25),
         (LAZY, (0.6, 0.5), 3, 40, 0.25),
         (COARSE, (0.6,), 4, 30, 0.10),
+        (Latent(cuts=(1.0, 1.6, 2.0, 2.4, 3.0)), (0.5,), 4, 60, 0.10),
+        (Latent(reader=0.5, case=0.8), (0.8, 0.7), 3, 12, 0.10),
     ],
 )
 def test_the_short_way_gives_the_verdicts_of_the_analysis_on_the_same_readings(
@@ -39,9 +42,10 @@ def test_ordinary_studies_are_not_analysed_one_by_one() -> None:
     assert drawn.ordinary(0.10).mean() > 0.95
 
 
-def test_studies_where_somebody_hardly_used_the_scale_are() -> None:
+def test_readers_who_hardly_used_the_scale_show_nothing_and_need_no_analysis() -> None:
     drawn = Studies.drawn(LAZY, (0.5,), 3, 30, 30, 20, np.random.default_rng(0))
-    assert not drawn.ordinary(0.10).any()
+    said = drawn.said(0.25)
+    assert drawn.ordinary(0.25).all() and not (said.equivalent | said.different).any()
 
 
 def test_constant_readers_are_never_said_to_be_equivalent() -> None:
