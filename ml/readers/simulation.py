@@ -27,7 +27,7 @@ from ml.statistics.latent import Latent
 from ml.statistics.power import ALPHA, MARGIN, MIDDLE, apart, refuse_odd
 from ml.statistics.proportion import ReadersError, wilson_limits
 
-VERSION = 1
+VERSION = 2
 """Of the simulator and of the analysis behind it: raised when either gives other figures."""
 
 STUDIES = 1000
@@ -42,6 +42,7 @@ WANTED = 0.80
 _BATCH = 50
 _RATINGS_PER_S = 8e6
 """Drawn and analysed by one core of a few years ago."""
+_FEW_IMAGES, _NEAR_ONE, _ANALYSED = 10, 0.9, 60_000
 
 
 @dataclass(frozen=True)
@@ -366,7 +367,11 @@ def assumptions(cell: Cell) -> tuple[str, ...]:
 
 
 def _work(cell: Cell) -> int:
-    return cell.studies * cell.readers * (cell.read + 20)
+    """What a cell costs, in ratings drawn; few images, or areas near 1, need many analyses."""
+    each = cell.readers * (cell.read + 20)
+    if min(cell.synthetic, cell.real) < _FEW_IMAGES or max(cell.areas) > _NEAR_ONE:
+        each += cell.readers * _ANALYSED
+    return cell.studies * each
 
 
 def _shared(cells: Iterable[Cell], jobs: int) -> Iterator[tuple[Cell, SimulatedPower]]:
