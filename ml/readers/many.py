@@ -169,11 +169,11 @@ class Studies:
         given = counts.sum(axis=-1)
         off = given - counts.max(axis=-1) >= rule.least_off * given - 1e-9
         used = off & ((counts > 0).sum(axis=-1) >= rule.least_ratings)
-        plain = _reach(of_real, counts) > rules.margin + 1e-9
+        plain = np.asarray(_reach(of_real, counts) > rules.margin + 1e-9)
         for fake in (of_fake.sum(axis=1), *np.moveaxis(of_fake, 1, 0)):
             plain &= _apart(fake, of_real) >= roc.FEW_OFF
             plain &= _apart(of_real, fake) >= roc.FEW_OFF
-        return used.all(axis=-1), plain.all(axis=-1)
+        return np.asarray(used.all(axis=-1)), np.asarray(plain.all(axis=-1))
 
 
 def errors(studies: Studies) -> tuple[Floats, Floats]:
