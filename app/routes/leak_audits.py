@@ -85,5 +85,5 @@ def _audit_page(request: Request, session: Session, user: User, study: ReaderStu
         study=study,
         may_change=study.may_be_changed_by(user),
         audit=LeakAudit.latest(session, study.id),
-        seconds=max(1, round(study.total * 0.02)),
+        seconds=max(1, round(study.images * 0.02)),
     )

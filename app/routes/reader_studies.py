@@ -28,6 +28,7 @@ from app.models.reader_studies.sketch import Sketch
 from app.models.reader_studies.steps import STEPS
 from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import DELETE_WORD, ReaderStudy, StudyState
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.unblinding import SHARED_WORD, WORD
 from app.models.reader_studies.versions import Versions
 from app.models.reader_studies.withdrawal import Withdrawal
@@ -49,7 +50,7 @@ def index(request: Request, user: Reader, db: ReadDb) -> Response:
             "title": study.title,
             "state": study.state,
             "kind": study.kind,
-            "images": study.total,
+            "images": study.images,
             "protocol": study.protocol,
             "readers": _readers(db, study),
             "owner": study.owner.name,
@@ -269,10 +270,10 @@ def _state(session: Session, enrolment: Enrolment, answered: int) -> ReaderState
     return ReaderState.CHECKED_IN if checked_in else ReaderState.INVITED
 
 
-def _amendment_choices(names: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:
+def _amendment_choices(names: tuple[str, ...], task: Task) -> dict[str, list[tuple[str, str]]]:
     """What may be amended by choosing: its name → keys and words, of these generators."""
     return {
-        "primary": [(one.key, one.statement()) for one in choices(names)],
+        "primary": [(one.key, one.statement(measure=task.measure)) for one in choices(names)],
         "multiplicity": [(one.value, one.words) for one in Multiplicity],
         "missing": [(one.value, one.words) for one in Missing],
     }
@@ -349,7 +350,9 @@ def _study_page(
         preset=DESIGNS.get(study.design.preset),
         audit=LeakAudit.latest(session, study.id),
         amendable=AMENDABLE,
-        amendment_choices=_amendment_choices(() if blind else study.generator_names(session)),
+        amendment_choices=_amendment_choices(
+            () if blind else study.generator_names(session), study.design.task
+        ),
         amendment=amendment or {"what": "", "text": "", "reason": ""},
         amendment_error=amendment_refusal.detail if amendment_refusal else "",
         asked=asked[-1] if asked else "",

@@ -21,6 +21,7 @@ from app.models.reader_studies.reading import Answer, Reading
 from app.models.reader_studies.study import ReaderStudy, StudyState
 from app.models.reader_studies.typed import number
 from app.responses import page, see_other, wants_json
+from ml.readers.pairs import Side
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,7 +36,8 @@ class AnswerForm(BaseModel):
     """An answer as the desk sends it; ``view`` is JSON of what was done to the picture."""
 
     trial: str = Field(min_length=1, max_length=200)
-    rating: int
+    rating: int | None = None
+    choice: Side | None = None
     key: str = Field(min_length=1, max_length=200)
     lesion_class: str = ""
     active_ms: int = 0
@@ -59,6 +61,7 @@ class AnswerForm(BaseModel):
             key=self.key,
             lesion_class=self.lesion_class or None,
             rating=self.rating,
+            choice=self.choice,
             active_ms=self.active_ms,
             hidden_ms=self.hidden_ms,
             idle_ms=self.idle_ms,

@@ -17,6 +17,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.rehearsal import STUDIES, Asked
 from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, render
+from ml.readers.choice_rehearsal import ChoiceRehearsal
 from ml.readers.rehearsal import Rehearsal
 
 router = APIRouter(include_in_schema=False)
@@ -58,7 +59,7 @@ def rehearsal(
     )  # fmt: skip
 
 
-def _lines(request: Request, ready: Rehearsal) -> Iterator[str]:
+def _lines(request: Request, ready: Rehearsal | ChoiceRehearsal) -> Iterator[str]:
     for progress in ready.run():
         yield json.dumps({"done": progress.done, "total": progress.total}) + "\n"
     html = render(request, "rehearsals/_outcome.html", {"outcome": ready.outcome()})

@@ -57,7 +57,7 @@ def results(
         request,
         "results/show.html",
         results=found,
-        exports=exports.EXPORTS,
+        exports=exports.offered(found.task),
         marked=marked_by_reader(look, Answers.of(look, unblinded)),
         marks=MARKS,
         withdrawn_sources=len(Stimulus.withdrawn_sources(look, study_id)),
@@ -68,9 +68,10 @@ def results(
 
 @router.get("/reader-studies/{study_id}/results/images")
 def images(request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID) -> Response:
-    """Every image with its truth and every reader's answer."""
+    """Every image, or pair, with its truth and every reader's answer."""
     answers = Answers.of(db, _unblinded(db, user, study_id))
-    return page(request, "results/images.html", answers=answers, lines=answers.by_image())
+    shape = "pairs" if answers.study.design.task.is_paired else "images"
+    return page(request, f"results/{shape}.html", answers=answers, lines=answers.by_image())
 
 
 @router.get("/reader-studies/{study_id}/exports/results.json")

@@ -38,6 +38,7 @@ from app.models.reader_studies.steps import (
     yes,
 )
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.task import Task
 from app.models.runs.dataset import DatasetVersion
 from app.models.runs.known_lesions import KINDS, Pool
 from app.responses import page, see_other, wants_json
@@ -192,7 +193,7 @@ def compose(
     sketch.study_id, sketch.refusal = study.id, None
     return see_other(
         f"/reader-studies/{study.id}",
-        f"Composed from {study.total} images. Audit it, enrol readers, then open the study.",
+        f"Composed from {study.images} images. Audit it, enrol readers, then open the study.",
     )
 
 
@@ -362,7 +363,13 @@ def _refused(session: Session, user: User, typed: Typed, step: Step) -> str:
             refuse_untitled(typed, step)
             return ""
         design = typed.design()
-        tried = Design(practice=design.practice) if step is Step.IMAGES else design
+        tried = design
+        if step is Step.IMAGES:  # the numbers of the next step are not looked at yet
+            tried = Design(
+                task=design.task,
+                lesion_class=design.task is Task.ORIGIN,
+                practice=design.practice,
+            )
         _chosen(session, user, typed, replace(tried, exclude_near=False), None)
     except (Forbidden, Unreadable, NotFound) as refusal:
         return refusal.detail
@@ -410,7 +417,7 @@ def _hypotheses(pool: Pool | None, typed: Typed, kind: str) -> list[tuple[str, s
     chosen = [row for row in rows if row.name in typed.generators]
     newest = {row.lesion_class: row for row in rows}.values()  # as a composition takes them
     names = tuple(dict.fromkeys(row.generator for row in chosen or newest))
-    found = {one.key: one.statement() for one in choices(names)}
+    found = {one.key: one.statement(measure=typed.task.measure) for one in choices(names)}
     if typed.primary not in found:
         found[typed.primary] = f"{typed.primary[:80]}: not with these generators"
     return list(found.items())
@@ -436,7 +443,7 @@ def _step(
     versions = DatasetVersion.all(session)
     form = typed.model_dump()
     for name in ("instructions", "analysis"):
-        form[name] = fitting(form[name].strip(), lesion_class=yes(typed.lesion_class))
+        form[name] = fitting(form[name].strip(), typed.task, lesion_class=yes(typed.lesion_class))
     form["kind"] = form["kind"] or (usable[0] if usable else "")
     form["scheme"] = form["scheme"] or (chosen.name if chosen else "")
     error = refusal.detail if refusal else ""
@@ -456,6 +463,7 @@ def _step(
         form=form,
         error=error,
         presets=DESIGNS,
+        task=typed.task,
         preset_note=preset.note(chosen) if preset and chosen else "",
         schemes=list(schemes),
         scheme=chosen,

@@ -9,11 +9,27 @@ from ml.statistics.proportion import ReadersError
 
 
 class Claim(StrEnum):
-    """What is claimed of the area under the ROC curve (AUC) of real against synthetic."""
+    """What is claimed of the area under the ROC curve (AUC) of real against synthetic.
+
+    Where something else than ratings is asked it is claimed of that study's `Measure`.
+    """
 
     EQUIVALENT = "equivalent to chance"
     DIFFERENT = "different from chance"
     GENERATORS = "generators differ"
+
+
+class Measure(StrEnum):
+    """What is meant by an AUC in a claim: it is 0.5 by chance and lies in 0–1."""
+
+    AUC = "AUC"
+    SHARE = "share of pairs named right"
+    """Of a reader who names the synthetic one of two images it is the AUC."""
+
+    @property
+    def of_whom(self) -> str:
+        """Before the name of the readers."""
+        return f"mean {self} by" if self is Measure.SHARE else f"mean {self} of"
 
 
 class Whose(StrEnum):
@@ -91,21 +107,23 @@ class Hypothesis:
             raise ReadersError(f"There is no hypothesis {key[:80]!r}.")
         return cls(Claim(claim), Whose(whose), generator)
 
-    def sentence(self, margin: float | None = None) -> str:
+    def sentence(self, margin: float | None = None, measure: Measure = Measure.AUC) -> str:
         """The hypothesis in words, without a full stop; the margin by name where none is given."""
         of = "" if self.whose is Whose.LIKE_THESE else ", and of no others,"
         if self.claim is Claim.GENERATORS:
-            return f"the mean AUCs of {self.whose}{of} differ between the generators"
+            if measure is Measure.AUC:
+                return f"the mean AUCs of {self.whose}{of} differ between the generators"
+            return f"the {measure.of_whom} {self.whose}{of} differs between the generators"
         images = f" on the images of {self.generator}" if self.generator else ""
-        mean = f"the mean AUC of {self.whose}{of}{images}"
+        mean = f"the {measure.of_whom} {self.whose}{of}{images}"
         if self.claim is Claim.DIFFERENT:
             return f"{mean} differs from 0.5 (its 95 % interval leaves 0.5 out)"
         within = "the margin" if margin is None else f"{margin:.2f}"
         return f"{mean} is equivalent to chance (its 90 % interval lies within 0.5 ± {within})"
 
-    def statement(self, margin: float | None = None) -> str:
+    def statement(self, margin: float | None = None, measure: Measure = Measure.AUC) -> str:
         """The same as a sentence of its own."""
-        words = self.sentence(margin)
+        words = self.sentence(margin, measure)
         return f"{words[0].upper()}{words[1:]}."
 
 

@@ -1,7 +1,8 @@
 """The tables of a reader study for any program: one row per answered question, or per trial.
 
 Every column of both is in the codebook, which also lists the values that a column can take. Truth
-is 1 for synthetic and 0 for real. The table of trials can be read back: `readings`.
+is 1 for synthetic and 0 for real. The table of trials can be read back: `readings`, or
+`pair_readings` where they show pairs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml.ground.delimited import Rows, written
+from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Reading
 from ml.statistics.proportion import ReadersError
 
@@ -30,7 +32,9 @@ _QUESTIONS = {
     "lesion_class": "the class of the lesion",
     "class_confidence": "how sure the reader is of that class",
     "reasons": "what made the image look synthetic",
+    "which_synthetic": "which of two images side by side is the synthetic one",
 }
+_SIDES = {"left": "as the reader saw it", "right": "as the reader saw it"}
 
 
 @dataclass(frozen=True)
@@ -59,16 +63,28 @@ STUDY = (
     Column("session_no", "integer from 1", "sitting in which the trial was answered"),
     Column("position", "integer from 1", "place of the trial in this reader's order"),
     Column("trial_id", "text", "trial: one stimulus shown once to one reader"),
-    Column("case_code", "text", "stimulus; the same for all readers"),
+    Column("case_code", "text", "stimulus; the same for all readers; of a pair both, with a +"),
 )
 """Columns of both tables that tell which trial of which study."""
+
+PAIR = (
+    Column("left_code", "text", "of a pair: the image that stood on the left; else empty"),
+    Column("right_code", "text", "of a pair: the image that stood on the right; else empty"),
+    Column("asked_side", "text", "of a pair: where the image stood that is asked for, the "
+           "synthetic one", _SIDES),
+)  # fmt: skip
+"""Columns of both tables that tell what of a pair stood where."""
 
 IMAGE = (
     Column(
         "patient", "text", "pseudonym of the patient of a real image: those rows belong together"
     ),
-    Column("truth", "0 or 1", "what the image is", _TRUTH),
-    Column("generator", "text", "checkpoint that drew the image; empty for a real one"),
+    Column("truth", "0 or 1", "what the image is; empty for a pair", _TRUTH),
+    Column(
+        "generator",
+        "text",
+        "checkpoint that drew the image, or the synthetic one of a pair; empty for a real one",
+    ),
     Column("lesion_class", "text", "class of the lesion"),
 )
 """Columns of both tables that tell what was shown."""
@@ -102,6 +118,7 @@ ANSWERS = (
     Column("question", "text", "what was asked", _QUESTIONS),
     Column("answer", "text", "the answer as given; reasons separated by |"),
     Column("rating", "integer 1–6", "answer to real_or_synthetic; empty for other questions"),
+    *PAIR,
     *IMAGE,
     Column(
         "correct", "0 or 1", "the answer is right; empty where nothing is right or wrong", _YES_NO
@@ -117,11 +134,13 @@ TRIALS = (
            _YES_NO),
     Column("rating", "integer 1–6", "how real or synthetic the image looks"),
     Column("called", "0 or 1", "the rating's half of the scale", _TRUTH),
-    Column("correct", "0 or 1", "called = truth", _YES_NO),
+    Column("choice", "text", "of a pair: the side that was named", _SIDES),
+    Column("correct", "0 or 1", "called = truth; of a pair choice = asked_side", _YES_NO),
     Column("answered_class", "text", "class of the lesion, as the reader named it"),
     Column("class_confidence", "integer 1–5", "how sure of the class"),
     Column("class_correct", "0 or 1", "answered_class = lesion_class", _YES_NO),
     Column("reasons", "text", "what made the image look synthetic, separated by |"),
+    *PAIR,
     *IMAGE,
     Column("image_kind", "text", "what the numbers of the real images are"),
     Column("seed", "integer", "seed of a synthetic image"),
@@ -231,14 +250,32 @@ def readings(text: str, name: str = "file") -> list[Reading]:
         ReadersError: no such table, or a cell that cannot be what its column says; the message
             names the file and the line.
     """
+    needed = {
+        "reader_code", "session_no", "position", "kind", "case_code", "patient", "truth",
+        "generator", "lesion_class", "rating", "answered_class", "class_confidence", "reasons",
+        "active_ms",
+    }  # fmt: skip
+    return [_reading(row, place) for row, place in _trials(text, name, needed)]
+
+
+def pair_readings(text: str, name: str = "file") -> list[PairReading]:
+    """The same of a study of pairs, as `ml.readers.choice.analyse_choices` takes them.
+
+    Raises:
+        ReadersError: as `readings`; also trials that show one image.
+    """
+    needed = {
+        "reader_code", "session_no", "position", "kind", "case_code", "patient", "generator",
+        "lesion_class", "choice", "asked_side", "active_ms",
+    }  # fmt: skip
+    return [_pair_reading(row, place) for row, place in _trials(text, name, needed)]
+
+
+def _trials(text: str, name: str, needed: set[str]) -> list[tuple[dict[str, str], str]]:
+    """The rows by column, each with its place."""
     rows = Rows(text.removeprefix("\ufeff"))
     try:
         header = next(iter(rows), [])
-        needed = {
-            "reader_code", "session_no", "position", "kind", "case_code", "patient", "truth",
-            "generator", "lesion_class", "rating", "answered_class", "class_confidence", "reasons",
-            "active_ms",
-        }  # fmt: skip
         missing = sorted(needed - set(header))
         if missing:
             raise ReadersError(
@@ -247,13 +284,10 @@ def readings(text: str, name: str = "file") -> list[Reading]:
             )
         found = []
         for cells in rows:
+            place = f"{name} line {rows.line}"
             if len(cells) != len(header):
-                raise ReadersError(
-                    f"{name} line {rows.line}: {len(cells)} fields where {len(header)} were named."
-                )
-            found.append(
-                _reading(dict(zip(header, cells, strict=True)), f"{name} line {rows.line}")
-            )
+                raise ReadersError(f"{place}: {len(cells)} fields where {len(header)} were named.")
+            found.append((dict(zip(header, cells, strict=True)), place))
     except csv.Error as error:
         raise ReadersError(f"{name} line {rows.line}: {error}.") from error
     if not found:
@@ -262,35 +296,55 @@ def readings(text: str, name: str = "file") -> list[Reading]:
 
 
 def _reading(row: Mapping[str, str], place: str) -> Reading:
-    def whole(column: str) -> int | None:
-        text = row[column].strip()
-        if not text:
-            return None
-        try:
-            return int(text)
-        except ValueError as error:
-            raise ReadersError(f"{place}: {column} is {text!r}, no whole number.") from error
-
-    def one_of(column: str, known: Values) -> str:
-        if row[column] not in known:
-            raise ReadersError(f"{place}: {column} is {row[column]!r}, none of {', '.join(known)}.")
-        return row[column]
-
-    kind = one_of("kind", _KINDS)
+    kind = _one_of(row, "kind", _KINDS, place)
     return Reading(
         reader=row["reader_code"],
         case=row["case_code"],
-        synthetic=one_of("truth", _TRUTH) == "1",
-        rating=whole("rating"),
+        synthetic=_one_of(row, "truth", _TRUTH, place) == "1",
+        rating=_whole(row, "rating", place),
         generator=row["generator"] or None,
-        position=whole("position") or 0,
-        session=whole("session_no") or 1,
+        position=_whole(row, "position", place) or 0,
+        session=_whole(row, "session_no", place) or 1,
         is_repeat=kind == "repeat",
         is_practice=kind == "practice",
         patient=row["patient"] or None,
         lesion_class=row["lesion_class"] or None,
         answered_class=row["answered_class"] or None,
-        class_confidence=whole("class_confidence"),
+        class_confidence=_whole(row, "class_confidence", place),
         reasons=tuple(row["reasons"].split("|")) if row["reasons"] else (),
-        active_ms=whole("active_ms"),
+        active_ms=_whole(row, "active_ms", place),
     )
+
+
+def _pair_reading(row: Mapping[str, str], place: str) -> PairReading:
+    kind = _one_of(row, "kind", _KINDS, place)
+    return PairReading(
+        reader=row["reader_code"],
+        case=row["case_code"],
+        asked=Side(_one_of(row, "asked_side", _SIDES, place)),
+        answer=Side(_one_of(row, "choice", _SIDES, place)) if row["choice"] else None,
+        generator=row["generator"],
+        position=_whole(row, "position", place) or 0,
+        session=_whole(row, "session_no", place) or 1,
+        is_repeat=kind == "repeat",
+        is_practice=kind == "practice",
+        patient=row["patient"] or None,
+        lesion_class=row["lesion_class"] or None,
+        active_ms=_whole(row, "active_ms", place),
+    )
+
+
+def _whole(row: Mapping[str, str], column: str, place: str) -> int | None:
+    text = row[column].strip()
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ReadersError(f"{place}: {column} is {text!r}, no whole number.") from error
+
+
+def _one_of(row: Mapping[str, str], column: str, known: Values, place: str) -> str:
+    if row[column] not in known:
+        raise ReadersError(f"{place}: {column} is {row[column]!r}, none of {', '.join(known)}.")
+    return row[column]

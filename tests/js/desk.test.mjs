@@ -9,19 +9,19 @@ const { loading, showing, answered, told, waiting, finished, paused, refused, as
 const CLASSES = { c: "cyst", m: "metastasis" };
 
 /** The desk as the template draws it. */
-function element({ total, practice, rules, upcoming }) {
+function element({ total, practice, rules, upcoming, sides }) {
   const desk = new Element({
     dataset: {
       token: "t",
       pauseKey: "P",
-      rules: JSON.stringify({ practice, break_every: 0, back: false, window: false, zoom: false, image_px: 64, screen: null, ...rules }),
+      rules: JSON.stringify({ sides, thing: sides.length ? "pair" : "image", practice, break_every: 0, back: false, window: false, zoom: false, image_px: 64, screen: null, ...rules }),
       desk: JSON.stringify({ state: "reading", answered: 0, total, minutes_left: null, upcoming }),
     },
   });
   const radio = (name, value, hotkey) => new Element({
     type: "radio", name, value, dataset: hotkey ? { hotkey } : {}, attributes: { "aria-label": value },
   });
-  const radios = [
+  const radios = sides.length ? sides.map((side, at) => radio("choice", side, String(at + 1))) : [
     ...["1", "2", "3", "4", "5", "6"].map((value) => radio("rating", value)),
     ...Object.entries(CLASSES).map(([key, value]) => radio("lesion_class", value, key)),
   ];
@@ -29,14 +29,16 @@ function element({ total, practice, rules, upcoming }) {
   form.elements = { trial: {}, key: {} };
   form.querySelectorAll = (selector) => (selector === "input[type=radio]" ? radios : []);
   const stage = desk.querySelector("[data-stage]");
-  stage.querySelector("[data-image]").replaceWith = () => {};
-  return { desk, radios };
+  const pictures = (sides.length ? sides : [""]).map(() => new Element({ className: "desk__image" }));
+  pictures.forEach((first, at) => { first.replaceWith = (next) => { pictures[at] = next; next.replaceWith = first.replaceWith; }; });
+  stage.querySelectorAll = (selector) => (selector === "[data-image]" ? [...pictures] : []);
+  return { desk, radios, pictures };
 }
 
 const trials = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => ({ token: `t${from + at}`, position: from + at }));
 
 /** A desk with its server; a reader who presses keys. */
-function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, storage = new Storage(), session = new Storage(), start = true } = {}) {
+function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, sides = [], storage = new Storage(), session = new Storage(), start = true } = {}) {
   const page = standIn(context);
   const time = { now: 0 };
   context.mock.method(performance, "now", () => time.now);
@@ -68,7 +70,7 @@ function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, storage
     return reply(201, { ...server.news(), ...(server.feedback ? { feedback: server.feedback } : {}) });
   });
   const went = [];
-  const { desk: root, radios } = element({ total, practice, rules, upcoming: server.news().upcoming });
+  const { desk: root, radios, pictures } = element({ total, practice, rules, sides, upcoming: server.news().upcoming });
   const desk = new Desk({
     element: root, keyList: new Element(), storage, session,
     page: { replace: (to) => went.push(to), assign: (to) => went.push(to), reload: () => went.push("reload") },
@@ -80,7 +82,7 @@ function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, storage
     await settled();
   };
   if (start) desk.start();
-  return { ...page, desk, root, radios, server, went, part, press, time, storage, session, chosen: () => radios.filter((one) => one.checked).map((one) => one.value) };
+  return { ...page, desk, root, radios, pictures, server, went, part, press, time, storage, session, chosen: () => radios.filter((one) => one.checked).map((one) => one.value) };
 }
 const title = (made) => (made.part("cover").hidden ? null : made.part("cover-title").textContent);
 
@@ -99,6 +101,27 @@ test("an image is answered by keys, arrives with its times, and the next one is 
   assert.equal(part("position").textContent, 2);
   assert.deepEqual(reading.chosen(), []);
   assert.equal(part("saved").textContent, "saved");
+});
+
+test("of a pair both pictures are shown at once or neither, and one key names one of them", async (context) => {
+  const reading = made(context, { sides: ["left", "right"], total: 3 });
+  const { desk, server, press, part, pictures, timers } = reading;
+  await settled();
+  assert.equal(desk.state, showing);
+  assert.deepEqual(pictures.map((one) => one.dataset.image), ["left", "right"]);
+  assert.equal(part("block").textContent, "Pair");
+  server.lacks.add("t2/right");
+  desk.pictures.forget("t2");
+  await press("2", "Enter");
+  assert.equal(server.answers[0].choice, "right");
+  assert.equal("rating" in server.answers[0], false);
+  assert.equal(desk.state, waiting);
+  assert.deepEqual(pictures.map((one) => one.alt), ["Lesion image on the left", "Lesion image on the right"]);
+  server.lacks.clear();
+  await timers.pass(20_000);
+  assert.equal(desk.state, showing);
+  await press("Enter");
+  assert.equal(part("words").textContent, "Still missing: left or right");
 });
 
 test("an answer with a question missing is not taken", async (context) => {

@@ -74,6 +74,7 @@ class ProtocolContent(Stored):
 
     Attributes:
         design: how it is read and judged, as amended.
+        pairs: the SHA-256 of two images that are shown side by side, the synthetic one first.
         audit: the record of the leak audit; None where there was none.
         notes: an amendment's.
     """
@@ -91,6 +92,7 @@ class ProtocolContent(Stored):
     called_synthetic_from_rating: int = CALLED_SYNTHETIC
     sources: Sources = field(default_factory=Sources)
     practice: tuple[FrozenImage, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
     audit: Json | None = None
     notes: str | None = None
 

@@ -8,6 +8,7 @@ from datetime import date
 from app.errors import Unreadable
 from app.models.reader_studies.intent import UNSAID, Intent
 from app.models.reader_studies.stored import Json, Stored, read, write
+from app.models.reader_studies.task import Task
 from ml.lesion import LesionScheme
 
 DISPLAY_PX = 512
@@ -30,6 +31,13 @@ EARLIER_ANALYSIS, _EARLIER_WITHOUT_CLASS = (
     for text in (ANALYSIS, ANALYSIS_WITHOUT_CLASS)
 )
 """The plan as it came before a study named its primary hypothesis."""
+ANALYSIS_OF_CHOICES = (
+    "Primary, per reader: the share of pairs in which the synthetic image was named, against 0.5, "
+    "on first presentations, with its exact 95 % interval; equivalence with chance when its 90 % "
+    "interval lies within 0.5 ± the margin; a reader who named one side in more than 90 % of the "
+    "pairs gets no verdict. Secondary: d′ = √2 z(share), the share named on the left, the share by "
+    "lesion class and by generator, across readers with random readers and pairs."
+)
 _SEE = (
     "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
     "program. For each, say how sure you are that it is real or synthetic"
@@ -37,6 +45,14 @@ _SEE = (
 _ALONE = " Work alone, at your own pace, and do not discuss the images with other readers."
 INSTRUCTIONS = f"{_SEE}, and which lesion it shows.{_ALONE}"
 INSTRUCTIONS_WITHOUT_CLASS = f"{_SEE}.{_ALONE}"
+INSTRUCTIONS_OF_CHOICES = (
+    "You will see two images of a liver lesion side by side. One was cut from CT, the other was "
+    f"drawn by a program. Say which of the two is synthetic; where you cannot tell, guess.{_ALONE}"
+)
+_SHIPPED = (
+    (ANALYSIS, ANALYSIS_WITHOUT_CLASS, ANALYSIS_OF_CHOICES),
+    (INSTRUCTIONS, INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS_OF_CHOICES),
+)
 CONSENT = (
     "I take part as a reader of my own will. My answers, the time they took, and what I say about "
     "my experience, room and screen are stored with my account name and analysed for research. "
@@ -61,11 +77,12 @@ class Design(Stored):
     """What is chosen about the reading; frozen with the protocol.
 
     Attributes:
-        preset: paper, balanced or own; says where the choices came from.
-        lesion_class: ask which lesion it is. Real or synthetic is always asked.
+        preset: paper, balanced, pairs or own; says where the choices came from.
+        task: what a reader does with what a trial shows.
+        lesion_class: ask which lesion it is, beside the task of single images.
         class_confidence: ask how sure the reader is of the lesion class, on 5 points.
         reasons: offer the checklist "why does it look synthetic?".
-        practice: images read first, with feedback, that are in no result.
+        practice: images (or pairs) read first, with feedback, that are in no result.
         repeats: hidden second presentations, at least ``repeat_distance`` trials later.
         break_every: offer a break after so many trials; 0: never.
         tell_prevalence: readers are told how many images are synthetic.
@@ -74,7 +91,7 @@ class Design(Stored):
         window, zoom: readers may change brightness and contrast, or enlarge; both are logged.
         back: readers may go back and change an answer; earlier ones are kept.
         intent: the primary hypothesis, and how it and the others are judged.
-        margin: an AUC within 0.5 ± margin counts as chance.
+        margin: an AUC, or a share of pairs, within 0.5 ± margin counts as chance.
         least_off, least_ratings: a reader used the scale who gave at least that share of answers
             (0–1) off their commonest rating, and at least so many ratings; otherwise there is no
             verdict. None only in protocols of before there was such a rule.
@@ -93,6 +110,7 @@ class Design(Stored):
     """
 
     preset: str = "own"
+    task: Task = Task.ORIGIN
     lesion_class: bool = True
     class_confidence: bool = False
     reasons: bool = False
@@ -160,27 +178,37 @@ class Design(Stored):
         }
 
     def checked(self, images: int) -> Design:
-        """The design, if a study of so many images can be read by it; texts are trimmed.
+        """The design, if a study of so many images or pairs can be read by it; texts are trimmed.
 
-        Texts left as they come speak of the lesion class only where it is asked.
+        Texts left as they come fit what is asked.
 
         Raises:
             Unreadable: a choice that cannot be carried out, and why.
         """
+        things = f"{self.task.thing}s"
+        if self.task.is_paired and (self.lesion_class or self.class_confidence or self.reasons):
+            raise Unreadable(
+                "Of a pair only one thing is asked: which image it is. Leave out the lesion class, "
+                "how sure a reader is of it, and the reasons."
+            )
+        if self.task.is_paired and self.tell_prevalence:
+            raise Unreadable("Of every pair one image is synthetic; there is nothing else to tell.")
         if self.class_confidence and not self.lesion_class:
             raise Unreadable(
                 "How sure a reader is of the lesion class can only be asked with the lesion class. "
                 "Ask for both, or for neither."
             )
         if self.practice and not 2 <= self.practice <= 40:
-            raise Unreadable("Choose 0 practice images, or from 2 to 40: both sources are shown.")
+            raise Unreadable(
+                f"Choose 0 practice {things}, or from 2 to 40: both sources are shown."
+            )
         if not 0 <= self.repeats <= images // 2:
             raise Unreadable(
-                f"Choose from 0 to {images // 2} repeats for {images} images, not {self.repeats}."
+                f"Choose from 0 to {images // 2} repeats for {images} {things}, not {self.repeats}."
             )
         if self.repeats and not 1 <= self.repeat_distance <= images // 2:
             raise Unreadable(
-                f"With {images} images repeats can be from 1 to {images // 2} trials apart, not "
+                f"With {images} {things} repeats can be from 1 to {images // 2} trials apart, not "
                 f"{self.repeat_distance}."
             )
         if self.break_every and not 5 <= self.break_every <= 500:
@@ -219,8 +247,10 @@ class Design(Stored):
         return replace(
             self,
             intent=self.intent.checked(),
-            analysis=fitting(self.analysis.strip(), lesion_class=self.lesion_class),
-            instructions=fitting(self.instructions.strip(), lesion_class=self.lesion_class),
+            analysis=fitting(self.analysis.strip(), self.task, lesion_class=self.lesion_class),
+            instructions=fitting(
+                self.instructions.strip(), self.task, lesion_class=self.lesion_class
+            ),
             consent=self.consent.strip(),
             consent_version=self.consent_version.strip(),
             ethics_reference=self.ethics_reference.strip(),
@@ -228,19 +258,19 @@ class Design(Stored):
         )
 
 
-def fitting(text: str, *, lesion_class: bool) -> str:
-    """A text that comes with Hepatica in the wording for studies with or without lesion classes.
+def fitting(text: str, task: Task, *, lesion_class: bool) -> str:
+    """A text that comes with Hepatica in the wording for what is asked.
 
     Any other text stays as it is.
     """
     earlier = {EARLIER_ANALYSIS: ANALYSIS, _EARLIER_WITHOUT_CLASS: ANALYSIS_WITHOUT_CLASS}
     text = earlier.get(text, text)
-    for pair in (
-        (ANALYSIS_WITHOUT_CLASS, ANALYSIS),
-        (INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS),
-    ):
-        if text in pair:
-            return pair[lesion_class]
+    for texts in _SHIPPED:
+        if text in texts:
+            with_class, without_class, of_choices = texts
+            if task is Task.CHOICE:
+                return of_choices
+            return with_class if lesion_class else without_class
     return text
 
 
@@ -309,9 +339,27 @@ DESIGNS = {
         {"cyst": 40, "metastasis": 40, "hemangioma": 40},
         Design(preset="paper"),
     ),
+    "pairs": Preset(
+        "Side by side: which of the two is synthetic?",
+        "100 pairs of a real and a synthetic image of the same class (two-alternative forced "
+        "choice), one key each, practice with feedback. Guessing reaches 50 %; no reader can be "
+        "more or less inclined to say “synthetic”, which makes it the most sensitive question.",
+        100,
+        100,
+        Design(
+            preset="pairs",
+            task=Task.CHOICE,
+            lesion_class=False,
+            practice=4,
+            repeats=10,
+            repeat_distance=30,
+            break_every=50,
+            exclude_near=True,
+        ),
+    ),
     "own": Preset(
         "My own design",
-        "Every choice is yours; begins with ten of each and two questions.",
+        "Images one by one, every choice is yours; begins with ten of each and two questions.",
         10,
         10,
     ),

@@ -19,9 +19,10 @@ from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Reading
-from app.models.reader_studies.stimulus import Stimulus
+from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import ReaderStudy, StudyState
 from app.models.reader_studies.trial import BlindTrial, Trial, TrialKind
+from ml.readers.pairs import Side
 
 AHEAD = 5
 """How many trials beyond the current one a desk may fetch, so that the next appears at once."""
@@ -50,10 +51,11 @@ class Earlier:
     """A trial that the reader answered before, with the answer that counts."""
 
     trial: BlindTrial
-    rating: int
+    rating: int | None
     lesion_class: str | None
     class_confidence: int | None
     reasons: tuple[str, ...]
+    choice: Side | None
 
     @classmethod
     def of(
@@ -71,6 +73,7 @@ class Earlier:
             reading.lesion_class,
             reading.class_confidence,
             tuple(reading.reasons),
+            reading.choice,
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -82,6 +85,7 @@ class Earlier:
             "lesion_class": self.lesion_class,
             "class_confidence": self.class_confidence,
             "reasons": list(self.reasons),
+            "choice": self.choice,
         }
 
 
@@ -89,7 +93,8 @@ class Earlier:
 class Feedback:
     """What a practice image was. There is none for any other trial.
 
-    ``named`` is the class that the reader gave; None where it is not asked for.
+    ``named`` is the class that the reader gave; None where it is not asked for. Of a pair
+    ``source`` is the side of the synthetic image and ``called`` the side that the reader named.
     """
 
     source: str
@@ -105,6 +110,9 @@ class Feedback:
             return None
         stimulus = trial.stimulus
         scheme = ReaderStudy.require(session, stimulus.study_id).scheme
+        if reading.choice is not None:
+            side = next(one for one in Side if trial.at(one).truth == Source.SYNTHETIC)
+            return cls(side, scheme.display(stimulus.lesion_class), reading.choice, None)
         return cls(
             stimulus.truth,
             scheme.display(stimulus.lesion_class),
@@ -116,6 +124,8 @@ class Feedback:
     def words(self) -> str:
         """One sentence."""
         called = "as you said" if self.called == self.source else f"you said {self.called}"
+        if self.source in set(Side):
+            return f"The {self.source} one was synthetic ({called})."
         if self.named is None:
             return f"It was {self.source} ({called})."
         named = "as you said" if self.named == self.display else f"you said {self.named}"
@@ -213,6 +223,8 @@ class Desk:
             "zoom": self.design.zoom,
             "image_px": self.image_px,
             "screen": self.screen,
+            "sides": [one.key for one in self.choices.sides],
+            "thing": self.design.task.thing,
         }
 
     def to_dict(self) -> dict[str, object]:
@@ -269,18 +281,25 @@ def has_to_read(session: Session, user: User) -> bool:
     )
 
 
-def trial_pixels(session: Session, token: str, user: User) -> tuple[uuid.UUID, bytes]:
+def trial_pixels(
+    session: Session, token: str, user: User, side: Side | None = None
+) -> tuple[uuid.UUID, bytes]:
     """A trial and its picture, for its own reader, from the current trial to ``AHEAD`` beyond it.
 
+    Args:
+        side: which of a pair; None where a trial shows one picture.
+
     Raises:
-        NotFound: no such trial, another reader's, or not one to be seen now; nobody learns which.
-            A token that is not the reader's own is an Event.
+        NotFound: no such trial, another reader's, not one to be seen now, or nothing on that side;
+            nobody learns which. A token that is not the reader's own is an Event.
     """
+    shown = Trial.right_id if side is Side.RIGHT else Trial.stimulus_id
+    is_fitting = Trial.right_id.is_(None) if side is None else Trial.right_id.is_not(None)
     row = session.execute(
         sa.select(Enrolment, Trial.position, Stimulus.pixels_digest, Trial.id)
         .join(Trial, Trial.enrolment_id == Enrolment.id)
-        .join(Stimulus, Stimulus.id == Trial.stimulus_id)
-        .where(Trial.token == token)
+        .join(Stimulus, Stimulus.id == shown)
+        .where(Trial.token == token, is_fitting)
     ).one_or_none()
     gone = "There is no such picture."
     if row is None or row[0].reader_id != user.id:

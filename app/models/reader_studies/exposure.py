@@ -55,7 +55,7 @@ class Exposure:
         own = set(session.scalars(sa.union(marked, reviewed)))
         rows = session.execute(
             sa.select(Stimulus.lesion_id, Stimulus.checkpoint_id, Stimulus.seed)
-            .join(Trial, Trial.stimulus_id == Stimulus.id)
+            .join(Trial, sa.or_(Trial.stimulus_id == Stimulus.id, Trial.right_id == Stimulus.id))
             .join(Enrolment, Enrolment.id == Trial.enrolment_id)
             .where(Enrolment.reader_id == user_id, sa.or_(_was_shown(), _is_to_be_shown()))
         ).all()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from app.models.reader_studies.stored import Json, Stored
+from app.models.reader_studies.task import Task
 from ml.lesion import LesionScheme
+from ml.readers.pairs import Side
 
 RATINGS = (
     "certainly real",
@@ -51,20 +53,27 @@ class Choices(Stored):
     pause_key: str
     confidences: tuple[Choice, ...] = ()
     reasons: tuple[Choice, ...] = ()
+    sides: tuple[Choice, ...] = ()
 
     @staticmethod
     def of(
         scheme: LesionScheme,
         *,
+        task: Task = Task.ORIGIN,
         lesion_class: bool = True,
         confidence: bool = False,
         reasons: bool = False,
     ) -> Choices:
-        """The classes of a scheme by letter, and the scale by number.
+        """The classes of a scheme by letter, and the scale by number; or the sides of a pair.
 
         Without ``lesion_class`` no classes, with ``confidence`` five points for the class, with
         ``reasons`` the checklist.
         """
+        if task.is_paired:
+            sides = tuple(
+                Choice(side, f"the {side} one", str(number)) for number, side in enumerate(Side, 1)
+            )
+            return Choices((), (), "P", sides=sides)
         letters = scheme.hotkeys()
         classes = tuple(
             Choice(item.key, item.display, letters[item.key].upper())

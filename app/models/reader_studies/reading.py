@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, Word, now
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.append_only import append_only
 from app.models.reader_studies.conduct import Conduct
@@ -18,7 +18,9 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
 from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy, StudyState
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.trial import Trial, TrialKind
+from ml.readers.pairs import Side
 
 _MOST_MS = 2**31 - 1
 """Longer times are stored as this, some 25 days: implausible, but no reason to lose an answer."""
@@ -32,7 +34,8 @@ _VIEW_NUMBERS = ("px", "dpr", "window_changes", "brightness", "contrast", "zoom_
 class Answer:
     """What a desk sends: the trial by its token, the answers, and where the time went.
 
-    ``lesion_class`` is None where the study does not ask for it.
+    What the study does not ask for is None: ``rating`` and ``lesion_class`` are of one image,
+    ``choice`` of a pair.
 
     ``key`` is made by the client for this answer and sent again when it is sent again.
     Times in ms: looking (``active_ms``), page hidden, and no key for long or paused (``idle_ms``).
@@ -45,8 +48,8 @@ class Answer:
 
     trial: str
     key: str
-    lesion_class: str | None
-    rating: int
+    lesion_class: str | None = None
+    rating: int | None = None
     active_ms: int = 0
     hidden_ms: int = 0
     idle_ms: int = 0
@@ -56,6 +59,7 @@ class Answer:
     view: Mapping[str, object] = field(default_factory=dict)
     revises: bool = False
     waited_ms: int | None = None
+    choice: Side | None = None
 
 
 @append_only
@@ -64,10 +68,10 @@ class Reading(Base):
 
     One per trial and ``revision``: where the protocol lets readers go back, a changed answer is
     the next revision. The latest counts (``Reading.counting()``), the earlier ones stay.
-    ``lesion_class`` is None where it was not asked for.
-    ``protocol_version`` is the one in force when it was given; None in rows from before that was
-    written down.
-    ``session_no`` numbers the sittings of a reader, ``view`` is what they did to the picture.
+    What was not asked for is None: ``rating`` and ``lesion_class`` of a pair, ``choice`` of a
+    single image. ``protocol_version`` is the one in force when it was given; None in rows from
+    before that was written down. ``session_no`` numbers the sittings of a reader, ``view`` is what
+    they did to the picture.
     """
 
     __tablename__ = "reading"
@@ -76,6 +80,7 @@ class Reading(Base):
         sa.UniqueConstraint("trial_id", "revision"),
         sa.CheckConstraint("rating BETWEEN 1 AND 6", name="rating"),
         sa.CheckConstraint("class_confidence BETWEEN 1 AND 5", name="class_confidence"),
+        sa.CheckConstraint("choice IN ('left','right')", name="choice"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -83,7 +88,8 @@ class Reading(Base):
     enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
     idempotency_key: Mapped[str] = mapped_column(sa.String(64))
     lesion_class: Mapped[str | None] = mapped_column(sa.String(40))
-    rating: Mapped[int]
+    rating: Mapped[int | None]
+    choice: Mapped[Side | None] = mapped_column(Word(Side, 5))
     class_confidence: Mapped[int | None]
     reasons: Mapped[list[str]] = mapped_column(default=list)
     session_no: Mapped[int] = mapped_column(default=1)
@@ -165,6 +171,7 @@ class Reading(Base):
             idempotency_key=answer.key,
             lesion_class=answer.lesion_class,
             rating=answer.rating,
+            choice=answer.choice,
             class_confidence=answer.class_confidence,
             reasons=list(answer.reasons),
             session_no=_sitting(session, enrolment.id),
@@ -184,14 +191,16 @@ class Reading(Base):
         return reading, True
 
     def _says(self, trial: Trial, answer: Answer) -> bool:
-        mine = (self.trial_id, self.lesion_class, self.rating, self.class_confidence)
-        said = (trial.id, answer.lesion_class, answer.rating, answer.class_confidence)
+        mine = (self.trial_id, self.lesion_class, self.rating, self.class_confidence, self.choice)
+        said = (
+            trial.id, answer.lesion_class, answer.rating, answer.class_confidence, answer.choice,
+        )  # fmt: skip
         return mine == said and self.reasons == list(answer.reasons)
 
     @property
     def called_synthetic(self) -> bool:
         """Whether the rating says so: ``CALLED_SYNTHETIC`` or more."""
-        return self.rating >= CALLED_SYNTHETIC
+        return self.rating is not None and self.rating >= CALLED_SYNTHETIC
 
     @staticmethod
     def counting() -> sa.ColumnElement[bool]:
@@ -235,13 +244,12 @@ class Reading(Base):
 def _check(answer: Answer, study: ReaderStudy) -> None:
     if not (1 <= len(answer.key) <= 64 and answer.key.isascii() and answer.key.isprintable()):
         raise Unreadable("The answer needs a key of 1 to 64 characters.")
+    _check_question(answer, study.design.task)
     if not study.design.lesion_class:
         if answer.lesion_class is not None:
             raise Unreadable("This study does not ask for the lesion class.")
     elif answer.lesion_class not in study.scheme.keys:
         raise Unreadable(f"Choose a class: {', '.join(study.scheme.keys)}.")
-    if not 1 <= answer.rating <= len(RATINGS):
-        raise Unreadable("Choose from 1 (certainly real) to 6 (certainly synthetic).")
     if study.design.class_confidence:
         if answer.class_confidence not in range(1, len(CONFIDENCES) + 1):
             raise Unreadable("Say how sure you are of the class: 1 (a guess) to 5 (certain).")
@@ -249,7 +257,7 @@ def _check(answer: Answer, study: ReaderStudy) -> None:
         raise Unreadable("This study does not ask how sure you are of the class.")
     if answer.reasons and not study.design.reasons:
         raise Unreadable("This study does not ask for reasons.")
-    if answer.reasons and answer.rating < CALLED_SYNTHETIC:
+    if answer.reasons and (answer.rating or 0) < CALLED_SYNTHETIC:
         raise Unreadable("Reasons are for images that you call synthetic (4 to 6).")
     if list(answer.reasons) != [key for key in REASONS if key in set(answer.reasons)]:
         raise Unreadable(f"Choose reasons among {', '.join(REASONS)}, each once, in this order.")
@@ -257,6 +265,20 @@ def _check(answer: Answer, study: ReaderStudy) -> None:
     times_can_be = all(0 <= value < 2**53 for value in times)
     if not times_can_be or abs(answer.waited_ms or 0) >= 2**53 or not 0 <= answer.changes <= 10_000:
         raise Unreadable("The times of the answer are not possible.")
+
+
+def _check_question(answer: Answer, task: Task) -> None:
+    """What is asked in any study of the task."""
+    if task.is_paired:
+        if answer.rating is not None:
+            raise Unreadable("This study asks for one of two images, not for a rating.")
+        if answer.choice is None:
+            raise Unreadable("Choose the left or the right one.")
+        return
+    if answer.choice is not None:
+        raise Unreadable("This study shows one image at a time; there is no left or right one.")
+    if answer.rating is None or not 1 <= answer.rating <= len(RATINGS):
+        raise Unreadable("Choose a rating from 1 (certainly real) to 6 (certainly synthetic).")
 
 
 def _sitting(session: Session, enrolment_id: uuid.UUID) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import object_session
 from app.errors import Unreadable
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.versions import Versions
+from ml.readers.choice_rehearsal import ChoiceDesign, ChoiceRehearsal, of_share
 from ml.readers.rehearsal import Design, Rehearsal, RoeMetz
 
 STUDIES = 20
@@ -20,15 +21,19 @@ _MOST_WORK = 400_000
 
 @dataclass(frozen=True)
 class Asked:
-    """What to rehearse: ``area`` is the simulated readers' true mean AUC, 0.5 for guessing."""
+    """What to rehearse.
+
+    ``area`` is the simulated readers' true mean AUC, or of pairs their share named right; 0.5 for
+    guessing.
+    """
 
     readers: int = 3
     studies: int = STUDIES
     area: float = 0.5
     seed: int = 0
 
-    def rehearsal(self, study: ReaderStudy) -> Rehearsal:
-        """Ready to run: as many real and synthetic images, and the margin that it is judged by.
+    def rehearsal(self, study: ReaderStudy) -> Rehearsal | ChoiceRehearsal:
+        """Ready to run: as many images of either source, or pairs, and the margin it is judged by.
 
         Raises:
             Unreadable: a number that cannot be rehearsed, and why.
@@ -38,18 +43,22 @@ class Asked:
         if not 1 <= self.studies <= MOST_STUDIES:
             raise Unreadable(f"Simulate from 1 to {MOST_STUDIES} studies, not {self.studies}.")
         if not 0.5 <= self.area <= 0.99:
-            raise Unreadable("Give the simulated AUC as a number from 0.50 to 0.99.")
+            raise Unreadable("Give the simulated AUC or share as a number from 0.50 to 0.99.")
         if not 0 <= self.seed < 2**32:
             raise Unreadable("Give a seed from 0 to 4294967295.")
         work = self.readers * self.studies * study.total
         if work > _MOST_WORK:
             raise Unreadable(
-                f"{self.readers} readers of {study.total} images in {self.studies} studies are "
-                "too much for a page. Take fewer studies, or run `python -m ml readers rehearse`."
+                f"{self.readers} readers of {study.total} {study.design.task.thing}s in "
+                f"{self.studies} studies are too much for a page. Take fewer studies, or run "
+                "`python -m ml readers rehearse`."
             )
         session = object_session(study)
         versions = Versions.of(session, study.id) if session else None
         judged = versions.primary.content.design if versions else study.design
+        if study.design.task.is_paired:
+            pairs = ChoiceDesign(self.readers, study.total, judged.margin, of_share(self.area))
+            return ChoiceRehearsal(pairs, self.studies, self.seed)
         design = Design(
             readers=self.readers,
             images=study.total,

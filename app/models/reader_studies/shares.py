@@ -40,13 +40,17 @@ class Shares:
 
         real = spread(wish.real)
         left = [_without(item, real[item.lesion_class]) for item in counts]
-        practice_real = balanced(practice // 2, left, order)
+        # of practice pairs each has an image of both sources
+        first, second = practice // 2, practice - practice // 2
+        if wish.design.task.is_paired:
+            first = second = practice
+        practice_real = balanced(first, left, order)
         _refuse_too_few(wish, available, real, practice_real)
         return cls(
             real=real,
             synthetic=spread(wish.synthetic),
             practice_real=practice_real,
-            practice_synthetic=balanced(practice - practice // 2, left, order),
+            practice_synthetic=balanced(second, left, order),
         )
 
 

@@ -12,6 +12,7 @@ from app.errors import Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.design import DESIGNS, Design
 from app.models.reader_studies.intent import Intent, Primary, of_missing, of_multiplicity
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.typed import number, per_class, said, whole
 from app.models.reader_studies.wish import Wish
 from ml.lesion import LesionScheme
@@ -146,6 +147,12 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             {key: value for key, value in stored.items() if key in cls.model_fields}
         )
 
+    @property
+    def task(self) -> Task:
+        """What a reader does with what a trial shows: as the preset has it."""
+        chosen = DESIGNS.get(self.preset)
+        return chosen.design.task if chosen else Task.ORIGIN
+
     def design(self) -> Design:
         """How the study is read.
 
@@ -155,6 +162,7 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
         """
         return Design(
             preset=self.preset if self.preset in DESIGNS else "own",
+            task=self.task,
             lesion_class=yes(self.lesion_class),
             class_confidence=yes(self.class_confidence),
             reasons=yes(self.reasons),
@@ -162,7 +170,7 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             repeats=whole(self.repeats, "the repeats"),
             repeat_distance=whole(self.repeat_distance, "the distance of repeats"),
             break_every=whole(self.break_every, "the trials between breaks"),
-            tell_prevalence=yes(self.tell_prevalence),
+            tell_prevalence=yes(self.tell_prevalence) and not self.task.is_paired,
             interpolation=self.interpolation,
             size_mm=number(self.size_mm, "the image size") if self.size_mm.strip() else None,
             window=yes(self.window),
@@ -202,7 +210,7 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             title=self.title.strip() or "untitled",
             scheme=scheme,
             kind=self.kind or None,
-            real=per_class(self.real, "real images", scheme),
+            real=per_class(self._real, "real images", scheme),
             synthetic=per_class(self.synthetic, "synthetic images", scheme),
             generators=self.generators,
             versions=self.versions,
@@ -210,6 +218,11 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             without_lesions_of=without,
             design=design,
         )
+
+    @property
+    def _real(self) -> str:
+        """Of pairs one number is asked: each has an image of both sources."""
+        return self.synthetic if self.task is Task.CHOICE else self.real
 
 
 def yes(text: str) -> bool:

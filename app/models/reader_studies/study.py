@@ -29,6 +29,7 @@ from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment, order_seed
 from app.models.reader_studies.exposure import Exposure, same_findings
 from app.models.reader_studies.intent import Primary
+from app.models.reader_studies.pairs import paired
 from app.models.reader_studies.planned import (
     Plan,
     PlannedDrawing,
@@ -40,7 +41,7 @@ from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
 from app.models.reader_studies.stimulus import Picture, Source, Stimulus, stimulus_png
 from app.models.reader_studies.stored import Json
-from app.models.reader_studies.trial import Trial, chosen_to_repeat
+from app.models.reader_studies.trial import Shown, Trial, chosen_to_repeat
 from app.models.reader_studies.unblinding import SHARED_WORD, WORD, Unblinding
 from app.models.reader_studies.wish import Wish
 from app.models.reader_studies.withdrawal import Withdrawal
@@ -76,9 +77,21 @@ class StudyState(StrEnum):
     UNBLINDED = "unblinded"
 
 
+_DRAWN = (
+    "in the permutation that numpy's default_rng draws from the first 63 bits of "
+    "SHA-256('seed:order:k'); repeats and practice are drawn from the same generator after it "
+    "(app.models.reader_studies.trial), the repeated images from SHA-256('seed:repeats')"
+)
+_ORDER = f"reader k sees the images, sorted by sha256, {_DRAWN}"
+_ORDER_OF_PAIRS = (
+    f"reader k sees the pairs as they are listed, {_DRAWN}; then for which half of the pairs the "
+    "first image stands on the right; a repeated pair has its sides changed"
+)
+
+
 @dataclass(frozen=True)
 class _Frozen:
-    """What every answer and picture needs of a protocol: how it is read, and how long it is."""
+    """What every answer and picture needs of a protocol: how it is read, and of how many images."""
 
     design: Design
     images: int
@@ -150,6 +163,7 @@ class ReaderStudy(Owned, Base):
         design = self.design
         return Choices.of(
             self.scheme,
+            task=design.task,
             lesion_class=design.lesion_class,
             confidence=design.class_confidence,
             reasons=design.reasons,
@@ -191,20 +205,35 @@ class ReaderStudy(Owned, Base):
         return Plan.from_json(self.plan_json)
 
     @property
-    def total(self) -> int:
-        """How many images the study has, without practice and repeats."""
+    def images(self) -> int:
+        """How many images the study has, without its practice."""
         frozen = self._frozen
         return len(self.plan.images) if frozen is None else frozen.images
 
     @property
-    def practice_total(self) -> int:
-        """How many practice images it has, real and synthetic."""
+    def practice_images(self) -> int:
+        """How many practice images it has."""
         frozen = self._frozen
         return len(self.plan.practice) if frozen is None else frozen.practice
 
     @property
+    def total(self) -> int:
+        """How many images or pairs are read, without practice and repeats."""
+        return self.images // self._images_shown
+
+    @property
+    def practice_total(self) -> int:
+        """How many of them are practice."""
+        return self.practice_images // self._images_shown
+
+    @property
+    def _images_shown(self) -> int:
+        """How many images a trial shows."""
+        return 2 if self.design.task.is_paired else 1
+
+    @property
     def trials(self) -> int:
-        """How many trials a reader has: practice, images and repeats."""
+        """How many trials a reader has: practice, images or pairs, and repeats."""
         return self.practice_total + self.total + self.design.repeats
 
     @property
@@ -402,7 +431,7 @@ class ReaderStudy(Owned, Base):
         self.refuse_stranger(by)
         if self.protocols:
             raise Conflict("This reader study was opened before.")
-        planned = self.total + self.practice_total
+        planned = self.images + self.practice_images
         if len(pictures) != planned:
             raise Conflict(f"{len(pictures)} images were rendered for {planned} planned ones.")
         for enrolment in Enrolment.of_study(session, self.id):
@@ -412,9 +441,9 @@ class ReaderStudy(Owned, Base):
         if audit.blocks:
             raise Conflict(f"The leak audit is red, so the study cannot open. {audit.details.text}")
         protocol = Protocol.freeze(session, self.id, self._content(stimuli, audit).to_json(), by)
+        session.expire(self, ["protocols"])
         for enrolment in Enrolment.of_study(session, self.id):
             self._draw_order(session, enrolment)
-        session.expire(self, ["protocols"])
         Event.record(
             session, by.name, "reader study opened", str(self.id), protocol=protocol.digest
         )
@@ -422,15 +451,24 @@ class ReaderStudy(Owned, Base):
 
     def _draw_order(self, session: Session, enrolment: Enrolment) -> None:
         design = self.design
-        stimuli = Stimulus.of_study(session, self.id)
+        shown = self._shown(session, practice=False)
         Trial.draw_order(
             session,
             enrolment,
-            stimuli,
-            Stimulus.of_study(session, self.id, practice=True),
-            chosen_to_repeat(stimuli, design.repeats, self.seed),
+            shown,
+            self._shown(session, practice=True),
+            chosen_to_repeat([one[0] for one in shown], design.repeats, self.seed),
             design.repeat_distance,
         )
+
+    def _shown(self, session: Session, *, practice: bool) -> list[Shown]:
+        """What its trials show, ordered by digest: each picture, or the pairs of the protocol."""
+        stimuli = Stimulus.of_study(session, self.id, practice=practice)
+        if not self.design.task.is_paired:
+            return [(one,) for one in stimuli]
+        known = {one.pixels_digest: one for one in stimuli}
+        pairs = self.protocols[0].content.pairs
+        return [(known[first], known[second]) for first, second in pairs if first in known]
 
     def _content(self, stimuli: Sequence[Stimulus], audit: LeakAudit) -> ProtocolContent:
         design = self.design
@@ -449,6 +487,11 @@ class ReaderStudy(Owned, Base):
                 if stimulus.practice is practice
             )
 
+        pairs = [
+            pair
+            for practice in (False, True)
+            for pair in paired(design.task, [one for one in stimuli if one.practice is practice])
+        ]
         low, high = self.window_hu
         return ProtocolContent(
             study=self.id,
@@ -459,15 +502,8 @@ class ReaderStudy(Owned, Base):
             sources=self.sources,
             images=images(practice=False),
             practice=images(practice=True),
-            order=Order(
-                self.seed,
-                self._whence
-                + "reader k sees the images, sorted by sha256, in the permutation that "
-                "numpy's default_rng draws from the first 63 bits of SHA-256('seed:order:k'); "
-                "repeats and practice are drawn from the same generator after it "
-                "(app.models.reader_studies.trial), the repeated images from "
-                "SHA-256('seed:repeats')",
-            ),
+            pairs=tuple((one.pixels_digest, other.pixels_digest) for one, other in pairs),
+            order=Order(self.seed, self._whence + (_ORDER_OF_PAIRS if pairs else _ORDER)),
             questions=self.choices,
             called_synthetic_from_rating=CALLED_SYNTHETIC,
             design=design,

@@ -1,4 +1,4 @@
-"""Trials: one Stimulus shown once to one reader, at a fixed position."""
+"""Trials: one Stimulus, or two side by side, shown once to one reader, at a fixed position."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import Stimulus
 from ml.ground import seeds
+from ml.readers.pairs import Side
 
 
 class TrialKind(StrEnum):
@@ -38,12 +39,17 @@ class BlindTrial:
     choices: Choices
 
 
+Shown = tuple[Stimulus, ...]
+"""What a trial shows: one picture; or two, the one that is asked for (a synthetic one) first."""
+
+
 @append_only
 class Trial(Base):
     """A place in one reader's order. The token names it to its reader and to nobody else.
 
     ``kind`` is practice, first or repeat; a repeat names its first presentation in ``repeats_id``.
-    No page shows either before Unblinding.
+    No page shows either before Unblinding. Of a pair ``stimulus`` stands on the left and
+    ``right`` on the right; of a single picture ``right`` is None.
     """
 
     __tablename__ = "trial"
@@ -57,6 +63,7 @@ class Trial(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
     stimulus_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("stimulus.id"), index=True)
+    right_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("stimulus.id"), index=True)
     position: Mapped[int]
     token: Mapped[str] = mapped_column(
         sa.String(64), unique=True, default=lambda: secrets.token_urlsafe(24)
@@ -64,41 +71,61 @@ class Trial(Base):
     kind: Mapped[TrialKind] = mapped_column(Word(TrialKind, 10), default=TrialKind.FIRST)
     repeats_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("trial.id"))
 
-    stimulus: Mapped[Stimulus] = relationship()
+    stimulus: Mapped[Stimulus] = relationship(foreign_keys=[stimulus_id])
+    right: Mapped[Stimulus | None] = relationship(foreign_keys=[right_id])
+
+    def at(self, side: Side) -> Stimulus:
+        """The picture of a pair that stands there.
+
+        Raises:
+            ValueError: the trial shows one picture.
+        """
+        if self.right is None:
+            raise ValueError("This trial shows one picture, which stands on no side.")
+        return self.stimulus if side is Side.LEFT else self.right
 
     @staticmethod
     def draw_order(
         session: Session,
         enrolment: Enrolment,
-        stimuli: Sequence[Stimulus],
-        practice: Sequence[Stimulus] = (),
+        stimuli: Sequence[Shown],
+        practice: Sequence[Shown] = (),
         repeated: Sequence[int] = (),
         distance: int = 1,
     ) -> list[Trial]:
         """Store a reader's order, drawn from the enrolment's seed.
 
         First the practice, then a permutation of ``stimuli``; those whose places are ``repeated``
-        come a second time, at least ``distance`` trials later.
+        come a second time, at least ``distance`` trials later. The first of a pair stands as often
+        on the left as on the right (but for one, where their number is odd), and a repeated pair
+        comes with its sides changed.
         """
         rng = np.random.default_rng(enrolment.order_seed)
         order = [int(index) for index in rng.permutation(len(stimuli))]
         shown = with_repeats(order, repeated, distance, rng)
         trained = [int(index) for index in rng.permutation(len(practice))]
+        turned = _balanced_turns(len(stimuli), rng) if _are_pairs(stimuli) else []
+        turned_in_practice = _balanced_turns(len(practice), rng) if _are_pairs(practice) else []
         trials = [
             Trial(
-                enrolment_id=enrolment.id, stimulus_id=practice[index].id, kind=TrialKind.PRACTICE
+                enrolment_id=enrolment.id,
+                kind=TrialKind.PRACTICE,
+                **_sides(practice[index], turned_in_practice, index),
             )
             for index in trained
         ]
         first: dict[int, Trial] = {}
         for index in shown:
             earlier = first.get(index)
+            sides = _sides(stimuli[index], turned, index)
+            if earlier is not None and earlier.right_id is not None:
+                sides = {"stimulus_id": earlier.right_id, "right_id": earlier.stimulus_id}
             trial = Trial(
                 id=uuid.uuid4(),
                 enrolment_id=enrolment.id,
-                stimulus_id=stimuli[index].id,
                 kind=TrialKind.REPEAT if earlier else TrialKind.FIRST,
                 repeats_id=earlier.id if earlier else None,
+                **sides,
             )
             first.setdefault(index, trial)
             trials.append(trial)
@@ -117,6 +144,23 @@ class Trial(Base):
             session.scalar(sa.select(sa.func.count()).where(Trial.enrolment_id == enrolment_id))
             or 0
         )
+
+
+def _are_pairs(stimuli: Sequence[Shown]) -> bool:
+    return any(len(one) > 1 for one in stimuli)
+
+
+def _balanced_turns(count: int, rng: np.random.Generator) -> list[bool]:
+    """Which of so many pairs have their first picture on the right: half of them."""
+    right = count // 2 + (int(rng.integers(2)) if count % 2 else 0)
+    return [bool(one) for one in rng.permutation(np.arange(count) < right)]
+
+
+def _sides(shown: Shown, turned: Sequence[bool], index: int) -> dict[str, uuid.UUID | None]:
+    if len(shown) == 1:
+        return {"stimulus_id": shown[0].id, "right_id": None}
+    left, right = reversed(shown) if turned[index] else shown
+    return {"stimulus_id": left.id, "right_id": right.id}
 
 
 _TRIES = 200

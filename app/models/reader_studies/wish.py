@@ -90,11 +90,26 @@ class Wish:
             self._check_number(asked, source)
         seed = secrets.randbelow(MOST_SEED) if self.seed is None else self.seed
         _check_seed(seed)
-        design = self.design.checked(in_all(self.real) + in_all(self.synthetic))
+        design = self.design.checked(self._trials())
         if self.kind and self.kind not in set(ImageKind):
             raise Unreadable(f"Choose the kind of image: {', '.join(ImageKind)}.")
         kind = ImageKind(self.kind) if self.kind else None
         return replace(self, title=title, seed=seed, design=design, kind=kind)
+
+    def _trials(self) -> int:
+        """How many images or pairs come to be read, without practice and repeats.
+
+        Raises:
+            Unreadable: pairs need as many real as synthetic images, of each class.
+        """
+        if not self.design.task.is_paired:
+            return in_all(self.real) + in_all(self.synthetic)
+        if self.real != self.synthetic:
+            raise Unreadable(
+                "Each pair has a real and a synthetic image of one class: ask for as many real as "
+                f"synthetic ones, not {_said(self.real)} and {_said(self.synthetic)}."
+            )
+        return in_all(self.real)
 
     def _check_number(self, asked: Asked, source: Source) -> None:
         keys = self.scheme.keys
@@ -116,3 +131,9 @@ def _check_seed(seed: int) -> None:
 def in_all(asked: Asked) -> int:
     """The sum over the classes."""
     return sum(asked.values()) if isinstance(asked, Mapping) else asked
+
+
+def _said(asked: Asked) -> str:
+    if isinstance(asked, Mapping):
+        return ", ".join(f"{key} {count}" for key, count in asked.items())
+    return str(asked)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import quantiles
@@ -35,8 +35,11 @@ from ml.ground.records import RecordError
 from ml.leak_audit import second_reader
 from ml.leak_audit.record import Audit
 from ml.leak_audit.second_reader import SecondReader
-from ml.readers import words
+from ml.readers import choice_words, words
 from ml.readers.analysis import analyse
+from ml.readers.choice import analyse_choices
+from ml.readers.choice_results import ChoiceResult
+from ml.readers.pairs import PairReading
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
 from ml.readers.reading import present
@@ -187,10 +190,11 @@ class Amendment:
 class Content:
     """A kept analysis.
 
-    ``readings_sha256`` says which readings were analysed, ``version`` by which program, ``seed``
-    and ``resamples`` with which bootstrap. ``protocol_version`` is the one that the study is judged
-    by, None in analyses that were kept before there was a choice: those went by the newest.
-    ``program`` is a program that read the same images.
+    ``result`` is of the study's task. ``readings_sha256`` says which readings were analysed,
+    ``version`` by which program, ``seed`` and ``resamples`` with which bootstrap.
+    ``protocol_version`` is the one that the study is judged by, None in analyses that were kept
+    before there was a choice: those went by the newest. ``program`` is a program that read the
+    same images.
     """
 
     format: int
@@ -204,7 +208,7 @@ class Content:
     readings_sha256: str
     network: Network
     enrolled: tuple[Enrolled, ...]
-    result: Result
+    result: Result | ChoiceResult
     curves: tuple[Curve, ...]
     protocol_version: int | None = None
     amendments: tuple[Amendment, ...] = ()
@@ -280,16 +284,15 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
     """Analyse an unblinded study; the same readings give the same bytes."""
     begun = time.perf_counter()
     images = {answers.cases[one.id]: one for one in answers.stimuli}
-    network = HeldOut.of(session, answers.study, images, classify)
+    network = HeldOut(None, "the lesion class is not asked for")
+    if not answers.study.design.task.is_paired:
+        network = HeldOut.of(session, answers.study, images, classify)
     rules = rules_of(answers, network)
-    readings = list(answers.readings())
     later = {
         one.protocol.version: rules_of(answers, network, one.protocol)
         for one in answers.versions.late
     }
-    result = analyse(readings, rules, later, marked_in(answers))
-    analysed = words.analysed(result, present(readings, rules.scale), rules)
-    result = replace(result, methods=paragraph(session, answers, analysed, rules.seed))
+    readings, result = _analysed(session, answers, rules, later)
     content = Content(
         format=VERSION_OF_FORM,
         study=str(answers.study.id),
@@ -354,7 +357,23 @@ def _program(session: Session, answers: Answers, seed: int) -> SecondReader:
     )
 
 
-def digest_of(readings: Iterable[PlainReading]) -> str:
+def _analysed(
+    session: Session, answers: Answers, rules: Rules, later: Mapping[int, Rules]
+) -> tuple[Sequence[PlainReading | PairReading], Result | ChoiceResult]:
+    """What was analysed, and the analysis of the study's task."""
+    if answers.study.design.task.is_paired:
+        choices = list(answers.choices())
+        chosen = analyse_choices(choices, rules, later)
+        said = choice_words.analysed(chosen, rules.resamples, rules.seed)
+        methods = paragraph(session, answers, said, rules.seed)
+        return choices, replace(chosen, methods=methods)
+    readings = list(answers.readings())
+    result = analyse(readings, rules, later, marked_in(answers))
+    said = words.analysed(result, present(readings, rules.scale), rules)
+    return readings, replace(result, methods=paragraph(session, answers, said, rules.seed))
+
+
+def digest_of(readings: Iterable[PlainReading | PairReading]) -> str:
     """SHA-256 over the readings, one line each: what exactly was analysed."""
     lines = sorted(repr(reading) for reading in readings)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

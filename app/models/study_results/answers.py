@@ -19,6 +19,7 @@ from app.models.reader_studies.trial import Trial, TrialKind
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.versions import Versions
+from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Reading as PlainReading
 
 
@@ -36,6 +37,8 @@ def generator_name(checkpoint: Checkpoint | None) -> str | None:
 class Line:
     """One trial with its truth; ``reading`` is the answer that counts, None where there is none.
 
+    Of a pair ``stimulus`` is the one that is asked for (the synthetic one) and ``beside`` the
+    other, ``asked`` is where the former stood, and ``case`` names both.
     ``earlier`` are the answers that it replaced, in their order. ``changes`` counts how often the
     answer was replaced, before and after it was committed.
     """
@@ -48,18 +51,31 @@ class Line:
     reading: Reading | None
     earlier: tuple[Reading, ...]
     changes: int
+    beside: Stimulus | None = None
+    asked: Side | None = None
 
     @property
     def called(self) -> Source | None:
         """``real`` or ``synthetic``, as the reader called it; None where there is no answer."""
-        if self.reading is None:
+        if self.reading is None or self.reading.rating is None:
             return None
         return Source.SYNTHETIC if self.reading.called_synthetic else Source.REAL
 
     @property
     def correct(self) -> bool | None:
-        """Whether that is the truth; None where there is no answer."""
-        return None if self.reading is None else self.called == self.stimulus.truth
+        """Whether that, or the side named of a pair, is the truth; None without an answer."""
+        return None if self.reading is None else self.is_right(self.reading)
+
+    def is_right(self, reading: Reading) -> bool:
+        """Whether an answer to this trial, such as an earlier one, names the truth."""
+        if self.asked is not None:
+            return reading.choice == self.asked
+        return reading.called_synthetic == (self.stimulus.truth == Source.SYNTHETIC)
+
+    @property
+    def patient(self) -> str | None:
+        """Whom a real image, or the real one of a pair, comes from."""
+        return self.stimulus.patient or (self.beside.patient if self.beside else None)
 
     @property
     def class_correct(self) -> bool | None:
@@ -84,7 +100,8 @@ class Answers:
     """All trials of a study, reader by reader in their order of reading.
 
     ``cases`` are the codes of the images: i001, i002, … in the order of their SHA-256, and
-    p001, … for those of the practice. ``stimuli`` are the study's own images, practice left out.
+    p001, … for those of the practice; a pair is called by both, i003+i017. ``stimuli`` are the
+    study's own images, practice left out.
     """
 
     study: ReaderStudy
@@ -112,6 +129,8 @@ class Answers:
             .options(
                 joinedload(Trial.stimulus).joinedload(Stimulus.checkpoint),
                 joinedload(Trial.stimulus).joinedload(Stimulus.lesion),
+                joinedload(Trial.right).joinedload(Stimulus.checkpoint),
+                joinedload(Trial.right).joinedload(Stimulus.lesion),
             )
             .order_by(Enrolment.number, Trial.position)
         )
@@ -135,11 +154,13 @@ class Answers:
         return self.versions.primary
 
     def by_image(self) -> dict[str, dict[str, Line]]:
-        """Image → reader → the answer to its first presentation."""
-        found: dict[str, dict[str, Line]] = {self.cases[one.id]: {} for one in self.stimuli}
+        """Image, or pair, → reader → the answer to its first presentation."""
+        found: dict[str, dict[str, Line]] = {}
+        if not self.study.design.task.is_paired:
+            found = {self.cases[one.id]: {} for one in self.stimuli}
         for line in self.lines:
             if not line.is_repeat and not line.is_practice:
-                found[line.case].setdefault(line.reader, line)
+                found.setdefault(line.case, {}).setdefault(line.reader, line)
         return found
 
     def readings(self) -> Iterator[PlainReading]:
@@ -164,6 +185,27 @@ class Answers:
                 active_ms=reading.active_ms if reading else None,
             )
 
+    def choices(self) -> Iterator[PairReading]:
+        """Every trial of pairs as the analysis takes it; practice and repeats are marked."""
+        for line in self.lines:
+            reading = line.reading
+            assert line.asked is not None
+            yield PairReading(
+                reader=line.reader,
+                case=line.case,
+                asked=line.asked,
+                answer=reading.choice if reading else None,
+                generator=line.generator or "",
+                other=generator_name(line.beside.checkpoint) if line.beside else None,
+                position=line.trial.position,
+                session=reading.session_no if reading else 1,
+                is_repeat=line.is_repeat,
+                is_practice=line.is_practice,
+                patient=line.patient,
+                lesion_class=line.stimulus.lesion_class,
+                active_ms=reading.active_ms if reading else None,
+            )
+
 
 def _codes(letter: str, stimuli: Sequence[Stimulus]) -> dict[uuid.UUID, str]:
     width = max(3, len(str(len(stimuli))))
@@ -184,13 +226,26 @@ def _given(session: Session, study_id: uuid.UUID) -> dict[uuid.UUID, list[Readin
 
 
 def _line(reader: str, trial: Trial, cases: dict[uuid.UUID, str], given: list[Reading]) -> Line:
+    stimulus, beside, asked = trial.stimulus, trial.right, None
+    case = cases[stimulus.id]
+    if beside is not None:
+        asked = Side.LEFT if _first_of(stimulus, beside) is stimulus else Side.RIGHT
+        stimulus, beside = trial.at(asked), trial.at(asked.other)
+        case = "+".join(sorted((cases[stimulus.id], cases[beside.id])))
     return Line(
         reader=reader,
         trial=trial,
-        stimulus=trial.stimulus,
-        case=cases[trial.stimulus_id],
-        generator=generator_name(trial.stimulus.checkpoint),
+        stimulus=stimulus,
+        case=case,
+        generator=generator_name(stimulus.checkpoint),
         reading=given[-1] if given else None,
         earlier=tuple(given[:-1]),
         changes=sum(one.changes for one in given) + max(0, len(given) - 1),
+        beside=beside,
+        asked=asked,
     )
+
+
+def _first_of(one: Stimulus, other: Stimulus) -> Stimulus:
+    """The one that is asked for: the synthetic one."""
+    return one if one.truth == Source.SYNTHETIC else other

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.models.ground.blob import Blob
+from app.models.reader_studies.task import Task
 from app.models.study_results import tables
 from app.models.study_results.analysis import Content
 from app.models.study_results.answers import Answers, generator_name
@@ -113,12 +114,14 @@ class Export:
     """A file that can be had after Unblinding: its media type, for what, and how it is made.
 
     ``shows_images``: the images are in it, with their truth, so who takes it has seen them.
+    ``of_ratings``: only where single images were rated.
     """
 
     media_type: str
     meaning: str
     make: Callable[[Session, Answers], bytes]
     shows_images: bool = False
+    of_ratings: bool = False
 
 
 EXPORTS = {
@@ -157,19 +160,25 @@ EXPORTS = {
         "First presentations for iMRMC; one modality per generator. Its head says whether RJafroc "
         "reads it too.",
         imrmc,
+        of_ratings=True,
     ),
     "imrmc-by-generator.zip": Export(
         "application/zip",
         "The same with a file per generator and the readers who read all of it: for RJafroc.",
         imrmc_by_generator,
+        of_ratings=True,
     ),
     "repeats.imrmc": Export(
-        "text/plain; charset=utf-8", "Hidden repeats, in the same form.", imrmc_repeats
+        "text/plain; charset=utf-8",
+        "Hidden repeats, in the same form.",
+        imrmc_repeats,
+        of_ratings=True,
     ),
     "mrmcaov.csv": Export(
         "text/csv; charset=utf-8",
         "reader, treatment, case, truth, rating: for MRMCaov and `ml readers analyse`.",
         mrmcaov,
+        of_ratings=True,
     ),
     "images.zip": Export(
         "application/zip",
@@ -181,6 +190,11 @@ EXPORTS = {
 """File name → export. ``results.json``, the analysis itself, is kept and not made."""
 
 
+def offered(task: Task) -> dict[str, Export]:
+    """Those that a study of the task has."""
+    return {name: one for name, one in EXPORTS.items() if not (one.of_ratings and task.is_paired)}
+
+
 def require(name: str) -> Export:
     """The export of that name; NotFound with the names there are."""
     if name not in EXPORTS:
@@ -189,6 +203,11 @@ def require(name: str) -> Export:
 
 
 def _shown(answers: Answers) -> Presentations:
+    if answers.study.design.task.is_paired:
+        raise Conflict(
+            "This study asks for one of two images, and these files hold ratings of single ones. "
+            "analysis.csv and answers.csv have every answer, results.json the analysis."
+        )
     return present(answers.readings())
 
 

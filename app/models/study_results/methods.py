@@ -117,8 +117,8 @@ class Conducted:
         answers = self._answers
         own = {one.number: self._own(one) for one in answers.enrolments}
         told = [self._reader(one, own[one.number]) for one in answers.enrolments]
-        total = len(answers.stimuli)
-        said = [f"Of {_number(total, 'image')} each, {_number(len(told), 'reader')} read: "
+        total, thing = answers.study.total, answers.study.design.task.thing
+        said = [f"Of {_number(total, thing)} each, {_number(len(told), 'reader')} read: "
                 f"{'; '.join(told)}."]  # fmt: skip
         conducts = {
             reader_code(one.number): found
@@ -148,7 +148,8 @@ class Conducted:
 
     def _reader(self, enrolment: Enrolment, own: Sequence[Line]) -> str:
         real = sum(one.stimulus.truth == Source.REAL for one in own)
-        counts = f" ({real} real, {len(own) - real} synthetic)" if own else ""
+        paired = self._answers.study.design.task.is_paired
+        counts = f" ({real} real, {len(own) - real} synthetic)" if own and not paired else ""
         left = ""
         if enrolment.withdrawal is not None:
             left = f", then was withdrawn: “{enrolment.withdrawal.reason.rstrip('.')}”"
@@ -162,23 +163,36 @@ class Conducted:
         said = [
             "Readers did not see which image is real before the study was unblinded "
             f"({answers.unblinding.at:%Y-%m-%d}); each had a random order of their own and was "
-            + ("told" if design.tell_prevalence else "not told")
-            + " how many images are synthetic."
+            + ("told" if design.tell_prevalence or design.task.is_paired else "not told")
+            + (
+                " that one image of each pair is synthetic."
+                if design.task.is_paired
+                else " how many images are synthetic."
+            )
         ]
+        if design.task.is_paired:
+            said.append(
+                "Each pair was of one lesion class and the same for all readers; the synthetic "
+                "image stood on the left in half of the pairs, drawn anew for each reader."
+            )
         practised = self._answered(lambda one: one.is_practice)
         if any(practised.values()):
             said.append(
-                "Before it they read practice images, other ones, and were told the truth of each "
-                f"after the answer, which can change how they read: {_each(practised)}."
+                f"Before it they read practice {design.task.thing}s, other ones, and were told the "
+                "truth of each after the answer, which can change how they read: "
+                f"{_each(practised)}."
             )
         repeated = self._answered(lambda one: one.is_repeat)
         if any(repeated.values()):
             said.append(
-                f"Some images came a second time unannounced ({_each(repeated)}); these answers "
-                "serve the agreement of readers with themselves only."
+                f"Some {design.task.thing}s came a second time unannounced ({_each(repeated)}); "
+                "these answers serve the agreement of readers with themselves only."
             )
         asked = [
-            "real or synthetic on six points from 1 (certainly real) to 6 (certainly synthetic)"
+            "which of the two is synthetic (two-alternative forced choice)"
+            if design.task.is_paired
+            else "real or synthetic on six points from 1 (certainly real) to 6 (certainly "
+            "synthetic)"
         ]
         asked += ["the class of the lesion"] if design.lesion_class else []
         asked += ["how sure they are of that class"] if design.class_confidence else []
@@ -296,10 +310,8 @@ class Conducted:
             reason = intent.margin_reason.rstrip(".")
             why = f"Reason for the margin: {reason}." if reason else (
                 "No reason for the margin was given.")  # fmt: skip
-            said.append(
-                f"Primary hypothesis: {intent.primary.sentence(design.margin)}. {why} "
-                "Everything else is secondary."
-            )
+            words = intent.primary.sentence(design.margin, design.task.measure)
+            said.append(f"Primary hypothesis: {words}. {why} Everything else is secondary.")
         if intent.missing is not None:
             said.append(f"Missing answers: {intent.missing.words}.")
         return said + [_amended(one) for one in versions.amendments]

@@ -13,6 +13,7 @@ from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.trial import Trial
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
@@ -21,14 +22,18 @@ from app.models.study_results.analysis import Analysis, Content, Enrolled, compu
 from app.models.study_results.answers import Answers, reader_code
 from app.models.study_results.held_out import Classify
 from ml.leak_audit.record import Feature, Group, Images
-from ml.readers import words
+from ml.readers import choice_words, words
+from ml.readers.choice_results import ChoiceResult, ChoicesOfReader
 from ml.readers.results import NetworkAccuracy, Refused, Result
 from ml.statistics.scale_use import ScaleRule
 
 
 @dataclass(frozen=True)
 class AreaRow:
-    """A row of the forest plot: an area (0–1) with its 95 % and 90 % intervals, None where none."""
+    """A row of the forest plot: an area or a share (0–1) with its 95 % and 90 % intervals.
+
+    None where there is none.
+    """
 
     label: str
     auc: float | None
@@ -99,9 +104,14 @@ class Results:
         return cls(study, unblinding, analysis, computed.data, content, names, unblinded.versions)
 
     @property
-    def result(self) -> Result:
-        """What `ml.readers.analysis.analyse` said."""
+    def result(self) -> Result | ChoiceResult:
+        """What the analysis of the study's task said."""
         return self.content.result
+
+    @property
+    def task(self) -> Task:
+        """What readers did."""
+        return self.study.design.task
 
     @property
     def sentences(self) -> list[str]:
@@ -109,7 +119,10 @@ class Results:
 
         An analysis that was kept in other words keeps them.
         """
-        said = words.sentences(self.result)
+        if isinstance(self.result, ChoiceResult):
+            said = choice_words.sentences(self.result)
+        else:
+            said = words.sentences(self.result)
         return said if " ".join(said) == self.result.summary else [self.result.summary]
 
     @property
@@ -136,7 +149,9 @@ class Results:
         they are clustered by patient, they are not.
         """
         wrong = "Images of one patient are alike, so intervals are too narrow."
-        if not self.result.counts.clustered:
+        found = self.result
+        counts = found.choices if isinstance(found, ChoiceResult) else found.counts
+        if not counts.clustered:
             return list(self.study.notes)
         return [note.replace(wrong, "").rstrip() for note in self.study.notes]
 
@@ -148,7 +163,7 @@ class Results:
     @property
     def unruled(self) -> list[str]:
         """Readers whose verdict was kept before there was a rule, and who would have none by it."""
-        if self.result.scale_rule is not None:
+        if isinstance(self.result, ChoiceResult) or self.result.scale_rule is not None:
             return []
         told = []
         for entry in self.result.readers:
@@ -196,17 +211,15 @@ class Results:
     @property
     def areas(self) -> list[AreaRow]:
         """Rows of the forest plot: each reader, then the mean over readers where it was had."""
-        rows = [
-            AreaRow(
-                entry.reader,
-                entry.auc.value,
-                entry.auc.low,
-                entry.auc.high,
-                entry.verdict.equivalence_interval.low,
-                entry.verdict.equivalence_interval.high,
+        rows = []
+        for entry in self.result.readers:
+            figure = entry.primary if isinstance(entry, ChoicesOfReader) else entry.auc
+            narrow = entry.verdict.equivalence_interval
+            rows.append(
+                AreaRow(
+                    entry.reader, figure.value, figure.low, figure.high, narrow.low, narrow.high
+                )
             )
-            for entry in self.result.readers
-        ]
         random, verdict = self.result.across.random, self.result.across.verdict
         if verdict is not None and not isinstance(random, Refused):
             rows.append(
@@ -231,6 +244,8 @@ class Results:
     @property
     def network(self) -> NetworkAccuracy | Refused:
         """The network's accuracy on the same images."""
+        if isinstance(self.result, ChoiceResult):
+            return Refused("lesion classes were not asked for")
         said = self.result.lesion_class
         return said if isinstance(said, Refused) else said.network
 

@@ -14,6 +14,7 @@ from app.models.study_results.times import MARKS, Clock
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
 from ml.readers import tidy
+from ml.readers.pairs import Side
 from ml.readers.tidy import Column
 
 IMAGE_NAMES = (
@@ -142,11 +143,12 @@ class _Context:
         }
         if reading is None:
             return row
-        truth, lesion_class = stimulus.truth == "synthetic", stimulus.lesion_class
+        lesion_class = stimulus.lesion_class
         row |= {
             "rating": reading.rating,
-            "called": reading.called_synthetic,
-            "correct": reading.called_synthetic == truth,
+            "choice": reading.choice,
+            "called": None if reading.rating is None else reading.called_synthetic,
+            "correct": line.is_right(reading),
             "answered_class": reading.lesion_class,
             "class_confidence": reading.class_confidence,
             "class_correct": reading.lesion_class == lesion_class if reading.lesion_class else None,
@@ -158,6 +160,13 @@ class _Context:
     def questions(self, line: Line, reading: Reading) -> Iterator[Row]:
         """The rows of ``tidy.ANSWERS`` of one answer."""
         common = self._study(line, reading) | {"is_repeat": line.is_repeat}
+        if reading.choice is not None:
+            yield common | {
+                "question": "which_synthetic",
+                "answer": reading.choice,
+                "correct": line.correct,
+            }
+            return
         yield common | {
             "question": "real_or_synthetic",
             "answer": line.called,
@@ -183,11 +192,14 @@ class _Context:
             "position": line.trial.position,
             "trial_id": str(line.trial.id),
             "case_code": line.case,
-            "patient": line.stimulus.patient,
-            "truth": line.stimulus.truth == "synthetic",
+            "patient": line.patient,
+            "truth": None if line.beside else line.stimulus.truth == "synthetic",
             "generator": line.generator,
             "lesion_class": line.stimulus.lesion_class,
         }
+        if line.asked is not None:
+            left, right = (self._answers.cases[line.trial.at(side).id] for side in Side)
+            row |= {"left_code": left, "right_code": right, "asked_side": line.asked}
         if reading is None:
             return row
         protocol = self._answers.versions.of_answer(reading.protocol_version, reading.answered_at)

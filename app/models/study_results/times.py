@@ -20,7 +20,7 @@ from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.reading import Reading
 from app.models.study_results.answers import Answers, Line
-from ml.statistics import roc
+from ml.statistics import forced_choice, roc
 from ml.statistics.figure import Figure
 from ml.statistics.proportion import ReadersError
 
@@ -201,8 +201,12 @@ def marked_by_reader(session: Session, answers: Answers) -> list[ReaderTimes]:
 
 def _area(lines: Sequence[Line]) -> Figure:
     truth = [line.stimulus.truth == "synthetic" for line in lines]
-    ratings = [line.reading.rating for line in lines if line.reading]
+    ratings = [line.reading.rating or 0 for line in lines if line.reading]
     try:
+        if any(line.asked for line in lines):  # of pairs, the share named right
+            return forced_choice.share(
+                [bool(line.correct) for line in lines], [line.case for line in lines], resamples=0
+            )
         return roc.auc_interval(truth, ratings)
     except ReadersError as error:
         return Figure.undefined(len(lines), "none", str(error))

@@ -49,7 +49,9 @@ export class Desk {
     this.display = new Display();
     this.clock = new Clock();
     this.begun = new Begun(`${name}:begun`, session);
-    this.pictures = new Pictures({ sizePx: this.rules.image_px, className: this.view.image.className });
+    this.pictures = new Pictures({
+      sizePx: this.rules.image_px, className: this.view.images[0].className, sides: this.rules.sides,
+    });
     this.keys = new Keys({ commitButton: this.view.commitButton, delegate: this });
     this.sending = new Sending({ address: this.address, queue: this.queue, delegate: this });
     this.tabs = new Tabs({ name, session, delegate: this });
@@ -98,10 +100,10 @@ export class Desk {
   }
 
   async #showPicture(trial) {
-    const image = await this.pictures.get(trial.token).catch(() => null);
+    const images = await this.pictures.get(trial.token).catch(() => null);
     if (this.#trial !== trial || !this.#stopping) return;
-    if (!image) { this.#waitOrEnd(); return; }
-    this.view.showPicture(image);
+    if (!images) { this.#waitOrEnd(); return; }
+    this.view.showPictures(images);
     this.view.showDisplay(this.display.values);
     this.clock.restart();
     this.#stageBecomes(showing);
@@ -110,10 +112,11 @@ export class Desk {
   }
 
   #placeOf(position) {
-    const { practice } = this.rules;
+    const { practice, thing } = this.rules;
     const isPractice = position <= practice;
     return {
       isPractice,
+      thing: thing === "pair" ? "Pair" : "Image",
       place: isPractice ? position : position - practice,
       of: isPractice ? practice : this.#reading.total - practice,
     };
@@ -174,7 +177,7 @@ export class Desk {
       changes: this.answer.changes,
       given_at: Date.now(),
       revises: Boolean(earlier),
-      view: JSON.stringify({ px: this.view.image.offsetWidth, dpr: window.devicePixelRatio, ...this.display.values }),
+      view: JSON.stringify({ px: this.view.images[0].offsetWidth, dpr: window.devicePixelRatio, ...this.display.values }),
     };
   }
 
@@ -261,12 +264,12 @@ export class Desk {
     if (this.queue.length) return;
     const from = this.#trial;
     const now = this.#reading.upcoming[0]?.position;
-    if (position <= this.rules.practice || position > now) { this.view.say("There is no image to go to."); return; }
+    if (position <= this.rules.practice || position > now) { this.view.say(`There is no ${this.rules.thing} to go to.`); return; }
     if (position === now) { this.#show(this.#reading.upcoming[0]); return; }
     const found = await this.sending.earlier(position);
     if (this.#trial !== from || !this.#states.isLooking) return; // the reader has gone on
     if (found) this.#show({ token: found.token, position: found.position }, found);
-    else this.view.say("The earlier image cannot be reached now.");
+    else this.view.say(`The earlier ${this.rules.thing} cannot be reached now.`);
   }
 
   // ---- of the sending -----------------------------------------------------------------------
@@ -353,7 +356,7 @@ export class Desk {
 
   #offerBreak(read) {
     if (this.#states.isHeld) return;
-    this.#pauseWith("Time for a break", `${read} images are read. Rest your eyes.`, "Time for a break.");
+    this.#pauseWith("Time for a break", `${read} ${this.rules.thing}s are read. Rest your eyes.`, "Time for a break.");
   }
 
   #pauseWith(title, words, said) {

@@ -1,20 +1,23 @@
-// The pictures of the trials, fetched and decoded ahead.
+// The pictures of the trials, fetched and decoded ahead: one, or both of a pair and never one alone.
+
+const SINGLE = [""];
 
 export class Pictures {
-  #coming = new Map(); // token → Promise<HTMLImageElement>
+  #coming = new Map(); // token → Promise<HTMLImageElement[]>, as they stand from the left
 
-  /** sizePx: side in CSS pixels; className: as on the stage. */
-  constructor({ sizePx, className }) {
+  /** sizePx: side in CSS pixels; className: as on the stage; sides: of a pair, none for single pictures. */
+  constructor({ sizePx, className, sides = [] }) {
     this.sizePx = sizePx;
     this.className = className;
+    this.sides = sides.length ? sides : SINGLE;
   }
 
   stop() { for (const token of [...this.#coming.keys()]) this.forget(token); }
 
-  /** The decoded picture; rejects where it cannot be had, and is asked for anew the next time. */
+  /** The decoded pictures; rejects where one cannot be had, and they are asked for anew the next time. */
   get(token) {
     if (!this.#coming.has(token)) {
-      const loading = this.#fetch(token);
+      const loading = this.#fetchAll(token);
       loading.catch(() => this.#coming.delete(token));
       this.#coming.set(token, loading);
     }
@@ -26,18 +29,30 @@ export class Pictures {
   forget(token) {
     const old = this.#coming.get(token);
     this.#coming.delete(token);
-    old?.then((image) => URL.revokeObjectURL(image.src), () => {});
+    old?.then((images) => images.forEach(release), () => {});
   }
 
-  async #fetch(token) {
-    const answer = await fetch(`/pixels/${token}`, { credentials: "same-origin" });
+  async #fetchAll(token) {
+    const tried = await Promise.allSettled(this.sides.map((side) => this.#fetch(token, side)));
+    const failed = tried.find((one) => one.status === "rejected");
+    const images = tried.flatMap((one) => one.value ?? []);
+    if (!failed) return images;
+    images.forEach(release);
+    throw failed.reason;
+  }
+
+  async #fetch(token, side) {
+    const answer = await fetch(`/pixels/${token}${side && `/${side}`}`, { credentials: "same-origin" });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     const image = new Image(this.sizePx, this.sizePx);
     image.className = this.className;
-    image.alt = "Lesion image";
-    image.dataset.image = "";
+    image.alt = side ? `Lesion image on the ${side}` : "Lesion image";
+    image.dataset.image = side;
+    image.dataset.decoded = "";
     image.src = URL.createObjectURL(await answer.blob());
     await image.decode();
     return image;
   }
 }
+
+function release(image) { URL.revokeObjectURL(image.src); }

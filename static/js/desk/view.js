@@ -2,7 +2,10 @@
 
 import { Trouble } from "./sending.js";
 
-const QUESTIONS = { rating: "1 to 6", lesion_class: "lesion class", class_confidence: "how sure of the class" };
+const QUESTIONS = {
+  rating: "1 to 6", choice: "left or right", lesion_class: "lesion class", class_confidence: "how sure of the class",
+};
+const IN_WORDS = ["rating", "choice"]; // their labels stand below the keys
 const ONLY_SYNTHETIC = "Reasons are for images that you call synthetic, 4 to 6.";
 
 /**
@@ -89,12 +92,13 @@ export class View {
 
   // ---- the image and its answer -------------------------------------------------------------
 
-  get image() { return this.stage.querySelector("[data-image]"); }
+  /** One, or the two of a pair from the left. */
+  get images() { return [...this.stage.querySelectorAll("[data-image]")]; }
 
-  showTrial({ token, key, isPractice, place, of }) {
+  showTrial({ token, key, isPractice, thing, place, of }) {
     this.form.elements.trial.value = token;
     this.form.elements.key.value = key;
-    this.#find("block").textContent = isPractice ? "Practice" : "Image";
+    this.#find("block").textContent = isPractice ? "Practice" : thing;
     this.#find("position").textContent = place;
     this.#find("of").textContent = of;
   }
@@ -104,10 +108,11 @@ export class View {
     this.say(`${block} ${place} of ${of}.`);
   }
 
-  showPicture(image) { this.image.replaceWith(image); }
+  /** All at once, in the place of those that stand there. */
+  showPictures(images) { this.images.forEach((old, at) => old.replaceWith(images[at])); }
 
   showDisplay({ zoom, contrast, brightness }) {
-    this.image.style.transform = zoom === 1 ? "" : `scale(${zoom})`;
+    for (const image of this.images) image.style.transform = zoom === 1 ? "" : `scale(${zoom})`;
     for (const part of this.stage.querySelectorAll("[data-window]")) {
       part.setAttribute("slope", contrast);
       part.setAttribute("intercept", 0.5 - 0.5 * contrast + brightness);
@@ -119,7 +124,8 @@ export class View {
     const { chosen, reasons } = answer;
     for (const radio of this.radios) radio.checked = chosen[radio.name] === radio.value;
     for (const box of this.boxes) box.checked = reasons.includes(box.value);
-    this.#find("words").textContent = this.#labelOf("rating", chosen.rating) ?? this.firstWords;
+    const [asked] = IN_WORDS.filter((name) => name in chosen);
+    this.#find("words").textContent = this.#labelOf(asked, chosen[asked]) ?? this.firstWords;
     this.#find("reasons")?.classList.toggle("is-off", !answer.isCalledSynthetic);
     this.commitButton.setAttribute("aria-disabled", String(answer.missing.length > 0));
   }

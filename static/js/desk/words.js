@@ -49,7 +49,7 @@ export function whereAnswersAre({ kept, unsafe }) {
 }
 
 function refusalWords(answer, reason, after) {
-  const given = [answer.rating && `rating ${answer.rating}`, answer.lesion_class].filter(Boolean).join(", ");
+  const given = [answer.rating && `rating ${answer.rating}`, answer.choice, answer.lesion_class].filter(Boolean).join(", ");
   const kept = after ? ` So ${after === 1 ? "is 1 later answer" : `are ${after} later answers`}, not sent yet.` : "";
   return `${reason} Your answer (${given}) is kept in this browser.${kept} Set aside, it stays in this browser and is not sent; what follows is sent then.`;
 }

@@ -1,0 +1,31 @@
+"""Tasks: what a reader does with what a trial shows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ml.readers.hypothesis import Measure
+
+
+class Task(StrEnum):
+    """What a reader does with what a trial shows."""
+
+    ORIGIN = "origin"
+    """One image: real or synthetic, on six points."""
+    CHOICE = "choice"
+    """A real and a synthetic image side by side: which is synthetic?"""
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether a trial shows two images."""
+        return self is Task.CHOICE
+
+    @property
+    def measure(self) -> Measure:
+        """What a hypothesis of such a study speaks of."""
+        return Measure.SHARE if self is Task.CHOICE else Measure.AUC
+
+    @property
+    def thing(self) -> str:
+        """What a trial shows, as one calls it."""
+        return "pair" if self.is_paired else "image"

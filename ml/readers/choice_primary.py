@@ -1,0 +1,139 @@
+"""The primary hypothesis of a forced choice, tested as it was planned, then otherwise.
+
+One test decides. The sensitivity analyses beside it treat missing answers in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ml.readers import choice_shares
+from ml.readers.choice_results import ChoiceAmended, ChoicePrimary, ChoiceTested
+from ml.readers.hypothesis import Claim, Hypothesis, Measure, Missing, Whose
+from ml.readers.pairs import PairReading, PairsShown, present_pairs
+from ml.readers.reading import Protocol
+from ml.readers.results import Refused
+from ml.statistics import mrmc
+
+_RIGHT = "missing answers taken as right"
+_WRONG = "missing answers taken as wrong"
+
+
+def primary(readings: Sequence[PairReading], rules: Protocol) -> ChoicePrimary | None:
+    """The hypothesis by the plan, with its sensitivity analyses; None where none was named."""
+    hypothesis, missing = rules.hypothesis, rules.missing
+    if hypothesis is None:
+        return None
+    plan = missing or Missing.ALL
+    shown = present_pairs(readings)
+    rows: dict[str, ChoiceTested] = {
+        Missing.ALL: _test(shown, hypothesis, rules, Missing.ALL.value)
+    }
+    if shown.unanswered:
+        rows |= {
+            Missing.COMPLETE: _test(
+                _complete(readings, shown), hypothesis, rules, Missing.COMPLETE.value
+            ),
+            _RIGHT: _test(_filled(readings, right=True), hypothesis, rules, _RIGHT),
+            _WRONG: _test(_filled(readings, right=False), hypothesis, rules, _WRONG),
+        }
+    if plan in rows or not shown.unanswered:
+        planned = rows.pop(plan, None) or rows.pop(Missing.ALL)
+    else:
+        planned = _worst(rows[_RIGHT], rows[_WRONG], hypothesis.claim)
+    return ChoicePrimary(
+        hypothesis.statement(rules.margin, Measure.SHARE),
+        plan,
+        replace(planned, analysis=f"as planned: {plan}"),
+        tuple(rows.values()),
+    )
+
+
+def amended(
+    readings: Sequence[PairReading], rules: Protocol, version: int, later: Protocol
+) -> ChoiceAmended | None:
+    """What would be said by rules that were amended after the first answer; None if nothing else.
+
+    Args:
+        rules: the primary ones.
+        version: of the protocol that amended them.
+        later: the amended ones.
+    """
+    same = (rules.margin, rules.hypothesis, rules.missing)
+    if same == (later.margin, later.hypothesis, later.missing):
+        return None
+    return ChoiceAmended(version, later.margin, primary(readings, later))
+
+
+def _test(shown: PairsShown, hypothesis: Hypothesis, rules: Protocol, name: str) -> ChoiceTested:
+    if hypothesis.generator:
+        first = tuple(r for r in shown.first if r.generator == hypothesis.generator)
+        shown = replace(shown, first=first)
+    untold = ChoiceTested(
+        name, len(shown.readers), None, None, None, None, None, None, None, "no answer is left"
+    )
+    if not shown.first:
+        return untold
+    lazy = [name for name in shown.readers if choice_shares.unused(shown.of(name), rules)]
+    note = f"no verdict is given for {', '.join(lazy)}" if lazy else None
+    if hypothesis.claim is Claim.GENERATORS:
+        compared = choice_shares.between(shown, rules, whose=hypothesis.whose)
+        if compared is None or isinstance(compared, Refused):
+            return replace(untold, note=compared.refused if compared else "one generator alone")
+        gap = compared.differences[0] if len(compared.differences) == 1 else None
+        p = compared.p if compared.p is not None else gap.p if gap else None
+        return replace(
+            untold,
+            value=gap.value if gap else None,
+            low=gap.low if gap else None,
+            high=gap.high if gap else None,
+            p=p,
+            holds=None if p is None or lazy else p < 0.05,
+            note=note,
+        )
+    found = choice_shares.mean(shown, rules, hypothesis.whose)
+    if isinstance(found, Refused):
+        return replace(untold, note=found.refused)
+    wide, narrow = found
+    if wide.se <= mrmc.NO_SPREAD and hypothesis.whose is Whose.LIKE_THESE:
+        note = note or choice_shares.NO_SPREAD
+    equivalent = 0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin
+    different = not wide.low <= 0.5 <= wide.high
+    holds = equivalent if hypothesis.claim is Claim.EQUIVALENT else different
+    return replace(
+        untold,
+        value=wide.value,
+        low=wide.low,
+        high=wide.high,
+        low90=narrow.low,
+        high90=narrow.high,
+        holds=None if note else holds,
+        note=note,
+    )
+
+
+def _worst(right: ChoiceTested, wrong: ChoiceTested, claim: Claim) -> ChoiceTested:
+    """Both ways: a difference holds only where it holds both times, and in one direction."""
+    if right.holds is None or wrong.holds is None:
+        return replace(right, holds=None, note=right.note or wrong.note)
+    if right.holds and wrong.holds and claim is not Claim.EQUIVALENT:
+        middle = 0.0 if claim is Claim.GENERATORS else 0.5
+        above = [(one.value or 0) > middle for one in (right, wrong)]
+        if above[0] != above[1]:
+            return replace(right, holds=False, note="it holds in opposite directions")
+    return wrong if right.holds else right
+
+
+def _complete(readings: Sequence[PairReading], shown: PairsShown) -> PairsShown:
+    lacking = {r.reader for r in readings if r.answer is None and not r.is_practice}
+    return replace(shown, first=tuple(r for r in shown.first if r.reader not in lacking))
+
+
+def _filled(readings: Sequence[PairReading], *, right: bool) -> PairsShown:
+    return present_pairs(
+        replace(r, answer=r.asked if right else r.asked.other)
+        if r.answer is None and not r.is_repeat
+        else r
+        for r in readings
+    )

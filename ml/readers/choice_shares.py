@@ -1,0 +1,110 @@
+"""Shares of pairs named right: of readers at large, and whose answers carry a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ml.readers.hypothesis import Whose
+from ml.readers.pairs import PairReading, PairsShown, Side
+from ml.readers.reading import Protocol
+from ml.readers.results import Refused
+from ml.statistics import mrmc
+from ml.statistics.mrmc import FigureOfMerit, TreatmentMean
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Rating, Ratings
+
+NO_SPREAD = "the readers' shares do not vary, so how far other readers are from them is not known"
+FEWEST = 10
+"""A verdict needs at least so many pairs of a reader."""
+
+
+def unused(mine: Sequence[PairReading], rules: Protocol) -> str | None:
+    """Why a reader's answers carry no verdict; None where they do.
+
+    Half of the synthetic images stand on either side: who always names one side is right in half of
+    the pairs without having looked. So the rule for the use of the scale holds for the sides.
+    """
+    n, least = len(mine), rules.scale_rule.least_off
+    if n < FEWEST:
+        return f"{n} pairs were read, and a verdict needs {FEWEST}"
+    left = sum(r.answer is Side.LEFT for r in mine)
+    if min(left, n - left) < least * n:
+        side = Side.LEFT if left > n - left else Side.RIGHT
+        return (
+            f"the {side} one was named in {max(left, n - left)} of {n} pairs, and a verdict needs "
+            f"at least {100 * least:g} % on the other side"
+        )
+    return None
+
+
+def usable(shown: PairsShown) -> tuple[list[PairReading], tuple[str, ...]]:
+    """Readings of readers with two pairs or more, and who is left out."""
+    out = tuple(name for name in shown.readers if len(shown.of(name)) < 2)
+    return [r for r in shown.first if r.reader not in out], out
+
+
+def mean(
+    shown: PairsShown, rules: Protocol, whose: Whose
+) -> tuple[TreatmentMean, TreatmentMean] | Refused:
+    """The mean share with its 95 % and its 90 % interval."""
+    wide = analysed(shown, rules, whose)
+    if isinstance(wide, Refused):
+        return wide
+    narrow = analysed(shown, rules, whose, confidence=0.90)
+    assert not isinstance(narrow, Refused)  # the same readings, another quantile
+    return wide.mean, narrow.mean
+
+
+def analysed(
+    shown: PairsShown, rules: Protocol, whose: Whose, confidence: float = 0.95
+) -> mrmc.Analysis | Refused:
+    """The mean share of readers like these, or of these readers."""
+    kept, _ = usable(shown)
+    if not kept:
+        return Refused("no reader read two pairs")
+    block = _block(kept)
+    if whose is Whose.THESE:
+        return _tried(lambda: mrmc.fixed_readers(block, FigureOfMerit.MEAN, confidence=confidence))
+    few = _too_few(len(block.readers), rules)
+    return few or _tried(
+        lambda: mrmc.random_readers(block, FigureOfMerit.MEAN, confidence=confidence)
+    )
+
+
+def between(
+    shown: PairsShown, rules: Protocol, whose: Whose = Whose.LIKE_THESE
+) -> mrmc.Analysis | Refused | None:
+    """Generators compared: each has pairs of its own, all readers read them. None for one."""
+    if len({r.generator for r in shown.first}) < 2:
+        return None
+    block = _block(shown.first, by_generator=True)
+    jackknife = mrmc.CovarianceMethod.JACKKNIFE
+    if whose is Whose.THESE:
+        return _tried(lambda: mrmc.fixed_readers(block, FigureOfMerit.MEAN, jackknife))
+    few = _too_few(len(block.readers), rules)
+    return few or _tried(lambda: mrmc.random_readers(block, FigureOfMerit.MEAN, jackknife))
+
+
+def _block(readings: Sequence[PairReading], *, by_generator: bool = False) -> Ratings:
+    """Shares right as scores of 0 and 1; a treatment per generator, or one."""
+    rows = [
+        Rating(r.reader, r.generator if by_generator else "pairs", r.case, 1, float(r.named_first))
+        for r in sorted(readings, key=lambda r: (r.generator, r.case))
+    ]
+    return Ratings.of(rows, {r.case: r.cluster for r in readings})
+
+
+def _tried(analyse: Callable[[], mrmc.Analysis]) -> mrmc.Analysis | Refused:
+    try:
+        return analyse()
+    except ReadersError as error:
+        return Refused(str(error))
+
+
+def _too_few(readers: int, rules: Protocol) -> Refused | None:
+    if readers >= rules.least_readers:
+        return None
+    return Refused(
+        f"{readers} {'reader' if readers == 1 else 'readers'} cannot speak for other readers (at "
+        f"least {rules.least_readers} are needed); the figures hold for these readers only"
+    )

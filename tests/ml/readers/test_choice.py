@@ -1,0 +1,193 @@
+"""The analysis of forced choice: golden shares, lazy readers, patients, words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy
+
+from ml.ground import records
+from ml.readers.choice import analyse_choices
+from ml.readers.choice_rehearsal import (
+    ChoiceDesign,
+    ChoiceRehearsal,
+    of_share,
+    plan_choices,
+    simulate_choices,
+)
+from ml.readers.choice_results import ChoiceResult
+from ml.readers.hypothesis import Claim, Hypothesis, Missing, Whose
+from ml.readers.pairs import PairReading, Side
+from ml.readers.reading import Protocol
+from ml.statistics.proportion import ReadersError
+
+LEFT, RIGHT = Side
+QUICK = Protocol(resamples=200)
+
+
+def plan(hypothesis: Hypothesis, missing: Missing = Missing.WORST) -> Protocol:
+    return replace(QUICK, hypothesis=hypothesis, missing=missing)
+
+
+def read(reader, rights, *, patients=None, sides=None, **more) -> list[PairReading]:
+    """Pairs that are right or wrong, the synthetic image on the left of every other one."""
+    found = []
+    for k, right in enumerate(rights):
+        asked = LEFT if k % 2 else RIGHT
+        named = asked if right else (RIGHT if asked is LEFT else LEFT)
+        found.append(
+            PairReading(
+                reader, f"pair {k}", asked, sides[k] if sides else named, f"g{k % 2}",
+                position=k + 1, patient=f"{patients[k]}" if patients else None,
+                lesion_class="cyst", **more,
+            )
+        )  # fmt: skip
+    return found
+
+
+def shares(*of_each, n=40):
+    """Readers with so many of n pairs right, spread over the pairs."""
+    return [
+        one
+        for number, right in enumerate(of_each, 1)
+        for one in read(f"R{number}", [(7 * k + 3 * number) % n < right for k in range(n)])
+    ]
+
+
+def test_each_reader_and_readers_at_large_are_those_of_closed_forms():
+    found = analyse_choices(shares(26, 30, 28, 22), QUICK)
+    first = found.readers[0]
+    known = scipy.stats.binomtest(26, 40)
+    ends = known.proportion_ci(0.95, "exact")
+    assert (first.primary.low, first.primary.high) == pytest.approx((ends.low, ends.high))
+    assert first.verdict.p == pytest.approx(known.pvalue)
+    assert first.d_prime.value == pytest.approx(np.sqrt(2) * scipy.stats.norm.ppf(0.65))
+    # Obuchowski–Rockette of one treatment, by hand (Hillis 2007)
+    y = np.array([[(7 * k + 3 * j) % 40 < r for k in range(40)]
+                  for j, r in enumerate((26, 30, 28, 22), 1)], float)  # fmt: skip
+    cov = np.cov(y) / 40
+    shared = max((cov.sum() - np.trace(cov)) / 12, 0.0)
+    ms_r = y.mean(axis=1).var(ddof=1)
+    total = ms_r + 4 * shared
+    half = scipy.stats.t.ppf(0.975, total**2 * 3 / ms_r**2) * np.sqrt(total / 4)
+    mean = found.across.random.mean
+    assert (mean.value, mean.low, mean.high) == pytest.approx(
+        (y.mean(), y.mean() - half, y.mean() + half)
+    )
+    assert found.across.d_prime.value == pytest.approx(np.sqrt(2) * scipy.stats.norm.ppf(y.mean()))
+
+
+def test_whoever_always_names_one_side_gets_no_verdict_alone_or_with_others():
+    lazy = [one for n in range(1, 4) for one in read(f"R{n}", [True] * 40, sides=[LEFT] * 40)]
+    found = analyse_choices(lazy, QUICK)
+    for one in found.readers:
+        assert one.correct.value == 0.5
+        assert (one.verdict.different_from_chance, one.verdict.equivalent_to_chance) == (None, None)
+        assert "left one was named in 40 of 40 pairs" in one.verdict.reason
+    assert found.across.verdict is None
+    mixed = analyse_choices(
+        [*shares(20, 21, 19), *read("R4", [True] * 40, sides=[LEFT] * 39 + [RIGHT])], QUICK
+    )
+    assert mixed.readers[0].verdict.different_from_chance is False
+    assert mixed.across.verdict is None
+    assert "R4" in mixed.across.no_verdict
+
+
+def test_perfect_readers_are_told_apart_from_chance_without_a_width_that_nobody_has():
+    found = analyse_choices(shares(40, 40, 40), QUICK)
+    assert all(one.verdict.different_from_chance for one in found.readers)
+    assert found.readers[0].primary.low == pytest.approx(0.025 ** (1 / 40))
+    mean = found.across.random.mean
+    assert mean.value == 1.0
+    assert mean.low < 0.95
+    assert found.across.verdict is None
+    assert "do not vary" in found.across.no_verdict
+
+
+def test_few_pairs_or_readers_carry_no_verdict():
+    few = analyse_choices(shares(5, 6, 4, n=9), QUICK)
+    assert "9 pairs were read" in few.readers[0].verdict.reason
+    two = analyse_choices(shares(20, 22), QUICK)
+    assert two.across.verdict is None
+    assert "at least 3 are needed" in two.across.no_verdict
+    assert analyse_choices([]).summary == "No pair has been read yet, so nothing can be said."
+
+
+def test_pairs_of_one_patient_widen_intervals_and_take_tests_away():
+    rights = [k % 8 < 5 for k in range(40)]
+    apart = analyse_choices(read("R1", rights), QUICK).readers[0]
+    together = analyse_choices(read("R1", rights, patients=[k // 8 for k in range(40)]), QUICK)
+    one = together.readers[0]
+    assert one.primary.low < apart.primary.low
+    assert (one.verdict.p, one.verdict.power) == (None, None)
+    assert together.choices.patients == 5
+    assert "Real images came from 5 patients" in together.methods
+
+
+def test_the_primary_hypothesis_follows_the_plan_for_missing_answers():
+    readings = shares(30, 31, 32)
+    lacking = [replace(one, answer=None) if one.reader == "R3" and one.position > 15 else one
+               for one in readings]  # fmt: skip
+    different = Hypothesis(Claim.DIFFERENT, Whose.LIKE_THESE)
+    whole = analyse_choices(readings, plan(different)).primary
+    assert (whole.planned.holds, whole.sensitivity) == (True, ())
+    assert "share of pairs named right by readers like these" in whole.hypothesis
+    found = analyse_choices(lacking, plan(different))
+    assert found.primary.planned.holds is False
+    assert [one.analysis for one in found.primary.sensitivity] == [
+        "all readers", "complete readers", "missing answers taken as right",
+        "missing answers taken as wrong",
+    ]  # fmt: skip
+    complete = found.primary.sensitivity[1]
+    assert (complete.holds, complete.readers) == (None, 2)
+    later = replace(plan(Hypothesis(Claim.EQUIVALENT)), margin=0.30)
+    [told] = analyse_choices(readings, plan(different), {2: later}).amended
+    assert (told.version, told.margin) == (2, 0.30)
+    assert analyse_choices(readings, plan(different), {2: plan(different)}).amended == ()
+    of_one = Hypothesis(Claim.DIFFERENT, Whose.THESE, "g1")
+    assert analyse_choices(readings, plan(of_one)).primary.planned.value == pytest.approx(
+        np.mean([one.named_first for one in readings if one.generator == "g1"])
+    )
+
+
+def test_repeats_tell_image_from_side():
+    first = read("R1", [True] * 12)
+    again = [
+        PairReading("R1", one.case, RIGHT if one.asked is LEFT else LEFT, one.answer, one.generator,
+                    position=20 + k, is_repeat=True, lesion_class="cyst")
+        for k, one in enumerate(first[:4])
+    ]  # fmt: skip
+    own = analyse_choices([*first, *again], QUICK).readers[0].own
+    assert (own.n, own.same_side.value, own.same_image.value) == (4, 1.0, 0.0)
+
+
+def test_a_result_comes_back_as_it_was_and_contradictions_are_refused():
+    found = analyse_choices(shares(26, 30, 28), QUICK)
+    assert records.from_json(ChoiceResult, records.to_json(found)) == found
+    other = PairReading("R9", "pair 0", LEFT, LEFT, "another")
+    with pytest.raises(ReadersError, match="shows other images"):
+        analyse_choices([*shares(26), other])
+
+
+def test_simulated_readers_reach_the_share_that_was_asked():
+    model = of_share(0.7)
+    assert model.accuracy() == pytest.approx(0.7)
+    design = ChoiceDesign(4, 400, correct=model)
+    readings = simulate_choices(design, np.random.default_rng(3))
+    assert np.mean([one.named_first for one in readings]) == pytest.approx(0.7, abs=0.05)
+    assert sum(one.asked is LEFT for one in readings if one.reader == "simulated 1") == 200
+    rehearsal = ChoiceRehearsal(ChoiceDesign(3, 30), studies=3)
+    assert [one.done for one in rehearsal.run()] == [1, 2, 3]
+    assert rehearsal.outcome().to_json()["design"]["pairs"] == 30
+
+
+def test_a_plan_grows_with_readers_and_pairs_and_says_what_it_assumes():
+    small, large = plan_choices(3, 40, 0.65, studies=60), plan_choices(8, 200, 0.65, studies=60)
+    assert small.difference < large.difference
+    assert small.equivalence < large.equivalence
+    assert plan_choices(2, 40, 0.65, studies=1).difference is None
+    assert "reader variance of 0.011" in small.assumptions[0]
+    with pytest.raises(ReadersError, match="share lies between 0 and 1"):
+        plan_choices(3, 40, 1.0)
