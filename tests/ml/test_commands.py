@@ -192,5 +192,6 @@ def test_a_reader_who_has_seen_enough_is_no_fault(
     os.close(read)
     with os.fdopen(write, "w") as broken:
         monkeypatch.setattr("sys.stdout", broken)
-        assert main(["readers", "plan", "--readers", "5", "--cases", "120", "--effect", "0.1"]) == 1
+        ask = ["readers", "plan", "--readers", "5", "--cases", "120", "--effect", "0.1"]
+        assert main([*ask, "--studies", "0"]) == 1
     assert capfd.readouterr().err == ""

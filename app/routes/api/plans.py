@@ -12,6 +12,7 @@ from app.db import ReadDb
 from app.errors import Forbidden
 from app.models.study_plans.asked import DEFAULTS, Asked
 from app.models.study_plans.power import KeptPower
+from app.routes.api.problems import problems
 from ml.ground.records import to_json
 from ml.readers.planning import quick
 from ml.readers.simulation import SimulatedGrid, SimulatedPower, assumptions
@@ -65,7 +66,7 @@ class PlanAnswer(BaseModel):
     pilot: list[str] = Field(description="How sure the pilot is, in words.")
 
 
-@router.post("/plans", summary="Plan a reader study")
+@router.post("/plans", summary="Plan a reader study", responses=problems(413))
 def plan(request: Request, program: Program, db: ReadDb, order: PlanOrder) -> PlanAnswer:
     """Readers are simulated and analysed as a real study is, for about a second per call.
 
