@@ -78,7 +78,9 @@ def agreement() -> Iterator[str]:
         rows.append(
             (
                 cell.claim.value, f"{cell.readers} × {cell.images}",
-                "-" if formula is None else f"{formula:.2f}", _told(found), f"{_told(other)}, n = {other.studies}",
+                "-" if formula is None else f"{formula:.2f}",
+                _told(found),
+                f"{_told(other)}, n = {other.studies}",
                 f"{100 * gap:+.1f} (± {100 * noise:.1f})",
                 "within" if abs(gap) <= WITHIN else "OUTSIDE",
             )
