@@ -15,6 +15,7 @@ from pathlib import Path
 from ml.ground.delimited import Rows, written
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Reading
+from ml.readers.results import Refused, Result
 from ml.statistics.proportion import ReadersError
 
 Values = Mapping[str, str]
@@ -178,6 +179,57 @@ AMENDMENTS = (
     Column("reason", "text", "why, in the words of who amended it"),
 )
 """The table of amendments: one row per thing that a later version of the protocol changed."""
+
+
+VERDICTS = (
+    Column("of", "text", "reader_code of one reader; readers: the mean of readers like these"),
+    Column("images", "integer", "images that were rated"),
+    Column("auc", "number 0–1", "area under the ROC curve, or the mean of the readers'"),
+    Column("low", "number 0–1", "lower end of the 95 % interval"),
+    Column("high", "number 0–1", "upper end of the 95 % interval"),
+    Column("low90", "number 0–1", "lower end of the 90 % interval"),
+    Column("high90", "number 0–1", "upper end of the 90 % interval"),
+    Column("margin", "number", "of equivalence, around 0.5"),
+    Column("different", "0 or 1", "different from chance; empty without a verdict", _YES_NO),
+    Column("equivalent", "0 or 1", "equivalent to chance; empty without a verdict", _YES_NO),
+    Column("reason", "text", "why there is no verdict, or why it shows no equivalence"),
+)
+"""The table of verdicts: one row per reader, and one of all together."""
+
+
+def verdicts(result: Result) -> str:
+    """The verdicts of an analysis as CSV, with the reason where there is none."""
+    rows: list[dict[str, object]] = [
+        {
+            "of": one.reader,
+            "images": one.n,
+            "auc": one.auc.value,
+            "low": one.auc.low,
+            "high": one.auc.high,
+            "low90": one.verdict.equivalence_interval.low,
+            "high90": one.verdict.equivalence_interval.high,
+            "margin": one.verdict.margin,
+            "different": one.verdict.different_from_chance,
+            "equivalent": one.verdict.equivalent_to_chance,
+            "reason": one.verdict.reason,
+        }
+        for one in result.readers
+    ]
+    across, random = result.across, result.across.random
+    row: dict[str, object] = {"of": "readers", "margin": result.margin, "reason": across.no_verdict}
+    if not isinstance(random, Refused):
+        mean = random.mean
+        row |= {"images": random.components.cases, "auc": mean.value, "low": mean.low,
+                "high": mean.high}  # fmt: skip
+    if across.verdict is not None:
+        row |= {
+            "low90": across.verdict.equivalence_low,
+            "high90": across.verdict.equivalence_high,
+            "different": across.verdict.different_from_chance,
+            "equivalent": across.verdict.equivalent_to_chance,
+            "reason": across.verdict.reason,
+        }
+    return table(VERDICTS, [*rows, row])
 
 
 def table(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> str:

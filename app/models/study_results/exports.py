@@ -14,12 +14,13 @@ from app.errors import Conflict, NotFound
 from app.models.ground.blob import Blob
 from app.models.reader_studies.task import Task
 from app.models.study_results import tables
-from app.models.study_results.analysis import Content
+from app.models.study_results.analysis import Analysis, Content
 from app.models.study_results.answers import Answers, generator_name
 from ml.ground import json_schema
 from ml.ground.delimited import written
-from ml.readers import exchange
+from ml.readers import exchange, tidy
 from ml.readers.reading import Presentations, present, ratings, ratings_by_generator
+from ml.readers.results import Result
 from ml.statistics.ratings import Ratings
 
 
@@ -109,6 +110,21 @@ def images(session: Session, answers: Answers) -> bytes:
     return stream.getvalue()
 
 
+def verdicts(session: Session, answers: Answers) -> bytes:
+    """The verdicts of the kept analysis.
+
+    Raises:
+        Conflict: nobody has looked at the results, so that none is kept, or it is not of ratings.
+    """
+    kept = Analysis.kept(session, answers.unblinding)
+    if kept is None:
+        raise Conflict("The study was not analysed yet. Open its results first.")
+    result = Content.read(Blob.read(session, kept.digest)).result
+    if not isinstance(result, Result):
+        raise Conflict("This study has no areas of ratings; its verdicts are in results.json.")
+    return tidy.verdicts(result).encode()
+
+
 @dataclass(frozen=True)
 class Export:
     """A file that can be had after Unblinding: its media type, for what, and how it is made.
@@ -135,6 +151,12 @@ EXPORTS = {
         "text/csv; charset=utf-8",
         "One row per answered question, with truth and times.",
         tables.answers,
+    ),
+    "verdicts.csv": Export(
+        "text/csv; charset=utf-8",
+        "One row per reader and one of all together: area, intervals, verdicts, and why there is "
+        "none.",
+        verdicts,
     ),
     "amendments.csv": Export(
         "text/csv; charset=utf-8",

@@ -110,6 +110,7 @@ def codebook(session: Session, answers: Answers) -> bytes:
         "revisions.csv": tidy.TRIALS,
         "answers.csv": tidy.ANSWERS,
         "amendments.csv": tidy.AMENDMENTS,
+        "verdicts.csv": tidy.VERDICTS,
         "images.zip/truth.csv": images,
     }
     return tidy.codebook(book, values).encode()

@@ -151,6 +151,11 @@ def test_page_json_and_table_show_the_amendment_beside_the_original(
              row["primary"]) for row in rows][:2] == [
         ("margin", "0.10", "0.12", "0", "78", "1"), ("margin", "0.12", "0.29", "61", "78", "0"),
     ]  # fmt: skip
+    sent = browser.get(f"/reader-studies/{study.id}/exports/verdicts.csv").text
+    rows = {row["of"]: row for row in csv.DictReader(io.StringIO(sent))}
+    assert list(rows) == ["R1", "R2", "R3", "readers"] and rows["R1"]["reason"] == ""
+    assert "no interval is reliable below 5" in rows["R3"]["reason"]
+    assert "at least 3 are needed" in rows["readers"]["reason"] and not rows["readers"]["auc"]
     protocol = browser.get(f"/reader-studies/{study.id}").text
     assert "AUC 0.5 ± 0.12: A pilot study varied by as much." in protocol
     assert "Changed after 61 answers of 78 to: 0.29" in protocol
