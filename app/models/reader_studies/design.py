@@ -14,9 +14,8 @@ from ml.lesion import LesionScheme
 DISPLAY_PX = 512
 """Side of an ROI on the desk, in CSS pixels, where no size in mm is asked for."""
 
-_PER_READER = "Per reader, secondary: AUC"
 ANALYSIS = (
-    f"{_PER_READER} of the six-point answer against 0.5 on first presentations; "
+    "Per reader, secondary: AUC of the six-point answer against 0.5 on first presentations; "
     "equivalence with chance when its 90 % interval lies within 0.5 ± the margin; no verdict for "
     "a reader who does not use the scale, nor across readers when one of them does not. Also "
     "secondary: sensitivity, specificity and accuracy with Wilson 95 % intervals (ratings 4 to 6 "
@@ -26,14 +25,20 @@ ANALYSIS = (
 ANALYSIS_WITHOUT_CLASS = ANALYSIS.replace("lesion class on real against synthetic, ", "") + (
     " The lesion class is not asked for, so nothing is said of it."
 )
-EARLIER_ANALYSIS, _EARLIER_WITHOUT_CLASS = (
-    text.replace(_PER_READER, "Primary, per reader: AUC").replace("Also secondary", "Secondary")
-    for text in (ANALYSIS, ANALYSIS_WITHOUT_CLASS)
+EARLIER_ANALYSIS = (
+    "Primary, per reader: AUC of the six-point answer against 0.5 on first presentations; "
+    "equivalence with chance when its 90 % interval lies within 0.5 ± the margin; a reader who "
+    "uses one category gets no verdict. Secondary: sensitivity, specificity and accuracy with "
+    "Wilson 95 % intervals (ratings 4 to 6 count as “synthetic”), lesion class on real against "
+    "synthetic, agreement within and between readers."
 )
-"""The plan as it came before a study named its primary hypothesis."""
+"""The plan as it came before a study named its primary hypothesis, for protocols of then."""
+_EARLIER_WITHOUT_CLASS = EARLIER_ANALYSIS.replace(
+    "lesion class on real against synthetic, ", ""
+) + (" The lesion class is not asked for, so nothing is said of it.")
 ANALYSIS_OF_CHOICES = (
-    "Primary, per reader: the share of pairs in which the synthetic image was named, against 0.5, "
-    "on first presentations, with its exact 95 % interval; equivalence with chance when its 90 % "
+    "Per reader, secondary: the share of pairs in which the synthetic image was named, against "
+    "0.5, on first presentations, with its exact 95 % interval; equivalence with chance when its 90 % "
     "interval lies within 0.5 ± the margin; a reader who named one side in more than 90 % of the "
     "pairs gets no verdict. Secondary: d′ = √2 z(share), the share named on the left, the share by "
     "lesion class and by generator, across readers with random readers and pairs."

@@ -17,6 +17,7 @@ from app.models import ReaderStudy, Reading, Trial
 from app.models.reader_studies.design import (
     ANALYSIS,
     ANALYSIS_WITHOUT_CLASS,
+    EARLIER_ANALYSIS,
     Design,
     fitting,
 )
@@ -24,6 +25,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.intent import UNSAID, Intent, Primary
 from app.models.reader_studies.protocol import Progress, Protocol
 from app.models.reader_studies.reading import Answer
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.versions import Versions
 from ml.readers.hypothesis import Claim, Hypothesis, Whose
 
@@ -210,8 +212,6 @@ def test_an_amendment_and_the_first_answer_at_once_agree_on_which_came_first(
 
 
 def test_the_plan_that_came_before_hypotheses_were_named_is_told_as_it_comes_now():
-    before = ANALYSIS.replace("Per reader, secondary: AUC", "Primary, per reader: AUC")
-    before = before.replace("Also secondary", "Secondary")
-    assert before != ANALYSIS and fitting(before, lesion_class=True) == ANALYSIS
-    assert fitting(before, lesion_class=False) == ANALYSIS_WITHOUT_CLASS
-    assert fitting("My own.", lesion_class=True) == "My own."
+    assert fitting(EARLIER_ANALYSIS, Task.ORIGIN, lesion_class=True) == ANALYSIS
+    assert fitting(EARLIER_ANALYSIS, Task.ORIGIN, lesion_class=False) == ANALYSIS_WITHOUT_CLASS
+    assert fitting("My own.", Task.ORIGIN, lesion_class=True) == "My own."
