@@ -39,9 +39,9 @@ _EARLIER_WITHOUT_CLASS = EARLIER_ANALYSIS.replace(
 ANALYSIS_OF_CHOICES = (
     "Per reader, secondary: the share of pairs in which the synthetic image was named, against "
     "0.5, on first presentations, with its exact 95 % interval; equivalence with chance when its "
-    "90 % interval lies within 0.5 ± the margin; a reader who named one side in more than 90 % of the "
-    "pairs gets no verdict. Secondary: d′ = √2 z(share), the share named on the left, the share by "
-    "lesion class and by generator, across readers with random readers and pairs."
+    "90 % interval lies within 0.5 ± the margin; a reader who named one side in more than 90 % of "
+    "the pairs gets no verdict. Secondary: d′ = √2 z(share), the share named on the left, the "
+    "share by lesion class and by generator, across readers with random readers and pairs."
 )
 _SEE = (
     "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
