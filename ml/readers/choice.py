@@ -115,6 +115,9 @@ def _verdict(mine: Sequence[PairReading], primary: Figure, rules: Protocol) -> C
         different = not low <= 0.5 <= high
         low90, high90 = narrow.ends or (0.0, 1.0)
         equivalent = 0.5 - rules.margin <= low90 and high90 <= 0.5 + rules.margin
+        if equivalent:
+            reason = choice_shares.vacuous([mine], rules)
+            equivalent = reason is None
     return ChoiceVerdict(
         margin=rules.margin,
         p=None if clustered else chance_p(right, n),
@@ -183,12 +186,14 @@ def _mean_verdict(shown: PairsShown, rules: Protocol) -> MeanVerdict | None:
     if isinstance(found, Refused):
         return None
     wide, narrow = found
+    within = 0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin
+    answers = [shown.of(name) for name in shown.readers]
     return MeanVerdict(
         margin=rules.margin,
         equivalence_low=narrow.low,
         equivalence_high=narrow.high,
         different_from_chance=not wide.low <= 0.5 <= wide.high,
-        equivalent_to_chance=0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin,
+        equivalent_to_chance=within and choice_shares.vacuous(answers, rules) is None,
     )
 
 

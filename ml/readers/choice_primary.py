@@ -31,12 +31,13 @@ def primary(readings: Sequence[PairReading], rules: Protocol) -> ChoicePrimary |
         Missing.ALL: _test(shown, hypothesis, rules, Missing.ALL.value)
     }
     if shown.unanswered:
+        given = rows[Missing.ALL]
         rows |= {
             Missing.COMPLETE: _test(
                 _complete(readings, shown), hypothesis, rules, Missing.COMPLETE.value
             ),
-            _RIGHT: _test(_filled(readings, right=True), hypothesis, rules, _RIGHT),
-            _WRONG: _test(_filled(readings, right=False), hypothesis, rules, _WRONG),
+            _RIGHT: _filled_in(readings, given, hypothesis, rules, right=True),
+            _WRONG: _filled_in(readings, given, hypothesis, rules, right=False),
         }
     if plan in rows or not shown.unanswered:
         planned = rows.pop(plan, None) or rows.pop(Missing.ALL)
@@ -99,6 +100,8 @@ def _test(shown: PairsShown, hypothesis: Hypothesis, rules: Protocol, name: str)
     if wide.se <= mrmc.NO_SPREAD and hypothesis.whose is Whose.LIKE_THESE:
         note = note or choice_shares.NO_SPREAD
     equivalent = 0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin
+    if equivalent and hypothesis.claim is Claim.EQUIVALENT:
+        note = note or choice_shares.vacuous([shown.of(name) for name in shown.readers], rules)
     different = not wide.low <= 0.5 <= wide.high
     holds = equivalent if hypothesis.claim is Claim.EQUIVALENT else different
     return replace(
@@ -130,10 +133,29 @@ def _complete(readings: Sequence[PairReading], shown: PairsShown) -> PairsShown:
     return replace(shown, first=tuple(r for r in shown.first if r.reader not in lacking))
 
 
+def _filled_in(
+    readings: Sequence[PairReading],
+    given: ChoiceTested,
+    hypothesis: Hypothesis,
+    rules: Protocol,
+    *,
+    right: bool,
+) -> ChoiceTested:
+    """With missing answers taken one way; no verdict where the given ones allow none.
+
+    What is filled in must not stand for a use of both sides that the readers did not make.
+    """
+    name = _RIGHT if right else _WRONG
+    found = _test(_filled(readings, right=right), hypothesis, rules, name)
+    return found if given.holds is not None else replace(found, holds=None, note=given.note)
+
+
 def _filled(readings: Sequence[PairReading], *, right: bool) -> PairsShown:
+    """The answers with those that are missing, of readers who began."""
+    began = {r.reader for r in readings if r.answer is not None and not r.is_practice}
     return present_pairs(
         replace(r, answer=r.asked if right else r.asked.other)
-        if r.answer is None and not r.is_repeat
+        if r.answer is None and not r.is_repeat and r.reader in began
         else r
         for r in readings
     )

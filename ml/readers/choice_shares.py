@@ -37,6 +37,35 @@ def unused(mine: Sequence[PairReading], rules: Protocol) -> str | None:
     return None
 
 
+def reach(mine: Sequence[PairReading]) -> float:
+    """How far from 0.5 the share could have come with as many answers of either side, 0–0.5.
+
+    Who names the left one in 36 of 40 pairs is right in 16 to 24 of them, whatever they see.
+    """
+    n = len(mine)
+    left = sum(r.answer is Side.LEFT for r in mine)
+    asked = sum(r.asked is Side.LEFT for r in mine)
+    most = min(left, asked) + min(n - left, n - asked)
+    fewest = max(0, left - (n - asked)) + max(0, n - left - asked)
+    return max(most / n - 0.5, 0.5 - fewest / n)
+
+
+def vacuous(readers: Sequence[Sequence[PairReading]], rules: Protocol) -> str | None:
+    """Why an interval within the margin shows nothing; None where it shows something.
+
+    Args:
+        readers: the answers of each; across readers their mean reach counts.
+    """
+    bounds = [reach(mine) for mine in readers if mine]
+    bound = sum(bounds) / len(bounds)
+    if bound > rules.margin:
+        return None
+    return (
+        f"with the sides as they were named the share could not have come further than "
+        f"{bound:.2f} from 0.5, so that it lies within ±{rules.margin:.2f} shows nothing"
+    )
+
+
 def usable(shown: PairsShown) -> tuple[list[PairReading], tuple[str, ...]]:
     """Readings of readers with two pairs or more, and who is left out."""
     out = tuple(name for name in shown.readers if len(shown.of(name)) < 2)

@@ -8,6 +8,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
+import answered
 import studies
 from app.db import Database
 from app.inference import Inference
@@ -216,9 +217,7 @@ def test_a_study_that_was_closed_deletes_nothing_either(desk):
         commit(page, rating, "c")
     with desk.database.transaction() as session:
         study = ReaderStudy.require(session, desk.study_id)
-        study.unblind(
-            session, User.require(session, "researcher"), reason="at last", typed="UNBLIND"
-        )
+        answered.unblind(session, study, User.require(session, "researcher"))
     desk.offline(False)
     says(page, "cover-text", "The study is closed")
     assert desk.ratings() == [1, 2]

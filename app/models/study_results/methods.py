@@ -19,7 +19,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.versions import Amendment
 from app.models.study_results.answers import Answers, Line, reader_code
-from app.models.study_results.times import Clock
+from app.models.study_results.times import Clock, Mark
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
 from ml.leak_audit.record import Colour
@@ -152,7 +152,12 @@ class Conducted:
         counts = f" ({real} real, {len(own) - real} synthetic)" if own and not paired else ""
         left = ""
         if enrolment.withdrawal is not None:
-            left = f", then was withdrawn: “{enrolment.withdrawal.reason.rstrip('.')}”"
+            # why a reader left is told to the researcher alone, as the consent says
+            left = (
+                ", then withdrew"
+                if enrolment.withdrawal.by_id == enrolment.reader_id
+                else f", then was withdrawn: “{enrolment.withdrawal.reason.rstrip('.')}”"
+            )
         return f"{reader_code(enrolment.number)} {len(own)}{counts}{left}"
 
     # -- how it was read -----------------------------------------------------------------------
@@ -207,23 +212,36 @@ class Conducted:
         kept_out = ["marked or reviewed"] if design.exclude_own else []
         kept_out += ["read in another study, practice included"] if design.exclude_read else []
         kept_out += ["been shown elsewhere in the software"] if design.exclude_seen else []
-        if design.least_ms:
-            clock = Clock(self._session, answers)
-            marked = sum(
-                bool(clock.of(one, one.reading).marks)
-                for one in answers.lines
-                if one.reading is not None and not one.is_practice
-            )
-            said.append(
-                f"Answers in less than {design.least_ms:,} ms, or with times that the server's "
-                "clock contradicts, were marked as implausible, a rule set beforehand: "
-                f"{marked}. They are in the analysis."
-            )
+        said += self._marked(design.least_ms)
         if kept_out:
             said.append(f"Nobody read an image that they had {_or(kept_out)}.")
         else:
             said.append(
                 "Whether readers knew images from reviews or other studies was not excluded."
+            )
+        return said
+
+    def _marked(self, least_ms: int) -> list[str]:
+        """Answers that cannot be what they seem: to pictures never sent, and too fast or odd."""
+        clock = Clock(self._session, self._answers)
+        marks = [
+            clock.of(one, one.reading).marks
+            for one in self._answers.lines
+            if one.reading is not None and not one.is_practice
+        ]
+        unsent = sum(Mark.UNSENT in one for one in marks)
+        others = sum(any(mark is not Mark.UNSENT for mark in one) for one in marks)
+        said = []
+        if unsent:
+            said.append(
+                f"{unsent} of {len(marks)} answers came to pictures that the server had not sent "
+                "to their reader, so that nobody can have looked at them. They are in the analysis."
+            )
+        if least_ms:
+            said.append(
+                f"Answers in less than {least_ms:,} ms, or with times that the server's clock "
+                "contradicts, were marked as implausible, a rule set beforehand: "
+                f"{others}. They are in the analysis."
             )
         return said
 

@@ -191,3 +191,55 @@ def test_a_plan_grows_with_readers_and_pairs_and_says_what_it_assumes():
     assert "reader variance of 0.011" in small.assumptions[0]
     with pytest.raises(ReadersError, match="share lies between 0 and 1"):
         plan_choices(3, 40, 1.0)
+
+
+# -- who presses one key --------------------------------------------------------------------------
+
+
+def pressing(reader: str, lefts: int, of: int, read: int | None = None) -> list[PairReading]:
+    """``lefts`` of ``of`` pairs were named left; after ``read`` pairs the reader stopped."""
+    found = []
+    for k in range(of):
+        asked = LEFT if k % 2 else RIGHT
+        answer = LEFT if k < lefts // 2 or k >= of - (lefts - lefts // 2) else RIGHT
+        if read is not None and k >= read:
+            answer = None
+        found.append(PairReading(reader, f"pair {k}", asked, answer, "dcgan", position=k + 1))
+    return found
+
+
+@pytest.mark.parametrize("missing", list(Missing))
+def test_answers_that_are_filled_in_are_no_use_of_both_sides(missing: Missing) -> None:
+    """26 of 40 pairs were named left by each of three readers, and none right."""
+    readings = [r for name in "abc" for r in pressing(name, 40, 40, read=26)]
+    rules = replace(plan(Hypothesis(Claim.EQUIVALENT, Whose.LIKE_THESE), missing), margin=0.30)
+    found = analyse_choices(readings, rules)
+    assert found.primary is not None
+    for one in (found.primary.planned, *found.primary.sensitivity):
+        assert one.holds is None
+
+
+def test_answers_that_cannot_leave_the_margin_show_nothing() -> None:
+    """36 of 40 on one side are 16 to 24 right, whatever was seen."""
+    readings = [r for name in "abc" for r in pressing(name, 36, 40)]
+    for whose in (Whose.LIKE_THESE, Whose.THESE):
+        rules = replace(
+            QUICK, margin=0.20, hypothesis=Hypothesis(Claim.EQUIVALENT, whose),
+            missing=Missing.ALL, scale_rule=replace(QUICK.scale_rule, least_off=0.05),
+        )  # fmt: skip
+        found = analyse_choices(readings, rules)
+        assert found.primary is not None and not found.primary.planned.holds
+        for one in found.readers:
+            assert one.verdict.equivalent_to_chance is False
+            assert "could not have come further than 0.10" in (one.verdict.reason or "")
+        assert found.across.verdict is None or not found.across.verdict.equivalent_to_chance
+
+
+def test_who_never_began_is_not_filled_in() -> None:
+    rng = np.random.default_rng(3)
+    began = [r for name in "abc" for r in read(name, rng.random(40) < 0.5)]
+    never = [replace(r, reader="d", answer=None) for r in began if r.reader == "a"]
+    rules = plan(Hypothesis(Claim.EQUIVALENT, Whose.LIKE_THESE))
+    found = analyse_choices([*began, *never], rules)
+    assert found.primary is not None
+    assert {one.readers for one in (found.primary.planned, *found.primary.sensitivity)} == {3}
