@@ -14,8 +14,10 @@ Needs NumPy and SciPy, and nothing of the rest of Hepatica but ``ml.statistics``
 
 What there is:
 
-* **load**: `load`, `parse` (files of ratings → `Ratings`), `load_trials` (→ list of `Reading`).
-* **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_ratings`
+* **load**: `load`, `parse` (files of ratings → `Ratings`), `load_trials` (→ list of `Reading`),
+  `load_pairs` (of a forced choice → list of `PairReading`).
+* **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_choices`
+  (`PairReading` → `ChoiceResult`, likewise), `analyse_ratings`
   (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom). A `Protocol`
   may name one `Hypothesis` (`Claim`, `Whose`), a plan for `Missing` answers and a rule for the
   number of the others (`Multiplicity`): then that one decides, and the rest is secondary.
@@ -38,10 +40,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ml.readers.analysis import analyse
+    from ml.readers.choice import analyse_choices
+    from ml.readers.choice_results import ChoiceResult
     from ml.readers.exchange import imrmc as to_imrmc
     from ml.readers.exchange import long_csv as to_long_csv
     from ml.readers.files import load, parse
     from ml.readers.hypothesis import Claim, Hypothesis, Missing, Multiplicity, Whose
+    from ml.readers.pairs import PairReading
     from ml.readers.pilots import PilotStudy
     from ml.readers.pilots import estimate as estimate_pilot
     from ml.readers.planning import Planning, StudyPlan
@@ -58,17 +63,20 @@ if TYPE_CHECKING:
         study_plan_text,
     )
     from ml.readers.tidy import load as load_trials
+    from ml.readers.tidy import load_pairs
     from ml.statistics.power import Plan, plan
     from ml.statistics.proportion import ReadersError
     from ml.statistics.ratings import Rating, Ratings
 
 __all__ = [
+    "ChoiceResult",
     "Claim",
     "Design",
     "Hypothesis",
     "Missing",
     "Multiplicity",
     "Outcome",
+    "PairReading",
     "PilotStudy",
     "Plan",
     "Planning",
@@ -84,10 +92,12 @@ __all__ = [
     "StudyPlan",
     "Whose",
     "analyse",
+    "analyse_choices",
     "analyse_ratings",
     "analysis_text",
     "estimate_pilot",
     "load",
+    "load_pairs",
     "load_trials",
     "parse",
     "plan",
@@ -102,6 +112,10 @@ __all__ = [
 
 _PLACES = {
     "ml.readers.analysis": ("analyse",),
+    "ml.readers.choice": ("analyse_choices",),
+    "ml.readers.choice_results": ("ChoiceResult",),
+    "ml.readers.pairs": ("PairReading",),
+    "ml.readers.tidy": ("load_pairs",),
     "ml.readers.files": ("load", "parse"),
     "ml.readers.hypothesis": ("Claim", "Hypothesis", "Missing", "Multiplicity", "Whose"),
     "ml.readers.pilots": ("PilotStudy",),

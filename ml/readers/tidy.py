@@ -283,14 +283,23 @@ def load(path: Path | str) -> list[Reading]:
     Raises:
         ReadersError: as `readings`, or the file cannot be read.
     """
+    return readings(*_text_of(path))
+
+
+def load_pairs(path: Path | str) -> list[PairReading]:
+    """The same of a study of pairs, as `ml.readers.analyse_choices` takes them; raises likewise."""
+    return pair_readings(*_text_of(path))
+
+
+def _text_of(path: Path | str) -> tuple[str, str]:
+    """The text of a file, and its name for refusals."""
     place = Path(path)
     try:
-        text = place.read_text("utf-8-sig")
+        return place.read_text("utf-8-sig"), place.name
     except OSError as error:
         raise ReadersError(f"{place} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ReadersError(f"{place.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
-    return readings(text, place.name)
 
 
 def readings(text: str, name: str = "file") -> list[Reading]:
@@ -348,6 +357,8 @@ def _trials(text: str, name: str, needed: set[str]) -> list[tuple[dict[str, str]
 
 
 def _reading(row: Mapping[str, str], place: str) -> Reading:
+    if row.get("asked_side"):
+        raise ReadersError(f"{place} is a pair of images: read this table with load_pairs.")
     kind = _one_of(row, "kind", _KINDS, place)
     return Reading(
         reader=row["reader_code"],

@@ -144,7 +144,8 @@ EXPORTS = {
     "analysis.csv": Export(
         "text/csv; charset=utf-8",
         "One row per trial with everything that belongs to it: truth, patient, answer, times, "
-        "view, screen and reader. `ml.readers` reads it and gives the same analysis.",
+        "view, screen and reader. `ml.readers` reads it (`load_trials`, of pairs `load_pairs`) and "
+        "gives the same analysis.",
         tables.analysis,
     ),
     "answers.csv": Export(
@@ -157,6 +158,7 @@ EXPORTS = {
         "One row per reader and one of all together: area, intervals, verdicts, and why there is "
         "none.",
         verdicts,
+        of_ratings=True,
     ),
     "amendments.csv": Export(
         "text/csv; charset=utf-8",

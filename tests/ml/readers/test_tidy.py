@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,16 @@ def test_a_table_with_a_fault_is_refused_by_its_line(change: tuple[str, str], me
         tidy.readings(text, "analysis.csv")
     with pytest.raises(ReadersError, match="no trial"):
         tidy.readings(tidy.table(tidy.TRIALS, []))
+
+
+def test_a_table_of_pairs_is_read_as_pairs_and_refused_as_ratings(tmp_path: Path) -> None:
+    pair = ROW | {"rating": None, "truth": None, "choice": "left", "asked_side": "right",
+                  "generator": "dcgan"}  # fmt: skip
+    file = tmp_path / "analysis.csv"
+    file.write_text(tidy.table(tidy.TRIALS, [pair]), "utf-8")
+    [read] = tidy.load_pairs(file)
+    assert (read.answer, read.asked, read.generator) == ("left", "right", "dcgan")
+    with pytest.raises(ReadersError, match=r"analysis\.csv line 2 is a pair.* load_pairs"):
+        tidy.load(file)
+    with pytest.raises(ReadersError, match=r"absent\.csv cannot be read"):
+        tidy.load_pairs(tmp_path / "absent.csv")
