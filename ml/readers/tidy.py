@@ -287,7 +287,11 @@ def load(path: Path | str) -> list[Reading]:
 
 
 def load_pairs(path: Path | str) -> list[PairReading]:
-    """The same of a study of pairs, as `ml.readers.analyse_choices` takes them; raises likewise."""
+    """The same of a study of pairs, as `ml.readers.choice.analyse_choices` takes it.
+
+    Raises:
+        ReadersError: as `load`.
+    """
     return pair_readings(*_text_of(path))
 
 
