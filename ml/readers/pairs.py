@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ml.readers.shown import Shown, in_order
 from ml.statistics.proportion import ReadersError
 
 
@@ -58,49 +59,22 @@ class PairReading:
 
 
 @dataclass(frozen=True)
-class PairsShown:
-    """First presentations, and (first, repeat) pairs; practice and unanswered trials are out."""
-
-    first: tuple[PairReading, ...]
-    repeats: tuple[tuple[PairReading, PairReading], ...]
-    practice: int
-    unanswered: int
-
-    @property
-    def readers(self) -> tuple[str, ...]:
-        """Who answered, in order of first appearance."""
-        return tuple(dict.fromkeys(r.reader for r in self.first))
-
-    def of(self, reader: str) -> tuple[PairReading, ...]:
-        """One reader's first presentations, in their order of reading."""
-        return tuple(r for r in self.first if r.reader == reader)
+class PairsShown(Shown[PairReading]):
+    """What readers were shown of pairs."""
 
 
 def present_pairs(readings: Iterable[PairReading]) -> PairsShown:
-    """Sort readings into first presentations and repeats, by session and position.
-
-    A second presentation counts as a repeat whether it was marked as one or not.
+    """Sort readings into first presentations and repeats, as `ml.readers.shown.in_order`.
 
     Raises:
         ReadersError: one pair is of other images in another reading.
     """
-    first: dict[tuple[str, str], PairReading] = {}
-    repeats: list[tuple[PairReading, PairReading]] = []
     known: dict[str, tuple[object, ...]] = {}
-    practice = unanswered = 0
-    for reading in sorted(readings, key=lambda r: (r.reader, r.session, r.position, r.is_repeat)):
-        if reading.is_practice:
-            practice += 1
-            continue
-        if reading.answer is None:
-            unanswered += 1
-            continue
-        shown = (reading.generator, reading.other, reading.patient, reading.lesion_class)
-        if known.setdefault(reading.case, shown) != shown:
+
+    def check(reading: PairReading) -> None:
+        images = (reading.generator, reading.other, reading.patient, reading.lesion_class)
+        if known.setdefault(reading.case, images) != images:
             raise ReadersError(f"Pair {reading.case} shows other images in another reading.")
-        key = (reading.reader, reading.case)
-        if key not in first:
-            first[key] = reading
-        else:
-            repeats.append((first[key], reading))
-    return PairsShown(tuple(first.values()), tuple(repeats), practice, unanswered)
+
+    shown = in_order(readings, lambda one: one.answer is not None, check)
+    return PairsShown(shown.first, shown.repeats, shown.practice, shown.unanswered)

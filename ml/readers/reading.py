@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ml.readers.hypothesis import Hypothesis, Missing, Multiplicity
+from ml.readers.shown import Shown, in_order
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
 from ml.statistics.scale_use import ScaleRule
@@ -85,51 +86,26 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Presentations:
-    """First presentations, and (first, repeat) pairs; practice and unanswered trials are out."""
-
-    first: tuple[Reading, ...]
-    repeats: tuple[tuple[Reading, Reading], ...]
-    practice: int
-    unanswered: int
-
-    @property
-    def readers(self) -> tuple[str, ...]:
-        """Who answered, in order of first appearance."""
-        return tuple(dict.fromkeys(r.reader for r in self.first))
+class Presentations(Shown[Reading]):
+    """What readers were shown of single images."""
 
     @property
     def generators(self) -> tuple[str, ...]:
         """Whose synthetic images were answered, by name; ``synthetic`` where none is named."""
         return tuple(sorted({r.generator or "synthetic" for r in self.first if r.synthetic}))
 
-    def of(self, reader: str) -> tuple[Reading, ...]:
-        """One reader's first presentations, in their order of reading."""
-        return tuple(r for r in self.first if r.reader == reader)
-
 
 def present(readings: Iterable[Reading], scale: int = 6) -> Presentations:
-    """Sort readings into first presentations and repeats, by session and position.
-
-    A second presentation counts as a repeat whether it was marked as one or not.
+    """Sort readings into first presentations and repeats, as `ml.readers.shown.in_order`.
 
     Raises:
         ReadersError: a rating beyond the scale, or an image that is real in one reading and
             synthetic in another.
     """
-    first: dict[tuple[str, str], Reading] = {}
-    repeats: list[tuple[Reading, Reading]] = []
-    practice = unanswered = 0
     truth: dict[str, tuple[bool, str | None]] = {}
-    ordered = sorted(readings, key=lambda r: (r.reader, r.session, r.position, r.is_repeat))
-    for reading in ordered:
-        if reading.is_practice:
-            practice += 1
-            continue
-        if reading.rating is None:
-            unanswered += 1
-            continue
-        if not 1 <= reading.rating <= scale:
+
+    def check(reading: Reading) -> None:
+        if reading.rating is None or not 1 <= reading.rating <= scale:
             raise ReadersError(
                 f"Reader {reading.reader} rated {reading.case} {reading.rating}; "
                 f"the scale goes from 1 to {scale}."
@@ -137,12 +113,9 @@ def present(readings: Iterable[Reading], scale: int = 6) -> Presentations:
         told = (reading.synthetic, reading.generator)
         if truth.setdefault(reading.case, told) != told:
             raise ReadersError(f"Image {reading.case} has two truths among the readings.")
-        key = (reading.reader, reading.case)
-        if key not in first:
-            first[key] = reading
-        else:
-            repeats.append((first[key], reading))
-    return Presentations(tuple(first.values()), tuple(repeats), practice, unanswered)
+
+    shown = in_order(readings, lambda one: one.rating is not None, check)
+    return Presentations(shown.first, shown.repeats, shown.practice, shown.unanswered)
 
 
 def ratings(

@@ -1,6 +1,8 @@
 // The planner with its progress: one line of JSON per step; when it is over, or is stopped, the page
 // is asked for again and shows what is known by then.
 
+import { lines } from "./ndjson.js";
+
 const form = document.querySelector("[data-planner]");
 const place = document.querySelector("[data-progress]");
 let stop = null;
@@ -30,18 +32,6 @@ function shown() {
     words.textContent = [text, line.left].filter(Boolean).join(", ");
     if (line.total) { bar.max = line.total; bar.value = line.done; }
   };
-}
-
-async function* lines(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop();
-    for (const part of parts) yield JSON.parse(part);
-  }
 }
 
 /** Whether the page is to be asked for: false where the server said why not. */

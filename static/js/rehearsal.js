@@ -1,5 +1,7 @@
 // The rehearsal with its progress: one line of JSON per simulated study, the outcome in the last.
 
+import { lines } from "./ndjson.js";
+
 const form = document.querySelector("[data-rehearsal]");
 const outcome = document.querySelector("[data-outcome]");
 
@@ -7,18 +9,6 @@ function said(text) {
   const line = document.createElement("p");
   line.textContent = text;
   outcome.replaceChildren(line);
-}
-
-async function* lines(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop();
-    for (const part of parts) yield JSON.parse(part);
-  }
 }
 
 async function rehearse(url) {

@@ -95,8 +95,8 @@ class Conducted:
             )
         return said
 
-    def _mix(self, stimuli: Sequence[object]) -> str:
-        found = Counter(one.lesion_class for one in stimuli)  # type: ignore[attr-defined]
+    def _mix(self, stimuli: Sequence[Stimulus]) -> str:
+        found = Counter(one.lesion_class for one in stimuli)
         scheme = self._answers.study.scheme
         return ", ".join(f"{found[key]} {scheme.display(key)}" for key in scheme.keys if found[key])
 

@@ -1,0 +1,86 @@
+"""What readers were shown, in its order: first presentations, and repeats beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+
+class Presented(Protocol):
+    """An answer to one presentation, of whatever: its reader, what was shown, and when."""
+
+    @property
+    def reader(self) -> str:
+        """Who answered."""
+
+    @property
+    def case(self) -> str:
+        """What was shown, the same for all readers."""
+
+    @property
+    def session(self) -> int:
+        """The sitting, from 1."""
+
+    @property
+    def position(self) -> int:
+        """The place in this reader's order."""
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether it was marked as a second presentation."""
+
+    @property
+    def is_practice(self) -> bool:
+        """Whether it came before the study proper."""
+
+
+T = TypeVar("T", bound=Presented)
+
+
+@dataclass(frozen=True)
+class Shown(Generic[T]):
+    """First presentations, and (first, repeat) pairs; practice and unanswered trials are out."""
+
+    first: tuple[T, ...]
+    repeats: tuple[tuple[T, T], ...]
+    practice: int
+    unanswered: int
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Who answered, in order of first appearance."""
+        return tuple(dict.fromkeys(r.reader for r in self.first))
+
+    def of(self, reader: str) -> tuple[T, ...]:
+        """One reader's first presentations, in their order of reading."""
+        return tuple(r for r in self.first if r.reader == reader)
+
+
+def in_order(
+    readings: Iterable[T], is_answered: Callable[[T], bool], check: Callable[[T], None]
+) -> Shown[T]:
+    """Sort readings into first presentations and repeats, by session and position.
+
+    A second presentation counts as a repeat whether it was marked as one or not.
+
+    Args:
+        check: raises what is wrong with an answered reading; called in the order of reading.
+    """
+    first: dict[tuple[str, str], T] = {}
+    repeats: list[tuple[T, T]] = []
+    practice = unanswered = 0
+    for reading in sorted(readings, key=lambda r: (r.reader, r.session, r.position, r.is_repeat)):
+        if reading.is_practice:
+            practice += 1
+            continue
+        if not is_answered(reading):
+            unanswered += 1
+            continue
+        check(reading)
+        key = (reading.reader, reading.case)
+        if key not in first:
+            first[key] = reading
+        else:
+            repeats.append((first[key], reading))
+    return Shown(tuple(first.values()), tuple(repeats), practice, unanswered)
