@@ -47,3 +47,13 @@ def test_the_last_step_of_the_wizard_leads_back_and_a_step_that_there_is_not_is_
     nowhere = maker.post(f"{address}/nowhere", data={})
     assert nowhere.status_code == 404
     assert "nowhere" in nowhere.text
+
+
+def test_the_plan_of_pairs_is_drawn_or_says_what_it_cannot_plan(signed_in_as):
+    maker, address = signed_in_as("researcher"), "/reader-studies/planner/pairs"
+    drawn = maker.get(address, params={"readers": 3, "pairs": 40})
+    assert drawn.status_code == 200
+    assert "400 simulated studies" in drawn.text
+    refused = maker.get(address, params={"readers": 3, "pairs": 1_000_000})
+    assert refused.status_code == 422
+    assert "Plan with at most" in refused.text

@@ -75,7 +75,7 @@ def test_no_script_imports_what_is_not_there_or_what_it_does_not_use():
     exported = {
         script: set(
             re.findall(
-                r"^export (?:async )?(?:function|const|let|class) ([\w$]+)",
+                r"^export (?:async )?(?:function\*?|const|let|class) ([\w$]+)",
                 script.read_text("utf-8"),
                 re.M,
             )
