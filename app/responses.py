@@ -9,7 +9,7 @@ import re
 import time
 import traceback
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -336,9 +336,15 @@ def _described(error: BaseException) -> Iterator[str]:
 
 def _fields(error: RequestValidationError) -> list[dict[str, str]]:
     return [
-        {"field": ".".join(str(part) for part in item["loc"][1:]), "message": str(item["msg"])}
+        {"field": ".".join(str(part) for part in item["loc"][1:]), "message": _message(item)}
         for item in error.errors()
     ]
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "there is no such field in this call; its description names those there are"
+    return str(fault["msg"])
 
 
 def _said(error: RequestValidationError) -> str:

@@ -32,8 +32,11 @@ def pairs(
     error = ""
     try:
         people, count = whole(readers, "the readers"), whole(pairs, "the pairs")
-        if count > MOST_IMAGES or people > MOST_READERS:
-            raise Unreadable(f"Plan with at most {MOST_IMAGES} pairs and {MOST_READERS} readers.")
+        if not 2 <= count <= MOST_IMAGES or not 1 <= people <= MOST_READERS:
+            raise Unreadable(
+                f"Plan with 2 to {MOST_IMAGES} pairs and 1 to {MOST_READERS} readers, not {count} "
+                f"and {people}."
+            )
         found = plan_choices(
             people, count, number(share, "the share"), number(margin, "the margin")
         )

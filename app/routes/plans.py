@@ -217,7 +217,11 @@ def _page(
     error: str = "",
     **shown: Any,
 ) -> Response:
-    finished = [study for study in ReaderStudy.all(db) if study.unblinding is not None]
+    finished = [
+        study
+        for study in ReaderStudy.all(db)
+        if study.unblinding is not None and not study.design.task.is_paired
+    ]
     return page(
         request,
         "plans/show.html",

@@ -53,12 +53,14 @@ def results(
     if trials > MANY_TRIALS and not compute:
         return page(request, "results/computing.html", study=unblinded.study, trials=trials)
     found = Results.of(look, db, unblinded, request.app.state.inference.classes)
+    answers = Answers.of(look, unblinded)
     return page(
         request,
         "results/show.html",
         results=found,
-        exports=exports.offered(found.task),
-        marked=marked_by_reader(look, Answers.of(look, unblinded)),
+        exports=exports.EXPORTS,
+        lacking=exports.lacking(answers),
+        marked=marked_by_reader(look, answers),
         marks=MARKS,
         withdrawn_sources=len(Stimulus.withdrawn_sources(look, study_id)),
         published=PUBLISHED,

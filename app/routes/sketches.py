@@ -369,6 +369,7 @@ def _refused(session: Session, user: User, typed: Typed, step: Step) -> str:
                 task=design.task,
                 lesion_class=design.task is Task.ORIGIN,
                 practice=design.practice,
+                near_limit=design.near_limit,
             )
         _chosen(session, user, typed, replace(tried, exclude_near=False), None)
     except (Forbidden, Unreadable, NotFound) as refusal:

@@ -129,7 +129,9 @@ def _worst(right: ChoiceTested, wrong: ChoiceTested, claim: Claim) -> ChoiceTest
 
 
 def _complete(readings: Sequence[PairReading], shown: PairsShown) -> PairsShown:
-    lacking = {r.reader for r in readings if r.answer is None and not r.is_practice}
+    """Of readers who answered every pair that they were to read, a hidden repeat of it or not."""
+    asked = {(r.reader, r.case) for r in readings if not r.is_practice}
+    lacking = {reader for reader, _ in asked - {(r.reader, r.case) for r in shown.first}}
     return replace(shown, first=tuple(r for r in shown.first if r.reader not in lacking))
 
 

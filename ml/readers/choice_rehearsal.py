@@ -170,7 +170,7 @@ class ChoicePlan:
     ``alone`` is of one reader, exact and with independent pairs. ``difference`` and ``equivalence``
     are of readers at large, from ``studies`` simulated ones: the chance that the 95 % interval
     excludes 0.5 where the share is ``share``, and that the 90 % interval lies within 0.5 ± margin
-    where readers guess; None with fewer than three readers, who speak for no others.
+    where readers guess; None with fewer than three readers, and ``without`` says why.
     """
 
     readers: int
@@ -182,6 +182,7 @@ class ChoicePlan:
     equivalence: float | None
     studies: int
     assumptions: tuple[str, ...]
+    without: str | None = None
 
 
 def plan_choices(
@@ -195,11 +196,16 @@ def plan_choices(
     """The power of so many readers and pairs.
 
     Raises:
-        ReadersError: a number that no study can have.
+        ReadersError: a number that no study can have, such as no reader or a single pair.
     """
+    if readers < 1 or pairs < 2:
+        raise ReadersError(
+            f"A study of pairs needs at least 1 reader and 2 pairs, not {readers} and {pairs}."
+        )
     known, guessing = of_share(share), of_share(0.5)
     difference = equivalence = None
-    if readers >= Protocol().least_readers:
+    least = Protocol().least_readers
+    if readers >= least:
         design = ChoiceDesign(readers, pairs, margin, known)
         difference = _chance(design, studies, seed, margin=None)
         equivalence = _chance(
@@ -222,6 +228,9 @@ def plan_choices(
             "every reader reads every pair, and no two pairs are of one patient",
             f"{studies} simulated studies, seed {seed}",
         ),
+        None if readers >= least else
+        f"{readers} {'reader' if readers == 1 else 'readers'} cannot speak for other readers: at "
+        f"least {least} are needed, and nothing is shown of readers at large",
     )  # fmt: skip
 
 

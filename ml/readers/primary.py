@@ -101,11 +101,31 @@ def amended(
 
 
 def test(shown: Presentations, hypothesis: Hypothesis, rules: Protocol, name: str) -> Tested:
-    """The hypothesis on these first presentations."""
-    if hypothesis.generator:
-        shown = _only(
-            shown, lambda one: not one.synthetic or _generator(one) == hypothesis.generator
-        )
+    """The hypothesis on these first presentations, and in its note who is not among them."""
+    tested = _judged(shown, hypothesis, rules, name)
+    return tested if tested.value is None else _without(tested, shown, hypothesis)
+
+
+def _meant(shown: Presentations, hypothesis: Hypothesis) -> Presentations:
+    """Of a hypothesis of one generator only its synthetic images."""
+    if not hypothesis.generator:
+        return shown
+    return _only(shown, lambda one: not one.synthetic or _generator(one) == hypothesis.generator)
+
+
+def _without(tested: Tested, shown: Presentations, hypothesis: Hypothesis) -> Tested:
+    """With a note of the readers whom the test leaves out."""
+    out = () if hypothesis.claim is Claim.GENERATORS else several.left_out(
+        _meant(shown, hypothesis))  # fmt: skip
+    if not out:
+        return tested
+    without = f"without {', '.join(out)}, who read fewer than {roc.FEWEST} images of a kind"
+    return replace(tested, note=f"{tested.note}; {without}" if tested.note else without)
+
+
+def _judged(shown: Presentations, hypothesis: Hypothesis, rules: Protocol, name: str) -> Tested:
+    """The test alone; its note says why there is no verdict."""
+    shown = _meant(shown, hypothesis)
     sizes = len(shown.readers), len({one.case for one in shown.first})
     if not shown.first:
         return replace(_untold(name, "no answer is left"), readers=0, images=0)
@@ -118,12 +138,7 @@ def test(shown: Presentations, hypothesis: Hypothesis, rules: Protocol, name: st
         analysis, verdict, why = several.of_these(shown, rules)
     if isinstance(analysis, Refused):
         return replace(_untold(name, analysis.refused), readers=sizes[0], images=sizes[1])
-    tested = _told(name, hypothesis.claim, analysis, verdict, why)
-    out = several.left_out(shown)
-    if not out:
-        return tested
-    without = f"without {', '.join(out)}, who read fewer than {roc.FEWEST} images of a kind"
-    return replace(tested, note=f"{tested.note}; {without}" if tested.note else without)
+    return _told(name, hypothesis.claim, analysis, verdict, why)
 
 
 def _told(
@@ -225,11 +240,16 @@ def _worst(
 
     What is filled in must not stand for a use of the scale that the readers did not make.
     """
-    given = test(ways[Missing.ALL.value](), hypothesis, rules, Missing.ALL.value)
-    found = [test(ways[name](), hypothesis, rules, name) for name in (ALL_RIGHT, ALL_WRONG)]
-    if given.holds is not None:
-        return found
-    return [replace(one, holds=None, note=given.note) for one in found]
+    given = _judged(ways[Missing.ALL.value](), hypothesis, rules, Missing.ALL.value)
+    rows = []
+    for name in (ALL_RIGHT, ALL_WRONG):
+        filled = ways[name]()
+        found = _judged(filled, hypothesis, rules, name)
+        if given.holds is None:
+            found = replace(found, holds=None, note=given.note)
+        # who is left out of the answers as they were given can be in these
+        rows.append(_without(found, filled, hypothesis) if found.value is not None else found)
+    return rows
 
 
 _MIDDLE = {Claim.EQUIVALENT: 0.5, Claim.DIFFERENT: 0.5, Claim.GENERATORS: 0.0}

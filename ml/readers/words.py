@@ -226,8 +226,12 @@ def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
         )
     if result.secondary:
         text.append(
-            f"There are {len(result.secondary)} secondary hypotheses; their p values are taken "
-            "from the intervals"
+            (
+                "There is 1 secondary hypothesis; its p value is taken from the interval"
+                if len(result.secondary) == 1
+                else f"There are {len(result.secondary)} secondary hypotheses; their p values are "
+                "taken from the intervals"
+            )
             + (
                 " and adjusted together after Holm."
                 if rules.multiplicity is Multiplicity.HOLM

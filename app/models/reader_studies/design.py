@@ -39,10 +39,19 @@ _EARLIER_WITHOUT_CLASS = EARLIER_ANALYSIS.replace(
 ANALYSIS_OF_CHOICES = (
     "Per reader, secondary: the share of pairs in which the synthetic image was named, against "
     "0.5, on first presentations, with its exact 95 % interval; equivalence with chance when its "
+    "90 % interval lies within 0.5 ± the margin; no verdict for a reader who gave fewer answers "
+    "to one of the sides than the protocol asks for, nor across readers when one of them did. Also "
+    "secondary: d′ = √2 z(share), the share named on the left, the "
+    "share by lesion class and by generator, across readers with random readers and pairs."
+)
+_EARLIER_OF_CHOICES = (
+    "Per reader, secondary: the share of pairs in which the synthetic image was named, against "
+    "0.5, on first presentations, with its exact 95 % interval; equivalence with chance when its "
     "90 % interval lies within 0.5 ± the margin; a reader who named one side in more than 90 % of "
     "the pairs gets no verdict. Secondary: d′ = √2 z(share), the share named on the left, the "
     "share by lesion class and by generator, across readers with random readers and pairs."
 )
+"""The same before the share was the protocol's, for drafts of then."""
 _SEE = (
     "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
     "program. For each, say how sure you are that it is real or synthetic"
@@ -268,7 +277,11 @@ def fitting(text: str, task: Task, *, lesion_class: bool) -> str:
 
     Any other text stays as it is.
     """
-    earlier = {EARLIER_ANALYSIS: ANALYSIS, _EARLIER_WITHOUT_CLASS: ANALYSIS_WITHOUT_CLASS}
+    earlier = {
+        EARLIER_ANALYSIS: ANALYSIS,
+        _EARLIER_WITHOUT_CLASS: ANALYSIS_WITHOUT_CLASS,
+        _EARLIER_OF_CHOICES: ANALYSIS_OF_CHOICES,
+    }
     text = earlier.get(text, text)
     for texts in _SHIPPED:
         if text in texts:

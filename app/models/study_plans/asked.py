@@ -80,6 +80,10 @@ class Asked:
             ReadersError: a design or assumptions that cannot be simulated.
         """
         field = {**DEFAULTS, **typed}
+        if field["spread"] not in set(Spread):
+            raise Unreadable(
+                f"Choose {' or '.join(Spread)} for the spread, not {field['spread'][:40]!r}."
+            )
         try:
             claim = Claim(field["claim"])
         except ValueError:
@@ -91,20 +95,18 @@ class Asked:
         if not 0 < wanted < 1:
             raise Unreadable(f"Give the power wanted between 0 and 1, not {wanted:g}.")
         pilot = _pilot(session, field["pilot"])
-        model = _of_pilot(pilot, field["spread"]) if pilot else _typed(field)
-        alone = claim is Claim.EQUIVALENT
+        said = _typed(field)  # every field can be read, whether this plan needs it or not
+        model = pilot.found.model(cautious=field["spread"] == Spread.CAUTIOUS) if pilot else said
+        offset = number(field["offset"], "the true distance from 0.5")
+        effect = number(field["effect"], "the effect")
+        generators = whole(field["generators"], "the generators")
         cell = Cell(
             claim=claim,
             readers=whole(field["readers"], "the readers"),
             images=whole(field["cases"], "the images"),
-            effect=number(
-                field["offset" if alone else "effect"],
-                "the true distance from 0.5" if alone else "the effect",
-            ),
+            effect=offset if claim is Claim.EQUIVALENT else effect,
             margin=number(field["margin"], "the margin"),
-            generators=(
-                whole(field["generators"], "the generators") if claim is Claim.GENERATORS else 1
-            ),
+            generators=generators if claim is Claim.GENERATORS else 1,
             middle=number(field["middle"], "the mean AUC of the generators"),
             model=model,
             studies=whole(field["studies"], "the simulated studies"),
@@ -157,12 +159,6 @@ def _pilot(session: Session, text: str) -> Pilot | None:
     with suppress(ValueError):
         return Pilot.require(session, uuid.UUID(text))
     raise NotFound("There is no such pilot. Give its ratings again.")
-
-
-def _of_pilot(pilot: Pilot, spread: str) -> Latent:
-    if spread not in set(Spread):
-        raise Unreadable(f"Choose estimate or cautious for the spread, not {spread[:40]!r}.")
-    return pilot.found.model(cautious=spread == Spread.CAUTIOUS)
 
 
 def _typed(field: Mapping[str, str]) -> Latent:

@@ -127,9 +127,14 @@ class Estimated:
         Raises:
             Forbidden: it is not unblinded.
             ReadersError: it says nothing of readers.
-            Unreadable: it is too large to be estimated here.
+            Unreadable: it is of pairs, or too large to be estimated here.
         """
         answers = Answers.of(session, Unblinded(study))
+        if study.design.task.is_paired:
+            raise Unreadable(
+                f"{study.title} asks for one of two images, and the planner needs ratings of "
+                "single ones. Plan pairs on their own page."
+            )
         first = present(answers.readings()).first
         if not first:
             raise ReadersError(f"{study.title}: nobody answered anything.")

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.models.ground.blob import Blob
-from app.models.reader_studies.task import Task
 from app.models.study_results import tables
 from app.models.study_results.analysis import Analysis, Content
 from app.models.study_results.answers import Answers, generator_name
@@ -22,6 +21,13 @@ from ml.readers import exchange, tidy
 from ml.readers.reading import Presentations, present, ratings, ratings_by_generator
 from ml.readers.results import Result
 from ml.statistics.ratings import Ratings
+
+_OF_PAIRS = (
+    "This study asks for one of two images, and these files hold ratings of single ones. "
+    "analysis.csv and answers.csv have every answer, results.json the analysis."
+)
+_NO_RATING = "No image was rated in this study, so there is nothing to export."
+_NO_REPEAT = "No repeat was answered in this study, so there is no file of repeats."
 
 
 def schema(session: Session, answers: Answers) -> bytes:
@@ -73,7 +79,7 @@ def imrmc_repeats(session: Session, answers: Answers) -> bytes:
     """
     shown = _shown(answers)
     if not shown.repeats:
-        raise Conflict("No repeat was answered in this study, so there is no file of repeats.")
+        raise Conflict(_NO_REPEAT)
     again: dict[tuple[str, str], int] = {}
     readings = []
     for _, second in shown.repeats:
@@ -214,9 +220,16 @@ EXPORTS = {
 """File name → export. ``results.json``, the analysis itself, is kept and not made."""
 
 
-def offered(task: Task) -> dict[str, Export]:
-    """Those that a study of the task has."""
-    return {name: one for name, one in EXPORTS.items() if not (one.of_ratings and task.is_paired)}
+def lacking(answers: Answers) -> dict[str, str]:
+    """Export → why the study has none."""
+    of_ratings = [name for name, one in EXPORTS.items() if one.of_ratings]
+    if answers.study.design.task.is_paired:
+        return dict.fromkeys(of_ratings, _OF_PAIRS)
+    shown = _shown(answers)
+    why = {} if shown.repeats else {"repeats.imrmc": _NO_REPEAT}
+    if not shown.first:
+        why |= dict.fromkeys([name for name in of_ratings if name != "verdicts.csv"], _NO_RATING)
+    return why
 
 
 def require(name: str) -> Export:
@@ -228,17 +241,14 @@ def require(name: str) -> Export:
 
 def _shown(answers: Answers) -> Presentations:
     if answers.study.design.task.is_paired:
-        raise Conflict(
-            "This study asks for one of two images, and these files hold ratings of single ones. "
-            "analysis.csv and answers.csv have every answer, results.json the analysis."
-        )
+        raise Conflict(_OF_PAIRS)
     return present(answers.readings())
 
 
 def _first(answers: Answers) -> Ratings:
     shown = _shown(answers)
     if not shown.first:
-        raise Conflict("No image was rated in this study, so there is nothing to export.")
+        raise Conflict(_NO_RATING)
     if not shown.generators:
         return ratings(shown.first)
     return ratings_by_generator(shown.first)

@@ -118,8 +118,10 @@ class Conducted:
         own = {one.number: self._own(one) for one in answers.enrolments}
         told = [self._reader(one, own[one.number]) for one in answers.enrolments]
         total, thing = answers.study.total, answers.study.design.task.thing
-        said = [f"Of {_number(total, thing)} each, {_number(len(told), 'reader')} read: "
-                f"{'; '.join(told)}."]  # fmt: skip
+        said = [
+            f"{_number(len(told), 'reader')} {'was' if len(told) == 1 else 'were'} to read "
+            f"{_number(total, thing)} each, and read: {'; '.join(told)}."
+        ]
         conducts = {
             reader_code(one.number): found
             for one in answers.enrolments
@@ -158,7 +160,7 @@ class Conducted:
                 if enrolment.withdrawal.by_id == enrolment.reader_id
                 else f", then was withdrawn: “{enrolment.withdrawal.reason.rstrip('.')}”"
             )
-        return f"{reader_code(enrolment.number)} {len(own)}{counts}{left}"
+        return f"{reader_code(enrolment.number)} {len(own) or 'none'}{counts}{left}"
 
     # -- how it was read -----------------------------------------------------------------------
 

@@ -200,6 +200,8 @@ def marked_by_reader(session: Session, answers: Answers) -> list[ReaderTimes]:
 
 
 def _area(lines: Sequence[Line]) -> Figure:
+    if not lines:
+        return Figure.undefined(0, "none", "no answer is left")
     truth = [line.stimulus.truth == "synthetic" for line in lines]
     ratings = [line.reading.rating or 0 for line in lines if line.reading]
     try:

@@ -24,7 +24,7 @@ from app.bodies import files_of, multipart, text_of
 from app.decoding import Decoding
 from app.errors import BadRequest, NotFound, Unreadable
 from app.inference import Scores, ServingDesk
-from app.routes.api.problems import problems
+from app.routes.api.problems import problems, refuse_query
 from app.watch import Watch
 from ml.checkpoints.checkpoint import Checkpoint
 from ml.images import archive, dicom, picture, roi
@@ -35,6 +35,8 @@ router = APIRouter(tags=["classifications"])
 _SMALL_BYTES = 32_768
 _SMALL_PIXELS = 256 * 256  # few bytes can be many pixels: 2 kB of PNG unpack to 16 million
 _ARRAY_BYTES = 1_000_000  # of one ROI: 64 × 64 numbers of 8 bytes are 32,768
+_PLACE = ("box", "center", "diameter_mm", "frame")
+_FIELDS = ("image", *_PLACE)
 _NUMBER = re.compile(r"\s*[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
 
@@ -114,6 +116,7 @@ async def classify(request: Request) -> Response:
 
     A 64 × 64 image needs no place: it is the ROI itself. Nothing is stored.
     """
+    refuse_query(request)
     desk: ServingDesk = request.app.state.served
     served = await desk.classifier()
     if served is None:
@@ -121,6 +124,7 @@ async def classify(request: Request) -> Response:
     # asked for here and not as dependencies: solving those costs as much as parsing the body
     program = await machine(request)
     form = await multipart(request)
+    _refuse_unknown(form)
     uploads = files_of(form, "image")
     if len(uploads) != 1:
         raise BadRequest("Send one file in the field `image`.")
@@ -136,6 +140,21 @@ async def classify(request: Request) -> Response:
     await watch.refuse_program(program.owner_id, found.pixels)
     scores = await served.scores(found, phantom=phantom)
     return Response(json.dumps(_answer(found, scores)), media_type="application/json")
+
+
+def _refuse_unknown(form: FormData) -> None:
+    """A field that nobody reads, or one that was sent twice, is a mistake in what was asked."""
+    names = [name for name, _ in form.multi_items()]
+    unknown = sorted(set(names) - set(_FIELDS))
+    if unknown:
+        told = ", ".join(name[:40] for name in unknown[:5])
+        raise Unreadable(
+            f"There is no field {told} in this call; there are {', '.join(_FIELDS)}. Nothing was "
+            "classified."
+        )
+    twice = next((name for name in _PLACE if names.count(name) > 1), None)
+    if twice is not None:
+        raise Unreadable(f"The field {twice} was sent {names.count(twice)} times; send it once.")
 
 
 def _is_small(data: bytes) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.auth import Program
 from app.db import ReadDb
 from app.errors import Forbidden
 from app.models.study_plans.asked import DEFAULTS, Asked
 from app.models.study_plans.power import KeptPower
-from app.routes.api.problems import problems
+from app.routes.api.problems import problems, refuse_query
 from ml.ground.records import to_json
 from ml.readers.planning import quick
 from ml.readers.simulation import SimulatedGrid, SimulatedPower, assumptions
@@ -29,6 +29,8 @@ def _field(name: str, description: str) -> Any:
 
 class PlanOrder(BaseModel):
     """A plan, by the fields of the page; numbers as text, as they are typed there."""
+
+    model_config = ConfigDict(extra="forbid")
 
     claim: str = _field(
         "claim", "different from chance, equivalent to chance, or generators differ."
@@ -73,6 +75,7 @@ def plan(request: Request, program: Program, db: ReadDb, order: PlanOrder) -> Pl
     Powers are kept under their assumptions, and the same order is answered at once when it is
     complete.
     """
+    refuse_query(request)
     if not program.may("researcher"):
         raise Forbidden("A plan needs a token with the reach of a researcher.")
     asked = Asked.of(db, order.model_dump())

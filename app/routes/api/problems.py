@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import Request
+
 from app.errors import (
     AppError,
     BadRequest,
@@ -61,6 +63,15 @@ _RETRY = {
         "schema": {"type": "integer", "minimum": 1},
     }
 }
+
+
+def refuse_query(request: Request) -> None:
+    """Unreadable where something was asked after a “?”: no call of the API reads it there."""
+    if request.url.query:
+        raise Unreadable(
+            "This call reads nothing after the “?” of its address. Send what you ask for in the "
+            "body, by the fields of its description."
+        )
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.auth import Program
 from app.db import ReadDb
@@ -16,7 +16,7 @@ from app.inference import seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
-from app.routes.api.problems import problems
+from app.routes.api.problems import problems, refuse_query
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.config import PROVES_NOTHING, QUICK
 from ml.images.roi import to_png
@@ -29,6 +29,8 @@ MOST = 256
 
 class SyntheticsOrder(BaseModel):
     """What to draw: by checkpoint, or by lesion class from the generator served first."""
+
+    model_config = ConfigDict(extra="forbid")
 
     checkpoint: str | None = Field(None, max_length=200, description="Name of a generator.")
     lesion_class: str | None = Field(
@@ -66,6 +68,7 @@ def draw(
     request: Request, program: Program, db: ReadDb, order: SyntheticsOrder
 ) -> SyntheticsAnswer:
     """The same seed gives the same picture, whatever else is drawn beside it."""
+    refuse_query(request)
     if program.owner_id is None:
         Enrolment.refuse_shared_program(db)
     else:

@@ -109,6 +109,17 @@ def test_a_bomb_of_an_array_is_refused_before_it_is_unpacked(api, monkeypatch):
     assert api.post(CLASSIFY, files={"image": ("rois.npy", plain)}).status_code == 422
 
 
+def test_what_no_call_reads_is_refused_and_not_left_out(api):
+    order = {"checkpoint": GENERATOR}
+    for reply in (
+        api.post(DRAW, json={**order, "number": 3}),
+        api.post(f"{DRAW}?count=3", json=order),
+        api.post(f"{CLASSIFY}?frame=2", files={"image": ("a.png", make_png(64))}),
+    ):
+        assert reply.status_code == 422
+    assert "number: there is no such field" in api.post(DRAW, json={**order, "number": 3}).text
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -116,7 +127,7 @@ def test_a_bomb_of_an_array_is_refused_before_it_is_unpacked(api, monkeypatch):
         {"box": "1_0,2,30,40"}, {"box": "٣,٣,٣٠,٣٠"}, {"box": "1,2,nan,40"}, {"box": "1,2,3"},
         {"center": "32,32", "diameter_mm": "0"}, {"center": "32,32", "diameter_mm": "-5"},
         {"center": "32,32", "diameter_mm": "1e999"}, {"box": "1e308,1e308,1e308,1e308"},
-        {"box": "9" * 4000},
+        {"box": "9" * 4000}, {"diameter": "28"}, {"box": ["1,2,30,40", "1,2,30,40"]},
     ],
 )  # fmt: skip
 def test_a_place_that_is_no_number_is_refused(api, fields):

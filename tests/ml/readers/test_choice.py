@@ -152,6 +152,13 @@ def test_the_primary_hypothesis_follows_the_plan_for_missing_answers():
     )
 
 
+def test_who_left_a_hidden_repeat_out_answered_every_pair():
+    found = shares(26, 30, 28)
+    again = replace(found[0], is_repeat=True, position=99, answer=None)
+    rules = plan(Hypothesis(Claim.DIFFERENT, Whose.LIKE_THESE), Missing.COMPLETE)
+    assert analyse_choices([*found, again], rules).primary.planned.readers == 3
+
+
 def test_repeats_tell_image_from_side():
     first = read("R1", [True] * 12)
     again = [

@@ -123,6 +123,15 @@ def test_answers_that_are_filled_in_are_no_use_of_the_scale(whose):
     assert all(one.holds is None for one in found.sensitivity)
 
 
+def test_who_is_left_out_of_the_answers_as_given_is_among_those_that_are_filled_in():
+    few = without(skilled(4), lambda one: one.reader != "R3" or one.position < 6)
+    found = analyse(few, rules(missing=Missing.WORST)).primary
+    rows = {one.analysis: one for one in found.sensitivity}
+    assert "without R3" in rows[Missing.ALL].note and rows[Missing.ALL].readers == 3
+    for name in (ALL_RIGHT, ALL_WRONG):
+        assert rows[name].readers == 4 and "without" not in (rows[name].note or "")
+
+
 def test_who_never_began_is_not_filled_in():
     found = without(skilled(4), lambda one: one.reader != "R3")
     planned = analyse(found, rules(missing=Missing.WORST)).primary.planned

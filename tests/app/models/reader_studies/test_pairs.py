@@ -240,7 +240,7 @@ def test_the_pages_of_results_show_pairs(app, session, signed_in_as):
     page = browser.get(f"/reader-studies/{study.id}/results")
     assert page.status_code == 200
     assert "two-alternative forced choice" in page.text
-    assert "readings.imrmc" not in page.text
+    assert "exports/readings.imrmc" not in page.text
     images = browser.get(f"/reader-studies/{study.id}/results/images").text
     assert images.count("named the") == 36
 

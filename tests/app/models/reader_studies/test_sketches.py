@@ -109,6 +109,10 @@ def test_a_step_that_there_is_not_is_not_found(browser):
 
 def test_a_refused_step_keeps_what_was_typed_and_says_why(browser, session):
     sketch = begin(browser, title="My own title")
+    reply = step(browser, sketch, "images", real="2", near_limit="2")
+    assert reply.headers["location"] == f"{sketch}/images"
+    assert "from 0.5 to 0.999" in browser.get(f"{sketch}/images").text
+    step(browser, sketch, "images", near_limit="", go="keep")
     for real, said in (
         ("2000", "from 1 to 1000"),
         ("-3", "whole number"),

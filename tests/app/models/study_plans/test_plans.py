@@ -12,6 +12,8 @@ import answered
 import studies
 from app.errors import NotFound, Unreadable
 from app.models import KeptPower, Pilot
+from app.models.reader_studies.design import Design
+from app.models.reader_studies.task import Task
 from app.models.study_plans.asked import Asked
 from app.models.study_plans.power import KeptPower as Kept
 from app.simulations import AT_ONCE
@@ -160,8 +162,40 @@ def test_the_api_goes_on_with_each_call_until_it_is_complete(client, token, few,
     assert told[0]["power"] == told[3]["power"] and told[0]["power"]["studies"] == 10
     assert [one["complete"] for one in told] == [False, False, False, True]
     assert told[3]["smallest"] and not told[2]["smallest"]
-    refused = client.post("/api/v1/plans", json={"readers": "1"}, headers=headers)
-    assert refused.status_code == 422 and "3 to 50 readers" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("order", "why"),
+    [({"readers": "1"}, "3 to 50 readers"), ({"spread": "zz"}, "estimate or cautious"),
+     ({"reader_count": "9"}, "reader_count: there is no such field"),
+     ({"offset": "zz"}, "the true distance from 0.5"), ({"generators": "two"}, "the generators")],
+)  # fmt: skip
+def test_the_api_refuses_what_it_does_not_know_or_cannot_read(client, token, order, why):
+    headers = {"authorization": f"Bearer {token}"}
+    refused = client.post("/api/v1/plans", json=order, headers=headers)
+    assert refused.status_code == 422 and why in refused.json()["detail"]
+
+
+def test_a_study_of_pairs_is_no_pilot_of_ratings(signed_in_as, session):
+    study = studies.make_study(
+        session, studies.make_user(session, "reader1"), per_class=1, real=2, synthetic=2,
+        design=Design(task=Task.CHOICE, lesion_class=False),
+    )  # fmt: skip
+    answered.unblind(session, study, studies.make_user(session, "maker", "researcher"))
+    session.commit()
+    reply = signed_in_as("researcher").post(
+        f"{PLANNER}/pilots", files={"study": (None, str(study.id))}
+    )
+    assert reply.status_code == 422 and "asks for one of two images" in reply.text
+
+
+@pytest.mark.parametrize(("readers", "status"), [("0", 422), ("1", 200)])
+def test_a_plan_of_pairs_has_a_reader_and_says_why_one_speaks_for_no_others(
+    signed_in_as, readers, status
+):
+    reply = signed_in_as("researcher").get(f"{PLANNER}/pairs?readers={readers}")
+    assert reply.status_code == status
+    assert ("cannot speak for other readers" in reply.text) == (status == 200)
 
 
 def test_a_study_becomes_a_pilot_only_after_its_unblinding(signed_in_as, session):

@@ -124,7 +124,11 @@ def test_a_study_without_repeats_has_no_file_of_repeats(signed_in_as, session, r
     answered.unblind(session, study, researcher)
     session.commit()
     url = f"/reader-studies/{study.id}/exports"
-    assert signed_in_as("researcher").get(f"{url}/repeats.imrmc").status_code == 409
+    browser = signed_in_as("researcher")
+    assert browser.get(f"{url}/repeats.imrmc").status_code == 409
+    page = browser.get(f"/reader-studies/{study.id}/results").text
+    assert "Not to be had: repeats.imrmc. No repeat was answered" in page
+    assert "exports/repeats.imrmc" not in page and "exports/readings.imrmc" in page
 
 
 # -- parsed back ----------------------------------------------------------------------------------

@@ -83,8 +83,8 @@ def test_the_methods_paragraph_says_who_read_what_and_what_changed(session, stud
     told = content_of(session, study).result.methods
     for words in (
         "12 real ones of 12 patients, cut from simulated CT (phantoms, no patient)",
-        "Of 24 images each, 3 readers read: R1 24 (12 real, 12 synthetic); R2 24 (12 real, 12 "
-        "synthetic); R3 7 (",
+        "3 readers were to read 24 images each, and read: R1 24 (12 real, 12 synthetic); "
+        "R2 24 (12 real, 12 synthetic); R3 7 (",
         "then was withdrawn: “moved away”",
         "practice images, other ones, and were told the truth of each after the answer",
         "R1 2, R2 2, R3 2",
