@@ -14,13 +14,13 @@ from zipfile import BadZipFile
 
 from ml.checkpoints.checkpoint import current_commit
 from ml.dataset.manifest import Manifest
-from ml.experiment import evaluation, fresh_phantoms
+from ml.experiment import evaluation, fresh_phantoms, predictions
 from ml.experiment.findings import evaluated
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import Missing
 from ml.experiment.plan import Plan
 from ml.experiment.request import Request, digest_of
-from ml.experiment.results import Results
+from ml.experiment.results import VERSION, Results
 from ml.experiment.results.origin import OfTheRun
 from ml.experiment.results.synthetic import FeatureNetwork
 from ml.experiment.tasks import DrawFresh, PlannedTask
@@ -39,6 +39,8 @@ class EvaluationError(HepaticaError):
 
 def evaluate(run: Path, data: Path, fresh: Path | None = None) -> Iterator[Progress]:
     """Write ``results.json`` of a finished run again, equal to the first up to rounding.
+
+    ``predictions.csv`` is written again as well.
 
     Where it is not equal (another version of this program evaluated), that is said, the first is
     kept beside it, and the new one names the commit that evaluated it.
@@ -78,19 +80,20 @@ def evaluate(run: Path, data: Path, fresh: Path | None = None) -> Iterator[Progr
             "whole."
         ) from error
     by = first.pop(_BY, None)
-    results = Results(of_the_run, found)
+    results = Results(of_the_run, found, version=VERSION)
     second = results.to_json()
-    if changed := sorted(key for key in {*first, *second} if not _same(first, second, key)):
+    if told := _differs(first, second):
         if not (run / FIRST).exists():
             RunDir(run).write_bytes(FIRST, (run / "results.json").read_bytes())
         by = current_commit()
         yield Progress(
             1,
             2,
-            f"{run / 'results.json'} is not what it was, in: {', '.join(changed)}. Another version "
-            f"of this program evaluated it; the first stays as {FIRST}.",
+            f"{run / 'results.json'} {told}. Another version of this program evaluated it; the "
+            f"first stays as {FIRST}.",
             said=True,
         )
+    yield Progress(1, 2, predictions.write(outputs, RunDir(run)))
     replace(results, evaluated_by=by).save(RunDir(run))
     yield Progress(2, 2, f"results in {run / 'results.json'}")
 
@@ -151,16 +154,31 @@ def _network(first: Mapping[str, Any]) -> FeatureNetwork | Missing:
     return extract(FeatureNetwork, said, "fidelity")
 
 
-def _same(first: Mapping[str, Any], again: Mapping[str, Any], key: str) -> bool:
-    return key in first and key in again and _equal(first[key], again[key])
+def _differs(first: Mapping[str, Any], again: Mapping[str, Any]) -> str:
+    """In words: what is not as it was, and what there was not; empty where all is alike."""
+    changed = sorted(key for key in first if not _equal(first[key], again.get(key), more=True))
+    same = [key for key in first if key not in changed]
+    new = sorted({*again} - {*first} | {key for key in same if not _equal(first[key], again[key])})
+    told = [f"is not what it was, in: {', '.join(changed)}"] if changed else []
+    if new:
+        rest = "" if changed else "; what it had is as it was"
+        told.append(f"has what it had not, in: {', '.join(new)}{rest}")
+    return ", and ".join(told)
 
 
-def _equal(one: Any, other: Any) -> bool:
-    """Equal up to the rounding of another processor."""
+def _equal(one: Any, other: Any, more: bool = False) -> bool:
+    """Equal up to the rounding of another processor.
+
+    Args:
+        more: ``other`` may have names that ``one`` has not.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+        alike = one.keys() <= other.keys() if more else one.keys() == other.keys()
+        return alike and all(_equal(one[key], other[key], more) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
+        return len(one) == len(other) and all(
+            _equal(a, b, more) for a, b in zip(one, other, strict=True)
+        )
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
     return bool(one == other)

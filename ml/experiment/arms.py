@@ -54,6 +54,11 @@ class ArmSize:
         return f"{self.arm}-{self.classic}-{self.synthetic}"
 
     @property
+    def added(self) -> int:
+        """ROIs added per class and training fold beside classic ones."""
+        return self.synthetic if self.source else 0
+
+    @property
     def varied(self) -> int:
         """What is varied within the arm."""
         return self.classic if self.arm == CLASSIC else self.synthetic

@@ -34,7 +34,7 @@ from ml.experiment.results.scores import (
 )
 from ml.experiment.tasks import INNER, OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
-from ml.statistics import classification, comparison
+from ml.statistics import calibration, classification, comparison
 from ml.statistics.figure import Figure
 
 Floats = npt.NDArray[np.float64]
@@ -47,11 +47,13 @@ class Outcome:
 
     Attributes:
         sizes: the size in each fold.
+        folds: (n,) the fold that held out each lesion.
         probabilities: (n, classes).
         fresh: (folds, m) class positions called on fresh lesions, or None.
     """
 
     sizes: tuple[ArmSize, ...]
+    folds: npt.NDArray[np.int64]
     probabilities: Floats
     fresh: npt.NDArray[np.int64] | None
 
@@ -93,17 +95,19 @@ class Outputs:
     def outcome(self, sizes: Sequence[ArmSize], seed: int) -> Outcome | None:
         """The test outputs with ``sizes`` in the folds; None where a generator failed."""
         table = np.full((len(self.truth), len(self.keys)), np.nan)
+        folds = np.zeros(len(self.truth), np.int64)
         fresh = []
         for fold, size in enumerate(sizes):
             stored = self._stored.get((size, OUTER, fold, seed))
             if stored is None:
                 return None
             table[stored["rows"]] = stored["probabilities"]
+            folds[stored["rows"]] = fold
             if self.fresh is not None:
                 fresh.append(stored["fresh"].astype(np.int64))
         if not np.isfinite(table).all():
             raise AssertionError("a lesion was tested in no fold")
-        return Outcome(tuple(sizes), table, np.stack(fresh) if fresh else None)
+        return Outcome(tuple(sizes), folds, table, np.stack(fresh) if fresh else None)
 
     def same(self, size: ArmSize, seed: int) -> Outcome | None:
         """One size in all folds."""
@@ -200,6 +204,7 @@ def evaluate(outputs: Outputs) -> Scores:
         comparisons_paper_protocol=paper,
         answer=tuple(_answers(comparisons)),
         failed=outputs.failed,
+        probabilities=comparison.BELIEVED,
     )
 
 
@@ -213,14 +218,10 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
         settings.resamples,
         settings.seed,
     )
+    told = (outputs.patients, settings.resamples, settings.seed)
+    believed = comparison.believed(outputs.truth, outcome.probabilities[None], *told)
     classes = len(outputs.keys)
-    added = [size.synthetic if size.source else 0 for size in outcome.sizes]
-    if arm == arms.DISCRIMINATOR:
-        added = [0] * len(added)
-    per_fold = tuple(
-        AddedPerFold(size.classic, classes * count)
-        for size, count in zip(outcome.sizes, added, strict=True)
-    )
+    per_fold = tuple(AddedPerFold(size.classic, classes * size.added) for size in outcome.sizes)
     fresh = None
     if outputs.fresh is not None:
         right = outputs.fresh_right(outcome)[None]
@@ -247,6 +248,10 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
         auc=AveragedMeasure(scored.auc["macro"], scored.auc),
         interval=scored.interval,
         true_balanced_accuracy=fresh,
+        brier=believed.brier,
+        log_loss=believed.log_loss,
+        calibration_error=believed.error,
+        calibration_error_by_chance=believed.error_by_chance,
     )
 
 
@@ -271,10 +276,9 @@ def _curve(outputs: Outputs) -> Iterator[CurvePoint]:
             continue
         right = np.stack([outputs.right(outcome) for outcome in known]).astype(float)
         told = (outputs.patients, settings.resamples, settings.seed)
-        added = size.synthetic if size.source else 0
         yield CurvePoint(
             name=size.arm,
-            added=AddedPerFold(size.classic, added * len(outputs.keys)),
+            added=AddedPerFold(size.classic, size.added * len(outputs.keys)),
             seeds=len(known),
             accuracy=comparison.share_interval(right, np.zeros_like(outputs.truth), *told),
             balanced_accuracy=comparison.share_interval(right, outputs.truth, *told),
@@ -296,14 +300,11 @@ def _summary(
                 classification.confusion(outputs.truth, called, len(outputs.keys))
                 for called in probabilities.argmax(axis=2)
             ]
-            rates = comparison.rates(
-                outputs.truth,
-                probabilities,
-                outputs.patients,
-                outputs.keys,
-                settings.resamples,
-                settings.seed,
-            )
+            told = (outputs.truth, probabilities, outputs.patients)
+            drawn = (settings.resamples, settings.seed)
+            rates = comparison.rates(*told, outputs.keys, *drawn)
+            believed = comparison.believed(*told, *drawn)
+            nested = how == Selection.NESTED
             fresh = None
             if outputs.fresh is not None:
                 right = np.stack([outputs.fresh_right(outcome) for outcome in found])
@@ -320,7 +321,19 @@ def _summary(
                 specificity=rates["specificity"],
                 auc=rates["auc"],
                 true_balanced_accuracy=fresh,
+                brier=believed.brier,
+                log_loss=believed.log_loss,
+                calibration_error=believed.error,
+                calibration_error_by_chance=believed.error_by_chance,
+                roc=comparison.curves(*told, outputs.keys, *drawn) if nested else None,
+                reliability=_reliability(outputs, probabilities) if nested else None,
             )
+
+
+def _reliability(outputs: Outputs, probabilities: Floats) -> tuple[calibration.Bin, ...]:
+    """Of (seeds, n, classes)."""
+    right = probabilities.argmax(axis=2) == outputs.truth
+    return calibration.reliability(probabilities.max(axis=2), right.astype(np.float64))
 
 
 def _comparisons(

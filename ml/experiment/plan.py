@@ -233,8 +233,7 @@ class Plan:
             "arm                    classic per fold   synthetic per class and fold",
         ]
         for size in self.sizes:
-            added = size.synthetic if size.source else 0
-            lines.append(f"  {size.name.rsplit('-', 2)[0]:<20} {size.classic:>16} {added:>30}")
+            lines.append(f"  {size.arm:<20} {size.classic:>16} {size.added:>30}")
         lines.append("")
         for stage in tasks.STAGES:
             of = [one for one in self.tasks if one.task.stage == stage]

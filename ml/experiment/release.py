@@ -82,8 +82,7 @@ def _chosen(
     }
 
     def key(size: arms.ArmSize) -> tuple[str, AddedPerFold]:
-        added = classes * size.synthetic if size.source else 0
-        return size.arm, AddedPerFold(size.classic, added)
+        return size.arm, AddedPerFold(size.classic, classes * size.added)
 
     every = arms.sizes(settings, classes, oracle=False)
     return [size for size in every if size.arm in RELEASED and key(size) in chosen]

@@ -20,12 +20,21 @@ from typing import Any
 from ml.checkpoints.checkpoint import current_commit
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
-from ml.experiment import evaluation, lanes, machine, measured, measuring, perform, request
+from ml.experiment import (
+    evaluation,
+    lanes,
+    machine,
+    measured,
+    measuring,
+    perform,
+    predictions,
+    request,
+)
 from ml.experiment.clock import Clock
 from ml.experiment.findings import evaluated
 from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
-from ml.experiment.results import Results
+from ml.experiment.results import VERSION, Results
 from ml.experiment.results.origin import OfTheRun
 from ml.experiment.tasks import Measure, PlannedTask, Task, TrainClassifier, TrainGenerator
 from ml.progress import Progress, RunDir
@@ -48,8 +57,8 @@ def run(
     Closing the generator cancels the run and its workers.
 
     Args:
-        run_dir: gets ``config.json``, ``log.jsonl``, ``results.json``; ``tasks`` and ``views`` hold
-            what a later start of the same run takes up.
+        run_dir: gets ``config.json``, ``log.jsonl``, ``predictions.csv``, ``results.json``;
+            ``tasks`` and ``views`` hold what a later start of the same run takes up.
         seeds: repeats with other partitions, weights and draws: ``settings.seed`` and up.
         jobs: tasks at a time on this machine; 0: one per core.
         cluster: address of a Ray cluster that shares the folders of data and run.
@@ -101,7 +110,8 @@ def run(
     found = evaluated(folder, outputs, network, command, capped)
     embedding = measuring.embedding(folder, outputs)
     of_the_run = OfTheRun(current_commit(), machine.described(settings), embedding, clock.times())
-    Results(of_the_run, found).save(run_dir)
+    yield clock.note(predictions.write(outputs, run_dir))
+    Results(of_the_run, found, version=VERSION).save(run_dir)
     yield clock.note(f"results in {run_dir.path / 'results.json'}")
 
 

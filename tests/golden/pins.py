@@ -123,8 +123,11 @@ def of_experiment(folder: Path) -> dict[str, Any]:
 
 
 def _lasting(value: Any) -> Any:
-    """Without what differs from run to run: times, machines, commits, versions."""
-    passing = {"times", "device", "commit"}
+    """Without what differs from run to run: times, machines, commits, versions.
+
+    Nor the points of ROC curves: their areas are pinned.
+    """
+    passing = {"times", "device", "commit", "roc"}
     if isinstance(value, Mapping):
         return {k: _lasting(v) for k, v in value.items() if k not in passing}
     return [_lasting(one) for one in value] if isinstance(value, list) else value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ml.experiment import again, report
@@ -52,10 +55,53 @@ def test_the_report_is_what_it_was(stored) -> None:
 
 
 def test_evaluated_again_every_figure_is_what_it_was(tmp_path: Path) -> None:
-    """``again`` compares all that it finds with the first results, and says what differs."""
+    """``again`` compares all that it finds with the first results, and says what differs.
+
+    Since version 2 of the results there is more in them; what the first had stays to the digit.
+    """
     run = stored_run.unpacked(stored_run.TODAY, tmp_path)
     first = json.loads((run / "results.json").read_text("utf-8"))
     steps = list(again.evaluate(run, tmp_path / "data", tmp_path / "fresh"))
-    assert [step.text for step in steps if step.said] == []
-    assert json.loads((run / "results.json").read_text("utf-8")).keys() == first.keys()
-    assert not (run / again.FIRST).exists()
+    [told] = [step.text for step in steps if step.said]
+    assert "results.json has what it had not, in: arms, probabilities, summary, version; " in told
+    assert "what it had is as it was" in told
+    found = json.loads((run / "results.json").read_text("utf-8"))
+    assert found.keys() == {*first, "probabilities", "version", "evaluated_by"}
+    assert json.loads((run / again.FIRST).read_text("utf-8")) == first
+    assert {"brier", "log_loss", "calibration_error"} <= found["arms"][0].keys()
+
+
+def test_the_predictions_of_a_run_give_its_figures_again(tmp_path: Path) -> None:
+    """Whoever has ``predictions.csv`` alone can count what the run counted."""
+    run = stored_run.unpacked(stored_run.TODAY, tmp_path)
+    list(again.evaluate(run, tmp_path / "data", tmp_path / "fresh"))
+    results = json.loads((run / "results.json").read_text("utf-8"))
+    with (run / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    keys = [one["key"] for one in results["dataset"]["scheme"]["classes"]]
+    assert list(lines[0])[:8] == [
+        "lesion", "file", "patient", "arm", "selection", "seed", "fold", "truth",
+    ]  # fmt: skip
+    assert list(lines[0])[8:11] == [f"probability_{key}" for key in keys]
+    for arm in results["arms"]:
+        own = [
+            line
+            for line in lines
+            if (line["arm"], line["selection"], int(line["seed"]))
+            == (arm["name"], arm["selection"], arm["seed"])
+            and (arm["selection"] != "fixed" or _size(line) == _size(arm))
+        ]
+        assert len({line["lesion"] for line in own}) == len(own) == results["dataset"]["lesions"]
+        assert {line["fold"] for line in own} == {"0", "1"}
+        truth = np.array([keys.index(line["truth"]) for line in own])
+        table = np.array([[float(line[f"probability_{key}"]) for key in keys] for line in own])
+        hits = table.argmax(axis=1) == truth
+        assert [hits[truth == i].mean() for i in range(3)] == pytest.approx(
+            [arm["sensitivity"]["per_class"][key]["value"] for key in keys]
+        )
+        brier = ((table - np.eye(3)[truth]) ** 2).sum(axis=1).mean()
+        assert brier == pytest.approx(arm["brier"]["value"])
+
+
+def _size(of: Mapping[str, Any]) -> tuple[int, int]:
+    return int(of["classic_per_fold"]), int(of["synthetic_per_fold"])

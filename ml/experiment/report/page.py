@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ml.experiment.outcomes import Collapsed, Missing
-from ml.experiment.report import embedding, figures, paper, svg
+from ml.experiment.report import believed, embedding, figures, paper, svg
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmSummary, Selection
@@ -80,6 +80,7 @@ def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> 
         _head(results),
         _curve(results),
         _scores(results),
+        _believed(results),
         _compared(results),
         _matrices(results),
         _fidelity(results),
@@ -320,6 +321,20 @@ def _per_class(results: Results) -> str:
         f"and seeds, {_EXACT}.</p>"
         + of(((lambda row: row.sensitivity, "sens."), (lambda row: row.specificity, "spec.")))
         + of(((lambda row: row.auc, "AUC"),), ("macro",))
+    )
+
+
+def _believed(results: Results) -> str:
+    """Empty where the results are of a version that did not count it."""
+    told = results.found.scores.probabilities
+    if told is None:
+        return ""
+    summary = _summary(results, Selection.NESTED)
+    return (
+        "<h2>How far probabilities can be believed</h2>"
+        + _table(believed.HEAD, believed.rows(summary), f"Nested selection. {escape(told)}")
+        + believed.curves(summary, results.found.dataset.scheme)
+        + '<p class="soft">Every prediction stands in <code>predictions.csv</code>.</p>'
     )
 
 

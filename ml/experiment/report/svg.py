@@ -204,3 +204,36 @@ def matrix(counts: Sequence[Sequence[float]], names: Sequence[str], title: str) 
 def paired_colours(names: Sequence[str]) -> Mapping[str, str]:
     """One colour per name, in order."""
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+
+
+def square(series: Sequence[Series], title: str, x_label: str, y_label: str) -> str:
+    """Shares against shares, 0–1 both, with the diagonal; each series with its own band."""
+    size, left, top = 300, 46, 8
+    side = size - left - 12
+
+    def at(x: float, y: float) -> str:
+        return f"{left + side * x:.1f},{top + side * (1 - y):.1f}"
+
+    parts = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        (x, y), (right, up) = (at(share, share).split(","), at(1, 1).split(","))
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" class="grid"/>')
+        parts.append(f'<line x1="{x}" x2="{x}" y1="{up}" y2="{top + side}" class="grid"/>')
+        parts.append(text(left - 6, float(y) + 4, f"{100 * share:.0f}", "end", soft=True))
+        parts.append(text(float(x), top + side + 15, f"{100 * share:.0f}", "middle", soft=True))
+    parts.append(f'<polyline points="{at(0, 0)} {at(1, 1)}" class="zero" fill="none"/>')
+    for item in series:
+        band = [(x, a, b) for x, _, a, b in item.points if a is not None and b is not None]
+        if len(band) > 1:
+            edge = [at(x, b) for x, _, b in band] + [at(x, a) for x, a, _ in reversed(band)]
+            parts.append(
+                f'<polygon points="{" ".join(edge)}" fill="{item.colour}" fill-opacity="0.13"/>'
+            )
+        line = " ".join(at(x, y) for x, y, *_ in item.points)
+        parts.append(
+            f'<polyline points="{line}" fill="none" stroke="{item.colour}" stroke-width="1.8"/>'
+        )
+    parts.append(text(left + side / 2, size - 8, x_label, "middle", soft=True))
+    turned = f'<g transform="rotate(-90 10 {top + side / 2:.0f})">'
+    parts.append(f"{turned}{text(10, top + side / 2 + 4, y_label, 'middle', soft=True)}</g>")
+    return document(size, size, title, "".join(parts))

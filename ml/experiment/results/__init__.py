@@ -1,7 +1,8 @@
 """``results.json`` of a run with its types.
 
-Version 1 is not written: its files have none. A later one is refused, as this program would read
-it wrongly.
+Since version 2 it says how far probabilities can be believed. Files of version 1, which do not name
+it, are read, and written as they were; a later one is refused, as this program would read it
+wrongly.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ml.ground.records import RecordError, from_json, merged, to_json
 from ml.progress import RunDir
 
 FILE = "results.json"
-VERSION = 1
+VERSION = 2
+_FIRST = 1
 
 
 class ResultsError(HepaticaError):
@@ -43,12 +45,15 @@ class Evaluated:
 class Results:
     """Everything that a run found.
 
-    ``evaluated_by``: the commit that evaluated it, where that is not the one that ran it.
+    Attributes:
+        evaluated_by: the commit that evaluated it, where that is not the one that ran it.
+        version: of its form.
     """
 
     run: OfTheRun = field(metadata=merged())
     found: Evaluated = field(metadata=merged())
     evaluated_by: str | None = None
+    version: int = _FIRST
 
     @classmethod
     def from_json(cls, data: Any) -> Results:
@@ -58,13 +63,12 @@ class Results:
             ResultsError: of another version.
             RecordError: not the form of results; the place is named.
         """
-        if isinstance(data, dict) and "version" in data:
-            if data["version"] != VERSION:
-                raise ResultsError(
-                    f"{FILE} is of version {data['version']!r}, and this program reads {VERSION}; "
-                    "use the program that wrote it."
-                )
-            data = {key: value for key, value in data.items() if key != "version"}
+        version = data.get("version", _FIRST) if isinstance(data, dict) else _FIRST
+        if version not in range(_FIRST, VERSION + 1):
+            raise ResultsError(
+                f"{FILE} is of version {version!r}, and this program reads {_FIRST} to {VERSION}; "
+                "use the program that wrote it."
+            )
         return from_json(cls, data)
 
     def to_json(self) -> Any:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ml.ground.records import merged
+from ml.statistics.calibration import Bin
 from ml.statistics.figure import Figure
+from ml.statistics.roc_curve import RocCurve
 
 
 class Selection(StrEnum):
@@ -61,6 +63,9 @@ class ArmScore:
         auc: the average is over classes.
         interval: how the intervals were made.
         true_balanced_accuracy: on fresh phantom lesions; None for other data.
+        brier, log_loss, calibration_error: of its probabilities; ``Scores.probabilities`` says how.
+            None, as the next, in results of version 1.
+        calibration_error_by_chance: the mean of the one before were every confidence true.
     """
 
     name: str
@@ -80,6 +85,10 @@ class ArmScore:
     auc: AveragedMeasure
     interval: str
     true_balanced_accuracy: Figure | None = None
+    brier: Figure | None = None
+    log_loss: Figure | None = None
+    calibration_error: Figure | None = None
+    calibration_error_by_chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,9 @@ class ArmSummary:
         sensitivity, specificity: per class key, and ``weighted`` and ``macro``.
         auc: per class key, and ``macro``.
         true_balanced_accuracy: on fresh phantom lesions; None for other data.
+        brier, log_loss, calibration_error, calibration_error_by_chance: as ``ArmScore``'s.
+        roc: per class key; of nested selection alone.
+        reliability: bins of equal mass, all seeds together; of nested selection alone.
     """
 
     name: str
@@ -114,6 +126,12 @@ class ArmSummary:
     specificity: Mapping[str, Figure]
     auc: Mapping[str, Figure]
     true_balanced_accuracy: Figure | None = None
+    brier: Figure | None = None
+    log_loss: Figure | None = None
+    calibration_error: Figure | None = None
+    calibration_error_by_chance: float | None = None
+    roc: Mapping[str, RocCurve] | None = None
+    reliability: tuple[Bin, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +185,8 @@ class Scores:
         comparisons_paper_protocol: under the paper's protocol: exploratory, not corrected.
         answer: did synthetic ROIs help, a sentence per generator.
         failed: classifiers that were not trained, by name: why.
+        probabilities: how Brier score, log loss and calibration error were counted; None in
+            results of version 1, which have none.
     """
 
     arms: tuple[ArmScore, ...]
@@ -176,3 +196,4 @@ class Scores:
     comparisons_paper_protocol: tuple[ArmComparison, ...]
     answer: tuple[str, ...]
     failed: Mapping[str, str]
+    probabilities: str | None = None

@@ -162,8 +162,11 @@ def test_a_finished_run_is_evaluated_and_reported_again_without_torch(
     manifest: Manifest, whole: Path, done: Path
 ) -> None:
     """Nor onnx, scikit-learn, joblib: on the base install, from the files of the tasks."""
+    (done / "predictions.csv").unlink()
     ended = _bare("report", str(done), "--again", "--data", str(manifest.root))
     assert ended.returncode == 0, ended.stderr[-2000:]
+    written = (done / "predictions.csv").read_bytes()
+    assert written == (whole / "predictions.csv").read_bytes()
     assert "is not what it was" not in ended.stderr
     assert _results(done) == _results(whole)
     assert not (done / again.FIRST).exists()
@@ -187,7 +190,7 @@ def test_what_the_tasks_left_decides_and_not_the_first_results(
     RunDir(done).write_json("results.json", first)
     steps = list(again.evaluate(done, manifest.root))
     [told] = [step.text for step in steps if step.said]
-    assert "is not what it was, in: answer, curve." in told
+    assert "is not what it was, in: answer, and has what it had not, in: curve." in told
     found = _results(done)
     assert found.pop("evaluated_by")
     assert found == _results(whole)
