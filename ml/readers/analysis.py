@@ -50,6 +50,9 @@ def analyse(
     readers = tuple(single.reader(name, shown, rules) for name in shown.readers)
     counts = _counts(shown)
     across, between = several.across(shown, rules), several.between(shown, rules)
+    family = others.of_ratings({one.reader: one.verdict for one in readers}, across, between, rules)
+    readers = tuple(replace(one, verdict=family.judged(one.reader, one.verdict)) for one in readers)
+    across = replace(across, verdict=family.across(across.verdict))
     found = Result(
         summary="",
         margin=rules.margin,
@@ -69,7 +72,7 @@ def analyse(
             if shown.first
             and (found := hypothesis.amended(every, rules, version, later)) is not None
         ),
-        secondary=others.secondary(readers, across, between, rules),
+        secondary=family.hypotheses,
         scale_rule=AppliedRule(
             rules.scale_rule.least_off, rules.scale_rule.least_ratings, rules.scale_rule_in_protocol
         ),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ml.readers import choice_primary, choice_shares, choice_words
+from ml.readers import choice_primary, choice_shares, choice_words, secondary
 from ml.readers.choice_results import (
     ChoiceCounts,
     ChoiceResult,
@@ -50,6 +50,13 @@ def analyse_choices(
     shown = present_pairs(every)
     readers = tuple(_reader(name, shown, rules) for name in shown.readers)
     counts = _counts(shown)
+    across = _across(shown, readers, rules)
+    between = choice_shares.between(shown, rules)
+    if between is not None and not isinstance(between, Refused) and across.no_verdict:
+        between = between.without_p()
+    family = secondary.of_choices(readers, across, between, rules)
+    readers = tuple(replace(one, verdict=family.judged(one.reader, one.verdict)) for one in readers)
+    across = replace(across, verdict=family.across(across.verdict))
     found = ChoiceResult(
         summary="",
         margin=rules.margin,
@@ -62,10 +69,11 @@ def analyse_choices(
             if (one := choice_primary.amended(every, rules, version, amended)) is not None
         ),
         readers=readers,
-        across=_across(shown, readers, rules),
-        between_generators=choice_shares.between(shown, rules),
+        across=across,
+        between_generators=between,
         warnings=choice_words.warnings(counts, readers),
         methods="",
+        secondary=family.hypotheses,
     )
     return replace(
         found,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ml.readers.hypothesis import Missing
-from ml.readers.results import MeanVerdict, Refused, Share
+from ml.readers.results import Adjusted, MeanVerdict, Refused, Secondary, Share
 from ml.statistics.figure import Figure
 from ml.statistics.mrmc import Analysis
 from ml.statistics.trends import Times
@@ -22,7 +22,8 @@ class ChoiceVerdict:
     Both verdicts are None where none is given, and ``reason`` says why. ``p`` is the exact binomial
     one against 0.5, ``equivalence_p`` that of two one-sided exact tests; both None where pairs of
     one patient belong together, because they take pairs for independent. ``power`` is the chance
-    that so many pairs show equivalence for a guessing reader.
+    that so many pairs show equivalence for a guessing reader. Where ``adjusted`` stands, both
+    verdicts go by its p values too.
     """
 
     margin: float
@@ -33,6 +34,7 @@ class ChoiceVerdict:
     equivalent_to_chance: bool | None
     reason: str | None
     power: float | None
+    adjusted: Adjusted | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ class ChoiceResult:
     paragraph ready to paste; ``between_generators`` is None for fewer than two generators.
     ``primary`` is None where no hypothesis was named before; ``amended`` is what later rules would
     say, beside it. ``least_other_side`` is the share of
-    answers on a reader's less named side that a verdict needs.
+    answers on a reader's less named side that a verdict needs; ``secondary`` are the other
+    hypotheses, where a primary one was named.
     """
 
     summary: str
@@ -183,3 +186,4 @@ class ChoiceResult:
     between_generators: Analysis | Refused | None
     warnings: tuple[str, ...]
     methods: str
+    secondary: tuple[Secondary, ...] = ()

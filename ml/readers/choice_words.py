@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ml.readers.choice_results import ChoiceCounts, ChoicePrimary, ChoiceResult, ChoicesOfReader
-from ml.readers.results import Refused
+from ml.readers.results import Refused, Secondary
 
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
@@ -95,7 +95,10 @@ def _sentence(one: ChoicesOfReader, margin: float) -> str:
         f"Reader {name}: {percent(primary.known)} of {one.n} pairs named right "
         f"({percent(low)} to {percent(high)}), "
     )
-    if not verdict.different_from_chance:
+    adjusted = verdict.adjusted
+    if adjusted and adjusted.of_difference:
+        text += f"not shown to differ from chance ({adjusted.of_difference})"
+    elif not verdict.different_from_chance:
         text += "not different from chance"
     elif primary.known > 0.5:
         text += "tells synthetic from real"
@@ -104,13 +107,28 @@ def _sentence(one: ChoicesOfReader, margin: float) -> str:
     if verdict.equivalent_to_chance:
         return f"{text}; equivalent to chance within ±{margin:.2f}."
     text += f"; equivalence within ±{margin:.2f} not shown"
+    if adjusted and adjusted.of_equivalence:
+        return f"{text} ({adjusted.of_equivalence})."
     if verdict.different_from_chance or verdict.power is None:
         return f"{text}."
     if verdict.power < 0.005:
         return f"{text}, and {one.n} pairs could not have shown it."
     return (
         f"{text} ({one.n} pairs show it for a guessing reader with probability "
-        f"{verdict.power:.2f})."
+        f"{verdict.power:.2f}{', were it the only question' if adjusted else ''})."
+    )
+
+
+def _secondary(found: Sequence[Secondary]) -> str:
+    """How many there are, and what is done about it."""
+    many = "There is 1 secondary hypothesis; its p value is" if len(found) == 1 else (
+        f"There are {len(found)} secondary hypotheses; their p values are")  # fmt: skip
+    where = "exact where one reader's pairs are independent, and taken from the interval elsewhere"
+    if all(one.adjusted is None for one in found if one.p is not None):
+        return f"{many} {where}; nothing is adjusted for their number, and all is exploratory."
+    return (
+        f"{many} {where}, and adjusted together after Holm; no verdict on one of them was given "
+        "unless the adjusted p was below 0.05."
     )
 
 
@@ -179,6 +197,8 @@ def analysed(result: ChoiceResult, resamples: int, seed: int) -> str:
             f"a bootstrap over patients ({resamples} samples, seed {seed}), and covariances across "
             "readers leave out one patient at a time."
         )
+    if result.secondary:
+        text.append(_secondary(result.secondary))
     if c.unanswered_left_out:
         text.append(f"{c.unanswered_left_out} unanswered trials were left out.")
     return " ".join(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from ml.readers import several, single
+from ml.readers import secondary, several, single
 from ml.readers.hypothesis import Claim, Hypothesis, Missing, Whose
 from ml.readers.reading import Presentations, Protocol, Reading, present
 from ml.readers.results import Amended, BetweenGenerators, MeanVerdict, Primary, Refused, Tested
@@ -80,8 +80,8 @@ def amended(
         version: of the protocol that amended them.
         later: the amended ones.
     """
-    same = (rules.margin, rules.hypothesis, rules.missing)
-    if same == (later.margin, later.hypothesis, later.missing):
+    same = (rules.margin, rules.hypothesis, rules.missing, rules.multiplicity)
+    if same == (later.margin, later.hypothesis, later.missing, later.multiplicity):
         return None
     shown = present(readings, rules.scale)
     missing = later.missing or Missing.ALL
@@ -89,14 +89,19 @@ def amended(
     if later.hypothesis is not None:
         ways = _ways(readings, shown, later)
         planned = _by_plan(ways, missing, later.hypothesis, later)
-    verdict = several.across(shown, later).verdict
+    readers = {name: single.verdict(name, shown, later) for name in shown.readers}
+    across = several.across(shown, later)
+    family = secondary.of_ratings(readers, across, several.between(shown, later), later)
+    mean = family.across(across.verdict)
     return Amended(
         version=version,
         margin=later.margin,
         hypothesis=later.hypothesis.statement(later.margin) if later.hypothesis else None,
         planned=planned,
-        equivalent={name: single.equivalent(name, shown, later) for name in shown.readers},
-        mean_equivalent=None if verdict is None else verdict.equivalent_to_chance,
+        equivalent={
+            name: family.judged(name, one).equivalent_to_chance for name, one in readers.items()
+        },
+        mean_equivalent=None if mean is None else mean.equivalent_to_chance,
     )
 
 

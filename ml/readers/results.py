@@ -59,11 +59,51 @@ class Accuracy(Share):
     majority: Majority
 
 
+LEVEL = 0.05
+"""Of every test."""
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """What the number of secondary hypotheses makes of a verdict, where the protocol names Holm.
+
+    Attributes:
+        hypotheses: how many are adjusted together.
+        different, equivalent: p values after Holm; None of a claim that is the primary hypothesis,
+            or has none.
+        undone_different, undone_equivalent: its interval alone shows it, and the adjusted p does
+            not.
+    """
+
+    hypotheses: int
+    different: float | None
+    equivalent: float | None
+    undone_different: bool = False
+    undone_equivalent: bool = False
+
+    @property
+    def of_difference(self) -> str:
+        """Why a difference that its interval shows is none, in words; "" where that is not so."""
+        return self._undone(self.different) if self.undone_different else ""
+
+    @property
+    def of_equivalence(self) -> str:
+        """The same of equivalence."""
+        return self._undone(self.equivalent) if self.undone_equivalent else ""
+
+    def _undone(self, p: float | None) -> str:
+        return f"not after Holm over {self.hypotheses} hypotheses, p = {p or 0.0:.3f}"
+
+
 @dataclass(frozen=True)
 class ReaderVerdict(Verdict):
-    """A verdict, and the chance that so many images show equivalence for a guessing reader."""
+    """A verdict, and the chance that so many images show equivalence for a guessing reader.
+
+    Where ``adjusted`` stands, both answers go by the adjusted p values too.
+    """
 
     power: float | None
+    adjusted: Adjusted | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +210,7 @@ class MeanVerdict:
 
     The latter by its 90 % interval, ``equivalence_low`` to ``equivalence_high``, no narrower than
     that of these very readers; ``reason`` says why it shows nothing although it lies within.
+    Where ``adjusted`` stands, what is no primary hypothesis goes by its p values too.
     """
 
     margin: float
@@ -178,6 +219,7 @@ class MeanVerdict:
     different_from_chance: bool
     equivalent_to_chance: bool
     reason: str | None = None
+    adjusted: Adjusted | None = None
 
 
 @dataclass(frozen=True)

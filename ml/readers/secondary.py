@@ -1,55 +1,143 @@
 """Everything but the primary hypothesis: one family of tests, adjusted together where planned.
 
-A p value is taken from an interval (Altman & Bland 2011, BMJ 343:d2304): as many standard errors as
-the interval's half on that side allows. At 5 % it says what the interval says; further away it is
-an approximation.
+Where the protocol names Holm, no verdict on a secondary hypothesis goes by its own interval alone:
+that of a reader, of readers like these or of two generators holds where its interval shows it and
+its adjusted p is below 0.05. Intervals stay as they are, and are those of one question each.
+
+A p value is taken from an interval (Altman & Bland 2011, BMJ 343:d2304), as many standard errors as
+the interval's half on that side allows, unless there is an exact one. At 5 % it says what the
+interval says; further away it is an approximation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import scipy
 
-from ml.readers.hypothesis import Claim, Multiplicity, Whose
+from ml.readers.choice_results import ChoicesAcross, ChoicesOfReader, ChoiceVerdict
+from ml.readers.hypothesis import Claim, Measure, Multiplicity, Whose
 from ml.readers.reading import Protocol
 from ml.readers.results import (
+    LEVEL,
     Across,
+    Adjusted,
     BetweenGenerators,
-    ReaderResult,
+    MeanVerdict,
+    ReaderVerdict,
     Refused,
     Secondary,
 )
 from ml.statistics import comparison
+from ml.statistics.figure import Figure
+from ml.statistics.mrmc import Analysis, TreatmentMean
 
-LEVEL = 0.05
 _Z95, _Z90 = 1.959963984540054, 1.6448536269514722
+_ALL = ""
+"""Whose a hypothesis is that is of no single reader: of readers like these."""
+
+V = TypeVar("V", ReaderVerdict, MeanVerdict, ChoiceVerdict)
 
 
-def secondary(
-    readers: Sequence[ReaderResult],
+@dataclass(frozen=True)
+class _Question:
+    """A hypothesis of a reader, or of ``_ALL``; ``claim`` is None of one between generators."""
+
+    words: str
+    p: float | None
+    who: str
+    claim: Claim | None
+
+
+@dataclass(frozen=True)
+class Family:
+    """The secondary hypotheses of a study.
+
+    ``adjusted`` is (reader, claim) → p after Holm, None where there is none; empty where nothing is
+    adjusted.
+    """
+
+    hypotheses: tuple[Secondary, ...]
+    adjusted: Mapping[tuple[str, Claim], float | None]
+
+    def judged(self, who: str, verdict: V) -> V:
+        """A reader's verdict by the adjusted p values; as it is where nothing is adjusted."""
+        if not self.adjusted or verdict.different_from_chance is None:
+            return verdict
+        different = self.adjusted.get((who, Claim.DIFFERENT))
+        equivalent = self.adjusted.get((who, Claim.EQUIVALENT))
+        return replace(
+            verdict,
+            different_from_chance=verdict.different_from_chance and _still(different),
+            equivalent_to_chance=bool(verdict.equivalent_to_chance) and _still(equivalent),
+            adjusted=Adjusted(
+                len(self.hypotheses),
+                different,
+                equivalent,
+                verdict.different_from_chance and not _still(different),
+                bool(verdict.equivalent_to_chance) and not _still(equivalent),
+            ),
+        )
+
+    def across(self, verdict: MeanVerdict | None) -> MeanVerdict | None:
+        """The verdict of readers like these, but for the claim that is the primary hypothesis."""
+        return None if verdict is None else self.judged(_ALL, verdict)
+
+
+NO_FAMILY = Family((), {})
+
+
+def _still(p: float | None) -> bool:
+    """Whether a claim that its interval shows is one still; the primary one has no p here."""
+    return p is None or p < LEVEL
+
+
+def of_ratings(
+    readers: Mapping[str, ReaderVerdict],
     across: Across,
     between: BetweenGenerators | Refused | None,
     rules: Protocol,
-) -> tuple[Secondary, ...]:
-    """The secondary hypotheses with their p values; none where no primary one was named.
+) -> Family:
+    """Of a study of ratings; none where no primary hypothesis was named.
 
     One without a verdict has no p, and counts in the adjustment with p = 1.
     """
     if rules.hypothesis is None:
-        return ()
-    found = [
-        *(row for one in readers for row in _of_reader(one, rules)),
-        *_of_readers(across, rules),
-        *_of_generators(between, rules),
+        return NO_FAMILY
+    rows = [
+        row
+        for name, one in readers.items()
+        for row in _of_reader(name, one, one.auc, None, None, rules, Measure.AUC)
     ]
-    if rules.multiplicity is not Multiplicity.HOLM:
-        return tuple(Secondary(name, p, None, None) for name, p in found)
-    adjusted = comparison.holm([1.0 if p is None else p for _, p in found])
-    return tuple(
-        Secondary(name, p, None if p is None else q, None if p is None else q < LEVEL)
-        for (name, p), q in zip(found, adjusted, strict=True)
-    )
+    mean = None if isinstance(across.random, Refused) else across.random.mean
+    rows += _of_readers(mean, across.verdict, rules, Measure.AUC)
+    random = between.random if isinstance(between, BetweenGenerators) else between
+    rows += _of_generators(random, rules, Measure.AUC)
+    return _tested(rows, rules)
+
+
+def of_choices(
+    readers: Sequence[ChoicesOfReader],
+    across: ChoicesAcross,
+    between: Analysis | Refused | None,
+    rules: Protocol,
+) -> Family:
+    """The same of a study of pairs; of independent pairs with the readers' exact p values."""
+    if rules.hypothesis is None:
+        return NO_FAMILY
+    rows = [
+        row
+        for one in readers
+        for row in _of_reader(
+            one.reader, one.verdict, one.primary, one.verdict.p, one.verdict.equivalence_p, rules,
+            Measure.SHARE,
+        )
+    ]  # fmt: skip
+    mean = None if isinstance(across.random, Refused) else across.random.mean
+    rows += _of_readers(mean, across.verdict, rules, Measure.SHARE)
+    return _tested([*rows, *_of_generators(between, rules, Measure.SHARE)], rules)
 
 
 def difference_p(value: float, low: float, high: float) -> float:
@@ -72,33 +160,72 @@ def equivalence_p(value: float, low: float, high: float, margin: float) -> float
     return max(one(0.5 + margin - value, high - value), one(value - 0.5 + margin, value - low))
 
 
-def _of_reader(one: ReaderResult, rules: Protocol) -> list[tuple[str, float | None]]:
-    names = (
-        f"reader {one.reader}: AUC different from chance",
-        f"reader {one.reader}: AUC equivalent to chance within ±{rules.margin:.2f}",
+def _tested(rows: Sequence[_Question], rules: Protocol) -> Family:
+    if rules.multiplicity is not Multiplicity.HOLM:
+        return Family(tuple(Secondary(row.words, row.p, None, None) for row in rows), {})
+    adjusted = [
+        None if row.p is None else q
+        for row, q in zip(
+            rows, comparison.holm([1.0 if row.p is None else row.p for row in rows]), strict=True
+        )
+    ]
+    return Family(
+        tuple(
+            Secondary(row.words, row.p, q, None if q is None else q < LEVEL)
+            for row, q in zip(rows, adjusted, strict=True)
+        ),
+        {
+            (row.who, row.claim): q
+            for row, q in zip(rows, adjusted, strict=True)
+            if row.claim is not None
+        },
     )
-    verdict, wide, narrow = one.verdict, one.auc, one.verdict.equivalence_interval
-    if verdict.different_from_chance is None or wide.ends is None or narrow.ends is None:
-        return [(name, None) for name in names]
-    different = difference_p(wide.known, *wide.ends)
-    equivalent = equivalence_p(narrow.known, *narrow.ends, rules.margin)
-    shown = verdict.equivalent_to_chance or equivalent >= LEVEL
-    return [(names[0], different), (names[1], equivalent if shown else None)]
 
 
-def _of_readers(across: Across, rules: Protocol) -> list[tuple[str, float | None]]:
+def _of_reader(
+    name: str,
+    verdict: ReaderVerdict | ChoiceVerdict,
+    wide: Figure,
+    exact_difference: float | None,
+    exact_equivalence: float | None,
+    rules: Protocol,
+    measure: Measure,
+) -> list[_Question]:
+    different = equivalent = None
+    narrow = verdict.equivalence_interval
+    if verdict.different_from_chance is not None and wide.ends and narrow.ends:
+        different, equivalent = exact_difference, exact_equivalence
+        if different is None:
+            different = difference_p(wide.known, *wide.ends)
+        if equivalent is None:
+            equivalent = equivalence_p(narrow.known, *narrow.ends, rules.margin)
+        if not verdict.equivalent_to_chance and equivalent < LEVEL:
+            equivalent = None  # an interval within the margin that shows nothing
+    within = f"within ±{rules.margin:.2f}"
+    return [
+        _Question(
+            f"reader {name}: {measure} different from chance", different, name, Claim.DIFFERENT
+        ),
+        _Question(
+            f"reader {name}: {measure} equivalent to chance {within}", equivalent, name,
+            Claim.EQUIVALENT,
+        ),
+    ]  # fmt: skip
+
+
+def _of_readers(
+    mean: TreatmentMean | None, verdict: MeanVerdict | None, rules: Protocol, measure: Measure
+) -> list[_Question]:
     """Readers like these, but for what the primary hypothesis says of them."""
     primary = rules.hypothesis
     found: dict[Claim, float | None] = {Claim.DIFFERENT: None, Claim.EQUIVALENT: None}
-    verdict = across.verdict
-    if verdict is not None and not isinstance(across.random, Refused):
-        mean = across.random.mean
+    if verdict is not None and mean is not None:
         low, high = verdict.equivalence_low, verdict.equivalence_high
         found[Claim.DIFFERENT] = difference_p(mean.value, mean.low, mean.high)
         p = equivalence_p(mean.value, low, high, rules.margin)
         found[Claim.EQUIVALENT] = p if verdict.equivalent_to_chance or p >= LEVEL else None
     return [
-        (f"readers like these: mean AUC {claim}", p)
+        _Question(f"readers like these: mean {measure} {claim}", p, _ALL, claim)
         for claim, p in found.items()
         if primary is None
         or primary.generator
@@ -107,13 +234,16 @@ def _of_readers(across: Across, rules: Protocol) -> list[tuple[str, float | None
 
 
 def _of_generators(
-    between: BetweenGenerators | Refused | None, rules: Protocol
-) -> list[tuple[str, float | None]]:
+    random: Analysis | Refused | None, rules: Protocol, measure: Measure
+) -> list[_Question]:
     """Pairs of generators, for readers like these."""
-    if not isinstance(between, BetweenGenerators) or isinstance(between.random, Refused):
+    if random is None or isinstance(random, Refused):
         return []
-    pairs, primary = between.random.differences, rules.hypothesis
+    pairs, primary = random.differences, rules.hypothesis
     ours = primary and (primary.claim, primary.whose) == (Claim.GENERATORS, Whose.LIKE_THESE)
     if ours and len(pairs) == 1:
         return []
-    return [(f"{one.first} and {one.second}: mean AUC differs", one.p) for one in pairs]
+    return [
+        _Question(f"{one.first} and {one.second}: mean {measure} differs", one.p, _ALL, None)
+        for one in pairs
+    ]

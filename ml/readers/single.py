@@ -85,15 +85,15 @@ def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
     right = [is_right(r, rules) for r in mine]
     order = list(range(1, len(mine) + 1))
     timed = [(r.active_ms, k) for k, r in zip(order, mine, strict=True) if r.active_ms is not None]
-    verdict, curve = _area(mine, rules)
+    judged, curve = _area(mine, rules)
     found = _detection(real, fake, rules)
     return ReaderResult(
         reader=name,
         n=len(mine),
         real=len(real),
         synthetic=len(fake),
-        auc=verdict.auc,
-        verdict=verdict,
+        auc=judged.auc,
+        verdict=judged,
         roc=curve,
         accuracy=_accuracy(mine, right, rules),
         sensitivity=share(
@@ -117,16 +117,16 @@ def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
     )  # fmt: skip
 
 
-def equivalent(name: str, shown: Presentations, rules: Protocol) -> bool | None:
-    """Whether a reader is equivalent to chance by these rules; None where there is no verdict."""
-    return _area(shown.of(name), rules)[0].equivalent_to_chance
+def verdict(name: str, shown: Presentations, rules: Protocol) -> ReaderVerdict:
+    """A reader's verdict alone, by these rules."""
+    return _area(shown.of(name), rules)[0]
 
 
 def _area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tuple[CurvePoint, ...]]:
     truth, rated = _truth(mine), _rated(mine)
     clusters = [r.cluster for r in mine]
     try:
-        verdict = roc.verdict(
+        judged = roc.verdict(
             truth, rated, rules.margin, clusters, rules.resamples, rules.seed, rules.scale_rule
         )
     except ReadersError as error:
@@ -146,7 +146,7 @@ def _area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tupl
                 point.threshold, fp / n, *wilson_limits(fp, n), tp / m, *wilson_limits(tp, m)
             )
         )
-    return ReaderVerdict(**vars(verdict), power=chance), tuple(curve)
+    return ReaderVerdict(**vars(judged), power=chance), tuple(curve)
 
 
 def _accuracy(mine: Sequence[Reading], right: Sequence[bool], rules: Protocol) -> Accuracy:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ml.ground.delimited import Rows, written
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Reading
-from ml.readers.results import Refused, Result
+from ml.readers.results import Adjusted, Refused, Result
 from ml.statistics.proportion import ReadersError
 
 Values = Mapping[str, str]
@@ -192,6 +192,13 @@ VERDICTS = (
     Column("margin", "number", "of equivalence, around 0.5"),
     Column("different", "0 or 1", "different from chance; empty without a verdict", _YES_NO),
     Column("equivalent", "0 or 1", "equivalent to chance; empty without a verdict", _YES_NO),
+    Column(
+        "different_p",
+        "number 0–1",
+        "p of the difference after Holm over all secondary hypotheses, which “different” goes by "
+        "too; empty where nothing is adjusted, or it is the primary hypothesis",
+    ),
+    Column("equivalent_p", "number 0–1", "the same of equivalence"),
     Column("reason", "text", "why there is no verdict, or why it shows no equivalence"),
 )
 """The table of verdicts: one row per reader, and one of all together."""
@@ -211,6 +218,7 @@ def verdicts(result: Result) -> str:
             "margin": one.verdict.margin,
             "different": one.verdict.different_from_chance,
             "equivalent": one.verdict.equivalent_to_chance,
+            **_adjusted(one.verdict.adjusted),
             "reason": one.verdict.reason,
         }
         for one in result.readers
@@ -227,9 +235,16 @@ def verdicts(result: Result) -> str:
             "high90": across.verdict.equivalence_high,
             "different": across.verdict.different_from_chance,
             "equivalent": across.verdict.equivalent_to_chance,
+            **_adjusted(across.verdict.adjusted),
             "reason": across.verdict.reason,
         }
     return table(VERDICTS, [*rows, row])
+
+
+def _adjusted(found: Adjusted | None) -> dict[str, object]:
+    if found is None:
+        return {}
+    return {"different_p": found.different, "equivalent_p": found.equivalent}
 
 
 def table(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> str:

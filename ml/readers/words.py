@@ -74,10 +74,14 @@ def _sentence(entry: ReaderResult, margin: float) -> str:
         text += "tells synthetic from real" if better else "takes synthetic for real and real "
         text += "" if better else "for synthetic"
     else:
-        text += "not different from chance"
+        undone = verdict.adjusted.of_difference if verdict.adjusted else ""
+        text += f"not shown to differ from chance ({undone})" if undone else (
+            "not different from chance")  # fmt: skip
     if verdict.equivalent_to_chance:
         return f"{text}; equivalent to chance within ±{margin:.2f}."
     text += f"; equivalence within ±{margin:.2f} not shown"
+    if verdict.adjusted and verdict.adjusted.of_equivalence:
+        return f"{text} ({verdict.adjusted.of_equivalence})."
     if verdict.reason:
         return f"{text}: {verdict.reason}."
     if verdict.different_from_chance:
@@ -86,7 +90,7 @@ def _sentence(entry: ReaderResult, margin: float) -> str:
         return f"{text}, and {entry.n} images could not have shown it."
     return (
         f"{text} ({entry.n} images show it for a guessing reader with probability "
-        f"{verdict.power:.2f})."
+        f"{verdict.power:.2f}{', were it the only question' if verdict.adjusted else ''})."
     )
 
 
@@ -233,7 +237,8 @@ def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
                 "taken from the intervals"
             )
             + (
-                " and adjusted together after Holm."
+                " and adjusted together after Holm, and no verdict on one of them was given unless "
+                "the adjusted p was below 0.05."
                 if rules.multiplicity is Multiplicity.HOLM
                 else ", are not adjusted, and are exploratory."
             )

@@ -18,7 +18,7 @@ from ml.readers.choice_rehearsal import (
     simulate_choices,
 )
 from ml.readers.choice_results import ChoiceResult
-from ml.readers.hypothesis import Claim, Hypothesis, Missing, Whose
+from ml.readers.hypothesis import Claim, Hypothesis, Missing, Multiplicity, Whose
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Protocol
 from ml.statistics.proportion import ReadersError
@@ -150,6 +150,18 @@ def test_the_primary_hypothesis_follows_the_plan_for_missing_answers():
     assert analyse_choices(readings, plan(of_one)).primary.planned.value == pytest.approx(
         np.mean([one.named_first for one in readings if one.generator == "g1"])
     )
+
+
+def test_the_verdicts_of_pairs_go_by_holm_where_the_protocol_names_it():
+    found = shares(28, 28, 26)  # of 40: exact p 0.017, 0.017 and 0.081
+    rules = replace(plan(Hypothesis()), multiplicity=Multiplicity.NONE)
+    alone = analyse_choices(found, rules)
+    assert [one.verdict.different_from_chance for one in alone.readers] == [True, True, False]
+    assert alone.secondary[0].p == alone.readers[0].verdict.p
+    told = analyse_choices(found, replace(rules, multiplicity=Multiplicity.HOLM))
+    assert [one.verdict.different_from_chance for one in told.readers] == [False, False, False]
+    assert len(told.secondary) == 8 and "not after Holm over 8 hypotheses" in told.summary
+    assert "adjusted together after Holm" in told.methods and "exploratory" in alone.methods
 
 
 def test_who_left_a_hidden_repeat_out_answered_every_pair():

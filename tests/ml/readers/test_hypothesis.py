@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ml.readers import tidy
 from ml.readers.analysis import analyse
 from ml.readers.hypothesis import Claim, Hypothesis, Missing, Multiplicity, Whose, choices
 from ml.readers.primary import ALL_RIGHT, ALL_WRONG, ONCE, UNMARKED
@@ -174,11 +175,36 @@ def test_a_p_value_says_at_five_percent_what_its_interval_says():
     assert equivalence_p(0.9, 0.85, 0.95, 0.1) > 0.5
 
 
-def test_secondary_hypotheses_are_adjusted_together_or_said_to_be_exploratory():
+def test_secondary_hypotheses_are_adjusted_together():
     found = analyse(skilled(), rules(Claim.EQUIVALENT, multiplicity=Multiplicity.HOLM)).secondary
     assert len(found) == 2 * 4 + 1
     assert all(one.adjusted >= one.p for one in found if one.p is not None)
     assert found[0].holds is True and found[1].holds is False
+
+
+def test_a_reader_whose_interval_alone_shows_a_difference_has_no_verdict_of_it_after_holm():
+    found = skilled(skill=0.6)
+    alone = analyse(found, rules(Claim.EQUIVALENT, multiplicity=Multiplicity.NONE)).readers[0]
+    assert alone.verdict.different_from_chance is True and alone.verdict.adjusted is None
+    told = analyse(found, rules(Claim.EQUIVALENT, multiplicity=Multiplicity.HOLM))
+    verdict = told.readers[0].verdict
+    assert verdict.different_from_chance is False
+    assert verdict.adjusted.different == told.secondary[0].adjusted > 0.05 > told.secondary[0].p
+    assert verdict.auc == alone.verdict.auc
+    assert "R0: AUC 0.70" in told.summary and "not after Holm over 9 hypotheses" in told.summary
+    row = tidy.verdicts(told).splitlines()[1].split(",")
+    named = dict(zip(tidy.verdicts(told).splitlines()[0].split(","), row, strict=True))
+    assert named["different"] == "0" and float(named["different_p"]) > 0.05
+    # the primary hypothesis is no part of the family
+    assert told.across.verdict.adjusted.equivalent is None
+    later = {2: rules(Claim.EQUIVALENT, multiplicity=Multiplicity.HOLM, margin=0.3)}
+    beside = analyse(found, rules(Claim.EQUIVALENT, multiplicity=Multiplicity.HOLM), later)
+    assert beside.amended[0].equivalent == {
+        one.reader: one.verdict.equivalent_to_chance for one in analyse(found, later[2]).readers
+    }
+
+
+def test_without_a_rule_secondary_hypotheses_are_said_to_be_exploratory():
     plain = analyse(skilled(), rules(Claim.EQUIVALENT, multiplicity=Multiplicity.NONE))
     assert {(one.adjusted, one.holds) for one in plain.secondary} == {(None, None)}
     assert "exploratory" in plain.methods

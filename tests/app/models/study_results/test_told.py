@@ -100,7 +100,7 @@ def test_the_methods_paragraph_says_who_read_what_and_what_changed(session, stud
         "after 61 answers of 78, by maker, because “because I like the other one better”): margin "
         "from “0.12” to “0.29”. The primary analysis is by the version before the first answer.",
         "There are 8 secondary hypotheses; their p values are taken from the intervals and "
-        "adjusted together after Holm.",
+        "adjusted together after Holm,",
         "Missing answers: every reader counts with the images that they answered.",
         "All else is secondary",
         f"protocol version 2, SHA-256 {study.protocols[1].digest}",
