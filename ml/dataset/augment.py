@@ -73,8 +73,9 @@ def draw(rng: np.random.Generator, diameter_px: float, settings: Augment) -> lis
 def views_of(line: Line, settings: Augment, seed: int) -> list[View]:
     """The views of one line; the same whichever fold, arm or order asks for them.
 
-    An image that was the ROI itself has no tissue around it to show more of: it gets no views of
-    that kind, and N is smaller.
+    Views with more tissue stay within the image: where it has less around the ROI than
+    ``tissue_high``, that is the most; where it has less than ``tissue_low``, or is the ROI itself,
+    there are none of that kind, and N is smaller.
     """
     rng = np.random.default_rng(seed_for("augment", line.id, seed))
     return draw(rng, max(line.box.width, line.box.height), _for(line, settings))
@@ -86,7 +87,13 @@ def count_of(line: Line, settings: Augment) -> int:
 
 
 def _for(line: Line, settings: Augment) -> Augment:
-    return settings if line.surroundings else replace(settings, scales=0)
+    if not line.surroundings:
+        return replace(settings, scales=0)
+    if line.room is None or line.room >= settings.tissue_high:
+        return settings
+    if line.room < settings.tissue_low:
+        return replace(settings, scales=0)
+    return replace(settings, tissue_high=line.room)
 
 
 def most_per_fold(lines: Iterable[Line], settings: Augment, folds: int) -> int:

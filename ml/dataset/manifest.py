@@ -71,6 +71,11 @@ class Line:
             itself, whose surroundings are its mirror image.
         phantom_uid: SOP Instance UID of a phantom's slice, which names the simulated patient
             whatever pseudonym they were given since; not part of the digest.
+        image_size: (rows, columns) of the image it came from; None in data sets of before this was
+            kept. Not part of the digest, which has the image's own.
+        room: the additional margin (a fraction of d) that the image has on every side of the ROI;
+            None where there is no end to it (a whole slice, which ends in air) and in data sets of
+            before. Not part of the digest either.
     """
 
     id: str
@@ -87,6 +92,8 @@ class Line:
     image_sha256: str = ""
     surroundings: bool = True
     phantom_uid: str = ""
+    image_size: tuple[int, int] | None = None
+    room: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that the digest is over."""
@@ -113,6 +120,7 @@ class Line:
         """Raises ManifestError where the form is not that of a line."""
         try:
             spacing = data["spacing_mm"]
+            size, room = data.get("image_size"), data.get("room")
             line = cls(
                 id=str(data["id"]),
                 file=str(data["file"]),
@@ -128,6 +136,8 @@ class Line:
                 image_sha256=str(data["image_sha256"]),
                 surroundings=bool(data["surroundings"]),
                 phantom_uid=str(data.get("phantom_uid", "")),
+                image_size=(int(size[0]), int(size[1])) if size else None,
+                room=None if room is None else float(room),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ManifestError(f"A line of the data set is damaged ({error!r}).") from error
@@ -249,7 +259,7 @@ class Manifest:
         pixels = _context(self.context_path(line), line.sha256)
         box = line.box.moved(-line.origin[0], -line.origin[1])
         spacing = line.spacing_mm if line.surroundings else None
-        values = roi.cut(pixels, box, spacing, 0.0, view)
+        values = roi.cut(pixels, box, spacing, None, view)
         return roi.normalise(values, _range_of(pixels.dtype, window_hu, self.grey_range))
 
     def rois(self, window_hu: tuple[float, float]) -> Float32:
@@ -324,7 +334,7 @@ class Manifest:
                     _context(self.context_path(line), line.sha256)
                     shutil.copyfile(self.context_path(line), contexts / f"{line.id}.npy")
             target = RunDir(folder)
-            lines = "".join(json.dumps(_stored(line), sort_keys=True) + "\n" for line in self.lines)
+            lines = "".join(json.dumps(stored(line), sort_keys=True) + "\n" for line in self.lines)
             target.write_bytes("lines.jsonl", lines.encode())
             target.write_json(
                 "manifest.json",
@@ -602,10 +612,10 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float
                 "ROI by itself."
             )
         box = roi.whole(*pixels.shape)
-    fill = roi.AIR_HU if pixels.dtype == np.int16 else 0.0
-    crop, origin = roi.context(pixels, box, spacing if surroundings else None, fill)
-    moved = box.moved(-origin[0], -origin[1])
-    values = roi.cut(crop, moved, spacing if surroundings else None, fill)
+    square_in = spacing if surroundings else None
+    fill = roi.beyond(pixels) if surroundings else None
+    crop, origin = roi.context(pixels, box, square_in, fill)
+    values = roi.cut(crop, box.moved(-origin[0], -origin[1]), square_in, fill)
     if np.ptp(values) == 0:
         raise RoiError("the ROI is one constant value; give the image itself.")
     diameter = finding.diameter_mm
@@ -626,6 +636,8 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float
         image_sha256=sha256_of(pixels),
         surroundings=surroundings,
         phantom_uid=finding.phantom_uid,
+        image_size=(int(pixels.shape[0]), int(pixels.shape[1])),
+        room=None if fill is not None else round(roi.room(box, pixels.shape, square_in), 4),
     )
     return line, crop, values
 
@@ -638,9 +650,14 @@ def sha256_of(pixels: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _stored(line: Line) -> dict[str, Any]:
-    more = {"phantom_uid": line.phantom_uid} if line.phantom_uid else {}
-    return {**line.to_dict(), **more}
+def stored(line: Line) -> dict[str, Any]:
+    """A line as it is kept on disk: what the digest is over, and what it is not."""
+    more = {
+        "phantom_uid": line.phantom_uid or None,
+        "image_size": line.image_size and list(line.image_size),
+        "room": line.room,
+    }
+    return {**line.to_dict(), **{key: value for key, value in more.items() if value is not None}}
 
 
 def _range_of(dtype: np.dtype[Any], window_hu: Range, chosen: Range | None) -> Range:

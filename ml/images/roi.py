@@ -40,6 +40,8 @@ MARGIN = 0.28
 
 DEFAULT_WINDOW_HU = (-150.0, 250.0)
 AIR_HU = -1024.0
+_OPEN_HU = -500.0
+"""Below it an image in HU ends in air, as a whole slice does; above it someone cut it out of one."""
 MAX_TISSUE = 0.4
 MAX_SHIFT_PX = 4.0
 MIN_LESION_PX = 2.0
@@ -230,6 +232,23 @@ def whole(rows: int, columns: int) -> Box:
     return Box.centred(columns / 2, rows / 2, side, side)
 
 
+def room(box: Box, shape: tuple[int, ...], spacing_mm: Spacing | None) -> float:
+    """How much more margin there is on every side of the plain ROI before the image ends.
+
+    A fraction of d, as ``View.tissue`` is; negative where the plain ROI already looks beyond.
+    """
+    rows, columns = shape
+    row, column = _spacing(spacing_mm)
+    plain = square(box, spacing_mm)
+    sides = (
+        plain.x * column,
+        (columns - plain.x - plain.width) * column,
+        plain.y * row,
+        (rows - plain.y - plain.height) * row,
+    )
+    return min(sides) / max(box.width * column, box.height * row)
+
+
 def check(box: Box, shape: tuple[int, ...], spacing_mm: Spacing | None) -> None:
     """Refuse a box from which no honest ROI can be cut; one pixel of overhang is let pass.
 
@@ -263,20 +282,42 @@ def check(box: Box, shape: tuple[int, ...], spacing_mm: Spacing | None) -> None:
         )
 
 
-def _window(pixels: Pixels, left: int, top: int, right: int, bottom: int, fill: float) -> Float32:
-    """float32 pixels of [left, right) × [top, bottom), ``fill`` where the slice has none."""
+def beyond(pixels: Pixels) -> float | None:
+    """What an image (rows, columns) goes on with beyond its edges.
+
+    A slice in HU whose edge is air goes on as air: nothing else is there. Every other image was
+    cut out of something that went on, and is mirrored (None): black that was never there is what
+    a network would learn first.
+    """
+    if pixels.dtype != np.int16:
+        return None
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return AIR_HU if float(np.median(edge)) < _OPEN_HU else None
+
+
+def _mirrored(length: int, start: int, stop: int) -> npt.NDArray[np.intp]:
+    """Which of ``length`` pixels stand at ``start`` to ``stop`` where the edge pixel is repeated."""
+    turned = np.arange(start, stop) % (2 * length)
+    return np.where(turned < length, turned, 2 * length - 1 - turned)
+
+
+def _window(
+    pixels: Pixels, left: int, top: int, right: int, bottom: int, fill: float | None
+) -> Pixels:
+    """Pixels of [left, right) × [top, bottom) in their own type; where the slice has none,
+    ``fill``, or its mirror image (None)."""
     rows, columns = pixels.shape
     if left >= 0 and top >= 0 and right <= columns and bottom <= rows:
-        inside = pixels[top:bottom, left:right]
-        _refuse_non_finite(inside)
-        return inside.astype(np.float32)
-    window = np.full((bottom - top, right - left), fill, np.float32)
-    y0, y1, x0, x1 = max(top, 0), min(bottom, rows), max(left, 0), min(right, columns)
-    if y0 < y1 and x0 < x1:
-        inside = pixels[y0:y1, x0:x1]
-        _refuse_non_finite(inside)
-        window[y0 - top : y1 - top, x0 - left : x1 - left] = inside
-    return window
+        found = pixels[top:bottom, left:right]
+    elif fill is None:
+        found = pixels[np.ix_(_mirrored(rows, top, bottom), _mirrored(columns, left, right))]
+    else:
+        found = np.full((bottom - top, right - left), fill, pixels.dtype)
+        y0, y1, x0, x1 = max(top, 0), min(bottom, rows), max(left, 0), min(right, columns)
+        if y0 < y1 and x0 < x1:
+            found[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+    _refuse_non_finite(found)
+    return found
 
 
 def _refuse_non_finite(pixels: Pixels) -> None:
@@ -303,7 +344,7 @@ def cut(
     pixels: Pixels,
     box: Box,
     spacing_mm: Spacing | None,
-    fill: float,
+    fill: float | None,
     view: View = IDENTITY,
 ) -> Float32:
     """The ROI in the slice's own unit: float32 (64, 64).
@@ -315,7 +356,7 @@ def cut(
         pixels: (rows, columns) of the slice, or of a crop of it with the box moved accordingly.
         box: the lesion's.
         spacing_mm: (row, column) spacing, with which the square is square in mm; None: in pixels.
-        fill: value outside the slice.
+        fill: value outside the slice; None: its mirror image. ``beyond`` tells which.
         view: how to look; the identity is the plain ROI.
 
     Raises:
@@ -338,7 +379,7 @@ def cut(
             whole_x + reach_x + 1,
             whole_y + reach_y + 1,
             fill,
-        )
+        ).astype(np.float32)
         roi = _resized(window, x + reach_x, y + reach_y, cut_out.half_x, cut_out.half_y)
     else:
         row, column = _spacing(spacing_mm)
@@ -348,7 +389,7 @@ def cut(
         far_y = math.ceil(abs(sin) * reach_x * column / row + abs(cos) * reach_y) + 4
         window = _window(
             pixels, whole_x - far_x, whole_y - far_y, whole_x + far_x + 1, whole_y + far_y + 1, fill
-        )
+        ).astype(np.float32)
         # output pixel (i, j), offset from the centre in mm, turned back, in pixels of the window
         a, b = cos, -sin * row / column
         d, e = sin * column / row, cos
@@ -372,14 +413,12 @@ def cut(
 
 
 def context(
-    pixels: Pixels, box: Box, spacing_mm: Spacing | None, fill: float
+    pixels: Pixels, box: Box, spacing_mm: Spacing | None, fill: float | None
 ) -> tuple[Pixels, tuple[int, int]]:
     """A crop of the slice, in its own type, from which every ``View`` can be cut exactly.
 
-    Beyond the slice it holds ``fill``. A square image that is itself the ROI (its box is
-    ``whole``) has no tissue around it: there the image is mirrored at its edges, so that turned
-    views have no black wedges. That tissue is invented: give such images views without ``tissue``
-    where it matters.
+    Beyond the slice it holds ``fill``, or the slice's mirror image (None): turned views then have
+    no black wedges. That tissue is invented: ``room`` tells how far a view may go without it.
 
     Returns:
         The crop, and the (x, y) of its first pixel on the slice, which may be negative.
@@ -399,22 +438,9 @@ def context(
     far_x = max(reach_x, math.ceil(diagonal / column)) + far
     far_y = max(reach_y, math.ceil(diagonal / row)) + far
     center_x, center_y = math.floor(widest.center_x), math.floor(widest.center_y)
-    left, top, right, bottom = (
-        center_x - far_x,
-        center_y - far_y,
-        center_x + far_x + 1,
-        center_y + far_y + 1,
-    )
-    rows, columns = pixels.shape
-    inside = pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    around = (
-        (max(-top, 0), max(bottom - rows, 0)),
-        (max(-left, 0), max(right - columns, 0)),
-    )
-    if box == whole(rows, columns):
-        return np.pad(inside, around, mode="symmetric"), (left, top)
-    value = pixels.dtype.type(fill)
-    return np.pad(inside, around, mode="constant", constant_values=value), (left, top)
+    left, top = center_x - far_x, center_y - far_y
+    crop = _window(pixels, left, top, center_x + far_x + 1, center_y + far_y + 1, fill)
+    return np.ascontiguousarray(crop), (left, top)
 
 
 def normalise(values: Pixels, window_hu: tuple[float, float]) -> Float32:
@@ -467,11 +493,9 @@ def make(
         _refuse_non_finite(pixels)
         values: Pixels = pixels
     elif itself:
-        wide, (left, top) = context(pixels, box, None, 0.0)
-        values = cut(wide, box.moved(-left, -top), None, 0.0, view)
+        values = cut(pixels, box, None, None, view)
     else:
-        fill = AIR_HU if ct_slice.calibrated else 0.0
-        values = cut(pixels, box, spacing_mm, fill, view)
+        values = cut(pixels, box, spacing_mm, beyond(pixels), view)
     cut_out = square(box, spacing_mm, view)
     side_mm = None
     if ct_slice.spacing_mm is not None:
@@ -488,7 +512,7 @@ def make(
         None if itself else box,
         cut_out,
         side_mm,
-        (*told, *_outside(cut_out, pixels.shape), *_flat(found)),
+        (*told, *_outside(cut_out, pixels), *_flat(found)),
     )
 
 
@@ -503,14 +527,15 @@ def _flat(roi: Float32) -> tuple[str, ...]:
     )
 
 
-def _outside(cut_out: Box, shape: tuple[int, ...]) -> tuple[str, ...]:
-    rows, columns = shape
+def _outside(cut_out: Box, pixels: Pixels) -> tuple[str, ...]:
+    rows, columns = pixels.shape
     width = min(cut_out.x + cut_out.width, columns) - max(cut_out.x, 0)
     height = min(cut_out.y + cut_out.height, rows) - max(cut_out.y, 0)
     missing = 1 - max(width, 0) * max(height, 0) / (cut_out.width * cut_out.height)
     if missing < 0.01:
         return ()
-    return (f"{missing:.0%} of the ROI lies outside the image and is filled with black.",)
+    filled = "the image mirrored at its edge" if beyond(pixels) is None else "air"
+    return (f"{missing:.0%} of the ROI lies outside the image and is filled with {filled}.",)
 
 
 def to_grey(pixels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ml.config import Augment, ConfigError
-from ml.dataset.augment import Drawn, Rois, draw, group, views_of
+from ml.dataset.augment import Drawn, Rois, count_of, draw, group, views_of
 from ml.dataset.manifest import Line, Manifest
 from ml.images.roi import Box, View
 from ml.lesion import LIVER
@@ -167,3 +167,18 @@ def test_real_tissue_stands_in_the_corners_of_a_turned_roi(tmp_path: Path) -> No
         corner = cut(pixels, box, None, -1024.0, view)[:8, :8]
         assert corner.min() > -200
         assert corner.std() > 10
+
+
+def _cropped(room: float | None, surroundings: bool = True) -> Line:
+    return replace(_line(0), room=room, image_size=(72, 72), surroundings=surroundings)
+
+
+def test_views_with_more_tissue_stay_within_the_image() -> None:
+    settings = Augment(rotations=20)
+    plain = views_of(replace(_line(0), room=None), settings, 0)
+    assert views_of(_cropped(0.4), settings, 0) == plain
+    near = views_of(_cropped(0.2), settings, 0)
+    assert len(near) == len(plain)
+    assert 0.1 <= max(view.tissue for view in near) <= 0.2
+    assert all(view.tissue == 0 for view in views_of(_cropped(0.05), settings, 0))
+    assert count_of(_cropped(-0.1), settings) == 20 * (1 + 3 + 7)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.dataset.manifest import Finding, Line, Manifest, ManifestError, write
+from ml.dataset.manifest import Finding, Line, Manifest, ManifestError, stored, write
 from ml.images import roi
 from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, View
@@ -239,4 +239,4 @@ def test_a_saved_copy_is_the_same_data_set(tmp_path: Path) -> None:
 
 def test_a_line_survives_json(tmp_path: Path) -> None:
     for line in made(tmp_path, findings()).lines:
-        assert Line.from_dict(json.loads(json.dumps(line.to_dict()))) == line
+        assert Line.from_dict(json.loads(json.dumps(stored(line)))) == line

@@ -147,13 +147,36 @@ def test_the_roi_is_pillows_antialiased_bicubic_of_the_whole_slice() -> None:
         np.testing.assert_allclose(roi.cut(pixels, box, None, -1024), expected, atol=4)
 
 
-def test_beyond_the_slice_is_air_and_the_user_is_told() -> None:
-    made = roi.make(ct(np.full((128, 128), 50, np.int16)), Box(0, 0, 60, 60), WINDOW)
+def test_a_slice_goes_on_as_air_and_the_user_is_told() -> None:
+    slice_hu = np.full((128, 128), roi.AIR_HU, np.int16)
+    slice_hu[2:-2, 2:-2] = 50
+    made = roi.make(ct(slice_hu), Box(0, 0, 60, 60), WINDOW)
     assert made.pixels[0, 0] == -1
     assert made.pixels[63, 63] == pytest.approx(0)
-    assert any("outside the image" in warning for warning in made.warnings)
-    black = roi.make(grey(np.full((128, 128), 200, np.uint8)), Box(0, 0, 60, 60), WINDOW)
-    assert black.pixels[0, 0] == -1
+    assert any("outside the image and is filled with air" in text for text in made.warnings)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.uint16])
+def test_what_was_cut_out_of_a_slice_is_mirrored_and_nowhere_black(dtype: type) -> None:
+    pixels = np.random.default_rng(0).integers(100, 200, (72, 65)).astype(dtype)
+    box, (rows, columns) = Box(13, 13, 44, 46), pixels.shape
+    fill = roi.beyond(pixels)
+    assert fill is None
+    crop, (left, top) = roi.context(pixels, box, None, fill)
+    assert crop.min() >= 100
+    for row, column in ((-1, -1), (-5, 80), (75, -3), (rows, columns)):
+        inside = [  # the edge pixel is repeated, then the second
+            -place - 1 if place < 0 else 2 * length - 1 - place if place >= length else place
+            for place, length in ((row, rows), (column, columns))
+        ]
+        assert crop[row - top, column - left] == pixels[inside[0], inside[1]]
+    view = View(angle_deg=45, tissue=0.4)
+    found = roi.cut(pixels, box, None, fill, view)
+    assert found.min() > 80  # bicubic undershoot, no black
+    assert np.array_equal(found, roi.cut(crop, box.moved(-left, -top), None, None, view))
+    if dtype != np.int16:
+        told = roi.make(grey(pixels), Box(0, 0, 44, 46), WINDOW).warnings
+        assert any("mirrored at its edge" in text for text in told)
 
 
 def test_the_warnings_of_the_slice_reach_the_roi() -> None:
@@ -272,7 +295,7 @@ def test_an_roi_from_a_context_is_bit_equal_to_one_from_the_slice() -> None:
 def test_the_context_of_an_roi_image_is_mirrored_so_that_no_view_has_black_wedges() -> None:
     pixels = np.random.default_rng(2).integers(1000, 60000, (64, 64)).astype(np.uint16)
     box = roi.whole(64, 64)
-    crop, (left, top) = roi.context(pixels, box, None, 0)
+    crop, (left, top) = roi.context(pixels, box, None, None)
     assert crop.min() >= 1000
     moved = box.moved(-left, -top)
     assert np.array_equal(roi.cut(crop, moved, None, 0), pixels.astype(np.float32))
