@@ -157,13 +157,32 @@ def _range(_type: object, tokens: Sequence[Token]) -> tuple[float, float]:
         raise ValueError(f"{text!r} is not of the form 0,4095.") from error
 
 
+def _pairs(_type: object, tokens: Sequence[Token]) -> dict[str, str]:
+    from ml.dataset import labels
+
+    return labels.mapping(tokens[0].value)
+
+
+_MAP = Parameter(metavar="A=B,…", converter=_pairs, accepts_keys=False, n_tokens=1)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """What may be chosen of a preparation.
 
     Attributes:
-        scheme: liver, or a JSON file with the classes and their names.
+        scheme: liver, or a JSON file with the classes and their names; default: made of the
+            labels.
+        map: labels that are written otherwise, such as Mets=metastasis,0=cyst; other= leaves
+            those rows out.
+        patient: how patients are known where no column tells them: image (each image is of
+            another one), folder, dicom (PatientID, which is replaced by a number), or a regular
+            expression for the file's path with the patient in brackets.
+        table: another table than the one of the usual name.
+        renamed: this help's names of columns for other words in the header, such as
+            class=Befund,file=Bild.
+        whole: each image is the ROI itself, whatever its size.
         allow_mixed_patients: accept lesions of several classes in one patient.
         boxes: what the numbers of the column box are: x,y,width,height or x1,y1,x2,y2; needed
             where they could be both.
@@ -172,7 +191,12 @@ class Preparation:
         out: a new folder.
     """
 
-    scheme: Annotated[str, Parameter(metavar="FILE")] = "liver"
+    scheme: Annotated[str | None, Parameter(metavar="FILE")] = None
+    map: Annotated[dict[str, str] | None, _MAP] = None
+    patient: Annotated[str | None, Parameter(metavar="HOW")] = None
+    table: Annotated[Path | None, Parameter(metavar="FILE")] = None
+    renamed: Annotated[dict[str, str] | None, Parameter(name="--columns"), _MAP] = None
+    whole: bool = False
     allow_mixed_patients: bool = False
     boxes: columns.Boxes | None = None
     grey_range: Annotated[
@@ -188,26 +212,37 @@ class Preparation:
     out: Annotated[Path, Parameter(metavar="DATA")]
 
     def run(self, what: str, folder: Path) -> None:
-        """Prepare the images or the DICOM files in ``folder``."""
+        """Prepare what is in ``folder``."""
         from ml.dataset import prepare
+        from ml.dataset.entries import Options
         from ml.lesion import LesionScheme
         from ml.progress import drive
 
         steps = {"images": prepare.images, "dicom": prepare.dicom}[what]
-        options = prepare.Options(self.allow_mixed_patients, self.boxes, self.grey_range)
-        drive(steps(folder, LesionScheme.load(self.scheme), self.out, options))
+        options = Options(
+            mixed_patients=self.allow_mixed_patients,
+            boxes=self.boxes,
+            grey_range=self.grey_range,
+            whole=self.whole,
+            mapped=self.map or {},
+            patients=self.patient,
+            columns=self.renamed or {},
+            table=self.table,
+        )
+        scheme = None if self.scheme is None else LesionScheme.load(self.scheme)
+        drive(steps(folder, scheme, self.out, options))
 
 
 @preparing.command(name="images", help_epilogue=columns.IMAGES)
 def prepare_images(
     folder: Annotated[Path, Parameter(name="DIR")], /, *, preparation: Preparation
 ) -> None:
-    """PNG, JPEG or DICOM with labels.csv beside them.
+    """PNG, JPEG or DICOM with labels.csv beside them, or in a folder for each class.
 
-    contact-sheet.png in DATA shows what was cut.
+    contact-sheet.png in DATA shows what was cut, summary.md tells it in numbers.
 
     Args:
-        folder: holds the table and the images.
+        folder: holds the images.
     """
     preparation.run("images", folder)
 
@@ -218,7 +253,7 @@ def prepare_dicom(
 ) -> None:
     """DICOM series with lesions.csv, such as phantom writes.
 
-    contact-sheet.png in DATA shows what was cut.
+    contact-sheet.png in DATA shows what was cut, summary.md tells it in numbers.
 
     Args:
         folder: holds the table and the images.

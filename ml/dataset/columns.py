@@ -10,8 +10,19 @@ class Boxes(StrEnum):
     XYXY = "xyxy"
 
 
-LATER = ("split", "site", "age", "sex")
-"""Columns that people rightly have, and that nothing here uses yet."""
+GROUPS = ("split", "site", "source", "scanner", "age", "sex", "size", "phase")
+"""Columns that are kept with every ROI, so that results can be told by group."""
+
+SYNONYMS = {
+    "file": ("filename", "image", "imagepath", "imagefile", "path", "filepath", "img", "imagename"),
+    "class": ("label", "labels", "lesionclass", "diagnosis", "category", "target", "classname"),
+    "patient": ("patientid", "subject", "subjectid", "pid"),
+    "mask": ("maskfile", "maskpath", "segmentation", "maskname"),
+    "site": ("hospital", "institution"),
+    "sex": ("gender",),
+    "scanner": ("manufacturer", "scannermodel"),
+}
+"""Header words (letters and digits alone) that are taken for a column that the table lacks."""
 
 IMAGES = """\
 columns of labels.csv (comma, semicolon or tab; their order does not matter):

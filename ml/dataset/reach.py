@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ml.config import Augment
 from ml.dataset.augment import views_of
@@ -60,8 +61,8 @@ class Reach:
         return " ".join(told)
 
 
-def outside(line: Line, view: View) -> float:
-    """Share of a view's area that lies beyond the line's image, 0…1, by 16 × 16 points.
+def outside(line: Line, views: Sequence[View]) -> npt.NDArray[np.float64]:
+    """Share of the area of each view that lies beyond the line's image, 0…1, by 16 × 16 points.
 
     Raises:
         ValueError: the line does not know its image's size.
@@ -69,16 +70,24 @@ def outside(line: Line, view: View) -> float:
     if line.image_size is None:
         raise ValueError(f"Line {line.id} does not know its image's size.")
     rows, columns = line.image_size
-    spacing = line.spacing_mm if line.surroundings else None
-    row, column = spacing or (1.0, 1.0)
-    cut = roi.square(line.box, spacing, view)
+    row, column = (line.spacing_mm if line.surroundings else None) or (1.0, 1.0)
+    tissue = np.array([view.tissue for view in views])
+    side = max(line.box.width * column, line.box.height * row) * (1 + 2 * (roi.MARGIN + tissue))
+    shifts = np.array([view.shift_px for view in views]).reshape(-1, 2)
+    angles = np.deg2rad([view.angle_deg for view in views])
     steps = (np.arange(_STEPS) + 0.5) / _STEPS - 0.5
-    across, down = np.meshgrid(steps * cut.width * column, steps * cut.height * row)
-    angle = np.deg2rad(view.angle_deg)
-    center_x, center_y = cut.center
-    x = center_x + (np.cos(angle) * across - np.sin(angle) * down) / column
-    y = center_y + (np.sin(angle) * across + np.cos(angle) * down) / row
-    return float(np.mean((x < 0) | (y < 0) | (x > columns) | (y > rows)))
+    across, down = (part.ravel() * side[:, None] for part in np.meshgrid(steps, steps))
+    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
+    x, y = (
+        middle + shifts[:, [axis]] + offset / step
+        for axis, (middle, offset, step) in enumerate(
+            (
+                (line.box.center[0], cos * across - sin * down, column),
+                (line.box.center[1], sin * across + cos * down, row),
+            )
+        )
+    )
+    return np.mean((x < 0) | (y < 0) | (x > columns) | (y > rows), axis=1, dtype=np.float64)
 
 
 def of(lines: Iterable[Line], settings: Augment, seed: int = 0) -> Reach:
@@ -91,7 +100,7 @@ def of(lines: Iterable[Line], settings: Augment, seed: int = 0) -> Reach:
             continue
         looked = views_of(line, settings, seed)[:_VIEWS]
         views += len(looked)
-        shares = [] if _well_inside(line) else [outside(line, view) for view in looked]
+        shares = [] if _well_inside(line) else outside(line, looked).tolist()
         noticed = [share for share in shares if share >= _NOTICED]
         lesions += bool(noticed)
         far += noticed

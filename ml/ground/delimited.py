@@ -7,7 +7,9 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
+_TOLD = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+"""The line in which some spreadsheets tell the delimiter, and which they do not show."""
 
 _FORMULA = re.compile(r"[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]")
 """How a text begins that a spreadsheet would run: also in the full-width forms of East Asia."""
@@ -46,13 +48,19 @@ def cell(value: object) -> object:
 class Rows:
     """The rows of a delimited text, cells as they are written; the first line tells the delimiter.
 
-    ``line`` is the number of the line that was read last, from 1. Iterating raises `csv.Error`
-    for a text that is no table.
+    A first line ``sep=;`` is obeyed and is no row, as in the spreadsheets that write it. ``line``
+    is the number of the line that was read last, from 1. Iterating raises `csv.Error` for a text
+    that is no table.
     """
 
     def __init__(self, text: str) -> None:
-        first = next((line for line in text.splitlines() if line.strip()), "")
-        delimiter = max(_DELIMITERS, key=first.count)
+        first, end, rest = text.partition("\n")
+        told = _TOLD.fullmatch(first)
+        if told and end:
+            delimiter, text = told[1], rest
+        else:
+            first = next((line for line in text.splitlines() if line.strip()), "")
+            delimiter = max(_DELIMITERS, key=first.count)
         self._reader = csv.reader(io.StringIO(text), delimiter=delimiter)
 
     def __iter__(self) -> Iterator[list[str]]:

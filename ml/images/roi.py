@@ -41,7 +41,7 @@ MARGIN = 0.28
 DEFAULT_WINDOW_HU = (-150.0, 250.0)
 AIR_HU = -1024.0
 _OPEN_HU = -500.0
-"""Below it an image in HU ends in air, as a whole slice does; above it someone cut it out of one."""
+"""Edges below it are air, as those of a whole slice; above it somebody cut the image out."""
 MAX_TISSUE = 0.4
 MAX_SHIFT_PX = 4.0
 MIN_LESION_PX = 2.0
@@ -296,7 +296,7 @@ def beyond(pixels: Pixels) -> float | None:
 
 
 def _mirrored(length: int, start: int, stop: int) -> npt.NDArray[np.intp]:
-    """Which of ``length`` pixels stand at ``start`` to ``stop`` where the edge pixel is repeated."""
+    """Which of ``length`` pixels stand at ``start`` … ``stop``; the edge pixel comes twice."""
     turned = np.arange(start, stop) % (2 * length)
     return np.where(turned < length, turned, 2 * length - 1 - turned)
 

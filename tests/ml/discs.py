@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ml.config import Augment, Classifier, Experiment, Gan
-from ml.dataset.manifest import Finding, Manifest, write
+from ml.dataset.manifest import Finding, Manifest
+from ml.dataset.writing import write
 from ml.images.roi import Box
 from ml.lesion import LesionClass, LesionScheme
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.dataset.manifest import Finding, Line, Manifest, ManifestError, stored, write
+from ml.dataset.manifest import Finding, Line, Manifest, ManifestError, stored
+from ml.dataset.writing import write
 from ml.images import roi
 from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, View

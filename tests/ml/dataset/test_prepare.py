@@ -75,7 +75,7 @@ def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (["file,label,patient", "a,b,c"], "no column class; its columns are file, label, patient"),
+        (["file,kind,patient", "a,b,c"], "no column class; its columns are file, kind, patient"),
         (["file,class,class,patient", "a,b,c,d"], "twice"),
         (["file,class,patient"], "no rows"),
         ([], "no column"),
@@ -442,13 +442,12 @@ def test_a_column_that_is_not_used_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = folder(tmp_path)
-    label(where, ["file,class,patient,split,Age,scanner", *(f"{x},test,60,A" for x in rows()[1:])])
+    label(where, ["file,class,patient,split,Age,ward", *(f"{x},test,60,A" for x in rows()[1:])])
     assert command(where) == 0
-    told = capsys.readouterr().err
-    assert "Not used yet: column split, age. " in told
-    assert "no fixed test sets" in told
-    assert "Not used: column scanner." in told
-    assert len(Manifest.load(tmp_path / "data").notes) == 2
+    assert "Not used: column ward." in capsys.readouterr().err
+    manifest = Manifest.load(tmp_path / "data")
+    assert manifest.notes[0] == "Not used: column ward."
+    assert {**manifest.lines[0].groups} == {"split": "test", "age": "60"}
 
 
 @pytest.mark.parametrize("what", ["images", "dicom"])

@@ -17,7 +17,8 @@ import pytest
 from ml.__main__ import main
 from ml.config import EXPERIMENTS, Augment, ConfigError
 from ml.dataset.folds import FoldError, LeakageError
-from ml.dataset.manifest import Finding, Manifest, ManifestError, write
+from ml.dataset.manifest import Finding, Manifest, ManifestError
+from ml.dataset.writing import write
 from ml.experiment import evaluation, fresh_phantoms, perform, report, training_sets
 from ml.experiment import run as experiment
 from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, EQUAL, ORACLE, ArmSize

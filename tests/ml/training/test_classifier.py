@@ -17,7 +17,8 @@ from ml.checkpoints.checkpoint import Checkpoint
 from ml.checkpoints.metrics import HeldOutScore
 from ml.checkpoints.serving import Classifier
 from ml.dataset.folds import FoldError, patient_folds
-from ml.dataset.manifest import Finding, Manifest, write
+from ml.dataset.manifest import Finding, Manifest
+from ml.dataset.writing import write
 from ml.images.roi import Box
 from ml.lesion import LesionClass, LesionScheme
 from ml.progress import Progress, RunDir

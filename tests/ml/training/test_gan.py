@@ -15,7 +15,8 @@ from ml.checkpoints.checkpoint import Checkpoint
 from ml.checkpoints.serving import Generator, latent
 from ml.config import ConfigError, Gan
 from ml.dataset.folds import patient_folds
-from ml.dataset.manifest import Finding, Manifest, write
+from ml.dataset.manifest import Finding, Manifest
+from ml.dataset.writing import write
 from ml.images.roi import Box
 from ml.lesion import LIVER
 from ml.progress import Progress, RunDir

@@ -1,0 +1,240 @@
+"""What every kind of input becomes: an entry with its labels, whose image is read when its turn
+comes."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ml.dataset.columns import Boxes
+from ml.dataset.labels import Labels, Patients
+from ml.dataset.manifest import Finding
+from ml.dataset.table import CellError
+from ml.dataset.writing import write
+from ml.images.ct_slice import NARROW, CTSlice, DicomError
+from ml.images.greys import Range
+from ml.images.picture import PICTURE
+from ml.images.roi import Box, RoiError
+from ml.lesion import LesionScheme
+from ml.progress import Progress
+
+_MOST_NOTES = 12
+LEAST_WHOLE_PX = 12
+MOST_LONGER = 3.0
+"""An image that is the ROI itself has at least so many pixels on its shorter side, and is at most
+so many times as long: of anything longer most of the square would be its mirror image."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be chosen of a preparation.
+
+    Attributes:
+        mixed_patients: accept lesions of several classes in one patient.
+        boxes: what the four numbers of a box are; None: as the table tells.
+        grey_range: grey values that become −1 and 1, of images without HU.
+        whole: every image is the ROI itself, whatever its size.
+        mapped: label → class, where they differ; an empty class leaves rows out.
+        patients: how patients are known where no column tells them.
+        columns: names used here → header words of the table.
+        table: another table than the one of the usual name.
+    """
+
+    mixed_patients: bool = False
+    boxes: Boxes | None = None
+    grey_range: Range | None = None
+    whole: bool = False
+    mapped: Mapping[str, str] = field(default_factory=dict)
+    patients: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One lesion on one image.
+
+    Attributes:
+        file: what it is called, relative to the folder; with the slice's number of a volume.
+        box: None where the image is the ROI itself.
+    """
+
+    ct_slice: CTSlice
+    file: str
+    box: Box | None
+    diameter_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is told of one lesion, or of the lesions of one mask, before its image is read.
+
+    Attributes:
+        where: begins a complaint: ``Row 7``, or the file's name.
+        label: the class in the user's words; empty if none.
+        patient: as the table tells; empty if it does not.
+        marks: reads the image; raises CellError, RoiError, DicomError.
+        under: the part of the file's path that names no patient (the folder of its class).
+        groups: what the lesion belongs to besides, by ``columns.GROUPS``.
+    """
+
+    where: str
+    label: str
+    patient: str
+    marks: Callable[[], Sequence[Mark]]
+    under: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+
+def data_set(
+    entries: Sequence[Entry],
+    scheme: LesionScheme | None,
+    out: Path,
+    options: Options,
+    notes: Sequence[str] = (),
+    later: Callable[[], Sequence[str]] = tuple,
+    difficulty: float | None = None,
+) -> Iterator[Progress]:
+    """A data set of entries under ``out``, whole or not at all.
+
+    Args:
+        scheme: None: made of the labels.
+        notes: sentences that are kept with it.
+        later: more of them, known when every image has been read.
+
+    Raises:
+        PrepareError: labels that make no scheme, or options that are none.
+        ManifestError: everything that is wrong with rows and images, in one message.
+    """
+    labels = Labels.of([one.label for one in entries], scheme, options.mapped, out.name)
+    patients = Patients.told(options.patients)
+    faults: list[str] = []
+    told = [*notes, *labels.notes()]
+    findings = _findings(entries, labels, patients, options, faults, told, later)
+    yield from write(
+        findings,
+        len(entries),
+        labels.scheme,
+        out,
+        faults,
+        options.mixed_patients,
+        difficulty,
+        options.grey_range,
+        told,
+        sheet=True,
+    )
+
+
+def _findings(
+    entries: Sequence[Entry],
+    labels: Labels,
+    patients: Patients,
+    options: Options,
+    faults: list[str],
+    notes: list[str],
+    later: Callable[[], Sequence[str]],
+) -> Iterator[Finding]:
+    """Findings of the good entries; what is wrong with the others goes to ``faults``.
+
+    What the images warn of, and patients whom their files call otherwise, go to ``notes``.
+    """
+    seen = _Said(options.grey_range is not None)
+    for entry in entries:
+        try:
+            lesion_class = labels.class_of(entry.label)
+            if lesion_class is None:
+                continue
+            marks = entry.marks()
+            found = [_finding(entry, mark, lesion_class, patients, options) for mark in marks]
+        except (CellError, RoiError, DicomError) as error:
+            faults.append(f"{entry.where}: {error}")
+            continue
+        for mark, finding in zip(marks, found, strict=True):
+            seen.add(mark.ct_slice, mark.file, finding.patient)
+            yield finding
+    notes += seen.notes()
+    notes += later()
+
+
+def _finding(
+    entry: Entry, mark: Mark, lesion_class: str, patients: Patients, options: Options
+) -> Finding:
+    ct_slice = mark.ct_slice
+    file = mark.file.removeprefix(f"{entry.under}/") if entry.under else mark.file
+    patient = patients.of(entry.patient, file, ct_slice.patient_id, ct_slice.issuer)
+    if options.whole:
+        _refuse_odd(ct_slice, mark.box)
+    found = Finding.on(
+        ct_slice,
+        mark.box,
+        lesion_class=lesion_class,
+        patient=patient,
+        file=mark.file,
+        diameter_mm=mark.diameter_mm,
+    )
+    return replace(found, whole=options.whole, groups=entry.groups)
+
+
+def _refuse_odd(ct_slice: CTSlice, box: Box | None) -> None:
+    if box is not None:
+        raise CellError(
+            "a box, center or mask, but with --whole the image itself is the ROI; leave one out."
+        )
+    rows, columns = ct_slice.size
+    short, long = sorted((rows, columns))
+    if short < LEAST_WHOLE_PX or long > MOST_LONGER * short:
+        raise CellError(
+            f"an image of {columns} × {rows} pixels is no ROI: with --whole the shorter side has "
+            f"at least {LEAST_WHOLE_PX} pixels and the longer one at most {MOST_LONGER:g} times as "
+            "many."
+        )
+    spacing = ct_slice.spacing_mm
+    if spacing is not None and max(spacing) > 1.01 * min(spacing):
+        raise CellError(
+            f"pixels of {spacing[1]:g} × {spacing[0]:g} mm are not square, and --whole takes the "
+            "image as it is; resample it, or mark the lesion."
+        )
+
+
+class _Said:
+    """What the images of a data set warn of, and who their files say that they are of."""
+
+    def __init__(self, has_range: bool) -> None:
+        self.left_out = (PICTURE, *((NARROW,) if has_range else ()))
+        self.warned: dict[str, tuple[str, dict[str, None]]] = {}
+        self.studies: dict[str, set[str]] = defaultdict(set)
+        self.people: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def add(self, ct_slice: CTSlice, file: str, patient: str) -> None:
+        for text in ct_slice.warnings:
+            if not text.startswith(self.left_out):
+                kind = re.sub(r"\d[\d.]*", "0", text)
+                self.warned.setdefault(kind, (text, {}))[1][file] = None
+        if ct_slice.study_uid:
+            self.studies[ct_slice.study_uid].add(patient)
+        if ct_slice.patient_id and not ct_slice.phantom:
+            self.people[ct_slice.patient_id, ct_slice.issuer].add(patient)
+
+    def notes(self) -> list[str]:
+        told = []
+        for text, files in self.warned.values():
+            names = ", ".join([*files][:3]) + (" …" if len(files) > 3 else "")
+            told.append(f"{len(files)} file(s) ({names}): {text}")
+        if len(told) > _MOST_NOTES:
+            told = [*told[:_MOST_NOTES], f"… and {len(told) - _MOST_NOTES} more kinds of warning."]
+        for what, groups in (
+            ("slices of one study (StudyInstanceUID)", self.studies.values()),
+            ("files with one PatientID", self.people.values()),
+        ):
+            for patients in groups:
+                if len(patients) > 1:
+                    shown = ", ".join(sorted(patients)[:5]) + (" …" if len(patients) > 5 else "")
+                    told.append(
+                        f"Patients {shown} have {what}: if they are one person, training and test "
+                        "are not apart. Correct the column patient, or make sure that an "
+                        "anonymiser gave it to all."
+                    )
+        return told

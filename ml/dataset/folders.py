@@ -1,0 +1,89 @@
+"""A folder for each class, perhaps under folders for training and test, as people download them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from ml.dataset.entries import Entry, Mark, Options
+from ml.dataset.files import Files
+from ml.dataset.table import PrepareError
+
+_SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+_LITTER = ("thumbs.db", "desktop.ini", "__macosx")
+_OTHER = (".txt", ".md", ".pdf", ".csv", ".tsv", ".json", ".xml", ".xlsx", ".html", ".py", ".zip")
+"""What lies beside images and is none."""
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Every file under a folder that could be an image, in order; hidden ones and litter not."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part.lower() in _LITTER for part in parts)
+        if path.is_file() and not hidden and path.suffix.lower() not in _OTHER:
+            yield path
+
+
+def classes(folder: Path) -> dict[str, list[Path]]:
+    """The images of each class, if a folder has at least two folders with images; else empty."""
+    found: dict[str, list[Path]] = {}
+    for path in files(folder):
+        parts = path.relative_to(folder).parts
+        named = parts[_depth(parts) : -1]
+        if named:
+            found.setdefault(named[0], []).append(path)
+    return found if len(found) > 1 else {}
+
+
+def _depth(parts: tuple[str, ...]) -> int:
+    """How many folders stand above that of the class: one for training and test, or none."""
+    return int(len(parts) > 2 and parts[0].lower() in _SPLITS)
+
+
+def entries(folder: Path, source: Files, options: Options) -> tuple[list[Entry], list[str]]:
+    """An entry for every image, and what was left aside.
+
+    Raises:
+        PrepareError: nothing tells whose the images are.
+    """
+    found = classes(folder)
+    if options.patients is None:
+        raise PrepareError(
+            f"{folder} has a folder for each class ({', '.join(list(found)[:8])}), and nothing "
+            "tells whose the images are; patients must be told apart to split them. Say how: "
+            "--patient '(P[0-9]+)_' (the part of a file's name in brackets), --patient folder (a "
+            "folder for each patient), --patient dicom (PatientID), or --patient image if every "
+            "image is of another patient."
+        )
+    made = []
+    for name, paths in found.items():
+        for path in paths:
+            file = path.relative_to(folder).as_posix()
+            parts = path.relative_to(folder).parts
+            depth = _depth(parts)
+            under = "/".join(parts[: depth + 1])
+            groups = {"split": parts[0].lower()} if depth else {}
+            made.append(Entry(file, name, "", partial(_marks, source, file), under, groups))
+    notes = [f"Classes were told by folders: {', '.join(f'{n} {k}' for k, n in _counts(made))}."]
+    aside = [path.name for path in files(folder) if path not in _taken(found)]
+    if aside:
+        notes.append(f"Not in a class's folder, and not used: {_some(aside)}.")
+    return made, notes
+
+
+def _marks(source: Files, file: str) -> list[Mark]:
+    return [Mark(one, file, None) for one in source.only(file)]
+
+
+def _counts(made: list[Entry]) -> list[tuple[str, int]]:
+    return list(Counter(entry.label for entry in made).items())
+
+
+def _taken(found: dict[str, list[Path]]) -> set[Path]:
+    return {path for paths in found.values() for path in paths}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" … ({len(names)} in all)" if len(names) > 5 else "")
