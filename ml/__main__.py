@@ -261,6 +261,18 @@ def prepare_dicom(
     preparation.run("dicom", folder)
 
 
+@preparing.command(name="inspect")
+def prepare_inspect(folder: Annotated[Path, Parameter(name="DIR")], /) -> None:
+    """Say what is in a folder, and which command makes a data set of it.
+
+    Args:
+        folder: holds images, or is an npz.
+    """
+    from ml.dataset import inspect
+
+    print(inspect.look(folder).text)
+
+
 # From a data set to networks.
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from ml.dataset import cells, folders, table
+from ml.dataset import arrays, cells, coco, folders, table
 from ml.dataset.columns import GROUPS, OF_PHANTOMS, USED, Boxes
 from ml.dataset.entries import Entry, Mark, Options, data_set
 from ml.dataset.files import Files
@@ -28,25 +28,44 @@ _DIAMETERS_DIFFER = 2.0
 def images(
     folder: Path, scheme: LesionScheme | None, out: Path, options: Options | None = None
 ) -> Iterator[Progress]:
-    """A data set from ``folder/labels.csv``, or from a folder for each class.
+    """A data set from ``folder/labels.csv``, a COCO file, arrays, or a folder for each class.
 
-    The table's columns are ``columns.IMAGES``. A 64 × 64 image without a box is the ROI itself, as
-    every image is with ``options.whole``. DICOM files are read as well as pictures.
+    The table's columns are ``columns.IMAGES``; ``folder`` may be an npz itself. A 64 × 64 image
+    without a box is the ROI itself, as every image is with ``options.whole``. DICOM files are read
+    as well as pictures.
 
     Args:
         scheme: None: made of the labels.
 
     Raises:
-        PrepareError: the table cannot be read, or there is none and no folders of classes.
+        PrepareError: the table cannot be read, or there is nothing that tells the classes.
         ManifestError: everything that is wrong with rows and images, in one message.
     """
     chosen = options or Options()
     path = table.found(folder, "labels.csv", chosen.table)
-    if not path.exists() and folders.classes(folder):
-        entries, notes = folders.entries(folder, Files(folder, by_uid=False), chosen)
+    read = _without_table(folder, path, chosen)
+    if read is not None:
+        entries, notes = read
         return data_set(entries, scheme, out, chosen, notes)
-    needed = ("file", "class") if chosen.patients else ("file", "class", "patient")
-    return _of_table(folder, path, needed, scheme, out, chosen)
+    return _of_table(folder, path, ("file", "class"), scheme, out, chosen)
+
+
+def _without_table(
+    folder: Path, path: Path, options: Options
+) -> tuple[list[Entry], list[str]] | None:
+    """Entries that something else than a table tells; None where there is a table, or nothing."""
+    if path.suffix.lower() == ".json":
+        return coco.entries(path, Files(folder, by_uid=False), options)
+    if path.exists():
+        return None
+    packed, boxes = arrays.found(folder), coco.found(folder)
+    if packed is not None:
+        return arrays.entries(packed, options)
+    if boxes is not None:
+        return coco.entries(boxes, Files(folder, by_uid=False), options)
+    if folders.classes(folder):
+        return folders.entries(folder, Files(folder, by_uid=False), options)
+    return None
 
 
 def dicom(
@@ -63,9 +82,8 @@ def dicom(
         As ``images``.
     """
     chosen = options or Options()
-    needed = ("class",) if chosen.patients else ("class", "patient")
     path = table.found(folder, "lesions.csv", chosen.table)
-    return _of_table(folder, path, needed, scheme, out, chosen)
+    return _of_table(folder, path, ("class",), scheme, out, chosen)
 
 
 def _of_table(
@@ -76,7 +94,24 @@ def _of_table(
     out: Path,
     options: Options,
 ) -> Iterator[Progress]:
-    rows = table.read(path, needed, options.columns)
+    entries, notes, files = entries_of(folder, path, needed, options)
+    later = partial(_whole_paths, files)
+    return data_set(entries, scheme, out, options, notes, later, _difficulty(folder))
+
+
+def entries_of(
+    folder: Path, path: Path, needed: Sequence[str], options: Options
+) -> tuple[list[Entry], list[str], Files]:
+    """An entry for every row of a table, what was left aside, and the files they name.
+
+    Args:
+        needed: columns besides ``patient``, which ``options.patients`` can stand for.
+
+    Raises:
+        PrepareError: the table cannot be read, or its boxes may be two things.
+    """
+    columns = needed if options.patients else (*needed, "patient")
+    rows = table.read(path, columns, options.columns)
     header = rows[0].cells
     if "file" not in header and "sop_instance_uid" not in header:
         raise PrepareError(f"{path.name} has neither a column file nor sop_instance_uid.")
@@ -87,15 +122,7 @@ def _of_table(
     files = Files(folder, any(not row.get("file") for row in rows))
     if options.boxes is None:
         _refuse_doubtful_boxes(rows, files)
-    return data_set(
-        [_entry(row, files, options) for row in rows],
-        scheme,
-        out,
-        options,
-        _unused(rows, options),
-        partial(_whole_paths, files),
-        _difficulty(folder),
-    )
+    return [_entry(row, files, options) for row in rows], _unused(rows, options), files
 
 
 def _is_key(row: Row) -> bool:

@@ -87,7 +87,9 @@ def outside(line: Line, views: Sequence[View]) -> npt.NDArray[np.float64]:
             )
         )
     )
-    return np.mean((x < 0) | (y < 0) | (x > columns) | (y > rows), axis=1, dtype=np.float64)
+    beyond = (x < 0) | (y < 0) | (x > columns) | (y > rows)
+    share: npt.NDArray[np.float64] = beyond.mean(axis=1)
+    return share
 
 
 def of(lines: Iterable[Line], settings: Augment, seed: int = 0) -> Reach:
