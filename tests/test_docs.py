@@ -14,7 +14,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from app.routes.docs import EXAMPLES
 from app.settings import Settings
@@ -79,13 +81,14 @@ TWO_COMMANDS = "make run"
 RESEARCHER = "python -m ml phantom --counts cyst=12"
 MACHINE = "python -m app token"
 EXPERIMENT = "python -m ml phantom --counts cyst=53"
+OWN = "python -m ml prepare inspect"
 NODULES = "cat > nodules.json"
 MAP = "app/ "
 
 
 def test_every_code_block_of_the_readme_is_run_here():
     """All but the map of the packages; whoever adds a block adds the test that runs it."""
-    known = (TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, NODULES, MAP)
+    known = (TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, NODULES, MAP)
     assert len(BLOCKS) == len(known)
     for start in known:
         assert block(start)
@@ -180,6 +183,19 @@ def test_the_block_of_the_experiment_runs_to_its_table_on_a_small_scale(research
     assert (folder / "run-liver" / "report.html").exists()
     for arm in ("classic+dcgan", "classic+acgan", "oracle"):
         assert re.search(rf"^\| {re.escape(arm)} \|", table, re.M)
+
+
+def test_the_block_of_ones_own_data_takes_a_folder_for_each_class(tmp_path):
+    random = np.random.default_rng(0)
+    for number, name in enumerate(("Mets", "Haemangioma", "0") * 3):
+        picture = tmp_path / "DIR" / name / f"P{number}_a.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        grey = random.integers(40, 255, (10, 9)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(grey).save(picture)
+    run(block(OWN), tmp_path)
+    counts = json.loads((tmp_path / "DATA" / "manifest.json").read_text("utf-8"))["classes"]
+    assert counts == {"cyst": 3, "metastasis": 3, "hemangioma": 3}
+    assert "72 × 80 (9)" in (tmp_path / "DATA" / "summary.md").read_text("utf-8")
 
 
 def test_the_nodules_of_the_readme_have_its_digest(test_data, tmp_path):

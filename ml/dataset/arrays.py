@@ -138,8 +138,8 @@ def _labels(arrays: dict[str, Array], name: str, count: int) -> list[str]:
         labels = labels.argmax(axis=1)
     if labels.ndim != 1 or len(labels) != count or labels.dtype.kind not in "iuUS":
         raise PrepareError(
-            f"{name} has the shape {labels.shape} and type {labels.dtype}; needed is one whole number "
-            f"or word for each of {count} images."
+            f"{name} has the shape {labels.shape} and type {labels.dtype}; one number or word for "
+            f"each of {count} images is needed."
         )
     return _words(labels)
 

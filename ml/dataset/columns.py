@@ -10,7 +10,7 @@ class Boxes(StrEnum):
     XYXY = "xyxy"
 
 
-GROUPS = ("split", "site", "source", "scanner", "age", "sex", "size", "phase")
+GROUPS = ("split", "site", "source", "scanner", "age", "sex", "size", "phase", "folder")
 """Columns that are kept with every ROI, so that results can be told by group."""
 
 SYNONYMS = {
@@ -25,11 +25,13 @@ SYNONYMS = {
 """Header words (letters and digits alone) that are taken for a column that the table lacks."""
 
 IMAGES = """\
-columns of labels.csv (comma, semicolon or tab; their order does not matter):
+columns of labels.csv (comma, semicolon, tab or bar; their order does not matter;
+usual words such as filename, label, patient_id are understood):
   file         the image, relative to DIR: PNG, JPEG or DICOM
-  class        a class of the scheme
-  patient      whose it is; what separates training and test
-where the lesion is (not for a 64 x 64 image, which is the ROI itself):
+  class        a class of the scheme; see --map
+  patient      whose it is, what separates training and test; see --patient
+where the lesion is (not with --whole, nor for a 64 x 64 image, which is the
+ROI itself):
   box          x,y,width,height in pixels in one cell; see --boxes
   x, y, width, height
                the same in four columns; x, y: the left and upper edge
@@ -39,13 +41,17 @@ where the lesion is (not for a 64 x 64 image, which is the ROI itself):
 optional:
   diameter_mm  the lesion's longer side in mm
   frame        of a DICOM file with several frames, from 1
+  split, site, source, scanner, age, sex, size, phase
+               kept with every ROI
+instead of a table, DIR may hold a folder for each class, a COCO file
+(--table FILE.json), or arrays in the manner of MedMNIST; DIR may be an npz
 """
 DICOM = """\
 columns of lesions.csv (comma, semicolon or tab; their order does not matter):
   sop_instance_uid, file
                one or both: the slice, by its UID or by its place under DIR
-  lesion_class a class of the scheme
-  patient      whose it is; what separates training and test
+  lesion_class a class of the scheme; see --map
+  patient      whose it is, what separates training and test; see --patient
 where the lesion is, one of:
   box          x,y,width,height in pixels in one cell; see --boxes
   x, y, width, height

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ml.dataset import arrays, cells, coco, folders, table
 from ml.dataset.columns import GROUPS, OF_PHANTOMS, USED, Boxes
@@ -23,6 +23,8 @@ from ml.progress import Progress
 
 _BOX = ("x", "y", "width", "height")
 _DIAMETERS_DIFFER = 2.0
+_MOST_FOLDERS = 12
+"""More are those of patients."""
 
 
 def images(
@@ -120,9 +122,17 @@ def entries_of(
         if not rows:
             raise PrepareError(f"{path.name} has no row with key_slice 1.")
     files = Files(folder, any(not row.get("file") for row in rows))
-    if options.boxes is None:
+    if options.boxes is None and not options.whole:
         _refuse_doubtful_boxes(rows, files)
-    return [_entry(row, files, options) for row in rows], _unused(rows, options), files
+    places = {_folder(row) for row in rows}
+    told = 1 < len(places) <= _MOST_FOLDERS
+    entries = [_entry(row, files, options, _folder(row) if told else "") for row in rows]
+    return entries, _unused(rows, options), files
+
+
+def _folder(row: Row) -> str:
+    """The folder that a row's file lies in; several of them are often several sources."""
+    return PurePosixPath(row.get("file").replace("\\", "/")).parent.as_posix()
 
 
 def _is_key(row: Row) -> bool:
@@ -135,7 +145,7 @@ def _is_key(row: Row) -> bool:
     )
 
 
-def _entry(row: Row, files: Files, options: Options) -> Entry:
+def _entry(row: Row, files: Files, options: Options, folder: str) -> Entry:
     def marks() -> list[Mark]:
         ct_slice, file = files.slice_of(row)
         box = _box(row, ct_slice, options.boxes or Boxes.XYWH, files)
@@ -144,6 +154,8 @@ def _entry(row: Row, files: Files, options: Options) -> Entry:
         return [Mark(ct_slice, file, box, diameter)]
 
     groups = {column: row.get(column) for column in GROUPS if row.get(column)}
+    if folder:
+        groups.setdefault("folder", folder)
     return Entry(f"Row {row.number}", row.get("class"), row.get("patient"), marks, groups=groups)
 
 

@@ -51,7 +51,7 @@ class Reach:
                 f"{self.beyond:,} of {self.views:,} augmented views ({self.beyond / self.views:.0%}"
                 f"; of {self.lesions} lesions) look beyond the edge of their image, by "
                 f"{self.mean:.0%} of their area on average and {self.most:.0%} at most; there the "
-                "image is mirrored (air goes on as air), so that no black is invented."
+                "image is mirrored, so that no black is invented."
             )
         if self.unknown:
             told.append(
@@ -102,7 +102,9 @@ def of(lines: Iterable[Line], settings: Augment, seed: int = 0) -> Reach:
             continue
         looked = views_of(line, settings, seed)[:_VIEWS]
         views += len(looked)
-        shares = [] if _well_inside(line) else outside(line, looked).tolist()
+        # a slice that ends in air goes on as air: nothing is invented there
+        safe = line.room is None or _well_inside(line)
+        shares = [] if safe else outside(line, looked).tolist()
         noticed = [share for share in shares if share >= _NOTICED]
         lesions += bool(noticed)
         far += noticed

@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from statistics import median
 
 from ml.dataset.columns import GROUPS
 from ml.dataset.manifest import Line, Manifest
 
-_FEW_PATIENTS = 2
 _MOST_VALUES = 12
 
 
 def coincidences(lines: Sequence[Line]) -> list[str]:
     """Where class and source coincide, so that a network may learn the source: a sentence each.
 
-    Told of the size of the images, of the folder (where it is not the class's own) and of every
-    column that is kept: if each class has values of its own, and two patients at least.
+    Told of the size of the images and of every column that is kept (``columns.GROUPS``), where a
+    class has values of its own.
     """
     told = []
-    classes = {line.lesion_class for line in lines}
-    if len(classes) < _FEW_PATIENTS:
-        return []
     for what, of in _sources(lines).items():
         values = defaultdict(set)
         for line in lines:
@@ -43,11 +38,6 @@ def coincidences(lines: Sequence[Line]) -> list[str]:
 
 def _sources(lines: Sequence[Line]) -> dict[str, Callable[[Line], str]]:
     found: dict[str, Callable[[Line], str]] = {"image size": _size}
-    folders = {_folder(line) for line in lines}
-    if 1 < len(folders) < len({line.patient for line in lines}):
-        own = {(line.lesion_class, _folder(line)) for line in lines}
-        if len(own) > len(folders) or any(key not in folder.lower() for key, folder in own):
-            found["folder"] = _folder
     for column in GROUPS:
         values = {line.groups.get(column, "") for line in lines}
         if 1 < len(values) <= _MOST_VALUES:
@@ -61,10 +51,6 @@ def _column(name: str) -> Callable[[Line], str]:
 
 def _size(line: Line) -> str:
     return "" if line.image_size is None else f"{line.image_size[1]} × {line.image_size[0]}"
-
-
-def _folder(line: Line) -> str:
-    return PurePosixPath(line.file).parent.as_posix()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ HepaticaError(ValueError)
  ├ RoiError              ml.images.roi              a box or an array that gives no ROI
  ├ GreyRangeError        ml.images.greys            grey values that are no range of the image
  ├ ManifestError         ml.dataset.manifest        a data set that does not hold together
- │  └ PrepareError       ml.dataset.prepare         a table or folder from which none can be made
+ │  └ PrepareError       ml.dataset.table           a table or folder from which none can be made
+ ├ CellError             ml.dataset.table           one row of a table that cannot be used
  ├ LeakageError          ml.dataset.folds           a test patient or synthetic ROI out of place
  ├ FoldError             ml.dataset.folds           a data set that cannot be split as asked
  ├ PhantomError          ml.phantom                 a phantom that cannot be made as asked

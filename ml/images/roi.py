@@ -252,6 +252,8 @@ def room(box: Box, shape: tuple[int, ...], spacing_mm: Spacing | None) -> float:
 def check(box: Box, shape: tuple[int, ...], spacing_mm: Spacing | None) -> None:
     """Refuse a box from which no honest ROI can be cut; one pixel of overhang is let pass.
 
+    So is the box of ``whole``, whose square is that of the image's longer side.
+
     Raises:
         BoxError: not inside the image, under 2 pixels, or its square over 2²⁶ pixels.
     """
@@ -263,7 +265,9 @@ def check(box: Box, shape: tuple[int, ...], spacing_mm: Spacing | None) -> None:
             f"{columns} × {rows} pixels; mark the lesion on the image."
         )
     right, bottom = box.x + box.width, box.y + box.height
-    if box.x < -1 or box.y < -1 or right > columns + 1 or bottom > rows + 1:
+    beyond_edge = box.x < -1 or box.y < -1 or right > columns + 1 or bottom > rows + 1
+    # of an image that is the ROI itself and not square, the square is wider than the image
+    if beyond_edge and box != whole(rows, columns):
         raise BoxError(
             f"The lesion's box ({box.x:.1f}, {box.y:.1f}) to ({right:.1f}, {bottom:.1f}) reaches "
             f"outside the image of {columns} × {rows} pixels; keep it inside."

@@ -28,7 +28,7 @@ from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
 from app.models.runs.known_lesions import KINDS, KnownLesion, Pool
-from ml.dataset import manifest as sets
+from ml.dataset import writing
 from ml.dataset.manifest import Finding, Line, Manifest
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
@@ -183,7 +183,9 @@ class DatasetVersion(Base):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / name
             findings = _findings(session, known)
-            for _ in sets.write(findings, len(known), scheme, out, mixed_patients=mixed_patients):
+            for _ in writing.write(
+                findings, len(known), scheme, out, mixed_patients=mixed_patients
+            ):
                 pass
             return _zipped(out)
 

@@ -17,9 +17,9 @@ from pydicom import dcmread
 from ml.__main__ import main
 from ml.dataset import columns
 from ml.dataset.manifest import Manifest, ManifestError
-from ml.dataset.prepare import PrepareError
 from ml.dataset.prepare import dicom as prepare_dicom
 from ml.dataset.prepare import images as prepare_images
+from ml.dataset.table import PrepareError
 from ml.images import dicom, roi
 from ml.lesion import LIVER, LesionClass, LesionScheme
 from tests.ml.dicom_files import ct_dataset, ct_file, encoded, stored_values

@@ -17,7 +17,9 @@ from ml.images.roi import Box, View
 def line(
     box: Box, size: tuple[int, int] | None, spacing: tuple[float, float] | None = None
 ) -> Line:
-    return Line("1", "f", "cyst", "p", Source.REAL, box, spacing, None, None, "", image_size=size)
+    return Line(
+        "1", "f", "cyst", "p", Source.REAL, box, spacing, None, None, "", image_size=size, room=0.0
+    )
 
 
 def test_the_share_outside_is_that_of_the_area() -> None:

@@ -1,0 +1,379 @@
+"""The researcher's own data, as people really have them: what works, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.__main__ import main
+from ml.dataset import inspect
+from ml.dataset.columns import Boxes
+from ml.dataset.entries import Options
+from ml.dataset.labels import mapping
+from ml.dataset.manifest import Manifest, ManifestError
+from ml.dataset.prepare import images
+from ml.images import roi
+from ml.images.roi import View
+from ml.lesion import LIVER
+
+
+def picture(path: Path, seed: int, rows: int = 72, columns: int = 66, bits: int = 8) -> None:
+    """Blotches that differ from picture to picture, nowhere black."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(100, 200, (-(-rows // 8), -(-columns // 8)))
+    pixels = coarse.repeat(8, 0).repeat(8, 1)[:rows, :columns]
+    pixels = pixels if bits == 8 else pixels * 257
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8 if bits == 8 else np.uint16)).save(path)
+
+
+def table(
+    tmp_path: Path, header: str, row: str, count: int = 6, end: str = "\n", first: str = ""
+) -> Path:
+    """A folder with ``count`` pictures and a table whose rows are made by ``row``."""
+    where, keys = tmp_path / "in", LIVER.keys
+    for i in range(count):
+        picture(where / "images" / f"{i}.png", i)
+    lines = [header, *(row.format(i=i, key=keys[i % 3]) for i in range(count))]
+    (where / "labels.csv").write_bytes((first + end.join(lines) + end).encode())
+    return where
+
+
+def made(where: Path, **options: object) -> Manifest:
+    chosen = Options(**{"whole": True, **options})  # type: ignore[arg-type]
+    out = where.parent / "data"
+    list(images(where, None, out, chosen))
+    return Manifest.load(out)
+
+
+def refused(where: Path, **options: object) -> str:
+    with pytest.raises(ManifestError) as refusal:
+        made(where, **options)
+    assert not (where.parent / "data").exists()
+    return str(refusal.value)
+
+
+# Tables.
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "first"),
+    [
+        ("file|class|patient", "images/{i}.png|{key}|p{i}", ""),
+        ("file;class;patient", "images/{i}.png;{key};p{i}", "sep=;\r\n"),
+        ("file;class;patient", "images/{i}.png;{key};p{i}", "\ufeffsep=;\n"),
+        ("file,class,patient,,,", "images/{i}.png,{key},p{i},,,", ""),
+        ("file,class,patient", "images/{i}.png,{key},p{i},,", ""),
+        ("filename,label,patient_id", "images/{i}.png,{key},p{i}", ""),
+        ("Image Path,Diagnosis,Subject ID", "images/{i}.png,{key},p{i}", ""),
+        ("file,class,patient", "images\\{i}.png,{key},p{i}", ""),
+        ("file,class,patient", "C:\\Users\\me\\set\\images\\{i}.png,{key},p{i}", ""),
+        ("file,class,patient", "/home/me/set/images/{i}.png,{key},p{i}", ""),
+        ("file,class,patient", "./images/{i}.png,{key},p{i}", ""),
+    ],
+)
+def test_tables_of_every_make_are_read(tmp_path: Path, header: str, row: str, first: str) -> None:
+    manifest = made(table(tmp_path, header, row, first=first))
+    assert [line.file for line in manifest.lines] == [f"images/{i}.png" for i in range(6)]
+    assert [line.lesion_class for line in manifest.lines] == [*LIVER.keys] * 2
+    assert [line.patient for line in manifest.lines] == [f"p{i}" for i in range(6)]
+    whole_paths = "set" in row
+    assert any("whole paths" in note for note in manifest.notes) == whole_paths
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "words"),
+    [
+        ("file,label,diagnosis,patient", "images/{i}.png,{key},{key},p{i}", "--columns class="),
+        ("file,class,pat", "images/{i}.png,{key},p{i}", "--columns patient=HEADER"),
+        ("file,class,patient,", "images/{i}.png,{key},p{i},note", "without a name"),
+        ("file,class,patient", "../{i}.png,{key},p{i}", "outside the folder"),
+        ("file,class,patient", "C:\\other\\{i}.png,{key},p{i}", "outside the folder"),
+        ("file,class,patient,box", 'images/{i}.png,{key},p{i},"5,5,20,20"', "leave one out"),
+    ],
+)
+def test_what_may_be_two_things_is_asked(tmp_path: Path, header: str, row: str, words: str) -> None:
+    assert words in refused(table(tmp_path, header, row))
+
+
+def test_columns_and_tables_can_be_named(tmp_path: Path) -> None:
+    where = table(tmp_path, "Bild,Befund,Nummer", "images/{i}.png,{key},p{i}")
+    (where / "labels.csv").rename(where / "befunde.csv")
+    named = {"file": "Bild", "class": "befund", "patient": "Nummer"}
+    assert len(made(where, columns=named).lines) == 6
+    (where / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "again").mkdir()
+    with pytest.raises(ManifestError, match="--table FILE"):
+        list(images(where, None, tmp_path / "again" / "data", Options(columns=named)))
+    with pytest.raises(ManifestError, match="no column 'Name' to be the file"):
+        told = Options(columns={"file": "Name"}, table=where / "befunde.csv")
+        list(images(where, None, tmp_path / "again" / "data", told))
+
+
+# Classes.
+
+
+def test_labels_are_mapped_and_left_out_as_told(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}", 9)
+    text = (where / "labels.csv").read_text()
+    text = text.replace("metastasis", "Mets").replace("hemangioma", "0")
+    (where / "labels.csv").write_text(text.replace("images/8.png,0", "images/8.png,unclear"))
+    manifest = made(where, mapped=mapping("mets=metastasis, 0 = hemangioma,unclear="))
+    assert manifest.scheme == LIVER
+    assert manifest.counts() == {"cyst": 3, "metastasis": 3, "hemangioma": 2}
+    assert any("Left out as told (--map): unclear (1)" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize(
+    ("mapped", "words"),
+    [
+        ("FNH=fnh", "no row has that class"),
+        ("cyst=,metastasis=", "Every row has one class"),
+        ("hemangioma=haemangioma", "may be one"),
+    ],
+)
+def test_a_map_that_does_not_fit_is_refused(tmp_path: Path, mapped: str, words: str) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    assert words in refused(where, mapped=mapping(mapped))
+
+
+@pytest.mark.parametrize(
+    ("labels", "keys"),
+    [
+        (("cyst", "HCC", "hemangioma"), ["cyst", "hemangioma", "hcc"]),
+        (("grade 10", "grade 2", "grade 1"), ["grade_1", "grade_2", "grade_10"]),
+        (("0", "1", "2"), ["class_0", "class_1", "class_2"]),
+        (("Non-Solid", "sub solid", "solid"), ["non_solid", "solid", "sub_solid"]),
+    ],
+)
+def test_a_scheme_is_made_of_the_labels(
+    tmp_path: Path, labels: tuple[str, ...], keys: list[str]
+) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    text = (where / "labels.csv").read_text()
+    for key, label in zip(LIVER.keys, labels, strict=True):
+        text = text.replace(key, f"<{label}>")
+    (where / "labels.csv").write_text(text.replace("<", "").replace(">", ""))
+    scheme = made(where).scheme
+    assert list(scheme.keys) == keys
+    assert {entry.display for entry in scheme.classes} == set(labels)
+
+
+@pytest.mark.parametrize("other", ["metastases", "cysts", "haemangioma"])
+def test_two_spellings_of_a_class_are_asked_about(tmp_path: Path, other: str) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    (where / "labels.csv").write_text(
+        (where / "labels.csv").read_text().replace("5.png,hemangioma", f"5.png,{other}")
+    )
+    assert "may be one" in refused(where)
+
+
+# Patients.
+
+
+def classes(tmp_path: Path, name: str, count: int = 4, top: str = "") -> Path:
+    where = tmp_path / "in"
+    for c, key in enumerate(("Cyst", "Metastasis")):
+        for i in range(count):
+            picture(where / top / key / name.format(i=i, n=c * count + i), c * count + i)
+    return where
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "expected"),
+    [
+        ("P{n:02d}_3.png", "(P[0-9]+)_", [f"P{n:02d}" for n in range(8)]),
+        ("{n}/slice.png", "folder", [str(n) for n in range(8)]),
+        ("{n}.png", "image", [f"{n}.png" for n in range(8)]),
+    ],
+)
+def test_a_folder_for_each_class_is_read(
+    tmp_path: Path, name: str, how: str, expected: list[str]
+) -> None:
+    where = classes(tmp_path, name)
+    (where / "README.txt").write_text("about")
+    (where / ".DS_Store").write_bytes(b"\0")
+    manifest = made(where, patients=how)
+    assert list(manifest.scheme.keys) == ["cyst", "metastasis"]
+    assert [line.patient for line in manifest.lines] == expected
+    assert not any("learn to tell" in note for note in manifest.notes)
+
+
+def test_folders_of_training_and_test_above_the_classes_are_kept_as_a_split(tmp_path: Path) -> None:
+    classes(tmp_path, "{n}.png", top="train")
+    for key, seed in (("Cyst", 100), ("Metastasis", 101)):
+        picture(tmp_path / "in" / "test" / key / f"{seed}.png", seed)
+    manifest = made(tmp_path / "in", patients="image")
+    assert [line.groups["split"] for line in manifest.lines].count("train") == 8
+    assert [line.groups["split"] for line in manifest.lines].count("test") == 2
+    assert "split: train (8), test (2)" in (manifest.root / "summary.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (None, "nothing tells whose the images are"),
+        ("folder", "names nobody"),
+        ("(X[0-9]+)_", "does not match"),
+        ("P[0-9]+", "one group"),
+        ("(P", "no regular expression"),
+        ("dicom", "no patient"),
+    ],
+)
+def test_patients_who_cannot_be_told_apart_are_refused(
+    tmp_path: Path, how: str | None, words: str
+) -> None:
+    assert words in refused(classes(tmp_path, "P{n}.png"), patients=how)
+
+
+# Images that are the ROI themselves.
+
+
+def test_crops_of_any_size_train_without_a_pixel_of_black_that_was_not_there(
+    tmp_path: Path,
+) -> None:
+    where = tmp_path / "in"
+    sizes = [(28, 28), (72, 50), (200, 90), (64, 64), (131, 130), (40, 70)]
+    rows = ["file,class,patient"]
+    for i, (high, wide) in enumerate(sizes):
+        picture(where / f"{i}.png", i, high, wide)
+        rows.append(f"{i}.png,{LIVER.keys[i % 3]},p{i}")
+    (where / "labels.csv").write_text("\n".join(rows))
+    manifest = made(where)
+    views = [View(), View(45), View(10, shift_px=(4, -4)), View(80, tissue=0.4)]
+    for line, (high, wide) in zip(manifest.lines, sizes, strict=True):
+        assert (line.surroundings, line.image_size) == (False, (high, wide))
+        for view in views:
+            assert manifest.roi(line, roi.DEFAULT_WINDOW_HU, view).min() > -0.9
+    square = np.asarray(Image.open(where / "3.png"), np.float32) / 127.5 - 1
+    assert np.allclose(manifest.roi(manifest.lines[3], roi.DEFAULT_WINDOW_HU), square, atol=1e-5)
+    assert any("look beyond the edge" in note for note in manifest.notes)
+
+
+def test_a_box_in_a_crop_trains_without_black_too(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient,box", 'images/{i}.png,{key},p{i},"13,13,40,46"')
+    manifest = made(where, whole=False, boxes=Boxes.XYWH)
+    for line in manifest.lines:
+        assert line.room is not None
+        assert line.room < 0.01
+        view = View(45, shift_px=(4, 4), tissue=0.4)
+        assert manifest.roi(line, roi.DEFAULT_WINDOW_HU, view).min() > -0.9
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(400, 3), (8, 8), (20, 90)])
+def test_a_crop_that_is_no_roi_is_refused(tmp_path: Path, rows: int, columns: int) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    picture(where / "images" / "2.png", 9, rows, columns)
+    assert f"Row 4: an image of {columns} × {rows} pixels is no ROI" in refused(where)
+
+
+def test_one_class_from_one_source_is_said(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient,site", "images/{i}.png,{key},p{i},{key[0]}")
+    told = " ".join(made(where).notes)
+    assert "Every cyst and nothing else has site c" in told
+
+
+# Arrays and COCO.
+
+
+def packed(tmp_path: Path, **more: object) -> Path:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "train_images": rng.integers(60, 255, (8, 28, 28)).astype(np.uint8),
+        "train_labels": np.arange(8).reshape(-1, 1) % 2,
+        "test_images": rng.integers(60, 255, (4, 28, 28)).astype(np.uint8),
+        "test_labels": np.arange(4).reshape(-1, 1) % 2,
+        **more,
+    }
+    path = tmp_path / "set.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def test_arrays_in_the_manner_of_medmnist_are_read(tmp_path: Path) -> None:
+    path = packed(tmp_path)
+    manifest = made(path, patients="image", mapped={"0": "benign", "1": "malignant"})
+    assert manifest.counts() == {"benign": 6, "malignant": 6}
+    assert manifest.lines[8].file == "test_images/0"
+    assert manifest.lines[8].groups == {"split": "test"}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "no train_patients"),
+        ({"train_labels": np.ones((8, 3), np.int64)}, "have no class or several"),
+        ({"train_labels": np.zeros(7, np.int64)}, "for each of 8"),
+        ({"train_images": np.zeros((8, 28, 28, 28), np.uint8)}, "Of volumes give one slice"),
+        ({"train_images": np.zeros((8, 28, 28), np.float32)}, "type float32"),
+        ({"train_images": np.array([{}], object)}, "no file of plain NumPy arrays"),
+    ],
+)
+def test_arrays_that_are_no_pictures_with_labels_are_refused(
+    tmp_path: Path, more: dict[str, object], words: str
+) -> None:
+    how = "image" if more else None
+    assert words in refused(packed(tmp_path, **more), patients=how)
+
+
+def test_a_coco_file_is_read(tmp_path: Path) -> None:
+    where = tmp_path / "in"
+    for i in range(4):
+        picture(where / f"{i}.png", i, 120, 120)
+    told = {
+        "images": [{"id": i, "file_name": f"{i}.png", "patient": f"p{i}"} for i in range(4)],
+        "categories": [{"id": 1, "name": "cyst"}, {"id": 7, "name": "metastasis"}],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": i % 3,
+                "category_id": (1, 7, 1)[i % 3],
+                "bbox": [40, 30 + i, 20, 25],
+            }
+            for i in range(5)
+        ],
+    }
+    (where / "annotations.json").write_text(json.dumps(told))
+    manifest = made(where, whole=False)
+    assert [line.box for line in manifest.lines][:2] == [
+        roi.Box(40, 30, 20, 25),
+        roi.Box(40, 31, 20, 25),
+    ]
+    assert any("1 images without an annotation" in note for note in manifest.notes)
+
+
+# Inspecting.
+
+
+def test_inspect_says_what_is_there_and_its_command_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = classes(tmp_path, "P{n:02d}_1.png")
+    assert main(["prepare", "inspect", str(where)]) == 0
+    told = capsys.readouterr().out
+    for words in ("8 lesions", "Cyst (4), Metastasis (4)", "66 × 72 pixels (8)", "--whole"):
+        assert words in told
+    command = next(line for line in told.splitlines() if "python -m ml prepare" in line).split()
+    chosen = [word for word in command[3:] if word != "DATA"]
+    chosen[chosen.index("HOW")] = "(P[0-9]+)_"
+    assert main([*chosen, str(tmp_path / "data")]) == 0
+    assert len(Manifest.load(tmp_path / "data").patients) == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({}, "nothing that tells their classes"),
+        ({"labels.csv": "a;b\n1;2\n"}, "no column class"),
+        ({"labels.csv": "file,class,patient\nx.png,cyst,p\ny.png,mets,q\n"}, "cannot be read"),
+        ({"a.json": '{"images": [], "annotations": [], "categories": []}'}, "as it is"),
+    ],
+)
+def test_inspect_says_what_is_missing(tmp_path: Path, content: dict[str, str], words: str) -> None:
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    assert words in inspect.look(tmp_path).text
