@@ -29,12 +29,15 @@ from app.errors import Forbidden, Unauthorised, Unavailable
 from app.models.people.sign_in import SignIn
 from app.models.people.token import ApiToken
 from app.models.people.user import User, digest_of
+from app.models.reader_studies.enrolment import Enrolment
 from app.roles import ROLES
 
 log = logging.getLogger("hepatica")
 
 _ASKED_BY_ITSELF = re.compile("/runs/[^/]+/progress")
 """What an open page asks for without anybody at the computer."""
+_OPEN_TO_UNAWARE = re.compile("/|/(readings|pixels|account|sessions|static|health)(/.*)?")
+"""Pages that say nothing of synthetic images to whoever is not to know of them yet."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -47,7 +50,15 @@ def visitor(request: Request) -> User | None:
     with _database(request).reading() as session:
         row = _behind(request, session)
         user = row.user if row is not None else None
+        unaware = bool(row is not None and row.unaware)
     request.state.user = user
+    request.state.unaware = unaware
+    if unaware and not _OPEN_TO_UNAWARE.fullmatch(request.url.path):
+        raise Forbidden(
+            "Until you have finished your reading, your readings and your account are open to you, "
+            "and nothing else is.",
+            next={"url": "/readings", "label": "To my readings"},
+        )
     if row is not None and row.unnoted and not _ASKED_BY_ITSELF.fullmatch(request.url.path):
         attendance: Attendance = request.app.state.attendance
         attendance.note(row.cookie_hash)
@@ -62,7 +73,8 @@ def _database(request: Request) -> Database:
 def _behind(request: Request, session: Session) -> SignIn | None:
     secret = cookies.read(request, cookies.SESSION)
     hours: float = request.app.state.settings.session_idle_hours
-    return SignIn.behind(session, secret, hours) if secret else None
+    unaware = Enrolment.unaware_of(SignIn.user_id)
+    return SignIn.behind(session, secret, hours, unaware) if secret else None
 
 
 async def identify(request: Request) -> None:
@@ -207,6 +219,8 @@ class TokenDesk:
                 "`python -m app token list` says which there are."
             )
         owner = holder.owner
+        if owner is not None:
+            self._refuse_unaware(owner)
         machine = Machine(holder.name, holder.reach, holder.owner_id, owner.name if owner else "")
         if holder.unnoted:
             self._note(holder.id)
@@ -214,6 +228,15 @@ class TokenDesk:
             self._known.clear()
         self._known[digest_of(authorization)] = (time.monotonic() + self._keep_s, machine)
         return machine
+
+    def _refuse_unaware(self, owner: User) -> None:
+        """The API tells what an unaware reader is not to know yet."""
+        with self._database.reading() as session:
+            if Enrolment.keeps_unaware(session, owner):
+                raise Forbidden(
+                    "This token is of no use until its owner has finished a reading. Finish it at "
+                    "/readings first."
+                )
 
     def _note(self, token_id: uuid.UUID) -> None:
         """Write the use down, if nobody must wait for it; else the next check does."""

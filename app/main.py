@@ -84,6 +84,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # the pages of the docs would fetch scripts from the internet
         redoc_url=None,
+        openapi_url=None,  # `app.routes.docs` has it: not everybody is to know of all calls yet
         redirect_slashes=False,  # its redirects name the host of the request
     )
     database = Database(chosen.database_url)

@@ -42,6 +42,7 @@ from app.faults import refused
 from app.models.ground.event import Event
 from app.models.people.sign_in import SignIn
 from app.models.people.user import User
+from app.models.reader_studies.enrolment import Enrolment
 from app.settings import VERSION
 from app.text import Unfit
 from ml.ground.errors import HepaticaError
@@ -133,6 +134,7 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
     """A template as text, within the frame that every page shares."""
     frame = {
         "current_user": getattr(request.state, "user", None),
+        "unaware": getattr(request.state, "unaware", False),
         "demo": getattr(request.app.state, "demo", False),
         "flashes": _flashes(request),
         "path": request.url.path,
@@ -405,9 +407,11 @@ def _recognise(request: Request) -> None:
         return
     configuration = request.app.state.settings
     with request.app.state.database.reading() as session:
-        row = SignIn.behind(session, secret, configuration.session_idle_hours)
+        unaware = Enrolment.unaware_of(SignIn.user_id)
+        row = SignIn.behind(session, secret, configuration.session_idle_hours, unaware)
         user: User | None = row.user if row is not None else None
         request.state.user = user
+        request.state.unaware = bool(row is not None and row.unaware)
 
 
 def _record(request: Request, error: AppError) -> None:

@@ -28,6 +28,7 @@ from app.models.people.token import ApiToken
 from app.models.people.user import User
 from app.models.reader_studies.audit import LeakAudit
 from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.debriefing import Debriefing, Remark
 from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Look
@@ -53,6 +54,7 @@ __all__ = [
     "Checkpoint",
     "Conduct",
     "DatasetVersion",
+    "Debriefing",
     "Delivery",
     "Enrolment",
     "Event",
@@ -67,6 +69,7 @@ __all__ = [
     "Protocol",
     "ReaderStudy",
     "Reading",
+    "Remark",
     "Review",
     "Run",
     "RunLine",

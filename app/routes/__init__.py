@@ -27,6 +27,7 @@ from app.routes import (
     sketches,
     stimuli,
     synthetics,
+    unaware_plans,
     users,
 )
 
@@ -42,6 +43,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     checkpoints.router,
     synthetics.router,
     pair_plans.router,
+    unaware_plans.router,
     plans.router,
     sketches.router,
     reader_studies.router,

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from sqlalchemy.orm import Session
+from starlette.responses import JSONResponse, Response
 
 from app.auth import Visitor
+from app.db import ReadDb
+from app.errors import Unauthorised
+from app.models.people.user import User
+from app.models.reader_studies.enrolment import Enrolment
 from app.responses import page
 
 router = APIRouter(include_in_schema=False)
@@ -31,10 +36,31 @@ EXAMPLES = {
 
 
 @router.get("/docs")
-def docs(request: Request, user: Visitor) -> Response:
-    """The calls of the API, from its OpenAPI schema; for strangers too."""
+def docs(request: Request, user: Visitor, db: ReadDb) -> Response:
+    """The calls of the API, from its OpenAPI schema; for strangers too.
+
+    Raises:
+        Unauthorised: a stranger, while a study is read by people who are not to know of all calls.
+    """
+    _refuse_stranger(user, db)
     schema = request.app.openapi()
     return page(request, "docs.html", calls=_calls(schema), schemas=schema["components"]["schemas"])
+
+
+@router.get("/openapi.json")
+def described(request: Request, user: Visitor, db: ReadDb) -> JSONResponse:
+    """The same for machines.
+
+    Raises:
+        Unauthorised: as `docs`.
+    """
+    _refuse_stranger(user, db)
+    return JSONResponse(request.app.openapi())
+
+
+def _refuse_stranger(user: User | None, session: Session) -> None:
+    if user is None and Enrolment.keeps_unaware(session):
+        raise Unauthorised("Sign in to see this page.")
 
 
 def _calls(schema: dict[str, Any]) -> list[dict[str, Any]]:

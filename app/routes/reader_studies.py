@@ -19,6 +19,7 @@ from app.errors import AppError, Conflict, NotFound, Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.audit import Audited, LeakAudit
 from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.debriefing import Debriefing
 from app.models.reader_studies.design import DESIGNS
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.reader_studies.look import Look
@@ -28,13 +29,12 @@ from app.models.reader_studies.sketch import Sketch
 from app.models.reader_studies.steps import STEPS
 from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import DELETE_WORD, ReaderStudy, StudyState
-from app.models.reader_studies.task import Task
 from app.models.reader_studies.unblinding import SHARED_WORD, WORD
 from app.models.reader_studies.versions import Versions
 from app.models.reader_studies.withdrawal import Withdrawal
 from app.models.runs.known_lesions import KINDS
 from app.responses import page, see_other
-from ml.readers.hypothesis import Missing, Multiplicity, choices
+from ml.readers.hypothesis import Measure, Missing, Multiplicity, choices
 
 router = APIRouter(include_in_schema=False)
 
@@ -233,6 +233,8 @@ class ReaderProgress:
     enrolled_at: datetime
     finished_at: datetime | None
     withdrawal: Withdrawal | None
+    told_at: datetime | None
+    signed_in_before: bool
 
     @property
     def has_left(self) -> bool:
@@ -254,8 +256,11 @@ def _readers(session: Session, study: ReaderStudy) -> list[ReaderProgress]:
             enrolled_at=enrolment.created_at,
             finished_at=enrolment.finished_at,
             withdrawal=enrolment.withdrawal,
+            told_at=told.at if told else None,
+            signed_in_before=study.unaware and enrolment.signed_in_before(session),
         )
         for enrolment in Enrolment.of_study(session, study.id)
+        for told in [Debriefing.of(session, enrolment.id) if study.unaware else None]
     ]
 
 
@@ -270,10 +275,12 @@ def _state(session: Session, enrolment: Enrolment, answered: int) -> ReaderState
     return ReaderState.CHECKED_IN if checked_in else ReaderState.INVITED
 
 
-def _amendment_choices(names: tuple[str, ...], task: Task) -> dict[str, list[tuple[str, str]]]:
+def _amendment_choices(
+    names: tuple[str, ...], measure: Measure
+) -> dict[str, list[tuple[str, str]]]:
     """What may be amended by choosing: its name → keys and words, of these generators."""
     return {
-        "primary": [(one.key, one.statement(measure=task.measure)) for one in choices(names)],
+        "primary": [(one.key, one.statement(measure=measure)) for one in choices(names)],
         "multiplicity": [(one.value, one.words) for one in Multiplicity],
         "missing": [(one.value, one.words) for one in Missing],
     }
@@ -351,7 +358,7 @@ def _study_page(
         audit=LeakAudit.latest(session, study.id),
         amendable=AMENDABLE,
         amendment_choices=_amendment_choices(
-            () if blind else study.generator_names(session), study.design.task
+            () if blind else study.generator_names(session), study.design.measure
         ),
         amendment=amendment or {"what": "", "text": "", "reason": ""},
         amendment_error=amendment_refusal.detail if amendment_refusal else "",

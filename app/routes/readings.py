@@ -12,8 +12,10 @@ from starlette.responses import JSONResponse, Response
 
 from app.auth import Reader
 from app.db import Db, ReadDb
-from app.errors import AppError, Unreadable
+from app.errors import AppError, Conflict, NotFound, Unreadable
+from app.models.people.user import User
 from app.models.reader_studies.conduct import CARD_MM, ROOMS, CheckIn, Conduct
+from app.models.reader_studies.debriefing import MOST_REMARK, Debriefing, Remark
 from app.models.reader_studies.desk import Desk, DeskState, Feedback, places
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import REASONS
@@ -126,6 +128,8 @@ def show(
         return JSONResponse(body, headers=_NO_STORE)
     if desk.state is DeskState.CONDUCT:
         return see_other(f"/readings/{token}/conduct")
+    if desk.state is DeskState.DEBRIEFING:
+        return see_other(f"/readings/{token}/debriefing")
     return page(request, "readings/show.html", desk=desk)
 
 
@@ -172,12 +176,72 @@ def check_in(
     return see_other(f"/readings/{token}")
 
 
+@router.get("/readings/{token}/debriefing")
+def debriefing(request: Request, user: Reader, db: ReadDb, token: str) -> Response:
+    """What an unaware reader is asked at the end of the first part, and then told.
+
+    Raises:
+        NotFound: there is nothing to be told, or not yet: as for any other address.
+    """
+    enrolment, desk = _to_be_told(db, token, user)
+    return page(
+        request,
+        "readings/debriefing.html",
+        token=token,
+        title=desk.title,
+        text=desk.design.debriefing,
+        asked=Remark.of(db, enrolment.id) is not None,
+        goes_on=desk.state is DeskState.DEBRIEFING,
+        most=MOST_REMARK,
+    )
+
+
+@router.post("/readings/{token}/remark")
+def remark(
+    request: Request, user: Reader, db: Db, token: str, text: Annotated[str, Form()] = ""
+) -> Response:
+    """Keep what struck a reader, before they are told anything."""
+    enrolment, _ = _to_be_told(db, token, user)
+    Remark.give(db, enrolment, text)
+    return see_other(f"/readings/{token}/debriefing")
+
+
+@router.post("/readings/{token}/debriefing")
+def tell(
+    request: Request, user: Reader, db: Db, token: str, read: Annotated[str, Form()] = ""
+) -> Response:
+    """The reader has read what the study is about.
+
+    Raises:
+        Conflict: they were not asked yet what they noticed.
+        Unreadable: they did not say that they have read it.
+    """
+    enrolment, desk = _to_be_told(db, token, user)
+    if Remark.of(db, enrolment.id) is None:
+        raise Conflict("Answer the question on this page first.")
+    if read != "yes":
+        raise Unreadable("Say that you have read it.")
+    Debriefing.tell(db, enrolment, desk.design.debriefing)
+    return see_other(f"/readings/{token}")
+
+
+def _to_be_told(session: Session, token: str, user: User) -> tuple[Enrolment, Desk]:
+    enrolment = Enrolment.require(session, token, user)
+    desk = Desk.of(session, enrolment)
+    if not desk.untold:
+        raise NotFound("There is nothing at this address.")
+    return enrolment, desk
+
+
 @router.post("/readings/{token}/withdrawal")
 def withdraw(
     request: Request, user: Reader, db: Db, token: str, reason: Annotated[str, Form()] = ""
 ) -> Response:
     """The reader declines, or stops for good."""
-    Enrolment.require(db, token, user).withdraw(db, user, reason)
+    enrolment = Enrolment.require(db, token, user)
+    enrolment.withdraw(db, user, reason)
+    if Desk.of(db, enrolment).untold:
+        return see_other(f"/readings/{token}/debriefing")
     return see_other("/readings", "You have left the study. Answers given until now are kept.")
 
 
@@ -192,13 +256,14 @@ def _conduct_page(
     design = study.design
     images = study.plan.images
     told = (len(images.real), len(images.synthetic))
+    desk = Desk.of(session, enrolment)
     return page(
         request,
         "readings/conduct.html",
         refusal.status if refusal else 200,
-        desk=Desk.of(session, enrolment),
+        desk=desk,
         design=design,
-        images=study.trials - study.practice_total,  # hidden repeats are not told apart
+        images=desk.total - desk.practice,  # hidden repeats are not told apart
         prevalence=told if design.tell_prevalence else None,
         again=Conduct.latest(session, enrolment.id) is not None,
         rooms=ROOMS,

@@ -19,6 +19,7 @@ from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, render
 from ml.readers.choice_rehearsal import ChoiceRehearsal
 from ml.readers.rehearsal import Rehearsal
+from ml.readers.unaware_rehearsal import UnawareRehearsal
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,12 +36,14 @@ def rehearsal(
     studies: Annotated[int, Query()] = STUDIES,
     area: Annotated[float, Query()] = 0.5,
     seed: Annotated[int, Query()] = 0,
+    real_right: Annotated[float, Query()] = 0.7,
+    synthetic_right: Annotated[float, Query()] = 0.7,
     run: Annotated[bool, Query()] = False,
 ) -> Response:
     """The form; with ``run`` the outcome too. A script gets a line per simulated study."""
     study = ReaderStudy.require(db, study_id)
     Enrolment.refuse_synthetics(db, user)  # how many are synthetic shows in the outcome
-    asked = Asked(readers, studies, area, seed)
+    asked = Asked(readers, studies, area, seed, real_right, synthetic_right)
     if _LINES in request.headers.get("accept", ""):
         lines = _lines(request, asked.rehearsal(study))
         return StreamingResponse(lines, media_type=_LINES, headers={"cache-control": "no-store"})
@@ -59,7 +62,9 @@ def rehearsal(
     )  # fmt: skip
 
 
-def _lines(request: Request, ready: Rehearsal | ChoiceRehearsal) -> Iterator[str]:
+def _lines(
+    request: Request, ready: Rehearsal | ChoiceRehearsal | UnawareRehearsal
+) -> Iterator[str]:
     for progress in ready.run():
         yield json.dumps({"done": progress.done, "total": progress.total}) + "\n"
     html = render(request, "rehearsals/_outcome.html", {"outcome": ready.outcome()})

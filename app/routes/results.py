@@ -58,7 +58,7 @@ def results(
         request,
         "results/show.html",
         results=found,
-        exports=exports.EXPORTS,
+        exports=exports.named(unaware=unblinded.study.unaware),
         lacking=exports.lacking(answers),
         marked=marked_by_reader(look, answers),
         marks=MARKS,
@@ -73,7 +73,10 @@ def images(request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID) -> R
     """Every image, or pair, with its truth and every reader's answer."""
     answers = Answers.of(db, _unblinded(db, user, study_id))
     shape = "pairs" if answers.study.design.task.is_paired else "images"
-    return page(request, f"results/{shape}.html", answers=answers, lines=answers.by_image())
+    return page(
+        request, f"results/{shape}.html", answers=answers, lines=answers.by_image(),
+        diagnoses=answers.diagnoses(),
+    )  # fmt: skip
 
 
 @router.get("/reader-studies/{study_id}/exports/results.json")

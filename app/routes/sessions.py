@@ -25,8 +25,10 @@ _WORK_LIST = "/cases"
 
 
 @router.get("/")
-def home(user: Visitor, db: ReadDb) -> Response:
+def home(request: Request, user: Visitor, db: ReadDb) -> Response:
     """Where this person's work is, or the way in."""
+    if request.state.unaware:
+        return RedirectResponse("/readings", 303)
     return RedirectResponse(_landing(db, user) if user else "/sessions/new", 303)
 
 

@@ -18,7 +18,7 @@ from app.db import Db, ReadDb
 from app.errors import AppError, Conflict, Forbidden, NotFound, Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.composition import Composition, Draw
-from app.models.reader_studies.design import DESIGNS, Design, fitting
+from app.models.reader_studies.design import DESIGNS, Design, SecondImages, fitting
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.sketch import Sketch
 from app.models.reader_studies.steps import (
@@ -46,6 +46,13 @@ from ml.lesion import LesionScheme
 from ml.readers.hypothesis import Missing, Multiplicity, choices
 
 router = APIRouter(include_in_schema=False)
+
+
+SECOND_PARTS = {
+    SecondImages.SAME: "the images of the first part again, in another order",
+    SecondImages.OTHER: "other images: half of them is kept for it",
+}
+"""What the second part of an unaware study shows: in words."""
 
 
 class Go(StrEnum):
@@ -364,6 +371,8 @@ def _refused(session: Session, user: User, typed: Typed, step: Step) -> str:
             return ""
         design = typed.design()
         tried = design
+        if step is Step.READING:  # it is confirmed at the next one
+            tried = replace(design, debriefing_confirmed=True)
         if step is Step.IMAGES:  # the numbers of the next step are not looked at yet
             tried = Design(
                 task=design.task,
@@ -418,7 +427,7 @@ def _hypotheses(pool: Pool | None, typed: Typed, kind: str) -> list[tuple[str, s
     chosen = [row for row in rows if row.name in typed.generators]
     newest = {row.lesion_class: row for row in rows}.values()  # as a composition takes them
     names = tuple(dict.fromkeys(row.generator for row in chosen or newest))
-    found = {one.key: one.statement(measure=typed.task.measure) for one in choices(names)}
+    found = {one.key: one.statement(measure=typed.measure) for one in choices(names)}
     if typed.primary not in found:
         found[typed.primary] = f"{typed.primary[:80]}: not with these generators"
     return list(found.items())
@@ -443,8 +452,10 @@ def _step(
     ]
     versions = DatasetVersion.all(session)
     form = typed.model_dump()
-    for name in ("instructions", "analysis"):
-        form[name] = fitting(form[name].strip(), typed.task, lesion_class=yes(typed.lesion_class))
+    for name in ("instructions", "analysis", "consent"):
+        form[name] = fitting(
+            form[name].strip(), typed.task, yes(typed.lesion_class), unaware=typed.unaware
+        )
     form["kind"] = form["kind"] or (usable[0] if usable else "")
     form["scheme"] = form["scheme"] or (chosen.name if chosen else "")
     error = refusal.detail if refusal else ""
@@ -465,6 +476,8 @@ def _step(
         error=error,
         presets=DESIGNS,
         task=typed.task,
+        unaware=typed.unaware,
+        second_parts=[(one.value, words) for one, words in SECOND_PARTS.items()],
         preset_note=preset.note(chosen) if preset and chosen else "",
         schemes=list(schemes),
         scheme=chosen,

@@ -14,6 +14,7 @@ from app.db import Db, ReadDb
 from app.errors import AppError, Conflict
 from app.models.people.tally import Tally
 from app.models.people.user import User, hashed
+from app.models.reader_studies.enrolment import Enrolment
 from app.responses import page, see_other
 from app.roles import ROLES
 
@@ -83,9 +84,16 @@ def change_role(user: Admin, db: Db, user_id: uuid.UUID, role: Text = "") -> Res
     Raises:
         NotFound: no such account.
         Unreadable: no such role.
-        Conflict: no administrator would be left.
+        Conflict: no administrator would be left, or the person is not to know yet what other
+            roles know.
     """
     found = User.of_id(db, user_id)
+    if role != found.role and Enrolment.keeps_unaware(db, found):
+        raise Conflict(
+            f"{found.name} reads a study in which they are not told yet that some images are "
+            "synthetic, and another role would tell them. Change it when they were debriefed, or "
+            "have them withdrawn from the study."
+        )
     found.set_role(db, role, user.name)
     return see_other(f"/users/{user_id}", f"{found.name} is {role} from now on.")
 

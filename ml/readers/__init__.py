@@ -15,9 +15,11 @@ Needs NumPy and SciPy, and nothing of the rest of Hepatica but ``ml.statistics``
 What there is:
 
 * **load**: `load`, `parse` (files of ratings → `Ratings`), `load_trials` (→ list of `Reading`),
-  `load_pairs` (of a forced choice → list of `PairReading`).
+  `load_pairs` (of a forced choice → list of `PairReading`), `load_diagnoses` (the first part of an
+  unaware study → list of `Reading`).
 * **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_choices`
-  (`PairReading` → `ChoiceResult`, likewise), `analyse_ratings`
+  (`PairReading` → `ChoiceResult`, likewise), `analyse_unaware` (both parts of an unaware study, and
+  what readers `Noticed` → `UnawareResult`), `analyse_ratings`
   (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom). A `Protocol`
   may name one `Hypothesis` (`Claim`, `Whose`), a plan for `Missing` answers and a rule for the
   number of the others (`Multiplicity`): then that one decides, and the rest is secondary.
@@ -63,7 +65,8 @@ if TYPE_CHECKING:
         study_plan_text,
     )
     from ml.readers.tidy import load as load_trials
-    from ml.readers.tidy import load_pairs
+    from ml.readers.tidy import load_diagnoses, load_pairs
+    from ml.readers.unaware import Noticed, UnawareResult, analyse_unaware
     from ml.statistics.power import Plan, plan
     from ml.statistics.proportion import ReadersError
     from ml.statistics.ratings import Rating, Ratings
@@ -75,6 +78,7 @@ __all__ = [
     "Hypothesis",
     "Missing",
     "Multiplicity",
+    "Noticed",
     "Outcome",
     "PairReading",
     "PilotStudy",
@@ -90,13 +94,16 @@ __all__ = [
     "Result",
     "RoeMetz",
     "StudyPlan",
+    "UnawareResult",
     "Whose",
     "analyse",
     "analyse_choices",
     "analyse_ratings",
+    "analyse_unaware",
     "analysis_text",
     "estimate_pilot",
     "load",
+    "load_diagnoses",
     "load_pairs",
     "load_trials",
     "parse",
@@ -115,7 +122,8 @@ _PLACES = {
     "ml.readers.choice": ("analyse_choices",),
     "ml.readers.choice_results": ("ChoiceResult",),
     "ml.readers.pairs": ("PairReading",),
-    "ml.readers.tidy": ("load_pairs",),
+    "ml.readers.tidy": ("load_diagnoses", "load_pairs"),
+    "ml.readers.unaware": ("Noticed", "UnawareResult", "analyse_unaware"),
     "ml.readers.files": ("load", "parse"),
     "ml.readers.hypothesis": ("Claim", "Hypothesis", "Missing", "Multiplicity", "Whose"),
     "ml.readers.pilots": ("PilotStudy",),

@@ -61,7 +61,7 @@ def analyse(
         across=across,
         between_generators=between,
         agreement=several.agree(shown, rules),
-        lesion_class=_lesion_class(shown, rules),
+        lesion_class=lesion_class(shown.first, rules),
         reasons=_reasons(shown),
         warnings=words.warnings(shown, readers, counts.clustered, rules),
         methods="",
@@ -110,9 +110,9 @@ def _clustered(readings: Sequence[Reading]) -> bool:
     return roc.has_repeats([int(r.synthetic) for r in readings], [r.cluster for r in readings])
 
 
-def _lesion_class(shown: Presentations, rules: Protocol) -> LesionClass | Refused:
-    """The network's accuracy on the same images."""
-    images = {r.case: r for r in shown.first if r.lesion_class and r.answered_class}
+def lesion_class(first: Sequence[Reading], rules: Protocol) -> LesionClass | Refused:
+    """The network's accuracy on the images of which readers named the class."""
+    images = {r.case: r for r in first if r.lesion_class and r.answered_class}
     if not images:
         return Refused("lesion classes were not asked for")
     known = [r for r in images.values() if r.case in rules.network]

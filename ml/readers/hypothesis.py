@@ -25,6 +25,8 @@ class Measure(StrEnum):
     AUC = "AUC"
     SHARE = "share of pairs named right"
     """Of a reader who names the synthetic one of two images it is the AUC."""
+    SECOND_PART = "second-part AUC"
+    """Of an unaware study, whose first part has no ratings."""
 
     @property
     def of_whom(self) -> str:

@@ -60,7 +60,7 @@ def primary(
     if len(once.first) < len(base.first):
         rows.append(test(once, hypothesis, rules, ONCE))
     return Primary(
-        hypothesis=hypothesis.statement(rules.margin),
+        hypothesis=hypothesis.statement(rules.margin, rules.measure),
         claim=hypothesis.claim,
         whose=hypothesis.whose,
         generator=hypothesis.generator,
@@ -96,7 +96,9 @@ def amended(
     return Amended(
         version=version,
         margin=later.margin,
-        hypothesis=later.hypothesis.statement(later.margin) if later.hypothesis else None,
+        hypothesis=later.hypothesis.statement(later.margin, later.measure)
+        if later.hypothesis
+        else None,
         planned=planned,
         equivalent={
             name: family.judged(name, one).equivalent_to_chance for name, one in readers.items()

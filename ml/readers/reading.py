@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ml.readers.hypothesis import Hypothesis, Missing, Multiplicity
+from ml.readers.hypothesis import Hypothesis, Measure, Missing, Multiplicity
 from ml.readers.shown import Shown, in_order
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
@@ -54,8 +54,8 @@ class Protocol:
     which a verdict needs; ``scale_rule_in_protocol`` is False where the protocol did not fix it and
     the default stands in. ``network`` gives the network's class per image from folds that did not
     train on it; ``hypothesis`` is the primary one, ``multiplicity`` the rule for the others and
-    ``missing`` the plan for missing answers, None where none was named; ``resamples`` 0 leaves
-    bootstrap intervals out.
+    ``missing`` the plan for missing answers, None where none was named; ``measure`` is what
+    hypotheses call the area; ``resamples`` 0 leaves bootstrap intervals out.
     """
 
     margin: float = 0.10
@@ -70,6 +70,7 @@ class Protocol:
     hypothesis: Hypothesis | None = None
     multiplicity: Multiplicity | None = None
     missing: Missing | None = None
+    measure: Measure = Measure.AUC
     network_note: str = "no out-of-fold predictions of a network for these images"
 
     def __post_init__(self) -> None:

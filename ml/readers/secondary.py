@@ -109,12 +109,12 @@ def of_ratings(
     rows = [
         row
         for name, one in readers.items()
-        for row in _of_reader(name, one, one.auc, None, None, rules, Measure.AUC)
+        for row in _of_reader(name, one, one.auc, None, None, rules, rules.measure)
     ]
     mean = None if isinstance(across.random, Refused) else across.random.mean
-    rows += _of_readers(mean, across.verdict, rules, Measure.AUC)
+    rows += _of_readers(mean, across.verdict, rules, rules.measure)
     random = between.random if isinstance(between, BetweenGenerators) else between
-    rows += _of_generators(random, rules, Measure.AUC)
+    rows += _of_generators(random, rules, rules.measure)
     return _tested(rows, rules)
 
 

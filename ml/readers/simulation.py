@@ -127,8 +127,10 @@ class Cell:
     @property
     def text(self) -> str:
         """All that the figures depend on: assumptions, rules of the analysis, version."""
+        rules = asdict(Protocol(margin=self.margin, resamples=0))
+        del rules["measure"]  # a name: no figure depends on it
         told = asdict(self) | {
-            "rules": asdict(Protocol(margin=self.margin, resamples=0)),
+            "rules": rules,
             "alpha": ALPHA,
             "version": VERSION,
         }

@@ -109,7 +109,7 @@ def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
         rating_use=_rating_use(mine, rules),
         by_generator=_by_generator(real, fake, rules),
         by_class=_by_class(mine, rules),
-        lesion_class=_class_table(mine, rules),
+        lesion_class=class_table(mine, rules),
         intra_reader=_intra(name, shown, rules),
         learning=trends.learning(right, order),
         second_half_minus_first=trends.halves(right, order),
@@ -231,7 +231,8 @@ def classes(readings: Sequence[Reading], rules: Protocol) -> tuple[str, ...]:
     return (*rules.classes, *sorted(used - set(rules.classes)))
 
 
-def _class_table(mine: Sequence[Reading], rules: Protocol) -> ClassTable | None:
+def class_table(mine: Sequence[Reading], rules: Protocol) -> ClassTable | None:
+    """Lesion classes named right, on real and synthetic images; None where none was asked for."""
     asked = [r for r in mine if r.lesion_class and r.answered_class]
     if not asked:
         return None

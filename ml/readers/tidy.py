@@ -35,6 +35,11 @@ _QUESTIONS = {
     "reasons": "what made the image look synthetic",
     "which_synthetic": "which of two images side by side is the synthetic one",
 }
+_PARTS = {
+    "whole": "the study has one part",
+    "unaware": "the first part: readers were not told that images are synthetic, and named classes",
+    "told": "the second part, after the debriefing",
+}
 _SIDES = {"left": "as the reader saw it", "right": "as the reader saw it"}
 
 
@@ -131,6 +136,7 @@ ANSWERS = (
 TRIALS = (
     *STUDY,
     Column("kind", "text", "why the picture was shown", _KINDS),
+    Column("part", "text", "of an unaware study: which part; else whole", _PARTS),
     Column("answered", "0 or 1", "whether there is an answer; without one its columns are empty",
            _YES_NO),
     Column("rating", "integer 1–6", "how real or synthetic the image looks"),
@@ -179,6 +185,17 @@ AMENDMENTS = (
     Column("reason", "text", "why, in the words of who amended it"),
 )
 """The table of amendments: one row per thing that a later version of the protocol changed."""
+
+DEBRIEFINGS = (
+    Column("study_id", "text", "reader study"),
+    Column("reader_code", "text", "pseudonym of the reader"),
+    Column("answers_before", "integer", "answers that they gave before they were told"),
+    Column("asked_at_utc", "ISO 8601", "when they said what had struck them; empty: not asked yet"),
+    Column("remark", "text", "what had struck them, in their words; empty where nothing had"),
+    Column("told_at_utc", "ISO 8601", "when they had read the debriefing; empty: not yet"),
+    Column("text_sha256", "text", "SHA-256 of the text of the debriefing, UTF-8"),
+)
+"""The table of debriefings of an unaware study: one row per reader."""
 
 
 VERDICTS = (
@@ -310,6 +327,15 @@ def load_pairs(path: Path | str) -> list[PairReading]:
     return pair_readings(*_text_of(path))
 
 
+def load_diagnoses(path: Path | str) -> list[Reading]:
+    """The first part of an unaware study, as `ml.readers.unaware.analyse_unaware` takes it.
+
+    Raises:
+        ReadersError: as `load`, or the table knows no parts.
+    """
+    return diagnoses(*_text_of(path))
+
+
 def _text_of(path: Path | str) -> tuple[str, str]:
     """The text of a file, and its name for refusals."""
     place = Path(path)
@@ -324,7 +350,8 @@ def _text_of(path: Path | str) -> tuple[str, str]:
 def readings(text: str, name: str = "file") -> list[Reading]:
     """The readings in a table of trials (`TRIALS`), as `ml.readers.analysis.analyse` takes them.
 
-    Columns may stand in any order, and others beside them.
+    Columns may stand in any order, and others beside them. The first part of an unaware study is
+    left out: `diagnoses`.
 
     Raises:
         ReadersError: no such table, or a cell that cannot be what its column says; the message
@@ -335,7 +362,19 @@ def readings(text: str, name: str = "file") -> list[Reading]:
         "generator", "lesion_class", "rating", "answered_class", "class_confidence", "reasons",
         "active_ms",
     }  # fmt: skip
-    return [_reading(row, place) for row, place in _trials(text, name, needed)]
+    rows = _trials(text, name, needed)
+    return [_reading(row, place) for row, place in rows if row.get("part") != "unaware"]
+
+
+def diagnoses(text: str, name: str = "file") -> list[Reading]:
+    """The first part of an unaware study, as `ml.readers.unaware.analyse_unaware` takes it.
+
+    Raises:
+        ReadersError: as `readings`.
+    """
+    needed = {"part", "rating", "answered_class", "class_confidence", "reasons", "truth"}
+    rows = _trials(text, name, needed)
+    return [_reading(row, place) for row, place in rows if row["part"] == "unaware"]
 
 
 def pair_readings(text: str, name: str = "file") -> list[PairReading]:

@@ -13,10 +13,11 @@ from alembic.migration import MigrationContext
 
 import studies
 from app.db import Base, Database
-from app.models import Event, Reading, Trial
+from app.models import Debriefing, Event, ReaderStudy, Reading, Remark, Trial
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import Answer
+from app.models.reader_studies.task import Part
 from app.place import ROOT
 
 
@@ -70,6 +71,36 @@ def test_answers_without_a_lesion_class_survive_the_way_down_and_up(empty):
             rows = connection.execute(sa.text("SELECT lesion_class, rating FROM reading"))
             kept.append([tuple(row) for row in rows])
     assert kept == [[("", 5)], [(None, 5)]]
+
+
+def test_studies_of_two_parts_come_with_their_tables_and_do_not_go_in_silence(empty):
+    configuration = Config(toml_file=ROOT / "pyproject.toml")
+
+    def go(move, revision):
+        with empty.engine.connect() as connection:
+            configuration.attributes["connection"] = connection
+            move(configuration, revision)
+            connection.commit()
+
+    empty.migrate()
+    with empty.transaction() as session:
+        ada = studies.make_user(session, "ada")
+        whole = studies.make_study(session, ada, design=Design())
+        ids = whole.id, studies.make_user(session, "maker", "researcher").id
+    go(command.downgrade, "0014")
+    go(command.upgrade, "head")
+    with empty.transaction() as session:
+        assert {one.part for one in session.scalars(sa.select(Trial))} == {Part.WHOLE}
+        assert not session.get(ReaderStudy, ids[0]).unaware
+        [enrolment] = Enrolment.of_study(session, ids[0])
+        Remark.give(session, enrolment, "none")
+        Debriefing.tell(session, enrolment, "what it was about")
+        session.execute(sa.update(ReaderStudy).values(unaware=True))
+    for change in ("UPDATE remark SET text = ''", "DELETE FROM debriefing"):
+        with pytest.raises(sa.exc.DBAPIError, match="is never"), empty.transaction() as session:
+            session.execute(sa.text(change))
+    with pytest.raises(RuntimeError, match="1 studies are unaware"):
+        go(command.downgrade, "0014")
 
 
 def test_times_are_utc_and_aware_and_naive_ones_are_refused(empty):

@@ -11,6 +11,7 @@ import { Storage } from "./page.mjs";
 const made = () => new Answer({
   choices: { rating: ["1", "2", "3", "4", "5", "6"], lesion_class: ["cyst", "metastasis"] },
   reasons: ["edge", "noise", "texture"],
+  reasonsFrom: 4,
 });
 
 test("an answer misses every question that was not answered", () => {

@@ -40,6 +40,14 @@ class Event(Base):
         )
 
     @staticmethod
+    def happened(session: Session, actor: str, kind: str, before: datetime) -> bool:
+        """Whether an actor caused an event of a kind before a moment."""
+        found = sa.select(Event.id).where(
+            Event.actor == actor[:100], Event.kind == kind, Event.at < before
+        )
+        return session.scalar(found.limit(1)) is not None
+
+    @staticmethod
     def count_recent(session: Session, actor: str, kind: str, minutes: float) -> int:
         """How many events of a kind an actor caused in the last ``minutes``."""
         since = now() - timedelta(minutes=minutes)

@@ -8,7 +8,15 @@ import uuid
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
+from sqlalchemy.orm import (
+    Mapped,
+    Session,
+    joinedload,
+    mapped_column,
+    query_expression,
+    relationship,
+    with_expression,
+)
 
 from app.db import Base, now
 from app.models.ground.event import Event
@@ -33,6 +41,8 @@ class SignIn(Base):
     seen_at: Mapped[datetime] = mapped_column(default=now)
 
     user: Mapped[User] = relationship()
+    unaware: Mapped[bool | None] = query_expression()
+    """What ``behind`` was given as ``unaware``; it is no column."""
 
     @staticmethod
     def begin(session: Session, user: User, hours: float, *, replaces: str = "") -> str:
@@ -68,14 +78,26 @@ class SignIn(Base):
         return secret
 
     @staticmethod
-    def behind(session: Session, secret: str, idle_hours: float) -> SignIn | None:
-        """The sign-in of a cookie while it is good: not over, not idle, account not disabled."""
+    def behind(
+        session: Session,
+        secret: str,
+        idle_hours: float,
+        unaware: sa.ColumnElement[bool] | None = None,
+    ) -> SignIn | None:
+        """The sign-in of a cookie while it is good: not over, not idle, account not disabled.
+
+        Args:
+            unaware: of the person, asked in the same query because every page asks it.
+        """
         if not _SECRET.fullmatch(secret):
             return None
         moment = now()
         row = session.execute(
             sa.select(SignIn)
-            .options(joinedload(SignIn.user))
+            .options(
+                joinedload(SignIn.user),
+                with_expression(SignIn.unaware, sa.null() if unaware is None else unaware),
+            )
             .where(
                 SignIn.cookie_hash == digest_of(secret),
                 SignIn.expires_at > moment,

@@ -7,6 +7,7 @@ what is drawn, what of it is too like a real ROI and drawn anew, and what is sai
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,8 @@ from sqlalchemy.orm import Session
 from app.errors import Unreadable
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.available import Available
-from app.models.reader_studies.design import Design
+from app.models.reader_studies.design import Design, SecondImages
+from app.models.reader_studies.halves import kinds_of_halves
 from app.models.reader_studies.neighbours import Neighbours
 from app.models.reader_studies.planned import Plan, PlannedDrawing, PlannedImages, PlannedLesion
 from app.models.reader_studies.shares import Numbers, Shares
@@ -242,6 +244,7 @@ def _described(
 
 def _refuse_unfit(design: Design, available: Available, drawn: Drawn) -> None:
     """Unreadable where the primary hypothesis is of generators that draw none of the images."""
+    _refuse_lopsided(design, drawn)
     primary = design.intent.primary
     if primary is None:
         return
@@ -257,6 +260,23 @@ def _refuse_unfit(design: Design, available: Available, drawn: Drawn) -> None:
             f"The primary hypothesis is of the images of {primary.generator}, and there are none "
             f"of it. There are images of {', '.join(shown)}."
         )
+
+
+def _refuse_lopsided(design: Design, drawn: Drawn) -> None:
+    """Unreadable where a part of an unaware study would have no two images of a source."""
+    if not design.unaware:
+        return
+    kinds = PlannedImages(_planned(drawn.lesions), drawn.drawings).kinds
+    halves = kinds_of_halves(kinds)
+    parts = (kinds,) if design.second_images is SecondImages.SAME else halves
+    for number, part in enumerate(parts, 1):
+        counts = Counter(source for source, _ in part)
+        if min(counts["real"], counts["synthetic"]) < 2:
+            raise Unreadable(
+                f"Part {number} would show {counts['real']} real and {counts['synthetic']} "
+                "synthetic images, and of fewer than two nothing can be said. Ask for more of each "
+                "class, or let the second part show the same images."
+            )
 
 
 def _planned(lesions: Sequence[KnownLesion]) -> tuple[PlannedLesion, ...]:

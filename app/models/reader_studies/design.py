@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
+from enum import StrEnum
 
 from app.errors import Unreadable
 from app.models.reader_studies.intent import UNSAID, Intent
 from app.models.reader_studies.stored import Json, Stored, read, write
 from app.models.reader_studies.task import Task
 from ml.lesion import LesionScheme
+from ml.readers.hypothesis import Measure
 
 DISPLAY_PX = 512
 """Side of an ROI on the desk, in CSS pixels, where no size in mm is asked for."""
@@ -52,6 +54,13 @@ _EARLIER_OF_CHOICES = (
     "share by lesion class and by generator, across readers with random readers and pairs."
 )
 """The same before the share was the protocol's, for drafts of then."""
+ANALYSIS_UNAWARE = (
+    "First part, before readers know: share of lesion classes named right on real and on synthetic "
+    "images with Wilson and exact 95 % intervals, their difference per reader (Newcombe) and over "
+    "readers. Second part, after the debriefing, per reader: AUC of the six-point answer against "
+    "0.5; equivalence with chance when its 90 % interval lies within 0.5 ± the margin; a reader "
+    "who uses one category gets no verdict. The parts are never pooled."
+)
 _SEE = (
     "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
     "program. For each, say how sure you are that it is real or synthetic"
@@ -63,16 +72,48 @@ INSTRUCTIONS_OF_CHOICES = (
     "You will see two images of a liver lesion side by side. One was cut from CT, the other was "
     f"drawn by a program. Say which of the two is synthetic; where you cannot tell, guess.{_ALONE}"
 )
-_SHIPPED = (
-    (ANALYSIS, ANALYSIS_WITHOUT_CLASS, ANALYSIS_OF_CHOICES),
-    (INSTRUCTIONS, INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS_OF_CHOICES),
-)
 CONSENT = (
     "I take part as a reader of my own will. My answers, the time they took, and what I say about "
     "my experience, room and screen are stored with my account name and analysed for research. "
     "I may stop at any time without giving a reason to anyone but the researcher; answers given "
     "until then are kept and marked."
 )
+
+CONSENT_UNAWARE = (
+    f"{CONSENT} What the study is about is told in full when I have read the images; then I may "
+    "go on, or leave the study."
+)
+INSTRUCTIONS_UNAWARE = (
+    "You will see images of liver lesions one by one. For each, say which lesion it shows and how "
+    f"sure you are of it.{_ALONE}"
+)
+DEBRIEFING = (
+    "Some of the images that you have just read were not cut from CT but drawn by a program. This "
+    "was not told before, because whoever knows it reads otherwise: the study compares how well "
+    "lesions are recognised on both. No decision about a patient was or will be made from your "
+    "answers. You may leave the study now, without giving a reason; if you go on, there is a "
+    "second part in which you say of each image whether it is real or synthetic. Please do not "
+    "speak of this with others who have not finished the first part."
+)
+TELLING = (
+    "synth", "artific", "fake", "turing", "generat", "generier", "erzeugt", "künstlich", "drawn by",
+    "authentic", "real or", "real and", "real vs", "deepfake", "gan ", " gan", "diffusion",
+)  # fmt: skip
+"""Parts of words that would tell a reader, before the time, that not every image is real."""
+
+
+_SHIPPED = (
+    (ANALYSIS, ANALYSIS_WITHOUT_CLASS, ANALYSIS_OF_CHOICES, ANALYSIS_UNAWARE),
+    (INSTRUCTIONS, INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS_OF_CHOICES, INSTRUCTIONS_UNAWARE),
+)
+
+
+class SecondImages(StrEnum):
+    """What is read in the second part of an unaware study."""
+
+    SAME = "same"
+    OTHER = "other"
+
 
 _TEXTS = (
     "intent",
@@ -93,6 +134,11 @@ class Design(Stored):
     Attributes:
         preset: paper, balanced, pairs or own; says where the choices came from.
         task: what a reader does with what a trial shows.
+        unaware: in a first part readers are not told that some images are synthetic, and only name
+            the lesion class; after a debriefing they say real or synthetic in a second part.
+        second_images: what the second part shows: the images of the first again, or others.
+        debriefing: what readers are told between the parts; "" where there is one part.
+        debriefing_confirmed: the researcher has confirmed that every reader is debriefed.
         lesion_class: ask which lesion it is, beside the task of single images.
         class_confidence: ask how sure the reader is of the lesion class, on 5 points.
         reasons: offer the checklist "why does it look synthetic?".
@@ -125,6 +171,10 @@ class Design(Stored):
 
     preset: str = "own"
     task: Task = Task.ORIGIN
+    unaware: bool = False
+    second_images: SecondImages = SecondImages.SAME
+    debriefing: str = ""
+    debriefing_confirmed: bool = False
     lesion_class: bool = True
     class_confidence: bool = False
     reasons: bool = False
@@ -174,6 +224,11 @@ class Design(Stored):
         """The JSON form; ``from_json`` of it gives an equal Design."""
         return write(self)
 
+    @property
+    def measure(self) -> Measure:
+        """What a hypothesis of the study speaks of."""
+        return Measure.SECOND_PART if self.unaware else self.task.measure
+
     def content(self) -> Json:
         """Its part of a protocol."""
         choices = {key: value for key, value in asdict(self).items() if key not in _TEXTS}
@@ -191,6 +246,41 @@ class Design(Stored):
             "ethics_reference": self.ethics_reference,
         }
 
+    def _check_unaware(self) -> None:
+        """What a study needs whose readers are not told at first."""
+        if self.task is not Task.ORIGIN or not self.lesion_class:
+            raise Unreadable(
+                "An unaware study asks for the lesion class of single images first, and then "
+                "whether they are real or synthetic. Ask for the lesion class."
+            )
+        if self.practice or self.repeats:
+            raise Unreadable(
+                "An unaware study has neither practice, whose feedback would tell of synthetic "
+                "images, nor hidden repeats, which the second part could not be told from. Choose "
+                "0 of both."
+            )
+        if self.tell_prevalence:
+            raise Unreadable("How many images are synthetic cannot be told to unaware readers.")
+        for text, words in (
+            (self.instructions, "instructions"),
+            (self.consent, "consent text"),
+            (self.consent_version, "version of the consent"),
+            (self.ethics_reference, "ethics reference"),
+        ):
+            found = telling(fitting(text.strip(), self.task, unaware=True))
+            if found:
+                raise Unreadable(
+                    f"The {words} would tell readers before the time (“{found}”). Say what the "
+                    "study is about in the debriefing."
+                )
+        if not 1 <= len(self.debriefing.strip()) <= 10_000:
+            raise Unreadable("Give the debriefing in 1 to 10,000 characters.")
+        if not self.debriefing_confirmed:
+            raise Unreadable(
+                "Confirm that every reader is debriefed (step Conduct and analysis): readers who "
+                "were not told something must be told it afterwards."
+            )
+
     def checked(self, images: int) -> Design:
         """The design, if a study of so many images or pairs can be read by it; texts are trimmed.
 
@@ -200,6 +290,8 @@ class Design(Stored):
             Unreadable: a choice that cannot be carried out, and why.
         """
         things = f"{self.task.thing}s"
+        if self.unaware:
+            self._check_unaware()
         if self.task.is_paired and (self.lesion_class or self.class_confidence or self.reasons):
             raise Unreadable(
                 "Of a pair only one thing is asked: which image it is. Leave out the lesion class, "
@@ -261,18 +353,21 @@ class Design(Stored):
         return replace(
             self,
             intent=self.intent.checked(),
-            analysis=fitting(self.analysis.strip(), self.task, lesion_class=self.lesion_class),
-            instructions=fitting(
-                self.instructions.strip(), self.task, lesion_class=self.lesion_class
+            analysis=fitting(
+                self.analysis.strip(), self.task, self.lesion_class, unaware=self.unaware
             ),
-            consent=self.consent.strip(),
+            instructions=fitting(
+                self.instructions.strip(), self.task, self.lesion_class, unaware=self.unaware
+            ),
+            consent=fitting(self.consent.strip(), self.task, unaware=self.unaware),
+            debriefing=self.debriefing.strip() if self.unaware else "",
             consent_version=self.consent_version.strip(),
             ethics_reference=self.ethics_reference.strip(),
             consent_date=_day(self.consent_date),
         )
 
 
-def fitting(text: str, task: Task, *, lesion_class: bool) -> str:
+def fitting(text: str, task: Task, lesion_class: bool = True, *, unaware: bool = False) -> str:
     """A text that comes with Hepatica in the wording for what is asked.
 
     Any other text stays as it is.
@@ -283,13 +378,23 @@ def fitting(text: str, task: Task, *, lesion_class: bool) -> str:
         _EARLIER_OF_CHOICES: ANALYSIS_OF_CHOICES,
     }
     text = earlier.get(text, text)
+    if text in (CONSENT, CONSENT_UNAWARE):
+        return CONSENT_UNAWARE if unaware else CONSENT
     for texts in _SHIPPED:
         if text in texts:
-            with_class, without_class, of_choices = texts
+            with_class, without_class, of_choices, of_unaware = texts
+            if unaware:
+                return of_unaware
             if task is Task.CHOICE:
                 return of_choices
             return with_class if lesion_class else without_class
     return text
+
+
+def telling(text: str) -> str | None:
+    """The first part of a word in a text that tells of synthetic images; None for none."""
+    lower = f" {text.lower()} "
+    return next((one.strip() for one in TELLING if one in lower), None)
 
 
 def _day(text: str) -> str:
@@ -372,6 +477,23 @@ DESIGNS = {
             repeats=10,
             repeat_distance=30,
             break_every=50,
+            exclude_near=True,
+        ),
+    ),
+    "unaware": Preset(
+        "Diagnosis first, unaware; then real or synthetic",
+        "80 images, half of them synthetic. Readers first name the lesion and are not told that "
+        "some images are synthetic; then they are debriefed, and say real or synthetic. Shows "
+        "whether synthetic lesions are recognised as well as real ones, and who noticed unasked.",
+        40,
+        40,
+        Design(
+            preset="unaware",
+            unaware=True,
+            debriefing=DEBRIEFING,
+            class_confidence=True,
+            reasons=True,
+            break_every=40,
             exclude_near=True,
         ),
     ),

@@ -15,12 +15,14 @@ from app.errors import NotFound
 from app.models.ground.blob import Blob
 from app.models.people.user import User
 from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.debriefing import Debriefing
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import ReaderStudy, StudyState
+from app.models.reader_studies.task import Part
 from app.models.reader_studies.trial import BlindTrial, Trial, TrialKind
 from ml.readers.pairs import Side
 
@@ -31,12 +33,14 @@ AHEAD = 5
 class DeskState(StrEnum):
     """Where a reader stands in a study.
 
-    Waiting: it is not opened yet. Conduct: before the check-in. Closed: unblinded before the end.
+    Waiting: it is not opened yet. Conduct: before the check-in. Debriefing: between the parts of an
+    unaware study. Closed: unblinded before the end.
     """
 
     WAITING = "waiting"
     CONDUCT = "conduct"
     READING = "reading"
+    DEBRIEFING = "debriefing"
     FINISHED = "finished"
     WITHDRAWN = "withdrawn"
     CLOSED = "closed"
@@ -59,11 +63,22 @@ class Earlier:
 
     @classmethod
     def of(
-        cls, session: Session, enrolment: Enrolment, position: int, total: int, choices: Choices
+        cls,
+        session: Session,
+        enrolment: Enrolment,
+        position: int,
+        total: int,
+        choices: Choices,
+        before: int = 0,
     ) -> Earlier:
-        """The trial at an answered ``position`` of a reader's order, from 1 to ``total``."""
+        """The trial at an answered ``position`` of a reader's part, from 1 to ``total``.
+
+        ``before`` trials of another part come first.
+        """
         row = session.scalars(
-            sa.select(Trial).where(Trial.enrolment_id == enrolment.id, Trial.position == position)
+            sa.select(Trial).where(
+                Trial.enrolment_id == enrolment.id, Trial.position == before + position
+            )
         ).one()
         reading = Reading.latest(session, row.id)
         assert reading is not None  # only answered positions come here
@@ -136,8 +151,13 @@ class Feedback:
 class Desk:
     """One reader's place in one study.
 
+    Of an unaware study it knows one part at a time: positions and totals are those of the part, and
+    before the debriefing nothing tells that there is another.
+
     Attributes:
         upcoming: the current trial and those that may be fetched ahead.
+        untold: the reader is to be told now what the study is about: the first part is read, or
+            they left or the study was closed before its end. Who saw no image took no part.
         minutes_left: from the pace of the last answers; None before there are three.
         design: how the study is read, by the frozen protocol.
         practice: how many of the trials are practice; they come first.
@@ -161,6 +181,8 @@ class Desk:
     image_px: int = DISPLAY_PX
     screen: tuple[float, float, float] | None = None
     shown: Earlier | None = None
+    part: Part = Part.WHOLE
+    untold: bool = False
 
     @classmethod
     def of(cls, session: Session, enrolment: Enrolment, back_to: int | None = None) -> Desk:
@@ -170,26 +192,33 @@ class Desk:
             NotFound: no such earlier trial, or the protocol does not let readers go back.
         """
         study = ReaderStudy.require(session, enrolment.study_id)
-        answered = Reading.count(session, enrolment.id)
-        total, choices, design = study.trials, study.choices, study.design
+        stand = _Stand.of(session, study, enrolment)
+        answered, total, before = stand.answered, stand.total, stand.before
+        choices, design = study.choices_of(stand.part), study.design
         conduct = Conduct.latest(session, enrolment.id)
-        state = _state(study, enrolment, conduct is not None)
+        state = _state(study, enrolment, conduct is not None, stand)
         upcoming: tuple[BlindTrial, ...] = ()
         if state is DeskState.READING:
             rows = session.execute(
                 sa.select(Trial.token, Trial.position)
-                .where(Trial.enrolment_id == enrolment.id, Trial.position > answered)
+                .where(
+                    Trial.enrolment_id == enrolment.id,
+                    Trial.position > before + answered,
+                    Trial.position <= before + total,
+                )
                 .order_by(Trial.position)
                 .limit(1 + AHEAD)
             )
-            upcoming = tuple(BlindTrial(token, place, total, choices) for token, place in rows)
+            upcoming = tuple(
+                BlindTrial(token, place - before, total, choices) for token, place in rows
+            )
         left = _minutes_left(session, enrolment, total - answered) if upcoming else None
         practice = study.practice_total
         shown = None
         if back_to is not None:
             if not (design.back and upcoming and practice < back_to <= answered):
                 raise NotFound("There is no earlier trial that can be changed.")
-            shown = Earlier.of(session, enrolment, back_to, total, choices)
+            shown = Earlier.of(session, enrolment, back_to, total, choices, before)
         protocol = study.protocol
         return cls(
             enrolment.token, study.title, state, answered, total, choices, upcoming, left,
@@ -199,6 +228,8 @@ class Desk:
             image_px=conduct.image_px(design) if conduct else DISPLAY_PX,
             screen=_screen(conduct, design),
             shown=shown,
+            part=stand.part,
+            untold=stand.untold and conduct is not None and state in _OVER,
         )  # fmt: skip
 
     @property
@@ -263,21 +294,23 @@ def places(session: Session, user: User) -> list[Enrolled]:
         Enrolled(
             enrolment.token,
             study.title,
-            _state(study, enrolment, checked_in),
-            Reading.count(session, enrolment.id),
-            study.trials,
+            _state(study, enrolment, checked_in, stand),
+            stand.answered,
+            stand.total,
             enrolment.created_at,
             checked_in,
         )
         for enrolment, study in rows
         for checked_in in [Conduct.latest(session, enrolment.id) is not None]
+        for stand in [_Stand.of(session, study, enrolment)]
     ]
 
 
 def has_to_read(session: Session, user: User) -> bool:
     """Whether a study waits for this person to check in or to read on."""
     return any(
-        place.state in (DeskState.CONDUCT, DeskState.READING) for place in places(session, user)
+        place.state in (DeskState.CONDUCT, DeskState.READING, DeskState.DEBRIEFING)
+        for place in places(session, user)
     )
 
 
@@ -306,18 +339,45 @@ def trial_pixels(
         raise NotFound(gone, event="picture refused")
     enrolment, position, digest, trial_id = row
     study = ReaderStudy.require(session, enrolment.study_id)
-    answered = Reading.count(session, enrolment.id)
+    stand = _Stand.of(session, study, enrolment)
     checked_in = Conduct.latest(session, enrolment.id) is not None
-    first = study.practice_total if study.design.back else answered
-    if (
-        _state(study, enrolment, checked_in) is not DeskState.READING
-        or not min(first, answered) < position <= answered + 1 + AHEAD
-    ):
+    first = study.practice_total if study.design.back else stand.answered
+    place = position - stand.before
+    if _state(study, enrolment, checked_in, stand) is not DeskState.READING or not min(
+        first, stand.answered
+    ) < place <= min(stand.answered + 1 + AHEAD, stand.total):
         raise NotFound(gone)
     return trial_id, Blob.read(session, digest)
 
 
-def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool) -> DeskState:
+_OVER = (DeskState.DEBRIEFING, DeskState.WITHDRAWN, DeskState.CLOSED)
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """How far a reader is in the part that they read: of its ``total`` trials.
+
+    ``before`` trials of another part come first; ``untold``: the study has more to tell them.
+    """
+
+    part: Part
+    before: int
+    answered: int
+    total: int
+    untold: bool
+
+    @classmethod
+    def of(cls, session: Session, study: ReaderStudy, enrolment: Enrolment) -> _Stand:
+        answered = Reading.count(session, enrolment.id)
+        if not study.unaware:
+            return cls(Part.WHOLE, 0, answered, study.trials, untold=False)
+        untold = Debriefing.of(session, enrolment.id) is None
+        part = Part.UNAWARE if untold else Part.TOLD
+        before, total = study.before(part), study.parts[part]
+        return cls(part, before, max(0, min(answered - before, total)), total, untold)
+
+
+def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool, stand: _Stand) -> DeskState:
     if enrolment.withdrawal is not None:
         return DeskState.WITHDRAWN
     if enrolment.finished_at is not None:
@@ -326,7 +386,10 @@ def _state(study: ReaderStudy, enrolment: Enrolment, checked_in: bool) -> DeskSt
         return DeskState.WAITING
     if study.state is StudyState.UNBLINDED:
         return DeskState.CLOSED
-    return DeskState.READING if checked_in else DeskState.CONDUCT
+    if not checked_in:
+        return DeskState.CONDUCT
+    between = stand.part is Part.UNAWARE and stand.answered >= stand.total
+    return DeskState.DEBRIEFING if between else DeskState.READING
 
 
 def _screen(conduct: Conduct | None, design: Design) -> tuple[float, float, float] | None:

@@ -118,6 +118,13 @@ class Enrolment(Base):
         """Whether the reader gives no further answer: finished, or withdrawn."""
         return self.finished_at is not None or self.withdrawal is not None
 
+    def signed_in_before(self, session: Session) -> bool:
+        """Whether the reader had signed in before they were enrolled.
+
+        The pages of Hepatica name synthetic lesions to whoever is not unaware.
+        """
+        return Event.happened(session, self.reader.name, "signed in", self.created_at)
+
     @staticmethod
     def reads(session: Session, user: User, study_id: uuid.UUID) -> bool:
         """Whether the study is kept from ``user``: they read it, or did while others still do."""
@@ -129,6 +136,37 @@ class Enrolment(Base):
             sa.exists().where(colleague.study_id == study_id, *_has_to_read(colleague)),
         )
         return session.scalar(reads.limit(1)) is not None
+
+    @staticmethod
+    def unaware_of(
+        user_id: sa.SQLColumnExpression[uuid.UUID] | None = None,
+    ) -> sa.ColumnElement[bool]:
+        """Whether a person, or anybody, is not to learn yet that some images are synthetic.
+
+        From the enrolment in an unaware study until they were told. Whoever left before the first
+        image, or had not begun when the study was closed, was never in it.
+        """
+        tables = Base.metadata.tables  # their classes are built on this one
+        study, told, conduct = tables["reader_study"], tables["debriefing"], tables["conduct"]
+        unaware = sa.exists().where(
+            study.c.id == Enrolment.study_id,
+            study.c.unaware,
+            ~sa.exists().where(told.c.enrolment_id == Enrolment.id),
+            sa.or_(
+                sa.exists().where(conduct.c.enrolment_id == Enrolment.id),
+                sa.and_(
+                    ~sa.exists().where(Withdrawal.enrolment_id == Enrolment.id),
+                    ~sa.exists().where(Unblinding.study_id == study.c.id),
+                ),
+            ),
+        )
+        return unaware if user_id is None else unaware.where(Enrolment.reader_id == user_id)
+
+    @staticmethod
+    def keeps_unaware(session: Session, user: User | None = None) -> bool:
+        """The same, asked now."""
+        of = None if user is None else sa.literal(user.id, sa.Uuid())
+        return bool(session.scalar(sa.select(Enrolment.unaware_of(of))))
 
     @staticmethod
     def refuse_audit(session: Session, user: User, study_id: uuid.UUID) -> None:

@@ -88,6 +88,14 @@ class Look(Base):
             session.execute(dialect.insert(Look).values(some).on_conflict_do_nothing())
 
     @staticmethod
+    def knows_synthetics(session: Session, user_id: uuid.UUID) -> bool:
+        """Whether a person was shown synthetic lesions, or a study with its truth."""
+        told = sa.select(Look.id).where(
+            Look.user_id == user_id, Look.of.in_([Shown.SYNTHETIC, Shown.STUDY])
+        )
+        return session.scalar(told.limit(1)) is not None
+
+    @staticmethod
     def since(session: Session) -> datetime | None:
         """When the first look of all was kept: what was shown before nobody knows."""
         return session.scalar(sa.select(sa.func.min(Look.at)))

@@ -43,6 +43,12 @@ class PlannedImages(Stored):
     def __len__(self) -> int:
         return len(self.real) + len(self.synthetic)
 
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """Source and class of every image."""
+        real = [("real", one.lesion_class) for one in self.real]
+        return real + [("synthetic", one.lesion_class) for one in self.synthetic]
+
 
 @dataclass(frozen=True)
 class SourceVersion(Stored):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from app.models.reader_studies.stored import Json, Stored
-from app.models.reader_studies.task import Task
+from app.models.reader_studies.task import Part, Task
 from ml.lesion import LesionScheme
 from ml.readers.pairs import Side
 
@@ -60,11 +60,14 @@ class Choices(Stored):
         scheme: LesionScheme,
         *,
         task: Task = Task.ORIGIN,
+        part: Part = Part.WHOLE,
         lesion_class: bool = True,
         confidence: bool = False,
         reasons: bool = False,
     ) -> Choices:
         """The classes of a scheme by letter, and the scale by number; or the sides of a pair.
+
+        The first part of an unaware study asks for the class, the second for the scale.
 
         Without ``lesion_class`` no classes, with ``confidence`` five points for the class, with
         ``reasons`` the checklist.
@@ -74,13 +77,17 @@ class Choices(Stored):
                 Choice(side, f"the {side} one", str(number)) for number, side in enumerate(Side, 1)
             )
             return Choices((), (), "P", sides=sides)
+        if part is Part.TOLD:
+            lesion_class = confidence = False
+        rated = part is not Part.UNAWARE
         letters = scheme.hotkeys()
         classes = tuple(
             Choice(item.key, item.display, letters[item.key].upper())
             for item in (scheme.classes if lesion_class else ())
         )
         ratings = tuple(
-            Choice(str(number), words, str(number)) for number, words in enumerate(RATINGS, 1)
+            Choice(str(number), words, str(number))
+            for number, words in enumerate(RATINGS if rated else (), 1)
         )
         taken = {item.hotkey for item in classes}
         pause_key = _free("PZXWQ", taken)
@@ -97,7 +104,7 @@ class Choices(Stored):
                 Choice(key, words, _free(key.upper() + "IOBRQWXZJKLYU", taken))
                 for key, words in REASONS.items()
             ]
-            if reasons
+            if reasons and rated
             else []
         )
         return Choices(classes, ratings, pause_key, tuple(sure), tuple(why))

@@ -14,11 +14,12 @@ from app.db import Base, Word, now
 from app.errors import Conflict, NotFound, Unreadable
 from app.models.ground.append_only import append_only
 from app.models.reader_studies.conduct import Conduct
+from app.models.reader_studies.debriefing import Debriefing
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
 from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy, StudyState
-from app.models.reader_studies.task import Task
+from app.models.reader_studies.task import Part, Task
 from app.models.reader_studies.trial import Trial, TrialKind
 from ml.readers.pairs import Side
 
@@ -147,9 +148,14 @@ class Reading(Base):
             )
         answered = Reading.count(session, enrolment.id)
         revision = 1
+        if trial.part is Part.TOLD and Debriefing.of(session, enrolment.id) is None:
+            raise Conflict(f"Go on at /readings/{enrolment.token} first; more follows there.")
         if trial.position <= answered:
             may_change = (
-                design.back and trial.kind != TrialKind.PRACTICE and enrolment.finished_at is None
+                design.back
+                and trial.kind != TrialKind.PRACTICE
+                and enrolment.finished_at is None
+                and (trial.part is not Part.UNAWARE or answered < study.before(Part.TOLD))
             )
             if not may_change or not answer.revises:
                 raise Conflict(
@@ -164,7 +170,7 @@ class Reading(Base):
             )
         elif trial.position != answered + 1:
             raise Conflict(f"Trial {answered + 1} comes first.")
-        _check(answer, study)
+        _check(answer, study, trial.part)
         reading = Reading(
             trial=trial,
             enrolment_id=enrolment.id,
@@ -241,21 +247,22 @@ class Reading(Base):
         return dict(rows.all())
 
 
-def _check(answer: Answer, study: ReaderStudy) -> None:
+def _check(answer: Answer, study: ReaderStudy, part: Part) -> None:
     if not (1 <= len(answer.key) <= 64 and answer.key.isascii() and answer.key.isprintable()):
         raise Unreadable("The answer needs a key of 1 to 64 characters.")
-    _check_question(answer, study.design.task)
-    if not study.design.lesion_class:
+    asked = study.choices_of(part)
+    _check_question(answer, study.design.task, rated=part is not Part.UNAWARE)
+    if not asked.classes:
         if answer.lesion_class is not None:
             raise Unreadable("This study does not ask for the lesion class.")
     elif answer.lesion_class not in study.scheme.keys:
         raise Unreadable(f"Choose a class: {', '.join(study.scheme.keys)}.")
-    if study.design.class_confidence:
+    if asked.confidences:
         if answer.class_confidence not in range(1, len(CONFIDENCES) + 1):
             raise Unreadable("Say how sure you are of the class: 1 (a guess) to 5 (certain).")
     elif answer.class_confidence is not None:
         raise Unreadable("This study does not ask how sure you are of the class.")
-    if answer.reasons and not study.design.reasons:
+    if answer.reasons and not asked.reasons:
         raise Unreadable("This study does not ask for reasons.")
     if answer.reasons and (answer.rating or 0) < CALLED_SYNTHETIC:
         raise Unreadable("Reasons are for images that you call synthetic (4 to 6).")
@@ -267,7 +274,7 @@ def _check(answer: Answer, study: ReaderStudy) -> None:
         raise Unreadable("The times of the answer are not possible.")
 
 
-def _check_question(answer: Answer, task: Task) -> None:
+def _check_question(answer: Answer, task: Task, *, rated: bool) -> None:
     """What is asked in any study of the task."""
     if task.is_paired:
         if answer.rating is not None:
@@ -277,6 +284,10 @@ def _check_question(answer: Answer, task: Task) -> None:
         return
     if answer.choice is not None:
         raise Unreadable("This study shows one image at a time; there is no left or right one.")
+    if not rated:
+        if answer.rating is not None:
+            raise Unreadable("This study does not ask for a rating here.")
+        return
     if answer.rating is None or not 1 <= answer.rating <= len(RATINGS):
         raise Unreadable("Choose a rating from 1 (certainly real) to 6 (certainly synthetic).")
 

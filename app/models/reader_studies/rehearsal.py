@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from sqlalchemy.orm import object_session
@@ -11,6 +12,7 @@ from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.versions import Versions
 from ml.readers.choice_rehearsal import ChoiceDesign, ChoiceRehearsal, of_share
 from ml.readers.rehearsal import Design, Rehearsal, RoeMetz
+from ml.readers.unaware_rehearsal import FirstPart, UnawareRehearsal
 
 STUDIES = 20
 """Simulated studies where nothing else is asked; the coverage benchmark takes 500."""
@@ -24,15 +26,18 @@ class Asked:
     """What to rehearse.
 
     ``area`` is the simulated readers' true mean AUC, or of pairs their share named right; 0.5 for
-    guessing.
+    guessing. ``real_right`` and ``synthetic_right`` are the true shares of classes that they name
+    right in the first part of an unaware study.
     """
 
     readers: int = 3
     studies: int = STUDIES
     area: float = 0.5
     seed: int = 0
+    real_right: float = 0.7
+    synthetic_right: float = 0.7
 
-    def rehearsal(self, study: ReaderStudy) -> Rehearsal | ChoiceRehearsal:
+    def rehearsal(self, study: ReaderStudy) -> Rehearsal | ChoiceRehearsal | UnawareRehearsal:
         """Ready to run: as many images of either source, or pairs, and the margin it is judged by.
 
         Raises:
@@ -46,6 +51,9 @@ class Asked:
             raise Unreadable("Give the simulated AUC or share as a number from 0.50 to 0.99.")
         if not 0 <= self.seed < 2**32:
             raise Unreadable("Give a seed from 0 to 4294967295.")
+        for share in (self.real_right, self.synthetic_right):
+            if not 0.05 <= share <= 0.99:
+                raise Unreadable("Give the share of classes named right from 0.05 to 0.99.")
         work = self.readers * self.studies * study.total
         if work > _MOST_WORK:
             raise Unreadable(
@@ -59,11 +67,25 @@ class Asked:
         if study.design.task.is_paired:
             pairs = ChoiceDesign(self.readers, study.total, judged.margin, of_share(self.area))
             return ChoiceRehearsal(pairs, self.studies, self.seed)
-        design = Design(
+        if study.unaware:
+            return self._unaware(study, judged.margin)
+        design = self._rated(study.total, len(study.plan.images.synthetic), judged.margin)
+        return Rehearsal(design, self.studies, self.seed)
+
+    def _unaware(self, study: ReaderStudy, margin: float) -> UnawareRehearsal:
+        """With as many images of either source in each part as the study has."""
+        first, second = (Counter(source for source, _ in kinds) for kinds in study.kinds_of_parts())
+        named = FirstPart(
+            self.readers, first["real"], first["synthetic"], self.real_right, self.synthetic_right
+        )
+        rated = self._rated(second.total(), second["synthetic"], margin)
+        return UnawareRehearsal(named, rated, self.studies, self.seed)
+
+    def _rated(self, images: int, synthetic: int, margin: float) -> Design:
+        return Design(
             readers=self.readers,
-            images=study.total,
-            synthetic_share=len(study.plan.images.synthetic) / study.total,
-            margin=judged.margin,
+            images=images,
+            synthetic_share=synthetic / images,
+            margin=margin,
             ratings=RoeMetz.with_area(self.area),
         )
-        return Rehearsal(design, self.studies, self.seed)

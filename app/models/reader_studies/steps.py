@@ -10,13 +10,13 @@ from pydantic import BaseModel, Field
 
 from app.errors import Unreadable
 from app.models.people.user import User
-from app.models.reader_studies.design import DESIGNS, Design
+from app.models.reader_studies.design import DEBRIEFING, DESIGNS, Design, SecondImages, telling
 from app.models.reader_studies.intent import Intent, Primary, of_missing, of_multiplicity
 from app.models.reader_studies.task import Task
 from app.models.reader_studies.typed import number, per_class, said, whole
 from app.models.reader_studies.wish import Wish
 from ml.lesion import LesionScheme
-from ml.readers.hypothesis import Missing, Multiplicity
+from ml.readers.hypothesis import Measure, Missing, Multiplicity
 
 
 class Step(StrEnum):
@@ -88,6 +88,7 @@ class ReadingStep(BaseModel):
     repeats: Text = "0"
     repeat_distance: Text = str(_DEFAULT.repeat_distance)
     break_every: Text = "0"
+    second_images: Text = _DEFAULT.second_images
     tell_prevalence: Text = ""
     back: Text = ""
     interpolation: Text = _DEFAULT.interpolation
@@ -99,6 +100,8 @@ class ReadingStep(BaseModel):
 class ConductStep(BaseModel):
     """The texts that readers see, and how the answers are judged."""
 
+    debriefing: Text = DEBRIEFING
+    debriefing_confirmed: Text = ""
     instructions: Text = _DEFAULT.instructions
     consent: Text = _DEFAULT.consent
     consent_version: Text = _DEFAULT.consent_version
@@ -153,6 +156,18 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
         chosen = DESIGNS.get(self.preset)
         return chosen.design.task if chosen else Task.ORIGIN
 
+    @property
+    def unaware(self) -> bool:
+        """Whether readers are not told at first: as the preset has it."""
+        chosen = DESIGNS.get(self.preset)
+        return bool(chosen and chosen.design.unaware)
+
+    @property
+    def measure(self) -> Measure:
+        """What a hypothesis of the study speaks of: as the preset has it."""
+        chosen = DESIGNS.get(self.preset)
+        return chosen.design.measure if chosen else self.task.measure
+
     def design(self) -> Design:
         """How the study is read.
 
@@ -163,14 +178,18 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
         return Design(
             preset=self.preset if self.preset in DESIGNS else "own",
             task=self.task,
+            unaware=self.unaware,
+            second_images=_second(self.second_images),
+            debriefing=self.debriefing if self.unaware else "",
+            debriefing_confirmed=yes(self.debriefing_confirmed),
             lesion_class=yes(self.lesion_class),
             class_confidence=yes(self.class_confidence),
             reasons=yes(self.reasons),
-            practice=whole(self.practice, "the practice images"),
-            repeats=whole(self.repeats, "the repeats"),
+            practice=0 if self.unaware else whole(self.practice, "the practice images"),
+            repeats=0 if self.unaware else whole(self.repeats, "the repeats"),
             repeat_distance=whole(self.repeat_distance, "the distance of repeats"),
             break_every=whole(self.break_every, "the trials between breaks"),
-            tell_prevalence=yes(self.tell_prevalence) and not self.task.is_paired,
+            tell_prevalence=yes(self.tell_prevalence) and not (self.task.is_paired or self.unaware),
             interpolation=self.interpolation,
             size_mm=number(self.size_mm, "the image size") if self.size_mm.strip() else None,
             window=yes(self.window),
@@ -225,6 +244,12 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
         return self.synthetic if self.task is Task.CHOICE else self.real
 
 
+def _second(text: str) -> SecondImages:
+    if text not in set(SecondImages):
+        raise Unreadable(f"Say what the second part shows: {', '.join(SecondImages)}.")
+    return SecondImages(text)
+
+
 def yes(text: str) -> bool:
     """Whether a box is ticked."""
     return text == "1"
@@ -258,3 +283,9 @@ def refuse_untitled(typed: Typed, step: Step) -> None:
     if not typed.title.strip():
         where = "" if step is Step.DESIGN else " (step Design)"
         raise Unreadable(f"Give the study a title{where}.")
+    found = telling(typed.title) if typed.unaware else None
+    if found:
+        raise Unreadable(
+            f"Readers see the title in their list, and “{found}” would tell them before the time. "
+            "Give the study another one."
+        )

@@ -25,10 +25,13 @@ from app.models.reader_studies.audit import Audited, LeakAudit
 from app.models.reader_studies.composition import Composition, Draw
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.content import Display, FrozenImage, Order, ProtocolContent
-from app.models.reader_studies.design import DISPLAY_PX, Design
+from app.models.reader_studies.debriefing import Debriefing, Remark
+from app.models.reader_studies.design import DISPLAY_PX, Design, SecondImages, telling
 from app.models.reader_studies.enrolment import Enrolment, order_seed
 from app.models.reader_studies.exposure import Exposure, same_findings
+from app.models.reader_studies.halves import first_part, halves, kinds_of_halves
 from app.models.reader_studies.intent import Primary
+from app.models.reader_studies.look import Look
 from app.models.reader_studies.pairs import paired
 from app.models.reader_studies.planned import (
     Plan,
@@ -41,6 +44,7 @@ from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
 from app.models.reader_studies.stimulus import Picture, Source, Stimulus, stimulus_png
 from app.models.reader_studies.stored import Json
+from app.models.reader_studies.task import Part
 from app.models.reader_studies.trial import Shown, Trial, chosen_to_repeat
 from app.models.reader_studies.unblinding import SHARED_WORD, WORD, Unblinding
 from app.models.reader_studies.wish import Wish
@@ -96,6 +100,7 @@ class _Frozen:
     design: Design
     images: int
     practice: int
+    first_part: int
 
 
 _FROZEN: dict[uuid.UUID, _Frozen] = {}
@@ -127,6 +132,8 @@ class ReaderStudy(Owned, Base):
     plan_json: Mapped[Json] = mapped_column("plan", deferred=True)
     notes: Mapped[list[str]]
     design_json: Mapped[Json] = mapped_column("design", default=dict)
+    # beside the design, because every page of a reader's asks for it
+    unaware: Mapped[bool] = mapped_column(default=False)
     made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
@@ -159,11 +166,16 @@ class ReaderStudy(Owned, Base):
 
     @property
     def choices(self) -> Choices:
-        """What a reader may answer on every trial."""
+        """What a reader may answer on any trial."""
+        return self.choices_of(Part.WHOLE)
+
+    def choices_of(self, part: Part) -> Choices:
+        """What a reader may answer on every trial of a part."""
         design = self.design
         return Choices.of(
             self.scheme,
             task=design.task,
+            part=part,
             lesion_class=design.lesion_class,
             confidence=design.class_confidence,
             reasons=design.reasons,
@@ -184,7 +196,12 @@ class ReaderStudy(Owned, Base):
             if len(_FROZEN) >= _MOST_FROZEN:
                 _FROZEN.clear()
             content = first.content
-            _FROZEN[first.id] = _Frozen(content.design, len(content.images), len(content.practice))
+            _FROZEN[first.id] = _Frozen(
+                content.design,
+                len(content.images),
+                len(content.practice),
+                first_part([(one.truth, one.lesion_class) for one in content.images]),
+            )
         return _FROZEN[first.id]
 
     @property
@@ -233,8 +250,37 @@ class ReaderStudy(Owned, Base):
 
     @property
     def trials(self) -> int:
-        """How many trials a reader has: practice, images or pairs, and repeats."""
+        """How many trials a reader has: practice, images or pairs, and repeats; of both parts."""
+        if self.design.unaware:
+            return sum(self.parts.values())
         return self.practice_total + self.total + self.design.repeats
+
+    @property
+    def parts(self) -> dict[Part, int]:
+        """Part → how many trials it has, in their order."""
+        design = self.design
+        if not design.unaware:
+            return {Part.WHOLE: self.practice_total + self.total + design.repeats}
+        if design.second_images is SecondImages.SAME:
+            return {Part.UNAWARE: self.total, Part.TOLD: self.total}
+        frozen = self._frozen
+        first = first_part(self.plan.images.kinds) if frozen is None else frozen.first_part
+        return {Part.UNAWARE: first, Part.TOLD: self.total - first}
+
+    def kinds_of_parts(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Source and class of the images of both parts of an unaware study."""
+        kinds = self.plan.images.kinds
+        same = self.design.second_images is SecondImages.SAME
+        return (kinds, kinds) if same else kinds_of_halves(kinds)
+
+    def before(self, part: Part) -> int:
+        """How many trials come before those of a part."""
+        found = 0
+        for one, count in self.parts.items():
+            if one is part:
+                return found
+            found += count
+        raise ValueError(f"This study has no part {part}.")
 
     @property
     def sources(self) -> Sources:
@@ -281,6 +327,7 @@ class ReaderStudy(Owned, Base):
             plan_json=chosen.plan.to_json(),
             notes=chosen.notes,
             design_json=chosen.design.to_json(),
+            unaware=chosen.design.unaware,
             made_by_id=by.id,
             owner_id=by.id,
         )
@@ -312,6 +359,8 @@ class ReaderStudy(Owned, Base):
         ids = sa.select(Enrolment.id).where(Enrolment.study_id == self.id)
         session.execute(sa.delete(Withdrawal).where(Withdrawal.enrolment_id.in_(ids)))
         session.execute(sa.delete(Conduct).where(Conduct.enrolment_id.in_(ids)))
+        session.execute(sa.delete(Debriefing).where(Debriefing.enrolment_id.in_(ids)))
+        session.execute(sa.delete(Remark).where(Remark.enrolment_id.in_(ids)))
         session.execute(sa.delete(Enrolment).where(Enrolment.study_id == self.id))
         session.execute(sa.delete(LeakAudit).where(LeakAudit.study_id == self.id))
         session.execute(sa.delete(ReaderStudy).where(ReaderStudy.id == self.id))
@@ -451,6 +500,9 @@ class ReaderStudy(Owned, Base):
 
     def _draw_order(self, session: Session, enrolment: Enrolment) -> None:
         design = self.design
+        if design.unaware:
+            Trial.draw_parts(session, enrolment, *self._parts_shown(session))
+            return
         shown = self._shown(session, practice=False)
         Trial.draw_order(
             session,
@@ -460,6 +512,13 @@ class ReaderStudy(Owned, Base):
             chosen_to_repeat([one[0] for one in shown], design.repeats, self.seed),
             design.repeat_distance,
         )
+
+    def _parts_shown(self, session: Session) -> tuple[list[Stimulus], list[Stimulus]]:
+        """What both parts of an unaware study show."""
+        stimuli = Stimulus.of_study(session, self.id)
+        if self.design.second_images is SecondImages.SAME:
+            return stimuli, stimuli
+        return halves(stimuli)
 
     def _shown(self, session: Session, *, practice: bool) -> list[Shown]:
         """What its trials show, ordered by digest: each picture, or the pairs of the protocol."""
@@ -579,6 +638,13 @@ class ReaderStudy(Owned, Base):
         enrolled = Enrolment.of_study(session, self.id)
         if any(item.reader_id == reader.id for item in enrolled):
             raise Conflict(f"{reader.name} is enrolled in this study already.")
+        if self.unaware:
+            self._refuse_aware(session, reader)
+        elif Enrolment.keeps_unaware(session, reader):
+            raise Conflict(
+                f"{reader.name} reads a study in which they are not told yet that some images are "
+                "synthetic, and this one would tell them. Enrol them when they were debriefed."
+            )
         self._refuse_known(session, reader, by)
         number = len(enrolled) + 1
         enrolment = Enrolment(
@@ -614,6 +680,33 @@ class ReaderStudy(Owned, Base):
         enrolment = Enrolment.of_study_by_id(session, self.id, enrolment_id)
         enrolment.withdraw(session, by, reason)
         return enrolment
+
+    def _refuse_aware(self, session: Session, reader: User) -> None:
+        """Conflict where a person is known to know that there are synthetic images."""
+        if reader.role != "reader":
+            raise Conflict(
+                f"{reader.name} is {reader.role}, and whoever may make studies knows that Hepatica "
+                "draws synthetic lesions. Enrol accounts with the role reader."
+            )
+        conducted = sa.exists().where(Conduct.enrolment_id == Enrolment.id)
+        others = session.execute(
+            sa.select(ReaderStudy.title, ReaderStudy.unaware, Withdrawal.id.is_not(None), conducted)
+            .join(Enrolment, Enrolment.study_id == ReaderStudy.id)
+            .outerjoin(Withdrawal, Withdrawal.enrolment_id == Enrolment.id)
+            .where(Enrolment.reader_id == reader.id)
+        )
+        for title, unaware, withdrawn, took_part in others:
+            if took_part or not withdrawn or (not unaware and telling(title)):
+                raise Conflict(
+                    f"{reader.name} is or was enrolled in another reader study, which has told of "
+                    "synthetic images or will: they are not unaware, or not for long. Enrol "
+                    "someone else."
+                )
+        if Look.knows_synthetics(session, reader.id):
+            raise Conflict(
+                f"{reader.name} has looked at synthetic lesions in Hepatica, and is not unaware "
+                "any more. Enrol someone else."
+            )
 
     def _refuse_known(self, session: Session, reader: User, by: User) -> None:
         design = self.design

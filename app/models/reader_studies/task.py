@@ -29,3 +29,14 @@ class Task(StrEnum):
     def thing(self) -> str:
         """What a trial shows, as one calls it."""
         return "pair" if self.is_paired else "image"
+
+
+class Part(StrEnum):
+    """Which part of a study a trial belongs to."""
+
+    WHOLE = "whole"
+    """There is one part."""
+    UNAWARE = "unaware"
+    """The first: readers name the lesion class, and are not told that some images are synthetic."""
+    TOLD = "told"
+    """The second, after the debriefing: real or synthetic."""

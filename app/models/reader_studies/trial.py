@@ -17,6 +17,7 @@ from app.models.ground.append_only import append_only
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import Stimulus
+from app.models.reader_studies.task import Part
 from ml.ground import seeds
 from ml.readers.pairs import Side
 
@@ -64,6 +65,7 @@ class Trial(Base):
     enrolment_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("enrolment.id"))
     stimulus_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("stimulus.id"), index=True)
     right_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("stimulus.id"), index=True)
+    part: Mapped[Part] = mapped_column(Word(Part, 10), default=Part.WHOLE)
     position: Mapped[int]
     token: Mapped[str] = mapped_column(
         sa.String(64), unique=True, default=lambda: secrets.token_urlsafe(24)
@@ -136,6 +138,24 @@ class Trial(Base):
         session.add_all([one for one in trials if one.kind == TrialKind.REPEAT])
         session.flush()
         return trials
+
+    @staticmethod
+    def draw_parts(
+        session: Session,
+        enrolment: Enrolment,
+        first: Sequence[Stimulus],
+        second: Sequence[Stimulus],
+    ) -> None:
+        """Store the order of an unaware study: a permutation of ``first``, then of ``second``."""
+        rng = np.random.default_rng(enrolment.order_seed)
+        parts = [(Part.UNAWARE, first), (Part.TOLD, second)]
+        shown = [(part, stimuli[int(k)]) for part, stimuli in parts
+                 for k in rng.permutation(len(stimuli))]  # fmt: skip
+        session.add_all(
+            Trial(enrolment_id=enrolment.id, stimulus_id=one.id, part=part, position=position)
+            for position, (part, one) in enumerate(shown, 1)
+        )
+        session.flush()
 
     @staticmethod
     def count(session: Session, enrolment_id: uuid.UUID) -> int:

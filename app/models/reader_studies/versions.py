@@ -125,6 +125,6 @@ def _said(content: ProtocolContent, what: str) -> str:
         return design.analysis
     if what == "primary":
         primary = intent.primary
-        return primary.sentence(measure=design.task.measure) if primary else "none"
+        return primary.sentence(measure=design.measure) if primary else "none"
     assert what in OF_INTENT
     return str(getattr(intent, what) or "none")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from app.errors import Unreadable
 from app.models.people.user import User
-from app.models.reader_studies.design import Design
+from app.models.reader_studies.design import Design, telling
 from app.models.reader_studies.stimulus import Source
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
@@ -86,6 +86,11 @@ class Wish:
         title = self.title.strip()
         if not 1 <= len(title) <= 200:
             raise Unreadable("Give the study a title of 1 to 200 characters.")
+        if self.design.unaware and telling(title):
+            raise Unreadable(
+                f"Readers see the title in their list, and “{telling(title)}” would tell them "
+                "before the time. Give the study another one (step Design)."
+            )
         for asked, source in ((self.real, Source.REAL), (self.synthetic, Source.SYNTHETIC)):
             self._check_number(asked, source)
         seed = secrets.randbelow(MOST_SEED) if self.seed is None else self.seed

@@ -21,10 +21,11 @@ from app.models.ground.blob import Blob
 from app.models.reader_studies import versions
 from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.conduct import Conduct
-from app.models.reader_studies.design import Design
+from app.models.reader_studies.design import Design, SecondImages
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.stimulus import Source
+from app.models.reader_studies.task import Part
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.held_out import Classify, HeldOut
@@ -35,7 +36,7 @@ from ml.ground.records import RecordError
 from ml.leak_audit import second_reader
 from ml.leak_audit.record import Audit
 from ml.leak_audit.second_reader import SecondReader
-from ml.readers import choice_words, words
+from ml.readers import choice_words, unaware, words
 from ml.readers.analysis import analyse
 from ml.readers.choice import analyse_choices
 from ml.readers.choice_results import ChoiceResult
@@ -44,6 +45,7 @@ from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
 from ml.readers.reading import present
 from ml.readers.results import Result
+from ml.readers.unaware import UnawareResult, analyse_unaware
 from ml.statistics.proportion import wilson_limits
 from ml.statistics.scale_use import ScaleRule
 
@@ -208,7 +210,7 @@ class Content:
     readings_sha256: str
     network: Network
     enrolled: tuple[Enrolled, ...]
-    result: Result | ChoiceResult
+    result: Result | ChoiceResult | UnawareResult
     curves: tuple[Curve, ...]
     protocol_version: int | None = None
     amendments: tuple[Amendment, ...] = ()
@@ -266,6 +268,7 @@ def rules_of(answers: Answers, network: HeldOut, protocol: Protocol | None = Non
         hypothesis=intent.primary,
         multiplicity=intent.multiplicity,
         missing=intent.missing,
+        measure=design.measure,
         scale_rule=scale_rule_of(design),
         scale_rule_in_protocol=fixed,
     )
@@ -359,7 +362,7 @@ def _program(session: Session, answers: Answers, seed: int) -> SecondReader:
 
 def _analysed(
     session: Session, answers: Answers, rules: Rules, later: Mapping[int, Rules]
-) -> tuple[Sequence[PlainReading | PairReading], Result | ChoiceResult]:
+) -> tuple[Sequence[PlainReading | PairReading], Result | ChoiceResult | UnawareResult]:
     """What was analysed, and the analysis of the study's task."""
     if answers.study.design.task.is_paired:
         choices = list(answers.choices())
@@ -367,6 +370,17 @@ def _analysed(
         said = choice_words.analysed(chosen, rules.resamples, rules.seed)
         methods = paragraph(session, answers, said, rules.seed)
         return choices, replace(chosen, methods=methods)
+    design = answers.study.design
+    if design.unaware:
+        first = list(answers.readings(Part.UNAWARE))
+        second = list(answers.readings(Part.TOLD))
+        found = analyse_unaware(
+            first, second, answers.noticed, rules, later, marked_in(answers),
+            same_images=design.second_images is SecondImages.SAME,
+        )  # fmt: skip
+        rated = words.analysed(found.detection, present(second, rules.scale), rules)
+        methods = paragraph(session, answers, unaware.analysed(found, rated), rules.seed)
+        return [*first, *second], replace(found, methods=methods)
     readings = list(answers.readings())
     result = analyse(readings, rules, later, marked_in(answers))
     said = words.analysed(result, present(readings, rules.scale), rules)
@@ -404,6 +418,7 @@ def _curves(lines: Sequence[Line]) -> tuple[Curve, ...]:
             for line in lines
             if line.reader == reader
             and line.reading is not None
+            and line.trial.part is not Part.UNAWARE
             and not line.is_repeat
             and not line.is_practice
         ]

@@ -10,17 +10,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from app.models.checkpoint import Checkpoint
+from app.models.reader_studies.debriefing import Remark
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.task import Part
 from app.models.reader_studies.trial import Trial, TrialKind
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.versions import Versions
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Reading as PlainReading
+from ml.readers.unaware import Noticed
 
 
 def reader_code(number: int) -> str:
@@ -63,13 +66,18 @@ class Line:
 
     @property
     def correct(self) -> bool | None:
-        """Whether that, or the side named of a pair, is the truth; None without an answer."""
+        """Whether that, or the side named of a pair, is the truth; None where there is neither."""
         return None if self.reading is None else self.is_right(self.reading)
 
-    def is_right(self, reading: Reading) -> bool:
-        """Whether an answer to this trial, such as an earlier one, names the truth."""
+    def is_right(self, reading: Reading) -> bool | None:
+        """Whether an answer to this trial, such as an earlier one, names the truth.
+
+        None in the first part of an unaware study, which asks for the class alone.
+        """
         if self.asked is not None:
             return reading.choice == self.asked
+        if self.trial.part is Part.UNAWARE:
+            return None
         return reading.called_synthetic == (self.stimulus.truth == Source.SYNTHETIC)
 
     @property
@@ -111,6 +119,7 @@ class Answers:
     stimuli: tuple[Stimulus, ...]
     cases: dict[uuid.UUID, str]
     lines: tuple[Line, ...]
+    noticed: Noticed
 
     @classmethod
     def of(cls, session: Session, unblinded: Unblinded) -> Answers:
@@ -146,6 +155,7 @@ class Answers:
             tuple(stimuli),
             cases,
             tuple(lines),
+            _noticed(session, enrolments if study.unaware else ()),
         )
 
     @property
@@ -154,18 +164,37 @@ class Answers:
         return self.versions.primary
 
     def by_image(self) -> dict[str, dict[str, Line]]:
-        """Image, or pair, → reader → the answer to its first presentation."""
+        """Image, or pair, → reader → the answer to its first presentation.
+
+        Of an unaware study those of the second part; `diagnoses` has those of the first.
+        """
         found: dict[str, dict[str, Line]] = {}
         if not self.study.design.task.is_paired:
             found = {self.cases[one.id]: {} for one in self.stimuli}
         for line in self.lines:
-            if not line.is_repeat and not line.is_practice:
+            if not line.is_repeat and not line.is_practice and line.trial.part is not Part.UNAWARE:
                 found.setdefault(line.case, {}).setdefault(line.reader, line)
         return found
 
-    def readings(self) -> Iterator[PlainReading]:
-        """Every trial as the analysis takes it; practice and repeats are marked as such."""
+    def diagnoses(self) -> dict[str, dict[str, Line]]:
+        """Image → reader → what an unaware reader said of it in the first part."""
+        found: dict[str, dict[str, Line]] = {}
         for line in self.lines:
+            if line.trial.part is Part.UNAWARE:
+                found.setdefault(line.case, {})[line.reader] = line
+        return found
+
+    def readings(self, part: Part | None = None) -> Iterator[PlainReading]:
+        """Every trial as the analysis takes it; practice and repeats are marked as such.
+
+        Args:
+            part: of an unaware study: only its trials. By default those that are rated.
+        """
+        for line in self.lines:
+            if line.trial.part is not (part or line.trial.part):
+                continue
+            if part is None and line.trial.part is Part.UNAWARE:
+                continue
             reading, stimulus = line.reading, line.stimulus
             yield PlainReading(
                 reader=line.reader,
@@ -210,6 +239,15 @@ class Answers:
 def _codes(letter: str, stimuli: Sequence[Stimulus]) -> dict[uuid.UUID, str]:
     width = max(3, len(str(len(stimuli))))
     return {one.id: f"{letter}{place:0{width}d}" for place, one in enumerate(stimuli, 1)}
+
+
+def _noticed(session: Session, enrolments: Sequence[Enrolment]) -> Noticed:
+    """What unaware readers said before they were told."""
+    found = {one.number: Remark.of(session, one.id) for one in enrolments}
+    given = {number: row.text for number, row in found.items() if row is not None}
+    return Noticed(
+        len(given), {reader_code(number): text for number, text in given.items() if text}
+    )
 
 
 def _given(session: Session, study_id: uuid.UUID) -> dict[uuid.UUID, list[Reading]]:

@@ -20,6 +20,7 @@ from ml.ground.delimited import written
 from ml.readers import exchange, tidy
 from ml.readers.reading import Presentations, present, ratings, ratings_by_generator
 from ml.readers.results import Result
+from ml.readers.unaware import UnawareResult
 from ml.statistics.ratings import Ratings
 
 _OF_PAIRS = (
@@ -27,6 +28,7 @@ _OF_PAIRS = (
     "analysis.csv and answers.csv have every answer, results.json the analysis."
 )
 _NO_RATING = "No image was rated in this study, so there is nothing to export."
+_ALL_TOLD = "Readers of this study knew of synthetic images from the start; nobody was debriefed."
 _NO_REPEAT = "No repeat was answered in this study, so there is no file of repeats."
 
 
@@ -116,6 +118,17 @@ def images(session: Session, answers: Answers) -> bytes:
     return stream.getvalue()
 
 
+def debriefings(session: Session, answers: Answers) -> bytes:
+    """When readers of an unaware study were told, and what had struck them before.
+
+    Raises:
+        Conflict: readers of this study knew from the start.
+    """
+    if not answers.study.unaware:
+        raise Conflict(_ALL_TOLD)
+    return tables.debriefings(session, answers)
+
+
 def verdicts(session: Session, answers: Answers) -> bytes:
     """The verdicts of the kept analysis.
 
@@ -126,6 +139,8 @@ def verdicts(session: Session, answers: Answers) -> bytes:
     if kept is None:
         raise Conflict("The study was not analysed yet. Open its results first.")
     result = Content.read(Blob.read(session, kept.digest)).result
+    if isinstance(result, UnawareResult):
+        result = result.detection
     if not isinstance(result, Result):
         raise Conflict("This study has no areas of ratings; its verdicts are in results.json.")
     return tidy.verdicts(result).encode()
@@ -136,7 +151,8 @@ class Export:
     """A file that can be had after Unblinding: its media type, for what, and how it is made.
 
     ``shows_images``: the images are in it, with their truth, so who takes it has seen them.
-    ``of_ratings``: only where single images were rated.
+    ``of_ratings``: only where single images were rated. ``of_unaware``: only where readers were
+    debriefed.
     """
 
     media_type: str
@@ -144,14 +160,15 @@ class Export:
     make: Callable[[Session, Answers], bytes]
     shows_images: bool = False
     of_ratings: bool = False
+    of_unaware: bool = False
 
 
 EXPORTS = {
     "analysis.csv": Export(
         "text/csv; charset=utf-8",
         "One row per trial with everything that belongs to it: truth, patient, answer, times, "
-        "view, screen and reader. `ml.readers` reads it (`load_trials`, of pairs `load_pairs`) and "
-        "gives the same analysis.",
+        "view, screen and reader. `ml.readers` reads it (`load_trials`, of pairs `load_pairs`, "
+        "of the first part of an unaware study `load_diagnoses`) and gives the same analysis.",
         tables.analysis,
     ),
     "answers.csv": Export(
@@ -171,6 +188,12 @@ EXPORTS = {
         "What was amended of the protocol: beside what stood there, when, after how many answers, "
         "by whom, why.",
         tables.amendments,
+    ),
+    "debriefings.csv": Export(
+        "text/csv; charset=utf-8",
+        "Of an unaware study: what had struck each reader before being told, and when that was.",
+        debriefings,
+        of_unaware=True,
     ),
     "revisions.csv": Export(
         "text/csv; charset=utf-8",
@@ -218,6 +241,11 @@ EXPORTS = {
     ),
 }
 """File name → export. ``results.json``, the analysis itself, is kept and not made."""
+
+
+def named(*, unaware: bool) -> dict[str, Export]:
+    """Those that the page of a study names, though it may lack some."""
+    return {name: one for name, one in EXPORTS.items() if unaware or not one.of_unaware}
 
 
 def lacking(answers: Answers) -> dict[str, str]:

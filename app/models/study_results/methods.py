@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.audit import details_of
 from app.models.reader_studies.conduct import Conduct
-from app.models.reader_studies.design import Design
+from app.models.reader_studies.debriefing import Debriefing
+from app.models.reader_studies.design import Design, SecondImages
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Source, Stimulus
+from app.models.reader_studies.task import Part
 from app.models.reader_studies.versions import Amendment
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.times import Clock, Mark
@@ -115,17 +117,12 @@ class Conducted:
     def readers(self) -> list[str]:
         """How many images each reader read, who left, and what they said of themselves."""
         answers = self._answers
-        own = {one.number: self._own(one) for one in answers.enrolments}
-        told = [self._reader(one, own[one.number]) for one in answers.enrolments]
-        total, thing = answers.study.total, answers.study.design.task.thing
-        said = [
-            f"{_number(len(told), 'reader')} {'was' if len(told) == 1 else 'were'} to read "
-            f"{_number(total, thing)} each, and read: {'; '.join(told)}."
-        ]
+        said = [self._of_part(part, total) for part, total in self._totals().items()]
         conducts = {
             reader_code(one.number): found
             for one in answers.enrolments
-            if (found := Conduct.latest(self._session, one.id)) is not None and own[one.number]
+            if (found := Conduct.latest(self._session, one.id)) is not None
+            and any(self._own(one, part) for part in answers.study.parts)
         }
         if conducts:
             said.append(
@@ -139,21 +136,41 @@ class Conducted:
             )
         return said
 
-    def _own(self, enrolment: Enrolment) -> list[Line]:
-        """A reader's answered first presentations."""
+    def _totals(self) -> dict[Part, int]:
+        """Part → how many images or pairs each reader was to read in it."""
+        study = self._answers.study
+        return dict(study.parts) if study.unaware else {Part.WHOLE: study.total}
+
+    def _of_part(self, part: Part, total: int) -> str:
+        """How much each reader read in it; who left is told with the part in which they did."""
+        enrolments, thing = self._answers.enrolments, self._design.task.thing
+        told = "; ".join(self._reader(one, self._own(one, part), part) for one in enrolments)
+        where = {Part.UNAWARE: "In the first part ", Part.TOLD: "In the second part "}
+        readers = _number(len(enrolments), "reader")
+        return (
+            f"{where.get(part, '')}{readers} {_were(len(enrolments))} to read "
+            f"{_number(total, thing)} each, and read: {told}."
+        )
+
+    def _own(self, enrolment: Enrolment, part: Part) -> list[Line]:
+        """A reader's answered first presentations of a part."""
         code = reader_code(enrolment.number)
         return [
             one
             for one in self._answers.lines
-            if one.reader == code and one.reading and not one.is_practice and not one.is_repeat
+            if one.reader == code
+            and one.trial.part is part
+            and one.reading
+            and not one.is_practice
+            and not one.is_repeat
         ]
 
-    def _reader(self, enrolment: Enrolment, own: Sequence[Line]) -> str:
+    def _reader(self, enrolment: Enrolment, own: Sequence[Line], part: Part) -> str:
         real = sum(one.stimulus.truth == Source.REAL for one in own)
         paired = self._answers.study.design.task.is_paired
         counts = f" ({real} real, {len(own) - real} synthetic)" if own and not paired else ""
         left = ""
-        if enrolment.withdrawal is not None:
+        if enrolment.withdrawal is not None and part is not Part.UNAWARE:
             # why a reader left is told to the researcher alone, as the consent says
             left = (
                 ", then withdrew"
@@ -167,16 +184,17 @@ class Conducted:
     def reading(self) -> list[str]:
         """Blinding, order, practice, repeats, what readers were told, and who was kept out."""
         design, answers = self._design, self._answers
-        said = [
+        blind = (
             "Readers did not see which image is real before the study was unblinded "
-            f"({answers.unblinding.at:%Y-%m-%d}); each had a random order of their own and was "
-            + ("told" if design.tell_prevalence or design.task.is_paired else "not told")
-            + (
-                " that one image of each pair is synthetic."
-                if design.task.is_paired
-                else " how many images are synthetic."
-            )
-        ]
+            f"({answers.unblinding.at:%Y-%m-%d}); each had a random order of their own"
+        )
+        if design.unaware:
+            said = [f"{blind} in each part.", *self._unaware()]
+        elif design.task.is_paired:
+            said = [f"{blind} and was told that one image of each pair is synthetic."]
+        else:
+            told = "told" if design.tell_prevalence else "not told"
+            said = [f"{blind} and was {told} how many images are synthetic."]
         if design.task.is_paired:
             said.append(
                 "Each pair was of one lesion class and the same for all readers; the synthetic "
@@ -195,16 +213,7 @@ class Conducted:
                 f"Some {design.task.thing}s came a second time unannounced ({_each(repeated)}); "
                 "these answers serve the agreement of readers with themselves only."
             )
-        asked = [
-            "which of the two is synthetic (two-alternative forced choice)"
-            if design.task.is_paired
-            else "real or synthetic on six points from 1 (certainly real) to 6 (certainly "
-            "synthetic)"
-        ]
-        asked += ["the class of the lesion"] if design.lesion_class else []
-        asked += ["how sure they are of that class"] if design.class_confidence else []
-        asked += ["why an image looks synthetic"] if design.reasons else []
-        said.append(f"They were asked {_list(asked)}.")
+        said += [] if design.unaware else [self._asked()]
         if design.back:
             changed = sum(bool(one.earlier) for one in answers.lines)
             said.append(
@@ -222,6 +231,49 @@ class Conducted:
                 "Whether readers knew images from reviews or other studies was not excluded."
             )
         return said
+
+    def _unaware(self) -> list[str]:
+        """What unaware readers were not told, what they were asked, and that they were told."""
+        design, answers = self._design, self._answers
+        told = sum(Debriefing.of(self._session, one.id) is not None for one in answers.enrolments)
+        sure = ", and how sure they are of it" if design.class_confidence else ""
+        why = ", and why an image looks synthetic" if design.reasons else ""
+        read = "of the same images" if design.second_images is SecondImages.SAME else (
+            "of other images")  # fmt: skip
+        noticed = answers.noticed
+        before = sum(one.signed_in_before(self._session) for one in answers.enrolments)
+        known = (
+            f" {_number(before, 'reader')} had signed in to the software before being enrolled, "
+            "and its pages name synthetic lesions then."
+            if before
+            else ""
+        )
+        return [
+            "In the first part they were asked the class of the lesion"
+            f"{sure}, and nothing that the software showed them said that some images are "
+            "synthetic. They had neither read a study that says so nor been shown synthetic "
+            f"lesions in it; what they knew otherwise is not recorded.{known}",
+            f"After it {_number(noticed.asked, 'reader')} {_were(noticed.asked)} asked in free "
+            f"text what had struck them ({len(noticed.remarks)} wrote something), and {told} "
+            f"{_were(told)} then debriefed.",
+            f"In the second part, {read}, they were asked real or synthetic on six points from 1 "
+            f"(certainly real) to 6 (certainly synthetic){why}; they were not told how many images "
+            "are synthetic.",
+        ]
+
+    def _asked(self) -> str:
+        """The questions of a study of one part."""
+        design = self._design
+        asked = [
+            "which of the two is synthetic (two-alternative forced choice)"
+            if design.task.is_paired
+            else "real or synthetic on six points from 1 (certainly real) to 6 (certainly "
+            "synthetic)"
+        ]
+        asked += ["the class of the lesion"] if design.lesion_class else []
+        asked += ["how sure they are of that class"] if design.class_confidence else []
+        asked += ["why an image looks synthetic"] if design.reasons else []
+        return f"They were asked {_list(asked)}."
 
     def _marked(self, least_ms: int) -> list[str]:
         """Answers that cannot be what they seem: to pictures never sent, and too fast or odd."""
@@ -330,7 +382,7 @@ class Conducted:
             reason = intent.margin_reason.rstrip(".")
             why = f"Reason for the margin: {reason}." if reason else (
                 "No reason for the margin was given.")  # fmt: skip
-            words = intent.primary.sentence(design.margin, design.task.measure)
+            words = intent.primary.sentence(design.margin, design.measure)
             said.append(f"Primary hypothesis: {words}. {why} Everything else is secondary.")
         if intent.missing is not None:
             said.append(f"Missing answers: {intent.missing.words}.")
@@ -362,6 +414,10 @@ def _or(parts: Sequence[str]) -> str:
 
 def _list(parts: Sequence[str]) -> str:
     return ", and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _number(count: int, noun: str) -> str:

@@ -22,9 +22,10 @@ from app.models.study_results.analysis import Analysis, Content, Enrolled, compu
 from app.models.study_results.answers import Answers, reader_code
 from app.models.study_results.held_out import Classify
 from ml.leak_audit.record import Feature, Group, Images
-from ml.readers import choice_words, words
+from ml.readers import choice_words, unaware, words
 from ml.readers.choice_results import ChoiceResult, ChoicesOfReader
 from ml.readers.results import NetworkAccuracy, Refused, Result
+from ml.readers.unaware import UnawareResult
 from ml.statistics.scale_use import ScaleRule
 
 
@@ -104,9 +105,14 @@ class Results:
         return cls(study, unblinding, analysis, computed.data, content, names, unblinded.versions)
 
     @property
-    def result(self) -> Result | ChoiceResult:
+    def result(self) -> Result | ChoiceResult | UnawareResult:
         """What the analysis of the study's task said."""
         return self.content.result
+
+    @property
+    def rated(self) -> Result | ChoiceResult:
+        """The analysis of what was rated or chosen: of an unaware study, its second part."""
+        return self.result.detection if isinstance(self.result, UnawareResult) else self.result
 
     @property
     def task(self) -> Task:
@@ -121,6 +127,8 @@ class Results:
         """
         if isinstance(self.result, ChoiceResult):
             said = choice_words.sentences(self.result)
+        elif isinstance(self.result, UnawareResult):
+            said = unaware.sentences(self.result)
         else:
             said = words.sentences(self.result)
         return said if " ".join(said) == self.result.summary else [self.result.summary]
@@ -149,7 +157,7 @@ class Results:
         they are clustered by patient, they are not.
         """
         wrong = "Images of one patient are alike, so intervals are too narrow."
-        found = self.result
+        found = self.rated
         counts = found.choices if isinstance(found, ChoiceResult) else found.counts
         if not counts.clustered:
             return list(self.study.notes)
@@ -163,10 +171,10 @@ class Results:
     @property
     def unruled(self) -> list[str]:
         """Readers whose verdict was kept before there was a rule, and who would have none by it."""
-        if isinstance(self.result, ChoiceResult) or self.result.scale_rule is not None:
+        if isinstance(self.rated, ChoiceResult) or self.rated.scale_rule is not None:
             return []
         told = []
-        for entry in self.result.readers:
+        for entry in self.rated.readers:
             given = [
                 row.rating for row in entry.rating_use for _ in range(row.real + row.synthetic)
             ]
@@ -212,7 +220,7 @@ class Results:
     def areas(self) -> list[AreaRow]:
         """Rows of the forest plot: each reader, then the mean over readers where it was had."""
         rows = []
-        for entry in self.result.readers:
+        for entry in self.rated.readers:
             figure = entry.primary if isinstance(entry, ChoicesOfReader) else entry.auc
             narrow = entry.verdict.equivalence_interval
             rows.append(
@@ -220,7 +228,7 @@ class Results:
                     entry.reader, figure.value, figure.low, figure.high, narrow.low, narrow.high
                 )
             )
-        random, verdict = self.result.across.random, self.result.across.verdict
+        random, verdict = self.rated.across.random, self.rated.across.verdict
         if verdict is not None and not isinstance(random, Refused):
             rows.append(
                 AreaRow(
@@ -244,9 +252,10 @@ class Results:
     @property
     def network(self) -> NetworkAccuracy | Refused:
         """The network's accuracy on the same images."""
-        if isinstance(self.result, ChoiceResult):
+        found = self.result.diagnosis if isinstance(self.result, UnawareResult) else self.result
+        if isinstance(found, ChoiceResult):
             return Refused("lesion classes were not asked for")
-        said = self.result.lesion_class
+        said = found.lesion_class
         return said if isinstance(said, Refused) else said.network
 
 

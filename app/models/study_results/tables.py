@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy.orm import Session
 
 from app.models.reader_studies.conduct import ROOMS, Conduct
+from app.models.reader_studies.debriefing import Debriefing, Remark
 from app.models.reader_studies.questions import CONFIDENCES, RATINGS, REASONS
 from app.models.reader_studies.reading import Reading
-from app.models.study_results.answers import Answers, Line
+from app.models.reader_studies.task import Part
+from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.times import MARKS, Clock
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
@@ -86,6 +88,31 @@ def amendments(session: Session, answers: Answers) -> bytes:
     return tidy.table(tidy.AMENDMENTS, rows).encode()
 
 
+def debriefings(session: Session, answers: Answers) -> bytes:
+    """One row per reader of an unaware study: what had struck them, and when they were told."""
+    rows: list[Row] = []
+    for one in answers.enrolments:
+        code = reader_code(one.number)
+        remark, told = Remark.of(session, one.id), Debriefing.of(session, one.id)
+        rows.append(
+            {
+                "study_id": str(answers.study.id),
+                "reader_code": code,
+                "answers_before": sum(
+                    line.reader == code
+                    and line.trial.part is Part.UNAWARE
+                    and line.reading is not None
+                    for line in answers.lines
+                ),
+                "asked_at_utc": remark and remark.at.isoformat(timespec="seconds"),
+                "remark": remark and remark.text,
+                "told_at_utc": told and told.at.isoformat(timespec="seconds"),
+                "text_sha256": told and told.text_digest,
+            }
+        )
+    return tidy.table(tidy.DEBRIEFINGS, rows).encode()
+
+
 def codebook(session: Session, answers: Answers) -> bytes:
     """What each column of each table means, and its values: the study's own classes among them."""
     ratings = {str(number): words for number, words in enumerate(RATINGS, 1)}
@@ -110,6 +137,7 @@ def codebook(session: Session, answers: Answers) -> bytes:
         "revisions.csv": tidy.TRIALS,
         "answers.csv": tidy.ANSWERS,
         "amendments.csv": tidy.AMENDMENTS,
+        "debriefings.csv": tidy.DEBRIEFINGS,
         "verdicts.csv": tidy.VERDICTS,
         "images.zip/truth.csv": images,
     }
@@ -138,6 +166,7 @@ class _Context:
         stimulus = line.stimulus
         row = self._study(line, reading) | {
             "kind": line.trial.kind,
+            "part": line.trial.part,
             "answered": reading is not None,
             "image_kind": self._answers.study.kind,
             "seed": stimulus.seed,
@@ -168,12 +197,13 @@ class _Context:
                 "correct": line.correct,
             }
             return
-        yield common | {
-            "question": "real_or_synthetic",
-            "answer": line.called,
-            "rating": reading.rating,
-            "correct": line.correct,
-        }
+        if reading.rating is not None:
+            yield common | {
+                "question": "real_or_synthetic",
+                "answer": line.called,
+                "rating": reading.rating,
+                "correct": line.correct,
+            }
         if reading.lesion_class:
             yield common | {
                 "question": "lesion_class",

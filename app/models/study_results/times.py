@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.reading import Reading
+from app.models.reader_studies.task import Part
 from app.models.study_results.answers import Answers, Line
 from ml.statistics import forced_choice, roc
 from ml.statistics.figure import Figure
@@ -161,8 +162,9 @@ def _answers_before(lines: Sequence[Line]) -> dict[uuid.UUID, datetime]:
 class ReaderTimes:
     """How many answers of a reader are marked, and their area with and without them.
 
-    First presentations; ``area`` and ``without`` as `ml.statistics.roc.auc_interval` has them,
-    without clusters, for comparison with each other.
+    The counts are of every part. ``area`` and ``without`` are of first presentations that were
+    rated or chosen, as `ml.statistics.roc.auc_interval` has them, without clusters, for comparison
+    with each other.
     """
 
     reader: str
@@ -185,7 +187,11 @@ def marked_by_reader(session: Session, answers: Answers) -> list[ReaderTimes]:
         ]
         if not any(marks for _, marks in mine):
             continue
-        first = [(line, marks) for line, marks in mine if not line.is_repeat]
+        first = [
+            (line, marks)
+            for line, marks in mine
+            if not line.is_repeat and line.trial.part is not Part.UNAWARE
+        ]
         found.append(
             ReaderTimes(
                 reader,

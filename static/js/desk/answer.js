@@ -1,15 +1,17 @@
 // The answer to the image on the stage, while it is being given.
 
-const CALLED_SYNTHETIC = 4;
-
 export class Answer {
   #chosen = {};
   #given = []; // in the order of the keys, for taking back
   #reasons = new Set();
   #changes = 0;
 
-  /** choices: question → its values as text; reasons: the values of the reasons, in their order. */
-  constructor({ choices, reasons }) {
+  /**
+   * choices: question → its values as text; reasons: the values of the reasons, in their order;
+   * reasonsFrom: the rating from which on reasons may be given.
+   */
+  constructor({ choices, reasons, reasonsFrom }) {
+    this.reasonsFrom = reasonsFrom;
     this.choices = choices;
     this.everyReason = reasons;
     this.begin();
@@ -48,7 +50,7 @@ export class Answer {
 
   get missing() { return Object.keys(this.choices).filter((name) => this.#chosen[name] === null); }
 
-  get isCalledSynthetic() { return Number(this.#chosen.rating ?? 0) >= CALLED_SYNTHETIC; }
+  get mayHaveReasons() { return Number(this.#chosen.rating ?? 0) >= this.reasonsFrom; }
 
   /** False when it was chosen already. */
   choose(name, value) {
@@ -57,13 +59,13 @@ export class Answer {
     if (before !== null) this.#changes += 1;
     this.#chosen[name] = value;
     this.#given.push({ name, before });
-    if (!this.isCalledSynthetic) this.#reasons.clear();
+    if (!this.mayHaveReasons) this.#reasons.clear();
     return true;
   }
 
-  /** Whether the reason is given now; null where the image is not called synthetic, and none may be. */
+  /** Whether the reason is given now; null where none may be. */
   tick(reason, isOn = !this.#reasons.has(reason)) {
-    if (!this.isCalledSynthetic) return null;
+    if (!this.mayHaveReasons) return null;
     if (isOn) this.#reasons.add(reason);
     else this.#reasons.delete(reason);
     return isOn;

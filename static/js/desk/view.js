@@ -6,7 +6,6 @@ const QUESTIONS = {
   rating: "1 to 6", choice: "left or right", lesion_class: "lesion class", class_confidence: "how sure of the class",
 };
 const IN_WORDS = ["rating", "choice"]; // their labels stand below the keys
-const ONLY_SYNTHETIC = "Reasons are for images that you call synthetic, 4 to 6.";
 
 /**
  * The delegate:
@@ -64,7 +63,7 @@ export class View {
     if (input.type === "radio") this.delegate.chosen(input.name, input.value);
     else if (input.name === "reasons" && !this.delegate.reasonTicked(input.value, input.checked)) {
       input.checked = false;
-      this.say(ONLY_SYNTHETIC);
+      this.say(this.#whyNoReasons);
     }
   }
 
@@ -75,6 +74,10 @@ export class View {
     const asked = Object.keys(QUESTIONS).map((name) => [name, this.radios.filter((one) => one.name === name)]);
     return Object.fromEntries(asked.filter(([, radios]) => radios.length).map(([name, radios]) => [name, radios.map((one) => one.value)]));
   }
+
+  /** The rating from which on reasons may be given, and why not before. */
+  get reasonsFrom() { return Number(this.#find("reasons")?.dataset.reasonsFrom ?? Infinity); }
+  get #whyNoReasons() { return this.#find("reasons").dataset.reasons; }
 
   get reasons() { return this.boxes.map((box) => box.value); }
 
@@ -126,7 +129,7 @@ export class View {
     for (const box of this.boxes) box.checked = reasons.includes(box.value);
     const [asked] = IN_WORDS.filter((name) => name in chosen);
     this.#find("words").textContent = this.#labelOf(asked, chosen[asked]) ?? this.firstWords;
-    this.#find("reasons")?.classList.toggle("is-off", !answer.isCalledSynthetic);
+    this.#find("reasons")?.classList.toggle("is-off", !answer.mayHaveReasons);
     this.commitButton.setAttribute("aria-disabled", String(answer.missing.length > 0));
   }
 
@@ -134,7 +137,7 @@ export class View {
 
   /** isOn: null where no reason may be given. */
   sayReason(value, isOn) {
-    this.say(isOn === null ? ONLY_SYNTHETIC : `${this.#labelOf("reasons", value)}${isOn ? "" : " taken away"}`);
+    this.say(isOn === null ? this.#whyNoReasons : `${this.#labelOf("reasons", value)}${isOn ? "" : " taken away"}`);
   }
 
   showMissing(names) {

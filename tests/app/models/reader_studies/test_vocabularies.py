@@ -72,5 +72,5 @@ def test_states_follow_the_life_of_a_study(session):
     unblinded = Unblinded(study)
     assert (unblinded.unblinding, unblinded.protocol) == (study.unblinding, study.protocol)
     assert {state.value for state in DeskState} == {
-        "waiting", "conduct", "reading", "finished", "withdrawn", "closed",
+        "waiting", "conduct", "reading", "debriefing", "finished", "withdrawn", "closed",
     }  # fmt: skip

@@ -1,0 +1,236 @@
+"""Unaware studies: diagnosis before readers know that images are synthetic, then real or synthetic.
+
+The two parts are never pooled: the first says whether lesions are recognised as well on synthetic
+images as on real ones, the second whether the images are told apart once one knows of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ml.readers.analysis import analyse, lesion_class
+from ml.readers.hypothesis import Measure
+from ml.readers.reading import Protocol, Reading
+from ml.readers.results import ClassTable, LesionClass, Refused, Result
+from ml.readers.single import class_table
+from ml.statistics import mrmc
+from ml.statistics.figure import Figure
+from ml.statistics.mrmc import Analysis
+from ml.statistics.proportion import ReadersError
+from ml.statistics.ratings import Rating, Ratings
+
+REAL, SYNTHETIC = "real", "synthetic"
+
+
+@dataclass(frozen=True)
+class DiagnosisOfReader:
+    """Lesion classes that one unaware reader named right."""
+
+    reader: str
+    n: int
+    lesion_class: ClassTable
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The first part. ``across`` compares real with synthetic over readers, both at random.
+
+    ``lesion_class`` is a network's accuracy on the same images.
+    """
+
+    readers: tuple[DiagnosisOfReader, ...]
+    across: Analysis | Refused
+    lesion_class: LesionClass | Refused
+    unanswered: int
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """How many readers were asked, before they were told, what struck them; and what they said.
+
+    ``remarks`` is reader → text, of those who wrote any. Whether it is of synthetic images is for
+    people to judge.
+    """
+
+    asked: int
+    remarks: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class UnawareResult:
+    """The whole result of an unaware study: both parts, and what was noticed unasked.
+
+    ``summary`` are the sentences of `sentences` in one; ``methods`` is a paragraph ready to paste.
+    """
+
+    summary: str
+    margin: float
+    diagnosis: Diagnosis
+    noticed: Noticed
+    detection: Result
+    warnings: tuple[str, ...]
+    methods: str
+
+
+def analyse_unaware(
+    first: Iterable[Reading],
+    second: Iterable[Reading],
+    noticed: Noticed,
+    protocol: Protocol | None = None,
+    later: Mapping[int, Protocol] | None = None,
+    marked: Collection[str] | None = None,
+    *,
+    same_images: bool = True,
+) -> UnawareResult:
+    """The whole result.
+
+    Args:
+        first: the diagnoses; their ratings are None.
+        second: the ratings after the debriefing.
+        noticed: what readers said in between.
+        later, marked: of the second part, as `ml.readers.analysis.analyse` takes them.
+        same_images: both parts show the same ones.
+
+    Raises:
+        ReadersError: readings that contradict each other (see `ml.readers.reading.present`).
+    """
+    rules = replace(protocol or Protocol(), measure=Measure.SECOND_PART)
+    diagnosis = diagnose(first, rules)
+    detection = analyse(second, rules, later, marked)
+    found = UnawareResult("", rules.margin, diagnosis, noticed, detection, detection.warnings, "")
+    return replace(
+        found,
+        summary=" ".join(sentences(found)),
+        methods=_methods(found, same_images=same_images),
+    )
+
+
+def diagnose(first: Iterable[Reading], rules: Protocol) -> Diagnosis:
+    """The first part: lesion classes named right, on real and on synthetic images."""
+    readings = list(first)
+    given = [one for one in readings if one.answered_class and one.lesion_class]
+    names = dict.fromkeys(one.reader for one in sorted(given, key=lambda one: one.reader))
+    rows = []
+    for name in names:
+        mine = [one for one in given if one.reader == name]
+        table = class_table(mine, rules)
+        if table is not None:
+            rows.append(DiagnosisOfReader(name, len(mine), table))
+    return Diagnosis(
+        tuple(rows),
+        diagnose_others(given, rules),
+        lesion_class(given, rules),
+        len(readings) - len(given),
+    )
+
+
+def compare(block: Ratings) -> Analysis:
+    """Shares under the treatments real and synthetic, for readers at large.
+
+    Raises:
+        ReadersError: too few readers or images.
+    """
+    return mrmc.random_readers(block, mrmc.FigureOfMerit.MEAN, mrmc.CovarianceMethod.JACKKNIFE)
+
+
+def diagnose_others(given: Sequence[Reading], rules: Protocol) -> Analysis | Refused:
+    """Share of classes named right on real minus on synthetic images, for readers at large.
+
+    Args:
+        given: the answered ones.
+    """
+    readers = {one.reader for one in given}
+    if len(readers) < rules.least_readers:
+        return Refused(
+            f"{len(readers)} {'reader' if len(readers) == 1 else 'readers'} cannot speak for other "
+            f"readers (at least {rules.least_readers} are needed); the figures hold for these "
+            "readers only"
+        )
+    rows = [
+        Rating(
+            one.reader, SYNTHETIC if one.synthetic else REAL, one.case, 1,
+            float(one.answered_class == one.lesion_class),
+        )
+        for one in sorted(given, key=lambda one: (one.synthetic, one.case))
+    ]  # fmt: skip
+    try:
+        block = Ratings.of(rows, {one.case: one.cluster for one in given})
+        return compare(block)
+    except ReadersError as error:
+        return Refused(str(error))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %".replace(".0 %", " %")
+
+
+def _points(gap: Figure) -> str:
+    low, high = gap.ends or (0.0, 0.0)
+    return f"{100 * gap.known:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def sentences(result: UnawareResult) -> list[str]:
+    """What was found: diagnosis, what was noticed, then what the second part says."""
+    said = []
+    for one in result.diagnosis.readers:
+        table = one.lesion_class
+        if table.real.value is None or table.synthetic.value is None:
+            continue
+        gap = table.real_minus_synthetic
+        said.append(
+            f"Reader {one.reader}, unaware, named the lesion right in {_percent(table.real.value)} "
+            f"of real and {_percent(table.synthetic.value)} of synthetic images"
+            + (f": {_points(gap)}." if gap is not None else ".")
+        )
+    across = result.diagnosis.across
+    if not isinstance(across, Refused) and across.differences:
+        mean = across.differences[0]
+        said.append(
+            f"Readers like these: {_points(Figure(mean.value, mean.low, mean.high))} on "
+            f"{mean.first} against {mean.second} images."
+        )
+    noticed = result.noticed
+    if noticed.asked:
+        said.append(
+            f"Asked before they were told, {len(noticed.remarks)} of {noticed.asked} readers said "
+            "that something struck them."
+        )
+    return [*said, f"After the debriefing: {result.detection.summary}"]
+
+
+def analysed(result: UnawareResult, second: str) -> str:
+    """How both parts were analysed; ``second`` says it of the second, in sentences or ""."""
+    across = result.diagnosis.across
+    parts = []
+    if result.diagnosis.readers:
+        others = (
+            f"nothing is inferred for other readers: {across.refused}"
+            if isinstance(across, Refused)
+            else "over readers the Obuchowski–Rockette analysis of shares treats readers and "
+            f"images as random ({across.covariance} covariances)"
+        )
+        parts.append(
+            "First part: shares of classes named right have Wilson and exact intervals, their "
+            f"differences within a reader Newcombe's; {others}. An image that was not answered is "
+            "in no share."
+        )
+    if second:
+        parts.append(f"Second part: {second}")
+    if len(parts) == 2:
+        parts.insert(1, "The parts were not pooled.")
+    return " ".join(parts)
+
+
+def _methods(result: UnawareResult, *, same_images: bool) -> str:
+    readers = result.diagnosis.readers
+    if not readers:
+        return result.detection.methods
+    counts = "; ".join(f"{one.reader} {one.n}" for one in readers)
+    read = "the same" if same_images else "other"
+    return (
+        f"In a first part {len(readers)} {'reader' if len(readers) == 1 else 'readers'} named the "
+        f"lesion class of images ({counts}) without being told that some were synthetic. In a "
+        f"second part, told so, they read {read} images and said how sure they were that each was "
+        f"real or synthetic. {analysed(result, result.detection.methods)}"
+    )

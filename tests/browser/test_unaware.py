@@ -1,0 +1,95 @@
+"""An unaware study in a real browser: from the wizard over both parts to the results."""
+
+from __future__ import annotations
+
+import re
+
+from browser.test_desk import check_in, overflows, press, says, serious_faults
+from browser.test_wizard import leave
+
+from app.models.people.user import DEMO_PASSWORD
+
+
+def compose(page, installation) -> str:
+    """A study of eight images, all of them in both parts; its address."""
+    page.goto(f"{installation.address}/reader-studies/new")
+    page.fill("[name=title]", "Naming liver lesions")
+    page.check("[name=preset][value=unaware]")
+    leave(page, "Images")
+    page.fill("[name=synthetic]", "4")
+    page.fill("[name=real]", "4")
+    leave(page, "Reading")
+    assert page.locator("[name=practice]").count() == 0
+    page.fill("[name=break_every]", "0")
+    leave(page, "Conduct and analysis")
+    assert "drawn by a program" in page.input_value("[name=debriefing]")
+    page.check("[name=debriefing_confirmed][type=checkbox]")
+    assert serious_faults(page) == []
+    leave(page, "Check")
+    assert "lesion class, unaware" in page.inner_text("main")
+    page.get_by_role("button", name="Compose").click()
+    page.wait_for_selector("text=Composed from 8 images")
+    return page.url
+
+
+def test_readers_name_lesions_are_told_and_then_say_real_or_synthetic(open_as, installation):
+    admin = open_as("admin")
+    made = admin.context.request.post(
+        f"{installation.address}/users",
+        form={"name": "nell", "role": "reader", "password": DEMO_PASSWORD},
+        headers={"origin": installation.address},
+    )
+    assert made.ok
+    researcher = open_as("researcher")
+    study = compose(researcher, installation)
+    researcher.select_option("[name=reader]", "nell")
+    researcher.get_by_role("button", name="Enrol").click()
+    researcher.wait_for_selector("text=Enrolled: nell")
+    researcher.get_by_role("button", name="Open the study").click()
+    researcher.wait_for_selector("text=The study is open")
+
+    page = open_as("nell")
+    seen = []
+    page.on("response", lambda one: seen.append(one.url))
+    assert page.url.endswith("/readings")  # nothing else is open to her
+    page.get_by_role("row", name=re.compile("Naming liver lesions")).get_by_role("link").click()
+    check_in(page)
+    assert page.locator("[name=rating]").count() == 0
+    assert serious_faults(page) == []
+    assert not overflows(page)
+    for place in range(1, 9):
+        says(page, "position", f"^{place}$")
+        press(page, "c", "a", "Enter")
+    page.wait_for_url("**/debriefing")
+    whole = page.content().lower() + " ".join(seen).lower()
+    assert not re.search("synth|drawn by|real or", whole)
+    assert serious_faults(page) == []
+    page.fill("[name=text]", "Some edges looked alike.")
+    page.get_by_role("button", name="Store and go on").click()
+    page.wait_for_selector("text=drawn by a program")
+    assert serious_faults(page) == []
+    page.check("[name=read]")
+    page.get_by_role("button", name="Go on to the second part").click()
+    page.wait_for_selector("[name=rating]")
+    assert page.locator("[name=lesion_class]").count() == 0
+    for place in range(1, 9):
+        says(page, "position", f"^{place}$")
+        press(page, str(1 + place % 6), "Enter")
+    page.wait_for_selector("text=All 8 images are read")
+
+    researcher.goto(study)
+    assert "debriefed" in researcher.inner_text("main")
+    researcher.fill("#reason", "The reading is done.")
+    researcher.fill("#typed", "UNBLIND")
+    if researcher.locator("#shared").count():  # the demo's study may show images of this one
+        researcher.fill("#shared", "SHOW SHARED IMAGES")
+    researcher.click("text=Unblind and close the study")
+    researcher.wait_for_url("**/results")
+    told = researcher.inner_text("main")
+    assert "First part, unaware" in told
+    assert "Some edges looked alike." in told
+    for place in (f"{study}/results", f"{study}/results/images",
+                  f"{installation.address}/reader-studies/planner/unaware"):  # fmt: skip
+        researcher.goto(place)
+        assert serious_faults(researcher) == []
+        assert not overflows(researcher)
