@@ -211,14 +211,14 @@ class Preparation:
     ] = None
     out: Annotated[Path, Parameter(metavar="DATA")]
 
-    def run(self, what: str, folder: Path) -> None:
+    def run(self, what: str, folder: Path, unit: columns.Unit | None = None) -> None:
         """Prepare what is in ``folder``."""
         from ml.dataset import prepare
         from ml.dataset.entries import Options
         from ml.lesion import LesionScheme
         from ml.progress import drive
 
-        steps = {"images": prepare.images, "dicom": prepare.dicom}[what]
+        steps = {"images": prepare.images, "dicom": prepare.dicom, "nifti": prepare.volumes}[what]
         options = Options(
             mixed_patients=self.allow_mixed_patients,
             boxes=self.boxes,
@@ -228,6 +228,7 @@ class Preparation:
             patients=self.patient,
             columns=self.renamed or {},
             table=self.table,
+            unit=unit,
         )
         scheme = None if self.scheme is None else LesionScheme.load(self.scheme)
         drive(steps(folder, scheme, self.out, options))
@@ -251,7 +252,7 @@ def prepare_images(
 def prepare_dicom(
     folder: Annotated[Path, Parameter(name="DIR")], /, *, preparation: Preparation
 ) -> None:
-    """DICOM series with lesions.csv, such as phantom writes.
+    """DICOM series with lesions.csv, such as phantom writes, or with SEG or RTSTRUCT objects.
 
     contact-sheet.png in DATA shows what was cut, summary.md tells it in numbers.
 
@@ -259,6 +260,25 @@ def prepare_dicom(
         folder: holds the table and the images.
     """
     preparation.run("dicom", folder)
+
+
+@preparing.command(name="nifti", help_epilogue=columns.NIFTI)
+def prepare_nifti(
+    folder: Annotated[Path, Parameter(name="DIR")],
+    /,
+    *,
+    preparation: Preparation,
+    unit: columns.Unit | None = None,
+) -> None:
+    """NIfTI volumes and masks with labels.csv.
+
+    contact-sheet.png in DATA shows what was cut, summary.md tells it in numbers.
+
+    Args:
+        folder: holds the table and the volumes.
+        unit: what the volumes' values are, which NIfTI does not tell.
+    """
+    preparation.run("nifti", folder, unit)
 
 
 @preparing.command(name="inspect")

@@ -10,6 +10,13 @@ class Boxes(StrEnum):
     XYXY = "xyxy"
 
 
+class Unit(StrEnum):
+    """What the values of a volume mean, which its file does not tell."""
+
+    HU = "hu"
+    GREY = "grey"
+
+
 GROUPS = ("split", "site", "source", "scanner", "age", "sex", "size", "phase", "folder")
 """Columns that are kept with every ROI, so that results can be told by group."""
 
@@ -67,5 +74,17 @@ USED = (
     "file", "class", "lesion_class", "patient", "box", "x", "y", "width", "height", "center",
     "mask", "diameter_mm", "frame", "sop_instance_uid", "key_slice",
 )  # fmt: skip
+NIFTI = """\
+columns of labels.csv (comma, semicolon, tab or bar; their order does not matter):
+  file         the volume, relative to DIR: .nii or .nii.gz
+  mask         the mask of its lesions, of the same size and space
+  class        the class of all lesions in the mask; see --map
+  patient      whose it is, what separates training and test; see --patient
+optional:
+  value        the voxels' value that is meant, where the mask has several
+  split, site, source, scanner, age, sex, size, phase
+               kept with every ROI
+each connected region becomes an ROI on the axial slice where it is largest
+"""
 OF_PHANTOMS = ("series_instance_uid", "lesion", "atypical")
 """What `phantom` writes besides."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ml.dataset.columns import Boxes
+from ml.dataset.columns import Boxes, Unit
 from ml.dataset.labels import Labels, Patients
 from ml.dataset.manifest import Finding
 from ml.dataset.table import CellError
@@ -41,6 +41,7 @@ class Options:
         patients: how patients are known where no column tells them.
         columns: names used here → header words of the table.
         table: another table than the one of the usual name.
+        unit: what the values of volumes mean.
     """
 
     mixed_patients: bool = False
@@ -51,6 +52,7 @@ class Options:
     patients: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     table: Path | None = None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.dataset import arrays, coco, folders, prepare, table
+from ml.dataset import arrays, coco, folders, prepare, segmentations, table, volumes
 from ml.dataset.columns import Boxes
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
 from ml.dataset.labels import Labels, Whose
 from ml.dataset.table import CellError, PrepareError
+from ml.images import nifti
 from ml.images.ct_slice import DicomError
 from ml.images.roi import RoiError
 from ml.lesion import ROI_SIZE_PX
@@ -64,6 +65,9 @@ def look(folder: Path) -> Finding:
     if tables:
         path = next((one for one in tables if one.name in _USUAL), tables[0])
         what = "dicom" if path.name == "lesions.csv" else "images"
+        if _names_volumes(path):
+            found = _read(lambda told: volumes.entries(folder, path, told)[:2])
+            return _finding(folder, "nifti", f"the table {path.name}", found, ["--unit", "hu|grey"])
         found = _read(lambda told: prepare.entries_of(folder, path, ("class",), told)[:2])
         other = len(tables) > 1 and path.name not in _USUAL
         words = ["--table", str(path)] if other else []
@@ -74,6 +78,10 @@ def look(folder: Path) -> Finding:
     if boxes is not None:
         found = _read(lambda told: coco.entries(boxes, files, told))
         return _finding(folder, "images", f"boxes in {boxes.name}", found, [])
+    marked = _segmented(folder)
+    if marked:
+        told = "DICOM segmentations and structure sets"
+        return _finding(folder, "dicom", told, _Read(marked, (), ()), [], whose="dicom")
     if folders.classes(folder):
         found = _read(lambda told: folders.entries(folder, files, told))
         return _finding(folder, "images", "a folder for each class", found, [])
@@ -86,6 +94,21 @@ def look(folder: Path) -> Finding:
             "folder for each class.",
         ),
     )
+
+
+def _names_volumes(path: Path) -> bool:
+    try:
+        rows = table.read(path, ("file",))
+    except PrepareError:
+        return False
+    return any(nifti.is_name(row.get("file")) for row in rows)
+
+
+def _segmented(folder: Path) -> Sequence[Entry]:
+    try:
+        return segmentations.found(folder, Files(folder, by_uid=True)).entries
+    except PrepareError:
+        return ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +133,9 @@ def _read(read: Callable[[Options], tuple[list[Entry], list[str]]]) -> _Read:
     return _Read(entries, notes, (complaint,))
 
 
-def _finding(folder: Path, what: str, by: str, read: _Read, words: list[str]) -> Finding:
+def _finding(
+    folder: Path, what: str, by: str, read: _Read, words: list[str], whose: str = ""
+) -> Finding:
     """What was read, in sentences, with the command that takes it."""
     if not read.entries:
         return Finding((f"{by}, which cannot be used as it is.",), "", tuple(read.complaints))
@@ -122,6 +147,8 @@ def _finding(folder: Path, what: str, by: str, read: _Read, words: list[str]) ->
     patients = {entry.patient for entry in read.entries if entry.patient}
     if patients:
         told.append(f"{len(patients)} patients.")
+    elif whose:
+        told.append("Patients are told by PatientID, which is replaced by a number.")
     else:
         words += ["--patient", "HOW"]
     try:

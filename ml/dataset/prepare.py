@@ -7,14 +7,17 @@ Everything wrong with any of them is told at once, and then nothing is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from ml.dataset import arrays, cells, coco, folders, table
+from ml.dataset import arrays, cells, coco, folders, segmentations, table
+from ml.dataset import volumes as nifti_volumes
 from ml.dataset.columns import GROUPS, OF_PHANTOMS, USED, Boxes
 from ml.dataset.entries import Entry, Mark, Options, data_set
 from ml.dataset.files import Files
+from ml.dataset.labels import Whose
 from ml.dataset.table import CellError, PrepareError, Row
 from ml.images.ct_slice import CTSlice, DicomError
 from ml.images.roi import Box, RoiError, check
@@ -75,7 +78,8 @@ def dicom(
 ) -> Iterator[Progress]:
     """A data set from DICOM files under ``folder`` and ``folder/lesions.csv``.
 
-    Its columns are ``columns.DICOM``.
+    Its columns are ``columns.DICOM``. Without a table the segmentations (SEG) and structure sets
+    (RTSTRUCT) in the folder tell the lesions.
 
     Args:
         scheme: None: made of the labels.
@@ -85,7 +89,39 @@ def dicom(
     """
     chosen = options or Options()
     path = table.found(folder, "lesions.csv", chosen.table)
-    return _of_table(folder, path, ("class",), scheme, out, chosen)
+    if path.exists():
+        return _of_table(folder, path, ("class",), scheme, out, chosen)
+    marked = segmentations.found(folder, Files(folder, by_uid=True))
+    # these objects tell whose they are
+    chosen = replace(chosen, patients=chosen.patients or Whose.DICOM)
+    later = partial(_specks, marked.counts)
+    notes = ["Lesions were told by DICOM segmentations and structure sets."]
+    return data_set(marked.entries, scheme, out, chosen, notes, later)
+
+
+def volumes(
+    folder: Path, scheme: LesionScheme | None, out: Path, options: Options | None = None
+) -> Iterator[Progress]:
+    """A data set from NIfTI volumes and masks under ``folder``, and ``folder/labels.csv``.
+
+    Its columns are ``columns.NIFTI``.
+
+    Args:
+        scheme: None: made of the labels.
+
+    Raises:
+        As ``images``.
+    """
+    chosen = options or Options()
+    path = table.found(folder, "labels.csv", chosen.table)
+    entries, notes, counts = nifti_volumes.entries(folder, path, chosen)
+    return data_set(entries, scheme, out, chosen, notes, partial(_specks, counts))
+
+
+def _specks(counts: Mapping[str, int]) -> Sequence[str]:
+    if not counts["small"]:
+        return ()
+    return (f"Left out: {counts['small']} regions of masks under 2 pixels across.",)
 
 
 def _of_table(

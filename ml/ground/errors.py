@@ -4,6 +4,7 @@ HepaticaError(ValueError)
  ├ SchemeError           ml.lesion                  a lesion scheme that cannot be read
  ├ ConfigError           ml.config                  an unknown or impossible setting
  ├ DicomError            ml.images.ct_slice         a file that is no usable CT image
+ ├ VolumeError           ml.images.nifti            a NIfTI file that is no volume of slices
  ├ RoiError              ml.images.roi              a box or an array that gives no ROI
  ├ GreyRangeError        ml.images.greys            grey values that are no range of the image
  ├ ManifestError         ml.dataset.manifest        a data set that does not hold together
