@@ -225,6 +225,17 @@ class Precision(StrEnum):
     """Faster on processors that have such instructions."""
 
 
+class SimpleModel(StrEnum):
+    """What the arm ``features`` learns measurements with, the simplest first."""
+
+    RIDGED = "ridged"
+    """Logistic regression with a strong ridge."""
+    LOGISTIC = "logistic"
+    """The same with a weaker one."""
+    TREES = "trees"
+    """Extremely randomised trees."""
+
+
 _WORDS: Mapping[str, type[StrEnum]] = {
     "classifier.schedule": Schedule,
     "classifier.precision": Precision,
@@ -344,6 +355,9 @@ class Experiment(Config):
     before anything is scored, so that every training is independent of every other.
     """
 
+    method_version: Whole = 2
+    """1: the paper's arms and the first controls, all compared with classic as one family. 2: also
+    the simple model, and two primary hypotheses. A run keeps the one that it was begun with."""
     classic: Sizes = (500, 1000, 2000, 3000, 5000, 7500, 10000, 15000)
     """Sizes of the classic arm: augmented ROIs added per training fold."""
     base: Whole = 5000
@@ -386,6 +400,7 @@ class Experiment(Config):
             self,
             "",
             {
+                "method_version": (1, 2),
                 "base": (1, MOST_ROIS),
                 "validation_parts": (2, 1000),
                 "least_steps": (0, 10_000_000),
@@ -536,19 +551,31 @@ def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # 
     return settings
 
 
+def kept(dump: Mapping[str, Any]) -> Experiment:
+    """An experiment's settings as a run dumped them; one that names no method had the first.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
+    return load({"method_version": 1, **dump}, Experiment)
+
+
 def named(assignments: Sequence[str]) -> tuple[str, ...]:
     """The settings that assignments such as ``gan.epochs=40`` name."""
     return tuple(assignment.partition("=")[0].strip() for assignment in assignments)
 
 
+_NO_PART = ("seed", "device", "test_fold", "method_version")
+
+
 def preset_of(settings: Mapping[str, Any]) -> str:
     """The name of the preset that a dump, or a part of one, is of; "" for any other settings.
 
-    Seed, device and fold are no part of a preset. A dump of an earlier version may lack settings
-    that there are now.
+    Seed, device, fold and method are no part of a preset. A dump of an earlier version may lack
+    settings that there are now.
     """
     plain = json.loads(json.dumps(settings))
-    kept = {k: v for k, v in plain.items() if k not in ("seed", "device", "test_fold")}
+    kept = {k: v for k, v in plain.items() if k not in _NO_PART}
     known: Mapping[str, Config] = EXPERIMENTS if "classic" in settings else TRAININGS
     for name, made in known.items():
         if kept and _holds(json.loads(json.dumps(made.dump())), kept):

@@ -1,6 +1,7 @@
 """The arms of the experiment: what each classifier is trained on, and how a size is picked.
 
 =====================  ==============================================================
+features               no network: measurements of the real training lesions (simple model)
 none                   the real training lesions alone
 classic                + n classic augmentations per fold
 classic+dcgan          + ``base`` classic ones + m DCGAN ROIs per class and fold
@@ -11,7 +12,9 @@ synthetic-only         DCGAN ROIs alone, as many as the largest classic+dcgan ha
 oracle                 + ``base`` classic ones + m ROIs of fresh patients (phantoms only)
 =====================  ==============================================================
 
-The first five are the paper's (Frid-Adar et al. 2018, section IV); the others are controls.
+From none to the discriminator they are the paper's (Frid-Adar et al. 2018, section IV); the others
+are controls. Two hypotheses are primary, and were before any run of this method was begun
+(`PRIMARY`).
 """
 
 from __future__ import annotations
@@ -19,16 +22,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml.config import Experiment
+from ml.config import Experiment, SimpleModel
 
+FEATURES = "features"
 NONE, CLASSIC, DCGAN, ACGAN = "none", "classic", "classic+dcgan", "classic+acgan"
 DISCRIMINATOR, EQUAL = "acgan-discriminator", "equal-compute"
 SYNTHETIC, ORACLE = "synthetic-only", "oracle"
-ARMS = (NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, EQUAL, SYNTHETIC, ORACLE)
-SELECTED = (CLASSIC, DCGAN, ACGAN)
-"""Arms whose size is chosen on validation patients under nested selection."""
+ARMS = (FEATURES, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, EQUAL, SYNTHETIC, ORACLE)
+SELECTED = (FEATURES, CLASSIC, DCGAN, ACGAN)
+"""Arms whose size, or model, is chosen on validation patients under nested selection."""
 MATCHED = (EQUAL, ORACLE)
 """Arms that take the size chosen for classic+dcgan; the largest where no DCGAN was trained."""
+PRIMARY = (DCGAN, ACGAN)
+"""Each against equal-compute with as many ROIs: does it help that they are synthetic? Corrected as
+a family of these two, whatever became of the generators. All other comparisons are secondary."""
+NETWORKS = tuple(arm for arm in ARMS if arm not in (FEATURES, ORACLE))
+"""Networks trained on the same lesions as the simple model."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,6 +49,7 @@ class ArmSize:
         synthetic: ROIs of ``source`` added per class and training fold.
         source: ``dcgan``, ``acgan``, ``oracle`` or empty.
         real: whether real lesions are trained on.
+        model: of the simple model; empty for a network.
     """
 
     arm: str
@@ -47,11 +57,13 @@ class ArmSize:
     synthetic: int = 0
     source: str = ""
     real: bool = True
+    model: str = ""
 
     @property
     def name(self) -> str:
-        """For folders and seeds: ``classic+dcgan-1000-400``."""
-        return f"{self.arm}-{self.classic}-{self.synthetic}"
+        """For folders and seeds: ``classic+dcgan-1000-400``, ``features-0-0-trees``."""
+        of = f"-{self.model}" if self.model else ""
+        return f"{self.arm}-{self.classic}-{self.synthetic}{of}"
 
     @property
     def added(self) -> int:
@@ -71,7 +83,10 @@ def sizes(settings: Experiment, classes: int, oracle: bool) -> tuple[ArmSize, ..
         oracle: whether fresh patients can be had.
     """
     base, synthetic = settings.base, settings.synthetic
-    found = [ArmSize(NONE, 0)]
+    found: list[ArmSize] = []
+    if settings.method_version > 1:
+        found += [ArmSize(FEATURES, 0, model=model) for model in SimpleModel]
+    found.append(ArmSize(NONE, 0))
     found += [ArmSize(CLASSIC, n) for n in settings.classic]
     found += [ArmSize(DCGAN, base, m, "dcgan") for m in synthetic]
     found += [ArmSize(ACGAN, base, m, "acgan") for m in synthetic]
@@ -96,8 +111,13 @@ def most_synthetic(settings: Experiment, classes: int) -> int:
 
 
 def pick(scores: Mapping[ArmSize, float], candidates: Sequence[ArmSize]) -> ArmSize:
-    """The candidate of the highest score; of equals the smallest."""
+    """The candidate of the highest score; of equals the smallest, and of models the simplest."""
     return max(candidates, key=lambda size: (round(scores[size], 12), -size.varied))
+
+
+def equal_to(of: Sequence[ArmSize], size: ArmSize) -> ArmSize:
+    """The size of equal-compute that has as many ROIs as a size with synthetic ones."""
+    return next(one for one in of if one.arm == EQUAL and one.synthetic == size.synthetic)
 
 
 def chosen(

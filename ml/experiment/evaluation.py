@@ -1,4 +1,4 @@
-"""From the outputs of all classifiers to ``results.json``: scores, selections, comparisons.
+"""From the outputs of all classifiers to the scores of each arm: fixed sizes and selections.
 
 Two ways of picking a size stand side by side. ``paper``: on the very accuracy that is then
 reported, as Frid-Adar et al. (2018, section IV-B) did; it flatters. ``nested``: per fold on
@@ -9,8 +9,7 @@ the curve: every size, exploratory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import inf
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,11 @@ from ml.experiment.arms import ArmSize
 from ml.experiment.folder import RunFolder
 from ml.experiment.results.scores import (
     AddedPerFold,
-    ArmComparison,
     ArmScore,
     ArmSummary,
     AveragedMeasure,
     CurvePoint,
-    Scores,
     Selection,
-    ShareOfGap,
 )
 from ml.experiment.tasks import INNER, OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
@@ -141,6 +137,10 @@ class Outputs:
         }
         return {arm: outcome for arm, outcome in found.items() if outcome is not None}
 
+    def equal_compute(self, outcome: Outcome, seed: int) -> Outcome | None:
+        """The control with as many ROIs in each fold as an outcome with synthetic ones."""
+        return self.outcome([arms.equal_to(self.sizes, size) for size in outcome.sizes], seed)
+
     def picked(self, how: Selection, seed: int) -> list[dict[str, ArmSize]]:
         """The size of each arm in each fold of one seed; only ``SELECTED`` arms are looked at."""
         if how == Selection.PAPER:
@@ -174,37 +174,48 @@ class Outputs:
             for arm in arms.MATCHED
             if arm in picked
         }
+        if self.settings.method_version > 1:
+            wanted |= {
+                (seed, fold, arms.equal_to(self.sizes, picked[arm]))
+                for seed in self.seeds
+                for fold, picked in enumerate(self.picked(Selection.NESTED, seed))
+                for arm in arms.PRIMARY
+                if arm in picked
+            }
         return tuple(
             TrainClassifier(size, OUTER, fold, seed) for seed, fold, size in sorted(wanted)
         )
 
 
-def evaluate(outputs: Outputs) -> Scores:
-    """Scores, selections, comparisons: whatever is computed from predictions alone."""
-    entries: list[ArmScore] = []
+@dataclass(frozen=True)
+class Entries:
+    """Each arm by itself.
+
+    Attributes:
+        selected: by selection and seed, the outcome that speaks for each arm.
+    """
+
+    arms: tuple[ArmScore, ...]
+    curve: tuple[CurvePoint, ...]
+    summary: tuple[ArmSummary, ...]
+    selected: Mapping[Selection, Mapping[int, Mapping[str, Outcome]]]
+
+
+def entries(outputs: Outputs) -> Entries:
+    """The scores of every arm, size and seed, and what each selection picked."""
+    scored: list[ArmScore] = []
     for size in outputs.sizes:
         for seed in outputs.seeds:
             outcome = outputs.same(size, seed)
             if outcome is not None:
-                entries.append(_scored(outputs, size.arm, Selection.FIXED, seed, outcome))
+                scored.append(_scored(outputs, size.arm, Selection.FIXED, seed, outcome))
     selections: dict[Selection, dict[int, dict[str, Outcome]]] = {}
     for how in (Selection.PAPER, Selection.NESTED):
         selections[how] = {seed: outputs.selected(how, seed) for seed in outputs.seeds}
         for seed, found in selections[how].items():
-            entries += [_scored(outputs, arm, how, seed, outcome) for arm, outcome in found.items()]
-    paper, nested = (
-        _comparisons(outputs, selections[how], how) for how in (Selection.PAPER, Selection.NESTED)
-    )
-    comparisons = _corrected(nested)
-    return Scores(
-        arms=tuple(entries),
-        curve=tuple(_curve(outputs)),
-        summary=tuple(_summary(outputs, selections)),
-        comparisons=comparisons,
-        comparisons_paper_protocol=paper,
-        answer=tuple(_answers(comparisons)),
-        failed=outputs.failed,
-        probabilities=comparison.BELIEVED,
+            scored += [_scored(outputs, arm, how, seed, outcome) for arm, outcome in found.items()]
+    return Entries(
+        tuple(scored), tuple(_curve(outputs)), tuple(_summary(outputs, selections)), selections
     )
 
 
@@ -225,7 +236,7 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
     fresh = None
     if outputs.fresh is not None:
         right = outputs.fresh_right(outcome)[None]
-        fresh = _fresh_interval(outputs, right, comparison.share_interval)
+        fresh = fresh_interval(outputs, right, comparison.share_interval)
     return ArmScore(
         name=arm,
         selection=how,
@@ -252,10 +263,11 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
         log_loss=believed.log_loss,
         calibration_error=believed.error,
         calibration_error_by_chance=believed.error_by_chance,
+        models=tuple(size.model for size in outcome.sizes) if arm == arms.FEATURES else None,
     )
 
 
-def _fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Figure]) -> Figure:
+def fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Figure]) -> Figure:
     """Mean over seeds of balanced accuracy, or of its difference, on fresh lesions."""
     lesions = outputs.fresh
     if lesions is None:
@@ -282,6 +294,7 @@ def _curve(outputs: Outputs) -> Iterator[CurvePoint]:
             seeds=len(known),
             accuracy=comparison.share_interval(right, np.zeros_like(outputs.truth), *told),
             balanced_accuracy=comparison.share_interval(right, outputs.truth, *told),
+            model=size.model,
         )
 
 
@@ -308,7 +321,7 @@ def _summary(
             fresh = None
             if outputs.fresh is not None:
                 right = np.stack([outputs.fresh_right(outcome) for outcome in found])
-                fresh = _fresh_interval(outputs, right, comparison.share_interval)
+                fresh = fresh_interval(outputs, right, comparison.share_interval)
             yield ArmSummary(
                 name=arm,
                 selection=how,
@@ -334,118 +347,3 @@ def _reliability(outputs: Outputs, probabilities: Floats) -> tuple[calibration.B
     """Of (seeds, n, classes)."""
     right = probabilities.argmax(axis=2) == outputs.truth
     return calibration.reliability(probabilities.max(axis=2), right.astype(np.float64))
-
-
-def _comparisons(
-    outputs: Outputs, by_seed: Mapping[int, Mapping[str, Outcome]], how: Selection
-) -> tuple[ArmComparison, ...]:
-    """Each arm against classic, over the seeds in which both exist; not corrected yet."""
-    settings = outputs.settings
-    rows: list[ArmComparison] = []
-    for arm in arms.ARMS:
-        seeds = [
-            seed for seed in outputs.seeds if arm in by_seed[seed] and arms.CLASSIC in by_seed[seed]
-        ]
-        if arm == arms.CLASSIC or not seeds:
-            continue
-        pairs = [(by_seed[seed][arm], by_seed[seed][arms.CLASSIC]) for seed in seeds]
-        compared = comparison.compare(
-            np.stack([outputs.right(first) for first, _ in pairs]),
-            np.stack([outputs.right(second) for _, second in pairs]),
-            outputs.truth,
-            outputs.patients,
-            settings.resamples,
-            settings.permutations,
-            settings.seed,
-        )
-        difference, share = _true_effect(outputs, by_seed, arm, seeds)
-        rows.append(
-            ArmComparison(
-                arm=arm,
-                against=arms.CLASSIC,
-                selection=how,
-                seeds=tuple(seeds),
-                difference=compared.difference,
-                p=compared.p,
-                holm_p=None,
-                mcnemar_p=tuple(compared.mcnemar_p),
-                true_difference=difference,
-                share_of_oracle_gap=share,
-            )
-        )
-    return tuple(rows)
-
-
-def _corrected(rows: Sequence[ArmComparison]) -> tuple[ArmComparison, ...]:
-    """The same as one family, with Holm's p."""
-    adjusted = comparison.holm([row.p for row in rows])
-    return tuple(replace(row, holm_p=p) for row, p in zip(rows, adjusted, strict=True))
-
-
-def _true_effect(
-    outputs: Outputs,
-    by_seed: Mapping[int, Mapping[str, Outcome]],
-    arm: str,
-    seeds: Sequence[int],
-) -> tuple[Figure | None, ShareOfGap | None]:
-    """The difference on fresh lesions; the share of classic → oracle that an arm closes."""
-    lesions = outputs.fresh
-    if lesions is None:
-        return None, None
-    fresh = {
-        name: np.stack([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
-        for name in {arm, arms.CLASSIC, arms.ORACLE}
-        if all(name in by_seed[seed] for seed in seeds)
-    }
-    difference = _fresh_interval(
-        outputs, fresh[arm] - fresh[arms.CLASSIC], comparison.difference_interval
-    )
-    if arm not in (arms.DCGAN, arms.ACGAN) or arms.ORACLE not in fresh:
-        return difference, None
-    share, exists = comparison.share_of_gap(
-        fresh[arm],
-        fresh[arms.CLASSIC],
-        fresh[arms.ORACLE],
-        lesions.labels,
-        lesions.patients.tolist(),
-        outputs.settings.resamples,
-        outputs.settings.seed,
-    )
-    no_gap = "the interval of oracle − classic reaches zero: there may be no gap to close"
-    return difference, ShareOfGap(share.value, share.low, share.high, None if exists else no_gap)
-
-
-_NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
-
-
-def _answers(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
-    """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
-    for row in comparisons:
-        if row.arm not in _NAMES or row.holm_p is None:
-            continue
-        gap = row.difference
-        figure = f"{100 * gap.known:+.1f} points"
-        # without an interval nothing is shown
-        low, high = gap.ends or (-inf, inf)
-        if gap.ends is not None:
-            figure += f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-        p, after_holm = (comparison.p_text(one, "= ") for one in (row.p, row.holm_p))
-        tail = f"p {p}, after Holm {after_holm}"
-        if row.holm_p < 0.05 and low > 0:
-            verdict = "beat classic augmentation alone"
-        elif row.holm_p < 0.05 and high < 0:
-            verdict = "were worse than classic augmentation alone"
-        else:
-            verdict = "were not shown to differ from classic augmentation alone"
-        sentence = (
-            f"{_NAMES[row.arm]} {verdict}: balanced accuracy {figure}, {tail}, "
-            f"{len(row.seeds)} seed(s)."
-        )
-        true = row.true_difference
-        if true is not None and true.ends is not None:
-            low, high = true.ends
-            sentence += (
-                f" True effect on fresh phantom lesions: {100 * true.known:+.1f} points "
-                f"({100 * low:+.1f} to {100 * high:+.1f})."
-            )
-        yield sentence

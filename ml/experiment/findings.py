@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
-from ml.experiment import evaluation, fresh_phantoms, measured
+from ml.experiment import arms, comparing, evaluation, fresh_phantoms, measured
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import Missing
 from ml.experiment.results import Evaluated
 from ml.experiment.results.origin import Asked, DataSet, FreshPatients
 from ml.experiment.results.synthetic import FeatureNetwork
+from ml.experiment.tasks import OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
 from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
 
@@ -43,9 +44,25 @@ def evaluated(
             calibration=phantom_note(manifest),
         ),
         asked=Asked(settings.dump(), outputs.seeds, command, tuple(capped)),
-        scores=evaluation.evaluate(outputs),
+        scores=comparing.evaluate(outputs, _features(folder, outputs)),
         synthetic=measured.collect(folder, settings, manifest, outputs.seeds, network),
         fresh=_fresh(settings, manifest),
+    )
+
+
+def _features(folder: RunFolder, outputs: evaluation.Outputs) -> str | None:
+    """What the simple model is; None where there is none."""
+    sizes = [size for size in outputs.sizes if size.arm == arms.FEATURES]
+    if not sizes:
+        return None
+    first = folder.result(TrainClassifier(sizes[0], OUTER, 0, outputs.settings.seed))
+    sized = first.with_size
+    size = "size included" if sized else "the size left out, since it is not known of every lesion"
+    return (
+        f"{first.measurements} measurements of each ROI (greys, rim and centre, edge, texture; "
+        f"{size}; ml/images/measurements.py), learned from the real training lesions alone, "
+        "without views of them, by logistic regression with one of two ridges or by extremely "
+        "randomised trees; which of the three, nested selection says in each fold."
     )
 
 

@@ -31,6 +31,8 @@ CHUNK = 20
 TEST, ORACLE = "test", "oracle"
 _FORMAT = 2
 """Of a chunk's file; since 2 it names the slices of its patients."""
+_SIZES = "diameters_mm"
+"""What the first files of format 2 lack: a pool without is as good for all but the sizes."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class FreshLesions:
-    """Fresh lesions: ``rois`` (n, views, 64, 64) in [-1, 1], ``labels`` (n,), ``patients`` (n,)."""
+    """Fresh lesions: ``rois`` (n, views, 64, 64) in [-1, 1], ``labels`` (n,), ``patients`` (n,).
+
+    ``diameters_mm`` (n,) by the box; NaN in a pool that was made before they were kept.
+    """
 
     rois: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     patients: npt.NDArray[np.str_]
+    diameters_mm: npt.NDArray[np.float64]
 
 
 def possible(manifest: Manifest) -> bool:
@@ -125,6 +131,16 @@ def is_made(chunk: Chunk, folder: Path) -> bool:
     return (folder / chunk.file).exists()
 
 
+def have_sizes(needed: Iterable[Chunk], folder: Path) -> bool:
+    """Whether the test pool tells how large its lesions are; True where none is needed."""
+    for chunk in needed:
+        if chunk.use == TEST:
+            with np.load(folder / chunk.file, allow_pickle=False) as stored:
+                if _SIZES not in stored.files:
+                    return False
+    return True
+
+
 def make(chunk: Chunk, folder: Path) -> None:
     """Simulate a chunk into ``folder``, unless it is there already."""
     from ml.phantom.patient import slice_uids
@@ -136,6 +152,7 @@ def make(chunk: Chunk, folder: Path) -> None:
     labels: list[int] = []
     patients: list[str] = []
     images: list[str] = []
+    diameters: list[float] = []
     slices: set[str] = set()
     counts = dict.fromkeys(CLASSES, CHUNK)
     for made, number, image in draw_lesion_slices(counts, chunk.cohort_seed, chunk.difficulty):
@@ -151,6 +168,8 @@ def make(chunk: Chunk, folder: Path) -> None:
         labels.append(CLASSES.index(made.lesion_class))
         patients.append(made.patient_id)
         images.append(sha256_of(image.hu))
+        row, column = image.spacing_mm
+        diameters.append(max(box.width * column, box.height * row))
         slices.update(slice_uids(made))
     stream = io.BytesIO()
     np.savez(
@@ -160,6 +179,7 @@ def make(chunk: Chunk, folder: Path) -> None:
         patients=np.asarray(patients),
         images=np.asarray(images),
         slices=np.asarray(sorted(slices)),
+        diameters_mm=np.asarray(diameters),
     )
     RunDir(folder).write_bytes(chunk.file, stream.getvalue())
 
@@ -172,13 +192,20 @@ def load(needed: Iterable[Chunk], use: str, folder: Path, keys: Sequence[str]) -
             so it is kept in the phantom's order.
     """
     position = np.asarray([keys.index(key) for key in CLASSES])
-    rois, labels, patients = [], [], []
+    rois, labels, patients, diameters = [], [], [], []
     for chunk in needed:
         if chunk.use == use:
             with np.load(folder / chunk.file, allow_pickle=False) as stored:
                 rois.append(stored["rois"])
                 labels.append(position[stored["labels"]])
                 patients.append(stored["patients"])
+                known = _SIZES in stored.files
+                diameters.append(
+                    stored[_SIZES] if known else np.full(len(stored["labels"]), np.nan)
+                )
     return FreshLesions(
-        np.concatenate(rois).astype(np.float32), np.concatenate(labels), np.concatenate(patients)
+        np.concatenate(rois).astype(np.float32),
+        np.concatenate(labels),
+        np.concatenate(patients),
+        np.concatenate(diameters),
     )

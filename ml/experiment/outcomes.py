@@ -50,12 +50,16 @@ class ClassifierOutcome:
     """Of one classifier: how it was trained, or why it was not.
 
     Nothing is told of an ACGAN's discriminator, which was trained with its generator.
+    ``measurements``: how many the simple model learned from, ``with_size``: whether the size is one
+    of them; None for a network.
     """
 
     failed: str | None = None
     rois: int | None = None
     steps: int | None = None
     epochs: int | None = None
+    measurements: int | None = None
+    with_size: bool | None = None
 
 
 @dataclass(frozen=True)

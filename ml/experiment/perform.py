@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 
 from ml.checkpoints.checkpoint import tensors_from_bytes, tensors_to_bytes
-from ml.config import Experiment
+from ml.config import Experiment, SimpleModel
 from ml.dataset.augment import Drawn, views_of
 from ml.dataset.folds import Fold
 from ml.dataset.manifest import Manifest
-from ml.experiment import arms, fresh_phantoms
+from ml.experiment import arms, fresh_phantoms, measured_lesions
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import ClassifierOutcome, Collapsed, GeneratorOutcome
 from ml.experiment.parallel import Watch
@@ -47,7 +47,7 @@ from ml.experiment.training_sets import (
 from ml.ground.records import to_json
 from ml.images.roi import View
 from ml.progress import Progress, RunDir
-from ml.training import acgan, classifier, gan, runtime
+from ml.training import acgan, classifier, gan, runtime, simple
 from ml.training.learned import EndedTraining, GeneratorTraining
 from ml.training.networks import acgan as acgan_networks
 from ml.training.networks import dcgan as dcgan_networks
@@ -197,6 +197,9 @@ def _classifier(
             out.write_json("result.json", to_json(outcome))
             return
     trained = ClassifierOutcome()
+    if task.size.arm == arms.FEATURES:
+        yield from _features(folder, settings, manifest, task, fold)
+        return
     if task.size.arm == arms.DISCRIMINATOR:
         network = _discriminator(folder, settings, manifest, task, fold)
     else:
@@ -225,10 +228,42 @@ def _classifier(
         outputs["fresh"] = fresh.argmax(axis=1).astype(np.uint8)
     if task.part == OUTER and task.fold == 0 and task.seed == settings.seed:
         out.write_bytes("weights.safetensors", tensors_to_bytes(runtime.arrays(network)))
+    _leave(out, outputs, trained)
+
+
+def _leave(out: RunDir, outputs: dict[str, npt.NDArray[Any]], trained: ClassifierOutcome) -> None:
     stream = io.BytesIO()
     np.savez(stream, **outputs)  # type: ignore[arg-type]
     out.write_bytes("outputs.npz", stream.getvalue())
     out.write_json("result.json", to_json(trained))
+
+
+def _features(
+    folder: RunFolder, settings: Experiment, manifest: Manifest, task: TrainClassifier, fold: Fold
+) -> Iterator[Progress]:
+    """The simple model on the real training lesions; it sees no view of them."""
+    with_size = measured_lesions.sized(folder, settings, manifest)
+    values = measured_lesions.of_data(folder.data, settings.window_hu, with_size)
+    yield Progress(1, 2, f"{task.name}: lesions measured")
+    row = _row(manifest)
+    train, test = (np.asarray([row[line.id] for line in side]) for side in (fold.train, fold.test))
+    keys = manifest.scheme.keys
+    labels = np.asarray([manifest.scheme.index(line.lesion_class) for line in fold.train])
+    tested = [values[test]]
+    if task.part == OUTER and (needed := fresh_of(settings, manifest)):
+        window = settings.window_hu
+        tested.append(measured_lesions.of_fresh(needed, folder.fresh, keys, window, with_size))
+        yield Progress(1, 2, f"{task.name}: fresh lesions measured")
+    seed = (task.part, task.fold, task.seed)
+    model = SimpleModel(task.size.model)
+    both = np.concatenate(tested)
+    table = simple.probabilities(model, values[train], labels, both, len(keys), *seed)
+    outputs = {"rows": test, "probabilities": table[: len(test)]}
+    if len(tested) > 1:
+        outputs["fresh"] = table[len(test) :].argmax(axis=1).astype(np.uint8)
+    trained = ClassifierOutcome(rois=len(train), measurements=values.shape[1], with_size=with_size)
+    _leave(folder.task(task.name), outputs, trained)
+    yield Progress(2, 2, task.name)
 
 
 class _Named(torch.nn.Module):

@@ -17,8 +17,8 @@ from ml.progress import RunDir
 CSV, PARQUET = "predictions.csv", "predictions.parquet"
 COLUMNS = ("lesion", "file", "patient", "arm", "selection", "seed", "fold", "truth")
 """Before the classes' columns, ``probability_KEY``."""
-SIZES = ("classic_per_fold", "synthetic_per_fold")
-"""After them: ROIs added to a training fold, all classes together."""
+SIZES = ("classic_per_fold", "synthetic_per_fold", "model")
+"""After them: ROIs added to a training fold, all classes together; the model of ``features``."""
 
 
 def write(outputs: Outputs, run_dir: RunDir) -> str:
@@ -79,4 +79,5 @@ def _of(
             *outcome.probabilities[i].tolist(),
             size.classic,
             size.added * len(outputs.keys),
+            size.model,
         )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ml.config import ConfigError, Experiment, command, experiment, load, named
+from ml import config
+from ml.config import ConfigError, Experiment, command, experiment, named
 from ml.dataset.augment import count_of
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
@@ -58,9 +59,8 @@ class Request:
             ConfigError: its ``config.json`` cannot be read.
         """
         kept = _kept(folder)
-        return cls(
-            load(kept.experiment, Experiment), kept.seeds, kept.command, capped=kept.capped or ()
-        )
+        settings = config.kept(kept.experiment)
+        return cls(settings, kept.seeds, kept.command, capped=kept.capped or ())
 
     @classmethod
     def again(
@@ -125,8 +125,7 @@ def refuse_other(folder: Path, settings: Experiment, manifest: Manifest) -> None
     """ConfigError where ``folder`` holds a run with other settings or another data set."""
     if (folder / "config.json").exists():
         kept = _kept(folder)
-        # through JSON, tuples are lists
-        if (kept.experiment, kept.digest) != (to_json(settings.dump()), manifest.digest):
+        if (config.kept(kept.experiment), kept.digest) != (settings, manifest.digest):
             raise ConfigError(
                 f"{folder} holds a run with other settings or another data set; "
                 "give a new folder with --out."

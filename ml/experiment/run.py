@@ -21,6 +21,7 @@ from ml.checkpoints.checkpoint import current_commit
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
 from ml.experiment import (
+    arms,
     evaluation,
     lanes,
     machine,
@@ -161,10 +162,16 @@ def _on_device(
     settings: Experiment, function: Callable[[Any], None], tasks: list[Task], stop: Path, jobs: int
 ) -> Iterator[Any]:
     """``lanes.each``: trainings on the device, everything else on the cores."""
-    trainings = [task for task in tasks if isinstance(task, TrainGenerator | TrainClassifier)]
-    others = [task for task in tasks if not isinstance(task, TrainGenerator | TrainClassifier)]
+    trainings = [task for task in tasks if _is_network(task)]
+    others = [task for task in tasks if not _is_network(task)]
     many = machine.LANES[trainings[0].stage] if trainings else 0
     return lanes.each(function, trainings, others, stop, settings.device, many, jobs)
+
+
+def _is_network(task: Task) -> bool:
+    if isinstance(task, TrainClassifier):
+        return task.size.arm != arms.FEATURES
+    return isinstance(task, TrainGenerator)
 
 
 def _planned(settings: Experiment, manifest: Manifest, seeds: int, folder: RunFolder) -> Plan:

@@ -16,6 +16,7 @@ HepaticaError(ValueError)
  ├ CheckpointError       ml.checkpoints.checkpoint  a checkpoint that cannot be loaded or used
  ├ DeviceError           ml.training.runtime        a device that this machine does not have
  ├ StateError            ml.training.runtime        the unfinished state of another run
+ ├ MeasurementError      ml.training.simple         measurements of which nothing can be learned
  ├ OutputError           ml.progress                a file or folder that cannot be written
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt
  ├ ClusterError          ml.experiment.parallel     a cluster that cannot be used

@@ -18,7 +18,7 @@ from ml.experiment.outcomes import Collapsed, Missing
 from ml.experiment.report import believed, embedding, figures, paper, svg
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
-from ml.experiment.results.scores import ArmSummary, Selection
+from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
 from ml.ground.records import to_json
 from ml.images.roi import to_grey
 from ml.statistics.comparison import p_text
@@ -284,6 +284,9 @@ def _scores(results: Results) -> str:
         if how == Selection.PAPER:
             caption += " Italic: the paper's own table, private data."
         told += f"<h3>{title}</h3>{_table(head, rows, caption)}"
+    features = results.found.scores.features
+    if features:
+        told += f'<p class="soft">features: {escape(features)}</p>'
     return "<h2>Scores</h2>" + told + _per_class(results)
 
 
@@ -292,7 +295,15 @@ def _summary(results: Results, how: Selection) -> list[ArmSummary]:
 
 
 def _sizes(results: Results, arm: str, how: Selection) -> str:
-    """The sizes that were picked: ``classic + synthetic``, each once."""
+    """The sizes that were picked: ``classic + synthetic``, each once; of no network, the models."""
+    models = {
+        model
+        for score in results.found.scores.arms
+        if score.name == arm and score.selection == how
+        for model in score.models or ()
+    }
+    if models:
+        return "<br>".join(sorted(models))
     found = {
         (size.classic_per_fold, size.synthetic_per_fold)
         for score in results.found.scores.arms
@@ -339,52 +350,35 @@ def _believed(results: Results) -> str:
 
 
 def _compared(results: Results) -> str:
-    told = ""
     scores = results.found.scores
-    for comparisons, confirmatory, title in (
-        (scores.comparisons, True, "Nested selection: confirmatory"),
-        (
-            scores.comparisons_paper_protocol,
-            False,
-            "The paper's protocol: exploratory, not corrected",
-        ),
-    ):
-        rows, marks = [], []
-        phantom = any(row.true_difference is not None for row in comparisons)
-        for row in comparisons:
-            gap = row.difference
-            holm = "–" if row.holm_p is None else p_text(row.holm_p)
-            cells = [
-                escape(row.arm),
-                str(len(row.seeds)),
-                _interval(gap, signed=True),
-                escape(p_text(row.p)),
-                escape(holm),
-                escape(", ".join(map(p_text, row.mcnemar_p))),
-            ]
-            if phantom:
-                cells.append(_interval(row.true_difference, signed=True))
-                share = row.share_of_oracle_gap
-                cells.append(_interval(share.share) if share else "–")
-            rows.append(cells)
-            if gap.ends is not None:
-                note = f"{100 * gap.known:+.1f}, Holm p {holm}"
-                marks.append((row.arm, gap.known, *gap.ends, note))
-        head = [
+    if scores.primary is None:
+        title = "Nested selection: confirmatory"
+        told = _comparisons(scores.comparisons, title, "arm against classic", "against classic")
+    else:
+        told = _comparisons(
+            scores.primary,
+            "Primary: are synthetic ROIs worth more than as many classic ones?",
+            "arm against equal-compute",
+            "against equal-compute",
+            "Two hypotheses, named before the run was begun; Holm's p is over these two alone. In "
+            "each fold the control has as many ROIs as the arm that it stands against.",
+        )
+        told += _comparisons(
+            scores.comparisons,
+            "Secondary: against classic, nested selection, not corrected",
             "arm against classic",
-            "seeds",
-            "difference",
-            "p",
-            "Holm p",
-            "McNemar p per seed",
-        ]
-        if phantom:
-            head += ["true difference", "share of oracle gap, %"]
-        told += f"<h3>{title}</h3>"
-        if confirmatory and marks:
-            drawn = svg.forest(marks, "Differences in balanced accuracy against classic, points")
-            told += f"<figure>{drawn}</figure>"
-        told += _table(head, rows)
+            "against classic",
+        )
+        told += _comparisons(
+            scores.secondary or (),
+            "Secondary: other pairs, nested selection, not corrected",
+            "pair",
+        )
+    told += _comparisons(
+        scores.comparisons_paper_protocol,
+        "The paper's protocol: exploratory, not corrected",
+        "arm against classic",
+    )
     notes = {
         row.share_of_oracle_gap.note
         for row in scores.comparisons
@@ -396,14 +390,57 @@ def _compared(results: Results) -> str:
             f"True: every classifier on {fresh.test_lesions} lesions of fresh phantom patients "
             f"(difficulty {fresh.difficulty:g}); {fresh.note}."
         )
+    title = "Against classic augmentation" if scores.primary is None else "Arm against arm"
     return (
-        "<h2>Against classic augmentation</h2><p>Points of balanced accuracy, paired on the "
+        f"<h2>{title}</h2><p>Points of balanced accuracy, paired on the "
         "same lesions and averaged over seeds; 95 % bootstrap over patients with seeds drawn again "
         "within, widened to exact limits where arms differ on few patients; p by sign-flip "
         "permutation of patients.</p>"
         + told
         + "".join(f'<p class="soft">{escape(note)}</p>' for note in sorted(notes))
     )
+
+
+def _comparisons(
+    comparisons: Sequence[ArmComparison],
+    title: str,
+    first: str,
+    drawn_as: str = "",
+    words: str = "",
+) -> str:
+    """A table; a forest plot as well, where ``drawn_as`` says what the arms stand against."""
+    rows, marks = [], []
+    phantom = any(row.true_difference is not None for row in comparisons)
+    for row in comparisons:
+        gap = row.difference
+        holm = "–" if row.holm_p is None else p_text(row.holm_p)
+        pair = row.arm if first != "pair" else f"{row.arm} against {row.against}"
+        cells = [
+            escape(pair),
+            str(len(row.seeds)),
+            _interval(gap, signed=True),
+            escape(p_text(row.p)),
+            escape(holm),
+            escape(", ".join(map(p_text, row.mcnemar_p))),
+        ]
+        if phantom:
+            cells.append(_interval(row.true_difference, signed=True))
+            share = row.share_of_oracle_gap
+            cells.append(_interval(share.share) if share else "–")
+        rows.append(cells)
+        if gap.ends is not None:
+            corrected = f"Holm p {holm}" if row.holm_p is not None else f"p {p_text(row.p)}"
+            marks.append((row.arm, gap.known, *gap.ends, f"{100 * gap.known:+.1f}, {corrected}"))
+    head = [first, "seeds", "difference", "p", "Holm p", "McNemar p per seed"]
+    if phantom:
+        head += ["true difference", "share of oracle gap, %"]
+    told = f"<h3>{title}</h3>"
+    if words:
+        told += f"<p>{words}</p>"
+    if drawn_as and marks:
+        drawn = svg.forest(marks, f"Differences in balanced accuracy {drawn_as}, points")
+        told += f"<figure>{drawn}</figure>"
+    return told + _table(head, rows)
 
 
 def _matrices(results: Results) -> str:
@@ -642,7 +679,7 @@ def _generators(results: Results) -> str:
 def _choices(results: Results) -> str:
     rows = "".join(
         f'<tr><td class="left">{escape(what)}</td><td class="left">{escape(how)}</td></tr>'
-        for what, how in paper.CHOICES
+        for what, how in paper.choices(results.found.asked.settings.method_version)
     )
     asked = results.found.asked.config
     config = {key: value for key, value in asked.items() if key != "test_fold"}

@@ -30,7 +30,7 @@ MATRICES = {
 }
 CLASSES = ("cyst", "metastasis", "hemangioma")
 
-CHOICES = (
+_CHOICES = (
     ("Folds", "by patient, balanced over classes; another partition for every seed. The paper's "
      "fold sizes (63, 63, 62) do not add up to its 182 lesions."),
     ("Added “per fold”", "the paper trains on two folds, so a group of n adds 2 n ROIs; every "
@@ -64,7 +64,25 @@ CHOICES = (
      "a GPU."),
     ("Statistics", "balanced accuracy, seeds averaged; bootstrap over patients with seeds drawn "
      "again within, widened to exact limits where fewer than five patients are right or wrong "
-     "(Clopper–Pearson; of areas Newcombe); sign-flip permutation of patients; Holm over all arms "
-     "against classic; McNemar per seed tests two networks, not two methods."),
+     "(Clopper–Pearson; of areas Newcombe); sign-flip permutation of patients; {family}; McNemar "
+     "per seed tests two networks, not two methods."),
 )  # fmt: skip
-"""Where the paper is silent or contradicts itself: what was done here."""
+_SECOND = (
+    ("Simple model", "measurements of the real training lesions, no views, no network; which of "
+     "three models speaks in a fold is chosen as the sizes of the other arms are."),
+    ("Primary hypotheses", "classic + DCGAN and classic + ACGAN, each against equal-compute with "
+     "as many ROIs in each fold; fixed in the program before a run is begun. All else is "
+     "secondary."),
+)  # fmt: skip
+_FAMILIES = {1: "Holm over all arms against classic", 2: "Holm over the two primary hypotheses"}
+
+
+def choices(method: int) -> tuple[tuple[str, str], ...]:
+    """Where the paper is silent or contradicts itself: what was done here.
+
+    Args:
+        method: the ``method_version`` of the run.
+    """
+    more = _SECOND if method > 1 else ()
+    told = (*_CHOICES, *more)
+    return tuple((what, how.replace("{family}", _FAMILIES[method])) for what, how in told)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ml.config import Experiment, load
+from ml.config import Experiment, kept
 from ml.lesion import LesionScheme
 
 
@@ -50,7 +50,7 @@ class Asked:
     @cached_property
     def settings(self) -> Experiment:
         """``config`` with its types; ConfigError where a setting is not known any more."""
-        return load(self.config, Experiment)
+        return kept(self.config)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class ArmScore:
         brier, log_loss, calibration_error: of its probabilities; ``Scores.probabilities`` says how.
             None, as the next, in results of version 1.
         calibration_error_by_chance: the mean of the one before were every confidence true.
+        models: of ``features``, the model in each fold; None for a network.
     """
 
     name: str
@@ -89,17 +90,19 @@ class ArmScore:
     log_loss: Figure | None = None
     calibration_error: Figure | None = None
     calibration_error_by_chance: float | None = None
+    models: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One size of one arm over ``seeds`` seeds; exploratory."""
+    """One size of one arm over ``seeds`` seeds; exploratory. ``model``: that of ``features``."""
 
     name: str
     added: AddedPerFold = field(metadata=merged())
     seeds: int
     accuracy: Figure
     balanced_accuracy: Figure
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class ArmComparison:
 
     Attributes:
         p: of the sign-flip permutation of patients, two-sided.
-        holm_p: adjusted over all arms; None where nothing is confirmatory.
+        holm_p: adjusted over its family; None where nothing is confirmatory.
         mcnemar_p: of each seed: it tests two networks, not two methods.
         true_difference: on fresh phantom lesions; None for other data.
         share_of_oracle_gap: of the arms with synthetic ROIs, where there is an oracle.
@@ -181,12 +184,18 @@ class Scores:
     """All that predictions alone tell.
 
     Attributes:
-        comparisons: against classic under nested selection: confirmatory.
+        comparisons: against classic under nested selection: of the first method confirmatory and
+            one family, of the second secondary.
         comparisons_paper_protocol: under the paper's protocol: exploratory, not corrected.
-        answer: did synthetic ROIs help, a sentence per generator.
+        answer: of the second method first how the simple model stands to the networks; then, did
+            synthetic ROIs help, by generator.
         failed: classifiers that were not trained, by name: why.
         probabilities: how Brier score, log loss and calibration error were counted; None in
             results of version 1, which have none.
+        features: what the simple model is, in words; None where there is none.
+        primary: each generator against equal-compute with as many ROIs, under nested selection, one
+            family of two, named before the run; None of the first method.
+        secondary: other comparisons under nested selection, not corrected; None as the one before.
     """
 
     arms: tuple[ArmScore, ...]
@@ -197,3 +206,6 @@ class Scores:
     answer: tuple[str, ...]
     failed: Mapping[str, str]
     probabilities: str | None = None
+    features: str | None = None
+    primary: tuple[ArmComparison, ...] | None = None
+    secondary: tuple[ArmComparison, ...] | None = None

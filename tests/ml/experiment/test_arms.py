@@ -63,3 +63,28 @@ def test_arm_without_scores_is_left_out_and_its_controls_take_the_largest_size()
         NONE, CLASSIC, arms.DISCRIMINATOR, SYNTHETIC, arms.EQUAL, arms.ORACLE,
     }  # fmt: skip
     assert chosen[arms.EQUAL].synthetic == chosen[arms.ORACLE].synthetic == PAPER.synthetic[-1]
+
+
+def test_the_first_method_has_neither_simple_model_nor_anything_new() -> None:
+    first = arms.sizes(replace(PAPER, method_version=1), 3, oracle=True)
+    assert {p.arm for p in first} == {
+        NONE, CLASSIC, DCGAN, arms.ACGAN, arms.DISCRIMINATOR, EQUAL, SYNTHETIC, ORACLE,
+    }  # fmt: skip
+    assert first == tuple(p for p in arms.sizes(PAPER, 3, True) if p.arm in {q.arm for q in first})
+
+
+def test_of_models_that_are_as_good_the_simplest_is_picked() -> None:
+    models = [p for p in arms.sizes(PAPER, 3, False) if p.arm == arms.FEATURES]
+    assert [p.name for p in models] == [
+        "features-0-0-ridged", "features-0-0-logistic", "features-0-0-trees",
+    ]  # fmt: skip
+    assert arms.pick(dict(zip(models, (0.8, 0.8, 0.8), strict=True)), models) == models[0]
+    assert arms.pick(dict(zip(models, (0.7, 0.8, 0.9), strict=True)), models) == models[2]
+
+
+def test_equal_compute_is_found_for_every_size_with_synthetic_rois() -> None:
+    points = arms.sizes(PAPER, 3, oracle=False)
+    for point in points:
+        if point.arm in arms.PRIMARY:
+            equal = arms.equal_to(points, point)
+            assert equal.classic == point.classic + 3 * point.synthetic

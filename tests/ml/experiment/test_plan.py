@@ -14,7 +14,7 @@ import pytest
 from ml.config import ConfigError, experiment
 from ml.dataset.manifest import Manifest
 from ml.experiment import tasks
-from ml.experiment.arms import CLASSIC, DISCRIMINATOR, NONE, ArmSize
+from ml.experiment.arms import CLASSIC, DISCRIMINATOR, FEATURES, NONE, ArmSize
 from ml.experiment.clock import Clock
 from ml.experiment.costs import Costs, Rates, makespan, nominal
 from ml.experiment.folder import RunFolder
@@ -62,6 +62,9 @@ def test_no_task_has_another_name_than_its_folder_had_before(
     """They are on disk and in seeds: changed, finished runs are lost and numbers differ."""
     plan = Plan.of(SMALL, manifest, 1, _folder(manifest, tmp_path))
     tested = (
+        "features-0-0-ridged",
+        "features-0-0-logistic",
+        "features-0-0-trees",
         "none-0-0",
         "classic-10-0",
         "classic+dcgan-10-4",
@@ -80,13 +83,13 @@ def test_no_task_has_another_name_than_its_folder_had_before(
         f"{name}-{part}-{fold}-0"
         for name in tested
         for part, fold in parts
-        if part == "outer" or name in tested[1:4]
+        if part == "outer" or name in (*tested[:3], *tested[4:7])
     }
     assert [one.task.name for one in plan.measurements] == [
         f"measure-{kind}-{fold}-0" for fold in range(3) for kind in ("real", "dcgan", "acgan")
     ]
     assert plan.fresh == ()
-    assert len({one.task.name for one in plan.tasks}) == len(plan.tasks) == 2 + 18 + 27 + 9
+    assert len({one.task.name for one in plan.tasks}) == len(plan.tasks) == 2 + 18 + 45 + 9
     # the control waits for the size of classic+dcgan
     assert {one.task.name for one in plan.expected(_folder(manifest, tmp_path))} == {
         f"equal-compute-18-4-outer-{fold}-0" for fold in range(3)
@@ -162,7 +165,7 @@ def test_what_is_done_is_seen_by_its_files_and_costs_nothing_more(
         "2 views        tasks, 1 done",
         "18 generator    tasks, 1 done",
         "0 fresh        tasks, 0 done",
-        "27 classifier   tasks, 1 done",
+        "45 classifier   tasks, 1 done",
         "then equal-compute at the sizes that were chosen, at most 3 tasks",
         "9 measure      tasks, 1 done, 32 s of one core left",
     ):
@@ -178,7 +181,7 @@ def test_rates_change_what_tasks_cost_and_not_their_order(
     for one, other in zip(plan.tasks, slow.tasks, strict=True):
         task = one.task
         dearer = (isinstance(task, TrainGenerator) and task.kind == "acgan") or (
-            isinstance(task, TrainClassifier) and task.size.arm != DISCRIMINATOR
+            isinstance(task, TrainClassifier) and task.size.arm not in (DISCRIMINATOR, FEATURES)
         )
         assert (other.cost_s > one.cost_s) == dearer
     assert plan.priced(nominal(SMALL)) == plan

@@ -334,6 +334,12 @@ def test_controls_are_trained_at_the_sizes_that_were_chosen_and_at_no_other(
     outputs = evaluation.Outputs(folder, TINY, manifest, (0,))
     wanted = outputs.matched()
     trained = {path.name for path in (done / "tasks").glob("equal-compute-*")}
+    for generator in (DCGAN, "classic+acgan"):
+        nested = outputs.selected(Selection.NESTED, 0)[generator]
+        equal = outputs.equal_compute(nested, 0)
+        assert equal is not None
+        for ours, theirs in zip(nested.sizes, equal.sizes, strict=True):
+            assert theirs.classic == ours.classic + 2 * ours.synthetic and not theirs.added
     assert trained == {task.name for task in wanted}
     for how in Selection:
         if how == Selection.FIXED:
@@ -362,9 +368,16 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
     for row in results["comparisons"]:
         assert row["against"] == CLASSIC
         assert len(row["mcnemar_p"]) == 1
-        assert row["p"] <= row["holm_p"] <= 1
+        assert row["holm_p"] is None  # secondary
     assert {row["arm"] for row in results["comparisons"]} == names - {CLASSIC}
-    assert len(results["answer"]) == 2
+    assert [(row["arm"], row["against"]) for row in results["primary"]] == [
+        (DCGAN, EQUAL), ("classic+acgan", EQUAL),
+    ]  # fmt: skip
+    for row in results["primary"]:
+        assert row["p"] <= row["holm_p"] <= min(1, 2 * row["p"])
+    assert results["answer"][0].startswith("The simple model (features: ")
+    assert len(results["answer"]) == 3
+    assert results["features"].startswith("78 measurements of each ROI")
     assert set(results["fidelity"]["kinds"]) == {"real", "dcgan", "acgan"}
     assert set(results["memorisation"]["kinds"]) == {"dcgan", "acgan"}
 

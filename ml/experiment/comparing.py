@@ -1,0 +1,307 @@
+"""Arms against each other, and what follows of it in words: the rest of ``results.json``'s scores.
+
+The first method (``method_version``) compared every arm with classic and corrected over all. The
+second names two primary hypotheses beforehand (`arms.PRIMARY`) and corrects these two alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+
+from ml.experiment import arms, evaluation
+from ml.experiment.evaluation import Entries, Outcome, Outputs
+from ml.experiment.results.scores import (
+    ArmComparison,
+    ArmSummary,
+    Scores,
+    Selection,
+    ShareOfGap,
+)
+from ml.statistics import comparison
+from ml.statistics.figure import Figure
+
+_BySeed = Mapping[int, Mapping[str, Outcome]]
+
+
+def evaluate(outputs: Outputs, features: str | None = None) -> Scores:
+    """Scores, selections, comparisons: whatever is computed from predictions alone.
+
+    Args:
+        features: what the simple model is, in words.
+    """
+    entries = evaluation.entries(outputs)
+    nested = entries.selected[Selection.NESTED]
+    paper = _against_classic(outputs, entries.selected[Selection.PAPER], Selection.PAPER)
+    comparisons = _against_classic(outputs, nested, Selection.NESTED)
+    if outputs.settings.method_version == 1:
+        comparisons = _corrected(comparisons, len(comparisons))
+        return _scores(outputs, entries, comparisons, paper, answer=tuple(_of_first(comparisons)))
+    primary = _corrected(_primary(outputs, nested), len(arms.PRIMARY))
+    simple = _simple(outputs, entries.summary, nested)
+    answer = [
+        *([_simple_words(simple, entries.summary)] if simple else []),
+        *_of_second(primary, comparisons),
+    ]
+    return replace(
+        _scores(outputs, entries, comparisons, paper, tuple(answer)),
+        features=features,
+        primary=primary,
+        secondary=(simple,) if simple else (),
+    )
+
+
+def _scores(
+    outputs: Outputs,
+    entries: Entries,
+    comparisons: tuple[ArmComparison, ...],
+    paper: tuple[ArmComparison, ...],
+    answer: tuple[str, ...],
+) -> Scores:
+    return Scores(
+        arms=entries.arms,
+        curve=entries.curve,
+        summary=entries.summary,
+        comparisons=comparisons,
+        comparisons_paper_protocol=paper,
+        answer=answer,
+        failed=outputs.failed,
+        probabilities=comparison.BELIEVED,
+    )
+
+
+# -- comparisons -----------------------------------------------------------------------------------
+
+
+def _compared(
+    outputs: Outputs,
+    names: tuple[str, str],
+    how: Selection,
+    pairs: Mapping[int, tuple[Outcome, Outcome]],
+) -> ArmComparison:
+    """The first of each seed's pair less the second; not corrected."""
+    settings = outputs.settings
+    compared = comparison.compare(
+        np.stack([outputs.right(first) for first, _ in pairs.values()]),
+        np.stack([outputs.right(second) for _, second in pairs.values()]),
+        outputs.truth,
+        outputs.patients,
+        settings.resamples,
+        settings.permutations,
+        settings.seed,
+    )
+    true = None
+    if outputs.fresh is not None:
+        first, second = (
+            np.stack([outputs.fresh_right(pair[side]) for pair in pairs.values()])
+            for side in (0, 1)
+        )
+        true = evaluation.fresh_interval(outputs, first - second, comparison.difference_interval)
+    return ArmComparison(
+        arm=names[0],
+        against=names[1],
+        selection=how,
+        seeds=tuple(pairs),
+        difference=compared.difference,
+        p=compared.p,
+        holm_p=None,
+        mcnemar_p=tuple(compared.mcnemar_p),
+        true_difference=true,
+    )
+
+
+def _of_both(by_seed: _BySeed, first: str, second: str) -> dict[int, tuple[Outcome, Outcome]]:
+    """The seeds in which both arms exist."""
+    return {
+        seed: (found[first], found[second])
+        for seed, found in by_seed.items()
+        if first in found and second in found
+    }
+
+
+def _against_classic(
+    outputs: Outputs, by_seed: _BySeed, how: Selection
+) -> tuple[ArmComparison, ...]:
+    rows = []
+    for arm in arms.ARMS:
+        pairs = _of_both(by_seed, arm, arms.CLASSIC)
+        if arm != arms.CLASSIC and pairs:
+            row = _compared(outputs, (arm, arms.CLASSIC), how, pairs)
+            share = _share_of_gap(outputs, by_seed, arm, row.seeds)
+            rows.append(replace(row, share_of_oracle_gap=share))
+    return tuple(rows)
+
+
+def _primary(outputs: Outputs, by_seed: _BySeed) -> tuple[ArmComparison, ...]:
+    """Each generator against as many classic ROIs in the place of its synthetic ones."""
+    rows = []
+    for arm in arms.PRIMARY:
+        pairs = {}
+        for seed, found in by_seed.items():
+            equal = outputs.equal_compute(found[arm], seed) if arm in found else None
+            if equal is not None:
+                pairs[seed] = (found[arm], equal)
+        if pairs:
+            rows.append(_compared(outputs, (arm, arms.EQUAL), Selection.NESTED, pairs))
+    return tuple(rows)
+
+
+def _corrected(rows: Sequence[ArmComparison], family: int) -> tuple[ArmComparison, ...]:
+    """The same with Holm's p; a hypothesis of the family that could not be tested counts as 1."""
+    missing = [1.0] * (family - len(rows))
+    adjusted = comparison.holm([*(row.p for row in rows), *missing])
+    return tuple(replace(row, holm_p=p) for row, p in zip(rows, adjusted, strict=False))
+
+
+def _share_of_gap(
+    outputs: Outputs, by_seed: _BySeed, arm: str, seeds: Sequence[int]
+) -> ShareOfGap | None:
+    """The share of the way from classic to oracle on fresh lesions that synthetic ROIs go."""
+    lesions = outputs.fresh
+    there = all(arms.ORACLE in by_seed[seed] for seed in seeds)
+    if lesions is None or arm not in (arms.DCGAN, arms.ACGAN) or not there:
+        return None
+    ours, classic, oracle = (
+        np.stack([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
+        for name in (arm, arms.CLASSIC, arms.ORACLE)
+    )
+    share, exists = comparison.share_of_gap(
+        ours,
+        classic,
+        oracle,
+        lesions.labels,
+        lesions.patients.tolist(),
+        outputs.settings.resamples,
+        outputs.settings.seed,
+    )
+    no_gap = "the interval of oracle − classic reaches zero: there may be no gap to close"
+    return ShareOfGap(share.value, share.low, share.high, None if exists else no_gap)
+
+
+def _simple(
+    outputs: Outputs, summary: Sequence[ArmSummary], by_seed: _BySeed
+) -> ArmComparison | None:
+    """The simple model against the network that did best; the networks' luck is in their favour."""
+    networks = [
+        row
+        for row in summary
+        if row.selection == Selection.NESTED and row.name in arms.NETWORKS
+        and _of_both(by_seed, arms.FEATURES, row.name)
+    ]  # fmt: skip
+    if not networks:
+        return None
+    best = max(networks, key=lambda row: row.balanced_accuracy.known).name
+    pairs = _of_both(by_seed, arms.FEATURES, best)
+    return _compared(outputs, (arms.FEATURES, best), Selection.NESTED, pairs)
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+_NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
+
+
+def _points(found: Figure) -> str:
+    """A difference: ``+1.8 points (95 % interval -1.2 to +5.5)``."""
+    told = f"{100 * found.known:+.1f} points"
+    if found.ends is not None:
+        low, high = found.ends
+        told += f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    return told
+
+
+def _percent(found: Figure) -> str:
+    told = f"{100 * found.known:.1f} %"
+    if found.ends is not None:
+        low, high = found.ends
+        told += f" ({100 * low:.1f} to {100 * high:.1f})"
+    return told
+
+
+def _true(row: ArmComparison) -> str:
+    true = row.true_difference
+    if true is None or true.ends is None:
+        return ""
+    low, high = true.ends
+    return (
+        f" True effect on fresh phantom lesions: {100 * true.known:+.1f} points "
+        f"({100 * low:+.1f} to {100 * high:+.1f})."
+    )
+
+
+def _verdict(row: ArmComparison, what: str) -> str:
+    """By Holm's p and the interval together; without an interval nothing is shown."""
+    low, high = row.difference.ends or (-inf, inf)
+    p = 1.0 if row.holm_p is None else row.holm_p
+    if p < 0.05 and low > 0:
+        return f"beat {what}"
+    if p < 0.05 and high < 0:
+        return f"were worse than {what}"
+    return f"were not shown to differ from {what}"
+
+
+def _p_of(row: ArmComparison) -> str:
+    after = "" if row.holm_p is None else f", after Holm {comparison.p_text(row.holm_p, '= ')}"
+    return f"p {comparison.p_text(row.p, '= ')}{after}"
+
+
+def _of_first(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
+    """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
+    for row in comparisons:
+        if row.arm in _NAMES:
+            yield (
+                f"{_NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
+                f"accuracy {_points(row.difference)}, {_p_of(row)}, {len(row.seeds)} seed(s)."
+                f"{_true(row)}"
+            )
+
+
+def _of_second(
+    primary: Sequence[ArmComparison], comparisons: Sequence[ArmComparison]
+) -> Iterator[str]:
+    """The two primary hypotheses, and beside each what it was against classic alone."""
+    against = {row.arm: row for row in comparisons}
+    for row in primary:
+        told = (
+            f"{_NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
+            f"balanced accuracy {_points(row.difference)}, {_p_of(row)} of two primary hypotheses, "
+            f"{len(row.seeds)} seed(s).{_true(row)}"
+        )
+        beside = against.get(row.arm)
+        if beside is not None:
+            told += (
+                " Secondary, not corrected: against classic augmentation alone "
+                f"{_points(beside.difference)}, {_p_of(beside)}."
+            )
+        yield told
+    for arm in arms.PRIMARY:
+        if arm not in {row.arm for row in primary}:
+            yield (
+                f"{_NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
+                "counts with p = 1 in the family."
+            )
+
+
+def _simple_words(row: ArmComparison, summary: Sequence[ArmSummary]) -> str:
+    """The first sentence: is the simple model as good as any network?"""
+    accuracy = {
+        one.name: one.balanced_accuracy for one in summary if one.selection == Selection.NESTED
+    }
+    low, high = row.difference.ends or (-inf, inf)
+    if low > 0:
+        verdict = "was better than every network"
+    elif row.difference.known >= 0:
+        verdict = "was as good as or better than every network"
+    elif high >= 0:
+        verdict = "was not shown to be worse than the best network"
+    else:
+        verdict = "was worse than the best network"
+    return (
+        f"The simple model (features: measurements of the real lesions, no network) {verdict}: "
+        f"balanced accuracy {_percent(accuracy[arms.FEATURES])}, that of the best, {row.against}, "
+        f"{_percent(accuracy[row.against])}; difference {_points(row.difference)}, {_p_of(row)} "
+        f"(secondary, not corrected; the best is named after the fact), {len(row.seeds)} seed(s)."
+        f"{_true(row)}"
+    )

@@ -1,0 +1,81 @@
+"""The measurements that the arm ``features`` learns from: of a data set, and of fresh lesions.
+
+The size is taken only where it is known of every lesion that is trained or tested on.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.config import Experiment
+from ml.dataset.manifest import Line, Manifest
+from ml.experiment import fresh_phantoms
+from ml.experiment.folder import RunFolder
+from ml.experiment.training_sets import fresh_of, manifest_of
+from ml.images.ct_slice import ImageKind
+from ml.images.measurements import SIZE, Measured, measure
+
+Floats = npt.NDArray[np.float64]
+
+
+def size_mm(line: Line) -> float | None:
+    """A lesion's longer side by its box; None where there is no box or no spacing.
+
+    A diameter that somebody wrote down is no measurement of the image, and fresh lesions have none.
+    """
+    if line.spacing_mm is None or not line.surroundings:
+        return None
+    row, column = line.spacing_mm
+    return max(line.box.width * column, line.box.height * row)
+
+
+def sized(folder: RunFolder, settings: Experiment, manifest: Manifest) -> bool:
+    """Whether the size of every lesion is known, of fresh ones too."""
+    if any(size_mm(line) is None for line in manifest.lines):
+        return False
+    return fresh_phantoms.have_sizes(fresh_of(settings, manifest), folder.fresh)
+
+
+def of_data(data: Path, window_hu: tuple[float, float], with_size: bool) -> Floats:
+    """(lesions, k) in the order of the data set; computed once in a process."""
+    return _plain(_of_data(data, window_hu), with_size)
+
+
+def of_fresh(
+    needed: tuple[fresh_phantoms.Chunk, ...],
+    folder: Path,
+    keys: tuple[str, ...],
+    window_hu: tuple[float, float],
+    with_size: bool,
+) -> Floats:
+    """(fresh lesions, k) in the order of the pool; computed once in a process."""
+    return _plain(_of_fresh(needed, folder, keys, window_hu), with_size)
+
+
+def _plain(measured: Measured, with_size: bool) -> Floats:
+    return (measured if with_size else measured.without(SIZE)).values
+
+
+@lru_cache(maxsize=1)
+def _of_data(data: Path, window_hu: tuple[float, float]) -> Measured:
+    manifest = manifest_of(data)
+    # other greys have no window: all of them are seen
+    window = None if manifest.kind == ImageKind.UNCALIBRATED else window_hu
+    sizes = [size_mm(line) for line in manifest.lines]
+    return measure(manifest.rois(window_hu), window, sizes)
+
+
+@lru_cache(maxsize=1)
+def _of_fresh(
+    needed: tuple[fresh_phantoms.Chunk, ...],
+    folder: Path,
+    keys: tuple[str, ...],
+    window_hu: tuple[float, float],
+) -> Measured:
+    lesions = fresh_phantoms.load(needed, fresh_phantoms.TEST, folder, keys)
+    sizes = [None if np.isnan(size) else float(size) for size in lesions.diameters_mm]
+    return measure(lesions.rois[:, 0], window_hu, sizes)
