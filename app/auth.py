@@ -54,11 +54,7 @@ def visitor(request: Request) -> User | None:
     request.state.user = user
     request.state.unaware = unaware
     if unaware and not _OPEN_TO_UNAWARE.fullmatch(request.url.path):
-        raise Forbidden(
-            "Until you have finished your reading, your readings and your account are open to you, "
-            "and nothing else is.",
-            next={"url": "/readings", "label": "To my readings"},
-        )
+        raise Enrolment.not_yet()
     if row is not None and row.unnoted and not _ASKED_BY_ITSELF.fullmatch(request.url.path):
         attendance: Attendance = request.app.state.attendance
         attendance.note(row.cookie_hash)

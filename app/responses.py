@@ -394,6 +394,8 @@ def install_handlers(app: FastAPI) -> None:
         _recognise(request)
         if isinstance(error, AppError):
             _record(request, error)
+        elif isinstance(error, HTTPException) and getattr(request.state, "unaware", False):
+            error = Enrolment.not_yet()  # nor do addresses tell what there is
         return answered(request, error)
 
     for kind in (AppError, HepaticaError, RequestValidationError, HTTPException, Unfit):

@@ -167,7 +167,8 @@ def _percent(share: float) -> str:
 
 def _points(gap: Figure) -> str:
     low, high = gap.ends or (0.0, 0.0)
-    return f"{100 * gap.known:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    said = f"{100 * gap.known:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    return said.replace("-", "−")
 
 
 def sentences(result: UnawareResult) -> list[str]:
@@ -211,9 +212,9 @@ def analysed(result: UnawareResult, second: str) -> str:
             f"images as random ({across.covariance} covariances)"
         )
         parts.append(
-            "First part: shares of classes named right have Wilson and exact intervals, their "
-            f"differences within a reader Newcombe's; {others}. An image that was not answered is "
-            "in no share."
+            "First part, exploratory: shares of classes named right have Wilson and exact "
+            f"intervals, their differences within a reader Newcombe's; {others}. "
+            "An image that was not answered is in no share."
         )
     if second:
         parts.append(f"Second part: {second}")

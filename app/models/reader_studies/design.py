@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
@@ -59,7 +60,8 @@ ANALYSIS_UNAWARE = (
     "images with Wilson and exact 95 % intervals, their difference per reader (Newcombe) and over "
     "readers. Second part, after the debriefing, per reader: AUC of the six-point answer against "
     "0.5; equivalence with chance when its 90 % interval lies within 0.5 ± the margin; a reader "
-    "who uses one category gets no verdict. The parts are never pooled."
+    "who uses one category gets no verdict. The first part is exploratory; the parts are never "
+    "pooled."
 )
 _SEE = (
     "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
@@ -95,10 +97,10 @@ DEBRIEFING = (
     "second part in which you say of each image whether it is real or synthetic. Please do not "
     "speak of this with others who have not finished the first part."
 )
-TELLING = (
-    "synth", "artific", "fake", "turing", "generat", "generier", "erzeugt", "künstlich", "drawn by",
-    "authentic", "real or", "real and", "real vs", "deepfake", "gan ", " gan", "diffusion",
-)  # fmt: skip
+_TELLING = re.compile(
+    r"synth|artific|fake|fälsch|turing|(?<!re)(?<!de)generat|generier|erzeugt|künstlich|drawn by|"
+    r"authenti|real (or|and|vs)|echt (oder|und)|\b(dc|style)?gans?\b|diffusion model"
+)
 """Parts of words that would tell a reader, before the time, that not every image is real."""
 
 
@@ -393,8 +395,8 @@ def fitting(text: str, task: Task, lesion_class: bool = True, *, unaware: bool =
 
 def telling(text: str) -> str | None:
     """The first part of a word in a text that tells of synthetic images; None for none."""
-    lower = f" {text.lower()} "
-    return next((one.strip() for one in TELLING if one in lower), None)
+    found = _TELLING.search(text.lower())
+    return found.group() if found else None
 
 
 def _day(text: str) -> str:

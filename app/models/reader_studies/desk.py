@@ -271,7 +271,7 @@ class Desk:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """One line of a reader's own list."""
+    """One line of a reader's own list; ``untold`` as of a `Desk`."""
 
     token: str
     title: str
@@ -280,6 +280,7 @@ class Enrolled:
     total: int
     enrolled_at: datetime
     checked_in: bool
+    untold: bool
 
 
 def places(session: Session, user: User) -> list[Enrolled]:
@@ -294,15 +295,17 @@ def places(session: Session, user: User) -> list[Enrolled]:
         Enrolled(
             enrolment.token,
             study.title,
-            _state(study, enrolment, checked_in, stand),
+            state,
             stand.answered,
             stand.total,
             enrolment.created_at,
             checked_in,
+            stand.untold and checked_in and state in _OVER,
         )
         for enrolment, study in rows
         for checked_in in [Conduct.latest(session, enrolment.id) is not None]
         for stand in [_Stand.of(session, study, enrolment)]
+        for state in [_state(study, enrolment, checked_in, stand)]
     ]
 
 

@@ -163,6 +163,15 @@ class Enrolment(Base):
         return unaware if user_id is None else unaware.where(Enrolment.reader_id == user_id)
 
     @staticmethod
+    def not_yet() -> Forbidden:
+        """What an unaware person is answered everywhere else, whether there is anything or not."""
+        return Forbidden(
+            "Until you have finished your reading, your readings and your account are open to you, "
+            "and nothing else is.",
+            next=_TO_READINGS,
+        )
+
+    @staticmethod
     def keeps_unaware(session: Session, user: User | None = None) -> bool:
         """The same, asked now."""
         of = None if user is None else sa.literal(user.id, sa.Uuid())

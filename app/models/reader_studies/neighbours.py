@@ -89,10 +89,14 @@ class Neighbours:
 
     def notes(self, drawn_anew: int) -> list[str]:
         """What was compared and what could not be, in sentences."""
+        found = {
+            0: "No synthetic image was drawn anew: none was",
+            1: "1 synthetic image was drawn anew because it was",
+        }.get(drawn_anew, f"{drawn_anew} synthetic images were drawn anew because they were")
         said = [
-            f"{drawn_anew} synthetic images were drawn anew because they were too like one of the "
-            f"{len(self.known)} real ROIs known here (correlation above {self.known.limit:.3f} in "
-            "any of 8 orientations) or like a training ROI of their generator."
+            f"{found} too like one of the {len(self.known)} real ROIs known here (correlation "
+            f"above {self.known.limit:.3f} in any of 8 orientations) or like a training ROI of "
+            "their generator."
         ]
         for digest, own in self.training.items():
             names = [row.name for row in self.generators if row.dataset_digest == digest]

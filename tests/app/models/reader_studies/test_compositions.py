@@ -174,7 +174,7 @@ def test_without_a_way_to_draw_near_ones_cannot_be_left_out(session):
         Composition.choose(session, wish)
     told = Composition.choose(session, wish, studies.draw)
     assert told.plan.sources.likeness.drawn_anew == 0
-    assert "0 synthetic images were drawn anew" in " ".join(told.notes)
+    assert "No synthetic image was drawn anew" in " ".join(told.notes)
 
 
 def test_what_is_drawn_in_one_order_is_compared_in_the_same(session):
