@@ -56,6 +56,7 @@ def _database_as_it_is() -> Database:
 
 def _keyed_database() -> Database:
     """The database, once it is clear that it belongs to the installation's key."""
+    from app.models.cases.naming import name_older
     from app.models.ground.installation import Fingerprint
     from app.settings import settings
 
@@ -63,6 +64,7 @@ def _keyed_database() -> Database:
     database = _database()
     with database.transaction() as session:
         Fingerprint.confirm(session, installation_key)
+        name_older(session, installation_key)
     return database
 
 

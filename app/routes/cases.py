@@ -17,7 +17,7 @@ from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
 from app.decoding import Decoding
 from app.errors import BadRequest, Forbidden, Unreadable
-from app.models.cases.case import PHASES, Accepted, Case, ImageStack, Receipt, Series
+from app.models.cases.case import PHASES, PICTURES, Accepted, Case, ImageStack, Receipt, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.parcel import Limits, Parcel, RefusalCode
 from app.models.correction import PhaseCorrection, may_correct
@@ -307,7 +307,7 @@ def _told(session: Session, receipt: Receipt) -> dict[str, object]:
 
 def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[dict[str, object]]:
     """The stacks of a series, as the viewer scrolls them."""
-    label = "Pictures" if series.series_uid == "pictures" else f"Series {number}"
+    label = "Pictures" if series.series_uid == PICTURES else f"Series {number}"
     return [
         _stack(stack, f"{label}, {stack.apart}" if stack.apart else label, lesions)
         for stack in series.stacks

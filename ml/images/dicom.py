@@ -6,6 +6,7 @@ What a file is, is read from its content, never from its name. Everything downst
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import warnings
@@ -67,12 +68,15 @@ __all__ = [
     "Corrupt",
     "DicomError",
     "FrameError",
+    "Identity",
     "NoPixels",
     "NotAnImage",
     "NotCT",
     "TooLarge",
     "UnsupportedSyntax",
     "each",
+    "identity",
+    "is_part10",
     "read",
     "read_frame",
     "sop_instance_uid",
@@ -188,16 +192,41 @@ def _guarded(data: bytes, name: str, max_pixels: int, wanted: _Wanted | None) ->
         ) from error
 
 
-def sop_instance_uid(data: bytes, name: str) -> str:
-    """The SOP Instance UID of a DICOM file, without decoding its pixels; "" where it has none.
+@dataclass(frozen=True)
+class Identity:
+    """What a DICOM file says that it is; "" for what it does not say.
+
+    Attributes:
+        data_set: SHA-256 in hex of the bytes after the file meta group (PS3.10 7.1). That group
+            tells of the last sender, and may change while the object stays the same.
+    """
+
+    sop_class_uid: str
+    sop_uid: str
+    series_uid: str
+    study_uid: str
+    transfer_syntax_uid: str
+    data_set: str
+
+
+def identity(data: bytes, name: str) -> Identity:
+    """Which object a DICOM file is, without decoding its pixels.
 
     Raises:
         DicomError: as ``read``, as far as the header tells.
     """
     name = _shown(name)
     try:
-        return frame.uid(
-            Header(_dataset(data, name, stop_before_pixels=True), name), "SOPInstanceUID"
+        dataset = _dataset(data, name, stop_before_pixels=True)
+        header = Header(dataset, name)
+        start = _meta(data)[1] if is_part10(data) else 0
+        return Identity(
+            frame.uid(header, "SOPClassUID"),
+            frame.uid(header, "SOPInstanceUID"),
+            frame.uid(header, "SeriesInstanceUID"),
+            frame.uid(header, "StudyInstanceUID"),
+            str(dataset.file_meta.TransferSyntaxUID),
+            hashlib.sha256(memoryview(data)[start:]).hexdigest(),
         )
     except (DicomError, MemoryError):
         raise
@@ -205,6 +234,20 @@ def sop_instance_uid(data: bytes, name: str) -> str:
         raise Corrupt(
             f"{name} is damaged ({type(error).__name__}); send or export it again."
         ) from error
+
+
+def is_part10(data: bytes) -> bool:
+    """Whether these bytes begin as a DICOM file does (PS3.10 7.1)."""
+    return data[128:132] == b"DICM"
+
+
+def sop_instance_uid(data: bytes, name: str) -> str:
+    """The SOP Instance UID of a DICOM file, without decoding its pixels; "" where it has none.
+
+    Raises:
+        DicomError: as ``identity``.
+    """
+    return identity(data, name).sop_uid
 
 
 def _shown(name: str) -> str:
@@ -215,7 +258,7 @@ def _dataset(data: bytes, name: str, stop_before_pixels: bool = False) -> Datase
     """The data set of a DICOM file, its transfer syntax settled in ``file_meta``."""
     if not data:
         raise NotAnImage(f"{name} is empty (0 bytes); send or export it again.")
-    preamble = data[128:132] == b"DICM"
+    preamble = is_part10(data)
     if not preamble:
         for magic, what in _KNOWN:
             if data.startswith(magic):

@@ -3,6 +3,9 @@
 Kept are int16 HU (or grey values), allow-listed tags and UIDs; never the original file, a name, a
 date or a PatientID. A PatientID becomes an HMAC under the installation's key, so that a patient's
 examinations belong together here and nowhere else.
+
+Every case, series and image has a UID of its own as well (``uid``), under which it may leave: what
+is rebuilt from kept pixels is not the object that was sent (`app.models.cases.uids`).
 """
 
 from __future__ import annotations
@@ -25,10 +28,12 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selecti
 from app.db import Base, now, serialise
 from app.errors import NotFound, Unreadable
 from app.models.cases.parcel import PackedSlice, Parcel, ParcelFile, Refusal, RefusalCode
+from app.models.cases.uids import mapped
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
 from ml.images.ct_slice import CTSlice
+from ml.images.dicom import Identity
 from ml.images.orientation import Edges, coordinate, edges
 from ml.images.stack import Placement, Stack, mixture, stacks
 
@@ -47,21 +52,37 @@ _ACQUIRED = "Acquired"
 _ISSUER = "Issuer"
 """Under this tag lies a keyed digest of who gave out the PatientID."""
 _PIXELS = "application/vnd.hepatica.pixels+zlib"
+PICTURES = "pictures"
+"""Stands for the Series Instance UID of what has none."""
 
 Pixels = npt.NDArray[np.int16] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Address:
+    """The UIDs under which an image can be asked for: this installation's own."""
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
 
 
 @dataclass(frozen=True)
 class Accepted:
     """A file that was taken in.
 
-    ``known``: all of it was here already, and nothing was changed.
+    Attributes:
+        known: all of it was here already, and nothing was changed.
+        address: of its first frame.
+        identity: which object it is; None for pictures.
     """
 
     file: str
     case_id: uuid.UUID
     warnings: tuple[str, ...]
-    known: bool = False
+    known: bool
+    address: Address
+    identity: Identity | None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: ``file``, ``case_id``, ``case_url``, ``warnings``, ``known``."""
@@ -96,9 +117,12 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Sender:
-    """Who uploads, and what they say of the whole upload."""
+    """Who uploads, and what they say of the whole upload.
 
-    user: User
+    ``user`` is None where a program does that acts for nobody.
+    """
+
+    user: User | None
     contrast_phase: str
     pseudonym: str
     key: bytes
@@ -114,11 +138,12 @@ class Case(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_uid: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
+    uid: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
     patient_hmac: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     pseudonym: Mapped[str] = mapped_column(sa.String(40), index=True)
     contrast_phase: Mapped[str] = mapped_column(sa.String(10))
     phantom: Mapped[bool] = mapped_column(default=False)
-    uploaded_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    uploaded_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
     series: Mapped[list[Series]] = relationship(
@@ -157,15 +182,21 @@ class Case(Base):
     def receive(
         session: Session,
         parcel: Parcel,
-        uploader: User,
+        uploader: User | None,
         *,
         contrast_phase: str,
         pseudonym: str,
         key: bytes,
+        actor: str = "",
     ) -> Receipt:
         """Store every usable slice: a study becomes a Case, a series a Series, a frame an Image.
 
-        An image that is here already is left as it is and reported so.
+        An object that is here already is left as it is and reported so; one of other bytes under
+        the same SOP Instance UID is refused.
+
+        Args:
+            uploader: whose the case is; None where a program sends that acts for nobody.
+            actor: who does it, for the record; by default the uploader.
 
         Raises:
             Unreadable: an unknown contrast phase, or a pseudonym that cannot be one.
@@ -178,6 +209,7 @@ class Case(Base):
                 "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
             )
         receipt = Receipt(refused=list(parcel.refused), passed_over=list(parcel.passed_over))
+        told_by = actor or (uploader.name if uploader else "nobody")
         sender = Sender(uploader, contrast_phase, pseudonym, key)
         serialise(session, "case received")
         touched: dict[uuid.UUID, int] = {}
@@ -187,7 +219,8 @@ class Case(Base):
                     accepted, series = _receive_file(session, item, sender)
             except Unreadable as refusal:
                 code = refusal.more.get("code", RefusalCode.UNUSABLE)
-                receipt.refused.append(Refusal(item.file, f"{item.file}: {refusal.detail}", code))
+                reason = f"{item.file}: {refusal.detail}"
+                receipt.refused.append(Refusal(item.file, reason, code, item.identity))
             else:
                 touched[series.id] = len(receipt.accepted)
                 receipt.accepted.append(accepted)
@@ -196,7 +229,7 @@ class Case(Base):
             told = receipt.accepted[last]
             receipt.accepted[last] = replace(told, warnings=(*told.warnings, *remarks))
         for case_id in {item.case_id for item in receipt.accepted}:
-            Event.record(session, uploader.name, "case received", str(case_id))
+            Event.record(session, told_by, "case received", str(case_id))
         return receipt
 
     def remove(self, session: Session, actor: str) -> None:
@@ -230,6 +263,7 @@ class Series(Base):
         sa.ForeignKey("case.id", ondelete="CASCADE"), index=True
     )
     series_uid: Mapped[str] = mapped_column(sa.String(64))
+    uid: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     case: Mapped[Case] = relationship(back_populates="series")
@@ -271,8 +305,13 @@ class Image(Base):
     series_id: Mapped[uuid.UUID] = mapped_column(
         sa.ForeignKey("series.id", ondelete="CASCADE"), index=True
     )
-    sop_uid: Mapped[str] = mapped_column(sa.String(80))
+    sop_uid: Mapped[str] = mapped_column(sa.String(80), index=True)
     frame: Mapped[int]
+    uid: Mapped[str | None] = mapped_column(sa.String(64), index=True)
+    transfer_syntax_uid: Mapped[str | None] = mapped_column(sa.String(64))
+    """How the object was encoded that it came in; None for pictures, and before it was kept."""
+    source_hmac: Mapped[str | None] = mapped_column(sa.String(64))
+    """HMAC of the object's bytes: it tells the same bytes from others, and nothing else."""
     instance_number: Mapped[int | None]
     position_mm: Mapped[float | None]
     orientation: Mapped[list[float] | None]
@@ -339,6 +378,18 @@ class Image(Base):
             return None
         return self.row_spacing_mm, self.column_spacing_mm
 
+    def _is_of(self, session: Session, item: PackedSlice, source: _Source | None) -> bool:
+        """Whether it came in the same object: of the same bytes, or of the same content.
+
+        By content are compared pictures, images from before bytes were known, and an object that
+        comes again in another encoding, as archives convert what they send.
+        """
+        if source is None or self.source_hmac is None:
+            return self._shows(session, item)
+        if self.source_hmac == source.hmac:
+            return True
+        return self.transfer_syntax_uid != source.syntax and self._shows(session, item)
+
     def _shows(self, session: Session, item: PackedSlice) -> bool:
         """Whether this is the image that ``item`` is: the same pixels at the same place."""
         same_place = (
@@ -355,8 +406,10 @@ class Image(Base):
         raw = zlib.decompress(self.stored_pixels(session))
         return hashlib.sha256(raw).hexdigest() == item.sha256
 
-    def _complete(self, item: PackedSlice) -> None:
+    def _complete(self, item: PackedSlice, source: _Source | None) -> None:
         """Take over what an earlier version of the software did not keep."""
+        if self.source_hmac is None and source is not None:
+            self.source_hmac, self.transfer_syntax_uid = source.hmac, source.syntax
         if self.orientation is None and item.orientation is not None:
             self.orientation = list(item.orientation)
             self.position = list(item.position) if item.position else None
@@ -399,18 +452,60 @@ def pseudonymised(patient_id: str, key: bytes) -> tuple[str, str]:
     return digest.hexdigest(), "P-" + b32encode(digest.digest()).decode()[:8]
 
 
+@dataclass(frozen=True)
+class _Source:
+    """The object that a file is, told from others by its bytes."""
+
+    hmac: str
+    syntax: str
+
+
 def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[Accepted, Series]:
     first = item.slices[0]
     warnings = [text for one in item.slices for text in one.warnings]
+    _refuse_own(session, first)
     case = _case_for(session, first, sender, warnings)
-    series = _series_for(session, case, first.series_uid or "pictures")
-    known = sum(not _add_image(session, series, one, sender.key) for one in item.slices)
+    series = _series_for(session, case, first.series_uid or PICTURES, sender.key)
+    if first.sop_uid and case.study_uid:
+        _refuse_taken(session, series, first.sop_uid)
+    source = None
+    if item.identity is not None:
+        digest = _hmac(item.identity.data_set, sender.key)
+        source = _Source(digest, item.identity.transfer_syntax_uid[:64])
+    known, images = 0, []
+    for one in item.slices:
+        image, is_new = _image_of(session, series, one, source, sender.key)
+        images.append(image)
+        known += not is_new
     if case.phase_warning:
         warnings.append(case.phase_warning)
     if 0 < known < len(item.slices):
         warnings.insert(0, f"{known} of its {len(item.slices)} frames are here already.")
     told = tuple(dict.fromkeys(warnings))
-    return Accepted(item.file, case.id, told, known == len(item.slices)), series
+    address = Address(case.uid or "", series.uid or "", images[0].uid or "")
+    is_known = known == len(item.slices)
+    return Accepted(item.file, case.id, told, is_known, address, item.identity), series
+
+
+def _refuse_own(session: Session, item: PackedSlice) -> None:
+    """Refuse what was rebuilt here and comes back: it would be a patient and a study of its own."""
+    if item.study_uid and session.scalar(sa.select(Case.id).where(Case.uid == item.study_uid)):
+        raise Unreadable(
+            "this object was rebuilt here, from an image that is here. Nothing new is in it; it "
+            "was not stored.",
+            code=RefusalCode.OWN,
+        )
+
+
+def _refuse_taken(session: Session, series: Series, sop_uid: str) -> None:
+    """Refuse an object whose SOP Instance UID is in another series already."""
+    elsewhere = sa.select(Image.id).where(Image.sop_uid == sop_uid, Image.series_id != series.id)
+    if session.scalar(elsewhere.limit(1)) is not None:
+        raise Unreadable(
+            "its SOP Instance UID belongs to an image of another series, which is kept. Give every "
+            "image a UID of its own (an anonymiser may have given all the same one).",
+            code=RefusalCode.TAKEN,
+        )
 
 
 def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: list[str]) -> Case:
@@ -438,7 +533,7 @@ def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: lis
                 Case.patient_hmac.is_(None)
                 if patient_hmac is None
                 else Case.patient_hmac == patient_hmac,
-                Case.uploaded_by_id == sender.user.id,
+                Case.uploaded_by_id.is_not_distinct_from(sender.user.id if sender.user else None),
                 Case.contrast_phase == sender.contrast_phase,
             )
             .order_by(Case.created_at.desc(), Case.id)
@@ -448,7 +543,8 @@ def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: lis
         return _new_case(session, item, sender, patient_hmac, name)
     if item.study_uid and patient_hmac != found.patient_hmac:
         raise Unreadable(
-            "its study is here already under another patient. Check the PatientID at the source."
+            "its study is here already under another patient. Check the PatientID at the source.",
+            code=RefusalCode.OTHER_PATIENT,
         )
     if found.contrast_phase != sender.contrast_phase:
         warnings.append(
@@ -478,8 +574,12 @@ def _is_issued_twice(session: Session, patient_hmac: str, item: PackedSlice, key
     return False
 
 
+def _hmac(text: str, key: bytes) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
 def _digest(text: str, key: bytes) -> str:
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:16]
+    return _hmac(text, key)[:16]
 
 
 def _new_case(
@@ -491,8 +591,10 @@ def _new_case(
         pseudonym=name,
         contrast_phase=sender.contrast_phase,
         phantom=item.phantom,
-        uploaded_by_id=sender.user.id,
+        uploaded_by_id=sender.user.id if sender.user else None,
+        id=uuid.uuid4(),
     )
+    case.uid = uid_of_case(case, sender.key)
     session.add(case)
     session.flush()
     return case
@@ -525,20 +627,23 @@ def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple
     )
 
 
-def _series_for(session: Session, case: Case, series_uid: str) -> Series:
+def _series_for(session: Session, case: Case, series_uid: str, key: bytes) -> Series:
     found = session.execute(
         sa.select(Series).where(Series.case_id == case.id, Series.series_uid == series_uid)
     ).scalar_one_or_none()
     if found is not None:
         return found
     series = Series(case_id=case.id, series_uid=series_uid)
+    series.uid = uid_of_series(series, case, key)
     session.add(series)
     session.flush()
     return series
 
 
-def _add_image(session: Session, series: Series, item: PackedSlice, key: bytes) -> bool:
-    """Store one slice; False when it is here already.
+def _image_of(
+    session: Session, series: Series, item: PackedSlice, source: _Source | None, key: bytes
+) -> tuple[Image, bool]:
+    """The image of a slice, and whether it was stored now: it may be here already.
 
     Raises:
         Unreadable: its SOP Instance UID belongs to another image of the series.
@@ -550,38 +655,73 @@ def _add_image(session: Session, series: Series, item: PackedSlice, key: bytes) 
         )
     ).one_or_none()
     if found is not None:
+        if found._is_of(session, item, source):
+            found._complete(item, source)
+            return found, False
         if found._shows(session, item):
-            found._complete(item)
-            return False
+            raise Unreadable(
+                "its SOP Instance UID belongs to an image of this series with the same pixels and "
+                "another header, which is kept. To replace it, delete the case and send it again.",
+                code=RefusalCode.TAKEN,
+            )
         raise Unreadable(
             "its SOP Instance UID belongs to another image of this series, which is kept. Give "
-            "every image a UID of its own (an anonymiser may have given all the same one)."
+            "every image a UID of its own (an anonymiser may have given all the same one).",
+            code=RefusalCode.TAKEN,
         )
     tags = dict(item.tags)
     if item.acquired:
         tags[_ACQUIRED] = _digest(item.acquired, key)
     if item.issuer:
         tags[_ISSUER] = _digest(item.issuer, key)
-    session.add(
-        Image(
-            series_id=series.id,
-            sop_uid=sop_uid,
-            frame=item.frame,
-            instance_number=item.instance_number,
-            position_mm=item.position_mm,
-            orientation=list(item.orientation) if item.orientation else None,
-            position=list(item.position) if item.position else None,
-            rows=item.rows,
-            columns=item.columns,
-            dtype=item.dtype,
-            calibrated=item.calibrated,
-            phantom=item.phantom,
-            row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
-            column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
-            tags=tags,
-            warnings=list(item.warnings),
-            pixels_digest=Blob.store(session, item.pixels, _PIXELS),
-        )
+    image = Image(
+        series_id=series.id,
+        sop_uid=sop_uid,
+        frame=item.frame,
+        transfer_syntax_uid=source.syntax if source else None,
+        source_hmac=source.hmac if source else None,
+        instance_number=item.instance_number,
+        position_mm=item.position_mm,
+        orientation=list(item.orientation) if item.orientation else None,
+        position=list(item.position) if item.position else None,
+        rows=item.rows,
+        columns=item.columns,
+        dtype=item.dtype,
+        calibrated=item.calibrated,
+        phantom=item.phantom,
+        row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
+        column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
+        tags=tags,
+        warnings=list(item.warnings),
+        pixels_digest=Blob.store(session, item.pixels, _PIXELS),
     )
+    image.uid = uid_of_image(image, series, key)
+    session.add(image)
     session.flush()
-    return True
+    return image, True
+
+
+# -- UIDs under which they leave ---------------------------------------------------------------
+
+
+def uid_of_case(case: Case, key: bytes) -> str:
+    """Its study's, mapped; pictures have no study, and so the case's own."""
+    return mapped(case.study_uid or f"case {case.id}", key)
+
+
+def uid_of_series(series: Series, case: Case, key: bytes) -> str:
+    """Its DICOM series', mapped; of pictures their case's."""
+    known = case.study_uid and series.series_uid != PICTURES
+    return mapped(series.series_uid if known else f"{series.series_uid} of {case.uid}", key)
+
+
+def uid_of_image(image: Image, series: Series, key: bytes) -> str:
+    """Its SOP instance's, mapped; further frames of one have UIDs of their own.
+
+    What has no UID that is its own everywhere (pictures, files without a study) is told apart by
+    its series.
+    """
+    own = image.sop_uid
+    if series.series_uid == PICTURES or series.case.study_uid is None:
+        own = f"{own} of {series.uid}"
+    return mapped(own if image.frame == 1 else f"{own} frame {image.frame}", key)

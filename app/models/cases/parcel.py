@@ -19,25 +19,46 @@ from time import monotonic
 import numpy as np
 
 from ml.ground.errors import HepaticaError
-from ml.images import archive, dicom
+from ml.images import archive, dicom, picture
 from ml.images import ct_slice as image
 from ml.images.ct_slice import CTSlice
+from ml.images.dicom import Identity
 
 
 class RefusalCode(StrEnum):
-    """What a script can do something about."""
+    """What a script can do something about, or tell on."""
 
     UNUSABLE = "unusable"
     NO_PATIENT = "no_patient"
+    NOT_CT = "not_ct"
+    UNSUPPORTED_SYNTAX = "unsupported_syntax"
+    TOO_LARGE = "too_large"
+    TAKEN = "uid_taken"
+    """Its SOP Instance UID belongs to an object of other bytes, which is kept."""
+    OTHER_PATIENT = "other_patient"
+    """Its study is here under another patient."""
+    OWN = "own_object"
+    """It was rebuilt here, from an image that is here."""
+
+    @staticmethod
+    def of(error: HepaticaError) -> RefusalCode:
+        """The code of a file that cannot be decoded."""
+        kinds = (
+            (dicom.NotCT, RefusalCode.NOT_CT),
+            (dicom.UnsupportedSyntax, RefusalCode.UNSUPPORTED_SYNTAX),
+            (dicom.TooLarge, RefusalCode.TOO_LARGE),
+        )
+        return next((code for kind, code in kinds if isinstance(error, kind)), RefusalCode.UNUSABLE)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that was not taken, and why."""
+    """A file that was not taken, and why; and which object it is, as far as it could be read."""
 
     file: str
     reason: str
     code: RefusalCode = RefusalCode.UNUSABLE
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True)
@@ -104,10 +125,14 @@ class PackedSlice:
 
 @dataclass(frozen=True)
 class ParcelFile:
-    """A file that was decoded: its slices (several for a multi-frame object)."""
+    """A file that was decoded: its slices (several for a multi-frame object).
+
+    ``identity``: which object it is; None for pictures.
+    """
 
     file: str
     slices: tuple[PackedSlice, ...]
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True)
@@ -190,18 +215,21 @@ class _Opening:
 
     def decode(self, name: str, data: bytes) -> None:
         self.decoded_files += 1
+        known = None
         try:
             if self.decoded_files > self.limits.files:
                 raise dicom.TooLarge(
                     f"{name}: this upload has more than {self.limits.files} files. "
                     "Upload the rest by itself."
                 )
+            if not data.startswith((picture.PNG, picture.JPEG)):
+                known = dicom.identity(data, name)
             slices = tuple(self._packed(data, name))
         except HepaticaError as error:
-            self.parcel.refused.append(Refusal(name, str(error)))
+            self.parcel.refused.append(Refusal(name, str(error), RefusalCode.of(error), known))
             return
         self.pixels += sum(item.rows * item.columns for item in slices)
-        self.parcel.files.append(ParcelFile(name, slices))
+        self.parcel.files.append(ParcelFile(name, slices, known))
 
     def _packed(self, data: bytes, name: str) -> Iterator[PackedSlice]:
         """Its slices. What damaged files cost is limited by time, as their pixels do not count."""
