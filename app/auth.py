@@ -1,7 +1,9 @@
 """Who is asking: cookie sessions for people, bearer tokens for programs, and whence a write comes.
 
 Cookies are honoured on pages only and tokens on ``/api`` only, so that a page in another tab can
-never make a browser call the API, and every write of a browser must come from our own origin.
+never make a browser call the API, and every write of a browser must come from our own origin. The
+doors of a PACS (``/dicomweb``) take either, since programs and viewers in a browser ask there: a
+token where one is sent, else the cookie, by the rules of pages.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ async def identify(request: Request) -> None:
     Raises:
         Unauthorised: on a page no valid cookie, on the API no valid token.
     """
-    if _is_api(request.url.path):
+    if _by_token(request.scope):
         await machine(request)
         return
 
@@ -266,6 +268,35 @@ async def _program(
 Program = Annotated[Machine, Depends(_program)]
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who asks at a door that people and programs share.
+
+    ``person`` is who sees what is shown: the person signed in, or for whom a token acts; None for
+    a program that acts for nobody.
+    """
+
+    name: str
+    person: uuid.UUID | None
+
+
+async def _asker(request: Request) -> Asker:
+    """The person or program behind a request; Unauthorised where there is none."""
+    if _by_token(request.scope):
+        program = await machine(request)
+        return Asker(program.actor, program.owner_id)
+    user = await run_in_threadpool(visitor, request)
+    if user is None:
+        raise Unauthorised(
+            "Send the header `Authorization: Bearer <token>`, or sign in. "
+            "`python -m app token add NAME --role machine` makes a token."
+        )
+    return Asker(user.name, user.id)
+
+
+Someone = Annotated[Asker, Depends(_asker)]
+
+
 class OriginCheck:
     """Refuse a browser's write that does not come from our own pages (CSRF).
 
@@ -286,7 +317,7 @@ class OriginCheck:
         Raises:
             Forbidden: a write from elsewhere, or from nobody knows where.
         """
-        if scope["type"] != "http" or scope["method"] in _SAFE or _is_api(scope["path"]):
+        if scope["type"] != "http" or scope["method"] in _SAFE or _by_token(scope):
             await self.app(scope, receive, send)
             return
         headers = {
@@ -317,5 +348,13 @@ def _origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
-def _is_api(path: str) -> bool:
-    return path.startswith("/api/")
+def _by_token(scope: Scope) -> bool:
+    """Whether a token says who asks, and no cookie: no page elsewhere can make a browser send one.
+
+    On the API always; at the doors of a PACS where one is sent.
+    """
+    path: str = scope["path"]
+    if path.startswith("/api/"):
+        return True
+    sent = any(name == b"authorization" for name, _ in scope["headers"])
+    return sent and path.startswith("/dicomweb/")

@@ -1,6 +1,6 @@
 """Request bodies: hostile until parsed, limited before they are read, never on disk.
 
-Three routes take files and have the large limit; it is decided by method and path. Every other body
+The routes that take files have the large limit; it is decided by method and path. Every other body
 is small, is read here whole, and holds text that can be kept and no file. Wherever a sign-in is
 needed, nothing is read for a stranger. A body over the limit is refused on its Content-Length, or
 while it streams when it named none; one that comes too slowly is given up.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
@@ -28,8 +29,12 @@ from app.auth import identify
 from app.errors import AppError, BadRequest, TooLarge, TooSlow, Unavailable
 from app.text import Unfit
 
-UPLOADS = frozenset({"/cases", "/api/v1/classifications", "/reader-studies/planner/pilots"})
-"""What takes files, by POST."""
+UPLOADS = frozenset(
+    {"/cases", "/api/v1/classifications", "/reader-studies/planner/pilots", "/dicomweb/studies"}
+)
+"""What takes files, by POST; beside these the addresses of ``INTO_STUDIES``."""
+INTO_STUDIES = re.compile(r"/dicomweb/studies/[^/]+")
+"""What takes instances of one study, by POST."""
 OPEN = frozenset({"/sessions", "/sessions/deletion"})
 """What strangers may send a body to, by POST: the way in and the way out."""
 
@@ -45,6 +50,11 @@ _PATIENCE_S = 60.0
 _SILENCE_S = 30.0
 _UPLOADS_AT_ONCE = 4
 """Bytes of uploads under way in one process, in units of the largest upload."""
+
+
+def takes_files(path: str) -> bool:
+    """Whether an address takes files, by POST."""
+    return path in UPLOADS or INTO_STUDIES.fullmatch(path) is not None
 
 
 class BodyLimit:
@@ -77,7 +87,7 @@ class BodyLimit:
             return
         if path not in OPEN:
             await identify(Request(scope))
-        if path in UPLOADS:
+        if takes_files(path):
             with self._room(declared) as room:
                 await self.app(scope, _Body(receive, most, room).next, send)
             return
@@ -89,7 +99,7 @@ class BodyLimit:
         await self.app(scope, _again(whole, receive), send)
 
     def _most(self, path: str) -> int:
-        if path in UPLOADS:
+        if takes_files(path):
             return self.most_bytes
         return SIGN_IN_BYTES if path in OPEN else SMALL_BYTES
 

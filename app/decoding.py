@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from app.errors import TooMany, Unavailable
+from app.models.cases.parcel import Limits
+from app.settings import Settings
 
 UPLOADS_AT_ONCE = 2
 """Uploads that one process decodes at the same moment."""
@@ -26,7 +28,20 @@ PATIENCE_S = 120.0
 IMAGES_AT_ONCE = 4
 """Single images, of programs, that one process decodes at the same moment."""
 
+DECODING_S = 120.0
+"""So long one upload may be decoded; a series of 512 × 512 slices takes seconds."""
+
 Decoded = TypeVar("Decoded")
+
+
+def limits(configuration: Settings) -> Limits:
+    """What one upload may hold and cost, by whichever door it comes."""
+    return Limits(
+        files=configuration.max_upload_files,
+        unpacked_bytes=int(configuration.max_unpacked_mb * 1e6),
+        pixels=int(configuration.max_decoded_mpx * 1e6),
+        seconds=DECODING_S,
+    )
 
 
 class Decoding:

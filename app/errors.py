@@ -6,10 +6,12 @@ AppError
  ├ Forbidden      403   signed in, but not for this
  ├ NotFound       404   no such thing, or none that you may know of
  ├ NoSuchMethod   405   this address knows other methods
+ ├ NotAcceptable  406   it is not here in a form that the client takes
  ├ TooSlow        408   the body did not come in time
  ├ Conflict       409   the thing is not in the state that this needs
  │  └ Taken             somebody else was faster: a name or a place is taken
  ├ TooLarge       413   more bytes than the installation takes
+ ├ OtherMedia     415   a body of a kind that the address does not take
  ├ Unreadable     422   the content cannot be used (every ``ml`` HepaticaError becomes this)
  ├ TooMany        429   too many tries; wait
  ├ Damaged        500   what is stored is not what was stored
@@ -84,6 +86,12 @@ class NoSuchMethod(AppError):
     status, title = 405, "Not possible at this address"
 
 
+class NotAcceptable(AppError):
+    """It is not here in a form that the client takes."""
+
+    status, title = 406, "Not in this form"
+
+
 class TooSlow(AppError):
     """The body did not come in time."""
 
@@ -104,6 +112,12 @@ class TooLarge(AppError):
     """More bytes than the installation takes."""
 
     status, title = 413, "Too large"
+
+
+class OtherMedia(AppError):
+    """A body of a kind that the address does not take."""
+
+    status, title = 415, "Not of this kind"
 
 
 class Unreadable(AppError):

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app import place, routes
+from app import dicomweb, place, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.db import Database
@@ -112,6 +112,6 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.add_middleware(Answered)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", CachedFiles(directory=place.ROOT / "static"), name="static")
-    for router in routes.ROUTERS:
+    for router in (*routes.ROUTERS, dicomweb.router):
         app.include_router(router)
     return app

@@ -262,7 +262,8 @@ def problem(error: AppError) -> Response:
 def refusal(scope: Any, error: AppError) -> Response:
     """A refusal in the form that the caller understands: a page, or problem+json."""
     request = Request(scope)
-    if request.url.path.startswith("/api/") or wants_json(request) or wants_fragment(request):
+    of_programs = request.url.path.startswith(("/api/", "/dicomweb/"))
+    if of_programs or wants_json(request) or wants_fragment(request):
         return problem(error)
     if isinstance(error, Unauthorised) and request.method == "GET":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")

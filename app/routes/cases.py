@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, Response
 from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
-from app.decoding import Decoding
+from app.decoding import Decoding, limits
 from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.cases.case import PHASES, PICTURES, Accepted, Case, ImageStack, Receipt, Series
 from app.models.cases.lesion import Lesion
-from app.models.cases.parcel import Limits, Parcel, RefusalCode
+from app.models.cases.parcel import Parcel, RefusalCode
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
@@ -29,9 +29,6 @@ from app.presenters import Standing, lesion_json, panel_context
 from app.responses import page, see_other, wants_json
 
 router = APIRouter(include_in_schema=False)
-
-DECODING_S = 120.0
-"""So long one upload may be decoded; a series of 512 × 512 slices takes seconds."""
 
 WINDOWS = [  # window centre and width in HU for the eye
     {"key": "liver", "name": "Liver", "level": 90, "width": 180},
@@ -69,18 +66,12 @@ def index(
 
 async def _opened(request: Request, user: Reader, form: Multipart) -> Parcel:
     """The upload, decoded when it is its turn."""
-    configuration = request.app.state.settings
     uploads = files_of(form, "files")
     if not uploads:
         raise BadRequest("No file was sent. Choose DICOM, PNG or JPEG files, or a zip of them.")
-    limits = Limits(
-        files=configuration.max_upload_files,
-        unpacked_bytes=int(configuration.max_unpacked_mb * 1e6),
-        pixels=int(configuration.max_decoded_mpx * 1e6),
-        seconds=DECODING_S,
-    )
+    most = limits(request.app.state.settings)
     decoding: Decoding = request.app.state.decoding
-    return await decoding.of_upload(user.name, lambda: Parcel.open(uploads, limits))
+    return await decoding.of_upload(user.name, lambda: Parcel.open(uploads, most))
 
 
 @router.post("/cases")

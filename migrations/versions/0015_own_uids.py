@@ -32,9 +32,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # a case that nobody uploaded has no place in the older schema
-    held = op.get_bind().scalar(
-        sa.text('SELECT COUNT(*) FROM "case" WHERE uploaded_by_id IS NULL')
-    )
+    held = op.get_bind().scalar(sa.text('SELECT COUNT(*) FROM "case" WHERE uploaded_by_id IS NULL'))
     if held:
         raise RuntimeError(
             f"{held} cases were sent by programs that act for nobody, which the older version "

@@ -68,6 +68,7 @@ _OF_FRAMES = (
 )  # fmt: skip
 """Functional groups that say of a frame what a tag says of a slice."""
 
+BURNED_IN = "The image has burned-in annotation, which may name the patient."
 LOSSY = "Lossy compression has changed the Hounsfield units of this image."
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _MAYBE_LOSSY = (
@@ -549,7 +550,7 @@ def warnings(header: Header, syntax: UID) -> tuple[str, ...]:
     if stated or syntax in _ALWAYS_LOSSY or (syntax in _MAYBE_LOSSY and lossy != "00"):
         told.append(LOSSY)
     if header.text("BurnedInAnnotation").upper() == "YES":
-        told.append("The image has burned-in annotation, which may name the patient.")
+        told.append(BURNED_IN)
     if header.text("PhotometricInterpretation") == "MONOCHROME1":
         told.append("Stored for inverse display (MONOCHROME1); the Hounsfield units are the same.")
     return tuple(told)

@@ -37,6 +37,8 @@ class RefusalCode(StrEnum):
     """Its SOP Instance UID belongs to an object of other bytes, which is kept."""
     OTHER_PATIENT = "other_patient"
     """Its study is here under another patient."""
+    OTHER_STUDY = "other_study"
+    """It was sent to another study than its own."""
     OWN = "own_object"
     """It was rebuilt here, from an image that is here."""
 

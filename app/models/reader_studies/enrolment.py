@@ -256,18 +256,36 @@ class Enrolment(Base):
     @staticmethod
     def refuse_case(session: Session, user: User, case_id: uuid.UUID) -> None:
         """Forbidden, with an Event, while ``user`` reads a study that this case could be in."""
-        closed = Enrolment.closes(session, user)
+        Enrolment.refuse_case_to(session, user.id, case_id)
+
+    @staticmethod
+    def refuse_case_to(session: Session, user_id: uuid.UUID | None, case_id: uuid.UUID) -> None:
+        """The same by id; None: for a token that is nobody's, which a reader may hold.
+
+        Raises:
+            Forbidden: they, or for None anybody, read a study that this case could be in.
+        """
+        closed = Enrolment.closed_to(session, user_id)
         if closed is None:
             return
-        if session.scalar(sa.select(Case.id).where(Case.id == case_id, closed)) is not None:
-            blindness = Blindness.of(session, user.id)
-            words, remedy = (blindness.words, blindness.remedy) if blindness else ("", "")
+        if session.scalar(sa.select(Case.id).where(Case.id == case_id, closed)) is None:
+            return
+        if user_id is None:
             raise Forbidden(
-                f"{words} Until then the cases that it could be about are closed to you, whether "
-                f"they are in it or not: seeing one could tell an answer. {remedy}",
-                event="case refused to a blinded reader",
-                next=_TO_READINGS,
+                "A blinded reading is under way that this case could be in, and this token "
+                "belongs to nobody, so a reader may hold it: it is shown no such case until the "
+                "reading is over. A token of a person who does not read is: `python -m app token "
+                "add NAME --role machine --owner PERSON`.",
+                event="case refused to a shared token",
             )
+        blindness = Blindness.of(session, user_id)
+        words, remedy = (blindness.words, blindness.remedy) if blindness else ("", "")
+        raise Forbidden(
+            f"{words} Until then the cases that it could be about are closed to you, whether "
+            f"they are in it or not: seeing one could tell an answer. {remedy}",
+            event="case refused to a blinded reader",
+            next=_TO_READINGS,
+        )
 
     @staticmethod
     def closes(session: Session, user: User) -> sa.ColumnElement[bool] | None:
@@ -278,6 +296,12 @@ class Enrolment(Base):
         was marked before it opened. Were only the cases in it closed, their number would tell how
         many of its images are real.
         """
+        return Enrolment.closed_to(session, user.id)
+
+    @staticmethod
+    def closed_to(session: Session, user_id: uuid.UUID | None) -> sa.ColumnElement[bool] | None:
+        """The same by id; None for ``user_id``: what is closed to anybody at all."""
+        whose = () if user_id is None else (Enrolment.reader_id == user_id,)
         study = Base.metadata.tables["reader_study"]  # its class is built on this one
         first = aliased(Protocol)
         blinding = session.execute(
@@ -285,7 +309,8 @@ class Enrolment(Base):
             .select_from(Enrolment)
             .join(study, study.c.id == Enrolment.study_id)
             .join(first, sa.and_(first.study_id == study.c.id, first.version == 1))
-            .where(Enrolment.reader_id == user.id, *_is_closed())
+            .where(*whose, *_is_closed())
+            .distinct()
         ).all()
         if not blinding:
             return None

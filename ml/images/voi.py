@@ -1,0 +1,59 @@
+"""From values to what an eye sees: windows (PS3.3 C.11.2.1.2) and the part of a picture shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class VoiFunction(StrEnum):
+    """How values within a window become greys (PS3.3 C.11.2.1.2.1 to 3)."""
+
+    LINEAR = "linear"
+    LINEAR_EXACT = "linear-exact"
+    SIGMOID = "sigmoid"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window: its centre and width, in the image's values.
+
+    Raises:
+        ValueError: a width that its function does not know: under 1 for ``linear``, else not above
+            0; or a value that is no number.
+    """
+
+    center: float
+    width: float
+    function: VoiFunction = VoiFunction.LINEAR
+
+    def __post_init__(self) -> None:
+        least = 1.0 if self.function is VoiFunction.LINEAR else 0.0
+        fits = self.width >= 1 if self.function is VoiFunction.LINEAR else self.width > 0
+        if not (fits and np.isfinite(self.width) and np.isfinite(self.center)):
+            raise ValueError(f"a window of {self.function} needs a width from {least:g} on")
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> Window:
+        """The window that makes ``low`` black and ``high`` white."""
+        return cls((low + high) / 2, high - low, VoiFunction.LINEAR_EXACT)
+
+    def greys(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """The greys, 0 to 255, of values of any shape."""
+        wide = values.astype(np.float32)
+        if self.function is VoiFunction.SIGMOID:
+            # beyond 80 the exponential leaves single precision, and the grey is 0 or 255
+            power = np.clip(-4 * (wide - self.center) / self.width, -80, 80)
+            share = 1 / (1 + np.exp(power))
+        elif self.function is VoiFunction.LINEAR_EXACT:
+            share = (wide - self.center) / self.width + 0.5
+        elif self.width == 1:
+            share = (wide > self.center - 0.5).astype(np.float32)
+        else:
+            share = (wide - (self.center - 0.5)) / (self.width - 1) + 0.5
+        greys: npt.NDArray[np.uint8] = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+        return greys

@@ -1,0 +1,348 @@
+"""WADO-RS: what is kept leaves as derived, de-identified objects with the very pixels."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from PIL import Image as Picture
+from pydicom.dataset import Dataset
+
+import studies
+from app.models import Case, Image, Look
+from factories import make_dicom, make_hu, make_png
+from ml.images.dicom import read
+from stow import parsed, parts_of, store
+from tests.ml.dicom_files import ct_file, enhanced_file, stored_values
+
+DICOM = 'multipart/related; type="application/dicom"'
+BYTES = 'multipart/related; type="application/octet-stream"'
+
+
+@dataclass
+class Kept:
+    """A stored file, and what asks for it."""
+
+    client: Any
+    token: str
+    sent: Dataset
+    image: Image
+
+    @property
+    def at(self) -> str:
+        series = self.image.series
+        return f"/dicomweb/studies/{series.case.uid}/series/{series.uid}/instances/{self.image.uid}"
+
+    @property
+    def as_sent(self) -> str:
+        one = self.sent
+        return (
+            f"/dicomweb/studies/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}"
+            f"/instances/{one.SOPInstanceUID}"
+        )
+
+    def get(self, path: str = "", accept: str = "*/*", at: str = ""):
+        headers = {"authorization": f"Bearer {self.token}", "accept": accept}
+        return self.client.get((at or self.at) + path, headers=headers)
+
+
+@pytest.fixture
+def keep(client, token, session):
+    def stored(data: bytes) -> Kept:
+        assert store(client, token, data).status_code == 200
+        sent = parsed(data)
+        session.expire_all()
+        query = sa.select(Image).where(Image.sop_uid == sent.SOPInstanceUID).order_by(Image.frame)
+        return Kept(client, token, sent, session.scalars(query).first())
+
+    return stored
+
+
+# ---- whole objects -------------------------------------------------------------------------------
+
+
+def test_an_object_comes_back_with_its_pixels_and_says_what_it_is(keep):
+    data = make_dicom(
+        make_hu(3), z=12.5, FrameOfReferenceUID="1.2.3.4", KVP="120", SeriesNumber=4,
+        ConvolutionKernel=["B30f", "A"], ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI"],
+        ContrastBolusAgent="for Sylvia", StudyDate="20200101", StudyDescription="Secret words",
+    )  # fmt: skip
+    kept = keep(data)
+    reply = kept.get(accept=DICOM)
+    assert reply.status_code == 200
+    [(head, content)] = parts_of(reply)
+    assert head["content-type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+    assert head["content-location"].endswith(kept.at)
+    found = parsed(content)
+    [image] = read(content, "it")
+    np.testing.assert_array_equal(image.pixels, make_hu(3))
+    assert image.position == (0, 0, 12.5) and image.spacing_mm == (0.8, 0.8)
+    assert list(found.ImageType) == ["DERIVED", "PRIMARY", "AXIAL", "CT_SOM5 SPI"]
+    assert found.PatientIdentityRemoved == "YES"
+    assert "not the object that was received" in found.DerivationDescription
+    assert found.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+    assert found.PatientName == found.PatientID == kept.image.series.case.pseudonym
+    assert (found.KVP, found.SeriesNumber, list(found.ConvolutionKernel)) == (120, 4, ["B30f", "A"])
+    sent = kept.sent
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
+                    "FrameOfReferenceUID"):  # fmt: skip
+        assert str(found[keyword].value).startswith("2.25."), keyword
+        assert sent[keyword].value.encode() not in content, keyword
+    assert found.file_meta.MediaStorageSOPInstanceUID == found.SOPInstanceUID == kept.image.uid
+    for word in (b"Secret", b"Sylvia", b"12345678", b"1961", b"2020", b"SECRET"):
+        assert word not in content, word
+
+
+def test_nothing_that_was_not_kept_is_invented(keep):
+    bare = ("KVP", "SliceThickness", "PatientPosition", "ImageType", "ImageOrientationPatient",
+            "ImagePositionPatient", "InstanceNumber")  # fmt: skip
+    found = parsed(parts_of(keep(make_dicom(spacing=None, without=bare)).get())[0][1])
+    absent = ("FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient",
+              "PixelSpacing", "WindowCenter", "PatientPosition", "AcquisitionDate")  # fmt: skip
+    assert [word for word in absent if word in found] == []
+    empty = ("StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName",
+             "PatientBirthDate", "PatientSex", "KVP", "SliceThickness", "SeriesNumber",
+             "InstanceNumber", "AcquisitionNumber")  # fmt: skip
+    assert [word for word in empty if found[word].value not in (None, "")] == []
+    assert "No pixel spacing" in found.ImageComments
+
+
+@pytest.mark.parametrize(
+    ("keyword", "odd"),
+    [("SeriesNumber", "four"), ("KVP", "a lot"), ("ConvolutionKernel", "a kernel of its own kind"),
+     ("BodyPartExamined", "liver!")],
+)  # fmt: skip
+def test_a_kept_text_that_its_attribute_cannot_hold_is_left_out(keep, database, keyword, odd):
+    kept = keep(make_dicom())
+    with database.transaction() as session:
+        image = session.get(Image, kept.image.id)
+        image.tags = {**image.tags, keyword: odd}
+    found = parsed(parts_of(kept.get())[0][1])
+    assert found.get(keyword) in (None, "")
+
+
+def test_what_was_said_of_the_values_is_said_again(keep):
+    phantom = parsed(parts_of(keep(make_dicom(phantom=True)).get())[0][1])
+    assert phantom.SyntheticData == "YES"
+    odd = make_dicom(study="2", RescaleType="US", BurnedInAnnotation="YES",
+                     LossyImageCompression="01")  # fmt: skip
+    found = parsed(parts_of(keep(odd).get())[0][1])
+    assert (found.RescaleType, found.BurnedInAnnotation) == ("US", "YES")
+    assert found.LossyImageCompression == "01"
+    assert "unspecified" in found.ImageComments
+
+
+def test_frames_of_one_object_are_images_of_their_own_and_found_by_its_uid(keep):
+    frames = np.stack([stored_values(seed=seed) for seed in range(3)])
+    kept = keep(enhanced_file(frames, [{"intercept": -1024, "z": 5 * n} for n in range(3)]))
+    files = [parsed(content) for _, content in parts_of(kept.get(at=kept.as_sent))]
+    assert len({one.SOPInstanceUID for one in files}) == 3
+    assert [one.InstanceNumber for one in files] == [7, 2, 3]
+    assert {one.SOPClassUID for one in files} == {"1.2.840.10008.5.1.4.1.1.2"}
+    assert [one.ImagePositionPatient[2] for one in files] == [0, 5, 10]
+    reply = kept.get("/frames/3,1", at=kept.as_sent)
+    third, first = (np.frombuffer(content, "<i2") for _, content in parts_of(reply))
+    np.testing.assert_array_equal(third, frames[2].ravel() - 1024)
+    np.testing.assert_array_equal(first, frames[0].ravel() - 1024)
+    assert kept.get("/frames/4", at=kept.as_sent).status_code == 404
+    assert kept.get("/frames/2").status_code == 404  # by its own UID it is one frame
+
+
+def test_a_picture_leaves_as_a_secondary_capture(signed_in_as, session):
+    browser = signed_in_as("reader")
+    form = {"contrast_phase": "portal", "pseudonym": "Müller-X"}
+    browser.post("/cases", files={"files": ("a.png", make_png(side=63))}, data=form)
+    case = session.scalars(sa.select(Case)).one()
+    [(_, content)] = parts_of(browser.get(f"/dicomweb/studies/{case.uid}"))
+    found = parsed(content)
+    assert (found.Modality, found.SOPClassUID) == ("OT", "1.2.840.10008.5.1.4.1.1.7")
+    assert (found.BitsAllocated, str(found.PatientName)) == (8, "Müller-X")
+    expected = np.asarray(Picture.open(io.BytesIO(make_png(side=63))))
+    np.testing.assert_array_equal(found.pixel_array, expected)
+
+
+def test_a_series_and_a_study_leave_whole_and_in_order(client, token, session):
+    files = [make_dicom(series=s, number=n, z=n) for s in ("1", "2") for n in (3, 1, 2)]
+    assert store(client, token, *files).status_code == 200
+    case = session.scalars(sa.select(Case)).one()
+    ask = {"headers": {"authorization": f"Bearer {token}", "accept": DICOM}}
+    study = parts_of(client.get(f"/dicomweb/studies/{case.uid}", **ask))
+    assert [parsed(one).InstanceNumber for _, one in study] == [1, 2, 3, 1, 2, 3]
+    series = f"/dicomweb/studies/{case.uid}/series/{case.series[1].uid}"
+    found = [parsed(one) for _, one in parts_of(client.get(series, **ask))]
+    assert {one.SeriesInstanceUID for one in found} == {case.series[1].uid}
+    ask["headers"]["accept"] = "application/dicom"
+    assert client.get(series, **ask).status_code == 406  # it holds one file
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "kind"),
+    [
+        ("*/*", 200, "multipart/related"),
+        ("", 200, "multipart/related"),
+        ("multipart/related", 200, "multipart/related"),
+        (DICOM, 200, "multipart/related"),
+        ("multipart/related; type=application/dicom; transfer-syntax=*", 200, "multipart/related"),
+        (DICOM + "; transfer-syntax=1.2.840.10008.1.2.1", 200, "multipart/related"),
+        (DICOM + "; transfer-syntax=1.2.840.10008.1.2.4.90", 406, ""),
+        (DICOM + "; transfer-syntax=1.2.840.10008.1.2.4.90, " + DICOM, 200, "multipart/related"),
+        ("application/dicom", 200, "application/dicom"),
+        ("application/dicom;q=0.9, " + DICOM + ";q=0.5", 200, "application/dicom"),
+        ("application/dicom;transfer-syntax=1.2.840.10008.1.2", 406, ""),
+        ('multipart/related; type="image/jpeg"', 406, ""),
+        ("application/dicom+json", 406, ""),
+        ("text/html", 406, ""),
+    ],
+)  # fmt: skip
+def test_what_is_accepted_decides_the_form(keep, accept, status, kind):
+    kept = keep(make_dicom())
+    reply = kept.get(accept=accept)
+    assert reply.status_code == status
+    assert reply.headers["content-type"].startswith(kind or "application/problem+json")
+    assert kept.get(f"?accept={quote(accept or '*/*')}", accept="text/html").status_code == status
+
+
+# ---- metadata and pixels -------------------------------------------------------------------------
+
+
+def test_metadata_are_the_object_without_its_pixels_which_are_named_by_their_address(keep):
+    kept = keep(make_dicom(make_hu(3)))
+    of_file = parsed(parts_of(kept.get())[0][1])
+    del of_file.PixelData
+    study, series = kept.at.split("/instances")[0].split("/series")[0], kept.at.split("/inst")[0]
+    for at in (study, series, kept.at):
+        reply = kept.get("/metadata", at=at)
+        assert reply.headers["content-type"] == "application/dicom+json"
+        [told] = reply.json()
+        pixels = told.pop("7FE00010")
+        found = Dataset.from_json(json.dumps(told))
+        assert found == of_file
+        raw = kept.get(at=pixels["BulkDataURI"], accept="application/octet-stream")
+        np.testing.assert_array_equal(np.frombuffer(raw.content, "<i2"), make_hu(3).ravel())
+    assert kept.get("/metadata", accept="application/dicom+xml").status_code == 406
+    assert kept.get("/bulkdata/00100010").status_code == 404
+
+
+@pytest.mark.parametrize("accept", ["*/*", BYTES, BYTES + "; transfer-syntax=*"])
+def test_frames_are_the_hounsfield_units_little_endian(keep, accept):
+    kept = keep(ct_file(stored_values(), "1.2.840.10008.1.2.2"))  # it came big endian
+    reply = kept.get("/frames/1", accept=accept)
+    [(head, content)] = parts_of(reply)
+    assert head["content-type"] == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    np.testing.assert_array_equal(np.frombuffer(content, "<i2"), stored_values().ravel() - 1024)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/frames/0", 400), ("/frames/x", 400), ("/frames/1,", 400), ("/frames/2", 404),
+     ("/frames/1,1", 200), ("/frames/" + ",".join(["1"] * 3000), 400),
+     ("/frames/1,1/rendered", 400)],
+)  # fmt: skip
+def test_a_frame_that_there_is_not_is_refused(keep, path, status):
+    assert keep(make_dicom()).get(path).status_code == status
+
+
+def test_what_there_is_not_is_not_found(keep):
+    kept = keep(make_dicom())
+    other = keep(make_dicom(study="2"))
+    for at in ("/dicomweb/studies/1.2.3", kept.at + "9", kept.at.split("/instances")[0] + "9"):
+        assert kept.get(at=at).status_code == 404
+    mixed = "/series".join([other.at.split("/series")[0], kept.at.split("/series")[1]])
+    assert kept.get(at=mixed).status_code == 404
+    assert kept.client.get(kept.at).status_code == 401
+
+
+# ---- rendered ------------------------------------------------------------------------------------
+
+
+def ramp() -> np.ndarray:
+    """Values −100 to 155 in columns, 256 × 64, so that rows are four times as many."""
+    return np.tile(np.arange(-100, 156, 4, dtype=np.int16), (256, 1))
+
+
+def drawn(reply) -> np.ndarray:
+    assert reply.status_code == 200, reply.text
+    return np.asarray(Picture.open(io.BytesIO(reply.content))).astype(int)
+
+
+def test_a_rendered_image_is_in_the_window_that_is_asked_for(keep):
+    kept = keep(make_dicom(ramp()))
+    usual = drawn(kept.get("/rendered", accept="image/png"))
+    assert usual.shape == (256, 64)
+    exact = np.clip(np.rint((ramp() - 50 + 0.5) / 199 * 255 + 127.5), 0, 255)
+    assert np.abs(usual - exact).max() <= 1  # centre 50, width 200
+    narrow = drawn(kept.get("/rendered?window=0,2,linear-exact", accept="image/png"))
+    assert set(np.unique(narrow)) <= {0, 128, 255} and narrow[0, 25] == 128
+    sigmoid = drawn(kept.get("/frames/1/rendered?window=0,40,sigmoid", accept="image/png"))
+    assert abs(sigmoid[0, 25] - 128) <= 1 and np.all(np.diff(sigmoid[0]) >= 0)
+    jpeg = kept.get("/rendered?quality=100", accept="image/jpeg")
+    assert jpeg.headers["content-type"] == "image/jpeg"
+    assert np.abs(drawn(jpeg) - usual).max() < 12
+
+
+def test_a_viewport_keeps_lengths_alike_and_shows_the_part_that_is_asked_for(keep):
+    kept = keep(make_dicom(ramp(), spacing=(0.5, 2.0)))  # 128 mm both ways
+    assert drawn(kept.get("/rendered?viewport=100,200", accept="image/png")).shape == (100, 100)
+    part = "/rendered?viewport=64,64,32,0,32,128&window=28,256,linear-exact"
+    right = drawn(kept.get(part, accept="image/png"))
+    assert right.shape == (64, 64) and right.min() > 100
+    flipped = drawn(kept.get(part.replace("32,0,32", "32,0,-32"), accept="image/png"))
+    np.testing.assert_array_equal(flipped, right[:, ::-1])
+    for word in ("/thumbnail", "/rendered?viewport=128,128"):
+        assert max(drawn(kept.get(word, accept="image/png")).shape) == 128
+
+
+def test_thumbnails_of_a_study_and_a_series_are_there(keep):
+    kept = keep(make_dicom())
+    for at in (kept.at.split("/series")[0], kept.at.split("/instances")[0]):
+        assert drawn(kept.get("/thumbnail", at=at)).shape == (128, 128)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["window=50", "window=a,b", "window=50,0", "window=50,0.5", "window=1,2,cubic", "window=nan,1",
+     "window=1,2,linear,3", "viewport=0,5", "viewport=9999,5", "viewport=5", "viewport=5,5,0,0,0,0",
+     "viewport=5,5,100,0,100,10", "viewport=5,5,a,b", "viewport=1.5,5", "quality=0", "quality=x"],
+)  # fmt: skip
+def test_a_rendering_that_makes_no_sense_is_refused(keep, query):
+    assert keep(make_dicom()).get(f"/rendered?{query}").status_code == 400
+
+
+# ---- who may see what ----------------------------------------------------------------------------
+
+
+def test_what_a_person_is_shown_is_written_down_before_it_leaves(keep, signed_in_as, session, app):
+    kept = keep(make_dicom())
+    looks = sa.select(sa.func.count()).select_from(Look)
+    assert kept.get().status_code == 200
+    assert session.scalar(looks) == 0  # a program that acts for nobody
+    browser = signed_in_as("reader")
+    assert browser.get(kept.at + "/metadata").status_code == 200
+    assert session.scalar(looks) == 0
+    for path in ("", "/frames/1", "/rendered", "/thumbnail"):
+        assert browser.get(kept.at + path).status_code == 200
+    assert session.scalar(looks) == 1
+
+
+def test_a_case_that_a_blinded_reading_could_be_about_is_closed_here_too(
+    client, token, signed_in_as, database, session
+):
+    reader = signed_in_as("reader", name="ada")
+    with database.transaction() as opened:
+        studies.make_study(opened, studies.make_user(opened, "ada"), design=None)
+    case = session.scalars(sa.select(Case)).first()
+    at = f"/dicomweb/studies/{case.uid}"
+    headers = {"authorization": f"Bearer {token}"}
+    for path in ("", "/metadata", "/thumbnail", "/series"):
+        assert reader.get(at + path).status_code == 403, path
+        assert client.get(at + path, headers=headers).status_code == 403, path
+        assert signed_in_as("researcher", name="maker").get(at + path).status_code == 200, path
+    assert reader.get("/dicomweb/instances").status_code == 204
+    assert "blinded reading" in client.get("/dicomweb/studies", headers=headers).headers["warning"]
+    assert signed_in_as("researcher", name="maker").get("/dicomweb/studies").status_code == 200
