@@ -222,7 +222,7 @@ class Search:
             )
         }
         counts = sa.select(Image.series_id, sa.func.count()).where(Image.series_id.in_(inside))
-        counted = dict(session.execute(counts.group_by(Image.series_id)).tuples().all())
+        counted = {row[0]: row[1] for row in session.execute(counts.group_by(Image.series_id))}
         for one in series:
             if one.id in firsts:
                 found = rebuilt.of_study(one.case)
