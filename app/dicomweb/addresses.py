@@ -7,12 +7,24 @@ from fastapi import Request
 from app.models.cases.case import Address
 from app.settings import Settings
 
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
 
 def root(request: Request) -> str:
-    """``https://…/dicomweb``: under the public origin where one is set, else as it was asked."""
+    """``https://…/dicomweb``: under the public origin where one is set, else as it was asked.
+
+    Some clients leave the port out of Host. Where Host names the very machine that they reached,
+    the port that they reached is added: what is told here is asked for again.
+    """
     configuration: Settings = request.app.state.settings
-    asked = f"{request.url.scheme}://{request.url.netloc}"
-    return f"{configuration.public_origin or asked}/dicomweb"
+    if configuration.public_origin:
+        return f"{configuration.public_origin}/dicomweb"
+    scheme, netloc = request.url.scheme, request.url.netloc
+    address, port = request.scope.get("server") or ("", None)
+    usual = {"http": 80, "https": 443}.get(scheme)
+    if netloc in (address, *_LOCAL) and port not in (None, usual):
+        netloc = f"{netloc}:{port}"
+    return f"{scheme}://{netloc}/dicomweb"
 
 
 def of_study(base: str, study_uid: str) -> str:

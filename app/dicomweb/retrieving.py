@@ -194,9 +194,7 @@ def rendered_frame(
 ) -> Response:
     """One frame as a picture."""
     found = _frames(held.images(db, asker, study, series, instance), frames)
-    if len(found) > 1:
-        raise BadRequest("Pictures are given of one frame at a time.")
-    return _picture(request, asker, db, found[0])
+    return _picture(request, asker, db, _only(found))
 
 
 @router.get(_STUDY + "/thumbnail")
@@ -223,6 +221,32 @@ def thumbnail(
     """A small picture of an instance."""
     found = held.images(db, asker, study, series, instance)
     return _picture(request, asker, db, found[0], _THUMBNAIL)
+
+
+@router.get(_FRAMES + "/thumbnail")
+def frame_thumbnail(
+    request: Request,
+    asker: Someone,
+    db: ReadDb,
+    study: str,
+    series: str,
+    instance: str,
+    frames: str,
+) -> Response:
+    """A small picture of one frame."""
+    found = _frames(held.images(db, asker, study, series, instance), frames)
+    return _picture(request, asker, db, _only(found), _THUMBNAIL)
+
+
+def _only(images: Sequence[Image]) -> Image:
+    """The one image that a picture is asked of.
+
+    Raises:
+        BadRequest: there are several.
+    """
+    if len(images) > 1:
+        raise BadRequest("Pictures are given of one frame at a time.")
+    return images[0]
 
 
 def _picture(

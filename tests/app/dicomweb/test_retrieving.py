@@ -294,7 +294,7 @@ def test_a_viewport_keeps_lengths_alike_and_shows_the_part_that_is_asked_for(kee
     assert right.shape == (64, 64) and right.min() > 100
     flipped = drawn(kept.get(part.replace("32,0,32", "32,0,-32"), accept="image/png"))
     np.testing.assert_array_equal(flipped, right[:, ::-1])
-    for word in ("/thumbnail", "/rendered?viewport=128,128"):
+    for word in ("/thumbnail", "/frames/1/thumbnail", "/rendered?viewport=128,128"):
         assert max(drawn(kept.get(word, accept="image/png")).shape) == 128
 
 

@@ -232,8 +232,12 @@ def _ids(database: Database) -> dict[str, str]:
             "/readings": session.scalar(sa.select(Enrolment.token)),
             "/pixels": session.scalar(sa.select(Trial.token)),
         }
+        image = session.scalars(sa.select(Image).where(Image.id == first["image_id"])).one()
+        case = image.series.case
+        kept = {"study": case.uid, "series": image.series.uid, "instance": image.uid}
     known = {key: str(value or uuid.uuid4()) for key, value in first.items()}
-    return {**known, "checkpoint": GENERATOR, "name": GENERATOR, "seed": "1", "step": "images"}
+    named = {"checkpoint": GENERATOR, "name": GENERATOR, "seed": "1", "step": "images"}
+    return {**known, **kept, **named, "frames": "1", "tag": "7FE00010"}
 
 
 def address(house: House, door: Door, **changed: str) -> str:
@@ -370,6 +374,7 @@ def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
         faults += [] if asks else [f"{door}: {reply.headers['content-type']} {kept!r}"]
     assert faults == []
     assert {"/lesions/{lesion_id}/roi.png", "/images/{image_id}/preview.png"} < pictures
+    assert "/dicomweb/studies/{study}/thumbnail" in pictures
 
 
 @pytest.mark.parametrize("role", ["admin", "reader", "machine"])
