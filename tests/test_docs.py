@@ -250,12 +250,14 @@ def test_the_examples_of_the_api_page_run(call, server):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-def test_the_curl_example_of_the_readme_runs(server):
+def test_the_curl_examples_of_the_readme_run(server):
     folder, environment = server
-    (command,) = readme_commands("curl")
-    command = command.replace("http://127.0.0.1:8000", environment["HEPATICA"])
-    answer = json.loads(run(command, folder, **environment))
-    assert answer["calibrated_hu"] is True
+    classify, store = (
+        command.replace("http://127.0.0.1:8000", environment["HEPATICA"])
+        for command in readme_commands("curl")
+    )
+    assert json.loads(run(classify, folder, **environment))["calibrated_hu"] is True
+    assert len(json.loads(run(store, folder, **environment))["00081199"]["Value"]) == 1
 
 
 def test_every_call_of_the_api_has_an_example(client):

@@ -365,6 +365,8 @@ def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
             continue
         role = "machine" if door.path.startswith("/api/") else "admin"
         reply = knock(house, role, door)
+        if reply.status_code == 406:  # it has no JSON
+            reply = house.browsers[role].get(address(house, door), headers={"accept": "*/*"})
         if reply.status_code != 200:
             continue
         kept = reply.headers.get("cache-control", "")
