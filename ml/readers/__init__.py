@@ -25,7 +25,7 @@ What there is:
   number of the others (`Multiplicity`): then that one decides, and the rest is secondary.
 * **plan**: `plan` (closed formulas, a quick first look); `Planning` (the same, and the simulation
   that counts: power of a claim, with its interval); `estimate_pilot` (`Ratings` → what to assume of
-  readers, and how surely).
+  readers, and how surely); `plan_first_part` (`FirstPart` of an unaware study → its power).
 * **simulate**: `simulate` (one study of Roe–Metz readers), `Rehearsal` (many, through `analyse`).
 * **export**: `to_long_csv` (MRMCaov), `to_imrmc` (iMRMC, RJafroc), ``Result.to_json`` and its
   `result_schema`.
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from ml.readers.tidy import load as load_trials
     from ml.readers.tidy import load_diagnoses, load_pairs
     from ml.readers.unaware import Noticed, UnawareResult, analyse_unaware
+    from ml.readers.unaware_rehearsal import FirstPart, plan_first_part
     from ml.statistics.power import Plan, plan
     from ml.statistics.proportion import ReadersError
     from ml.statistics.ratings import Rating, Ratings
@@ -75,6 +76,7 @@ __all__ = [
     "ChoiceResult",
     "Claim",
     "Design",
+    "FirstPart",
     "Hypothesis",
     "Missing",
     "Multiplicity",
@@ -108,6 +110,7 @@ __all__ = [
     "load_trials",
     "parse",
     "plan",
+    "plan_first_part",
     "plan_text",
     "rehearsal_text",
     "result_schema",
@@ -124,6 +127,7 @@ _PLACES = {
     "ml.readers.pairs": ("PairReading",),
     "ml.readers.tidy": ("load_diagnoses", "load_pairs"),
     "ml.readers.unaware": ("Noticed", "UnawareResult", "analyse_unaware"),
+    "ml.readers.unaware_rehearsal": ("FirstPart", "plan_first_part"),
     "ml.readers.files": ("load", "parse"),
     "ml.readers.hypothesis": ("Claim", "Hypothesis", "Missing", "Multiplicity", "Whose"),
     "ml.readers.pilots": ("PilotStudy",),

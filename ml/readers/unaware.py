@@ -197,6 +197,10 @@ def sentences(result: UnawareResult) -> list[str]:
             f"Asked before they were told, {len(noticed.remarks)} of {noticed.asked} readers said "
             "that something struck them."
         )
+    rated = {one.reader for one in result.detection.readers}
+    stopped = [one.reader for one in result.diagnosis.readers if one.reader not in rated]
+    if stopped and rated:
+        said.append(f"{', '.join(stopped)} of the first part rated nothing in the second.")
     return [*said, f"After the debriefing: {result.detection.summary}"]
 
 

@@ -166,7 +166,7 @@ def test_synthetic_images_too_like_a_real_one_are_drawn_anew_in_any_orientation(
     study = studies.compose(session, researcher, **plain, design=near, draw=thief)
     assert first not in {item.seed for item in study.plan.images.synthetic}
     told = " ".join(study.notes)
-    assert "1 synthetic images were drawn anew" in told
+    assert "1 synthetic image was drawn anew" in told
     assert f"{studies.SOURCE_WORD}-phantom-cyst" in told
     assert "training ROIs are not kept in this database" in told
     with pytest.raises(Unreadable, match="stay too like a real one"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from dataclasses import replace
 from urllib.parse import urljoin
 
+import jsonschema
 import pytest
 
 import answered
@@ -24,7 +26,7 @@ from app.models.study_results import exports
 from app.models.study_results.analysis import Content, compute
 from app.models.study_results.answers import Answers
 from ml.readers import tidy
-from ml.readers.unaware import UnawareResult
+from ml.readers.unaware import UnawareResult, analyse_unaware
 
 JSON = {"accept": "application/json"}
 UNAWARE = Design(
@@ -313,7 +315,10 @@ def test_the_parts_are_analysed_apart_and_exported_together(app, session, signed
         Remark.give(session, enrolment, "odd texture" if number == 1 else "")
     answered.unblind(session, study, studies.make_user(session, "maker", "researcher"))
     answers = Answers.of(session, Unblinded(study))
-    content = Content.read(compute(session, answers, no_network).data)
+    data = compute(session, answers, no_network).data
+    schema = json.loads(exports.require("results.schema.json").make(session, answers))
+    jsonschema.validate(json.loads(data), schema)
+    content = Content.read(data)
     result = content.result
     assert isinstance(result, UnawareResult)
     assert [one.n for one in result.diagnosis.readers] == [24] * 3
@@ -329,6 +334,9 @@ def test_the_parts_are_analysed_apart_and_exported_together(app, session, signed
     assert "3 readers were asked in free text" in result.methods
     table = exports.require("analysis.csv").make(session, answers).decode()
     assert len(tidy.readings(table)) == len(tidy.diagnoses(table)) == 72
+    again = analyse_unaware(tidy.diagnoses(table), tidy.readings(table), result.noticed)
+    assert again.diagnosis.across == result.diagnosis.across
+    assert again.detection.readers[0].auc == result.detection.readers[0].auc
     named = [row for row in csv.DictReader(table.splitlines()) if row["part"] == "unaware"]
     assert {row["correct"] for row in named} == {""}  # only the class can be right there
     assert {row["class_correct"] for row in named} == {"0", "1"}
