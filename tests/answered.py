@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db import now
 from app.models import ReaderStudy, Reading, Stimulus, Trial, Unblinding, User
+from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Source
 from app.models.reader_studies.unblinding import SHARED_WORD, WORD
@@ -56,8 +57,8 @@ def answer(
     session.flush()
 
 
-def add(session: Session, trial: Trial, **given: Any) -> Reading:
-    """One Reading of a trial."""
+def add(session: Session, trial: Trial, *, sent: bool = True, **given: Any) -> Reading:
+    """One Reading of a trial, whose picture was sent before unless said."""
     fields: Given = {
         "lesion_class": trial.stimulus.lesion_class,
         "rating": 4,
@@ -77,6 +78,10 @@ def add(session: Session, trial: Trial, **given: Any) -> Reading:
     )
     session.add(reading)
     session.flush()
+    if sent:
+        spent = reading.active_ms + reading.hidden_ms + reading.idle_ms
+        begun = reading.answered_at - timedelta(milliseconds=spent)
+        Delivery.keep(session, {trial.id: begun - timedelta(seconds=1)})
     return reading
 
 

@@ -60,7 +60,9 @@ def results(
         results=found,
         exports=exports.named(unaware=unblinded.study.unaware),
         lacking=exports.lacking(answers),
-        marked=marked_by_reader(look, answers),
+        marked=marked_by_reader(look, answers)
+        if found.content.times is None
+        else found.content.times,
         marks=MARKS,
         withdrawn_sources=len(Stimulus.withdrawn_sources(look, study_id)),
         published=PUBLISHED,

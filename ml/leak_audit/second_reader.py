@@ -47,6 +47,8 @@ class SecondReader:
             called right, at even odds.
         what: what the program is.
         refused: why there are no figures; then they are None.
+        pairs: where images were shown in pairs, the share of them in which the synthetic image has
+            the higher score, with Wilson's interval.
     """
 
     auc: Figure | None
@@ -55,6 +57,7 @@ class SecondReader:
     specificity: Figure | None
     what: str
     refused: str | None = None
+    pairs: Figure | None = None
 
 
 def read(
@@ -62,6 +65,7 @@ def read(
     synthetic: Sequence[bool],
     clusters: Sequence[str],
     *,
+    pairs: Sequence[tuple[int, int]] = (),
     resamples: int = roc.RESAMPLES,
     seed: int = 0,
 ) -> SecondReader:
@@ -71,6 +75,7 @@ def read(
         images: as a reader's browser gets them.
         synthetic: the truth of each.
         clusters: a label of each; those with the same are in one fold, as of one patient.
+        pairs: places of images that were shown side by side, the synthetic one first.
 
     Raises:
         LeakAuditError: an image that cannot be read.
@@ -96,6 +101,9 @@ def read(
         wilson(int(hits.sum()), len(hits)),
         wilson(int(passed.sum()), len(passed)),
         WHAT.format(features=table.shape[1], folds=FOLDS),
+        pairs=wilson(sum(bool(scores[one] > scores[other]) for one, other in pairs), len(pairs))
+        if pairs
+        else None,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ml.readers import primary as hypothesis
 from ml.readers import secondary as others
 from ml.readers import several, single, words
-from ml.readers.reading import Presentations, Protocol, Reading, present
+from ml.readers.reading import Presentations, Protocol, Reading, counted, present
 from ml.readers.results import (
     AppliedRule,
     Counts,
@@ -23,6 +23,7 @@ from ml.readers.results import (
     Refused,
     Result,
     Share,
+    Unsent,
 )
 from ml.statistics import roc, trends
 
@@ -45,8 +46,15 @@ def analyse(
         ReadersError: readings that contradict each other (see `ml.readers.reading.present`).
     """
     rules = protocol or Protocol()
-    every = list(readings)
+    given = list(readings)
+    every = counted(given)
+    unsent = Unsent.of(
+        ((r.reader, r.unsent) for r in given if r.rating is not None and not r.is_practice),
+        in_protocol=rules.unsent_rule_in_protocol,
+    )
     shown = present(every, rules.scale)
+    if unsent is not None:  # told apart from trials without an answer
+        shown = replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
     readers = tuple(single.reader(name, shown, rules) for name in shown.readers)
     counts = _counts(shown)
     across, between = several.across(shown, rules), several.between(shown, rules)
@@ -65,7 +73,9 @@ def analyse(
         reasons=_reasons(shown),
         warnings=words.warnings(shown, readers, counts.clustered, rules),
         methods="",
-        primary=hypothesis.primary(every, rules, marked) if shown.first else None,
+        primary=hypothesis.primary(every, rules, marked, given if unsent else None)
+        if shown.first
+        else None,
         amended=tuple(
             found
             for version, later in (amendments or {}).items()
@@ -76,9 +86,11 @@ def analyse(
         scale_rule=AppliedRule(
             rules.scale_rule.least_off, rules.scale_rule.least_ratings, rules.scale_rule_in_protocol
         ),
+        unsent=unsent,
     )
     return replace(
         found,
+        warnings=(*((unsent.sentence,) if unsent else ()), *found.warnings),
         summary=" ".join(words.sentences(found)),
         methods=words.methods(found, shown, rules),
     )

@@ -7,7 +7,7 @@ exact interval. Only first presentations count; repeats serve agreement of a rea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ml.readers import choice_primary, choice_shares, choice_words, secondary
@@ -21,9 +21,9 @@ from ml.readers.choice_results import (
     OwnChoices,
 )
 from ml.readers.hypothesis import Whose
-from ml.readers.pairs import PairReading, PairsShown, Side, present_pairs
+from ml.readers.pairs import PairReading, PairsShown, Side, counted_pairs, present_pairs
 from ml.readers.reading import Protocol
-from ml.readers.results import MeanVerdict, Refused
+from ml.readers.results import MeanVerdict, Refused, Unsent
 from ml.readers.single import share
 from ml.statistics import forced_choice, mrmc, trends
 from ml.statistics.figure import Figure
@@ -34,6 +34,7 @@ def analyse_choices(
     readings: Iterable[PairReading],
     protocol: Protocol | None = None,
     later: Mapping[int, Protocol] | None = None,
+    marked: Collection[str] | None = None,
 ) -> ChoiceResult:
     """The whole result of a study.
 
@@ -41,13 +42,21 @@ def analyse_choices(
         readings: every trial, also those without an answer.
         protocol: what was fixed before reading.
         later: version → rules that amended it after the first answer; told beside it.
+        marked: pairs with an image that a leak audit marks, by case; None where that is not known.
 
     Raises:
         ReadersError: readings that contradict each other (see `present_pairs`).
     """
     rules = protocol or Protocol()
-    every = list(readings)
+    given = list(readings)
+    every = counted_pairs(given)
+    unsent = Unsent.of(
+        ((r.reader, r.unsent) for r in given if r.answer is not None and not r.is_practice),
+        in_protocol=rules.unsent_rule_in_protocol,
+    )
     shown = present_pairs(every)
+    if unsent is not None:  # told apart from trials without an answer
+        shown = replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
     readers = tuple(_reader(name, shown, rules) for name in shown.readers)
     counts = _counts(shown)
     across = _across(shown, readers, rules)
@@ -62,7 +71,7 @@ def analyse_choices(
         margin=rules.margin,
         least_other_side=rules.scale_rule.least_off,
         choices=counts,
-        primary=choice_primary.primary(every, rules),
+        primary=choice_primary.primary(every, rules, marked, given if unsent else None),
         amended=tuple(
             one
             for version, amended in (later or {}).items()
@@ -74,9 +83,11 @@ def analyse_choices(
         warnings=choice_words.warnings(counts, readers),
         methods="",
         secondary=family.hypotheses,
+        unsent=unsent,
     )
     return replace(
         found,
+        warnings=(*((unsent.sentence,) if unsent else ()), *found.warnings),
         summary=" ".join(choice_words.sentences(found)),
         methods=choice_words.methods(found, rules.resamples, rules.seed),
     )

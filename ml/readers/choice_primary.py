@@ -5,7 +5,7 @@ One test decides. The sensitivity analyses beside it treat missing answers in an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ml.readers import choice_shares
@@ -18,10 +18,24 @@ from ml.statistics import mrmc
 
 _RIGHT = "missing answers taken as right"
 _WRONG = "missing answers taken as wrong"
+_WITH_UNSENT = "with the answers to pairs that were never sent"
+_UNMARKED = "without the images that the leak audit marks"
 
 
-def primary(readings: Sequence[PairReading], rules: Protocol) -> ChoicePrimary | None:
-    """The hypothesis by the plan, with its sensitivity analyses; None where none was named."""
+def primary(
+    readings: Sequence[PairReading],
+    rules: Protocol,
+    marked: Collection[str] | None = None,
+    given: Sequence[PairReading] | None = None,
+) -> ChoicePrimary | None:
+    """The hypothesis by the plan, with its sensitivity analyses; None where none was named.
+
+    Args:
+        readings: every trial of the study, also those without an answer.
+        rules: what was fixed before reading.
+        marked: pairs with an image that a leak audit marks, by case; None where it does not tell.
+        given: the same with answers to pairs that were never sent; None where there is none.
+    """
     hypothesis, missing = rules.hypothesis, rules.missing
     if hypothesis is None:
         return None
@@ -31,23 +45,33 @@ def primary(readings: Sequence[PairReading], rules: Protocol) -> ChoicePrimary |
         Missing.ALL: _test(shown, hypothesis, rules, Missing.ALL.value)
     }
     if shown.unanswered:
-        given = rows[Missing.ALL]
+        answered = rows[Missing.ALL]
         rows |= {
             Missing.COMPLETE: _test(
                 _complete(readings, shown), hypothesis, rules, Missing.COMPLETE.value
             ),
-            _RIGHT: _filled_in(readings, given, hypothesis, rules, right=True),
-            _WRONG: _filled_in(readings, given, hypothesis, rules, right=False),
+            _RIGHT: _filled_in(readings, answered, hypothesis, rules, right=True),
+            _WRONG: _filled_in(readings, answered, hypothesis, rules, right=False),
         }
     if plan in rows or not shown.unanswered:
         planned = rows.pop(plan, None) or rows.pop(Missing.ALL)
     else:
         planned = _worst(rows[_RIGHT], rows[_WRONG], hypothesis.claim)
+    beside = tuple(rows.values())
+    if given is not None:
+        beside += (_test(present_pairs(given), hypothesis, rules, _WITH_UNSENT),)
+    base = _complete(readings, shown) if plan is Missing.COMPLETE else shown
+    if marked is None:
+        told = "the leak audit does not tell which images it marks"
+        beside += (ChoiceTested(_UNMARKED, 0, *(None,) * 7, told),)
+    elif marked:
+        left = replace(base, first=tuple(r for r in base.first if r.case not in marked))
+        beside += (_test(left, hypothesis, rules, f"{_UNMARKED} ({len(marked)} pairs)"),)
     return ChoicePrimary(
         hypothesis.statement(rules.margin, Measure.SHARE),
         plan,
         replace(planned, analysis=f"as planned: {plan}"),
-        tuple(rows.values()),
+        beside,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ml.readers.hypothesis import Missing
-from ml.readers.results import Adjusted, MeanVerdict, Refused, Secondary, Share
+from ml.readers.results import Adjusted, MeanVerdict, Refused, Secondary, Share, Unsent
 from ml.statistics.figure import Figure
 from ml.statistics.mrmc import Analysis
 from ml.statistics.trends import Times
@@ -172,7 +172,7 @@ class ChoiceResult:
     ``primary`` is None where no hypothesis was named before; ``amended`` is what later rules would
     say, beside it. ``least_other_side`` is the share of
     answers on a reader's less named side that a verdict needs; ``secondary`` are the other
-    hypotheses, where a primary one was named.
+    hypotheses, where a primary one was named; ``unsent`` as in `ml.readers.results.Result`.
     """
 
     summary: str
@@ -187,3 +187,4 @@ class ChoiceResult:
     warnings: tuple[str, ...]
     methods: str
     secondary: tuple[Secondary, ...] = ()
+    unsent: Unsent | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ml.readers.shown import Shown, in_order
@@ -30,7 +30,7 @@ class PairReading:
     stood (of a real and a synthetic one: the synthetic one) and ``answer`` the side that was named,
     None where there is no answer. ``generator`` drew the first image and ``other`` the second, None
     for a real one; ``patient`` is whom a real image comes from. Trials are ordered by ``session``,
-    then ``position``.
+    then ``position``. ``unsent``: it was answered without a picture of it ever having been sent.
     """
 
     reader: str
@@ -46,6 +46,8 @@ class PairReading:
     patient: str | None = None
     lesion_class: str | None = None
     active_ms: int | None = None
+    # no part of its text: the digest of what was analysed is over the texts of earlier versions too
+    unsent: bool = field(default=False, repr=False)
 
     @property
     def named_first(self) -> bool:
@@ -61,6 +63,11 @@ class PairReading:
 @dataclass(frozen=True)
 class PairsShown(Shown[PairReading]):
     """What readers were shown of pairs."""
+
+
+def counted_pairs(readings: Iterable[PairReading]) -> list[PairReading]:
+    """The readings without answers to pairs that were never sent: nobody can have seen those."""
+    return [replace(one, answer=None) if one.unsent else one for one in readings]
 
 
 def present_pairs(readings: Iterable[PairReading]) -> PairsShown:

@@ -19,12 +19,16 @@ from ml.statistics.mrmc import Analysis
 AS_PLANNED = "as planned"
 ALL_RIGHT = "missing answers taken as certainly right"
 ALL_WRONG = "missing answers taken as certainly wrong"
+WITH_UNSENT = "with the answers to pictures that were never sent"
 UNMARKED = "without the images that the leak audit marks"
 ONCE = "one real image of each patient"
 
 
 def primary(
-    readings: Sequence[Reading], rules: Protocol, marked: Collection[str] | None = None
+    readings: Sequence[Reading],
+    rules: Protocol,
+    marked: Collection[str] | None = None,
+    given: Sequence[Reading] | None = None,
 ) -> Primary | None:
     """The primary hypothesis by the plan, with its sensitivity analyses; None where none was named.
 
@@ -32,6 +36,7 @@ def primary(
         readings: every trial of the study, also those without an answer.
         rules: what was fixed before reading.
         marked: images that a leak audit marks, by case; None where it does not tell which.
+        given: the same with answers to pictures that were never sent; None where there is none.
     """
     hypothesis, missing = rules.hypothesis, rules.missing
     if hypothesis is None:
@@ -50,6 +55,8 @@ def primary(
                 rows.append(test(ways[name](), hypothesis, rules, name))
         rows += _worst(ways, hypothesis, rules)
     base = ways[Missing.COMPLETE.value if missing is Missing.COMPLETE else Missing.ALL.value]()
+    if given is not None:
+        rows.append(test(present(given, rules.scale), hypothesis, rules, WITH_UNSENT))
     if marked is None:
         rows.append(_untold(UNMARKED, "the leak audit does not tell which images it marks"))
     elif marked:

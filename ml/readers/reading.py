@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ml.readers.hypothesis import Hypothesis, Measure, Missing, Multiplicity
 from ml.readers.shown import Shown, in_order
@@ -19,7 +19,8 @@ class Reading:
     ``case`` is the image (the same for all readers), ``rating`` 1 certainly real … 6 certainly
     synthetic (None: not answered), ``generator`` None for a real image, ``patient`` whom a real
     ROI comes from. ``lesion_class`` is the truth and ``answered_class`` the reader's class.
-    Trials are ordered by ``session``, then ``position``.
+    Trials are ordered by ``session``, then ``position``. ``unsent``: it was answered without its
+    picture ever having been sent to the reader.
     """
 
     reader: str
@@ -37,6 +38,8 @@ class Reading:
     class_confidence: int | None = None
     reasons: tuple[str, ...] = ()
     active_ms: int | None = None
+    # no part of its text: the digest of what was analysed is over the texts of earlier versions too
+    unsent: bool = field(default=False, repr=False)
 
     @property
     def cluster(self) -> str:
@@ -56,6 +59,8 @@ class Protocol:
     train on it; ``hypothesis`` is the primary one, ``multiplicity`` the rule for the others and
     ``missing`` the plan for missing answers, None where none was named; ``measure`` is what
     hypotheses call the area; ``resamples`` 0 leaves bootstrap intervals out.
+    ``unsent_rule_in_protocol`` is False where the protocol did not fix that answers to pictures
+    which were never sent are left out.
     """
 
     margin: float = 0.10
@@ -71,6 +76,7 @@ class Protocol:
     multiplicity: Multiplicity | None = None
     missing: Missing | None = None
     measure: Measure = Measure.AUC
+    unsent_rule_in_protocol: bool = True
     network_note: str = "no out-of-fold predictions of a network for these images"
 
     def __post_init__(self) -> None:
@@ -94,6 +100,16 @@ class Presentations(Shown[Reading]):
     def generators(self) -> tuple[str, ...]:
         """Whose synthetic images were answered, by name; ``synthetic`` where none is named."""
         return tuple(sorted({r.generator or "synthetic" for r in self.first if r.synthetic}))
+
+
+def counted(readings: Iterable[Reading]) -> list[Reading]:
+    """The readings without answers to pictures that were never sent: nobody can have seen those."""
+    return [
+        replace(one, rating=None, answered_class=None, class_confidence=None, reasons=())
+        if one.unsent
+        else one
+        for one in readings
+    ]
 
 
 def present(readings: Iterable[Reading], scale: int = 6) -> Presentations:

@@ -6,7 +6,8 @@ form is that of `ml.ground.records`: the names here are the keys there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,6 +224,37 @@ class MeanVerdict:
 
 
 @dataclass(frozen=True)
+class Unsent:
+    """Answers to pictures that the server had not sent to their reader, practice left out.
+
+    They are in no figure but those that say so. ``readers`` is reader → how many of the ``answers``
+    in all; ``in_protocol``: the protocol fixed that they are left out.
+    """
+
+    readers: Mapping[str, int]
+    answers: int
+    in_protocol: bool
+
+    @classmethod
+    def of(cls, readings: Iterable[tuple[str, bool]], *, in_protocol: bool) -> Unsent | None:
+        """From (reader, whether unsent) of every answer; None where all were sent."""
+        every = list(readings)
+        found = Counter(reader for reader, unsent in every if unsent)
+        return cls(dict(found), len(every), in_protocol) if found else None
+
+    @property
+    def sentence(self) -> str:
+        """What became of them, with a full stop."""
+        said = ", ".join(f"{name} {count}" for name, count in self.readers.items())
+        rule = "" if self.in_protocol else ", by a rule that was not part of the protocol"
+        return (
+            f"{sum(self.readers.values())} of {self.answers} answers came to pictures that the "
+            f"server had not sent to their reader ({said}), so that nobody can have looked at "
+            f"them. They are left out of every figure and verdict{rule}."
+        )
+
+
+@dataclass(frozen=True)
 class AppliedRule:
     """From where on a reader used the scale, and whether the protocol fixed that.
 
@@ -414,7 +446,8 @@ class Result:
     ready to paste; ``primary`` is None where none was named, and in results of before there was
     one; ``amended`` is what later rules would say, beside it; ``secondary`` are the other
     hypotheses, where a primary one was named. ``between_generators`` is None for
-    fewer than two generators; ``scale_rule`` in results of before there was one.
+    fewer than two generators; ``scale_rule`` in results of before there was one. ``unsent`` is
+    None where every picture was sent, and in results of before they were left out.
     """
 
     summary: str
@@ -432,6 +465,7 @@ class Result:
     amended: tuple[Amended, ...] = ()
     secondary: tuple[Secondary, ...] = ()
     scale_rule: AppliedRule | None = None
+    unsent: Unsent | None = None
 
     def to_json(self) -> Any:
         """The JSON form, as it is kept and exported."""

@@ -18,6 +18,9 @@ from ml.readers.reading import Reading
 from ml.readers.results import Adjusted, Refused, Result
 from ml.statistics.proportion import ReadersError
 
+UNSENT = "unsent"
+"""In the column ``time_marks``: answered without its picture ever having been sent."""
+
 Values = Mapping[str, str]
 """Value → what it means."""
 
@@ -434,6 +437,7 @@ def _reading(row: Mapping[str, str], place: str) -> Reading:
         class_confidence=_whole(row, "class_confidence", place),
         reasons=tuple(row["reasons"].split("|")) if row["reasons"] else (),
         active_ms=_whole(row, "active_ms", place),
+        unsent=_is_unsent(row),
     )
 
 
@@ -452,7 +456,13 @@ def _pair_reading(row: Mapping[str, str], place: str) -> PairReading:
         patient=row["patient"] or None,
         lesion_class=row["lesion_class"] or None,
         active_ms=_whole(row, "active_ms", place),
+        unsent=_is_unsent(row),
     )
+
+
+def _is_unsent(row: Mapping[str, str]) -> bool:
+    """Whether it was answered without its picture having been sent, where the table says so."""
+    return UNSENT in row.get("time_marks", "").split("|")
 
 
 def _whole(row: Mapping[str, str], column: str, place: str) -> int | None:

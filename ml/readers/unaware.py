@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from ml.readers.analysis import analyse, lesion_class
 from ml.readers.hypothesis import Measure
-from ml.readers.reading import Protocol, Reading
-from ml.readers.results import ClassTable, LesionClass, Refused, Result
+from ml.readers.reading import Protocol, Reading, counted
+from ml.readers.results import ClassTable, LesionClass, Refused, Result, Unsent
 from ml.readers.single import class_table
 from ml.statistics import mrmc
 from ml.statistics.figure import Figure
@@ -62,6 +62,7 @@ class UnawareResult:
     """The whole result of an unaware study: both parts, and what was noticed unasked.
 
     ``summary`` are the sentences of `sentences` in one; ``methods`` is a paragraph ready to paste.
+    ``unsent`` counts both parts.
     """
 
     summary: str
@@ -71,6 +72,7 @@ class UnawareResult:
     detection: Result
     warnings: tuple[str, ...]
     methods: str
+    unsent: Unsent | None = None
 
 
 def analyse_unaware(
@@ -96,9 +98,20 @@ def analyse_unaware(
         ReadersError: readings that contradict each other (see `ml.readers.reading.present`).
     """
     rules = replace(protocol or Protocol(), measure=Measure.SECOND_PART)
-    diagnosis = diagnose(first, rules)
-    detection = analyse(second, rules, later, marked)
-    found = UnawareResult("", rules.margin, diagnosis, noticed, detection, detection.warnings, "")
+    one, two = list(first), list(second)
+    diagnosis = diagnose(one, rules)
+    detection = analyse(two, rules, later, marked)
+    unsent = Unsent.of(
+        [
+            *((r.reader, r.unsent) for r in one if r.answered_class),
+            *((r.reader, r.unsent) for r in two if r.rating is not None and not r.is_practice),
+        ],
+        in_protocol=rules.unsent_rule_in_protocol,
+    )
+    warnings = detection.warnings[1:] if detection.unsent else detection.warnings
+    if unsent is not None:
+        warnings = (unsent.sentence, *warnings)
+    found = UnawareResult("", rules.margin, diagnosis, noticed, detection, warnings, "", unsent)
     return replace(
         found,
         summary=" ".join(sentences(found)),
@@ -108,7 +121,8 @@ def analyse_unaware(
 
 def diagnose(first: Iterable[Reading], rules: Protocol) -> Diagnosis:
     """The first part: lesion classes named right, on real and on synthetic images."""
-    readings = list(first)
+    readings = counted(first)
+    unsent = sum(one.unsent for one in readings)  # told apart from those without an answer
     given = [one for one in readings if one.answered_class and one.lesion_class]
     names = dict.fromkeys(one.reader for one in sorted(given, key=lambda one: one.reader))
     rows = []
@@ -121,7 +135,7 @@ def diagnose(first: Iterable[Reading], rules: Protocol) -> Diagnosis:
         tuple(rows),
         diagnose_others(given, rules),
         lesion_class(given, rules),
-        len(readings) - len(given),
+        len(readings) - len(given) - unsent,
     )
 
 

@@ -294,7 +294,9 @@ def random_readers(
 ) -> Analysis:
     """Random readers and random cases: intervals speak of other readers like these as well.
 
-    One treatment: mean ± t √(MS(R)/r + max(Cov2, 0)). Several: F test of the treatments, and
+    One treatment: mean ± t √(MS(R)/r + max(Cov2, 0)); of shares, whose scores are 0 and 1, the
+    score interval with that error (see `_score_limits`), and Satterthwaite's degrees of freedom
+    count the cases beside the readers. Several: F test of the treatments, and
     differences on the denominator MS(TR) + r max(Cov2 − Cov3, 0) (Hillis 2007). Cells without a
     spread of their own widen what rests on them (see `_Honest`).
 
@@ -312,6 +314,7 @@ def random_readers(
     parts = components(values, matrix, len(ratings.cases))
     blocks = matrix.reshape(t, r, t, r)
     honest = _honest(ratings, figure)
+    of_shares = _of_shares(ratings, figure)
     warnings = _told(honest)
     if r < 4:
         warnings.append(
@@ -323,9 +326,14 @@ def random_readers(
         shared = max(_off_diagonal_mean(blocks[i, :, i, :]), 0.0)
         total = ms_r + r * shared
         df = total**2 * (r - 1) / ms_r**2 if ms_r > 0 else inf
+        if of_shares and total > 0:
+            df = total**2 / (ms_r**2 / (r - 1) + (r * shared) ** 2 / max(honest[i].images - 1, 1))
         means.append(
-            _mean(figure, treatment, values[i], sqrt(total / r), df, confidence, honest[i])
-        )
+            _mean(
+                figure, treatment, values[i], sqrt(total / r), df, confidence, honest[i],
+                of_shares=of_shares,
+            )
+        )  # fmt: skip
     f = df2 = p = None
     differences: list[Difference] = []
     if t > 1:
@@ -353,11 +361,13 @@ def fixed_readers(
 ) -> Analysis:
     """Fixed readers, random cases: intervals speak of these very readers, on other such cases.
 
-    Normal intervals; the variance of a mean is (Var + (r − 1) max(Cov2, 0)) / r, the denominator of
-    differences Var − Cov1 + (r − 1) max(Cov2 − Cov3, 0). A Cov2 below 0 is taken for 0, as by
-    MRMCaov and RJafroc: readers who see the same images do not err in opposite ways, so a negative
-    estimate is noise, and it would make the interval narrower than that of readers of different
-    images. Cells without a spread of their own widen what rests on them (see `_Honest`).
+    Normal intervals; of shares, whose scores are 0 and 1, score intervals by t with as many degrees
+    of freedom as there are cases, less 1 (see `_score_limits`). The variance of a mean is (Var + (r
+    − 1) max(Cov2, 0)) / r, the denominator of differences Var − Cov1 + (r − 1) max(Cov2 − Cov3, 0).
+    A Cov2 below 0 is taken for 0, as by MRMCaov and RJafroc: readers who see the same images do not
+    err in opposite ways, so a negative estimate is noise, and it would make the interval narrower
+    than that of readers of different images. Cells without a spread of their own widen what rests
+    on them (see `_Honest`).
 
     Raises:
         ReadersError: as `covariance`.
@@ -368,9 +378,13 @@ def fixed_readers(
     parts = components(values, matrix, len(ratings.cases))
     blocks = matrix.reshape(t, r, t, r)
     honest = _honest(ratings, figure)
+    of_shares = _of_shares(ratings, figure)
     means = [
-        _mean(figure, treatment, values[i], _fixed_se(blocks[i, :, i, :]), inf, confidence,
-              honest[i])
+        _mean(
+            figure, treatment, values[i], _fixed_se(blocks[i, :, i, :]),
+            max(honest[i].images - 1, 1) if of_shares else inf, confidence, honest[i],
+            of_shares=of_shares,
+        )
         for i, treatment in enumerate(ratings.treatments)
     ]  # fmt: skip
     f = p = None
@@ -420,10 +434,14 @@ def _mean(
     df: float,
     confidence: float,
     honest: _Honest,
+    *,
+    of_shares: bool,
 ) -> TreatmentMean:
-    value = float(values.mean())
-    half = _quantile(df, confidence) * se
-    low, high = max(0.0, value - half), min(1.0, value + half)
+    value, quantile = float(values.mean()), _quantile(df, confidence)
+    low, high = value - quantile * se, value + quantile * se
+    if of_shares and se > NO_SPREAD and 0 < value < 1:
+        low, high = _score_limits(value, se, quantile)
+    low, high = max(0.0, low), min(1.0, high)
     if honest.thin or se <= NO_SPREAD:
         bound = honest.limits(figure, value, confidence)
         low, high = min(low, bound[0]), max(high, bound[1])
@@ -432,6 +450,29 @@ def _mean(
         treatment, low, high, se, df if isfinite(df) else None,
         auc=value if of_areas else None, mean=None if of_areas else value,
     )  # fmt: skip
+
+
+def _of_shares(ratings: Ratings, figure: FigureOfMerit) -> bool:
+    """Whether the means are of scores 0 and 1: then they are shares."""
+    if figure is not FigureOfMerit.MEAN:
+        return False
+    given = ratings.scores[np.isfinite(ratings.scores)]
+    return bool(((given == 0) | (given == 1)).all())
+
+
+def _score_limits(value: float, se: float, quantile: float) -> tuple[float, float]:
+    """Wilson's limits of a share in (0, 1) with a standard error from elsewhere.
+
+    Of so many trials as would give a share of that size this error (Korn & Graubard 1998, Surv
+    Methodol 24:193, take such a number too). On few cases the plain interval covers too little, the
+    more so the further the share is from 0.5: of 0.84 with 10 readers of 20 pairs 91 %, this one
+    94 % (``make bench SECTIONS=coverage``).
+    """
+    trials = value * (1 - value) / se**2
+    shrunk = 1 + quantile**2 / trials
+    centre = (value + quantile**2 / (2 * trials)) / shrunk
+    half = quantile * sqrt(value * (1 - value) / trials + quantile**2 / (4 * trials**2)) / shrunk
+    return centre - half, centre + half
 
 
 def _fixed_se(block: Floats) -> float:
@@ -457,6 +498,11 @@ class _Honest:
     synthetic: int
     real: int
 
+    @property
+    def images(self) -> int:
+        """Of both kinds."""
+        return self.synthetic + self.real
+
     def limits(self, figure: FigureOfMerit, value: float, confidence: float) -> tuple[float, float]:
         """The interval that one reader of so many images has at ``value``.
 
@@ -465,8 +511,7 @@ class _Honest:
         """
         if figure is FigureOfMerit.AUC:
             return newcombe(min(max(value, 0.0), 1.0), self.synthetic, self.real, confidence)
-        n = self.synthetic + self.real
-        return clopper_pearson(value * n, n, confidence)
+        return clopper_pearson(value * self.images, self.images, confidence)
 
 
 def _honest(ratings: Ratings, figure: FigureOfMerit) -> list[_Honest]:

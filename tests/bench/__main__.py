@@ -9,7 +9,18 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import coverage, difficulty, gpu, leaks, planner, requests, serving, training, verdicts
+from bench import (
+    coverage,
+    difficulty,
+    gpu,
+    leaks,
+    planner,
+    recognition,
+    requests,
+    serving,
+    training,
+    verdicts,
+)
 
 SECTIONS = {
     "classification": serving.classification,
@@ -20,6 +31,7 @@ SECTIONS = {
     "coverage": coverage.intervals,
     "planner": planner.agreement,
     "leaks": leaks.found,
+    "recognition": recognition.found,
     "verdicts": verdicts.mixes,
     "difficulty": difficulty.calibration,
 }

@@ -9,13 +9,18 @@ import numpy as np
 
 from bench import pool
 from bench.verdicts import model
+from ml.readers.choice_rehearsal import of_share
 from ml.readers.rehearsal import CORRECT, FIXED, OWN, RECOMMENDED, Design, Rehearsal, Tally
 from ml.readers.tables import rehearsal_text
-from ml.statistics import roc
+from ml.statistics import mrmc, roc
+from ml.statistics.ratings import Ratings
 
 STUDIES = 500
 LOW, HIGH = 0.92, 0.98
 """Where the coverage of the recommended analysis has to lie, at 5 readers × 120 images."""
+
+PAIRS_STUDIES = 2000
+"""Studies of pairs of each size and true share."""
 
 READERS = 2000
 """Single readers of each size and area."""
@@ -40,6 +45,39 @@ def intervals() -> Iterator[str]:
         said = "within" if LOW <= held <= HIGH else "OUTSIDE"
         yield f"{held:.3f} is {said} {LOW:.2f} to {HIGH:.2f}: {name}"
     yield from single_readers()
+    yield from shares_of_pairs()
+
+
+def shares_of_pairs() -> Iterator[str]:
+    """The mean share of pairs of readers like these, by readers, pairs and the true share."""
+    yield f"mean share of pairs, {PAIRS_STUDIES} studies each: coverage of 95 %, random readers"
+    pieces = list(product((3, 5, 10), (20, 40, 100), (0.5, 0.6, 0.84, 0.95)))
+    outside = 0
+    for (readers, pairs, share), tally in zip(pieces, pool.each(_of_pairs, pieces), strict=True):
+        held = tally.coverage()
+        assert held.coverage is not None and held.low is not None and held.high is not None
+        said = "within" if held.low <= OWN_HIGH and held.high >= OWN_LOW else "OUTSIDE"
+        outside += said == "OUTSIDE"
+        yield (
+            f"{readers:2} readers of {pairs:3} pairs, share {share:.2f}: {held.coverage:.3f} "
+            f"({held.low:.3f} to {held.high:.3f}) {said} {OWN_LOW:.2f} to {OWN_HIGH:.2f}, width "
+            f"{held.mean_width:.2f}"
+        )
+    yield f"{outside} outside"
+
+
+def _of_pairs(piece: tuple[int, int, float]) -> Tally:
+    readers, pairs, share = piece
+    rng = np.random.default_rng([readers, pairs, round(100 * share)])
+    names = tuple(f"reader {j}" for j in range(readers))
+    cases = tuple(f"pair {k}" for k in range(pairs))
+    truth, known = np.ones(pairs, dtype=np.int64), of_share(share)
+    tally = Tally("mean share")
+    for _ in range(PAIRS_STUDIES):
+        block = Ratings(names, ("pairs",), cases, truth, known.draw(pairs, readers, rng)[None])
+        mean = mrmc.random_readers(block, mrmc.FigureOfMerit.MEAN).mean
+        tally.count(mean.low, mean.high, share)
+    return tally
 
 
 def single_readers() -> Iterator[str]:

@@ -18,9 +18,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.models import ReaderStudy
+from app.models import Delivery, ReaderStudy, Reading
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results.answers import Answers
 from app.models.study_results.results import Results
@@ -40,7 +41,17 @@ def opened(name: str, folder: Path) -> Database:
     path.write_bytes(lzma.decompress((OLD / f"{name}.sqlite3.xz").read_bytes()))
     database = Database(f"sqlite:///{path}")
     database.migrate()
+    with database.transaction() as session:
+        _send(session)
     return database
+
+
+def _send(session: Session) -> None:
+    """Their answers were written straight into the tables; so are the sendings of the pictures."""
+    for study in session.scalars(sa.select(ReaderStudy)):
+        if Delivery.kept_for(study.protocols[0]):
+            answered = session.execute(sa.select(Reading.trial_id, Reading.answered_at))
+            Delivery.keep(session, {row.trial_id: row.answered_at for row in answered})
 
 
 def found_in(database: Database) -> dict[str, Any]:

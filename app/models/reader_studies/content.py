@@ -26,6 +26,7 @@ _BEFORE: Json = {
     "exclude_read": False,
     "exclude_seen": False,
     "redrawn": False,
+    "leave_out_unsent": None,
     "least_ms": 0,
     "least_off": None,
     "least_ratings": None,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from app.db import Base, now
 from app.models.ground.append_only import append_only
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.trial import Trial
 
 
@@ -33,6 +34,11 @@ class Delivery(Base):
             dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
             rows = [{"trial_id": trial, "at": at} for trial, at in sent.items()]
             session.execute(dialect.insert(Delivery).values(rows).on_conflict_do_nothing())
+
+    @staticmethod
+    def kept_for(opening: Protocol) -> bool:
+        """Whether sendings were kept when a study was opened by this protocol."""
+        return "least_ms" in opening.content_json.get("design", {})
 
     @staticmethod
     def of_study(session: Session, study_id: uuid.UUID) -> dict[uuid.UUID, datetime]:

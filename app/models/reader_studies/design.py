@@ -166,6 +166,8 @@ class Design(Stored):
             generator where those are kept here, are drawn anew.
         redrawn: every image, real or synthetic, is shown on a grid of its own, so that no stored
             copy equals it (`ml.images.regrid`).
+        leave_out_unsent: answers to pictures that were never sent to their reader are in no verdict
+            and no figure but beside them; None in protocols of before there was such a rule.
         least_ms: an answer within less time counts as implausible; 0: none does.
         near_limit: from which correlation on two ROIs are too alike; None: from the data, as
             `ml.statistics.likeness.Likeness` has it.
@@ -194,6 +196,7 @@ class Design(Stored):
     exclude_read: bool = True
     exclude_seen: bool = True
     redrawn: bool = False
+    leave_out_unsent: bool | None = True
     least_ms: int = 1000
     exclude_near: bool = False
     near_limit: float | None = None

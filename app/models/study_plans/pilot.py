@@ -21,7 +21,7 @@ from ml.ground import records
 from ml.ground.records import RecordError
 from ml.readers import files
 from ml.readers.pilots import PilotStudy, estimate
-from ml.readers.reading import present, ratings_by_generator
+from ml.readers.reading import counted, present, ratings_by_generator
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Ratings
 
@@ -135,13 +135,23 @@ class Estimated:
                 f"{study.title} asks for one of two images, and the planner needs ratings of "
                 "single ones. Plan pairs on their own page."
             )
-        first = present(answers.readings()).first
+        first = present(counted(answers.readings())).first
+        unsent = sum(one.unsent and not one.is_practice for one in answers.lines)
         if not first:
-            raise ReadersError(f"{study.title}: nobody answered anything.")
+            raise ReadersError(
+                f"{study.title}: nobody answered anything"
+                + (
+                    f" but {unsent} pictures that were never sent, which nobody can have seen."
+                    if unsent
+                    else "."
+                )
+            )
         ratings = ratings_by_generator(first)
         _refuse_large(ratings)
         told = repr([(r.reader, r.case, r.synthetic, r.rating) for r in first])
         source = f"study “{study.title[:_LONGEST]}”"
+        if unsent:
+            source += f" without {unsent} answers to pictures never sent"
         digest = hashlib.sha256(told.encode()).hexdigest()
         return cls(estimate(ratings, source), digest, study.id)
 

@@ -30,6 +30,7 @@ from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.held_out import Classify, HeldOut
 from app.models.study_results.methods import paragraph
+from app.models.study_results.times import ReaderTimes, marked_by_reader
 from app.settings import VERSION
 from ml.ground import records
 from ml.ground.records import RecordError
@@ -43,7 +44,7 @@ from ml.readers.choice_results import ChoiceResult
 from ml.readers.pairs import PairReading
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
-from ml.readers.reading import present
+from ml.readers.reading import counted, present
 from ml.readers.results import Result
 from ml.readers.unaware import UnawareResult, analyse_unaware
 from ml.statistics.proportion import wilson_limits
@@ -196,7 +197,8 @@ class Content:
     ``version`` by which program, ``seed`` and ``resamples`` with which bootstrap.
     ``protocol_version`` is the one that the study is judged by, None in analyses that were kept
     before there was a choice: those went by the newest. ``program`` is a program that read the
-    same images.
+    same images. ``times`` are the readers of whom the time of an answer is marked, None in analyses
+    of before they were kept.
     """
 
     format: int
@@ -215,6 +217,7 @@ class Content:
     protocol_version: int | None = None
     amendments: tuple[Amendment, ...] = ()
     program: SecondReader | None = None
+    times: tuple[ReaderTimes, ...] | None = None
 
     @classmethod
     def read(cls, data: bytes) -> Content:
@@ -271,6 +274,7 @@ def rules_of(answers: Answers, network: HeldOut, protocol: Protocol | None = Non
         measure=design.measure,
         scale_rule=scale_rule_of(design),
         scale_rule_in_protocol=fixed,
+        unsent_rule_in_protocol=bool(design.leave_out_unsent),
     )
 
 
@@ -313,6 +317,7 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
         protocol_version=answers.protocol.version,
         amendments=tuple(_amendment(one) for one in answers.versions.amendments),
         program=_program(session, answers, rules.seed),
+        times=tuple(marked_by_reader(session, answers)),
     )
     return Computed(content.written(), time.perf_counter() - begun)
 
@@ -347,7 +352,8 @@ def _amendment(one: versions.Amendment) -> Amendment:
 
 
 def _program(session: Session, answers: Answers, seed: int) -> SecondReader:
-    """A program reads the study's own images, practice left out."""
+    """A program reads the study's own images, practice left out; of pairs also each pair."""
+    place = {one.pixels_digest: k for k, one in enumerate(answers.stimuli)}
     return second_reader.read(
         [Blob.read(session, one.pixels_digest) for one in answers.stimuli],
         [one.truth == Source.SYNTHETIC for one in answers.stimuli],
@@ -355,6 +361,7 @@ def _program(session: Session, answers: Answers, seed: int) -> SecondReader:
             f"patient {one.patient}" if one.patient else answers.cases[one.id]
             for one in answers.stimuli
         ],
+        pairs=[(place[one], place[other]) for one, other in answers.protocol.content.pairs],
         resamples=RESAMPLES,
         seed=seed,
     )
@@ -366,7 +373,7 @@ def _analysed(
     """What was analysed, and the analysis of the study's task."""
     if answers.study.design.task.is_paired:
         choices = list(answers.choices())
-        chosen = analyse_choices(choices, rules, later)
+        chosen = analyse_choices(choices, rules, later, _pairs_of(answers, marked_in(answers)))
         said = choice_words.analysed(chosen, rules.resamples, rules.seed)
         methods = paragraph(session, answers, said, rules.seed)
         return choices, replace(chosen, methods=methods)
@@ -378,18 +385,25 @@ def _analysed(
             first, second, answers.noticed, rules, later, marked_in(answers),
             same_images=design.second_images is SecondImages.SAME,
         )  # fmt: skip
-        rated = words.analysed(found.detection, present(second, rules.scale), rules)
+        rated = words.analysed(found.detection, present(counted(second), rules.scale), rules)
         methods = paragraph(session, answers, unaware.analysed(found, rated), rules.seed)
         return [*first, *second], replace(found, methods=methods)
     readings = list(answers.readings())
     result = analyse(readings, rules, later, marked_in(answers))
-    said = words.analysed(result, present(readings, rules.scale), rules)
+    said = words.analysed(result, present(counted(readings), rules.scale), rules)
     return readings, replace(result, methods=paragraph(session, answers, said, rules.seed))
+
+
+def _pairs_of(answers: Answers, marked: frozenset[str] | None) -> frozenset[str] | None:
+    """The pairs that show one of these images; None where they are not known."""
+    if marked is None:
+        return None
+    return frozenset(one.case for one in answers.lines if marked & set(one.case.split("+")))
 
 
 def digest_of(readings: Iterable[PlainReading | PairReading]) -> str:
     """SHA-256 over the readings, one line each: what exactly was analysed."""
-    lines = sorted(repr(reading) for reading in readings)
+    lines = sorted(f"{one!r}{' unsent' if one.unsent else ''}" for one in readings)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -418,6 +432,7 @@ def _curves(lines: Sequence[Line]) -> tuple[Curve, ...]:
             for line in lines
             if line.reader == reader
             and line.reading is not None
+            and not line.unsent
             and line.trial.part is not Part.UNAWARE
             and not line.is_repeat
             and not line.is_practice

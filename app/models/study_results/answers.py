@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.debriefing import Remark
+from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.reading import Reading
@@ -43,7 +44,8 @@ class Line:
     Of a pair ``stimulus`` is the one that is asked for (the synthetic one) and ``beside`` the
     other, ``asked`` is where the former stood, and ``case`` names both.
     ``earlier`` are the answers that it replaced, in their order. ``changes`` counts how often the
-    answer was replaced, before and after it was committed.
+    answer was replaced, before and after it was committed. ``unsent``: it was answered, and its
+    picture was never sent to the reader.
     """
 
     reader: str
@@ -56,6 +58,7 @@ class Line:
     changes: int
     beside: Stimulus | None = None
     asked: Side | None = None
+    unsent: bool = False
 
     @property
     def called(self) -> Source | None:
@@ -131,6 +134,9 @@ class Answers:
         )
         enrolments = Enrolment.of_study(session, study.id)
         given = _given(session, study.id)
+        sent: Collection[uuid.UUID] | None = None
+        if Delivery.kept_for(study.protocols[0]):
+            sent = Delivery.of_study(session, study.id).keys()
         found = session.execute(
             sa.select(Trial, Enrolment.number)
             .join(Enrolment, Enrolment.id == Trial.enrolment_id)
@@ -144,7 +150,7 @@ class Answers:
             .order_by(Enrolment.number, Trial.position)
         )
         lines = [
-            _line(reader_code(number), trial, cases, given.get(trial.id, []))
+            _line(reader_code(number), trial, cases, given.get(trial.id, []), sent)
             for trial, number in found
         ]
         return cls(
@@ -212,6 +218,7 @@ class Answers:
                 class_confidence=reading.class_confidence if reading else None,
                 reasons=tuple(reading.reasons) if reading else (),
                 active_ms=reading.active_ms if reading else None,
+                unsent=line.unsent,
             )
 
     def choices(self) -> Iterator[PairReading]:
@@ -233,6 +240,7 @@ class Answers:
                 patient=line.patient,
                 lesion_class=line.stimulus.lesion_class,
                 active_ms=reading.active_ms if reading else None,
+                unsent=line.unsent,
             )
 
 
@@ -263,7 +271,14 @@ def _given(session: Session, study_id: uuid.UUID) -> dict[uuid.UUID, list[Readin
     return found
 
 
-def _line(reader: str, trial: Trial, cases: dict[uuid.UUID, str], given: list[Reading]) -> Line:
+def _line(
+    reader: str,
+    trial: Trial,
+    cases: dict[uuid.UUID, str],
+    given: list[Reading],
+    sent: Collection[uuid.UUID] | None,
+) -> Line:
+    """``sent`` are the trials whose picture was sent; None where that was not kept."""
     stimulus, beside, asked = trial.stimulus, trial.right, None
     case = cases[stimulus.id]
     if beside is not None:
@@ -281,6 +296,7 @@ def _line(reader: str, trial: Trial, cases: dict[uuid.UUID, str], given: list[Re
         changes=sum(one.changes for one in given) + max(0, len(given) - 1),
         beside=beside,
         asked=asked,
+        unsent=bool(given) and sent is not None and trial.id not in sent,
     )
 
 

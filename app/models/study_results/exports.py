@@ -18,7 +18,7 @@ from app.models.study_results.answers import Answers, generator_name
 from ml.ground import json_schema
 from ml.ground.delimited import written
 from ml.readers import exchange, tidy
-from ml.readers.reading import Presentations, present, ratings, ratings_by_generator
+from ml.readers.reading import Presentations, counted, present, ratings, ratings_by_generator
 from ml.readers.results import Result
 from ml.readers.unaware import UnawareResult
 from ml.statistics.ratings import Ratings
@@ -211,7 +211,8 @@ EXPORTS = {
     "readings.imrmc": Export(
         "text/plain; charset=utf-8",
         "First presentations for iMRMC; one modality per generator. Its head says whether RJafroc "
-        "reads it too.",
+        "reads it too. Answers to pictures that were never sent are left out of this file and of "
+        "the others for MRMC programs.",
         imrmc,
         of_ratings=True,
     ),
@@ -270,7 +271,7 @@ def require(name: str) -> Export:
 def _shown(answers: Answers) -> Presentations:
     if answers.study.design.task.is_paired:
         raise Conflict(_OF_PAIRS)
-    return present(answers.readings())
+    return present(counted(answers.readings()))
 
 
 def _first(answers: Answers) -> Ratings:
@@ -283,8 +284,10 @@ def _first(answers: Answers) -> Ratings:
 
 
 def _title(answers: Answers, what: str) -> str:
+    unsent = sum(one.unsent and not one.is_practice for one in answers.lines)
+    without = f" without {unsent} answers to pictures never sent," if unsent else ""
     return (
-        f"visual Turing test, {what}, reader study {answers.study.id}, "
+        f"visual Turing test, {what},{without} reader study {answers.study.id}, "
         f"protocol {answers.protocol.digest}, truth 1 = synthetic"
     )
 

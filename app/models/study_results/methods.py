@@ -25,6 +25,7 @@ from app.models.study_results.times import Clock, Mark
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
 from ml.leak_audit.record import Colour
+from ml.readers.results import Unsent
 
 _REAL = {
     ImageKind.PHANTOM: "cut from simulated CT (phantoms, no patient)",
@@ -153,7 +154,7 @@ class Conducted:
         )
 
     def _own(self, enrolment: Enrolment, part: Part) -> list[Line]:
-        """A reader's answered first presentations of a part."""
+        """A reader's answered first presentations of a part, of those that were sent."""
         code = reader_code(enrolment.number)
         return [
             one
@@ -161,6 +162,7 @@ class Conducted:
             if one.reader == code
             and one.trial.part is part
             and one.reading
+            and not one.unsent
             and not one.is_practice
             and not one.is_repeat
         ]
@@ -283,14 +285,18 @@ class Conducted:
             for one in self._answers.lines
             if one.reading is not None and not one.is_practice
         ]
-        unsent = sum(Mark.UNSENT in one for one in marks)
         others = sum(any(mark is not Mark.UNSENT for mark in one) for one in marks)
         said = []
-        if unsent:
-            said.append(
-                f"{unsent} of {len(marks)} answers came to pictures that the server had not sent "
-                "to their reader, so that nobody can have looked at them. They are in the analysis."
-            )
+        unsent = Unsent.of(
+            (
+                (one.reader, one.unsent)
+                for one in self._answers.lines
+                if one.reading is not None and not one.is_practice
+            ),
+            in_protocol=bool(self._design.leave_out_unsent),
+        )
+        if unsent is not None:
+            said.append(unsent.sentence)
         if least_ms:
             said.append(
                 f"Answers in less than {least_ms:,} ms, or with times that the server's clock "

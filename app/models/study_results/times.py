@@ -3,13 +3,14 @@
 The rule is fixed with the protocol (``least_ms`` of its design; 0: answers are never too fast).
 The server knows when a picture was first sent (`Delivery`) and when its answer came; a browser
 says how long it showed the picture, was hidden or idle, and how long the answer waited for the
-network. Marked answers stay in every figure; a second analysis leaves them out.
+network. Answers to pictures that were never sent are in no figure; what is marked otherwise stays
+in every one, and a second analysis leaves it out.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -82,7 +83,6 @@ class Clock:
     def __init__(self, session: Session, answers: Answers) -> None:
         first = answers.study.protocols[0]
         self._opened = first.frozen_at
-        self._keeps_sendings = "least_ms" in first.content_json.get("design", {})
         self._least = timedelta(milliseconds=answers.study.design.least_ms)
         self._sent = Delivery.of_study(session, answers.study.id)
         self._came = {
@@ -134,7 +134,7 @@ class Clock:
             found.append(Mark.FAST)
         if answered - spent < begun - TOLERANCE:
             found.append(Mark.LONG)
-        if sent is None and self._keeps_sendings:
+        if line.unsent:
             found.append(Mark.UNSENT)
         earliest = max(begun, before or begun) if is_first else begun
         if waited < _NO_WAIT or reading.answered_at < earliest:
@@ -162,15 +162,15 @@ def _answers_before(lines: Sequence[Line]) -> dict[uuid.UUID, datetime]:
 class ReaderTimes:
     """How many answers of a reader are marked, and their area with and without them.
 
-    The counts are of every part. ``area`` and ``without`` are of first presentations that were
-    rated or chosen, as `ml.statistics.roc.auc_interval` has them, without clusters, for comparison
-    with each other.
+    ``counts``, by `Mark`, are of every part. ``area`` and ``without`` are of first presentations
+    that were rated or chosen, as `ml.statistics.roc.auc_interval` has them, without clusters, for
+    comparison with each other.
     """
 
     reader: str
     answers: int
     marked: int
-    counts: dict[Mark, int]
+    counts: Mapping[str, int]
     area: Figure
     without: Figure
 
@@ -197,7 +197,7 @@ def marked_by_reader(session: Session, answers: Answers) -> list[ReaderTimes]:
                 reader,
                 len(mine),
                 sum(bool(marks) for _, marks in mine),
-                {mark: sum(mark in marks for _, marks in mine) for mark in Mark},
+                {mark.value: sum(mark in marks for _, marks in mine) for mark in Mark},
                 _area([line for line, _ in first]),
                 _area([line for line, marks in first if not marks]),
             )

@@ -41,7 +41,11 @@ def test_images_that_measure_alike_are_refused():
 @pytest.mark.parametrize(("noise", "tells"), [(0.2, False), (0.23, True)])
 def test_a_difference_is_found_and_where_there_is_none_none_is(noise, tells):
     images = drawn(40, 0.2, 3) + drawn(40, noise, 4)
-    found = read(images, [False] * 40 + [True] * 40, names("p", 40, 2) + names("s", 40))
+    sides = [(40 + k, k) for k in range(40)]
+    found = read(
+        images, [False] * 40 + [True] * 40, names("p", 40, 2) + names("s", 40), pairs=sides
+    )
+    assert found.pairs.n == 40 and (found.pairs.low > 0.5) is tells
     assert (found.auc.low > 0.5) is tells
     assert found.auc.n == 80 and (found.sensitivity.n, found.specificity.n) == (40, 40)
     assert found.accuracy.value == (found.sensitivity.value + found.specificity.value) / 2

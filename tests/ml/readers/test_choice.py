@@ -64,18 +64,20 @@ def test_each_reader_and_readers_at_large_are_those_of_closed_forms():
     assert (first.primary.low, first.primary.high) == pytest.approx((ends.low, ends.high))
     assert first.verdict.p == pytest.approx(known.pvalue)
     assert first.d_prime.value == pytest.approx(np.sqrt(2) * scipy.stats.norm.ppf(0.65))
-    # Obuchowski–Rockette of one treatment, by hand (Hillis 2007)
+    # Obuchowski–Rockette of one treatment, by hand, as a score interval: an end is as many standard
+    # errors from the mean as the error would be there; readers and pairs have degrees of freedom
     y = np.array([[(7 * k + 3 * j) % 40 < r for k in range(40)]
                   for j, r in enumerate((26, 30, 28, 22), 1)], float)  # fmt: skip
     cov = np.cov(y) / 40
     shared = max((cov.sum() - np.trace(cov)) / 12, 0.0)
     ms_r = y.mean(axis=1).var(ddof=1)
     total = ms_r + 4 * shared
-    half = scipy.stats.t.ppf(0.975, total**2 * 3 / ms_r**2) * np.sqrt(total / 4)
+    df = total**2 / (ms_r**2 / 3 + (4 * shared) ** 2 / 39)
     mean = found.across.random.mean
-    assert (mean.value, mean.low, mean.high) == pytest.approx(
-        (y.mean(), y.mean() - half, y.mean() + half)
-    )
+    assert (mean.value, mean.df) == pytest.approx((y.mean(), df))
+    for end in (mean.low, mean.high):
+        error = np.sqrt(total / 4 * end * (1 - end) / (mean.value * (1 - mean.value)))
+        assert abs(end - mean.value) == pytest.approx(scipy.stats.t.ppf(0.975, df) * error)
     assert found.across.d_prime.value == pytest.approx(np.sqrt(2) * scipy.stats.norm.ppf(y.mean()))
 
 
@@ -131,10 +133,10 @@ def test_the_primary_hypothesis_follows_the_plan_for_missing_answers():
     lacking = [replace(one, answer=None) if one.reader == "R3" and one.position > 15 else one
                for one in readings]  # fmt: skip
     different = Hypothesis(Claim.DIFFERENT, Whose.LIKE_THESE)
-    whole = analyse_choices(readings, plan(different)).primary
+    whole = analyse_choices(readings, plan(different), marked=()).primary
     assert (whole.planned.holds, whole.sensitivity) == (True, ())
     assert "share of pairs named right by readers like these" in whole.hypothesis
-    found = analyse_choices(lacking, plan(different))
+    found = analyse_choices(lacking, plan(different), marked=())
     assert found.primary.planned.holds is False
     assert [one.analysis for one in found.primary.sensitivity] == [
         "all readers", "complete readers", "missing answers taken as right",
@@ -162,6 +164,18 @@ def test_the_verdicts_of_pairs_go_by_holm_where_the_protocol_names_it():
     assert [one.verdict.different_from_chance for one in told.readers] == [False, False, False]
     assert len(told.secondary) == 8 and "not after Holm over 8 hypotheses" in told.summary
     assert "adjusted together after Holm" in told.methods and "exploratory" in alone.methods
+
+
+def test_pairs_that_were_never_sent_and_those_with_marked_images_are_told_beside():
+    found = shares(26, 30, 28, 27)
+    found = [replace(one, unsent=one.reader == "R4") for one in found]
+    told = analyse_choices(found, plan(Hypothesis()), marked={"pair 1", "pair 2"})
+    assert told.choices.readers == 3 and told.unsent.readers == {"R4": 40}
+    rows = {one.analysis.split(" (")[0]: one for one in told.primary.sensitivity}
+    assert rows["with the answers to pairs that were never sent"].readers == 4
+    assert rows["without the images that the leak audit marks"].value != told.primary.planned.value
+    untold = analyse_choices(found, plan(Hypothesis())).primary
+    assert "does not tell" in untold.sensitivity[-1].note
 
 
 def test_who_left_a_hidden_repeat_out_answered_every_pair():
@@ -261,4 +275,5 @@ def test_who_never_began_is_not_filled_in() -> None:
     rules = plan(Hypothesis(Claim.EQUIVALENT, Whose.LIKE_THESE))
     found = analyse_choices([*began, *never], rules)
     assert found.primary is not None
-    assert {one.readers for one in (found.primary.planned, *found.primary.sensitivity)} == {3}
+    told = (found.primary.planned, *found.primary.sensitivity)
+    assert {one.readers for one in told if one.value is not None} == {3}

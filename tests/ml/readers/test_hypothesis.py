@@ -10,7 +10,7 @@ import pytest
 from ml.readers import tidy
 from ml.readers.analysis import analyse
 from ml.readers.hypothesis import Claim, Hypothesis, Missing, Multiplicity, Whose, choices
-from ml.readers.primary import ALL_RIGHT, ALL_WRONG, ONCE, UNMARKED
+from ml.readers.primary import ALL_RIGHT, ALL_WRONG, ONCE, UNMARKED, WITH_UNSENT
 from ml.readers.reading import Protocol, Reading
 from ml.readers.secondary import difference_p, equivalence_p
 from ml.statistics.proportion import ReadersError
@@ -161,6 +161,19 @@ def test_marked_images_and_repeated_patients_are_left_out_beside_the_plan():
     assert found.planned.images == 48
     untold = analyse(every, rules()).primary
     assert any("does not tell which" in (one.note or "") for one in untold.sensitivity)
+
+
+def test_answers_to_pictures_never_sent_are_in_no_verdict_but_beside():
+    found = [replace(one, unsent=one.reader == "R3") for one in skilled()]
+    told = analyse(found, rules(missing=Missing.WORST))
+    assert (told.counts.readers, told.counts.unanswered_left_out) == (3, 0)
+    assert told.unsent.readers == {"R3": 60} and told.warnings[0] == told.unsent.sentence
+    assert told.primary.planned.readers == 3  # who saw nothing did not begin
+    assert {one.analysis: one.readers for one in told.primary.sensitivity}[WITH_UNSENT] == 4
+    honest = analyse([one for one in found if one.reader != "R3"], rules(missing=Missing.WORST))
+    assert told.readers == honest.readers and honest.unsent is None
+    before = analyse(found, rules(unsent_rule_in_protocol=False))
+    assert "a rule that was not part of the protocol" in before.warnings[0]
 
 
 # -- secondary ones and amended rules -------------------------------------------------------------

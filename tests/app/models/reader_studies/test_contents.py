@@ -126,6 +126,7 @@ def test_a_protocol_of_format_1_reads_as_it_did(frozen):
     assert content.design == Design(
         exclude_read=False,
         exclude_seen=False,
+        leave_out_unsent=None,
         least_ms=0,
         least_off=None,
         least_ratings=None,

@@ -240,6 +240,9 @@ def test_the_pages_of_results_show_pairs(app, session, signed_in_as):
     page = browser.get(f"/reader-studies/{study.id}/results")
     assert page.status_code == 200
     assert "two-alternative forced choice" in page.text
+    for words in ("A program", "Park et al.", "What a program could have used",
+                  "Without the images that the leak audit marks"):  # fmt: skip
+        assert words.lower() in page.text.lower(), words
     assert "exports/readings.imrmc" not in page.text
     images = browser.get(f"/reader-studies/{study.id}/results/images").text
     assert images.count("named the") == 36

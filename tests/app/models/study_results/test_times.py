@@ -17,8 +17,12 @@ from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results import exports
+from app.models.study_results.analysis import Content, compute
 from app.models.study_results.answers import Answers
 from app.models.study_results.times import Mark, marked_by_reader
+from ml.readers import tidy
+from ml.readers.analysis import analyse
+from ml.readers.results import Unsent
 
 JSON = {"accept": "application/json"}
 
@@ -48,7 +52,11 @@ def read(session):
         Delivery.keep(session, {trial.id: begun + timedelta(seconds=9 * trial.position - 6)})
     odd = {position: given for position, (given, _) in ODD.items()}
     answered.answer(
-        session, study, 1, lambda _, place: {**sound(place), **odd.get(place, {})}, begun
+        session,
+        study,
+        1,
+        lambda _, place: {**sound(place), **odd.get(place, {}), "sent": place < len(trials)},
+        begun,
     )
     answered.unblind(session, study, study.owner)
     return Answers.of(session, Unblinded(study))
@@ -88,6 +96,18 @@ def test_marked_answers_are_counted_and_left_out_of_a_second_area(session, read)
     assert (ada.reader, ada.answers, ada.marked) == ("R1", 12, 5)
     assert ada.counts == {Mark.FAST: 1, Mark.LONG: 2, Mark.UNSENT: 1, Mark.CLOCK: 1}
     assert (ada.area.n, ada.without.n) == (12, 7)
+
+
+def test_an_answer_to_a_picture_never_sent_is_in_no_figure_and_said_to_be(session, read):
+    content = Content.read(compute(session, read, lambda *_: []).data)
+    assert content.result.unsent == Unsent({"R1": 1}, 12, True)
+    assert content.result.readers[0].n == 11 and content.curves[0].blocks[-1].last == 11
+    assert content.result.counts.unanswered_left_out == 0
+    assert "1 of 12 answers came to pictures" in content.result.methods
+    assert content.times == tuple(marked_by_reader(session, read))
+    table = exports.require("analysis.csv").make(session, read).decode()
+    assert analyse(tidy.readings(table)).readers[0].n == 11
+    assert exports.require("mrmcaov.csv").make(session, read).count(b"R1") == 11
 
 
 def test_a_script_that_answers_as_it_fetches_is_fast_whatever_it_says(session):
