@@ -23,7 +23,10 @@ class Addressee:
         missing = [f"{what} Instance UID" for what, uid in named if not uid]
         if missing:
             told = ", no ".join(missing)
-            return f"it has no {told}. It may be cut short; send it whole, with all three."
+            return (
+                f"it has no {told}: it is cut short, or an anonymiser has emptied them. Send it "
+                "whole, with all three."
+            )
         if self.study_uid and self.study_uid != known.study_uid:
             return (
                 "it belongs to another study than the one that the address names. Send it to "

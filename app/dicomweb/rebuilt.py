@@ -64,7 +64,7 @@ KNOWN = (
     *(word for word in ALLOWED_TAGS if word not in _STAYS),
 )  # fmt: skip
 """Attributes that an object can have a value of."""
-_EMPTY_OF_IMAGE = ("Manufacturer", "KVP", "SliceThickness", "AcquisitionNumber")
+_EMPTY_OF_IMAGE = ("Manufacturer", "KVP", "SliceThickness", "AcquisitionNumber", "PatientPosition")
 """Type 2 in a CT image; empty where an upload did not tell them."""
 
 
@@ -87,7 +87,7 @@ def of_series(series: Series, first: Image) -> Dataset:
     found.SeriesInstanceUID = series.uid
     found.Modality = modality(first.calibrated)
     found.SeriesDescription = SERIES_DESCRIPTION
-    found.SeriesNumber = None
+    found.SeriesNumber = found.Laterality = None
     _put(found, "SeriesNumber", str(first.tags.get("SeriesNumber", "")))
     return found
 

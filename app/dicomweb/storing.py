@@ -18,7 +18,7 @@ from app.dicomweb.delivery import Addressee
 from app.dicomweb.media import DICOM, DICOM_JSON, JSON, RELATED, Media, Offer, chosen
 from app.dicomweb.related import parts
 from app.errors import BadRequest, OtherMedia
-from app.models.cases.case import PHASES, Accepted, Case, Receipt
+from app.models.cases.case import PHASES, PSEUDONYM, Accepted, Case, Receipt
 from app.models.cases.parcel import Parcel, Refusal, RefusalCode
 from app.models.people.user import User
 from ml.images.dicom import CT_CLASSES
@@ -41,6 +41,9 @@ _REASONS = {
 """Failure reasons (PS3.18 I.2.2; of one that is here already PS3.7 C.5.7)."""
 _NOT_UNDERSTOOD, _NOT_OF_CLASS = 0xC000, 0xA900
 
+PSEUDONYM_HEADER = "hepatica-pseudonym"
+"""A header of our own: what to call a patient whom the objects do not name. It is in no address."""
+
 _ANSWERS = (Offer(DICOM_JSON), Offer(JSON))
 
 
@@ -54,6 +57,7 @@ async def _delivered(request: Request, asker: Someone) -> Parcel:
     """
     chosen(request, _ANSWERS)
     _phase(request)
+    _pseudonym(request)
     most = limits(request.app.state.settings)
     instances = await _instances(request, most.files)
     to = Addressee(request.path_params.get("study", ""))
@@ -76,7 +80,7 @@ def store(
         parcel,
         User.of_id(db, asker.person) if asker.person else None,
         contrast_phase=_phase(request),
-        pseudonym="",
+        pseudonym=_pseudonym(request),
         key=request.app.state.key,
         actor=asker.name,
     )
@@ -91,6 +95,15 @@ def _phase(request: Request) -> str:
     if phase not in PHASES:
         raise BadRequest(f"contrast_phase can be {', '.join(PHASES)}.")
     return phase
+
+
+def _pseudonym(request: Request) -> str:
+    told = request.headers.get(PSEUDONYM_HEADER, "").strip()
+    if told and not PSEUDONYM.fullmatch(told):
+        raise BadRequest(
+            "Hepatica-Pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
+        )
+    return told
 
 
 async def _instances(request: Request, most: int) -> list[bytes]:
@@ -168,6 +181,11 @@ def _failed(one: Refusal) -> Dataset:
         item.ReferencedSOPInstanceUID = known.sop_uid
     item.FailureReason = _reason(one)
     item.TextValue = one.reason
+    if one.code is RefusalCode.NO_PATIENT:
+        item.TextValue = (
+            f"{one.file}: it names no patient. Send it with a PatientID, or name the patient by "
+            "the header Hepatica-Pseudonym."
+        )
     return item
 
 

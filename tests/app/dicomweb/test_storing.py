@@ -229,6 +229,14 @@ def test_a_study_of_another_patient_is_refused(client, token):
     assert told(reply).FailedSOPSequence[0].FailureReason == 0x0110
 
 
+def test_a_patient_whom_the_objects_do_not_name_is_named_by_a_header(client, token, session):
+    data = make_dicom(patient_id="")
+    assert "Hepatica-Pseudonym" in told(store(client, token, data)).FailedSOPSequence[0].TextValue
+    assert store(client, token, data, **{"hepatica-pseudonym": "<x>"}).status_code == 400
+    assert store(client, token, data, **{"hepatica-pseudonym": "P 17"}).status_code == 200
+    assert session.scalars(sa.select(Case.pseudonym)).all() == ["P 17"]
+
+
 # ---- once, and the first -------------------------------------------------------------------------
 
 
