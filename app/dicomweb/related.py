@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -12,6 +13,9 @@ from python_multipart.multipart import MultipartParser
 
 from app.dicomweb.media import RELATED, Media
 from app.errors import BadRequest, TooLarge
+
+# its warnings quote what was sent; the refusal says enough
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]", re.ASCII)
 _MOST_HEADERS = 20

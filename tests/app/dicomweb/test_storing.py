@@ -17,7 +17,7 @@ from app.main import create_app
 from app.models import ApiToken, Case, Event, Image, User
 from app.settings import Settings
 from factories import make_dicom, make_hu, make_png, make_zip
-from stow import BOUNDARY, content_type, parsed, related, store, told
+from stow import BOUNDARY, content_type, parsed, parts_of, related, store, told
 from tests.ml.dicom_files import ct_file, encoded, stored_values
 
 KEY = "a key for tests, thirty-two characters or more"
@@ -62,29 +62,24 @@ def test_a_case_belongs_to_the_person_for_whom_the_token_acts_or_to_nobody(
     assert sorted(actors) == ["token adas of ada", "token test-machine"]
 
 
-@pytest.mark.parametrize(
-    ("accept", "status"),
-    [
-        ("application/dicom+json", 200),
-        ("application/json", 200),
-        ("*/*", 200),
-        ("application/*", 200),
-        ("", 200),
-        ("application/dicom+xml, application/dicom+json;q=0.1", 200),
-        ("application/dicom+xml", 406),
-        ("text/html", 406),
-        ("application/dicom+json;q=0", 406),
-        ("application/dicom", 406),
-        ('multipart/related; type="application/dicom+json"', 406),
-        ("nonsense", 406),
-    ],
+ACCEPTED = ("application/dicom+json", "application/json", "*/*", "application/*", "",
+            "application/dicom+xml, application/dicom+json;q=0.1")  # fmt: skip
+NOT_ACCEPTED = (
+    "application/dicom+xml",
+    "text/html",
+    "application/dicom+json;q=0",
+    "nonsense",
+    "application/dicom",
+    'multipart/related; type="application/dicom+json"',
 )
-def test_what_the_client_accepts_decides_before_anything_is_stored(
-    client, token, session, accept, status
-):
-    reply = store(client, token, make_dicom(), accept=accept)
-    assert reply.status_code == status
-    assert count(session, Image) == (status == 200)
+
+
+def test_what_the_client_accepts_decides_before_anything_is_stored(client, token, session):
+    for accept in NOT_ACCEPTED:
+        assert store(client, token, make_dicom(), accept=accept).status_code == 406, accept
+    assert count(session, Image) == 0
+    for accept in ACCEPTED:
+        assert store(client, token, make_dicom(), accept=accept).status_code == 200, accept
 
 
 BODIES = {
@@ -114,11 +109,10 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("what", BODIES)
-def test_a_body_that_cannot_be_stored_is_refused_and_changes_nothing(client, token, session, what):
-    status, kind, body = BODIES[what]
-    reply = client.post("/dicomweb/studies", content=body, headers=bearer(token, kind))
-    assert reply.status_code == status, reply.text
+def test_a_body_that_cannot_be_stored_is_refused_and_changes_nothing(client, token, session):
+    for what, (status, kind, body) in BODIES.items():
+        reply = client.post("/dicomweb/studies", content=body, headers=bearer(token, kind))
+        assert reply.status_code == status, (what, reply.text)
     assert count(session, Image) == 0
 
 
@@ -268,20 +262,18 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_other_bytes_under_the_same_uid_are_refused_and_the_first_is_kept(
-    client, token, session, what
-):
+def test_other_bytes_under_the_same_uid_are_refused_and_the_first_is_kept(client, token, session):
     first = make_dicom()
     assert store(client, token, first).status_code == 200
     before = session.scalars(sa.select(Image.pixels_digest)).all()
-    reply = store(client, token, OTHERS[what])
-    assert reply.status_code == 409
-    [failed] = told(reply).FailedSOPSequence
-    assert failed.FailureReason == 0x0111
-    assert failed.ReferencedSOPInstanceUID == parsed(first).SOPInstanceUID
-    session.expire_all()
-    assert session.scalars(sa.select(Image.pixels_digest)).all() == before
+    for what, other in OTHERS.items():
+        reply = store(client, token, other)
+        assert reply.status_code == 409, what
+        [failed] = told(reply).FailedSOPSequence
+        assert failed.FailureReason == 0x0111, what
+        assert failed.ReferencedSOPInstanceUID == parsed(first).SOPInstanceUID
+        assert session.scalars(sa.select(Image.pixels_digest)).all() == before
+        assert count(session, Case) == 1
     assert store(client, token, first).status_code == 200
 
 
@@ -320,6 +312,26 @@ def archive(request, tmp_path) -> Any:
         yield client, tokens, database
     database.engine.dispose()
     app.state.database.engine.dispose()
+
+
+def test_what_is_stored_is_found_and_retrieved_on_both_databases(archive):
+    client, [token, *_], _ = archive
+    files = [make_dicom(make_hu(n), series=str(n % 2), number=n) for n in (1, 2, 3)]
+    assert store(client, token, *files).status_code == 200
+    headers = {"authorization": f"Bearer {token}"}
+    for path, number in (
+        ("studies?ModalitiesInStudy=CT", 1),
+        ("studies?limit=1&offset=1", 0),
+        ("series?Modality=CT", 2),
+        ("series?limit=1", 1),
+        ("instances?Rows=128&limit=2", 2),
+        ("instances?InstanceNumber=3", 1),
+    ):
+        reply = client.get(f"/dicomweb/{path}", headers=headers)
+        assert len(reply.json() if reply.status_code == 200 else []) == number, path
+    address = told(store(client, token, *files)).RetrieveURL
+    assert len(parts_of(client.get(address, headers=headers))) == 3
+    assert client.get(f"{address}/thumbnail", headers=headers).status_code == 200
 
 
 def test_of_several_senders_at_once_one_is_stored_and_whoever_sends_other_bytes_is_refused(archive):
