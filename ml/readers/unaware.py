@@ -185,6 +185,12 @@ def _points(gap: Figure) -> str:
     return said.replace("-", "−")
 
 
+def _stopped(result: UnawareResult) -> list[str]:
+    """Readers of the first part who rated nothing in the second, where others did."""
+    rated = {one.reader for one in result.detection.readers}
+    return [one.reader for one in result.diagnosis.readers if rated and one.reader not in rated]
+
+
 def sentences(result: UnawareResult) -> list[str]:
     """What was found: diagnosis, what was noticed, then what the second part says."""
     said = []
@@ -211,9 +217,8 @@ def sentences(result: UnawareResult) -> list[str]:
             f"Asked before they were told, {len(noticed.remarks)} of {noticed.asked} readers said "
             "that something struck them."
         )
-    rated = {one.reader for one in result.detection.readers}
-    stopped = [one.reader for one in result.diagnosis.readers if one.reader not in rated]
-    if stopped and rated:
+    stopped = _stopped(result)
+    if stopped:
         said.append(f"{', '.join(stopped)} of the first part rated nothing in the second.")
     return [*said, f"After the debriefing: {result.detection.summary}"]
 
@@ -234,8 +239,13 @@ def analysed(result: UnawareResult, second: str) -> str:
             f"intervals, their differences within a reader Newcombe's; {others}. "
             "An image that was not answered is in no share."
         )
+    stopped = ", ".join(_stopped(result))
+    left_out = (
+        f" {stopped}, who rated nothing in it, is in none of its figures, whatever the plan for "
+        "missing answers."
+    )
     if second:
-        parts.append(f"Second part: {second}")
+        parts.append(f"Second part: {second}{left_out if stopped else ''}")
     if len(parts) == 2:
         parts.insert(1, "The parts were not pooled.")
     return " ".join(parts)
