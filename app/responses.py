@@ -134,7 +134,7 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
     """A template as text, within the frame that every page shares."""
     frame = {
         "current_user": getattr(request.state, "user", None),
-        "unaware": getattr(request.state, "unaware", False),
+        "keeps_unaware": getattr(request.state, "unaware", False),
         "demo": getattr(request.app.state, "demo", False),
         "flashes": _flashes(request),
         "path": request.url.path,

@@ -239,14 +239,16 @@ def analysed(result: UnawareResult, second: str) -> str:
             f"intervals, their differences within a reader Newcombe's; {others}. "
             "An image that was not answered is in no share."
         )
-    stopped = ", ".join(_stopped(result))
-    left_out = (
-        f" {stopped}, who rated nothing in it, is in none of its figures, whatever the plan for "
-        "missing answers."
-    )
     if second:
-        parts.append(f"Second part: {second}{left_out if stopped else ''}")
-    if len(parts) == 2:
+        parts.append(f"Second part: {second}")
+    stopped = _stopped(result)
+    if second and stopped:
+        are = "is" if len(stopped) == 1 else "are"
+        parts.append(
+            f"{', '.join(stopped)}, who rated nothing in it, {are} in none of its figures, "
+            "whatever the plan for missing answers."
+        )
+    if second and result.diagnosis.readers:
         parts.insert(1, "The parts were not pooled.")
     return " ".join(parts)
 

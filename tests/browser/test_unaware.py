@@ -23,6 +23,7 @@ def compose(page, installation) -> str:
     page.fill("[name=break_every]", "0")
     leave(page, "Conduct and analysis")
     assert "drawn by a program" in page.input_value("[name=debriefing]")
+    assert "Synthetics" in page.inner_text("nav")  # only its readers are not to know
     page.check("[name=debriefing_confirmed][type=checkbox]")
     assert serious_faults(page) == []
     leave(page, "Check")
