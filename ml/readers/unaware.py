@@ -186,7 +186,7 @@ def _points(gap: Figure) -> str:
 
 
 def _stopped(result: UnawareResult) -> list[str]:
-    """Readers of the first part who rated nothing in the second, where others did."""
+    """Readers of the first part of whom no rating counts in the second, where others did."""
     rated = {one.reader for one in result.detection.readers}
     return [one.reader for one in result.diagnosis.readers if rated and one.reader not in rated]
 
@@ -219,7 +219,9 @@ def sentences(result: UnawareResult) -> list[str]:
         )
     stopped = _stopped(result)
     if stopped:
-        said.append(f"{', '.join(stopped)} of the first part rated nothing in the second.")
+        said.append(
+            f"{', '.join(stopped)} of the first part gave no rating that counts in the second."
+        )
     return [*said, f"After the debriefing: {result.detection.summary}"]
 
 
@@ -245,8 +247,8 @@ def analysed(result: UnawareResult, second: str) -> str:
     if second and stopped:
         are = "is" if len(stopped) == 1 else "are"
         parts.append(
-            f"{', '.join(stopped)}, who rated nothing in it, {are} in none of its figures, "
-            "whatever the plan for missing answers."
+            f"{', '.join(stopped)}, who gave no rating that counts in it, {are} in none of its "
+            "figures, whatever the plan for missing answers."
         )
     if second and result.diagnosis.readers:
         parts.insert(1, "The parts were not pooled.")

@@ -103,8 +103,8 @@ def test_who_stops_after_the_first_part_is_in_it_and_in_the_first_alone():
     assert [one.reader for one in found.diagnosis.readers] == list(READERS)
     assert [one.reader for one in found.detection.readers] == ["R1", "R2"]
     assert found.detection.counts.unanswered_left_out == 2 * IMAGES
-    assert "R3 of the first part rated nothing in the second" in found.summary
-    assert "R3, who rated nothing in it, is in none of its figures" in found.methods
+    assert "R3 of the first part gave no rating that counts in the second" in found.summary
+    assert "R3, who gave no rating that counts in it, is in none of its figures" in found.methods
     assert "1 of 3 readers said that something struck them" in found.summary
 
 
