@@ -361,7 +361,11 @@ def _program(session: Session, answers: Answers, seed: int) -> SecondReader:
             f"patient {one.patient}" if one.patient else answers.cases[one.id]
             for one in answers.stimuli
         ],
-        pairs=[(place[one], place[other]) for one, other in answers.protocol.content.pairs],
+        pairs=[
+            (place[one], place[other])
+            for one, other in answers.protocol.content.pairs
+            if one in place and other in place  # those of the practice are not
+        ],
         resamples=RESAMPLES,
         seed=seed,
     )

@@ -201,8 +201,9 @@ def read_by(session, *right_of_ten, design=PAIRS, per_class=4):
     people = [studies.make_user(session, f"reader{n}") for n in range(len(right_of_ten))]
     count = 3 * per_class
     study = studies.make_study(
-        session, *people, per_class=per_class, real=count, synthetic=count, design=design
-    )
+        session, *people, per_class=per_class + design.practice // 2, real=count, synthetic=count,
+        design=design,
+    )  # fmt: skip
     for number, right in enumerate(right_of_ten, 1):
         for trial in trials(session, study, number):
             side = synthetic_side(trial)
@@ -234,7 +235,7 @@ def test_the_analysis_is_of_shares_and_the_export_gives_the_same(session):
 
 
 def test_the_pages_of_results_show_pairs(app, session, signed_in_as):
-    study = read_by(session, 7, 6, 5)
+    study = read_by(session, 7, 6, 5, design=replace(PAIRS, practice=2))
     session.commit()
     browser = signed_in_as("researcher", name="rhea")
     page = browser.get(f"/reader-studies/{study.id}/results")
