@@ -236,6 +236,15 @@ class SimpleModel(StrEnum):
     """Extremely randomised trees."""
 
 
+class Mixing(StrEnum):
+    """Two training ROIs made into one, with a share of each label."""
+
+    MIXUP = "mixup"
+    """Their weighted mean (Zhang et al. 2018, arXiv 1710.09412)."""
+    CUTMIX = "cutmix"
+    """A rectangle of one in the other (Yun et al. 2019, arXiv 1905.04899)."""
+
+
 _WORDS: Mapping[str, type[StrEnum]] = {
     "classifier.schedule": Schedule,
     "classifier.precision": Precision,
@@ -357,7 +366,8 @@ class Experiment(Config):
 
     method_version: Whole = 2
     """1: the paper's arms and the first controls, all compared with classic as one family. 2: also
-    the simple model, and two primary hypotheses. A run keeps the one that it was begun with."""
+    the simple model, MixUp, CutMix and repeated lesions, and two primary hypotheses. A run keeps
+    the one that it was begun with."""
     classic: Sizes = (500, 1000, 2000, 3000, 5000, 7500, 10000, 15000)
     """Sizes of the classic arm: augmented ROIs added per training fold."""
     base: Whole = 5000

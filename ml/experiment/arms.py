@@ -8,6 +8,8 @@ classic+dcgan          + ``base`` classic ones + m DCGAN ROIs per class and fold
 classic+acgan          the same with ROIs of the ACGAN
 acgan-discriminator    no CNN: the class head of the ACGAN's discriminator
 equal-compute          + as many classic ones as classic+dcgan has classic and synthetic
+duplicate-real         + ``base`` classic ones + the real lesions repeated, m per class
+mixup, cutmix          + as many classic ones as equal-compute, mixed in pairs
 synthetic-only         DCGAN ROIs alone, as many as the largest classic+dcgan has
 oracle                 + ``base`` classic ones + m ROIs of fresh patients (phantoms only)
 =====================  ==============================================================
@@ -27,12 +29,19 @@ from ml.config import Experiment, SimpleModel
 FEATURES = "features"
 NONE, CLASSIC, DCGAN, ACGAN = "none", "classic", "classic+dcgan", "classic+acgan"
 DISCRIMINATOR, EQUAL = "acgan-discriminator", "equal-compute"
+DUPLICATE, MIXUP, CUTMIX = "duplicate-real", "mixup", "cutmix"
 SYNTHETIC, ORACLE = "synthetic-only", "oracle"
-ARMS = (FEATURES, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, EQUAL, SYNTHETIC, ORACLE)
+ARMS = (
+    FEATURES, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, EQUAL, DUPLICATE, MIXUP, CUTMIX,
+    SYNTHETIC, ORACLE,
+)  # fmt: skip
 SELECTED = (FEATURES, CLASSIC, DCGAN, ACGAN)
 """Arms whose size, or model, is chosen on validation patients under nested selection."""
-MATCHED = (EQUAL, ORACLE)
+MATCHED = (EQUAL, DUPLICATE, MIXUP, CUTMIX, ORACLE)
 """Arms that take the size chosen for classic+dcgan; the largest where no DCGAN was trained."""
+NESTED_ALONE = (DUPLICATE, MIXUP, CUTMIX)
+"""Of these, what the paper's way of picking a size has no part in: they are no arms of the paper's,
+and its way flatters."""
 PRIMARY = (DCGAN, ACGAN)
 """Each against equal-compute with as many ROIs: does it help that they are synthetic? Corrected as
 a family of these two, whatever became of the generators. All other comparisons are secondary."""
@@ -47,7 +56,7 @@ class ArmSize:
     Attributes:
         classic: classic ROIs added per training fold.
         synthetic: ROIs of ``source`` added per class and training fold.
-        source: ``dcgan``, ``acgan``, ``oracle`` or empty.
+        source: ``dcgan``, ``acgan``, ``oracle``, ``real`` (lesions repeated) or empty.
         real: whether real lesions are trained on.
         model: of the simple model; empty for a network.
     """
@@ -93,6 +102,9 @@ def sizes(settings: Experiment, classes: int, oracle: bool) -> tuple[ArmSize, ..
     found.append(ArmSize(DISCRIMINATOR, base, 0, "acgan"))
     # the size that it is matched to stands in ``synthetic``; nothing synthetic is added
     found += [ArmSize(EQUAL, base + classes * m, m) for m in synthetic]
+    if settings.method_version > 1:
+        found += [ArmSize(DUPLICATE, base, m, "real") for m in synthetic]
+        found += [ArmSize(arm, base + classes * m, m) for arm in (MIXUP, CUTMIX) for m in synthetic]
     whole = -(-(base + classes * synthetic[-1]) // classes)
     found.append(ArmSize(SYNTHETIC, 0, whole, "dcgan", real=False))
     if oracle:

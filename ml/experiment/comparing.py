@@ -42,15 +42,17 @@ def evaluate(outputs: Outputs, features: str | None = None) -> Scores:
         return _scores(outputs, entries, comparisons, paper, answer=tuple(_of_first(comparisons)))
     primary = _corrected(_primary(outputs, nested), len(arms.PRIMARY))
     simple = _simple(outputs, entries.summary, nested)
+    controls = _controls(outputs, nested)
     answer = [
         *([_simple_words(simple, entries.summary)] if simple else []),
         *_of_second(primary, comparisons),
+        *_of_repeated(controls),
     ]
     return replace(
         _scores(outputs, entries, comparisons, paper, tuple(answer)),
         features=features,
         primary=primary,
-        secondary=(simple,) if simple else (),
+        secondary=(*((simple,) if simple else ()), *controls),
     )
 
 
@@ -146,6 +148,16 @@ def _primary(outputs: Outputs, by_seed: _BySeed) -> tuple[ArmComparison, ...]:
                 pairs[seed] = (found[arm], equal)
         if pairs:
             rows.append(_compared(outputs, (arm, arms.EQUAL), Selection.NESTED, pairs))
+    return tuple(rows)
+
+
+def _controls(outputs: Outputs, by_seed: _BySeed) -> tuple[ArmComparison, ...]:
+    """The DCGANs' ROIs against what else may stand in their place, as many of them."""
+    rows = []
+    for arm in (arms.DUPLICATE, arms.MIXUP, arms.CUTMIX):
+        pairs = _of_both(by_seed, arms.DCGAN, arm)
+        if pairs:
+            rows.append(_compared(outputs, (arms.DCGAN, arm), Selection.NESTED, pairs))
     return tuple(rows)
 
 
@@ -281,6 +293,24 @@ def _of_second(
             yield (
                 f"{_NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
                 "counts with p = 1 in the family."
+            )
+
+
+def _of_repeated(controls: Sequence[ArmComparison]) -> Iterator[str]:
+    """Are synthetic ROIs better than the real lesions once more? If not, that is a result."""
+    for row in controls:
+        if row.against == arms.DUPLICATE:
+            low, high = row.difference.ends or (-inf, inf)
+            if row.p < 0.05 and low > 0:
+                verdict = "were better than"
+            elif row.p < 0.05 and high < 0:
+                verdict = "were worse than"
+            else:
+                verdict = "were not shown to be better than"
+            yield (
+                f"{_NAMES[row.arm]} {verdict} the real lesions repeated as often "
+                f"(duplicate-real): balanced accuracy {_points(row.difference)}, {_p_of(row)} "
+                f"(secondary, not corrected).{_true(row)}"
             )
 
 

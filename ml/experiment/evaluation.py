@@ -149,7 +149,8 @@ class Outputs:
                 outcome = self.same(size, seed) if size.arm in arms.SELECTED else None
                 if outcome is not None:
                     scores[size] = float(self.right(outcome).mean())
-            return [arms.chosen(self.sizes, scores)] * self.settings.folds
+            of_paper = [arm for arm in arms.ARMS if arm not in arms.NESTED_ALONE]
+            return [arms.chosen(self.sizes, scores, of_paper)] * self.settings.folds
         per_fold = []
         for fold in range(self.settings.folds):
             validated = {

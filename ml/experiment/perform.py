@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ml.checkpoints.checkpoint import tensors_from_bytes, tensors_to_bytes
-from ml.config import Experiment, SimpleModel
+from ml.config import Experiment, Mixing, SimpleModel
 from ml.dataset.augment import Drawn, views_of
 from ml.dataset.folds import Fold
 from ml.dataset.manifest import Manifest
@@ -53,6 +53,7 @@ from ml.training.networks import acgan as acgan_networks
 from ml.training.networks import dcgan as dcgan_networks
 
 _SCORE_BATCH = 256
+_MIXED = {arms.MIXUP: Mixing.MIXUP, arms.CUTMIX: Mixing.CUTMIX}
 
 
 def perform(folder: RunFolder, settings: Experiment, task: Training) -> None:
@@ -214,8 +215,9 @@ def _classifier(
         classes = len(manifest.scheme)
         network = classifier.build(classes, classifier.mean_of(pixels), recipe, *seed)
         yield from classifier.fit(
-            network, pixels, labels, recipe, out, *seed, device=settings.device
-        )
+            network, pixels, labels, recipe, out, *seed, device=settings.device,
+            mixing=_MIXED.get(task.size.arm),
+        )  # fmt: skip
     tested = list(fold.test)
     rois = np.stack([manifest.roi(line, settings.window_hu) for line in tested])
     outputs: dict[str, npt.NDArray[Any]] = {

@@ -125,12 +125,15 @@ class Plan:
         """What ``later`` will be, about: in every fold two sizes of each, where there are two.
 
         Nested selection picks one by fold and the paper's way one for all folds; which, nobody
-        knows before, so that their costs are those of the middle and the largest.
+        knows before, so that their costs are those of the middle and the largest. Where nested
+        selection alone has a say, they are those of the largest.
         """
         found = []
         for arm in arms.MATCHED:
             of = [size for size in self.sizes if size.arm == arm]
             chosen = {of[(len(of) - 1) // 2], of[-1]} if of else set()
+            if arm in arms.NESTED_ALONE:
+                chosen = set(of[-1:])
             found += [
                 TrainClassifier(size, OUTER, fold, seed)
                 for seed in self.seeds
@@ -247,7 +250,7 @@ class Plan:
             )
         if later := self.expected(folder):
             lines.append(
-                f"then {' and '.join(arm for arm in arms.MATCHED if arm in self.known)} at the "
+                f"then {', '.join(arm for arm in arms.MATCHED if arm in self.known)} at the "
                 f"sizes that were chosen, at most {len(later)} tasks"
             )
         beside = f"a GPU and {jobs}" if on_gpu else str(jobs)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ml.config import ConfigError, Experiment
+from ml.config import ConfigError, Experiment, seed_for
 from ml.dataset.augment import count_of
 from ml.dataset.folds import Fold, LeakageError, patient_folds
 from ml.dataset.manifest import Line, Manifest
@@ -127,6 +127,23 @@ def synthetic_rois(
     return np.concatenate(parts), np.concatenate(labels).astype(np.int64)
 
 
+def repeated(
+    folder: RunFolder, manifest: Manifest, task: TrainClassifier, fold: Fold, per_class: int
+) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    """Plain ROIs of the training lesions, ``per_class`` of each class.
+
+    All of a class come as often, give or take one; which come once more follows from the seed.
+    """
+    parts, labels = [], []
+    for key in fold.scheme.keys:
+        own, label = classic_rois(folder, manifest, task.seed, list(fold.train.only(key)), 0)
+        order = np.random.default_rng(seed_for("repeated", key, task.part, task.fold, task.seed))
+        chosen = np.resize(order.permutation(len(own)), per_class)
+        parts.append(own[chosen])
+        labels.append(label[chosen])
+    return np.concatenate(parts), np.concatenate(labels)
+
+
 def failed_generator(
     folder: RunFolder, kind: str, part: str, fold: int, seed: int, keys: Sequence[str]
 ) -> tuple[str, str] | None:
@@ -166,6 +183,9 @@ def training_set(
         parts.append(
             synthetic_rois(folder, settings, numbered, size.source, task.part, task.seed, count)
         )
+    elif size.source == "real":
+        count = _synthetic_per_class(settings, manifest, task, fold)
+        parts.append(repeated(folder, manifest, task, fold, count))
     elif size.source == "oracle":
         fresh = fresh_phantoms.load(
             fresh_of(settings, manifest), fresh_phantoms.ORACLE, folder.fresh, manifest.scheme.keys

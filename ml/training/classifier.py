@@ -56,6 +56,7 @@ def fit(
     out: RunDir,
     *seed: object,
     device: str = "cpu",
+    mixing: config.Mixing | None = None,
 ) -> Iterator[Progress]:
     """Train ``network`` in place; a killed run goes on from its last whole epoch.
 
@@ -63,10 +64,12 @@ def fit(
         pixels: (n, 64, 64) in [-1, 1].
         labels: (n,) positions in the scheme.
         out: where the unfinished state is kept; it is removed at the end.
-        seed: names this training; order and dropout follow from it.
+        seed: names this training; order, dropout and what is mixed follow from it.
+        mixing: how ROIs are mixed in pairs, and their labels with them; None: not at all.
 
     Yields:
-        One Progress per epoch with ``loss`` and ``accuracy`` on the training ROIs.
+        One Progress per epoch with ``loss`` and ``accuracy`` on the training ROIs; of mixed ones
+        the accuracy is that for the first of each pair.
 
     Raises:
         ConfigError: the loss is no finite number any more: too high a learning rate.
@@ -74,10 +77,11 @@ def fit(
         DeviceError: this machine does not have the device.
     """
     target = runtime.device(device)
-    task = runtime.task_of(pixels, labels.tolist(), sorted(asdict(settings).items()), *seed)
+    mixed = () if mixing is None else (mixing,)
+    task = runtime.task_of(pixels, labels.tolist(), sorted(asdict(settings).items()), *seed, *mixed)
     pace = runtime.Pace()
     with runtime.stream(target):
-        steps = Steps(network, pixels, labels, settings, target)
+        steps = Steps(network, pixels, labels, settings, target, mixing=mixing)
     modules, optimizers = {"network": network}, {"optimizer": steps.optimizer}
     told = runtime.load_state(out, _STATE, modules, optimizers, task)
     done = first = 0 if told is None else told.epochs
@@ -88,12 +92,12 @@ def fit(
 
     kept = first
     try:
-        drawn = draw(settings, len(pixels), first, *seed)
+        drawn = draw(settings, len(pixels), first, *seed, mixing=mixing)
         for epoch in range(first, settings.epochs):
             with runtime.stream(target):
                 steps.run(drawn)
                 if epoch + 1 < settings.epochs:  # while a GPU is at work
-                    drawn = draw(settings, len(pixels), epoch + 1, *seed)
+                    drawn = draw(settings, len(pixels), epoch + 1, *seed, mixing=mixing)
                 loss, accuracy = steps.told()
             if not np.isfinite(loss):
                 raise config.ConfigError(

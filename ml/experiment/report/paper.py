@@ -70,6 +70,11 @@ _CHOICES = (
 _SECOND = (
     ("Simple model", "measurements of the real training lesions, no views, no network; which of "
      "three models speaks in a fold is chosen as the sizes of the other arms are."),
+    ("Duplicate-real", "plain ROIs of the real training lesions, repeated, in the place of the "
+     "DCGANs' and as many: more of the same."),
+    ("MixUp, CutMix", "the classic ROIs of equal-compute and as many steps; pairs are mixed anew "
+     "in every epoch, shares from a beta distribution with both parameters 0.2 (MixUp) or 1 "
+     "(CutMix), as in Zhang et al. 2018 and Yun et al. 2019; labels are mixed alike."),
     ("Primary hypotheses", "classic + DCGAN and classic + ACGAN, each against equal-compute with "
      "as many ROIs in each fold; fixed in the program before a run is begun. All else is "
      "secondary."),

@@ -28,7 +28,11 @@ class Selection(StrEnum):
 
 @dataclass(frozen=True)
 class AddedPerFold:
-    """ROIs added to a training fold, all classes together."""
+    """ROIs added to a training fold, all classes together.
+
+    ``synthetic_per_fold`` counts what an arm has of its source: of ``oracle`` fresh lesions, of
+    ``real`` repeated ones.
+    """
 
     classic_per_fold: int
     synthetic_per_fold: int
@@ -56,7 +60,7 @@ class ArmScore:
 
     Attributes:
         added: the mean over folds, rounded; folds may differ under nested selection.
-        source: where its synthetic ROIs come from; None: it has none.
+        source: where its synthetic ROIs, or what stands for them, come from; None: it has none.
         correct: lesions whose most probable class is the true one.
         confusion: counts; rows are the truth.
         sensitivity, specificity: one class against the rest; the average is by class counts.

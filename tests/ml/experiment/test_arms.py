@@ -32,7 +32,7 @@ def test_oracle_is_there_only_where_there_are_fresh_patients() -> None:
 def test_equal_compute_has_as_many_rois_as_the_synthetic_arm() -> None:
     points = arms.sizes(PAPER, 3, oracle=False)
     for point in points:
-        if point.arm == EQUAL:
+        if point.arm in (EQUAL, arms.MIXUP, arms.CUTMIX):
             assert point.classic == PAPER.base + 3 * point.synthetic
             assert not point.source
     alone = next(p for p in points if p.arm == SYNTHETIC)
@@ -50,7 +50,7 @@ def test_controls_take_the_size_of_the_synthetic_arm() -> None:
     points = arms.sizes(replace(PAPER, synthetic=(100, 400)), 3, oracle=True)
     scores = {p: float(p.synthetic == 400) + p.classic / 1e6 for p in points}
     chosen = arms.chosen(points, {p: s for p, s in scores.items() if p.arm in arms.SELECTED})
-    assert chosen[DCGAN].synthetic == chosen[EQUAL].synthetic == chosen[ORACLE].synthetic == 400
+    assert {chosen[arm].synthetic for arm in (DCGAN, *arms.MATCHED)} == {400}
     assert chosen[CLASSIC].classic == 15000
     assert chosen[NONE].classic == 0
 
@@ -61,6 +61,7 @@ def test_arm_without_scores_is_left_out_and_its_controls_take_the_largest_size()
     chosen = arms.chosen(points, scores)
     assert set(chosen) == {
         NONE, CLASSIC, arms.DISCRIMINATOR, SYNTHETIC, arms.EQUAL, arms.ORACLE,
+        arms.DUPLICATE, arms.MIXUP, arms.CUTMIX,
     }  # fmt: skip
     assert chosen[arms.EQUAL].synthetic == chosen[arms.ORACLE].synthetic == PAPER.synthetic[-1]
 

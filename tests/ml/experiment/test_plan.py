@@ -90,9 +90,11 @@ def test_no_task_has_another_name_than_its_folder_had_before(
     ]
     assert plan.fresh == ()
     assert len({one.task.name for one in plan.tasks}) == len(plan.tasks) == 2 + 18 + 45 + 9
-    # the control waits for the size of classic+dcgan
+    # the controls wait for the size of classic+dcgan
     assert {one.task.name for one in plan.expected(_folder(manifest, tmp_path))} == {
-        f"equal-compute-18-4-outer-{fold}-0" for fold in range(3)
+        f"{name}-outer-{fold}-0"
+        for name in ("equal-compute-18-4", "duplicate-real-10-4", "mixup-18-4", "cutmix-18-4")
+        for fold in range(3)
     }
 
 
@@ -166,7 +168,7 @@ def test_what_is_done_is_seen_by_its_files_and_costs_nothing_more(
         "18 generator    tasks, 1 done",
         "0 fresh        tasks, 0 done",
         "45 classifier   tasks, 1 done",
-        "then equal-compute at the sizes that were chosen, at most 3 tasks",
+        "then equal-compute, duplicate-real, mixup, cutmix at the sizes that were chosen, at most",
         "9 measure      tasks, 1 done, 32 s of one core left",
     ):
         assert words in told

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,17 @@ from ml.dataset.manifest import Finding, Manifest, ManifestError
 from ml.dataset.writing import write
 from ml.experiment import evaluation, fresh_phantoms, perform, report, training_sets
 from ml.experiment import run as experiment
-from ml.experiment.arms import ARMS, CLASSIC, DCGAN, DISCRIMINATOR, EQUAL, ORACLE, ArmSize
+from ml.experiment.arms import (
+    ARMS,
+    CLASSIC,
+    DCGAN,
+    DISCRIMINATOR,
+    DUPLICATE,
+    EQUAL,
+    NESTED_ALONE,
+    ORACLE,
+    ArmSize,
+)
 from ml.experiment.findings import phantom_note
 from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
@@ -376,7 +387,10 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
     for row in results["primary"]:
         assert row["p"] <= row["holm_p"] <= min(1, 2 * row["p"])
     assert results["answer"][0].startswith("The simple model (features: ")
-    assert len(results["answer"]) == 3
+    assert len(results["answer"]) == 4
+    assert "(duplicate-real)" in results["answer"][-1]
+    of_paper = {entry["name"] for entry in results["arms"] if entry["selection"] == "paper"}
+    assert of_paper == names - set(NESTED_ALONE)
     assert results["features"].startswith("78 measurements of each ROI")
     assert set(results["fidelity"]["kinds"]) == {"real", "dcgan", "acgan"}
     assert set(results["memorisation"]["kinds"]) == {"dcgan", "acgan"}
@@ -582,6 +596,24 @@ def test_inner_training_gets_synthetic_rois_in_proportion(manifest: Manifest, do
         assert len(labels) == len(pixels)
     assert sizes[OUTER] == 2 * 8 * 2 / len(training_sets.fold_of(manifest, TINY, 0, 0, OUTER).train)
     assert sizes[INNER] == pytest.approx(sizes[OUTER], abs=0.1)
+
+
+def test_real_lesions_are_repeated_as_often_as_the_dcgans_draw(
+    manifest: Manifest, done: Path
+) -> None:
+    folder = _folder(manifest, done)
+    fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
+    made = {}
+    for size in (ArmSize(DUPLICATE, 20, 8, "real"), ArmSize(DCGAN, 20, 8, "dcgan")):
+        task = TrainClassifier(size, OUTER, 0, 0)
+        made[size.arm] = training_sets.training_set(folder, TINY, manifest, task, fold)
+    rois, labels = made[DUPLICATE]
+    assert sorted(labels) == sorted(made[DCGAN][1])
+    classic = len(labels) - 2 * 8 * 2
+    assert (rois[:classic] == made[DCGAN][0][:classic]).all()
+    plain = {manifest.roi(line, TINY.window_hu).astype(np.float16).tobytes() for line in fold.train}
+    seen = Counter(roi.astype(np.float16).tobytes() for roi in rois[classic:])
+    assert seen.keys() == plain and max(seen.values()) - min(seen.values()) <= 1
 
 
 # -- phantoms --------------------------------------------------------------------------------------

@@ -58,16 +58,16 @@ def _apart(one: torch.Tensor, other: torch.Tensor, start: torch.Tensor) -> float
 
 def _trained(
     settings: config.Classifier, device: torch.device, capture: bool = True, epochs: int = 1,
-    kernels: bool = True,
+    kernels: bool = True, mixing: config.Mixing | None = None,
 ) -> tuple[torch.Tensor, tuple[float, float]]:  # fmt: skip
     """A CNN after ``STEPS`` steps an epoch, the last of them smaller; and what it told."""
     pixels, labels = _rois(settings.batch * (STEPS - 1) + 3)
     network = classifier.build(3, 0.4, settings, 0)
     with runtime.stream(device):
-        steps = cnn_steps.Steps(network, pixels, labels, settings, device, capture)
+        steps = cnn_steps.Steps(network, pixels, labels, settings, device, capture, mixing)
         steps._fused = steps._fused and kernels
         for epoch in range(epochs):
-            steps.run(cnn_steps.draw(settings, len(pixels), epoch, 0))
+            steps.run(cnn_steps.draw(settings, len(pixels), epoch, 0, mixing=mixing))
         told = steps.told()
     return _flat(network), told
 
@@ -76,7 +76,7 @@ def _start(settings: config.Classifier) -> torch.Tensor:
     return _flat(classifier.build(3, 0.4, settings, 0))
 
 
-def _plainly(settings: config.Classifier) -> torch.Tensor:
+def _plainly(settings: config.Classifier, mixing: config.Mixing | None = None) -> torch.Tensor:
     """The same training as anyone would write it."""
     pixels, labels = _rois(settings.batch * (STEPS - 1) + 3)
     network = classifier.build(3, 0.4, settings, 0).train()
@@ -86,20 +86,67 @@ def _plainly(settings: config.Classifier) -> torch.Tensor:
     )
     order = runtime.generator("classifier", "order", 0, 0).permutation(len(pixels))
     torch.manual_seed(runtime.seed_for("classifier", "dropout", 0, 0))
-    for chosen in torch.split(torch.from_numpy(order), settings.batch):
-        logits = network(torch.from_numpy(pixels[chosen])[:, None])
-        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[chosen]))
+    pairs = cnn_steps.draw(settings, len(pixels), 0, 0, mixing=mixing).pairs
+    for i in range(0, len(order), settings.batch):
+        here = slice(i, i + settings.batch)
+        rois, target = pixels[order[here]], np.eye(3)[labels[order[here]]]
+        if pairs is not None:
+            partner = pairs.partner[here].numpy()
+            share = pairs.share[here].numpy()[:, None]
+            if mixing == config.Mixing.MIXUP:
+                rois = share[:, None] * rois + (1 - share[:, None]) * pixels[partner]
+            else:
+                rois = rois.copy()
+                for k, (top, bottom, left, right) in enumerate(pairs.box[here].tolist()):
+                    rois[k, top:bottom, left:right] = pixels[partner[k], top:bottom, left:right]
+            target = share * target + (1 - share) * np.eye(3)[labels[partner]]
+        logits = network(torch.from_numpy(rois)[:, None])
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(target).float())
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
     return _flat(network)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_twenty_steps_are_those_of_a_plain_loop(dropout: float) -> None:
+@pytest.mark.parametrize(
+    ("dropout", "mixing"),
+    [(0.0, None), (0.3, None), (0.3, config.Mixing.MIXUP), (0.3, config.Mixing.CUTMIX)],
+)
+def test_twenty_steps_are_those_of_a_plain_loop(
+    dropout: float, mixing: config.Mixing | None
+) -> None:
+    """With labels of two classes, where ROIs are mixed in pairs."""
     settings = replace(SMALL, dropout=dropout)
-    ended, _ = _trained(settings, CPU)
-    assert _apart(ended, _plainly(settings), _start(settings)) < 1e-4
+    ended, _ = _trained(settings, CPU, mixing=mixing)
+    plain = _plainly(settings, mixing)
+    assert _apart(ended, plain, _start(settings)) < 1e-4
+    if mixing is not None:
+        assert _apart(plain, _plainly(settings), _start(settings)) > 0.1
+
+
+@pytest.mark.parametrize("mixing", config.Mixing)
+def test_pairs_are_of_one_step_and_labels_go_by_the_pixels(mixing: config.Mixing) -> None:
+    drawn = cnn_steps.draw(SMALL, 43, 0, "pairs", mixing=mixing)
+    assert drawn.pairs is not None
+    for first, second in zip(
+        torch.split(drawn.order, SMALL.batch),
+        torch.split(drawn.pairs.partner, SMALL.batch),
+        strict=True,
+    ):
+        assert sorted(first.tolist()) == sorted(second.tolist())
+    share = drawn.pairs.share
+    assert ((share >= 0) & (share <= 1)).all() and share.std() > 0.1
+    top, bottom, left, right = drawn.pairs.box.unbind(1)
+    area = (bottom - top) * (right - left)
+    if mixing == config.Mixing.CUTMIX:
+        assert torch.allclose(share, 1 - area / 64**2)
+        assert area.max() > 0
+    else:
+        assert area.max() == 0
+    again = cnn_steps.draw(SMALL, 43, 0, "pairs", mixing=mixing)
+    assert again.pairs is not None and torch.equal(again.pairs.share, share)
+    plain = cnn_steps.draw(SMALL, 43, 0, "pairs")
+    assert plain.pairs is None and torch.equal(plain.order, drawn.order)
 
 
 def _generated(
@@ -169,20 +216,22 @@ def test_a_step_on_a_cpu_is_called_as_it_is() -> None:
 
 
 @needs_gpu
-def test_captured_steps_are_the_steps_and_the_same_twice() -> None:
-    first, told = _trained(PAPER, GPU, epochs=3)
+@pytest.mark.parametrize("mixing", [None, *config.Mixing])
+def test_captured_steps_are_the_steps_and_the_same_twice(mixing: config.Mixing | None) -> None:
+    first, told = _trained(PAPER, GPU, epochs=3, mixing=mixing)
     for capture in (False, True):
-        again, told_again = _trained(PAPER, GPU, capture, epochs=3)
+        again, told_again = _trained(PAPER, GPU, capture, epochs=3, mixing=mixing)
         assert torch.equal(first, again)
         assert told == told_again
 
 
 @needs_gpu
-def test_twenty_steps_on_a_gpu_are_those_of_a_cpu() -> None:
+@pytest.mark.parametrize("mixing", [None, *config.Mixing])
+def test_twenty_steps_on_a_gpu_are_those_of_a_cpu(mixing: config.Mixing | None) -> None:
     _strict()
-    ours, told = _trained(PAPER, GPU)
-    plain, told_plain = _trained(PAPER, GPU, kernels=False)
-    expected, told_expected = _trained(PAPER, CPU)
+    ours, told = _trained(PAPER, GPU, mixing=mixing)
+    plain, told_plain = _trained(PAPER, GPU, kernels=False, mixing=mixing)
+    expected, told_expected = _trained(PAPER, CPU, mixing=mixing)
     assert fused.usable(GPU)
     assert _apart(plain, expected, _start(PAPER)) < 0.02
     assert _apart(ours, expected, _start(PAPER)) < 0.02
