@@ -344,7 +344,11 @@ def test_controls_are_trained_at_the_sizes_that_were_chosen_and_at_no_other(
     folder = _folder(manifest, done)
     outputs = evaluation.Outputs(folder, TINY, manifest, (0,))
     wanted = outputs.matched()
-    trained = {path.name for path in (done / "tasks").glob("equal-compute-*")}
+    trained = {
+        path.name
+        for arm in (EQUAL, *NESTED_ALONE)
+        for path in (done / "tasks").glob(f"{arm}-*-outer-*")
+    }
     for generator in (DCGAN, "classic+acgan"):
         nested = outputs.selected(Selection.NESTED, 0)[generator]
         equal = outputs.equal_compute(nested, 0)
@@ -359,7 +363,9 @@ def test_controls_are_trained_at_the_sizes_that_were_chosen_and_at_no_other(
             assert picked[EQUAL].synthetic == picked[DCGAN].synthetic
             assert TrainClassifier(picked[EQUAL], OUTER, fold, 0) in wanted
         assert EQUAL in outputs.selected(how, 0)
-    assert 3 <= len(wanted) <= 6  # of six
+    for arm in (EQUAL, *NESTED_ALONE):
+        made = [task for task in wanted if task.size.arm == arm]
+        assert len(made) == 3 if arm in NESTED_ALONE else 3 <= len(made) <= 6  # of six
 
 
 def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Path) -> None:
