@@ -99,6 +99,7 @@ class Base(DeclarativeBase):
         dict[str, float]: sa.JSON(),
         list[str]: sa.JSON(),
         list[float]: sa.JSON(none_as_null=True),
+        list[int]: sa.JSON(none_as_null=True),
         bytes: sa.LargeBinary(),
     }
 

@@ -550,6 +550,7 @@ def plan_study(
     generators: Annotated[Whole, Parameter(metavar="G")] = 2,
     middle: Annotated[float, Parameter(metavar="A")] = 0.65,
     offset: Annotated[float, Parameter(metavar="D")] = 0.0,
+    points: Literal[5, 6] = 6,
     pilot: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     cautious: bool = False,
     studies: Annotated[Whole, Parameter(metavar="N")] = 1000,
@@ -573,6 +574,7 @@ def plan_study(
         generators: how many are compared.
         middle: mean area of the generators that are compared.
         offset: true distance from 0.5 where equivalence is to be shown.
+        points: of the answers: 6 for real or synthetic, 5 for graded realism; a pilot says its own.
         pilot: ratings of a pilot study, CSV reader,treatment,case,truth,rating, or .imrmc.
         cautious: take the upper end of the readers' spread in the pilot.
         studies: how many are simulated of each design; 0: closed formulas only.
@@ -590,13 +592,15 @@ def plan_study(
     from ml.readers.pilots import estimate
     from ml.readers.planning import Planning
     from ml.readers.simulation import QUESTIONS
+    from ml.statistics.latent import CUTS_OF_GRADES, Latent
     from ml.statistics.power import Pilot
 
+    model = Latent(cuts=CUTS_OF_GRADES) if points == 5 else None
     found = estimate(files.load(pilot), pilot.name) if pilot else None
     claims = [Claim[claim.upper()]] if claim else tuple(QUESTIONS)
     planning = Planning(
         readers, cases, effect, margin, alpha, claims,
-        generators, middle, offset, found.model(cautious) if found else None, found,
+        generators, middle, offset, found.model(cautious) if found else model, found,
         Pilot.load(components) if components else None, studies, seed, grid, power,
     )  # fmt: skip
     drive(planning.run(jobs or os.cpu_count() or 1))

@@ -50,6 +50,7 @@ def _typed(
     margin: str = DEFAULTS["margin"],
     generators: str = DEFAULTS["generators"],
     middle: str = DEFAULTS["middle"],
+    points: str = DEFAULTS["points"],
     reader: str = DEFAULTS["reader"],
     case: str = DEFAULTS["case"],
     alike: str = DEFAULTS["alike"],

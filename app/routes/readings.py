@@ -51,6 +51,10 @@ class AnswerForm(BaseModel):
     view: str = ""
     revises: bool = False
     waited_ms: int | None = None
+    grade_1: int | None = None
+    grade_2: int | None = None
+    grade_3: int | None = None
+    grade_4: int | None = None
 
     def answer(self) -> Answer:
         """What the model takes; reasons in their order.
@@ -73,7 +77,15 @@ class AnswerForm(BaseModel):
             view=_object(self.view),
             revises=self.revises,
             waited_ms=self.waited_ms,
+            grades=self._grades,
         )
+
+    @property
+    def _grades(self) -> list[int] | None:
+        """Those that were sent, in the order of the questions; a gap is no answer to any."""
+        sent = [self.grade_1, self.grade_2, self.grade_3, self.grade_4]
+        given = [grade for grade in sent if grade is not None]
+        return (given if sent[: len(given)] == given else []) if given else None
 
 
 class CheckInForm(BaseModel):

@@ -14,12 +14,9 @@ from app.auth import Researcher
 from app.db import ReadDb
 from app.errors import Unreadable
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.rehearsal import STUDIES, Asked
+from app.models.reader_studies.rehearsal import STUDIES, AnyRehearsal, Asked
 from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, render
-from ml.readers.choice_rehearsal import ChoiceRehearsal
-from ml.readers.rehearsal import Rehearsal
-from ml.readers.unaware_rehearsal import UnawareRehearsal
 
 router = APIRouter(include_in_schema=False)
 
@@ -62,9 +59,7 @@ def rehearsal(
     )  # fmt: skip
 
 
-def _lines(
-    request: Request, ready: Rehearsal | ChoiceRehearsal | UnawareRehearsal
-) -> Iterator[str]:
+def _lines(request: Request, ready: AnyRehearsal) -> Iterator[str]:
     for progress in ready.run():
         yield json.dumps({"done": progress.done, "total": progress.total}) + "\n"
     html = render(request, "rehearsals/_outcome.html", {"outcome": ready.outcome()})

@@ -58,7 +58,7 @@ def results(
         request,
         "results/show.html",
         results=found,
-        exports=exports.named(unaware=unblinded.study.unaware),
+        exports=exports.named(found.task, unaware=unblinded.study.unaware),
         lacking=exports.lacking(answers),
         marked=marked_by_reader(look, answers)
         if found.content.times is None

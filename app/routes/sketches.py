@@ -376,6 +376,7 @@ def _refused(session: Session, user: User, typed: Typed, step: Step) -> str:
         if step is Step.IMAGES:  # the numbers of the next step are not looked at yet
             tried = Design(
                 task=design.task,
+                graded=design.graded,
                 lesion_class=design.task is Task.ORIGIN,
                 practice=design.practice,
                 near_limit=design.near_limit,

@@ -15,11 +15,12 @@ Needs NumPy and SciPy, and nothing of the rest of Hepatica but ``ml.statistics``
 What there is:
 
 * **load**: `load`, `parse` (files of ratings → `Ratings`), `load_trials` (→ list of `Reading`),
-  `load_pairs` (of a forced choice → list of `PairReading`), `load_diagnoses` (the first part of an
-  unaware study → list of `Reading`).
+  `load_pairs` (of a forced choice → list of `PairReading`), `load_grades` (of graded realism → list
+  of `GradedReading`), `load_diagnoses` (the first part of an unaware study → list of `Reading`).
 * **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_choices`
-  (`PairReading` → `ChoiceResult`, likewise), `analyse_unaware` (both parts of an unaware study, and
-  what readers `Noticed` → `UnawareResult`), `analyse_ratings`
+  (`PairReading` → `ChoiceResult`, likewise), `analyse_grades` (`GradedReading` and
+  `GradedQuestion` → `GradeResult`, likewise), `analyse_unaware` (both parts of an unaware study,
+  and what readers `Noticed` → `UnawareResult`), `analyse_ratings`
   (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom). A `Protocol`
   may name one `Hypothesis` (`Claim`, `Whose`), a plan for `Missing` answers and a rule for the
   number of the others (`Multiplicity`): then that one decides, and the rest is secondary.
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from ml.readers.exchange import imrmc as to_imrmc
     from ml.readers.exchange import long_csv as to_long_csv
     from ml.readers.files import load, parse
+    from ml.readers.grade_results import GradeResult
+    from ml.readers.grades import GradedQuestion, GradedReading
+    from ml.readers.grading import analyse_grades
     from ml.readers.hypothesis import Claim, Hypothesis, Missing, Multiplicity, Whose
     from ml.readers.pairs import PairReading
     from ml.readers.pilots import PilotStudy
@@ -65,7 +69,7 @@ if TYPE_CHECKING:
         study_plan_text,
     )
     from ml.readers.tidy import load as load_trials
-    from ml.readers.tidy import load_diagnoses, load_pairs
+    from ml.readers.tidy import load_diagnoses, load_grades, load_pairs
     from ml.readers.unaware import Noticed, UnawareResult, analyse_unaware
     from ml.readers.unaware_rehearsal import FirstPart, plan_first_part
     from ml.statistics.power import Plan, plan
@@ -77,6 +81,9 @@ __all__ = [
     "Claim",
     "Design",
     "FirstPart",
+    "GradeResult",
+    "GradedQuestion",
+    "GradedReading",
     "Hypothesis",
     "Missing",
     "Multiplicity",
@@ -100,12 +107,14 @@ __all__ = [
     "Whose",
     "analyse",
     "analyse_choices",
+    "analyse_grades",
     "analyse_ratings",
     "analyse_unaware",
     "analysis_text",
     "estimate_pilot",
     "load",
     "load_diagnoses",
+    "load_grades",
     "load_pairs",
     "load_trials",
     "parse",
@@ -125,7 +134,10 @@ _PLACES = {
     "ml.readers.choice": ("analyse_choices",),
     "ml.readers.choice_results": ("ChoiceResult",),
     "ml.readers.pairs": ("PairReading",),
-    "ml.readers.tidy": ("load_diagnoses", "load_pairs"),
+    "ml.readers.grade_results": ("GradeResult",),
+    "ml.readers.grades": ("GradedQuestion", "GradedReading"),
+    "ml.readers.grading": ("analyse_grades",),
+    "ml.readers.tidy": ("load_diagnoses", "load_grades", "load_pairs"),
     "ml.readers.unaware": ("Noticed", "UnawareResult", "analyse_unaware"),
     "ml.readers.unaware_rehearsal": ("FirstPart", "plan_first_part"),
     "ml.readers.files": ("load", "parse"),

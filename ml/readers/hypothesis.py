@@ -27,11 +27,14 @@ class Measure(StrEnum):
     """Of a reader who names the synthetic one of two images it is the AUC."""
     SECOND_PART = "second-part AUC"
     """Of an unaware study, whose first part has no ratings."""
+    GRADE = "AUC of the first question's grades"
+    """The chance that a real image gets a higher grade than a synthetic one."""
 
     @property
     def of_whom(self) -> str:
         """Before the name of the readers."""
-        return f"mean {self} by" if self is Measure.SHARE else f"mean {self} of"
+        given = self in (Measure.SHARE, Measure.GRADE)
+        return f"mean {self} by" if given else f"mean {self} of"
 
 
 class Whose(StrEnum):

@@ -52,15 +52,15 @@ class Protocol:
     """What was fixed before reading began, as far as the analysis needs it.
 
     ``margin`` around an area of 0.5 counts as equivalent; ``scale`` is the number of points of
-    the answer (even: its upper half says "synthetic"); ``least_readers`` are needed before
-    anything is said about other readers. ``scale_rule`` says from where on a reader used the scale,
-    which a verdict needs; ``scale_rule_in_protocol`` is False where the protocol did not fix it and
-    the default stands in. ``network`` gives the network's class per image from folds that did not
-    train on it; ``hypothesis`` is the primary one, ``multiplicity`` the rule for the others and
-    ``missing`` the plan for missing answers, None where none was named; ``measure`` is what
-    hypotheses call the area; ``resamples`` 0 leaves bootstrap intervals out.
-    ``unsent_rule_in_protocol`` is False where the protocol did not fix that answers to pictures
-    which were never sent are left out.
+    the answer (even: its upper half says "synthetic"; odd: it has a middle, and only areas are to
+    be had); ``least_readers`` are needed before anything is said about other readers.
+    ``scale_rule`` says from where on a reader used the scale, which a verdict needs;
+    ``scale_rule_in_protocol`` is False where the protocol did not fix it and the default stands in.
+    ``network`` gives the network's class per image from folds that did not train on it;
+    ``hypothesis`` is the primary one, ``multiplicity`` the rule for the others and ``missing`` the
+    plan for missing answers, None where none was named; ``measure`` is what hypotheses call the
+    area; ``resamples`` 0 leaves bootstrap intervals out. ``unsent_rule_in_protocol`` is False where
+    the protocol did not fix that answers to pictures which were never sent are left out.
     """
 
     margin: float = 0.10
@@ -82,13 +82,27 @@ class Protocol:
     def __post_init__(self) -> None:
         if not 0 < self.margin < 0.5:
             raise ReadersError(f"The margin must lie between 0 and 0.5, not {self.margin}.")
-        if self.scale < 2 or self.scale % 2:
-            raise ReadersError(f"The scale needs an even number of points, not {self.scale}.")
+        if self.scale < 2:
+            raise ReadersError(f"The scale needs at least two points, not {self.scale}.")
         if self.least_readers < 2:
             raise ReadersError("At least 2 readers are needed to speak of other readers.")
 
+    @property
+    def has_sides(self) -> bool:
+        """Whether every rating falls on the side of real or of synthetic."""
+        return self.scale % 2 == 0
+
     def says_synthetic(self, rating: int) -> bool:
-        """Whether a rating, 1 … ``scale``, calls the image synthetic: the upper half does."""
+        """Whether a rating, 1 … ``scale``, calls the image synthetic: the upper half does.
+
+        Raises:
+            ReadersError: the scale has a middle.
+        """
+        if not self.has_sides:
+            raise ReadersError(
+                f"On a scale of {self.scale} points the middle one calls an image neither real nor "
+                "synthetic; this needs a scale with an even number of points."
+            )
         return rating > self.scale / 2
 
 

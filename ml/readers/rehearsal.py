@@ -50,8 +50,16 @@ class RoeMetz:
             raise ReadersError("The cuts of the scale must rise.")
 
     @classmethod
-    def with_area(cls, area: float, reader: float = 0.011, case: float = 0.4) -> RoeMetz:
+    def with_area(
+        cls,
+        area: float,
+        reader: float = 0.011,
+        case: float = 0.4,
+        cuts: Sequence[float] = (-1.2, -0.55, 0.0, 0.55, 1.2),
+    ) -> RoeMetz:
         """The model whose mean area before cutting into ratings is ``area``, above 0 and below 1.
+
+        ``cuts`` are told from the middle between real and synthetic images.
 
         Raises:
             ReadersError: another area.
@@ -60,8 +68,7 @@ class RoeMetz:
             raise ReadersError(f"A simulated area lies between 0 and 1, not at {area}.")
         separation = float(scipy.stats.norm.ppf(area)) * sqrt(2 * (1 + reader))
         middle = separation / 2
-        cuts = tuple(middle + c for c in (-1.2, -0.55, 0.0, 0.55, 1.2))
-        return cls(separation, reader, case, cuts)
+        return cls(separation, reader, case, tuple(middle + c for c in cuts))
 
     def draw(
         self, truth: NDArray[np.int64], readers: int, rng: np.random.Generator

@@ -40,6 +40,9 @@ _ALL = ""
 
 V = TypeVar("V", ReaderVerdict, MeanVerdict, ChoiceVerdict)
 
+Graded = tuple[Mapping[str, ReaderVerdict], Across, BetweenGenerators | Refused | None]
+"""Of one graded question: each reader's verdict, all together, and its generators."""
+
 
 @dataclass(frozen=True)
 class _Question:
@@ -81,6 +84,17 @@ class Family:
             ),
         )
 
+    def part(self, name: str) -> Family:
+        """What of it is of one part of a study, such as a question; its readers by their names."""
+        return Family(
+            self.hypotheses,
+            {
+                (who.removeprefix(name), claim): p
+                for (who, claim), p in self.adjusted.items()
+                if who.startswith(name)
+            },
+        )
+
     def across(self, verdict: MeanVerdict | None) -> MeanVerdict | None:
         """The verdict of readers like these, but for the claim that is the primary hypothesis."""
         return None if verdict is None else self.judged(_ALL, verdict)
@@ -106,6 +120,33 @@ def of_ratings(
     """
     if rules.hypothesis is None:
         return NO_FAMILY
+    return _tested(_of_areas(readers, across, between, rules), rules)
+
+
+def of_grades(questions: Mapping[str, Graded], rules: Protocol) -> Family:
+    """Of a study of graded realism: all questions, by what they ask, are one family.
+
+    The primary hypothesis is of the first. `Family.part` is what is of one of them.
+    """
+    if rules.hypothesis is None:
+        return NO_FAMILY
+    rows: list[_Question] = []
+    for place, (name, (readers, across, between)) in enumerate(questions.items()):
+        own = rules if place == 0 else replace(rules, hypothesis=None)
+        rows += _named(name, _of_areas(readers, across, between, own))
+    return _tested(rows, rules)
+
+
+def _named(name: str, rows: Sequence[_Question]) -> list[_Question]:
+    return [replace(row, words=f"{name} {row.words}", who=f"{name}{row.who}") for row in rows]
+
+
+def _of_areas(
+    readers: Mapping[str, ReaderVerdict],
+    across: Across,
+    between: BetweenGenerators | Refused | None,
+    rules: Protocol,
+) -> list[_Question]:
     rows = [
         row
         for name, one in readers.items()
@@ -114,8 +155,7 @@ def of_ratings(
     mean = None if isinstance(across.random, Refused) else across.random.mean
     rows += _of_readers(mean, across.verdict, rules, rules.measure)
     random = between.random if isinstance(between, BetweenGenerators) else between
-    rows += _of_generators(random, rules, rules.measure)
-    return _tested(rows, rules)
+    return [*rows, *_of_generators(random, rules, rules.measure)]
 
 
 def of_choices(

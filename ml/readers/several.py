@@ -52,6 +52,7 @@ def left_out(shown: Presentations) -> tuple[str, ...]:
     return tuple(_usable(shown)[1])
 
 
+_NO_SIDES = Refused("no point of the scale is right or wrong")
 _NOBODY = f"no reader read {roc.FEWEST} real and {roc.FEWEST} synthetic images"
 
 
@@ -68,13 +69,16 @@ def across(shown: Presentations, rules: Protocol) -> Across:
     if not kept:
         why = Refused(_NOBODY)
         return Across(tuple(out), why, why, why, None, why.refused)
-    areas, correct = ratings(kept), ratings(kept, correct=rules)
+    areas = ratings(kept)
     fixed = _tried(lambda: mrmc.fixed_readers(areas))
     few = _too_few(len(areas.readers), rules)
     if few is not None:
         return Across(tuple(out), fixed, few, few, None, few.refused)
     random = _tried(lambda: mrmc.random_readers(areas))
-    of_shares = _tried(lambda: mrmc.random_readers(correct, mrmc.FigureOfMerit.MEAN))
+    of_shares: mrmc.Analysis | Refused = _NO_SIDES
+    if rules.has_sides:
+        correct = ratings(kept, correct=rules)
+        of_shares = _tried(lambda: mrmc.random_readers(correct, mrmc.FigureOfMerit.MEAN))
     found = judged(areas, rules)
     if isinstance(found, Refused):
         return Across(tuple(out), fixed, random, of_shares, None, found.refused)
@@ -186,18 +190,21 @@ def between(shown: Presentations, rules: Protocol) -> BetweenGenerators | Refuse
     kept, out = _usable(shown)
     if not kept:
         return Refused(_NOBODY)
-    block, right = ratings_by_generator(kept), ratings_by_generator(kept, rules)
+    block = ratings_by_generator(kept)
     lacking = block.lacking(roc.FEWEST)
     if len(lacking) == len(block.readers):
         return Refused("no reader read five synthetic images of each generator")
-    block, right = block.without(lacking), right.without(lacking)
+    block = block.without(lacking)
     few = _too_few(len(block.readers), rules)
     jackknife = mrmc.CovarianceMethod.JACKKNIFE
     why_not = _unused(block, rules)
     try:
         fixed = mrmc.fixed_readers(block, method=jackknife)
         random: mrmc.Analysis | Refused = few or mrmc.random_readers(block, method=jackknife)
-        correct = few or mrmc.random_readers(right, mrmc.FigureOfMerit.MEAN, jackknife)
+        correct: mrmc.Analysis | Refused = few or _NO_SIDES
+        if few is None and rules.has_sides:
+            right = ratings_by_generator(kept, rules).without(lacking)
+            correct = mrmc.random_readers(right, mrmc.FigureOfMerit.MEAN, jackknife)
     except ReadersError as error:
         return Refused(str(error))
 

@@ -85,7 +85,7 @@ def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
     right = [is_right(r, rules) for r in mine]
     order = list(range(1, len(mine) + 1))
     timed = [(r.active_ms, k) for k, r in zip(order, mine, strict=True) if r.active_ms is not None]
-    judged, curve = _area(mine, rules)
+    judged, curve = area(mine, rules)
     found = _detection(real, fake, rules)
     return ReaderResult(
         reader=name,
@@ -119,10 +119,11 @@ def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
 
 def verdict(name: str, shown: Presentations, rules: Protocol) -> ReaderVerdict:
     """A reader's verdict alone, by these rules."""
-    return _area(shown.of(name), rules)[0]
+    return area(shown.of(name), rules)[0]
 
 
-def _area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tuple[CurvePoint, ...]]:
+def area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tuple[CurvePoint, ...]]:
+    """A reader's area with its verdict, and the curve; a verdict of None says why."""
     truth, rated = _truth(mine), _rated(mine)
     clusters = [r.cluster for r in mine]
     try:
@@ -184,14 +185,15 @@ def _by_generator(
         rows.append(
             OfGenerator(
                 name,
-                _auc_or_reason(both, rules),
+                auc_or_reason(both, rules),
                 share([is_right(r, rules) for r in own], [r.cluster for r in own], rules, "none"),
             )
         )
     return tuple(rows)
 
 
-def _auc_or_reason(readings: Sequence[Reading], rules: Protocol) -> Figure:
+def auc_or_reason(readings: Sequence[Reading], rules: Protocol) -> Figure:
+    """An area with its 95 % interval, or why there is none."""
     try:
         return roc.auc_interval(
             _truth(readings), _rated(readings), 0.95, [r.cluster for r in readings],
@@ -211,7 +213,7 @@ def _by_class(mine: Sequence[Reading], rules: Protocol) -> tuple[OfClass, ...]:
         rows.append(
             OfClass(
                 name,
-                _auc_or_reason(own, rules),
+                auc_or_reason(own, rules),
                 share(
                     [is_right(r, rules) for r in fake], [r.cluster for r in fake], rules,
                     "no synthetic image of this class",

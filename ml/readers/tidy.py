@@ -2,20 +2,22 @@
 
 Every column of both is in the codebook, which also lists the values that a column can take. Truth
 is 1 for synthetic and 0 for real. The table of trials can be read back: `readings`, or
-`pair_readings` where they show pairs.
+`pair_readings` where they show pairs, or `graded_readings` where they were graded.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml.ground.delimited import Rows, written
+from ml.readers.grade_results import GradeResult, GradesAcross, GradesOfReader
+from ml.readers.grades import GradedReading
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Reading
-from ml.readers.results import Adjusted, Refused, Result
+from ml.readers.results import Across, Adjusted, ReaderResult, Refused, Result
 from ml.statistics.proportion import ReadersError
 
 UNSENT = "unsent"
@@ -37,12 +39,18 @@ _QUESTIONS = {
     "class_confidence": "how sure the reader is of that class",
     "reasons": "what made the image look synthetic",
     "which_synthetic": "which of two images side by side is the synthetic one",
+    "grade_1": "of graded realism: the first question, which the primary hypothesis is of",
+    "grade_2": "of graded realism: the second question",
+    "grade_3": "of graded realism: the third question",
+    "grade_4": "of graded realism: the fourth question",
 }
 _PARTS = {
     "whole": "the study has one part",
     "unaware": "the first part: readers were not told that images are synthetic, and named classes",
     "told": "the second part, after the debriefing",
 }
+GRADES = ("grade_1", "grade_2", "grade_3", "grade_4")
+"""The columns of graded questions, in the order of the study; those it does not ask are empty."""
 _SIDES = {"left": "as the reader saw it", "right": "as the reader saw it"}
 
 
@@ -145,6 +153,13 @@ TRIALS = (
     Column("rating", "integer 1–6", "how real or synthetic the image looks"),
     Column("called", "0 or 1", "the rating's half of the scale", _TRUTH),
     Column("choice", "text", "of a pair: the side that was named", _SIDES),
+    *(
+        Column(
+            name, "integer 1–5",
+            "of graded realism: grade for a question of the study, 5 the most realistic",
+        )
+        for name in GRADES
+    ),
     Column("correct", "0 or 1", "called = truth; of a pair choice = asked_side", _YES_NO),
     Column("answered_class", "text", "class of the lesion, as the reader named it"),
     Column("class_confidence", "integer 1–5", "how sure of the class"),
@@ -202,6 +217,7 @@ DEBRIEFINGS = (
 
 
 VERDICTS = (
+    Column("question", "text", "of graded realism: which question; else empty"),
     Column("of", "text", "reader_code of one reader; readers: the mean of readers like these"),
     Column("images", "integer", "images that were rated"),
     Column("auc", "number 0–1", "area under the ROC curve, or the mean of the readers'"),
@@ -226,6 +242,25 @@ VERDICTS = (
 
 def verdicts(result: Result) -> str:
     """The verdicts of an analysis as CSV, with the reason where there is none."""
+    return table(VERDICTS, _verdicts(result.readers, result.across, result.margin))
+
+
+def grade_verdicts(result: GradeResult) -> str:
+    """The same of graded realism, for each question."""
+    return table(
+        VERDICTS,
+        [
+            {"question": question.text} | row
+            for question in result.questions
+            for row in _verdicts(question.readers, question.across, result.margin)
+        ],
+    )
+
+
+def _verdicts(
+    readers: Sequence[ReaderResult | GradesOfReader], across: Across | GradesAcross, margin: float
+) -> list[dict[str, object]]:
+    """Rows of ``VERDICTS``: each reader, then readers like these."""
     rows: list[dict[str, object]] = [
         {
             "of": one.reader,
@@ -241,10 +276,10 @@ def verdicts(result: Result) -> str:
             **_adjusted(one.verdict.adjusted),
             "reason": one.verdict.reason,
         }
-        for one in result.readers
+        for one in readers
     ]
-    across, random = result.across, result.across.random
-    row: dict[str, object] = {"of": "readers", "margin": result.margin, "reason": across.no_verdict}
+    random = across.random
+    row: dict[str, object] = {"of": "readers", "margin": margin, "reason": across.no_verdict}
     if not isinstance(random, Refused):
         mean = random.mean
         row |= {"images": random.components.cases, "auc": mean.value, "low": mean.low,
@@ -258,7 +293,7 @@ def verdicts(result: Result) -> str:
             **_adjusted(across.verdict.adjusted),
             "reason": across.verdict.reason,
         }
-    return table(VERDICTS, [*rows, row])
+    return [*rows, row]
 
 
 def _adjusted(found: Adjusted | None) -> dict[str, object]:
@@ -339,6 +374,15 @@ def load_diagnoses(path: Path | str) -> list[Reading]:
     return diagnoses(*_text_of(path))
 
 
+def load_grades(path: Path | str) -> list[GradedReading]:
+    """The readings of graded realism, as `ml.readers.grading.analyse_grades` takes them.
+
+    Raises:
+        ReadersError: as `load`.
+    """
+    return graded_readings(*_text_of(path))
+
+
 def _text_of(path: Path | str) -> tuple[str, str]:
     """The text of a file, and its name for refusals."""
     place = Path(path)
@@ -391,6 +435,19 @@ def pair_readings(text: str, name: str = "file") -> list[PairReading]:
         "lesion_class", "choice", "asked_side", "active_ms",
     }  # fmt: skip
     return [_pair_reading(row, place) for row, place in _trials(text, name, needed)]
+
+
+def graded_readings(text: str, name: str = "file") -> list[GradedReading]:
+    """The same of graded realism, as `ml.readers.grading.analyse_grades` takes them.
+
+    Raises:
+        ReadersError: as `readings`; also trials of which no question was graded.
+    """
+    needed = {
+        "reader_code", "session_no", "position", "kind", "case_code", "patient", "truth",
+        "generator", "lesion_class", "active_ms", "answered", *GRADES,
+    }  # fmt: skip
+    return [_graded_reading(row, place) for row, place in _trials(text, name, needed)]
 
 
 def _trials(text: str, name: str, needed: set[str]) -> list[tuple[dict[str, str], str]]:
@@ -463,6 +520,31 @@ def _pair_reading(row: Mapping[str, str], place: str) -> PairReading:
 def _is_unsent(row: Mapping[str, str]) -> bool:
     """Whether it was answered without its picture having been sent, where the table says so."""
     return UNSENT in row.get("time_marks", "").split("|")
+
+
+def _graded_reading(row: Mapping[str, str], place: str) -> GradedReading:
+    kind = _one_of(row, "kind", _KINDS, place)
+    found = [_whole(row, name, place) for name in GRADES]
+    grades = tuple(one for one in found if one is not None)
+    if _one_of(row, "answered", _YES_NO, place) == "1" and not grades:
+        raise ReadersError(f"{place} has an answer without a grade: this is no graded realism.")
+    if found[: len(grades)] != list(grades):
+        raise ReadersError(f"{place}: a grade is missing between two others.")
+    return GradedReading(
+        reader=row["reader_code"],
+        case=row["case_code"],
+        synthetic=_one_of(row, "truth", _TRUTH, place) == "1",
+        grades=grades or None,
+        generator=row["generator"] or None,
+        position=_whole(row, "position", place) or 0,
+        session=_whole(row, "session_no", place) or 1,
+        is_repeat=kind == "repeat",
+        is_practice=kind == "practice",
+        patient=row["patient"] or None,
+        lesion_class=row["lesion_class"] or None,
+        active_ms=_whole(row, "active_ms", place),
+        unsent=_is_unsent(row),
+    )
 
 
 def _whole(row: Mapping[str, str], column: str, place: str) -> int | None:

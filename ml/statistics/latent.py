@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 CUTS = (-1.2, -0.55, 0.0, 0.55, 1.2)
 """Six points, all of them used: the outer two for about a tenth of the images each."""
 
+CUTS_OF_GRADES = (-1.2, -0.4, 0.4, 1.2)
+"""Five points with a middle, used alike: grades of realism."""
+
 READER, CASE, ALIKE = 0.011, 0.4, 0.5
 
 _NODES = 40

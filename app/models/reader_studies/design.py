@@ -8,10 +8,12 @@ from datetime import date
 from enum import StrEnum
 
 from app.errors import Unreadable
+from app.models.reader_studies.graded import QUESTIONS, Graded, said, typed
 from app.models.reader_studies.intent import UNSAID, Intent
 from app.models.reader_studies.stored import Json, Stored, read, write
 from app.models.reader_studies.task import Task
 from ml.lesion import LesionScheme
+from ml.readers.grades import POINTS
 from ml.readers.hypothesis import Measure
 
 DISPLAY_PX = 512
@@ -55,6 +57,14 @@ _EARLIER_OF_CHOICES = (
     "share by lesion class and by generator, across readers with random readers and pairs."
 )
 """The same before the share was the protocol's, for drafts of then."""
+ANALYSIS_OF_GRADES = (
+    "For each question, secondary but for what the primary hypothesis says of the first: AUC of "
+    "the grades, the chance that a real image gets a higher grade than a synthetic one, against "
+    "0.5 on first presentations, per reader and across random readers and images; equivalence when "
+    "its 90 % interval lies within 0.5 ± the margin; no verdict for a reader who does not use the "
+    "scale, nor across readers when one of them does not. Also secondary: distribution of the "
+    "grades by source, area by generator and by lesion class, agreement within and between readers."
+)
 ANALYSIS_UNAWARE = (
     "First part, before readers know: share of lesion classes named right on real and on synthetic "
     "images with Wilson and exact 95 % intervals, their difference per reader (Newcombe) and over "
@@ -73,6 +83,11 @@ INSTRUCTIONS_WITHOUT_CLASS = f"{_SEE}.{_ALONE}"
 INSTRUCTIONS_OF_CHOICES = (
     "You will see two images of a liver lesion side by side. One was cut from CT, the other was "
     f"drawn by a program. Say which of the two is synthetic; where you cannot tell, guess.{_ALONE}"
+)
+INSTRUCTIONS_OF_GRADES = (
+    "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
+    "program. For each, answer every question with a grade from 1 to 5; what each grade means "
+    f"stands beside the keys. You are not asked which is which: grade what you see.{_ALONE}"
 )
 CONSENT = (
     "I take part as a reader of my own will. My answers, the time they took, and what I say about "
@@ -105,8 +120,20 @@ _TELLING = re.compile(
 
 
 _SHIPPED = (
-    (ANALYSIS, ANALYSIS_WITHOUT_CLASS, ANALYSIS_OF_CHOICES, ANALYSIS_UNAWARE),
-    (INSTRUCTIONS, INSTRUCTIONS_WITHOUT_CLASS, INSTRUCTIONS_OF_CHOICES, INSTRUCTIONS_UNAWARE),
+    (
+        ANALYSIS,
+        ANALYSIS_WITHOUT_CLASS,
+        ANALYSIS_OF_CHOICES,
+        ANALYSIS_UNAWARE,
+        ANALYSIS_OF_GRADES,
+    ),
+    (
+        INSTRUCTIONS,
+        INSTRUCTIONS_WITHOUT_CLASS,
+        INSTRUCTIONS_OF_CHOICES,
+        INSTRUCTIONS_UNAWARE,
+        INSTRUCTIONS_OF_GRADES,
+    ),
 )
 
 
@@ -141,6 +168,7 @@ class Design(Stored):
         second_images: what the second part shows: the images of the first again, or others.
         debriefing: what readers are told between the parts; "" where there is one part.
         debriefing_confirmed: the researcher has confirmed that every reader is debriefed.
+        graded: of graded realism, the questions in their order; none of any other task.
         lesion_class: ask which lesion it is, beside the task of single images.
         class_confidence: ask how sure the reader is of the lesion class, on 5 points.
         reasons: offer the checklist "why does it look synthetic?".
@@ -179,6 +207,7 @@ class Design(Stored):
     second_images: SecondImages = SecondImages.SAME
     debriefing: str = ""
     debriefing_confirmed: bool = False
+    graded: tuple[Graded, ...] = ()
     lesion_class: bool = True
     class_confidence: bool = False
     reasons: bool = False
@@ -251,6 +280,24 @@ class Design(Stored):
             "ethics_reference": self.ethics_reference,
         }
 
+    def _check_grades(self) -> None:
+        """What a study of graded realism asks, and nothing beside it."""
+        if self.task is not Task.REALISM:
+            if self.graded:
+                raise Unreadable("Graded questions are asked in studies of graded realism only.")
+            return
+        typed(said(self.graded))
+        if self.lesion_class or self.class_confidence or self.reasons:
+            raise Unreadable(
+                "In a study of graded realism grades are all that is asked. Leave out the lesion "
+                "class, how sure a reader is of it, and the reasons."
+            )
+        if self.least_ratings is not None and self.least_ratings > POINTS:
+            raise Unreadable(
+                f"There are {POINTS} grades, so a reader cannot use {self.least_ratings} of them. "
+                f"Choose from 2 to {POINTS} that must be used."
+            )
+
     def _check_unaware(self) -> None:
         """What a study needs whose readers are not told at first."""
         if self.task is not Task.ORIGIN or not self.lesion_class:
@@ -297,6 +344,7 @@ class Design(Stored):
         things = f"{self.task.thing}s"
         if self.unaware:
             self._check_unaware()
+        self._check_grades()
         if self.task.is_paired and (self.lesion_class or self.class_confidence or self.reasons):
             raise Unreadable(
                 "Of a pair only one thing is asked: which image it is. Leave out the lesion class, "
@@ -387,11 +435,13 @@ def fitting(text: str, task: Task, lesion_class: bool = True, *, unaware: bool =
         return CONSENT_UNAWARE if unaware else CONSENT
     for texts in _SHIPPED:
         if text in texts:
-            with_class, without_class, of_choices, of_unaware = texts
+            with_class, without_class, of_choices, of_unaware, of_grades = texts
             if unaware:
                 return of_unaware
             if task is Task.CHOICE:
                 return of_choices
+            if task is Task.REALISM:
+                return of_grades
             return with_class if lesion_class else without_class
     return text
 
@@ -481,6 +531,25 @@ DESIGNS = {
             practice=4,
             repeats=10,
             repeat_distance=30,
+            break_every=50,
+            exclude_near=True,
+        ),
+    ),
+    "realism": Preset(
+        "Graded realism: how real does it look?",
+        "100 real and 100 synthetic images, one by one, each graded on five anchored points by "
+        "three questions: the whole image, the lesion, the tissue around it. Nobody is asked which "
+        "is synthetic; shown is what looks less real, and of which generator.",
+        100,
+        100,
+        Design(
+            preset="realism",
+            task=Task.REALISM,
+            graded=QUESTIONS,
+            lesion_class=False,
+            practice=4,
+            repeats=20,
+            repeat_distance=40,
             break_every=50,
             exclude_near=True,
         ),

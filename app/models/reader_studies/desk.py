@@ -60,6 +60,7 @@ class Earlier:
     class_confidence: int | None
     reasons: tuple[str, ...]
     choice: Side | None
+    grades: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -89,6 +90,7 @@ class Earlier:
             reading.class_confidence,
             tuple(reading.reasons),
             reading.choice,
+            tuple(reading.grades or ()),
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -101,6 +103,10 @@ class Earlier:
             "class_confidence": self.class_confidence,
             "reasons": list(self.reasons),
             "choice": self.choice,
+            **{
+                row.name: grade
+                for row, grade in zip(self.trial.choices.rows, self.grades, strict=True)
+            },
         }
 
 
@@ -110,11 +116,12 @@ class Feedback:
 
     ``named`` is the class that the reader gave; None where it is not asked for. Of a pair
     ``source`` is the side of the synthetic image and ``called`` the side that the reader named.
+    ``called`` is None where it was not asked what the image is.
     """
 
     source: str
     display: str
-    called: str
+    called: str | None
     named: str | None
 
     @classmethod
@@ -128,6 +135,8 @@ class Feedback:
         if reading.choice is not None:
             side = next(one for one in Side if trial.at(one).truth == Source.SYNTHETIC)
             return cls(side, scheme.display(stimulus.lesion_class), reading.choice, None)
+        if reading.grades is not None:
+            return cls(stimulus.truth, scheme.display(stimulus.lesion_class), None, None)
         return cls(
             stimulus.truth,
             scheme.display(stimulus.lesion_class),
@@ -138,6 +147,8 @@ class Feedback:
     @property
     def words(self) -> str:
         """One sentence."""
+        if self.called is None:
+            return f"It was {self.source}."
         called = "as you said" if self.called == self.source else f"you said {self.called}"
         if self.source in set(Side):
             return f"The {self.source} one was synthetic ({called})."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from app.models.reader_studies.graded import Graded
 from app.models.reader_studies.stored import Json, Stored
 from app.models.reader_studies.task import Part, Task
 from ml.lesion import LesionScheme
@@ -44,6 +46,19 @@ class Choice(Stored):
     hotkey: str
 
 
+GRADE_KEYS = ("12345", "QWERT", "ASDFG", "ZXCVB")
+"""The keys of each graded question, from the lowest grade: a row of a keyboard each."""
+
+
+@dataclass(frozen=True)
+class Row(Stored):
+    """A graded question: the name of its field, its text, and its grades with their anchors."""
+
+    name: str
+    text: str
+    grades: tuple[Choice, ...]
+
+
 @dataclass(frozen=True)
 class Choices(Stored):
     """What a reader may answer; the same on every trial."""
@@ -54,6 +69,7 @@ class Choices(Stored):
     confidences: tuple[Choice, ...] = ()
     reasons: tuple[Choice, ...] = ()
     sides: tuple[Choice, ...] = ()
+    rows: tuple[Row, ...] = ()
 
     @staticmethod
     def of(
@@ -64,8 +80,10 @@ class Choices(Stored):
         lesion_class: bool = True,
         confidence: bool = False,
         reasons: bool = False,
+        graded: Sequence[Graded] = (),
     ) -> Choices:
-        """The classes of a scheme by letter, and the scale by number; or the sides of a pair.
+        """The classes of a scheme by letter, and the scale by number; or the sides of a pair, or
+        the ``graded`` questions.
 
         The first part of an unaware study asks for the class, the second for the scale.
 
@@ -77,6 +95,8 @@ class Choices(Stored):
                 Choice(side, f"the {side} one", str(number)) for number, side in enumerate(Side, 1)
             )
             return Choices((), (), "P", sides=sides)
+        if task is Task.REALISM:
+            return Choices((), (), "P", rows=_rows(graded))
         if part is Part.TOLD:
             lesion_class = confidence = False
         rated = part is not Part.UNAWARE
@@ -112,6 +132,20 @@ class Choices(Stored):
     def to_dict(self) -> Json:
         """The JSON form, as a protocol keeps it and the desk's script reads it."""
         return asdict(self)
+
+
+def _rows(graded: Sequence[Graded]) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            f"grade_{number}",
+            one.text,
+            tuple(
+                Choice(str(grade), anchor, key)
+                for grade, (anchor, key) in enumerate(zip(one.anchors, keys, strict=True), 1)
+            ),
+        )
+        for number, (one, keys) in enumerate(zip(graded, GRADE_KEYS, strict=False), 1)
+    )
 
 
 def _free(wanted: str, taken: set[str]) -> str:

@@ -21,6 +21,7 @@ from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy, StudyState
 from app.models.reader_studies.task import Part, Task
 from app.models.reader_studies.trial import Trial, TrialKind
+from ml.readers.grades import POINTS
 from ml.readers.pairs import Side
 
 _MOST_MS = 2**31 - 1
@@ -36,7 +37,7 @@ class Answer:
     """What a desk sends: the trial by its token, the answers, and where the time went.
 
     What the study does not ask for is None: ``rating`` and ``lesion_class`` are of one image,
-    ``choice`` of a pair.
+    ``choice`` of a pair, ``grades`` of graded realism: one for each question, in their order.
 
     ``key`` is made by the client for this answer and sent again when it is sent again.
     Times in ms: looking (``active_ms``), page hidden, and no key for long or paused (``idle_ms``).
@@ -61,6 +62,7 @@ class Answer:
     revises: bool = False
     waited_ms: int | None = None
     choice: Side | None = None
+    grades: Sequence[int] | None = None
 
 
 @append_only
@@ -70,9 +72,9 @@ class Reading(Base):
     One per trial and ``revision``: where the protocol lets readers go back, a changed answer is
     the next revision. The latest counts (``Reading.counting()``), the earlier ones stay.
     What was not asked for is None: ``rating`` and ``lesion_class`` of a pair, ``choice`` of a
-    single image. ``protocol_version`` is the one in force when it was given; None in rows from
-    before that was written down. ``session_no`` numbers the sittings of a reader, ``view`` is what
-    they did to the picture.
+    single image, ``grades`` where there are no graded questions. ``protocol_version`` is the one in
+    force when it was given; None in rows from before that was written down. ``session_no`` numbers
+    the sittings of a reader, ``view`` is what they did to the picture.
     """
 
     __tablename__ = "reading"
@@ -91,6 +93,7 @@ class Reading(Base):
     lesion_class: Mapped[str | None] = mapped_column(sa.String(40))
     rating: Mapped[int | None]
     choice: Mapped[Side | None] = mapped_column(Word(Side, 5))
+    grades: Mapped[list[int] | None]
     class_confidence: Mapped[int | None]
     reasons: Mapped[list[str]] = mapped_column(default=list)
     session_no: Mapped[int] = mapped_column(default=1)
@@ -178,6 +181,7 @@ class Reading(Base):
             lesion_class=answer.lesion_class,
             rating=answer.rating,
             choice=answer.choice,
+            grades=None if answer.grades is None else list(answer.grades),
             class_confidence=answer.class_confidence,
             reasons=list(answer.reasons),
             session_no=_sitting(session, enrolment.id),
@@ -201,7 +205,8 @@ class Reading(Base):
         said = (
             trial.id, answer.lesion_class, answer.rating, answer.class_confidence, answer.choice,
         )  # fmt: skip
-        return mine == said and self.reasons == list(answer.reasons)
+        grades = None if answer.grades is None else list(answer.grades)
+        return mine == said and self.reasons == list(answer.reasons) and self.grades == grades
 
     @property
     def called_synthetic(self) -> bool:
@@ -251,6 +256,7 @@ def _check(answer: Answer, study: ReaderStudy, part: Part) -> None:
     if not (1 <= len(answer.key) <= 64 and answer.key.isascii() and answer.key.isprintable()):
         raise Unreadable("The answer needs a key of 1 to 64 characters.")
     asked = study.choices_of(part)
+    _check_grades(answer, len(asked.rows))
     _check_question(answer, study.design.task, rated=part is not Part.UNAWARE)
     if not asked.classes:
         if answer.lesion_class is not None:
@@ -284,12 +290,27 @@ def _check_question(answer: Answer, task: Task, *, rated: bool) -> None:
         return
     if answer.choice is not None:
         raise Unreadable("This study shows one image at a time; there is no left or right one.")
+    if task is Task.REALISM:
+        if answer.rating is not None:
+            raise Unreadable("This study asks for grades, not whether an image is synthetic.")
+        return
     if not rated:
         if answer.rating is not None:
             raise Unreadable("This study does not ask for a rating here.")
         return
     if answer.rating is None or not 1 <= answer.rating <= len(RATINGS):
         raise Unreadable("Choose a rating from 1 (certainly real) to 6 (certainly synthetic).")
+
+
+def _check_grades(answer: Answer, questions: int) -> None:
+    """A grade for each graded question, and none where there is none."""
+    if not questions:
+        if answer.grades is not None:
+            raise Unreadable("This study does not ask for grades.")
+        return
+    given = list(answer.grades or ())
+    if len(given) != questions or not all(1 <= grade <= POINTS for grade in given):
+        raise Unreadable(f"Give every question a grade from 1 to {POINTS}.")
 
 
 def _sitting(session: Session, enrolment_id: uuid.UUID) -> int:

@@ -9,8 +9,10 @@ from sqlalchemy.orm import object_session
 
 from app.errors import Unreadable
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.versions import Versions
 from ml.readers.choice_rehearsal import ChoiceDesign, ChoiceRehearsal, of_share
+from ml.readers.grade_rehearsal import GradeDesign, GradeRehearsal, of_area
 from ml.readers.rehearsal import Design, Rehearsal, RoeMetz
 from ml.readers.unaware_rehearsal import FirstPart, UnawareRehearsal
 
@@ -19,6 +21,8 @@ STUDIES = 20
 MOST_STUDIES = 50
 MOST_READERS = 20
 _MOST_WORK = 400_000
+
+AnyRehearsal = Rehearsal | ChoiceRehearsal | GradeRehearsal | UnawareRehearsal
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Asked:
     real_right: float = 0.7
     synthetic_right: float = 0.7
 
-    def rehearsal(self, study: ReaderStudy) -> Rehearsal | ChoiceRehearsal | UnawareRehearsal:
+    def rehearsal(self, study: ReaderStudy) -> AnyRehearsal:
         """Ready to run: as many images of either source, or pairs, and the margin it is judged by.
 
         Raises:
@@ -67,6 +71,15 @@ class Asked:
         if study.design.task.is_paired:
             pairs = ChoiceDesign(self.readers, study.total, judged.margin, of_share(self.area))
             return ChoiceRehearsal(pairs, self.studies, self.seed)
+        if study.design.task is Task.REALISM:
+            grades = GradeDesign(
+                self.readers,
+                study.total,
+                len(study.plan.images.synthetic) / study.total,
+                judged.margin,
+                of_area(self.area),
+            )
+            return GradeRehearsal(grades, self.studies, self.seed)
         if study.unaware:
             return self._unaware(study, judged.margin)
         design = self._rated(study.total, len(study.plan.images.synthetic), judged.margin)

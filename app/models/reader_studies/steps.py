@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.errors import Unreadable
 from app.models.people.user import User
+from app.models.reader_studies import graded
 from app.models.reader_studies.design import DEBRIEFING, DESIGNS, Design, SecondImages, telling
 from app.models.reader_studies.intent import Intent, Primary, of_missing, of_multiplicity
 from app.models.reader_studies.task import Task
@@ -50,6 +51,7 @@ Fields = Mapping[str, object]
 """Names of fields → what was typed: a text, or a list of names."""
 
 _DEFAULT = Design()
+GRADED = graded.said(graded.QUESTIONS)
 
 
 class DesignStep(BaseModel):
@@ -81,6 +83,7 @@ class ImagesStep(BaseModel):
 class ReadingStep(BaseModel):
     """What is asked of each image, and how it is shown."""
 
+    graded: Text = GRADED
     lesion_class: Text = "1"
     class_confidence: Text = ""
     reasons: Text = ""
@@ -182,6 +185,7 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             second_images=_second(self.second_images),
             debriefing=self.debriefing if self.unaware else "",
             debriefing_confirmed=yes(self.debriefing_confirmed),
+            graded=graded.typed(self.graded) if self.task is Task.REALISM else (),
             lesion_class=yes(self.lesion_class),
             class_confidence=yes(self.class_confidence),
             reasons=yes(self.reasons),

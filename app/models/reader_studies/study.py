@@ -179,6 +179,7 @@ class ReaderStudy(Owned, Base):
             lesion_class=design.lesion_class,
             confidence=design.class_confidence,
             reasons=design.reasons,
+            graded=design.graded,
         )
 
     @property

@@ -14,6 +14,8 @@ class Task(StrEnum):
     """One image: real or synthetic, on six points."""
     CHOICE = "choice"
     """A real and a synthetic image side by side: which is synthetic?"""
+    REALISM = "realism"
+    """One image: how realistic, by questions of five anchored points."""
 
     @property
     def is_paired(self) -> bool:
@@ -23,12 +25,19 @@ class Task(StrEnum):
     @property
     def measure(self) -> Measure:
         """What a hypothesis of such a study speaks of."""
-        return Measure.SHARE if self is Task.CHOICE else Measure.AUC
+        return _MEASURES[self]
 
     @property
     def thing(self) -> str:
         """What a trial shows, as one calls it."""
         return "pair" if self.is_paired else "image"
+
+
+_MEASURES = {
+    Task.ORIGIN: Measure.AUC,
+    Task.CHOICE: Measure.SHARE,
+    Task.REALISM: Measure.GRADE,
+}
 
 
 class Part(StrEnum):

@@ -26,7 +26,7 @@ from ml.readers.simulation import (
     Simulation,
     grid,
 )
-from ml.statistics.latent import ALIKE, CASE, READER, Latent
+from ml.statistics.latent import ALIKE, CASE, CUTS, CUTS_OF_GRADES, READER, Latent
 
 STUDIES = (400, 1000, 4000)
 """How many simulated studies of each design a page offers."""
@@ -41,6 +41,9 @@ class Spread(StrEnum):
     CAUTIOUS = "cautious"
 
 
+POINTS = {"6": CUTS, "5": CUTS_OF_GRADES}
+"""Points of the answers, as typed → how readers use them: of ratings, and of grades of realism."""
+
 DEFAULTS = {
     "claim": Claim.DIFFERENT.value,
     "readers": "5",
@@ -50,6 +53,7 @@ DEFAULTS = {
     "margin": "0.10",
     "generators": "2",
     "middle": "0.65",
+    "points": "6",
     "reader": f"{READER:g}",
     "case": f"{CASE:g}",
     "alike": f"{ALIKE:g}",
@@ -162,8 +166,13 @@ def _pilot(session: Session, text: str) -> Pilot | None:
 
 
 def _typed(field: Mapping[str, str]) -> Latent:
+    if field["points"] not in POINTS:
+        raise Unreadable(
+            "Choose 6 points (real or synthetic) or 5 (graded realism), not "
+            f"{field['points'][:40]!r}."
+        )
     return replace(
-        Latent(),
+        Latent(cuts=POINTS[field["points"]]),
         reader=number(field["reader"], "the variance of readers"),
         case=number(field["case"], "what readers share of an image"),
         alike=number(field["alike"], "how alike a reader is for two generators"),

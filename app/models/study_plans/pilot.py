@@ -15,13 +15,14 @@ from app.models.ground.event import Event
 from app.models.people.user import User
 from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results.answers import Answers
 from ml.ground import records
 from ml.ground.records import RecordError
 from ml.readers import files
 from ml.readers.pilots import PilotStudy, estimate
-from ml.readers.reading import counted, present, ratings_by_generator
+from ml.readers.reading import Reading, counted, present, ratings_by_generator
 from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Ratings
 
@@ -124,6 +125,8 @@ class Estimated:
     def of_study(cls, session: Session, study: ReaderStudy) -> Estimated:
         """From a study's first presentations; readers with few images of a kind are left out.
 
+        Of graded realism the grades of the first question are taken.
+
         Raises:
             Forbidden: it is not unblinded.
             ReadersError: it says nothing of readers.
@@ -135,7 +138,7 @@ class Estimated:
                 f"{study.title} asks for one of two images, and the planner needs ratings of "
                 "single ones. Plan pairs on their own page."
             )
-        first = present(counted(answers.readings())).first
+        first = present(counted(_rated(answers))).first
         unsent = sum(one.unsent and not one.is_practice for one in answers.lines)
         if not first:
             raise ReadersError(
@@ -154,6 +157,12 @@ class Estimated:
             source += f" without {unsent} answers to pictures never sent"
         digest = hashlib.sha256(told.encode()).hexdigest()
         return cls(estimate(ratings, source), digest, study.id)
+
+
+def _rated(answers: Answers) -> list[Reading]:
+    if answers.study.design.task is Task.REALISM:
+        return [one.of(0) for one in answers.grades()]
+    return list(answers.readings())
 
 
 def _refuse_large(ratings: Ratings) -> None:

@@ -25,7 +25,7 @@ from app.models.reader_studies.design import Design, SecondImages
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.stimulus import Source
-from app.models.reader_studies.task import Part
+from app.models.reader_studies.task import Part, Task
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.held_out import Classify, HeldOut
@@ -37,10 +37,13 @@ from ml.ground.records import RecordError
 from ml.leak_audit import second_reader
 from ml.leak_audit.record import Audit
 from ml.leak_audit.second_reader import SecondReader
-from ml.readers import choice_words, unaware, words
+from ml.readers import choice_words, grade_words, unaware, words
 from ml.readers.analysis import analyse
 from ml.readers.choice import analyse_choices
 from ml.readers.choice_results import ChoiceResult
+from ml.readers.grade_results import GradeResult
+from ml.readers.grades import GradedReading
+from ml.readers.grading import analyse_grades
 from ml.readers.pairs import PairReading
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
@@ -189,6 +192,11 @@ class Amendment:
     changes: tuple[Changed, ...]
 
 
+Found = Result | ChoiceResult | UnawareResult | GradeResult
+"""What the analysis of a study's task says."""
+Read = PlainReading | PairReading | GradedReading
+
+
 @dataclass(frozen=True)
 class Content:
     """A kept analysis.
@@ -212,7 +220,7 @@ class Content:
     readings_sha256: str
     network: Network
     enrolled: tuple[Enrolled, ...]
-    result: Result | ChoiceResult | UnawareResult
+    result: Found
     curves: tuple[Curve, ...]
     protocol_version: int | None = None
     amendments: tuple[Amendment, ...] = ()
@@ -292,7 +300,7 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
     begun = time.perf_counter()
     images = {answers.cases[one.id]: one for one in answers.stimuli}
     network = HeldOut(None, "the lesion class is not asked for")
-    if not answers.study.design.task.is_paired:
+    if answers.study.design.task is Task.ORIGIN:
         network = HeldOut.of(session, answers.study, images, classify)
     rules = rules_of(answers, network)
     later = {
@@ -373,7 +381,7 @@ def _program(session: Session, answers: Answers, seed: int) -> SecondReader:
 
 def _analysed(
     session: Session, answers: Answers, rules: Rules, later: Mapping[int, Rules]
-) -> tuple[Sequence[PlainReading | PairReading], Result | ChoiceResult | UnawareResult]:
+) -> tuple[Sequence[Read], Found]:
     """What was analysed, and the analysis of the study's task."""
     if answers.study.design.task.is_paired:
         choices = list(answers.choices())
@@ -382,6 +390,12 @@ def _analysed(
         methods = paragraph(session, answers, said, rules.seed)
         return choices, replace(chosen, methods=methods)
     design = answers.study.design
+    if design.task is Task.REALISM:
+        graded = list(answers.grades())
+        judged = analyse_grades(graded, design.graded, rules, later, marked_in(answers))
+        said = grade_words.analysed(judged, rules)
+        methods = paragraph(session, answers, said, rules.seed)
+        return graded, replace(judged, methods=methods)
     if design.unaware:
         first = list(answers.readings(Part.UNAWARE))
         second = list(answers.readings(Part.TOLD))
@@ -405,7 +419,7 @@ def _pairs_of(answers: Answers, marked: frozenset[str] | None) -> frozenset[str]
     return frozenset(one.case for one in answers.lines if marked & set(one.case.split("+")))
 
 
-def digest_of(readings: Iterable[PlainReading | PairReading]) -> str:
+def digest_of(readings: Iterable[Read]) -> str:
     """SHA-256 over the readings, one line each: what exactly was analysed."""
     lines = sorted(f"{one!r}{' unsent' if one.unsent else ''}" for one in readings)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -428,7 +442,10 @@ def _enrolled(session: Session, enrolment: Enrolment, lines: Sequence[Line]) -> 
 
 
 def _curves(lines: Sequence[Line]) -> tuple[Curve, ...]:
-    """Per reader: share correct and active seconds over blocks of the first presentations."""
+    """Per reader: share correct and active seconds over blocks of the first presentations.
+
+    Without blocks where nothing is right or wrong.
+    """
     curves = []
     for reader in dict.fromkeys(line.reader for line in lines):
         mine = [
@@ -437,6 +454,7 @@ def _curves(lines: Sequence[Line]) -> tuple[Curve, ...]:
             if line.reader == reader
             and line.reading is not None
             and not line.unsent
+            and line.correct is not None
             and line.trial.part is not Part.UNAWARE
             and not line.is_repeat
             and not line.is_practice

@@ -22,6 +22,7 @@ from app.models.reader_studies.trial import Trial, TrialKind
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.versions import Versions
+from ml.readers.grades import GradedReading
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Reading as PlainReading
 from ml.readers.unaware import Noticed
@@ -75,8 +76,11 @@ class Line:
     def is_right(self, reading: Reading) -> bool | None:
         """Whether an answer to this trial, such as an earlier one, names the truth.
 
-        None in the first part of an unaware study, which asks for the class alone.
+        None in the first part of an unaware study, which asks for the class alone, and of grades:
+        nothing is right or wrong about them.
         """
+        if reading.grades is not None:
+            return None
         if self.asked is not None:
             return reading.choice == self.asked
         if self.trial.part is Part.UNAWARE:
@@ -217,6 +221,26 @@ class Answers:
                 answered_class=(reading.lesion_class or None) if reading else None,
                 class_confidence=reading.class_confidence if reading else None,
                 reasons=tuple(reading.reasons) if reading else (),
+                active_ms=reading.active_ms if reading else None,
+                unsent=line.unsent,
+            )
+
+    def grades(self) -> Iterator[GradedReading]:
+        """Every trial of graded realism as the analysis takes it."""
+        for line in self.lines:
+            reading, stimulus = line.reading, line.stimulus
+            yield GradedReading(
+                reader=line.reader,
+                case=line.case,
+                synthetic=stimulus.truth == Source.SYNTHETIC,
+                grades=tuple(reading.grades) if reading and reading.grades else None,
+                generator=line.generator,
+                position=line.trial.position,
+                session=reading.session_no if reading else 1,
+                is_repeat=line.is_repeat,
+                is_practice=line.is_practice,
+                patient=stimulus.patient,
+                lesion_class=stimulus.lesion_class,
                 active_ms=reading.active_ms if reading else None,
                 unsent=line.unsent,
             )

@@ -12,12 +12,15 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.models.ground.blob import Blob
+from app.models.reader_studies.task import Task
 from app.models.study_results import tables
 from app.models.study_results.analysis import Analysis, Content
 from app.models.study_results.answers import Answers, generator_name
 from ml.ground import json_schema
 from ml.ground.delimited import written
 from ml.readers import exchange, tidy
+from ml.readers.grade_results import GradeResult
+from ml.readers.grades import counted_grades, present_grades
 from ml.readers.reading import Presentations, counted, present, ratings, ratings_by_generator
 from ml.readers.results import Result
 from ml.readers.unaware import UnawareResult
@@ -27,6 +30,12 @@ _OF_PAIRS = (
     "This study asks for one of two images, and these files hold ratings of single ones. "
     "analysis.csv and answers.csv have every answer, results.json the analysis."
 )
+_OF_GRADES = (
+    "This study asks for grades of realism, and these files hold ratings as real or synthetic. "
+    "grades-imrmc.zip has the grades, results.json the analysis."
+)
+_OF_RATINGS = "This study has no graded questions."
+_NO_GRADE = "No image was graded in this study, so there is nothing to export."
 _NO_RATING = "No image was rated in this study, so there is nothing to export."
 _ALL_TOLD = "Readers of this study knew of synthetic images from the start; nobody was debriefed."
 _NO_REPEAT = "No repeat was answered in this study, so there is no file of repeats."
@@ -93,6 +102,32 @@ def imrmc_repeats(session: Session, answers: Answers) -> bytes:
     return exchange.imrmc(ratings(readings, "vtt_repeat"), title).encode()
 
 
+def imrmc_by_question(session: Session, answers: Answers) -> bytes:
+    """Each graded question in a file of its own, with what it asks in the archive's README.
+
+    Raises:
+        Conflict: the study has no graded questions, or no image was graded.
+    """
+    questions = answers.study.design.graded
+    if not questions:
+        raise Conflict(_OF_RATINGS)
+    shown = present_grades(counted_grades(answers.grades()), questions)
+    if not shown.first:
+        raise Conflict(_NO_GRADE)
+    stream = io.BytesIO()
+    words = []
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for place, (name, question) in enumerate(zip(tidy.GRADES, questions, strict=False)):
+            first = [one.of(place) for one in shown.first]
+            of_generators = any(one.synthetic for one in first)
+            block = ratings_by_generator(first) if of_generators else ratings(first)
+            title = _title(answers, f"{question.text} Score: 6 less the grade. First presentations")
+            _put(archive, f"{name}.imrmc", exchange.imrmc(block, title).encode())
+            words.append(f"{name}.imrmc: {question.text}")
+        _put(archive, "README.txt", ("\n".join(words) + "\n").encode())
+    return stream.getvalue()
+
+
 def mrmcaov(session: Session, answers: Answers) -> bytes:
     """``reader,treatment,case,truth,rating``, as MRMCaov and ``ml readers analyse`` take it."""
     return exchange.long_csv(_first(answers)).encode()
@@ -141,9 +176,15 @@ def verdicts(session: Session, answers: Answers) -> bytes:
     result = Content.read(Blob.read(session, kept.digest)).result
     if isinstance(result, UnawareResult):
         result = result.detection
+    if isinstance(result, GradeResult):
+        return tidy.grade_verdicts(result).encode()
     if not isinstance(result, Result):
         raise Conflict("This study has no areas of ratings; its verdicts are in results.json.")
     return tidy.verdicts(result).encode()
+
+
+RATED = (Task.ORIGIN,)
+"""Tasks by which single images are rated as real or synthetic."""
 
 
 @dataclass(frozen=True)
@@ -151,15 +192,14 @@ class Export:
     """A file that can be had after Unblinding: its media type, for what, and how it is made.
 
     ``shows_images``: the images are in it, with their truth, so who takes it has seen them.
-    ``of_ratings``: only where single images were rated. ``of_unaware``: only where readers were
-    debriefed.
+    ``tasks`` are those whose studies have it. ``of_unaware``: only where readers were debriefed.
     """
 
     media_type: str
     meaning: str
     make: Callable[[Session, Answers], bytes]
     shows_images: bool = False
-    of_ratings: bool = False
+    tasks: tuple[Task, ...] = tuple(Task)
     of_unaware: bool = False
 
 
@@ -167,8 +207,9 @@ EXPORTS = {
     "analysis.csv": Export(
         "text/csv; charset=utf-8",
         "One row per trial with everything that belongs to it: truth, patient, answer, times, "
-        "view, screen and reader. `ml.readers` reads it (`load_trials`, of pairs `load_pairs`, "
-        "of the first part of an unaware study `load_diagnoses`) and gives the same analysis.",
+        "view, screen and reader. `ml.readers` reads it (`load_trials`, of pairs `load_pairs`, of "
+        "grades `load_grades`, of the first part of an unaware study `load_diagnoses`) and gives "
+        "the same analysis.",
         tables.analysis,
     ),
     "answers.csv": Export(
@@ -179,9 +220,9 @@ EXPORTS = {
     "verdicts.csv": Export(
         "text/csv; charset=utf-8",
         "One row per reader and one of all together: area, intervals, verdicts, and why there is "
-        "none.",
+        "none. Of graded realism for each question.",
         verdicts,
-        of_ratings=True,
+        tasks=(*RATED, Task.REALISM),
     ),
     "amendments.csv": Export(
         "text/csv; charset=utf-8",
@@ -214,25 +255,32 @@ EXPORTS = {
         "reads it too. Answers to pictures that were never sent are left out of this file and of "
         "the others for MRMC programs.",
         imrmc,
-        of_ratings=True,
+        tasks=RATED,
     ),
     "imrmc-by-generator.zip": Export(
         "application/zip",
         "The same with a file per generator and the readers who read all of it: for RJafroc.",
         imrmc_by_generator,
-        of_ratings=True,
+        tasks=RATED,
     ),
     "repeats.imrmc": Export(
         "text/plain; charset=utf-8",
         "Hidden repeats, in the same form.",
         imrmc_repeats,
-        of_ratings=True,
+        tasks=RATED,
     ),
     "mrmcaov.csv": Export(
         "text/csv; charset=utf-8",
         "reader, treatment, case, truth, rating: for MRMCaov and `ml readers analyse`.",
         mrmcaov,
-        of_ratings=True,
+        tasks=RATED,
+    ),
+    "grades-imrmc.zip": Export(
+        "application/zip",
+        "First presentations for iMRMC, a file for each question; one modality per generator, and "
+        "the scores are 6 less the grade, so that they rise with how artificial an image looks.",
+        imrmc_by_question,
+        tasks=(Task.REALISM,),
     ),
     "images.zip": Export(
         "application/zip",
@@ -244,21 +292,36 @@ EXPORTS = {
 """File name → export. ``results.json``, the analysis itself, is kept and not made."""
 
 
-def named(*, unaware: bool) -> dict[str, Export]:
-    """Those that the page of a study names, though it may lack some."""
-    return {name: one for name, one in EXPORTS.items() if unaware or not one.of_unaware}
+def named(task: Task, *, unaware: bool) -> dict[str, Export]:
+    """Those that the page of a study names, though it may lack some.
+
+    Those of its task, and those of ratings, of which `lacking` says why there are none.
+    """
+    return {
+        name: one
+        for name, one in EXPORTS.items()
+        if (task in one.tasks or one.tasks == RATED) and (unaware or not one.of_unaware)
+    }
 
 
 def lacking(answers: Answers) -> dict[str, str]:
     """Export → why the study has none."""
-    of_ratings = [name for name, one in EXPORTS.items() if one.of_ratings]
-    if answers.study.design.task.is_paired:
-        return dict.fromkeys(of_ratings, _OF_PAIRS)
+    task = answers.study.design.task
+    why = {name: _why_not(task) for name, one in EXPORTS.items() if task not in one.tasks}
+    of_ratings = [name for name, one in EXPORTS.items() if one.tasks == RATED]
+    if task is Task.REALISM:
+        if not any(one.grades for one in answers.grades()):
+            why["grades-imrmc.zip"] = _NO_GRADE
+        return why
+    if task is not Task.ORIGIN:
+        return why
     shown = _shown(answers)
-    why = {} if shown.repeats else {"repeats.imrmc": _NO_REPEAT}
-    if not shown.first:
-        why |= dict.fromkeys([name for name in of_ratings if name != "verdicts.csv"], _NO_RATING)
-    return why
+    why |= {} if shown.repeats else {"repeats.imrmc": _NO_REPEAT}
+    return why if shown.first else why | dict.fromkeys(of_ratings, _NO_RATING)
+
+
+def _why_not(task: Task) -> str:
+    return _OF_PAIRS if task.is_paired else _OF_GRADES if task is Task.REALISM else _OF_RATINGS
 
 
 def require(name: str) -> Export:
@@ -269,8 +332,8 @@ def require(name: str) -> Export:
 
 
 def _shown(answers: Answers) -> Presentations:
-    if answers.study.design.task.is_paired:
-        raise Conflict(_OF_PAIRS)
+    if answers.study.design.task not in RATED:
+        raise Conflict(_why_not(answers.study.design.task))
     return present(counted(answers.readings()))
 
 

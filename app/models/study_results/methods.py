@@ -18,7 +18,7 @@ from app.models.reader_studies.debriefing import Debriefing
 from app.models.reader_studies.design import Design, SecondImages
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Source, Stimulus
-from app.models.reader_studies.task import Part
+from app.models.reader_studies.task import Part, Task
 from app.models.reader_studies.versions import Amendment
 from app.models.study_results.answers import Answers, Line, reader_code
 from app.models.study_results.times import Clock, Mark
@@ -266,16 +266,23 @@ class Conducted:
     def _asked(self) -> str:
         """The questions of a study of one part."""
         design = self._design
-        asked = [
-            "which of the two is synthetic (two-alternative forced choice)"
-            if design.task.is_paired
-            else "real or synthetic on six points from 1 (certainly real) to 6 (certainly "
-            "synthetic)"
-        ]
+        asked = [self._question()]
         asked += ["the class of the lesion"] if design.lesion_class else []
         asked += ["how sure they are of that class"] if design.class_confidence else []
         asked += ["why an image looks synthetic"] if design.reasons else []
         return f"They were asked {_list(asked)}."
+
+    def _question(self) -> str:
+        """What is asked in any study of the task, to follow "They were asked"."""
+        if self._design.task is Task.CHOICE:
+            return "which of the two is synthetic (two-alternative forced choice)"
+        if self._design.task is Task.REALISM:
+            each = "; ".join(
+                f"“{one.text}” (1 {one.anchors[0]}, 5 {one.anchors[-1]})"
+                for one in self._design.graded
+            )
+            return f"for grades from 1 to 5, and not which images are synthetic: {each}"
+        return "real or synthetic on six points from 1 (certainly real) to 6 (certainly synthetic)"
 
     def _marked(self, least_ms: int) -> list[str]:
         """Answers that cannot be what they seem: to pictures never sent, and too fast or odd."""

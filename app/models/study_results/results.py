@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -18,13 +19,14 @@ from app.models.reader_studies.trial import Trial
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.versions import Versions
-from app.models.study_results.analysis import Analysis, Content, Enrolled, compute
+from app.models.study_results.analysis import Analysis, Content, Enrolled, Found, compute
 from app.models.study_results.answers import Answers, reader_code
 from app.models.study_results.held_out import Classify
 from ml.leak_audit.record import Feature, Group, Images
-from ml.readers import choice_words, unaware, words
-from ml.readers.choice_results import ChoiceResult, ChoicesOfReader
-from ml.readers.results import NetworkAccuracy, Refused, Result
+from ml.readers import choice_words, grade_words, unaware, words
+from ml.readers.choice_results import ChoiceResult, ChoicesAcross, ChoicesOfReader
+from ml.readers.grade_results import GradeResult, GradesAcross, GradesOfReader
+from ml.readers.results import Across, NetworkAccuracy, ReaderResult, Refused, Result
 from ml.readers.unaware import UnawareResult
 from ml.statistics.scale_use import ScaleRule
 
@@ -105,12 +107,12 @@ class Results:
         return cls(study, unblinding, analysis, computed.data, content, names, unblinded.versions)
 
     @property
-    def result(self) -> Result | ChoiceResult | UnawareResult:
+    def result(self) -> Found:
         """What the analysis of the study's task said."""
         return self.content.result
 
     @property
-    def rated(self) -> Result | ChoiceResult:
+    def rated(self) -> Result | ChoiceResult | GradeResult:
         """The analysis of what was rated or chosen: of an unaware study, its second part."""
         return self.result.detection if isinstance(self.result, UnawareResult) else self.result
 
@@ -129,6 +131,8 @@ class Results:
             said = choice_words.sentences(self.result)
         elif isinstance(self.result, UnawareResult):
             said = unaware.sentences(self.result)
+        elif isinstance(self.result, GradeResult):
+            said = grade_words.sentences(self.result)
         else:
             said = words.sentences(self.result)
         return said if " ".join(said) == self.result.summary else [self.result.summary]
@@ -158,8 +162,12 @@ class Results:
         """
         wrong = "Images of one patient are alike, so intervals are too narrow."
         found = self.rated
-        counts = found.choices if isinstance(found, ChoiceResult) else found.counts
-        if not counts.clustered:
+        if isinstance(found, ChoiceResult):
+            clustered = found.choices.clustered
+        else:
+            counts = found.grades if isinstance(found, GradeResult) else found.counts
+            clustered = counts.clustered
+        if not clustered:
             return list(self.study.notes)
         return [note.replace(wrong, "").rstrip() for note in self.study.notes]
 
@@ -171,7 +179,7 @@ class Results:
     @property
     def unruled(self) -> list[str]:
         """Readers whose verdict was kept before there was a rule, and who would have none by it."""
-        if isinstance(self.rated, ChoiceResult) or self.rated.scale_rule is not None:
+        if not isinstance(self.rated, Result) or self.rated.scale_rule is not None:
             return []
         told = []
         for entry in self.rated.readers:
@@ -219,29 +227,18 @@ class Results:
     @property
     def areas(self) -> list[AreaRow]:
         """Rows of the forest plot: each reader, then the mean over readers where it was had."""
-        rows = []
-        for entry in self.rated.readers:
-            figure = entry.primary if isinstance(entry, ChoicesOfReader) else entry.auc
-            narrow = entry.verdict.equivalence_interval
-            rows.append(
-                AreaRow(
-                    entry.reader, figure.value, figure.low, figure.high, narrow.low, narrow.high
-                )
-            )
-        random, verdict = self.rated.across.random, self.rated.across.verdict
-        if verdict is not None and not isinstance(random, Refused):
-            rows.append(
-                AreaRow(
-                    "mean",
-                    random.mean.value,
-                    max(0.0, random.mean.low),
-                    min(1.0, random.mean.high),
-                    max(0.0, verdict.equivalence_low),
-                    min(1.0, verdict.equivalence_high),
-                    mean=True,
-                )
-            )
-        return rows
+        found = self.rated
+        if isinstance(found, GradeResult):
+            return []
+        return _areas(found.readers, found.across)
+
+    @property
+    def grade_areas(self) -> list[list[AreaRow]]:
+        """The same of graded realism, for each question."""
+        found = self.result
+        if not isinstance(found, GradeResult):
+            return []
+        return [_areas(one.readers, one.across) for one in found.questions]
 
     @property
     def longest_s(self) -> float:
@@ -253,10 +250,37 @@ class Results:
     def network(self) -> NetworkAccuracy | Refused:
         """The network's accuracy on the same images."""
         found = self.result.diagnosis if isinstance(self.result, UnawareResult) else self.result
-        if isinstance(found, ChoiceResult):
+        if isinstance(found, ChoiceResult | GradeResult):
             return Refused("lesion classes were not asked for")
         said = found.lesion_class
         return said if isinstance(said, Refused) else said.network
+
+
+def _areas(
+    readers: Sequence[ReaderResult | ChoicesOfReader | GradesOfReader],
+    across: Across | ChoicesAcross | GradesAcross,
+) -> list[AreaRow]:
+    rows = []
+    for entry in readers:
+        figure = entry.primary if isinstance(entry, ChoicesOfReader) else entry.auc
+        narrow = entry.verdict.equivalence_interval
+        rows.append(
+            AreaRow(entry.reader, figure.value, figure.low, figure.high, narrow.low, narrow.high)
+        )
+    random, verdict = across.random, across.verdict
+    if verdict is not None and not isinstance(random, Refused):
+        rows.append(
+            AreaRow(
+                "mean",
+                random.mean.value,
+                max(0.0, random.mean.low),
+                min(1.0, random.mean.high),
+                max(0.0, verdict.equivalence_low),
+                min(1.0, verdict.equivalence_high),
+                mean=True,
+            )
+        )
+    return rows
 
 
 def _names(session: Session, study: ReaderStudy) -> dict[str, str]:

@@ -117,6 +117,7 @@ def codebook(session: Session, answers: Answers) -> bytes:
     """What each column of each table means, and its values: the study's own classes among them."""
     ratings = {str(number): words for number, words in enumerate(RATINGS, 1)}
     classes = {item.key: item.display for item in answers.study.scheme.classes}
+    asked: dict[str, str] = {}
     values: dict[str, tidy.Values] = {
         "rating": ratings,
         "lesion_class": classes,
@@ -131,6 +132,12 @@ def codebook(session: Session, answers: Answers) -> bytes:
             ImageKind.UNCALIBRATED: "images of patients, in grey values",
         },
     }
+    for name, one in zip(tidy.GRADES, answers.study.design.graded, strict=False):
+        values[name] = {
+            str(grade): f"{anchor} (“{one.text}”)" for grade, anchor in enumerate(one.anchors, 1)
+        }
+        asked[name] = one.text
+    values["question"] = asked
     images = tuple(_TRUTH[name] for name in IMAGE_NAMES)
     book = {
         "analysis.csv": tidy.TRIALS,
@@ -177,6 +184,7 @@ class _Context:
         row |= {
             "rating": reading.rating,
             "choice": reading.choice,
+            **_grades(reading),
             "called": None if reading.rating is None else reading.called_synthetic,
             "correct": line.is_right(reading),
             "answered_class": reading.lesion_class,
@@ -197,6 +205,8 @@ class _Context:
                 "correct": line.correct,
             }
             return
+        for name, grade in _grades(reading).items():
+            yield common | {"question": name, "answer": grade}
         if reading.rating is not None:
             yield common | {
                 "question": "real_or_synthetic",
@@ -252,6 +262,11 @@ class _Context:
             "revision": reading.revision,
             "client": f"hepatica {VERSION}",
         }
+
+
+def _grades(reading: Reading) -> dict[str, int]:
+    """Column of a graded question → grade."""
+    return dict(zip(tidy.GRADES, reading.grades or (), strict=False))
 
 
 def _in_force(conducts: Sequence[Conduct], reading: Reading) -> Conduct | None:

@@ -22,6 +22,7 @@ from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.task import Part
 from app.models.study_results.answers import Answers, Line
+from ml.readers.grades import POINTS
 from ml.statistics import forced_choice, roc
 from ml.statistics.figure import Figure
 from ml.statistics.proportion import ReadersError
@@ -205,11 +206,16 @@ def marked_by_reader(session: Session, answers: Answers) -> list[ReaderTimes]:
     return found
 
 
+def _rating(reading: Reading) -> int:
+    """Higher for synthetic: the rating, or how far the first question's grade is below the top."""
+    return POINTS - reading.grades[0] if reading.grades else reading.rating or 0
+
+
 def _area(lines: Sequence[Line]) -> Figure:
     if not lines:
         return Figure.undefined(0, "none", "no answer is left")
     truth = [line.stimulus.truth == "synthetic" for line in lines]
-    ratings = [line.reading.rating or 0 for line in lines if line.reading]
+    ratings = [_rating(line.reading) for line in lines if line.reading]
     try:
         if any(line.asked for line in lines):  # of pairs, the share named right
             return forced_choice.share(

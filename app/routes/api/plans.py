@@ -42,6 +42,7 @@ class PlanOrder(BaseModel):
     margin: str = _field("margin", "Margin of equivalence.")
     generators: str = _field("generators", "Generators that are compared, 2 to 4.")
     middle: str = _field("middle", "Mean AUC of the generators that are compared.")
+    points: str = _field("points", "Points of the answers: 6, or 5 for graded realism.")
     reader: str = _field("reader", "Variance of a reader's place on the scale; images have 1.")
     case: str = _field("case", "What readers share of an image, 0 to 0.99.")
     alike: str = _field("alike", "What a reader's places for two generators share, 0 to 1.")

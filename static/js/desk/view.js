@@ -71,8 +71,8 @@ export class View {
 
   /** question → its values, of the questions that the protocol asks. */
   get choices() {
-    const asked = Object.keys(QUESTIONS).map((name) => [name, this.radios.filter((one) => one.name === name)]);
-    return Object.fromEntries(asked.filter(([, radios]) => radios.length).map(([name, radios]) => [name, radios.map((one) => one.value)]));
+    const names = [...new Set(this.radios.map((one) => one.name))];
+    return Object.fromEntries(names.map((name) => [name, this.radios.filter((one) => one.name === name).map((one) => one.value)]));
   }
 
   /** The rating from which on reasons may be given, and why not before. */
@@ -87,6 +87,14 @@ export class View {
       (input.dataset.hotkey ?? input.value).toLowerCase(),
       { name: input.name, value: input.value, isReason: input.type === "checkbox" },
     ]));
+  }
+
+  #rowOf(name) { return this.radios.find((one) => one.name === name).closest("fieldset"); }
+
+  /** The grades that were given, each with what it means. */
+  #graded(chosen) {
+    const given = Object.entries(chosen).filter(([name, value]) => value !== null && this.#rowOf(name).dataset.missing);
+    return given.map(([name, value]) => this.#labelOf(name, value)).join("; ");
   }
 
   #labelOf(name, value) {
@@ -128,7 +136,8 @@ export class View {
     for (const radio of this.radios) radio.checked = chosen[radio.name] === radio.value;
     for (const box of this.boxes) box.checked = reasons.includes(box.value);
     const [asked] = IN_WORDS.filter((name) => name in chosen);
-    this.#find("words").textContent = this.#labelOf(asked, chosen[asked]) ?? this.firstWords;
+    const label = this.#labelOf(asked, chosen[asked]) ?? this.#graded(chosen);
+    this.#find("words").textContent = label || this.firstWords;
     this.#find("reasons")?.classList.toggle("is-off", !answer.mayHaveReasons);
     this.commitButton.setAttribute("aria-disabled", String(answer.missing.length > 0));
   }
@@ -141,7 +150,7 @@ export class View {
   }
 
   showMissing(names) {
-    const missing = names.map((name) => QUESTIONS[name]).join(" and ");
+    const missing = names.map((name) => QUESTIONS[name] ?? this.#rowOf(name).dataset.missing).join(" and ");
     this.#find("words").textContent = `Still missing: ${missing}`;
     this.say(`Still missing: ${missing}.`);
   }

@@ -168,7 +168,7 @@ def test_a_rating_beyond_the_scale_and_an_image_with_two_truths_are_refused() ->
         analyse([Reading("A", "c", True, 3), Reading("B", "c", False, 3)])
 
 
-@pytest.mark.parametrize("settings", [{"margin": 0.5}, {"scale": 5}, {"least_readers": 1}])
+@pytest.mark.parametrize("settings", [{"margin": 0.5}, {"scale": 1}, {"least_readers": 1}])
 def test_an_impossible_protocol_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ReadersError):
         Protocol(**settings)
