@@ -241,7 +241,7 @@ def test_every_other_file_of_a_graded_study(session):
         assert name in exports.lacking(answers)
         with pytest.raises(Conflict, match="grades of realism"):
             exports.require(name).make(session, answers)
-    assert "grades-imrmc.zip" not in exports.offered(Task.ORIGIN)
+    assert "grades-imrmc.zip" not in exports.named(Task.ORIGIN, unaware=False)
 
 
 def test_a_graded_study_can_be_a_pilot_and_be_rehearsed(session):
