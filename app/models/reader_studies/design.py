@@ -266,6 +266,7 @@ class Design(Stored):
     def content(self) -> Json:
         """Its part of a protocol."""
         choices = {key: value for key, value in asdict(self).items() if key not in _TEXTS}
+        choices["graded"] = [write(one) for one in self.graded]
         return {
             "design": choices,
             "intent": write(self.intent),
