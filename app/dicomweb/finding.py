@@ -20,11 +20,12 @@ from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session, contains_eager
 
 from app.auth import Asker
-from app.dicomweb import addresses, held, rebuilt
+from app.dicomweb import addresses, held
 from app.dicomweb.matching import FUZZY_WARNING, MOST_RESULTS, Key, Query
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.uids import mapped
 from app.models.reader_studies.enrolment import Enrolment
+from app.objects import rebuilt
 
 _AT_ONCE = 200
 

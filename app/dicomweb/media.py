@@ -10,12 +10,11 @@ from types import MappingProxyType
 from fastapi import Request
 
 from app.errors import NotAcceptable
+from app.objects.related import RELATED
 
-DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
 BYTES = "application/octet-stream"
-RELATED = "multipart/related"
 EXPLICIT = "1.2.840.10008.1.2.1"
 """Explicit VR Little Endian: what is kept has no other encoding."""
 

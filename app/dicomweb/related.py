@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from app.dicomweb.media import RELATED, Media
+from app.dicomweb.media import Media
 from app.errors import BadRequest, TooLarge
+from app.objects.related import RELATED
 
 # its warnings quote what was sent; the refusal says enough
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -124,28 +124,3 @@ class _Cutter:
 
     def _end(self) -> None:
         self._ended = True
-
-
-class Writing:
-    """A body of ``multipart/related`` to be sent: its Content-Type, and its bytes part by part."""
-
-    def __init__(self, kind: str, syntax: str = "") -> None:
-        self._boundary = secrets.token_hex(16)
-        self._kind = kind + (f"; transfer-syntax={syntax}" if syntax else "")
-        self.content_type = f'{RELATED}; type="{kind}"; boundary={self._boundary}'
-
-    def written(self, found: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
-        """The bytes of the body.
-
-        Args:
-            found: each part's content, and where it is to be found ("" for nowhere).
-        """
-        for content, location in found:
-            at = f"Content-Location: {location}\r\n" if location else ""
-            yield (
-                f"--{self._boundary}\r\nContent-Type: {self._kind}\r\n{at}"
-                f"Content-Length: {len(content)}\r\n\r\n"
-            ).encode("ascii")
-            yield content
-            yield b"\r\n"
-        yield f"--{self._boundary}--\r\n".encode("ascii")

@@ -15,12 +15,13 @@ from app.db import Db
 from app.decoding import Decoding, limits
 from app.dicomweb import addresses, delivery
 from app.dicomweb.delivery import Addressee
-from app.dicomweb.media import DICOM, DICOM_JSON, JSON, RELATED, Media, Offer, chosen
+from app.dicomweb.media import DICOM_JSON, JSON, Media, Offer, chosen
 from app.dicomweb.related import parts
 from app.errors import BadRequest, OtherMedia
 from app.models.cases.case import PHASES, PSEUDONYM, Accepted, Case, Receipt
 from app.models.cases.parcel import Parcel, Refusal, RefusalCode
 from app.models.people.user import User
+from app.objects.related import DICOM, RELATED
 from ml.images.dicom import CT_CLASSES
 
 router = APIRouter()

@@ -9,6 +9,7 @@ from fastapi import Request
 from app.errors import (
     AppError,
     BadRequest,
+    Conflict,
     Forbidden,
     NotFound,
     TooLarge,
@@ -21,7 +22,8 @@ from app.errors import (
 _KINDS: dict[int, type[AppError]] = {
     kind.status: kind
     for kind in (
-        BadRequest, Unauthorised, Forbidden, NotFound, TooLarge, Unreadable, TooMany, Unavailable
+        BadRequest, Unauthorised, Forbidden, NotFound, Conflict, TooLarge, Unreadable, TooMany,
+        Unavailable,
     )
 }  # fmt: skip
 
@@ -31,6 +33,7 @@ _WHEN = {
     403: "A blinded reading is under way: a reader of it, or a token that is nobody's, is shown no "
     "synthetic lesions; nor is an image of it scored.",
     404: "There is no such checkpoint, or none is served.",
+    409: "The thing is not in the state that this needs; the detail says why.",
     413: "More bytes than this installation takes.",
     422: "The content cannot be used; the detail says why.",
     429: "Too many requests; Retry-After says when to come again.",

@@ -1,0 +1,97 @@
+"""Secondary Capture: a picture of each lesion with box and words, for a PACS that draws neither
+reports nor presentation states."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from highdicom.sc import SCImage
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+from pydicom.dataset import Dataset
+from sqlalchemy.orm import Session
+
+from app.objects import frames, presentation
+from app.objects.naming import Names
+from app.objects.said import Account, By, Statement
+from app.settings import VERSION
+from ml.images import roi
+from ml.images.ct_slice import CTSlice
+
+SERIES_DESCRIPTION = "Research use only: pictures of lesions"
+_SERIES_NUMBER = 9003
+_LEAST_PX = 512
+"""Shorter side of a picture at least; smaller images are enlarged by a whole number."""
+_MOST_ENLARGED = 8
+_LINE_PX = 18
+_YELLOW, _BLACK = (255, 214, 10), (0, 0, 0)
+
+
+def made(session: Session, account: Account, key: bytes) -> list[Dataset]:
+    """A picture for each statement of an account, in a series of their own.
+
+    Args:
+        key: of the installation.
+    """
+    names = Names(account, "sc", key)
+    images = frames.of(account, key)
+    found = [
+        frames.finished(
+            SCImage.from_ref_dataset(
+                ref_dataset=images[said.image.id],
+                pixel_array=drawn(said.image.slice(session), said, account),
+                photometric_interpretation="RGB",
+                bits_allocated=8,
+                coordinate_system="PATIENT",
+                series_instance_uid=names.series_uid,
+                series_number=_SERIES_NUMBER,
+                sop_instance_uid=names.instance_uid(number),
+                instance_number=number,
+                manufacturer="Hepatica",
+                manufacturer_model_name="Hepatica",
+                software_versions=VERSION[:64],
+                patient_orientation=("L", "P"),
+            ),
+            account,
+            SERIES_DESCRIPTION,
+        )
+        for number, said in enumerate(account.statements, 1)
+    ]
+    for one in found:
+        one.BurnedInAnnotation = "NO"  # words, but none that tell who it is
+        one.DerivationDescription = frames.CAUTION
+    return found
+
+
+def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.uint8]:
+    """The slice with box and words: (rows, columns, 3), enlarged, with lines of text below."""
+    window = roi.DEFAULT_WINDOW_HU if image.calibrated else image.grey_range
+    grey = roi.to_grey(roi.normalise(image.pixels, window))
+    times = min(_MOST_ENLARGED, max(1, -(-_LEAST_PX // min(grey.shape))))
+    slice_picture = Picture.fromarray(grey).resize(
+        (grey.shape[1] * times, grey.shape[0] * times), Picture.Resampling.BICUBIC
+    )
+    lines = _lines(said, account)
+    sheet = Picture.new(
+        "RGB", (slice_picture.width, slice_picture.height + _LINE_PX * len(lines) + 8), _BLACK
+    )
+    sheet.paste(slice_picture.convert("RGB"), (0, 0))
+    pen = ImageDraw.Draw(sheet)
+    corners = [(x * times, y * times) for x, y in frames.corners(said.box)]
+    pen.line(corners, fill=_YELLOW, width=2)
+    font = ImageFont.load_default(size=14)
+    for place, text in enumerate(lines):
+        at = (6, slice_picture.height + 4 + place * _LINE_PX)
+        pen.text(at, text, fill=_YELLOW, font=font)
+    return np.asarray(sheet)
+
+
+def _lines(said: Statement, account: Account) -> list[str]:
+    told = [presentation.words(said, account.by)]
+    if account.by == By.NETWORK:
+        scores = ", ".join(f"{one.display} {100 * one.value:.1f} %" for one in said.scores)
+        told.append(f"Scores: {scores} ({account.name} {account.version})")
+    elif said.assessment is not None:
+        seen = "not seen" if said.unseen else "seen"
+        told.append(f"The network's class was {said.assessment}; its score was {seen} before.")
+    return [*told, frames.CAUTION]

@@ -1,0 +1,75 @@
+"""What every object about lesions shares: the images it is about, their boxes, its own header."""
+
+from __future__ import annotations
+
+import io
+import re
+import uuid
+from collections.abc import Mapping
+from datetime import UTC
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
+
+from app.objects import rebuilt
+from app.objects.said import Account
+from ml.images.roi import Box
+
+CAUTION = "Research use only. Not a medical device, not for diagnosis."
+
+
+def of(account: Account, key: bytes) -> Mapping[uuid.UUID, Dataset]:
+    """The headers of the images of an account, by the image's id, each once."""
+    found: dict[uuid.UUID, Dataset] = {}
+    for said in account.statements:
+        if said.image.id not in found:
+            found[said.image.id] = rebuilt.header(said.image, key)
+    return found
+
+
+def corners(box: Box) -> list[tuple[float, float]]:
+    """A box as a closed line of five points (column, row), as PS3.3 C.10.5.1.2 counts them.
+
+    In a DICOM image 0.5, 0.5 is the centre of the first pixel, and so it is in a ``Box``.
+    """
+    left, top, right, bottom = box.x, box.y, box.x + box.width, box.y + box.height
+    return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+
+
+def person(name: str) -> str:
+    """An account's name as a person's name (PS3.5 6.2 PN)."""
+    return re.sub(r"[\\^=]", "_", name)[:64] + "^"
+
+
+def finished(made: Dataset, account: Account, description: str) -> Dataset:
+    """An object with the times of what it says, so that made again it is the same to the bit."""
+    when = account.at if account.at.tzinfo else account.at.replace(tzinfo=UTC)
+    date, time = when.astimezone(UTC).strftime("%Y%m%d"), when.astimezone(UTC).strftime("%H%M%S")
+    made.SpecificCharacterSet = "ISO_IR 192"
+    made.ContentDate = made.InstanceCreationDate = date
+    made.ContentTime = made.InstanceCreationTime = time
+    made.TimezoneOffsetFromUTC = "+0000"
+    made.SeriesDescription = description
+    if made.Modality == "PR":
+        made.PresentationCreationDate, made.PresentationCreationTime = date, time
+    if made.Modality != "SR":
+        made.Laterality = None  # the liver has one; type 2C
+    if any(said.image.phantom for said in account.statements):
+        made.SyntheticData = "YES"
+    made.PatientIdentityRemoved = "YES"
+    made.DeidentificationMethod = "Keyed pseudonym and UIDs"
+    return made
+
+
+def written(made: Dataset) -> bytes:
+    """An object as a DICOM file (PS3.10), Explicit VR Little Endian."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = made.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
+    meta.ImplementationVersionName = "HEPATICA"
+    made.file_meta = meta
+    stream = io.BytesIO()
+    made.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()

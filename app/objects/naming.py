@@ -1,0 +1,46 @@
+"""The UIDs of an object that is made: of its rows, so that made again it is the same object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.models.cases.uids import mapped
+from app.objects.said import Account
+
+_FORM = "1"
+"""Raised when an object of the same rows would say something else."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """UIDs of one kind of object of one account.
+
+    Attributes:
+        kind: ``sr``, ``pr``, ``sc``.
+        key: of the installation.
+    """
+
+    account: Account
+    kind: str
+    key: bytes
+
+    @property
+    def series_uid(self) -> str:
+        """Of a series of its own: an answer is never put into the series of another."""
+        return self._uid("series")
+
+    def instance_uid(self, number: int = 1) -> str:
+        """Of the object of that number within the series, from 1."""
+        return self._uid(f"instance {number}")
+
+    def tracking_uid(self, lesion_id: object) -> str:
+        """Of a lesion, the same in every object about it (TID 1411, 112040)."""
+        return mapped(f"lesion {lesion_id}", self.key)
+
+    def device_uid(self) -> str:
+        """Of the network in this installation, or of the software a person used."""
+        return mapped(f"device {self.account.name} {self.account.version}", self.key)
+
+    def _uid(self, what: str) -> str:
+        rows = " ".join(map(str, self.account.rows))
+        return mapped(f"{self.kind} {_FORM} {what} {rows}", self.key)

@@ -1,0 +1,168 @@
+"""Comprehensive SR (TID 1500): a measurement group for each lesion (TID 1410).
+
+What a viewer prints beside a lesion stands in readable words; the class is coded as well. A
+network's group is for display only; a radiologist's can be taken over by OHIF as a rectangle that
+may be edited. After PS3.16 and the tools that read it: OHIF takes the label from the numbers, needs
+both tracking identifiers, an image library, and a box as a closed line of five points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    ComprehensiveSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    GraphicTypeValues,
+    ImageRegion,
+    Measurement,
+    MeasurementReport,
+    ObservationContext,
+    ObserverContext,
+    PersonObserverIdentifyingAttributes,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    SourceImageForRegion,
+    TrackingIdentifier,
+)
+from pydicom.dataset import Dataset
+
+from app.objects import frames
+from app.objects.naming import Names
+from app.objects.said import OWN_SCHEME, Account, By, Statement
+from app.settings import VERSION
+from ml.lesion import Code
+
+HYDRATABLE = "Cornerstone3DTools@^0.1.0:RectangleROI"
+"""Tracking Identifier of what OHIF may turn into a rectangle that can be edited."""
+SERIES_DESCRIPTION = "Research use only: lesion classes"
+_SERIES_NUMBER = 9001
+_PERCENT = CodedConcept("%", "UCUM", "percent")
+_NO_UNITS = CodedConcept("1", "UCUM", "no units")
+_LIVER = CodedConcept("10200004", "SCT", "Liver")
+_CT = CodedConcept("77477000", "SCT", "Computed tomography")
+_DEVICE = CodedConcept("121007", "DCM", "Device")
+_PERSON = CodedConcept("121006", "DCM", "Person")
+
+
+def made(account: Account, key: bytes) -> Dataset:
+    """The report of an account.
+
+    Args:
+        key: of the installation.
+    """
+    names = Names(account, "sr", key)
+    images = frames.of(account, key)
+    groups = [_group(one, images[one.image.id], account, names) for one in account.statements]
+    content = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=_observer(account, names))
+        if account.by == By.NETWORK
+        else ObservationContext(observer_person_context=_observer(account, names)),
+        procedure_reported=_CT,
+        imaging_measurements=groups,
+        referenced_images=list(images.values()),
+    )
+    report = ComprehensiveSR(
+        evidence=list(images.values()),
+        content=content[0],
+        series_instance_uid=names.series_uid,
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=names.instance_uid(),
+        instance_number=1,
+        manufacturer="Hepatica",
+        manufacturer_model_name="Hepatica",
+        software_versions=VERSION[:64],
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+    )
+    return frames.finished(report, account, SERIES_DESCRIPTION)
+
+
+def _observer(account: Account, names: Names) -> ObserverContext:
+    if account.by == By.NETWORK:
+        return ObserverContext(
+            observer_type=_DEVICE,
+            observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+                uid=names.device_uid(),
+                name=account.name[:64],
+                manufacturer_name="Hepatica",
+                model_name=f"{account.name} {account.version}"[:64],
+            ),
+        )
+    return ObserverContext(
+        observer_type=_PERSON,
+        observer_identifying_attributes=PersonObserverIdentifyingAttributes(
+            name=frames.person(account.name)
+        ),
+    )
+
+
+def _group(
+    said: Statement, image: Dataset, account: Account, names: Names
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    network = account.by == By.NETWORK
+    region = ImageRegion(
+        graphic_type=GraphicTypeValues.POLYLINE,
+        graphic_data=np.array(frames.corners(said.box), np.float64),
+        source_image=SourceImageForRegion.from_source_image(image),
+    )
+    identifier = f"Hepatica lesion {said.lesion.number}" if network else HYDRATABLE
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            uid=names.tracking_uid(said.lesion.id), identifier=identifier
+        ),
+        referenced_region=region,
+        finding_type=_concept(said.finding),
+        algorithm_id=AlgorithmIdentification(
+            name=account.name[:64],
+            version=account.version,
+            parameters=["Research use only, not a medical device", *said.warnings],
+        )
+        if network
+        else None,
+        finding_sites=[FindingSite(anatomic_location=_LIVER)],
+        measurements=_numbers(said),
+        qualitative_evaluations=_evaluations(said) or None,
+    )
+
+
+def _numbers(said: Statement) -> list[Measurement]:
+    """What a viewer prints: the scores in percent, or how sure the radiologist was."""
+    found = [
+        Measurement(
+            # no probability: these networks are not calibrated
+            name=CodedConcept(f"score_{place}", OWN_SCHEME, f"Score of {score.display}"[:64]),
+            value=round(100 * score.value, 2),
+            unit=_PERCENT,
+        )
+        for place, score in enumerate(said.scores, 1)
+    ]
+    if said.confidence is not None:
+        words = f"{said.display}, confidence 1 to 5"
+        name = CodedConcept("confidence", OWN_SCHEME, words[:64])
+        found.append(Measurement(name=name, value=float(said.confidence), unit=_NO_UNITS))
+    return found
+
+
+def _evaluations(said: Statement) -> Sequence[QualitativeEvaluation]:
+    found = []
+    if said.assessment is not None:
+        seen = "score not seen" if said.unseen else "score seen"
+        name = CodedConcept("assessment", OWN_SCHEME, "Assessment of the network's class")
+        words = f"{said.assessment} ({seen})"
+        value = CodedConcept(f"{said.assessment}", OWN_SCHEME, words)
+        found.append(QualitativeEvaluation(name=name, value=value))
+    if said.basis:
+        name = CodedConcept("basis", OWN_SCHEME, "What the class rests on")
+        value = CodedConcept(said.basis.replace(" ", "_")[:16], OWN_SCHEME, said.basis)
+        found.append(QualitativeEvaluation(name=name, value=value))
+    return found
+
+
+def _concept(code: Code) -> CodedConcept:
+    return CodedConcept(code.value, code.scheme, code.meaning)

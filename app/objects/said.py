@@ -1,0 +1,244 @@
+"""What was said of the lesions of a case: by a network, or by a radiologist of the network's words.
+
+A lesion of which nobody said anything is in no account, and neither is a withdrawn one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from app.models.cases.case import Case, Image, Series
+from app.models.cases.lesion import Lesion
+from app.models.cases.prediction import Prediction
+from app.models.cases.review import BASES, CANNOT_TELL, OTHER, Review, superseded
+from app.models.checkpoint import Checkpoint
+from ml.images.roi import Box
+from ml.lesion import Code, LesionScheme
+
+_MOST_SCORES = 3
+"""More lines than this no viewer shows beside a lesion."""
+WORDS = {OTHER: "other", CANNOT_TELL: "cannot tell"}
+_CODES = {
+    OTHER: Code("74964007", "SCT", "Other"),
+    CANNOT_TELL: Code("373068000", "SCT", "Undetermined"),
+}
+OWN_SCHEME = "99HEPATICA"
+_CODE_LENGTH = 16
+
+
+class By(StrEnum):
+    """Whose words an account holds."""
+
+    NETWORK = "network"
+    RADIOLOGIST = "radiologist"
+
+
+class Assessment(StrEnum):
+    """What a radiologist's class makes of a network's (after IHE AI Result Assessment)."""
+
+    ACCEPTED = "accepted"
+    """The same class."""
+    REPLACED = "replaced"
+    """Another class of the scheme."""
+    REJECTED = "rejected"
+    """None of its classes, or one that cannot be told."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A network's score of a class, 0…1."""
+
+    lesion_class: str
+    display: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one account says of one lesion.
+
+    Attributes:
+        row: id of the Prediction or Review.
+        finding: the class as a coded concept.
+        scores: the network's highest ones, falling; empty in a radiologist's.
+        assessment: of the network's newest class; None in a network's, and where it gave none.
+        unseen: whether the radiologist had not seen the network's score.
+        confidence: 1 (guessing) to 5 (certain); None in a network's.
+    """
+
+    lesion: Lesion
+    row: uuid.UUID
+    lesion_class: str
+    display: str
+    finding: Code
+    scores: tuple[Score, ...] = ()
+    assessment: Assessment | None = None
+    unseen: bool = False
+    confidence: int | None = None
+    basis: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Image:
+        """The image on which the lesion was marked."""
+        return self.lesion.image
+
+    @property
+    def box(self) -> Box:
+        """The lesion's, in pixels of its image."""
+        return self.lesion.box
+
+
+@dataclass(frozen=True)
+class Account:
+    """Everything that one network, or one radiologist, said of a case's lesions.
+
+    Attributes:
+        name: of the checkpoint, or of the person.
+        version: the first letters of the checkpoint's digest; empty of a person.
+        at: when the newest of it was said.
+    """
+
+    case: Case
+    by: By
+    name: str
+    version: str
+    at: datetime
+    statements: tuple[Statement, ...]
+
+    @property
+    def rows(self) -> tuple[uuid.UUID, ...]:
+        """What it is made of; the same rows make the same object."""
+        return tuple(sorted(one.row for one in self.statements))
+
+
+def by_networks(session: Session, case: Case) -> list[Account]:
+    """An account of each checkpoint that scored lesions of a case, the last one first."""
+    found: dict[uuid.UUID, list[tuple[Lesion, Prediction]]] = {}
+    checkpoints: dict[uuid.UUID, Checkpoint] = {}
+    standing = lesions(session, case)
+    for lesion in standing:
+        for prediction in Prediction.of_lesion(session, lesion.id):
+            checkpoints[prediction.checkpoint_id] = prediction.checkpoint
+            found.setdefault(prediction.checkpoint_id, []).append((lesion, prediction))
+    made = [
+        Account(
+            case=case,
+            by=By.NETWORK,
+            name=checkpoints[key].name,
+            version=checkpoints[key].onnx_digest[:12],
+            at=max(prediction.created_at for _, prediction in pairs),
+            statements=tuple(
+                _predicted(lesion, prediction, checkpoints[key].scheme)
+                for lesion, prediction in pairs
+            ),
+        )
+        for key, pairs in found.items()
+    ]
+    return sorted(made, key=lambda account: account.at, reverse=True)
+
+
+def by_radiologists(session: Session, case: Case) -> list[Account]:
+    """An account of each person whose reviews of a case's lesions stand, the last one first."""
+    found: dict[uuid.UUID, list[tuple[Statement, Review]]] = {}
+    for lesion in lesions(session, case):
+        given = Review.of_lesion(session, lesion.id)
+        replaced = superseded(given)
+        predictions = Prediction.of_lesion(session, lesion.id)
+        for review in given:
+            if review.id not in replaced:
+                said = (_reviewed(lesion, review, predictions), review)
+                found.setdefault(review.by_id, []).append(said)
+    made = [
+        Account(
+            case=case,
+            by=By.RADIOLOGIST,
+            name=pairs[0][1].by.name,
+            version="",
+            at=max(review.created_at for _, review in pairs),
+            statements=tuple(statement for statement, _ in pairs),
+        )
+        for pairs in found.values()
+    ]
+    return sorted(made, key=lambda account: account.at, reverse=True)
+
+
+def lesions(session: Session, case: Case) -> Sequence[Lesion]:
+    """The lesions of a case that stand, each with its image, series and case."""
+    return session.scalars(
+        sa.select(Lesion)
+        .options(joinedload(Lesion.image).joinedload(Image.series).joinedload(Series.case))
+        .where(Lesion.case_id == case.id, Lesion.withdrawn_at.is_(None))
+        .order_by(Lesion.number)
+    ).all()
+
+
+def _predicted(lesion: Lesion, prediction: Prediction, scheme: LesionScheme) -> Statement:
+    scores = sorted(
+        (Score(key, scheme.display(key), value) for key, value in prediction.probabilities.items()),
+        key=lambda score: -score.value,
+    )
+    return Statement(
+        lesion=lesion,
+        row=prediction.id,
+        lesion_class=prediction.lesion_class,
+        display=scheme.display(prediction.lesion_class),
+        finding=code_of(scheme, prediction.lesion_class),
+        scores=tuple(scores[:_MOST_SCORES]),
+        warnings=tuple(prediction.warnings),
+    )
+
+
+def _reviewed(lesion: Lesion, review: Review, predictions: Sequence[Prediction]) -> Statement:
+    # the newest prediction that was there when the class was given
+    earlier = [one for one in predictions if one.created_at <= review.created_at]
+    about = earlier[0] if earlier else None
+    scheme = about.checkpoint.scheme if about else None
+    return Statement(
+        lesion=lesion,
+        row=review.id,
+        lesion_class=review.lesion_class,
+        display=_display(scheme, review.lesion_class),
+        finding=code_of(scheme, review.lesion_class),
+        assessment=None if about is None else _assessment(review, about),
+        unseen=about is not None and not review.score_visible,
+        confidence=review.confidence,
+        basis=BASES[review.basis],
+    )
+
+
+def _assessment(review: Review, about: Prediction) -> Assessment:
+    if review.lesion_class == about.lesion_class:
+        return Assessment.ACCEPTED
+    if review.lesion_class in about.checkpoint.scheme.keys:
+        return Assessment.REPLACED
+    return Assessment.REJECTED
+
+
+def _display(scheme: LesionScheme | None, key: str) -> str:
+    if scheme is not None and key in scheme.keys:
+        return scheme.display(key)
+    return WORDS.get(key, key.replace("_", " "))
+
+
+def code_of(scheme: LesionScheme | None, key: str) -> Code:
+    """A class as a coded concept: the scheme's code, or one of our own."""
+    if scheme is not None:
+        for lesion_class in scheme.classes:
+            if lesion_class.key == key and lesion_class.code is not None:
+                return lesion_class.code
+    if key in _CODES:
+        return _CODES[key]
+    return own_code(key, _display(scheme, key))
+
+
+def own_code(key: str, meaning: str) -> Code:
+    """A concept that no standard names, under a value of at most 16 characters (PS3.5 6.2 SH)."""
+    return Code(key[:_CODE_LENGTH].rstrip("_"), OWN_SCHEME, meaning[:64])

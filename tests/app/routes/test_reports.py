@@ -1,0 +1,196 @@
+"""What was said of lesions leaves as objects that a PACS and its viewers read."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from highdicom.sr import srread
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+import studies
+from app.models import Case, Checkpoint, Image, Prediction
+from app.models.cases.lesion import Lesion
+from app.objects.report import HYDRATABLE
+from factories import make_dicom, make_hu
+from ml.checkpoints.checkpoint import CheckpointKind
+from ml.images.roi import Box
+from stow import parts_of, store
+
+BOXES = (Box(40, 30, 20, 16), Box(1, 2, 12, 10))
+
+
+@dataclass
+class Asked:
+    """A case with two lesions on two slices, scored and reviewed."""
+
+    client: object
+    token: str
+    case: Case
+    sent: Dataset
+
+    def get(self, format: str = "sr", by: str = "network", **headers: str):
+        headers = {"authorization": f"Bearer {self.token}", **headers}
+        address = f"/api/v1/cases/{self.case.id}/report?format={format}&by={by}"
+        return self.client.get(address, headers=headers)
+
+    def object(self, format: str = "sr", by: str = "network") -> Dataset:
+        reply = self.get(format, by)
+        assert reply.status_code == 200, reply.text
+        assert reply.headers["content-type"] == "application/dicom"
+        return dcmread(io.BytesIO(reply.content))
+
+
+@pytest.fixture
+def asked(client, token, session) -> Asked:
+    shared = {"study": "a study", "patient_id": "PAT-7"}
+    files = [make_dicom(make_hu(i), number=i + 1, z=5.0 * i, **shared) for i in range(2)]
+    assert store(client, token, *files).status_code == 200
+    case = session.scalars(sa.select(Case)).one()
+    images = session.scalars(sa.select(Image).order_by(Image.created_at, Image.id)).all()
+    maker = studies.make_user(session, "marker", "reader")
+    network = Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1]
+    scores = {"cyst": 0.125, "metastasis": 0.75, "hemangioma": 0.125}
+    classes = ("metastasis", "other")
+    for image, box, given in zip(images, BOXES, classes, strict=True):
+        lesion = Lesion.mark(session, image, box, maker)
+        Prediction.record(session, lesion, network, scores, ["Phantom data."])
+        session.flush()
+        studies.review(session, lesion, given, by=maker)
+    session.commit()
+    return Asked(client, token, case, dcmread(io.BytesIO(files[0])))
+
+
+def groups_of(report: Dataset) -> list:
+    read = srread(io.BytesIO(written(report)))
+    return read.content.get_planar_roi_measurement_groups()
+
+
+def written(report: Dataset) -> bytes:
+    stream = io.BytesIO()
+    report.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def test_a_report_holds_a_group_for_each_lesion_at_its_place(asked, session):
+    report = asked.object()
+    assert report.StudyInstanceUID == asked.case.uid
+    assert report.SeriesDescription == "Research use only: lesion classes"
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    groups = groups_of(report)
+    lesions = session.scalars(sa.select(Lesion).order_by(Lesion.number)).all()
+    assert len(groups) == len(lesions) == 2
+    for group, lesion, box in zip(groups, lesions, BOXES, strict=True):
+        assert group.tracking_identifier == f"Hepatica lesion {lesion.number}"
+        assert group.finding_type.meaning == "Metastasis"
+        region = group.roi
+        corners = np.asarray(region.value)
+        assert corners.shape == (5, 2)
+        assert tuple(corners[0]) == tuple(corners[4]) == (box.x, box.y)
+        assert tuple(corners[2]) == (box.x + box.width, box.y + box.height)
+        numbers = group.get_measurements()
+        assert (numbers[0].name.meaning, numbers[0].unit.value) == ("Score of metastasis", "%")
+        assert [one.value for one in numbers] == [75.0, 12.5, 12.5]
+    images = {lesion.image.uid for lesion in lesions}
+    evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert {i.ReferencedSOPInstanceUID for s in evidence for i in s.ReferencedSOPSequence} == images
+
+
+def test_asked_again_it_is_the_same_object_to_the_bit(asked, session):
+    for format in ("sr", "pr"):
+        assert asked.get(format).content == asked.get(format).content
+    first, second = (parts_of(asked.get("sc")) for _ in range(2))
+    assert [content for _, content in first] == [content for _, content in second]
+    uids = {asked.object(format).SOPInstanceUID for format in ("sr", "pr")}
+    assert len(uids) == 2
+    assert asked.object(by="radiologist").SOPInstanceUID not in uids
+
+
+def test_a_radiologists_report_says_what_became_of_the_networks_class(asked):
+    groups = groups_of(asked.object(by="radiologist"))
+    told = []
+    for group in groups:
+        assert group.tracking_identifier == HYDRATABLE
+        said = group.get_qualitative_evaluations()
+        told.append((group.finding_type.meaning, said[0].value.value, said[0].value.meaning))
+    assert told == [
+        ("Metastasis", "accepted", "accepted (score not seen)"),
+        ("Other", "rejected", "rejected (score not seen)"),
+    ]
+
+
+def test_a_presentation_state_draws_boxes_and_words(asked):
+    state = asked.object("pr")
+    drawn = state.GraphicAnnotationSequence
+    assert len(drawn) == 2
+    assert list(drawn[0].GraphicObjectSequence[0].GraphicData)[:4] == [40, 30, 60, 30]
+    assert drawn[0].TextObjectSequence[0].UnformattedTextValue == (
+        "1: metastasis, network score 75 %"
+    )
+
+
+def test_captures_show_the_box_where_the_lesion_is(asked):
+    captures = [dcmread(io.BytesIO(content)) for _, content in parts_of(asked.get("sc"))]
+    assert len(captures) == 2
+    pixels = captures[0].pixel_array
+    times = pixels.shape[1] // 128
+    yellow = (pixels[..., 0] > 200) & (pixels[..., 2] < 60)
+    rows, columns = np.nonzero(yellow[: 128 * times])
+    assert abs(columns.min() / times - 40) < 0.5
+    assert abs(columns.max() / times - 60) < 0.5
+    assert abs(rows.min() / times - 30) < 0.5
+    assert captures[0].BurnedInAnnotation == "NO"
+
+
+def test_json_says_the_same(asked):
+    told = asked.get("json").json()["accounts"][0]
+    assert told["study_uid"] == asked.case.uid
+    assert told["lesions"][0]["box"] == [40, 30, 20, 16]
+    assert told["lesions"][0]["finding"]["value"] == "128462008"
+    people = asked.get("json", "radiologist").json()["accounts"]
+    assert [one["assessment"] for one in people[0]["lesions"]] == ["accepted", "rejected"]
+
+
+@pytest.mark.parametrize("by", ["network", "radiologist"])
+@pytest.mark.parametrize("format", ["sr", "pr", "sc"])
+def test_a_validator_finds_no_error(asked, tmp_path, format, by):
+    validator = shutil.which("dciodvfy")
+    if validator is None:
+        pytest.skip("dciodvfy is not installed (Debian: dicom3tools)")
+    reply = asked.get(format, by)
+    contents = [c for _, c in parts_of(reply)] if format == "sc" else [reply.content]
+    for number, content in enumerate(contents):
+        path = tmp_path / f"{number}.dcm"
+        path.write_bytes(content)
+        run = subprocess.run([validator, str(path)], capture_output=True, text=True, timeout=60)
+        told = (run.stdout + run.stderr).splitlines()
+        assert [line for line in told if line.startswith("Error")] == []
+
+
+def test_nothing_of_the_patient_leaves(asked):
+    for by in ("network", "radiologist"):
+        for format in ("sr", "pr", "sc", "json"):
+            content = asked.get(format, by).content
+            for word in ("PAT-7", "Sylvia", asked.sent.StudyInstanceUID, asked.sent.SOPInstanceUID):
+                assert word.encode() not in content, (format, by, word)
+
+
+def test_what_cannot_be_reported_is_said(asked, client, token, session, signed_in_as):
+    headers = {"authorization": f"Bearer {token}"}
+    nobody = client.get(f"/api/v1/cases/{uuid.uuid4()}/report", headers=headers)
+    assert nobody.status_code == 404
+    assert asked.get("tiff").status_code == 422
+    assert client.get(f"/api/v1/cases/{asked.case.id}/report").status_code == 401
+    for lesion in session.scalars(sa.select(Lesion)).all():
+        lesion.withdraw(session, lesion.marked_by)
+    session.commit()
+    reply = asked.get()
+    assert reply.status_code == 409
+    assert "No lesion of this case was scored by a network yet" in reply.json()["detail"]
