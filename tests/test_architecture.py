@@ -156,6 +156,7 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of ground": ("app/models/ground/blob.py", "import app.models.ground.event"),
         "the staircase of people": ("app/models/people/user.py", "import app.models.people.token"),
         "the staircase of cases": ("app/models/cases/parcel.py", "import app.models.cases.case"),
+        "the staircase of objects": ("app/objects/said.py", "import app.objects.report"),
         "the staircase of dicomweb": ("app/dicomweb/media.py", "import app.dicomweb.related"),
         "the staircase of runs": (
             "app/models/runs/known_lesions.py",

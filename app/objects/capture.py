@@ -58,6 +58,7 @@ def made(session: Session, account: Account, key: bytes) -> list[Dataset]:
         for number, said in enumerate(account.statements, 1)
     ]
     for one in found:
+        one.DateOfSecondaryCapture, one.TimeOfSecondaryCapture = one.ContentDate, one.ContentTime
         one.BurnedInAnnotation = "NO"  # words, but none that tell who it is
         one.DerivationDescription = frames.CAUTION
     return found
@@ -90,7 +91,7 @@ def _lines(said: Statement, account: Account) -> list[str]:
     told = [presentation.words(said, account.by)]
     if account.by == By.NETWORK:
         scores = ", ".join(f"{one.display} {100 * one.value:.1f} %" for one in said.scores)
-        told.append(f"Scores: {scores} ({account.name} {account.version})")
+        told += [f"Scores: {scores}", f"Network {account.name}, {account.version}"]
     elif said.assessment is not None:
         seen = "not seen" if said.unseen else "seen"
         told.append(f"The network's class was {said.assessment}; its score was {seen} before.")

@@ -56,6 +56,9 @@ def finished(made: Dataset, account: Account, description: str) -> Dataset:
         made.Laterality = None  # the liver has one; type 2C
     if any(said.image.phantom for said in account.statements):
         made.SyntheticData = "YES"
+    for equipment in made.get("ContributingEquipmentSequence", ()):
+        if "ContributionDateTime" in equipment:  # when it was made, and so another each time
+            equipment.ContributionDateTime = date + time
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = "Keyed pseudonym and UIDs"
     return made

@@ -187,6 +187,7 @@ def test_what_cannot_be_reported_is_said(asked, client, token, session, signed_i
     nobody = client.get(f"/api/v1/cases/{uuid.uuid4()}/report", headers=headers)
     assert nobody.status_code == 404
     assert asked.get("tiff").status_code == 422
+    assert asked.get("sr&of=all").status_code == 422
     assert client.get(f"/api/v1/cases/{asked.case.id}/report").status_code == 401
     for lesion in session.scalars(sa.select(Lesion)).all():
         lesion.withdraw(session, lesion.marked_by)
