@@ -65,31 +65,35 @@ class CachedFiles(StaticFiles):
 def create_app(configuration: Settings | None = None) -> FastAPI:
     """The web application for one installation; the schema must be migrated already."""
     chosen = configuration or settings()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # every sync handler runs in this pool; more threads than cores only wait for the database
-        anyio.to_thread.current_default_thread_limiter().total_tokens = 16
-        with database.reading() as session:
-            app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
-        await app.state.served.classifier()  # loaded now, so that the first score is instant too
-        yield
-        app.state.witness.close()
-        database.engine.dispose()
-
     app = FastAPI(
         title="Hepatica",
         version=VERSION,
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=_lifespan,
         docs_url=None,  # the pages of the docs would fetch scripts from the internet
         redoc_url=None,
         openapi_url=None,  # `app.routes.docs` has it: not everybody is to know of all calls yet
         redirect_slashes=False,  # its redirects name the host of the request
     )
+    furnish(app, chosen)
+    install_handlers(app)
+    # the last one added is the first that a request meets
+    app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))
+    app.add_middleware(OriginCheck, public_origin=chosen.public_origin)
+    app.add_middleware(FrontDoor, public_host=chosen.public_host)
+    app.add_middleware(Answered)
+    app.add_middleware(SecurityHeaders)
+    app.mount("/static", CachedFiles(directory=place.ROOT / "static"), name="static")
+    for router in (*routes.ROUTERS, dicomweb.router):
+        app.include_router(router)
+    return app
+
+
+def furnish(app: FastAPI, chosen: Settings) -> None:
+    """Give the application all that it keeps between requests, each of it new."""
     database = Database(chosen.database_url)
-    app.state.settings = chosen
     key = chosen.key()
+    app.state.settings = chosen
     app.state.key = key
     app.state.database = database
     app.state.turnstile = Turnstile(database, key, chosen.session_hours)
@@ -104,14 +108,15 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)
 
-    install_handlers(app)
-    # the last one added is the first that a request meets
-    app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))
-    app.add_middleware(OriginCheck, public_origin=chosen.public_origin)
-    app.add_middleware(FrontDoor, public_host=chosen.public_host)
-    app.add_middleware(Answered)
-    app.add_middleware(SecurityHeaders)
-    app.mount("/static", CachedFiles(directory=place.ROOT / "static"), name="static")
-    for router in (*routes.ROUTERS, dicomweb.router):
-        app.include_router(router)
-    return app
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    # every sync handler runs in this pool; more threads than cores only wait for the database
+    anyio.to_thread.current_default_thread_limiter().total_tokens = 16
+    database: Database = app.state.database
+    with database.reading() as session:
+        app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
+    await app.state.served.classifier()  # loaded now, so that the first score is instant too
+    yield
+    app.state.witness.close()
+    database.engine.dispose()

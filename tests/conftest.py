@@ -21,6 +21,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import whole
 
+import once
+
 ORIGIN = "http://testserver"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -66,6 +68,19 @@ def quick_passwords() -> Iterator[None]:
     quick = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
     patch = pytest.MonkeyPatch()
     patch.setattr(user, "_passwords", lambda: quick)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def done_once() -> Iterator[None]:
+    """Audits of the same images, and the migrations of an empty database."""
+    from app import schema
+    from app.models.reader_studies import audit
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(audit, "audit", once.audits(audit.audit))
+    patch.setattr(schema, "upgrade", once.migrations(schema.upgrade))
     yield
     patch.undo()
 
@@ -194,16 +209,26 @@ def session(database: Any) -> Iterator[Session]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def _built() -> FastAPI:
+    """The application of this process: to read its 150 routes takes longer than most tests."""
+    from app.main import create_app
+    from app.settings import Settings
+
+    return create_app(Settings(installation_key="k" * 32, database_url="sqlite://"))
+
+
 @pytest.fixture
-def app(database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+def app(_built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """The application, furnished anew for each test."""
     import app.main as main
     from app.settings import Settings
 
     monkeypatch.setattr(main, "Database", lambda _url: database)
     monkeypatch.setattr(type(database.engine), "dispose", lambda *_args, **_more: None)
-    return main.create_app(
-        Settings(installation_key="a key for tests, thirty-two characters or more")
-    )
+    key = "a key for tests, thirty-two characters or more"
+    main.furnish(_built, Settings(installation_key=key))
+    return _built
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,18 @@ def make_generators(
     return rows
 
 
+@cache
+def _parcel(patient: int, study: str, phantom: bool) -> Parcel:
+    """One slice, decoded; hundreds of tests receive the same ones."""
+    data = make_dicom(
+        make_hu(1000 + patient),
+        study=f"study {study}",
+        patient_id=f"{PATIENT_WORD}-{patient}",
+        phantom=phantom,
+    )
+    return Parcel.open([("slice.dcm", data)], Limits(1, 10**9, 10**9))
+
+
 def make_lesion(
     session: Session,
     patient: int,
@@ -79,13 +92,7 @@ def make_lesion(
 ) -> list[Lesion]:
     """A case of one slice with a lesion at each centre."""
     maker = make_user(session, "maker", "researcher")
-    data = make_dicom(
-        make_hu(1000 + patient),
-        study=f"study {study or patient}",
-        patient_id=f"{PATIENT_WORD}-{patient}",
-        phantom=phantom,
-    )
-    parcel = Parcel.open([("slice.dcm", data)], Limits(1, 10**9, 10**9))
+    parcel = _parcel(patient, study or str(patient), phantom)
     receipt = Case.receive(session, parcel, maker, contrast_phase="portal", pseudonym="", key=KEY)
     assert receipt.accepted, receipt.refused
     case = Case.require(session, receipt.accepted[0].case_id)
@@ -116,14 +123,15 @@ def make_known_lesions(
     return lesions
 
 
+_DISC = np.where(np.hypot(*(np.mgrid[:64, :64] - 32.0)) < 18, -0.4, 0.3)
+
+
 def draw(
     _session: Session, _checkpoint: Checkpoint, seeds: Sequence[int]
 ) -> npt.NDArray[np.float32]:
     """Synthetic ROIs without a network: noise around a disc, one picture per seed."""
-    y, x = np.mgrid[:64, :64] - 32.0
-    disc = np.where(np.hypot(x, y) < 18, -0.4, 0.3)
     rois = [
-        np.tanh(disc + 0.2 * np.random.default_rng(seed).standard_normal((64, 64)))
+        np.tanh(_DISC + 0.2 * np.random.default_rng(seed).standard_normal((64, 64)))
         for seed in seeds
     ]
     return np.array(rois, np.float32).reshape(-1, 64, 64)

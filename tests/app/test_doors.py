@@ -185,7 +185,8 @@ def faulty(app, client):
         except KeyError as error:
             raise RuntimeError(f"cannot keep {SECRET}") from error
 
-    return client
+    yield client
+    app.router.routes.pop()
 
 
 def test_a_fault_is_answered_and_logged_once_without_a_value(faulty, caplog):

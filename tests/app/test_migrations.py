@@ -11,7 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+import once
 import studies
+from app import schema
 from app.db import Base, Database
 from app.models import Debriefing, Event, ReaderStudy, Reading, Remark, Trial
 from app.models.reader_studies.design import Design
@@ -19,6 +21,12 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import Answer
 from app.models.reader_studies.task import Part
 from app.place import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _in_earnest(monkeypatch):
+    """Every migration itself, and not what the other tests are given."""
+    monkeypatch.setattr(schema, "upgrade", schema.upgrade.__wrapped__)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -38,6 +46,20 @@ def test_the_migrations_make_the_very_tables_of_the_models(empty):
     with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_what_the_other_tests_are_given_is_what_the_migrations_make(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "upgrade", once.migrations(schema.upgrade))
+    found = []
+    for name in ("made", "given"):
+        database = Database(f"sqlite:///{tmp_path}/{name}.sqlite3")
+        database.migrate()
+        with database.engine.connect() as connection:
+            rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master")
+            heads = MigrationContext.configure(connection).get_current_heads()
+            found.append((sorted(map(str, rows)), heads))
+        database.engine.dispose()
+    assert found[0] == found[1]
 
 
 def test_the_migrations_go_down_to_nothing_and_up_again(empty):

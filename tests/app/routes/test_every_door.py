@@ -56,10 +56,12 @@ NO_TEXT = {  # as it is percent-encoded
     "half of a surrogate pair": "a%ED%A0%80b",
     "not UTF-8": "a%FFb",
 }
-ABSURD = [
-    "", "²", "٣", "999999999999999999999", "2147483648", "-1", "nan", "1e999", "[[[[", "../..",
-    "🫀\n'; DROP TABLE user; --", "x" * 5000,
-]  # fmt: skip
+UNKEEPABLE = ["999999999999999999999", "2147483648", "-1", "🫀\n'; DROP TABLE user; --", "x" * 5000]
+"""What one database may take and the other not: tried on both."""
+ABSURD = ["", "²", "٣", "nan", "1e999", "[[[[", "../..", *UNKEEPABLE]
+
+once = pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+"""For what is decided before anything is asked of a database."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,7 @@ def test_a_form_of_the_case_page_is_obeyed_by_the_person_it_is_for(house):
     assert knock(house, "admin", door, values=values).status_code == 303
 
 
+@once
 def test_the_doors_are_found_with_their_fields(house):
     by_name = {str(door): door for door in doors(house.app)}
     assert len(by_name) > 60
@@ -323,6 +326,7 @@ def test_the_doors_are_found_with_their_fields(house):
     assert by_name["GET /synthetics/{checkpoint}/sheet"].in_query == ("seed", "count")
 
 
+@once
 @pytest.mark.parametrize("what", NO_TEXT)
 def test_what_is_no_text_is_refused_at_every_door(house, what):
     """By the person who may do most, in path, query, form in both encodings, and JSON."""
@@ -357,6 +361,7 @@ def test_what_is_no_text_is_refused_at_every_door(house, what):
     assert faults == []
 
 
+@once
 def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
     """Not a page, not a picture, not a file: a browser's copy would outlive the right to see it."""
     pictures, faults = set(), []
@@ -382,6 +387,7 @@ def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
 @pytest.mark.parametrize("role", ["admin", "reader", "machine"])
 def test_no_absurd_value_of_any_one_field_is_a_fault(house, role):
     faults = []
+    absurd = ABSURD if house.database.engine.dialect.name == "sqlite" else UNKEEPABLE
     for door in doors(house.app):
         if door.path.startswith("/api/") != (role == "machine"):
             continue
@@ -390,7 +396,7 @@ def test_no_absurd_value_of_any_one_field_is_a_fault(house, role):
         as_multipart = door.path in UPLOADS
         few = role == "reader"  # who may do less than those of whom all are tried
         many = len(door.in_form) > 5  # there each value is tried on a third of the fields
-        for turn, value in enumerate(ABSURD[::3] if few else ABSURD):
+        for turn, value in enumerate(absurd[::3] if few else absurd):
             encoded = quote(value, safe="")
             replies = [knock(house, role, door, path={name: encoded}) for name in door.in_path]
             fields = (*door.in_query, *door.in_form)
@@ -409,7 +415,7 @@ def test_no_absurd_value_of_any_one_field_is_a_fault(house, role):
 @pytest.mark.parametrize("role", ["anonymous", "reader", "researcher"])
 def test_no_absurd_values_of_all_fields_at_once_are_a_fault(house, role):
     for door in doors(house.app):
-        for value in [*map(quote, ABSURD[:4]), *NO_TEXT.values()]:
+        for value in [*map(quote, ("", "²", "٣", UNKEEPABLE[0])), *NO_TEXT.values()]:
             values = dict.fromkeys((*door.in_query, *door.in_form), value)
             values |= dict.fromkeys(door.in_json, json.dumps(value))
             reply = knock(house, role, door, path=dict.fromkeys(door.in_path, value), values=values)

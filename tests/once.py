@@ -1,0 +1,84 @@
+"""What hundreds of tests need and always comes out the same: done once in a process, then again
+from what was kept.
+
+Each stands where the real thing is called; what it does the first time is the real thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import sqlalchemy as sa
+
+Statements = list[tuple[str, Any]]
+
+
+def audits(audit: Callable[..., Any]) -> Callable[..., Any]:
+    """The leak audit: a function of the images and nothing else, whose result cannot be changed."""
+    kept: dict[Any, Any] = {}
+
+    def once(real: list[Any], synthetic: list[Any]) -> Any:
+        images = (tuple(real), tuple(synthetic))
+        if images not in kept:
+            kept[images] = audit(*images)
+        return kept[images]
+
+    return once
+
+
+def migrations(upgrade: Callable[[sa.Connection], None]) -> Callable[[sa.Connection], None]:
+    """All migrations of an empty database: SQLite is given the schema that they end with, and
+    PostgreSQL what they executed. A database that is not empty is migrated as ever.
+    """
+    kept: dict[str, Statements] = {}
+
+    @wraps(upgrade)
+    def once(connection: sa.Connection) -> None:
+        kind = connection.dialect.name
+        if sa.inspect(connection).get_table_names():
+            upgrade(connection)
+        elif kind in kept:
+            for statement, parameters in kept[kind]:
+                connection.exec_driver_sql(statement, parameters)
+        else:
+            with _executed(connection) as statements:
+                upgrade(connection)
+            kept[kind] = _schema(connection) if kind == "sqlite" else statements
+
+    return once
+
+
+def _schema(connection: sa.Connection) -> Statements:
+    made = connection.exec_driver_sql(
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' "
+        "ORDER BY type = 'trigger', type = 'index', rowid"
+    )
+    head = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    rows = {
+        table: connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar_one()
+        for table in sa.inspect(connection).get_table_names()
+    }
+    assert [table for table, count in rows.items() if count] == ["alembic_version"]
+    return [
+        *((statement, ()) for (statement,) in made),
+        ("INSERT INTO alembic_version VALUES (?)", (head,)),
+    ]
+
+
+@contextmanager
+def _executed(connection: sa.Connection) -> Iterator[Statements]:
+    """What is executed meanwhile and is no question."""
+    statements: Statements = []
+
+    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        if not statement.lstrip().upper().startswith(("SELECT", "SHOW", "PRAGMA")):
+            statements.append((statement, parameters or None))
+
+    sa.event.listen(connection, "before_cursor_execute", keep)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(connection, "before_cursor_execute", keep)
