@@ -23,7 +23,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.correction import PhaseCorrection
 from app.models.people.user import User
 from app.responses import fragment
-from ml.images import roi
+from ml.images import greys, roi
 from ml.lesion import LesionScheme
 
 Said = TypeVar("Said", Prediction, Review)
@@ -316,8 +316,7 @@ def _window(network: Checkpoint | None, image: Image) -> str:
     if image.calibrated:
         low, high = network.window_hu if network else roi.DEFAULT_WINDOW_HU
         return f"{low:g} to {high:g} HU".replace("-", "−")
-    greys = None if network is None else network.grey_range_of(image.dtype)
-    return "all grey values" if greys is None else f"grey values {greys[0]:g} to {greys[1]:g}"
+    return greys.words(None if network is None else network.grey_range_of(image.dtype))
 
 
 def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) -> ShownPrediction:

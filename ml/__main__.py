@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import LimitedChoice, Number
@@ -18,6 +18,7 @@ from ml.ground.terminal import Whole
 
 if TYPE_CHECKING:
     from ml.config import Config
+    from ml.images.greys import Chosen
 
 application = terminal.command_line(
     "python -m ml", "The science of Hepatica: from images to figures with intervals."
@@ -145,16 +146,18 @@ def phantom(
         drive(series.write(patients, seed, out, chosen, key_slices_only))
 
 
-def _range(_type: object, tokens: Sequence[Token]) -> tuple[float, float]:
+def _range(_type: object, tokens: Sequence[Token]) -> tuple[float, float] | str:
     from ml.images import greys
 
     text = tokens[0].value
+    if text in [*greys.OfImage]:
+        return greys.OfImage(text)
     try:
         return greys.checked([float(part) for part in text.split(",")])
     except greys.GreyRangeError as error:
         raise ValueError(str(error)) from error
     except ValueError as error:
-        raise ValueError(f"{text!r} is not of the form 0,4095.") from error
+        raise ValueError(f"{text!r} is neither image nor of the form 0,4095.") from error
 
 
 def _pairs(_type: object, tokens: Sequence[Token]) -> dict[str, str]:
@@ -187,7 +190,8 @@ class Preparation:
         boxes: what the numbers of the column box are: x,y,width,height or x1,y1,x2,y2; needed
             where they could be both.
         grey_range: grey values that become black and white, of images without Hounsfield units,
-            such as 0,4095; default the full range of their 8 or 16 bits.
+            such as 0,4095, or image: each image's own, as magnetic resonance needs; default the
+            full range of their 8 or 16 bits.
         out: a new folder.
     """
 
@@ -200,10 +204,10 @@ class Preparation:
     allow_mixed_patients: bool = False
     boxes: columns.Boxes | None = None
     grey_range: Annotated[
-        tuple[float, float] | None,
+        tuple[float, float] | str | None,
         Parameter(
             name="--range",
-            metavar="LOW,HIGH",
+            metavar="LOW,HIGH|image",
             converter=_range,
             n_tokens=1,
             allow_leading_hyphen=True,
@@ -222,7 +226,7 @@ class Preparation:
         options = Options(
             mixed_patients=self.allow_mixed_patients,
             boxes=self.boxes,
-            grey_range=self.grey_range,
+            grey_range=cast("Chosen | None", self.grey_range),
             whole=self.whole,
             mapped=self.map or {},
             patients=self.patient,

@@ -19,6 +19,7 @@ from app.models.people.user import User
 from ml import config
 from ml.checkpoints import checkpoint as files
 from ml.checkpoints.checkpoint import CheckpointKind
+from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER, LesionScheme
 
@@ -323,16 +324,17 @@ class Checkpoint(Base):
         return float(low), float(high)
 
     @property
-    def grey_range(self) -> tuple[float, float] | None:
+    def grey_range(self) -> greys.Chosen | None:
         """The grey values that it maps to [−1, 1], of images without HU; None: all of them."""
-        ends = self.meta.get("grey_range")
-        return None if ends is None else (float(ends[0]), float(ends[1]))
+        return greys.read(self.meta.get("grey_range"))
 
-    def grey_range_of(self, dtype: str) -> tuple[float, float] | None:
+    def grey_range_of(self, dtype: str) -> greys.Chosen | None:
         """``grey_range`` for images of a type that can hold it; those of another it does not score,
         and they are shown over all their grey values."""
         ends = self.grey_range
-        return None if ends is None or ends[1] > np.iinfo(dtype).max else ends
+        if isinstance(ends, tuple) and ends[1] > np.iinfo(dtype).max:
+            return None
+        return ends
 
     @property
     def file(self) -> files.Checkpoint:

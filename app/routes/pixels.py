@@ -25,6 +25,7 @@ from app.models.reader_studies.look import Seen, Shown
 from app.responses import KEPT, etag_of, unchanged
 from app.witness import Witness
 from ml.images import roi
+from ml.images.greys import Chosen
 from ml.images.roi import to_png
 
 router = APIRouter(include_in_schema=False)
@@ -88,7 +89,8 @@ def lesion_roi(
         network = db.get(Checkpoint, checkpoint)
         if network is None:
             raise NotFound("There is no such checkpoint. Load the lesion again.")
-    window, greys = roi.DEFAULT_WINDOW_HU, None
+    window: tuple[float, float] = roi.DEFAULT_WINDOW_HU
+    greys: Chosen | None = None
     if network is not None:
         window, greys = network.window_hu, network.grey_range_of(lesion.image.dtype)
     _saw(request, user, Shown.LESION, lesion.id)

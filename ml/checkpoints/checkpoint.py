@@ -109,7 +109,7 @@ class Checkpoint:
     preset: str = ""
     root: Path | None = None
     digests: dict[str, str] = field(default_factory=dict)
-    grey_range: greys.Range | None = None
+    grey_range: greys.Chosen | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -189,9 +189,7 @@ class Checkpoint:
                 dataset_name=str(data.get("dataset_name", "")),
                 preset=str(data.get("preset") or settings.preset_of(data["config"])),
                 digests={str(k): str(v) for k, v in data["digests"].items()},
-                grey_range=(
-                    None if data.get("grey_range") is None else greys.checked(data["grey_range"])
-                ),
+                grey_range=greys.read(data.get("grey_range")),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, HepaticaError) and not isinstance(error, RecordError):
@@ -217,7 +215,7 @@ class Checkpoint:
             "metrics": to_json(self.metrics),
             "latent_size": self.latent_size,
             "digests": self.digests,
-            **({} if self.grey_range is None else {"grey_range": list(self.grey_range)}),
+            **({} if self.grey_range is None else {"grey_range": greys.stored(self.grey_range)}),
         }
 
     def onnx(self) -> bytes:
@@ -478,6 +476,8 @@ def _mapped(meta: Checkpoint) -> str:
         return "window | {:g} … {:g} HU".format(*meta.window_hu)
     if meta.grey_range is None:
         return "grey values | the full range of an image's 8 or 16 bits"
+    if isinstance(meta.grey_range, greys.OfImage):
+        return f"grey values | {greys.words(meta.grey_range)}"
     return "grey values | {:g} … {:g}".format(*meta.grey_range)
 
 

@@ -15,7 +15,7 @@ from ml.dataset.manifest import Finding
 from ml.dataset.table import CellError
 from ml.dataset.writing import write
 from ml.images.ct_slice import NARROW, CTSlice, DicomError
-from ml.images.greys import Range
+from ml.images.greys import Chosen
 from ml.images.picture import PICTURE
 from ml.images.roi import Box, RoiError
 from ml.lesion import LesionScheme
@@ -46,7 +46,7 @@ class Options:
 
     mixed_patients: bool = False
     boxes: Boxes | None = None
-    grey_range: Range | None = None
+    grey_range: Chosen | None = None
     whole: bool = False
     mapped: Mapping[str, str] = field(default_factory=dict)
     patients: str | None = None

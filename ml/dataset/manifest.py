@@ -28,7 +28,7 @@ import numpy.typing as npt
 from ml.ground.errors import HepaticaError, reason
 from ml.images import greys, roi
 from ml.images.ct_slice import CTSlice, ImageKind
-from ml.images.greys import Range
+from ml.images.greys import Chosen, Range
 from ml.images.roi import Box, Float32, Spacing, View
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 from ml.progress import RunDir
@@ -75,6 +75,7 @@ class Line:
             before. Not part of the digest either.
         groups: what it belongs to besides its class: site, sex, split … (``columns.GROUPS``), as
             the user's table has it. Not part of the digest.
+        greys: the grey values of this image that become −1 and 1, where each image tells its own.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Line:
     image_size: tuple[int, int] | None = None
     room: float | None = None
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
+    greys: Range | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that the digest is over."""
@@ -113,6 +115,7 @@ class Line:
             "origin": list(self.origin),
             "image_sha256": self.image_sha256,
             "surroundings": self.surroundings,
+            **({} if self.greys is None else {"greys": [float(v) for v in self.greys]}),
         }
 
     @classmethod
@@ -138,6 +141,7 @@ class Line:
                 phantom_uid=str(data.get("phantom_uid", "")),
                 image_size=(int(size[0]), int(size[1])) if size else None,
                 room=None if room is None else float(room),
+                greys=None if data.get("greys") is None else greys.checked(data["greys"]),
                 groups={str(k): str(v) for k, v in data.get("groups", {}).items()},
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -210,7 +214,8 @@ class Manifest:
 
     ``mixed_patients``: that a patient may have lesions of several classes has been accepted.
     ``difficulty``: of phantoms, where it is known.
-    ``grey_range``: grey values that become −1 and 1; None: the full range of the images' type.
+    ``grey_range``: grey values that become −1 and 1, or that each image tells them (they stand in
+    its lines); None: the full range of the images' type.
     ``notes``: what should be known about how it was made, a sentence each.
     """
 
@@ -221,7 +226,7 @@ class Manifest:
     root: Path
     mixed_patients: bool = False
     difficulty: float | None = None
-    grey_range: Range | None = None
+    grey_range: Chosen | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -233,7 +238,7 @@ class Manifest:
             "lines": [line.to_dict() for line in self.lines],
         }
         if self.grey_range is not None:
-            content["grey_range"] = list(self.grey_range)
+            content["grey_range"] = greys.stored(self.grey_range)
         text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -264,7 +269,10 @@ class Manifest:
         box = line.box.moved(-line.origin[0], -line.origin[1])
         spacing = line.spacing_mm if line.surroundings else None
         values = roi.cut(pixels, box, spacing, None, view)
-        return roi.normalise(values, range_of(pixels.dtype, window_hu, self.grey_range))
+        if line.greys is not None:
+            return roi.normalise(values, line.greys)
+        chosen = self.grey_range if isinstance(self.grey_range, tuple) else None
+        return roi.normalise(values, range_of(pixels, window_hu, chosen))
 
     def rois(self, window_hu: tuple[float, float]) -> Float32:
         """All ROIs in the lines' order: float32 (n, 64, 64) in [−1, 1]."""
@@ -353,7 +361,7 @@ class Manifest:
                     "classes": self.counts(),
                     "mixed_patients": self.mixed_patients,
                     "difficulty": self.difficulty,
-                    "grey_range": None if self.grey_range is None else list(self.grey_range),
+                    "grey_range": greys.stored(self.grey_range),
                     "notes": list(self.notes),
                 },
             )
@@ -387,9 +395,7 @@ class Manifest:
                 root=folder,
                 mixed_patients=bool(head.get("mixed_patients", False)),
                 difficulty=None if head.get("difficulty") is None else float(head["difficulty"]),
-                grey_range=(
-                    None if head.get("grey_range") is None else greys.checked(head["grey_range"])
-                ),
+                grey_range=greys.read(head.get("grey_range")),
                 notes=tuple(map(str, head.get("notes", ()))),
             )
             digest = str(head["digest"])
@@ -426,11 +432,11 @@ def stored(line: Line) -> dict[str, Any]:
     return {**line.to_dict(), **{key: value for key, value in more.items() if value is not None}}
 
 
-def range_of(dtype: np.dtype[Any], window_hu: Range, chosen: Range | None) -> Range:
+def range_of(pixels: npt.NDArray[Any], window_hu: Range, chosen: Chosen | None) -> Range:
     """The values that become −1 and 1: of HU the window, of grey what was chosen or all of it."""
-    if dtype.kind == "f":
+    if pixels.dtype.kind == "f":
         return -1.0, 1.0
-    return greys.range_of(dtype, chosen) if dtype.kind == "u" else window_hu
+    return greys.range_of(pixels, chosen) if pixels.dtype.kind == "u" else window_hu
 
 
 @lru_cache(maxsize=256)

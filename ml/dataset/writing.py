@@ -27,7 +27,7 @@ from ml.dataset.manifest import (
 )
 from ml.images import roi
 from ml.images.ct_slice import ImageKind
-from ml.images.greys import GreyRangeError, Greys, Range
+from ml.images.greys import Chosen, GreyRangeError, Greys, OfImage, Range
 from ml.images.roi import Float32, RoiError
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 from ml.progress import Progress, RunDir, whole
@@ -44,7 +44,7 @@ def write(
     faults: Sequence[str] = (),
     mixed_patients: bool = False,
     difficulty: float | None = None,
-    grey_range: Range | None = None,
+    grey_range: Chosen | None = None,
     notes: Sequence[str] = (),
     sheet: bool = False,
 ) -> Iterator[Progress]:
@@ -76,7 +76,7 @@ def write(
         done = 0
         for done, finding in enumerate(findings, 1):
             try:
-                line, crop, values = _line(finding, f"{done:04d}")
+                line, crop, values = _line(finding, f"{done:04d}", grey_range)
                 seen.add(finding, line, values)
             except (RoiError, GreyRangeError) as error:
                 refused.append(f"{finding.file}: {error}")
@@ -142,7 +142,7 @@ class _Seen:
     def add(self, finding: Finding, line: Line, values: Float32) -> None:
         """Take note of a finding and of its ROI in the image's own unit (64, 64)."""
         dtype = finding.pixels.dtype
-        window = range_of(dtype, roi.DEFAULT_WINDOW_HU, self.greys.chosen)
+        window = line.greys or range_of(finding.pixels, roi.DEFAULT_WINDOW_HU, self.greys.chosen)
         shown = roi.normalise(values, window)
         self.window = window
         if np.ptp(shown) == 0 and dtype.kind == "u":
@@ -168,7 +168,7 @@ class _Seen:
         share = self.greys.clipped()
         if share < 0.01:
             return []
-        low, high = self.greys.chosen or (0, 0)
+        low, high = self.window
         return [
             f"{share:.0%} of the ROIs' pixels lie outside the grey values {low:g} to {high:g} and "
             "are plain black or white."
@@ -256,11 +256,14 @@ def _listed(problems: Sequence[str]) -> str:
     return f"The data set was not made; {len(problems)} problem(s):{shown}{more}"
 
 
-def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float32]:
+def _line(
+    finding: Finding, line_id: str, grey_range: Chosen | None
+) -> tuple[Line, npt.NDArray[Any], Float32]:
     """A finding as a line, its context and its ROI in the image's own unit.
 
     Raises:
         RoiError: it gives no ROI.
+        GreyRangeError: it has no grey values of its own, and is to have them.
     """
     pixels, box, spacing = finding.pixels, finding.box, finding.spacing_mm
     surroundings = box is not None
@@ -301,5 +304,8 @@ def _line(finding: Finding, line_id: str) -> tuple[Line, npt.NDArray[Any], Float
         image_size=(int(pixels.shape[0]), int(pixels.shape[1])),
         room=None if fill is not None else round(roi.room(box, pixels.shape, square_in), 4),
         groups=dict(finding.groups),
+        greys=range_of(pixels, roi.DEFAULT_WINDOW_HU, grey_range)
+        if isinstance(grey_range, OfImage) and pixels.dtype.kind == "u"
+        else None,
     )
     return line, crop, values

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,19 @@ import numpy.typing as npt
 from ml.ground.errors import HepaticaError
 
 Range = tuple[float, float]
+
+
+class OfImage(StrEnum):
+    """Black and white are told by each image itself."""
+
+    IMAGE = "image"
+    """Its own 0.5th and 99.5th percentiles: where one grey value means another thing in every
+    image, as in magnetic resonance."""
+
+
+Chosen = Range | OfImage
+"""Grey values that become −1 and 1."""
+_OWN = (0.5, 99.5)
 
 LEAST_OF_IMAGES = 0.25
 """Share of the type's range that the images of a data set must span …"""
@@ -42,19 +56,52 @@ def checked(ends: Sequence[float]) -> Range:
     return values[0], values[1]
 
 
-def range_of(dtype: np.dtype[Any], chosen: Range | None) -> Range:
-    """The grey values that become −1 and 1: those chosen, or the full range of the type.
+def read(told: Any) -> Chosen | None:
+    """What ``stored`` gave; GreyRangeError for anything else."""
+    if told is None:
+        return None
+    return OfImage(told) if told in [*OfImage] else checked(told)
+
+
+def stored(chosen: Chosen | None) -> list[float] | str | None:
+    """As JSON."""
+    return list(chosen) if isinstance(chosen, tuple) else chosen
+
+
+def words(chosen: Chosen | None) -> str:
+    """For people: which grey values become black and white."""
+    if chosen is None:
+        return "all grey values"
+    if isinstance(chosen, OfImage):
+        return "each image's own grey values (its 0.5th and 99.5th percentiles)"
+    return f"grey values {chosen[0]:g} to {chosen[1]:g}"
+
+
+def range_of(pixels: npt.NDArray[Any], chosen: Chosen | None) -> Range:
+    """The grey values of an image (rows, columns) that become −1 and 1.
+
+    Those chosen, its own, or the full range of its type.
 
     Raises:
-        GreyRangeError: the type cannot hold the highest one, so these are other images.
+        GreyRangeError: the type cannot hold the highest one, so these are other images; or nearly
+            all of the image has one grey value.
     """
-    most = float(np.iinfo(dtype).max)
+    most = float(np.iinfo(pixels.dtype).max)
+    if isinstance(chosen, OfImage):
+        low, high = (float(end) for end in np.percentile(pixels, _OWN))
+        if low == high:
+            raise GreyRangeError(
+                f"Nearly all of the image has the grey value {low:g}, so it has no range of its "
+                "own; give the image itself."
+            )
+        return low, high
     if chosen is None:
         return 0.0, most
     if chosen[1] > most:
         raise GreyRangeError(
             f"Grey values {chosen[0]:g} to {chosen[1]:g} are mapped, but this image has "
-            f"{dtype.itemsize * 8} bits, 0 to {most:g}: give it as it was exported for training."
+            f"{pixels.dtype.itemsize * 8} bits, 0 to {most:g}: give it as it was exported for "
+            "training."
         )
     return chosen
 
@@ -63,7 +110,7 @@ def range_of(dtype: np.dtype[Any], chosen: Range | None) -> Range:
 class Greys:
     """Counts of the grey values of images and of their ROIs, by type."""
 
-    chosen: Range | None = None
+    chosen: Chosen | None = None
     _images: dict[np.dtype[Any], npt.NDArray[np.int64]] = field(default_factory=dict)
     _rois: dict[np.dtype[Any], npt.NDArray[np.int64]] = field(default_factory=dict)
 
@@ -86,6 +133,8 @@ class Greys:
 
     def problems(self) -> list[str]:
         """What makes a network see next to nothing, one sentence each; none where all is well."""
+        if isinstance(self.chosen, OfImage):
+            return []
         if self.chosen is not None:
             if len(self._images) > 1:
                 return ["--range is in the grey values of one type, and here are 8-bit and 16-bit "
@@ -113,7 +162,7 @@ class Greys:
 
     def clipped(self) -> float:
         """Share of the ROIs' pixels outside the chosen range."""
-        if self.chosen is None or not self._rois:
+        if not isinstance(self.chosen, tuple) or not self._rois:
             return 0.0
         low, high = self.chosen
         outside = total = 0

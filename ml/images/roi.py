@@ -466,7 +466,7 @@ def make(
     box: Box | None,
     window_hu: tuple[float, float] = DEFAULT_WINDOW_HU,
     view: View = IDENTITY,
-    grey_range: greys.Range | None = None,
+    grey_range: greys.Chosen | None = None,
 ) -> Roi:
     """The ROI of a lesion on a slice.
 
@@ -483,7 +483,7 @@ def make(
     """
     pixels = ct_slice.pixels
     spacing_mm = ct_slice.spacing_mm
-    window = window_hu if ct_slice.calibrated else greys.range_of(pixels.dtype, grey_range)
+    window = window_hu if ct_slice.calibrated else greys.range_of(pixels, grey_range)
     itself = box is None
     if box is None:
         if pixels.shape != (ROI_SIZE_PX, ROI_SIZE_PX):

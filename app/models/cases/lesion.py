@@ -15,6 +15,7 @@ from app.models.cases.case import Case, Image, Series
 from app.models.ground.event import Event
 from app.models.people.user import User
 from ml.images import roi
+from ml.images.greys import Chosen
 from ml.images.roi import Box, Roi
 
 _REPLACED = "lesion replaced"
@@ -220,7 +221,7 @@ class Lesion(Base):
         self,
         session: Session,
         window_hu: tuple[float, float],
-        grey_range: tuple[float, float] | None = None,
+        grey_range: Chosen | None = None,
     ) -> Roi:
         """The ROI that a network with this window, or range of grey values, sees."""
         return roi.make(self.image.slice(session), self.box, window_hu, grey_range=grey_range)

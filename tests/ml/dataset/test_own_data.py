@@ -16,7 +16,8 @@ from ml.dataset.entries import Options
 from ml.dataset.labels import mapping
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.dataset.prepare import images
-from ml.images import roi
+from ml.images import dicom, roi
+from ml.images.greys import OfImage
 from ml.images.roi import View
 from ml.lesion import LIVER
 
@@ -377,3 +378,29 @@ def test_inspect_says_what_is_missing(tmp_path: Path, content: dict[str, str], w
     for name, text in content.items():
         (tmp_path / name).write_text(text)
     assert words in inspect.look(tmp_path).text
+
+
+def test_each_image_may_have_its_own_grey_values_wherever_an_roi_is_made(tmp_path: Path) -> None:
+    where = tmp_path / "in"
+    rows = ["file,class,patient"]
+    for i in range(6):  # twice as bright and with an offset it is the same picture
+        picture(where / f"{i}.png", i % 3, 64, 64)
+        grey = np.asarray(Image.open(where / f"{i}.png")).astype(np.uint16)
+        Image.fromarray(grey if i < 3 else grey * 2 + 300).save(where / f"{i}.png")
+        rows.append(f"{i}.png,{LIVER.keys[i % 3]},p{i % 3}")
+    (where / "labels.csv").write_text("\n".join(rows))
+    assert "a network would see next to nothing" in refused(where)
+    manifest = made(where, grey_range=OfImage.IMAGE)
+    loaded = manifest.rois(roi.DEFAULT_WINDOW_HU)
+    np.testing.assert_allclose(loaded[:3], loaded[3:], atol=1e-5)
+    assert manifest.grey_range is OfImage.IMAGE
+    assert loaded.min() == -1
+    assert loaded.max() == 1
+    (image,) = dicom.read((where / "4.png").read_bytes(), "4.png")
+    served = roi.make(image, None, roi.DEFAULT_WINDOW_HU, grey_range=manifest.grey_range)
+    np.testing.assert_allclose(served.pixels, loaded[4], atol=1e-5)
+    flat = np.full((64, 64), 7, np.uint16)
+    flat[30, 30] = 9
+    Image.fromarray(flat).save(where / "2.png")
+    with pytest.raises(ManifestError, match="no range of its own"):
+        list(images(where, None, tmp_path / "again", Options(grey_range=OfImage.IMAGE)))
