@@ -187,8 +187,9 @@ def analysed(result: ChoiceResult, resamples: int, seed: int) -> str:
         text.append(f"Nothing is inferred for other readers: {random.refused}.")
     else:
         text.append(
-            "Across readers, the Obuchowski–Rockette analysis of shares with Hillis' degrees of "
-            f"freedom treats readers and pairs as random ({random.covariance} covariances, "
+            "Across readers, the Obuchowski–Rockette analysis of shares treats readers and pairs "
+            "as random; means have score intervals with Satterthwaite's degrees of freedom of "
+            f"readers and pairs ({random.covariance} covariances, "
             f"{c.readers - len(result.across.left_out)} readers)."
         )
     if c.clustered:

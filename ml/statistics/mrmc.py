@@ -315,7 +315,7 @@ def random_readers(
     blocks = matrix.reshape(t, r, t, r)
     honest = _honest(ratings, figure)
     of_shares = _of_shares(ratings, figure)
-    warnings = _told(honest)
+    warnings = _told(honest, of_shares=of_shares)
     if r < 4:
         warnings.append(
             f"{r} readers tell little about other readers; the interval is wide for that reason."
@@ -401,7 +401,7 @@ def fixed_readers(
     return Analysis(
         figure, "these readers, cases like these (fixed readers, random cases)", used,
         f, t - 1 if t > 1 else None, None, p, _first(differences), tuple(differences),
-        tuple(means), parts, _values(ratings, values), tuple(_told(honest)),
+        tuple(means), parts, _values(ratings, values), tuple(_told(honest, of_shares=of_shares)),
     )  # fmt: skip
 
 
@@ -439,10 +439,12 @@ def _mean(
 ) -> TreatmentMean:
     value, quantile = float(values.mean()), _quantile(df, confidence)
     low, high = value - quantile * se, value + quantile * se
-    if of_shares and se > NO_SPREAD and 0 < value < 1:
+    scored = of_shares and se > NO_SPREAD and 0 < value < 1
+    if scored:
         low, high = _score_limits(value, se, quantile)
     low, high = max(0.0, low), min(1.0, high)
-    if honest.thin or se <= NO_SPREAD:
+    # one reader who is nearly always right makes no score interval too narrow
+    if se <= NO_SPREAD or (honest.thin and not scored):
         bound = honest.limits(figure, value, confidence)
         low, high = min(low, bound[0]), max(high, bound[1])
     of_areas = figure is FigureOfMerit.AUC
@@ -537,11 +539,12 @@ def _honest(ratings: Ratings, figure: FigureOfMerit) -> list[_Honest]:
     return found
 
 
-def _told(honest: Sequence[_Honest]) -> list[str]:
+def _told(honest: Sequence[_Honest], *, of_shares: bool) -> list[str]:
     """A warning for each treatment with readers without a spread."""
+    what = "differences that rest on it have" if of_shares else "what rests on it has"
     return [
         f"Hardly any answer of {', '.join(cell.thin)} differs from the others of its kind under "
-        f"{cell.treatment}: their spread is not known, so what rests on it has the width that one "
+        f"{cell.treatment}: their spread is not known, so {what} the width that one "
         "reader's images give, and no p."
         for cell in honest
         if cell.thin
