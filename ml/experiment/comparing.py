@@ -12,7 +12,7 @@ from math import inf
 
 import numpy as np
 
-from ml.experiment import arms, evaluation
+from ml.experiment import arms, evaluation, subgroups
 from ml.experiment.evaluation import Entries, Outcome, Outputs
 from ml.experiment.results.scores import (
     ArmComparison,
@@ -63,6 +63,8 @@ def _scores(
     paper: tuple[ArmComparison, ...],
     answer: tuple[str, ...],
 ) -> Scores:
+    groups, left_out = subgroups.groups_of(outputs.manifest.lines)
+    within = tuple(subgroups.scores(outputs, groups, entries.selected[Selection.NESTED]))
     return Scores(
         arms=entries.arms,
         curve=entries.curve,
@@ -72,6 +74,8 @@ def _scores(
         answer=answer,
         failed=outputs.failed,
         probabilities=comparison.BELIEVED,
+        subgroups=within or None,
+        groups_left_out=left_out or None,
     )
 
 

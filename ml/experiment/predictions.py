@@ -6,7 +6,7 @@ Probabilities have nine digits, which is all of a float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ml.experiment.evaluation import Outcome, Outputs
@@ -18,7 +18,10 @@ CSV, PARQUET = "predictions.csv", "predictions.parquet"
 COLUMNS = ("lesion", "file", "patient", "arm", "selection", "seed", "fold", "truth")
 """Before the classes' columns, ``probability_KEY``."""
 SIZES = ("classic_per_fold", "synthetic_per_fold", "model")
-"""After them: ROIs added to a training fold, all classes together; the model of ``features``."""
+"""After them: ROIs added to a training fold, all classes together; the model of ``features``.
+
+Then the data set's groups, ``group_NAME``, empty where a lesion has none.
+"""
 
 
 def write(outputs: Outputs, run_dir: RunDir) -> str:
@@ -30,8 +33,14 @@ def write(outputs: Outputs, run_dir: RunDir) -> str:
     Raises:
         OutputError: the system does not let it be written.
     """
-    columns = (*COLUMNS, *(f"probability_{key}" for key in outputs.keys), *SIZES)
-    rows = list(_rows(outputs))
+    groups = sorted({name for line in outputs.manifest.lines for name in line.groups})
+    columns = (
+        *COLUMNS,
+        *(f"probability_{key}" for key in outputs.keys),
+        *SIZES,
+        *(f"group_{name}" for name in groups),
+    )
+    rows = list(_rows(outputs, groups))
     run_dir.write_bytes(CSV, delimited.written(columns, map(_cells, rows)).encode())
     try:
         import pyarrow as pa
@@ -49,20 +58,20 @@ def _cells(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(f"{value:.9g}" if isinstance(value, float) else value for value in row)
 
 
-def _rows(outputs: Outputs) -> Iterator[tuple[Any, ...]]:
+def _rows(outputs: Outputs, groups: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for size in outputs.sizes:
         for seed in outputs.seeds:
             outcome = outputs.same(size, seed)
             if outcome is not None:
-                yield from _of(outputs, size.arm, Selection.FIXED, seed, outcome)
+                yield from _of(outputs, groups, size.arm, Selection.FIXED, seed, outcome)
     for how in (Selection.PAPER, Selection.NESTED):
         for seed in outputs.seeds:
             for arm, outcome in outputs.selected(how, seed).items():
-                yield from _of(outputs, arm, how, seed, outcome)
+                yield from _of(outputs, groups, arm, how, seed, outcome)
 
 
 def _of(
-    outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outcome
+    outputs: Outputs, groups: Sequence[str], arm: str, how: Selection, seed: int, outcome: Outcome
 ) -> Iterator[tuple[Any, ...]]:
     for i, line in enumerate(outputs.manifest.lines):
         fold = int(outcome.folds[i])
@@ -80,4 +89,5 @@ def _of(
             size.classic,
             size.added * len(outputs.keys),
             size.model,
+            *(line.groups.get(name, "") for name in groups),
         )

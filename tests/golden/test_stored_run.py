@@ -63,10 +63,13 @@ def test_evaluated_again_every_figure_is_what_it_was(tmp_path: Path) -> None:
     first = json.loads((run / "results.json").read_text("utf-8"))
     steps = list(again.evaluate(run, tmp_path / "data", tmp_path / "fresh"))
     [told] = [step.text for step in steps if step.said]
-    assert "results.json has what it had not, in: arms, config, probabilities, summary, v" in told
+    new = "arms, config, probabilities, subgroups, summary, version"
+    assert f"results.json has what it had not, in: {new}; " in told
     assert "what it had is as it was" in told
     found = json.loads((run / "results.json").read_text("utf-8"))
-    assert found.keys() == {*first, "probabilities", "version", "evaluated_by"}
+    assert found.keys() == {
+        *first, "probabilities", "subgroups", "version", "evaluated_by",
+    }  # fmt: skip
     assert json.loads((run / again.FIRST).read_text("utf-8")) == first
     # it keeps the method that it was begun with
     assert found["config"]["method_version"] == 1 and "primary" not in found

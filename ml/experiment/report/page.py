@@ -81,6 +81,7 @@ def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> 
         _curve(results),
         _scores(results),
         _believed(results),
+        _subgroups(results),
         _compared(results),
         _matrices(results),
         _fidelity(results),
@@ -346,6 +347,44 @@ def _believed(results: Results) -> str:
         + _table(believed.HEAD, believed.rows(summary), f"Nested selection. {escape(told)}")
         + believed.curves(summary, results.found.dataset.scheme)
         + '<p class="soft">Every prediction stands in <code>predictions.csv</code>.</p>'
+    )
+
+
+_BY_GROUP = ("features", "classic", "classic+dcgan", "classic+acgan", "equal-compute")
+
+
+def _subgroups(results: Results) -> str:
+    """Empty where the data set has no groups, or the results are of a version without them."""
+    told, left_out = results.found.scores.subgroups, results.found.scores.groups_left_out
+    if told is None:
+        return ""
+    shown = [arm for arm in _BY_GROUP if any(one.name == arm for one in told)]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in told:
+        counts = ", ".join(f"{count} {key}" for key, count in one.counts.items())
+        row = rows.setdefault(
+            (one.group, one.value),
+            [
+                escape(f"{one.group}: {one.value}"),
+                f"{one.lesions} of {one.patients} patients <span class='soft'>({escape(counts)})"
+                "</span>",
+                *("–" for _ in shown),
+            ],
+        )
+        if one.name in shown:
+            row[2 + shown.index(one.name)] = _interval(one.balanced_accuracy)
+    words = (
+        f" Not told, since they have too many values that are no numbers: "
+        f"{escape(', '.join(left_out))}."
+        if left_out
+        else ""
+    )
+    return "<h2>Subgroups</h2>" + _table(
+        ["group", "lesions", *map(escape, shown)],
+        list(rows.values()),
+        "Balanced accuracy, %, over the classes that occur; nested selection; mean over seeds; "
+        f"intervals: bootstrap over patients and seeds, {_EXACT}. Not corrected for how many "
+        f"groups there are. Numbers are halved at their median.{words}",
     )
 
 

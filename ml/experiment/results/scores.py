@@ -184,6 +184,25 @@ class ArmComparison:
 
 
 @dataclass(frozen=True)
+class SubgroupScore:
+    """One arm under nested selection among the lesions of one value of a group.
+
+    Attributes:
+        counts: lesions by class; ``balanced_accuracy`` is over those that occur.
+    """
+
+    name: str
+    group: str
+    value: str
+    seeds: int
+    lesions: int
+    patients: int
+    counts: Mapping[str, int]
+    accuracy: Figure
+    balanced_accuracy: Figure
+
+
+@dataclass(frozen=True)
 class Scores:
     """All that predictions alone tell.
 
@@ -200,6 +219,9 @@ class Scores:
         primary: each generator against equal-compute with as many ROIs, under nested selection, one
             family of two, named before the run; None of the first method.
         secondary: other comparisons under nested selection, not corrected; None as the one before.
+        subgroups: by the data set's groups and the lesions' size, not corrected; None where the
+            data set has none.
+        groups_left_out: those with too many values.
     """
 
     arms: tuple[ArmScore, ...]
@@ -213,3 +235,5 @@ class Scores:
     features: str | None = None
     primary: tuple[ArmComparison, ...] | None = None
     secondary: tuple[ArmComparison, ...] | None = None
+    subgroups: tuple[SubgroupScore, ...] | None = None
+    groups_left_out: tuple[str, ...] | None = None
