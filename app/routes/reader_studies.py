@@ -280,7 +280,7 @@ def _amendment_choices(
 ) -> dict[str, list[tuple[str, str]]]:
     """What may be amended by choosing: its name → keys and words, of these generators."""
     return {
-        "primary": [(one.key, one.statement(measure=measure)) for one in choices(names)],
+        "primary": [(one.key, one.statement(measure=measure)) for one in choices(names, measure)],
         "multiplicity": [(one.value, one.words) for one in Multiplicity],
         "missing": [(one.value, one.words) for one in Missing],
     }

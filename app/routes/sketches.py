@@ -426,9 +426,11 @@ def _hypotheses(pool: Pool | None, typed: Typed, kind: str) -> list[tuple[str, s
     """
     rows = [row for row in (pool.generators if pool else ()) if row.training_kind == kind]
     chosen = [row for row in rows if row.name in typed.generators]
+    if typed.task is Task.PREFERENCE:
+        chosen = chosen or rows
     newest = {row.lesion_class: row for row in rows}.values()  # as a composition takes them
     names = tuple(dict.fromkeys(row.generator for row in chosen or newest))
-    found = {one.key: one.statement(measure=typed.measure) for one in choices(names)}
+    found = {one.key: one.statement(measure=typed.measure) for one in choices(names, typed.measure)}
     if typed.primary not in found:
         found[typed.primary] = f"{typed.primary[:80]}: not with these generators"
     return list(found.items())

@@ -57,9 +57,9 @@ def analyse_choices(
     shown = present_pairs(every)
     if unsent is not None:  # told apart from trials without an answer
         shown = replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
-    readers = tuple(_reader(name, shown, rules) for name in shown.readers)
+    readers = tuple(reader(name, shown, rules) for name in shown.readers)
     counts = _counts(shown)
-    across = _across(shown, readers, rules)
+    across = together(shown, readers, rules)
     between = choice_shares.between(shown, rules)
     if between is not None and not isinstance(between, Refused) and across.no_verdict:
         between = between.without_p()
@@ -93,7 +93,8 @@ def analyse_choices(
     )
 
 
-def _reader(name: str, shown: PairsShown, rules: Protocol) -> ChoicesOfReader:
+def reader(name: str, shown: PairsShown, rules: Protocol) -> ChoicesOfReader:
+    """Every figure of one reader."""
     mine = sorted(shown.of(name), key=lambda r: (r.session, r.position))
     right = [r.named_first for r in mine]
     order = list(range(1, len(mine) + 1))
@@ -172,9 +173,10 @@ def _own(pairs: Sequence[tuple[PairReading, PairReading]]) -> OwnChoices | None:
     return OwnChoices(len(pairs), exact(image, len(pairs)), exact(side, len(pairs)))
 
 
-def _across(
+def together(
     shown: PairsShown, readers: Sequence[ChoicesOfReader], rules: Protocol
 ) -> ChoicesAcross:
+    """All readers, at random and as they are, with the verdict of readers like these."""
     kept, out = choice_shares.usable(shown)
     random = choice_shares.analysed(shown, rules, Whose.LIKE_THESE)
     fixed = choice_shares.analysed(shown, rules, Whose.THESE)

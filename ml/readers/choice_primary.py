@@ -16,8 +16,8 @@ from ml.readers.reading import Protocol
 from ml.readers.results import Refused
 from ml.statistics import mrmc
 
-_RIGHT = "missing answers taken as right"
-_WRONG = "missing answers taken as wrong"
+RIGHT = "missing answers taken as right"
+WRONG = "missing answers taken as wrong"
 _WITH_UNSENT = "with the answers to pairs that were never sent"
 _UNMARKED = "without the images that the leak audit marks"
 
@@ -50,13 +50,13 @@ def primary(
             Missing.COMPLETE: _test(
                 _complete(readings, shown), hypothesis, rules, Missing.COMPLETE.value
             ),
-            _RIGHT: _filled_in(readings, answered, hypothesis, rules, right=True),
-            _WRONG: _filled_in(readings, answered, hypothesis, rules, right=False),
+            RIGHT: _filled_in(readings, answered, hypothesis, rules, right=True),
+            WRONG: _filled_in(readings, answered, hypothesis, rules, right=False),
         }
     if plan in rows or not shown.unanswered:
         planned = rows.pop(plan, None) or rows.pop(Missing.ALL)
     else:
-        planned = _worst(rows[_RIGHT], rows[_WRONG], hypothesis.claim)
+        planned = _worst(rows[RIGHT], rows[WRONG], hypothesis.claim)
     beside = tuple(rows.values())
     if given is not None:
         beside += (_test(present_pairs(given), hypothesis, rules, _WITH_UNSENT),)
@@ -171,7 +171,7 @@ def _filled_in(
 
     What is filled in must not stand for a use of both sides that the readers did not make.
     """
-    name = _RIGHT if right else _WRONG
+    name = RIGHT if right else WRONG
     found = _test(_filled(readings, right=right), hypothesis, rules, name)
     return found if given.holds is not None else replace(found, holds=None, note=given.note)
 

@@ -29,6 +29,8 @@ class Measure(StrEnum):
     """Of an unaware study, whose first part has no ratings."""
     GRADE = "AUC of the first question's grades"
     """The chance that a real image gets a higher grade than a synthetic one."""
+    PREFERENCE = "share of pairs in which it was preferred"
+    """Of one generator against the others; no real image is shown."""
 
     @property
     def of_whom(self) -> str:
@@ -115,6 +117,8 @@ class Hypothesis:
     def sentence(self, margin: float | None = None, measure: Measure = Measure.AUC) -> str:
         """The hypothesis in words, without a full stop; the margin by name where none is given."""
         of = "" if self.whose is Whose.LIKE_THESE else ", and of no others,"
+        if measure is Measure.PREFERENCE:
+            return self._of_preference(of, margin)
         if self.claim is Claim.GENERATORS:
             if measure is Measure.AUC:
                 return f"the mean AUCs of {self.whose}{of} differ between the generators"
@@ -126,14 +130,38 @@ class Hypothesis:
         within = "the margin" if margin is None else f"{margin:.2f}"
         return f"{mean} is equivalent to chance (its 90 % interval lies within 0.5 ± {within})"
 
+    def _of_preference(self, of: str, margin: float | None) -> str:
+        """Of a generator against the others: the first by name where none is named."""
+        name = self.generator or "the first generator by name"
+        mean = (
+            f"the mean share of pairs in which {self.whose}{of} prefer the image of {name} to that "
+            "of another"
+        )
+        if self.claim is Claim.DIFFERENT:
+            return f"{mean} differs from 0.5 (its 95 % interval leaves 0.5 out)"
+        if self.claim is Claim.GENERATORS:
+            raise ReadersError("A preference names a generator, not that generators differ.")
+        within = "the margin" if margin is None else f"{margin:.2f}"
+        return f"{mean} is equivalent to 0.5 (its 90 % interval lies within 0.5 ± {within})"
+
     def statement(self, margin: float | None = None, measure: Measure = Measure.AUC) -> str:
         """The same as a sentence of its own."""
         words = self.sentence(margin, measure)
         return f"{words[0].upper()}{words[1:]}."
 
 
-def choices(generators: tuple[str, ...] = ()) -> tuple[Hypothesis, ...]:
+def choices(
+    generators: tuple[str, ...] = (), measure: Measure = Measure.AUC
+) -> tuple[Hypothesis, ...]:
     """Every hypothesis that a study with these generators can be judged by."""
+    if measure is Measure.PREFERENCE:  # one of two says the same as the other
+        others = sorted(generators)[1:] if len(generators) > 2 else ()
+        return tuple(
+            Hypothesis(claim, whose, generator)
+            for generator in ("", *others)
+            for whose in Whose
+            for claim in (Claim.DIFFERENT, Claim.EQUIVALENT)
+        )
     found = [
         Hypothesis(claim, whose, generator)
         for generator in ("", *(generators if len(generators) > 1 else ()))

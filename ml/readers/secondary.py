@@ -137,6 +137,25 @@ def of_grades(questions: Mapping[str, Graded], rules: Protocol) -> Family:
     return _tested(rows, rules)
 
 
+def of_preferences(
+    contests: Mapping[str, tuple[Sequence[ChoicesOfReader], ChoicesAcross]], rules: Protocol
+) -> Family:
+    """Of a study of preferences: all contests, by their names, are one family.
+
+    Of one contest the primary hypothesis is not in it; of several it is of a generator against all
+    others, which is no contest, so that none is left out.
+    """
+    if rules.hypothesis is None:
+        return NO_FAMILY
+    own = rules if len(contests) == 1 else replace(rules, hypothesis=None)
+    if own.hypothesis is not None:
+        own = replace(own, hypothesis=replace(own.hypothesis, generator=""))
+    rows: list[_Question] = []
+    for name, (readers, across) in contests.items():
+        rows += _named(name, _of_shares(readers, across, own, Measure.PREFERENCE))
+    return _tested(rows, rules)
+
+
 def _named(name: str, rows: Sequence[_Question]) -> list[_Question]:
     return [replace(row, words=f"{name} {row.words}", who=f"{name}{row.who}") for row in rows]
 
@@ -167,17 +186,23 @@ def of_choices(
     """The same of a study of pairs; of independent pairs with the readers' exact p values."""
     if rules.hypothesis is None:
         return NO_FAMILY
+    rows = _of_shares(readers, across, rules, Measure.SHARE)
+    return _tested([*rows, *_of_generators(between, rules, Measure.SHARE)], rules)
+
+
+def _of_shares(
+    readers: Sequence[ChoicesOfReader], across: ChoicesAcross, rules: Protocol, measure: Measure
+) -> list[_Question]:
     rows = [
         row
         for one in readers
         for row in _of_reader(
             one.reader, one.verdict, one.primary, one.verdict.p, one.verdict.equivalence_p, rules,
-            Measure.SHARE,
+            measure,
         )
     ]  # fmt: skip
     mean = None if isinstance(across.random, Refused) else across.random.mean
-    rows += _of_readers(mean, across.verdict, rules, Measure.SHARE)
-    return _tested([*rows, *_of_generators(between, rules, Measure.SHARE)], rules)
+    return [*rows, *_of_readers(mean, across.verdict, rules, measure)]
 
 
 def difference_p(value: float, low: float, high: float) -> float:

@@ -39,6 +39,7 @@ _QUESTIONS = {
     "class_confidence": "how sure the reader is of that class",
     "reasons": "what made the image look synthetic",
     "which_synthetic": "which of two images side by side is the synthetic one",
+    "which_more_real": "which of two synthetic images side by side looks more real",
     "grade_1": "of graded realism: the first question, which the primary hypothesis is of",
     "grade_2": "of graded realism: the second question",
     "grade_3": "of graded realism: the third question",
@@ -88,7 +89,9 @@ PAIR = (
     Column("left_code", "text", "of a pair: the image that stood on the left; else empty"),
     Column("right_code", "text", "of a pair: the image that stood on the right; else empty"),
     Column("asked_side", "text", "of a pair: where the image stood that is asked for, the "
-           "synthetic one", _SIDES),
+           "synthetic one; of a preference that of the column generator", _SIDES),
+    Column("other_generator", "text", "of a preference: who drew the other image; generator is the "
+           "one of the two whose name comes first; else empty"),
 )  # fmt: skip
 """Columns of both tables that tell what of a pair stood where."""
 
@@ -506,6 +509,7 @@ def _pair_reading(row: Mapping[str, str], place: str) -> PairReading:
         asked=Side(_one_of(row, "asked_side", _SIDES, place)),
         answer=Side(_one_of(row, "choice", _SIDES, place)) if row["choice"] else None,
         generator=row["generator"],
+        other=row.get("other_generator") or None,
         position=_whole(row, "position", place) or 0,
         session=_whole(row, "session_no", place) or 1,
         is_repeat=kind == "repeat",

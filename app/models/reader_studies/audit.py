@@ -28,6 +28,8 @@ from ml.leak_audit.rendering import Encoded, LeakAuditError
 NOT_POSSIBLE = "not possible"
 """The verdict where there are too few images to audit."""
 
+NO_REAL = "There is no real image in this study, so nothing to be told from real ones."
+
 
 @dataclass(frozen=True)
 class Audited:
@@ -43,6 +45,11 @@ class Audited:
         for one in sorted(pictures, key=lambda one: one.png):
             name = Blob.digest_of(one.png)  # no name that says more than the bytes
             groups[one.truth != Source.REAL].append(Encoded(one.png, name, one.practice))
+        if pictures and not groups[0]:
+            counted = Images(0, len(pictures), 0)
+            return cls(
+                digest_of(pictures), NotAudited(NOT_POSSIBLE, NO_REAL, counted, version=VERSION)
+            )
         try:
             return cls(digest_of(pictures), audit(*groups))
         except LeakAuditError as refusal:

@@ -55,8 +55,9 @@ class Available:
         known = [(user.name, Exposure.of(session, user.id)) for user in wish.without_lesions_of]
         without = {lesion for _, one in known for lesion in _left_out(one, wish)}
         pool = Pool.of(session, wish.scheme, wish.without_cases, without, frozen)
-        kind = ImageKind(wish.kind) if wish.kind else _only_kind(pool)
-        drawing = _generators_by_class(session, pool, kind, wish.generators)
+        shows_real = wish.design.task.shows_real
+        kind = ImageKind(wish.kind) if wish.kind else _only_kind(pool, needs_real=shows_real)
+        drawing = _generators_by_class(session, pool, kind, wish.generators, several=not shows_real)
         return cls(
             kind=kind,
             lesions=pool.of_kind(kind),
@@ -109,11 +110,11 @@ def _told(
     return said
 
 
-def _only_kind(pool: Pool) -> ImageKind:
+def _only_kind(pool: Pool, *, needs_real: bool) -> ImageKind:
     kinds = [
         kind
         for kind in ImageKind
-        if all(item.lesions and item.generators for item in pool.counts(kind))
+        if all((item.lesions or not needs_real) and item.generators for item in pool.counts(kind))
     ]
     if len(kinds) == 1:
         return kinds[0]
@@ -130,6 +131,8 @@ def _only_kind(pool: Pool) -> ImageKind:
         )
         for kind in ImageKind
     )
+    if not needs_real:
+        raise Unreadable(f"No kind of image has a generator for every class ({described}).")
     raise Unreadable(
         "No kind of image has both a reviewed lesion and a generator for every class "
         f"({described}). Review more lesions, or train a generator."
@@ -137,8 +140,9 @@ def _only_kind(pool: Pool) -> ImageKind:
 
 
 def _generators_by_class(
-    session: Session, pool: Pool, kind: ImageKind, names: Sequence[str]
+    session: Session, pool: Pool, kind: ImageKind, names: Sequence[str], *, several: bool
 ) -> dict[str, list[Checkpoint]]:
+    """Those chosen, else the newest of each class; of ``several`` the newest of each generator."""
     chosen = [Checkpoint.require(session, name) for name in dict.fromkeys(names)]
     for row in chosen:
         if row.id not in {item.id for item in pool.generators}:
@@ -160,7 +164,20 @@ def _generators_by_class(
                 f"{item.display}. There are: {there}."
             )
         by_class[item.key] = own if chosen else own[-1:]
+        if several:
+            by_class[item.key] = _apart(own, item.display)
     return by_class
+
+
+def _apart(rows: Sequence[Checkpoint], display: str) -> list[Checkpoint]:
+    """The newest checkpoint of each generator, by name; two at least."""
+    newest = {row.generator: row for row in rows}
+    if len(newest) < 2:
+        raise Unreadable(
+            f"A preference is between two generators, and only {next(iter(newest))} draws "
+            f"{display}. Choose two for every class, or serve another one."
+        )
+    return [newest[name] for name in sorted(newest)]
 
 
 def _one_window(generators: Sequence[Checkpoint]) -> tuple[float, float]:

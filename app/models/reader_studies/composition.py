@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from app.models.reader_studies.halves import kinds_of_halves
 from app.models.reader_studies.neighbours import Neighbours
 from app.models.reader_studies.planned import Plan, PlannedDrawing, PlannedImages, PlannedLesion
 from app.models.reader_studies.shares import Numbers, Shares
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.wish import Wish
 from app.models.runs.known_lesions import KnownLesion, one_per_patient
 from ml.images.ct_slice import ImageKind
@@ -61,8 +63,10 @@ class Drawn:
     practice_drawings: tuple[PlannedDrawing, ...] = ()
 
     @classmethod
-    def of(cls, available: Available, shares: Shares, seeds: Seeds) -> Drawn:
+    def of(cls, available: Available, shares: Shares, seeds: Seeds, task: Task) -> Drawn:
         """One lesion a patient where possible, and a seed for each synthetic image."""
+        if not task.shows_real:
+            return cls((), _contests(available.drawing, shares.synthetic, seeds))
         lesions = one_per_patient(available.lesions, shares.real, seeds.rng)
         drawings = _drawings(available.drawing, shares.synthetic, seeds)
         practice = _for_practice(available.lesions, lesions, shares.practice_real, seeds.rng)
@@ -112,7 +116,8 @@ class Composition:
         seeds = Seeds(wish.seed)
         keys = wish.scheme.keys
         order = [keys[index] for index in seeds.rng.permutation(len(keys))]
-        drawn = Drawn.of(available, Shares.of(wish, available, order), seeds)
+        shares = Shares.of(wish, available, order)
+        drawn = Drawn.of(available, shares, seeds, wish.design.task)
         if not wish.design.exclude_near:
             return _described(wish, available, drawn)
         if draw is None:
@@ -121,6 +126,21 @@ class Composition:
             session, available, drawn, wish.design.near_limit, seeds, draw
         )
         return _described(wish, available, compared, neighbours, replaced)
+
+
+def _contests(
+    generators: Mapping[str, Sequence[Checkpoint]], wanted: Numbers, seeds: Seeds
+) -> tuple[PlannedDrawing, ...]:
+    """Planned pairs, one drawing after the other: every two generators of a class take turns."""
+    planned: list[PlannedDrawing] = []
+    for key, count in wanted.items():
+        meetings = list(combinations(generators[key], 2))
+        for _ in range(count // 2):
+            turn = len(planned) // 2  # goes on from class to class
+            planned += [
+                PlannedDrawing(row.id, key, seeds.next()) for row in meetings[turn % len(meetings)]
+            ]
+    return tuple(planned)
 
 
 def _drawings(
@@ -250,6 +270,8 @@ def _refuse_unfit(design: Design, available: Available, drawn: Drawn) -> None:
         return
     names = {row.id: row.generator for rows in available.drawing.values() for row in rows}
     shown = sorted({names[one.checkpoint] for one in drawn.drawings})
+    if primary.claim is Claim.GENERATORS and not design.task.shows_real:
+        raise Unreadable("A preference names a generator. Choose another primary hypothesis.")
     if primary.claim is Claim.GENERATORS and len(shown) < 2:
         raise Unreadable(
             "The primary hypothesis compares generators, and all synthetic images are of one: "

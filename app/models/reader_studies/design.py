@@ -57,6 +57,14 @@ _EARLIER_OF_CHOICES = (
     "share by lesion class and by generator, across readers with random readers and pairs."
 )
 """The same before the share was the protocol's, for drafts of then."""
+ANALYSIS_OF_PREFERENCES = (
+    "For each two generators and each reader: the share of pairs in which the first by name was "
+    "preferred, against 0.5, on first presentations, with its exact 95 % interval; equivalence "
+    "when its 90 % interval lies within 0.5 ± the margin; no verdict for a reader who hardly names "
+    "one of the sides. Across random readers and pairs the same; of three generators and more "
+    "their strengths by Bradley and Terry with intervals over readers and pairs. No ties: who "
+    "cannot tell guesses. No real image is shown, and nothing is said of how real any looks."
+)
 ANALYSIS_OF_GRADES = (
     "For each question, secondary but for what the primary hypothesis says of the first: AUC of "
     "the grades, the chance that a real image gets a higher grade than a synthetic one, against "
@@ -83,6 +91,10 @@ INSTRUCTIONS_WITHOUT_CLASS = f"{_SEE}.{_ALONE}"
 INSTRUCTIONS_OF_CHOICES = (
     "You will see two images of a liver lesion side by side. One was cut from CT, the other was "
     f"drawn by a program. Say which of the two is synthetic; where you cannot tell, guess.{_ALONE}"
+)
+INSTRUCTIONS_OF_PREFERENCES = (
+    "You will see two images of a liver lesion side by side. Both were drawn by a program. Say "
+    f"which of the two looks more like a real lesion; where you cannot tell, guess.{_ALONE}"
 )
 INSTRUCTIONS_OF_GRADES = (
     "You will see images of liver lesions one by one. Some were cut from CT, some were drawn by a "
@@ -126,6 +138,7 @@ _SHIPPED = (
         ANALYSIS_OF_CHOICES,
         ANALYSIS_UNAWARE,
         ANALYSIS_OF_GRADES,
+        ANALYSIS_OF_PREFERENCES,
     ),
     (
         INSTRUCTIONS,
@@ -133,6 +146,7 @@ _SHIPPED = (
         INSTRUCTIONS_OF_CHOICES,
         INSTRUCTIONS_UNAWARE,
         INSTRUCTIONS_OF_GRADES,
+        INSTRUCTIONS_OF_PREFERENCES,
     ),
 )
 
@@ -351,6 +365,11 @@ class Design(Stored):
                 "Of a pair only one thing is asked: which image it is. Leave out the lesion class, "
                 "how sure a reader is of it, and the reasons."
             )
+        if self.task is Task.PREFERENCE and self.practice:
+            raise Unreadable(
+                "Nothing is right or wrong about a preference, so practice has nothing to tell. "
+                "Choose 0 practice pairs."
+            )
         if self.task.is_paired and self.tell_prevalence:
             raise Unreadable("Of every pair one image is synthetic; there is nothing else to tell.")
         if self.class_confidence and not self.lesion_class:
@@ -436,13 +455,15 @@ def fitting(text: str, task: Task, lesion_class: bool = True, *, unaware: bool =
         return CONSENT_UNAWARE if unaware else CONSENT
     for texts in _SHIPPED:
         if text in texts:
-            with_class, without_class, of_choices, of_unaware, of_grades = texts
+            with_class, without_class, of_choices, of_unaware, of_grades, of_preferences = texts
             if unaware:
                 return of_unaware
             if task is Task.CHOICE:
                 return of_choices
             if task is Task.REALISM:
                 return of_grades
+            if task is Task.PREFERENCE:
+                return of_preferences
             return with_class if lesion_class else without_class
     return text
 
@@ -553,6 +574,22 @@ DESIGNS = {
             repeat_distance=40,
             break_every=50,
             exclude_near=True,
+        ),
+    ),
+    "preference": Preset(
+        "Two generators side by side: which looks more real?",
+        "100 pairs of synthetic images of the same class, each of the two by another generator; no "
+        "real image is needed. One key each, no ties. Every two of the chosen generators take "
+        "turns; of three and more a common scale is fitted.",
+        0,
+        100,
+        Design(
+            preset="preference",
+            task=Task.PREFERENCE,
+            lesion_class=False,
+            repeats=10,
+            repeat_distance=30,
+            break_every=50,
         ),
     ),
     "unaware": Preset(

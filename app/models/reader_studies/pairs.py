@@ -5,11 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.errors import Conflict
+from app.models.reader_studies.planned import PlannedDrawing
 from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.task import Task
 
 Pair = tuple[Stimulus, Stimulus]
 """The one that is asked for first."""
+
+
+def contests(planned: Sequence[PlannedDrawing], stimuli: Sequence[Stimulus]) -> list[Pair]:
+    """The pairs of a study of preferences: two drawings that were planned one after the other.
+
+    The first of a pair is of the generator whose name comes first.
+
+    Raises:
+        Conflict: a drawing is missing, or two of one generator met.
+    """
+    known = {(one.checkpoint_id, one.seed): one for one in stimuli}
+    shown = [known.get((one.checkpoint, one.seed)) for one in planned]
+    pairs: list[Pair] = []
+    for one, other in zip(shown[::2], shown[1::2], strict=True):
+        if one is None or other is None or _generator(one) == _generator(other):
+            raise Conflict("The pairs cannot be made as planned. Compose the study anew.")
+        first, second = sorted((one, other), key=_generator)
+        pairs.append((first, second))
+    return sorted(pairs, key=lambda pair: min(one.pixels_digest for one in pair))
+
+
+def _generator(stimulus: Stimulus) -> str:
+    return stimulus.checkpoint.generator if stimulus.checkpoint else ""
 
 
 def paired(task: Task, stimuli: Sequence[Stimulus]) -> list[Pair]:
@@ -22,7 +46,7 @@ def paired(task: Task, stimuli: Sequence[Stimulus]) -> list[Pair]:
         Conflict: pictures are left over.
     """
     pairs: list[Pair] = []
-    if not task.is_paired:
+    if task is not Task.CHOICE:
         return pairs
     for key in sorted({one.lesion_class for one in stimuli}):
         own = sorted(

@@ -69,7 +69,8 @@ class Asked:
         versions = Versions.of(session, study.id) if session else None
         judged = versions.primary.content.design if versions else study.design
         if study.design.task.is_paired:
-            pairs = ChoiceDesign(self.readers, study.total, judged.margin, of_share(self.area))
+            count = study.total // study.contests
+            pairs = ChoiceDesign(self.readers, count, judged.margin, of_share(self.area))
             return ChoiceRehearsal(pairs, self.studies, self.seed)
         if study.design.task is Task.REALISM:
             grades = GradeDesign(

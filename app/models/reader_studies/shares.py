@@ -39,6 +39,10 @@ class Shares:
             return dict(asked) if isinstance(asked, Mapping) else balanced(asked, counts, order)
 
         real = spread(wish.real)
+        if not wish.design.task.shows_real:
+            none = dict.fromkeys(order, 0)
+            twice = {key: 2 * pairs for key, pairs in spread(wish.synthetic).items()}
+            return cls(real=none, synthetic=twice, practice_real=none, practice_synthetic=none)
         left = [_without(item, real[item.lesion_class]) for item in counts]
         # of practice pairs each has an image of both sources
         first, second = practice // 2, practice - practice // 2

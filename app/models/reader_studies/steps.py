@@ -189,7 +189,9 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             lesion_class=yes(self.lesion_class),
             class_confidence=yes(self.class_confidence),
             reasons=yes(self.reasons),
-            practice=0 if self.unaware else whole(self.practice, "the practice images"),
+            practice=0
+            if self.unaware or self.task is Task.PREFERENCE
+            else whole(self.practice, "the practice images"),
             repeats=0 if self.unaware else whole(self.repeats, "the repeats"),
             repeat_distance=whole(self.repeat_distance, "the distance of repeats"),
             break_every=whole(self.break_every, "the trials between breaks"),
@@ -244,7 +246,9 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
 
     @property
     def _real(self) -> str:
-        """Of pairs one number is asked: each has an image of both sources."""
+        """Of pairs one number is asked: each has an image of both sources, or no real one."""
+        if not self.task.shows_real:
+            return "0"
         return self.synthetic if self.task is Task.CHOICE else self.real
 
 

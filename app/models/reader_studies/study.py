@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship
 
 from app.db import Base, Word, now
 from app.errors import Conflict, NotFound, Unreadable
@@ -32,7 +32,7 @@ from app.models.reader_studies.exposure import Exposure, same_findings
 from app.models.reader_studies.halves import first_part, halves, kinds_of_halves
 from app.models.reader_studies.intent import Primary
 from app.models.reader_studies.look import Look
-from app.models.reader_studies.pairs import paired
+from app.models.reader_studies.pairs import contests, paired
 from app.models.reader_studies.planned import (
     Plan,
     PlannedDrawing,
@@ -44,7 +44,7 @@ from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, Choices
 from app.models.reader_studies.stimulus import Picture, Source, Stimulus, stimulus_png
 from app.models.reader_studies.stored import Json
-from app.models.reader_studies.task import Part
+from app.models.reader_studies.task import Part, Task
 from app.models.reader_studies.trial import Shown, Trial, chosen_to_repeat
 from app.models.reader_studies.unblinding import SHARED_WORD, WORD, Unblinding
 from app.models.reader_studies.wish import Wish
@@ -238,6 +238,17 @@ class ReaderStudy(Owned, Base):
     def total(self) -> int:
         """How many images or pairs are read, without practice and repeats."""
         return self.images // self._images_shown
+
+    @property
+    def contests(self) -> int:
+        """How many contests the pairs are shared by: one, but of preferences one of every two."""
+        if self.design.task.shows_real:
+            return 1
+        drawings = {row.checkpoint for row in self.plan.images.synthetic}
+        session = object_session(self)
+        rows = [session.get(Checkpoint, key) for key in drawings] if session else []
+        count = len({row.generator for row in rows if row is not None})
+        return max(1, count * (count - 1) // 2)
 
     @property
     def practice_total(self) -> int:
@@ -552,6 +563,8 @@ class ReaderStudy(Owned, Base):
             for practice in (False, True)
             for pair in paired(design.task, [one for one in stimuli if one.practice is practice])
         ]
+        if design.task is Task.PREFERENCE:
+            pairs = contests(self.plan.images.synthetic, stimuli)
         low, high = self.window_hu
         return ProtocolContent(
             study=self.id,
@@ -617,7 +630,9 @@ class ReaderStudy(Owned, Base):
 
     def _refuse_unknown(self, session: Session, primary: Primary) -> None:
         """Unreadable where a hypothesis is of generators that draw none of the images."""
-        if primary.key not in {one.key for one in choices(self.generator_names(session))}:
+        if primary.key not in {
+            one.key for one in choices(self.generator_names(session), self.design.measure)
+        }:
             raise Unreadable("There are no images in the study for this primary hypothesis.")
 
     # -- readers -------------------------------------------------------------------------------

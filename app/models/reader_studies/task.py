@@ -16,11 +16,18 @@ class Task(StrEnum):
     """A real and a synthetic image side by side: which is synthetic?"""
     REALISM = "realism"
     """One image: how realistic, by questions of five anchored points."""
+    PREFERENCE = "preference"
+    """Two synthetic images side by side, by two generators: which looks more real?"""
 
     @property
     def is_paired(self) -> bool:
         """Whether a trial shows two images."""
-        return self is Task.CHOICE
+        return self in (Task.CHOICE, Task.PREFERENCE)
+
+    @property
+    def shows_real(self) -> bool:
+        """Whether there are real images in such a study."""
+        return self is not Task.PREFERENCE
 
     @property
     def measure(self) -> Measure:
@@ -37,6 +44,7 @@ _MEASURES = {
     Task.ORIGIN: Measure.AUC,
     Task.CHOICE: Measure.SHARE,
     Task.REALISM: Measure.GRADE,
+    Task.PREFERENCE: Measure.PREFERENCE,
 }
 
 

@@ -32,7 +32,8 @@ class Wish:
     Attributes:
         title: its name, 1 to 200 characters.
         scheme: the lesion classes.
-        real, synthetic: how many images of each source, in all or per class.
+        real, synthetic: how many images of each source, in all or per class; of preferences no
+            real ones, and as many pairs.
         kind: an `ImageKind`; None: the one with enough data, when it is only one.
         generators: names of served generators; none: the newest of each class.
         versions: names of the dataset versions that real images come from, with the class that was
@@ -91,8 +92,11 @@ class Wish:
                 f"Readers see the title in their list, and “{telling(title)}” would tell them "
                 "before the time. Give the study another one (step Design)."
             )
-        for asked, source in ((self.real, Source.REAL), (self.synthetic, Source.SYNTHETIC)):
-            self._check_number(asked, source)
+        if self.design.task.shows_real:
+            self._check_number(self.real, Source.REAL)
+        elif in_all(self.real):
+            raise Unreadable("No real image is shown in a study of preferences. Ask for 0.")
+        self._check_number(self.synthetic, Source.SYNTHETIC)
         seed = secrets.randbelow(MOST_SEED) if self.seed is None else self.seed
         _check_seed(seed)
         design = self.design.checked(self._trials())
@@ -107,6 +111,8 @@ class Wish:
         Raises:
             Unreadable: pairs need as many real as synthetic images, of each class.
         """
+        if not self.design.task.shows_real:
+            return in_all(self.synthetic)
         if not self.design.task.is_paired:
             return in_all(self.real) + in_all(self.synthetic)
         if self.real != self.synthetic:

@@ -37,7 +37,7 @@ from ml.ground.records import RecordError
 from ml.leak_audit import second_reader
 from ml.leak_audit.record import Audit
 from ml.leak_audit.second_reader import SecondReader
-from ml.readers import choice_words, grade_words, unaware, words
+from ml.readers import choice_words, grade_words, preference_words, unaware, words
 from ml.readers.analysis import analyse
 from ml.readers.choice import analyse_choices
 from ml.readers.choice_results import ChoiceResult
@@ -45,6 +45,8 @@ from ml.readers.grade_results import GradeResult
 from ml.readers.grades import GradedReading
 from ml.readers.grading import analyse_grades
 from ml.readers.pairs import PairReading
+from ml.readers.preference import analyse_preferences
+from ml.readers.preference_results import PreferenceResult
 from ml.readers.reading import Protocol as Rules
 from ml.readers.reading import Reading as PlainReading
 from ml.readers.reading import counted, present
@@ -192,7 +194,7 @@ class Amendment:
     changes: tuple[Changed, ...]
 
 
-Found = Result | ChoiceResult | UnawareResult | GradeResult
+Found = Result | ChoiceResult | UnawareResult | GradeResult | PreferenceResult
 """What the analysis of a study's task says."""
 Read = PlainReading | PairReading | GradedReading
 
@@ -324,7 +326,9 @@ def compute(session: Session, answers: Answers, classify: Classify) -> Computed:
         curves=_curves(answers.lines),
         protocol_version=answers.protocol.version,
         amendments=tuple(_amendment(one) for one in answers.versions.amendments),
-        program=_program(session, answers, rules.seed),
+        program=_program(session, answers, rules.seed)
+        if answers.study.design.task.shows_real
+        else None,
         times=tuple(marked_by_reader(session, answers)),
     )
     return Computed(content.written(), time.perf_counter() - begun)
@@ -383,6 +387,12 @@ def _analysed(
     session: Session, answers: Answers, rules: Rules, later: Mapping[int, Rules]
 ) -> tuple[Sequence[Read], Found]:
     """What was analysed, and the analysis of the study's task."""
+    if answers.study.design.task is Task.PREFERENCE:
+        named = list(answers.choices())
+        preferred = analyse_preferences(named, rules, later)
+        said = preference_words.analysed(preferred, rules)
+        methods = paragraph(session, answers, said, rules.seed)
+        return named, replace(preferred, methods=methods)
     if answers.study.design.task.is_paired:
         choices = list(answers.choices())
         chosen = analyse_choices(choices, rules, later, _pairs_of(answers, marked_in(answers)))

@@ -42,8 +42,9 @@ def generator_name(checkpoint: Checkpoint | None) -> str | None:
 class Line:
     """One trial with its truth; ``reading`` is the answer that counts, None where there is none.
 
-    Of a pair ``stimulus`` is the one that is asked for (the synthetic one) and ``beside`` the
-    other, ``asked`` is where the former stood, and ``case`` names both.
+    Of a pair ``stimulus`` is the one that is asked for (the synthetic one; of a preference that of
+    the generator whose name comes first) and ``beside`` the other, ``asked`` is where the former
+    stood, and ``case`` names both.
     ``earlier`` are the answers that it replaced, in their order. ``changes`` counts how often the
     answer was replaced, before and after it was committed. ``unsent``: it was answered, and its
     picture was never sent to the reader.
@@ -76,16 +77,21 @@ class Line:
     def is_right(self, reading: Reading) -> bool | None:
         """Whether an answer to this trial, such as an earlier one, names the truth.
 
-        None in the first part of an unaware study, which asks for the class alone, and of grades:
-        nothing is right or wrong about them.
+        None in the first part of an unaware study, which asks for the class alone, and of grades
+        and preferences: nothing is right or wrong about them.
         """
-        if reading.grades is not None:
+        if reading.grades is not None or self.is_preference:
             return None
         if self.asked is not None:
             return reading.choice == self.asked
         if self.trial.part is Part.UNAWARE:
             return None
         return reading.called_synthetic == (self.stimulus.truth == Source.SYNTHETIC)
+
+    @property
+    def is_preference(self) -> bool:
+        """Whether both images of a pair are synthetic."""
+        return self.beside is not None and self.beside.truth == Source.SYNTHETIC
 
     @property
     def patient(self) -> str | None:
@@ -325,5 +331,7 @@ def _line(
 
 
 def _first_of(one: Stimulus, other: Stimulus) -> Stimulus:
-    """The one that is asked for: the synthetic one."""
+    """The one that is asked for: the synthetic one; of two the first by their generators."""
+    if one.truth == other.truth:
+        return min(one, other, key=lambda shown: generator_name(shown.checkpoint) or "")
     return one if one.truth == Source.SYNTHETIC else other

@@ -76,9 +76,15 @@ class Conducted:
         sources = self._content.sources
         versions = ", ".join(f"{one.name} ({one.digest[:12]})" for one in sources.versions)
         whence = f"dataset version {versions}" if versions else sources.real
+        of = f"{_number(len(stimuli), 'region')} of interest of {self._answers.study.scheme.name}"
+        if not self._design.task.shows_real:
+            said = [
+                f"The study showed {of} lesions, all of them synthetic ({self._mix(drawn)}; drawn "
+                f"by {self._generators()}); no real image was in it."
+            ]
+            return said + self._anew()
         said = [
-            f"The study showed {_number(len(stimuli), 'region')} of interest of "
-            f"{self._answers.study.scheme.name} lesions: {len(real)} real ones{of_patients}, "
+            f"The study showed {of} lesions: {len(real)} real ones{of_patients}, "
             f"{_REAL[self._answers.study.kind]} ({self._mix(real)}; from {whence}), and "
             f"{len(drawn)} synthetic ones ({self._mix(drawn)}; drawn by {self._generators()})."
         ]
@@ -88,15 +94,19 @@ class Conducted:
                 f"{_number(gone, 'lesion')} of which an image was shown had been withdrawn by the "
                 "time of the analysis; the answers are in it."
             )
-        likeness = sources.likeness
-        if likeness is not None:
-            anew = _number(likeness.drawn_anew, "synthetic image")
-            said.append(
-                f"Synthetic images too like one of {likeness.real.rois} real regions "
-                f"({likeness.measure}, above {likeness.real.limit:.3f}) were drawn anew before the "
-                f"study: {anew}."
-            )
-        return said
+        return said + self._anew()
+
+    def _anew(self) -> list[str]:
+        """What was drawn anew, because it was too like a real region."""
+        likeness = self._content.sources.likeness
+        if likeness is None:
+            return []
+        anew = _number(likeness.drawn_anew, "synthetic image")
+        return [
+            f"Synthetic images too like one of {likeness.real.rois} real regions "
+            f"({likeness.measure}, above {likeness.real.limit:.3f}) were drawn anew before the "
+            f"study: {anew}."
+        ]
 
     def _mix(self, stimuli: Sequence[Stimulus]) -> str:
         found = Counter(one.lesion_class for one in stimuli)
@@ -190,14 +200,22 @@ class Conducted:
             "Readers did not see which image is real before the study was unblinded "
             f"({answers.unblinding.at:%Y-%m-%d}); each had a random order of their own"
         )
-        if design.unaware:
+        if design.task is Task.PREFERENCE:
+            said = [
+                "Readers were told that both images of each pair are synthetic, and not by which "
+                "generator either is; each had a random order of their own.",
+                "Each pair was of one lesion class and the same for all readers; the generator "
+                "whose name comes first stood on the left in half of the pairs, drawn anew for "
+                "each reader.",
+            ]
+        elif design.unaware:
             said = [f"{blind} in each part.", *self._unaware()]
         elif design.task.is_paired:
             said = [f"{blind} and was told that one image of each pair is synthetic."]
         else:
             told = "told" if design.tell_prevalence else "not told"
             said = [f"{blind} and was {told} how many images are synthetic."]
-        if design.task.is_paired:
+        if design.task is Task.CHOICE:
             said.append(
                 "Each pair was of one lesion class and the same for all readers; the synthetic "
                 "image stood on the left in half of the pairs, drawn anew for each reader."
@@ -276,6 +294,8 @@ class Conducted:
         """What is asked in any study of the task, to follow "They were asked"."""
         if self._design.task is Task.CHOICE:
             return "which of the two is synthetic (two-alternative forced choice)"
+        if self._design.task is Task.PREFERENCE:
+            return "which of the two looks more like a real lesion (forced choice, no ties)"
         if self._design.task is Task.REALISM:
             each = "; ".join(
                 f"“{one.text}” (1 {one.anchors[0]}, 5 {one.anchors[-1]})"

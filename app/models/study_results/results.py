@@ -23,9 +23,14 @@ from app.models.study_results.analysis import Analysis, Content, Enrolled, Found
 from app.models.study_results.answers import Answers, reader_code
 from app.models.study_results.held_out import Classify
 from ml.leak_audit.record import Feature, Group, Images
-from ml.readers import choice_words, grade_words, unaware, words
+from ml.readers import choice_words, grade_words, preference_words, unaware, words
 from ml.readers.choice_results import ChoiceResult, ChoicesAcross, ChoicesOfReader
 from ml.readers.grade_results import GradeResult, GradesAcross, GradesOfReader
+from ml.readers.preference_results import (
+    PreferenceResult,
+    PreferencesAcross,
+    PreferencesOfReader,
+)
 from ml.readers.results import Across, NetworkAccuracy, ReaderResult, Refused, Result
 from ml.readers.unaware import UnawareResult
 from ml.statistics.scale_use import ScaleRule
@@ -112,7 +117,7 @@ class Results:
         return self.content.result
 
     @property
-    def rated(self) -> Result | ChoiceResult | GradeResult:
+    def rated(self) -> Result | ChoiceResult | GradeResult | PreferenceResult:
         """The analysis of what was rated or chosen: of an unaware study, its second part."""
         return self.result.detection if isinstance(self.result, UnawareResult) else self.result
 
@@ -133,6 +138,8 @@ class Results:
             said = unaware.sentences(self.result)
         elif isinstance(self.result, GradeResult):
             said = grade_words.sentences(self.result)
+        elif isinstance(self.result, PreferenceResult):
+            said = preference_words.sentences(self.result)
         else:
             said = words.sentences(self.result)
         return said if " ".join(said) == self.result.summary else [self.result.summary]
@@ -164,6 +171,8 @@ class Results:
         found = self.rated
         if isinstance(found, ChoiceResult):
             clustered = found.choices.clustered
+        elif isinstance(found, PreferenceResult):
+            clustered = False
         else:
             counts = found.grades if isinstance(found, GradeResult) else found.counts
             clustered = counts.clustered
@@ -228,7 +237,7 @@ class Results:
     def areas(self) -> list[AreaRow]:
         """Rows of the forest plot: each reader, then the mean over readers where it was had."""
         found = self.rated
-        if isinstance(found, GradeResult):
+        if isinstance(found, GradeResult | PreferenceResult):
             return []
         return _areas(found.readers, found.across)
 
@@ -241,6 +250,14 @@ class Results:
         return [_areas(one.readers, one.across) for one in found.questions]
 
     @property
+    def contest_areas(self) -> list[list[AreaRow]]:
+        """The same of preferences, for each contest: shares."""
+        found = self.result
+        if not isinstance(found, PreferenceResult):
+            return []
+        return [_areas(one.readers, one.across) for one in found.contests]
+
+    @property
     def longest_s(self) -> float:
         """The top of the plots of time, even seconds: above every upper quartile."""
         tops = [block.seconds.high for curve in self.content.curves for block in curve.blocks]
@@ -250,19 +267,22 @@ class Results:
     def network(self) -> NetworkAccuracy | Refused:
         """The network's accuracy on the same images."""
         found = self.result.diagnosis if isinstance(self.result, UnawareResult) else self.result
-        if isinstance(found, ChoiceResult | GradeResult):
+        if isinstance(found, ChoiceResult | GradeResult | PreferenceResult):
             return Refused("lesion classes were not asked for")
         said = found.lesion_class
         return said if isinstance(said, Refused) else said.network
 
 
 def _areas(
-    readers: Sequence[ReaderResult | ChoicesOfReader | GradesOfReader],
-    across: Across | ChoicesAcross | GradesAcross,
+    readers: Sequence[ReaderResult | ChoicesOfReader | GradesOfReader | PreferencesOfReader],
+    across: Across | ChoicesAcross | GradesAcross | PreferencesAcross,
 ) -> list[AreaRow]:
     rows = []
     for entry in readers:
-        figure = entry.primary if isinstance(entry, ChoicesOfReader) else entry.auc
+        if isinstance(entry, PreferencesOfReader):
+            figure = entry.interval
+        else:
+            figure = entry.primary if isinstance(entry, ChoicesOfReader) else entry.auc
         narrow = entry.verdict.equivalence_interval
         rows.append(
             AreaRow(entry.reader, figure.value, figure.low, figure.high, narrow.low, narrow.high)

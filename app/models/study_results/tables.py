@@ -11,7 +11,7 @@ from app.models.reader_studies.debriefing import Debriefing, Remark
 from app.models.reader_studies.questions import CONFIDENCES, RATINGS, REASONS
 from app.models.reader_studies.reading import Reading
 from app.models.reader_studies.task import Part
-from app.models.study_results.answers import Answers, Line, reader_code
+from app.models.study_results.answers import Answers, Line, generator_name, reader_code
 from app.models.study_results.times import MARKS, Clock
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
@@ -200,7 +200,7 @@ class _Context:
         common = self._study(line, reading) | {"is_repeat": line.is_repeat}
         if reading.choice is not None:
             yield common | {
-                "question": "which_synthetic",
+                "question": "which_more_real" if line.is_preference else "which_synthetic",
                 "answer": reading.choice,
                 "correct": line.correct,
             }
@@ -241,6 +241,8 @@ class _Context:
         if line.asked is not None:
             left, right = (self._answers.cases[line.trial.at(side).id] for side in Side)
             row |= {"left_code": left, "right_code": right, "asked_side": line.asked}
+        if line.is_preference and line.beside is not None:
+            row["other_generator"] = generator_name(line.beside.checkpoint)
         if reading is None:
             return row
         protocol = self._answers.versions.of_answer(reading.protocol_version, reading.answered_at)

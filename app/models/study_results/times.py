@@ -217,6 +217,8 @@ def _area(lines: Sequence[Line]) -> Figure:
     truth = [line.stimulus.truth == "synthetic" for line in lines]
     ratings = [_rating(line.reading) for line in lines if line.reading]
     try:
+        if any(line.is_preference for line in lines):
+            return Figure.undefined(len(lines), "none", "nothing is right or wrong here")
         if any(line.asked for line in lines):  # of pairs, the share named right
             return forced_choice.share(
                 [bool(line.correct) for line in lines], [line.case for line in lines], resamples=0
