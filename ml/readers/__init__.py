@@ -19,7 +19,8 @@ What there is:
   of `GradedReading`), `load_diagnoses` (the first part of an unaware study → list of `Reading`).
 * **analyse**: `analyse` (`Reading` → `Result`, everything a study's page shows), `analyse_choices`
   (`PairReading` → `ChoiceResult`, likewise), `analyse_grades` (`GradedReading` and
-  `GradedQuestion` → `GradeResult`, likewise), `analyse_unaware` (both parts of an unaware study,
+  `GradedQuestion` → `GradeResult`, likewise), `analyse_preferences` (`PairReading` of two
+  generators → `PreferenceResult`, likewise), `analyse_unaware` (both parts of an unaware study,
   and what readers `Noticed` → `UnawareResult`), `analyse_ratings`
   (`Ratings` → `RatingsAnalysis`: Obuchowski–Rockette with Hillis' degrees of freedom). A `Protocol`
   may name one `Hypothesis` (`Claim`, `Whose`), a plan for `Missing` answers and a rule for the
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from ml.readers.pilots import PilotStudy
     from ml.readers.pilots import estimate as estimate_pilot
     from ml.readers.planning import Planning, StudyPlan
+    from ml.readers.preference import analyse_preferences
+    from ml.readers.preference_results import PreferenceResult
     from ml.readers.reading import Protocol, Reading
     from ml.readers.rehearsal import Design, Outcome, Rehearsal, RoeMetz, simulate
     from ml.readers.results import Result
@@ -93,6 +96,7 @@ __all__ = [
     "PilotStudy",
     "Plan",
     "Planning",
+    "PreferenceResult",
     "Protocol",
     "Rating",
     "Ratings",
@@ -108,6 +112,7 @@ __all__ = [
     "analyse",
     "analyse_choices",
     "analyse_grades",
+    "analyse_preferences",
     "analyse_ratings",
     "analyse_unaware",
     "analysis_text",
@@ -134,6 +139,8 @@ _PLACES = {
     "ml.readers.choice": ("analyse_choices",),
     "ml.readers.choice_results": ("ChoiceResult",),
     "ml.readers.pairs": ("PairReading",),
+    "ml.readers.preference": ("analyse_preferences",),
+    "ml.readers.preference_results": ("PreferenceResult",),
     "ml.readers.grade_results": ("GradeResult",),
     "ml.readers.grades": ("GradedQuestion", "GradedReading"),
     "ml.readers.grading": ("analyse_grades",),

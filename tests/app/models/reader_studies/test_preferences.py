@@ -146,7 +146,7 @@ def test_the_analysis_is_of_contests_and_the_export_gives_the_same(session):
     assert content.program is None
     assert all(not one.blocks for one in content.curves)
     assert "no real image was in it" in result.methods
-    assert "real ones" not in result.methods
+    assert "0 real" not in result.methods
     schema = json.loads(exports.require("results.schema.json").make(session, answers))
     jsonschema.validate(json.loads(data), schema)
     table = exports.require("analysis.csv").make(session, answers).decode()
@@ -176,3 +176,34 @@ def test_the_pages_show_generators_and_say_that_nothing_is_real(app, session, si
     assert ready.design.pairs == 6
     for name in exports.EXPORTS:
         assert browser.get(f"{address}/exports/{name}").status_code in (200, 409)
+
+
+def test_the_wizard_leads_to_a_study_without_a_real_image(app, session, signed_in_as):
+    app.state.inference = studies.NoNetworks()
+    names = [row.name for word in WORDS for row in studies.make_generators(session, word=word)]
+    session.commit()
+    browser = signed_in_as("researcher")
+
+    def go(address: str, **typed) -> str:
+        reply = browser.post(address, data={"go": "next", **typed}, follow_redirects=False)
+        assert reply.status_code == 303, reply.text
+        return reply.headers["location"]
+
+    images = go("/reader-studies/sketches", title="Two of them", preset="preference")
+    page = browser.get(images).text
+    assert "no real image in this study" in page
+    assert 'name="real"' not in page
+    reading = go(images, synthetic="6", generators=names)
+    page = browser.get(reading).text
+    assert "which of the two looks more like a real lesion" in page
+    assert 'name="practice"' not in page
+    conduct = go(reading, repeats="0")
+    page = browser.get(conduct).text
+    assert "Both were drawn by a program" in page
+    assert "prefer the image of the first generator by name" in page
+    check = go(conduct)
+    assert "none in this study" in browser.get(check).text
+    study = go(check.replace("/check", "/composition"))
+    page = browser.get(study).text
+    assert "Two of them" in page
+    assert "no ties, and no real image is in this study" in page
