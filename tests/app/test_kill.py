@@ -237,11 +237,11 @@ def check_the_key(server: Server, database: Database, prepared: Prepared) -> Non
 def test_sqlite_keeps_every_acknowledged_answer_of_20_readers_once_through_kills(tmp_path):
     url = f"sqlite:///{tmp_path}/killed.sqlite3"
     database = Database(url)
-    prepared = prepare(database, readers=20, images=40)
+    prepared = prepare(database, readers=20, images=16)
     server = Server(url, tmp_path)
     try:
-        desks = read_while_killed(server, prepared, trials=800, kills=3, seed=11)
-        check(database, prepared, desks, 800)
+        desks = read_while_killed(server, prepared, trials=320, kills=3, seed=11)
+        check(database, prepared, desks, 320)
     finally:
         server.close()
         database.engine.dispose()

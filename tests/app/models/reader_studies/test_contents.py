@@ -21,13 +21,22 @@ from app.models.reader_studies.stored import write
 from ml.images.ct_slice import ImageKind
 
 
+@pytest.fixture(scope="module")
+def _frozen():
+    """Filled by the first test that wants it: they look at a protocol, and none at its study."""
+    return []
+
+
 @pytest.fixture
-def frozen(session):
-    design = replace(
-        DESIGNS["balanced"].design, practice=2, repeats=2, repeat_distance=3, exclude_near=False
-    )
-    study = studies.make_study(session, per_class=3, design=design)
-    return study.protocol.content_json
+def frozen(_frozen, request):
+    if not _frozen:
+        design = replace(
+            DESIGNS["balanced"].design, practice=2, repeats=2, repeat_distance=3, exclude_near=False
+        )
+        session = request.getfixturevalue("session")
+        study = studies.make_study(session, per_class=3, design=design)
+        _frozen.append(json.dumps(study.protocol.content_json))
+    return json.loads(_frozen[0])
 
 
 # -- refusals -------------------------------------------------------------------------------------
