@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import studies
+from app.db import Database
+from app.models import Checkpoint, Prediction
 from app.routes.docs import EXAMPLES
 from app.settings import Settings
 from factories import make_dicom, make_hu
@@ -205,6 +208,19 @@ def test_the_nodules_of_the_readme_have_its_digest(test_data, tmp_path):
     assert f"digest `{digest[:12]}`" in README
 
 
+def scored_case(url: str) -> str:
+    """A case with one lesion that the served network scored."""
+    database = Database(url)
+    try:
+        with database.transaction() as session:
+            [lesion] = studies.make_lesion(session, 1)
+            network = Checkpoint.classifier(session)
+            Prediction.record(session, lesion, network, {"cyst": 0.75, "hemangioma": 0.25}, [])
+            return str(lesion.case_id)
+    finally:
+        database.engine.dispose()
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
@@ -235,7 +251,8 @@ def server(tmp_path_factory):
         assert token.startswith("hep_")
         assert "\n" not in token
         (folder / "slice.dcm").write_bytes(make_dicom(make_hu(side=512)))
-        yield folder, {"TOKEN": token, "HEPATICA": address}
+        case = scored_case(environment["HEPATICA_DATABASE_URL"])
+        yield folder, {"TOKEN": token, "HEPATICA": address, "CASE": case}
     finally:
         process.terminate()
         process.wait(20)

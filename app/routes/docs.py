@@ -27,6 +27,10 @@ EXAMPLES = {
         'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
         """-d '{"lesion_class": "cyst", "count": 2, "seed": 7}' $HEPATICA/api/v1/synthetics"""
     ),
+    "GET /api/v1/cases/{case_id}/report": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" '
+        '"$HEPATICA/api/v1/cases/$CASE/report?format=json&by=network"'
+    ),
     "POST /api/v1/plans": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
         """-d '{"readers": "5", "cases": "120", "studies": "400"}' $HEPATICA/api/v1/plans"""
