@@ -22,7 +22,7 @@ def percent(share: float) -> str:
 def warnings(counts: ChoiceCounts, readers: Sequence[ChoicesOfReader]) -> tuple[str, ...]:
     """What limits the result, a sentence each."""
     if not counts.readings:
-        return ("There is no reading yet, so nothing can be said.",)
+        return ("There is no answer that counts, so nothing can be said.",)
     said = []
     if counts.readers < 3:
         said.append(

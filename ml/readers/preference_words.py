@@ -33,7 +33,7 @@ def warnings(
 ) -> tuple[str, ...]:
     """What limits the result, a sentence each."""
     if not counts.readings:
-        return (NO_REAL, "There is no reading yet, so nothing can be said.")
+        return (NO_REAL, "There is no answer that counts, so nothing can be said.")
     said = [NO_REAL]
     if counts.readers < 3:
         said.append(

@@ -28,7 +28,7 @@ def warnings(
     """
     said = []
     if not shown.first:
-        return ("There is no reading yet, so nothing can be said.",)
+        return ("There is no answer that counts, so nothing can be said.",)
     if len(shown.readers) < 3:
         said.append(
             f"{_count(len(shown.readers), 'reader')}: results hold for these readers; they do not "

@@ -142,7 +142,7 @@ def test_practice_shows_no_image_of_the_study_and_other_patients_where_it_can(se
     studies.make_known_lesions(session, 3)
     wish = replace(WISH, design=Design(practice=6)).checked()
     found = Available.of(session, wish)
-    drawn = Drawn.of(found, Shares.of(wish, found, KEYS), Seeds(1))
+    drawn = Drawn.of(found, Shares.of(wish, found, KEYS), Seeds(1), wish.design.task)
     assert len({one.id for one in drawn.lesions + drawn.practice_lesions}) == 9
     assert not {one.patient for one in drawn.lesions} & {
         one.patient for one in drawn.practice_lesions
@@ -155,7 +155,7 @@ def test_drawings_put_in_place_of_others_stay_in_study_and_practice(session):
     studies.make_known_lesions(session, 3)
     wish = replace(WISH, design=Design(practice=6)).checked()
     found = Available.of(session, wish)
-    drawn = Drawn.of(found, Shares.of(wish, found, KEYS), Seeds(1))
+    drawn = Drawn.of(found, Shares.of(wish, found, KEYS), Seeds(1), wish.design.task)
     other = [replace(one, seed=number) for number, one in enumerate(drawn.every_drawing)]
     changed = drawn.with_drawings(other)
     assert [one.seed for one in changed.drawings] == list(range(6))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import struct
+from datetime import timedelta
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
 import studies
+from app.db import now
 from app.errors import Conflict, Unreadable
 from app.models import Blob, Case, Event, Protocol, ReaderStudy, Reading, Stimulus, Trial, User
 from app.models.ground.append_only import Changed
+from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import Answer
 from app.models.reader_studies.stimulus import Picture, stimulus_png
@@ -39,6 +42,7 @@ def read_all(session, study, reader, rating):
         sa.select(Trial).where(Trial.enrolment_id == enrolment.id).order_by(Trial.position)
     )
     for trial in trials:
+        Delivery.keep(session, {trial.id: now() - timedelta(seconds=4)})
         Reading.give(
             session,
             enrolment,
