@@ -121,12 +121,24 @@ def test_a_compressed_body_and_a_phase_that_is_none_are_refused(client, token):
     assert store(client, token, make_dicom(), query="?contrast_phase=late").status_code == 400
 
 
-def test_more_than_the_installation_takes_is_refused_on_its_length_and_while_it_streams(
-    client, token, app, session
-):
+@pytest.fixture
+def takes(app):
+    """``takes(n)`` lets the application take n bytes; it is shared, and afterwards as before."""
     [limit] = [one for one in app.user_middleware if "most_bytes" in one.kwargs]
-    limit.kwargs["most_bytes"] = 50_000
-    app.middleware_stack = app.build_middleware_stack()
+    usual = limit.kwargs["most_bytes"]
+
+    def at_most(size: int) -> None:
+        limit.kwargs["most_bytes"] = size
+        app.middleware_stack = app.build_middleware_stack()
+
+    yield at_most
+    at_most(usual)
+
+
+def test_more_than_the_installation_takes_is_refused_on_its_length_and_while_it_streams(
+    client, token, app, session, takes
+):
+    takes(50_000)
     body = related(make_dicom(make_hu(side=256)))
 
     def in_pieces():
@@ -139,8 +151,7 @@ def test_more_than_the_installation_takes_is_refused_on_its_length_and_while_it_
             assert client.post(path, content=content, headers=headers).status_code == 413
     app.state.settings.max_upload_files = 2
     files = [make_dicom(number=number) for number in range(3)]
-    limit.kwargs["most_bytes"] = 10**7
-    app.middleware_stack = app.build_middleware_stack()
+    takes(10**7)
     assert store(client, token, *files).status_code == 413
     assert count(session, Image) == 0
 
