@@ -7,7 +7,6 @@ agreement of a reader with themselves. Readers are never pooled as if independen
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -25,7 +24,7 @@ from ml.readers.results import (
     Share,
     Unsent,
 )
-from ml.statistics import roc, trends
+from ml.statistics import trends
 
 
 def analyse(
@@ -52,11 +51,9 @@ def analyse(
         ((r.reader, r.unsent) for r in given if r.rating is not None and not r.is_practice),
         in_protocol=rules.unsent_rule_in_protocol,
     )
-    shown = present(every, rules.scale)
-    if unsent is not None:  # told apart from trials without an answer
-        shown = replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
+    shown = Unsent.apart(unsent, present(every, rules.scale))
     readers = tuple(single.reader(name, shown, rules) for name in shown.readers)
-    counts = _counts(shown)
+    counts = Counts.of(shown)
     across, between = several.across(shown, rules), several.between(shown, rules)
     family = others.of_ratings({one.reader: one.verdict for one in readers}, across, between, rules)
     readers = tuple(replace(one, verdict=family.judged(one.reader, one.verdict)) for one in readers)
@@ -90,36 +87,10 @@ def analyse(
     )
     return replace(
         found,
-        warnings=(*((unsent.sentence,) if unsent else ()), *found.warnings),
+        warnings=Unsent.first(unsent, found.warnings),
         summary=" ".join(words.sentences(found)),
         methods=words.methods(found, shown, rules),
     )
-
-
-def _counts(shown: Presentations) -> Counts:
-    images = {r.case: r for r in shown.first}
-    real = [r for r in images.values() if not r.synthetic]
-    patients = {r.patient for r in real if r.patient}
-    return Counts(
-        readers=len(shown.readers),
-        images=len(images),
-        real=len(real),
-        synthetic=len(images) - len(real),
-        generators=dict(
-            Counter(r.generator or "synthetic" for r in images.values() if r.synthetic)
-        ),
-        classes=dict(Counter(r.lesion_class for r in images.values() if r.lesion_class)),
-        patients=len(patients) or None,
-        clustered=_clustered(list(images.values())),
-        readings=len(shown.first),
-        repeats=len(shown.repeats),
-        practice_left_out=shown.practice,
-        unanswered_left_out=shown.unanswered,
-    )
-
-
-def _clustered(readings: Sequence[Reading]) -> bool:
-    return roc.has_repeats([int(r.synthetic) for r in readings], [r.cluster for r in readings])
 
 
 def lesion_class(first: Sequence[Reading], rules: Protocol) -> LesionClass | Refused:

@@ -54,9 +54,7 @@ def analyse_choices(
         ((r.reader, r.unsent) for r in given if r.answer is not None and not r.is_practice),
         in_protocol=rules.unsent_rule_in_protocol,
     )
-    shown = present_pairs(every)
-    if unsent is not None:  # told apart from trials without an answer
-        shown = replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
+    shown = Unsent.apart(unsent, present_pairs(every))
     readers = tuple(reader(name, shown, rules) for name in shown.readers)
     counts = _counts(shown)
     across = together(shown, readers, rules)
@@ -87,7 +85,7 @@ def analyse_choices(
     )
     return replace(
         found,
-        warnings=(*((unsent.sentence,) if unsent else ()), *found.warnings),
+        warnings=Unsent.first(unsent, found.warnings),
         summary=" ".join(choice_words.sentences(found)),
         methods=choice_words.methods(found, rules.resamples, rules.seed),
     )

@@ -21,7 +21,7 @@ from ml.progress import Progress
 from ml.readers.choice import analyse_choices
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Protocol
-from ml.readers.rehearsal import Coverage, Fell, Probit, RoeMetz, Tally, Verdicts
+from ml.readers.rehearsal import Coverage, Fell, Probit, RoeMetz, Tally, Votes
 from ml.readers.results import Refused
 from ml.statistics import forced_choice, mrmc
 from ml.statistics.proportion import ReadersError
@@ -113,8 +113,8 @@ class ChoiceRehearsal:
     studies: int = 500
     seed: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
-    across: list[tuple[bool, bool]] = field(default_factory=list)
-    alone: list[tuple[bool, bool]] = field(default_factory=list)
+    across: Votes = field(default_factory=Votes)
+    alone: Votes = field(default_factory=Votes)
     done: int = 0
 
     def run(self) -> Iterator[Progress]:
@@ -128,12 +128,9 @@ class ChoiceRehearsal:
             for name, one in ((MEAN, found.across.random), (FIXED, found.across.fixed)):
                 if not isinstance(one, Refused):
                     self.tallies[name].count(one.mean.low, one.mean.high, truth)
-            verdict = found.across.verdict
-            if verdict is not None:
-                self.across.append((verdict.equivalent_to_chance, verdict.different_from_chance))
-            for own in (entry.verdict for entry in found.readers):
-                if own.different_from_chance is not None:
-                    self.alone.append((bool(own.equivalent_to_chance), own.different_from_chance))
+            self.across.count(found.across.verdict)
+            for entry in found.readers:
+                self.alone.count(entry.verdict)
             self.done = study + 1
             yield Progress(study + 1, self.studies, "simulated studies")
 
@@ -146,12 +143,8 @@ class ChoiceRehearsal:
             true_share=self.design.correct.accuracy(),
             nominal=0.95,
             coverage=tuple(tally.coverage() for tally in self.tallies.values()),
-            verdicts=Fell(_verdicts(self.across), _verdicts(self.alone)),
+            verdicts=Fell(self.across.shares(), self.alone.shares()),
         )
-
-
-def _verdicts(fell: list[tuple[bool, bool]]) -> Verdicts:
-    return Verdicts.of(sum(one for one, _ in fell), sum(two for _, two in fell), len(fell))
 
 
 @dataclass(frozen=True)

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ml.readers import phrases
 from ml.readers.choice_results import ChoiceCounts, ChoicePrimary, ChoiceResult, ChoicesOfReader
+from ml.readers.phrases import count, percent
 from ml.readers.results import Refused, Secondary
-
-_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{_NUMBERS[n] if n <= 10 else n} {noun}{'' if n == 1 else 's'}"
-
-
-def percent(share: float) -> str:
-    """A share, 0–1, in percent."""
-    return f"{100 * share:.1f} %".replace(".0 %", " %")
 
 
 def warnings(counts: ChoiceCounts, readers: Sequence[ChoicesOfReader]) -> tuple[str, ...]:
     """What limits the result, a sentence each."""
     if not counts.readings:
-        return ("There is no answer that counts, so nothing can be said.",)
-    said = []
-    if counts.readers < 3:
-        said.append(
-            f"{_count(counts.readers, 'reader')}: results hold for these readers; they do not "
-            "generalise to others."
-        )
+        return (phrases.NOTHING,)
+    said = phrases.few(counts.readers)
     for one in readers:
         low, high = one.left.ends or (0.0, 1.0)
         if one.verdict.reason is None and not low <= 0.5 <= high:
@@ -52,7 +38,7 @@ def sentences(result: ChoiceResult) -> list[str]:
     if not counts.readings:
         return ["No pair has been read yet, so nothing can be said."]
     said = [
-        f"{_count(counts.readers, 'reader')}, {counts.pairs} pair"
+        f"{count(counts.readers, 'reader')}, {counts.pairs} pair"
         f"{'' if counts.pairs == 1 else 's'} of a real and a synthetic image."
     ]
     if result.primary is not None:
@@ -140,7 +126,7 @@ def methods(result: ChoiceResult, resamples: int, seed: int) -> str:
     read = sorted({one.n for one in result.readers})
     each = f"{c.pairs} pairs" if read == [c.pairs] else f"up to {c.pairs} pairs"
     text = [
-        f"{_count(c.readers, 'reader')} read {each} of a real and a synthetic region of interest "
+        f"{count(c.readers, 'reader')} read {each} of a real and a synthetic region of interest "
         "of the same lesion class side by side"
         + (
             " (synthetic ones from "
@@ -182,16 +168,8 @@ def analysed(result: ChoiceResult, resamples: int, seed: int) -> str:
         f"{result.margin:.2f} (two one-sided tests at 5 %); a reader with fewer than "
         f"{percent(result.least_other_side)} of the answers on one side got no verdict."
     )
-    random = result.across.random
-    if isinstance(random, Refused):
-        text.append(f"Nothing is inferred for other readers: {random.refused}.")
-    else:
-        text.append(
-            "Across readers, the Obuchowski–Rockette analysis of shares treats readers and pairs "
-            "as random; means have score intervals with Satterthwaite's degrees of freedom of "
-            f"readers and pairs ({random.covariance} covariances, "
-            f"{c.readers - len(result.across.left_out)} readers)."
-        )
+    readers = c.readers - len(result.across.left_out)
+    text.append(phrases.shares_at_large(result.across.random, f", {readers} readers"))
     if c.clustered:
         text.append(
             f"Real images came from {c.patients} patients; intervals were widened to hold those of "

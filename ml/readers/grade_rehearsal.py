@@ -16,7 +16,6 @@ import numpy as np
 
 from ml.ground import records
 from ml.progress import Progress
-from ml.readers.grade_results import GradeResult
 from ml.readers.grades import POINTS, GradedQuestion, GradedReading
 from ml.readers.grading import analyse_grades
 from ml.readers.reading import Protocol
@@ -25,14 +24,15 @@ from ml.readers.rehearsal import (
     OWN,
     RECOMMENDED,
     Coverage,
+    Design,
     Fell,
     RoeMetz,
     Tally,
-    Verdicts,
+    Votes,
+    count_areas,
+    simulate,
 )
-from ml.readers.results import Refused
 from ml.statistics.latent import CUTS_OF_GRADES
-from ml.statistics.proportion import ReadersError
 
 SIMULATED = GradedQuestion("simulated", tuple(map(str, range(1, POINTS + 1))))
 
@@ -48,13 +48,18 @@ class GradeDesign:
     grades: RoeMetz = field(default_factory=lambda: of_area(0.5))
 
     def __post_init__(self) -> None:
-        if self.readers < 1 or min(self.synthetic, self.images - self.synthetic) < 2:
-            raise ReadersError("A rehearsal needs a reader, two real and two synthetic images.")
+        self.of_ratings  # noqa: B018 - it refuses what cannot be simulated
 
     @property
-    def synthetic(self) -> int:
-        """How many of the images."""
-        return round(self.images * self.synthetic_share)
+    def of_ratings(self) -> Design:
+        """The same readers and images with ratings, which the grades are turned round.
+
+        Raises:
+            ReadersError: too few readers or images of either kind.
+        """
+        return Design(
+            self.readers, self.images, self.synthetic_share, self.margin, ratings=self.grades
+        )
 
 
 def of_area(area: float) -> RoeMetz:
@@ -70,23 +75,19 @@ def simulate_grades(
     design: GradeDesign, rng: np.random.Generator
 ) -> tuple[tuple[GradedReading, ...], tuple[float, ...]]:
     """Grades of one simulated study in random orders, and each reader's true area (readers,)."""
-    truth = np.array([1] * design.synthetic + [0] * (design.images - design.synthetic))
-    rated, own = design.grades.draw(truth, design.readers, rng)
-    readings = []
-    for j in range(design.readers):
-        order = rng.permutation(len(truth)) + 1
-        readings += [
-            GradedReading(
-                reader=f"simulated {j + 1}",
-                case=f"image {k + 1}",
-                synthetic=bool(truth[k]),
-                grades=(POINTS + 1 - int(rated[j, k]),),
-                generator="simulated" if truth[k] else None,
-                position=int(order[k]),
-            )
-            for k in range(len(truth))
-        ]
-    return tuple(readings), tuple(map(float, own))
+    rated, own = simulate(design.of_ratings, rng)
+    graded = tuple(
+        GradedReading(
+            reader=one.reader,
+            case=one.case,
+            synthetic=one.synthetic,
+            grades=None if one.rating is None else (POINTS + 1 - one.rating,),
+            generator=one.generator,
+            position=one.position,
+        )
+        for one in rated
+    )
+    return graded, tuple(map(float, own))
 
 
 @dataclass(frozen=True)
@@ -117,37 +118,22 @@ class GradeRehearsal:
     studies: int = 500
     seed: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
-    across: list[tuple[bool, bool]] = field(default_factory=list)
-    alone: list[tuple[bool, bool]] = field(default_factory=list)
+    across: Votes = field(default_factory=Votes)
+    alone: Votes = field(default_factory=Votes)
     done: int = 0
 
     def run(self) -> Iterator[Progress]:
         """One step per study: simulate, analyse as a real study is, count."""
         self.tallies = {name: Tally(name) for name in (RECOMMENDED, OWN, FIXED)}
         rules = Protocol(margin=self.design.margin, resamples=0)
+        area = self.design.grades.area()
         for study in range(self.studies):
             rng = np.random.default_rng([self.seed, study])
             readings, own = simulate_grades(self.design, rng)
-            self._count(analyse_grades(readings, [SIMULATED], rules), own)
+            [question] = analyse_grades(readings, [SIMULATED], rules).questions
+            count_areas(self, question.across, question.readers, own, area)
             self.done = study + 1
             yield Progress(study + 1, self.studies, "simulated studies")
-
-    def _count(self, result: GradeResult, own: tuple[float, ...]) -> None:
-        [question] = result.questions
-        across, area = question.across, self.design.grades.area()
-        if across.verdict is not None and not isinstance(across.random, Refused):
-            mean = across.random.mean
-            self.tallies[RECOMMENDED].count(mean.low, mean.high, area)
-            verdict = across.verdict
-            self.across.append((verdict.equivalent_to_chance, verdict.different_from_chance))
-        if not isinstance(across.fixed, Refused):
-            mean = across.fixed.mean
-            self.tallies[FIXED].count(mean.low, mean.high, float(np.mean(own)))
-        for one, truth in zip(question.readers, own, strict=True):
-            self.tallies[OWN].count(one.auc.low, one.auc.high, truth)
-            if one.verdict.different_from_chance is not None:
-                fell = bool(one.verdict.equivalent_to_chance), one.verdict.different_from_chance
-                self.alone.append(fell)
 
     def outcome(self) -> GradeOutcome:
         """What was found in the studies that are done."""
@@ -158,9 +144,5 @@ class GradeRehearsal:
             true_area=self.design.grades.area(),
             nominal=0.95,
             coverage=tuple(tally.coverage() for tally in self.tallies.values()),
-            verdicts=Fell(_verdicts(self.across), _verdicts(self.alone)),
+            verdicts=Fell(self.across.shares(), self.alone.shares()),
         )
-
-
-def _verdicts(fell: list[tuple[bool, bool]]) -> Verdicts:
-    return Verdicts.of(sum(one for one, _ in fell), sum(two for _, two in fell), len(fell))

@@ -7,7 +7,6 @@ area is the chance that a real image gets a higher grade than a synthetic one, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from ml.ground import json_schema
 from ml.readers.results import (
     Amended,
     AppliedRule,
+    Counts,
     MeanVerdict,
     Primary,
     ReaderVerdict,
@@ -128,24 +128,6 @@ class QuestionResult:
 
 
 @dataclass(frozen=True)
-class GradeCounts:
-    """What was analysed. ``clustered``: several real images come from one patient."""
-
-    readers: int
-    images: int
-    real: int
-    synthetic: int
-    generators: Mapping[str, int]
-    classes: Mapping[str, int]
-    patients: int | None
-    clustered: bool
-    readings: int
-    repeats: int
-    practice_left_out: int
-    unanswered_left_out: int
-
-
-@dataclass(frozen=True)
 class GradingReader:
     """How one reader graded, whatever the question.
 
@@ -172,7 +154,7 @@ class GradeResult:
 
     summary: str
     margin: float
-    grades: GradeCounts
+    grades: Counts
     questions: tuple[QuestionResult, ...]
     readers: tuple[GradingReader, ...]
     primary: Primary | None

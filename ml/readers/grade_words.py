@@ -4,42 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ml.readers import phrases
 from ml.readers.grade_results import (
-    GradeCounts,
     GradeResult,
     GradesOfReader,
     GradingReader,
     QuestionResult,
 )
-from ml.readers.hypothesis import Missing, Multiplicity
+from ml.readers.phrases import count
 from ml.readers.reading import Protocol
-from ml.readers.results import Refused
+from ml.readers.results import Counts, Refused
 from ml.statistics import roc
 
-_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 _ALIKE = 0.95
 """From this share of images with one grade for all questions on, the questions are not apart."""
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{_NUMBERS[n] if n <= 10 else n} {noun}{'' if n == 1 else 's'}"
-
-
 def warnings(
-    counts: GradeCounts,
+    counts: Counts,
     questions: Sequence[QuestionResult],
     readers: Sequence[GradingReader],
     rules: Protocol,
 ) -> tuple[str, ...]:
     """What limits the result, a sentence each."""
     if not counts.readings:
-        return ("There is no answer that counts, so nothing can be said.",)
-    said = []
-    if counts.readers < 3:
-        said.append(
-            f"{_count(counts.readers, 'reader')}: results hold for these readers; they do not "
-            "generalise to others."
-        )
+        return (phrases.NOTHING,)
+    said = phrases.few(counts.readers)
     if not counts.real or not counts.synthetic:
         kind = "synthetic" if counts.synthetic else "real"
         said.append(
@@ -58,13 +48,8 @@ def warnings(
             "Several real images come from one patient: areas have patient-clustered intervals."
         )
     if counts.unanswered_left_out:
-        said.append(f"{_unanswered(counts.unanswered_left_out, rules)}.")
-    if not rules.scale_rule_in_protocol:
-        said.append(
-            "The protocol did not fix from where on a reader used the scale. The rule applied is "
-            f"that of this program: {rules.scale_rule.text}. It was not part of the protocol."
-        )
-    return tuple(said)
+        said.append(f"{phrases.unanswered(counts.unanswered_left_out, rules)}.")
+    return (*said, *phrases.other_rule(rules))
 
 
 def sentences(result: GradeResult) -> list[str]:
@@ -73,7 +58,7 @@ def sentences(result: GradeResult) -> list[str]:
     if not counts.readings:
         return ["No image has been graded yet, so nothing can be said."]
     said = [
-        f"{_count(counts.readers, 'reader')} graded {counts.images} "
+        f"{count(counts.readers, 'reader')} graded {counts.images} "
         f"image{'' if counts.images == 1 else 's'} ({counts.real} real, {counts.synthetic} "
         "synthetic); an AUC is the chance that a real one gets the higher grade."
     ]
@@ -144,7 +129,7 @@ def methods(result: GradeResult, rules: Protocol) -> str:
     sources = ", ".join(f"{k}: {v}" for k, v in sorted(c.generators.items()))
     named = f" Primary hypothesis: {result.primary.hypothesis}" if result.primary else ""
     return (
-        f"{_count(c.readers, 'reader')} graded images ({told}) by {asked(result)}. In all there "
+        f"{count(c.readers, 'reader')} graded images ({told}) by {asked(result)}. In all there "
         f"were {c.images} ({c.real} real, {c.synthetic} synthetic"
         f"{f', from {sources}' if len(c.generators) > 1 else ''}).{named} {analysed(result, rules)}"
     )
@@ -156,7 +141,7 @@ def asked(result: GradeResult) -> str:
         f"“{one.text}” (1 {one.anchors[0]}, {len(one.anchors)} {one.anchors[-1]})"
         for one in result.questions
     )
-    return f"{_count(len(result.questions), 'question').lower()} of five points: {each}"
+    return f"{count(len(result.questions), 'question').lower()} of five points: {each}"
 
 
 def analysed(result: GradeResult, rules: Protocol) -> str:
@@ -178,25 +163,20 @@ def analysed(result: GradeResult, rules: Protocol) -> str:
         *_withheld(result, rules),
     ]
     first = result.questions[0].across
-    if isinstance(first.random, Refused):
-        text.append(f"Nothing is inferred for other readers: {first.random.refused}.")
-    else:
-        text.append(
-            "Across readers, the Obuchowski–Rockette analysis with Hillis' degrees of freedom "
-            f"treats readers and images as random ({first.random.covariance} covariances, "
-            f"{c.readers - len(first.left_out)} readers)."
+    covariance = "" if isinstance(first.random, Refused) else first.random.covariance
+    text.append(
+        phrases.at_large(
+            first.random,
+            "with Hillis' degrees of freedom treats readers and images as random "
+            f"({covariance} covariances, {c.readers - len(first.left_out)} readers)",
         )
+    )
     if len(c.generators) > 1:
         text.append(
             "Generators were compared on the shared real images with covariances from a "
             "delete-one-image jackknife."
         )
-    if c.clustered:
-        text.append(
-            f"Real images came from {c.patients} patients; intervals of areas resample patients "
-            f"({rules.resamples} bootstrap samples, seed {rules.seed}), and covariances across "
-            "readers leave out one patient at a time."
-        )
+    text += phrases.of_patients(c, rules)
     if c.readers > 1:
         text.append(
             "Agreement of readers is Cohen's κ with quadratic weights and Krippendorff's ordinal α "
@@ -206,18 +186,9 @@ def analysed(result: GradeResult, rules: Protocol) -> str:
     if c.repeats:
         text.append(f"{c.repeats} repeats served agreement of readers with themselves only.")
     if result.secondary:
-        text.append(
-            f"There are {len(result.secondary)} secondary hypotheses over all questions; their p "
-            "values are taken from the intervals"
-            + (
-                " and adjusted together after Holm, and no verdict on one of them was given unless "
-                "the adjusted p was below 0.05."
-                if rules.multiplicity is Multiplicity.HOLM
-                else ", are not adjusted, and are exploratory."
-            )
-        )
+        text.append(phrases.secondary(len(result.secondary), rules, " over all questions"))
     if c.unanswered_left_out:
-        text.append(f"{_unanswered(c.unanswered_left_out, rules)}.")
+        text.append(f"{phrases.unanswered(c.unanswered_left_out, rules)}.")
     return " ".join(text)
 
 
@@ -225,11 +196,9 @@ def _decided(result: GradeResult) -> str:
     if result.primary is None:
         return "No primary hypothesis was named."
     planned = result.primary.planned
-    outcome = {True: "It held", False: "It was not shown", None: "There was no verdict"}
-    why = f" ({planned.note.rstrip('.')})" if planned.note else ""
     return (
         "The primary hypothesis is of the first question and was tested "
-        f"{planned.analysis}. {outcome[planned.holds]}{why}. All else is secondary."
+        f"{planned.analysis}. {phrases.outcome(planned)}. All else is secondary."
     )
 
 
@@ -247,13 +216,3 @@ def _withheld(result: GradeResult, rules: Protocol) -> list[str]:
         if without:
             said.append(f"Question {place}: no verdict for {', '.join(without)}.")
     return said
-
-
-def _unanswered(count: int, rules: Protocol) -> str:
-    trials = "1 trial without an answer was" if count == 1 else (
-        f"{count} trials without an answer were")  # fmt: skip
-    if rules.hypothesis is None or rules.missing in (None, Missing.ALL):
-        return f"{trials} left out"
-    return (
-        f"{trials} left out, but in the test of the primary hypothesis, which has a plan for them"
-    )

@@ -23,7 +23,6 @@ from ml.readers.grade_results import (
     AreaOfPart,
     Distribution,
     GeneratorsGraded,
-    GradeCounts,
     GradeResult,
     GradesAcross,
     GradesAlike,
@@ -48,10 +47,11 @@ from ml.readers.results import (
     Amended,
     AppliedRule,
     BetweenGenerators,
+    Counts,
     Primary,
     Unsent,
 )
-from ml.statistics import agreement, roc, trends
+from ml.statistics import agreement, trends
 from ml.statistics.figure import Figure
 from ml.statistics.proportion import ReadersError
 
@@ -86,10 +86,8 @@ def analyse_grades(
         ((r.reader, r.unsent) for r in given if r.grades is not None and not r.is_practice),
         in_protocol=rules.unsent_rule_in_protocol,
     )
-    shown = present_grades(every, questions)
-    if unsent is not None:  # told apart from trials without an answer
-        shown = replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
-    counts = _counts(shown)
+    shown = Unsent.apart(unsent, present_grades(every, questions))
+    counts = Counts.of(shown)
     asked = [_Asked(every, shown, place, one, rules) for place, one in enumerate(questions)]
     readers = tuple(_reader(name, shown) for name in shown.readers)
     family = others.of_grades({one.question.text: one.judged for one in asked}, rules)
@@ -112,7 +110,7 @@ def analyse_grades(
     )
     return replace(
         found,
-        warnings=(*((unsent.sentence,) if unsent else ()), *found.warnings),
+        warnings=Unsent.first(unsent, found.warnings),
         summary=" ".join(grade_words.sentences(found)),
         methods=grade_words.methods(found, rules),
     )
@@ -309,27 +307,4 @@ def _reader(name: str, shown: GradesShown) -> GradingReader:
         alike = sum(len(set(one)) == 1 for one in grades) / len(grades)
     return GradingReader(
         name, len(mine), alike, trends.times([t for t, _ in timed], [k for _, k in timed])
-    )
-
-
-def _counts(shown: GradesShown) -> GradeCounts:
-    images = {one.case: one for one in shown.first}
-    real = [one for one in images.values() if not one.synthetic]
-    patients = {one.patient for one in real if one.patient}
-    return GradeCounts(
-        readers=len(shown.readers),
-        images=len(images),
-        real=len(real),
-        synthetic=len(images) - len(real),
-        generators=dict(Counter(one.source for one in images.values() if one.synthetic)),
-        classes=dict(Counter(one.lesion_class for one in images.values() if one.lesion_class)),
-        patients=len(patients) or None,
-        clustered=roc.has_repeats(
-            [int(one.synthetic) for one in images.values()],
-            [one.cluster for one in images.values()],
-        ),
-        readings=len(shown.first),
-        repeats=len(shown.repeats),
-        practice_left_out=shown.practice,
-        unanswered_left_out=shown.unanswered,
     )

@@ -66,9 +66,7 @@ def analyse_preferences(
         ((r.reader, r.unsent) for r in given if r.answer is not None and not r.is_practice),
         in_protocol=rules.unsent_rule_in_protocol,
     )
-    shown = present_pairs(every)
-    if unsent is not None:  # told apart from trials without an answer
-        shown = replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
+    shown = Unsent.apart(unsent, present_pairs(every))
     counts = _counts(shown)
     parts = {pair: _of(shown, *pair) for pair in _contests(shown)}
     found = {
@@ -122,7 +120,7 @@ def analyse_preferences(
     )
     return replace(
         result,
-        warnings=(*((unsent.sentence,) if unsent else ()), *result.warnings),
+        warnings=Unsent.first(unsent, result.warnings),
         summary=" ".join(preference_words.sentences(result)),
         methods=preference_words.methods(result, rules),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ml.readers.choice_words import percent
+from ml.readers import phrases
 from ml.readers.hypothesis import Multiplicity
+from ml.readers.phrases import count, percent
 from ml.readers.preference_results import (
     CommonScale,
     Contest,
@@ -17,15 +18,10 @@ from ml.readers.preference_results import (
 from ml.readers.reading import Protocol
 from ml.readers.results import Refused
 
-_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 NO_REAL = (
     "No real image is in this study: it says which generator looks more real to readers, and "
     "nothing of how real either looks beside a real image."
 )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{_NUMBERS[n] if n <= 10 else n} {noun}{'' if n == 1 else 's'}"
 
 
 def warnings(
@@ -33,13 +29,8 @@ def warnings(
 ) -> tuple[str, ...]:
     """What limits the result, a sentence each."""
     if not counts.readings:
-        return (NO_REAL, "There is no answer that counts, so nothing can be said.")
-    said = [NO_REAL]
-    if counts.readers < 3:
-        said.append(
-            f"{_count(counts.readers, 'reader')}: results hold for these readers; they do not "
-            "generalise to others."
-        )
+        return (NO_REAL, phrases.NOTHING)
+    said = [NO_REAL, *phrases.few(counts.readers)]
     for one in readers:
         low, high = one.left.ends or (0.0, 1.0)
         if not low <= 0.5 <= high:
@@ -61,7 +52,7 @@ def sentences(result: PreferenceResult) -> list[str]:
     if not counts.readings:
         return ["No pair has been read yet, so nothing can be said."]
     said = [
-        f"{_count(counts.readers, 'reader')}, {counts.pairs} "
+        f"{count(counts.readers, 'reader')}, {counts.pairs} "
         f"pair{'' if counts.pairs == 1 else 's'} of synthetic images by "
         f"{', '.join(counts.generators)}; no real image."
     ]
@@ -132,7 +123,7 @@ def methods(result: PreferenceResult, rules: Protocol) -> str:
     each = "; ".join(f"{name}: {n}" for name, n in sorted(c.contests.items()))
     named = f" Primary hypothesis: {result.primary.hypothesis}" if result.primary else ""
     return (
-        f"{_count(c.readers, 'reader')} read pairs of synthetic regions of interest of the same "
+        f"{count(c.readers, 'reader')} read pairs of synthetic regions of interest of the same "
         f"lesion class side by side ({told}), each by another generator (pairs: {each}), and named "
         "the one that looks more like a real lesion (two-alternative forced choice, no ties). No "
         f"real image was shown.{named} {analysed(result, rules)}"
@@ -151,14 +142,7 @@ def analysed(result: PreferenceResult, rules: Protocol) -> str:
         f"{result.margin:.2f} (two one-sided tests at 5 %). A reader with fewer than "
         f"{percent(result.least_other_side)} of the answers on one side got no verdict."
     ]
-    random = result.contests[0].across.random
-    if isinstance(random, Refused):
-        text.append(f"Nothing is inferred for other readers: {random.refused}.")
-    else:
-        text.append(
-            "Across readers, the Obuchowski–Rockette analysis of shares with Hillis' degrees of "
-            f"freedom treats readers and pairs as random ({random.covariance} covariances)."
-        )
+    text.append(phrases.shares_at_large(result.contests[0].across.random))
     if result.scale is not None:
         text.append(
             "The generators were put on one scale by the model of Bradley and Terry; its "

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any
+from typing import Protocol as Form
 
 import numpy as np
 import scipy
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 from ml.ground import records
 from ml.progress import Progress
 from ml.readers.analysis import analyse
+from ml.readers.choice_results import ChoiceVerdict
+from ml.readers.grade_results import GradesAcross
 from ml.readers.reading import Protocol, Reading
-from ml.readers.results import Refused, Result
+from ml.readers.results import Across, MeanVerdict, ReaderVerdict, Refused
 from ml.statistics import mrmc
 from ml.statistics.area import of_histograms
+from ml.statistics.figure import Figure
 from ml.statistics.proportion import ReadersError, wilson_limits
 from ml.statistics.ratings import Ratings
 
@@ -230,6 +234,27 @@ class Fell:
     per_reader: Verdicts
 
 
+@dataclass
+class Votes:
+    """How often verdicts were "equivalent to chance" and "different from chance"."""
+
+    equivalent: int = 0
+    different: int = 0
+    n: int = 0
+
+    def count(self, verdict: MeanVerdict | ReaderVerdict | ChoiceVerdict | None) -> None:
+        """Note one study's verdict; where none was given nothing is counted."""
+        if verdict is None or verdict.different_from_chance is None:
+            return
+        self.n += 1
+        self.equivalent += bool(verdict.equivalent_to_chance)
+        self.different += verdict.different_from_chance
+
+    def shares(self) -> Verdicts:
+        """What fell how often."""
+        return Verdicts.of(self.equivalent, self.different, self.n)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a rehearsal shows: how often intervals (nominal 0.95) held, and how verdicts fell."""
@@ -255,6 +280,51 @@ FIXED = "mean area of these readers (fixed readers)"
 POOLED = "share correct, readings pooled as if independent (never offered; for comparison)"
 
 
+class _Judged(Form):
+    """A reader's area and what is said of it, of ratings or of grades."""
+
+    @property
+    def auc(self) -> Figure:
+        """The area."""
+
+    @property
+    def verdict(self) -> ReaderVerdict:
+        """What is said of it."""
+
+
+class _Counting(Form):
+    """A rehearsal of areas."""
+
+    tallies: dict[str, Tally]
+    across: Votes
+    alone: Votes
+
+
+def count_areas(
+    to: _Counting,
+    across: Across | GradesAcross,
+    readers: Sequence[_Judged],
+    own: Sequence[float] | Floats,
+    area: float,
+) -> None:
+    """Note one simulated study: did its intervals hold, and how did its verdicts fall?
+
+    Args:
+        own: each reader's true area (readers,).
+        area: that of readers at large.
+    """
+    if across.verdict is not None and not isinstance(across.random, Refused):
+        mean = across.random.mean
+        to.tallies[RECOMMENDED].count(mean.low, mean.high, area)
+        to.across.count(across.verdict)
+    if not isinstance(across.fixed, Refused):
+        mean = across.fixed.mean
+        to.tallies[FIXED].count(mean.low, mean.high, float(np.mean(own)))
+    for one, truth in zip(readers, own, strict=True):
+        to.tallies[OWN].count(one.auc.low, one.auc.high, float(truth))
+        to.alone.count(one.verdict)
+
+
 @dataclass
 class Rehearsal:
     """Many simulated studies of one design; iterate `run`, then ask for the `outcome`."""
@@ -263,11 +333,8 @@ class Rehearsal:
     studies: int = 500
     seed: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
-    equivalent: int = 0
-    different: int = 0
-    reader_equivalent: int = 0
-    reader_different: int = 0
-    reader_verdicts: int = 0
+    across: Votes = field(default_factory=Votes)
+    alone: Votes = field(default_factory=Votes)
     done: int = 0
 
     def run(self) -> Iterator[Progress]:
@@ -279,26 +346,10 @@ class Rehearsal:
             rng = np.random.default_rng([self.seed, study])
             readings, own = simulate(self.design, rng)
             result = analyse(readings, rules)
-            self._areas(result, own, area)
+            count_areas(self, result.across, result.readers, own, area)
             self._correct(rng, accuracy)
             self.done = study + 1
             yield Progress(study + 1, self.studies, "simulated studies")
-
-    def _areas(self, result: Result, own: Sequence[float] | Floats, area: float) -> None:
-        across = result.across
-        if across.verdict is not None and not isinstance(across.random, Refused):
-            mean = across.random.mean
-            self.tallies[RECOMMENDED].count(mean.low, mean.high, area)
-            self.equivalent += across.verdict.equivalent_to_chance
-            self.different += across.verdict.different_from_chance
-        if not isinstance(across.fixed, Refused):
-            mean = across.fixed.mean
-            self.tallies[FIXED].count(mean.low, mean.high, float(np.mean(own)))
-        for entry, truth in zip(result.readers, own, strict=True):
-            self.tallies[OWN].count(entry.auc.low, entry.auc.high, float(truth))
-            self.reader_verdicts += entry.verdict.different_from_chance is not None
-            self.reader_equivalent += bool(entry.verdict.equivalent_to_chance)
-            self.reader_different += bool(entry.verdict.different_from_chance)
 
     def _correct(self, rng: np.random.Generator, accuracy: float) -> None:
         right = self.design.correct.draw(self.design.images, self.design.readers, rng)
@@ -316,7 +367,6 @@ class Rehearsal:
 
     def outcome(self) -> Outcome:
         """What was found in the studies that are done."""
-        several = self.tallies[RECOMMENDED].studies if self.tallies else 0
         return Outcome(
             design=self.design,
             studies=self.done,
@@ -325,10 +375,5 @@ class Rehearsal:
             true_accuracy=self.design.correct.accuracy(),
             nominal=0.95,
             coverage=tuple(tally.coverage() for tally in self.tallies.values()),
-            verdicts=Fell(
-                across=Verdicts.of(self.equivalent, self.different, several),
-                per_reader=Verdicts.of(
-                    self.reader_equivalent, self.reader_different, self.reader_verdicts
-                ),
-            ),
+            verdicts=Fell(self.across.shares(), self.alone.shares()),
         )

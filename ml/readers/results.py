@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from ml.ground import json_schema, records
 from ml.ground.records import RecordError
 from ml.readers.hypothesis import Claim, Missing, Whose
+from ml.readers.shown import Image, Shown
+from ml.statistics import roc
 from ml.statistics.agreement import Agreement, EqualShares
 from ml.statistics.figure import Figure
 from ml.statistics.mrmc import Analysis
 from ml.statistics.proportion import ReadersError
 from ml.statistics.roc import Verdict
 from ml.statistics.trends import Reason, Times
+
+AnyShown = TypeVar("AnyShown", bound=Shown[Any])
 
 VERSION = 1
 """Of the JSON form. It is not written: what has none is of the first."""
@@ -253,6 +257,18 @@ class Unsent:
             f"them. They are left out of every figure and verdict{rule}."
         )
 
+    @staticmethod
+    def apart(unsent: Unsent | None, shown: AnyShown) -> AnyShown:
+        """What was shown, where trials without an answer are told apart from these answers."""
+        if unsent is None:
+            return shown
+        return replace(shown, unanswered=shown.unanswered - sum(unsent.readers.values()))
+
+    @staticmethod
+    def first(unsent: Unsent | None, warnings: tuple[str, ...]) -> tuple[str, ...]:
+        """Warnings with what became of these answers at their head."""
+        return warnings if unsent is None else (unsent.sentence, *warnings)
+
 
 @dataclass(frozen=True)
 class AppliedRule:
@@ -362,6 +378,32 @@ class Counts:
     repeats: int
     practice_left_out: int
     unanswered_left_out: int
+
+    @classmethod
+    def of(cls, shown: Shown[Image]) -> Counts:
+        """From what was shown of single images, whatever was asked of them."""
+        images = {one.case: one for one in shown.first}
+        real = [one for one in images.values() if not one.synthetic]
+        patients = {one.patient for one in real if one.patient}
+        return cls(
+            readers=len(shown.readers),
+            images=len(images),
+            real=len(real),
+            synthetic=len(images) - len(real),
+            generators=dict(
+                Counter(one.generator or "synthetic" for one in images.values() if one.synthetic)
+            ),
+            classes=dict(Counter(one.lesion_class for one in images.values() if one.lesion_class)),
+            patients=len(patients) or None,
+            clustered=roc.has_repeats(
+                [int(one.synthetic) for one in images.values()],
+                [one.cluster for one in images.values()],
+            ),
+            readings=len(shown.first),
+            repeats=len(shown.repeats),
+            practice_left_out=shown.practice,
+            unanswered_left_out=shown.unanswered,
+        )
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,32 @@ class Presented(Protocol):
         """Whether it came before the study proper."""
 
 
+class OfImage(Presented, Protocol):
+    """An answer to one image."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a generator drew it."""
+
+    @property
+    def generator(self) -> str | None:
+        """Which one; None for a real image, and where none is named."""
+
+    @property
+    def lesion_class(self) -> str | None:
+        """What it shows."""
+
+    @property
+    def patient(self) -> str | None:
+        """Whom a real image comes from."""
+
+    @property
+    def cluster(self) -> str:
+        """Equal for images that belong together."""
+
+
 T = TypeVar("T", bound=Presented)
+Image = TypeVar("Image", bound=OfImage)
 
 
 @dataclass(frozen=True)

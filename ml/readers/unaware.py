@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ml.readers.analysis import analyse, lesion_class
 from ml.readers.hypothesis import Measure
+from ml.readers.phrases import percent
 from ml.readers.reading import Protocol, Reading, counted
 from ml.readers.results import ClassTable, LesionClass, Refused, Result, Unsent
 from ml.readers.single import class_table
@@ -175,10 +176,6 @@ def diagnose_others(given: Sequence[Reading], rules: Protocol) -> Analysis | Ref
         return Refused(str(error))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %".replace(".0 %", " %")
-
-
 def _points(gap: Figure) -> str:
     low, high = gap.ends or (0.0, 0.0)
     said = f"{100 * gap.known:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
@@ -200,8 +197,8 @@ def sentences(result: UnawareResult) -> list[str]:
             continue
         gap = table.real_minus_synthetic
         said.append(
-            f"Reader {one.reader}, unaware, named the lesion right in {_percent(table.real.value)} "
-            f"of real and {_percent(table.synthetic.value)} of synthetic images"
+            f"Reader {one.reader}, unaware, named the lesion right in {percent(table.real.value)} "
+            f"of real and {percent(table.synthetic.value)} of synthetic images"
             + (f": {_points(gap)}." if gap is not None else ".")
         )
     across = result.diagnosis.across

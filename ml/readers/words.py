@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ml.readers.hypothesis import Missing, Multiplicity
+from ml.readers import phrases
+from ml.readers.phrases import count
 from ml.readers.reading import Presentations, Protocol
 from ml.readers.results import BetweenGenerators, ReaderResult, Refused, Result
 from ml.statistics import roc
-
-_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{_NUMBERS[n] if n <= 10 else n} {noun}{'' if n == 1 else 's'}"
 
 
 def warnings(
@@ -26,14 +21,9 @@ def warnings(
         clustered: whether several images come from one patient.
         rules: what was fixed before reading.
     """
-    said = []
     if not shown.first:
-        return ("There is no answer that counts, so nothing can be said.",)
-    if len(shown.readers) < 3:
-        said.append(
-            f"{_count(len(shown.readers), 'reader')}: results hold for these readers; they do not "
-            "generalise to others."
-        )
+        return (phrases.NOTHING,)
+    said = phrases.few(len(shown.readers))
     for entry in readers:
         if entry.real and entry.synthetic and entry.n < 20:
             said.append(
@@ -52,13 +42,8 @@ def warnings(
             "proportions carry one beside Wilson's."
         )
     if shown.unanswered:
-        said.append(f"{_unanswered(shown.unanswered, rules)}.")
-    if not rules.scale_rule_in_protocol:
-        said.append(
-            "The protocol did not fix from where on a reader used the scale. The rule applied is "
-            f"that of this program: {rules.scale_rule.text}. It was not part of the protocol."
-        )
-    return tuple(said)
+        said.append(f"{phrases.unanswered(shown.unanswered, rules)}.")
+    return (*said, *phrases.other_rule(rules))
 
 
 def _sentence(entry: ReaderResult, margin: float) -> str:
@@ -100,7 +85,7 @@ def sentences(result: Result) -> list[str]:
     if not counts.readings:
         return ["No image has been read yet, so nothing can be said."]
     said = [
-        f"{_count(counts.readers, 'reader')}, {counts.images} "
+        f"{count(counts.readers, 'reader')}, {counts.images} "
         f"image{'' if counts.images == 1 else 's'} ({counts.real} real, "
         f"{counts.synthetic} synthetic)."
     ]
@@ -160,7 +145,7 @@ def _who_read(result: Result, rules: Protocol) -> str:
     )
     sources = ", ".join(f"{k}: {v}" for k, v in sorted(c.generators.items()))
     return (
-        f"{_count(c.readers, 'reader')} rated images from 1 (certainly real) to {rules.scale} "
+        f"{count(c.readers, 'reader')} rated images from 1 (certainly real) to {rules.scale} "
         f"(certainly synthetic): {told}. In all there were {c.images} ({c.real} real, "
         f"{c.synthetic} synthetic{f', from {sources}' if len(c.generators) > 1 else ''})."
     )
@@ -172,10 +157,8 @@ def _main(result: Result, rules: Protocol) -> str:
     if result.primary is None:
         return f"No primary hypothesis was named; the main measure of the program is {by_reader}"
     planned = result.primary.planned
-    outcome = {True: "It held", False: "It was not shown", None: "There was no verdict"}
-    why = f" ({planned.note.rstrip('.')})" if planned.note else ""
     return (
-        f"The primary hypothesis was tested {planned.analysis}. {outcome[planned.holds]}{why}. All "
+        f"The primary hypothesis was tested {planned.analysis}. {phrases.outcome(planned)}. All "
         f"else is secondary, also {by_reader}"
     )
 
@@ -203,25 +186,21 @@ def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
         "Clopper–Pearson intervals; d′ and criterion use the log-linear correction."
     )
     random = result.across.random
-    if isinstance(random, Refused):
-        text.append(f"Nothing is inferred for other readers: {random.refused}.")
-    else:
-        text.append(
-            "Across readers, the Obuchowski–Rockette analysis with Hillis' degrees of freedom "
-            f"treats readers and cases as random ({random.covariance} covariances, "
-            f"{len(shown.readers) - len(result.across.left_out)} readers)."
+    covariance = "" if isinstance(random, Refused) else random.covariance
+    text.append(
+        phrases.at_large(
+            random,
+            "with Hillis' degrees of freedom treats readers and cases as random "
+            f"({covariance} covariances, "
+            f"{len(shown.readers) - len(result.across.left_out)} readers)",
         )
+    )
     if isinstance(result.between_generators, BetweenGenerators):
         text.append(
             "Generators were compared on the shared real images with covariances from a "
             "delete-one-case jackknife over all cases."
         )
-    if c.clustered:
-        text.append(
-            f"Real images came from {c.patients} patients; intervals of areas resample "
-            f"patients ({rules.resamples} bootstrap samples, seed {rules.seed}), and covariances "
-            "across readers leave out one patient at a time."
-        )
+    text += phrases.of_patients(c, rules)
     if c.readers > 1:
         text.append(
             "Agreement is given as Cohen's κ (quadratic weights for ratings; delta method), "
@@ -229,31 +208,7 @@ def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
             f"{'patients' if c.clustered else 'cases'}, {rules.resamples} samples)."
         )
     if result.secondary:
-        text.append(
-            (
-                "There is 1 secondary hypothesis; its p value is taken from the interval"
-                if len(result.secondary) == 1
-                else f"There are {len(result.secondary)} secondary hypotheses; their p values are "
-                "taken from the intervals"
-            )
-            + (
-                " and adjusted together after Holm, and no verdict on one of them was given unless "
-                "the adjusted p was below 0.05."
-                if rules.multiplicity is Multiplicity.HOLM
-                else ", are not adjusted, and are exploratory."
-            )
-        )
+        text.append(phrases.secondary(len(result.secondary), rules))
     if c.unanswered_left_out:
-        text.append(f"{_unanswered(c.unanswered_left_out, rules)}.")
+        text.append(f"{phrases.unanswered(c.unanswered_left_out, rules)}.")
     return " ".join(text)
-
-
-def _unanswered(count: int, rules: Protocol) -> str:
-    """What became of trials without an answer."""
-    trials = "1 trial without an answer was" if count == 1 else (
-        f"{count} trials without an answer were")  # fmt: skip
-    if rules.hypothesis is None or rules.missing in (None, Missing.ALL):
-        return f"{trials} left out"
-    return (
-        f"{trials} left out, but in the test of the primary hypothesis, which has a plan for them"
-    )

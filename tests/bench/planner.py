@@ -134,7 +134,9 @@ def _claims(cell: Cell, first: int, count: int) -> int:
     rehearsal = Rehearsal(design, count, SEED + first)
     for _ in rehearsal.run():
         pass
-    return rehearsal.different if cell.claim is Claim.DIFFERENT else rehearsal.equivalent
+    return (
+        rehearsal.across.different if cell.claim is Claim.DIFFERENT else rehearsal.across.equivalent
+    )
 
 
 def _generators_differ(cell: Cell, study: int) -> bool:

@@ -62,6 +62,7 @@ def test_two_generators_are_a_forced_choice_between_them():
     assert "a preferred to b in 65 %" in found.summary
     assert any("No real image" in text for text in found.warnings)
     assert "No real image was shown" in found.methods
+    assert "score intervals with Satterthwaite's degrees of freedom" in found.methods
     assert records.from_json(PreferenceResult, records.to_json(found)) == found
 
 
