@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
 
-import sqlalchemy as sa
 from fastapi import Request
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.models.cases.case import Image
 from app.models.cases.lesion import Lesion, Reach
+from app.models.cases.newest import newest_first
 from app.models.cases.prediction import Prediction
-from app.models.cases.review import BASES, CANNOT_TELL, OTHER, Review, superseded
+from app.models.cases.review import BASES, WORDS, Review, superseded
 from app.models.checkpoint import Checkpoint
 from app.models.correction import PhaseCorrection
 from app.models.people.user import User
 from app.responses import fragment
 from ml.images import greys, roi
 from ml.lesion import LesionScheme
-
-Said = TypeVar("Said", Prediction, Review)
-
-_WORDS = {OTHER: "other", CANNOT_TELL: "cannot tell"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +50,8 @@ class Standing:
     ) -> list[Standing]:
         """Those of several lesions, in two queries however many they are."""
         ids = [lesion.id for lesion in lesions]
-        predictions = _newest_first(session, Prediction, ids, Prediction.checkpoint)
-        reviews = _newest_first(session, Review, ids, Review.by)
+        predictions = newest_first(session, Prediction, ids, Prediction.checkpoint)
+        reviews = newest_first(session, Review, ids, Review.by)
         first = request.app.state.settings.review_first
         made = []
         for lesion in lesions:
@@ -80,7 +74,7 @@ class Standing:
     @property
     def words(self) -> dict[str, str]:
         """Class key → words, by every scheme that scored the lesion."""
-        words = dict(_WORDS)
+        words = dict(WORDS)
         for prediction in self.predictions:
             words |= {item.key: item.display for item in prediction.checkpoint.scheme.classes}
         return words
@@ -113,24 +107,9 @@ class Standing:
         return claims
 
 
-def _newest_first(
-    session: Session, kind: type[Said], lesions: list[uuid.UUID], beside: InstrumentedAttribute[Any]
-) -> defaultdict[uuid.UUID, list[Said]]:
-    """What is said of each of these lesions, with what is loaded beside it, in one query."""
-    said: defaultdict[uuid.UUID, list[Said]] = defaultdict(list)
-    for one in session.scalars(
-        sa.select(kind)
-        .options(joinedload(beside))
-        .where(kind.lesion_id.in_(lesions))
-        .order_by(kind.number.desc())
-    ):
-        said[one.lesion_id].append(one)
-    return said
-
-
 def said_of(scheme: LesionScheme, lesion_class: str, confidence: int) -> str:
     """A class and how sure of it, in words: "cyst, confidence 4"."""
-    words = _WORDS | {item.key: item.display for item in scheme.classes}
+    words = dict(WORDS) | {item.key: item.display for item in scheme.classes}
     return f"{words.get(lesion_class, lesion_class)}, confidence {confidence}"
 
 
@@ -146,7 +125,7 @@ class Offered:
 def review_choices(scheme: LesionScheme) -> list[Offered]:
     """What a reviewer may answer: the scheme's classes, other, cannot tell; keys 1, 2, …"""
     words = [(item.key, item.display) for item in scheme.classes]
-    words += list(_WORDS.items())
+    words += list(WORDS.items())
     return [Offered(key, display, str(number)) for number, (key, display) in enumerate(words, 1)]
 
 

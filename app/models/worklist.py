@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
-from app.models.cases.review import CANNOT_TELL, OTHER, Review
+from app.models.cases.review import WORDS, Review
 from app.models.checkpoint import Checkpoint
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
@@ -463,7 +463,7 @@ def _by_lesion(pairs: Iterable[tuple[uuid.UUID, T]]) -> dict[uuid.UUID, list[T]]
 
 
 def _words(schemes: Iterable[LesionScheme]) -> dict[str, str]:
-    words = {OTHER: "other", CANNOT_TELL: "cannot tell"}
+    words = dict(WORDS)
     for scheme in schemes:
         words |= {item.key: item.display for item in scheme.classes}
     return words

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from app.objects import frames, presentation
 from app.objects.naming import Names
 from app.objects.said import Account, By, Statement
-from app.settings import VERSION
 from ml.images import roi
 from ml.images.ct_slice import CTSlice
 
@@ -47,17 +46,17 @@ def made(session: Session, account: Account, key: bytes) -> list[Dataset]:
                 series_number=_SERIES_NUMBER,
                 sop_instance_uid=names.instance_uid(number),
                 instance_number=number,
-                manufacturer="Hepatica",
-                manufacturer_model_name="Hepatica",
-                software_versions=VERSION[:64],
-                patient_orientation=("L", "P"),
+                **frames.MADE_BY,
+                patient_orientation=("L", "P"),  # it wants one; the image's own follows
             ),
             account,
             SERIES_DESCRIPTION,
         )
         for number, said in enumerate(account.statements, 1)
     ]
-    for one in found:
+    for one, said in zip(found, account.statements, strict=True):
+        edges = said.image.edges
+        one.PatientOrientation = [edges.right, edges.bottom] if edges else None
         one.DateOfSecondaryCapture, one.TimeOfSecondaryCapture = one.ContentDate, one.ContentTime
         one.BurnedInAnnotation = "NO"  # words, but none that tell who it is
         one.DerivationDescription = frames.CAUTION

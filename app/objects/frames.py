@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC
+from typing import Any
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
 
 from app.objects import rebuilt
 from app.objects.said import Account
+from app.settings import VERSION
 from ml.images.roi import Box
 
 CAUTION = "Research use only. Not a medical device, not for diagnosis."
@@ -25,6 +25,14 @@ def of(account: Account, key: bytes) -> Mapping[uuid.UUID, Dataset]:
         if said.image.id not in found:
             found[said.image.id] = rebuilt.header(said.image, key)
     return found
+
+
+MADE_BY: Mapping[str, Any] = {
+    "manufacturer": "Hepatica",
+    "manufacturer_model_name": "Hepatica",
+    "software_versions": VERSION[:64],
+}
+"""Of every object that is made here, as highdicom names it."""
 
 
 def corners(box: Box) -> list[tuple[float, float]]:
@@ -53,7 +61,7 @@ def finished(made: Dataset, account: Account, description: str) -> Dataset:
     if made.Modality == "PR":
         made.PresentationCreationDate, made.PresentationCreationTime = date, time
     if made.Modality != "SR":
-        made.Laterality = None  # the liver has one; type 2C
+        made.Laterality = None  # no part of a pair; type 2C
     if any(said.image.phantom for said in account.statements):
         made.SyntheticData = "YES"
     for equipment in made.get("ContributingEquipmentSequence", ()):
@@ -62,17 +70,3 @@ def finished(made: Dataset, account: Account, description: str) -> Dataset:
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = "Keyed pseudonym and UIDs"
     return made
-
-
-def written(made: Dataset) -> bytes:
-    """An object as a DICOM file (PS3.10), Explicit VR Little Endian."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = made.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
-    meta.ImplementationVersionName = "HEPATICA"
-    made.file_meta = meta
-    stream = io.BytesIO()
-    made.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()

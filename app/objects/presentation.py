@@ -18,7 +18,6 @@ from pydicom.dataset import Dataset
 from app.objects import frames
 from app.objects.naming import Names
 from app.objects.said import Account, By, Statement
-from app.settings import VERSION
 
 SERIES_DESCRIPTION = "Research use only: boxes of lesions"
 _SERIES_NUMBER = 9002
@@ -41,9 +40,7 @@ def made(account: Account, key: bytes) -> Dataset:
         series_number=_SERIES_NUMBER,
         sop_instance_uid=names.instance_uid(),
         instance_number=1,
-        manufacturer="Hepatica",
-        manufacturer_model_name="Hepatica",
-        software_versions=VERSION[:64],
+        **frames.MADE_BY,
         device_serial_number="none",
         content_label="LESIONS",
         content_description=SERIES_DESCRIPTION,

@@ -7,23 +7,21 @@ and intercept 0. Each frame of a multi-frame object is an image of its own.
 
 from __future__ import annotations
 
-import io
 import re
 import zlib
 from collections.abc import Callable
 
 from pydicom.datadict import dictionary_VR
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.uid import (
-    PYDICOM_IMPLEMENTATION_UID,
     CTImageStorage,
-    ExplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
 )
 from pydicom.valuerep import DSfloat
 
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.uids import mapped
+from app.objects.part10 import written
 from app.settings import VERSION
 from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY
 
@@ -136,17 +134,7 @@ def file(image: Image, raw: bytes, key: bytes) -> bytes:
     # bytes of 8 bits are padded to an even length (PS3.5 8.1.1)
     found.PixelData = raw + b"\0" * (len(raw) % 2)
     found["PixelData"].VR = "OW" if found.BitsAllocated > 8 else "OB"
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = found.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
-    meta.ImplementationVersionName = "HEPATICA"
-    stream = io.BytesIO()
-    FileDataset("", found, preamble=b"\0" * 128, file_meta=meta).save_as(
-        stream, enforce_file_format=True
-    )
-    return stream.getvalue()
+    return written(found)
 
 
 def raw_pixels(stored: bytes) -> bytes:

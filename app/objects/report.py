@@ -34,7 +34,6 @@ from pydicom.dataset import Dataset
 from app.objects import frames
 from app.objects.naming import Names
 from app.objects.said import OWN_SCHEME, Account, By, Statement
-from app.settings import VERSION
 from ml.lesion import Code
 
 HYDRATABLE = "Cornerstone3DTools@^0.1.0:RectangleROI"
@@ -45,6 +44,8 @@ _PERCENT = CodedConcept("%", "UCUM", "percent")
 _NO_UNITS = CodedConcept("1", "UCUM", "no units")
 _LIVER = CodedConcept("10200004", "SCT", "Liver")
 _CT = CodedConcept("77477000", "SCT", "Computed tomography")
+_IMAGING = CodedConcept("363679005", "SCT", "Imaging (procedure)")
+"""Of pictures nobody can tell what made them."""
 _DEVICE = CodedConcept("121007", "DCM", "Device")
 _PERSON = CodedConcept("121006", "DCM", "Person")
 
@@ -62,7 +63,9 @@ def made(account: Account, key: bytes) -> Dataset:
         observation_context=ObservationContext(observer_device_context=_observer(account, names))
         if account.by == By.NETWORK
         else ObservationContext(observer_person_context=_observer(account, names)),
-        procedure_reported=_CT,
+        procedure_reported=_CT
+        if all(said.image.calibrated for said in account.statements)
+        else _IMAGING,
         imaging_measurements=groups,
         referenced_images=list(images.values()),
     )
@@ -73,9 +76,7 @@ def made(account: Account, key: bytes) -> Dataset:
         series_number=_SERIES_NUMBER,
         sop_instance_uid=names.instance_uid(),
         instance_number=1,
-        manufacturer="Hepatica",
-        manufacturer_model_name="Hepatica",
-        software_versions=VERSION[:64],
+        **frames.MADE_BY,
         is_complete=True,
         is_final=False,
         is_verified=False,
@@ -125,7 +126,7 @@ def _group(
         )
         if network
         else None,
-        finding_sites=[FindingSite(anatomic_location=_LIVER)],
+        finding_sites=[FindingSite(anatomic_location=_LIVER)] if said.of_liver else None,
         measurements=_numbers(said),
         qualitative_evaluations=_evaluations(said) or None,
     )

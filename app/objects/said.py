@@ -16,15 +16,15 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
+from app.models.cases.newest import newest_first
 from app.models.cases.prediction import Prediction
-from app.models.cases.review import BASES, CANNOT_TELL, OTHER, Review, superseded
+from app.models.cases.review import BASES, CANNOT_TELL, OTHER, WORDS, Review, superseded
 from app.models.checkpoint import Checkpoint
 from ml.images.roi import Box
-from ml.lesion import Code, LesionScheme
+from ml.lesion import LIVER, Code, LesionScheme
 
 _MOST_SCORES = 3
 """More lines than this no viewer shows beside a lesion."""
-WORDS = {OTHER: "other", CANNOT_TELL: "cannot tell"}
 _CODES = {
     OTHER: Code("74964007", "SCT", "Other"),
     CANNOT_TELL: Code("373068000", "SCT", "Undetermined"),
@@ -67,6 +67,7 @@ class Statement:
     Attributes:
         row: id of the Prediction or Review.
         finding: the class as a coded concept.
+        of_liver: whether its scheme is that of liver lesions; of others no organ is named.
         scores: the network's highest ones, falling; empty in a radiologist's.
         assessment: of the network's newest class; None in a network's, and where it gave none.
         unseen: whether the radiologist had not seen the network's score.
@@ -78,6 +79,7 @@ class Statement:
     lesion_class: str
     display: str
     finding: Code
+    of_liver: bool
     scores: tuple[Score, ...] = ()
     assessment: Assessment | None = None
     unseen: bool = False
@@ -124,8 +126,10 @@ def by_networks(session: Session, case: Case) -> list[Account]:
     found: dict[uuid.UUID, list[tuple[Lesion, Prediction]]] = {}
     checkpoints: dict[uuid.UUID, Checkpoint] = {}
     standing = lesions(session, case)
+    ids = [lesion.id for lesion in standing]
+    predictions = newest_first(session, Prediction, ids, Prediction.checkpoint)
     for lesion in standing:
-        for prediction in Prediction.of_lesion(session, lesion.id):
+        for prediction in predictions[lesion.id]:
             checkpoints[prediction.checkpoint_id] = prediction.checkpoint
             found.setdefault(prediction.checkpoint_id, []).append((lesion, prediction))
     made = [
@@ -148,13 +152,17 @@ def by_networks(session: Session, case: Case) -> list[Account]:
 def by_radiologists(session: Session, case: Case) -> list[Account]:
     """An account of each person whose reviews of a case's lesions stand, the last one first."""
     found: dict[uuid.UUID, list[tuple[Statement, Review]]] = {}
-    for lesion in lesions(session, case):
-        given = Review.of_lesion(session, lesion.id)
+    standing = lesions(session, case)
+    ids = [lesion.id for lesion in standing]
+    predictions = newest_first(session, Prediction, ids, Prediction.checkpoint)
+    reviews = newest_first(session, Review, ids, Review.by)
+    served = Checkpoint.scheme_for_review(session)
+    for lesion in standing:
+        given = reviews[lesion.id]
         replaced = superseded(given)
-        predictions = Prediction.of_lesion(session, lesion.id)
         for review in given:
             if review.id not in replaced:
-                said = (_reviewed(lesion, review, predictions), review)
+                said = (_reviewed(lesion, review, predictions[lesion.id], served), review)
                 found.setdefault(review.by_id, []).append(said)
     made = [
         Account(
@@ -191,22 +199,26 @@ def _predicted(lesion: Lesion, prediction: Prediction, scheme: LesionScheme) -> 
         lesion_class=prediction.lesion_class,
         display=scheme.display(prediction.lesion_class),
         finding=code_of(scheme, prediction.lesion_class),
+        of_liver=scheme.name == LIVER.name,
         scores=tuple(scores[:_MOST_SCORES]),
         warnings=tuple(prediction.warnings),
     )
 
 
-def _reviewed(lesion: Lesion, review: Review, predictions: Sequence[Prediction]) -> Statement:
+def _reviewed(
+    lesion: Lesion, review: Review, predictions: Sequence[Prediction], served: LesionScheme
+) -> Statement:
     # the newest prediction that was there when the class was given
     earlier = [one for one in predictions if one.created_at <= review.created_at]
     about = earlier[0] if earlier else None
-    scheme = about.checkpoint.scheme if about else None
+    scheme = about.checkpoint.scheme if about else served
     return Statement(
         lesion=lesion,
         row=review.id,
         lesion_class=review.lesion_class,
         display=_display(scheme, review.lesion_class),
         finding=code_of(scheme, review.lesion_class),
+        of_liver=scheme.name == LIVER.name,
         assessment=None if about is None else _assessment(review, about),
         unseen=about is not None and not review.score_visible,
         confidence=review.confidence,
@@ -222,18 +234,17 @@ def _assessment(review: Review, about: Prediction) -> Assessment:
     return Assessment.REJECTED
 
 
-def _display(scheme: LesionScheme | None, key: str) -> str:
-    if scheme is not None and key in scheme.keys:
+def _display(scheme: LesionScheme, key: str) -> str:
+    if key in scheme.keys:
         return scheme.display(key)
     return WORDS.get(key, key.replace("_", " "))
 
 
-def code_of(scheme: LesionScheme | None, key: str) -> Code:
+def code_of(scheme: LesionScheme, key: str) -> Code:
     """A class as a coded concept: the scheme's code, or one of our own."""
-    if scheme is not None:
-        for lesion_class in scheme.classes:
-            if lesion_class.key == key and lesion_class.code is not None:
-                return lesion_class.code
+    for lesion_class in scheme.classes:
+        if lesion_class.key == key and lesion_class.code is not None:
+            return lesion_class.code
     if key in _CODES:
         return _CODES[key]
     return own_code(key, _display(scheme, key))

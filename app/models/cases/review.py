@@ -21,6 +21,8 @@ from ml.lesion import LesionScheme
 
 OTHER = "other"
 CANNOT_TELL = "cannot_tell"
+WORDS: Mapping[str, str] = {OTHER: "other", CANNOT_TELL: "cannot tell"}
+"""What may be answered besides a scheme's classes → words for people."""
 
 
 class Basis(StrEnum):

@@ -17,7 +17,8 @@ from app.errors import Conflict, Forbidden, NotFound, Unreadable
 from app.models.cases.case import Case
 from app.models.cases.review import Review
 from app.models.reader_studies.enrolment import Enrolment
-from app.objects import capture, frames, presentation, report, said
+from app.objects import frames, said
+from app.objects.part10 import written
 from app.objects.related import DICOM, Writing
 from app.objects.said import Account, By
 from app.routes.api.problems import problems
@@ -78,7 +79,7 @@ def case_report(
         return JSONResponse({"accounts": [_json(account) for account in accounts]})
     key = request.app.state.key
     objects = [made for account in accounts for made in _objects(db, account, format, key)]
-    files = [frames.written(made) for made in objects]
+    files = [written(made) for made in objects]
     if len(files) == 1:
         name = f"hepatica-{format}-{case.id}.dcm"
         return Response(
@@ -105,6 +106,9 @@ def _refuse(request: Request, db: Session, program: Machine, case: Case) -> None
 
 
 def _objects(db: Session, account: Account, format: Format, key: bytes) -> list[Dataset]:
+    # highdicom takes 0.3 s to import, which no start of the server is to wait for
+    from app.objects import capture, presentation, report
+
     if format == Format.SR:
         return [report.made(account, key)]
     if format == Format.PR:

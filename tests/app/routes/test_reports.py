@@ -22,6 +22,7 @@ from app.objects.report import HYDRATABLE
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
+from ml.lesion import LesionClass, LesionScheme
 from stow import parts_of, store
 
 BOXES = (Box(40, 30, 20, 16), Box(1, 2, 12, 10))
@@ -195,3 +196,34 @@ def test_what_cannot_be_reported_is_said(asked, client, token, session, signed_i
     reply = asked.get()
     assert reply.status_code == 409
     assert "No lesion of this case was scored by a network yet" in reply.json()["detail"]
+
+
+def test_what_is_not_known_of_an_image_is_not_claimed(client, token, session):
+    mirrored = {"ImageOrientationPatient": [-1, 0, 0, 0, 1, 0]}
+    assert store(client, token, make_dicom(make_hu(3), **mirrored)).status_code == 200
+    case = session.scalars(sa.select(Case)).one()
+    image = session.scalars(sa.select(Image)).one()
+    maker = studies.make_user(session, "marker", "reader")
+    lesion = Lesion.mark(session, image, Box(40, 30, 20, 16), maker)
+    # a review of a lesion that no network has scored
+    studies.review(session, lesion, "cyst", by=maker)
+    session.commit()
+    asked = Asked(client, token, case, Dataset())
+    [capture] = [dcmread(io.BytesIO(asked.get("sc", "radiologist").content))]
+    assert list(capture.PatientOrientation) == ["R", "P"]
+    [group] = groups_of(asked.object(by="radiologist"))
+    assert (group.finding_type.scheme_designator, group.finding_type.value) == ("SCT", "367643001")
+    assert [site.value.meaning for site in group.finding_sites] == ["Liver"]
+    other = LesionScheme("nodules", (LesionClass("cyst", "cyst"), LesionClass("solid", "solid")))
+    network = Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1]
+    network.meta = {**network.meta, "scheme": other.to_dict()}
+    Prediction.record(session, lesion, network, {"cyst": 0.75, "solid": 0.25}, [])
+    image.calibrated, image.orientation = False, None
+    session.commit()
+    [group] = groups_of(asked.object())
+    assert group.finding_sites == []
+    assert group.finding_type.scheme_designator == "99HEPATICA"
+    content = asked.get("sr").content
+    assert b"Computed tomography" not in content
+    assert b"Imaging (procedure)" in content
+    assert not dcmread(io.BytesIO(asked.get("sc").content)).PatientOrientation
