@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ml.dataset.entries import Entry, Mark, Options
+from ml.dataset.labels import Whose, nobody
 from ml.dataset.table import CellError, PrepareError
 from ml.ground.errors import reason
 from ml.images.ct_slice import CTSlice
@@ -61,11 +62,8 @@ def entries(path: Path, options: Options) -> tuple[list[Entry], list[str]]:
         patients = _patients(arrays, name.replace("images", "patients"), len(images))
         used |= {name.replace("images", kind) for kind in ("images", "labels", "patients")}
         if patients is None and options.patients is None:
-            raise PrepareError(
-                f"{path.name} has no {name.replace('images', 'patients')}, and nothing tells whose "
-                "the images are; patients must be told apart to split them. If every image is of "
-                "another patient, say so: --patient image."
-            )
+            missing = name.replace("images", "patients")
+            raise nobody(f"{path.name} has no {missing}", Whose.IMAGE, pattern=False)
         groups = {"split": part} if part else {}
         for i, label in enumerate(labels):
             file = f"{name}/{i}"

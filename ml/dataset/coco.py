@@ -10,6 +10,7 @@ from typing import Any
 
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
+from ml.dataset.labels import Whose, nobody
 from ml.dataset.table import CellError, PrepareError
 from ml.ground.errors import reason
 from ml.images.roi import Box
@@ -85,11 +86,7 @@ def _entry(
         raise PrepareError(f"{where} names no image or category of the file ({error}).") from error
     patient = image.get("patient", image.get("patient_id"))
     if patient is None and options.patients is None:
-        raise PrepareError(
-            "Nothing in the COCO file tells whose the images are; patients must be told apart to "
-            "split them. Give images a patient, or say how: --patient '(P[0-9]+)_' (the part of a "
-            "file's name in brackets), folder, or image if every image is of another patient."
-        )
+        raise nobody("No image of the COCO file has a patient", Whose.FOLDER, Whose.IMAGE)
     whose = "" if patient is None else str(patient)
     return Entry(where, label, whose, partial(_marks, files, file, box))
 

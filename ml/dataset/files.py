@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,15 +26,18 @@ _DRIVE = re.compile(r"[A-Za-z]:/")
 class Files:
     """The files under a folder, by name or by SOP Instance UID; none outside it."""
 
-    def __init__(self, folder: Path, by_uid: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder.resolve()
-        self.by_uid = self._index() if by_uid else {}
-        self.shortened = 0
+        self.shortened = False
         self._read = lru_cache(maxsize=4)(self._decode)
 
-    def _index(self) -> dict[str, dict[str, str]]:
-        """For each SOP Instance UID the files that have it, by what they hold."""
+    @cached_property
+    def _by_uid(self) -> dict[str, dict[str, str]]:
+        """For each SOP Instance UID the files that have it, by what they hold.
+
+        Every file is read for it, so only where a table names none.
+        """
         found: dict[str, dict[str, str]] = defaultdict(dict)
         for path in sorted(self.folder.rglob("*")):
             if path.is_file() and path.suffix.lower() not in _NO_SLICE:
@@ -51,7 +54,7 @@ class Files:
         """The path, relative to the folder, of a file as a table names it.
 
         Tables made elsewhere have backslashes and whole paths; of a whole path the longest end
-        that lies under the folder counts, and ``shortened`` counts these.
+        that lies under the folder counts, and ``shortened`` says so.
 
         Raises:
             CellError: outside the folder.
@@ -66,7 +69,7 @@ class Files:
             for first in range(len(parts)):
                 end = PurePosixPath(*parts[first:])
                 if self._inside(end) and (self.root / end).is_file():
-                    self.shortened += 1
+                    self.shortened = True
                     return end.as_posix()
             raise outside
         if not self._inside(name):
@@ -99,9 +102,9 @@ class Files:
         if not file:
             if not uid:
                 raise CellError("neither a file nor a sop_instance_uid.")
-            if uid not in self.by_uid:
+            if uid not in self._by_uid:
                 raise CellError(f"no file under the folder has SOP Instance UID {uid}.")
-            files = [*self.by_uid[uid].values()]
+            files = [*self._by_uid[uid].values()]
             if len(files) > 1:
                 raise CellError(
                     f"{len(files)} files that differ have SOP Instance UID {uid} "

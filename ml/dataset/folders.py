@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
-from ml.dataset.table import PrepareError
+from ml.dataset.labels import Whose, nobody
 
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 _LITTER = ("thumbs.db", "desktop.ini", "__macosx")
@@ -50,13 +50,8 @@ def entries(folder: Path, source: Files, options: Options) -> tuple[list[Entry],
     """
     found = classes(folder)
     if options.patients is None:
-        raise PrepareError(
-            f"{folder} has a folder for each class ({', '.join(list(found)[:8])}), and nothing "
-            "tells whose the images are; patients must be told apart to split them. Say how: "
-            "--patient '(P[0-9]+)_' (the part of a file's name in brackets), --patient folder (a "
-            "folder for each patient), --patient dicom (PatientID), or --patient image if every "
-            "image is of another patient."
-        )
+        what = f"{folder} has a folder for each class ({', '.join(list(found)[:8])})"
+        raise nobody(what, Whose.FOLDER, Whose.DICOM, Whose.IMAGE)
     made = []
     for name, paths in found.items():
         for path in paths:

@@ -60,8 +60,7 @@ def look(folder: Path) -> Finding:
     if not folder.exists():
         raise PrepareError(f"{folder} does not exist.")
     tables = table.tables_in(folder) if folder.is_dir() else []
-    packed, boxes = arrays.found(folder), coco.found(folder)
-    files = Files(folder, by_uid=False)
+    files = Files(folder)
     if tables:
         path = next((one for one in tables if one.name in _USUAL), tables[0])
         what = "dicom" if path.name == "lesions.csv" else "images"
@@ -72,9 +71,11 @@ def look(folder: Path) -> Finding:
         other = len(tables) > 1 and path.name not in _USUAL
         words = ["--table", str(path)] if other else []
         return _finding(folder, what, f"the table {path.name}", found, words)
+    packed = arrays.found(folder)
     if packed is not None:
         found = _read(lambda told: arrays.entries(packed, told))
         return _finding(folder, "images", "arrays", found, [])
+    boxes = coco.found(folder)
     if boxes is not None:
         found = _read(lambda told: coco.entries(boxes, files, told))
         return _finding(folder, "images", f"boxes in {boxes.name}", found, [])
@@ -106,7 +107,7 @@ def _names_volumes(path: Path) -> bool:
 
 def _segmented(folder: Path) -> Sequence[Entry]:
     try:
-        return segmentations.found(folder, Files(folder, by_uid=True)).entries
+        return segmentations.found(folder, Files(folder)).entries
     except PrepareError:
         return ()
 

@@ -273,6 +273,31 @@ class Patients:
         raise CellError(f"file {file!r} does not match --patient.")
 
 
+def nobody(what: str, *ways: Whose, pattern: bool = True) -> PrepareError:
+    """The refusal of images of which nothing tells whose they are.
+
+    Args:
+        what: what was looked at, to begin the sentence.
+        ways: that can tell it there.
+        pattern: whether files have paths of which a part can be the patient.
+    """
+    how = [_WAYS[way] for way in ways]
+    if pattern:
+        how.insert(0, "--patient '(P[0-9]+)_' (the part of a file's name in brackets)")
+    said = how[0] if len(how) == 1 else f"{', '.join(how[:-1])}, or {how[-1]}"
+    return PrepareError(
+        f"{what}, and nothing tells whose the images are; patients must be told apart to split "
+        f"them. Say how: {said}."
+    )
+
+
+_WAYS = {
+    Whose.FOLDER: "--patient folder (a folder for each patient)",
+    Whose.DICOM: "--patient dicom (PatientID)",
+    Whose.IMAGE: "--patient image if every image is of another patient",
+}
+
+
 def named(patient: str) -> str:
     """The patient a cell names.
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from ml.dataset import arrays, cells, coco, folders, segmentations, table
 from ml.dataset import volumes as nifti_volumes
-from ml.dataset.columns import GROUPS, OF_PHANTOMS, USED, Boxes
+from ml.dataset.columns import Boxes
 from ml.dataset.entries import Entry, Mark, Options, data_set
 from ml.dataset.files import Files
 from ml.dataset.labels import Whose
@@ -60,16 +60,17 @@ def _without_table(
 ) -> tuple[list[Entry], list[str]] | None:
     """Entries that something else than a table tells; None where there is a table, or nothing."""
     if path.suffix.lower() == ".json":
-        return coco.entries(path, Files(folder, by_uid=False), options)
+        return coco.entries(path, Files(folder), options)
     if path.exists():
         return None
-    packed, boxes = arrays.found(folder), coco.found(folder)
+    packed = arrays.found(folder)
     if packed is not None:
         return arrays.entries(packed, options)
+    boxes = coco.found(folder)
     if boxes is not None:
-        return coco.entries(boxes, Files(folder, by_uid=False), options)
+        return coco.entries(boxes, Files(folder), options)
     if folders.classes(folder):
-        return folders.entries(folder, Files(folder, by_uid=False), options)
+        return folders.entries(folder, Files(folder), options)
     return None
 
 
@@ -91,7 +92,7 @@ def dicom(
     path = table.found(folder, "lesions.csv", chosen.table)
     if path.exists():
         return _of_table(folder, path, ("class",), scheme, out, chosen)
-    marked = segmentations.found(folder, Files(folder, by_uid=True))
+    marked = segmentations.found(folder, Files(folder))
     # these objects tell whose they are
     chosen = replace(chosen, patients=chosen.patients or Whose.DICOM)
     later = partial(_specks, marked.counts)
@@ -157,13 +158,13 @@ def entries_of(
         rows = [row for row in rows if _is_key(row)]
         if not rows:
             raise PrepareError(f"{path.name} has no row with key_slice 1.")
-    files = Files(folder, any(not row.get("file") for row in rows))
+    files = Files(folder)
     if options.boxes is None and not options.whole:
         _refuse_doubtful_boxes(rows, files)
     places = {_folder(row) for row in rows}
     told = 1 < len(places) <= _MOST_FOLDERS
     entries = [_entry(row, files, options, _folder(row) if told else "") for row in rows]
-    return entries, _unused(rows, options), files
+    return entries, _aside(rows, options), files
 
 
 def _folder(row: Row) -> str:
@@ -189,24 +190,20 @@ def _entry(row: Row, files: Files, options: Options, folder: str) -> Entry:
         _refuse_other_diameter(diameter, box, ct_slice)
         return [Mark(ct_slice, file, box, diameter)]
 
-    groups = {column: row.get(column) for column in GROUPS if row.get(column)}
+    groups = row.groups
     if folder:
         groups.setdefault("folder", folder)
     return Entry(f"Row {row.number}", row.get("class"), row.get("patient"), marks, groups=groups)
 
 
-def _unused(rows: Sequence[Row], options: Options) -> list[str]:
-    """A sentence for the columns that nothing is made of, and for a patient told twice."""
-    header = [column for column in rows[0].cells if column]
+def _aside(rows: Sequence[Row], options: Options) -> list[str]:
+    """Sentences for a patient that is told twice, and for columns that nothing is made of."""
     told = []
-    if "patient" in header and options.patients:
+    if "patient" in rows[0].cells and options.patients:
         told.append(
             f"Patients are told by --patient {options.patients}, not by the column patient."
         )
-    other = [column for column in header if column not in (*USED, *GROUPS, *OF_PHANTOMS)]
-    if other:
-        told.append(f"Not used: column {', '.join(other)}.")
-    return told
+    return told + table.unused(rows)
 
 
 def _whole_paths(files: Files) -> Sequence[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.dataset.columns import SYNONYMS
+from ml.dataset.columns import GROUPS, OF_PHANTOMS, SYNONYMS, USED
 from ml.dataset.manifest import ManifestError
 from ml.ground.delimited import Rows
 from ml.ground.errors import HepaticaError, reason
@@ -31,6 +31,11 @@ class Row:
     def get(self, column: str) -> str:
         """A cell, empty where the table lacks the column."""
         return self.cells.get(column, "")
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """What the row belongs to besides its class, by ``columns.GROUPS``."""
+        return {column: self.get(column) for column in GROUPS if self.get(column)}
 
 
 def found(folder: Path, name: str, told: Path | None) -> Path:
@@ -116,6 +121,17 @@ def read(path: Path, needed: Sequence[str], renamed: Mapping[str, str] | None = 
         )
         for number, line in lines[1:]
     ]  # fmt: skip
+
+
+def unused(rows: Sequence[Row], *known: str) -> list[str]:
+    """A sentence for the columns that nothing is made of; nothing where there are none.
+
+    Args:
+        known: columns that this kind of table has besides.
+    """
+    used = (*USED, *GROUPS, *OF_PHANTOMS, *known)
+    other = [column for column in rows[0].cells if column not in used]
+    return [f"Not used: column {', '.join(other)}."] if other else []
 
 
 def _lines(text: str, name: str) -> list[tuple[int, list[str]]]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.dataset import components, table
-from ml.dataset.columns import GROUPS, USED, Unit
+from ml.dataset.columns import Unit
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
 from ml.dataset.table import CellError, Row
@@ -38,21 +38,18 @@ def entries(
     """
     needed = ("file", "mask", "class") if options.patients else ("file", "mask", "class", "patient")
     rows = table.read(path, needed, options.columns)
-    reader = _Volumes(Files(folder, by_uid=False), options.unit)
+    reader = _Volumes(Files(folder), options.unit)
     made = [
         Entry(
             f"Row {row.number}",
             row.get("class"),
             row.get("patient"),
             partial(reader.marks, row),
-            groups={column: row.get(column) for column in GROUPS if row.get(column)},
+            groups=row.groups,
         )
         for row in rows
     ]
-    known = (*USED, *GROUPS, "value")
-    other = [column for column in rows[0].cells if column not in known]
-    notes = [f"Not used: column {', '.join(other)}."] if other else []
-    return made, notes, reader.counts
+    return made, table.unused(rows, "value"), reader.counts
 
 
 class _Volumes:
