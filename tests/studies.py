@@ -100,6 +100,17 @@ def make_lesion(
     return [Lesion.mark(session, image, Box(x - 14, y - 14, 28, 28), maker) for x, y in boxes]
 
 
+def desk_of_ada(
+    app: Any, session: Session, signed_in_as: Any, design: Design
+) -> tuple[Any, str, ReaderStudy]:
+    """A browser of the reader ada, the address of her desk, and the study she reads."""
+    app.state.inference = NoNetworks()
+    study = make_study(session, make_user(session, "ada"), per_class=3, design=design)
+    session.commit()
+    [enrolment] = Enrolment.of_study(session, study.id)
+    return signed_in_as("reader", name="ada"), f"/readings/{enrolment.token}", study
+
+
 def review(session: Session, lesion: Lesion, lesion_class: str, **more: Any) -> Review:
     """A review by the maker: pathology, certain."""
     given = {"confidence": 5, "basis": "pathology", "note": "", "score_visible": False, **more}

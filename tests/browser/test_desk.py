@@ -54,6 +54,15 @@ def have(page, pictures: set[str], number: int) -> None:
     raise AssertionError(f"{len(pictures)} of {number} pictures after 20 s")
 
 
+def open_to(page, reader: str) -> None:
+    """Enrol a reader on the page of a study, and open it."""
+    page.select_option("[name=reader]", reader)
+    page.get_by_role("button", name="Enrol").click()
+    page.wait_for_selector(f"text=Enrolled: {reader}")
+    page.get_by_role("button", name="Open the study").click()
+    page.wait_for_selector("text=The study is open")
+
+
 def check_in(page) -> None:
     """Consent, reader, room and screen, once, before the first image."""
     page.wait_for_selector("[data-conduct]")

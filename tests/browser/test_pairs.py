@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser.test_desk import check_in, have, overflows, press, says, serious_faults
+from browser.test_desk import check_in, have, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
 
 
@@ -35,11 +35,7 @@ def compose(page, installation) -> str:
 def test_pairs_are_read_by_keyboard_and_shown_both_or_not_at_all(open_as, installation):
     researcher = open_as("researcher")
     study = compose(researcher, installation)
-    researcher.select_option("[name=reader]", "reader")
-    researcher.get_by_role("button", name="Enrol").click()
-    researcher.wait_for_selector("text=Enrolled: reader")
-    researcher.get_by_role("button", name="Open the study").click()
-    researcher.wait_for_selector("text=The study is open")
+    open_to(researcher, "reader")
 
     page = open_as("reader")
     page.goto(f"{installation.address}/readings")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser.test_desk import check_in, overflows, press, says, serious_faults
+from browser.test_desk import check_in, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
 
 
@@ -39,11 +39,7 @@ def compose(page, installation) -> str:
 def test_images_are_graded_by_keyboard_in_every_question(open_as, installation):
     researcher = open_as("researcher")
     study = compose(researcher, installation)
-    researcher.select_option("[name=reader]", "reader")
-    researcher.get_by_role("button", name="Enrol").click()
-    researcher.wait_for_selector("text=Enrolled: reader")
-    researcher.get_by_role("button", name="Open the study").click()
-    researcher.wait_for_selector("text=The study is open")
+    open_to(researcher, "reader")
 
     page = open_as("reader")
     page.goto(f"{installation.address}/readings")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser.test_desk import check_in, overflows, press, says, serious_faults
+from browser.test_desk import check_in, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
 
 from app.models.people.user import DEMO_PASSWORD
@@ -43,11 +43,7 @@ def test_readers_name_lesions_are_told_and_then_say_real_or_synthetic(open_as, i
     assert made.ok
     researcher = open_as("researcher")
     study = compose(researcher, installation)
-    researcher.select_option("[name=reader]", "nell")
-    researcher.get_by_role("button", name="Enrol").click()
-    researcher.wait_for_selector("text=Enrolled: nell")
-    researcher.get_by_role("button", name="Open the study").click()
-    researcher.wait_for_selector("text=The study is open")
+    open_to(researcher, "nell")
 
     page = open_as("nell")
     seen = []

@@ -124,14 +124,8 @@ def test_both_images_of_a_pair_are_known_to_who_was_to_read_them(session):
 
 @pytest.fixture
 def desk(app, session, signed_in_as):
-    app.state.inference = studies.NoNetworks()
     design = replace(PAIRS, practice=2, back=True)
-    study = studies.make_study(
-        session, studies.make_user(session, "ada"), per_class=3, design=design
-    )
-    session.commit()
-    [enrolment] = Enrolment.of_study(session, study.id)
-    return signed_in_as("reader", name="ada"), f"/readings/{enrolment.token}", study
+    return studies.desk_of_ada(app, session, signed_in_as, design)
 
 
 def test_a_pair_is_read_and_practice_tells_which_was_synthetic(desk, session):

@@ -101,14 +101,8 @@ def test_the_wording_is_frozen_with_the_protocol_and_the_preset_fits(session):
 
 @pytest.fixture
 def desk(app, session, signed_in_as):
-    app.state.inference = studies.NoNetworks()
     design = replace(GRADED, practice=2, back=True)
-    study = studies.make_study(
-        session, studies.make_user(session, "ada"), per_class=3, design=design
-    )
-    session.commit()
-    [enrolment] = Enrolment.of_study(session, study.id)
-    return signed_in_as("reader", name="ada"), f"/readings/{enrolment.token}", study
+    return studies.desk_of_ada(app, session, signed_in_as, design)
 
 
 def test_every_question_is_graded_and_practice_tells_what_the_image_was(desk, session):
