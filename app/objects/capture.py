@@ -22,6 +22,9 @@ _SERIES_NUMBER = 9003
 _LEAST_PX = 512
 """Shorter side of a picture at least; smaller images are enlarged by a whole number."""
 _MOST_ENLARGED = 8
+_MOST_PX = 1024
+"""Longer side at most; of larger images the picture is made smaller, so that a case with many
+lesions does not fill the memory."""
 _LINE_PX = 18
 _YELLOW, _BLACK = (255, 214, 10), (0, 0, 0)
 
@@ -67,9 +70,10 @@ def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.u
     """The slice with box and words: (rows, columns, 3), enlarged, with lines of text below."""
     window = roi.DEFAULT_WINDOW_HU if image.calibrated else image.grey_range
     grey = roi.to_grey(roi.normalise(image.pixels, window))
-    times = min(_MOST_ENLARGED, max(1, -(-_LEAST_PX // min(grey.shape))))
+    enlarged = min(_MOST_ENLARGED, max(1, -(-_LEAST_PX // min(grey.shape))))
+    times = min(enlarged, _MOST_PX / max(grey.shape))
     slice_picture = Picture.fromarray(grey).resize(
-        (grey.shape[1] * times, grey.shape[0] * times), Picture.Resampling.BICUBIC
+        (round(grey.shape[1] * times), round(grey.shape[0] * times)), Picture.Resampling.BICUBIC
     )
     lines = _lines(said, account)
     sheet = Picture.new(

@@ -227,3 +227,20 @@ def test_what_is_not_known_of_an_image_is_not_claimed(client, token, session):
     assert b"Computed tomography" not in content
     assert b"Imaging (procedure)" in content
     assert not dcmread(io.BytesIO(asked.get("sc").content)).PatientOrientation
+
+
+def test_a_picture_of_a_large_slice_is_small_and_its_box_in_place(client, token, session):
+    assert store(client, token, make_dicom(make_hu(3, side=2048))).status_code == 200
+    image = session.scalars(sa.select(Image)).one()
+    maker = studies.make_user(session, "marker", "reader")
+    studies.review(session, Lesion.mark(session, image, Box(400, 200, 400, 300), maker), "cyst")
+    session.commit()
+    reply = Asked(client, token, session.scalars(sa.select(Case)).one(), Dataset()).get(
+        "sc", "radiologist"
+    )
+    pixels = dcmread(io.BytesIO(reply.content)).pixel_array
+    assert pixels.shape[1] == 1024
+    yellow = (pixels[:1024, :, 0] > 200) & (pixels[:1024, :, 2] < 60)
+    rows, columns = np.nonzero(yellow)
+    ends = (columns.min(), columns.max(), rows.min(), rows.max())
+    assert np.abs(np.array(ends) - (200, 400, 100, 250)).max() <= 1
