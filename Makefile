@@ -16,7 +16,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-test setup-browser run demo-reset worker weights licences test lint types bench clean
+.PHONY: help setup setup-train setup-test setup-browser setup-pacs run demo-reset worker weights licences test lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -53,6 +53,15 @@ setup-browser: ## install Chromium for the browser tests (Debian and Ubuntu, as 
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core; \
 	else \
 	  echo "Install Chromium with your system's packages, for example: sudo apt-get install chromium"; \
+	fi
+
+setup-pacs: ## install Orthanc for the tests with a PACS (Debian and Ubuntu, as root)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  dpkg -s orthanc orthanc-dicomweb >/dev/null 2>&1 && echo "Orthanc is here already." || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq orthanc orthanc-dicomweb && \
+	    echo "The tests start an Orthanc of their own. Where the package has started a service: systemctl disable --now orthanc"; }; \
+	else \
+	  echo "Install Orthanc with your system's packages, for example: sudo apt-get install orthanc orthanc-dicomweb"; \
 	fi
 
 run: $(SERVE_STAMP) ## start Hepatica with demo content on http://127.0.0.1:8000 (HOST=, PORT=)

@@ -23,6 +23,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import whole
 
 import once
+from orthanc import Orthanc
+from orthanc import missing as orthanc_missing
 
 ORIGIN = "http://testserver"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -265,6 +267,21 @@ def signed_in_as(app: FastAPI, client: TestClient, database: Any) -> Callable[..
         return browser
 
     return sign_in
+
+
+@pytest.fixture(scope="session")
+def _orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    if reason := orthanc_missing():
+        pytest.skip(reason)
+    with Orthanc.started(tmp_path_factory.mktemp("orthanc")) as pacs:
+        yield pacs
+
+
+@pytest.fixture
+def orthanc(_orthanc: Orthanc) -> Orthanc:
+    """A real Orthanc that holds nothing yet; tests skip where none is installed."""
+    _orthanc.forget()
+    return _orthanc
 
 
 @pytest.fixture

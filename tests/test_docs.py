@@ -326,7 +326,7 @@ def test_every_make_target_that_is_promised_is_listed_by_help():
     listed = subprocess.run(
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    promised = "setup setup-browser lint types bench weights worker demo-reset run test"
+    promised = "setup setup-browser setup-pacs lint types bench weights worker demo-reset run test"
     for target in promised.split():
         assert re.search(rf"^ *{target} ", listed, re.M), target
 
