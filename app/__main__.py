@@ -56,7 +56,7 @@ def _database_as_it_is() -> Database:
 
 def _keyed_database() -> Database:
     """The database, once it is clear that it belongs to the installation's key."""
-    from app.models.cases.naming import name_older
+    from app.models.cases.naming import name_older, veil_older
     from app.models.ground.installation import Fingerprint
     from app.settings import settings
 
@@ -65,6 +65,9 @@ def _keyed_database() -> Database:
     with database.transaction() as session:
         Fingerprint.confirm(session, installation_key)
         name_older(session, installation_key)
+        veiled = veil_older(session, installation_key)
+    if veiled:
+        database.forget()
     return database
 
 

@@ -237,6 +237,28 @@ class Database:
         with self.migrating() as connection:
             schema.upgrade(connection)
 
+    def forget(self) -> None:
+        """Leave nothing behind of what was replaced a moment ago, as far as the database can.
+
+        SQLite has overwritten it in the file; its log is emptied. PostgreSQL writes the tables of
+        cases anew. Where somebody uses them it is not done, and the log says so.
+        """
+        statement = (
+            'VACUUM FULL "case", series, image'
+            if self.engine.dialect.name == "postgresql"
+            else "PRAGMA wal_checkpoint(TRUNCATE)"
+        )
+        try:
+            with self.engine.connect().execution_options(
+                isolation_level="AUTOCOMMIT", read_only=True
+            ) as connection:
+                connection.exec_driver_sql(statement)
+        except sa.exc.DBAPIError:
+            log.warning(
+                "Replaced rows of cases may still be in the files of the database: %s",
+                "give it the statement VACUUM FULL when nobody uses it.",
+            )
+
     def found_schema(self) -> Schema:
         """How far the schema is; looks without waiting, and makes no file."""
         if self.file is not None and self.file.identity() is None:

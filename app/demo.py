@@ -23,6 +23,7 @@ from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.parcel import Limits, Parcel
 from app.models.cases.review import Review
+from app.models.cases.uids import kept
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
@@ -109,7 +110,7 @@ def _receive(session: Session, folder: Path, key: bytes, *, reviewed: bool) -> N
         image = session.scalars(
             sa.select(Image)
             .join(Series, Series.id == Image.series_id)
-            .where(Image.sop_uid == truth["sop_instance_uid"])
+            .where(Image.sop_uid == kept(truth["sop_instance_uid"], key))
         ).one()
         box = Box(*(float(truth[name]) for name in ("x", "y", "width", "height")))
         lesion = Lesion.mark(session, image, box, radiologist)

@@ -175,6 +175,8 @@ def _set_up(connection: sqlite3.Connection) -> None:
                 raise
             sleep(_pause_s())
     connection.execute("PRAGMA synchronous=FULL")
+    # what is deleted or replaced is overwritten with zeros, and not only given free
+    connection.execute("PRAGMA secure_delete=ON")
     connection.execute("PRAGMA foreign_keys=ON")
 
 

@@ -24,6 +24,11 @@ KEY_CHARACTERS = 32
 """Fewest characters of an installation key."""
 
 
+DOOR_WORDS = ("return-results",)
+"""What a door can be allowed (`app.models.cases.entry.Allowance` says what each means)."""
+_DOOR = f": none, or of {', '.join(DOOR_WORDS)}, with commas between."
+
+
 class KeyRefused(Exception):
     """The installation key is missing where it was, too short, or another one than before."""
 
@@ -113,6 +118,24 @@ class Settings(BaseSettings):
         description="Seconds for which a checked API token is trusted without asking the "
         "database again; a revoked token works at most this long.",
     )
+
+    door_upload: str = Field("", description="What uploads may do beyond the strictest" + _DOOR)
+    door_stow: str = Field("", description="The same of what is sent to /dicomweb" + _DOOR)
+    door_pull: str = Field("", description="The same of what is fetched from a PACS" + _DOOR)
+    door_node: str = Field("", description="The same of what the DICOM node is sent" + _DOOR)
+
+    @field_validator("door_upload", "door_stow", "door_pull", "door_node")
+    @classmethod
+    def _allowances(cls, value: str) -> str:
+        """Words that are known, without doubles."""
+        named = list(dict.fromkeys(item.strip() for item in value.split(",") if item.strip()))
+        for item in named:
+            if item not in DOOR_WORDS:
+                raise ValueError(
+                    f"a door's setting (HEPATICA_DOOR_…) holds {item!r}. It can hold "
+                    f"{', '.join(DOOR_WORDS)}, with commas between, or nothing."
+                )
+        return ",".join(named)
 
     @field_validator("public_origin")
     @classmethod

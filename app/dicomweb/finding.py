@@ -23,7 +23,7 @@ from app.auth import Asker
 from app.dicomweb import addresses, held
 from app.dicomweb.matching import FUZZY_WARNING, MOST_RESULTS, Key, Query
 from app.models.cases.case import Case, Image, Series
-from app.models.cases.uids import mapped
+from app.models.cases.uids import kept, mapped
 from app.models.reader_studies.enrolment import Enrolment
 from app.objects import rebuilt
 
@@ -68,8 +68,8 @@ _BY_UID = {
         }.items()
     )
 }
-"""Attributes by which the database finds, in UIDs of ours and of the sender, and how deep they lie:
-below studies 1, below series 2."""
+"""Attributes by which the database finds, in UIDs of ours and digests of the sender's, and how deep
+they lie: below studies 1, below series 2."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,11 @@ class Search:
         """What the database can find, and the keys that are left to be compared."""
         statement, depth = _STATEMENTS[self.level]()
         if self.study:
-            held.case(session, self.asker, self.study)
-            statement = statement.where(
-                sa.or_(Case.uid == self.study, Case.study_uid == self.study)
-            )
+            of = held.case(session, self.asker, self.study, self.key)
+            statement = statement.where(Case.id == of.id)
         if self.series:
             statement = statement.where(
-                sa.or_(Series.uid == self.series, Series.series_uid == self.series)
+                held.is_of(Series.uid, Series.series_uid, self.series, self.key)
             )
         closed = Enrolment.closed_to(session, self.asker.person)
         if closed is not None and not self.study:
@@ -145,10 +143,11 @@ class Search:
             )
         left = []
         for key in self.query.keys:
-            lies, columns = _BY_UID.get(key.path[0], (depth + 1, ()))
-            if key.value and lies <= depth:
-                uids = key.uids
-                statement = statement.where(sa.or_(*(one.in_(uids) for one in columns)))
+            lies, columns = _BY_UID.get(key.path[0], (depth + 1, None))
+            if key.value and columns is not None and lies <= depth:
+                ours, theirs = columns
+                digests = [kept(uid, self.key) for uid in key.uids]
+                statement = statement.where(sa.or_(ours.in_(key.uids), theirs.in_(digests)))
             else:
                 left.append(key)
         return statement, tuple(key for key in left if key.value)
@@ -238,7 +237,7 @@ class Search:
     def _instances(self, images: Sequence[Image]) -> Iterator[Dataset]:
         """Images with all that the rebuilt object says."""
         for image in images:
-            found = rebuilt.header(image, self.key)
+            found = rebuilt.header(image)
             found.InstanceAvailability = "ONLINE"
             found.RetrieveURL = addresses.of_instance(self.base, held.address(image))
             yield found

@@ -51,13 +51,13 @@ _MOST_FRAMES = 2000
 @router.get(_STUDY)
 def study(request: Request, asker: Someone, db: ReadDb, study: str) -> Response:
     """Every instance of a study."""
-    return _whole(request, asker, held.images(db, asker, study))
+    return _whole(request, asker, held.images(db, asker, _key(request), study))
 
 
 @router.get(_SERIES)
 def series(request: Request, asker: Someone, db: ReadDb, study: str, series: str) -> Response:
     """Every instance of a series."""
-    return _whole(request, asker, held.images(db, asker, study, series))
+    return _whole(request, asker, held.images(db, asker, _key(request), study, series))
 
 
 @router.get(_INSTANCE)
@@ -65,7 +65,7 @@ def instance(
     request: Request, asker: Someone, db: ReadDb, study: str, series: str, instance: str
 ) -> Response:
     """One instance; of a multi-frame object each of its frames."""
-    return _whole(request, asker, held.images(db, asker, study, series, instance))
+    return _whole(request, asker, held.images(db, asker, _key(request), study, series, instance))
 
 
 def _whole(request: Request, asker: Asker, images: Sequence[Image]) -> Response:
@@ -105,10 +105,10 @@ def instance_metadata(
 def _metadata(request: Request, asker: Asker, db: ReadDb, *address: str) -> Response:
     """JSON (PS3.18 F.2); in place of the pixels stands where they are."""
     kind = chosen(request, _TEXTS).kind
-    base, key = addresses.root(request), request.app.state.key
+    base = addresses.root(request)
     found = []
-    for image in held.images(db, asker, *address):
-        told = rebuilt.header(image, key).to_json_dict()
+    for image in held.images(db, asker, _key(request), *address):
+        told = rebuilt.header(image).to_json_dict()
         at = addresses.of_instance(base, held.address(image))
         vr = "OB" if image.dtype == "uint8" else "OW"
         told[_PIXEL_DATA] = {"vr": vr, "BulkDataURI": f"{at}/bulkdata/{_PIXEL_DATA}"}
@@ -130,7 +130,7 @@ def frames(
     frames: str,
 ) -> Response:
     """The pixels of frames, little-endian and uncompressed, in the order that is asked for."""
-    found = _frames(held.images(db, asker, study, series, instance), frames)
+    found = _frames(held.images(db, asker, _key(request), study, series, instance), frames)
     return _pixels(request, asker, db, found)
 
 
@@ -141,7 +141,9 @@ def bulk_data(
     """The value that metadata name by an address: pixels, of which alone there is that much."""
     if tag.upper() != _PIXEL_DATA:
         raise NotFound(f"There are no bulk data but those of Pixel Data ({_PIXEL_DATA}).")
-    return _pixels(request, asker, db, held.images(db, asker, study, series, instance))
+    return _pixels(
+        request, asker, db, held.images(db, asker, _key(request), study, series, instance)
+    )
 
 
 def _pixels(request: Request, asker: Asker, db: ReadDb, images: Sequence[Image]) -> Response:
@@ -179,7 +181,7 @@ def rendered(
     request: Request, asker: Someone, db: ReadDb, study: str, series: str, instance: str
 ) -> Response:
     """An instance as a picture; of a multi-frame object its first frame."""
-    found = held.images(db, asker, study, series, instance)
+    found = held.images(db, asker, _key(request), study, series, instance)
     return _picture(request, asker, db, found[0])
 
 
@@ -194,14 +196,14 @@ def rendered_frame(
     frames: str,
 ) -> Response:
     """One frame as a picture."""
-    found = _frames(held.images(db, asker, study, series, instance), frames)
+    found = _frames(held.images(db, asker, _key(request), study, series, instance), frames)
     return _picture(request, asker, db, _only(found))
 
 
 @router.get(_STUDY + "/thumbnail")
 def study_thumbnail(request: Request, asker: Someone, db: ReadDb, study: str) -> Response:
     """A small picture of the image in the middle of the study's first series."""
-    found = held.images(db, asker, study)
+    found = held.images(db, asker, _key(request), study)
     first = [image for image in found if image.series_id == found[0].series_id]
     return _picture(request, asker, db, first[len(first) // 2], _THUMBNAIL)
 
@@ -211,7 +213,7 @@ def series_thumbnail(
     request: Request, asker: Someone, db: ReadDb, study: str, series: str
 ) -> Response:
     """A small picture of the image in the middle of a series."""
-    found = held.images(db, asker, study, series)
+    found = held.images(db, asker, _key(request), study, series)
     return _picture(request, asker, db, found[len(found) // 2], _THUMBNAIL)
 
 
@@ -220,7 +222,7 @@ def thumbnail(
     request: Request, asker: Someone, db: ReadDb, study: str, series: str, instance: str
 ) -> Response:
     """A small picture of an instance."""
-    found = held.images(db, asker, study, series, instance)
+    found = held.images(db, asker, _key(request), study, series, instance)
     return _picture(request, asker, db, found[0], _THUMBNAIL)
 
 
@@ -235,7 +237,7 @@ def frame_thumbnail(
     frames: str,
 ) -> Response:
     """A small picture of one frame."""
-    found = _frames(held.images(db, asker, study, series, instance), frames)
+    found = _frames(held.images(db, asker, _key(request), study, series, instance), frames)
     return _picture(request, asker, db, _only(found), _THUMBNAIL)
 
 
@@ -257,6 +259,11 @@ def _picture(
     rendering = Rendering.of(request.query_params, default)
     _saw(request, asker, [image])
     return Response(rendering.drawn(db, image, kind), media_type=kind)
+
+
+def _key(request: Request) -> bytes:
+    key: bytes = request.app.state.key
+    return key
 
 
 # -- how it leaves -----------------------------------------------------------------------------
@@ -288,11 +295,11 @@ def _streamed(request: Request, images: Sequence[Image], kind: str) -> Response:
 
 def _parts(request: Request, ids: Sequence[uuid.UUID], kind: str) -> Iterator[tuple[bytes, str]]:
     database: Database = request.app.state.database
-    base, key = addresses.root(request), request.app.state.key
+    base = addresses.root(request)
     for image_id in ids:
         with database.reading() as session:
             image = Image.require(session, image_id)
             raw = rebuilt.raw_pixels(image.stored_pixels(session))
-            content = rebuilt.file(image, raw, key) if kind == DICOM else raw
+            content = rebuilt.file(image, raw) if kind == DICOM else raw
             at = addresses.of_instance(base, held.address(image))
         yield content, at if kind == DICOM else f"{at}/frames/1"

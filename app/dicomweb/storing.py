@@ -19,6 +19,7 @@ from app.dicomweb.media import DICOM_JSON, JSON, Media, Offer, chosen
 from app.dicomweb.related import parts
 from app.errors import BadRequest, OtherMedia
 from app.models.cases.case import PHASES, PSEUDONYM, Accepted, Case, Receipt
+from app.models.cases.entry import Door, Entry
 from app.models.cases.parcel import Parcel, Refusal, RefusalCode
 from app.models.people.user import User
 from app.objects.related import DICOM, RELATED
@@ -84,6 +85,7 @@ def store(
         pseudonym=_pseudonym(request),
         key=request.app.state.key,
         actor=asker.name,
+        entry=Entry.at(request.app.state.settings, Door.STOW, asker.name),
     )
     told = _told(receipt, addresses.root(request)).to_json_dict()
     kind = chosen(request, _ANSWERS).kind

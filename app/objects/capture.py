@@ -36,7 +36,7 @@ def made(session: Session, account: Account, key: bytes) -> list[Dataset]:
         key: of the installation.
     """
     names = Names(account, "sc", key)
-    images = frames.of(account, key)
+    images = frames.of(account)
     found = [
         frames.finished(
             SCImage.from_ref_dataset(

@@ -18,12 +18,12 @@ from ml.images.roi import Box
 CAUTION = "Research use only. Not a medical device, not for diagnosis."
 
 
-def of(account: Account, key: bytes) -> Mapping[uuid.UUID, Dataset]:
+def of(account: Account) -> Mapping[uuid.UUID, Dataset]:
     """The headers of the images of an account, by the image's id, each once."""
     found: dict[uuid.UUID, Dataset] = {}
     for said in account.statements:
         if said.image.id not in found:
-            found[said.image.id] = rebuilt.header(said.image, key)
+            found[said.image.id] = rebuilt.header(said.image)
     return found
 
 

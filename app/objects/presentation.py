@@ -32,7 +32,7 @@ def made(account: Account, key: bytes) -> Dataset:
         key: of the installation.
     """
     names = Names(account, "pr", key)
-    images = frames.of(account, key)
+    images = frames.of(account)
     layer = GraphicLayer("HEPATICA", order=1, description=frames.CAUTION[:64], display_color=None)
     state = GrayscaleSoftcopyPresentationState(
         referenced_images=list(images.values()),

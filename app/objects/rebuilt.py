@@ -20,7 +20,6 @@ from pydicom.uid import (
 from pydicom.valuerep import DSfloat
 
 from app.models.cases.case import Case, Image, Series
-from app.models.cases.uids import mapped
 from app.objects.part10 import written
 from app.settings import VERSION
 from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY
@@ -100,8 +99,8 @@ def sop_class(calibrated: bool) -> str:
     return str(CTImageStorage if calibrated else SecondaryCaptureImageStorage)
 
 
-def header(image: Image, key: bytes) -> Dataset:
-    """An image without its pixels. ``key`` is the installation's."""
+def header(image: Image) -> Dataset:
+    """An image without its pixels."""
     series = image.series
     found = of_study(series.case)
     found.update(of_series(series, image))
@@ -119,18 +118,18 @@ def header(image: Image, key: bytes) -> Dataset:
     if BURNED_IN in image.warnings:
         found.BurnedInAnnotation = "YES"
     _of_acquisition(found, image)
-    _of_place(found, image, key)
+    _of_place(found, image)
     _of_pixels(found, image)
     return found
 
 
-def file(image: Image, raw: bytes, key: bytes) -> bytes:
+def file(image: Image, raw: bytes) -> bytes:
     """A whole DICOM file (PS3.10), Explicit VR Little Endian.
 
     Args:
         raw: the pixels, little-endian.
     """
-    found = header(image, key)
+    found = header(image)
     # bytes of 8 bits are padded to an even length (PS3.5 8.1.1)
     found.PixelData = raw + b"\0" * (len(raw) % 2)
     found["PixelData"].VR = "OW" if found.BitsAllocated > 8 else "OB"
@@ -175,7 +174,7 @@ def _image_type(told: str) -> list[str]:
     return [one for one in values if _CODE.fullmatch(one)]
 
 
-def _of_place(found: Dataset, image: Image, key: bytes) -> None:
+def _of_place(found: Dataset, image: Image) -> None:
     if image.spacing_mm is not None:
         name = "PixelSpacing" if image.calibrated else "NominalScannedPixelSpacing"
         setattr(found, name, [_decimal(value) for value in image.spacing_mm])
@@ -184,7 +183,7 @@ def _of_place(found: Dataset, image: Image, key: bytes) -> None:
     if image.position is not None:
         found.ImagePositionPatient = [_decimal(value) for value in image.position]
     if of := str(image.tags.get("FrameOfReferenceUID", "")):
-        found.FrameOfReferenceUID = mapped(of, key)
+        found.FrameOfReferenceUID = of
         found.PositionReferenceIndicator = None
 
 

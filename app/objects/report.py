@@ -57,7 +57,7 @@ def made(account: Account, key: bytes) -> Dataset:
         key: of the installation.
     """
     names = Names(account, "sr", key)
-    images = frames.of(account, key)
+    images = frames.of(account)
     groups = [_group(one, images[one.image.id], account, names) for one in account.statements]
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_observer(account, names))

@@ -18,6 +18,7 @@ from app.db import Db, ReadDb
 from app.decoding import Decoding, limits
 from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.cases.case import PHASES, PICTURES, Accepted, Case, ImageStack, Receipt, Series
+from app.models.cases.entry import Door, Entry
 from app.models.cases.lesion import Lesion
 from app.models.cases.parcel import Parcel, RefusalCode
 from app.models.correction import PhaseCorrection, may_correct
@@ -90,6 +91,7 @@ def create(
         contrast_phase=text_of(form, "contrast_phase", "unknown"),
         pseudonym=text_of(form, "pseudonym"),
         key=request.app.state.key,
+        entry=Entry.at(request.app.state.settings, Door.UPLOAD),
     )
     if not receipt.accepted:
         if wants_json(request):

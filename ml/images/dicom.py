@@ -12,7 +12,7 @@ import logging
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -55,6 +55,7 @@ from ml.images.ct_slice import (
 )
 from ml.images.frame import ALLOWED_TAGS, ENHANCED
 from ml.images.header import REMEDY, Header
+from ml.images.origin import Origin
 
 # pydicom's warnings quote header values, a patient's name among them: they must reach no log
 config.settings.reading_validation_mode = config.IGNORE
@@ -72,6 +73,7 @@ __all__ = [
     "NoPixels",
     "NotAnImage",
     "NotCT",
+    "Origin",
     "TooLarge",
     "UnsupportedSyntax",
     "each",
@@ -199,6 +201,7 @@ class Identity:
     Attributes:
         data_set: SHA-256 in hex of the bytes after the file meta group (PS3.10 7.1). That group
             tells of the last sender, and may change while the object stays the same.
+        origin: whose it is and which examination.
     """
 
     sop_class_uid: str
@@ -207,6 +210,7 @@ class Identity:
     study_uid: str
     transfer_syntax_uid: str
     data_set: str
+    origin: Origin = field(default_factory=Origin, repr=False)
 
 
 def identity(data: bytes, name: str) -> Identity:
@@ -227,6 +231,7 @@ def identity(data: bytes, name: str) -> Identity:
             frame.uid(header, "StudyInstanceUID"),
             str(dataset.file_meta.TransferSyntaxUID),
             hashlib.sha256(memoryview(data)[start:]).hexdigest(),
+            Origin.of(header),
         )
     except (DicomError, MemoryError):
         raise

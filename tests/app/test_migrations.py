@@ -15,7 +15,8 @@ import once
 import studies
 from app import schema
 from app.db import Base, Database
-from app.models import Debriefing, Event, ReaderStudy, Reading, Remark, Trial
+from app.models import Debriefing, Event, Image, ReaderStudy, Reading, Remark, Trial
+from app.models.cases.uids import KEPT
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import Answer
@@ -83,6 +84,7 @@ def test_answers_without_a_lesion_class_survive_the_way_down_and_up(empty):
         [enrolment] = Enrolment.of_study(session, study.id)
         first = session.scalars(sa.select(Trial).order_by(Trial.position)).first()
         Reading.give(session, enrolment, Answer(first.token, "key", None, 5))
+        _in_clear(session)
     configuration = Config(toml_file=ROOT / "pyproject.toml")
     kept = []
     for move, revision in ((command.downgrade, "0005"), (command.upgrade, "head")):
@@ -109,6 +111,7 @@ def test_studies_of_two_parts_come_with_their_tables_and_do_not_go_in_silence(em
         ada = studies.make_user(session, "ada")
         whole = studies.make_study(session, ada, design=Design())
         ids = whole.id, studies.make_user(session, "maker", "researcher").id
+        _in_clear(session)
     go(command.downgrade, "0014")
     go(command.upgrade, "head")
     with empty.transaction() as session:
@@ -123,6 +126,22 @@ def test_studies_of_two_parts_come_with_their_tables_and_do_not_go_in_silence(em
             session.execute(sa.text(change))
     with pytest.raises(RuntimeError, match="1 studies are unaware"):
         go(command.downgrade, "0014")
+
+
+def _in_clear(session):
+    """UIDs as versions before 0018 kept them: to digests they do not go back."""
+    session.execute(sa.update(Image).values(sop_uid=sa.func.replace(Image.sop_uid, KEPT, "")))
+
+
+def test_images_known_by_digests_do_not_go_back(empty):
+    empty.migrate()
+    with empty.transaction() as session:
+        studies.make_lesion(session, 1)
+    configuration = Config(toml_file=ROOT / "pyproject.toml")
+    with empty.engine.connect() as connection:
+        configuration.attributes["connection"] = connection
+        with pytest.raises(RuntimeError, match="1 images are known by digests"):
+            command.downgrade(configuration, "0017")
 
 
 def test_times_are_utc_and_aware_and_naive_ones_are_refused(empty):

@@ -1,11 +1,12 @@
 """Cases, their series and images: what stays of an upload.
 
-Kept are int16 HU (or grey values), allow-listed tags and UIDs; never the original file, a name, a
-date or a PatientID. A PatientID becomes an HMAC under the installation's key, so that a patient's
-examinations belong together here and nowhere else.
+Kept are int16 HU (or grey values) and allow-listed tags; never the original file, a name, a date, a
+PatientID or a UID. PatientID and UIDs become HMACs under the installation's key, so that a
+patient's examinations belong together here and nowhere else, and what comes again is known.
 
-Every case, series and image has a UID of its own as well (``uid``), under which it may leave: what
-is rebuilt from kept pixels is not the object that was sent (`app.models.cases.uids`).
+Every case, series and image has a UID of its own (``uid``), under which it may leave: what is
+rebuilt from kept pixels is not the object that was sent (`app.models.cases.uids`). Where an
+administrator allowed it, the way back to the sender is kept, sealed (`app.models.cases.way_back`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import uuid
 import zlib
 from base64 import b32encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -27,8 +29,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selecti
 
 from app.db import Base, now, serialise
 from app.errors import NotFound, Unreadable
+from app.models.cases.entry import STRICT, Entry
 from app.models.cases.parcel import PackedSlice, Parcel, ParcelFile, Refusal, RefusalCode
-from app.models.cases.uids import mapped
+from app.models.cases.uids import kept, mapped
+from app.models.cases.way_back import Examination, SourceObject
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
@@ -52,6 +56,11 @@ _ACQUIRED = "Acquired"
 _ISSUER = "Issuer"
 """Under this tag lies a keyed digest of who gave out the PatientID."""
 _PIXELS = "application/vnd.hepatica.pixels+zlib"
+PHANTOM_UID = "PhantomUID"
+"""Under this tag lies the SOP Instance UID of a phantom: it names the simulated patient, who has no
+privacy to lose."""
+PICTURE = "picture."
+"""How what stands for the SOP Instance UID of a picture begins; its content's digest follows."""
 PICTURES = "pictures"
 """Stands for the Series Instance UID of what has none."""
 
@@ -126,6 +135,7 @@ class Sender:
     contrast_phase: str
     pseudonym: str
     key: bytes
+    entry: Entry
 
 
 class Case(Base):
@@ -138,6 +148,7 @@ class Case(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_uid: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
+    """The sender's, as a keyed digest (`uids.kept`); None for pictures."""
     uid: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
     patient_hmac: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     pseudonym: Mapped[str] = mapped_column(sa.String(40), index=True)
@@ -145,6 +156,8 @@ class Case(Base):
     phantom: Mapped[bool] = mapped_column(default=False)
     uploaded_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    link: Mapped[bytes | None] = mapped_column(sa.LargeBinary, deferred=True)
+    """Patient and study, sealed; None where the door did not allow results to be returned."""
 
     series: Mapped[list[Series]] = relationship(
         back_populates="case", order_by="Series.created_at", cascade="all, delete-orphan"
@@ -188,6 +201,7 @@ class Case(Base):
         pseudonym: str,
         key: bytes,
         actor: str = "",
+        entry: Entry = STRICT,
     ) -> Receipt:
         """Store every usable slice: a study becomes a Case, a series a Series, a frame an Image.
 
@@ -197,6 +211,7 @@ class Case(Base):
         Args:
             uploader: whose the case is; None where a program sends that acts for nobody.
             actor: who does it, for the record; by default the uploader.
+            entry: by which door, and what is allowed there.
 
         Raises:
             Unreadable: an unknown contrast phase, or a pseudonym that cannot be one.
@@ -210,7 +225,7 @@ class Case(Base):
             )
         receipt = Receipt(refused=list(parcel.refused), passed_over=list(parcel.passed_over))
         told_by = actor or (uploader.name if uploader else "nobody")
-        sender = Sender(uploader, contrast_phase, pseudonym, key)
+        sender = Sender(uploader, contrast_phase, pseudonym, key, entry)
         serialise(session, "case received")
         touched: dict[uuid.UUID, int] = {}
         for item in parcel.files:
@@ -263,6 +278,7 @@ class Series(Base):
         sa.ForeignKey("case.id", ondelete="CASCADE"), index=True
     )
     series_uid: Mapped[str] = mapped_column(sa.String(64))
+    """The sender's, as a keyed digest; ``PICTURES`` for what has none."""
     uid: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
@@ -306,6 +322,7 @@ class Image(Base):
         sa.ForeignKey("series.id", ondelete="CASCADE"), index=True
     )
     sop_uid: Mapped[str] = mapped_column(sa.String(80), index=True)
+    """The sender's, as a keyed digest; of pictures their content's."""
     frame: Mapped[int]
     uid: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     transfer_syntax_uid: Mapped[str | None] = mapped_column(sa.String(64))
@@ -327,6 +344,8 @@ class Image(Base):
     warnings: Mapped[list[str]]
     pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
     created_at: Mapped[datetime] = mapped_column(default=now)
+    link: Mapped[bytes | None] = mapped_column(sa.LargeBinary, deferred=True)
+    """The object that it came from, sealed; None where the case has none."""
 
     series: Mapped[Series] = relationship(back_populates="images")
 
@@ -406,14 +425,14 @@ class Image(Base):
         raw = zlib.decompress(self.stored_pixels(session))
         return hashlib.sha256(raw).hexdigest() == item.sha256
 
-    def _complete(self, item: PackedSlice, source: _Source | None) -> None:
+    def _complete(self, item: PackedSlice, source: _Source | None, key: bytes) -> None:
         """Take over what an earlier version of the software did not keep."""
         if self.source_hmac is None and source is not None:
             self.source_hmac, self.transfer_syntax_uid = source.hmac, source.syntax
         if self.orientation is None and item.orientation is not None:
             self.orientation = list(item.orientation)
             self.position = list(item.position) if item.position else None
-            self.tags = {**item.tags, **self.tags}
+            self.tags = {**_tags_of(item, key), **self.tags}
 
     def stored_pixels(self, session: Session) -> bytes:
         """The pixels as they lie in the database: little-endian, zlib-compressed."""
@@ -434,7 +453,7 @@ class Image(Base):
             spacing_mm=self.spacing_mm,
             study_uid="",
             series_uid="",
-            sop_uid=self.sop_uid,
+            sop_uid=str(self.tags.get(PHANTOM_UID, self.sop_uid)),
             frame=self.frame,
             patient_id="",
             orientation=tuple(self.orientation) if self.orientation else None,
@@ -465,9 +484,9 @@ def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[A
     warnings = [text for one in item.slices for text in one.warnings]
     _refuse_own(session, first)
     case = _case_for(session, first, sender, warnings)
-    series = _series_for(session, case, first.series_uid or PICTURES, sender.key)
+    series = _series_for(session, case, first.series_uid, sender.key)
     if first.sop_uid and case.study_uid:
-        _refuse_taken(session, series, first.sop_uid)
+        _refuse_taken(session, series, kept(first.sop_uid, sender.key))
     source = None
     if item.identity is not None:
         digest = _hmac(item.identity.data_set, sender.key)
@@ -477,6 +496,8 @@ def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[A
         image, is_new = _image_of(session, series, one, source, sender.key)
         images.append(image)
         known += not is_new
+    if sender.entry.returns_results and item.identity is not None:
+        _keep_way_back(session, case, images, item.identity, sender, warnings)
     if case.phase_warning:
         warnings.append(case.phase_warning)
     if 0 < known < len(item.slices):
@@ -485,6 +506,28 @@ def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[A
     address = Address(case.uid or "", series.uid or "", images[0].uid or "")
     is_known = known == len(item.slices)
     return Accepted(item.file, case.id, told, is_known, address, item.identity), series
+
+
+def _keep_way_back(
+    session: Session,
+    case: Case,
+    images: list[Image],
+    identity: Identity,
+    sender: Sender,
+    warnings: list[str],
+) -> None:
+    """Seal whose the object is, so that a result can be sent back; what is kept already stays."""
+    if unread := [word for word in identity.origin.unread if word != "FrameOfReferenceUID"]:
+        warnings.append(
+            f"{', '.join(unread)} cannot be read in the character set of the file, so results that "
+            "go back to the sender lack it."
+        )
+    if session.scalar(sa.select(Case.link).where(Case.id == case.id)) is None:
+        case.link = Examination.of(identity, sender.entry).sealed(case.id, sender.key)
+    for image in images:
+        if session.scalar(sa.select(Image.link).where(Image.id == image.id)) is None:
+            found = SourceObject.of(identity, image.frame, len(images))
+            image.link = found.sealed(case.id, image.id, sender.key)
 
 
 def _refuse_own(session: Session, item: PackedSlice) -> None:
@@ -522,7 +565,7 @@ def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: lis
         )
     if item.study_uid:
         found = session.execute(
-            sa.select(Case).where(Case.study_uid == item.study_uid)
+            sa.select(Case).where(Case.study_uid == kept(item.study_uid, sender.key))
         ).scalar_one_or_none()
     else:  # pictures have no study: those under one pseudonym and one uploader belong together
         found = session.execute(
@@ -585,16 +628,17 @@ def _digest(text: str, key: bytes) -> str:
 def _new_case(
     session: Session, item: PackedSlice, sender: Sender, patient_hmac: str | None, name: str
 ) -> Case:
+    case_id = uuid.uuid4()
     case = Case(
-        study_uid=item.study_uid or None,
+        study_uid=kept(item.study_uid, sender.key) if item.study_uid else None,
         patient_hmac=patient_hmac,
         pseudonym=name,
         contrast_phase=sender.contrast_phase,
         phantom=item.phantom,
         uploaded_by_id=sender.user.id if sender.user else None,
-        id=uuid.uuid4(),
+        id=case_id,
+        uid=uid_of_case(item.study_uid, case_id, sender.key),
     )
-    case.uid = uid_of_case(case, sender.key)
     session.add(case)
     session.flush()
     return case
@@ -628,13 +672,15 @@ def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple
 
 
 def _series_for(session: Session, case: Case, series_uid: str, key: bytes) -> Series:
+    """``series_uid`` is the sender's, "" where there is none."""
+    known_by = kept(series_uid, key) if series_uid else PICTURES
     found = session.execute(
-        sa.select(Series).where(Series.case_id == case.id, Series.series_uid == series_uid)
+        sa.select(Series).where(Series.case_id == case.id, Series.series_uid == known_by)
     ).scalar_one_or_none()
     if found is not None:
         return found
-    series = Series(case_id=case.id, series_uid=series_uid)
-    series.uid = uid_of_series(series, case, key)
+    uid = uid_of_series(series_uid or PICTURES, case, key)
+    series = Series(case_id=case.id, series_uid=known_by, uid=uid)
     session.add(series)
     session.flush()
     return series
@@ -648,7 +694,8 @@ def _image_of(
     Raises:
         Unreadable: its SOP Instance UID belongs to another image of the series.
     """
-    sop_uid = item.sop_uid or f"picture.{item.sha256[:48]}"
+    original = item.sop_uid or f"{PICTURE}{item.sha256[:48]}"
+    sop_uid = kept(original, key) if item.sop_uid else original
     found = session.scalars(
         sa.select(Image).where(
             Image.series_id == series.id, Image.sop_uid == sop_uid, Image.frame == item.frame
@@ -656,7 +703,7 @@ def _image_of(
     ).one_or_none()
     if found is not None:
         if found._is_of(session, item, source):
-            found._complete(item, source)
+            found._complete(item, source, key)
             return found, False
         if found._shows(session, item):
             raise Unreadable(
@@ -669,11 +716,6 @@ def _image_of(
             "every image a UID of its own (an anonymiser may have given all the same one).",
             code=RefusalCode.TAKEN,
         )
-    tags = dict(item.tags)
-    if item.acquired:
-        tags[_ACQUIRED] = _digest(item.acquired, key)
-    if item.issuer:
-        tags[_ISSUER] = _digest(item.issuer, key)
     image = Image(
         series_id=series.id,
         sop_uid=sop_uid,
@@ -691,37 +733,68 @@ def _image_of(
         phantom=item.phantom,
         row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
         column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
-        tags=tags,
+        tags=_tags_of(item, key),
         warnings=list(item.warnings),
         pixels_digest=Blob.store(session, item.pixels, _PIXELS),
+        uid=uid_of_image(original, item.frame, series, key),
     )
-    image.uid = uid_of_image(image, series, key)
     session.add(image)
     session.flush()
     return image, True
 
 
+def _tags_of(item: PackedSlice, key: bytes) -> dict[str, str]:
+    """What is kept of a slice's tags, with digests of what is not kept."""
+    tags = of_place(item.tags, key)
+    if item.acquired:
+        tags[_ACQUIRED] = _digest(item.acquired, key)
+    if item.issuer:
+        tags[_ISSUER] = _digest(item.issuer, key)
+    if item.phantom and item.sop_uid:
+        tags[PHANTOM_UID] = item.sop_uid
+    return tags
+
+
+def of_place(tags: Mapping[str, str], key: bytes) -> dict[str, str]:
+    """Tags with the frame of reference mapped, as it may leave."""
+    found = dict(tags)
+    if of := found.get("FrameOfReferenceUID"):
+        found["FrameOfReferenceUID"] = mapped(of, key)
+    return found
+
+
 # -- UIDs under which they leave ---------------------------------------------------------------
 
 
-def uid_of_case(case: Case, key: bytes) -> str:
-    """Its study's, mapped; pictures have no study, and so the case's own."""
-    return mapped(case.study_uid or f"case {case.id}", key)
+def uid_of_case(study_uid: str, case_id: uuid.UUID, key: bytes) -> str:
+    """Its study's, mapped; pictures have no study, and so the case's own.
+
+    Args:
+        study_uid: the sender's; "" where there is none.
+    """
+    return mapped(study_uid or f"case {case_id}", key)
 
 
-def uid_of_series(series: Series, case: Case, key: bytes) -> str:
-    """Its DICOM series', mapped; of pictures their case's."""
-    known = case.study_uid and series.series_uid != PICTURES
-    return mapped(series.series_uid if known else f"{series.series_uid} of {case.uid}", key)
+def uid_of_series(series_uid: str, case: Case, key: bytes) -> str:
+    """Its DICOM series', mapped; of pictures their case's.
+
+    Args:
+        series_uid: the sender's, or ``PICTURES``.
+    """
+    known = case.study_uid and series_uid != PICTURES
+    return mapped(series_uid if known else f"{series_uid} of {case.uid}", key)
 
 
-def uid_of_image(image: Image, series: Series, key: bytes) -> str:
+def uid_of_image(sop_uid: str, frame: int, series: Series, key: bytes) -> str:
     """Its SOP instance's, mapped; further frames of one have UIDs of their own.
 
     What has no UID that is its own everywhere (pictures, files without a study) is told apart by
     its series.
+
+    Args:
+        sop_uid: the sender's; of pictures their content's.
     """
-    own = image.sop_uid
+    own = sop_uid
     if series.series_uid == PICTURES or series.case.study_uid is None:
         own = f"{own} of {series.uid}"
-    return mapped(own if image.frame == 1 else f"{own} frame {image.frame}", key)
+    return mapped(own if frame == 1 else f"{own} frame {frame}", key)

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 
 import studies
 from app.models import Case, Image, Look
+from app.models.cases import uids
 from factories import make_dicom, make_hu, make_png
 from ml.images.dicom import read
 from stow import parsed, parts_of, store
@@ -60,7 +61,8 @@ def keep(client, token, session):
         assert store(client, token, data).status_code == 200
         sent = parsed(data)
         session.expire_all()
-        query = sa.select(Image).where(Image.sop_uid == sent.SOPInstanceUID).order_by(Image.frame)
+        known_by = uids.kept(sent.SOPInstanceUID, client.app.state.key)
+        query = sa.select(Image).where(Image.sop_uid == known_by).order_by(Image.frame)
         return Kept(client, token, sent, session.scalars(query).first())
 
     return stored

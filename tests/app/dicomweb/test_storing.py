@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.main import create_app
 from app.models import ApiToken, Case, Event, Image, User
+from app.models.cases.uids import kept
 from app.settings import Settings
 from factories import make_dicom, make_hu, make_png, make_zip
 from stow import BOUNDARY, content_type, parsed, parts_of, related, store, told
@@ -224,7 +225,7 @@ def test_an_instance_of_another_study_than_the_address_names_is_refused(client, 
         parsed(other).SOPInstanceUID,
     )
     assert store(client, token, other, study=study).status_code == 409
-    assert session.scalars(sa.select(Case.study_uid)).all() == [study]
+    assert session.scalars(sa.select(Case.study_uid)).all() == [kept(study, KEY.encode())]
 
 
 def test_a_study_of_another_patient_is_refused(client, token):
