@@ -100,9 +100,11 @@ def serve(
 
     from app.edge import KEEP_ALIVE_S, Edge
     from app.models.checkpoint import Checkpoint
+    from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
 
     configuration = settings()
+    ConfiguredPacs.of(configuration)  # refused before anything is begun
     host = configuration.host if host is None else host
     port = configuration.port if port is None else port
     database = _keyed_database()
@@ -364,9 +366,10 @@ def _words(error: Exception) -> str | None:
 
     from app.errors import AppError
     from app.faults import code
+    from app.pacs.configured import PacsRefused
     from app.settings import KeyRefused
 
-    if isinstance(error, AppError | KeyRefused):
+    if isinstance(error, AppError | KeyRefused | PacsRefused):
         return str(error)
     if isinstance(error, ValidationError):  # of the settings
         return "; ".join(_setting(item) for item in error.errors())

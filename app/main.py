@@ -23,6 +23,7 @@ from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
 from app.models.people.user import User
+from app.pacs.configured import ConfiguredPacs
 from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
 from app.simulations import Simulations
@@ -95,6 +96,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     key = chosen.key()
     app.state.settings = chosen
     app.state.key = key
+    app.state.pacs = ConfiguredPacs.of(chosen)
     app.state.database = database
     app.state.turnstile = Turnstile(database, key, chosen.session_hours)
     app.state.attendance = Attendance(database)

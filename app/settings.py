@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         description="Seconds for which a checked API token is trusted without asking the "
         "database again; a revoked token works at most this long.",
     )
+    pacs: str = Field(
+        "",
+        description="The PACS that may be asked and answered: the path of a TOML file with a table "
+        "`[[pacs]]` for each, or such a list as JSON. Empty: none is.",
+    )
 
     door_upload: str = Field("", description="What uploads may do beyond the strictest" + _DOOR)
     door_stow: str = Field("", description="The same of what is sent to /dicomweb" + _DOOR)
@@ -231,6 +236,11 @@ def _make_key(path: Path) -> None:
             os.close(folder)
     finally:
         Path(name).unlink()
+
+
+def variable(name: str) -> str:
+    """A variable of the environment that a setting names; "" where it is not set."""
+    return os.environ.get(name, "")
 
 
 @lru_cache

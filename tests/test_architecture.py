@@ -158,6 +158,7 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of cases": ("app/models/cases/parcel.py", "import app.models.cases.case"),
         "the staircase of objects": ("app/objects/said.py", "import app.objects.report"),
         "the staircase of dicomweb": ("app/dicomweb/media.py", "import app.dicomweb.related"),
+        "the staircase of pacs": ("app/pacs/line.py", "import app.pacs.client"),
         "the staircase of runs": (
             "app/models/runs/known_lesions.py",
             "import app.models.runs.run",

@@ -21,6 +21,7 @@ from PIL import Image
 import studies
 from app.db import Database
 from app.models import Checkpoint, Prediction
+from app.pacs.configured import ConfiguredPacs, PacsSettings
 from app.routes.docs import EXAMPLES
 from app.settings import Settings
 from factories import make_dicom, make_hu
@@ -288,6 +289,20 @@ def test_every_setting_is_documented_with_its_default():
         row = re.search(rf"\| `HEPATICA_{name.upper()}` \| `?([^|`]*)`? \|", README)
         assert row, f"HEPATICA_{name.upper()} is not in the README"
         assert row[1].strip() == ("empty" if field.default == "" else str(field.default)), name
+
+
+def test_the_pacs_of_the_readme_can_be_configured(tmp_path, monkeypatch):
+    monkeypatch.setenv("PACS_PASSWORD", "swordfish")
+    [block] = re.findall(r"```toml\n(.*?)```", README, re.S)
+    path = tmp_path / "pacs.toml"
+    path.write_text(block)
+    [pacs] = ConfiguredPacs.of(Settings(pacs=str(path))).all
+    told = set(re.findall(r"^#? ?(\w+) =", block, re.M)) - {"ca_bundle"}
+    assert told == pacs.model_fields_set
+    usual = PacsSettings(name="main", url=pacs.url)
+    for field in told - {"name", "url", "user", "password_variable", "aet", "max_instance_mb"}:
+        assert getattr(pacs, field) == getattr(usual, field), field
+    assert pacs.max_instance_mb == int(usual.max_instance_mb)
 
 
 def test_the_figures_of_the_readme_are_those_of_the_checkpoints():

@@ -1,0 +1,1 @@
+"""The PACS that this installation was told of: asked over DICOMweb, and nobody else is."""
