@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from app.models.cases.case import Image
 from app.models.cases.lesion import Lesion, Reach
+from app.models.cases.marking import Mark, Marking
 from app.models.cases.newest import newest_first
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import BASES, WORDS, Review, superseded
@@ -267,7 +268,7 @@ def lesion_panel(session: Session, user: User, standing: Standing) -> Panel:
         phantom=lesion.image.phantom,
         diameter_mm=lesion.diameter_mm,
         diameter_px=lesion.diameter_px,
-        marked_by=lesion.marked_by.name,
+        marked_by=marked_by(session, lesion),
         reach=reach,
         kept_because=reach.why if lesion.marked_by_id == user.id else "",
         warnings=tuple(lesion.image.warnings),
@@ -278,6 +279,34 @@ def lesion_panel(session: Session, user: User, standing: Standing) -> Panel:
         after=own.id if own else "",
         own_review=None if own is None else _review(own, standing, replaced),
     )
+
+
+def marked_by(session: Session, lesion: Lesion) -> str:
+    """Who or what marked a lesion, and what else marks the same place."""
+    marks = [mark.words for mark in Mark.of_lesion(session, lesion.id)]
+    if lesion.marked_by is not None:
+        return "; also by ".join([lesion.marked_by.name, *marks])
+    return "; also by ".join(marks) or "a DICOM object"
+
+
+def marking_told(marking: Marking) -> dict[str, object]:
+    """An object that marks lesions of a case: what it is, when it came, what it came to."""
+    lesions = [mark.lesion for mark in marking.marks if mark.lesion is not None]
+    numbers = sorted({lesion.number for lesion in lesions if lesion.withdrawn_at is None})
+    gone = sorted({lesion.number for lesion in lesions if lesion.withdrawn_at is not None})
+    return {
+        "kind": marking.kind,
+        "at": marking.created_at,
+        "by": marking.sent_by,
+        "lesions": numbers,
+        "withdrawn": gone,
+        "waiting": len(marking.waiting),
+        "reasons": [
+            {"name": mark.label or f"region {mark.number}", "reason": mark.reason}
+            for mark in marking.marks
+            if mark.reason
+        ],
+    }
 
 
 def _roi(session: Session, lesion: Lesion) -> ShownRoi:

@@ -18,7 +18,7 @@ from app.dicomweb.delivery import Addressee
 from app.dicomweb.media import DICOM_JSON, JSON, Media, Offer, chosen
 from app.dicomweb.related import parts
 from app.errors import BadRequest, OtherMedia
-from app.models.cases.case import PHASES, PSEUDONYM, Accepted, Case, Receipt
+from app.models.cases.case import PHASES, PSEUDONYM, Accepted, Case, MarksReceived, Receipt
 from app.models.cases.entry import Door, Entry
 from app.models.cases.parcel import Parcel, Refusal, RefusalCode
 from app.models.people.user import User
@@ -133,7 +133,7 @@ async def _instances(request: Request, most: int) -> list[bytes]:
 
 
 def _status(receipt: Receipt) -> int:
-    if receipt.accepted:
+    if receipt.took:
         return 202 if receipt.refused else 200
     if all(one.identity is None for one in receipt.refused):
         return 400
@@ -147,8 +147,11 @@ def _told(receipt: Receipt, base: str) -> Dataset:
     stored = sorted(receipt.accepted, key=lambda one: delivery.number_of(one.file))
     studies = {one.address.study_uid for one in stored}
     answer.RetrieveURL = addresses.of_study(base, studies.pop()) if len(studies) == 1 else None
-    if stored:
-        answer.ReferencedSOPSequence = [_stored(one, base) for one in stored]
+    if receipt.took:
+        answer.ReferencedSOPSequence = [
+            *(_stored(one, base) for one in stored),
+            *(_marking(one) for one in receipt.marks),
+        ]
     refused = delivery.in_order(receipt.refused)
     failed = [one for one in refused if one.identity and one.identity.sop_uid]
     if failed:
@@ -173,6 +176,16 @@ def _stored(one: Accepted, base: str) -> Dataset:
             *one.warnings,
         ]
     )
+    return item
+
+
+def _marking(one: MarksReceived) -> Dataset:
+    """Of an object that marks lesions its regions are kept, and no object to retrieve."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = one.identity.sop_class_uid
+    item.ReferencedSOPInstanceUID = one.identity.sop_uid
+    item.WarningReason = COERCED
+    item.TextValue = _sentences(["Kept are the places that it marks.", *one.words])
     return item
 
 

@@ -16,6 +16,7 @@ PACS), ``app/pacs`` (its client side and outbox), ``app/operation`` (metrics, ba
 
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
+from app.models.cases.marking import Mark, Marking
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import Review
 from app.models.checkpoint import Checkpoint
@@ -64,6 +65,8 @@ __all__ = [
     "LeakAudit",
     "Lesion",
     "Look",
+    "Mark",
+    "Marking",
     "Pilot",
     "Prediction",
     "Protocol",

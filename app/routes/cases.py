@@ -20,13 +20,14 @@ from app.errors import BadRequest, Forbidden, Unreadable
 from app.models.cases.case import PHASES, PICTURES, Accepted, Case, ImageStack, Receipt, Series
 from app.models.cases.entry import Door, Entry
 from app.models.cases.lesion import Lesion
+from app.models.cases.marking import Marking
 from app.models.cases.parcel import Parcel, RefusalCode
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.worklist import Filter, Order, Wanted, work_list
-from app.presenters import Standing, lesion_json, panel_context
+from app.presenters import Standing, lesion_json, marking_told, panel_context
 from app.responses import page, see_other, wants_json
 
 router = APIRouter(include_in_schema=False)
@@ -93,7 +94,7 @@ def create(
         key=request.app.state.key,
         entry=Entry.at(request.app.state.settings, Door.UPLOAD),
     )
-    if not receipt.accepted:
+    if not receipt.took:
         if wants_json(request):
             raise Unreadable(
                 "No file could be taken in; nothing was changed.",
@@ -162,6 +163,7 @@ def show(
         lesions=marked,
         selected_lesion=selected.lesion.id if selected else None,
         selected_image=image if shown else None,
+        markings=[marking_told(item) for item in Marking.of_case(db, case)],
         absent=_absent(db, case, standings, lesion, image, shown),
         panel=panel_context(db, user, selected) if selected else None,
         review_first=request.app.state.settings.review_first,
@@ -234,7 +236,7 @@ def _work_list_page(
     return page(
         request,
         "cases/index.html",
-        422 if receipt is not None and not receipt.accepted else 200,
+        422 if receipt is not None and not receipt.took else 200,
         cases=found.items,
         some_closed=found.closed,
         closed_because=_closed_because(db, user) if found.closed else "",
@@ -279,6 +281,7 @@ def _told(session: Session, receipt: Receipt) -> dict[str, object]:
     return {
         "accepted": len(receipt.accepted),
         "known": sum(entry.known for entry in receipt.accepted),
+        "marks": [item.to_dict() for item in receipt.marks],
         "refused": len(receipt.refused),
         "nameless": any(item.code == RefusalCode.NO_PATIENT for item in receipt.refused),
         "cases": [

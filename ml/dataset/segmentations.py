@@ -11,26 +11,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from ml.dataset import components
 from ml.dataset.entries import Entry, Mark
 from ml.dataset.files import Files
 from ml.dataset.table import CellError, PrepareError, Row
 from ml.images.ct_slice import CTSlice
+from ml.marks import components, contours, region, segmentation
+from ml.marks.region import MarkError, Mask, Seen
 
 _SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
-_CLOSED = "CLOSED_PLANAR"
-_OFF_PLANE_MM = 1.0
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -109,6 +104,8 @@ def _marks(
             masks = _of_segment(dataset, number, files)
         else:
             masks = _of_contours(dataset, number, files)
+    except MarkError as error:
+        raise CellError(str(error)) from None
     except (CellError, MemoryError):
         raise
     except Exception as error:  # a damaged object makes pydicom raise nearly anything
@@ -158,84 +155,31 @@ def _on(uid: str, mask: Mask, files: Files) -> _Marked:
 def _of_segment(dataset: Dataset, number: int, files: Files) -> list[_Marked]:
     frames = np.asarray(dataset.pixel_array)
     frames = frames[None] if frames.ndim == 2 else frames
-    if str(dataset.get("SegmentationType", "")) == "FRACTIONAL":
-        inside = frames > int(dataset.get("MaximumFractionalValue", 255)) / 2
-    elif str(dataset.get("SegmentationType", "")) == "LABELMAP":
-        inside = frames == number
-    else:
-        inside = frames != 0
-    masks: dict[str, Mask] = {}
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    if len(groups) != len(inside):
-        raise CellError(f"it has {len(inside)} frames and tells the place of {len(groups)}.")
+    if len(groups) != len(frames):
+        raise CellError(f"it has {len(frames)} frames and tells the place of {len(groups)}.")
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for mask, group in zip(inside, groups, strict=True):
-        if _segment_of(group, shared) not in (number, None) or not mask.any():
+    masks: dict[str, Mask] = {}
+    for frame, group in zip(frames, groups, strict=True):
+        mask = segmentation.inside(frame, dataset, number)
+        if segmentation.segment_of(group, shared) not in (number, None) or not mask.any():
             continue
-        uid = _source_of(group, shared)
-        masks[uid] = masks[uid] | mask if uid in masks else np.asarray(mask)
+        uid = segmentation.source_of(group, shared).sop_uid
+        masks[uid] = masks[uid] | mask if uid in masks else mask
     return [_on(uid, mask, files) for uid, mask in masks.items()]
 
 
-def _segment_of(group: Dataset, shared: Dataset) -> int | None:
-    """Which segment a frame is of; None in a label map, whose values tell."""
-    for part in (group, shared):
-        told = part.get("SegmentIdentificationSequence")
-        if told:
-            return int(told[0].ReferencedSegmentNumber)
-    return None
-
-
-def _source_of(group: Dataset, shared: Dataset) -> str:
-    """SOP Instance UID of the image that a frame lies on."""
-    for part in (group, shared):
-        for derived in part.get("DerivationImageSequence") or []:
-            for source in derived.get("SourceImageSequence") or []:
-                if source.get("ReferencedSOPInstanceUID"):
-                    return str(source.ReferencedSOPInstanceUID)
-    raise CellError("its frames do not say on which images they lie (Derivation Image Sequence).")
-
-
 def _of_contours(dataset: Dataset, number: int, files: Files) -> list[_Marked]:
-    contours = [
-        contour
-        for item in dataset.get("ROIContourSequence") or []
-        if int(item.get("ReferencedROINumber", -1)) == number
-        for contour in item.get("ContourSequence") or []
-        if str(contour.get("ContourGeometricType", "")) == _CLOSED
-    ]
     by_image: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
-    for contour in contours:
-        images = contour.get("ContourImageSequence") or []
-        if len(images) != 1 or not images[0].get("ReferencedSOPInstanceUID"):
-            raise CellError("its contours do not say on which image they lie.")
-        points = np.asarray([float(v) for v in contour.ContourData], np.float64).reshape(-1, 3)
-        by_image[str(images[0].ReferencedSOPInstanceUID)].append(points)
+    for place, points in contours.of_roi(dataset, number):
+        by_image[place.sop_uid].append(np.asarray(points, np.float64))
     found = []
     for uid, polygons in by_image.items():
         ct_slice, _ = files.slice_of(Row(0, {"sop_instance_uid": uid}))
+        seen = Seen(ct_slice.size, ct_slice.spacing_mm, ct_slice.orientation, ct_slice.position)
         mask = np.zeros(ct_slice.size, bool)
-        for points in polygons:
-            mask ^= _drawn(_pixels(points, ct_slice), ct_slice.size)  # a hole is drawn twice
+        for polygon in polygons:
+            mask ^= region.drawn(region.in_pixels(polygon, seen), ct_slice.size)
         if mask.any():
             found.append(_on(uid, mask, files))
     return found
-
-
-def _pixels(points: npt.NDArray[np.float64], ct_slice: CTSlice) -> npt.NDArray[Any]:
-    """Points (n, 3) in mm of the patient as (column, row), 0 the centre of the first pixel."""
-    if ct_slice.orientation is None or ct_slice.position is None or ct_slice.spacing_mm is None:
-        raise CellError("the image that it marks does not tell where it lies in the patient.")
-    along = np.asarray(ct_slice.orientation, np.float64).reshape(2, 3)
-    offset = points - np.asarray(ct_slice.position, np.float64)
-    off_plane = float(np.abs(offset @ np.cross(along[0], along[1])).max())
-    if off_plane > _OFF_PLANE_MM:
-        raise CellError(f"its contours lie {off_plane:.1f} mm off the image that they name.")
-    row, column = ct_slice.spacing_mm
-    return np.stack([offset @ along[0] / column, offset @ along[1] / row], axis=1)
-
-
-def _drawn(points: npt.NDArray[Any], size: tuple[int, int]) -> Mask:
-    picture = Image.new("1", (size[1], size[0]))
-    ImageDraw.Draw(picture).polygon([(float(x), float(y)) for x, y in points], fill=1)
-    return np.asarray(picture, bool)

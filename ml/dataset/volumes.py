@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.dataset import components, table
+from ml.dataset import table
 from ml.dataset.columns import Unit
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
@@ -19,6 +19,7 @@ from ml.images import nifti
 from ml.images.ct_slice import CTSlice
 from ml.images.nifti import Volume, VolumeError
 from ml.images.picture import PICTURE
+from ml.marks import components
 
 _LIKE_HU = -500
 """Air, of which every body scan has some."""

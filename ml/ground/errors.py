@@ -5,6 +5,7 @@ HepaticaError(ValueError)
  ├ ConfigError           ml.config                  an unknown or impossible setting
  ├ DicomError            ml.images.ct_slice         a file that is no usable CT image
  ├ VolumeError           ml.images.nifti            a NIfTI file that is no volume of slices
+ ├ MarkError             ml.marks.region            an object that marks no lesion
  ├ RoiError              ml.images.roi              a box or an array that gives no ROI
  ├ GreyRangeError        ml.images.greys            grey values that are no range of the image
  ├ ManifestError         ml.dataset.manifest        a data set that does not hold together

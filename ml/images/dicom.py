@@ -79,6 +79,7 @@ __all__ = [
     "each",
     "identity",
     "is_part10",
+    "parsed",
     "read",
     "read_frame",
     "sop_instance_uid",
@@ -233,6 +234,23 @@ def identity(data: bytes, name: str) -> Identity:
             hashlib.sha256(memoryview(data)[start:]).hexdigest(),
             Origin.of(header),
         )
+    except (DicomError, MemoryError):
+        raise
+    except Exception as error:
+        raise Corrupt(
+            f"{name} is damaged ({type(error).__name__}); send or export it again."
+        ) from error
+
+
+def parsed(data: bytes, name: str) -> Dataset:
+    """A DICOM file as pydicom reads it, its transfer syntax settled; no pixels are decoded.
+
+    Raises:
+        DicomError: as ``identity``.
+    """
+    name = _shown(name)
+    try:
+        return _dataset(data, name)
     except (DicomError, MemoryError):
         raise
     except Exception as error:

@@ -230,6 +230,25 @@ class Lines {
     this.list.prepend(group.line);
   }
 
+  /** An object that marks lesions: what became of it, in the server's words. */
+  marks(answer) {
+    const group = this.#group(`marks ${answer.file}`);
+    group.files.push(answer.file);
+    this.counts.accepted += 1;
+    if (answer.known) this.counts.known += 1;
+    const state = ["accepted"];
+    if (answer.case_url) {
+      const link = document.createElement("a");
+      link.href = answer.case_url;
+      link.textContent = "open";
+      state.push(", ", link);
+    }
+    const whole = answer.lesions > 0 && !answer.known;
+    this.#mark(group, whole ? "ok" : "warning", whole ? "accepted" : "warned", answer.file, state);
+    this.#detail(group, answer.words);
+    this.#list(group);
+  }
+
   /** What came with the images and is none: an index of a disc, litter of a file manager. */
   passedOver(file) {
     const group = this.#group("passed over");
@@ -433,6 +452,7 @@ class Uploader {
   async #settle(batch, fields, status, body) {
     const accepted = body.accepted ?? [];
     const refused = body.refused ?? [];
+    const marks = body.marks ?? [];
     const passed = (body.passed_over ?? []).map((file) => ({ file }));
     const detail = body.detail ?? `The server answered ${status}. Nothing of these files was stored.`;
     if (status === 0 || [401, 403, 429].includes(status) || status >= 500) {
@@ -450,10 +470,12 @@ class Uploader {
     const nameless = new Map();
     for (const item of batch) {
       const good = answersFor(item.name, accepted);
+      const marking = answersFor(item.name, marks);
       const bad = answersFor(item.name, refused);
       for (const answer of good) this.lines.accepted(answer);
       const idle = answersFor(item.name, passed);
-      const answered = good.length + bad.length + idle.length;
+      for (const answer of marking) this.lines.marks(answer);
+      const answered = good.length + marking.length + bad.length + idle.length;
       for (const { file } of idle) this.lines.passedOver(file);
       this.lines.begin(Math.max(0, answered - 1)); // a zip is as many as are in it
       for (const answer of bad) if (!lacksPatient(answer)) this.lines.refused(answer.file, answer.reason);

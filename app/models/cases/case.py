@@ -17,7 +17,7 @@ import re
 import uuid
 import zlib
 from base64 import b32encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,14 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selecti
 from app.db import Base, now, serialise
 from app.errors import NotFound, Unreadable
 from app.models.cases.entry import STRICT, Entry
-from app.models.cases.parcel import PackedSlice, Parcel, ParcelFile, Refusal, RefusalCode
+from app.models.cases.parcel import (
+    PackedSlice,
+    Parcel,
+    ParcelFile,
+    ParcelMarking,
+    Refusal,
+    RefusalCode,
+)
 from app.models.cases.uids import kept, mapped
 from app.models.cases.way_back import Examination, SourceObject
 from app.models.ground.blob import Blob
@@ -104,18 +111,56 @@ class Accepted:
         }
 
 
+@dataclass(frozen=True)
+class MarksReceived:
+    """An object that marks lesions and was taken in.
+
+    Attributes:
+        known: it was here already, or was made here; nothing was changed.
+        case_id: whose images it marks; None while none of its study is here.
+        lesions: how many it marks by now.
+        words: what became of it, as sentences.
+    """
+
+    file: str
+    identity: Identity
+    known: bool
+    case_id: uuid.UUID | None
+    lesions: int
+    words: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: ``file``, ``case_id``, ``case_url``, ``lesions``, ``words``, ``known``."""
+        return {
+            "file": self.file,
+            "case_id": str(self.case_id) if self.case_id else None,
+            "case_url": f"/cases/{self.case_id}" if self.case_id else None,
+            "lesions": self.lesions,
+            "words": list(self.words),
+            "known": self.known,
+        }
+
+
 @dataclass
 class Receipt:
     """What became of each file of an upload."""
 
     accepted: list[Accepted] = field(default_factory=list)
+    marks: list[MarksReceived] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
+    @property
+    def took(self) -> bool:
+        """Whether anything was taken in."""
+        return bool(self.accepted or self.marks)
+
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form: ``accepted``, ``refused`` (file, reason, code), ``passed_over``."""
+        """The JSON form: ``accepted``, ``marks``, ``refused`` (file, reason, code),
+        ``passed_over``."""
         return {
             "accepted": [item.to_dict() for item in self.accepted],
+            "marks": [item.to_dict() for item in self.marks],
             "refused": [
                 {"file": item.file, "reason": item.reason, "code": item.code}
                 for item in self.refused
@@ -136,6 +181,18 @@ class Sender:
     pseudonym: str
     key: bytes
     entry: Entry
+
+
+_Act = Callable[[Session, Sequence[ParcelMarking], Sender, Receipt, Iterable[uuid.UUID], str], None]
+_afterwards: list[_Act] = []
+
+
+def after_images(act: _Act) -> None:
+    """Let ``act`` follow whenever the images of a parcel were stored, in the same transaction.
+
+    For what knows cases and is not known to them: marks that wait for images.
+    """
+    _afterwards.append(act)
 
 
 class Case(Base):
@@ -243,7 +300,10 @@ class Case(Base):
             remarks = session.get_one(Series, series_id).remarks
             told = receipt.accepted[last]
             receipt.accepted[last] = replace(told, warnings=(*told.warnings, *remarks))
-        for case_id in {item.case_id for item in receipt.accepted}:
+        cases = {item.case_id for item in receipt.accepted}
+        for act in _afterwards:
+            act(session, parcel.markings, sender, receipt, cases, told_by)
+        for case_id in cases:
             Event.record(session, told_by, "case received", str(case_id))
         return receipt
 
@@ -251,6 +311,8 @@ class Case(Base):
         """Delete the case with its images and pixels; the caller has checked what depends on it."""
         digests = {image.pixels_digest for series in self.series for image in series.images}
         Event.record(session, actor, "case deleted", str(self.id))
+        marking = Base.metadata.tables["marking"]  # its module imports this one
+        session.execute(sa.delete(marking).where(marking.c.study_uid == self.uid))
         session.delete(self)
         session.flush()
         # another case may hold the very same pixels
@@ -489,7 +551,7 @@ def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[A
         _refuse_taken(session, series, kept(first.sop_uid, sender.key))
     source = None
     if item.identity is not None:
-        digest = _hmac(item.identity.data_set, sender.key)
+        digest = keyed(item.identity.data_set, sender.key)
         source = _Source(digest, item.identity.transfer_syntax_uid[:64])
     known, images = 0, []
     for one in item.slices:
@@ -617,12 +679,13 @@ def _is_issued_twice(session: Session, patient_hmac: str, item: PackedSlice, key
     return False
 
 
-def _hmac(text: str, key: bytes) -> str:
+def keyed(text: str, key: bytes) -> str:
+    """HMAC-SHA256 of a text under the installation's key, in hex."""
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
 def _digest(text: str, key: bytes) -> str:
-    return _hmac(text, key)[:16]
+    return keyed(text, key)[:16]
 
 
 def _new_case(

@@ -67,14 +67,15 @@ class Lesion(Base):
     y: Mapped[float]
     width: Mapped[float]
     height: Mapped[float]
-    marked_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
+    marked_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
+    """None where a DICOM object marked it (`app.models.cases.marking`)."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     withdrawn_at: Mapped[datetime | None]
     withdrawn_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
     reviewed: Mapped[bool] = mapped_column(default=False)
 
     image: Mapped[Image] = relationship()
-    marked_by: Mapped[User] = relationship(foreign_keys=[marked_by_id])
+    marked_by: Mapped[User | None] = relationship(foreign_keys=[marked_by_id])
     withdrawn_by: Mapped[User | None] = relationship(foreign_keys=[withdrawn_by_id])
 
     @staticmethod
@@ -132,14 +133,17 @@ class Lesion(Base):
         session: Session,
         image: Image,
         box: Box,
-        marker: User,
+        marker: User | None,
         *,
         lesion_id: uuid.UUID | None = None,
         replaces: uuid.UUID | None = None,
+        actor: str = "",
     ) -> Lesion:
         """Mark a lesion on an image.
 
         Args:
+            marker: None where a DICOM object marks it.
+            actor: who does it, for the record; by default the marker.
             lesion_id: the id that it gets. The same box sent again under the same id, because the
                 answer to the first was lost, is the same lesion.
             replaces: the lesion that this box takes the place of; it is withdrawn in the same
@@ -162,7 +166,7 @@ class Lesion(Base):
         if same is not None:
             return same
         old = None if replaces is None else Lesion.require(session, replaces, hold=True)
-        if old is not None:
+        if old is not None and marker is not None:
             old._refuse_move(session, image, marker)
         highest = session.execute(
             sa.select(sa.func.max(Lesion.number)).where(Lesion.case_id == image.series.case_id)
@@ -176,23 +180,24 @@ class Lesion(Base):
             y=box.y,
             width=box.width,
             height=box.height,
-            marked_by_id=marker.id,
+            marked_by_id=marker.id if marker else None,
         )
         session.add(lesion)
         session.flush()
-        Event.record(session, marker.name, "lesion marked", str(lesion.id))
-        if old is not None:
+        told_by = actor or (marker.name if marker else "nobody")
+        Event.record(session, told_by, "lesion marked", str(lesion.id))
+        if old is not None and marker is not None:
             old._leave(session, marker)
             Event.record(session, marker.name, _REPLACED, str(old.id), by=str(lesion.id))
         return lesion
 
     @staticmethod
-    def _same(session: Session, image: Image, box: Box, marker: User) -> Lesion | None:
+    def _same(session: Session, image: Image, box: Box, marker: User | None) -> Lesion | None:
         """The lesion that a form without an id marked already, such as by a double click."""
         return session.scalars(
             sa.select(Lesion).where(
                 Lesion.image_id == image.id,
-                Lesion.marked_by_id == marker.id,
+                Lesion.marked_by_id.is_not_distinct_from(marker.id if marker else None),
                 Lesion.withdrawn_at.is_(None),
                 (Lesion.x == box.x) & (Lesion.y == box.y),
                 (Lesion.width == box.width) & (Lesion.height == box.height),
@@ -238,7 +243,8 @@ class Lesion(Base):
             session.scalars(sa.select(review.c.by_id).where(review.c.lesion_id == self.id))
         )
         admin = user.may("admin")
-        if self.marked_by_id != user.id and not admin:
+        # what an object marked, no person did: whoever reads may put it right
+        if self.marked_by_id not in (user.id, None) and not admin:
             return Reach(
                 False,
                 False,
@@ -250,7 +256,10 @@ class Lesion(Base):
                 False,
                 False,
                 f"A colleague has given a class for lesion {self.number}, so the person who "
-                "marked it can no longer move or withdraw it. An administrator can withdraw it.",
+                "marked it can no longer move or withdraw it. An administrator can withdraw it."
+                if self.marked_by_id is not None
+                else f"A colleague has given a class for lesion {self.number}, so it is neither "
+                "moved nor withdrawn any more. An administrator can withdraw it.",
             )
         if reviewers:
             return Reach(
@@ -303,8 +312,9 @@ class Lesion(Base):
             withdrawn={"number": self.number, "replaced_by": str(new.id) if new else None},
         )
 
-    def _sent_again(self, session: Session, image: Image, box: Box, marker: User) -> Lesion:
-        same = self.image_id == image.id and self.box == box and self.marked_by_id == marker.id
+    def _sent_again(self, session: Session, image: Image, box: Box, marker: User | None) -> Lesion:
+        whose = marker.id if marker else None
+        same = self.image_id == image.id and self.box == box and self.marked_by_id == whose
         if not same:
             raise Conflict("Another lesion has this id. Draw the box again.")
         if self.withdrawn_at is not None:

@@ -23,6 +23,8 @@ from ml.images import archive, dicom, picture
 from ml.images import ct_slice as image
 from ml.images.ct_slice import CTSlice
 from ml.images.dicom import Identity
+from ml.marks import reading
+from ml.marks.region import Marking
 
 
 class RefusalCode(StrEnum):
@@ -138,6 +140,15 @@ class ParcelFile:
 
 
 @dataclass(frozen=True)
+class ParcelMarking:
+    """An object of the upload that marks lesions on images, of this upload or others."""
+
+    file: str
+    marking: Marking
+    identity: Identity
+
+
+@dataclass(frozen=True)
 class Limits:
     """How much one upload may hold and cost, all its files and zips together."""
 
@@ -155,6 +166,7 @@ class Parcel:
     """
 
     files: list[ParcelFile] = field(default_factory=list)
+    markings: list[ParcelMarking] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
@@ -226,6 +238,9 @@ class _Opening:
                 )
             if not data.startswith((picture.PNG, picture.JPEG)):
                 known = dicom.identity(data, name)
+            if known is not None and known.sop_class_uid in reading.KINDS:
+                self._mark(data, name, known)
+                return
             slices = tuple(self._packed(data, name))
         except HepaticaError as error:
             self.parcel.refused.append(Refusal(name, str(error), RefusalCode.of(error), known))
@@ -233,15 +248,25 @@ class _Opening:
         self.pixels += sum(item.rows * item.columns for item in slices)
         self.parcel.files.append(ParcelFile(name, slices, known))
 
+    def _mark(self, data: bytes, name: str, known: Identity) -> None:
+        """Read what an object marks, within the same limits as images."""
+        self._refuse_late(name)
+        marking = reading.read(data, name, self.limits.pixels - self.pixels)
+        self.pixels += marking.pixels
+        self.parcel.markings.append(ParcelMarking(name, marking, known))
+
+    def _refuse_late(self, name: str) -> None:
+        if monotonic() - self.begun > self.limits.seconds:
+            raise dicom.TooLarge(
+                f"{name}: this upload has been read for {self.limits.seconds:.0f} seconds, "
+                "which is the most. Upload the rest by itself."
+            )
+
     def _packed(self, data: bytes, name: str) -> Iterator[PackedSlice]:
         """Its slices. What damaged files cost is limited by time, as their pixels do not count."""
         found = dicom.each(data, name, self.limits.pixels - self.pixels)
         while True:
-            if monotonic() - self.begun > self.limits.seconds:
-                raise dicom.TooLarge(
-                    f"{name}: this upload has been read for {self.limits.seconds:.0f} seconds, "
-                    "which is the most. Upload the rest by itself."
-                )
+            self._refuse_late(name)
             item = next(found, None)
             if item is None:
                 return

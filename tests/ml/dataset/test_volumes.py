@@ -11,13 +11,14 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import pack_bits
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from ml.dataset import components, inspect
+from ml.dataset import inspect
 from ml.dataset.columns import Unit
 from ml.dataset.entries import Options
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.dataset.prepare import dicom, volumes
 from ml.images import nifti
 from ml.images.roi import Box
+from ml.marks import components
 from tests.ml.dicom_files import ct_dataset, encoded
 
 nibabel = pytest.importorskip("nibabel")
