@@ -151,6 +151,12 @@ class PacsSettings(BaseModel):
         return f"The PACS {self.name}"
 
     @property
+    def web_address(self) -> tuple[str, int]:
+        """Host and port of its DICOMweb."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (443 if self.is_encrypted else 80)
+
+    @property
     def dicom_address(self) -> tuple[str, int] | None:
         """Host and port of its DICOM server; None where none is known."""
         if self.aet is None:

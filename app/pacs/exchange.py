@@ -6,33 +6,27 @@ answers not asked for.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from urllib.parse import urlsplit
 
-import httpcore
+import h11
 
 from app.pacs.configured import PacsSettings
 from app.pacs.faults import (
-    CutShort,
     NotDicomWeb,
     NotInPacs,
     NotLetIn,
     PacsBusy,
     PacsDown,
-    PacsFault,
     Redirected,
     Refused,
     TooMuch,
 )
-from app.pacs.line import Clock, Line
+from app.pacs.line import Clock, Ended, Line
 from app.settings import VERSION
-
-# its trace repeats headers of answers, and they may hold addresses of studies
-logging.getLogger("httpcore").setLevel(logging.ERROR)
 
 
 @dataclass
@@ -125,16 +119,13 @@ class Exchange:
     def __init__(self, pacs: PacsSettings) -> None:
         self.pacs = pacs
         self._clock = Clock(pacs)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=pacs.trust if pacs.is_encrypted else None,
-            max_connections=1,
-            keepalive_expiry=10.0,
-            network_backend=Line(self._clock),
-        )
+        self._line: Line | None = None
 
     def close(self) -> None:
         """Let the line go."""
-        self._pool.close()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     @contextmanager
     def ask(
@@ -150,41 +141,51 @@ class Exchange:
             PacsFault: there is no answer, or it breaks off.
         """
         self._clock.start()
-        url = self.pacs.url + path
+        target = urlsplit(self.pacs.url).path + path
+        headers = self._headers(accept, kind, body)
         try:
-            with self._pool.stream(
-                method, url, headers=self._headers(accept, kind, body), content=iter(body)
-            ) as response:
-                headers = {
-                    name.decode("latin-1").lower(): value.decode("latin-1")
-                    for name, value in response.headers
-                }
-                if headers.get("content-encoding", "identity").lower() != "identity":
-                    raise NotDicomWeb(
-                        f"{self.pacs.shown} answers compressed, which was not asked for."
-                    )
-                stream = response.iter_stream()
-                yield Reply(self.pacs, response.status, headers, iter(stream))
-        except PacsFault:
+            line, head = self._answered(method, target, headers, body)
+            told = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+            if told.get("content-encoding", "identity").lower() != "identity":
+                raise NotDicomWeb(f"{self.pacs.shown} answers compressed, which was not asked for.")
+            yield Reply(self.pacs, head.status_code, told, self._body(line))
+        except BaseException:
+            self.close()
             raise
-        except httpcore.RemoteProtocolError as error:
-            raise self._broken(error) from None
-        except (httpcore.NetworkError, httpcore.TimeoutException):
-            raise PacsDown(
-                f"{self.pacs.shown} ended the connection in the middle. Try again later."
-            ) from None
-        except httpcore.ProtocolError:
-            raise NotDicomWeb(f"{self.pacs.shown} does not answer in HTTP.") from None
+        if not line.is_idle:
+            self.close()
 
-    def _broken(self, error: httpcore.RemoteProtocolError) -> PacsFault:
-        said = str(error)
-        if "complete" in said:  # h11 says so of a body that is shorter than it was to be
-            return CutShort(f"The answer of the PACS {self.pacs.name} ends before its end.")
-        if "disconnected" in said:
-            return PacsDown(f"{self.pacs.shown} ended the connection without an answer.")
-        return NotDicomWeb(
-            f"{self.pacs.shown} does not answer in HTTP. Is its address one of https?"
-        )
+    def _answered(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: Sequence[bytes]
+    ) -> tuple[Line, h11.Response]:
+        """The line, and the head of the answer on it.
+
+        A line that was used before may have been ended by the other side in the very moment; then
+        the request was not heard, and what only looks is asked once more.
+        """
+        while True:
+            used = self._line is not None and self._line.is_idle
+            if not used:
+                self.close()
+            line = self._line = self._line or Line(self._clock)
+            line.send(method, target, headers, body)
+            try:
+                head = line.next()
+            except Ended:
+                self.close()
+                if used and method == "GET":
+                    continue
+                raise PacsDown(
+                    f"{self.pacs.shown} ended the connection without an answer. Try again later."
+                ) from None
+            assert isinstance(head, h11.Response)
+            return line, head
+
+    @staticmethod
+    def _body(line: Line) -> Iterator[bytes]:
+        while isinstance(event := line.next(), h11.Data):
+            yield bytes(event.data)
+        line.rest()
 
     def _headers(self, accept: str, kind: str, body: Sequence[bytes]) -> list[tuple[str, str]]:
         try:

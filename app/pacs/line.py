@@ -1,4 +1,4 @@
-"""The line to a PACS: sockets that keep to three deadlines.
+"""The line to a PACS: HTTP/1.1 over a socket that keeps to three deadlines.
 
 A PACS that sends a byte each second is never silent, so a limit on silence alone would wait for it
 for ever: every reading and writing here ends when the time for the whole request does.
@@ -9,19 +9,15 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
 
-import httpcore
+import h11
 
 from app.pacs.configured import PacsSettings
-from app.pacs.faults import PacsDown, PacsSlow, Untrusted
+from app.pacs.faults import CutShort, NotDicomWeb, PacsDown, PacsFault, PacsSlow, Untrusted
 from ml.ground.errors import reason
-
-Done = TypeVar("Done")
 
 
 class Clock:
@@ -59,28 +55,34 @@ class Clock:
         )
 
 
-class Line(httpcore.NetworkBackend):
-    """Connects to one PACS."""
+_CHUNK = 65_536
+
+
+class Ended(Exception):
+    """The other side has ended the line before it answered at all."""
+
+
+class Line:
+    """One connection to a PACS: a request, its answer, and the next request after that.
+
+    Args:
+        clock: which must be started before each request.
+
+    Raises:
+        PacsDown: nothing answers there.
+        Untrusted: somebody does whose certificate is not trusted.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._pacs = clock.pacs
+        self._socket = self._connected()
+        self._talk = h11.Connection(h11.CLIENT)
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        """A connection, made in time.
-
-        Raises:
-            PacsDown: nothing answers there.
-        """
-        pacs = self._clock.pacs
+    def _connected(self) -> socket.socket:
+        pacs = self._pacs
         try:
-            found = socket.create_connection((host, port), self._clock.left(pacs.connect_s))
+            found = socket.create_connection(pacs.web_address, self._clock.left(pacs.connect_s))
         except TimeoutError:
             raise PacsDown(
                 f"{pacs.shown} could not be reached within {pacs.connect_s:g} seconds. Is it "
@@ -89,79 +91,114 @@ class Line(httpcore.NetworkBackend):
         except OSError as error:
             raise PacsDown(f"{pacs.shown} cannot be reached: {reason(error)}.") from None
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _Stream(found, self._clock)
+        return self._encrypted(found) if pacs.is_encrypted else found
 
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.NetworkStream:
-        """No PACS is reached so."""
-        raise NotImplementedError
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, line: socket.socket, clock: Clock) -> None:
-        self._socket = line
-        self._clock = clock
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._timed(partial(self._socket.recv, max_bytes), httpcore.ReadError)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        rest = memoryview(buffer)
-        while rest:
-            rest = rest[self._timed(partial(self._socket.send, rest), httpcore.WriteError) :]
-
-    def _timed(self, step: Callable[[], Done], broken: type[Exception]) -> Done:
-        self._socket.settimeout(self._clock.left(self._clock.pacs.read_s))
+    def _encrypted(self, plain: socket.socket) -> socket.socket:
+        pacs = self._pacs
         try:
-            return step()
-        except TimeoutError:
-            raise self._clock.over() from None
-        except OSError as error:
-            raise broken from error
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._socket.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        pacs = self._clock.pacs
-        self._socket.settimeout(self._clock.left(pacs.connect_s))
-        try:
-            safe = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
+            plain.settimeout(self._clock.left(pacs.connect_s))
+            return pacs.trust.wrap_socket(plain, server_hostname=pacs.web_address[0])
         except ssl.SSLCertVerificationError as error:
-            self.close()
+            plain.close()
             raise Untrusted(
-                f"The certificate of {pacs.shown[:1].lower()}{pacs.shown[1:]} is not trusted "
-                f"({error.verify_message}). Nothing was sent. Name its authority's certificates in "
-                "ca_bundle of its entry; the check cannot be turned off."
+                f"The certificate of the PACS {pacs.name} is not trusted ({error.verify_message}). "
+                "Nothing was sent. Name its authority's certificates in ca_bundle of its entry; "
+                "the check cannot be turned off."
             ) from None
         except TimeoutError:
-            self.close()
-            raise self._clock.over() from None
-        except (ssl.SSLError, OSError):
-            self.close()
+            plain.close()
+            raise PacsDown(
+                f"{pacs.shown} did not agree on TLS within {pacs.connect_s:g} seconds."
+            ) from None
+        except OSError:
+            plain.close()
             raise PacsDown(
                 f"{pacs.shown} does not speak TLS as this server does. Is its address one of "
                 "https, and its TLS 1.2 or newer?"
             ) from None
-        return _Stream(safe, self._clock)
 
-    def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":
-            return self._is_readable()
-        return {"ssl_object": self._socket if isinstance(self._socket, ssl.SSLSocket) else None,
-                "socket": self._socket}.get(info)  # fmt: skip
-
-    def _is_readable(self) -> bool:
-        """Whether something came without being asked for: the other side has ended the line."""
-        if self._socket.fileno() < 0:
-            return True
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can take a request: it waits for one, and the other side has not ended it."""
+        if self._talk.states != {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}:
+            return False
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
-        return bool(waiting.poll(0))
+        return not waiting.poll(0)
+
+    def close(self) -> None:
+        """Let it go."""
+        with suppress(OSError):
+            self._socket.close()
+
+    def send(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: Sequence[bytes]
+    ) -> None:
+        """A whole request.
+
+        Where the other side stops reading, that is no fault yet: it may have answered before the
+        end, as it does to what is too large.
+        """
+        with suppress(OSError):
+            self._write(h11.Request(method=method, target=target, headers=list(headers)))
+            for part in body:
+                self._write(h11.Data(data=part))
+            self._write(h11.EndOfMessage())
+
+    def _write(self, event: h11.Event) -> None:
+        for part in self._talk.send_with_data_passthrough(event) or ():
+            rest = memoryview(part)
+            while rest:
+                self._socket.settimeout(self._clock.left(self._pacs.read_s))
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except TimeoutError:
+                    raise self._clock.over() from None
+
+    def next(self) -> h11.Response | h11.Data | h11.EndOfMessage:
+        """What comes next of the answer.
+
+        Raises:
+            Ended: nothing came at all.
+            PacsFault: it is silent or takes too long, breaks off, or answers in no HTTP.
+        """
+        while True:
+            try:
+                event = self._talk.next_event()
+            except h11.RemoteProtocolError as error:
+                raise self._broken(error) from None
+            if event is h11.NEED_DATA:
+                self._more()
+            elif isinstance(event, h11.Response | h11.Data | h11.EndOfMessage):
+                return event
+            elif not isinstance(event, h11.InformationalResponse):
+                raise Ended
+
+    def _more(self) -> None:
+        self._socket.settimeout(self._clock.left(self._pacs.read_s))
+        try:
+            data = self._socket.recv(_CHUNK)
+        except TimeoutError:
+            raise self._clock.over() from None
+        except OSError:
+            if self._talk.their_state is h11.SEND_RESPONSE:
+                raise Ended from None
+            raise self._cut_short() from None  # no end that it meant
+        if not data and self._talk.their_state is h11.SEND_RESPONSE:
+            raise Ended
+        self._talk.receive_data(data)
+
+    def rest(self) -> None:
+        """After an answer was read to its end: ready for the next request, where both sides are."""
+        if self._talk.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            self._talk.start_next_cycle()
+
+    def _broken(self, error: h11.RemoteProtocolError) -> PacsFault:
+        if "complete" in str(error):  # h11 says so of a body that is shorter than it was to be
+            return self._cut_short()
+        return NotDicomWeb(
+            f"{self._pacs.shown} does not answer in HTTP. Is its address one of https?"
+        )
+
+    def _cut_short(self) -> CutShort:
+        return CutShort(f"The answer of the PACS {self._pacs.name} ends before its end.")
