@@ -25,6 +25,16 @@ EXAMPLES = {
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         "-F image=@slice.dcm -F center=220,198 -F diameter_mm=28 $HEPATICA/api/v1/classifications"
     ),
+    "GET /api/v1/jobs": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" "$HEPATICA/api/v1/jobs?state=done"'
+    ),
+    "GET /api/v1/jobs/{job_id}": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/jobs/$JOB'
+    ),
+    "POST /api/v1/jobs/{job_id}/cancellation": (
+        'curl -fsS -X POST -H "Authorization: Bearer $TOKEN" '
+        "$HEPATICA/api/v1/jobs/$JOB_THAT_WAITS/cancellation"
+    ),
     "POST /api/v1/synthetics": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
         """-d '{"lesion_class": "cyst", "count": 2, "seed": 7}' $HEPATICA/api/v1/synthetics"""
