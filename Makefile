@@ -16,7 +16,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-test setup-browser setup-pacs run demo-reset worker weights licences test lint types bench clean
+.PHONY: fuzz help setup setup-train setup-test setup-browser setup-pacs run demo-reset worker weights licences test lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -93,6 +93,9 @@ types: $(TEST_STAMP) ## mypy, strict
 
 bench: $(TEST_STAMP) ## measure; prints medians and ratios (SECTIONS="training": some of it)
 	PYTHONPATH=tests $(BIN)/python -m bench $(SECTIONS)
+
+fuzz: $(TEST_STAMP) ## damaged files at the readers and at STOW (COUNT=200000, MINUTES=; goes on where it was)
+	PYTHONPATH=.:tests $(BIN)/python -m fuzz --count $(or $(COUNT),2000) --minutes $(or $(MINUTES),1e9)
 
 clean: ## remove the virtual environment (var/ stays)
 	rm -rf $(VENV)

@@ -9,25 +9,23 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-Schema = dict[str, object]  # opaque here: only its parts are written, none is read again
-
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 
 
-def of(kind: type, title: str) -> Schema:
+def of(kind: type, title: str) -> dict[str, Any]:
     """The schema of ``records.to_json`` of a ``kind``; each record is described by its docstring.
 
     Raises:
         TypeError: a field of a type that no record may hold.
     """
-    definitions: Schema = {}
+    definitions: dict[str, Any] = {}
     root = _of(kind, definitions)
     return {"$schema": DRAFT, "title": title, **root, "$defs": dict(sorted(definitions.items()))}
 
 
-def _of(kind: Any, definitions: Schema) -> Schema:
+def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if kind is Any:
         return {}
     origin, arguments = get_origin(kind), get_args(kind)
@@ -50,7 +48,7 @@ def _of(kind: Any, definitions: Schema) -> Schema:
     raise TypeError(f"{kind!r} has no form in JSON")
 
 
-def _tuple(arguments: tuple[Any, ...], definitions: Schema) -> Schema:
+def _tuple(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:
     if arguments[-1] is Ellipsis:
         return {"type": "array", "items": _of(arguments[0], definitions)}
     return {
@@ -61,9 +59,9 @@ def _tuple(arguments: tuple[Any, ...], definitions: Schema) -> Schema:
     }
 
 
-def _record(kind: Any, definitions: Schema) -> Schema:
+def _record(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     properties, required = _properties(kind, definitions)
-    written: Schema = {
+    written: dict[str, Any] = {
         "type": "object",
         "properties": properties,
         "required": sorted(required),
@@ -75,9 +73,9 @@ def _record(kind: Any, definitions: Schema) -> Schema:
     )
 
 
-def _properties(kind: Any, definitions: Schema) -> tuple[Schema, set[str]]:
+def _properties(kind: Any, definitions: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     hints = get_type_hints(kind)
-    properties: Schema = {}
+    properties: dict[str, Any] = {}
     required: set[str] = set()
     for item in dataclasses.fields(kind):
         if item.metadata.get("merged"):

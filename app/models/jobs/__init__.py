@@ -1,1 +1,0 @@
-"""Work that programs ask for: jobs, the notices of their end, answers kept for repeated calls."""
