@@ -27,6 +27,7 @@ application = terminal.command_line("python -m app", "Hepatica for the web.")
 user = terminal.group(application, "user", "Accounts.")
 token = terminal.group(application, "token", "API tokens.")
 key = terminal.group(application, "key", "The installation key.")
+pacs = terminal.group(application, "pacs", "The PACS that are configured.")
 
 Name = Annotated[str, Parameter(name="NAME")]
 
@@ -314,6 +315,32 @@ def adopt_key() -> None:
     with _database().transaction() as session:
         changed = Fingerprint.adopt(session, installation_key, _actor())
     print("The key is this database's from now on." if changed else "It is this database's key.")
+
+
+@pacs.command(name="check")
+def check_pacs(
+    name: Annotated[str, Parameter(name="NAME")] = "", /, *, store: bool = False
+) -> None:
+    """Try each service of a PACS; nothing stays there, unless --store is given.
+
+    Args:
+        name: of the PACS; default: each that is configured.
+        store: store a test object as well and look for it; it stays there.
+    """
+    from app.errors import AppError
+    from app.pacs.check import State, check
+    from app.pacs.configured import ConfiguredPacs
+    from app.settings import settings
+
+    configured = ConfiguredPacs.of(settings())
+    failed = 0
+    for one in [configured.named(name)] if name or not len(configured) else configured.all:
+        print(f"{one.name}: {one.url}", flush=True)
+        for found in check(one, store=store):
+            print(f"  {found.service} {found.state}: {found.words}", flush=True)
+            failed += found.state is State.FAILS
+    if failed:
+        raise AppError(f"{failed} of the trials failed.")
 
 
 @application.command

@@ -45,7 +45,8 @@ def test_the_commands_are_found():
     assert ("ml", ("readers", "plan")) in COMMANDS
     assert ("app", ("user", "add")) in COMMANDS
     assert len(COMMANDS) > 30
-    assert [path for root, path in GROUPS if root == "app"] == [(), ("user",), ("token",), ("key",)]
+    groups = [path for root, path in GROUPS if root == "app"]
+    assert groups == [(), ("user",), ("token",), ("key",), ("pacs",)]
 
 
 @pytest.mark.parametrize(("root", "path"), COMMANDS, ids=name)

@@ -126,6 +126,22 @@ class Pacs:
         query = {"SOPInstanceUID": sop_uid}
         return bool(self._search("/instances", query, lambda one: one.sop_uid == sop_uid))
 
+    def any_instance(self) -> Found | None:
+        """One instance that it holds, whichever; None where it names none."""
+        study = self._first("/studies")
+        if study is None or not study.study_uid:
+            return None
+        refuse_unfit_uid(study.study_uid, "study")
+        one = self._first(f"/studies/{study.study_uid}/instances")
+        if one is None or not (one.series_uid and one.sop_uid):
+            return None
+        return replace(one, study_uid=study.study_uid)
+
+    def _first(self, path: str) -> Found | None:
+        with self._exchange.ask("GET", f"{path}?limit=1", _JSON) as reply:
+            reply.refuse_failure()
+            return next(iter(answers.found(reply)), None)
+
     def _search(
         self, path: str, query: dict[str, str], belongs: Callable[[Found], bool]
     ) -> list[Found]:
@@ -227,6 +243,20 @@ class Pacs:
                 return told
             reply.refuse_failure()
             return answers.stored(reply)
+
+    def refuses_nonsense(self) -> bool:
+        """Send what is no DICOM to STOW-RS; whether it is refused, as it must be.
+
+        Raises:
+            PacsFault: the service does not work at all.
+        """
+        try:
+            told = self.store([b"This is no DICOM: a dry trial of Hepatica."])
+        except Refused as fault:
+            if fault.code in (405, 501):
+                raise
+            return True
+        return bool(told.failures)
 
     def deliver(self, instance: bytes, within_s: float = 30.0) -> None:
         """Store one DICOM file, and return once a search finds it there.

@@ -105,12 +105,14 @@ class Reply:
             )
         if status in (404, 410):
             raise NotInPacs(f"{shown} does not hold what was asked for ({status}).")
-        if status in (408, 425, 429) or status >= 500:
+        if status in (408, 425, 429) or (status >= 500 and status != 501):
             raise PacsBusy(f"{shown} cannot do it now ({status}). Try again later.")
-        raise Refused(
+        refusal = Refused(
             f"{shown} does not take the request ({status}). Check url of its entry, and whether it "
             "offers this service: `python -m app pacs check`."
         )
+        refusal.code = status
+        raise refusal
 
 
 class Exchange:

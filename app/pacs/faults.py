@@ -64,7 +64,9 @@ class Redirected(PacsFault):
 
 
 class Refused(PacsFault):
-    """It does not take the request as it is."""
+    """It does not take the request as it is. ``code``: the status of its answer, 0 without one."""
+
+    code = 0
 
 
 class NotDicomWeb(PacsFault):
