@@ -370,6 +370,28 @@ def work(*, jobs: Annotated[Whole, Parameter(metavar="N")] = 0, once: bool = Fal
 
 
 @application.command
+def clerk(*, once: bool = False) -> None:
+    """Do jobs and tell hooks their end, as the web processes do.
+
+    Args:
+        once: end when nothing is due.
+    """
+    from app.inference import Inference
+    from app.jobs import hooks
+    from app.jobs.clerk import Clerk
+    from app.settings import settings
+    from app.watch import Watch
+
+    configuration = settings()
+    database = _keyed_database()
+    found = hooks.read(configuration.hooks_file)
+    inference = Inference(configuration.inference_threads)
+    one = Clerk(database, inference, Watch(database), found, configuration)
+    print(f"{one.name} waits for jobs (Ctrl+C ends it).", flush=True)
+    one.work(once=once)
+
+
+@application.command
 def demo(*, if_empty: bool = False) -> None:
     """Fill an empty database with simulated content.
 
@@ -393,10 +415,11 @@ def _words(error: Exception) -> str | None:
 
     from app.errors import AppError
     from app.faults import code
+    from app.jobs.hooks import HookRefused
     from app.pacs.configured import PacsRefused
     from app.settings import KeyRefused
 
-    if isinstance(error, AppError | KeyRefused | PacsRefused):
+    if isinstance(error, AppError | KeyRefused | HookRefused | PacsRefused):
         return str(error)
     if isinstance(error, ValidationError):  # of the settings
         return "; ".join(_setting(item) for item in error.errors())

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import cookies
 from app.db import Database
 from app.errors import Forbidden, Unauthorised, Unavailable
+from app.models.jobs.holder import Holder
 from app.models.people.sign_in import SignIn
 from app.models.people.token import ApiToken
 from app.models.people.user import User, digest_of
@@ -164,6 +165,12 @@ class Machine:
     role: str
     owner_id: uuid.UUID | None = None
     owner: str = ""
+    token_id: uuid.UUID | None = None
+
+    @property
+    def holder(self) -> Holder:
+        """Whose it is what is kept for this program."""
+        return Holder(self.owner_id, self.token_id, self.actor, self.may("admin"))
 
     @property
     def actor(self) -> str:
@@ -219,7 +226,9 @@ class TokenDesk:
         owner = holder.owner
         if owner is not None:
             self._refuse_unaware(owner)
-        machine = Machine(holder.name, holder.reach, holder.owner_id, owner.name if owner else "")
+        machine = Machine(
+            holder.name, holder.reach, holder.owner_id, owner.name if owner else "", holder.id
+        )
         if holder.unnoted:
             self._note(holder.id)
         if len(self._known) >= self._MOST:

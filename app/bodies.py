@@ -324,6 +324,28 @@ Multipart = Annotated[FormData, Depends(multipart)]
 """A multipart form, its files in memory."""
 
 
+async def json_of(request: Request) -> Any:
+    """The JSON of a body at an address that takes files too; no larger than any other small one.
+
+    Raises:
+        TooLarge: it is larger.
+        BadRequest: it is no JSON, or holds text that cannot be kept.
+    """
+    _length(request.headers, SMALL_BYTES)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > SMALL_BYTES:
+            raise too_large(SMALL_BYTES)
+        parts.append(part)
+    try:
+        value = _json(b"".join(parts))
+        text.check_json(value)
+    except Unfit as fault:
+        raise BadRequest(f"What was sent cannot be used: {fault}.") from None
+    return value
+
+
 def files_of(form: FormData, field: str) -> list[tuple[str, bytes]]:
     """(name, content) of every file sent under ``field``, once; an empty input sends none."""
     found = []

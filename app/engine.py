@@ -71,7 +71,7 @@ def _postgresql(address: sa.URL, patience_s: float, *, glance: bool = False) -> 
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
     wait_s = 2 if glance else 5
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "connect_timeout": wait_s,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -81,7 +81,7 @@ def _postgresql(address: sa.URL, patience_s: float, *, glance: bool = False) -> 
         limits = [f"lock_timeout={1000 * patience_s:.0f}"]
         limits += [f"statement_timeout={1000 * wait_s}"] if glance else []
         arguments["options"] = " ".join(f"-c {one}" for one in limits)
-    pool: dict[str, Any] = (
+    pool: dict[str, object] = (
         {"poolclass": sa.pool.NullPool}
         if glance
         else {
@@ -122,7 +122,7 @@ def _sqlite(address: sa.URL, file: DatabaseFile, *, glance: bool = False) -> sa.
 
     # No limit on connections: a request holds one for reading and then asks for one to write, so
     # as many requests at once as a pool has connections would wait for each other.
-    pool: dict[str, Any] = {"poolclass": sa.pool.NullPool} if glance else {"pool_size": 0}
+    pool: dict[str, object] = {"poolclass": sa.pool.NullPool} if glance else {"pool_size": 0}
     engine = _guarded(address, creator=connect, **pool)
 
     @sa.event.listens_for(engine, "connect")

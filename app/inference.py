@@ -97,7 +97,7 @@ class Inference:
     ) -> Scores:
         """Class probabilities of one ROI, with the warnings that belong beside them."""
         network = self.classifier(session, checkpoint)
-        return _scores(network, roi, network.probabilities(roi.pixels[None])[0], phantom=phantom)
+        return scored(network, roi, network.probabilities(roi.pixels[None])[0], phantom=phantom)
 
     def classes(self, session: Session, checkpoint: Checkpoint, rois: ROIs) -> list[str]:
         """The most probable class of each ROI; (n, 64, 64) in [−1, 1] → n keys. Stores nothing."""
@@ -130,9 +130,10 @@ class Inference:
         return self.generator(session, checkpoint).draw(seeds)
 
 
-def _scores(
+def scored(
     classifier: serving.Classifier, roi: Roi, row: npt.NDArray[np.float32], *, phantom: bool
 ) -> Scores:
+    """A row of a network's probabilities (classes,) with the warnings that belong beside it."""
     keys = classifier.meta.scheme.keys
     return Scores(
         checkpoint=classifier.meta.name,
@@ -163,8 +164,10 @@ class ServedClassifier:
 
     _MOST = 64
 
-    def __init__(self, network: serving.Classifier) -> None:
+    def __init__(self, network: serving.Classifier, checkpoint_id: uuid.UUID, version: str) -> None:
         self.network = network
+        self.checkpoint_id = checkpoint_id
+        self.version = version
         self._waiting: list[tuple[Roi, asyncio.Future[npt.NDArray[np.float32]]]] = []
         self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
@@ -175,7 +178,7 @@ class ServedClassifier:
         self._waiting.append((roi, future))
         if not self._busy:
             self._start()
-        return _scores(self.network, roi, await future, phantom=phantom)
+        return scored(self.network, roi, await future, phantom=phantom)
 
     def _start(self) -> None:
         batch, self._waiting = self._waiting[: self._MOST], self._waiting[self._MOST :]
@@ -246,4 +249,7 @@ class ServingDesk:
             self._known = None
         elif self._known is None or self._known[0] != rows[-1].id:
             network = self._inference.classifier(session, rows[-1])
-            self._known = rows[-1].id, ServedClassifier(network)
+            self._known = (
+                rows[-1].id,
+                ServedClassifier(network, rows[-1].id, rows[-1].onnx_digest[:12]),
+            )

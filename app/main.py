@@ -22,6 +22,8 @@ from app.decoding import Decoding
 from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
+from app.jobs import hooks
+from app.jobs.clerk import Clerk
 from app.models.people.user import User
 from app.pacs.configured import ConfiguredPacs
 from app.responses import install_handlers, scripts_tag
@@ -33,7 +35,8 @@ from app.witness import Witness
 
 DESCRIPTION = (
     "Liver lesion classification and synthesis. Research use only; not a medical device. "
-    "Every call but `info` computes, and stores nothing of what was sent."
+    "An image that is sent along is not stored; of a job its ROIs are until it is over, and its "
+    "result for a set time."
 )
 
 
@@ -109,6 +112,8 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.simulations = Simulations(database)
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)
+    app.state.hooks = hooks.read(chosen.hooks_file)
+    app.state.clerk = Clerk(database, app.state.inference, app.state.watch, app.state.hooks, chosen)
 
 
 @asynccontextmanager
@@ -119,6 +124,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with database.reading() as session:
         app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
     await app.state.served.classifier()  # loaded now, so that the first score is instant too
+    if app.state.settings.clerk:
+        app.state.clerk.start()
     yield
+    await anyio.to_thread.run_sync(app.state.clerk.stop)
     app.state.witness.close()
     database.engine.dispose()

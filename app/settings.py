@@ -109,6 +109,25 @@ class Settings(BaseSettings):
         description="Scratch folder of this installation's workers; those that share it resume "
         "each other's runs.",
     )
+    clerk: bool = Field(
+        True,
+        description="Do jobs, and tell hooks their end, in the web processes; False: only "
+        "`python -m app clerk` does.",
+    )
+    hooks_file: Path | None = Field(
+        None,
+        description="TOML file of the hooks that may be told the end of a job; None: there are "
+        "none.",
+    )
+    jobs_kept_days: float = Field(
+        7.0, gt=0, le=366, description="How long a job and its result are kept after its end."
+    )
+    answers_kept_hours: float = Field(
+        24.0,
+        gt=0,
+        le=24 * 31,
+        description="How long the answer to a call with an Idempotency-Key is kept.",
+    )
     development: bool = Field(
         False, description="Show /patterns, the catalogue of page components."
     )

@@ -68,17 +68,27 @@ class Watch:
             await run_in_threadpool(self._ask)
         known = self._known
         if owner_id in known.readers:
-            raise Forbidden(
-                "The person for whom this token acts reads blind, or has read a study that "
-                "colleagues still read: the network scores nothing for them until it is over.",
-                event="scoring refused to a blinded reader",
-            )
+            raise _reads_blind()
         if len(known.pictures) and await run_in_threadpool(known.pictures.knows, roi):
-            raise Forbidden(
-                "This picture is one of a reader study that is being read, so it is not scored "
-                "before the reading is over.",
-                event="scoring refused of a picture being read",
-            )
+            raise _being_read()
+
+    def refuse(
+        self,
+        owner_id: uuid.UUID | None,
+        roi: npt.NDArray[np.float32] | None = None,
+        image_id: uuid.UUID | None = None,
+    ) -> None:
+        """The same from a thread: for a person at all, of an ROI (64, 64), of a slice held here.
+
+        Raises:
+            Forbidden: as `refuse_program`.
+        """
+        self._ask()
+        known = self._known
+        if owner_id in known.readers:
+            raise _reads_blind()
+        if roi is not None and image_id not in known.sources and known.pictures.knows(roi):
+            raise _being_read()
 
     def may_score(
         self, user_id: uuid.UUID, image_id: uuid.UUID, roi: npt.NDArray[np.float32]
@@ -109,6 +119,22 @@ class Watch:
             self._known = _Read(studies, readers, shown.images, pictures)
         elif readers != self._known.readers:
             self._known = _Read(studies, readers, self._known.sources, self._known.pictures)
+
+
+def _reads_blind() -> Forbidden:
+    return Forbidden(
+        "The person for whom this token acts reads blind, or has read a study that colleagues "
+        "still read: the network scores nothing for them until it is over.",
+        event="scoring refused to a blinded reader",
+    )
+
+
+def _being_read() -> Forbidden:
+    return Forbidden(
+        "This picture is one of a reader study that is being read, so it is not scored before the "
+        "reading is over.",
+        event="scoring refused of a picture being read",
+    )
 
 
 def _grey(png: bytes) -> npt.NDArray[np.uint8]:

@@ -96,7 +96,7 @@ class LesionScheme:
             )
         return letters
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The JSON form: ``{"name", "classes": [{"key", "display", "code"?}]}``."""
         return {"name": self.name, "classes": [_entry(item) for item in self.classes]}
 

@@ -237,7 +237,7 @@ def app(_built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch) -> Fast
     monkeypatch.setattr(main, "Database", lambda _url: database)
     monkeypatch.setattr(type(database.engine), "dispose", lambda *_args, **_more: None)
     key = "a key for tests, thirty-two characters or more"
-    main.furnish(_built, Settings(installation_key=key))
+    main.furnish(_built, Settings(installation_key=key, clerk=False))
     return _built
 
 

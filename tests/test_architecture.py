@@ -157,8 +157,13 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of people": ("app/models/people/user.py", "import app.models.people.token"),
         "the staircase of cases": ("app/models/cases/parcel.py", "import app.models.cases.case"),
         "the staircase of objects": ("app/objects/said.py", "import app.objects.report"),
-        "the staircase of dicomweb": ("app/dicomweb/media.py", "import app.dicomweb.related"),
         "the staircase of pacs": ("app/pacs/line.py", "import app.pacs.client"),
+        "the staircase of dicomweb": ("app/dicomweb/held.py", "import app.dicomweb.finding"),
+        "the staircase of jobs": ("app/jobs/hooks.py", "import app.jobs.clerk"),
+        "the staircase of the jobs' models": (
+            "app/models/jobs/job.py",
+            "import app.models.jobs.notice",
+        ),
         "the staircase of runs": (
             "app/models/runs/known_lesions.py",
             "import app.models.runs.run",

@@ -16,11 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
 import studies
 from app.db import Database
-from app.models import Checkpoint, Prediction
+from app.models import ApiToken, Checkpoint, Prediction
+from app.models.jobs.holder import Holder
+from app.models.jobs.job import Job, JobKind
 from app.pacs.configured import ConfiguredPacs, PacsSettings
 from app.routes.docs import EXAMPLES
 from app.settings import Settings
@@ -222,6 +225,23 @@ def scored_case(url: str) -> str:
         database.engine.dispose()
 
 
+def queued_jobs(url: str) -> dict[str, str]:
+    """A job, and one that no clerk has taken yet, of the one token."""
+    database = Database(url)
+    try:
+        with database.transaction() as session:
+            token = session.scalars(sa.select(ApiToken)).one()
+            holder = Holder(None, token.id, token.name)
+            asked = {"items": [{"refused": {"status": 404, "title": "", "detail": "nowhere"}}]}
+            ids = [
+                str(Job.queue(session, holder, JobKind.CLASSIFICATION, asked, total=1).id)
+                for _ in range(2)
+            ]
+            return dict(zip(("JOB", "JOB_THAT_WAITS"), ids, strict=True))
+    finally:
+        database.engine.dispose()
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
@@ -231,6 +251,7 @@ def server(tmp_path_factory):
     environment = {
         "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/hepatica.sqlite3",
         "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
+        "HEPATICA_CLERK": "false",  # so that a job waits until it is cancelled
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "serve", "--port", str(port)],
@@ -253,7 +274,8 @@ def server(tmp_path_factory):
         assert "\n" not in token
         (folder / "slice.dcm").write_bytes(make_dicom(make_hu(side=512)))
         case = scored_case(environment["HEPATICA_DATABASE_URL"])
-        yield folder, {"TOKEN": token, "HEPATICA": address, "CASE": case}
+        jobs = queued_jobs(environment["HEPATICA_DATABASE_URL"])
+        yield folder, {"TOKEN": token, "HEPATICA": address, "CASE": case, **jobs}
     finally:
         process.terminate()
         process.wait(20)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from app.dicomweb.media import Media
 from app.errors import BadRequest, TooLarge
+from app.media import Media
 from app.objects.related import RELATED
 
 # its warnings quote what was sent; the refusal says enough

@@ -17,9 +17,9 @@ from starlette.responses import Response, StreamingResponse
 from app.auth import Asker, Someone
 from app.db import Database, ReadDb
 from app.dicomweb import addresses, held
-from app.dicomweb.media import BYTES, DICOM_JSON, EXPLICIT, JSON, Offer, chosen
 from app.dicomweb.pictures import JPEG, PNG, THUMBNAIL_PX, Rendering, Viewport
 from app.errors import BadRequest, NotFound
+from app.media import BYTES, DICOM_JSON, EXPLICIT, JSON, Offer, chosen
 from app.models.cases.case import Image
 from app.models.reader_studies.look import Seen, Shown
 from app.objects import rebuilt

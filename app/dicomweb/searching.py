@@ -12,7 +12,7 @@ from app.db import ReadDb
 from app.dicomweb import addresses
 from app.dicomweb.finding import Found, Level, Search
 from app.dicomweb.matching import Query
-from app.dicomweb.media import DICOM_JSON, JSON, Offer, chosen
+from app.media import DICOM_JSON, JSON, Offer, chosen
 
 router = APIRouter()
 

@@ -5,6 +5,7 @@ people          accounts, sign-ins, tokens, and who owns what
 checkpoint      trained networks, and which of them are served
 cases           an upload, its case, lesions, and what is said of them
 runs            known lesions, frozen data sets, experiments
+jobs            work that programs ask for, notices of its end, answers kept for repeated calls
 reader_studies  composition, protocol, enrolment, the desk
 study_results   answers, analysis, exports, after the unblinding
 study_plans     what is assumed of readers, and powers that were simulated
@@ -23,6 +24,9 @@ from app.models.checkpoint import Checkpoint
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.ground.installation import Fingerprint
+from app.models.jobs.job import Job
+from app.models.jobs.kept_answer import KeptAnswer
+from app.models.jobs.notice import Notice
 from app.models.people.sign_in import SignIn
 from app.models.people.tally import Tally
 from app.models.people.token import ApiToken
@@ -61,12 +65,15 @@ __all__ = [
     "Event",
     "Fingerprint",
     "Image",
+    "Job",
+    "KeptAnswer",
     "KeptPower",
     "LeakAudit",
     "Lesion",
     "Look",
     "Mark",
     "Marking",
+    "Notice",
     "Pilot",
     "Prediction",
     "Protocol",

@@ -6,7 +6,7 @@ A lesion of which nobody said anything is in no account, and neither is a withdr
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -140,7 +140,13 @@ def by_networks(session: Session, case: Case) -> list[Account]:
             version=checkpoints[key].onnx_digest[:12],
             at=max(prediction.created_at for _, prediction in pairs),
             statements=tuple(
-                _predicted(lesion, prediction, checkpoints[key].scheme)
+                predicted(
+                    lesion,
+                    prediction.id,
+                    prediction.probabilities,
+                    prediction.warnings,
+                    checkpoints[key].scheme,
+                )
                 for lesion, prediction in pairs
             ),
         )
@@ -188,20 +194,28 @@ def lesions(session: Session, case: Case) -> Sequence[Lesion]:
     ).all()
 
 
-def _predicted(lesion: Lesion, prediction: Prediction, scheme: LesionScheme) -> Statement:
+def predicted(
+    lesion: Lesion,
+    row: uuid.UUID,
+    probabilities: Mapping[str, float],
+    warnings: Sequence[str],
+    scheme: LesionScheme,
+) -> Statement:
+    """A network's word on a lesion: class key → 0…1; its class is the likeliest one."""
     scores = sorted(
-        (Score(key, scheme.display(key), value) for key, value in prediction.probabilities.items()),
+        (Score(key, scheme.display(key), value) for key, value in probabilities.items()),
         key=lambda score: -score.value,
     )
+    best = max(probabilities, key=lambda key: probabilities[key])
     return Statement(
         lesion=lesion,
-        row=prediction.id,
-        lesion_class=prediction.lesion_class,
-        display=scheme.display(prediction.lesion_class),
-        finding=code_of(scheme, prediction.lesion_class),
+        row=row,
+        lesion_class=best,
+        display=scheme.display(best),
+        finding=code_of(scheme, best),
         of_liver=scheme.name == LIVER.name,
         scores=tuple(scores[:_MOST_SCORES]),
-        warnings=tuple(prediction.warnings),
+        warnings=tuple(warnings),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -22,6 +24,16 @@ EXAMPLES = {
     "POST /api/v1/classifications": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         "-F image=@slice.dcm -F center=220,198 -F diameter_mm=28 $HEPATICA/api/v1/classifications"
+    ),
+    "GET /api/v1/jobs": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" "$HEPATICA/api/v1/jobs?state=done"'
+    ),
+    "GET /api/v1/jobs/{job_id}": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/jobs/$JOB'
+    ),
+    "POST /api/v1/jobs/{job_id}/cancellation": (
+        'curl -fsS -X POST -H "Authorization: Bearer $TOKEN" '
+        "$HEPATICA/api/v1/jobs/$JOB_THAT_WAITS/cancellation"
     ),
     "POST /api/v1/synthetics": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
@@ -67,40 +79,68 @@ def _refuse_stranger(user: User | None, session: Session) -> None:
         raise Unauthorised("Sign in to see this page.")
 
 
-def _calls(schema: dict[str, Any]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Field:
+    """A field that a call's body may have."""
+
+    name: str
+    required: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as the page describes it.
+
+    Attributes:
+        media_type: of its body; None where it has none.
+        answer: the schema's name of what is answered; None where that is no JSON.
+        example: a command that makes it.
+    """
+
+    name: str
+    summary: str
+    description: str
+    media_type: str | None
+    fields: tuple[Field, ...]
+    answer: str | None
+    example: str | None
+
+
+def _calls(schema: Mapping[str, Any]) -> list[Call]:
     calls = []
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             name = f"{method.upper()} {path}"
             content = operation.get("requestBody", {}).get("content", {})
             calls.append(
-                {
-                    "name": name,
-                    "summary": operation.get("summary", ""),
-                    "description": operation.get("description", ""),
-                    "media_type": next(iter(content), None),
-                    "fields": _fields(schema, content),
-                    "answer": _reference(operation["responses"].get("200", {}).get("content", {})),
-                    "example": EXAMPLES.get(name),
-                }
+                Call(
+                    name=name,
+                    summary=operation.get("summary", ""),
+                    description=operation.get("description", ""),
+                    media_type=next(iter(content), None),
+                    fields=_fields(schema, content),
+                    answer=_reference(operation["responses"].get("200", {}).get("content", {})),
+                    example=EXAMPLES.get(name),
+                )
             )
     return calls
 
 
-def _fields(schema: dict[str, Any], content: dict[str, Any]) -> list[dict[str, Any]]:
+def _fields(schema: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[Field, ...]:
     for form in content.values():
         found = form["schema"]
         if "$ref" in found:
             found = schema["components"]["schemas"][found["$ref"].rsplit("/", 1)[1]]
         required = found.get("required", [])
-        return [
-            {"name": name, "required": name in required, "description": one.get("description", "")}
+        return tuple(
+            Field(name, name in required, one.get("description", ""))
             for name, one in found["properties"].items()
-        ]
-    return []
+        )
+    return ()
 
 
-def _reference(content: dict[str, Any]) -> str | None:
+def _reference(content: Mapping[str, Any]) -> str | None:
     for form in content.values():
         reference = form.get("schema", {}).get("$ref")
         if reference:

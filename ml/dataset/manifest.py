@@ -97,7 +97,7 @@ class Line:
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
     greys: Range | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything that the digest is over."""
         # an int and a float that are equal must give one digest
         box = self.box
@@ -232,7 +232,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """sha256 over scheme, kind, grey range and every line, and so over every pixel."""
-        content: dict[str, Any] = {
+        content: dict[str, object] = {
             "scheme": self.scheme.to_dict(),
             "kind": self.kind,
             "lines": [line.to_dict() for line in self.lines],
@@ -421,7 +421,7 @@ def sha256_of(pixels: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def stored(line: Line) -> dict[str, Any]:
+def stored(line: Line) -> dict[str, object]:
     """A line as it is kept on disk: what the digest is over, and what it is not."""
     more = {
         "phantom_uid": line.phantom_uid or None,

@@ -9,23 +9,25 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+Schema = dict[str, object]  # opaque here: only its parts are written, none is read again
+
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 
 
-def of(kind: type, title: str) -> dict[str, Any]:
+def of(kind: type, title: str) -> Schema:
     """The schema of ``records.to_json`` of a ``kind``; each record is described by its docstring.
 
     Raises:
         TypeError: a field of a type that no record may hold.
     """
-    definitions: dict[str, Any] = {}
+    definitions: Schema = {}
     root = _of(kind, definitions)
     return {"$schema": DRAFT, "title": title, **root, "$defs": dict(sorted(definitions.items()))}
 
 
-def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _of(kind: Any, definitions: Schema) -> Schema:
     if kind is Any:
         return {}
     origin, arguments = get_origin(kind), get_args(kind)
@@ -48,7 +50,7 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     raise TypeError(f"{kind!r} has no form in JSON")
 
 
-def _tuple(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:
+def _tuple(arguments: tuple[Any, ...], definitions: Schema) -> Schema:
     if arguments[-1] is Ellipsis:
         return {"type": "array", "items": _of(arguments[0], definitions)}
     return {
@@ -59,9 +61,9 @@ def _tuple(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str,
     }
 
 
-def _record(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _record(kind: Any, definitions: Schema) -> Schema:
     properties, required = _properties(kind, definitions)
-    written: dict[str, Any] = {
+    written: Schema = {
         "type": "object",
         "properties": properties,
         "required": sorted(required),
@@ -73,9 +75,9 @@ def _record(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _properties(kind: Any, definitions: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+def _properties(kind: Any, definitions: Schema) -> tuple[Schema, set[str]]:
     hints = get_type_hints(kind)
-    properties: dict[str, Any] = {}
+    properties: Schema = {}
     required: set[str] = set()
     for item in dataclasses.fields(kind):
         if item.metadata.get("merged"):

@@ -8,7 +8,6 @@ area is the chance that a real image gets a higher grade than a synthetic one, t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ml.ground import json_schema
 from ml.readers.results import (
@@ -166,6 +165,6 @@ class GradeResult:
     unsent: Unsent | None = None
 
 
-def schema() -> dict[str, Any]:
+def schema() -> json_schema.Schema:
     """JSON Schema (draft 2020-12) of a `GradeResult`."""
     return json_schema.of(GradeResult, "analysis of a reader study of graded realism")

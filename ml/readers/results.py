@@ -534,6 +534,6 @@ class Result:
             raise ReadersError(f"This is no analysis of readings: {error}") from error
 
 
-def schema() -> dict[str, Any]:
+def schema() -> json_schema.Schema:
     """JSON Schema (draft 2020-12) of ``Result.to_json``."""
     return json_schema.of(Result, "analysis of the readings of a reader study")

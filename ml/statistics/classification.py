@@ -199,7 +199,7 @@ class Score:
             "right or wrong"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The JSON form in results and checkpoints; figures are ``{"value", "low", "high"}``."""
         return {
             "n_lesions": self.lesions,

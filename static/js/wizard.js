@@ -45,6 +45,18 @@ form.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(store, WAIT_MS);
 });
+// Typed before this script was there, or filled in again by the browser: no event tells of it.
+function differs(field) {
+  if (field.type === "hidden") return false;
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  if (field.options) { // with none named in the page, the first one is shown
+    const options = [...field.options];
+    return options.some((one) => one.defaultSelected)
+      ? options.some((one) => one.selected !== one.defaultSelected) : field.selectedIndex > 0;
+  }
+  return "defaultValue" in field && field.value !== field.defaultValue;
+}
+
 document.addEventListener("visibilitychange", () => { if (document.hidden) store(); });
 window.addEventListener("pagehide", store);
 
@@ -59,3 +71,8 @@ form.addEventListener("submit", (event) => {
   inFlight.catch(() => {}).finally(() => setTimeout(() => form.requestSubmit(submitter), 0));
 });
 window.addEventListener("pageshow", () => { sent = false; });
+
+// What was typed while an answer is awaited cannot follow it once the page is gone.
+window.addEventListener("beforeunload", (event) => { if (changed && inFlight) event.preventDefault(); });
+
+if ([...form.elements].some(differs)) { changed = true; timer = setTimeout(store, WAIT_MS); }

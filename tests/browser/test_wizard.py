@@ -24,6 +24,46 @@ def leave(page, name):
     page.wait_for_url(f"**/{ {'Conduct and analysis': 'conduct'}.get(name, name.lower()) }")
 
 
+def eventually(page, address, words):
+    """A link of a page: what is sent as a page is left may reach the server after the next one."""
+    link = page.get_by_role("link", name=words).first
+    for _ in range(120):
+        page.goto(address)
+        if link.count():
+            break
+        page.wait_for_timeout(250)
+    return link
+
+
+def test_what_was_typed_before_the_script_was_there_is_kept(page, installation):
+    """A slow network: the page is there, its script is not yet."""
+    held = []
+    page.route("**/wizard.js*", lambda route: held.append(route))
+    page.goto(f"{installation.address}/reader-studies/new", wait_until="commit")
+    page.fill("[name=title]", "Typed early")
+    assert len(held) == 1
+    held[0].continue_()
+    kept(page)
+    page.unroute("**/wizard.js*")
+    page.reload()
+    assert page.input_value("[name=title]") == "Typed early"
+
+
+def test_a_step_that_is_only_looked_at_stores_nothing(page):
+    page.fill("[name=title]", "Looked at")
+    kept(page)
+    stored = []
+    page.on("request", lambda one: stored.append(one.url) if one.method == "POST" else None)
+    for name in ("Images", "Reading"):
+        leave(page, name)
+        stored.clear()
+        page.wait_for_timeout(900)  # longer than the wizard waits before it stores
+        assert stored == []
+        if name == "Images":
+            page.fill("[name=real]", "6")
+            page.fill("[name=synthetic]", "6")
+
+
 def test_back_reload_and_a_copied_address_show_what_was_typed(page):
     page.fill("[name=title]", "Typed in a browser")
     page.check("[name=preset][value=own]")
@@ -55,8 +95,7 @@ def test_what_was_typed_and_not_sent_is_there_after_leaving_by_a_link(page, inst
     page.fill("[name=title]", "Left in a hurry")
     page.click("a:has-text('Cases')")
     page.wait_for_url("**/cases")
-    page.goto(f"{installation.address}/reader-studies")
-    page.get_by_role("link", name="Left in a hurry").first.click()
+    eventually(page, f"{installation.address}/reader-studies", "Left in a hurry").click()
     assert page.input_value("[name=title]") == "Left in a hurry"
 
 

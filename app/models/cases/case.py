@@ -100,7 +100,7 @@ class Accepted:
     address: Address
     identity: Identity | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The JSON form: ``file``, ``case_id``, ``case_url``, ``warnings``, ``known``."""
         return {
             "file": self.file,
@@ -155,7 +155,7 @@ class Receipt:
         """Whether anything was taken in."""
         return bool(self.accepted or self.marks)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The JSON form: ``accepted``, ``marks``, ``refused`` (file, reason, code),
         ``passed_over``."""
         return {

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -59,7 +58,7 @@ class KeptPower(Base):
     @staticmethod
     def keep(session: Session, cells: Iterable[Cell], found: Mapping[str, SimulatedPower]) -> None:
         """Store what was found of these cells; where another process was first, that one stays."""
-        rows: list[dict[str, Any]] = [
+        rows = [
             {
                 "key": KeptPower.key_of(cell),
                 "assumptions": json.loads(cell.text),

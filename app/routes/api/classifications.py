@@ -1,7 +1,9 @@
-"""``POST /api/v1/classifications``: an image or an ROI in, class probabilities out; nothing stored.
+"""``POST /api/v1/classifications``: lesions in, class probabilities out, at once or as a job.
 
-The busiest route: an ROI is decoded on the event loop, anything larger in threads of its own, and
-ROIs that wait at the same moment are scored together.
+An image or an ROI that is sent along is classified and not stored; images that are held here are
+named by reference, many lesions in one call. The busiest route: an ROI is decoded on the event
+loop, anything larger in threads of its own, and ROIs that wait at the same moment are scored
+together.
 """
 
 from __future__ import annotations
@@ -16,18 +18,25 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from app.auth import machine
+from app.auth import Machine, machine
 from app.bodies import files_of, multipart, text_of
 from app.decoding import Decoding
-from app.errors import BadRequest, NotFound, Unreadable
-from app.inference import Scores, ServingDesk
+from app.errors import BadRequest, NotAcceptable, NotFound, Unreadable
+from app.inference import Scores, ServedClassifier, ServingDesk
+from app.jobs import rendering
+from app.jobs.classifying import answer_of, of_roi
+from app.media import JSON, Media, Offer, chosen
+from app.routes.api import jobs, references
+from app.routes.api.once import PARAMETER, Pledge, once
 from app.routes.api.problems import problems, refuse_query
 from app.watch import Watch
 from ml.checkpoints.checkpoint import Checkpoint
 from ml.images import archive, dicom, picture, roi
+from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, Roi
 
 router = APIRouter(tags=["classifications"])
@@ -36,7 +45,8 @@ _SMALL_BYTES = 32_768
 _SMALL_PIXELS = 256 * 256  # few bytes can be many pixels: 2 kB of PNG unpack to 16 million
 _ARRAY_BYTES = 1_000_000  # of one ROI: 64 × 64 numbers of 8 bytes are 32,768
 _PLACE = ("box", "center", "diameter_mm", "frame")
-_FIELDS = ("image", *_PLACE)
+_FIELDS = ("image", *_PLACE, "hook")
+_OFFERS = (Offer(JSON), Offer(rendering.PNG))
 _NUMBER = re.compile(r"\s*[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
 
@@ -97,24 +107,50 @@ _BODY: dict[str, Any] = {
                         "minimum": 1,
                         "description": "Which frame of a multi-frame object.",
                     },
+                    "hook": {
+                        "type": "string",
+                        "description": "A configured hook that is told the end of the job.",
+                    },
                 },
             }
-        }
+        },
+        "application/json": {"schema": references.SCHEMA},
     },
 }
 
 
 @router.post(
     "/classifications",
-    summary="Classify one lesion",
+    summary="Classify lesions",
     response_model=ClassificationAnswer,
-    responses=problems(403, 413),
-    openapi_extra={"requestBody": _BODY, "security": [{"HTTPBearer": []}]},
+    responses={
+        202: {
+            "description": "A job, where `Prefer: respond-async` or a batch made it one.",
+            "content": {"application/json": {}},
+            "headers": {
+                "Location": {
+                    "description": "Where the job is asked after.",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **problems(403, 406, 409, 413),
+    },
+    openapi_extra={
+        "requestBody": _BODY,
+        "parameters": [PARAMETER, jobs.PREFER],
+        "security": [{"HTTPBearer": []}],
+    },
 )
 async def classify(request: Request) -> Response:
     """Send an image and where the lesion is; get a probability for each class.
 
-    A 64 × 64 image needs no place: it is the ROI itself. Nothing is stored.
+    A 64 × 64 image needs no place: it is the ROI itself. Of images that are held here send JSON:
+    `lesions`, each with `study`, `series`, `instance`, `frame` as far as they are needed (UIDs of
+    `/dicomweb` or of whoever sent the image) and `box`, or `center` and `diameter_mm`; each is
+    answered or refused by itself. `Accept` chooses JSON, PNG, or `application/dicom` for a report
+    about images that are held here. With `Prefer: respond-async`, or more than 16 lesions, the
+    answer is a job. An image that is sent along is not stored; its ROI is until its job is over.
     """
     refuse_query(request)
     desk: ServingDesk = request.app.state.served
@@ -123,23 +159,47 @@ async def classify(request: Request) -> Response:
         raise NotFound("No classifier is served by this installation.")
     # asked for here and not as dependencies: solving those costs as much as parsing the body
     program = await machine(request)
+    if Media.of(request.headers.get("content-type", "")).name == JSON:
+        return await references.classify(request, program, served)
+    return await _of_upload(request, program, served)
+
+
+async def _of_upload(request: Request, program: Machine, served: ServedClassifier) -> Response:
     form = await multipart(request)
     _refuse_unknown(form)
+    sent = jobs.Sending.of(request, text_of(form, "hook") or None, batch=False)
+    offer = chosen(request, _OFFERS[:1] if sent.asynchronous else _OFFERS)
     uploads = files_of(form, "image")
     if len(uploads) != 1:
         raise BadRequest("Send one file in the field `image`.")
     name, data = uploads[0]
     place = _place(form)
     meta = served.network.meta
-    if _is_small(data):
-        found, phantom = _roi(name, data, place, meta)
-    else:
-        decoding: Decoding = request.app.state.decoding
-        found, phantom = await decoding.of_one(lambda: _roi(name, data, place, meta))
-    watch: Watch = request.app.state.watch
-    await watch.refuse_program(program.owner_id, found.pixels)
-    scores = await served.scores(found, phantom=phantom)
-    return Response(json.dumps(_answer(found, scores)), media_type="application/json")
+
+    async def act(pledge: Pledge) -> Response:
+        if _is_small(data):
+            found = _found(name, data, place, meta)
+        else:
+            decoding: Decoding = request.app.state.decoding
+            found = await decoding.of_one(lambda: _found(name, data, place, meta))
+        watch: Watch = request.app.state.watch
+        await watch.refuse_program(program.owner_id, found.roi.pixels)
+        if sent.asynchronous:
+            items = [of_roi(found.roi, phantom=found.phantom)]
+            return await run_in_threadpool(
+                jobs.queued, request, program, served.checkpoint_id, items, sent, pledge
+            )
+        scores = await served.scores(found.roi, phantom=found.phantom)
+        if offer.kind == rendering.PNG:
+            drawn = await run_in_threadpool(_drawn, found, scores, served)
+            return Response(drawn, media_type=rendering.PNG)
+        return Response(json.dumps(answer_of(found.roi, scores)), media_type=JSON)
+
+    def said() -> list[bytes]:
+        fields = [f"{key}={value}" for key, value in form.multi_items() if isinstance(value, str)]
+        return [json.dumps(sorted(fields)).encode(), name.encode(), data]
+
+    return await once(request, program, said, act)
 
 
 def _refuse_unknown(form: FormData) -> None:
@@ -211,27 +271,42 @@ def _numbers(text: str, count: int, field: str, form: str) -> tuple[float, ...] 
     return values
 
 
-def _roi(name: str, data: bytes, place: _Place, meta: Checkpoint) -> tuple[Roi, bool]:
-    """The ROI and whether it is from a phantom; HepaticaError for anything unusable."""
+@dataclass(frozen=True)
+class _Found:
+    """The ROI of what was sent, whether it is from a phantom, and the slice it was cut from."""
+
+    roi: Roi
+    phantom: bool
+    slice: CTSlice | None
+
+
+def _found(name: str, data: bytes, place: _Place, meta: Checkpoint) -> _Found:
+    """What was sent, ready to be scored; HepaticaError for anything unusable."""
     if roi.is_array(data):
         if place.is_given:
             raise Unreadable(
                 f"{name} is an array, which is the ROI itself: leave box, center, diameter_mm and "
                 "frame out, or send the slice."
             )
-        return _given(name, data), False
+        return _Found(_given(name, data), False, None)
     if archive.is_zip(data):
         raise Unreadable(
             f"{name} is a zip archive, and this call takes one image: unpack it and send the slice "
             "itself."
         )
-    chosen = dicom.read_frame(data, name, place.frame)
+    shown = dicom.read_frame(data, name, place.frame)
     box = Box(*place.box) if place.box else None
     if place.center is not None and place.diameter_mm is not None:
         x, y = place.center
-        box = Box.around(x, y, place.diameter_mm, chosen.spacing_mm)
-    found = roi.make(chosen, box, meta.window_hu, grey_range=meta.grey_range)
-    return found, chosen.phantom
+        box = Box.around(x, y, place.diameter_mm, shown.spacing_mm)
+    cut = roi.make(shown, box, meta.window_hu, grey_range=meta.grey_range)
+    return _Found(cut, shown.phantom, shown)
+
+
+def _drawn(found: _Found, scores: Scores, served: ServedClassifier) -> bytes:
+    if found.slice is None:
+        raise NotAcceptable("An array is no picture to draw on. Ask for JSON, or send the slice.")
+    return rendering.sent(found.slice, found.roi, scores, served)
 
 
 def _given(name: str, data: bytes) -> Roi:
@@ -256,22 +331,3 @@ def _unpacked(data: bytes) -> int:
             return sum(member.file_size for member in opened.infolist())
     except Exception:  # a damaged zip, whatever zipfile makes of it
         return 0
-
-
-def _answer(found: Roi, scores: Scores) -> dict[str, Any]:
-    def rectangle(box: Box) -> list[float]:
-        return [round(value, 3) for value in (box.x, box.y, box.width, box.height)]
-
-    return {
-        "checkpoint": scores.checkpoint,
-        "lesion_class": scores.lesion_class,
-        "probabilities": scores.probabilities,
-        "roi": {
-            "box": rectangle(found.box) if found.box else None,
-            "square": rectangle(found.square),
-            "side_mm": None if found.side_mm is None else round(found.side_mm, 3),
-        },
-        "calibrated_hu": found.calibrated,
-        "limits": scores.limits,
-        "warnings": scores.warnings,
-    }

@@ -13,7 +13,6 @@ from app.errors import Forbidden
 from app.models.study_plans.asked import DEFAULTS, Asked
 from app.models.study_plans.power import KeptPower
 from app.routes.api.problems import problems, refuse_query
-from ml.ground.records import to_json
 from ml.readers.planning import quick
 from ml.readers.simulation import SimulatedGrid, SimulatedPower, assumptions
 from ml.readers.tables import smallest_words
@@ -59,11 +58,11 @@ class PlanAnswer(BaseModel):
     complete: bool = Field(description="False: send the same order again, and it goes on.")
     simulated: int = Field(description="Designs of the grid that are simulated.")
     designs: int = Field(description="Designs of the grid in all.")
-    power: dict[str, Any] | None = Field(
+    power: SimulatedPower | None = Field(
         description="Of the design asked for: power with its 95 % interval, shown of studies."
     )
     quick: float | None = Field(description="Power by closed formula, where there is one.")
-    grid: dict[str, Any] = Field(description="Powers by readers (rows) and images (columns).")
+    grid: SimulatedGrid = Field(description="Powers by readers (rows) and images (columns).")
     smallest: str = Field(description="The sample size that follows, in words.")
     assumptions: list[str]
     pilot: list[str] = Field(description="How sure the pilot is, in words.")
@@ -89,20 +88,10 @@ def plan(request: Request, program: Program, db: ReadDb, order: PlanOrder) -> Pl
         complete=not ready.missing,
         simulated=designs - len(ready.missing),
         designs=designs,
-        power=_power(ready.found.get(asked.cell.key)),
+        power=ready.found.get(asked.cell.key),
         quick=quick(asked.cell),
-        grid=_grid(found),
+        grid=found,
         smallest=smallest_words(found) if not ready.missing else "",
         assumptions=list(assumptions(asked.cell)),
         pilot=list(asked.pilot.found.words) if asked.pilot else [],
     )
-
-
-def _power(found: SimulatedPower | None) -> dict[str, Any] | None:
-    told: dict[str, Any] | None = to_json(found)
-    return told
-
-
-def _grid(found: SimulatedGrid) -> dict[str, Any]:
-    told: dict[str, Any] = to_json(found)
-    return told

@@ -11,6 +11,7 @@ from app.errors import (
     BadRequest,
     Conflict,
     Forbidden,
+    NotAcceptable,
     NotFound,
     TooLarge,
     TooMany,
@@ -22,8 +23,8 @@ from app.errors import (
 _KINDS: dict[int, type[AppError]] = {
     kind.status: kind
     for kind in (
-        BadRequest, Unauthorised, Forbidden, NotFound, Conflict, TooLarge, Unreadable, TooMany,
-        Unavailable,
+        BadRequest, Unauthorised, Forbidden, NotFound, NotAcceptable, Conflict, TooLarge,
+        Unreadable, TooMany, Unavailable,
     )
 }  # fmt: skip
 
@@ -33,6 +34,7 @@ _WHEN = {
     403: "A blinded reading is under way: a reader of it, or a token that is nobody's, is shown no "
     "synthetic lesions; nor is an image of it scored.",
     404: "There is no such checkpoint, or none is served.",
+    406: "It is not here in a form that the Accept header takes.",
     409: "The thing is not in the state that this needs; the detail says why.",
     413: "More bytes than this installation takes.",
     422: "The content cannot be used; the detail says why.",

@@ -145,9 +145,9 @@ def _valid(kind: Any) -> str:
 def _parsed_by_hand(route: APIRoute) -> tuple[str, ...]:
     """Fields that an upload's handler takes from its form itself."""
     asked = [one.call for one in route.dependant.dependencies]
-    if multipart not in asked and "multipart" not in route.endpoint.__code__.co_names:
-        return ()
     source = Path(route.endpoint.__code__.co_filename).read_text("utf-8")
+    if multipart not in asked and "await multipart(request)" not in source:
+        return ()
     return tuple(dict.fromkeys(re.findall(r'text_of\(form, "(\w+)"', source)))
 
 

@@ -1,0 +1,210 @@
+"""Lesions classified one beside the other: each is answered or refused by itself.
+
+An item is what is known of one lesion before it is scored, as JSON, so that a job can keep it: an
+ROI that was cut already (`of_roi`), an image that is held here and a box on it (`of_image`), or why
+there is neither (`refused`). An answer is `answer_of` with ``status`` 200, or a refusal.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from app.db import Database
+from app.errors import AppError, Forbidden, NotFound, Unreadable
+from app.inference import Inference, Scores, scored
+from app.models.cases.case import Image
+from app.models.cases.lesion import Lesion
+from app.models.cases.review import Review
+from app.models.checkpoint import Checkpoint
+from app.models.ground.event import Event
+from app.models.reader_studies.enrolment import Enrolment
+from app.watch import Watch
+from ml.ground.errors import HepaticaError
+from ml.images import roi
+from ml.images.roi import Box, Roi
+from ml.lesion import ROI_SIZE_PX
+
+Item = dict[str, Any]
+Answer = dict[str, Any]
+
+AT_ONCE = 32
+"""Lesions that are scored in one call of the network, and after which progress is told."""
+
+
+def of_roi(found: Roi, *, phantom: bool) -> Item:
+    """An item of an ROI that was cut from what was sent."""
+    pixels = np.ascontiguousarray(found.pixels, "<f4").tobytes()
+    return {
+        "roi": base64.b64encode(pixels).decode("ascii"),
+        "calibrated": found.calibrated,
+        "box": _sides(found.box),
+        "square": _sides(found.square),
+        "side_mm": found.side_mm,
+        "warnings": list(found.warnings),
+        "phantom": phantom,
+    }
+
+
+def of_image(image: Image, box: Box | None) -> Item:
+    """An item of an image that is held here; no box: the image is the ROI itself."""
+    return {"image": str(image.id), "case": str(image.series.case_id), "box": _sides(box)}
+
+
+def refused(error: AppError | HepaticaError) -> Answer:
+    """Why a lesion was not classified, as problem details within a list."""
+    kind = error if isinstance(error, AppError) else Unreadable(str(error))
+    return {"status": kind.status, "title": kind.title, "detail": str(error)}
+
+
+@dataclass(frozen=True)
+class Classifying:
+    """Lesions scored by one checkpoint, for one person or for a program of nobody's."""
+
+    inference: Inference
+    watch: Watch
+    checkpoint: Checkpoint
+    person: uuid.UUID | None
+    review_first: bool
+    _events: list[str] = field(default_factory=list)
+
+    def steps(self, session: Session, items: Sequence[Item]) -> Iterator[list[Answer]]:
+        """The answers, some at a time, in the order of the items.
+
+        Raises:
+            Damaged, CheckpointError: the network's weights cannot be used.
+        """
+        network = self.inference.classifier(session, self.checkpoint)
+        for first in range(0, len(items), AT_ONCE):
+            part = items[first : first + AT_ONCE]
+            cut = [self._cut(session, item) for item in part]
+            rois = [one.roi for one in cut if isinstance(one, _Cut)]
+            rows = iter(network.probabilities(np.stack([r.pixels for r in rois])) if rois else ())
+            answers = []
+            for one in cut:
+                if isinstance(one, _Cut):
+                    found = scored(network, one.roi, next(rows), phantom=one.phantom)
+                    answers.append({"status": 200, **answer_of(one.roi, found, one.more)})
+                else:
+                    answers.append(one)
+            yield answers
+
+    def _cut(self, session: Session, item: Item) -> _Cut | Answer:
+        if "refused" in item:
+            return dict(item["refused"])
+        try:
+            cut = _held(session, item, self) if "image" in item else _sent(item)
+            self.watch.refuse(self.person, cut.roi.pixels, cut.image_id)
+        except (AppError, HepaticaError) as error:
+            if isinstance(error, AppError) and error.status >= 500:
+                raise
+            if isinstance(error, AppError) and "event" in error.more:
+                self._events.append(error.more["event"])
+            return refused(error)
+        return cut
+
+    def record(self, database: Database, actor: str) -> None:
+        """Write down what was refused so that an administrator should know of it."""
+        if self._events:
+            with database.transaction() as session:
+                for kind in dict.fromkeys(self._events):
+                    Event.record(session, actor, kind, "/api/v1/classifications")
+
+
+@dataclass(frozen=True)
+class _Cut:
+    roi: Roi
+    phantom: bool
+    more: Answer
+    image_id: uuid.UUID | None = None
+
+
+def _sent(item: Item) -> _Cut:
+    side = ROI_SIZE_PX
+    pixels = np.frombuffer(base64.b64decode(item["roi"]), "<f4").reshape(side, side)
+    found = Roi(
+        pixels.astype(np.float32),
+        item["calibrated"],
+        Box(*item["box"]) if item["box"] else None,
+        Box(*item["square"]),
+        item["side_mm"],
+        tuple(item["warnings"]),
+    )
+    return _Cut(found, item["phantom"], {})
+
+
+def _held(session: Session, item: Item, by: Classifying) -> _Cut:
+    image = session.get(Image, uuid.UUID(item["image"]))
+    if image is None:
+        raise NotFound("The image was deleted meanwhile.")
+    case = image.series.case
+    Enrolment.refuse_case_to(session, by.person, case.id)
+    box = Box(*item["box"]) if item["box"] else None
+    if by.review_first and by.person is not None:
+        _refuse_covered(session, image, box, by.person)
+    network = by.checkpoint
+    found = roi.make(image.slice(session), box, network.window_hu, grey_range=network.grey_range)
+    warnings = (*found.warnings, *([case.phase_warning] if case.phase_warning else []))
+    named = {"study": case.uid, "series": image.series.uid, "instance": image.uid}
+    told = replace(found, warnings=tuple(dict.fromkeys(warnings)))
+    return _Cut(told, image.phantom, {"case": str(case.id), "image": named}, image.id)
+
+
+def _refuse_covered(session: Session, image: Image, box: Box | None, person: uuid.UUID) -> None:
+    """Their own class comes first: asked for by its place, a lesion's score is covered too."""
+    for lesion in Lesion.of_case(session, image.series.case_id):
+        same = lesion.image_id == image.id and (box is None or _overlap(lesion.box, box))
+        if same and Review.current(session, lesion.id, person) is None:
+            raise Forbidden(
+                f"At this place lies lesion {lesion.number}, which has no class of yours yet, and "
+                "yours comes first here. Review it, or ask with a token that acts for nobody."
+            )
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    across = min(one.x + one.width, other.x + other.width) > max(one.x, other.x)
+    down = min(one.y + one.height, other.y + other.height) > max(one.y, other.y)
+    return across and down
+
+
+def answer_of(found: Roi, scores: Scores, more: Answer | None = None) -> Answer:
+    """What is answered of one lesion: rectangles as [x, y, width, height] in pixels."""
+    return {
+        "checkpoint": scores.checkpoint,
+        "lesion_class": scores.lesion_class,
+        "probabilities": scores.probabilities,
+        "roi": {
+            "box": _rounded(found.box),
+            "square": _rounded(found.square),
+            "side_mm": None if found.side_mm is None else round(found.side_mm, 3),
+        },
+        "calibrated_hu": found.calibrated,
+        "limits": scores.limits,
+        "warnings": scores.warnings,
+        **(more or {}),
+    }
+
+
+def together(checkpoint: str, answers: Sequence[Answer]) -> Answer:
+    """All answers of a call or a job, with how many there are of each kind."""
+    good = sum(one["status"] == 200 for one in answers)
+    return {
+        "checkpoint": checkpoint,
+        "classified": good,
+        "refused": len(answers) - good,
+        "lesions": list(answers),
+    }
+
+
+def _sides(box: Box | None) -> list[float] | None:
+    return None if box is None else [box.x, box.y, box.width, box.height]
+
+
+def _rounded(box: Box | None) -> list[float] | None:
+    return None if box is None else [round(side, 3) for side in (_sides(box) or ())]

@@ -1,0 +1,175 @@
+"""Lesions by reference: many in one call, on images that are held here, each answered by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from app.auth import Machine
+from app.bodies import json_of
+from app.db import now
+from app.errors import AppError, Forbidden, NotFound, Unreadable
+from app.inference import ServedClassifier
+from app.jobs import rendering
+from app.jobs.classifying import Answer, Classifying, Item, of_image, refused, together
+from app.media import JSON, Offer, chosen
+from app.models.cases.reference import Reference
+from app.models.checkpoint import Checkpoint
+from app.objects.related import DICOM
+from app.routes.api.jobs import Sending, queued, rendered
+from app.routes.api.once import Pledge, once
+from ml.ground.errors import HepaticaError
+from ml.images.roi import Box
+
+MOST = 1000
+"""Most lesions of one call."""
+AT_ONCE = 16
+"""More lesions than this are a batch, which is a job whether it is preferred or not."""
+
+_OFFERS = (Offer(JSON), Offer(DICOM), Offer(rendering.PNG))
+_KINDS: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound}
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class LesionOrder(BaseModel):
+    """One lesion: the image by UIDs, ours or the sender's, and the place on it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    study: str = Field("", max_length=64, description="Study Instance UID.")
+    series: str = Field("", max_length=64, description="Series Instance UID.")
+    instance: str = Field("", max_length=64, description="SOP Instance UID.")
+    frame: int | None = Field(None, ge=1, le=10**6, description="Of a multi-frame object, from 1.")
+    box: list[Number] | None = Field(
+        None, min_length=4, max_length=4, description="x, y, width, height in pixels."
+    )
+    center: list[Number] | None = Field(
+        None, min_length=2, max_length=2, description="x, y in pixels; needs diameter_mm."
+    )
+    diameter_mm: Number | None = Field(None, gt=0, description="In mm; needs center.")
+
+    def item(self, session: Session, key: bytes) -> Item:
+        """What is kept of it, or why it cannot be classified."""
+        try:
+            return self._found(session, key)
+        except (AppError, HepaticaError) as error:
+            if isinstance(error, AppError) and error.status >= 500:
+                raise
+            return {"refused": refused(error)}
+
+    def _found(self, session: Session, key: bytes) -> Item:
+        if self.box is not None and (self.center is not None or self.diameter_mm is not None):
+            raise Unreadable("Give either box, or center with diameter_mm, not both.")
+        if (self.center is None) != (self.diameter_mm is None):
+            raise Unreadable("center and diameter_mm go together: give both, or a box.")
+        image = Reference(self.study, self.series, self.instance, self.frame).image(session, key)
+        box = Box(*self.box) if self.box is not None else None
+        if self.center is not None and self.diameter_mm is not None:
+            x, y = self.center
+            box = Box.around(x, y, self.diameter_mm, image.spacing_mm)
+        return of_image(image, box)
+
+
+class ClassificationOrder(BaseModel):
+    """Lesions to be classified by reference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lesions: list[LesionOrder] = Field(
+        min_length=1, max_length=MOST, description=f"1 to {MOST}; more than {AT_ONCE} are a job."
+    )
+    hook: str | None = Field(
+        None, max_length=60, description="A configured hook that is told the end of the job."
+    )
+
+
+def read(body: Any) -> ClassificationOrder:
+    """An order from JSON.
+
+    Raises:
+        RequestValidationError: it is none; field by field.
+    """
+    try:
+        return ClassificationOrder.model_validate(body)
+    except ValidationError as error:
+        faults = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        raise RequestValidationError(faults) from None
+
+
+def _schema() -> dict[str, Any]:
+    """Of the body, in one piece."""
+    whole = ClassificationOrder.model_json_schema()
+    del whole["$defs"]
+    whole["properties"]["lesions"]["items"] = LesionOrder.model_json_schema()
+    return whole
+
+
+SCHEMA = _schema()
+
+
+def refuse_all(answers: Sequence[Answer]) -> None:
+    """Nothing while one of the lesions was classified, or may be.
+
+    Raises:
+        Forbidden, NotFound, Unreadable: none was; ``lesions`` says why of each.
+    """
+    if any(one.get("status") == 200 for one in answers):
+        return
+    alike = len({one["status"] for one in answers}) == 1
+    kind = _KINDS.get(answers[0]["status"], Unreadable) if alike else Unreadable
+    raise kind(f"No lesion was classified. {answers[0]['detail']}", lesions=list(answers))
+
+
+async def classify(request: Request, program: Machine, served: ServedClassifier) -> Response:
+    """The answer to lesions by reference, at once or as a job."""
+    body = await json_of(request)
+    order = read(body)
+    sent = Sending.of(request, order.hook, batch=len(order.lesions) > AT_ONCE)
+    offer = chosen(request, _OFFERS)
+
+    async def act(pledge: Pledge) -> Response:
+        return await run_in_threadpool(
+            _answered, request, program, served, order, sent, offer, pledge
+        )
+
+    return await once(request, program, lambda: [json.dumps(body, sort_keys=True).encode()], act)
+
+
+def _answered(
+    request: Request,
+    program: Machine,
+    served: ServedClassifier,
+    order: ClassificationOrder,
+    sent: Sending,
+    offer: Offer,
+    pledge: Pledge,
+) -> Response:
+    state = request.app.state
+    state.watch.refuse(program.owner_id)
+    with state.database.reading() as session:
+        items = [lesion.item(session, state.key) for lesion in order.lesions]
+        refuse_all([item.get("refused", {"status": 200}) for item in items])
+        if not sent.asynchronous:
+            checkpoint = session.get_one(Checkpoint, served.checkpoint_id)
+            classifying = Classifying(
+                state.inference,
+                state.watch,
+                checkpoint,
+                program.owner_id,
+                state.settings.review_first,
+            )
+            answers = [one for some in classifying.steps(session, items) for one in some]
+            classifying.record(state.database, program.actor)
+            refuse_all(answers)
+            if offer.kind != JSON:
+                return rendered(request, session, answers, checkpoint, now(), offer)
+            return JSONResponse(together(checkpoint.name, answers))
+    return queued(request, program, served.checkpoint_id, items, sent, pledge)

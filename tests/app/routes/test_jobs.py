@@ -1,0 +1,322 @@
+"""Jobs of programs: queued, done by a clerk, seen by whoever asked, and by nobody else."""
+
+from __future__ import annotations
+
+import io
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from pydicom import dcmread
+
+import studies
+from app.db import Database, now
+from app.errors import Conflict
+from app.models import ApiToken, Event, Image, Job, KeptAnswer
+from app.models.cases.lesion import Lesion
+from app.models.jobs.job import LOST_AFTER_S, MOST_CLAIMS
+from app.models.jobs.kept_answer import LEASE_S, Answer
+from factories import make_dicom, make_hu, make_png
+from ml.images.roi import Box
+from stow import parsed, store
+
+PATH = "/api/v1/classifications"
+ASYNC = {"prefer": "respond-async"}
+BOX = [44, 44, 40, 40]
+
+
+@pytest.fixture
+def api(client, token):
+    client.headers["authorization"] = f"Bearer {token}"
+    del client.headers["origin"]
+    return client
+
+
+def queue(api, **headers):
+    reply = api.post(PATH, files={"image": ("a.png", make_png(64))}, headers={**ASYNC, **headers})
+    assert reply.status_code == 202, reply.text
+    return reply
+
+
+def token_of(database, name: str, role: str = "machine", person: str = "") -> dict[str, str]:
+    with database.transaction() as session:
+        owner = studies.make_user(session, person, "admin") if person else None
+        secret = ApiToken.add(session, name, role, owner=owner)
+    return {"authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def held(api, token, session):
+    """A slice that is held here."""
+    sent = make_dicom(make_hu(1))
+    assert store(api, token, sent, query="?contrast_phase=portal").status_code == 200
+    return session.scalars(sa.select(Image)).one(), parsed(sent)
+
+
+def test_a_job_gives_what_the_call_would_have_answered_and_then_forgets_the_roi(api, app, session):
+    now_answered = api.post(PATH, files={"image": ("a.png", make_png(64))}).json()
+    reply = queue(api)
+    assert reply.headers["preference-applied"] == "respond-async"
+    address = reply.headers["location"]
+    assert address == f"/api/v1/jobs/{reply.json()['id']}"
+    waiting = api.get(address)
+    assert (waiting.json()["state"], waiting.json()["result"]) == ("queued", None)
+    assert waiting.headers["retry-after"] == "1"
+    assert app.state.clerk.act()
+    job = api.get(address).json()
+    assert (job["state"], job["done"], job["total"]) == ("done", 1, 1)
+    assert job["result"]["lesions"] == [{"status": 200, **now_answered}]
+    assert session.scalars(sa.select(Job.asked)).all() == [None]
+    assert not app.state.clerk.act()
+    [listed] = api.get("/api/v1/jobs?state=done").json()["jobs"]
+    assert listed["id"] == job["id"]
+
+
+def test_a_job_is_seen_by_its_holder_and_administrators_alone(api, app, database):
+    address = queue(api).headers["location"]
+    other, admin = token_of(database, "other"), token_of(database, "root", "admin", "boss")
+    assert api.get(address, headers=other).status_code == 404
+    assert api.post(f"{address}/cancellation", headers=other).status_code == 404
+    assert api.get("/api/v1/jobs", headers=other).json()["jobs"] == []
+    assert api.get(address, headers=admin).status_code == 200
+    assert api.post(f"{address}/cancellation", headers=admin).json()["state"] == "cancelled"
+    assert api.post(f"{address}/cancellation", headers=admin).status_code == 409
+    assert not app.state.clerk.act()
+
+
+def test_what_a_killed_clerk_left_is_done_once_by_another(api, app, database, session):
+    job_id = uuid.UUID(queue(api).json()["id"])
+    with database.transaction() as db:
+        claimed = Job.claim(db, "killed")
+        claim = claimed.claims
+    assert not app.state.clerk.act()  # it was heard of a moment ago
+    session.execute(sa.update(Job).values(heard_at=now() - timedelta(seconds=LOST_AFTER_S + 1)))
+    session.commit()
+    assert app.state.clerk.act()
+    with pytest.raises(Exception, match="no longer"), database.transaction() as db:
+        Job.of_clerk(db, job_id, "killed", claim).finish(db, {})
+    ends = sa.select(Event.kind).where(Event.subject == str(job_id))
+    assert sorted(session.scalars(ends)) == ["job done", "job queued"]
+
+
+def test_a_job_that_ends_every_clerk_is_given_up(api, app, session):
+    address = queue(api).headers["location"]
+    session.execute(sa.update(Job).values(claims=MOST_CLAIMS))
+    session.commit()
+    app.state.clerk.act()
+    job = api.get(address).json()
+    assert job["state"] == "failed"
+    assert "begun 5 times" in job["error"]
+
+
+def test_jobs_and_answers_are_forgotten_after_their_time(api, app, session):
+    queue(api, **{"idempotency-key": "one"})
+    app.state.clerk.act()
+    long_ago = now() - timedelta(days=8)
+    session.execute(sa.update(Job).values(ended_at=long_ago))
+    session.execute(sa.update(KeptAnswer).values(created_at=long_ago))
+    session.commit()
+    app.state.clerk.act()
+    assert session.scalars(sa.select(Job)).all() == session.scalars(sa.select(KeptAnswer)).all()
+
+
+# -- Idempotency-Key ---------------------------------------------------------------------------
+
+
+def test_the_same_key_gives_the_same_answer_and_one_job(api, session):
+    first, second = (queue(api, **{"idempotency-key": key}) for key in ('"a key"', '"a key"'))
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["location"] == first.headers["location"]
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert len(session.scalars(sa.select(Job)).all()) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"files": {"image": ("a.png", make_png(64, seed=1))}},
+        {"files": {"image": ("b.png", make_png(64))}},
+        {"files": {"image": ("a.png", make_png(64))}, "headers": {"accept": "application/json"}},
+        {"files": {"image": ("a.png", make_png(64))}, "headers": ASYNC},
+        {"files": {"image": ("a.png", make_png(64))}, "data": {"frame": "1"}},
+    ],
+)
+def test_a_key_for_another_request_is_refused(api, other):
+    key = {"idempotency-key": "k-1"}
+    assert api.post(PATH, files={"image": ("a.png", make_png(64))}, headers=key).status_code == 200
+    headers = {**key, **other.pop("headers", {})}
+    reply = api.post(PATH, headers=headers, **other)
+    assert reply.status_code == 422
+    assert "another request" in reply.json()["detail"]
+
+
+def test_a_key_is_its_holders_own_and_a_refusal_leaves_it_free(api, database):
+    key = {"idempotency-key": "k-1"}
+    assert api.post(PATH, files={"image": ("a.png", b"none")}, headers=key).status_code == 422
+    mine = api.post(PATH, files={"image": ("a.png", make_png(64))}, headers=key)
+    assert mine.status_code == 200
+    other = {**key, **token_of(database, "other")}
+    theirs = api.post(PATH, files={"image": ("a.png", make_png(64, seed=1))}, headers=other)
+    assert theirs.status_code == 200
+    assert "idempotency-replayed" not in theirs.headers
+
+
+@pytest.mark.parametrize("key", ["", '""', "a b", 'a"b', "x" * 256, "ü".encode()])
+def test_a_key_that_is_none_is_refused(api, key):
+    reply = api.post(
+        PATH, files={"image": ("a.png", make_png(64))}, headers=[(b"idempotency-key", key)]
+    )
+    assert reply.status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_of_many_calls_at_once_under_a_key_one_is_done(kind, tmp_path, request):
+    url = (
+        f"sqlite:///{tmp_path}/race.sqlite3"
+        if kind == "sqlite"
+        else request.getfixturevalue("postgres")
+    )
+    database = Database(url)
+    database.migrate()
+    digest, done = "d" * 64, []
+
+    def call(number: int) -> str:
+        claim = uuid.uuid4()
+        try:
+            with database.transaction() as db:
+                kept = KeptAnswer.begin(db, "token 1", "k", digest, claim, 24)
+            if kept is not None:
+                return kept.body.decode()
+            done.append(number)
+            with database.transaction() as db:
+                KeptAnswer.finish(db, claim, Answer(200, {}, str(number).encode()))
+        except Conflict:
+            return "under way"
+        return str(number)
+
+    together = threading.Barrier(8)
+
+    def at_once(number: int) -> str:
+        together.wait()
+        return call(number)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(at_once, range(8)))
+    assert len(done) == 1
+    assert set(answers) <= {str(done[0]), "under way"}
+    with database.transaction() as db:  # one that was killed is taken over after its lease
+        db.execute(
+            sa.update(KeptAnswer).values(
+                status=None, heard_at=now() - timedelta(seconds=LEASE_S + 1)
+            )
+        )
+    assert call(8) == "8"
+    assert call(9) == "8"
+    database.engine.dispose()
+
+
+# -- by reference ------------------------------------------------------------------------------
+
+
+def classify(api, *lesions, **headers):
+    return api.post(PATH, json={"lesions": list(lesions)}, headers=headers)
+
+
+def test_a_place_on_a_held_image_gets_the_scores_of_the_image_that_is_sent(api, held, session):
+    image, sent = held
+    uploaded = api.post(
+        PATH, files={"image": ("a.dcm", make_dicom(make_hu(1)))}, data={"box": "44,44,40,40"}
+    ).json()
+    by_ours = {"study": image.series.case.uid, "instance": image.uid, "box": BOX}
+    by_theirs = {"instance": sent.SOPInstanceUID, "center": [64, 64], "diameter_mm": 32}
+    told = classify(api, by_ours, by_theirs, {"study": "9.9", "box": BOX}, {"box": BOX}).json()
+    assert (told["classified"], told["refused"]) == (2, 2)
+    ours, theirs, absent, nameless = told["lesions"]
+    assert ours["probabilities"] == theirs["probabilities"] == uploaded["probabilities"]
+    assert ours["roi"] == theirs["roi"] == uploaded["roi"]
+    assert ours["image"]["instance"] == theirs["image"]["instance"] == image.uid
+    assert (absent["status"], nameless["status"]) == (404, 422)
+    assert sent.SOPInstanceUID not in str(told)
+    assert session.scalars(sa.select(Lesion)).all() == []
+
+
+@pytest.mark.parametrize(
+    ("lesion", "status"),
+    [
+        ({"study": "9.9", "box": BOX}, 404),
+        ({"instance": "OURS", "box": [900, 900, 10, 10]}, 422),
+        ({"instance": "OURS", "box": [1, 2, 3, 0]}, 422),
+        ({"instance": "OURS", "box": BOX, "center": [1, 1]}, 422),
+        ({"instance": "OURS", "center": [1, 1]}, 422),
+        ({"instance": "OURS", "frame": 2, "box": BOX}, 404),
+        ({"instance": "OURS"}, 422),
+        ({"instance": "OURS", "box": [1, 2, 3]}, 422),
+        ({"instance": "OURS", "size": 3}, 422),
+        ({"instance": "OURS", "diameter_mm": 0, "center": [4, 4]}, 422),
+    ],
+)
+def test_where_no_lesion_can_be_classified_the_call_is_refused(api, held, lesion, status):
+    told = {key: held[0].uid if value == "OURS" else value for key, value in lesion.items()}
+    reply = classify(api, told)
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_a_series_of_several_images_is_no_place(api, token, session):
+    files = [make_dicom(make_hu(i), number=i + 1, z=5.0 * i) for i in range(2)]
+    assert store(api, token, *files).status_code == 200
+    reply = classify(api, {"study": str(parsed(files[0]).StudyInstanceUID), "box": BOX})
+    assert "name the instance" in reply.json()["detail"]
+
+
+def test_a_batch_is_a_job_whose_report_refers_to_the_images_as_they_leave(api, app, held):
+    image, _ = held
+    lesion = {"instance": image.uid}
+    boxes = [[40 + i, 44, 40, 40] for i in range(40)]
+    reply = classify(api, *({**lesion, "box": box} for box in boxes))
+    assert reply.status_code == 202
+    assert "preference-applied" not in reply.headers
+    address = reply.headers["location"]
+    as_report = {"accept": "application/dicom"}
+    assert api.get(address, headers=as_report).status_code == 409
+    app.state.clerk.act()
+    assert api.get(address).json()["result"]["classified"] == 40
+    report = api.get(address, headers=as_report)
+    assert report.headers["content-type"] == "application/dicom"
+    assert report.content == api.get(address, headers=as_report).content
+    read = dcmread(io.BytesIO(report.content))
+    assert read.StudyInstanceUID == image.series.case.uid
+    assert api.get(address, headers={"accept": "image/png"}).status_code == 406
+
+
+def test_accept_chooses_a_report_or_a_picture(api, held):
+    lesion = {"instance": held[0].uid, "box": BOX}
+    report = dcmread(io.BytesIO(classify(api, lesion, accept="application/dicom").content))
+    assert report.Modality == "SR"
+    assert classify(api, lesion, accept="image/png").content.startswith(b"\x89PNG")
+    assert classify(api, lesion, accept="text/html").status_code == 406
+    part = classify(api, lesion, {"study": "9.9"}, accept="application/dicom")
+    assert part.status_code == 422  # a report that leaves some out would not say so
+    assert [one["status"] for one in part.json()["lesions"]] == [200, 404]
+    file = {"image": ("a.png", make_png(64))}
+    assert api.post(PATH, files=file, headers={"accept": "application/dicom"}).status_code == 406
+    drawn = api.post(PATH, files=file, headers={"accept": "image/png"})
+    assert drawn.content.startswith(b"\x89PNG")
+
+
+def test_a_covered_score_is_not_told_by_its_place(api, held, database, session):
+    image, _ = held
+    headers = token_of(database, "ada's", "admin", "ada")
+    with database.transaction() as db:
+        marker = studies.make_user(db, "marker")
+        Lesion.mark(db, db.get_one(Image, image.id), Box(44, 44, 40, 40), marker)
+    over = classify(api, {"instance": image.uid, "box": BOX}, **headers)
+    assert over.status_code == 403
+    assert "yours comes first" in over.json()["detail"]
+    beside = classify(api, {"instance": image.uid, "box": [90, 90, 20, 20]}, **headers)
+    assert beside.status_code == 200
+    assert classify(api, {"instance": image.uid, "box": BOX}).status_code == 200
