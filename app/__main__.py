@@ -369,36 +369,9 @@ def work(*, jobs: Annotated[Whole, Parameter(metavar="N")] = 0, once: bool = Fal
     worker.work(once=once)
 
 
-@application.command(name="dicom-node")
-def dicom_node(
-    *,
-    aet: Annotated[str, Parameter(metavar="NAME")],
-    port: Annotated[Whole, Parameter(metavar="N")],
-    host: str = "127.0.0.1",
-    phase: str = "unknown",
-) -> None:
-    """Take images and marks by DICOM (C-STORE) from whom HEPATICA_NODE_CALLERS names.
-
-    Args:
-        aet: what the node is called.
-        port: where it listens.
-        host: address to listen on; a network that is closed to strangers, as DICOM has no
-            passwords.
-        phase: contrast phase of all that comes: portal, other or unknown.
-    """
-    from app.node.node import Listening
-    from app.node.serving import node_of, serve
-    from app.settings import settings
-
-    listening = Listening(aet, host, port, settings().node_associations)
-    node = node_of(settings(), _keyed_database(), listening, phase)
-    print(f"DICOM node {aet}: {host}, port {port} (Ctrl+C ends it)", flush=True)
-    serve(node)
-
-
 @application.command
 def clerk(*, once: bool = False) -> None:
-    """Do jobs and tell hooks their end, as the web processes do.
+    """Do jobs, tell hooks their end and return results, as the web processes do.
 
     Args:
         once: end when nothing is due.
@@ -406,16 +379,22 @@ def clerk(*, once: bool = False) -> None:
     from app.inference import Inference
     from app.jobs import hooks
     from app.jobs.clerk import Clerk
+    from app.jobs.messenger import Messenger
+    from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
     from app.watch import Watch
 
-    configuration = settings()
+    chosen = settings()
     database = _keyed_database()
-    found = hooks.read(configuration.hooks_file)
-    inference = Inference(configuration.inference_threads)
-    one = Clerk(database, inference, Watch(database), found, configuration)
+    found, pacs = hooks.read(chosen.hooks_file), ConfiguredPacs.of(chosen)
+    one = Clerk(database, Inference(chosen.inference_threads), Watch(database), chosen)
+    messenger = Messenger(database, found, pacs, chosen, chosen.key())
     print(f"{one.name} waits for jobs (Ctrl+C ends it).", flush=True)
+    if not once:
+        messenger.start()
     one.work(once=once)
+    if once:
+        messenger.work(once=True)
 
 
 @application.command

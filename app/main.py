@@ -24,6 +24,7 @@ from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
 from app.jobs import hooks
 from app.jobs.clerk import Clerk
+from app.jobs.messenger import Messenger
 from app.models.people.user import User
 from app.pacs.configured import ConfiguredPacs
 from app.responses import install_handlers, scripts_tag
@@ -100,6 +101,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.settings = chosen
     app.state.key = key
     app.state.pacs = ConfiguredPacs.of(chosen)
+    app.state.returns_results = any(one.takes_results for one in app.state.pacs.all)
     app.state.database = database
     app.state.turnstile = Turnstile(database, key, chosen.session_hours)
     app.state.attendance = Attendance(database)
@@ -113,7 +115,8 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)
     app.state.hooks = hooks.read(chosen.hooks_file)
-    app.state.clerk = Clerk(database, app.state.inference, app.state.watch, app.state.hooks, chosen)
+    app.state.clerk = Clerk(database, app.state.inference, app.state.watch, chosen)
+    app.state.messenger = Messenger(database, app.state.hooks, app.state.pacs, chosen, key)
 
 
 @asynccontextmanager
@@ -126,7 +129,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await app.state.served.classifier()  # loaded now, so that the first score is instant too
     if app.state.settings.clerk:
         app.state.clerk.start()
+        app.state.messenger.start()
     yield
-    await anyio.to_thread.run_sync(app.state.clerk.stop)
+    for loop in (app.state.clerk, app.state.messenger):
+        await anyio.to_thread.run_sync(loop.stop)
     app.state.witness.close()
     database.engine.dispose()

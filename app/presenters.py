@@ -12,15 +12,19 @@ from fastapi import Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from app.models.cases.case import Image
+from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion, Reach
+from app.models.cases.link import Link
 from app.models.cases.marking import Mark, Marking
 from app.models.cases.newest import newest_first
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import BASES, WORDS, Review, superseded
 from app.models.checkpoint import Checkpoint
 from app.models.correction import PhaseCorrection
+from app.models.jobs.returned_object import ReturnedObject
+from app.models.jobs.tried import TriedState
 from app.models.people.user import User
+from app.pacs.configured import PacsSettings
 from app.responses import fragment
 from ml.images import greys, roi
 from ml.lesion import LesionScheme
@@ -361,3 +365,53 @@ def _review(review: Review, standing: Standing, replaced: set[uuid.UUID]) -> Sho
         score="score visible" if review.score_visible else covered,
         superseded=review.id in replaced,
     )
+
+
+@dataclass(frozen=True)
+class ReturnsTold:
+    """What a case page says of the answer's way to the PACS.
+
+    Attributes:
+        lines: how many objects stand where, the worst first: level, words, why.
+        possible: whether an answer can be sent at all.
+        hint: what is to be done first, or why it cannot be sent.
+    """
+
+    lines: tuple[tuple[str, str, str], ...]
+    possible: bool
+    hint: str
+
+
+_RETURNED = {
+    TriedState.GIVEN_UP: ("danger", "not sent, given up"),
+    TriedState.WAITING: ("warn", "on the way"),
+    TriedState.SENT: ("ok", "in the PACS"),
+}
+
+
+def returns_told(
+    session: Session, takers: Sequence[PacsSettings], user: User, case: Case
+) -> ReturnsTold | None:
+    """Of a case whose link to the PACS is kept; None of any other.
+
+    Args:
+        takers: the configured PACS that take results.
+    """
+    if not Link.is_kept(session, case.id):
+        return None
+    rows = ReturnedObject.of_case(session, case.id)
+    lines = []
+    for state, (level, words) in _RETURNED.items():
+        some = [row for row in rows if row.state == state]
+        if some:
+            pacs = ", ".join(dict.fromkeys(row.pacs for row in some))
+            count = f"{len(some)} object{'s' if len(some) > 1 else ''}"
+            lines.append((level, f"{count} {words} ({pacs})", some[0].error or ""))
+    lesions = Lesion.of_case(session, case.id)
+    if not takers:
+        hint = "No configured PACS takes results; an administrator can allow it."
+    elif any(Review.current(session, one.id, user.id) is None for one in lesions):
+        hint = "Every lesion needs a class of yours first."
+    else:
+        hint = ""
+    return ReturnsTold(tuple(lines), bool(takers and lesions), hint)

@@ -136,6 +136,7 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
         "current_user": getattr(request.state, "user", None),
         "keeps_unaware": getattr(request.state, "unaware", False),
         "demo": getattr(request.app.state, "demo", False),
+        "returns_results": getattr(request.app.state, "returns_results", False),
         "flashes": _flashes(request),
         "path": request.url.path,
     }

@@ -27,6 +27,7 @@ from app.models.ground.installation import Fingerprint
 from app.models.jobs.job import Job
 from app.models.jobs.kept_answer import KeptAnswer
 from app.models.jobs.notice import Notice
+from app.models.jobs.returned_object import ReturnedObject
 from app.models.people.sign_in import SignIn
 from app.models.people.tally import Tally
 from app.models.people.token import ApiToken
@@ -80,6 +81,7 @@ __all__ = [
     "ReaderStudy",
     "Reading",
     "Remark",
+    "ReturnedObject",
     "Review",
     "Run",
     "RunLine",

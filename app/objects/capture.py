@@ -29,14 +29,16 @@ _LINE_PX = 18
 _YELLOW, _BLACK = (255, 214, 10), (0, 0, 0)
 
 
-def made(session: Session, account: Account, key: bytes) -> list[Dataset]:
+def made(session: Session, account: Account, key: bytes, only: int | None = None) -> list[Dataset]:
     """A picture for each statement of an account, in a series of their own.
 
     Args:
         key: of the installation.
+        only: the number of one of them, from 1; None: all.
     """
     names = Names(account, "sc", key)
     images = frames.of(account)
+    wanted = [one for one in enumerate(account.statements, 1) if only in (None, one[0])]
     found = [
         frames.finished(
             SCImage.from_ref_dataset(
@@ -55,9 +57,9 @@ def made(session: Session, account: Account, key: bytes) -> list[Dataset]:
             account,
             SERIES_DESCRIPTION,
         )
-        for number, said in enumerate(account.statements, 1)
+        for number, said in wanted
     ]
-    for one, said in zip(found, account.statements, strict=True):
+    for one, (_, said) in zip(found, wanted, strict=True):
         edges = said.image.edges
         one.PatientOrientation = [edges.right, edges.bottom] if edges else None
         one.DateOfSecondaryCapture, one.TimeOfSecondaryCapture = one.ContentDate, one.ContentTime

@@ -6,8 +6,8 @@ A lesion of which nobody said anything is in no account, and neither is a withdr
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -72,6 +72,7 @@ class Statement:
         assessment: of the network's newest class; None in a network's, and where it gave none.
         unseen: whether the radiologist had not seen the network's score.
         confidence: 1 (guessing) to 5 (certain); None in a network's.
+        at: when it was said, where it is a row.
     """
 
     lesion: Lesion
@@ -86,6 +87,7 @@ class Statement:
     confidence: int | None = None
     basis: str = ""
     warnings: tuple[str, ...] = ()
+    at: datetime | None = None
 
     @property
     def image(self) -> Image:
@@ -146,6 +148,7 @@ def by_networks(session: Session, case: Case) -> list[Account]:
                     prediction.probabilities,
                     prediction.warnings,
                     checkpoints[key].scheme,
+                    prediction.created_at,
                 )
                 for lesion, prediction in pairs
             ),
@@ -184,6 +187,21 @@ def by_radiologists(session: Session, case: Case) -> list[Account]:
     return sorted(made, key=lambda account: account.at, reverse=True)
 
 
+def of_rows(session: Session, case: Case, by: By, rows: Collection[uuid.UUID]) -> Account | None:
+    """The account that these rows make; None where they are no longer all of one that stands.
+
+    A lesion was withdrawn since, a review superseded, or another lesion scored or reviewed: what
+    was said then is not what is said now.
+    """
+    accounts = by_networks(session, case) if by == By.NETWORK else by_radiologists(session, case)
+    wanted = tuple(sorted(rows))
+    for account in accounts:
+        kept = tuple(one for one in account.statements if one.row in rows)
+        if tuple(sorted(one.row for one in kept)) == wanted:
+            return replace(account, statements=kept, at=max(one.at or account.at for one in kept))
+    return None
+
+
 def lesions(session: Session, case: Case) -> Sequence[Lesion]:
     """The lesions of a case that stand, each with its image, series and case."""
     return session.scalars(
@@ -200,6 +218,7 @@ def predicted(
     probabilities: Mapping[str, float],
     warnings: Sequence[str],
     scheme: LesionScheme,
+    at: datetime | None = None,
 ) -> Statement:
     """A network's word on a lesion: class key → 0…1; its class is the likeliest one."""
     scores = sorted(
@@ -216,6 +235,7 @@ def predicted(
         of_liver=scheme.name == LIVER.name,
         scores=tuple(scores[:_MOST_SCORES]),
         warnings=tuple(warnings),
+        at=at,
     )
 
 
@@ -237,6 +257,7 @@ def _reviewed(
         unseen=about is not None and not review.score_visible,
         confidence=review.confidence,
         basis=BASES[review.basis],
+        at=review.created_at,
     )
 
 

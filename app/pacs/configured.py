@@ -60,6 +60,7 @@ class PacsSettings(BaseModel):
         max_study_mb, max_instances: most that is fetched for one request of a person or program.
         aet, dicom_host, dicom_port: its DICOM server, where it has one.
         own_aet: what this installation calls itself there.
+        takes_results: whether results may be sent to it (`app.pacs.outbox`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -84,6 +85,7 @@ class PacsSettings(BaseModel):
     dicom_host: str = ""
     dicom_port: int = Field(104, ge=1, le=65535)
     own_aet: _Aet = "HEPATICA"
+    takes_results: bool = False
 
     @field_validator("name")
     @classmethod

@@ -27,7 +27,7 @@ from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.worklist import Filter, Order, Wanted, work_list
-from app.presenters import Standing, lesion_json, marking_told, panel_context
+from app.presenters import Standing, lesion_json, marking_told, panel_context, returns_told
 from app.responses import page, see_other, wants_json
 
 router = APIRouter(include_in_schema=False)
@@ -167,6 +167,9 @@ def show(
         absent=_absent(db, case, standings, lesion, image, shown),
         panel=panel_context(db, user, selected) if selected else None,
         review_first=request.app.state.settings.review_first,
+        returns=returns_told(
+            db, [one for one in request.app.state.pacs.all if one.takes_results], user, case
+        ),
         viewer_json={
             "case_id": str(case.id),
             "person": {"id": str(user.id), "name": user.name},

@@ -21,6 +21,9 @@ router = APIRouter(include_in_schema=False)
 
 EXAMPLES = {
     "GET /api/v1/info": 'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/info',
+    "GET /api/v1/models/{name}": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/models/phantom-cnn'
+    ),
     "POST /api/v1/classifications": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         "-F image=@slice.dcm -F center=220,198 -F diameter_mm=28 $HEPATICA/api/v1/classifications"
@@ -42,6 +45,13 @@ EXAMPLES = {
     "GET /api/v1/cases/{case_id}/report": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         '"$HEPATICA/api/v1/cases/$CASE/report?format=json&by=network"'
+    ),
+    "POST /api/v1/cases/{case_id}/returns": (
+        'curl -sS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
+        """-d '{"by": "radiologist", "formats": ["sr"]}' $HEPATICA/api/v1/cases/$CASE/returns"""
+    ),
+    "GET /api/v1/cases/{case_id}/returns": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/cases/$CASE/returns'
     ),
     "POST /api/v1/plans": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '

@@ -68,7 +68,7 @@ def case_report(
     case = db.get(Case, case_id)
     if case is None:
         raise NotFound("There is no such case.")
-    _refuse(request, db, program, case)
+    refuse(request, db, program, case)
     if by == By.NETWORK:
         accounts, nothing = said.by_networks(db, case)[:1], "scored by a network"
     else:
@@ -92,7 +92,7 @@ def case_report(
     return Response(content, headers={"content-type": body.content_type})
 
 
-def _refuse(request: Request, db: Session, program: Machine, case: Case) -> None:
+def refuse(request: Request, db: Session, program: Machine, case: Case) -> None:
     """Refuse who reads blind, and who has not given their own class where that comes first."""
     Enrolment.refuse_case_to(db, program.owner_id, case.id)
     if program.owner_id is None or not request.app.state.settings.review_first:

@@ -22,7 +22,7 @@ from app.db import now
 from app.jobs import hooks
 from app.jobs.hooks import Hook, HookRefused
 from app.models import Event, Notice
-from app.models.jobs.notice import WAITS_S
+from app.models.jobs.tried import WAITS_S
 from factories import make_png
 
 SECRET = b"a secret of thirty-two characters"
@@ -81,7 +81,8 @@ def queue(api, hook: str = "ris", **headers: str):
 def test_the_end_of_a_job_is_told_signed_and_without_the_patient(api, app, receiver):
     reply = queue(api)
     assert reply.json()["notice"] == "waiting"
-    while app.state.clerk.act():
+    assert app.state.clerk.act()
+    while app.state.messenger.act():
         pass
     [(headers, body)] = receiver.told
     job_id = reply.json()["id"]
@@ -102,11 +103,11 @@ def test_one_that_is_not_taken_is_tried_again_later_and_given_up_loudly(
     app.state.clerk.act()
     receiver.status = 302  # redirects are not followed
     for _ in range(len(WAITS_S) + 1):
-        assert app.state.clerk.act()
-        assert not app.state.clerk.act()  # not due yet
+        assert app.state.messenger.act()
+        assert not app.state.messenger.act()  # not due yet
         session.execute(sa.update(Notice).values(due_at=now() - timedelta(seconds=1)))
         session.commit()
-    assert not app.state.clerk.act()
+    assert not app.state.messenger.act()
     assert len(receiver.told) == len(WAITS_S) + 1
     assert len({headers["webhook-id"] for headers, _ in receiver.told}) == 1
     assert api.get(reply.headers["location"]).json()["notice"] == "given up"
