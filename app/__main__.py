@@ -369,6 +369,33 @@ def work(*, jobs: Annotated[Whole, Parameter(metavar="N")] = 0, once: bool = Fal
     worker.work(once=once)
 
 
+@application.command(name="dicom-node")
+def dicom_node(
+    *,
+    aet: Annotated[str, Parameter(metavar="NAME")],
+    port: Annotated[Whole, Parameter(metavar="N")],
+    host: str = "127.0.0.1",
+    phase: str = "unknown",
+) -> None:
+    """Take images and marks by DICOM (C-STORE) from whom HEPATICA_NODE_CALLERS names.
+
+    Args:
+        aet: what the node is called.
+        port: where it listens.
+        host: address to listen on; a network that is closed to strangers, as DICOM has no
+            passwords.
+        phase: contrast phase of all that comes: portal, other or unknown.
+    """
+    from app.node.node import Listening
+    from app.node.serving import node_of, serve
+    from app.settings import settings
+
+    listening = Listening(aet, host, port, settings().node_associations)
+    node = node_of(settings(), _keyed_database(), listening, phase)
+    print(f"DICOM node {aet}: {host}, port {port} (Ctrl+C ends it)", flush=True)
+    serve(node)
+
+
 @application.command
 def clerk(*, once: bool = False) -> None:
     """Do jobs, tell hooks their end and return results, as the web processes do.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 import tempfile
 from functools import lru_cache
@@ -147,6 +148,38 @@ class Settings(BaseSettings):
     door_stow: str = Field("", description="The same of what is sent to /dicomweb" + _DOOR)
     door_pull: str = Field("", description="The same of what is fetched from a PACS" + _DOOR)
     door_node: str = Field("", description="The same of what the DICOM node is sent" + _DOOR)
+
+    node_callers: str = Field(
+        "",
+        description="Who may send to the DICOM node: AE titles with commas between, each with "
+        "the address or network that it comes from where that is known, such as "
+        "ORTHANC@10.0.0.7,CT1. Empty: nobody.",
+    )
+    node_associations: int = Field(
+        8, ge=1, le=64, description="Most associations of the DICOM node at the same moment."
+    )
+
+    @field_validator("node_callers")
+    @classmethod
+    def _titles(cls, value: str) -> str:
+        """AE titles of 1 to 16 letters, each with an address or network, or without."""
+        named = [item.strip() for item in value.split(",") if item.strip()]
+        for item in named:
+            title, at, network = item.partition("@")
+            if not 1 <= len(title.strip()) <= 16 or "\\" in title or not title.isascii():
+                raise ValueError(
+                    f"HEPATICA_NODE_CALLERS names {item!r}, which is no AE title of 1 to 16 "
+                    "letters, nor one with an address, such as ORTHANC@10.0.0.7."
+                )
+            try:
+                if at:
+                    ipaddress.ip_network(network.strip(), strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"HEPATICA_NODE_CALLERS names {item!r}, whose part after @ is no address or "
+                    "network such as 10.0.0.7 or 10.0.0.0/24."
+                ) from None
+        return ",".join(re.sub(r"\s*@\s*", "@", item) for item in named)
 
     @field_validator("door_upload", "door_stow", "door_pull", "door_node")
     @classmethod

@@ -157,6 +157,7 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of people": ("app/models/people/user.py", "import app.models.people.token"),
         "the staircase of cases": ("app/models/cases/parcel.py", "import app.models.cases.case"),
         "the staircase of objects": ("app/objects/said.py", "import app.objects.report"),
+        "the staircase of the node": ("app/node/line.py", "import app.node.node"),
         "the staircase of pacs": ("app/pacs/line.py", "import app.pacs.client"),
         "the staircase of dicomweb": ("app/dicomweb/held.py", "import app.dicomweb.finding"),
         "the staircase of jobs": ("app/jobs/hooks.py", "import app.jobs.clerk"),

@@ -99,6 +99,8 @@ _STREAMS = (
     JPEGLSLossless,
     JPEGLSNearLossless,
 )
+SYNTAXES = (*_NATIVE, *_STREAMS, RLELossless)
+"""Transfer syntaxes that are read, those without compression first."""
 Stored = npt.NDArray[Any]
 
 _FIRST_PIXELS = 0x7FE00008
@@ -432,7 +434,7 @@ class _Layout:
         """Raises UnsupportedSyntax, TooLarge or Corrupt for a layout that is not read."""
         name = header.name
         syntax = UID(header.dataset.file_meta.TransferSyntaxUID)
-        if syntax not in (*_NATIVE, *_STREAMS, RLELossless):
+        if syntax not in SYNTAXES:
             raise UnsupportedSyntax(
                 f"{name} is stored as {syntax.name} ({syntax}), which is retired or not for CT; "
                 "export it uncompressed, or as JPEG-LS or JPEG 2000 lossless."

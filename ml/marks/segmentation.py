@@ -20,13 +20,14 @@ from ml.images import orientation
 from ml.marks.region import MarkError, Mask, Place, Point, Region, regions
 from ml.marks.words import cleaned
 
-_READ = (
+READ = (
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     RLELossless,
 )
+"""Transfer syntaxes of objects that mark lesions."""
 _NO_LESIONS = {
     ("SCT", "91723000"): "an anatomical structure",
     ("SCT", "123037004"): "an anatomical structure",
@@ -172,7 +173,7 @@ def _gather(
 
 def _frames(dataset: Dataset, max_pixels: int) -> Iterator[np.ndarray]:
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
-    if syntax not in _READ:
+    if syntax not in READ:
         raise MarkError(
             f"its frames are stored as {syntax.name}, which is not read; send it uncompressed or "
             "as RLE."
