@@ -96,6 +96,14 @@ def done_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole experiment that has ended: its data set in ``data``, it in ``run``; to be read."""
+    from tests.ml import discs
+
+    return once.folder(tmp_path_factory, "finished-run", discs.finished)
+
+
+@pytest.fixture(scope="session")
 def test_data() -> Path:
     """Real images for the tests; the tests that need them skip where there are none."""
     folder = os.environ.get("HEPATICA_TEST_DATA")

@@ -1,19 +1,41 @@
 """What hundreds of tests need and always comes out the same: done once in a process, then again
-from what was kept.
+from what was kept; folders that take seconds to fill, once in a run of all its processes.
 
 Each stands where the real thing is called; what it does the first time is the real thing.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 Statements = list[tuple[str, Any]]
+
+
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], object]
+) -> Path:
+    """A folder for all processes of a run, filled by the first that asks; nobody changes it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made, ready = shared / name, shared / f"{name}.ready"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the second process waits until the first has filled it
+        if not ready.exists():
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            fill(made)
+            ready.touch()
+    return made
 
 
 def audits(audit: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
@@ -16,7 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from app.models.people.user import DEMO_PASSWORD
+import once
+from app.cookies import SESSION
+from app.db import Database
+from app.inference import Inference
+from app.models import SignIn, User
 
 ROOT = Path(__file__).resolve().parents[2]
 UNUSED = (
@@ -61,22 +64,12 @@ def _chromium() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def _demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the demo's database and key, made once for all processes of a run."""
-    own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    folder, ready = shared / "demo", shared / "demo.ready"
-    with (shared / "demo.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the second process waits until the first has made it
-        if not ready.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            subprocess.run(
-                [sys.executable, "-m", "app", "demo"],
-                cwd=ROOT, env=_environment(folder), check=True, timeout=280,
-            )  # fmt: skip
-            ready.touch()
-    return folder
+def _demo(folder: Path) -> None:
+    """The demo's database and key."""
+    subprocess.run(
+        [sys.executable, "-m", "app", "demo"],
+        cwd=ROOT, env=_environment(folder), check=True, timeout=280,
+    )  # fmt: skip
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -93,7 +86,7 @@ def installation(tmp_path_factory) -> Iterator[Installation]:
     if _chromium() is None:
         pytest.skip("no Chromium on this machine: `make setup-browser` installs it")
     folder = tmp_path_factory.mktemp("installation")
-    shutil.copytree(_demo(tmp_path_factory), folder, dirs_exist_ok=True)
+    shutil.copytree(once.folder(tmp_path_factory, "demo", _demo), folder, dirs_exist_ok=True)
     environment = _environment(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -121,6 +114,12 @@ def installation(tmp_path_factory) -> Iterator[Installation]:
 
 
 @pytest.fixture(scope="session")
+def inference() -> Inference:
+    """The networks, loaded once for whatever is arranged past the pages."""
+    return Inference(threads=1)
+
+
+@pytest.fixture(scope="session")
 def chromium():
     playwright = pytest.importorskip("playwright.sync_api")
     path = _chromium()
@@ -136,11 +135,19 @@ def chromium():
 def open_as(chromium, installation):
     """``open_as("reader")``: a page of a fresh browser with that demo person signed in.
 
+    It shows the start page, ``at`` another address, or nothing yet where ``at`` is None.
     A script error or a refused resource on any page fails the test.
     """
     contexts, faults = [], []
+    database = Database(installation.environment["HEPATICA_DATABASE_URL"])
 
-    def open_page(name: str, width: int = 1280, height: int = 800, scripts: bool = True):
+    def open_page(
+        name: str,
+        width: int = 1280,
+        height: int = 800,
+        scripts: bool = True,
+        at: str | None = "/",
+    ):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, java_script_enabled=scripts
         )
@@ -157,17 +164,15 @@ def open_as(chromium, installation):
             ),
         )
         # past the form, which has a test of its own: a page less for each of the tests
-        signed_in = context.request.post(
-            f"{installation.address}/sessions",
-            form={"name": name, "password": DEMO_PASSWORD},
-            headers={"origin": installation.address},
-            max_redirects=0,
-        )
-        assert signed_in.status == 303, signed_in.text()
-        page.goto(installation.address)
+        with database.transaction() as session:
+            secret = SignIn.begin(session, User.require(session, name), 1.0)
+        context.add_cookies([{"name": SESSION, "value": secret, "url": installation.address}])
+        if at is not None:
+            page.goto(installation.address + at)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+    database.engine.dispose()
     assert faults == []

@@ -13,7 +13,7 @@ PIXELS = r"/images/[0-9a-f-]{36}/pixels$"
 
 @pytest.fixture
 def page(open_as):
-    return open_as("reader")
+    return open_as("reader", at=None)
 
 
 @pytest.fixture
@@ -57,8 +57,9 @@ def test_a_box_that_is_marked_late_takes_no_keys_from_the_lesion_chosen_meanwhil
     assert page.locator("#lesion-list [data-lesion]").count() == 3
 
 
-@pytest.mark.parametrize("way", ["fail", "lose", "signed out"])
-@pytest.mark.parametrize("by", ["keys", "mouse"])
+@pytest.mark.parametrize(
+    ("way", "by"), [("fail", "mouse"), ("lose", "keys"), ("lose", "mouse"), ("signed out", "keys")]
+)
 def test_a_box_that_did_not_arrive_is_kept_and_marked_once_when_tried_again(way, by, case, page):
     case.open(1)
     Wire(page, MARKS, "POST", way if way != "signed out" else "pass")

@@ -12,7 +12,7 @@ DRAFTS = "Object.keys(sessionStorage).filter((key) => key.includes('draft')).len
 
 @pytest.fixture
 def page(open_as):
-    return open_as("reader")
+    return open_as("reader", at=None)
 
 
 @pytest.fixture

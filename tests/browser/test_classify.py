@@ -120,8 +120,7 @@ def test_in_a_batch_of_good_and_bad_files_each_line_says_what_became_of_it(
 
 
 def test_the_value_under_the_cursor_is_the_hu_of_that_pixel(open_as, installation):
-    page = open_as("reader")
-    page.goto(installation.address + "/cases")
+    page = open_as("reader", at="/cases")
     page.click("table a:has-text('PHANTOM') >> nth=0")
     wait_for_slice(page)
     box = page.locator("#slice").bounding_box()
@@ -143,8 +142,7 @@ def test_the_value_under_the_cursor_is_the_hu_of_that_pixel(open_as, installatio
 
 
 def test_a_lesion_is_marked_by_keyboard_alone(open_as, installation):
-    page = open_as("reader")
-    page.goto(installation.address + "/cases?filter=reviewed")
+    page = open_as("reader", at="/cases?filter=reviewed")
     page.click("table a[href^='/cases/'] >> nth=0")
     page.wait_for_url("**/cases/*-*")
     wait_for_slice(page)

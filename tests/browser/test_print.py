@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shutil
 
 import pytest
 
 import answered
 import studies
 from app.db import Database
-from app.inference import Inference
 from app.models import User
 from app.models.people.user import DEMO_PASSWORD
 from app.models.reader_studies.audit import Audited
 from app.models.reader_studies.design import Design
 from ml.experiment import report
-from ml.experiment import run as experiment
 from ml.lesion import LIVER
-from ml.progress import RunDir
-from tests.ml.discs import SMALL, data_set
 
 A4_PX = 703
 """Width between the margins, in CSS pixels."""
@@ -55,10 +51,9 @@ GOOD = {"pale": [], "pressed": [], "cut": [], "alone": []}
 
 
 @pytest.fixture(scope="module")
-def made(installation):
+def made(installation, inference):
     """Two studies: one that three readers have read, unblinded, and one that is open."""
     database = Database(installation.environment["HEPATICA_DATABASE_URL"])
-    inference = Inference(threads=1)
     found = {}
     design = Design(repeats=4, repeat_distance=3, exclude_read=False)
     with database.transaction() as session:
@@ -105,8 +100,7 @@ def test_pages_are_dark_on_white_with_nothing_to_press_and_no_column_cut(
 
 
 def test_an_open_study_prints_its_protocol_and_no_form(open_as, installation, made):
-    page = open_as("researcher")
-    page.goto(installation.address + made["printed open"])
+    page = open_as("researcher", at=made["printed open"])
     assert on_paper(page) == GOOD
     shown = page.inner_text("main")
     assert "I take part as a reader of my own will" in shown  # the texts that readers see
@@ -114,16 +108,12 @@ def test_an_open_study_prints_its_protocol_and_no_form(open_as, installation, ma
         assert hidden not in shown
 
 
-def test_a_report_keeps_every_column_on_paper(chromium, tmp_path):
-    manifest = data_set(tmp_path / "discs")
-    run = RunDir(tmp_path / "run")
-    settings = replace(SMALL, device="cpu")
-    for _ in experiment.run(settings, manifest, run, seeds=1, jobs=1, fresh=tmp_path / "fresh"):
-        pass
-    for _ in report.write(run.path):
+def test_a_report_keeps_every_column_on_paper(chromium, finished_run, tmp_path):
+    run = shutil.copytree(finished_run / "run", tmp_path / "run")
+    for _ in report.write(run):
         pass
     page = chromium.new_page()
-    page.goto((run.path / "report.html").as_uri())
+    page.goto((run / "report.html").as_uri())
     for colours in ("dark", "light"):
         assert on_paper(page, colours) == GOOD
     for word in ("sens. macro", "McNemar p per seed"):

@@ -37,12 +37,11 @@ def compose(page, installation) -> str:
 
 
 def test_images_are_graded_by_keyboard_in_every_question(open_as, installation):
-    researcher = open_as("researcher")
+    researcher = open_as("researcher", at=None)
     study = compose(researcher, installation)
     open_to(researcher, "reader")
 
-    page = open_as("reader")
-    page.goto(f"{installation.address}/readings")
+    page = open_as("reader", at="/readings")
     page.get_by_role("row", name=re.compile("How natural")).get_by_role("link").click()
     check_in(page)
     assert page.locator("fieldset.desk__row--grades").count() == 3

@@ -55,8 +55,7 @@ def seen_while(page, state: str) -> set[str]:
 
 
 def test_a_run_is_queued_watched_and_its_report_read(open_as, installation, version, tmp_path):
-    page = open_as("researcher")
-    page.goto(f"{installation.address}/runs")
+    page = open_as("researcher", at="/runs")
     assert "No worker is running" in page.inner_text("main")
     page.select_option("[name=dataset]", version)
     page.click("text=Queue the run")

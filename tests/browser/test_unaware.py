@@ -34,14 +34,14 @@ def compose(page, installation) -> str:
 
 
 def test_readers_name_lesions_are_told_and_then_say_real_or_synthetic(open_as, installation):
-    admin = open_as("admin")
+    admin = open_as("admin", at=None)
     made = admin.context.request.post(
         f"{installation.address}/users",
         form={"name": "nell", "role": "reader", "password": DEMO_PASSWORD},
         headers={"origin": installation.address},
     )
     assert made.ok
-    researcher = open_as("researcher")
+    researcher = open_as("researcher", at=None)
     study = compose(researcher, installation)
     open_to(researcher, "nell")
 

@@ -12,7 +12,7 @@ from wire import TwoLesions
 
 @pytest.fixture
 def page(open_as):
-    return open_as("reader")
+    return open_as("reader", at=None)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import io
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,17 @@ from PIL import Image
 from app.models.reader_studies.protocol import digest_of
 from app.models.reader_studies.questions import Choices
 from app.models.reader_studies.stimulus import stimulus_png
-from ml.experiment import run as experiment
+from ml.dataset.manifest import Manifest
 from ml.leak_audit.audit import audit
 from ml.leak_audit.rendering import Encoded
 from ml.lesion import LIVER
-from ml.progress import RunDir
 from ml.readers import exchange, tidy
 from ml.readers.analysis import analyse
 from ml.readers.reading import Protocol, Reading, present, ratings_by_generator
 from ml.readers.rehearsal import Design, Rehearsal
 from ml.statistics import power
-from tests.ml.discs import SMALL, data_set
+from ml.training import runtime
+from tests.ml import discs
 
 PINS = Path(__file__).with_name("pins.json")
 RULES = Protocol(resamples=200, classes=LIVER.keys)
@@ -108,10 +107,8 @@ def of_reader_studies() -> dict[str, Any]:
 
 
 def of_experiment(folder: Path) -> dict[str, Any]:
-    """A whole experiment with networks of a few weights: its files, and every number."""
-    manifest = data_set(folder / "data")
-    run = folder / "run"
-    list(experiment.run(replace(SMALL, folds=3), manifest, RunDir(run), jobs=1))
+    """The whole experiment of ``discs.finished``: its files, and every number."""
+    manifest, run = Manifest.load(folder / "data"), folder / "run"
     results = json.loads((run / "results.json").read_text("utf-8"))
     return {
         "digest of the data": manifest.digest,
@@ -135,6 +132,7 @@ def _lasting(value: Any) -> Any:
 
 def canary() -> str:
     """A digest of a few training steps: machines on which it is the same train to the same bits."""
+    runtime.prepare()  # as the process that trained, which may be another
     torch.manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Conv2d(1, 8, 5), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8 * 784, 3)
@@ -159,6 +157,7 @@ def plain(value: Any) -> Any:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
+        discs.finished(Path(folder))
         pins = {
             **of_reader_studies(),
             "experiment": of_experiment(Path(folder)),

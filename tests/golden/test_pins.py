@@ -74,8 +74,8 @@ def test_a_leak_audit_of_the_first_version_is_read_and_names_no_image():
     assert found.verdict == "amber" and found.coloured() == {}
 
 
-def test_the_files_and_figures_of_an_experiment(pinned, tmp_path: Path):
-    found, was = pins.of_experiment(tmp_path), pinned["experiment"]
+def test_the_files_and_figures_of_an_experiment(pinned, finished_run: Path):
+    found, was = pins.of_experiment(finished_run), pinned["experiment"]
     assert found["files"] == was["files"]
     assert dict(leaves(pins.plain(found["results"]))).keys() == dict(leaves(was["results"])).keys()
     if pins.canary() != pinned["canary"]:

@@ -12,6 +12,7 @@ from ml.dataset.manifest import Finding, Manifest
 from ml.dataset.writing import write
 from ml.images.roi import Box
 from ml.lesion import LesionClass, LesionScheme
+from ml.progress import RunDir
 
 TWO = LesionScheme("two", (LesionClass("dark", "dark disc"), LesionClass("ring", "ring")))
 _GAN = Gan(
@@ -27,6 +28,7 @@ _GAN = Gan(
     collapse_correlation=1e-6,
 )
 TINY = Experiment(
+    folds=2,
     classic=(10, 20),
     base=20,
     synthetic=(4, 8),
@@ -41,7 +43,9 @@ TINY = Experiment(
     permutations=200,
     device="cpu",
 )
-SMALL = replace(TINY, folds=2, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
+SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
+WHOLE = replace(SMALL, folds=3)
+"""Settings of the one whole run that the tests share (``finished``)."""
 BARELY = (
     "--set folds=2 augment.per_fold=4 augment.rotations=1 gan.epochs=1 gan.width=1 "
     "gan.discriminator_width=1 gan.latent=2 gan.batch=2 classifier.epochs=1 classifier.width=1 "
@@ -87,6 +91,14 @@ def findings(
                 )
             )
     return found
+
+
+def finished(folder: Path) -> None:
+    """A whole run of one seed with ``WHOLE``: its data set in ``data``, what it left in ``run``."""
+    from ml.experiment import run as experiment
+
+    manifest = data_set(folder / "data")
+    list(experiment.run(WHOLE, manifest, RunDir(folder / "run"), jobs=1))
 
 
 def data_set(folder: Path, patients: int = 18, each: int = 2) -> Manifest:

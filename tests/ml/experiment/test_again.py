@@ -14,9 +14,8 @@ import pytest
 from ml.__main__ import main
 from ml.dataset.manifest import Manifest
 from ml.experiment import again
-from ml.experiment import run as experiment
 from ml.progress import RunDir
-from tests.ml.discs import SMALL, data_set
+from tests.ml.discs import data_set
 
 HERE = Path(__file__).resolve().parents[3]
 BARE = """
@@ -34,16 +33,14 @@ ABSENT = {"torch", "onnx", "onnxscript", "sklearn", "joblib", "threadpoolctl", "
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return data_set(tmp_path_factory.mktemp("data") / "discs")
+def manifest(finished_run: Path) -> Manifest:
+    return Manifest.load(finished_run / "data")
 
 
 @pytest.fixture(scope="module")
-def whole(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(finished_run: Path) -> Path:
     """A run of one seed that has ended."""
-    folder = tmp_path_factory.mktemp("run") / "whole"
-    list(experiment.run(SMALL, manifest, RunDir(folder), jobs=1))
-    return folder
+    return finished_run / "run"
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import RunDir
 from ml.training.runtime import DeviceError
-from tests.ml.discs import SMALL, TINY, TWO, data_set, findings
+from tests.ml.discs import SMALL, TINY, TWO, WHOLE, data_set, findings
 
 HERE = Path(__file__).resolve().parents[3]
 
@@ -136,7 +136,7 @@ def test_generators_for_validation_have_not_seen_the_validation_patients(
     manifest: Manifest, done: Path
 ) -> None:
     folder = _folder(manifest, done)
-    for fold in range(3):
+    for fold in range(TINY.folds):
         inner = training_sets.fold_of(manifest, TINY, 0, fold, INNER)
         outer = training_sets.fold_of(manifest, TINY, 0, fold, OUTER)
         saw = set(folder.result(TrainGenerator("acgan", INNER, fold, 0)).patients)
@@ -365,7 +365,8 @@ def test_controls_are_trained_at_the_sizes_that_were_chosen_and_at_no_other(
         assert EQUAL in outputs.selected(how, 0)
     for arm in (EQUAL, *NESTED_ALONE):
         made = [task for task in wanted if task.size.arm == arm]
-        assert len(made) == 3 if arm in NESTED_ALONE else 3 <= len(made) <= 6  # of six
+        # a size of each fold, or one for each way to choose
+        assert len(made) == 2 if arm in NESTED_ALONE else 2 <= len(made) <= 4
 
 
 def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Path) -> None:
@@ -433,13 +434,14 @@ def test_every_view_that_was_drawn_is_recorded(manifest: Manifest, done: Path) -
     assert {line["line"] for line in lines} == {line.id for line in manifest.lines}
 
 
-def test_cancelled_run_goes_on_with_more_jobs_and_gives_the_same_results(
-    manifest: Manifest, done: Path, tmp_path: Path
+def test_cancelled_run_goes_on_with_more_jobs_and_with_one_and_gives_the_same_results(
+    finished_run: Path, tmp_path: Path
 ) -> None:
-    """As ``done``, which another process made in one go, one task at a time."""
+    """As ``finished_run``, which was made in one go, one task at a time."""
+    manifest = Manifest.load(finished_run / "data")
     folder = RunDir(tmp_path / "cancelled")
     for stop, jobs in (("generator 5", 1), ("classifier 12", 2)):
-        steps = experiment.run(TINY, manifest, folder, jobs=jobs)
+        steps = experiment.run(WHOLE, manifest, folder, jobs=jobs)
         for step in steps:
             if step.text.startswith(stop):
                 break
@@ -447,8 +449,8 @@ def test_cancelled_run_goes_on_with_more_jobs_and_gives_the_same_results(
         assert not (folder.path / "results.json").exists()
     before = len(list((folder.path / "tasks").glob("*/result.json")))
     assert before >= 20
-    list(experiment.run(TINY, manifest, folder, jobs=2))
-    assert _results(folder.path) == _results(done)
+    list(experiment.run(WHOLE, manifest, folder, jobs=1))
+    assert _results(folder.path) == _results(finished_run / "run")
 
 
 def test_resumed_run_keeps_its_settings_seeds_and_command(
@@ -503,7 +505,7 @@ def test_what_was_lowered_stands_in_the_run_and_is_kept_by_a_resumed_one(
     large = replace(TINY, classic=(10, 5000), augment=Augment(rotations=1))
     monkeypatch.setattr("ml.experiment.request.experiment", lambda name: large)
     asked = Request.of("paper", [], 1).fitted(manifest)
-    assert asked.settings.classic == (10, 16 * 24 // 2)
+    assert asked.settings.classic == (10, 16 * 18 // 2)
     run = RunDir(tmp_path / "run")
     steps = experiment.run(
         asked.settings, manifest, run, jobs=1, command=asked.command, capped=asked.capped
