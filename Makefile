@@ -16,7 +16,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help setup setup-train setup-test setup-browser setup-pacs run demo-reset worker weights licences test lint types bench clean
+.PHONY: fuzz help setup setup-train setup-test setup-browser setup-pacs run demo-reset worker weights licences test test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -82,6 +82,12 @@ licences: $(TEST_STAMP) ## write LICENSES.md from the metadata of what is instal
 
 test: $(TEST_STAMP) ## run every test (TEST_OPTIONS="-n 0 -x": in one process)
 	$(BIN)/python -m pytest $(TEST_OPTIONS)
+
+test-all: $(TEST_STAMP) ## run what takes minutes by itself as well
+	$(BIN)/python -m pytest $(TEST_OPTIONS) -m ""
+
+chaos: $(TEST_STAMP) ## kill servers and workers for minutes; what was acknowledged is there
+	$(BIN)/python -m pytest -n 0 -m chaos
 
 lint: $(TEST_STAMP) ## ruff (a docstring for whatever is public, too) and the import contracts
 	$(BIN)/ruff check .

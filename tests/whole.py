@@ -21,6 +21,9 @@ _EVERY_DOOR = "test_every_door.py"
 REFUSES = "POST app.routes.sketches.store_nowhere"
 """Is there to refuse, and does nothing else."""
 
+DEFAULT = "not chaos and not slow"
+"""The marks of a run that asks for none (pyproject.toml)."""
+
 Called = dict[str, set[str]]
 """Route → tests."""
 
@@ -126,7 +129,8 @@ class Whole:
 
     def _is_whole(self) -> bool:
         chosen = self._config.option
-        narrowed = chosen.keyword or chosen.markexpr or chosen.lf or chosen.maxfail
+        marked = chosen.markexpr not in ("", DEFAULT)
+        narrowed = chosen.keyword or marked or chosen.lf or chosen.maxfail
         few = self._config.args_source is pytest.Config.ArgsSource.ARGS
         return not (narrowed or few or chosen.collectonly or self._config.getoption("ignore"))
 

@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -138,11 +140,10 @@ class Prepared:
     orders: dict
 
 
-def prepare(database: Database, readers: int, images: int) -> Prepared:
+def prepare(database: Database, readers: int, images: int, name: str = "reader") -> Prepared:
     """An open study of ``images`` with readers who have checked in and signed in."""
-    database.migrate()
     with database.transaction() as session:
-        people = [studies.make_user(session, f"reader{n}") for n in range(readers)]
+        people = [studies.make_user(session, f"{name}{n}") for n in range(readers)]
         half = images // 2
         study = studies.make_study(
             session, *people, per_class=-(-half // 3), real=half, synthetic=images - half
@@ -230,42 +231,45 @@ def check_the_key(server: Server, database: Database, prepared: Prepared) -> Non
     status, body = desk.once("POST", {**answer, "rating": 4})
     assert (status, "key" in body["detail"]) == (409, True)
     with database.reading() as session:
-        [kept] = session.scalars(sa.select(Reading)).all()
+        [kept] = session.scalars(
+            sa.select(Reading).where(Reading.idempotency_key == "the same")
+        ).all()
     assert kept.rating == 3
 
 
-def test_sqlite_keeps_every_acknowledged_answer_of_20_readers_once_through_kills(tmp_path):
-    url = f"sqlite:///{tmp_path}/killed.sqlite3"
+@contextmanager
+def installation(url: str, folder) -> Iterator[tuple[Server, Database]]:
+    """A served database with its schema."""
     database = Database(url)
-    prepared = prepare(database, readers=20, images=16)
-    server = Server(url, tmp_path)
+    database.migrate()
+    server = Server(url, folder)
     try:
+        yield server, database
+    finally:
+        server.close()
+        database.engine.dispose()
+
+
+def test_every_acknowledged_answer_is_kept_once_through_a_kill(tmp_path):
+    """And one that is sent ten times is one Reading, another answer with its key refused."""
+    with installation(f"sqlite:///{tmp_path}/killed.sqlite3", tmp_path) as (server, database):
+        prepared = prepare(database, readers=4, images=8)
+        desks = read_while_killed(server, prepared, trials=32, kills=1, seed=11)
+        check(database, prepared, desks, 32)
+        check_the_key(server, database, prepare(database, readers=1, images=6, name="another"))
+
+
+@pytest.mark.chaos
+def test_sqlite_keeps_every_acknowledged_answer_of_20_readers_once_through_kills(tmp_path):
+    with installation(f"sqlite:///{tmp_path}/killed.sqlite3", tmp_path) as (server, database):
+        prepared = prepare(database, readers=20, images=16)
         desks = read_while_killed(server, prepared, trials=320, kills=3, seed=11)
         check(database, prepared, desks, 320)
-    finally:
-        server.close()
-        database.engine.dispose()
 
 
+@pytest.mark.chaos
 def test_postgresql_keeps_every_acknowledged_answer_once_through_kills(tmp_path, postgres):
-    database = Database(postgres)
-    prepared = prepare(database, readers=6, images=24)
-    server = Server(postgres, tmp_path)
-    try:
+    with installation(postgres, tmp_path) as (server, database):
+        prepared = prepare(database, readers=6, images=24)
         desks = read_while_killed(server, prepared, trials=144, kills=2, seed=12)
         check(database, prepared, desks, 144)
-    finally:
-        server.close()
-        database.engine.dispose()
-
-
-def test_the_same_answer_ten_times_is_one_reading_and_another_with_its_key_is_refused(tmp_path):
-    url = f"sqlite:///{tmp_path}/key.sqlite3"
-    database = Database(url)
-    prepared = prepare(database, readers=1, images=6)
-    server = Server(url, tmp_path)
-    try:
-        check_the_key(server, database, prepared)
-    finally:
-        server.close()
-        database.engine.dispose()

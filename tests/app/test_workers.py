@@ -67,7 +67,7 @@ def queue(database: Database) -> Run:
         return Run.queue(session, by, dataset, "quick", 1)
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, program: str = WORK) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/workers.sqlite3",
@@ -76,7 +76,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     }
     with (folder / "worker.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", WORK], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, "-c", program], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
 
 
@@ -90,6 +90,7 @@ def finished_tasks(folder: Path, run: Run) -> dict[str, int]:
     return times
 
 
+@pytest.mark.chaos
 def test_a_run_whose_worker_is_killed_is_claimed_again_and_goes_on_to_the_same_numbers(
     installation, tmp_path
 ):
@@ -223,6 +224,50 @@ def lose(database: Database, run: Run) -> None:
     with database.transaction() as session:
         lost = now() - timedelta(seconds=LOST_AFTER_S + 1)
         Run.require(session, run.id).heard_at = lost
+
+
+KILLED = """
+import os, signal, sys
+from app import worker
+from app.__main__ import main
+from ml.progress import Progress
+
+def run(_settings, _manifest, run_dir, **_options):
+    run_dir.write_bytes("tasks/roi.npy", b"of a patient")
+    yield Progress(1, 2, "a step")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+worker.experiment.run = run
+sys.exit(main(["work", "--once"]))
+"""
+
+
+def test_a_run_whose_worker_is_killed_is_claimed_again_with_what_was_done(
+    installation, tmp_path, staged, monkeypatch
+):
+    run = queue(installation)
+    assert start(tmp_path, KILLED).wait(120) == -signal.SIGKILL
+    with installation.transaction() as session:
+        killed = Run.require(session, run.id)
+        assert (killed.state, killed.claims) == ("running", 1)
+        assert Run.claim(session, "early") is None  # its worker was heard of a moment ago
+    lose(installation, run)
+    kept = tmp_path / "runs" / str(run.id) / "run" / "tasks" / "roi.npy"
+    before = kept.stat().st_mtime_ns
+
+    def go_on(_settings, _manifest, run_dir, **_options):
+        assert (run_dir.path / "tasks" / "roi.npy").stat().st_mtime_ns == before
+        yield Progress(2, 2, "the last step")
+        refuse()
+
+    staged()
+    monkeypatch.setattr(workers.experiment, "run", go_on)
+    Worker(installation, tmp_path / "runs").work(once=True)
+    with installation.reading() as session:
+        ended = Run.require(session, run.id)
+        assert (ended.state, ended.claims) == ("failed", 2)
+        assert ended.error == "this data set will not do"
+    assert not (tmp_path / "runs" / str(run.id)).exists()
 
 
 def test_an_unexpected_fault_fails_its_run_alone_and_leaves_no_scratch(

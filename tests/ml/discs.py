@@ -58,7 +58,7 @@ from ml import config
 from tests.ml.discs import SMALL
 config.experiment = lambda name: SMALL
 from app.__main__ import main
-sys.exit(main(["work", "--once", "--jobs", "2"]))
+sys.exit(main(["work", "--once", "--jobs", "1"]))
 """
 """``python -m app work`` for a process of its own, with presets that take seconds."""
 

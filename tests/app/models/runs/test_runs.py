@@ -194,9 +194,30 @@ def test_the_time_left_is_told_by_the_pace_of_this_claim(installation):
         assert Run.require(session, run.id).remaining_s == pytest.approx(900, rel=0.1)
 
 
-def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(installation, tmp_path):
+def never_falls_back(told: list[Progress]) -> None:
+    """Nor when the report is written, which is of the same whole."""
+    shares = [step.done / step.total for step in told]
+    assert shares == sorted(shares)
+    assert len({step.total for step in told}) == 1
+    words = [step.text for step in told]
+    assert words.index("writing the report") < words.index("exporting the checkpoints")
+
+
+def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(
+    installation, tmp_path, monkeypatch
+):
     run = installation.queue()
+    told = []
+    save = Run.save
+
+    def noted(self, session, progress):
+        told.append(progress)
+        save(self, session, progress)
+
+    monkeypatch.setattr(Run, "save", noted)
     Worker(installation, tmp_path / "runs", jobs=1).work(once=True)
+    never_falls_back(told)
+    assert not any(str(tmp_path) in step.text for step in told)
     with installation.transaction() as session:
         ended = Run.require(session, run.id)
         assert (ended.state, ended.error) == ("done", None)
@@ -221,27 +242,6 @@ def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(installation, t
         with pytest.raises(Conflict):
             classifier.retire(session, "rita")
     assert not (tmp_path / "runs" / str(run.id)).exists()  # scratch is gone
-
-
-def test_progress_never_falls_back_when_the_report_is_written(installation, tmp_path, monkeypatch):
-    run = installation.queue()
-    told = []
-    save = Run.save
-
-    def noted(self, session, progress):
-        told.append(progress)
-        save(self, session, progress)
-
-    monkeypatch.setattr(Run, "save", noted)
-    Worker(installation, tmp_path / "runs", jobs=1).work(once=True)
-    shares = [step.done / step.total for step in told]
-    assert shares == sorted(shares)
-    assert len({step.total for step in told}) == 1
-    words = [step.text for step in told]
-    assert words.index("writing the report") < words.index("exporting the checkpoints")
-    assert not any(str(tmp_path) in text for text in words)
-    with installation.reading() as session:
-        assert Run.require(session, run.id).state == "done"
 
 
 def test_a_queued_run_is_cancelled_at_once_and_a_running_one_at_its_next_step(
