@@ -40,8 +40,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.S | re.M)
 PATIENCE_S = 540
 SMALL = (
-    "--preset quick --set folds=2 validation_parts=2 classic=20 base=20 synthetic=4 least_steps=0 "
-    "gan.epochs=1 gan.width=2 gan.discriminator_width=2 acgan.epochs=1 acgan.width=2 "
+    "--preset quick --jobs 1 --set folds=2 validation_parts=2 classic=20 base=20 synthetic=4 "
+    "least_steps=0 gan.epochs=1 gan.width=2 gan.discriminator_width=2 acgan.epochs=1 acgan.width=2 "
     "acgan.discriminator_width=2 classifier.epochs=2 classifier.width=2 "
     "fresh_lesions=10 oracle_lesions=10 fidelity_rois=10 resamples=100 permutations=100 "
     "gan.collapse_spread=0 gan.collapse_correlation=0 acgan.collapse_spread=0 "
@@ -163,6 +163,7 @@ def test_the_path_of_the_researcher_runs_as_written(researcher):
     assert "5 readers, 120 images" in told
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_commands_of_the_experiment_give_the_digest_and_a_plan(tmp_path):
     """As written, but the training itself, which takes 40 minutes: its plan is made instead."""
@@ -363,7 +364,8 @@ def test_every_make_target_that_is_promised_is_listed_by_help():
     listed = subprocess.run(
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    promised = "setup setup-browser setup-pacs lint types bench weights worker demo-reset run test"
+    promised = "setup setup-browser setup-pacs lint types bench weights worker demo-reset run "
+    promised += "test test-all chaos"
     for target in promised.split():
         assert re.search(rf"^ *{target} ", listed, re.M), target
 

@@ -50,6 +50,8 @@ from ml.progress import RunDir
 from ml.training.runtime import DeviceError
 from tests.ml.discs import SMALL, TINY, TWO, WHOLE, data_set, findings
 
+TRAINING = TINY.folds - 1
+"""Folds that a training has, for each of which the sizes of the settings are meant."""
 HERE = Path(__file__).resolve().parents[3]
 
 
@@ -328,7 +330,7 @@ def test_dry_run_prints_tasks_and_time_and_leaves_nothing(
     manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--data", str(manifest.root), "--out", str(tmp_path / "run"), "--dry-run"]
-    assert main(["experiment", *words, "--set", "augment.rotations=30"]) == 0
+    assert main(["experiment", *words, "--jobs", "1", "--set", "augment.rotations=30"]) == 0
     told = capsys.readouterr().out
     for word in ("generator", "classifier", "in all on", DISCRIMINATOR, manifest.digest[:12]):
         assert word in told
@@ -505,7 +507,7 @@ def test_what_was_lowered_stands_in_the_run_and_is_kept_by_a_resumed_one(
     large = replace(TINY, classic=(10, 5000), augment=Augment(rotations=1))
     monkeypatch.setattr("ml.experiment.request.experiment", lambda name: large)
     asked = Request.of("paper", [], 1).fitted(manifest)
-    assert asked.settings.classic == (10, 16 * 18 // 2)
+    assert asked.settings.classic == (10, 16 * 18 // TRAINING)
     run = RunDir(tmp_path / "run")
     steps = experiment.run(
         asked.settings, manifest, run, jobs=1, command=asked.command, capped=asked.capped
@@ -525,7 +527,7 @@ def test_views_are_counted_without_being_drawn(
 
     monkeypatch.setattr("ml.dataset.augment.draw", drawn)
     many = replace(TINY, augment=Augment(rotations=3000))
-    assert training_sets.views_needed(manifest, many, 0) == 3
+    assert training_sets.views_needed(manifest, many, 0) == 2
     with pytest.raises(ConfigError, match="a lesion here gives 480"):
         training_sets.views_needed(manifest, replace(TINY, classic=(10**6,), augment=Augment()), 0)
 
@@ -602,7 +604,8 @@ def test_inner_training_gets_synthetic_rois_in_proportion(manifest: Manifest, do
         real = len(fold.train) * (1 + each)
         sizes[part] = (len(pixels) - real) / len(fold.train)
         assert len(labels) == len(pixels)
-    assert sizes[OUTER] == 2 * 8 * 2 / len(training_sets.fold_of(manifest, TINY, 0, 0, OUTER).train)
+    whole = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
+    assert sizes[OUTER] == TRAINING * 8 * 2 / len(whole.train)
     assert sizes[INNER] == pytest.approx(sizes[OUTER], abs=0.1)
 
 
@@ -617,7 +620,7 @@ def test_real_lesions_are_repeated_as_often_as_the_dcgans_draw(
         made[size.arm] = training_sets.training_set(folder, TINY, manifest, task, fold)
     rois, labels = made[DUPLICATE]
     assert sorted(labels) == sorted(made[DCGAN][1])
-    classic = len(labels) - 2 * 8 * 2
+    classic = len(labels) - TRAINING * 8 * 2
     assert (rois[:classic] == made[DCGAN][0][:classic]).all()
     plain = {manifest.roi(line, TINY.window_hu).astype(np.float16).tobytes() for line in fold.train}
     seen = Counter(roi.astype(np.float16).tobytes() for roi in rois[classic:])
