@@ -614,14 +614,17 @@ def test_real_lesions_are_repeated_as_often_as_the_dcgans_draw(
 ) -> None:
     folder = _folder(manifest, done)
     fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
-    made = {}
-    for size in (ArmSize(DUPLICATE, 20, 8, "real"), ArmSize(DCGAN, 20, 8, "dcgan")):
-        task = TrainClassifier(size, OUTER, 0, 0)
-        made[size.arm] = training_sets.training_set(folder, TINY, manifest, task, fold)
-    rois, labels = made[DUPLICATE]
-    assert sorted(labels) == sorted(made[DCGAN][1])
+    (some, labels), (drawn, others), (rois, _) = (
+        training_sets.training_set(folder, TINY, manifest, TrainClassifier(size, OUTER, 0, 0), fold)
+        for size in (
+            ArmSize(DUPLICATE, 20, 8, "real"),
+            ArmSize(DCGAN, 20, 8, "dcgan"),
+            ArmSize(DUPLICATE, 20, 20, "real"),  # more than there are lesions
+        )
+    )
+    assert sorted(labels) == sorted(others)
     classic = len(labels) - TRAINING * 8 * 2
-    assert (rois[:classic] == made[DCGAN][0][:classic]).all()
+    assert (some[:classic] == drawn[:classic]).all()
     plain = {manifest.roi(line, TINY.window_hu).astype(np.float16).tobytes() for line in fold.train}
     seen = Counter(roi.astype(np.float16).tobytes() for roi in rois[classic:])
     assert seen.keys() == plain and max(seen.values()) - min(seen.values()) <= 1
