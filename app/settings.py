@@ -159,6 +159,18 @@ class Settings(BaseSettings):
         8, ge=1, le=64, description="Most associations of the DICOM node at the same moment."
     )
 
+    series_quiet_s: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="Seconds without a new image or mark after which a series is complete.",
+    )
+    classify_quiet_series: bool = Field(
+        False,
+        description="Classify what DICOM objects marked in a series once it is complete, without "
+        "being asked.",
+    )
+
     @field_validator("node_callers")
     @classmethod
     def _titles(cls, value: str) -> str:

@@ -17,6 +17,7 @@ from app.faults import trouble
 from app.inference import Inference
 from app.jobs.classifying import Answer, Classifying, together
 from app.jobs.loop import Loop
+from app.jobs.settling import Settling
 from app.models.checkpoint import Checkpoint
 from app.models.jobs.job import Job
 from app.models.jobs.kept_answer import KeptAnswer
@@ -42,11 +43,12 @@ class Clerk(Loop):
         self._inference = inference
         self._watch = watch
         self._settings = settings
+        self._settling = Settling(database, inference, watch, settings)
         self._sweep_at = 0.0
 
     def act(self) -> bool:
-        """Do one job that is due; False when none is."""
-        return self._do_job() or self._sweep()
+        """Do one thing that is due; False when nothing is."""
+        return self._do_job() or self._settling.act(self.name) or self._sweep()
 
     def _sweep(self) -> bool:
         """Forget what was kept for its time; never more to do."""

@@ -20,6 +20,7 @@ from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Mark, Marking
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import Review
+from app.models.cases.settlement import Settlement
 from app.models.checkpoint import Checkpoint
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
@@ -86,6 +87,7 @@ __all__ = [
     "Run",
     "RunLine",
     "Series",
+    "Settlement",
     "SignIn",
     "Sketch",
     "Stimulus",

@@ -22,6 +22,7 @@ from app.models.cases.entry import Door, Entry
 from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Marking
 from app.models.cases.parcel import Parcel, RefusalCode
+from app.models.cases.settlement import Settlement
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
@@ -163,6 +164,7 @@ def show(
         lesions=marked,
         selected_lesion=selected.lesion.id if selected else None,
         selected_image=image if shown else None,
+        settlements=Settlement.of_case(db, case),
         markings=[marking_told(item) for item in Marking.of_case(db, case)],
         absent=_absent(db, case, standings, lesion, image, shown),
         panel=panel_context(db, user, selected) if selected else None,

@@ -343,6 +343,9 @@ class Series(Base):
     """The sender's, as a keyed digest; ``PICTURES`` for what has none."""
     uid: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    stirred_at: Mapped[datetime | None] = mapped_column(index=True)
+    """When an image or a mark came last; None once it was settled
+    (`app.models.cases.settlement`)."""
 
     case: Mapped[Case] = relationship(back_populates="series")
     images: Mapped[list[Image]] = relationship(
@@ -801,6 +804,7 @@ def _image_of(
         pixels_digest=Blob.store(session, item.pixels, _PIXELS),
         uid=uid_of_image(original, item.frame, series, key),
     )
+    series.stirred_at = now()
     session.add(image)
     session.flush()
     return image, True

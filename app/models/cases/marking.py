@@ -139,6 +139,8 @@ class Marking(Base):
         except (HepaticaError, AppError) as error:
             self._keep(session, region, str(error), part)
             return 0
+        if known is None:
+            image.series.stirred_at = now()
         mark = _row(region, part)
         mark.lesion_id, mark.known = lesion.id, known is not None
         mark.diameter_mm = placed.diameter_mm
