@@ -52,9 +52,14 @@ def of_roi(found: Roi, *, phantom: bool) -> Item:
     }
 
 
-def of_image(image: Image, box: Box | None) -> Item:
-    """An item of an image that is held here; no box: the image is the ROI itself."""
-    return {"image": str(image.id), "case": str(image.series.case_id), "box": _sides(box)}
+def of_image(image: Image, box: Box | None, lesion: uuid.UUID | None = None) -> Item:
+    """An item of an image that is held here; no box: the image is the ROI itself.
+
+    Args:
+        lesion: of the case, where the place is that of one.
+    """
+    found = {"image": str(image.id), "case": str(image.series.case_id), "box": _sides(box)}
+    return {**found, "lesion": str(lesion)} if lesion else found
 
 
 def refused(error: AppError | HepaticaError) -> Answer:
@@ -153,7 +158,10 @@ def _held(session: Session, item: Item, by: Classifying) -> _Cut:
     warnings = (*found.warnings, *([case.phase_warning] if case.phase_warning else []))
     named = {"study": case.uid, "series": image.series.uid, "instance": image.uid}
     told = replace(found, warnings=tuple(dict.fromkeys(warnings)))
-    return _Cut(told, image.phantom, {"case": str(case.id), "image": named}, image.id)
+    more = {"case": str(case.id), "image": named}
+    if "lesion" in item:
+        more["lesion"] = item["lesion"]
+    return _Cut(told, image.phantom, more, image.id)
 
 
 def _refuse_covered(session: Session, image: Image, box: Box | None, person: uuid.UUID) -> None:

@@ -147,9 +147,10 @@ async def classify(request: Request) -> Response:
 
     A 64 × 64 image needs no place: it is the ROI itself. Of images that are held here send JSON:
     `lesions`, each with `study`, `series`, `instance`, `frame` as far as they are needed (UIDs of
-    `/dicomweb` or of whoever sent the image) and `box`, or `center` and `diameter_mm`; each is
-    answered or refused by itself. `Accept` chooses JSON, PNG, or `application/dicom` for a report
-    about images that are held here. With `Prefer: respond-async`, or more than 16 lesions, the
+    `/dicomweb` or of whoever sent the image) and `box`, or `center` and `diameter_mm`, or `marks`
+    alone, the UID of a DICOM object that marks them; each is answered or refused by itself.
+    `Accept` chooses JSON, PNG, or `application/dicom` for a report about images that are held
+    here. With `Prefer: respond-async`, or more than 16 lesions, the
     answer is a job. An image that is sent along is not stored; its ROI is until its job is over.
     """
     refuse_query(request)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,7 +22,9 @@ from app.inference import ServedClassifier
 from app.jobs import rendering
 from app.jobs.classifying import Answer, Classifying, Item, of_image, refused, together
 from app.media import JSON, Offer, chosen
+from app.models.cases.marking import Mark, Marking
 from app.models.cases.reference import Reference
+from app.models.cases.uids import mapped
 from app.models.checkpoint import Checkpoint
 from app.objects.related import DICOM
 from app.routes.api.jobs import Sending, queued, rendered
@@ -55,15 +58,37 @@ class LesionOrder(BaseModel):
         None, min_length=2, max_length=2, description="x, y in pixels; needs diameter_mm."
     )
     diameter_mm: Number | None = Field(None, gt=0, description="In mm; needs center.")
+    marks: str = Field(
+        "",
+        max_length=64,
+        description="SOP Instance UID of a SEG, RTSTRUCT, SR or presentation state that was sent "
+        "here: each lesion that it marks, instead of all else.",
+    )
 
-    def item(self, session: Session, key: bytes) -> Item:
-        """What is kept of it, or why it cannot be classified."""
+    def items(self, session: Session, key: bytes) -> list[Item]:
+        """What is kept of it, or why it cannot be classified; several where an object marks it."""
         try:
-            return self._found(session, key)
+            return self._marked(session, key) if self.marks else [self._found(session, key)]
         except (AppError, HepaticaError) as error:
             if isinstance(error, AppError) and error.status >= 500:
                 raise
-            return {"refused": refused(error)}
+            return [{"refused": refused(error)}]
+
+    def _marked(self, session: Session, key: bytes) -> list[Item]:
+        """A lesion, or a refusal, for each region of an object that marks lesions."""
+        if self.model_fields_set != {"marks"}:
+            raise Unreadable("Where an object marks the lesions, give nothing beside marks.")
+        marking = session.scalars(
+            sa.select(Marking).where(Marking.uid.in_([self.marks, mapped(self.marks, key)]))
+        ).one_or_none()
+        if marking is None:
+            raise NotFound(
+                "There is no object of that UID here which marks lesions. Send it to "
+                "/dicomweb/studies first."
+            )
+        found = [_of_mark(mark) for mark in marking.marks]
+        waits = Unreadable("The images of a region are not here yet. Send them first.")
+        return [*found, *({"refused": refused(waits)} for _ in marking.waiting)]
 
     def _found(self, session: Session, key: bytes) -> Item:
         if self.box is not None and (self.center is not None or self.diameter_mm is not None):
@@ -76,6 +101,15 @@ class LesionOrder(BaseModel):
             x, y = self.center
             box = Box.around(x, y, self.diameter_mm, image.spacing_mm)
         return of_image(image, box)
+
+
+def _of_mark(mark: Mark) -> Item:
+    lesion = mark.lesion
+    if lesion is None:
+        return {"refused": refused(Unreadable(f"A region marks nothing: {mark.reason}"))}
+    if lesion.withdrawn_at is not None:
+        return {"refused": refused(NotFound(f"Lesion {lesion.number} was withdrawn."))}
+    return of_image(lesion.image, lesion.box, lesion.id)
 
 
 class ClassificationOrder(BaseModel):
@@ -155,7 +189,9 @@ def _answered(
     state = request.app.state
     state.watch.refuse(program.owner_id)
     with state.database.reading() as session:
-        items = [lesion.item(session, state.key) for lesion in order.lesions]
+        items = [item for lesion in order.lesions for item in lesion.items(session, state.key)]
+        if len(items) > MOST:
+            raise Unreadable(f"{len(items)} lesions are marked; {MOST} is the most of one call.")
         refuse_all([item.get("refused", {"status": 200}) for item in items])
         if not sent.asynchronous:
             checkpoint = session.get_one(Checkpoint, served.checkpoint_id)

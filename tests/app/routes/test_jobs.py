@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from pydicom import dcmread
 
+import marks
 import studies
 from app.db import Database, now
 from app.errors import Conflict
@@ -320,3 +321,26 @@ def test_a_covered_score_is_not_told_by_its_place(api, held, database, session):
     beside = classify(api, {"instance": image.uid, "box": [90, 90, 20, 20]}, **headers)
     assert beside.status_code == 200
     assert classify(api, {"instance": image.uid, "box": BOX}).status_code == 200
+
+
+def test_an_object_that_marks_lesions_is_a_place(api, token, session):
+    images = [make_dicom(make_hu(n), number=n, z=5.0 * n) for n in (1, 2)]
+    assert store(api, token, *images, query="?contrast_phase=portal").status_code == 200
+    marking = marks.report(images[0], "CIRCLE", [(64, 64), (80, 64)])
+    early = classify(api, {"marks": str(parsed(marking).SOPInstanceUID)})
+    assert early.status_code == 404
+    assert store(api, token, marking).status_code == 200
+    lesions = session.scalars(sa.select(Lesion).order_by(Lesion.number)).all()
+    assert lesions
+    told = classify(api, {"marks": str(parsed(marking).SOPInstanceUID)}).json()
+    assert [one["lesion"] for one in told["lesions"]] == [str(one.id) for one in lesions]
+    by_box = classify(
+        api,
+        *({"instance": one.image.uid, "box": [one.x, one.y, one.width, one.height]}
+          for one in lesions),
+    ).json()  # fmt: skip
+    scores = [[one["probabilities"] for one in reply["lesions"]] for reply in (told, by_box)]
+    assert scores[0] == scores[1]
+    both = classify(api, {"marks": "1.2", "box": BOX})
+    assert both.status_code == 422
+    assert "nothing beside marks" in both.json()["detail"]
