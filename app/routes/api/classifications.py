@@ -13,6 +13,7 @@ import json
 import math
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +29,15 @@ from app.decoding import Decoding
 from app.errors import BadRequest, NotAcceptable, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier, ServingDesk
 from app.jobs import rendering
-from app.jobs.classifying import answer_of, of_roi
+from app.jobs.classifying import Item, answer_of, of_roi, refused
 from app.media import JSON, Media, Offer, chosen
 from app.routes.api import jobs, references
 from app.routes.api.once import PARAMETER, Pledge, once
 from app.routes.api.problems import problems, refuse_query
+from app.routes.api.references import PlaceOrder
 from app.watch import Watch
 from ml.checkpoints.checkpoint import Checkpoint
+from ml.ground.errors import HepaticaError
 from ml.images import archive, dicom, picture, roi
 from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, Roi
@@ -45,7 +48,7 @@ _SMALL_BYTES = 32_768
 _SMALL_PIXELS = 256 * 256  # few bytes can be many pixels: 2 kB of PNG unpack to 16 million
 _ARRAY_BYTES = 1_000_000  # of one ROI: 64 × 64 numbers of 8 bytes are 32,768
 _PLACE = ("box", "center", "diameter_mm", "frame")
-_FIELDS = ("image", *_PLACE, "hook")
+_FIELDS = ("image", *_PLACE, "lesions", "hook")
 _OFFERS = (Offer(JSON), Offer(rendering.PNG))
 _NUMBER = re.compile(r"\s*[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
@@ -107,6 +110,11 @@ _BODY: dict[str, Any] = {
                         "minimum": 1,
                         "description": "Which frame of a multi-frame object.",
                     },
+                    "lesions": {
+                        "type": "string",
+                        "description": "JSON: a list of places, each with box, or center and "
+                        "diameter_mm, and frame; each is answered or refused by itself.",
+                    },
                     "hook": {
                         "type": "string",
                         "description": "A configured hook that is told the end of the job.",
@@ -145,7 +153,8 @@ _BODY: dict[str, Any] = {
 async def classify(request: Request) -> Response:
     """Send an image and where the lesion is; get a probability for each class.
 
-    A 64 × 64 image needs no place: it is the ROI itself. Of images that are held here send JSON:
+    A 64 × 64 image needs no place: it is the ROI itself. Several lesions of one image go into
+    `lesions`, and each is answered or refused by itself. Of images that are held here send JSON:
     `lesions`, each with `study`, `series`, `instance`, `frame` as far as they are needed (UIDs of
     `/dicomweb` or of whoever sent the image) and `box`, or `center` and `diameter_mm`, or `marks`
     alone, the UID of a DICOM object that marks them; each is answered or refused by itself.
@@ -168,8 +177,10 @@ async def classify(request: Request) -> Response:
 async def _of_upload(request: Request, program: Machine, served: ServedClassifier) -> Response:
     form = await multipart(request)
     _refuse_unknown(form)
-    sent = jobs.Sending.of(request, text_of(form, "hook") or None, batch=False)
-    offer = chosen(request, _OFFERS[:1] if sent.asynchronous else _OFFERS)
+    places = _places(form)
+    batch = len(places) > references.AT_ONCE
+    sent = jobs.Sending.of(request, text_of(form, "hook") or None, batch=batch)
+    offer = chosen(request, _OFFERS[:1] if sent.asynchronous or places else _OFFERS)
     uploads = files_of(form, "image")
     if len(uploads) != 1:
         raise BadRequest("Send one file in the field `image`.")
@@ -178,6 +189,8 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
     meta = served.network.meta
 
     async def act(pledge: Pledge) -> Response:
+        if places:
+            return await _of_many(request, program, served, places, (name, data), sent, pledge)
         if _is_small(data):
             found = _found(name, data, place, meta)
         else:
@@ -201,6 +214,57 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         return [json.dumps(sorted(fields)).encode(), name.encode(), data]
 
     return await once(request, program, said, act)
+
+
+async def _of_many(
+    request: Request,
+    program: Machine,
+    served: ServedClassifier,
+    places: Sequence[PlaceOrder],
+    file: tuple[str, bytes],
+    sent: jobs.Sending,
+    pledge: Pledge,
+) -> Response:
+    """Several lesions of one image that is sent along."""
+    decoding: Decoding = request.app.state.decoding
+    meta = served.network.meta
+    await run_in_threadpool(request.app.state.watch.refuse, program.owner_id)
+    items = await decoding.of_one(lambda: _items(*file, places, meta))
+    return await run_in_threadpool(
+        references.scored, request, program, served, items, sent, _OFFERS[0], pledge
+    )
+
+
+def _items(name: str, data: bytes, places: Sequence[PlaceOrder], meta: Checkpoint) -> list[Item]:
+    """The ROI of each place, or why there is none; a frame is decoded once."""
+    _refuse_form(name, data)
+    frames: dict[int | None, CTSlice] = {}
+    items: list[Item] = []
+    for place in places:
+        try:
+            if place.frame not in frames:
+                frames[place.frame] = dicom.read_frame(data, name, place.frame)
+            shown = frames[place.frame]
+            box = place.box_on(shown.spacing_mm)
+            cut = roi.make(shown, box, meta.window_hu, grey_range=meta.grey_range)
+            items.append(of_roi(cut, phantom=shown.phantom))
+        except (Unreadable, HepaticaError) as error:
+            items.append({"refused": refused(error)})
+    return items
+
+
+def _places(form: FormData) -> list[PlaceOrder]:
+    """The lesions of the field ``lesions``; none where it was not sent."""
+    told = text_of(form, "lesions")
+    if not told:
+        return []
+    if any(text_of(form, name) for name in _PLACE):
+        raise Unreadable("Where lesions is sent, the places stand in it: leave the others out.")
+    try:
+        places = json.loads(told)
+    except (ValueError, RecursionError):
+        raise Unreadable("lesions must be a list of places as JSON.") from None
+    return references.read(places, references.PLACES)
 
 
 def _refuse_unknown(form: FormData) -> None:
@@ -290,11 +354,7 @@ def _found(name: str, data: bytes, place: _Place, meta: Checkpoint) -> _Found:
                 "frame out, or send the slice."
             )
         return _Found(_given(name, data), False, None)
-    if archive.is_zip(data):
-        raise Unreadable(
-            f"{name} is a zip archive, and this call takes one image: unpack it and send the slice "
-            "itself."
-        )
+    _refuse_form(name, data)
     shown = dicom.read_frame(data, name, place.frame)
     box = Box(*place.box) if place.box else None
     if place.center is not None and place.diameter_mm is not None:
@@ -302,6 +362,17 @@ def _found(name: str, data: bytes, place: _Place, meta: Checkpoint) -> _Found:
         box = Box.around(x, y, place.diameter_mm, shown.spacing_mm)
     cut = roi.make(shown, box, meta.window_hu, grey_range=meta.grey_range)
     return _Found(cut, shown.phantom, shown)
+
+
+def _refuse_form(name: str, data: bytes) -> None:
+    """Unreadable for what holds no image of its own."""
+    if archive.is_zip(data):
+        raise Unreadable(
+            f"{name} is a zip archive, and this call takes one image: unpack it and send the slice "
+            "itself."
+        )
+    if roi.is_array(data):
+        raise Unreadable(f"{name} is an array, which is one ROI itself: leave lesions out.")
 
 
 def _drawn(found: _Found, scores: Scores, served: ServedClassifier) -> bytes:

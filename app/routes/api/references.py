@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import sqlalchemy as sa
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
@@ -42,14 +42,11 @@ _KINDS: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound}
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class LesionOrder(BaseModel):
-    """One lesion: the image by UIDs, ours or the sender's, and the place on it."""
+class PlaceOrder(BaseModel):
+    """A place on an image: a box in pixels, or a circle by its centre and diameter."""
 
     model_config = ConfigDict(extra="forbid")
 
-    study: str = Field("", max_length=64, description="Study Instance UID.")
-    series: str = Field("", max_length=64, description="Series Instance UID.")
-    instance: str = Field("", max_length=64, description="SOP Instance UID.")
     frame: int | None = Field(None, ge=1, le=10**6, description="Of a multi-frame object, from 1.")
     box: list[Number] | None = Field(
         None, min_length=4, max_length=4, description="x, y, width, height in pixels."
@@ -58,6 +55,30 @@ class LesionOrder(BaseModel):
         None, min_length=2, max_length=2, description="x, y in pixels; needs diameter_mm."
     )
     diameter_mm: Number | None = Field(None, gt=0, description="In mm; needs center.")
+
+    def box_on(self, spacing_mm: tuple[float, float] | None) -> Box | None:
+        """The box on an image with this (row, column) spacing; None where no place is told.
+
+        Raises:
+            Unreadable: both forms at once, or half of one.
+            BoxError: it is no box, or a diameter without spacing.
+        """
+        if self.box is not None and (self.center is not None or self.diameter_mm is not None):
+            raise Unreadable("Give either box, or center with diameter_mm, not both.")
+        if (self.center is None) != (self.diameter_mm is None):
+            raise Unreadable("center and diameter_mm go together: give both, or a box.")
+        if self.center is not None and self.diameter_mm is not None:
+            x, y = self.center
+            return Box.around(x, y, self.diameter_mm, spacing_mm)
+        return Box(*self.box) if self.box is not None else None
+
+
+class LesionOrder(PlaceOrder):
+    """One lesion: the image by UIDs, ours or the sender's, and the place on it."""
+
+    study: str = Field("", max_length=64, description="Study Instance UID.")
+    series: str = Field("", max_length=64, description="Series Instance UID.")
+    instance: str = Field("", max_length=64, description="SOP Instance UID.")
     marks: str = Field(
         "",
         max_length=64,
@@ -91,16 +112,8 @@ class LesionOrder(BaseModel):
         return [*found, *({"refused": refused(waits)} for _ in marking.waiting)]
 
     def _found(self, session: Session, key: bytes) -> Item:
-        if self.box is not None and (self.center is not None or self.diameter_mm is not None):
-            raise Unreadable("Give either box, or center with diameter_mm, not both.")
-        if (self.center is None) != (self.diameter_mm is None):
-            raise Unreadable("center and diameter_mm go together: give both, or a box.")
         image = Reference(self.study, self.series, self.instance, self.frame).image(session, key)
-        box = Box(*self.box) if self.box is not None else None
-        if self.center is not None and self.diameter_mm is not None:
-            x, y = self.center
-            box = Box.around(x, y, self.diameter_mm, image.spacing_mm)
-        return of_image(image, box)
+        return of_image(image, self.box_on(image.spacing_mm))
 
 
 def _of_mark(mark: Mark) -> Item:
@@ -125,14 +138,17 @@ class ClassificationOrder(BaseModel):
     )
 
 
-def read(body: Any) -> ClassificationOrder:
+Order = TypeVar("Order")
+
+
+def read(body: Any, kind: TypeAdapter[Order]) -> Order:
     """An order from JSON.
 
     Raises:
         RequestValidationError: it is none; field by field.
     """
     try:
-        return ClassificationOrder.model_validate(body)
+        return kind.validate_python(body)
     except ValidationError as error:
         faults = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
         raise RequestValidationError(faults) from None
@@ -147,6 +163,9 @@ def _schema() -> dict[str, Any]:
 
 
 SCHEMA = _schema()
+_ORDER = TypeAdapter(ClassificationOrder)
+PLACES = TypeAdapter(Annotated[list[PlaceOrder], Field(min_length=1, max_length=MOST)])
+"""Lesions of one image that is sent along."""
 
 
 def refuse_all(answers: Sequence[Answer]) -> None:
@@ -165,7 +184,7 @@ def refuse_all(answers: Sequence[Answer]) -> None:
 async def classify(request: Request, program: Machine, served: ServedClassifier) -> Response:
     """The answer to lesions by reference, at once or as a job."""
     body = await json_of(request)
-    order = read(body)
+    order = read(body, _ORDER)
     sent = Sending.of(request, order.hook, batch=len(order.lesions) > AT_ONCE)
     offer = chosen(request, _OFFERS)
 
@@ -190,22 +209,41 @@ def _answered(
     state.watch.refuse(program.owner_id)
     with state.database.reading() as session:
         items = [item for lesion in order.lesions for item in lesion.items(session, state.key)]
-        if len(items) > MOST:
-            raise Unreadable(f"{len(items)} lesions are marked; {MOST} is the most of one call.")
-        refuse_all([item.get("refused", {"status": 200}) for item in items])
-        if not sent.asynchronous:
-            checkpoint = session.get_one(Checkpoint, served.checkpoint_id)
-            classifying = Classifying(
-                state.inference,
-                state.watch,
-                checkpoint,
-                program.owner_id,
-                state.settings.review_first,
-            )
-            answers = [one for some in classifying.steps(session, items) for one in some]
-            classifying.record(state.database, program.actor)
-            refuse_all(answers)
-            if offer.kind != JSON:
-                return rendered(request, session, answers, checkpoint, now(), offer)
-            return JSONResponse(together(checkpoint.name, answers))
-    return queued(request, program, served.checkpoint_id, items, sent, pledge)
+    return scored(request, program, served, items, sent, offer, pledge)
+
+
+def scored(
+    request: Request,
+    program: Machine,
+    served: ServedClassifier,
+    items: Sequence[Item],
+    sent: Sending,
+    offer: Offer,
+    pledge: Pledge,
+) -> Response:
+    """The answer to items, at once or as a job.
+
+    Raises:
+        Forbidden, NotFound, Unreadable: none of them can be classified; ``lesions`` says why.
+    """
+    state = request.app.state
+    if len(items) > MOST:
+        raise Unreadable(f"{len(items)} lesions are marked; {MOST} is the most of one call.")
+    refuse_all([item.get("refused", {"status": 200}) for item in items])
+    if sent.asynchronous:
+        return queued(request, program, served.checkpoint_id, items, sent, pledge)
+    with state.database.reading() as session:
+        checkpoint = session.get_one(Checkpoint, served.checkpoint_id)
+        classifying = Classifying(
+            state.inference,
+            state.watch,
+            checkpoint,
+            program.owner_id,
+            state.settings.review_first,
+        )
+        answers = [one for some in classifying.steps(session, items) for one in some]
+        classifying.record(state.database, program.actor)
+        refuse_all(answers)
+        if offer.kind != JSON:
+            return rendered(request, session, answers, checkpoint, now(), offer)
+        return JSONResponse(together(checkpoint.name, answers))

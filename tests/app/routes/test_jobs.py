@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -344,3 +345,33 @@ def test_an_object_that_marks_lesions_is_a_place(api, token, session):
     both = classify(api, {"marks": "1.2", "box": BOX})
     assert both.status_code == 422
     assert "nothing beside marks" in both.json()["detail"]
+
+
+def test_several_lesions_of_one_image_that_is_sent_are_each_answered(api, app):
+    file = {"image": ("a.dcm", make_dicom(make_hu(1)))}
+    one = api.post(PATH, files=file, data={"box": "44,44,40,40"}).json()
+    places = [{"box": BOX}, {"center": [64, 64], "diameter_mm": 32}, {"box": [900, 1, 9, 9]},
+              {"box": BOX, "frame": 2}]  # fmt: skip
+    told = api.post(PATH, files=file, data={"lesions": json.dumps(places)}).json()
+    assert (told["classified"], told["refused"]) == (2, 2)
+    assert told["lesions"][0] == told["lesions"][1] == {"status": 200, **one}
+    many = json.dumps([{"box": [40 + n, 40, 40, 40]} for n in range(20)])
+    batch = api.post(PATH, files=file, data={"lesions": many})
+    assert batch.status_code == 202
+    app.state.clerk.act()
+    assert api.get(batch.headers["location"]).json()["result"]["classified"] == 20
+
+
+@pytest.mark.parametrize(
+    ("lesions", "more"),
+    [
+        ("[", {}), ("{}", {}), ("[]", {}), ('[{"box": [1, 2]}]', {}), ('[{"size": 3}]', {}),
+        ("[" * 5000, {}), ('[{"box": [44, 44, 40, 40]}]', {"box": "1,2,30,40"}),
+        ('[{"box": [900, 1, 9, 9]}]', {}),
+    ],
+)  # fmt: skip
+def test_lesions_that_are_no_places_are_refused(api, lesions, more):
+    file = {"image": ("a.dcm", make_dicom(make_hu(1)))}
+    reply = api.post(PATH, files=file, data={"lesions": lesions, **more})
+    assert reply.status_code == 422
+    assert reply.headers["content-type"] == "application/problem+json"
