@@ -406,6 +406,7 @@ def clerk(*, once: bool = False) -> None:
     from app.inference import Inference
     from app.jobs import hooks
     from app.jobs.clerk import Clerk
+    from app.jobs.fetcher import Fetcher
     from app.jobs.messenger import Messenger
     from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
@@ -416,11 +417,14 @@ def clerk(*, once: bool = False) -> None:
     found, pacs = hooks.read(chosen.hooks_file), ConfiguredPacs.of(chosen)
     one = Clerk(database, Inference(chosen.inference_threads), Watch(database), chosen)
     messenger = Messenger(database, found, pacs, chosen, chosen.key())
+    fetcher = Fetcher(database, pacs, chosen, chosen.key())
     print(f"{one.name} waits for jobs (Ctrl+C ends it).", flush=True)
     if not once:
         messenger.start()
+        fetcher.start()
     one.work(once=once)
     if once:
+        fetcher.work(once=True)
         messenger.work(once=True)
 
 

@@ -24,6 +24,7 @@ from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
 from app.jobs import hooks
 from app.jobs.clerk import Clerk
+from app.jobs.fetcher import Fetcher
 from app.jobs.messenger import Messenger
 from app.models.people.user import User
 from app.pacs.configured import ConfiguredPacs
@@ -117,6 +118,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.hooks = hooks.read(chosen.hooks_file)
     app.state.clerk = Clerk(database, app.state.inference, app.state.watch, chosen)
     app.state.messenger = Messenger(database, app.state.hooks, app.state.pacs, chosen, key)
+    app.state.fetcher = Fetcher(database, app.state.pacs, chosen, key)
 
 
 @asynccontextmanager
@@ -127,11 +129,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with database.reading() as session:
         app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
     await app.state.served.classifier()  # loaded now, so that the first score is instant too
+    loops = (app.state.clerk, app.state.messenger, app.state.fetcher)
     if app.state.settings.clerk:
-        app.state.clerk.start()
-        app.state.messenger.start()
+        for loop in loops:
+            loop.start()
     yield
-    for loop in (app.state.clerk, app.state.messenger):
+    for loop in loops:
         await anyio.to_thread.run_sync(loop.stop)
     app.state.witness.close()
     database.engine.dispose()

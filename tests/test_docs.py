@@ -253,6 +253,7 @@ def server(tmp_path_factory):
         "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/hepatica.sqlite3",
         "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
         "HEPATICA_CLERK": "false",  # so that a job waits until it is cancelled
+        "HEPATICA_PACS": '[{"name": "main", "url": "http://127.0.0.1:1"}]',
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "serve", "--port", str(port)],

@@ -7,39 +7,33 @@ does it, and what a killed one left is done by another.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from time import monotonic
 
 from app.db import Database
-from app.errors import AppError, Conflict, Unavailable
-from app.faults import trouble
 from app.inference import Inference
 from app.jobs.classifying import Answer, Classifying, together
-from app.jobs.loop import Loop
+from app.jobs.loop import JobLoop
 from app.jobs.settling import Settling
 from app.models.checkpoint import Checkpoint
-from app.models.jobs.job import Job
+from app.models.jobs.job import Job, JobKind
 from app.models.jobs.kept_answer import KeptAnswer
 from app.settings import Settings
 from app.watch import Watch
-from ml.ground.errors import HepaticaError
-
-log = logging.getLogger("hepatica.clerk")
 
 _SWEEP_EVERY_S = 3600.0
 
 
-class Clerk(Loop):
-    """Does jobs until it is told to stop."""
+class Clerk(JobLoop):
+    """Does jobs that the network is asked for, until it is told to stop."""
 
     kind = "clerk"
+    does = (JobKind.CLASSIFICATION,)
 
     def __init__(
         self, database: Database, inference: Inference, watch: Watch, settings: Settings
     ) -> None:
-        super().__init__()
-        self._database = database
+        super().__init__(database)
         self._inference = inference
         self._watch = watch
         self._settings = settings
@@ -48,7 +42,7 @@ class Clerk(Loop):
 
     def act(self) -> bool:
         """Do one thing that is due; False when nothing is."""
-        return self._do_job() or self._settling.act(self.name) or self._sweep()
+        return self.do_job() or self._settling.act(self.name) or self._sweep()
 
     def _sweep(self) -> bool:
         """Forget what was kept for its time; never more to do."""
@@ -59,34 +53,8 @@ class Clerk(Loop):
                 KeptAnswer.forget(session, self._settings.answers_kept_hours)
         return False
 
-    # -- jobs ----------------------------------------------------------------------------------
-
-    def _do_job(self) -> bool:
-        with self._database.reading() as session:
-            if not Job.is_due(session):
-                return False
-        with self._database.transaction() as session:
-            job = Job.claim(session, self.name)
-            if job is None:
-                return True
-            job_id, claim = job.id, job.claims
-        try:
-            self._classify(job_id, claim)
-        except Conflict:
-            return True  # somebody else has it now, or it was cancelled
-        except (AppError, HepaticaError) as error:
-            if isinstance(error, Unavailable):
-                raise  # it is claimed again when this clerk was not heard of for a while
-            self._fail(job_id, claim, str(error))
-        except Exception as error:
-            if trouble(error) is not None:
-                raise
-            log.exception("Job %s ended with an unexpected fault.", job_id)
-            told = f"An unexpected fault ended the job ({type(error).__name__}). The log has more."
-            self._fail(job_id, claim, told)
-        return True
-
-    def _classify(self, job_id: uuid.UUID, claim: int) -> None:
+    def do(self, job_id: uuid.UUID, claim: int) -> None:
+        """Classify what a job asks for."""
         answers: list[Answer] = []
         with self._database.reading() as session:
             job = session.get_one(Job, job_id)
@@ -108,10 +76,3 @@ class Clerk(Loop):
             name = checkpoint.name
         with self._database.transaction() as own:
             Job.of_clerk(own, job_id, self.name, claim).finish(own, together(name, answers))
-
-    def _fail(self, job_id: uuid.UUID, claim: int, error: str) -> None:
-        try:
-            with self._database.transaction() as session:
-                Job.of_clerk(session, job_id, self.name, claim).fail(session, error)
-        except Conflict:
-            return

@@ -7,9 +7,13 @@ import os
 import socket
 import threading
 import uuid
+from typing import ClassVar
 
-from app.errors import Unavailable
+from app.db import Database
+from app.errors import AppError, Conflict, Unavailable
 from app.faults import code, trouble
+from app.models.jobs.job import Job, JobKind
+from ml.ground.errors import HepaticaError
 
 log = logging.getLogger("hepatica.clerk")
 
@@ -65,3 +69,54 @@ class Loop:
                 return
             if not found:
                 self._bell.wait(poll_s)
+
+
+class JobLoop(Loop):
+    """A loop that does jobs of some kinds, each claimed before it is begun."""
+
+    does: ClassVar[tuple[JobKind, ...]] = ()
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def do(self, job_id: uuid.UUID, claim: int) -> None:
+        """Do a job that was claimed here, and end it.
+
+        Raises:
+            Conflict: somebody else has it now, or it was cancelled.
+        """
+        raise NotImplementedError
+
+    def do_job(self) -> bool:
+        """Do the job that has been due longest; False when none is."""
+        with self._database.reading() as session:
+            if not Job.is_due(session, self.does):
+                return False
+        with self._database.transaction() as session:
+            job = Job.claim(session, self.name, self.does)
+            if job is None:
+                return True
+            job_id, claim = job.id, job.claims
+        try:
+            self.do(job_id, claim)
+        except Conflict:
+            return True
+        except (AppError, HepaticaError) as error:
+            if isinstance(error, Unavailable):
+                raise  # it is claimed again when this loop was not heard of for a while
+            self._fail(job_id, claim, str(error))
+        except Exception as error:
+            if trouble(error) is not None:
+                raise
+            log.exception("Job %s ended with an unexpected fault.", job_id)
+            told = f"An unexpected fault ended the job ({type(error).__name__}). The log has more."
+            self._fail(job_id, claim, told)
+        return True
+
+    def _fail(self, job_id: uuid.UUID, claim: int, error: str) -> None:
+        try:
+            with self._database.transaction() as session:
+                Job.of_clerk(session, job_id, self.name, claim).fail(session, error)
+        except Conflict:
+            return

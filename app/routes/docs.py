@@ -28,6 +28,10 @@ EXAMPLES = {
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         "-F image=@slice.dcm -F center=220,198 -F diameter_mm=28 $HEPATICA/api/v1/classifications"
     ),
+    "POST /api/v1/fetches": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
+        """-d '{"study": "1.2.840.113619.2.5.1"}' $HEPATICA/api/v1/fetches"""
+    ),
     "GET /api/v1/jobs": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" "$HEPATICA/api/v1/jobs?state=done"'
     ),

@@ -8,6 +8,7 @@ What was sent for it (an ROI, a place) is kept until it is over, its result for 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -26,6 +27,8 @@ class JobKind(StrEnum):
     """What there is to do."""
 
     CLASSIFICATION = "classification"
+    FETCH = "fetch"
+    """Images of a configured PACS."""
 
 
 class JobState(StrEnum):
@@ -97,14 +100,24 @@ class Job(Base):
 
     @staticmethod
     def require(
-        session: Session, job_id: uuid.UUID, holder: Holder, *, to_change: bool = False
+        session: Session,
+        job_id: uuid.UUID,
+        holder: Holder,
+        *,
+        kind: JobKind | None = None,
+        to_change: bool = False,
     ) -> Job:
         """The job of that id, locked for the transaction when it is ``to_change``.
+
+        Args:
+            kind: which it must be.
 
         Raises:
             NotFound: there is none, or it is somebody else's; nobody learns which.
         """
         query = sa.select(Job).where(Job.id == job_id, _belongs_to(holder))
+        if kind is not None:
+            query = query.where(Job.kind == kind)
         job = session.scalars(query.with_for_update() if to_change else query).one_or_none()
         if job is None:
             raise NotFound(
@@ -168,6 +181,14 @@ class Job(Base):
         Event.record(session, holder.name, "job queued", str(job.id), what=kind, parts=total)
         return job
 
+    @staticmethod
+    def waiting_for(session: Session, holder: Holder, kind: JobKind, same: str) -> Job | None:
+        """A job of the holder that is not over and was asked for with this digest of the wish."""
+        open_states = (JobState.QUEUED, JobState.RUNNING)
+        query = sa.select(Job).where(_own(holder), Job.kind == kind, Job.state.in_(open_states))
+        found = (job for job in session.scalars(query) if job.cancel_at is None)
+        return next((job for job in found if (job.asked or {}).get("same") == same), None)
+
     def cancel(self, session: Session, holder: Holder) -> None:
         """Stop it: at once while it waits, at its clerk's next step when it runs.
 
@@ -185,13 +206,15 @@ class Job(Base):
     # -- verbs of a clerk ----------------------------------------------------------------------
 
     @staticmethod
-    def is_due(session: Session) -> bool:
-        """Whether one waits or was lost; looks only."""
-        return session.scalar(sa.select(Job.id).where(_due()).limit(1)) is not None
+    def is_due(session: Session, kinds: Collection[JobKind] = tuple(JobKind)) -> bool:
+        """Whether one of these kinds waits or was lost; looks only."""
+        return session.scalar(sa.select(Job.id).where(_due(kinds)).limit(1)) is not None
 
     @staticmethod
-    def claim(session: Session, clerk: str) -> Job | None:
-        """Take the oldest job that waits or was lost; None when there is none.
+    def claim(
+        session: Session, clerk: str, kinds: Collection[JobKind] = tuple(JobKind)
+    ) -> Job | None:
+        """Take the oldest job of these kinds that waits or was lost; None when there is none.
 
         Several clerks never take the same: PostgreSQL locks the row and skips locked ones, and on
         SQLite the transaction that writes is alone. One that was asked to end, or was begun too
@@ -200,7 +223,7 @@ class Job(Base):
         while True:
             job = session.scalars(
                 sa.select(Job)
-                .where(_due())
+                .where(_due(kinds))
                 .order_by(Job.created_at, Job.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -277,9 +300,12 @@ def _belongs_to(holder: Holder) -> sa.ColumnElement[bool]:
     return sa.true() if holder.admin else _own(holder)
 
 
-def _due() -> sa.ColumnElement[bool]:
+def _due(kinds: Collection[JobKind]) -> sa.ColumnElement[bool]:
     lost = now() - timedelta(seconds=LOST_AFTER_S)
-    return sa.or_(
-        Job.state == JobState.QUEUED,
-        sa.and_(Job.state == JobState.RUNNING, Job.heard_at < lost),
+    return sa.and_(
+        Job.kind.in_(list(kinds)),
+        sa.or_(
+            Job.state == JobState.QUEUED,
+            sa.and_(Job.state == JobState.RUNNING, Job.heard_at < lost),
+        ),
     )

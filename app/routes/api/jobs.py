@@ -229,7 +229,7 @@ def _refuse_blind(request: Request, db: ReadDb, program: Program, result: dict[s
         Forbidden
     """
     request.app.state.watch.refuse(program.owner_id)
-    cases = {one["case"] for one in result["lesions"] if one.get("case")}
+    cases = {one["case"] for one in [*result.get("lesions", []), result] if one.get("case")}
     for case in sorted(cases):
         Enrolment.refuse_case_to(db, program.owner_id, uuid.UUID(case))
 
