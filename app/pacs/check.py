@@ -17,7 +17,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorag
 
 from app.pacs.client import Pacs
 from app.pacs.configured import PacsSettings
-from app.pacs.echo import EchoUntried, echo
+from app.pacs.echo import echo
 from app.pacs.faults import NotInPacs, PacsBusy, PacsFault
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -139,10 +139,7 @@ def _stored(pacs: Pacs) -> Finding:
 def _echo(settings: PacsSettings) -> Finding:
     if settings.dicom_address is None:
         return Finding("C-ECHO", State.UNTRIED, "its entry names no aet.")
-    try:
-        echo(settings)
-    except EchoUntried as why:
-        return Finding("C-ECHO", State.UNTRIED, str(why))
+    echo(settings)
     host, port = settings.dicom_address
     return Finding("C-ECHO", State.WORKS, f"{settings.aet} answers at {host}:{port}.")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from importlib import import_module
-from typing import Any
 
 from app.pacs.configured import PacsSettings
 from app.pacs.faults import NotLetIn, PacsDown, Refused
@@ -12,27 +10,20 @@ from app.pacs.faults import NotLetIn, PacsDown, Refused
 _VERIFICATION = "1.2.840.10008.1.1"
 
 
-class EchoUntried(Exception):
-    """It cannot be tried here, and why."""
-
-
 def echo(settings: PacsSettings) -> None:
     """Return once the PACS has answered a C-ECHO.
 
     Raises:
-        EchoUntried: pynetdicom is not installed.
         PacsDown: nothing answers there in time.
         NotLetIn: it rejects the association: it does not know ``own_aet``, or is not ``aet``.
         Refused: it does not answer with success.
     """
-    try:
-        pynetdicom: Any = import_module("pynetdicom")
-    except ModuleNotFoundError:
-        raise EchoUntried("pynetdicom is not installed here.") from None
+    from pynetdicom import AE
+
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it would repeat what it is sent
-    assert settings.dicom_address is not None
+    assert settings.dicom_address is not None and settings.aet is not None
     host, port = settings.dicom_address
-    entity = pynetdicom.AE(ae_title=settings.own_aet)
+    entity = AE(ae_title=settings.own_aet)
     entity.connection_timeout = settings.connect_s
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.read_s
     entity.add_requested_context(_VERIFICATION)

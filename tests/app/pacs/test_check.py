@@ -69,6 +69,15 @@ def test_what_fails_is_told_and_the_exit_status_says_so(orthanc, told):
     assert "STOW-RS does not work: The PACS main takes nothing at" in out
 
 
+def test_a_dicom_server_is_echoed_or_told_why_not(orthanc, told):
+    server = {"aet": orthanc.aet, "dicom_host": "127.0.0.1", "dicom_port": orthanc.dicom_port}
+    status, out, _ = told([entry(orthanc, **server)])
+    assert status == 0
+    assert f"C-ECHO works: ORTHANC answers at 127.0.0.1:{orthanc.dicom_port}" in out
+    out = told([entry(orthanc, **{**server, "dicom_port": 1})])[1]
+    assert "C-ECHO does not work: The DICOM server of the PACS main does not answer at" in out
+
+
 def test_there_must_be_one_of_that_name(told):
     assert "HEPATICA_PACS" in told([])[2]
     status, _, complaint = told([{"name": "main", "url": "http://127.0.0.1:1"}], "other")
