@@ -56,7 +56,8 @@ class KeptAnswer(Base):
         """Take a key for a request, or get the answer that is kept under it.
 
         Args:
-            digest: of the request; it tells the same one from another.
+            key, digest: of the key that was sent and of the request, as HMACs: either may be made
+                of what names a patient.
             claim: of this call, by which it is finished or let go.
             hours: how long an answer is kept.
 

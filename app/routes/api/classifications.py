@@ -184,7 +184,9 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
     uploads = files_of(form, "image")
     if len(uploads) != 1:
         raise BadRequest("Send one file in the field `image`.")
-    name, data = uploads[0]
+    told_name, data = uploads[0]
+    # what is kept of a call for a while says nothing of a file's name, which may name a patient
+    name = told_name if not (sent.asynchronous or places) else "the image"
     place = _place(form)
     meta = served.network.meta
 
@@ -211,7 +213,7 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
 
     def said() -> list[bytes]:
         fields = [f"{key}={value}" for key, value in form.multi_items() if isinstance(value, str)]
-        return [json.dumps(sorted(fields)).encode(), name.encode(), data]
+        return [json.dumps(sorted(fields)).encode(), told_name.encode(), data]
 
     return await once(request, program, said, act)
 

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from app.auth import Machine
 from app.errors import BadRequest
+from app.models.cases.case import keyed
 from app.models.jobs.kept_answer import Answer, KeptAnswer
 
 _KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,255})"|([!#-\x2b\x2d-\x3a\x3c-\x7e]{1,255})')
@@ -74,12 +75,15 @@ async def once(
         return await act(Pledge(None))
     claim = uuid.uuid4()
     database = request.app.state.database
+    secret: bytes = request.app.state.key
+    # a key that somebody made of an accession number, and a digest of images, are kept as HMACs
+    kept_key = keyed(f"idempotency {key}", secret)
     hours: float = request.app.state.settings.answers_kept_hours
-    digest = await run_in_threadpool(_digest, request, said)
+    digest = keyed(await run_in_threadpool(_digest, request, said), secret)
 
     def begin() -> Answer | None:
         with database.transaction() as session:
-            return KeptAnswer.begin(session, program.holder.scope, key, digest, claim, hours)
+            return KeptAnswer.begin(session, program.holder.scope, kept_key, digest, claim, hours)
 
     def let_go() -> None:
         with database.transaction() as session:

@@ -128,6 +128,8 @@ def test_an_answer_stands_once_in_a_real_pacs_under_its_patient(api, app, case, 
         while messenger.act():
             pass
         assert states(api, case) == ["sent"] * 8  # SR, PR and a SC for each lesion, of both
+    series = case.series[0]
+    ours = {case.uid, series.uid, *(image.uid for image in series.images)}
     sent, held = [parsed(one) for one in SENT], orthanc.held()
     made = [dcmread(io.BytesIO(data)) for uid, data in held.items()
             if uid not in {one.SOPInstanceUID for one in sent}]  # fmt: skip
@@ -139,6 +141,8 @@ def test_an_answer_stands_once_in_a_real_pacs_under_its_patient(api, app, case, 
         assert references_of(one) <= {image.SOPInstanceUID for image in sent}
         assert references_of(one) or one.Modality == "OT"
         assert "PatientIdentityRemoved" not in one
+        values = {str(element.value) for element in one.iterall() if element.VR == "UI"}
+        assert not values & ours
     [study] = orthanc.ask("/studies?expand")
     assert study["MainDicomTags"]["StudyDate"] == "20191105"
 

@@ -137,6 +137,21 @@ def test_the_same_key_gives_the_same_answer_and_one_job(api, session):
     assert len(session.scalars(sa.select(Job)).all()) == 1
 
 
+def test_nothing_that_may_name_a_patient_is_kept_of_a_call(api, app, session):
+    file = {"image": ("Secret^Sylvia.dcm", make_dicom())}
+    places = json.dumps([{"box": BOX}, {"box": BOX, "frame": 7}])
+    for more in ({}, ASYNC):
+        headers = {"idempotency-key": f"SECRET-ACC-{len(more)}", **more}
+        reply = api.post(PATH, files=file, data={"lesions": places}, headers=headers)
+        assert reply.status_code == (202 if more else 200)
+    app.state.clerk.act()
+    session.expire_all()
+    tables = (Job.__table__, KeptAnswer.__table__, Event.__table__)
+    kept = str([session.execute(sa.select(table)).all() for table in tables])
+    assert "frame" in kept
+    assert not [word for word in ("Secret", "Sylvia", "SECRET", "12345678") if word in kept]
+
+
 @pytest.mark.parametrize(
     "other",
     [
