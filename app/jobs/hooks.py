@@ -21,18 +21,19 @@ import binascii
 import hashlib
 import hmac
 import http.client
-import os
 import re
 import socket
 import ssl
 import threading
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from app.settings import variable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", re.ASCII)
 CONNECT_S = 5.0
@@ -124,8 +125,11 @@ def _kind(error: Exception) -> str:
     return type(error).__name__
 
 
-def read(path: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, Hook]:
+def read(path: Path | None, environment: Callable[[str], str] = variable) -> dict[str, Hook]:
     """The hooks of a file by their names; none without one.
+
+    Args:
+        environment: gives the value of a variable, "" where it is not set.
 
     Raises:
         HookRefused: the file cannot be read, or something in it cannot be used.
@@ -141,7 +145,7 @@ def read(path: Path | None, environment: Mapping[str, str] = os.environ) -> dict
     return {name: _hook(path, name, table, environment) for name, table in told.items()}
 
 
-def _hook(path: Path, name: str, table: Any, environment: Mapping[str, str]) -> Hook:
+def _hook(path: Path, name: str, table: Any, environment: Callable[[str], str]) -> Hook:
     where = f"HEPATICA_HOOKS_FILE {path}, [{name}]"
     if not isinstance(table, dict) or not NAME.fullmatch(name):
         raise HookRefused(f"{where}: write a table under a name of letters, digits, - and _.")
@@ -170,9 +174,9 @@ def _hook(path: Path, name: str, table: Any, environment: Mapping[str, str]) -> 
     return Hook(name, url, _secret(where, table, environment), ca_bundle)
 
 
-def _secret(where: str, table: dict[str, str], environment: Mapping[str, str]) -> bytes:
+def _secret(where: str, table: dict[str, str], environment: Callable[[str], str]) -> bytes:
     if "secret_env" in table:
-        told = environment.get(table["secret_env"], "").strip()
+        told = environment(table["secret_env"]).strip()
     else:
         try:
             told = Path(table["secret_file"]).read_text("utf-8").strip()

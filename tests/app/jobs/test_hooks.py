@@ -177,4 +177,4 @@ GOOD = 'url = "https://a.example"\nsecret_env = "S"\n'
 def test_what_cannot_be_used_is_refused_at_the_start(tmp_path, text, told):
     (tmp_path / "hooks.toml").write_text(text)
     with pytest.raises(HookRefused, match=told):
-        hooks.read(tmp_path / "hooks.toml", {"S": SECRET.decode()})
+        hooks.read(tmp_path / "hooks.toml", lambda name: SECRET.decode() * (name == "S"))
