@@ -44,10 +44,10 @@ def read(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Marking:
         MarkError: none of the classes above, or it marks no lesion as a whole; why.
     """
     dataset = dicom.parsed(data, name)
-    kind = KINDS.get(str(dataset.get("SOPClassUID", "")))
-    if kind is None:
-        raise MarkError(f"{name} is no object that marks lesions.")
     try:
+        kind = KINDS.get(str(dataset.get("SOPClassUID", "")))
+        if kind is None:
+            raise MarkError("it is no object that marks lesions.")
         return _marking(dataset, kind, max_pixels)
     except MarkError as error:
         raise MarkError(f"{name}: {error}") from None
