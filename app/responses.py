@@ -39,6 +39,7 @@ from app.errors import (
     Unreadable,
 )
 from app.faults import refused
+from app.models.cases.uids import is_mapped, mapped
 from app.models.ground.event import Event
 from app.models.people.sign_in import SignIn
 from app.models.people.user import User
@@ -48,6 +49,8 @@ from app.text import Unfit
 from ml.ground.errors import HepaticaError
 
 log = logging.getLogger("hepatica")
+
+_OF_OBJECTS = re.compile(r"/(studies|series|instances)/([^/]+)")
 
 Level = Literal["info", "success", "warning", "danger"]
 """How a note that is said once is meant."""
@@ -433,6 +436,17 @@ def _record(request: Request, error: AppError) -> None:
     actor = user.name if user else program or "?"
     try:
         with request.app.state.database.transaction(patience_s=RECORD_WITHIN_S) as session:
-            Event.record(session, actor, kind, request.url.path)
+            Event.record(session, actor, kind, _address(request))
     except Unavailable:  # the refusal stands; what could not be written is in the log
-        log.error("Not recorded: %s by %s at %s", kind, actor, request.url.path)
+        log.error("Not recorded: %s by %s at %s", kind, actor, _address(request))
+
+
+def _address(request: Request) -> str:
+    """What was asked for, as it may be kept: UIDs that a sender gave are mapped, as they leave."""
+    key: bytes = request.app.state.key
+
+    def veiled(found: re.Match[str]) -> str:
+        uid = found[2]
+        return f"/{found[1]}/{uid if is_mapped(uid) else mapped(uid, key)}"
+
+    return _OF_OBJECTS.sub(veiled, request.url.path)

@@ -25,8 +25,8 @@ KEY_CHARACTERS = 32
 """Fewest characters of an installation key."""
 
 
-DOOR_WORDS = ("return-results",)
-"""What a door can be allowed (`app.models.cases.entry.Allowance` says what each means)."""
+DOOR_WORDS = ("return-results", "shift-dates", "refuse-burned-in")
+"""The terms of a door (`app.models.cases.entry.Term` says what each means)."""
 _DOOR = f": none, or of {', '.join(DOOR_WORDS)}, with commas between."
 
 
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         "`[[pacs]]` for each, or such a list as JSON. Empty: none is.",
     )
 
-    door_upload: str = Field("", description="What uploads may do beyond the strictest" + _DOOR)
+    door_upload: str = Field("", description="On which terms uploads come in" + _DOOR)
     door_stow: str = Field("", description="The same of what is sent to /dicomweb" + _DOOR)
     door_pull: str = Field("", description="The same of what is fetched from a PACS" + _DOOR)
     door_node: str = Field("", description="The same of what the DICOM node is sent" + _DOOR)

@@ -106,6 +106,11 @@ class Search:
         """The page that is asked for."""
         told = [FUZZY_WARNING] if self.query.fuzzy else []
         statement, left = self._statement(session, told)
+        if dated := [key.name for key in left if key.value and key.path[0] in _DATES]:
+            told.append(
+                f"{', '.join(dated)}: true dates are not kept. Where a door keeps dates they are "
+                "moved, by days that nobody is told."
+            )
         unknown = [key.name for key in left if key.value and key.path[0] not in _KNOWN[self.level]]
         if unknown:
             told.append(
@@ -294,6 +299,7 @@ _STATEMENTS = {
     Level.INSTANCE: _of_instances,
 }
 _DEFAULTS = {Level.STUDY: _STUDY, Level.SERIES: _SERIES, Level.INSTANCE: _INSTANCE}
+_DATES = _tags(*rebuilt.DATES)
 _EMPTY = _tags(*rebuilt.NOT_KEPT)
 _KNOWN = {
     Level.STUDY: (_STUDY | _tags("PatientIdentityRemoved", "DeidentificationMethod")) - _EMPTY,

@@ -36,6 +36,7 @@ _REASONS = {
     RefusalCode.TOO_LARGE: 0xA700,
     RefusalCode.TAKEN: 0x0111,
     RefusalCode.OWN: 0x0111,
+    RefusalCode.BURNED_IN: 0x0110,
     RefusalCode.OTHER_STUDY: 0xA900,
     RefusalCode.OTHER_PATIENT: 0x0110,
     RefusalCode.NO_PATIENT: 0x0110,

@@ -69,4 +69,6 @@ def finished(made: Dataset, account: Account, description: str) -> Dataset:
             equipment.ContributionDateTime = date + time
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = "Keyed pseudonym and UIDs"
+    made.DeidentificationMethodCodeSequence = rebuilt.methods(account.case)
+    made.LongitudinalTemporalInformationModified = rebuilt.longitudinal(account.case)
     return made

@@ -27,11 +27,17 @@ from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY
 SERIES_DESCRIPTION = "De-identified, rebuilt by Hepatica"
 DERIVATION = (
     "Rebuilt from kept Hounsfield units and allow-listed attributes; not the object that was "
-    "received. De-identified: dates, names, numbers, descriptions and private attributes were not "
-    "kept, and all UIDs are others."
+    "received. De-identified: names, numbers, descriptions, times and private attributes were not "
+    "kept, dates were not or were moved, and all UIDs are others."
 )
 _PROFILE = ("113100", "Basic Application Confidentiality Profile")
 _EQUIPMENT = ("109104", "De-identifying Equipment")
+_DATES_MOVED = (
+    "113107",
+    "Retain Longitudinal Temporal Information Modified Dates Option",
+)
+DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
+"""Kept where a door keeps dates, moved by the patient's days."""
 _METHOD = "Allow-list of attributes; keyed map of UIDs (HMAC)"
 _TEXT = re.compile(r"[^\\\x00-\x1f]{1,64}")
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -43,7 +49,7 @@ _ELSEWHERE = ("Modality", "ImageType", "FrameOfReferenceUID", "RescaleType", "Se
 _STAYS = ("ContrastBolusAgent",)
 """Kept tags that do not leave: free text, which the profile does away with (PS3.15 table E.1-1)."""
 NOT_KEPT = (
-    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
+    "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
     "PatientBirthDate", "PatientSex",
 )  # fmt: skip
 """Type 2 in every object, and not kept."""
@@ -57,7 +63,7 @@ KNOWN = (
     "NominalScannedPixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation", "RescaleIntercept", "RescaleSlope",
-    "InstanceAvailability", "RetrieveURL",
+    "InstanceAvailability", "RetrieveURL", "LongitudinalTemporalInformationModified", *DATES,
     *(word for word in ALLOWED_TAGS if word not in _STAYS),
 )  # fmt: skip
 """Attributes that an object can have a value of."""
@@ -71,6 +77,7 @@ def of_study(case: Case) -> Dataset:
     found.SpecificCharacterSet = "ISO_IR 192"
     for keyword in NOT_KEPT:
         setattr(found, keyword, None)
+    found.StudyDate = case.study_date
     found.StudyInstanceUID = case.uid
     found.PatientName = found.PatientID = re.sub(r"[\\^=]", "_", case.pseudonym)
     found.PatientIdentityRemoved = "YES"
@@ -112,7 +119,11 @@ def header(image: Image) -> Dataset:
     found.TimezoneOffsetFromUTC = "+0000"
     found.DerivationDescription = DERIVATION
     found.ContributingEquipmentSequence = [_equipment()]
-    found.DeidentificationMethodCodeSequence = [_code(*_PROFILE)]
+    found.DeidentificationMethodCodeSequence = methods(series.case)
+    found.LongitudinalTemporalInformationModified = longitudinal(series.case)
+    for keyword in DATES[1:]:
+        if told := str(image.tags.get(keyword, "")):
+            setattr(found, keyword, told)
     if image.warnings:
         found.ImageComments = " ".join(image.warnings)[:10_000]
     if BURNED_IN in image.warnings:
@@ -121,6 +132,17 @@ def header(image: Image) -> Dataset:
     _of_place(found, image)
     _of_pixels(found, image)
     return found
+
+
+def methods(case: Case) -> list[Dataset]:
+    """How what leaves of a case was de-identified, as codes (PS3.16 CID 7050)."""
+    moved = [_code(*_DATES_MOVED)] if case.study_date else []
+    return [_code(*_PROFILE), *moved]
+
+
+def longitudinal(case: Case) -> str:
+    """What became of dates (0028,0303), as PS3.15 E.3.6 has it."""
+    return "MODIFIED" if case.study_date else "REMOVED"
 
 
 def file(image: Image, raw: bytes) -> bytes:

@@ -20,7 +20,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
-from ml.images import orientation
+from ml.images import burned_in, orientation
 from ml.images.ct_slice import Corrupt, CTSlice, NotCT
 from ml.images.header import REMEDY, Header
 
@@ -187,6 +187,8 @@ def ct_slice(
     for group in frame.groups("CTImageFrameTypeSequence"):
         refuse_no_slice(group, "FrameType")
     hounsfield = _hounsfield(frame, stored, told)
+    if BURNED_IN not in told and burned_in.has_text(hounsfield):
+        told.append(burned_in.SUSPECTED)
     cosines, position = _place(frame, told)
     thickness = frame.holder("PixelMeasuresSequence", "SliceThickness").decimal("SliceThickness")
     return CTSlice(

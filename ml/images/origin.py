@@ -24,6 +24,9 @@ _KEYWORDS = {
     "study_time": "StudyTime",
     "study_id": "StudyID",
     "accession_number": "AccessionNumber",
+    "series_date": "SeriesDate",
+    "acquisition_date": "AcquisitionDate",
+    "content_date": "ContentDate",
     "frame_of_reference_uid": "FrameOfReferenceUID",
 }
 
@@ -45,6 +48,9 @@ class Origin:
     study_time: str = field(default="", repr=False)
     study_id: str = field(default="", repr=False)
     accession_number: str = field(default="", repr=False)
+    series_date: str = field(default="", repr=False)
+    acquisition_date: str = field(default="", repr=False)
+    content_date: str = field(default="", repr=False)
     frame_of_reference_uid: str = field(default="", repr=False)
     unread: tuple[str, ...] = ()
 
@@ -58,6 +64,16 @@ class Origin:
             if not readable:
                 unread.append(keyword)
         return cls(**found, unread=tuple(unread))
+
+    @property
+    def dates(self) -> dict[str, str]:
+        """Its dates by keyword, as the file has them; "" for what it lacks."""
+        return {
+            "StudyDate": self.study_date,
+            "SeriesDate": self.series_date,
+            "AcquisitionDate": self.acquisition_date,
+            "ContentDate": self.content_date,
+        }
 
 
 def _read(header: Header, keyword: str) -> tuple[str, bool]:

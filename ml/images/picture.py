@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from ml.images import codestream
+from ml.images import burned_in, codestream
 from ml.images.codestream import Coding, StreamHeader
 from ml.images.ct_slice import (
     MAX_PIXELS,
@@ -132,6 +132,7 @@ def read(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> CTSlice:
             PICTURE,
             *warnings,
             *_narrow(pixels),
+            *((burned_in.SUSPECTED,) if burned_in.has_text(pixels) else ()),
         ),
     )
 

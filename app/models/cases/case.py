@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selecti
 
 from app.db import Base, now, serialise
 from app.errors import NotFound, Unreadable
+from app.models.cases.dates import all_moved, days_of
 from app.models.cases.entry import STRICT, Entry
 from app.models.cases.parcel import (
     PackedSlice,
@@ -43,8 +44,10 @@ from app.models.cases.way_back import Examination, SourceObject
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
+from ml.images.burned_in import SUSPECTED
 from ml.images.ct_slice import CTSlice
 from ml.images.dicom import Identity
+from ml.images.frame import BURNED_IN
 from ml.images.orientation import Edges, coordinate, edges
 from ml.images.stack import Placement, Stack, mixture, stacks
 
@@ -213,6 +216,8 @@ class Case(Base):
     phantom: Mapped[bool] = mapped_column(default=False)
     uploaded_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    study_date: Mapped[str | None] = mapped_column(sa.String(8))
+    """YYYYMMDD, moved by the patient's days; None where the door keeps no dates."""
     link: Mapped[bytes | None] = mapped_column(sa.LargeBinary, deferred=True)
     """Patient and study, sealed; None where the door did not allow results to be returned."""
 
@@ -547,6 +552,8 @@ class _Source:
 def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[Accepted, Series]:
     first = item.slices[0]
     warnings = [text for one in item.slices for text in one.warnings]
+    if sender.entry.refuses_burned_in:
+        _refuse_burned_in(warnings)
     _refuse_own(session, first)
     case = _case_for(session, first, sender, warnings)
     series = _series_for(session, case, first.series_uid, sender.key)
@@ -557,8 +564,11 @@ def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[A
         digest = keyed(item.identity.data_set, sender.key)
         source = _Source(digest, item.identity.transfer_syntax_uid[:64])
     known, images = 0, []
+    dates = _dates_of(item.identity, case, sender, warnings)
+    if case.study_date is None:
+        case.study_date = dates.get("StudyDate")
     for one in item.slices:
-        image, is_new = _image_of(session, series, one, source, sender.key)
+        image, is_new = _image_of(session, series, one, source, dates, sender.key)
         images.append(image)
         known += not is_new
     if sender.entry.returns_results and item.identity is not None:
@@ -571,6 +581,29 @@ def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[A
     address = Address(case.uid or "", series.uid or "", images[0].uid or "")
     is_known = known == len(item.slices)
     return Accepted(item.file, case.id, told, is_known, address, item.identity), series
+
+
+def _refuse_burned_in(warnings: list[str]) -> None:
+    if BURNED_IN in warnings or SUSPECTED in warnings:
+        raise Unreadable(
+            "text is drawn into its pixels, or its header says so (BurnedInAnnotation), and this "
+            "installation takes no such images by this door. Send the image without it.",
+            code=RefusalCode.BURNED_IN,
+        )
+
+
+def _dates_of(
+    identity: Identity | None, case: Case, sender: Sender, warnings: list[str]
+) -> dict[str, str]:
+    """The dates of an object, moved; none where its door keeps none."""
+    if identity is None or not sender.entry.shifts_dates:
+        return {}
+    found, lost = all_moved(identity.origin.dates, days_of(case.patient, sender.key))
+    if lost:
+        warnings.append(
+            f"{', '.join(lost)}: no whole date of the calendar, or too far back; it was left out."
+        )
+    return found
 
 
 def _keep_way_back(
@@ -753,9 +786,17 @@ def _series_for(session: Session, case: Case, series_uid: str, key: bytes) -> Se
 
 
 def _image_of(
-    session: Session, series: Series, item: PackedSlice, source: _Source | None, key: bytes
+    session: Session,
+    series: Series,
+    item: PackedSlice,
+    source: _Source | None,
+    dates: dict[str, str],
+    key: bytes,
 ) -> tuple[Image, bool]:
     """The image of a slice, and whether it was stored now: it may be here already.
+
+    Args:
+        dates: of its object, moved.
 
     Raises:
         Unreadable: its SOP Instance UID belongs to another image of the series.
@@ -799,7 +840,7 @@ def _image_of(
         phantom=item.phantom,
         row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
         column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
-        tags=_tags_of(item, key),
+        tags={**_tags_of(item, key), **dates},
         warnings=list(item.warnings),
         pixels_digest=Blob.store(session, item.pixels, _PIXELS),
         uid=uid_of_image(original, item.frame, series, key),

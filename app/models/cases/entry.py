@@ -1,4 +1,4 @@
-"""The doors by which images come in, and what an administrator has allowed at each."""
+"""The doors by which images come in, and on what terms an administrator lets them in at each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ class Door(StrEnum):
     NODE = "node"
 
 
-class Allowance(StrEnum):
-    """What a door may do beyond the strictest; each is off until an administrator names it."""
+class Term(StrEnum):
+    """What is done at a door otherwise than usual; each is off until an administrator names it."""
 
     RETURN_RESULTS = "return-results"
     """Keep, encrypted, what leads a result back to the patient and the study it came from."""
+    SHIFT_DATES = "shift-dates"
+    """Keep dates, moved by days that are the patient's own (`app.models.cases.dates`)."""
+    REFUSE_BURNED_IN = "refuse-burned-in"
+    """Refuse images with text in their pixels, by their tag or by looks, instead of warning."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Entry:
     """
 
     door: Door
-    allowed: frozenset[Allowance] = frozenset()
+    terms: frozenset[Term] = frozenset()
     source: str = ""
 
     @classmethod
@@ -46,16 +50,26 @@ class Entry:
             Door.PULL: settings.door_pull,
             Door.NODE: settings.door_node,
         }
-        return cls(door, frozenset(Allowance(word) for word in words(named[door])), source)
+        return cls(door, frozenset(Term(word) for word in words(named[door])), source)
 
     @property
     def returns_results(self) -> bool:
         """Whether the way back is kept."""
-        return Allowance.RETURN_RESULTS in self.allowed
+        return Term.RETURN_RESULTS in self.terms
+
+    @property
+    def shifts_dates(self) -> bool:
+        """Whether dates are kept, moved."""
+        return Term.SHIFT_DATES in self.terms
+
+    @property
+    def refuses_burned_in(self) -> bool:
+        """Whether images with text in their pixels are refused."""
+        return Term.REFUSE_BURNED_IN in self.terms
 
 
 STRICT = Entry(Door.UPLOAD)
-"""An upload where nothing is allowed beyond the strictest."""
+"""An upload on the usual terms."""
 
 
 def words(text: str) -> list[str]:

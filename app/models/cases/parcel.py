@@ -41,6 +41,8 @@ class RefusalCode(StrEnum):
     """Its study is here under another patient."""
     OTHER_STUDY = "other_study"
     """It was sent to another study than its own."""
+    BURNED_IN = "burned_in_text"
+    """Text is in its pixels, and its door takes none of that."""
     OWN = "own_object"
     """It was rebuilt here, from an image that is here."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from app.models.cases import sealing
@@ -44,8 +44,8 @@ class Examination:
     def of(cls, identity: Identity, entry: Entry) -> Examination:
         """What a file tells of patient and study."""
         told = asdict(identity.origin)
-        del told["unread"], told["frame_of_reference_uid"]
-        return cls(entry.door, entry.source, study_uid=identity.study_uid, **told)
+        kept = {one.name: told[one.name] for one in fields(cls) if one.name in told}
+        return cls(entry.door, entry.source, study_uid=identity.study_uid, **kept)
 
     def sealed(self, case_id: uuid.UUID, key: bytes) -> bytes:
         """For the row of a case."""

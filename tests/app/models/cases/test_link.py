@@ -14,7 +14,7 @@ from app.errors import Damaged
 from app.models import Case, Image
 from app.models.cases import uids
 from app.models.cases.case import PHANTOM_UID, PICTURE, Series
-from app.models.cases.entry import Allowance, Door, Entry
+from app.models.cases.entry import Door, Entry, Term
 from app.models.cases.link import Link
 from app.models.cases.naming import veil_older
 from app.models.cases.parcel import Limits, Parcel
@@ -24,7 +24,7 @@ from stow import parsed
 from tests.ml.dicom_files import enhanced_file, stored_values
 
 KEY = b"a key for tests, thirty-two characters or more"
-ENTRY = Entry(Door.STOW, frozenset({Allowance.RETURN_RESULTS}), "main archive")
+ENTRY = Entry(Door.STOW, frozenset({Term.RETURN_RESULTS}), "main archive")
 LIMITS = Limits(files=100, unpacked_bytes=10**9, pixels=10**9)
 TOLD = {
     "PatientID": "HEP-SECRET-77",
@@ -89,7 +89,7 @@ def test_nothing_of_the_sender_is_kept_where_nobody_allowed_it(session):
 
 def test_a_door_is_allowed_what_is_known_and_nothing_else():
     given = Settings(installation_key="k" * 32, door_stow=" return-results,return-results ")
-    assert Entry.at(given, Door.STOW, "x") == Entry(Door.STOW, ENTRY.allowed, "x")
+    assert Entry.at(given, Door.STOW, "x") == Entry(Door.STOW, ENTRY.terms, "x")
     assert not Entry.at(given, Door.UPLOAD).returns_results
     with pytest.raises(ValueError, match="return-result"):
         Settings(installation_key="k" * 32, door_node="return-result")
@@ -167,7 +167,7 @@ def test_what_comes_again_by_a_door_that_may_adds_what_is_missing_and_changes_no
     assert receipt.accepted[0].known
     before = Link.of(session, case, KEY)
     assert len(before.objects) == 1
-    receive(session, slice_of(1), slice_of(2), entry=Entry(Door.PULL, ENTRY.allowed, "another"))
+    receive(session, slice_of(1), slice_of(2), entry=Entry(Door.PULL, ENTRY.terms, "another"))
     after = Link.of(session, case, KEY)
     assert after.examination == before.examination
     assert len(after.objects) == 2
