@@ -165,7 +165,7 @@ class Node:
         named = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         # a result goes back to the configured PACS that has this title
         source = self._names.get(caller, caller)
-        entry = Entry(self._entry.door, self._entry.allowed, source)
+        entry = Entry(self._entry.door, self._entry.terms, source)
         data = event.encoded_dataset()
         return answered(self._store.take(data, named, entry, f"DICOM node: {caller}"))
 

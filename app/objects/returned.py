@@ -19,7 +19,10 @@ from app.models.cases.uids import mapped
 from app.models.cases.way_back import SourceObject
 from app.objects.said import Account
 
-_GONE = ("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
+_GONE = (
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified",
+)  # fmt: skip
 """What says that an object names nobody; it does from here on."""
 
 

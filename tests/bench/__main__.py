@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from bench import (
+    burned_in,
     coverage,
     difficulty,
     gpu,
@@ -28,6 +29,7 @@ SECTIONS = {
     "next-trial": requests.next_trial,
     "training": training.steps,
     "gpu": gpu.section,
+    "burned-in": burned_in.found,
     "coverage": coverage.intervals,
     "planner": planner.agreement,
     "leaks": leaks.found,

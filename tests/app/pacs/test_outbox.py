@@ -23,7 +23,7 @@ import studies
 from app.db import Database, now
 from app.jobs.messenger import Messenger
 from app.models import Case, Checkpoint, Event, Prediction, ReturnedObject
-from app.models.cases.entry import Allowance, Door, Entry
+from app.models.cases.entry import Door, Entry, Term
 from app.models.cases.lesion import Lesion
 from app.models.cases.link import Link
 from app.models.cases.parcel import Limits, Parcel
@@ -40,7 +40,7 @@ from stow import parsed
 from tests.ml.dicom_files import enhanced_file, stored_values
 
 KEY = b"a key for tests, thirty-two characters or more"
-BACK = Entry(Door.STOW, frozenset({Allowance.RETURN_RESULTS}), "main")
+BACK = Entry(Door.STOW, frozenset({Term.RETURN_RESULTS}), "main")
 LIMITS = Limits(files=100, unpacked_bytes=10**9, pixels=10**9)
 HTML = b"<!DOCTYPE html><html><body>Sign in</body></html>"
 SENT = [
@@ -263,7 +263,7 @@ def test_nothing_goes_back_where_nobody_allowed_it(api, app, database, case):
         files = [make_dicom(make_hu(3), study="by upload")]
         strict = answered_case(session, *files, entry=Entry(Door.STOW))
         files = [make_dicom(make_hu(4), study="from elsewhere")]
-        entry = Entry(Door.NODE, BACK.allowed, "CT99")
+        entry = Entry(Door.NODE, BACK.terms, "CT99")
         elsewhere = answered_case(session, *files, entry=entry)
     assert "returning enabled" in order(api, strict).text
     use(app, other, third)
