@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.models.cases.uids import mapped
 from app.objects.said import Account
 
-_FORM = "1"
+_FORM = "2"
 """Raised when an object of the same rows would say something else."""
 
 

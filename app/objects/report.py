@@ -142,6 +142,8 @@ def _numbers(said: Statement) -> list[Measurement]:
             unit=_PERCENT,
         )
         for place, score in enumerate(said.scores, 1)
+        # OHIF prints a value of 0 without its number, as if there were none
+        if round(100 * score.value, 2) > 0
     ]
     if said.confidence is not None:
         words = f"{said.display}, confidence 1 to 5"
