@@ -26,13 +26,14 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.decoding import limits
 from app.errors import Conflict, Unreadable
+from app.jobs.orders import LesionOrder
 from app.models.cases.case import Case, Image, Receipt, Series
 from app.models.cases.entry import Door, Entry
 from app.models.cases.parcel import Parcel
 from app.models.cases.sealing import opened, sealed
 from app.models.cases.uids import kept
 from app.models.ground.event import Event
-from app.models.jobs.job import Job
+from app.models.jobs.job import Job, JobKind
 from app.models.people.user import User
 from app.pacs.answers import Found
 from app.pacs.client import Pacs
@@ -68,6 +69,8 @@ class Wanted:
     Attributes:
         series, instance: "" for all of the study, or of the series.
         open_series, open_instance: what to show first; "" for whatever comes first.
+        then: lesions to be classified when it is here, a list of `LesionOrder` as JSON; "" for
+            none.
     """
 
     pacs: str
@@ -78,6 +81,7 @@ class Wanted:
     open_instance: str = field(default="", repr=False)
     contrast_phase: str = "unknown"
     pseudonym: str = field(default="", repr=False)
+    then: str = field(default="", repr=False)
 
     def asked(self, key: bytes) -> dict[str, Any]:
         """As a job keeps it: sealed, with a digest by which the same is known."""
@@ -342,6 +346,11 @@ class Fetching:
                 return
             Event.record(session, self.asked_by, "study fetched", str(at.case_id),
                          pacs=wanted.pacs, images=self.tally["images"])  # fmt: skip
+            if wanted.then:
+                orders = [LesionOrder(**one) for one in json.loads(wanted.then)]
+                items = [item for one in orders for item in one.items(session, self.key)]
+                job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
+                return
             job.total = self.tally["total"]
             job.finish(
                 session,

@@ -60,7 +60,10 @@ class Reference:
         if self.frame is not None:
             found = [one for one in found if self._is_frame(one, len(found))]
         if not found:
-            raise NotFound("There is no such image here. Send it to /dicomweb/studies first.")
+            raise NotFound(
+                "There is no such image here. Send it to /dicomweb/studies first, or name a "
+                "configured PACS that it is fetched from."
+            )
         if len(found) > 1:
             what = "frame" if self.instance else "instance"
             raise Unreadable(f"Several images are meant; name the {what}.")

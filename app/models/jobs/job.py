@@ -274,6 +274,11 @@ class Job(Base):
         self.result, self.done = result, self.total
         self._end(session, JobState.DONE, self.clerk or "?")
 
+    def hand_on(self, kind: JobKind, asked: dict[str, Any], total: int) -> None:
+        """Go on as a job of another kind, from its beginning, by whichever clerk does those."""
+        self.kind, self.asked, self.total, self.done = kind, asked, total, 0
+        self.state, self.claims, self.clerk, self.heard_at = JobState.QUEUED, 0, None, None
+
     def fail(self, session: Session, error: str) -> None:
         """Say why it could not be done."""
         self.error = error

@@ -30,11 +30,11 @@ from app.errors import BadRequest, NotAcceptable, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier, ServingDesk
 from app.jobs import rendering
 from app.jobs.classifying import Item, answer_of, of_roi, refused
+from app.jobs.orders import AT_ONCE, PlaceOrder
 from app.media import JSON, Media, Offer, chosen
 from app.routes.api import jobs, references
 from app.routes.api.once import PARAMETER, Pledge, once
 from app.routes.api.problems import problems, refuse_query
-from app.routes.api.references import PlaceOrder
 from app.watch import Watch
 from ml.checkpoints.checkpoint import Checkpoint
 from ml.ground.errors import HepaticaError
@@ -158,6 +158,7 @@ async def classify(request: Request) -> Response:
     `lesions`, each with `study`, `series`, `instance`, `frame` as far as they are needed (UIDs of
     `/dicomweb` or of whoever sent the image) and `box`, or `center` and `diameter_mm`, or `marks`
     alone, the UID of a DICOM object that marks them; each is answered or refused by itself.
+    `pacs` names a configured PACS from which a study that is not here is fetched first.
     `Accept` chooses JSON, PNG, or `application/dicom` for a report about images that are held
     here. With `Prefer: respond-async`, or more than 16 lesions, the
     answer is a job. An image that is sent along is not stored; its ROI is until its job is over.
@@ -178,7 +179,7 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
     form = await multipart(request)
     _refuse_unknown(form)
     places = _places(form)
-    batch = len(places) > references.AT_ONCE
+    batch = len(places) > AT_ONCE
     sent = jobs.Sending.of(request, text_of(form, "hook") or None, batch=batch)
     offer = chosen(request, _OFFERS[:1] if sent.asynchronous or places else _OFFERS)
     uploads = files_of(form, "image")

@@ -171,14 +171,32 @@ def queued(
     pledge: Pledge,
 ) -> Response:
     """Queue a classification; 202 with where it is asked after, kept under the call's key."""
+    asked = {"items": list(items)}
+    kind = JobKind.CLASSIFICATION
+    response = queued_job(request, program, kind, asked, len(items), checkpoint_id, sent, pledge)
+    request.app.state.clerk.ring()
+    return response
+
+
+def queued_job(
+    request: Request,
+    program: Machine,
+    kind: JobKind,
+    asked: dict[str, Any],
+    total: int,
+    checkpoint_id: uuid.UUID,
+    sent: Sending,
+    pledge: Pledge,
+) -> Response:
+    """Queue any job that ends in a classification; as `queued`."""
     database: Database = request.app.state.database
     with database.transaction() as session:
         job = Job.queue(
             session,
             program.holder,
-            JobKind.CLASSIFICATION,
-            {"items": list(items)},
-            total=len(items),
+            kind,
+            asked,
+            total=total,
             checkpoint=session.get_one(Checkpoint, checkpoint_id),
         )
         if sent.hook:
@@ -188,7 +206,6 @@ def queued(
             headers["preference-applied"] = ASYNC
         response = JSONResponse(told(job, Notice.of(session, job.id)), 202, headers)
         pledge.keep(session, response)
-    request.app.state.clerk.ring()
     return response
 
 

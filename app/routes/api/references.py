@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-import sqlalchemy as sa
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from sqlalchemy.orm import Session
+from pydantic import Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
@@ -20,122 +18,19 @@ from app.db import now
 from app.errors import AppError, Forbidden, NotFound, Unreadable
 from app.inference import ServedClassifier
 from app.jobs import rendering
-from app.jobs.classifying import Answer, Classifying, Item, of_image, refused, together
+from app.jobs.classifying import Answer, Classifying, Item, together
+from app.jobs.fetching import Wanted
+from app.jobs.orders import AT_ONCE, MOST, ClassificationOrder, LesionOrder, PlaceOrder
 from app.media import JSON, Offer, chosen
-from app.models.cases.marking import Mark, Marking
-from app.models.cases.reference import Reference
-from app.models.cases.uids import mapped
 from app.models.checkpoint import Checkpoint
+from app.models.jobs.job import JobKind
 from app.objects.related import DICOM
-from app.routes.api.jobs import Sending, queued, rendered
+from app.pacs.client import refuse_unfit_uid
+from app.routes.api.jobs import Sending, queued, queued_job, rendered
 from app.routes.api.once import Pledge, once
-from ml.ground.errors import HepaticaError
-from ml.images.roi import Box
-
-MOST = 1000
-"""Most lesions of one call."""
-AT_ONCE = 16
-"""More lesions than this are a batch, which is a job whether it is preferred or not."""
 
 _OFFERS = (Offer(JSON), Offer(DICOM), Offer(rendering.PNG))
 _KINDS: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound}
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class PlaceOrder(BaseModel):
-    """A place on an image: a box in pixels, or a circle by its centre and diameter."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    frame: int | None = Field(None, ge=1, le=10**6, description="Of a multi-frame object, from 1.")
-    box: list[Number] | None = Field(
-        None, min_length=4, max_length=4, description="x, y, width, height in pixels."
-    )
-    center: list[Number] | None = Field(
-        None, min_length=2, max_length=2, description="x, y in pixels; needs diameter_mm."
-    )
-    diameter_mm: Number | None = Field(None, gt=0, description="In mm; needs center.")
-
-    def box_on(self, spacing_mm: tuple[float, float] | None) -> Box | None:
-        """The box on an image with this (row, column) spacing; None where no place is told.
-
-        Raises:
-            Unreadable: both forms at once, or half of one.
-            BoxError: it is no box, or a diameter without spacing.
-        """
-        if self.box is not None and (self.center is not None or self.diameter_mm is not None):
-            raise Unreadable("Give either box, or center with diameter_mm, not both.")
-        if (self.center is None) != (self.diameter_mm is None):
-            raise Unreadable("center and diameter_mm go together: give both, or a box.")
-        if self.center is not None and self.diameter_mm is not None:
-            x, y = self.center
-            return Box.around(x, y, self.diameter_mm, spacing_mm)
-        return Box(*self.box) if self.box is not None else None
-
-
-class LesionOrder(PlaceOrder):
-    """One lesion: the image by UIDs, ours or the sender's, and the place on it."""
-
-    study: str = Field("", max_length=64, description="Study Instance UID.")
-    series: str = Field("", max_length=64, description="Series Instance UID.")
-    instance: str = Field("", max_length=64, description="SOP Instance UID.")
-    marks: str = Field(
-        "",
-        max_length=64,
-        description="SOP Instance UID of a SEG, RTSTRUCT, SR or presentation state that was sent "
-        "here: each lesion that it marks, instead of all else.",
-    )
-
-    def items(self, session: Session, key: bytes) -> list[Item]:
-        """What is kept of it, or why it cannot be classified; several where an object marks it."""
-        try:
-            return self._marked(session, key) if self.marks else [self._found(session, key)]
-        except (AppError, HepaticaError) as error:
-            if isinstance(error, AppError) and error.status >= 500:
-                raise
-            return [{"refused": refused(error)}]
-
-    def _marked(self, session: Session, key: bytes) -> list[Item]:
-        """A lesion, or a refusal, for each region of an object that marks lesions."""
-        if self.model_fields_set != {"marks"}:
-            raise Unreadable("Where an object marks the lesions, give nothing beside marks.")
-        marking = session.scalars(
-            sa.select(Marking).where(Marking.uid.in_([self.marks, mapped(self.marks, key)]))
-        ).one_or_none()
-        if marking is None:
-            raise NotFound(
-                "There is no object of that UID here which marks lesions. Send it to "
-                "/dicomweb/studies first."
-            )
-        found = [_of_mark(mark) for mark in marking.marks]
-        waits = Unreadable("The images of a region are not here yet. Send them first.")
-        return [*found, *({"refused": refused(waits)} for _ in marking.waiting)]
-
-    def _found(self, session: Session, key: bytes) -> Item:
-        image = Reference(self.study, self.series, self.instance, self.frame).image(session, key)
-        return of_image(image, self.box_on(image.spacing_mm))
-
-
-def _of_mark(mark: Mark) -> Item:
-    lesion = mark.lesion
-    if lesion is None:
-        return {"refused": refused(Unreadable(f"A region marks nothing: {mark.reason}"))}
-    if lesion.withdrawn_at is not None:
-        return {"refused": refused(NotFound(f"Lesion {lesion.number} was withdrawn."))}
-    return of_image(lesion.image, lesion.box, lesion.id)
-
-
-class ClassificationOrder(BaseModel):
-    """Lesions to be classified by reference."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    lesions: list[LesionOrder] = Field(
-        min_length=1, max_length=MOST, description=f"1 to {MOST}; more than {AT_ONCE} are a job."
-    )
-    hook: str | None = Field(
-        None, max_length=60, description="A configured hook that is told the end of the job."
-    )
 
 
 Order = TypeVar("Order")
@@ -185,7 +80,8 @@ async def classify(request: Request, program: Machine, served: ServedClassifier)
     """The answer to lesions by reference, at once or as a job."""
     body = await json_of(request)
     order = read(body, _ORDER)
-    sent = Sending.of(request, order.hook, batch=len(order.lesions) > AT_ONCE)
+    batch = len(order.lesions) > AT_ONCE or bool(order.pacs)
+    sent = Sending.of(request, order.hook, batch=batch)
     offer = chosen(request, _OFFERS)
 
     async def act(pledge: Pledge) -> Response:
@@ -208,8 +104,65 @@ def _answered(
     state = request.app.state
     state.watch.refuse(program.owner_id)
     with state.database.reading() as session:
-        items = [item for lesion in order.lesions for item in lesion.items(session, state.key)]
+        found = [lesion.items(session, state.key) for lesion in order.lesions]
+    if order.pacs:
+        absent = [
+            lesion
+            for lesion, items in zip(order.lesions, found, strict=True)
+            if lesion.study and [item.get("refused", {}).get("status") for item in items] == [404]
+        ]
+        if absent:
+            return _fetched(request, program, served, order, absent, sent, pledge)
+    items = [item for some in found for item in some]
     return scored(request, program, served, items, sent, offer, pledge)
+
+
+def _fetched(
+    request: Request,
+    program: Machine,
+    served: ServedClassifier,
+    order: ClassificationOrder,
+    absent: Sequence[LesionOrder],
+    sent: Sending,
+    pledge: Pledge,
+) -> Response:
+    """A job that fetches what is not here, and then classifies all that is asked for.
+
+    Raises:
+        NotFound: no such PACS is configured.
+        BadRequest: what stands for a UID is none.
+        Unreadable: what is not here is of several studies.
+    """
+    state = request.app.state
+    pacs = state.pacs.named(order.pacs).name
+    told = {what: {str(getattr(one, what)) for one in absent}
+            for what in ("study", "series", "instance")}  # fmt: skip
+    if len(told["study"]) > 1:
+        raise Unreadable(
+            "Lesions on images of several studies that are not here cannot be fetched in one call. "
+            "Fetch the studies first (/api/v1/fetches), or ask for one study at a time."
+        )
+    # no more than what all lesions lie in
+    study, series, instance = (some.pop() if len(some) == 1 else "" for some in told.values())
+    if not series:
+        instance = ""
+    for what, uid in (("study", study), ("series", series), ("instance", instance)):
+        if uid:
+            refuse_unfit_uid(uid, what)
+    wanted = Wanted(
+        pacs,
+        study,
+        series,
+        instance,
+        contrast_phase=order.contrast_phase,
+        then=json.dumps([one.model_dump(exclude_unset=True) for one in order.lesions]),
+    )
+    asked = wanted.asked(state.key)
+    response = queued_job(
+        request, program, JobKind.FETCH, asked, 0, served.checkpoint_id, sent, pledge
+    )
+    state.fetcher.ring()
+    return response
 
 
 def scored(

@@ -298,3 +298,42 @@ def test_a_fetch_that_waits_can_be_ended(main, signed_in_as):
     at = reader.post("/fetches", data={"study": "1.2.3"}).headers["location"]
     assert reader.post(f"{at}/cancellation").status_code == 303
     assert "It was ended" in reader.get(at).text
+
+
+def classify(client, token, *lesions, **more):
+    headers = {"authorization": f"Bearer {token}"}
+    order = {"lesions": list(lesions), **more}
+    return client.post("/api/v1/classifications", json=order, headers=headers)
+
+
+def test_lesions_of_a_study_that_is_not_here_are_fetched_and_then_classified(
+    main, app, client, token, session
+):
+    main.give(*FILES)
+    study, series, instance = uids(FILES[0])
+    place = {"study": study, "series": series, "instance": instance, "box": [44, 44, 40, 40]}
+    assert classify(client, token, place).status_code == 404
+    beside = {"study": study, "series": series, "instance": "1.2.3", "box": [1, 1, 9, 9]}
+    reply = classify(client, token, place, beside, pacs="main", contrast_phase="portal")
+    assert reply.status_code == 202, reply.text
+    asked = session.scalars(sa.select(Job.asked)).one()
+    assert study not in str(asked) and instance not in str(asked)
+    headers = {"authorization": f"Bearer {token}"}
+    assert app.state.fetcher.act()
+    fetched = client.get(reply.headers["location"], headers=headers).json()
+    assert (fetched["kind"], fetched["state"]) == ("classification", "queued")
+    assert stored(session) == 2  # of the series, and no more
+    assert app.state.clerk.act()
+    job = client.get(reply.headers["location"], headers=headers).json()
+    assert (job["state"], job["result"]["classified"], job["result"]["refused"]) == ("done", 1, 1)
+    assert job["id"] == reply.json()["id"]
+    assert classify(client, token, place).json()["lesions"][0] == job["result"]["lesions"][0]
+    elsewhere = {**place, "study": "1.2.3"}
+    for lesions, words in (
+        ([elsewhere, {**place, "study": "1.2.4"}], "several studies"),
+        ([{**place, "study": "1.x"}], "no UID"),
+    ):
+        refused = classify(client, token, *lesions, pacs="main")
+        assert refused.status_code in (400, 422)
+        assert words in refused.json()["detail"]
+    assert classify(client, token, elsewhere, pacs="absent").status_code == 404
