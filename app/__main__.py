@@ -7,6 +7,7 @@ import os
 import pwd
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -426,6 +427,82 @@ def clerk(*, once: bool = False) -> None:
     if once:
         fetcher.work(once=True)
         messenger.work(once=True)
+
+
+@application.command
+def backup(folder: Annotated[Path, Parameter(name="DIR")], /) -> None:
+    """Copy the database, of one moment and while it is used, into a new folder under DIR.
+
+    Every stored object is compared with its name. The installation key is not in it: keep that
+    apart, or the backup opens what is encrypted in it.
+
+    Args:
+        folder: where backups are kept; each gets a folder of its own there.
+    """
+    from app.db import Database
+    from app.models.ground.event import Event
+    from app.operation.backup import Backup
+    from app.operation.verify import refuse_damaged
+    from app.schema import Schema
+    from app.settings import settings
+    from ml.progress import drive
+
+    database = Database(settings().database_url, patience_s=_PATIENCE_S)
+    made = Backup(database, folder)
+    drive(made.run())
+    manifest = made.manifest
+    print(f"{made.folder}: {manifest.contents.words}; the copy has {manifest.bytes / 1e6:,.1f} MB.")
+    if database.found_schema() == Schema.CURRENT:
+        with database.transaction() as session:
+            Event.record(session, _actor(), "backup made", made.folder.name, sha256=manifest.sha256)
+    refuse_damaged(
+        manifest.contents,
+        "The backup is made; but take them from an earlier one, where they may be whole.",
+    )
+
+
+@application.command
+def restore(folder: Annotated[Path, Parameter(name="BACKUP")], /) -> None:
+    """Put a backup into a fresh place: a new file, or an empty PostgreSQL database.
+
+    The place is HEPATICA_DATABASE_URL; the installation key must be there already.
+
+    Args:
+        folder: what `backup` printed.
+    """
+    from app.operation.restore import Restore
+    from app.settings import settings
+    from ml.progress import drive
+
+    restored = Restore(folder, settings(), _actor())
+    drive(restored.run())
+    manifest = restored.manifest
+    print(
+        f"Restored as of {manifest.made_at}: {manifest.contents.words}. Everybody signs in anew. "
+        "Accounts, rights and tokens are as they were then: disable and revoke again what was "
+        "disabled and revoked since, and delete again what was deleted."
+    )
+
+
+@application.command
+def verify(folder: Annotated[Path | None, Parameter(name="BACKUP")] = None, /) -> None:
+    """Whether what is stored is what was stored: in the database, or in a backup.
+
+    Args:
+        folder: what `backup` printed; default: the database that is in use.
+    """
+    from app.operation.verify import InUse, OfBackup
+    from app.settings import settings
+    from ml.progress import drive
+
+    if folder is None:
+        in_use = InUse(_database_as_it_is(), settings())
+        drive(in_use.run())
+        print(f"All is what was stored: {in_use.found.words}.")
+    else:
+        kept = OfBackup(folder)
+        drive(kept.run())
+        print(f"All is what was kept on {kept.manifest.made_at}: {kept.manifest.contents.words}.")
 
 
 @application.command

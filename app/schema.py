@@ -35,13 +35,18 @@ def _revisions() -> tuple[frozenset[str], frozenset[str]]:
     return known, frozenset(scripts.get_heads())
 
 
+def known() -> frozenset[str]:
+    """Every revision that this version can bring up to date."""
+    return _revisions()[0]
+
+
 def of(connection: sa.Connection) -> Schema:
     """How far the database behind a connection is."""
     found = frozenset(MigrationContext.configure(connection).get_current_heads())
-    known, newest = _revisions()
+    ours, newest = _revisions()
     if not found:
         return Schema.ABSENT
-    if not found <= known:
+    if not found <= ours:
         return Schema.NEWER
     return Schema.CURRENT if found == newest else Schema.OLDER
 

@@ -246,6 +246,11 @@ class Settings(BaseSettings):
         """The host of ``public_origin``; empty where none is set."""
         return urlsplit(self.public_origin).hostname or ""
 
+    @property
+    def has_key(self) -> bool:
+        """Whether there is an installation key already: ``key`` would make none."""
+        return bool(self.installation_key) or self.installation_key_file.exists()
+
     def key(self) -> bytes:
         """The installation's secret; made on first use when none is set.
 

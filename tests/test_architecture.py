@@ -165,6 +165,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
             "app/models/jobs/job.py",
             "import app.models.jobs.notice",
         ),
+        "the staircase of operation": (
+            "app/operation/contents.py",
+            "import app.operation.backup",
+        ),
         "the staircase of runs": (
             "app/models/runs/known_lesions.py",
             "import app.models.runs.run",

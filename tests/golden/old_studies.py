@@ -35,11 +35,16 @@ OTHERS = tuple(f"schema-{n:04}" for n in (3, 4, 5, *range(7, 23)))
 """Pinned to their protocols, readings and areas."""
 
 
-def opened(name: str, folder: Path) -> Database:
-    """The database of that name, brought to the present schema."""
+def unpacked(name: str, folder: Path) -> Path:
+    """The database of that name, as the version of its time left it."""
     path = folder / f"{name}.sqlite3"
     path.write_bytes(lzma.decompress((OLD / f"{name}.sqlite3.xz").read_bytes()))
-    database = Database(f"sqlite:///{path}")
+    return path
+
+
+def opened(name: str, folder: Path) -> Database:
+    """The database of that name, brought to the present schema."""
+    database = Database(f"sqlite:///{unpacked(name, folder)}")
     database.migrate()
     with database.transaction() as session:
         _send(session)

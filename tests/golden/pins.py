@@ -109,9 +109,13 @@ def of_reader_studies() -> dict[str, Any]:
 def of_experiment(folder: Path) -> dict[str, Any]:
     """The whole experiment of ``discs.finished``: its files, and every number."""
     manifest, run = Manifest.load(folder / "data"), folder / "run"
+    return {"digest of the data": manifest.digest, **of_run(run)}
+
+
+def of_run(run: Path) -> dict[str, Any]:
+    """The files of a run, and what of its results lasts."""
     results = json.loads((run / "results.json").read_text("utf-8"))
     return {
-        "digest of the data": manifest.digest,
         "files": sorted(
             path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()
         ),

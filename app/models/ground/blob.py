@@ -65,7 +65,8 @@ class Blob(Base):
         raise Damaged(
             f"A stored object of this page {what}: {_named(row.media_type if row else '')} with "
             f"the SHA-256 {digest[:16]}… It is not shown, since it would not be what was stored. "
-            "An administrator must restore the database from a backup."
+            "An administrator must restore the database from a backup (`python -m app verify` "
+            "names all that are damaged)."
         )
 
 

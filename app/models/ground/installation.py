@@ -13,7 +13,8 @@ from app.db import Base, now, serialise
 from app.errors import Conflict
 from app.models.ground.event import Event
 
-_KEY = "installation key"
+KEY = "installation key"
+"""Of what a fingerprint is kept."""
 
 
 class Fingerprint(Base):
@@ -33,10 +34,10 @@ class Fingerprint(Base):
             Conflict: this database was filled under another key.
         """
         serialise(session, "fingerprint")
-        kept = session.get(Fingerprint, _KEY)
+        kept = session.get(Fingerprint, KEY)
         if kept is None:
-            session.add(Fingerprint(of=_KEY, value=_mark(key)))
-        elif not hmac.compare_digest(kept.value, _mark(key)):
+            session.add(Fingerprint(of=KEY, value=mark(key)))
+        elif not hmac.compare_digest(kept.value, mark(key)):
             raise Conflict(
                 "The installation key is not the one that this database was filled under (since "
                 f"{kept.created_at:%Y-%m-%d %H:%M} UTC). With another key a patient's new "
@@ -49,16 +50,17 @@ class Fingerprint(Base):
     def adopt(session: Session, key: bytes, by: str) -> bool:
         """Take another key as this database's from now on; False when it is that one already."""
         serialise(session, "fingerprint")
-        kept = session.get(Fingerprint, _KEY)
-        if kept is not None and hmac.compare_digest(kept.value, _mark(key)):
+        kept = session.get(Fingerprint, KEY)
+        if kept is not None and hmac.compare_digest(kept.value, mark(key)):
             return False
         if kept is None:
-            session.add(Fingerprint(of=_KEY, value=_mark(key)))
+            session.add(Fingerprint(of=KEY, value=mark(key)))
         else:
-            kept.value, kept.created_at = _mark(key), now()
+            kept.value, kept.created_at = mark(key), now()
         Event.record(session, by, "installation key adopted")
         return True
 
 
-def _mark(key: bytes) -> str:
+def mark(key: bytes) -> str:
+    """The fingerprint of a key, in hex."""
     return hmac.new(key, b"hepatica: fingerprint of the key", hashlib.sha256).hexdigest()
