@@ -39,6 +39,7 @@ _PARTS = Offer(BYTES, multipart=True, syntax=EXPLICIT)
 _ONE_PART = Offer(BYTES, syntax=EXPLICIT)
 _TEXTS = (Offer(DICOM_JSON), Offer(JSON))
 _PICTURES = (Offer(JPEG), Offer(PNG))
+_SEVERAL_PICTURES = (Offer(JPEG, multipart=True), Offer(PNG, multipart=True))
 _PIXEL_DATA = "7FE00010"
 _THUMBNAIL = Viewport(THUMBNAIL_PX, THUMBNAIL_PX)
 _FRAME = re.compile(r"[1-9]\d{0,5}", re.ASCII)
@@ -176,6 +177,20 @@ def _frames(images: Sequence[Image], told: str) -> list[Image]:
 # -- rendered ----------------------------------------------------------------------------------
 
 
+@router.get(_STUDY + "/rendered")
+def rendered_study(request: Request, asker: Someone, db: ReadDb, study: str) -> Response:
+    """Every image of a study as a picture, each a part of the body; a single one by itself."""
+    return _all_pictures(request, asker, db, held.images(db, asker, _key(request), study))
+
+
+@router.get(_SERIES + "/rendered")
+def rendered_series(
+    request: Request, asker: Someone, db: ReadDb, study: str, series: str
+) -> Response:
+    """Every image of a series as a picture."""
+    return _all_pictures(request, asker, db, held.images(db, asker, _key(request), study, series))
+
+
 @router.get(_INSTANCE + "/rendered")
 def rendered(
     request: Request, asker: Someone, db: ReadDb, study: str, series: str, instance: str
@@ -252,6 +267,26 @@ def _only(images: Sequence[Image]) -> Image:
     return images[0]
 
 
+def _all_pictures(request: Request, asker: Asker, db: ReadDb, images: Sequence[Image]) -> Response:
+    """One after the other as parts of a body; each is drawn when it is its turn."""
+    if len(images) == 1:
+        return _picture(request, asker, db, images[0])
+    kind = chosen(request, _SEVERAL_PICTURES).kind
+    rendering = Rendering.of(request.query_params)
+    _saw(request, asker, images)
+    database: Database = request.app.state.database
+    base = addresses.root(request)
+
+    def drawn(ids: Sequence[uuid.UUID]) -> Iterator[tuple[bytes, str]]:
+        for image_id in ids:
+            with database.reading() as session:
+                image = Image.require(session, image_id)
+                at = addresses.of_instance(base, held.address(image))
+                yield rendering.drawn(session, image, kind), f"{at}/rendered"
+
+    return _sent(drawn([image.id for image in images]), Writing(kind))
+
+
 def _picture(
     request: Request, asker: Asker, db: ReadDb, image: Image, default: Viewport | None = None
 ) -> Response:
@@ -282,14 +317,16 @@ def _streamed(request: Request, images: Sequence[Image], kind: str) -> Response:
     One at a time is in memory, and the database is left alone in between. What fails at the first
     is told by a status; what fails later cuts the body short, before its last boundary.
     """
-    parts = _parts(request, [image.id for image in images], kind)
+    return _sent(_parts(request, [image.id for image in images], kind), Writing(kind, EXPLICIT))
+
+
+def _sent(parts: Iterator[tuple[bytes, str]], writing: Writing) -> Response:
     first = next(parts)
 
     def every() -> Iterator[tuple[bytes, str]]:
         yield first
         yield from parts
 
-    writing = Writing(kind, EXPLICIT)
     return StreamingResponse(writing.written(every()), media_type=writing.content_type)
 
 

@@ -290,6 +290,26 @@ def drawn(reply) -> np.ndarray:
     return np.asarray(Picture.open(io.BytesIO(reply.content))).astype(int)
 
 
+def test_a_series_and_a_study_are_rendered_image_after_image(keep):
+    keep(make_dicom(make_hu(1), number=1))
+    last = keep(make_dicom(make_hu(2), number=2))
+    study, series = last.image.series.case.uid, last.image.series.uid
+    for at in (f"/dicomweb/studies/{study}", f"/dicomweb/studies/{study}/series/{series}"):
+        several = 'multipart/related; type="image/png"'
+        parts = parts_of(last.get("/rendered?viewport=64,64", at=at, accept=several))
+        pictures = [np.asarray(Picture.open(io.BytesIO(content))) for _, content in parts]
+        assert [one.shape for one in pictures] == [(64, 64)] * 2
+        assert (pictures[0] != pictures[1]).any()
+        assert [head["content-type"] for head, _ in parts] == ["image/png"] * 2
+        assert parts[1][0]["content-location"].endswith(f"/instances/{last.image.uid}/rendered")
+        assert last.get("/rendered", at=at).headers["content-type"].startswith("multipart/related")
+        assert last.get("/rendered", at=at, accept="image/png").status_code == 406
+    alone = keep(make_dicom(make_hu(3), series="alone", number=3))
+    at = f"/dicomweb/studies/{study}/series/{alone.image.series.uid}"
+    reply = alone.get("/rendered", at=at, accept="image/jpeg")
+    assert reply.headers["content-type"] == "image/jpeg"
+
+
 def test_a_rendered_image_is_in_the_window_that_is_asked_for(keep):
     kept = keep(make_dicom(ramp()))
     usual = drawn(kept.get("/rendered", accept="image/png"))
