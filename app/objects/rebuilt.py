@@ -136,8 +136,8 @@ def header(image: Image) -> Dataset:
 
 def methods(case: Case) -> list[Dataset]:
     """How what leaves of a case was de-identified, as codes (PS3.16 CID 7050)."""
-    moved = [_code(*_DATES_MOVED)] if case.study_date else []
-    return [_code(*_PROFILE), *moved]
+    moved = [code(*_DATES_MOVED)] if case.study_date else []
+    return [code(*_PROFILE), *moved]
 
 
 def longitudinal(case: Case) -> str:
@@ -226,13 +226,14 @@ def _of_pixels(found: Dataset, image: Image) -> None:
 def _equipment() -> Dataset:
     """This installation, as what de-identified the object (PS3.15 E.1.1)."""
     found = Dataset()
-    found.PurposeOfReferenceCodeSequence = [_code(*_EQUIPMENT)]
+    found.PurposeOfReferenceCodeSequence = [code(*_EQUIPMENT)]
     found.Manufacturer = found.ManufacturerModelName = "Hepatica"
     found.SoftwareVersions = VERSION[:64]
     return found
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def code(value: str, meaning: str) -> Dataset:
+    """A concept of the DICOM standard's own scheme."""
     found = Dataset()
     found.CodeValue = value
     found.CodingSchemeDesignator = "DCM"

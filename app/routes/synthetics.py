@@ -18,10 +18,11 @@ from app.inference import MOST_SYNTHETICS, seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
+from app.objects import synthetic
 from app.responses import KEPT, etag_of, page, unchanged
 from app.witness import Witness
 from ml.checkpoints.checkpoint import CheckpointKind
-from ml.images.roi import to_grey, to_png
+from ml.images.roi import to_grey
 
 
 def not_reading_blind(request: Request, user: Reader) -> None:
@@ -74,12 +75,13 @@ def picture(request: Request, user: Reader, db: ReadDb, checkpoint: str, seed: i
     row = Checkpoint.require(db, checkpoint)
     seeds = seeds_from(seed, 1)
     _saw(request, user, row, seed, 1)
-    etag = etag_of("synthetic", row.onnx_digest, seed)
+    etag = etag_of("synthetic, marked", row.onnx_digest, seed)
     held = unchanged(request, etag)
     if held is not None:
         return held
     rois = request.app.state.inference.draw(db, row, seeds)
-    return Response(to_png(rois[0]), media_type="image/png", headers={**KEPT, "etag": etag})
+    content = synthetic.of(row, seed).png(rois[0])
+    return Response(content, media_type="image/png", headers={**KEPT, "etag": etag})
 
 
 @router.get("/synthetics/{checkpoint}/sheet")
@@ -116,9 +118,12 @@ def download(
     count: int,
     format: str = "zip",
 ) -> Response:
-    """PNG files in a zip, or one npz with the arrays in [−1, 1]; both say how they were made."""
-    if format not in ("zip", "npz"):
-        raise Unreadable("Choose the format zip or npz.")
+    """PNG or DICOM files in a zip, or one npz with the arrays in [−1, 1].
+
+    Each says that it is synthetic, and how it was made.
+    """
+    if format not in ("zip", "dicom", "npz"):
+        raise Unreadable("Choose the format zip, dicom or npz.")
     row = Checkpoint.require(db, checkpoint)
     seeds = seeds_from(seed, count)
     with request.app.state.drawings.place(count):
@@ -143,8 +148,15 @@ def download(
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("about.json", json.dumps(about, indent=2))
             for one, pixels in zip(seeds, rois, strict=True):
-                archive.writestr(f"synthetic_{row.lesion_class}_{one:06d}.png", to_png(pixels))
-    name = f"synthetic_{row.name}_seed{seed}_n{count}.{format}"
+                drawn = synthetic.of(row, one)
+                stem = f"synthetic_{row.lesion_class}_{one:06d}"
+                if format == "dicom":
+                    content = synthetic.dicom(pixels, drawn, request.app.state.key)
+                    archive.writestr(f"{stem}.dcm", content)
+                else:
+                    archive.writestr(f"{stem}.png", drawn.png(pixels))
+    ending = "dicom.zip" if format == "dicom" else format
+    name = f"synthetic_{row.name}_seed{seed}_n{count}.{ending}"
     return Response(
         buffer.getvalue(),
         media_type="application/zip",

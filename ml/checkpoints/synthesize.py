@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
+from ml.checkpoints.drawn import Drawn
 from ml.checkpoints.serving import Generator, latent
 from ml.dataset.manifest import Line, Source, sha256_of
 from ml.images import roi
@@ -55,7 +56,14 @@ def _draw_into(
     for i, seed in enumerate(seeds):
         name = f"{meta.name}-{seed}"
         pixels = generator.draw([seed], truncation)[0]
-        png = roi.to_png(pixels)
+        png = Drawn(
+            checkpoint=meta.name,
+            digest=meta.digests.get("model.onnx", ""),
+            lesion_class=str(meta.lesion_class or "any"),
+            training_kind=meta.training_kind,
+            window_hu=meta.window_hu,
+            seed=seed,
+        ).png(pixels)
         file = f"rois/{name}.png"
         folder.write_bytes(file, png)
         line = Line(

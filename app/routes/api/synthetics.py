@@ -16,10 +16,11 @@ from app.inference import seeds_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
+from app.objects import synthetic
 from app.routes.api.problems import problems, refuse_query
 from ml.checkpoints.checkpoint import CheckpointKind
+from ml.checkpoints.drawn import Drawn
 from ml.config import PROVES_NOTHING, QUICK
-from ml.images.roi import to_png
 
 router = APIRouter(tags=["synthetics"])
 
@@ -42,14 +43,21 @@ class SyntheticsOrder(BaseModel):
     seed: int = Field(
         0, ge=0, strict=True, description="Seed of the first image; image n has seed + n."
     )
-    format: str = Field("png", pattern="^(png|float32)$", description="png (8 bit) or float32.")
+    format: str = Field(
+        "png",
+        pattern="^(png|dicom|float32)$",
+        description="png (8 bit), dicom (Secondary Capture), both of which say that they are "
+        "synthetic and how they were made; or float32.",
+    )
 
 
 class SyntheticImage(BaseModel):
     """One synthetic ROI of 64 × 64."""
 
     seed: int
-    data: str = Field(description="Base64: a PNG, or 4096 little-endian float32 in [−1, 1].")
+    data: str = Field(
+        description="Base64: a PNG, a DICOM file, or 4096 little-endian float32 in [−1, 1]."
+    )
 
 
 class SyntheticsAnswer(BaseModel):
@@ -88,7 +96,12 @@ def draw(
         training_kind=row.training_kind,
         format=order.format,
         images=[
-            SyntheticImage(seed=seed, data=base64.b64encode(_encoded(one, order.format)).decode())
+            SyntheticImage(
+                seed=seed,
+                data=base64.b64encode(
+                    _encoded(one, order.format, synthetic.of(row, seed), request.app.state.key)
+                ).decode(),
+            )
             for seed, one in zip(seeds, rois, strict=True)
         ],
         warnings=[
@@ -109,5 +122,9 @@ def _generator(db: ReadDb, order: SyntheticsOrder) -> Checkpoint:
     raise NotFound(f"No generator draws {order.lesion_class!r}; there are: {classes}.")
 
 
-def _encoded(roi: Any, form: str) -> bytes:
-    return to_png(roi) if form == "png" else np.ascontiguousarray(roi, "<f4").tobytes()
+def _encoded(roi: Any, form: str, drawn: Drawn, key: bytes) -> bytes:
+    if form == "dicom":
+        return synthetic.dicom(roi, drawn, key)
+    if form == "png":
+        return drawn.png(roi)
+    return np.ascontiguousarray(roi, "<f4").tobytes()
