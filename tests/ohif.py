@@ -150,10 +150,17 @@ class OneOrigin:
         if not wanted.is_file() or not wanted.is_relative_to(self._folder):
             wanted = self._folder / "index.html"
         kind = mimetypes.guess_type(wanted.name)[0] or "application/octet-stream"
-        await _send(send, 200, kind, wanted.read_bytes())
+        lasting = b"no-store" if wanted.name == "index.html" else b"max-age=3600"
+        await _send(send, 200, kind, wanted.read_bytes(), lasting)
 
 
-async def _send(send: Any, status: int, kind: str, body: bytes) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+async def _send(
+    send: Any, status: int, kind: str, body: bytes, lasting: bytes = b"no-store"
+) -> None:
+    headers = [
+        (b"content-type", kind.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", lasting),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

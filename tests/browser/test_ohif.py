@@ -89,7 +89,7 @@ def served(application):
         thread.join(20)
 
 
-def until(found, what: str, within_s: float = 40.0):
+def until(found, what: str, within_s: float = 60.0):
     """What ``found`` gives, once it gives something."""
     end = time.monotonic() + within_s
     while not (got := found()):
@@ -112,29 +112,31 @@ def build() -> Path:
 
 @pytest.fixture
 def viewer():
-    """Chromium with WebGL in software."""
+    """Chromium with WebGL in software; its pages share what they have loaded."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=_chromium(), args=[*FLAGS[:2], *WEBGL])
-        yield browser
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 800}, service_workers="block"
+        )
+        tour = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+        context.add_init_script(tour)
+        yield context
         browser.close()
 
 
 @contextmanager
 def opened(viewer, origin: str, study: str):
     """OHIF with a study, once its series are listed; faults of its page fail the test."""
-    context = viewer.new_context(viewport={"width": 1280, "height": 800}, service_workers="block")
-    tour = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
-    context.add_init_script(tour)
-    page = context.new_page()
-    page.set_default_timeout(30_000)
+    page = viewer.new_page()
+    page.set_default_timeout(60_000)  # of a machine that does much else
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"{origin}/viewer?StudyInstanceUIDs={study}")
     page.wait_for_selector("canvas.cornerstone-canvas")
     page.wait_for_selector("[data-cy^=study-browser-thumbnail]")
     yield page
-    context.close()
+    page.close()
     assert faults == []
 
 
@@ -242,7 +244,7 @@ def _shows_the_report(viewer, address: str, study: str, report, folder: Path) ->
                 page.wait_for_timeout(100)
             return False
 
-        until(is_shown, "the report to be drawn", within_s=45)
+        until(is_shown, "the report to be drawn", within_s=60)
         page.screenshot(path=folder / "report.png")
         assert beside.all_text_contents() == [*scores, "363698007: Liver"]
         lines = page.locator("svg.svg-layer polyline")
