@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from stow import content_type, parsed, related
 
 Answer = bytes | Iterable[bytes]
 
@@ -33,12 +36,14 @@ class BadPacs:
         closing: set when the test is over, for behaviours that wait.
     """
 
-    def __init__(self, behave: Callable[[Asked], Answer], tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, behave: Callable[[Asked], Answer], tls: ssl.SSLContext | None, port: int = 0
+    ) -> None:
         self.behave = behave
         self.asked: list[Asked] = []
         self.closing = threading.Event()
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}/dicom-web"
         self._threads = [threading.Thread(target=self._accept)]
@@ -81,10 +86,10 @@ class BadPacs:
 
 @contextmanager
 def bad_pacs(
-    behave: Callable[[Asked], Answer], tls: ssl.SSLContext | None = None
+    behave: Callable[[Asked], Answer], tls: ssl.SSLContext | None = None, port: int = 0
 ) -> Iterator[BadPacs]:
-    """One that runs until the end of the block."""
-    pacs = BadPacs(behave, tls)
+    """One that runs until the end of the block; on a free port, if none is named."""
+    pacs = BadPacs(behave, tls, port)
     try:
         yield pacs
     finally:
@@ -113,3 +118,25 @@ def answer(status: int, body: bytes = b"", kind: str = "application/dicom+json",
     headers |= {name.replace("_", "-"): value for name, value in more.items()}
     told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} Status\r\n{told}\r\n".encode() + body
+
+
+def holding(files: Sequence[bytes], **otherwise: bytes) -> Callable[[Asked], Answer]:
+    """A PACS that lists these files, and gives each: or ``n1=…`` in the place of the second."""
+    known = [parsed(file) for file in files]
+    listed = [
+        {tag: {"vr": "UI", "Value": [uid]} for tag, uid in (
+            ("0020000D", one.StudyInstanceUID),
+            ("0020000E", one.SeriesInstanceUID),
+            ("00080018", one.SOPInstanceUID),
+        )}
+        for one in known
+    ]  # fmt: skip
+
+    def behave(asked: Asked) -> Answer:
+        if "?" in asked.path:
+            return answer(200, json.dumps(listed if "offset=0" in asked.path else []).encode())
+        number = next(n for n, one in enumerate(known) if asked.path.endswith(one.SOPInstanceUID))
+        given = answer(200, related(files[number]), content_type())
+        return otherwise.get(f"n{number}") or given
+
+    return behave

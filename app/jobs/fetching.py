@@ -54,7 +54,7 @@ log = logging.getLogger("hepatica.clerk")
 
 TOGETHER = 20
 """Instances that are stored in one transaction; or fewer, when so many seconds have passed."""
-TOGETHER_S = 5.0
+TOGETHER_S = 1.0
 HEARD_EVERY_S = 15.0
 WAITS_S = (1.0, 4.0)
 """Before an instance is asked for again that a PACS could not give in this moment."""
@@ -246,6 +246,7 @@ class Fetching:
         usable.sort(key=lambda one: one.sop_class_uid in KINDS)  # images first, then their marks
         here = self._here()
         basket: list[tuple[str, bytes]] = []
+        self._store(basket)  # nothing yet, but how many there will be
         begun = monotonic()
         for number, one in enumerate(usable, 1):
             if lost.is_set():

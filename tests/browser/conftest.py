@@ -56,6 +56,8 @@ class Installation:
 
     address: str
     environment: dict[str, str]
+    pacs_port: int
+    """Where its PACS would be; a test may put one there."""
 
 
 def _chromium() -> str | None:
@@ -80,6 +82,13 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory) -> Iterator[Installation]:
     """Demo content in a database of our own, served on a free port of loopback."""
@@ -87,10 +96,9 @@ def installation(tmp_path_factory) -> Iterator[Installation]:
         pytest.skip("no Chromium on this machine: `make setup-browser` installs it")
     folder = tmp_path_factory.mktemp("installation")
     shutil.copytree(once.folder(tmp_path_factory, "demo", _demo), folder, dirs_exist_ok=True)
-    environment = _environment(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port, pacs_port = _free_port(), _free_port()
+    pacs = f'[{{"name": "main", "url": "http://127.0.0.1:{pacs_port}/dicom-web"}}]'
+    environment = {**_environment(folder), "HEPATICA_PACS": pacs}
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--port", str(port)],
@@ -107,7 +115,7 @@ def installation(tmp_path_factory) -> Iterator[Installation]:
                 break
             except OSError:
                 time.sleep(0.1)
-        yield Installation(address, environment)
+        yield Installation(address, environment, pacs_port)
     finally:
         server.terminate()
         server.wait(20)

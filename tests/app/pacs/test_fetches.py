@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from bad_pacs import answer, bad_pacs
+from bad_pacs import answer, bad_pacs, holding
 
 from app.db import now
 from app.jobs import fetching
@@ -180,28 +180,10 @@ def test_what_the_pacs_does_not_hold_is_told(main, fetch):
     assert "1 objects of this, and none is a CT image" in fetch(study=STUDY)["error"]
 
 
-def behaving(**instances):
-    """A PACS that lists all files and answers for single ones as told by their number."""
-    listed = [
-        {tag: {"vr": "UI", "Value": [uid]} for tag, uid in
-         zip(("0020000D", "0020000E", "00080018"), uids(file), strict=True)}
-        for file in FILES
-    ]  # fmt: skip
-
-    def behave(asked):
-        if "?" in asked.path:
-            return answer(200, json.dumps(listed if "offset=0" in asked.path else []).encode())
-        number = next(n for n, file in enumerate(FILES) if asked.path.endswith(uids(file)[2]))
-        reply = instances.get(f"n{number}")
-        return reply or answer(200, related(FILES[number]), content_type())
-
-    return behave
-
-
 def test_one_instance_at_fault_leaves_the_others(fetch, configure, session):
     other = answer(200, related(FILES[0]), content_type())
     html = answer(200, b"<html>", "text/html")
-    with bad_pacs(behaving(n1=other, n2=html)) as server:
+    with bad_pacs(holding(FILES, n1=other, n2=html)) as server:
         configure(url=server.url)
         job = fetch(study=STUDY)
     assert (job["state"], job["result"]["images"], stored(session)) == ("done", 2, 2)
@@ -217,7 +199,7 @@ def test_a_pacs_that_fails_in_the_middle_keeps_what_came(
     monkeypatch.setattr(fetching, "WAITS_S", (0.0,))
     monkeypatch.setattr(fetching, "TOGETHER", 1)
     half = answer(200, related(FILES[2])[:4000], content_type())
-    with bad_pacs(behaving(n2=half)) as server:
+    with bad_pacs(holding(FILES, n2=half)) as server:
         configure(url=server.url)
         job = fetch(study=STUDY)
         tries = sum(one.path.endswith(uids(FILES[2])[2]) for one in server.asked)
