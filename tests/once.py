@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 Statements = list[tuple[str, Any]]
+_PASSING = ("SELECT", "SHOW", "PRAGMA", "SAVEPOINT", "RELEASE")
 
 
 def folder(
@@ -66,7 +67,7 @@ def migrations(upgrade: Callable[[sa.Connection], None]) -> Callable[[sa.Connect
             for statement, parameters in kept[kind]:
                 connection.exec_driver_sql(statement, parameters)
         else:
-            with _executed(connection) as statements:
+            with executed(connection) as statements:
                 upgrade(connection)
             kept[kind] = _schema(connection) if kind == "sqlite" else statements
 
@@ -91,12 +92,12 @@ def _schema(connection: sa.Connection) -> Statements:
 
 
 @contextmanager
-def _executed(connection: sa.Connection) -> Iterator[Statements]:
-    """What is executed meanwhile and is no question."""
+def executed(connection: sa.Connection) -> Iterator[Statements]:
+    """What is executed meanwhile and is neither a question nor a savepoint."""
     statements: Statements = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-        if not statement.lstrip().upper().startswith(("SELECT", "SHOW", "PRAGMA")):
+        if not statement.lstrip().upper().startswith(_PASSING):
             statements.append((statement, parameters or None))
 
     sa.event.listen(connection, "before_cursor_execute", keep)
