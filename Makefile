@@ -80,7 +80,7 @@ weights: $(TRAIN_STAMP) ## train the shipped checkpoints again (phantom data)
 licences: $(TEST_STAMP) ## write LICENSES.md from the metadata of what is installed
 	PYTHONPATH=tests $(BIN)/python -m licences > LICENSES.md.partial && mv LICENSES.md.partial LICENSES.md
 
-test: $(TEST_STAMP) ## run every test (TEST_OPTIONS="-n 0 -x": in one process)
+test: $(TEST_STAMP) ## run the tests (TEST_OPTIONS="-n 0 -x": in one process)
 	$(BIN)/python -m pytest $(TEST_OPTIONS)
 
 test-all: $(TEST_STAMP) ## run what takes minutes by itself as well

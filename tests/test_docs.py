@@ -267,7 +267,7 @@ def server(tmp_path_factory):
         for _ in range(1200):  # on a machine that does much else
             assert process.poll() is None, "the server ended by itself"
             try:
-                urllib.request.urlopen(f"{address}/health/ready", timeout=2)
+                urllib.request.urlopen(f"{address}/health/ready", timeout=10)
                 break
             except OSError:
                 time.sleep(0.1)

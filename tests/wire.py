@@ -151,7 +151,7 @@ class TwoLesions:
         ):
             spot = self.page.locator(f"#lesion-panel {target}")
             if spot.count():
-                spot.click(timeout=3_000, force=True)
+                spot.click(force=True)
 
     def draw(self, start: float = -0.1, end: float = 0.1) -> None:
         """A box by B and a drag around the middle; fractions of the stage's height."""

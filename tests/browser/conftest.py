@@ -109,9 +109,10 @@ def installation(tmp_path_factory) -> Iterator[Installation]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(1200):
+            assert server.poll() is None, (folder / "server.log").read_text()
             try:
-                urllib.request.urlopen(f"{address}/health/ready", timeout=2)
+                urllib.request.urlopen(f"{address}/health/ready", timeout=10)
                 break
             except OSError:
                 time.sleep(0.1)

@@ -27,6 +27,15 @@ def press(page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+def give(page, *keys: str) -> None:
+    """A key for each question, and Enter when the desk has them all."""
+    for _ in range(3):  # a browser on a busy machine now and then drops a key that it is sent
+        press(page, *keys)
+        if page.locator("[data-desk] input[type=radio]:checked").count() >= len(keys):
+            break
+    press(page, "Enter")
+
+
 def commit(page, *keys: str) -> None:
     """Answer and wait until the next trial is there."""
     before = position(page)
@@ -47,11 +56,11 @@ def says(page, name: str, pattern: str) -> None:
 
 def have(page, pictures: set[str], number: int) -> None:
     """Wait until so many pictures were fetched, so that the network may go away."""
-    for _ in range(400):
+    for _ in range(1200):
         if len(pictures) >= number:
             return
         page.wait_for_timeout(50)
-    raise AssertionError(f"{len(pictures)} of {number} pictures after 20 s")
+    raise AssertionError(f"{len(pictures)} of {number} pictures after 60 s")
 
 
 def open_to(page, reader: str) -> None:

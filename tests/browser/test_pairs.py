@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser.test_desk import check_in, have, open_to, overflows, press, says, serious_faults
+from browser.test_desk import check_in, give, have, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
 
 
@@ -44,7 +44,7 @@ def test_pairs_are_read_by_keyboard_and_shown_both_or_not_at_all(open_as, instal
     assert not overflows(page)
     assert serious_faults(page) == []
     for _ in range(2):  # practice, with what it was
-        press(page, "1", "Enter")
+        give(page, "1")
         says(page, "cover-text", r"^The (left|right) one was synthetic")
         press(page, "Enter")
     says(page, "block", "^Pair$")
@@ -68,13 +68,13 @@ def test_pairs_are_read_by_keyboard_and_shown_both_or_not_at_all(open_as, instal
     page.wait_for_selector("[data-image][data-decoded]")
     have(page, pictures, 4)
     for place in range(1, 6):
-        press(page, "1", "Enter")
+        give(page, "1")
         says(page, "position", f"^{place + 1}$")
         boxes = [one.bounding_box() for one in page.locator("[data-image]").all()]
         assert boxes[0]["y"] == boxes[1]["y"]
         assert boxes[0]["width"] == boxes[1]["width"]
         assert boxes[0]["x"] < boxes[1]["x"]
-    press(page, "1", "Enter")
+    give(page, "1")
     page.wait_for_selector("text=All 6 pairs are read")
 
     researcher.goto(study)

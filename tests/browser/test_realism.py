@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser.test_desk import check_in, open_to, overflows, press, says, serious_faults
+from browser.test_desk import check_in, give, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
 
 
@@ -54,14 +54,14 @@ def test_images_are_graded_by_keyboard_in_every_question(open_as, installation):
     press(page, "Backspace", "d", "Enter")
     says(page, "cover-text", r"^It was (real|synthetic)\.")
     press(page, "Enter")
-    press(page, "1", "q", "a", "Enter")
+    give(page, "1", "q", "a")
     says(page, "cover-text", r"^It was (real|synthetic)\.")
     press(page, "Enter")
     says(page, "block", "^Image$")
     for place in range(1, 6):
-        press(page, "5", "t", "g", "Enter")
+        give(page, "5", "t", "g")
         says(page, "position", f"^{place + 1}$")
-    press(page, "5", "t", "g", "Enter")
+    give(page, "5", "t", "g")
     page.wait_for_selector("text=All 6 images are read")
 
     researcher.goto(study)

@@ -16,7 +16,7 @@ from tests.browser.test_pages import SIZES, overflows, serious_faults
 from tests.browser.test_print import GOOD, on_paper
 from tests.ml.discs import WORK, data_set
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ LOOK = """() => {
 def seen_while(page, state: str) -> set[str]:
     """What the bar showed from now until the run is in ``state``, the page never left."""
     shown = set()
-    for _ in range(1200):
+    for _ in range(4000):
         try:
             now, value = page.evaluate(LOOK)  # at one moment: the bar goes when the run is done
         except Error:  # and the page comes anew

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser.test_desk import check_in, open_to, overflows, press, says, serious_faults
+from browser.test_desk import check_in, give, open_to, overflows, says, serious_faults
 from browser.test_wizard import leave
 
 from app.models.people.user import DEMO_PASSWORD
@@ -56,7 +56,7 @@ def test_readers_name_lesions_are_told_and_then_say_real_or_synthetic(open_as, i
     assert not overflows(page)
     for place in range(1, 9):
         says(page, "position", f"^{place}$")
-        press(page, "c", "a", "Enter")
+        give(page, "c", "a")
     page.wait_for_url("**/debriefing")
     whole = page.content().lower() + " ".join(seen).lower()
     assert not re.search("synth|drawn by|real or", whole)
@@ -71,7 +71,7 @@ def test_readers_name_lesions_are_told_and_then_say_real_or_synthetic(open_as, i
     assert page.locator("[name=lesion_class]").count() == 0
     for place in range(1, 9):
         says(page, "position", f"^{place}$")
-        press(page, str(1 + place % 6), "Enter")
+        give(page, str(1 + place % 6))
     page.wait_for_selector("text=All 8 images are read")
 
     researcher.goto(study)
