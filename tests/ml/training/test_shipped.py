@@ -18,7 +18,7 @@ TINY = replace(
     TRAININGS["shipped"],
     folds=2,
     augment=Augment(per_fold=30),
-    classifier=Cnn(epochs=1),
+    classifier=Cnn(epochs=1, width=8),
     gan=Gan(
         width=2,
         discriminator_width=2,
