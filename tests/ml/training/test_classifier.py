@@ -28,7 +28,13 @@ from ml.training import classifier, cnn_steps, runtime
 TWO = LesionScheme("two", (LesionClass("dark", "dark disc"), LesionClass("ring", "ring")))
 TINY = config.Classifier(epochs=4, batch=16, learning_rate=0.02, width=8, features=64)
 HALF = replace(TINY, precision="bfloat16")
-FAST = ["classifier.width=8", "classifier.epochs=3", "classifier.batch=16", "augment.per_fold=60", "folds=3"]
+FAST = [
+    "classifier.width=8",
+    "classifier.epochs=3",
+    "classifier.batch=16",
+    "augment.per_fold=60",
+    "folds=3",
+]
 
 
 def _findings(patients: int, seed: int = 0) -> list[Finding]:
