@@ -638,7 +638,7 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
 ) -> None:
     monkeypatch.setattr(fresh_phantoms, "CHUNK", 3)
     findings = []
-    counts = dict.fromkeys(LIVER.keys, 8)
+    counts = dict.fromkeys(LIVER.keys, 12)
     for patient, number, image in draw_lesion_slices(counts, 5):
         box = image.box(number)
         assert box is not None
@@ -656,11 +656,11 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
         )
     list(write(findings, len(findings), LIVER, tmp_path / "data"))
     manifest = Manifest.load(tmp_path / "data")
-    settings = replace(SMALL, fresh_lesions=9, oracle_lesions=9)
+    settings = replace(SMALL, fresh_lesions=18, oracle_lesions=18)
     run = RunDir(tmp_path / "run")
     list(experiment.run(settings, manifest, run, jobs=1, fresh=tmp_path / "fresh"))
     results = run.read_json("results.json")
-    assert results["fresh"]["test_lesions"] == 9
+    assert results["fresh"]["test_lesions"] == 18
     assert results["dataset"]["calibration"]
     assert {entry["name"] for entry in results["arms"]} == set(ARMS)
     for entry in results["arms"]:
@@ -676,6 +676,6 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
     ]
     assert not set(pools[0].patients) & set(pools[1].patients)
     assert not (set(pools[0].patients) | set(pools[1].patients)) & manifest.patients
-    assert np.bincount(pools[0].labels).tolist() == [3, 3, 3]
+    assert np.bincount(pools[0].labels).tolist() == [6, 6, 6]
     list(report.write(run.path))
     assert "fresh phantom patients" in (run.path / "report.html").read_text()
