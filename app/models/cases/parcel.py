@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 from time import monotonic
 
+import imagecodecs
 import numpy as np
 
 from ml.ground.errors import HepaticaError
@@ -124,7 +124,8 @@ class PackedSlice:
             spacing_mm=item.spacing_mm,
             tags=dict(item.tags),
             warnings=item.warnings,
-            pixels=zlib.compress(raw, 1),
+            # the format of zlib, in half its time
+            pixels=bytes(imagecodecs.deflate_encode(raw, level=1, raw=False)),
             sha256=hashlib.sha256(raw).hexdigest(),
         )
 
