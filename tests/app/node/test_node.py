@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 
@@ -35,7 +36,7 @@ from app.models.cases.parcel import Limits
 from app.node import line
 from app.node.callers import Callers
 from app.node.node import Listening, Node
-from app.node.serving import node_of
+from app.node.serving import node_of, serve
 from app.node.storing import DUPLICATE, NOT_NOW, NOT_OF_CLASS, SUCCESS, Store
 from app.place import ROOT
 from app.settings import Settings
@@ -48,10 +49,10 @@ LIMITS = Limits(1, 10**9, 10**8)
 
 
 @contextmanager
-def running(database, callers: str = "SCANNER", **more):
+def running(database, callers: str = "SCANNER", key: bytes = KEY, **more):
     listening = Listening("HEPATICA", "127.0.0.1", 0, **more)
     known = Callers.of(Settings(node_callers=callers))
-    node = Node(listening, known, Store(database, LIMITS, "portal", KEY), Entry(Door.NODE))
+    node = Node(listening, known, Store(database, LIMITS, "portal", key), Entry(Door.NODE))
     node.start()
     try:
         yield node.port
@@ -274,41 +275,65 @@ def test_a_killed_node_has_lost_nothing_that_it_acknowledged(tmp_path):
     }
     command = [sys.executable, "-m", "app", "dicom-node", "--aet", "HEPATICA", "--port", str(port)]
 
-    def start() -> subprocess.Popen:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return process
-            assert process.poll() is None
-            time.sleep(0.05)
-        raise RuntimeError("the node did not start")
-
     files = [make_dicom(make_hu(n, 64), number=n, z=5.0 * n) for n in range(1, 13)]
     acknowledged: set[int] = set()
-    process = start()
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
     try:
+        for line_of_output in process.stdout or ():
+            if line_of_output.startswith(b"DICOM node"):
+                break
+        wait_for(port)
         with association(port) as found:
             for number, one in enumerate(map(parsed, files)):
                 if number == 5:
                     os.kill(process.pid, signal.SIGKILL)
+                    found.dimse_timeout = 3  # nobody answers any more
                 answer = found.send_c_store(one) if found.is_established else Dataset()
                 if answer.get("Status") == SUCCESS:
                     acknowledged.add(int(one.InstanceNumber))
         process.wait(20)
-        assert 5 <= len(acknowledged) < 12
-        database = Database(url)
-        assert acknowledged <= {one.instance_number for one in images(database)}
-        process = start()
-        assert {one.Status for one in send(port, *files)} == {SUCCESS}
-        assert [one.instance_number for one in images(database)] == list(range(1, 13))
-        database.engine.dispose()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
     finally:
         if process.poll() is None:
             process.kill()
             process.wait(20)
+    assert 5 <= len(acknowledged) < 12
+    database = Database(url)
+    assert acknowledged <= {one.instance_number for one in images(database)}
+    with running(database, key=b"k" * 32) as again:
+        assert {one.Status for one in send(again, *files)} == {SUCCESS}
+    assert [one.instance_number for one in images(database)] == list(range(1, 13))
+    database.engine.dispose()
+
+
+def wait_for(port: int) -> None:
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the node did not start")
+
+
+def test_a_node_that_is_told_to_stop_ends_in_order(own):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    listening = Listening("HEPATICA", "127.0.0.1", free_port())
+    store = Store(own, LIMITS, "portal", KEY)
+    node = Node(listening, Callers.of(Settings(node_callers="SCANNER")), store, Entry(Door.NODE))
+
+    def tell() -> None:
+        wait_for(listening.port)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    try:
+        serve(node)
+    finally:
+        teller.join(20)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", listening.port)) != 0
 
 
 def test_the_command_refuses_what_it_cannot_serve(monkeypatch, tmp_path):
