@@ -56,6 +56,8 @@ TOGETHER = 20
 """Instances that are stored in one transaction; or fewer, when so many seconds have passed."""
 TOGETHER_S = 1.0
 HEARD_EVERY_S = 15.0
+MOST_TOLD = 20
+"""Warnings, and reasons of refusals, that the result holds; the case has them all."""
 WAITS_S = (1.0, 4.0)
 """Before an instance is asked for again that a PACS could not give in this moment."""
 _OF_ONE = (NotInPacs, OtherThanAsked, TooMuch, NotDicomWeb, Refused)
@@ -335,14 +337,15 @@ class Fetching:
             self.refused[refusal.reason.removeprefix(f"{refusal.file}: ")] += 1
 
     def _finish(self) -> None:
-        reasons = [{"reason": reason, "count": count} for reason, count in self.refused.items()]
+        refused = self.refused.most_common(MOST_TOLD)
+        reasons = [{"reason": reason, "count": count} for reason, count in refused]
         wanted = self.wanted
         with self.hold.database.transaction() as session:
             job = Job.of_clerk(session, self.hold.job_id, self.hold.clerk, self.hold.claim)
             at = place(session, wanted.study, wanted.open_series, wanted.open_instance, self.key)
             at = at or place(session, wanted.study, "", "", self.key)
             if at is None or not (self.tally["images"] or self.tally["marks"]):
-                told = " ".join(dict.fromkeys(reason for reason in self.refused))
+                told = " ".join(reason for reason, _ in refused)
                 job.fail(session, f"Nothing of it could be taken in. {told}".strip())
                 return
             Event.record(session, self.asked_by, "study fetched", str(at.case_id),
@@ -363,6 +366,6 @@ class Fetching:
                     "marks": self.tally["marks"],
                     "passed_over": self.tally["passed_over"],
                     "refused": reasons,
-                    "warnings": list(self.warnings),
+                    "warnings": list(self.warnings)[:MOST_TOLD],
                 },
             )

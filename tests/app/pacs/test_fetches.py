@@ -208,6 +208,12 @@ def test_a_pacs_that_fails_in_the_middle_keeps_what_came(
     assert not any(uid in caplog.text for file in FILES for uid in uids(file))
 
 
+def test_a_result_holds_some_of_many_warnings(main, fetch, monkeypatch):
+    monkeypatch.setattr(fetching, "MOST_TOLD", 1)
+    main.give(*FILES)
+    assert len(fetch(study=STUDY)["result"]["warnings"]) == 1
+
+
 def test_too_much_ends_it(main, fetch, configure):
     main.give(*FILES)
     configure(url=main.url, user=PERSON, password=PASSWORD, max_study_mb=0.05)
