@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from base64 import b64encode
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PERSON, PASSWORD = "hepatica", "a password of the tests"
+_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 _PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
 
 
@@ -105,7 +109,11 @@ class Orthanc:
         settings.write_text(json.dumps(self.configuration, indent=1))
         with (self.folder / "orthanc.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_program()), str(settings)], stdout=log, stderr=log, cwd=self.folder
+                [str(_program()), str(settings)],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                preexec_fn=_end_with_the_tests if sys.platform == "linux" else None,
             )
         for _ in range(600):
             if self._process.poll() is not None:
@@ -162,6 +170,11 @@ class Orthanc:
         request.add_header("Authorization", f"Basic {word}")
         with urllib.request.urlopen(request, timeout=20) as reply:
             return bytes(reply.read())
+
+
+def _end_with_the_tests() -> None:
+    """Have the kernel end this process when the one that started it is killed (prctl(2))."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _free_ports(count: int) -> list[int]:
