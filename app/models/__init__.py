@@ -11,8 +11,7 @@ study_results   answers, analysis, exports, after the unblinding
 study_plans     what is assumed of readers, and powers that were simulated
 worklist, correction   above all: they ask cases, runs and studies
 
-Each stands on those above it. Rooms that are named and not built yet: ``app/dicomweb`` (doors of a
-PACS), ``app/pacs`` (its client side and outbox), ``app/operation`` (metrics, backup, audit).
+Each stands on those above it.
 """
 
 from app.models.cases.case import Case, Image, Series
