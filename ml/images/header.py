@@ -192,6 +192,8 @@ class Header:
         text = self.text(keyword)
         if not text:
             return "nothing that can be read"
+        if self.is_damaged(keyword):
+            return "bytes that are no text"
         return f'"{text}"' if len(text) <= _MOST_SHOWN else f"{len(text)} characters"
 
     # -- bytes ---------------------------------------------------------------------------------

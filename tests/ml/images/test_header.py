@@ -246,3 +246,11 @@ def test_one_position_for_many_frames_is_no_position() -> None:
     frames = read(ct_file(np.stack([stored_values(), stored_values()])), "x")
     assert [frame.position for frame in frames] == [None, None]
     assert any("One position is stated for 2 frames" in text for text in frames[0].warnings)
+
+
+def test_a_number_whose_length_swallowed_its_neighbours_shows_none_of_them():
+    swallowed = b"0.5 \x10\x00\x20\x00LO\x08\x00HEP-77"
+    with pytest.raises(Corrupt) as refused:
+        read(with_raw("RescaleSlope", swallowed), "a file")
+    assert "HEP-77" not in str(refused.value)
+    assert "bytes that are no text" in str(refused.value)
