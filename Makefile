@@ -47,11 +47,10 @@ setup-train: $(TRAIN_STAMP) ## install what training needs as well (PyTorch)
 setup-test: $(TEST_STAMP) ## install what the tests need as well
 
 setup-browser: ## install Chromium for the browser tests (Debian and Ubuntu, as root)
-	@if command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then \
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then \
 	  echo "Chromium is here already."; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && export DEBIAN_FRONTEND=noninteractive; \
-	  apt-get install -y -qq chromium-headless-shell fonts-dejavu-core || apt-get install -y -qq chromium fonts-dejavu-core; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core; \
 	else \
 	  echo "Install Chromium with your system's packages, for example: sudo apt-get install chromium"; \
 	fi

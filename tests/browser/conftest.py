@@ -61,8 +61,7 @@ class Installation:
 
 
 def _chromium() -> str | None:
-    # the first has no windows to draw around the pages: a quarter of the cost
-    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
 
 
