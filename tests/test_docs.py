@@ -278,7 +278,10 @@ def server(tmp_path_factory):
         (folder / "slice.dcm").write_bytes(make_dicom(make_hu(side=512)))
         case = scored_case(environment["HEPATICA_DATABASE_URL"])
         jobs = queued_jobs(environment["HEPATICA_DATABASE_URL"])
-        yield folder, {"TOKEN": token, "HEPATICA": address, "CASE": case, **jobs}
+        yield (
+            folder,
+            {"TOKEN": token, "HEPATICA": address, "CASE": case, "MODEL": "phantom-cnn", **jobs},
+        )
     finally:
         process.terminate()
         process.wait(20)

@@ -22,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 EXAMPLES = {
     "GET /api/v1/info": 'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/info',
     "GET /api/v1/models/{name}": (
-        'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/models/phantom-cnn'
+        'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/models/$MODEL'
     ),
     "POST /api/v1/classifications": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" '

@@ -170,8 +170,7 @@ def test_no_response_of_a_whole_reading_tells_what_a_trial_is(app, session, sign
             text += repr(reply.content).lower()
         leaked = {secret for secret in told if secret in text}
         if address.endswith("/docs"):
-            # words of the API's description, and the classifier of an example: the same for all
-            leaked -= {"truth", "phantom", "phantom-cnn"}
+            leaked -= {"truth", "phantom"}  # words of the API's description
         assert not leaked, f"{address} tells {leaked}"
 
 
