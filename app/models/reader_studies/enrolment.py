@@ -314,20 +314,21 @@ class Enrolment(Base):
         ).all()
         if not blinding:
             return None
+        # bound to the case alone: in a statement over images too, the rest is not the row's image
         in_it = sa.exists().where(
             Lesion.case_id == Case.id,
             Stimulus.lesion_id == Lesion.id,
             Stimulus.study_id.in_([study_id for _, _, study_id in blinding]),
-        )
+        ).correlate(Case)  # fmt: skip
         could_be = [
             sa.exists().where(
                 Lesion.case_id == Case.id,
                 Image.id == Lesion.image_id,
                 Lesion.created_at <= opened_at,
                 kind == _KIND,
-            )
+            ).correlate(Case)
             for kind, opened_at, _ in blinding
-        ]
+        ]  # fmt: skip
         return sa.or_(in_it, *could_be)
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import subprocess
+import uuid
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from PIL import Image as Picture
 from pydicom.dataset import Dataset
 
 import studies
-from app.models import Case, Image, Look
+from app.models import Case, Image, Look, Series
 from app.models.cases import uids
 from factories import make_dicom, make_hu, make_png
 from ml.images.dicom import read
@@ -390,14 +391,22 @@ def test_a_case_that_a_blinded_reading_could_be_about_is_closed_here_too(
 ):
     reader = signed_in_as("reader", name="ada")
     with database.transaction() as opened:
+        [lesion] = studies.make_lesion(opened, 900)  # in no study, as it could be
+        case_id = lesion.case_id
         studies.make_study(opened, studies.make_user(opened, "ada"), design=None)
-    case = session.scalars(sa.select(Case)).first()
+    case = session.get_one(Case, case_id)
     at = f"/dicomweb/studies/{case.uid}"
     headers = {"authorization": f"Bearer {token}"}
+    with database.transaction() as opened:  # its second slice, which nobody marked
+        first = opened.scalars(sa.select(Image).join(Series).where(Series.case_id == case.id)).one()
+        more = {c.key: getattr(first, c.key) for c in sa.inspect(Image).columns}
+        opened.add(Image(**more | {"id": uuid.uuid4(), "uid": "2.25.7", "sop_uid": "7"}))
     for path in ("", "/metadata", "/thumbnail", "/series"):
         assert reader.get(at + path).status_code == 403, path
         assert client.get(at + path, headers=headers).status_code == 403, path
         assert signed_in_as("researcher", name="maker").get(at + path).status_code == 200, path
-    assert reader.get("/dicomweb/instances").status_code == 204
+    for level in ("studies", "series", "instances"):
+        assert reader.get(f"/dicomweb/{level}").status_code == 204, level
+        assert client.get(f"/dicomweb/{level}", headers=headers).status_code == 204, level
     assert "blinded reading" in client.get("/dicomweb/studies", headers=headers).headers["warning"]
     assert signed_in_as("researcher", name="maker").get("/dicomweb/studies").status_code == 200
