@@ -12,6 +12,7 @@ import asyncio
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
@@ -249,8 +250,15 @@ def _json(body: bytes) -> Any:
     def refuse(word: str) -> NoReturn:
         raise BadRequest(f"The body is not JSON: {word} is no number.")
 
+    def told_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):  # json would take the last in silence
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise BadRequest(f"The body holds {twice[:40]!r} twice in one object; send it once.")
+        return found
+
     try:
-        return json.loads(text.read(body), parse_constant=refuse)
+        return json.loads(text.read(body), parse_constant=refuse, object_pairs_hook=told_once)
     except RecursionError:
         raise BadRequest("The body cannot be used: it is nested too deeply.") from None
     except Unfit:

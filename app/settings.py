@@ -7,12 +7,13 @@ import os
 import re
 import secrets
 import tempfile
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 try:
@@ -170,6 +171,24 @@ class Settings(BaseSettings):
         description="Classify what DICOM objects marked in a series once it is complete, without "
         "being asked.",
     )
+
+    @model_validator(mode="after")
+    def _no_misspelt(self) -> Settings:
+        """A variable whose name is nearly a setting's would leave that at its default in silence.
+
+        Others may begin as ours do: secrets that an entry names, addresses that Kubernetes sets.
+        """
+        known = list(type(self).model_fields)
+        for told in os.environ:
+            name = told.upper().removeprefix("HEPATICA_").lower()
+            if len(name) == len(told) or name in known:
+                continue
+            if near := get_close_matches(name, known, 1, cutoff=0.8):
+                raise ValueError(
+                    f"HEPATICA_{near[0].upper()} is a setting, and {told} is none. Mend the "
+                    "name, or call what it is for something else."
+                )
+        return self
 
     @field_validator("node_callers")
     @classmethod

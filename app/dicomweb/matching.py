@@ -117,6 +117,9 @@ class Query:
         if len(parameters) > _MOST_KEYS or sum(len(v) for _, v in parameters) > _MOST_CHARACTERS:
             raise BadRequest("Too many parameters for one search.")
         given = dict(parameters)
+        for word in ("limit", "offset", "fuzzymatching"):
+            if sum(name == word for name, _ in parameters) > 1:
+                raise BadRequest(f"{word} is given twice; give it once.")
         keys = [_key(name, value) for name, value in parameters if name not in _WORDS]
         paths = [key.path for key in keys]
         twice = next((key.name for key in keys if paths.count(key.path) > 1), None)

@@ -94,7 +94,14 @@ def store(
 
 
 def _phase(request: Request) -> str:
-    """The contrast phase that the sender states for all it sends: a parameter of our own."""
+    """The contrast phase that the sender states for all it sends: a parameter of our own.
+
+    Raises:
+        BadRequest: no such phase, two of them, or a parameter that is not read.
+    """
+    given = [name for name, _ in request.query_params.multi_items()]
+    if given not in ([], ["contrast_phase"]):  # misspelt, it would be "unknown" for ever
+        raise BadRequest("The address may have ?contrast_phase=… once, and nothing else after it.")
     phase = request.query_params.get("contrast_phase", "unknown")
     if phase not in PHASES:
         raise BadRequest(f"contrast_phase can be {', '.join(PHASES)}.")

@@ -21,7 +21,7 @@ MOST = 1000
 AT_ONCE = 16
 """More lesions than this are a batch, which is a job whether it is preferred or not."""
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]  # true is no coordinate
 
 
 class PlaceOrder(BaseModel):
@@ -29,7 +29,9 @@ class PlaceOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    frame: int | None = Field(None, ge=1, le=10**6, description="Of a multi-frame object, from 1.")
+    frame: int | None = Field(
+        None, ge=1, le=10**6, strict=True, description="Of a multi-frame object, from 1."
+    )
     box: list[Number] | None = Field(
         None, min_length=4, max_length=4, description="x, y, width, height in pixels."
     )

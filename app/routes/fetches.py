@@ -43,9 +43,12 @@ def launch(
     """The case at that image where it is here; else the question whether to fetch it.
 
     Raises:
-        BadRequest: what stands for a UID is none.
+        BadRequest: what stands for a UID is none, or there are two.
         NotFound: no such PACS is configured.
     """
+    for name in ("study", "series", "instance", "pacs"):
+        if len(request.query_params.getlist(name)) > 1:  # the last would be opened for the other
+            raise BadRequest(f"The address names two of {name}; it may name one.")
     _refuse_unfit(study, series, instance)
     found = place(db, study, series, instance, request.app.state.key)
     if found is not None:

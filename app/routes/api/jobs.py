@@ -26,7 +26,7 @@ from app.models.jobs.notice import Notice
 from app.models.reader_studies.enrolment import Enrolment
 from app.objects.related import DICOM
 from app.routes.api.once import Pledge
-from app.routes.api.problems import problems, refuse_query
+from app.routes.api.problems import problems, refuse_query, refuse_unread
 
 router = APIRouter(tags=["jobs"])
 
@@ -71,7 +71,7 @@ def index(
     state: Annotated[JobState | None, Query(description="Only those in this state.")] = None,
 ) -> JobList:
     """The newest hundred of yours; an administrator's token sees everybody's."""
-    _refuse_unread(request, {"state"})
+    refuse_unread(request, "state")
     jobs = Job.of(db, program.holder, state)
     return JobList(jobs=[JobAnswer(**told(job)) for job in jobs])
 
@@ -249,9 +249,3 @@ def _refuse_blind(request: Request, db: ReadDb, program: Program, result: dict[s
     cases = {one["case"] for one in [*result.get("lesions", []), result] if one.get("case")}
     for case in sorted(cases):
         Enrolment.refuse_case_to(db, program.owner_id, uuid.UUID(case))
-
-
-def _refuse_unread(request: Request, read: set[str]) -> None:
-    unread = set(request.query_params) - read
-    if unread:
-        raise Unreadable(f"This call reads {', '.join(read)}, and not {', '.join(sorted(unread))}.")

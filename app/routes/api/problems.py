@@ -79,6 +79,17 @@ def refuse_query(request: Request) -> None:
         )
 
 
+def refuse_unread(request: Request, *read: str) -> None:
+    """Unreadable where something else is asked after the “?” than ``read``, or one of it twice."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    unread = sorted(set(given) - set(read))
+    if unread:
+        raise Unreadable(f"This call reads {' and '.join(read)}, and not {', '.join(unread)[:80]}.")
+    twice = next((name for name in read if given.count(name) > 1), None)
+    if twice is not None:
+        raise Unreadable(f"{twice} is asked for twice; ask once.")
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Descriptions of refusals for a route's ``responses``."""
     return {

@@ -83,6 +83,13 @@ async def classify(request: Request, program: Machine, served: ServedClassifier)
     batch = len(order.lesions) > AT_ONCE or bool(order.pacs)
     sent = Sending.of(request, order.hook, batch=batch)
     offer = chosen(request, _OFFERS)
+    if order.pacs:
+        request.app.state.pacs.named(order.pacs)  # refused though all images are here
+    elif "contrast_phase" in order.model_fields_set:
+        raise Unreadable(
+            "contrast_phase is of what is fetched, and without pacs nothing is: of images that are "
+            "here it was told when they came. Leave it out, or name the PACS."
+        )
 
     async def act(pledge: Pledge) -> Response:
         return await run_in_threadpool(

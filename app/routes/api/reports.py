@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.auth import Machine, Program
 from app.db import ReadDb
-from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.errors import Conflict, Forbidden, NotFound
 from app.models.cases.case import Case
 from app.models.cases.review import Review
 from app.models.reader_studies.enrolment import Enrolment
@@ -21,7 +21,7 @@ from app.objects import frames, said
 from app.objects.part10 import written
 from app.objects.related import DICOM, Writing
 from app.objects.said import Account, By
-from app.routes.api.problems import problems
+from app.routes.api.problems import problems, refuse_unread
 
 router = APIRouter(tags=["reports"])
 
@@ -62,9 +62,7 @@ def case_report(
     The network's words are those of the checkpoint that scored the case last; of radiologists each
     has an object of their own. All refer to the images as `/dicomweb` gives them.
     """
-    unread = set(request.query_params) - {"format", "by"}
-    if unread:
-        raise Unreadable(f"This call reads format and by, and not {', '.join(sorted(unread))}.")
+    refuse_unread(request, "format", "by")
     case = db.get(Case, case_id)
     if case is None:
         raise NotFound("There is no such case.")

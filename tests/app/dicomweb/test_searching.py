@@ -191,6 +191,7 @@ SENSELESS = [
     "Nonsense=1",
     "limit=-1",
     "limit=x",
+    "limit=1&limit=2",
     "offset=1.5",
     "fuzzymatching=perhaps",
     "00100021z=1",

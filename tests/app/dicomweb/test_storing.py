@@ -119,7 +119,9 @@ def test_a_body_that_cannot_be_stored_is_refused_and_changes_nothing(client, tok
 
 def test_a_compressed_body_and_a_phase_that_is_none_are_refused(client, token):
     assert store(client, token, make_dicom(), **{"content-encoding": "gzip"}).status_code == 415
-    assert store(client, token, make_dicom(), query="?contrast_phase=late").status_code == 400
+    for query in ("phase=late", "phase=other&contrast_phase=portal", "phaze=portal"):
+        told = store(client, token, make_dicom(), query=f"?contrast_{query}")
+        assert told.status_code == 400, query
 
 
 @pytest.fixture

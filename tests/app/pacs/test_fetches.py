@@ -268,6 +268,7 @@ def test_a_launch_refuses_in_words(main, app, signed_in_as):
         assert (reply.status_code, words in reply.text) == (status, True), query
         form = dict(pair.split("=") for pair in query.replace("%2F", "/").split("&") if pair)
         assert reader.post("/fetches", data=form).status_code == status
+    assert reader.get("/launch?study=1.2.3&study=1.2.4").status_code == 400
     at = reader.post("/fetches", data={"study": "1.2.3"}).headers["location"]
     app.state.fetcher.act()
     assert "does not hold this study" in reader.get(at).text

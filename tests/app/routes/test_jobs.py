@@ -274,6 +274,8 @@ def test_a_place_on_a_held_image_gets_the_scores_of_the_image_that_is_sent(api, 
         ({"instance": "OURS"}, 422),
         ({"instance": "OURS", "box": [1, 2, 3]}, 422),
         ({"instance": "OURS", "size": 3}, 422),
+        ({"instance": "OURS", "box": [True, True, 40, 40]}, 422),
+        ({"instance": "OURS", "box": BOX, "frame": True}, 422),
         ({"instance": "OURS", "diameter_mm": 0, "center": [4, 4]}, 422),
     ],
 )
@@ -282,6 +284,18 @@ def test_where_no_lesion_can_be_classified_the_call_is_refused(api, held, lesion
     reply = classify(api, told)
     assert reply.status_code == status, reply.text
     assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_what_is_said_beside_the_lesions_is_refused_and_not_passed_over(api, held):
+    lesions = [{"instance": held[0].uid, "box": BOX}]
+    for more, status in (({"pacs": "absent"}, 404), ({"contrast_phase": "portal"}, 422)):
+        assert api.post(PATH, json={"lesions": lesions, **more}).status_code == status, more
+    double = f'{{"lesions": [], "lesions": {json.dumps(lesions)}}}'
+    reply = api.post(PATH, content=double, headers={"content-type": "application/json"})
+    assert reply.status_code == 400
+    assert "'lesions' twice" in reply.json()["detail"]
+    for query in ("state=done&state=failed", "states=done"):
+        assert api.get(f"/api/v1/jobs?{query}").status_code == 422
 
 
 def test_a_series_of_several_images_is_no_place(api, token, session):

@@ -45,6 +45,16 @@ def test_a_key_that_was_there_is_used_as_it_is(tmp_path):
     assert Settings(installation_key=KEY).key() == KEY.encode()
 
 
+def test_a_name_that_is_nearly_a_settings_is_refused_and_others_are_left_alone(monkeypatch):
+    monkeypatch.setenv("HEPATICA_PACS_PASSWORD", "a secret that an entry names")
+    monkeypatch.setenv("HEPATICA_PORT_8000_TCP", "tcp://10.0.0.1:8000")  # Kubernetes sets such
+    Settings()
+    for name, meant in (("DOOR_STWO", "DOOR_STOW"), ("Review_Frist", "REVIEW_FIRST")):
+        with monkeypatch.context() as within, pytest.raises(ValueError, match=meant):
+            within.setenv(f"HEPATICA_{name}", "")
+            Settings()
+
+
 def test_processes_that_start_at_once_agree_on_one_key(tmp_path):
     path = tmp_path / "var" / "installation.key"
     with ThreadPoolExecutor(16) as pool:
