@@ -246,16 +246,22 @@ async def _check(headers: Headers, body: bytes) -> None:
         text.check_json(_json(body))
 
 
+def told_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON (``object_pairs_hook``), of which json would take the last in silence.
+
+    Raises:
+        BadRequest: it holds a name twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise BadRequest(f"The body holds {twice[:40]!r} twice in one object; send it once.")
+    return found
+
+
 def _json(body: bytes) -> Any:
     def refuse(word: str) -> NoReturn:
         raise BadRequest(f"The body is not JSON: {word} is no number.")
-
-    def told_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):  # json would take the last in silence
-            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise BadRequest(f"The body holds {twice[:40]!r} twice in one object; send it once.")
-        return found
 
     try:
         return json.loads(text.read(body), parse_constant=refuse, object_pairs_hook=told_once)

@@ -24,6 +24,7 @@ from app.models.cases.marking import Marking
 from app.models.cases.parcel import Parcel, RefusalCode
 from app.models.cases.settlement import Settlement
 from app.models.correction import PhaseCorrection, may_correct
+from app.models.jobs.returned_object import ReturnedObject
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.reader_studies.stimulus import Stimulus
@@ -225,8 +226,11 @@ def delete(
             f"The case was not deleted: type its pseudonym {case.pseudonym} exactly to delete it."
         )
     Stimulus.refuse_removal(db, case.id)
+    words = f"Case {case.pseudonym} and everything in it was deleted."
+    if unsent := ReturnedObject.drop_unsent(db, case.id, user.name):
+        words += f" {unsent} of its results had not reached the PACS and are not tried again."
     case.remove(db, user.name)
-    return see_other("/cases", f"Case {case.pseudonym} and everything in it was deleted.")
+    return see_other("/cases", words)
 
 
 def _work_list_page(

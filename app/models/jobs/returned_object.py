@@ -86,6 +86,15 @@ class ReturnedObject(Tried, Base):
         return list(session.scalars(query.order_by(ReturnedObject.created_at, ReturnedObject.id)))
 
     @staticmethod
+    def drop_unsent(session: Session, case_id: uuid.UUID, by: str) -> int:
+        """Before its case is deleted: what waits is not sent, which the record says; how many."""
+        waits = [one for one in ReturnedObject.of_case(session, case_id) if not one.is_over]
+        for one in waits:
+            Event.record(session, by, "return dropped", str(case_id), what=one.kind, pacs=one.pacs)
+            session.delete(one)
+        return len(waits)
+
+    @staticmethod
     def listed(session: Session, state: TriedState) -> list[ReturnedObject]:
         """The newest in a state, of all cases."""
         query = sa.select(ReturnedObject).where(ReturnedObject.state == state)

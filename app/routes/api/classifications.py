@@ -24,7 +24,7 @@ from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from app.auth import Machine, machine
-from app.bodies import files_of, multipart, text_of
+from app.bodies import files_of, multipart, text_of, told_once
 from app.decoding import Decoding
 from app.errors import BadRequest, NotAcceptable, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier, ServingDesk
@@ -216,7 +216,9 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         fields = [f"{key}={value}" for key, value in form.multi_items() if isinstance(value, str)]
         return [json.dumps(sorted(fields)).encode(), told_name.encode(), data]
 
-    return await once(request, program, said, act)
+    return await once(
+        request, program, said, act, lambda: request.app.state.watch.refuse(program.owner_id)
+    )
 
 
 async def _of_many(
@@ -264,7 +266,7 @@ def _places(form: FormData) -> list[PlaceOrder]:
     if any(text_of(form, name) for name in _PLACE):
         raise Unreadable("Where lesions is sent, the places stand in it: leave the others out.")
     try:
-        places = json.loads(told)
+        places = json.loads(told, object_pairs_hook=told_once)
     except (ValueError, RecursionError):
         raise Unreadable("lesions must be a list of places as JSON.") from None
     return references.read(places, references.PLACES)

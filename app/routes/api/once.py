@@ -57,7 +57,11 @@ Act = Callable[[Pledge], Awaitable[Response]]
 
 
 async def once(
-    request: Request, program: Machine, said: Callable[[], Sequence[bytes]], act: Act
+    request: Request,
+    program: Machine,
+    said: Callable[[], Sequence[bytes]],
+    act: Act,
+    may_still: Callable[[], None] = lambda: None,
 ) -> Response:
     """The answer of ``act``, or the one that is kept under the request's key.
 
@@ -65,6 +69,7 @@ async def once(
         said: what the request says, in a fixed form; method, address, Accept and Prefer are added.
             Asked only where there is a key.
         act: does it; may keep its answer itself, in its own transaction.
+        may_still: refuses whoever may not see the kept answer any more, in a thread of its own.
 
     Raises:
         BadRequest: the key is none.
@@ -95,6 +100,7 @@ async def once(
 
     kept = await run_in_threadpool(begin)
     if kept is not None:
+        await run_in_threadpool(may_still)
         return Response(kept.body, kept.status, {**kept.headers, REPLAYED: "true"})
     pledge = Pledge(claim)
     try:

@@ -96,7 +96,13 @@ async def classify(request: Request, program: Machine, served: ServedClassifier)
             _answered, request, program, served, order, sent, offer, pledge
         )
 
-    return await once(request, program, lambda: [json.dumps(body, sort_keys=True).encode()], act)
+    return await once(
+        request,
+        program,
+        lambda: [json.dumps(body, sort_keys=True).encode()],
+        act,
+        lambda: request.app.state.watch.refuse(program.owner_id),
+    )
 
 
 def _answered(

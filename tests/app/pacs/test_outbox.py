@@ -283,6 +283,20 @@ def test_what_was_withdrawn_since_is_not_sent(api, app, case, session, database)
     assert "does not stand any more" in told["error"]
 
 
+def test_a_case_that_is_deleted_says_what_is_not_sent_any_more(
+    api, app, case, signed_in_as, session
+):
+    messenger = use(app, main_pacs("http://127.0.0.1:9/x"))
+    order(api, case, formats=["sr", "pr"])
+    admin = signed_in_as("admin")
+    reply = admin.post(f"/cases/{case.id}/deletion", data={"typed": case.pseudonym})
+    assert "2 of its results had not reached the PACS" in admin.get(reply.headers["location"]).text
+    assert session.scalars(sa.select(ReturnedObject)).all() == []
+    dropped = sa.select(sa.func.count()).where(Event.kind == "return dropped")
+    assert session.scalar(dropped) == 2
+    assert not messenger.act()
+
+
 def test_the_case_page_sends_the_answer_of_whoever_reviewed(app, case, signed_in_as, session):
     ada, ben = signed_in_as("researcher", name="ada"), signed_in_as("reader", name="ben")
     address = f"/cases/{case.id}"

@@ -138,6 +138,17 @@ def test_the_same_key_gives_the_same_answer_and_one_job(api, session):
     assert len(session.scalars(sa.select(Job)).all()) == 1
 
 
+def test_a_kept_answer_is_not_told_to_who_has_come_to_read_blind(api, app, database):
+    headers = {"idempotency-key": "k", **token_of(database, "hers", "admin", "ada")}
+    asked = {"files": {"image": ("a.png", make_png(64))}, "headers": headers}
+    assert [api.post(PATH, **asked).status_code for _ in range(2)] == [200, 200]
+    with database.transaction() as session:
+        studies.make_study(session, studies.make_user(session, "ada", "admin"), design=None)
+    app.state.watch._ask_at = 0.0
+    reply = api.post(PATH, **asked)
+    assert (reply.status_code, "reads blind" in reply.text) == (403, True)
+
+
 def test_nothing_that_may_name_a_patient_is_kept_of_a_call(api, app, session):
     file = {"image": ("Secret^Sylvia.dcm", make_dicom())}
     places = json.dumps([{"box": BOX}, {"box": BOX, "frame": 7}])
@@ -294,6 +305,8 @@ def test_what_is_said_beside_the_lesions_is_refused_and_not_passed_over(api, hel
     reply = api.post(PATH, content=double, headers={"content-type": "application/json"})
     assert reply.status_code == 400
     assert "'lesions' twice" in reply.json()["detail"]
+    file, places = {"image": ("a.dcm", make_dicom(make_hu(1)))}, '[{"frame": 1, "frame": 1}]'
+    assert api.post(PATH, files=file, data={"lesions": places}).status_code == 400
     for query in ("state=done&state=failed", "states=done"):
         assert api.get(f"/api/v1/jobs?{query}").status_code == 422
 
