@@ -16,7 +16,7 @@ from app.models.cases.case import Image
 from ml.images.voi import VoiFunction, Window
 
 EYE = Window(50.0, 200.0)
-"""The window in HU where none is asked for: no window of the sender is kept."""
+"""The window in HU where none is asked for and the file named none."""
 THUMBNAIL_PX = 128
 JPEG, PNG = "image/jpeg", "image/png"
 
@@ -65,7 +65,10 @@ class Rendering:
             BadRequest: the part of the picture lies outside of it.
         """
         values = image.pixels(session)
-        usual = EYE if image.calibrated else Window.of_range(0.0, float(np.iinfo(values.dtype).max))
+        if image.calibrated:
+            usual = next(iter(image.windows), EYE)
+        else:
+            usual = Window.of_range(0.0, float(np.iinfo(values.dtype).max))
         grey = Picture.fromarray((self.window or usual).greys(values))
         shown = grey if self.viewport is None else _fitted(grey, self.viewport, image.spacing_mm)
         stream = io.BytesIO()

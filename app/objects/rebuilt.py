@@ -22,6 +22,7 @@ from pydicom.valuerep import DSfloat
 from app.models.cases.case import Case, Image, Series
 from app.objects.part10 import written
 from app.settings import VERSION
+from ml.images import voi
 from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY
 
 SERIES_DESCRIPTION = "De-identified, rebuilt by Hepatica"
@@ -64,6 +65,7 @@ KNOWN = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation", "RescaleIntercept", "RescaleSlope",
     "InstanceAvailability", "RetrieveURL", "LongitudinalTemporalInformationModified", *DATES,
+    *voi.TAGS,
     *(word for word in ALLOWED_TAGS if word not in _STAYS),
 )  # fmt: skip
 """Attributes that an object can have a value of."""
@@ -220,6 +222,11 @@ def _of_pixels(found: Dataset, image: Image) -> None:
     if image.calibrated:
         found.RescaleIntercept, found.RescaleSlope = "0", "1"
         # what is said to be unspecified stays so (PS3.3 C.11.1.1.2)
+        windows = image.windows
+        if windows:
+            found.WindowCenter = [_decimal(one.center) for one in windows]
+            found.WindowWidth = [_decimal(one.width) for one in windows]
+            found.VOILUTFunction = windows[0].function.name
         found.RescaleType = "US" if image.tags.get("RescaleType", "").upper() == "US" else "HU"
 
 

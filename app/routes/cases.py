@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated
@@ -17,7 +18,16 @@ from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
 from app.decoding import Decoding, limits
 from app.errors import BadRequest, Forbidden, Unreadable
-from app.models.cases.case import PHASES, PICTURES, Accepted, Case, ImageStack, Receipt, Series
+from app.models.cases.case import (
+    PHASES,
+    PICTURES,
+    Accepted,
+    Case,
+    Image,
+    ImageStack,
+    Receipt,
+    Series,
+)
 from app.models.cases.entry import Door, Entry
 from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Marking
@@ -40,6 +50,8 @@ WINDOWS = [  # window centre and width in HU for the eye
     {"key": "bone", "name": "Bone", "level": 400, "width": 1800},
     {"key": "lung", "name": "Lung", "level": -600, "width": 1500},
 ]
+MOST_OF_FILES = 3
+"""So many windows of a case's files stand beside ours."""
 
 
 @router.get("/cases")
@@ -178,10 +190,25 @@ def show(
             "person": {"id": str(user.id), "name": user.name},
             "series": series,
             "lesions": marked,
-            "presets": WINDOWS,
+            "presets": [*WINDOWS, *_windows_of(images)],
             "selected_lesion": str(selected.lesion.id) if selected else None,
         },
     )
+
+
+def _windows_of(images: Iterable[Image]) -> list[dict[str, object]]:
+    """The windows that the files of a case name, each once."""
+    named = list(dict.fromkeys(one for image in images for one in image.windows))
+    return [
+        {
+            "key": f"file-{number}",
+            "name": "File" if number == 1 else f"File {number}",
+            "level": round(one.center),
+            "width": max(1, round(one.width)),
+            "curve": one.function.value,
+        }
+        for number, one in enumerate(named[:MOST_OF_FILES], 1)
+    ]
 
 
 def _absent(

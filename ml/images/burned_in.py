@@ -35,6 +35,7 @@ _DENSE = 0.7
 _LETTERS = 4
 _LEAST_HIGH, _MOST_HIGH, _MOST_WIDE = 5, 48, 48
 _LEAST_INK = 5
+_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def has_text(pixels: npt.NDArray[Any]) -> bool:
 def _inks(pixels: npt.NDArray[Any]) -> list[int]:
     """Values that stand out among their neighbours, the most frequent first."""
     lowest = int(pixels.min())
-    every = np.bincount((pixels.astype(np.int32) - lowest).ravel())
+    every = _counts(pixels, lowest)
     values = np.arange(len(every))
     if _has_gaps(every):
         values = np.flatnonzero(every)
@@ -73,6 +74,16 @@ def _inks(pixels: npt.NDArray[Any]) -> list[int]:
     found = np.flatnonzero(often & (counts >= _STANDS_OUT * around))
     order = found[np.argsort(-counts[found], kind="stable")][:_MOST_VALUES]
     return [int(values[index]) + lowest for index in order]
+
+
+def _counts(pixels: npt.NDArray[Any], lowest: int) -> npt.NDArray[np.int64]:
+    """How often each value from ``lowest`` on is there; counted in parts, which stay small."""
+    every = np.zeros(int(pixels.max()) - lowest + 1, np.int64)
+    flat = pixels.reshape(-1)
+    for start in range(0, flat.size, _AT_ONCE):
+        some = flat[start : start + _AT_ONCE].astype(np.int64) - lowest
+        every += np.bincount(some, minlength=every.size)
+    return every
 
 
 def _has_gaps(counts: npt.NDArray[Any]) -> bool:

@@ -20,9 +20,10 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
-from ml.images import burned_in, orientation
+from ml.images import burned_in, orientation, voi
 from ml.images.ct_slice import Corrupt, CTSlice, NotCT
 from ml.images.header import REMEDY, Header
+from ml.images.voi import Window
 
 Stored = npt.NDArray[Any]
 
@@ -110,6 +111,7 @@ _LEAST_VIEW_MM, _MOST_VIEW_MM = 100.0, 1000.0
 """A slice of the trunk is no smaller, and no gantry is wider."""
 _MOST_ASPECT = 1.5
 _TILTED_FROM_DEG = 5.0
+_MOST_WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def ct_slice(
         instance_number=_instance_number(header, told),
         slice_thickness_mm=thickness if thickness and thickness > 0 else None,
         phantom=(tags.get("Manufacturer"), tags.get("ManufacturerModelName")) == PHANTOM,
-        tags=_tags_of(frame, tags),
+        tags={**_tags_of(frame, tags), **_windows(frame, told)},
         warnings=tuple(dict.fromkeys(told)),
     )
 
@@ -531,6 +533,24 @@ def _tags_of(frame: Frame, tags: dict[str, str]) -> dict[str, str]:
             if text := item.text(keyword)[:64].strip():
                 found[tag] = text
     return found
+
+
+def _windows(frame: Frame, told: list[str]) -> dict[str, str]:
+    """The windows with which the file wants to be shown, as tags; what cannot be used is said.
+
+    A window changes no value, so a bad one is left out and the slice taken.
+    """
+    texts = {}
+    try:
+        for keyword in voi.TAGS:
+            texts[keyword] = frame.holder("FrameVOILUTSequence", keyword).text(keyword)
+        found = Window.of_tags(texts)[:_MOST_WINDOWS]
+    except (Corrupt, ValueError):
+        told.append("The window that the file names cannot be used; the usual ones are shown.")
+        found = ()
+    if not found and frame.holder("FrameVOILUTSequence", "VOILUTSequence").has("VOILUTSequence"):
+        told.append("The file is to be shown by a table (VOI LUT), which is not kept.")
+    return Window.tags(found)
 
 
 def _acquired(frame: Frame) -> str:

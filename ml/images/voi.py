@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+TAGS = ("WindowCenter", "WindowWidth", "VOILUTFunction")
+"""The attributes that windows are told by."""
+
+
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class VoiFunction(StrEnum):
@@ -42,6 +50,38 @@ class Window:
         """The window that makes ``low`` black and ``high`` white."""
         return cls((low + high) / 2, high - low, VoiFunction.LINEAR_EXACT)
 
+    @staticmethod
+    def tags(windows: Iterable[Window]) -> dict[str, str]:
+        """Windows of one function as the texts of the DICOM attributes; {} of none."""
+        told = list(windows)
+        if not told:
+            return {}
+        return {
+            "WindowCenter": "\\".join(f"{one.center:.10g}" for one in told),
+            "WindowWidth": "\\".join(f"{one.width:.10g}" for one in told),
+            "VOILUTFunction": told[0].function.name,
+        }
+
+    @classmethod
+    def of_tags(cls, tags: Mapping[str, str]) -> tuple[Window, ...]:
+        """What `tags` wrote; () where that is not there.
+
+        Raises:
+            ValueError: these are no windows: another number of widths than of centres, a text that
+                is no number, a function that DICOM does not know, or a width that it does not.
+        """
+        centers, widths = (
+            [_number(one) for one in tags.get(word, "").split("\\") if one.strip()]
+            for word in TAGS[:2]
+        )
+        if not centers and not widths:
+            return ()
+        function = tags.get("VOILUTFunction", "").strip().upper() or VoiFunction.LINEAR.name
+        if function not in VoiFunction.__members__:
+            raise ValueError("its VOI LUT Function is not known")
+        pairs = zip(centers, widths, strict=True)
+        return tuple(cls(center, width, VoiFunction[function]) for center, width in pairs)
+
     def greys(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """The greys, 0 to 255, of values of any shape."""
         wide = values.astype(np.float32)
@@ -57,3 +97,10 @@ class Window:
             share = (wide - (self.center - 0.5)) / (self.width - 1) + 0.5
         greys: npt.NDArray[np.uint8] = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
         return greys
+
+
+def _number(text: str) -> float:
+    """A decimal string (PS3.5 6.2): what Python takes beyond it is none."""
+    if not _DECIMAL.fullmatch(text.strip()):
+        raise ValueError("its window is no number")
+    return float(text)

@@ -122,6 +122,11 @@ export function rangeOf(array) {
   return [low, high];
 }
 
+const shade = (g, invert) => {
+  const v = invert ? 255 - g : g;
+  return (0xff000000 | (v << 16) | (v << 8) | v) >>> 0;
+};
+
 /**
  * A table from stored value (plus `offset`) to an opaque grey RGBA pixel.
  * The linear window of PS3.3 C.11.2.1.2; a width below 1 is taken as 1.
@@ -133,15 +138,17 @@ export class GreyTable {
     this.key = "";
   }
 
-  set(width, level, invert) {
-    const key = `${width} ${level} ${invert}`;
+  /** curve: "linear", "linear-exact" or "sigmoid" (PS3.3 C.11.2.1.2 and 3). */
+  set(width, level, invert, curve = "linear") {
+    const key = `${width} ${level} ${invert} ${curve}`;
     if (key === this.key) return;
     this.key = key;
     const { table, offset } = this;
+    if (curve !== "linear") { this.#curved(curve, width, level, invert); return; }
     const w = Math.max(1, width);
     const low = level - 0.5 - (w - 1) / 2;
     const high = level - 0.5 + (w - 1) / 2;
-    const grey = (g) => { const v = invert ? 255 - g : g; return (0xff000000 | (v << 16) | (v << 8) | v) >>> 0; };
+    const grey = (g) => shade(g, invert);
     const first = Math.min(table.length, Math.max(0, Math.floor(low) + offset + 1));
     const last = Math.min(table.length, Math.max(first, Math.floor(high) + offset + 1));
     table.fill(grey(0), 0, first);
@@ -149,6 +156,15 @@ export class GreyTable {
       table[i] = grey(Math.round(((i - offset - (level - 0.5)) / (w - 1) + 0.5) * 255));
     }
     table.fill(grey(255), last);
+  }
+
+  #curved(curve, width, level, invert) {
+    const { table, offset } = this;
+    for (let i = 0; i < table.length; i += 1) {
+      const x = (i - offset - level) / width;
+      const share = curve === "sigmoid" ? 1 / (1 + Math.exp(-4 * x)) : Math.min(1, Math.max(0, x + 0.5));
+      table[i] = shade(Math.round(255 * share), invert);
+    }
   }
 
   /** Map pixels into a Uint32Array of the same length. */

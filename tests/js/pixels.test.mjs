@@ -29,6 +29,20 @@ test("every grey is that of the standard's linear window", () => {
   }
 });
 
+test("the other curves of the standard are drawn as it writes them", () => {
+  const greys = (curve, values) => {
+    const table = new GreyTable("int16");
+    const out = new Uint32Array(values.length);
+    table.set(100, 40, false, curve);
+    table.map(Int16Array.from(values), out);
+    return [...out].map(greyOf);
+  };
+  const values = [-1000, -10, 15, 40, 65, 90, 1000];
+  assert.deepEqual(greys("linear-exact", values), values.map((x) => Math.round(255 * Math.min(1, Math.max(0, (x - 40) / 100 + 0.5)))));
+  assert.deepEqual(greys("sigmoid", values), values.map((x) => Math.round(255 / (1 + Math.exp(-4 * (x - 40) / 100)))));
+  assert.notDeepEqual(greys("sigmoid", values), greys("linear", values));
+});
+
 test("the ends of a file's values are black and white, not wrapped round", () => {
   assert.deepEqual([...shown("int16", [-32768, 32767], 400, 40)].map(greyOf), [0, 255]);
   assert.deepEqual([...shown("uint16", [0, 65535], 400, 40000)].map(greyOf), [0, 255]);

@@ -141,7 +141,10 @@ def ct_file(stored: np.ndarray | None = None, syntax: str | None = None, **chang
 
 
 def enhanced_file(stored: np.ndarray, frames: list[Mapping[str, Any]]) -> bytes:
-    """Enhanced CT: per frame ``intercept`` and ``z``; spacing and orientation shared."""
+    """Enhanced CT: per frame ``intercept`` and ``z``; spacing and orientation shared.
+
+    A frame may have a ``window``: centre and width.
+    """
     absent = dict.fromkeys(
         ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
          "RescaleIntercept", "SliceThickness")
@@ -169,6 +172,9 @@ def enhanced_file(stored: np.ndarray, frames: list[Mapping[str, Any]]) -> bytes:
                 RescaleType="HU",
             )
         )
+        if "window" in frame:
+            center, width = frame["window"]
+            item.update(group("FrameVOILUTSequence", WindowCenter=[center], WindowWidth=[width]))
         per_frame.append(item)
     dataset.PerFrameFunctionalGroupsSequence = per_frame
     return encoded(dataset)

@@ -44,12 +44,14 @@ from app.models.cases.way_back import Examination, SourceObject
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
+from ml.images import voi
 from ml.images.burned_in import SUSPECTED
 from ml.images.ct_slice import CTSlice
 from ml.images.dicom import Identity
 from ml.images.frame import BURNED_IN
 from ml.images.orientation import Edges, coordinate, edges
 from ml.images.stack import Placement, Stack, mixture, stacks
+from ml.images.voi import Window
 
 PHASES = ("portal", "other", "unknown")
 """Contrast phases that an uploader can state; the networks know the portal phase only."""
@@ -503,6 +505,15 @@ class Image(Base):
             self.orientation = list(item.orientation)
             self.position = list(item.position) if item.position else None
             self.tags = {**_tags_of(item, key), **self.tags}
+        windows = {word: item.tags[word] for word in voi.TAGS if word in item.tags}
+        if windows and not self.windows:
+            self.tags = {**self.tags, **windows}
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows of the file, in its order; none of one that was taken in before they were
+        kept."""
+        return Window.of_tags(self.tags)
 
     def stored_pixels(self, session: Session) -> bytes:
         """The pixels as they lie in the database: little-endian, zlib-compressed."""

@@ -64,7 +64,7 @@ export class Viewer extends EventTarget {
   #cursor = null; // {px, py}
   #openings = [];
 
-  /** canvas: the element; store: a PixelStore; presets: [{name, width, level}] in HU. */
+  /** canvas: the element; store: a PixelStore; presets: [{name, width, level, curve}] in HU; curve as in GreyTable, "linear" where none is. */
   constructor({ canvas, store, presets }) {
     super();
     this.#presets = presets;
@@ -155,11 +155,12 @@ export class Viewer extends EventTarget {
 
   // ---- window, zoom, settings ---------------------------------------------------------------
 
-  setWindow(width, level) {
+  setWindow(width, level, curve = this.window?.curve) {
     const target = this.window;
     if (!target) return;
     const grey = !this.calibrated;
     target.width = clamp(Math.round(width), 1, grey ? 65536 : 8000);
+    target.curve = curve;
     target.level = clamp(Math.round(level), grey ? 0 : -2048, grey ? 65535 : 4000);
     this.#drawing.schedule({ newGreys: true });
     this.#emit("window", target);
@@ -177,8 +178,8 @@ export class Viewer extends EventTarget {
       this.#say("Uncalibrated: window presets need Hounsfield units. Full range shown.");
       return;
     }
-    const { name, width, level } = this.#presets[n];
-    this.setWindow(width, level);
+    const { name, width, level, curve } = this.#presets[n];
+    this.setWindow(width, level, curve ?? "linear");
     this.#say(`${name} window, width ${width}, level ${level}`);
   }
 
@@ -188,7 +189,7 @@ export class Viewer extends EventTarget {
     this.#settings = { invert: false, smooth: true, marks: true };
     if (this.#image) {
       const first = this.calibrated ? this.#presets[0] : this.#fullRange();
-      this.setWindow(first.width, first.level);
+      this.setWindow(first.width, first.level, "linear");
     }
     this.#drawing.schedule({ newGreys: true });
     this.#emit("settings", this.settings);

@@ -291,6 +291,19 @@ def drawn(reply) -> np.ndarray:
     return np.asarray(Picture.open(io.BytesIO(reply.content))).astype(int)
 
 
+def test_the_window_of_the_file_is_the_usual_one_and_goes_with_the_object(keep):
+    one = keep(
+        make_dicom(ramp(), WindowCenter=[0, 40], WindowWidth=[50, 400], VOILUTFunction="SIGMOID")
+    )
+    png = {"accept": "image/png"}
+    usual = drawn(one.get("/rendered", **png))
+    assert (usual == drawn(one.get("/rendered?window=0,50,sigmoid", **png))).all()
+    assert not (usual == drawn(one.get("/rendered?window=0,50", **png))).all()
+    [told] = one.get("/metadata", accept="application/dicom+json").json()
+    assert told["00281050"]["Value"] == [0, 40] and told["00281051"]["Value"] == [50, 400]
+    assert told["00281056"]["Value"] == ["SIGMOID"]
+
+
 def test_a_series_and_a_study_are_rendered_image_after_image(keep):
     keep(make_dicom(make_hu(1), number=1))
     last = keep(make_dicom(make_hu(2), number=2))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import uuid
 
+import pydicom
 import sqlalchemy as sa
 
 from app.models import Case, Image
 from app.models.cases.case import Series
-from app.models.cases.naming import name_older
-from app.models.cases.uids import mapped
+from app.models.cases.naming import name_older, veil_older
+from app.models.cases.uids import kept, mapped
 from factories import make_dicom, make_png
 from tests.ml.dicom_files import enhanced_file, stored_values
 
@@ -33,6 +35,20 @@ def uids(session) -> dict[str, list[str]]:
         table.__name__: list(session.scalars(sa.select(table.uid).order_by(table.id)))
         for table in (Case, Series, Image)
     }
+
+
+SENDERS = {
+    Case.study_uid: "StudyInstanceUID",
+    Series.series_uid: "SeriesInstanceUID",
+    Image.sop_uid: "SOPInstanceUID",
+}
+
+
+def senders(session) -> list[list[str | None]]:
+    session.expire_all()
+    return [
+        list(session.scalars(sa.select(column).order_by(column.class_.id))) for column in SENDERS
+    ]
 
 
 def test_a_mapped_uid_is_one_of_a_uuid_and_depends_on_the_key():
@@ -73,12 +89,24 @@ def test_what_was_stored_before_gets_the_very_uids_it_would_get_now(
     signed_in_as, database, session
 ):
     browser = signed_in_as("reader")
-    upload(browser, make_dicom(number=1), make_dicom(number=2), make_png())
-    now = uids(session)
+    files = [make_dicom(number=1), make_dicom(number=2)]
+    upload(browser, *files, make_png())
+    now, digests = uids(session), senders(session)
+    headers = [pydicom.dcmread(io.BytesIO(file), stop_before_pixels=True) for file in files]
     with database.transaction() as opened:
         for table in (Case, Series, Image):
             opened.execute(sa.update(table).values(uid=None))
+        for column, keyword in SENDERS.items():
+            for header in headers:
+                told = str(getattr(header, keyword))
+                opened.execute(
+                    sa.update(column.class_)
+                    .where(column == kept(told, KEY))
+                    .values({column.key: told})
+                )
+    assert senders(session) != digests
     with database.transaction() as opened:
         assert name_older(opened, KEY) == 3
         assert name_older(opened, KEY) == 0
-    assert uids(session) == now
+        assert veil_older(opened, KEY) == 2
+    assert (uids(session), senders(session)) == (now, digests)
