@@ -75,17 +75,17 @@ class PacsSettings(BaseModel):
     token_file: Path | None = None
     token_variable: str = ""
     ca_bundle: Path | None = None
-    connect_s: float = Field(10.0, gt=0, le=120)
-    read_s: float = Field(30.0, gt=0, le=3600)
-    total_s: float = Field(300.0, gt=0, le=86_400)
-    max_instance_mb: float = Field(MAX_FILE_BYTES / 1e6, gt=0, le=MAX_FILE_BYTES / 1e6)
-    max_study_mb: float = Field(4096.0, gt=0)
-    max_instances: int = Field(5000, ge=1)
+    connect_s: float = Field(10.0, gt=0, le=120, strict=True)
+    read_s: float = Field(30.0, gt=0, le=3600, strict=True)
+    total_s: float = Field(300.0, gt=0, le=86_400, strict=True)
+    max_instance_mb: float = Field(MAX_FILE_BYTES / 1e6, gt=0, le=MAX_FILE_BYTES / 1e6, strict=True)
+    max_study_mb: float = Field(4096.0, gt=0, strict=True)
+    max_instances: int = Field(5000, ge=1, strict=True)
     aet: _Aet | None = None
     dicom_host: str = ""
-    dicom_port: int = Field(104, ge=1, le=65535)
+    dicom_port: int = Field(104, ge=1, le=65535, strict=True)
     own_aet: _Aet = "HEPATICA"
-    takes_results: bool = False
+    takes_results: bool = Field(False, strict=True)
 
     @field_validator("name")
     @classmethod
@@ -230,6 +230,8 @@ class ConfiguredPacs:
         told = settings.pacs.strip()
         if not told:
             return cls({})
+        if told.startswith("{"):  # not told as a file's name: it may hold a password
+            raise PacsRefused("HEPATICA_PACS is one entry in JSON; put [ and ] around it.")
         tables = _of_json(told) if told.startswith("[") else _of_toml(Path(told))
         entries: dict[str, PacsSettings] = {}
         for number, table in enumerate(tables, 1):
@@ -277,11 +279,21 @@ class ConfiguredPacs:
 
 def _of_json(text: str) -> list[Any]:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_told_once)
+    except RecursionError:
+        raise PacsRefused("HEPATICA_PACS is nested too deeply.") from None
     except ValueError as error:
         at = f" (character {error.pos + 1})" if isinstance(error, json.JSONDecodeError) else ""
         raise PacsRefused(f"HEPATICA_PACS is no list in JSON{at}.") from None
     return list(found)
+
+
+def _told_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PacsRefused(f"HEPATICA_PACS: an entry holds {twice} twice.")
+    return dict(pairs)
 
 
 def _of_toml(path: Path) -> list[Any]:

@@ -105,6 +105,24 @@ def test_a_bad_entry_is_refused_by_entry_and_field(told, words):
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ('{"name": "a", "url": "http://x", "password": "swordfish"}', "put [ and ] around it"),
+        ('[{"name": "a", "name": "b", "url": "http://x"}]', "name twice"),
+        ("[" * 100_000, "nested too deeply"),
+        ('[{"name": "a", "url": "http://x", "takes_results": "yes"}]', "takes_results: "),
+        ('[{"name": "a", "url": "http://x", "total_s": true}]', "total_s: "),
+    ],
+    ids=["one", "twice", "deep", "yes", "true"],
+)
+def test_odd_json_is_refused_and_no_secret_is_told(told, words):
+    with pytest.raises(PacsRefused, match=r"^HEPATICA_PACS") as refused:
+        configured(told)
+    assert words in str(refused.value)
+    assert "swordfish" not in str(refused.value)
+
+
 def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "pacs.toml"
     for text, words in (("name =", "is no TOML (at"), ('x = 1\n[[pacs]]\nname="a"', "[[pacs]]"),
