@@ -47,7 +47,8 @@ def destination(
 
     Args:
         key: of the installation.
-        name: of a configured PACS; "": the one that the case came from, or the only one.
+        name: of a configured PACS; "": the one that the case came from, or the only one. Of a
+            case that came from a configured PACS no other is meant.
 
     Raises:
         NoWayBack: no link is kept, no PACS takes results, or several might be meant.
@@ -68,7 +69,13 @@ def destination(
             "its entry of HEPATICA_PACS."
         )
     source = link.examination.source
-    wanted = name or (source if source in configured.names else "")
+    came_from = source if source in configured.names else ""
+    if name and came_from and name != came_from:
+        raise NoWayBack(
+            f"This case came from the PACS {came_from}. In another one its patient's number may be "
+            "another person's, so nothing is sent there."
+        )
+    wanted = name or came_from
     if wanted:
         found = configured.named(wanted)
         if not found.takes_results:
