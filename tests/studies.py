@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -142,6 +143,16 @@ def _known_lesions(session: Session, per_class: int, phantom: bool, first: int) 
 
 
 _made: dict[Any, tuple[once.Statements, list[uuid.UUID]]] = {}
+
+
+@contextmanager
+def made_anew() -> Iterator[None]:
+    """Within it nothing is as another test made it, and nothing stays for another."""
+    before = dict(_made)
+    _made.clear()
+    yield
+    _made.clear()
+    _made.update(before)
 
 
 def _again(session: Session, asked: Any, make: Callable[[], list[Lesion]]) -> list[Lesion]:

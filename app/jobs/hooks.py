@@ -80,6 +80,7 @@ class Hook:
             connection = self._connection()
         except (OSError, ssl.SSLError):
             return "its CA bundle cannot be read"
+        begun = time.monotonic()
         timer = threading.Timer(DEADLINE_S, _cut, (connection,))
         timer.daemon = True
         timer.start()
@@ -89,7 +90,7 @@ class Hook:
         except ssl.SSLCertVerificationError:
             return "its certificate is not one that is trusted; set ca_bundle"
         except (OSError, http.client.HTTPException) as error:
-            late = not timer.is_alive()
+            late = time.monotonic() - begun >= DEADLINE_S
             return "it did not answer in time" if late else f"no answer ({_kind(error)})"
         finally:
             timer.cancel()

@@ -105,13 +105,13 @@ def test_few_bytes_that_are_many_pixels_never_hold_the_event_loop(
     stream = io.BytesIO()
     Image.new(mode, (2048, 2048)).save(stream, "PNG", optimize=True)
     threads: list[str] = []
-    read = classifications._roi
+    read = classifications._found
 
     def watched(*arguments):
         threads.append(threading.current_thread().name)
         return read(*arguments)
 
-    monkeypatch.setattr(classifications, "_roi", watched)
+    monkeypatch.setattr(classifications, "_found", watched)
     assert len(stream.getvalue()) < 10_000
     answer = client.post(
         "/api/v1/classifications",

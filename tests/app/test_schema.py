@@ -12,7 +12,7 @@ from alembic.config import Config
 
 import studies
 from app.db import Base, Database
-from app.models import Checkpoint, Event, Review, User
+from app.models import Checkpoint, Event, Image, Review, User
 from app.models.ground.append_only import KEPT, Changed
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.study import ReaderStudy
@@ -207,6 +207,8 @@ def test_old_rows_get_owners_and_numbers_by_their_chain_and_not_by_their_clock(d
         maker = User.require(session, "maker")
         [lesion] = studies.make_lesion(session, 901)
         lesion_id = lesion.id
+        in_clear = sa.func.replace(Image.sop_uid, "hmac:", "1.2.")  # as it was then
+        session.execute(sa.update(Image).values(sop_uid=in_clear))
     move(database, BEFORE)
     moment = datetime(2026, 5, 1, tzinfo=UTC)
     first, second, third, other = (uuid.uuid4() for _ in range(4))

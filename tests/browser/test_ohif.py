@@ -111,18 +111,16 @@ def build() -> Path:
 
 
 @pytest.fixture
-def viewer():
+def viewer(chromium):
     """Chromium with WebGL in software; its pages share what they have loaded."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=_chromium(), args=[*FLAGS[:2], *WEBGL])
-        context = browser.new_context(
-            viewport={"width": 1280, "height": 800}, service_workers="block"
-        )
-        tour = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
-        context.add_init_script(tour)
-        yield context
-        browser.close()
+    kind = chromium.browser_type  # one driver serves all browsers of a process
+    browser = kind.launch(executable_path=_chromium(), args=[*FLAGS[:2], *WEBGL])
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, service_workers="block")
+    context.add_init_script(
+        "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+    )
+    yield context
+    browser.close()
 
 
 @contextmanager

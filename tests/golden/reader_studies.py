@@ -161,7 +161,7 @@ def found_in(folder: Path, what: str) -> dict[str, Any]:
     """``compositions`` or ``protocols``, from a database in ``folder``."""
     database = Database(f"sqlite:///{folder}/{what}.sqlite3")
     database.migrate()
-    with database.transaction() as session:
+    with studies.made_anew(), database.transaction() as session:
         name_rows(session)
         found = (of_compositions if what == "compositions" else of_protocols)(session)
     database.engine.dispose()
