@@ -1,6 +1,6 @@
 """The preset ``quick`` on phantoms and on real nodules, every number: ``quick.json.xz``.
 
-Some twenty minutes of one core. ``PYTHONPATH=. python -m tests.golden.quick`` writes the file
+Four minutes on two cores. ``PYTHONPATH=. python -m tests.golden.quick`` writes the file
 again, where ``HEPATICA_TEST_DATA`` names the nodules; a change of it is argued in the commit that
 makes it.
 """
