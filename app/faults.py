@@ -7,11 +7,15 @@ nor the log repeats them: the log gets the kind of fault and its code.
 from __future__ import annotations
 
 import sqlite3
+import traceback
+from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from app import place
 from app.errors import AppError, Conflict, Taken, Unavailable, Unreadable
 
 
@@ -170,3 +174,23 @@ def code(error: BaseException) -> str:
     kind = type(original).__name__ + (f" {number}" if number else "")
     said = str(original).strip().partition("\n")[0] if trouble(error) is not None else ""
     return f"{kind}: {said}" if said else kind
+
+
+def described(error: BaseException) -> str:
+    """The kind and place of a fault for the log, with what led to it: no message, no values."""
+    return "".join(_steps(error)).rstrip()
+
+
+def _steps(error: BaseException) -> Iterator[str]:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _steps(cause)
+        yield "  which led to\n"
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    yield f"{kind}{f' ({code})' if code else ''}\n"
+    for frame in traceback.extract_tb(error.__traceback__)[-12:]:
+        path = Path(frame.filename)
+        where = path.relative_to(place.ROOT) if path.is_relative_to(place.ROOT) else path.name
+        yield f"  {where}:{frame.lineno} in {frame.name}\n"

@@ -7,12 +7,10 @@ import json
 import logging
 import re
 import time
-import traceback
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
@@ -38,7 +36,7 @@ from app.errors import (
     Unavailable,
     Unreadable,
 )
-from app.faults import refused
+from app.faults import described, refused
 from app.models.cases.uids import is_mapped, mapped
 from app.models.ground.event import Event
 from app.models.people.sign_in import SignIn
@@ -323,22 +321,7 @@ def report(request: Request, error: Exception) -> None:
     So neither its message, which may quote what was sent, nor the address that was asked for.
     """
     route = getattr(request.scope.get("route"), "path", "no route")
-    log.error("%s %s: %s", request.method, route, "".join(_described(error)).rstrip())
-
-
-def _described(error: BaseException) -> Iterator[str]:
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        yield from _described(cause)
-        yield "  which led to\n"
-    original = getattr(error, "orig", None)
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    yield f"{kind}{f' ({code})' if code else ''}\n"
-    for frame in traceback.extract_tb(error.__traceback__)[-12:]:
-        path = Path(frame.filename)
-        where = path.relative_to(place.ROOT) if path.is_relative_to(place.ROOT) else path.name
-        yield f"  {where}:{frame.lineno} in {frame.name}\n"
+    log.error("%s %s: %s", request.method, route, described(error))
 
 
 def _fields(error: RequestValidationError) -> list[dict[str, str]]:

@@ -7,11 +7,12 @@ import os
 import socket
 import threading
 import uuid
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from app.db import Database
 from app.errors import AppError, Conflict, Unavailable
-from app.faults import code, trouble
+from app.faults import code, described, trouble
 from app.models.jobs.job import Job, JobKind
 from ml.ground.errors import HepaticaError
 
@@ -20,7 +21,7 @@ log = logging.getLogger("hepatica.clerk")
 _PAUSE_S = 5.0
 
 
-class Loop:
+class Loop(ABC):
     """What is due is found by ``act``, in a thread of a web process or in one's own."""
 
     kind = "loop"
@@ -32,9 +33,9 @@ class Loop:
         self._stopped = False
         self._thread: threading.Thread | None = None
 
+    @abstractmethod
     def act(self) -> bool:
         """Do one thing that is due; False when nothing is."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Begin in a thread of its own."""
@@ -60,7 +61,8 @@ class Loop:
                 found = self.act()
             except Exception as error:
                 if not isinstance(error, Unavailable) and trouble(error) is None:
-                    log.exception("The %s met an unexpected fault and goes on.", self.kind)
+                    told = described(error)
+                    log.error("The %s met an unexpected fault and goes on: %s", self.kind, told)
                 elif not isinstance(error, Unavailable):  # any other is in the log
                     log.error("The database failed: %s", code(error))
                 self._bell.wait(_PAUSE_S)
@@ -80,13 +82,13 @@ class JobLoop(Loop):
         super().__init__()
         self._database = database
 
+    @abstractmethod
     def do(self, job_id: uuid.UUID, claim: int) -> None:
         """Do a job that was claimed here, and end it.
 
         Raises:
             Conflict: somebody else has it now, or it was cancelled.
         """
-        raise NotImplementedError
 
     def do_job(self) -> bool:
         """Do the job that has been due longest; False when none is."""
@@ -109,7 +111,7 @@ class JobLoop(Loop):
         except Exception as error:
             if trouble(error) is not None:
                 raise
-            log.exception("Job %s ended with an unexpected fault.", job_id)
+            log.error("Job %s ended with an unexpected fault: %s", job_id, described(error))
             told = f"An unexpected fault ended the job ({type(error).__name__}). The log has more."
             self._fail(job_id, claim, told)
         return True

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.errors import AppError, Unavailable
-from app.faults import trouble
+from app.faults import described, trouble
 from app.inference import Inference
 from app.models.cases.case import Case, Series
 from app.models.cases.lesion import Lesion
@@ -65,7 +65,10 @@ class Settling:
         except Exception as error:
             if isinstance(error, Unavailable) or trouble(error) is not None:
                 raise
-            log.exception("A series could not be settled; it is left until something comes to it.")
+            log.error(
+                "A series could not be settled; it is left until something comes to it: %s",
+                described(error),
+            )
             self._leave(found)
         return True
 

@@ -23,6 +23,7 @@ from app.models.cases.case import Case, Image, Series
 from app.objects.part10 import written
 from app.settings import VERSION
 from ml.images import voi
+from ml.images.decimals import DECIMAL
 from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY
 
 SERIES_DESCRIPTION = "De-identified, rebuilt by Hepatica"
@@ -41,7 +42,6 @@ DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 """Kept where a door keeps dates, moved by the patient's days."""
 _METHOD = "Allow-list of attributes; keyed map of UIDs (HMAC)"
 _TEXT = re.compile(r"[^\\\x00-\x1f]{1,64}")
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,10}", re.ASCII)
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)
 
@@ -266,7 +266,7 @@ def _put(found: Dataset, keyword: str, text: str) -> None:
 
 
 def _is_decimal(text: str) -> bool:
-    return len(text) <= 16 and bool(_DECIMAL.fullmatch(text))
+    return len(text) <= 16 and bool(DECIMAL.fullmatch(text))
 
 
 _FITS: dict[str, Callable[[str], bool]] = {

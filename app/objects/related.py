@@ -1,12 +1,102 @@
-"""Bodies of ``multipart/related`` as they are sent (RFC 2387, PS3.18 8.6.1.2)."""
+"""Bodies of ``multipart/related`` (RFC 2387, PS3.18 8.6.1.2): cut as they come, written as they go.
+
+Whoever receives one says in words of their own what is wrong with it.
+"""
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
 
 DICOM = "application/dicom"
 RELATED = "multipart/related"
+
+_MOST_HEADERS = 20
+
+# its warnings quote what was sent; the refusal says enough
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+class NotRelated(Exception):
+    """What comes is not cut by the boundary that it names."""
+
+
+class Cutter:
+    """Cuts a body at its boundary.
+
+    Args:
+        boundary: as the Content-Type names it; not empty.
+        part: is given the headers of each part, in small letters, and its content once it is whole.
+        begun: is told that a part begins, before anything of it is kept; may raise.
+    """
+
+    def __init__(
+        self,
+        boundary: str,
+        part: Callable[[dict[str, str], bytes], None],
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.ended = False
+        """Whether the last boundary came."""
+        self._tell, self._tell_begun = part, begun
+        self._headers: dict[str, str] = {}
+        self._name = self._value = b""
+        self._data = bytearray()
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._field,
+                "on_header_value": self._said,
+                "on_header_end": self._header,
+                "on_part_data": self._more,
+                "on_part_end": self._part,
+                "on_end": self._end,
+            },
+            max_header_count=_MOST_HEADERS,
+        )
+
+    def take(self, chunk: bytes) -> None:
+        """More of the body.
+
+        Raises:
+            NotRelated: it is not cut by this boundary.
+        """
+        if self.ended:  # an epilogue says nothing (RFC 2046 5.1.1)
+            return
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise NotRelated from None
+
+    def _begin(self) -> None:
+        self._tell_begun()
+        self._headers = {}
+        self._data = bytearray()
+
+    def _field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _said(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header(self) -> None:
+        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
+        self._name = self._value = b""
+
+    def _more(self, data: bytes, start: int, end: int) -> None:
+        self._data += memoryview(data)[start:end]
+
+    def _part(self) -> None:
+        self._tell(self._headers, bytes(self._data))
+        self._data = bytearray()
+
+    def _end(self) -> None:
+        self.ended = True
 
 
 class Writing:

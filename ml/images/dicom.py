@@ -12,6 +12,7 @@ import logging
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -216,6 +217,19 @@ class Identity:
     origin: Origin = field(default_factory=Origin, repr=False)
 
 
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """A damaged header makes pydicom raise nearly anything: it is Corrupt."""
+    try:
+        yield
+    except (DicomError, MemoryError):
+        raise
+    except Exception as error:
+        raise Corrupt(
+            f"{name} is damaged ({type(error).__name__}); send or export it again."
+        ) from error
+
+
 def identity(data: bytes, name: str) -> Identity:
     """Which object a DICOM file is, without decoding its pixels.
 
@@ -223,7 +237,7 @@ def identity(data: bytes, name: str) -> Identity:
         DicomError: as ``read``, as far as the header tells.
     """
     name = _shown(name)
-    try:
+    with _damage_told(name):
         dataset = _dataset(data, name, stop_before_pixels=True)
         header = Header(dataset, name)
         start = _meta(data)[1] if is_part10(data) else 0
@@ -236,12 +250,6 @@ def identity(data: bytes, name: str) -> Identity:
             hashlib.sha256(memoryview(data)[start:]).hexdigest(),
             Origin.of(header),
         )
-    except (DicomError, MemoryError):
-        raise
-    except Exception as error:
-        raise Corrupt(
-            f"{name} is damaged ({type(error).__name__}); send or export it again."
-        ) from error
 
 
 def parsed(data: bytes, name: str) -> Dataset:
@@ -251,14 +259,8 @@ def parsed(data: bytes, name: str) -> Dataset:
         DicomError: as ``identity``.
     """
     name = _shown(name)
-    try:
+    with _damage_told(name):
         return _dataset(data, name)
-    except (DicomError, MemoryError):
-        raise
-    except Exception as error:
-        raise Corrupt(
-            f"{name} is damaged ({type(error).__name__}); send or export it again."
-        ) from error
 
 
 def is_part10(data: bytes) -> bool:

@@ -22,10 +22,10 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from ml.images.ct_slice import Corrupt
+from ml.images.decimals import DECIMAL
 
 T = TypeVar("T", bound=float)
 
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _MOST_SHOWN = 32
@@ -274,7 +274,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 def _decimal(part: Any) -> float | None:
     text = str(part).strip(" ") if not isinstance(part, float) else repr(part)
-    number = float(text) if _DECIMAL.fullmatch(text) else None
+    number = float(text) if DECIMAL.fullmatch(text) else None
     return number if number is not None and abs(number) < 1e300 else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,11 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.images.decimals import DECIMAL
+
 TAGS = ("WindowCenter", "WindowWidth", "VOILUTFunction")
 """The attributes that windows are told by."""
-
-
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class VoiFunction(StrEnum):
@@ -101,6 +99,6 @@ class Window:
 
 def _number(text: str) -> float:
     """A decimal string (PS3.5 6.2): what Python takes beyond it is none."""
-    if not _DECIMAL.fullmatch(text.strip()):
+    if not DECIMAL.fullmatch(text.strip()):
         raise ValueError("its window is no number")
     return float(text)
