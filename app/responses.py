@@ -268,7 +268,8 @@ def refusal(scope: Any, error: AppError) -> Response:
     if of_programs or wants_json(request) or wants_fragment(request):
         return problem(error)
     if isinstance(error, Unauthorised) and request.method == "GET":
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        own = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = getattr(request.state, "came_for", own)  # where its query is not to be repeated
         return RedirectResponse(f"/sessions/new?next={quote(target, safe='')}", 303)
     response = page(
         request,

@@ -7,6 +7,8 @@ our own page (`app.auth.OriginCheck`).
 
 from __future__ import annotations
 
+import base64
+import binascii
 import uuid
 from typing import Annotated
 
@@ -14,11 +16,12 @@ from fastapi import APIRouter, Form, Query, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.auth import Reader
+from app.auth import Reader, Visitor
 from app.db import Db, ReadDb
-from app.errors import BadRequest, Unreadable
+from app.errors import BadRequest, Damaged, Unauthorised, Unreadable
 from app.jobs.fetching import Wanted, place
 from app.models.cases.case import PHASES, PSEUDONYM
+from app.models.cases.sealing import opened, sealed
 from app.models.jobs.holder import Holder
 from app.models.jobs.job import Job, JobKind
 from app.models.people.user import User
@@ -28,27 +31,42 @@ from app.responses import fragment, page, see_other
 router = APIRouter(include_in_schema=False)
 
 Uid = Annotated[str, Query(max_length=200)]
+_NAMES = ("study", "series", "instance", "pacs")
+_ROW = "launch"
+"""What the text of an address is sealed for; it opens nowhere else."""
 
 
 @router.get("/launch")
 def launch(
     request: Request,
-    user: Reader,
+    user: Visitor,
     db: ReadDb,
     study: Uid = "",
     series: Uid = "",
     instance: Uid = "",
     pacs: Annotated[str, Query(max_length=40)] = "",
+    asked: Annotated[str, Query(max_length=2000)] = "",
 ) -> Response:
     """The case at that image where it is here; else the question whether to fetch it.
+
+    A stranger signs in first and comes back by an address of ours, in which the UIDs stand
+    sealed (``asked``): what a PACS asked for is in no address or header that we make.
 
     Raises:
         BadRequest: what stands for a UID is none, or there are two.
         NotFound: no such PACS is configured.
+        Unauthorised: nobody is signed in.
     """
-    for name in ("study", "series", "instance", "pacs"):
+    for name in (*_NAMES, "asked"):
         if len(request.query_params.getlist(name)) > 1:  # the last would be opened for the other
             raise BadRequest(f"The address names two of {name}; it may name one.")
+    key: bytes = request.app.state.key
+    if user is None:
+        told = dict(zip(_NAMES, (study, series, instance, pacs), strict=True))
+        request.state.came_for = f"/launch?asked={asked or _sealed(told, key)}"
+        raise Unauthorised("Sign in to see this page.")
+    if asked:
+        study, series, instance, pacs = _opened(asked, key)
     _refuse_unfit(study, series, instance)
     found = place(db, study, series, instance, request.app.state.key)
     if found is not None:
@@ -124,6 +142,26 @@ def cancel(user: Reader, db: Db, job_id: uuid.UUID) -> Response:
     holder = _holder(user)
     Job.require(db, job_id, holder, kind=JobKind.FETCH, to_change=True).cancel(db, holder)
     return see_other(f"/fetches/{job_id}")
+
+
+def _sealed(told: dict[str, str], key: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed(told, _ROW, key)).decode("ascii")
+
+
+def _opened(asked: str, key: bytes) -> tuple[str, ...]:
+    """Study, series, instance and PACS of an address of ours.
+
+    Raises:
+        BadRequest: it was not made here.
+    """
+    try:
+        told = opened(base64.urlsafe_b64decode(asked), _ROW, key)
+    except (Damaged, binascii.Error, ValueError):
+        raise BadRequest(
+            "This address was not made here, or was cut on the way. Open the study from the PACS "
+            "again."
+        ) from None
+    return tuple(str(told[name]) for name in _NAMES)
 
 
 def _fetch(session: Session, user: User, job_id: uuid.UUID) -> Job:

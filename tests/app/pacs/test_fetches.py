@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from datetime import timedelta
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from bad_pacs import answer, bad_pacs, holding
 
 from app.db import now
 from app.jobs import fetching
-from app.models import Case, Event, Image, Job
+from app.models import Case, Event, Image, Job, User
 from app.models.jobs.job import LOST_AFTER_S, JobState
 from app.pacs.configured import ConfiguredPacs, PacsSettings
 from factories import make_dicom, make_hu
@@ -223,10 +224,23 @@ def test_too_much_ends_it(main, fetch, configure):
 # -- /launch ---------------------------------------------------------------------------------------
 
 
-def test_a_stranger_signs_in_and_comes_back_to_what_was_asked_for(client):
-    reply = client.get(f"/launch?study={STUDY}&pacs=main")
+def test_a_stranger_signs_in_and_comes_back_to_what_was_asked_for(client, configure, database):
+    configure(url="http://127.0.0.1:1")
+    reply = client.get(f"/launch?study={STUDY}&series=1.2.3&pacs=main")
     assert reply.status_code == 303
-    assert reply.headers["location"].endswith(f"%2Flaunch%3Fstudy%3D{STUDY}%26pacs%3Dmain")
+    at = unquote(reply.headers["location"].partition("next=")[2])
+    assert at.startswith("/launch?asked=") and STUDY not in at
+    again = client.get(at)  # who waits too long, or reloads
+    assert unquote(again.headers["location"].partition("next=")[2]) == at
+    with database.transaction() as session:
+        User.add(session, "ada", "reader", "correct horse")
+    signed = {"name": "ada", "password": "correct horse", "next": at}
+    assert client.post("/sessions", data=signed).headers["location"] == at
+    asks = client.get(at).text
+    form = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asks))
+    assert form == {"study": STUDY, "series": "1.2.3", "instance": "", "pacs": "main"}
+    for wrong in ("x", at[14:-8], f"{at[14:]}&asked=x"):
+        assert client.get(f"/launch?asked={wrong}").status_code == 400
 
 
 def test_a_launch_asks_fetches_and_opens_at_the_image(main, app, signed_in_as, session):
