@@ -17,6 +17,8 @@ HepaticaError(ValueError)
  ├ CheckpointError       ml.checkpoints.checkpoint  a checkpoint that cannot be loaded or used
  ├ DeviceError           ml.training.runtime        a device that this machine does not have
  ├ StateError            ml.training.runtime        the unfinished state of another run
+ ├ NoveltyError          ml.trust.novelty         ROIs of which no novelty score can be made
+ ├ OpinionError          ml.trust.opinion         lesions that give no second opinion
  ├ MeasurementError      ml.training.simple         measurements of which nothing can be learned
  ├ OutputError           ml.progress                a file or folder that cannot be written
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt

@@ -28,9 +28,9 @@ Bools = npt.NDArray[np.bool_]
 
 HU, GREY, MM, NONE = "HU", "% of grey", "mm", ""
 _RADIUS_PX = ROI_SIZE_PX / (1 + 2 * MARGIN) / 2
-_RINGS = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0, 1.15, 1.5)
+RINGS = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0, 1.15, 1.5)
 """Edges of the rings of the radial profile, in radii of the lesion."""
-_SECTORS = 8
+SECTORS = 8
 _LEVELS = 16
 """Steps of grey of the co-occurrence matrix, over the window."""
 _STEPS = (1, 2, 4)
@@ -94,16 +94,16 @@ def measure(
     for start in range(0, len(rois), _AT_A_TIME):
         part = np.asarray(rois[start : start + _AT_A_TIME], np.float64)
         parts.append(np.stack(list(_columns(part, low + scale * (part + 1), scale)), axis=1))
-    named = _named(HU if window_hu else GREY)
-    values = np.concatenate(parts) if parts else np.zeros((0, len(named) - 1))
+    of = named(HU if window_hu else GREY)
+    values = np.concatenate(parts) if parts else np.zeros((0, len(of) - 1))
     sizes = diameters_mm if diameters_mm is not None else [None] * len(rois)
     last = np.asarray([np.nan if one is None else one for one in sizes], np.float64)
-    return Measured(named, np.concatenate([values, last[:, None]], axis=1))
+    return Measured(of, np.concatenate([values, last[:, None]], axis=1))
 
 
 @cache
-def _named(unit: str) -> tuple[Measurement, ...]:
-    """In the order of ``_columns``, and the size after them."""
+def named(unit: str) -> tuple[Measurement, ...]:
+    """What is measured, in the order of the columns: ``unit`` is `HU` or `GREY`; the size last."""
     found: list[tuple[str, str, str]] = []
     for zone, words in (("lesion", "in the lesion"), ("surround", "around the lesion")):
         found += [
@@ -120,7 +120,7 @@ def _named(unit: str) -> tuple[Measurement, ...]:
         ("core_less_surround", "core less surroundings", unit),
         ("brightest_ring_less_darkest", "brightest ring of the lesion less the darkest", unit),
     ]
-    for inner, outer in pairwise(_RINGS):
+    for inner, outer in pairwise(RINGS):
         where = f"{inner:g} to {outer:g} radii from the centre"
         name = f"ring_{inner:g}_{outer:g}"
         found += [
@@ -163,17 +163,18 @@ def _named(unit: str) -> tuple[Measurement, ...]:
 
 
 @cache
-def _polar() -> tuple[Floats, Floats]:
+def polar() -> tuple[Floats, Floats]:
     """Distance from the centre in radii of the lesion, and angle in eighths of a turn."""
     at = np.arange(ROI_SIZE_PX) + 0.5 - ROI_SIZE_PX / 2
     y, x = np.meshgrid(at, at, indexing="ij")
     # the first eighth lies about the axis: no pixel's centre is on a border
-    eighths = np.arctan2(y, x) * _SECTORS / (2 * np.pi) + 0.5
-    return np.hypot(x, y) / _RADIUS_PX, eighths % _SECTORS
+    eighths = np.arctan2(y, x) * SECTORS / (2 * np.pi) + 0.5
+    return np.hypot(x, y) / _RADIUS_PX, eighths % SECTORS
 
 
-def _zone(inner: float, outer: float) -> Bools:
-    distance, _ = _polar()
+def zone(inner: float, outer: float) -> Bools:
+    """The pixels (64, 64) from ``inner`` to below ``outer`` radii of the lesion."""
+    distance, _ = polar()
     return (distance >= inner) & (distance < outer)
 
 
@@ -185,8 +186,8 @@ def _columns(rois: Floats, greys: Floats, scale: float) -> list[Floats]:
         greys: the same in their unit.
         scale: of that unit, per 1 of ``rois``.
     """
-    lesion, surround = _zone(0, 0.9), _zone(1.15, 9)
-    core, rim, edge = _zone(0, 0.5), _zone(0.6, 0.95), _zone(0.85, 1.15)
+    lesion, surround = zone(0, 0.9), zone(1.15, 9)
+    core, rim, edge = zone(0, 0.5), zone(0.6, 0.95), zone(0.85, 1.15)
     found = [*_first_order(greys[:, lesion]), *_first_order(greys[:, surround])]
     mean = {
         name: greys[:, zone].mean(axis=1)
@@ -198,13 +199,13 @@ def _columns(rois: Floats, greys: Floats, scale: float) -> list[Floats]:
         mean["rim"] - mean["around"],
         mean["core"] - mean["around"],
     ]
-    rings = [_zone(*pair) for pair in pairwise(_RINGS)]
+    rings = [zone(*pair) for pair in pairwise(RINGS)]
     means = [greys[:, ring].mean(axis=1) for ring in rings]
     found.append(np.max(means[:5], axis=0) - np.min(means[:5], axis=0))
     for ring, ring_mean in zip(rings, means, strict=True):
         found += [ring_mean, greys[:, ring].std(axis=1)]
-    eighth = _polar()[1].astype(int)
-    sectors = np.stack([greys[:, rim & (eighth == i)].mean(axis=1) for i in range(_SECTORS)])
+    eighth = polar()[1].astype(int)
+    sectors = np.stack([greys[:, rim & (eighth == i)].mean(axis=1) for i in range(SECTORS)])
     found += [sectors.std(axis=0), sectors.max(axis=0) - mean["rim"]]
     return [*found, *_edges(greys, lesion, edge), *_bands(greys, lesion, surround), *_glcm(rois),
             *_lbp(rois, lesion)]  # fmt: skip
@@ -252,7 +253,7 @@ def _bands(greys: Floats, lesion: Bools, surround: Bools) -> list[Floats]:
 
 def _glcm(rois: Floats) -> list[Floats]:
     """Contrast, homogeneity, correlation, energy, entropy of the lesion; all directions alike."""
-    lesion = _zone(0, 0.9)
+    lesion = zone(0, 0.9)
     level = np.clip((rois + 1) / 2 * _LEVELS, 0, _LEVELS - 1).astype(np.int64)
     i, j = np.meshgrid(np.arange(_LEVELS), np.arange(_LEVELS), indexing="ij")
     found: list[Floats] = []

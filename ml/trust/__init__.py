@@ -1,0 +1,1 @@
+"""What a prediction carries beside its class: probability, likeness, reasons, what is open."""

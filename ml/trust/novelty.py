@@ -1,0 +1,538 @@
+"""Whether an ROI is unlike those that a classifier was trained on.
+
+Two distances to the training ROIs, each to the nearest class: of the network's features and of
+measurements in the image's own unit (`ml.images.quick`). Both are Mahalanobis distances with the
+covariance that the classes share (Lee et al. 2018, arXiv 1807.03888), its leading principal
+components alone and half way to equal variances, so that they exist where there are fewer ROIs than
+columns (Ledoit & Wolf 2004, J Multivar Anal 88:365).
+
+A network has fitted its training ROIs, so ROIs that it never saw lie farther off in its features
+than in their measurements. Either distance is therefore told in units of its own 95th percentile
+among held-out ROIs, and the score is the larger of the two: either can raise it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.ground.errors import HepaticaError
+from ml.images import measurements as every
+from ml.images.measurements import Measured, Measurement
+from ml.statistics import bootstrap, exact
+from ml.statistics.classification import percentile_interval
+from ml.statistics.figure import Figure
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Tensors = dict[str, npt.NDArray[np.float32]]
+
+LEVEL = 0.95
+"""Share of held-out ROIs that are not to be called unlike."""
+LEAST_HELD_OUT = 40
+"""Of fewer, the 95th percentile rests on the farthest one or two."""
+LEAST_TRAINED = 10
+"""Training ROIs of which a covariance is estimated at all."""
+_COMPONENTS = 32
+_SHRUNK = 0.5
+"""How far the variances go to being equal. This and the components were chosen on development
+sets (`tests/bench/trust.py`), not on the tests that are reported."""
+_RESAMPLES = 2000
+
+PLAIN = (
+    "lesion_mean", "lesion_sd", "surround_mean", "surround_sd", "contrast", "rim_less_core",
+    "edge_gradient", "lesion_gradient", "diameter_mm",
+)  # fmt: skip
+"""Measurements that say something to whoever looks at the picture: named as reasons first."""
+METHOD = (
+    "distance to the nearest class of the training ROIs (Mahalanobis, shared and shrunk "
+    "covariance), of the network's features and of measurements, each in units of its 95th "
+    "percentile among held-out ROIs; the larger of the two"
+)
+
+
+class NoveltyError(HepaticaError):
+    """Training or held-out ROIs of which no novelty score can be made, or features of others."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Training ROIs in one space of d columns.
+
+    Attributes:
+        centre, unit: (d,), subtracted and multiplied; a column that does not vary has unit 0.
+        means: (classes, d) of the classes that have training ROIs.
+        basis: (d, m), the leading components within classes.
+        spreads: (m,), the variance along each; ``rest`` that in every other direction.
+    """
+
+    centre: Floats
+    unit: Floats
+    means: Floats
+    basis: Floats
+    spreads: Floats
+    rest: float
+
+    @classmethod
+    def fit(cls, values: Floats, labels: Ints) -> Cloud:
+        """Of training ROIs (n, d); NaN is a value that is not known."""
+        known = np.isfinite(values)
+        count = np.maximum(known.sum(axis=0), 1)
+        centre = np.where(known, values, 0.0).sum(axis=0) / count
+        filled = np.where(known, values, centre)
+        present = np.unique(labels)
+        member = np.searchsorted(present, labels)
+        means = np.stack([filled[labels == key].mean(axis=0) for key in present])
+        spread = (filled - means[member]).std(axis=0)
+        least = 1e-6 * np.maximum(1.0, np.abs(centre))
+        unit = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > least)
+        centre, unit = _single(centre), _single(unit)
+        means = _single((means - centre) * unit)
+        within = (filled - centre) * unit - means[member]
+        _, singular, directions = np.linalg.svd(within, full_matrices=False)
+        free = max(1, len(values) - len(present))
+        variances = np.zeros(values.shape[1])
+        variances[: len(singular)] = singular**2 / free
+        kept = min(_COMPONENTS, len(singular))
+        shared = float(variances.mean())
+        left = float(variances[kept:].mean()) if kept < len(variances) else 0.0
+        return cls(
+            centre,
+            unit,
+            means,
+            _single(directions[:kept].T),
+            _single((1 - _SHRUNK) * variances[:kept] + _SHRUNK * shared),
+            float(np.float32((1 - _SHRUNK) * left + _SHRUNK * shared)),
+        )
+
+    def distances(self, values: Floats) -> Floats:
+        """(n,) of ROIs (n, d) to the nearest class, in standard deviations of a column."""
+        known = np.isfinite(values)
+        # a value that is not known lies where it says nothing
+        at = np.where(known, (values - self.centre) * self.unit, 0.0)
+        off = at[:, None, :] - self.means
+        if not known.all():
+            off = np.where(known[:, None, :], off, 0.0)
+        along = off @ self.basis
+        squares = along * along
+        across = np.maximum((off * off).sum(axis=2) - squares.sum(axis=2), 0.0)
+        total = (squares / self.spreads).sum(axis=2) + across / max(self.rest, 1e-12)
+        return np.asarray(np.sqrt(total.min(axis=1) / off.shape[2]))
+
+    def tensors(self) -> Tensors:
+        """What ``of_tensors`` reads."""
+        named = {
+            "centre": self.centre,
+            "unit": self.unit,
+            "means": self.means,
+            "basis": self.basis,
+            "spreads": self.spreads,
+            "rest": np.asarray([self.rest]),
+        }
+        return {name: np.asarray(values, np.float32) for name, values in named.items()}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, npt.NDArray[np.floating]]) -> Cloud:
+        """The inverse of ``tensors``; KeyError or ValueError where it is something else."""
+        own = {name: np.asarray(tensors[name], np.float64) for name in _NAMES}
+        rest = own.pop("rest")
+        columns, components = own["basis"].shape
+        fits = (
+            own["centre"].shape == own["unit"].shape == (columns,)
+            and own["means"].ndim == 2
+            and own["means"].shape[1] == columns
+            and own["spreads"].shape == (components,)
+            and rest.shape == (1,)
+            and all(np.isfinite(values).all() for values in own.values())
+        )
+        if not fits:
+            raise ValueError("shapes or values that do not belong together")
+        return cls(**own, rest=float(rest[0]))
+
+
+_NAMES = ("centre", "unit", "means", "basis", "spreads", "rest")
+
+
+def _single(values: npt.NDArray[np.floating]) -> Floats:
+    """As it is stored, so that what was fitted and what was read say the same."""
+    return np.asarray(values, np.float32).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The training ROIs of one network.
+
+    Attributes:
+        of: what is measured, in the order of the columns.
+        low, high: (k,), what lies between the 1st and the 99th percentile of the training ROIs.
+        rois: how many they are.
+    """
+
+    features: Cloud
+    measured: Cloud
+    of: tuple[Measurement, ...]
+    low: Floats
+    high: Floats
+    rois: int
+
+    @classmethod
+    def fit(
+        cls,
+        features: npt.NDArray[np.floating],
+        measured: Measured,
+        labels: npt.ArrayLike,
+        classes: Sequence[str],
+    ) -> Reference:
+        """Of the ROIs that a network was trained on, each once, as they are (not augmented).
+
+        Args:
+            features: (n, d) of that very network.
+            measured: the same ROIs; NaN where a value is not known.
+            labels: (n,) class positions in ``classes``.
+
+        Raises:
+            NoveltyError: fewer than `LEAST_TRAINED` ROIs, features that are not finite, or numbers
+                of ROIs that differ.
+        """
+        values = np.asarray(features, np.float64)
+        own = np.asarray(labels, np.int64)
+        if values.ndim != 2 or not len(values) == len(measured.values) == len(own):
+            raise NoveltyError(
+                f"Features {values.shape}, measurements {measured.values.shape} and classes "
+                f"({own.size}) must be of the same training ROIs."
+            )
+        if len(values) < LEAST_TRAINED:
+            raise NoveltyError(
+                f"{len(values)} training ROIs are too few to tell what is unlike them; "
+                f"{LEAST_TRAINED} or more are needed."
+            )
+        if not np.isfinite(values).all():
+            raise NoveltyError("A feature of a training ROI is not a finite number.")
+        if own.min() < 0 or own.max() >= len(classes):
+            raise NoveltyError(f"A class position is outside 0 … {len(classes) - 1}.")
+        known = np.where(np.isfinite(measured.values), measured.values, np.nan)
+        # of a column that is known of nobody there is no range
+        empty = np.isnan(known).all(axis=0)
+        low, high = np.nanquantile(np.where(empty, 0.0, known), [0.01, 0.99], axis=0)
+        return cls(
+            Cloud.fit(values, own),
+            Cloud.fit(known, own),
+            measured.of,
+            _single(np.where(empty, -np.inf, low)),
+            _single(np.where(empty, np.inf, high)),
+            len(values),
+        )
+
+    def scores(
+        self, features: npt.NDArray[np.floating], measurements: npt.NDArray[np.floating]
+    ) -> Floats:
+        """(m, 2), by features and by measurements: higher is less alike.
+
+        The two are in different units; `Novelty` makes one of them.
+
+        Args:
+            features: (m, d) of the same network.
+            measurements: (m, k) in the order of ``of``; NaN where a value is not known.
+
+        Raises:
+            NoveltyError: columns of something else, or features that are not finite.
+        """
+        seen = np.asarray(features, np.float64)
+        values = np.asarray(measurements, np.float64)
+        for what, given, wanted in (
+            ("features", seen, len(self.features.centre)),
+            ("measurements", values, len(self.of)),
+        ):
+            if given.ndim != 2 or given.shape[1] != wanted:
+                raise NoveltyError(
+                    f"The {what} have shape {given.shape}; {wanted} columns are those of the "
+                    "training ROIs. They are of another checkpoint."
+                )
+        if not np.isfinite(seen).all():
+            raise NoveltyError("A feature is not a finite number.")
+        return np.stack([self.features.distances(seen), self.measured.distances(values)], axis=1)
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """One ROI beside the training ROIs.
+
+    Attributes:
+        score: how far it is; 1 is as far as the 95th percentile of held-out ROIs in one of both.
+        flag: whether that is beyond the threshold.
+        reasons: in words, what raised it; empty where it is not flagged.
+    """
+
+    score: float
+    flag: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoveltyRecord:
+    """What is stored of a `Novelty` beside its tensors.
+
+    Attributes:
+        method: how the score is made, in words.
+        threshold: scores above are flagged.
+        scales: what the distance of features and that of measurements are divided by.
+        n_held_out, n_patients: lesions and patients that threshold and scales come from.
+        n_reference: training ROIs.
+        false_alarms: share of held-out ROIs that are flagged by a threshold they had no part in.
+        unit: of the measurements: HU or grey.
+        measurements: their names, in the order of the columns.
+    """
+
+    method: str
+    threshold: float
+    scales: tuple[float, float]
+    n_held_out: int
+    n_patients: int
+    n_reference: int
+    false_alarms: Figure
+    unit: str
+    measurements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """A reference with the threshold above which an ROI is called unlike its ROIs.
+
+    Attributes:
+        threshold: of ``scores``: not exceeded by at least 95 of 100 lesions like the held-out.
+        scales: (2,), the 95th percentile of either distance among held-out ROIs.
+        false_alarms: the share of held-out ROIs flagged; each by the others' scales and threshold.
+    """
+
+    reference: Reference
+    threshold: float
+    scales: tuple[float, float]
+    n_held_out: int
+    n_patients: int
+    false_alarms: Figure
+
+    @classmethod
+    def of(
+        cls,
+        reference: Reference,
+        held_out_scores: npt.NDArray[np.floating],
+        patients: Sequence[str],
+        folds: npt.ArrayLike | None = None,
+        seed: int = 0,
+    ) -> Novelty:
+        """With scales and threshold from held-out real ROIs.
+
+        Args:
+            reference: of the network that will serve.
+            held_out_scores: (n, 2) from ``Reference.scores``, each lesion's by a network that never
+                saw it and by that network's own reference.
+            patients: whose lesion each is.
+            folds: (n,), which network scored it: its false alarm is then judged by the other
+                folds' scores; else by the other patients'.
+
+        Raises:
+            NoveltyError: fewer than `LEAST_HELD_OUT` lesions, one patient or fold alone, or scores
+                that are not finite.
+        """
+        scores = np.asarray(held_out_scores, np.float64)
+        if scores.ndim != 2 or scores.shape[1] != 2 or len(patients) != len(scores):
+            raise NoveltyError(
+                f"Held-out scores must be (n, 2) with a patient each, not {scores.shape} with "
+                f"{len(patients)} patients."
+            )
+        if not np.isfinite(scores).all():
+            raise NoveltyError("A held-out score is not a finite number.")
+        if len(scores) < LEAST_HELD_OUT:
+            raise NoveltyError(
+                f"{len(scores)} held-out lesions are too few for a threshold that 1 of 20 exceeds; "
+                f"{LEAST_HELD_OUT} or more are needed."
+            )
+        left_out = np.asarray(patients if folds is None else folds)
+        if len(np.unique(left_out)) < 2:
+            raise NoveltyError(
+                "The held-out lesions are of one patient or fold; a false-alarm rate needs two."
+            )
+        scales, threshold = _limits(scores)
+        flagged = np.zeros(len(scores))
+        for one in np.unique(left_out):
+            out = left_out == one
+            own_scales, limit = _limits(scores[~out])
+            flagged[out] = (scores[out] / own_scales).max(axis=1) > limit
+        by = "patient" if folds is None else "fold"
+        alarms = share(
+            flagged > 0.5,
+            patients,
+            seed,
+            f"held-out ROIs flagged by the threshold of every other {by}; {INTERVAL}",
+        )
+        return cls(
+            reference,
+            threshold,
+            (float(scales[0]), float(scales[1])),
+            len(scores),
+            len(set(patients)),
+            alarms,
+        )
+
+    def scores(
+        self, features: npt.NDArray[np.floating], measurements: npt.NDArray[np.floating]
+    ) -> Floats:
+        """(m,): the larger of both distances, each in its scale; above ``threshold`` is unlike.
+
+        Raises NoveltyError as ``Reference.scores``.
+        """
+        both = self.reference.scores(features, measurements)
+        return np.asarray((both / np.asarray(self.scales)).max(axis=1))
+
+    def judge(
+        self, features: npt.NDArray[np.floating], measurements: npt.NDArray[np.floating]
+    ) -> list[Unlike]:
+        """Score, flag and reasons of ROIs; arguments and refusals as of ``scores``."""
+        both = self.reference.scores(features, measurements) / np.asarray(self.scales)
+        return [
+            Unlike(
+                float(row.max()),
+                bool(row.max() > self.threshold),
+                self._reasons(row, values) if row.max() > self.threshold else (),
+            )
+            for row, values in zip(both, np.asarray(measurements, np.float64), strict=True)
+        ]
+
+    def _reasons(self, row: Floats, values: Floats) -> tuple[str, ...]:
+        """Which distance is beyond, and the measurements farthest out of the training range."""
+        found = []
+        if row[0] > self.threshold:
+            found.append("what the network sees in it is unlike the training ROIs")
+        if row[1] > self.threshold:
+            cloud, reference = self.reference.measured, self.reference
+            beyond = np.maximum(reference.low - values, values - reference.high) * cloud.unit
+            beyond = np.where(np.isfinite(beyond), beyond, -np.inf)
+            plain = np.asarray([one.name in PLAIN for one in reference.of])
+            first = np.where((plain & (beyond > 0)).any() & ~plain, -np.inf, beyond)
+            for place in np.argsort(-first, kind="stable")[:2]:
+                if first[place] > 0:
+                    what = reference.of[place]
+                    low, high, own = (
+                        _told(float(number))
+                        for number in (reference.low[place], reference.high[place], values[place])
+                    )
+                    unit = f" {what.unit}" if what.unit else ""
+                    found.append(f"{what.words} {own}{unit}; training ROIs {low} to {high}{unit}")
+            if len(found) == (row[0] > self.threshold):
+                found.append("its measurements go together as those of no training ROI")
+        return tuple(found)
+
+    def record(self) -> NoveltyRecord:
+        """What is stored beside the tensors."""
+        of = self.reference.of
+        grey = any(one.unit == every.GREY for one in of)
+        return NoveltyRecord(
+            METHOD,
+            self.threshold,
+            self.scales,
+            self.n_held_out,
+            self.n_patients,
+            self.reference.rois,
+            self.false_alarms,
+            every.GREY if grey else every.HU,
+            tuple(one.name for one in of),
+        )
+
+    def tensors(self) -> Tensors:
+        """What ``of_tensors`` reads beside the record: float32, about 60 KB of 256 features."""
+        reference = self.reference
+        return {
+            **{f"features.{name}": one for name, one in reference.features.tensors().items()},
+            **{f"measured.{name}": one for name, one in reference.measured.tensors().items()},
+            "low": reference.low.astype(np.float32),
+            "high": reference.high.astype(np.float32),
+        }
+
+    @classmethod
+    def from_tensors(
+        cls, record: NoveltyRecord, tensors: Mapping[str, npt.NDArray[np.floating]]
+    ) -> Novelty:
+        """What ``record`` and ``tensors`` were made from.
+
+        Raises:
+            NoveltyError: tensors that do not belong to the record, or measurements that this
+                program does not make.
+        """
+        known = {one.name: one for one in every.named(record.unit)}
+        lacking = [name for name in record.measurements if name not in known]
+        if lacking:
+            raise NoveltyError(
+                f"This program does not measure {', '.join(lacking)}, which the checkpoint's "
+                "novelty score wants; use the matching program."
+            )
+        try:
+            features, measured = (
+                Cloud.of_tensors(
+                    {
+                        name.removeprefix(f"{part}."): one
+                        for name, one in tensors.items()
+                        if name.startswith(f"{part}.")
+                    }
+                )
+                for part in ("features", "measured")
+            )
+            low, high = (np.asarray(tensors[end], np.float64) for end in ("low", "high"))
+            if not low.shape == high.shape == measured.centre.shape == (len(record.measurements),):
+                raise ValueError("shapes that do not belong together")
+        except (KeyError, ValueError) as error:
+            raise NoveltyError(f"The stored novelty score is damaged: {error}.") from error
+        reference = Reference(
+            features,
+            measured,
+            tuple(known[name] for name in record.measurements),
+            low,
+            high,
+            record.n_reference,
+        )
+        return cls(
+            reference,
+            record.threshold,
+            record.scales,
+            record.n_held_out,
+            record.n_patients,
+            record.false_alarms,
+        )
+
+
+def _limits(scores: Floats) -> tuple[Floats, float]:
+    """Scales (2,) and threshold of held-out scores (n, 2)."""
+    scales = np.maximum(np.quantile(scores, LEVEL, axis=0), 1e-9)
+    largest = np.sort((scores / scales).max(axis=1))
+    # as of split conformal prediction: of one more lesion like these, at least 95 % are not above
+    place = min(math.ceil(LEVEL * (len(largest) + 1)), len(largest))
+    return scales, float(largest[place - 1])
+
+
+def _told(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+INTERVAL = (
+    "95 % percentile bootstrap over patients, widened to exact limits where few are or are not"
+)
+"""How ``share`` makes its interval, in words."""
+
+
+def share(
+    hits: npt.NDArray[np.bool_], patients: Sequence[str], seed: int = 0, method: str = INTERVAL
+) -> Figure:
+    """The share of lesions (n,) that are hits, with an interval over their patients."""
+    if not len(hits):
+        return Figure.undefined(0, method, "no lesion")
+    value = float(hits.mean())
+    weights = bootstrap.resamples(patients, _RESAMPLES, np.random.default_rng(seed))
+    found = percentile_interval(value, (weights @ hits) / weights.sum(axis=1))
+    behind = exact.support(hits[None], np.ones(len(hits), bool), exact.member_of(patients))
+    if behind.few or found.ends is None:
+        ends = exact.clopper_pearson(value * behind.trials, behind.trials)
+        found = found.widened(ends)
+    return Figure(found.value, found.low, found.high, len(hits), method)
