@@ -19,6 +19,7 @@ HepaticaError(ValueError)
  ├ StateError            ml.training.runtime        the unfinished state of another run
  ├ NoveltyError          ml.trust.novelty         ROIs of which no novelty score can be made
  ├ OpinionError          ml.trust.opinion         lesions that give no second opinion
+ ├ StabilityError        ml.trust.stability       an ROI that cannot be disturbed as asked
  ├ MeasurementError      ml.training.simple         measurements of which nothing can be learned
  ├ OutputError           ml.progress                a file or folder that cannot be written
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt

@@ -28,6 +28,7 @@ from ml.images.measurements import Measured, Measurement
 from ml.statistics import calibration, ridged
 from ml.trust import themes
 from ml.trust.beside import Figures, figures
+from ml.trust.cloud import single
 from ml.trust.themes import Range
 
 Floats = npt.NDArray[np.float64]
@@ -183,7 +184,7 @@ class SecondOpinion:
             whole.high,
             whole.weights,
             whole.intercepts,
-            _single(themes.headlines(measured)),
+            single(themes.headlines(measured)),
             truth,
             whole.ridge,
             float(np.float32(_temperature(logits, truth))),
@@ -432,7 +433,7 @@ def _learned(values: Floats, truth: Ints, owners: Any, classes: int, seed: int) 
     ridge = RIDGES[int(losses.argmin())]
     scale = _scale(values)
     found = ridged.fit(_standardised(values, *scale), truth, classes, ridge)
-    return _Learned(*scale, _single(found.weights), _single(found.intercepts), ridge)
+    return _Learned(*scale, single(found.weights), single(found.intercepts), ridge)
 
 
 def _scale(values: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -444,9 +445,9 @@ def _scale(values: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     spread = np.sqrt((off * off).sum(axis=0) / count)
     least = 1e-6 * np.maximum(1.0, np.abs(centre))
     unit = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > least)
-    centre, unit = _single(centre), _single(unit)
+    centre, unit = single(centre), single(unit)
     standard = np.where(known, (values - centre) * unit, 0.0)
-    return centre, unit, _single(standard.min(axis=0)), _single(standard.max(axis=0))
+    return centre, unit, single(standard.min(axis=0)), single(standard.max(axis=0))
 
 
 def _standardised(
@@ -455,11 +456,6 @@ def _standardised(
     """(n, k), within the training values' ends; 0, the mean, where a value is not known."""
     standard = np.where(np.isfinite(values), (values - centre) * unit, 0.0)
     return np.asarray(np.minimum(np.maximum(standard, low), high))
-
-
-def _single(values: npt.NDArray[np.floating]) -> Floats:
-    """As it is stored, so that what was fitted and what was read say the same."""
-    return np.asarray(values, np.float32).astype(np.float64)
 
 
 def _temperature(logits: Floats, truth: Ints) -> float:
