@@ -32,6 +32,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--routes", action="store_true", help="list every route with its tests")
+    parser.addoption("--postgresql", action="store_true", help="tests share one of PostgreSQL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -177,11 +178,20 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def _migrated(tmp_path_factory: pytest.TempPathFactory, checkpoints: list[Path]) -> Any:
+def _address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    if request.config.getoption("postgresql"):
+        server = request.getfixturevalue("_postgres_server")
+        yield from _empty_database(server, "of_all")
+    else:
+        yield f"sqlite:///{tmp_path_factory.mktemp('db')}/hepatica.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def _migrated(_address: str, checkpoints: list[Path]) -> Any:
     from app.db import Database
     from app.models import Checkpoint
 
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db')}/hepatica.sqlite3")
+    database = Database(_address)
     database.migrate()
     with database.transaction() as session:
         for folder in checkpoints:

@@ -4,7 +4,7 @@ stop."""
 from __future__ import annotations
 
 import signal
-import threading
+from time import sleep
 
 from app.db import Database
 from app.decoding import limits
@@ -41,13 +41,17 @@ def node_of(settings: Settings, database: Database, listening: Listening, phase:
     return Node(listening, callers, store, Entry.at(settings, Door.NODE), names)
 
 
+_LOOKS_EVERY_S = 0.2
+
+
 def serve(node: Node) -> None:
     """Run until SIGINT or SIGTERM."""
-    stop = threading.Event()
+    told: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda one, _frame: told.append(one))
     node.start()
     try:
-        stop.wait()
+        while not told:  # a lock would miss a signal that comes just before it is waited for
+            sleep(_LOOKS_EVERY_S)
     finally:
         node.stop()

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from bad_pacs import Asked, answer, bad_pacs
+from archive import JSON, Archive, uids
+from bad_pacs import Asked, bad_pacs
 from conftest import ORIGIN
 from pynetdicom import AE
 from starlette.testclient import TestClient
@@ -83,7 +84,7 @@ WORDS = (*TOLD.values(), "Verbörgen", "Wilhelmina", "1952-07-13", "13.07.1952",
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 RUDE = f"{TOLD['PatientName']} {TOLD['PatientID']} {TOLD['AccessionNumber']}"
 """What a PACS and a hook's receiver say, whatever they are asked."""
-JSON, HTML = "application/dicom+json", "text/html"
+HTML = "text/html"
 NOT_STORED = {"00081198": {"vr": "SQ", "Value": [
     {"00081197": {"vr": "US", "Value": [0xA700]}, "00000902": {"vr": "LO", "Value": [RUDE]}}]},
     "00081190": {"vr": "UR", "Value": [RUDE]}}  # fmt: skip
@@ -146,50 +147,25 @@ def log(monkeypatch):
         one.removeHandler(handler)
 
 
-class Gossip:
+class Gossip(Archive):
     """A PACS that holds a study and takes results, and names the patient whatever it is asked."""
 
     def __init__(self, files: list[bytes]) -> None:
-        self.held = {str(parsed(one).SOPInstanceUID): one for one in files}
-        self.taken: dict[str, bytes] = {}
+        super().__init__(files)
         self.first: list[bytes] = []
         """Answers to what is asked next, whatever it is."""
         self.instead: dict[str, bytes] = {}
         """SOP Instance UID → what is given in the place of that instance."""
 
     def __call__(self, asked: Asked) -> bytes:
-        if self.first:
-            return self.first.pop(0)
-        if asked.method == "POST":
-            body = asked.body.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
-            uid = str(parsed(body).SOPInstanceUID)
-            self.taken[uid] = body
-            told = {"00081199": {"vr": "SQ", "Value": [{"00081155": _ui(uid)}]}}
-            return self.said(200, json.dumps(told).encode())
-        path, _, query = asked.path.partition("?")
-        if not query:
-            uid = path.rpartition("/")[2]
-            return self.said(200, self.instead.get(uid) or related(self.held[uid]), content_type())
-        found = [
-            {"0020000D": _ui(study), "0020000E": _ui(series), "00080018": _ui(sop)}
-            for one in {**self.held, **self.taken}.values()
-            for study, series, sop in [_uids(one)]
-            if study in path and "offset=0" in query and (sop in query or "Instance" not in query)
-        ]
-        return self.said(200, json.dumps(found).encode())
+        return self.first.pop(0) if self.first else super().__call__(asked)
 
-    @staticmethod
-    def said(status: int, body: bytes, kind: str = JSON, **more: str) -> bytes:
-        return answer(status, body, kind, x_patient=RUDE, warning=f'299 - "{RUDE}"', **more)
+    def said(self, status: int, body: bytes, kind: str = JSON, **more: str) -> bytes:
+        return super().said(status, body, kind, x_patient=RUDE, warning=f'299 - "{RUDE}"', **more)
 
-
-def _ui(uid: str) -> dict[str, object]:
-    return {"vr": "UI", "Value": [uid]}
-
-
-def _uids(file: bytes) -> tuple[str, str, str]:
-    known = parsed(file)
-    return tuple(str(known[word].value) for word in UIDS)
+    def _given(self, uid: str) -> bytes:
+        body = self.instead.get(uid) or related(self.held[uid])
+        return self.said(200, body, content_type())
 
 
 class Receiver(HTTPServer):
@@ -291,7 +267,7 @@ def test_nothing_of_the_patient_is_in_any_log_header_page_export_or_file(
         try:
             with TestClient(_built, base_url=ORIGIN) as client:
                 walk = Walk(_built, client, token)
-                walk.get(_launch(*_uids(HELD[0])), 303)
+                walk.get(_launch(*uids(HELD[0])), 303)
                 walk.sign_in()
                 _by_stow_and_upload(walk, database)
                 _by_node(settings, database)
@@ -381,11 +357,11 @@ def _launch(study: str, series: str, sop: str) -> str:
 
 
 def _by_pull(walk: Walk, database: Database, gossip: Gossip) -> None:
-    study, series, sop = _uids(HELD[0])
+    study, series, sop = uids(HELD[0])
     page = walk.get(f"/launch?study={study}&series={series}").text
     assert "Fetch" in page
     fetch = {"study": study, "contrast_phase": "portal", "hook": "ris"}
-    others = [{"0020000D": _ui("1.2.3"), "00080018": _ui("1.2.4"), "00100010": RUDE}]
+    others = [{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100010": RUDE}]
     rude = RUDE.encode()
     for first in (
         gossip.said(401, rude, HTML, www_authenticate=f'Basic realm="{RUDE}"'),
@@ -407,9 +383,9 @@ def _by_pull(walk: Walk, database: Database, gossip: Gossip) -> None:
         assert told["state"] == "failed", told
         gossip.first.clear()
     gossip.instead = {
-        _uids(HELD[1])[2]: related(damaged(HELD[1])),
-        _uids(HELD[2])[2]: b"<html>" + rude,
-        _uids(HELD[3])[2]: related(HELD[0]),
+        uids(HELD[1])[2]: related(damaged(HELD[1])),
+        uids(HELD[2])[2]: b"<html>" + rude,
+        uids(HELD[3])[2]: related(HELD[0]),
     }
     key = f"{TOLD['PatientID']}/{TOLD['AccessionNumber']}"
     for _ in range(2):
@@ -432,7 +408,7 @@ def _by_pull(walk: Walk, database: Database, gossip: Gossip) -> None:
 
 def _by_jobs(walk: Walk, database: Database) -> None:
     place = {"box": [50, 49, 28, 30]}
-    study, series, sop = _uids(BY_STOW[0])
+    study, series, sop = uids(BY_STOW[0])
     lesions = [
         {"study": study, "series": series, "instance": sop, **place},
         {"marks": str(parsed(SEG).SOPInstanceUID)},
@@ -501,7 +477,7 @@ def _looked_at(walk: Walk, database: Database) -> None:
                  "/dicomweb/instances?includefield=all"):  # fmt: skip
         walk.ask(path)
     for one in (BY_STOW[0], BY_NODE[0], HELD[0]):
-        study, series, sop = _uids(one)
+        study, series, sop = uids(one)
         at = f"{root}/{study}/series/{series}/instances/{sop}"
         for path in (f"{root}?StudyInstanceUID={study}", f"{root}/{study}/metadata",
                      f"{root}/{study}/series/{series}/metadata", at, f"{root}/{study}",
@@ -511,7 +487,7 @@ def _looked_at(walk: Walk, database: Database) -> None:
                   "PatientName=Verb%C3%B6rgen*", "PatientBirthDate=19520713",
                   "FrameOfReferenceUID=1.2.826.0.1.777.20191105.4"):  # fmt: skip
         walk.ask(f"{root}?{query}", 204)
-    study = _uids(BY_STOW[0])[0]
+    study = uids(BY_STOW[0])[0]
     walk.ask(f"{root}/{study}/series/1.2.3/metadata", 404)
     walk.ask(f"{root}/{study}/rendered", 404, 406, 400, 200)
     walk.keep("echo of a search", walk.browser.get("/cases?search=HEP-SECRET-77"))
@@ -568,7 +544,7 @@ def _was_there(database: Database, gossip: Gossip, receiver: Receiver) -> None:
         cases = session.scalars(sa.select(Case).where(Case.link.is_not(None))).all()
         links = [Link.of(session, case, KEY.encode()).examination for case in cases]
         assert {(one.patient_id, one.study_uid) for one in links} == {
-            (TOLD["PatientID"], _uids(one[0])[0]) for one in (BY_STOW, BY_NODE, HELD)
+            (TOLD["PatientID"], uids(one[0])[0]) for one in (BY_STOW, BY_NODE, HELD)
         }
         assert {one.state for one in session.scalars(sa.select(Job))} <= set(OVER)
         returned = session.scalars(sa.select(ReturnedObject)).all()

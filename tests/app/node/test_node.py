@@ -137,6 +137,28 @@ def test_what_is_sent_is_stored_once_and_marks_mark(own):
     assert actors == {"DICOM node: SCANNER"}
 
 
+@pytest.mark.parametrize("own", ["postgresql"], indirect=True)
+def test_the_same_study_by_three_associations_at_once_is_here_once(own):
+    files = [make_dicom(number=n, z=5.0 * n) for n in (1, 2, 3)]
+    files.append(marks.report(files[1], "CIRCLE", [(64, 64), (79, 64)]))
+    told: list[int] = []
+    with running(own) as port:
+
+        def by(*sent: bytes) -> None:
+            told.extend(one.Status for one in send(port, *sent))
+
+        orders = (files, files[::-1], files[2:] + files[:2])
+        threads = [threading.Thread(target=by, args=order) for order in orders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert told == [SUCCESS] * 12
+    assert [one.instance_number for one in images(own)] == [1, 2, 3]
+    with own.reading() as session:
+        assert len(session.scalars(sa.select(Lesion.id)).all()) == 1
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
 def test_compressed_images_are_taken_as_they_are(syntax, own):
     values = stored_values()
