@@ -21,6 +21,7 @@ from bench import (
     requests,
     serving,
     training,
+    trust,
     verdicts,
 )
 
@@ -38,6 +39,7 @@ SECTIONS = {
     "recognition": recognition.found,
     "verdicts": verdicts.mixes,
     "difficulty": difficulty.calibration,
+    "trust": trust.section,
 }
 
 

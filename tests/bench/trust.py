@@ -1,0 +1,405 @@
+"""What stands beside a classifier's answer: is it worth anything?
+
+On fresh phantom patients, whose seeds nothing else uses, and, where HEPATICA_TEST_DATA is set, on
+real images. Phantoms are kept in ``var/bench-trust``; the first run makes them (half an hour on two
+cores). Every interval is a 95 % one over patients.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench import pool
+from bench.running import ROOT
+from ml.checkpoints import serving
+from ml.checkpoints.checkpoint import Checkpoint
+from ml.config import Augment, Classifier, Config
+from ml.dataset import prepare
+from ml.dataset.folds import patient_folds
+from ml.dataset.manifest import Manifest
+from ml.experiment import fresh_phantoms
+from ml.experiment.fresh_phantoms import TEST, Chunk, FreshLesions
+from ml.images import measurements, quick, roi
+from ml.lesion import LIVER, LesionScheme
+from ml.phantom import series
+from ml.statistics.figure import Figure
+from ml.training import classifier, shipped, unlike
+from ml.trust import beside, tried
+from ml.trust.beside import Figures
+from ml.trust.novelty import Novelty, Reference, share
+from ml.trust.opinion import SecondOpinion
+from ml.trust.stability import Disturbance, Stability, flips
+
+WINDOW = roi.DEFAULT_WINDOW_HU
+FRESH_SEED = 5_000_000
+FRESH = int(os.environ.get("HEPATICA_BENCH_FRESH", "3000"))
+"""Fresh lesions; fewer while one tries something."""
+PATIENTS = min(120, FRESH // 5)
+"""Fresh patients that are asked in other ways and on other scanners."""
+FLIPPED = PATIENTS // 2
+"""Fresh lesions that are asked how far they are from a flip."""
+_KEPT = ROOT / "var" / "bench-trust"
+_DATA = os.environ.get("HEPATICA_TEST_DATA")
+
+Printed = Iterator[str]
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """ROIs with all that is known of them; ``folds`` are the network's, -1 for fresh ones."""
+
+    rois: np.ndarray
+    labels: np.ndarray
+    patients: list[str]
+    sizes: list[float | None]
+    folds: np.ndarray
+
+    def only(self, chosen: np.ndarray) -> Lesions:
+        rows = np.flatnonzero(chosen)
+        return Lesions(
+            self.rois[rows], self.labels[rows], [self.patients[i] for i in rows],
+            [self.sizes[i] for i in rows], self.folds[rows],
+        )  # fmt: skip
+
+    @property
+    def measured(self) -> measurements.Measured:
+        return quick.measure(self.rois, WINDOW, self.sizes)
+
+
+# -- what is asked of ------------------------------------------------------------------------------
+
+
+@cache
+def _network() -> serving.Classifier:
+    found = serving.load(ROOT / "ml/weights/phantom-cnn")
+    assert isinstance(found, serving.Classifier)
+    return found
+
+
+@cache
+def _known() -> Lesions:
+    """The lesions that the shipped classifier was trained and tested on, made again."""
+    data = _KEPT / shipped.NAME
+    if not (data / "manifest.json").exists():
+        images = _KEPT / f"dicom-{os.getpid()}"
+        for _ in series.write_cohort(
+            shipped.COUNTS, shipped.SEED, images, shipped.DIFFICULTY, key_slices_only=True
+        ):
+            pass
+        for _ in prepare.dicom(images, LIVER, data):
+            pass
+    return _of(Manifest.load(data), _network().meta.config)
+
+
+def _of(manifest: Manifest, config: dict[str, object]) -> Lesions:
+    fold_of = {
+        line.id: fold.index
+        for fold in patient_folds(manifest, int(str(config["folds"])), int(str(config["seed"])))
+        for line in fold.test
+    }
+    lines = manifest.lines
+    return Lesions(
+        manifest.rois(WINDOW),
+        np.asarray([manifest.scheme.index(line.lesion_class) for line in lines]),
+        [line.patient for line in lines],
+        [line.diameter_mm for line in lines],
+        np.asarray([fold_of[line.id] for line in lines]),
+    )
+
+
+@cache
+def _fresh() -> Lesions:
+    chunks = tuple(
+        Chunk(TEST, i, 1, FRESH_SEED, shipped.DIFFICULTY, WINDOW)
+        for i in range(FRESH // (3 * fresh_phantoms.CHUNK))
+    )
+    missing = [one for one in chunks if not fresh_phantoms.is_made(one, _KEPT)]
+    for _ in pool.each(partial(fresh_phantoms.make, folder=_KEPT), missing):
+        pass
+    found: FreshLesions = fresh_phantoms.load(chunks, TEST, _KEPT, LIVER.keys)
+    count = len(found.labels)
+    return Lesions(
+        found.rois[:, 0], found.labels, found.patients.tolist(), found.diameters_mm.tolist(),
+        np.full(count, -1),
+    )  # fmt: skip
+
+
+@cache
+def _pictures() -> dict[str, list[unlike.Picture]]:
+    each = pool.each(partial(unlike.of_patient, difficulty=shipped.DIFFICULTY), range(PATIENTS))
+    return unlike.by_name(one for pictures in each for one in pictures)
+
+
+@cache
+def _novelty() -> Novelty:
+    """Of the shipped network: its own training ROIs, and those that it never saw."""
+    lesions, network = _known(), _network()
+    features, measured = network.outputs(lesions.rois).features, lesions.measured
+    held_out = lesions.folds == int(str(network.meta.config["test_fold"]))
+    reference = Reference.fit(
+        features[~held_out],
+        measurements.Measured(measured.of, measured.values[~held_out]),
+        lesions.labels[~held_out], LIVER.keys,
+    )  # fmt: skip
+    scores = reference.scores(features[held_out], measured.values[held_out])
+    return Novelty.of(reference, scores, lesions.only(held_out).patients)
+
+
+def _opinion(lesions: Lesions, measured: measurements.Measured | None = None) -> SecondOpinion:
+    return SecondOpinion.fit(
+        measured or lesions.measured, lesions.labels, lesions.patients, LIVER.keys, 0,
+        folds=lesions.folds if len(np.unique(lesions.folds)) > 1 else None,
+    )  # fmt: skip
+
+
+# -- what is printed -------------------------------------------------------------------------------
+
+
+def section() -> Printed:
+    for part in (measured, opinions, detections, stability, robustness, nodules):
+        yield f"-- {part.__doc__}"
+        yield from part()
+
+
+def _percent(one: Figure) -> str:
+    if one.value is None:
+        return "not defined"
+    if one.ends is None:
+        return f"{100 * one.value:.1f} %"
+    return f"{100 * one.value:.1f} % ({100 * one.ends[0]:.1f} to {100 * one.ends[1]:.1f})"
+
+
+def _told(figures: Figures) -> str:
+    return (
+        f"balanced accuracy {_percent(figures.balanced_accuracy)}, AUC {_percent(figures.auc)}, "
+        f"log loss {figures.log_loss}, Brier {figures.brier}"
+    )
+
+
+def _pair(first: str, second: str, found: beside.Beside) -> Printed:
+    yield f"{found.n_lesions} lesions of {found.n_patients} patients"
+    yield f"{first}: {_told(found.features)}"
+    yield f"{second}: {_told(found.network)}"
+    yield (
+        f"difference: balanced accuracy {_percent(found.balanced_accuracy)}, AUC "
+        f"{_percent(found.auc)}, log loss {found.log_loss}, Brier {found.brier}"
+    )
+
+
+def measured() -> Printed:
+    """quick measurements against all of them"""
+    lesions = _known()
+    every = measurements.measure(lesions.rois, WINDOW, lesions.sizes)
+    few = lesions.measured
+    both = [_opinion(lesions, one).out_of_fold for one in (few, every)]
+    found = beside.beside(lesions.labels, *both, lesions.patients, LIVER.keys)
+    yield from _pair(f"{len(few.of)} quick", f"{len(every.of)} in all", found)
+    one, size = lesions.rois[:1], lesions.sizes[:1]
+    times = {
+        "network": _milliseconds(lambda: _network().outputs(one)),
+        "quick": _milliseconds(lambda: quick.measure(one, WINDOW, size)),
+        "all": _milliseconds(lambda: measurements.measure(one, WINDOW, size), 30),
+    }
+    opinion, novelty = _opinion(lesions), _novelty()
+    outputs = _network().outputs(one)
+    times["novelty"] = _milliseconds(lambda: novelty.judge(outputs.features, few.values[:1]))
+    times["opinion"] = _milliseconds(lambda: opinion.opinions(few.values[:1]))
+    yield "one ROI, median: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in times.items())
+
+
+def _milliseconds(work: Callable[[], object], count: int = 200) -> float:
+    work()
+    spent = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - begun)
+    return 1000 * float(np.median(spent))
+
+
+def opinions() -> Printed:
+    """the second opinion against the network"""
+    lesions, network = _known(), _network()
+    held_out = lesions.folds == int(str(network.meta.config["test_fold"]))
+    model = _opinion(lesions)
+    yield f"out of fold, {len(lesions.labels)} lesions: {_told(model.figures)}"
+    trained = lesions.only(~held_out)
+    own = _opinion(trained)
+    yield "trained on the network's own training lesions, asked of fresh ones:"
+    fresh = _fresh()
+    answers = own.probabilities(fresh.measured.values)
+    theirs = np.asarray(network.probabilities(fresh.rois), np.float64)
+    found = beside.beside(fresh.labels, answers, theirs, fresh.patients, LIVER.keys)
+    yield from _pair("measurements", "network", found)
+    yield found.sentence
+    of = own.opinions(fresh.measured.values[:600])
+    spoken = np.mean([": as in " in one.reasons[0] for one in of])
+    yield f"{100 * spoken:.0f} % of 600 opinions have a reason that is a measurement by itself"
+
+
+def detections() -> Printed:
+    """unlike the training ROIs: how often it is said"""
+    novelty, fresh = _novelty(), _fresh()
+    yield (
+        f"threshold from {novelty.n_held_out} held-out lesions of {novelty.n_patients} patients; "
+        f"false alarms among them {_percent(novelty.false_alarms)}"
+    )
+    rows = [_detection("fresh", "fresh lesions of the same kind", fresh.rois, fresh.sizes,
+                       fresh.patients)]  # fmt: skip
+    for name, pictures in _pictures().items():
+        if name in unlike.UNLIKE:
+            rows.append(
+                _detection(
+                    name, unlike.UNLIKE[name],
+                    np.stack([one.pixels for one in pictures]),
+                    [one.diameter_mm for one in pictures], [one.patient for one in pictures],
+                )
+            )  # fmt: skip
+    if _DATA:
+        rows += list(_real(Path(_DATA)))
+    else:
+        yield "HEPATICA_TEST_DATA is not set: nothing real was asked of"
+    for row in rows:
+        yield f"{row.what}: {_percent(row.rate)} of {row.rate.n}"
+
+
+def _detection(
+    name: str, what: str, rois: np.ndarray, sizes: Sequence[float | None], patients: Sequence[str]
+) -> tried.Detection:
+    features = _network().outputs(rois).features
+    values = quick.measure(rois, WINDOW, sizes).values
+    return tried.detection(_novelty(), name, what, features, values, patients)
+
+
+def _real(folder: Path) -> Iterator[tried.Detection]:
+    """Lung nodules, and tumours in slices of liver CT."""
+    with (folder / "nodules_ct64" / "labels.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    nodules = []
+    for row in rows:
+        grey = np.asarray(Image.open(folder / "nodules_ct64" / row["file"]), np.float64)
+        hu = -1000 + 1400 * grey / 65535
+        nodules.append(roi.normalise(hu.astype(np.float32), WINDOW))
+    names = [row["patient"] for row in rows]
+    yield _detection("nodules", "lung nodules (real)", np.stack(nodules), [None] * len(rows), names)
+    tumours, owners = [], []
+    base = folder / "liver_slices" / "hepatic_vessel"
+    for path in sorted((base / "images").iterdir()):
+        mask = np.asarray(Image.open(base / "masks" / path.name).convert("RGB"))
+        red = (mask[..., 0] > 127) & (mask[..., 1] < 128)
+        ys, xs = np.nonzero(red)
+        if len(ys) < 50:
+            continue
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.int16)
+        box = roi.Box(
+            float(xs.min()), float(ys.min()), float(np.ptp(xs) + 1), float(np.ptp(ys) + 1)
+        )
+        tumours.append(roi.normalise(roi.cut(grey, box, None, None), WINDOW))
+        owners.append(path.stem.split("_")[0] if "_" in path.stem else path.stem)
+    if tumours:
+        what = "liver tumours in CT (real; grey taken for HU from 0 to 255)"
+        yield _detection("tumours", what, np.stack(tumours), [None] * len(tumours), owners)
+
+
+def stability() -> Printed:
+    """how far until the class flips"""
+    found = [_asked(index) for index in range(FLIPPED)]
+    spent = [one for _, one in found]
+    yield (
+        f"{FLIPPED} fresh lesions, {found[0][0].views} views each: median "
+        f"{np.median(spent):.2f} s, longest {max(spent):.2f} s"
+    )
+    for kind in Disturbance:
+        bars = [bar for one, _ in found for bar in one.bars if bar.disturbance == kind]
+        flipped = np.asarray([bar.flips_at is not None for bar in bars])
+        owners = [str(i) for i in range(len(bars))]
+        at = [bar.flips_at for bar in bars if bar.flips_at is not None]
+        often = f", median step {np.median(at):g} {bars[0].unit}" if at else ""
+        reach = f"{max(bars[0].tried):g} {bars[0].unit}"
+        yield f"{bars[0].words}: {_percent(share(flipped, owners))} flip within {reach}{often}"
+
+
+def _asked(index: int) -> tuple[Stability, float]:
+    patient = series.patient(unlike.SEED, shipped.DIFFICULTY, index)
+    image = patient.key_slice(1)
+    found = image.box(1)
+    assert found is not None
+    box = roi.Box(*found)
+
+    def cut(dx: float, dy: float, scale: float) -> np.ndarray:
+        x, y = box.center
+        mark = roi.Box.centred(x + dx, y + dy, box.width * scale, box.height * scale)
+        return roi.normalise(roi.cut(image.hu, mark, image.spacing_mm, roi.AIR_HU), WINDOW)
+
+    plain = cut(0, 0, 1)
+    begun = time.perf_counter()
+    answer = flips(
+        _network().probabilities, cut, plain,
+        classes=LIVER.keys, window_hu=WINDOW, diameter_px=max(box.width, box.height),
+    )  # fmt: skip
+    return answer, time.perf_counter() - begun
+
+
+def robustness() -> Printed:
+    """the same patients on other scanners"""
+    pictures = _pictures()
+    plain = pictures[unlike.PLAIN]
+    truth = np.asarray([one.lesion_class for one in plain])
+    owners = [one.patient for one in plain]
+    before = _answers(plain)
+    for name, what in unlike.SCANS.items():
+        row = tried.robustness(name, what, truth, before, _answers(pictures[name]), owners)
+        yield (
+            f"{row.what}: same class {_percent(row.agreement)}, balanced accuracy "
+            f"{_percent(row.balanced_accuracy)}, change {_percent(row.difference)}"
+        )
+    yield f"{len(plain)} lesions of {len(set(owners))} patients"
+
+
+def _answers(pictures: Sequence[unlike.Picture]) -> np.ndarray:
+    rois = np.stack([one.pixels for one in pictures])
+    return np.asarray(_network().probabilities(rois), np.float64)
+
+
+def nodules() -> Printed:
+    """real lung nodules, out of fold: measurements against the network, both trained here"""
+    if not _DATA:
+        yield "HEPATICA_TEST_DATA is not set"
+        return
+    scheme = LesionScheme.from_dict(
+        {"name": "nodules", "classes": [{"key": k} for k in ("non_solid", "sub_solid", "solid")]}
+    )
+    data, run = _KEPT / "nodules", _KEPT / "nodules-run"
+    if not (data / "manifest.json").exists():
+        for _ in prepare.images(Path(_DATA) / "nodules_ct64", scheme, data):
+            pass
+    manifest = Manifest.load(data)
+    settings = Config(
+        augment=Augment(per_fold=1500),
+        classifier=Classifier(epochs=15, learning_rate=0.02, features=64, width=8),
+    )
+    for _ in classifier.train(data, settings, run, cross_validate=True):
+        pass
+    lesions, meta = _of(manifest, settings.dump()), Checkpoint.load(run / "checkpoint")
+    network = np.full((len(lesions.labels), len(scheme)), np.nan)
+    for fold in np.unique(lesions.folds):
+        out = lesions.folds == fold
+        held = serving.Classifier((run / f"fold-{fold}" / "model.onnx").read_bytes(), meta)
+        network[out] = held.probabilities(lesions.rois[out])
+    values = quick.measure(lesions.rois, None)
+    model = SecondOpinion.fit(
+        values, lesions.labels, lesions.patients, scheme.keys, 0, folds=lesions.folds
+    )
+    found = beside.beside(lesions.labels, model.out_of_fold, network, lesions.patients, scheme.keys)
+    yield from _pair("measurements", "network (an eighth of the paper's width)", found)
+    yield found.sentence
+    yield f"such as: {model.opinions(values.values[:1])[0].reasons[0]}"
