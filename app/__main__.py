@@ -101,12 +101,14 @@ def serve(
     import uvicorn
 
     from app.edge import KEEP_ALIVE_S, Edge
+    from app.jobs import hooks
     from app.models.checkpoint import Checkpoint
     from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
 
     configuration = settings()
     ConfiguredPacs.of(configuration)  # refused before anything is begun
+    hooks.read(configuration.hooks_file)
     host = configuration.host if host is None else host
     port = configuration.port if port is None else port
     database = _keyed_database()
@@ -324,22 +326,31 @@ def check_pacs(
 ) -> None:
     """Try each service of a PACS; nothing stays there, unless --store is given.
 
+    Hooks are reached as well, where no PACS is named; nothing is told to them.
+
     Args:
         name: of the PACS; default: each that is configured.
         store: store a test object as well and look for it; it stays there.
     """
     from app.errors import AppError
+    from app.jobs import hooks
     from app.pacs.check import State, check
     from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
 
     configured = ConfiguredPacs.of(settings())
+    receivers = hooks.read(settings().hooks_file)
     failed = 0
     for one in [configured.named(name)] if name or not len(configured) else configured.all:
         print(f"{one.name}: {one.url}", flush=True)
         for found in check(one, store=store):
             print(f"  {found.service} {found.state}: {found.words}", flush=True)
             failed += found.state is State.FAILS
+    for hook in [] if name else receivers.values():
+        why = hook.unreachable()
+        told = f"fails: {why}" if why else "can be reached; nothing was told to it"
+        print(f"hook {hook.name}: {hook.place}\n  it {told}.", flush=True)
+        failed += bool(why)
     if failed:
         raise AppError(f"{failed} of the trials failed.")
 
@@ -407,8 +418,8 @@ def clerk(*, once: bool = False) -> None:
     from app.inference import Inference
     from app.jobs import hooks
     from app.jobs.clerk import Clerk
-    from app.jobs.fetcher import Fetcher
-    from app.jobs.messenger import Messenger
+    from app.jobs.fetcher import Fetchers
+    from app.jobs.messenger import Messengers
     from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
     from app.watch import Watch
@@ -417,16 +428,16 @@ def clerk(*, once: bool = False) -> None:
     database = _keyed_database()
     found, pacs = hooks.read(chosen.hooks_file), ConfiguredPacs.of(chosen)
     one = Clerk(database, Inference(chosen.inference_threads), Watch(database), chosen)
-    messenger = Messenger(database, found, pacs, chosen, chosen.key())
-    fetcher = Fetcher(database, pacs, chosen, chosen.key())
+    messenger = Messengers(database, found, pacs, chosen, chosen.key())
+    fetcher = Fetchers(database, pacs, chosen, chosen.key())
     print(f"{one.name} waits for jobs (Ctrl+C ends it).", flush=True)
     if not once:
         messenger.start()
         fetcher.start()
     one.work(once=once)
     if once:
-        fetcher.work(once=True)
-        messenger.work(once=True)
+        fetcher.work_off()
+        messenger.work_off()
 
 
 @application.command

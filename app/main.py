@@ -24,8 +24,8 @@ from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
 from app.jobs import hooks
 from app.jobs.clerk import Clerk
-from app.jobs.fetcher import Fetcher
-from app.jobs.messenger import Messenger
+from app.jobs.fetcher import Fetchers
+from app.jobs.messenger import Messengers
 from app.models.people.user import User
 from app.pacs.configured import ConfiguredPacs
 from app.responses import install_handlers, scripts_tag
@@ -117,8 +117,8 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.served = ServingDesk(database, app.state.inference)
     app.state.hooks = hooks.read(chosen.hooks_file)
     app.state.clerk = Clerk(database, app.state.inference, app.state.watch, chosen)
-    app.state.messenger = Messenger(database, app.state.hooks, app.state.pacs, chosen, key)
-    app.state.fetcher = Fetcher(database, app.state.pacs, chosen, key)
+    app.state.messenger = Messengers(database, app.state.hooks, app.state.pacs, chosen, key)
+    app.state.fetcher = Fetchers(database, app.state.pacs, chosen, key)
 
 
 @asynccontextmanager

@@ -1,27 +1,58 @@
-"""The fetcher: a loop beside the clerk's, so that a slow PACS keeps nobody waiting for a score."""
+"""The fetchers: a loop for each PACS, beside the clerk's.
+
+So a slow PACS keeps nobody waiting for a score, nor for what another PACS holds.
+"""
 
 from __future__ import annotations
 
 import uuid
 
+import sqlalchemy as sa
+
 from app.db import Database
 from app.jobs.fetching import Fetching, Hold, Wanted
-from app.jobs.loop import JobLoop
+from app.jobs.loop import Beside, JobLoop
 from app.models.jobs.job import Job, JobKind
 from app.pacs.configured import ConfiguredPacs
 from app.settings import Settings
 
 
+class Fetchers(Beside):
+    """Fetch from configured PACS what jobs ask for, until they are told to stop."""
+
+    def __init__(
+        self, database: Database, pacs: ConfiguredPacs, settings: Settings, key: bytes
+    ) -> None:
+        told = Job.asked["pacs"].as_string()
+        # one of them has what names no PACS, or one that is not configured any more, as well
+        strays = sa.or_(told.is_(None), told.not_in(pacs.names))
+        others = [(told == name,) for name in pacs.names[1:]]
+        first = sa.or_(told == pacs.names[0], strays) if pacs.names else sa.true()
+        super().__init__(
+            [Fetcher(database, pacs, settings, key, which) for which in [(first,), *others]]
+        )
+
+
 class Fetcher(JobLoop):
-    """Fetches from configured PACS what jobs ask for, until it is told to stop."""
+    """Fetches what some jobs ask for, one after the other.
+
+    Args:
+        which: what holds for these jobs.
+    """
 
     kind = "fetcher"
     does = (JobKind.FETCH,)
 
     def __init__(
-        self, database: Database, pacs: ConfiguredPacs, settings: Settings, key: bytes
+        self,
+        database: Database,
+        pacs: ConfiguredPacs,
+        settings: Settings,
+        key: bytes,
+        which: tuple[sa.ColumnElement[bool], ...] = (),
     ) -> None:
         super().__init__(database)
+        self.which = which
         self.pacs = pacs
         self._settings = settings
         self._key = key

@@ -86,10 +86,10 @@ class Wanted:
     then: str = field(default="", repr=False)
 
     def asked(self, key: bytes) -> dict[str, Any]:
-        """As a job keeps it: sealed, with a digest by which the same is known."""
+        """As a job keeps it: sealed; the PACS, and a digest by which the same is known, beside."""
         row = uuid.uuid4().hex
         text = base64.b64encode(sealed(asdict(self), f"fetch {row}", key)).decode("ascii")
-        return {"row": row, "sealed": text, "same": self.digest(key)}
+        return {"row": row, "sealed": text, "same": self.digest(key), "pacs": self.pacs}
 
     @classmethod
     def of(cls, asked: dict[str, Any], key: bytes) -> Wanted:

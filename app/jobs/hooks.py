@@ -87,17 +87,35 @@ class Hook:
         try:
             connection.request("POST", target, body, headers)
             status = connection.getresponse().status
-        except ssl.SSLCertVerificationError:
-            return "its certificate is not one that is trusted; set ca_bundle"
         except (OSError, http.client.HTTPException) as error:
             late = time.monotonic() - begun >= DEADLINE_S
-            return "it did not answer in time" if late else f"no answer ({_kind(error)})"
+            return "it did not answer in time" if late else _why(error)
         finally:
             timer.cancel()
             connection.close()
         if 200 <= status < 300:
             return ""
         return f"it answered {status}" + ("; redirects are not followed" if status < 400 else "")
+
+    @property
+    def place(self) -> str:
+        """Scheme and host of its address; its path may hold a secret."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def unreachable(self) -> str:
+        """Why no connection to it can be made, in words; "" where one can. Nothing is sent."""
+        try:
+            connection = self._connection()
+        except (OSError, ssl.SSLError):
+            return "its CA bundle cannot be read"
+        try:
+            connection.connect()
+        except (OSError, http.client.HTTPException) as error:
+            return _why(error)
+        finally:
+            connection.close()
+        return ""
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
@@ -116,6 +134,12 @@ def _cut(connection: http.client.HTTPConnection) -> None:
             opened.shutdown(socket.SHUT_RDWR)
         except OSError:
             return
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its certificate is not one that is trusted; set ca_bundle"
+    return f"no answer ({_kind(error)})"
 
 
 def _kind(error: Exception) -> str:

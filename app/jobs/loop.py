@@ -8,7 +8,10 @@ import socket
 import threading
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
+
+import sqlalchemy as sa
 
 from app.db import Database
 from app.errors import AppError, Conflict, Unavailable
@@ -44,10 +47,14 @@ class Loop(ABC):
 
     def stop(self) -> None:
         """End after what is in hand; what takes longer is claimed again by another."""
-        self._stopped = True
-        self._bell.set()
+        self.tell_to_stop()
         if self._thread is not None:
             self._thread.join(10)
+
+    def tell_to_stop(self) -> None:
+        """Begin nothing more."""
+        self._stopped = True
+        self._bell.set()
 
     def ring(self) -> None:
         """Something was queued here: look now and not at the next turn."""
@@ -73,10 +80,46 @@ class Loop(ABC):
                 self._bell.wait(poll_s)
 
 
+class Beside:
+    """Loops that go on beside each other, so that none waits for what another one waits for."""
+
+    def __init__(self, loops: Sequence[Loop]) -> None:
+        self._loops = tuple(loops)
+
+    def act(self) -> bool:
+        """Let each do one thing that is due; False when nothing is."""
+        found = [loop.act() for loop in self._loops]
+        return any(found)
+
+    def start(self) -> None:
+        """Begin, each in a thread of its own."""
+        for loop in self._loops:
+            loop.start()
+
+    def stop(self) -> None:
+        """End each after what it has in hand."""
+        for loop in self._loops:
+            loop.tell_to_stop()
+        for loop in self._loops:
+            loop.stop()
+
+    def ring(self) -> None:
+        """Something was queued here: look now."""
+        for loop in self._loops:
+            loop.ring()
+
+    def work_off(self) -> None:
+        """Do what is due, and return when nothing is."""
+        for loop in self._loops:
+            loop.work(once=True)
+
+
 class JobLoop(Loop):
     """A loop that does jobs of some kinds, each claimed before it is begun."""
 
     does: ClassVar[tuple[JobKind, ...]] = ()
+    which: tuple[sa.ColumnElement[bool], ...] = ()
+    """What holds for the jobs that this one does; nothing: it does all of its kinds."""
 
     def __init__(self, database: Database) -> None:
         super().__init__()
@@ -93,10 +136,10 @@ class JobLoop(Loop):
     def do_job(self) -> bool:
         """Do the job that has been due longest; False when none is."""
         with self._database.reading() as session:
-            if not Job.is_due(session, self.does):
+            if not Job.is_due(session, self.does, *self.which):
                 return False
         with self._database.transaction() as session:
-            job = Job.claim(session, self.name, self.does)
+            job = Job.claim(session, self.name, self.does, *self.which)
             if job is None:
                 return True
             job_id, claim = job.id, job.claims

@@ -1,6 +1,7 @@
-"""The messenger: tells hooks the end of jobs, and sends results back to the PACS.
+"""The messengers: one tells hooks the end of jobs, one for each PACS sends results back there.
 
-Beside the clerk and not after it: nobody's job waits for a receiver that is slow.
+Beside the clerk and not after it: nobody's job waits for a receiver that is slow, nor does what is
+sent to another PACS.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import json
 import logging
 from collections.abc import Mapping
 
+import sqlalchemy as sa
+
 from app.db import Database
 from app.jobs.hooks import Hook
-from app.jobs.loop import Loop
+from app.jobs.loop import Beside, Loop
 from app.models.jobs.job import Job
 from app.models.jobs.notice import Notice
+from app.models.jobs.returned_object import ReturnedObject
 from app.pacs import outbox
 from app.pacs.configured import ConfiguredPacs
 from app.settings import Settings
@@ -21,10 +25,8 @@ from app.settings import Settings
 log = logging.getLogger("hepatica.clerk")
 
 
-class Messenger(Loop):
-    """Sends notices and results until it is told to stop."""
-
-    kind = "messenger"
+class Messengers(Beside):
+    """Send notices and results until they are told to stop."""
 
     def __init__(
         self,
@@ -34,23 +36,55 @@ class Messenger(Loop):
         settings: Settings,
         key: bytes,
     ) -> None:
+        to = ReturnedObject.pacs
+        others = [to == name for name in pacs.names[1:]]
+        # one of them has what was for a PACS that is not configured any more as well
+        first = sa.or_(to == pacs.names[0], to.not_in(pacs.names)) if pacs.names else sa.true()
+        senders = [Sender(database, pacs, key, which) for which in (first, *others)]
+        super().__init__([Messenger(database, hooks, settings), *senders])
+
+
+class Sender(Loop):
+    """Sends results to a PACS, one after the other.
+
+    Args:
+        which: what holds for these results.
+    """
+
+    kind = "sender"
+
+    def __init__(
+        self,
+        database: Database,
+        pacs: ConfiguredPacs,
+        key: bytes,
+        which: sa.ColumnElement[bool],
+    ) -> None:
+        super().__init__()
+        self._database = database
+        self._pacs = pacs
+        self._key = key
+        self._which = which
+
+    def act(self) -> bool:
+        """Send one result that is due; False when none is."""
+        why = outbox.send_next(self._database, self._pacs, self._key, self.name, self._which)
+        return why is not None
+
+
+class Messenger(Loop):
+    """Tells hooks the end of jobs, one after the other."""
+
+    kind = "messenger"
+
+    def __init__(self, database: Database, hooks: Mapping[str, Hook], settings: Settings) -> None:
         super().__init__()
         self._database = database
         self._hooks = hooks
-        self._pacs = pacs
         self._settings = settings
-        self._key = key
 
     def act(self) -> bool:
-        """Send one thing that is due; False when nothing is."""
-        noticed = self._send_notice()
-        return self._send_result() or noticed
-
-    def _send_result(self) -> bool:
-        why = outbox.send_next(self._database, self._pacs, self._key, self.name)
-        return why is not None
-
-    def _send_notice(self) -> bool:
+        """Send one notice that is due; False when none is."""
         with self._database.reading() as session:
             if not Notice.is_due(session):
                 return False

@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 
+import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
@@ -137,16 +138,25 @@ def lease_s(configured: ConfiguredPacs) -> float:
     return min(3600.0, 3 * slowest + 60.0)
 
 
-def send_next(database: Database, configured: ConfiguredPacs, key: bytes, clerk: str) -> str | None:
+def send_next(
+    database: Database,
+    configured: ConfiguredPacs,
+    key: bytes,
+    clerk: str,
+    which: sa.ColumnElement[bool],
+) -> str | None:
     """Send the object that has been due longest; why it failed, "" where it did not.
 
     None where none is due.
+
+    Args:
+        which: what holds for the objects that are looked at.
     """
     with database.reading() as session:
-        if not ReturnedObject.is_due(session):
+        if not ReturnedObject.is_due(session, which):
             return None
     with database.transaction() as session:
-        row = ReturnedObject.claim(session, lease_s(configured))
+        row = ReturnedObject.claim(session, lease_s(configured), which)
         if row is None:
             return ""
         row_id, tries = row.id, row.tries

@@ -205,15 +205,24 @@ class Job(Base):
     # -- verbs of a clerk ----------------------------------------------------------------------
 
     @staticmethod
-    def is_due(session: Session, kinds: Collection[JobKind] = tuple(JobKind)) -> bool:
-        """Whether one of these kinds waits or was lost; looks only."""
-        return session.scalar(sa.select(Job.id).where(_due(kinds)).limit(1)) is not None
+    def is_due(
+        session: Session,
+        kinds: Collection[JobKind] = tuple(JobKind),
+        *which: sa.ColumnElement[bool],
+    ) -> bool:
+        """Whether one of these kinds, of which these hold, waits or was lost; looks only."""
+        return session.scalar(sa.select(Job.id).where(_due(kinds), *which).limit(1)) is not None
 
     @staticmethod
     def claim(
-        session: Session, clerk: str, kinds: Collection[JobKind] = tuple(JobKind)
+        session: Session,
+        clerk: str,
+        kinds: Collection[JobKind] = tuple(JobKind),
+        *which: sa.ColumnElement[bool],
     ) -> Job | None:
-        """Take the oldest job of these kinds that waits or was lost; None when there is none.
+        """Take the oldest job of these kinds, of which these hold, that waits or was lost.
+
+        None when there is none.
 
         Several clerks never take the same: PostgreSQL locks the row and skips locked ones, and on
         SQLite the transaction that writes is alone. One that was asked to end, or was begun too
@@ -222,7 +231,7 @@ class Job(Base):
         while True:
             job = session.scalars(
                 sa.select(Job)
-                .where(_due(kinds))
+                .where(_due(kinds), *which)
                 .order_by(Job.created_at, Job.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)

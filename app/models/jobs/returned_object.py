@@ -102,17 +102,23 @@ class ReturnedObject(Tried, Base):
         return list(session.scalars(newest.limit(MOST_LISTED)))
 
     @staticmethod
-    def is_due(session: Session) -> bool:
-        """Whether one is; looks only."""
-        due = sa.select(ReturnedObject.id).where(*_due())
+    def is_due(session: Session, which: sa.ColumnElement[bool]) -> bool:
+        """Whether one is of which that holds; looks only."""
+        due = sa.select(ReturnedObject.id).where(*_due(), which)
         return session.scalar(due.limit(1)) is not None
 
     @staticmethod
-    def claim(session: Session, lease_s: float) -> ReturnedObject | None:
-        """Take the one that has been due longest, for so long that no other clerk takes it."""
+    def claim(
+        session: Session, lease_s: float, which: sa.ColumnElement[bool]
+    ) -> ReturnedObject | None:
+        """Take the one that has been due longest, for so long that no other clerk takes it.
+
+        Args:
+            which: what holds for it.
+        """
         one = session.scalars(
             sa.select(ReturnedObject)
-            .where(*_due())
+            .where(*_due(), which)
             .order_by(ReturnedObject.due_at, ReturnedObject.created_at, ReturnedObject.id)
             .limit(1)
             .with_for_update(skip_locked=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 
 import pytest
 from bad_pacs import answer, bad_pacs
@@ -116,3 +117,27 @@ def test_a_pacs_that_finds_what_nobody_has_does_not_work():
 def test_an_unencrypted_way_is_warned_of():
     far = PacsSettings(name="far", url="http://pacs.invalid/", connect_s=0.1)
     assert "whoever is on the way" in next(iter(check(far))).words
+
+
+def test_hooks_are_reached_and_told_nothing(tmp_path, monkeypatch, told):
+    monkeypatch.setenv("RIS", "a secret of thirty-two characters")
+    file = tmp_path / "hooks.toml"
+    monkeypatch.setenv("HEPATICA_HOOKS_FILE", str(file))
+    down = {"name": "down", "url": "http://127.0.0.1:1/dicom-web"}
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        file.write_text(
+            f'[ris]\nurl = "http://127.0.0.1:{port}/told?key=1"\nsecret_env = "RIS"\n'
+            '[off]\nurl = "http://127.0.0.1:1/x"\nsecret_env = "RIS"\n'
+        )
+        status, out, complaint = told([down])
+        line, _ = there.accept()
+        assert line.recv(100) == b""
+        line.close()
+    assert f"hook ris: http://127.0.0.1:{port}\n  it can be reached" in out and "key=1" not in out
+    assert "hook off: http://127.0.0.1:1\n  it fails: no answer (Connection refused)" in out
+    assert status == 1 and "4 of the trials failed" in complaint
+    assert "hook" not in told([down], "down")[1]
+    file.write_text("[ris]\nurl = 1\n")
+    status, _, complaint = told([down])
+    assert status == 1 and "HEPATICA_HOOKS_FILE" in complaint and "url must be text" in complaint

@@ -14,6 +14,7 @@ from bad_pacs import answer, bad_pacs, holding
 
 from app.db import now
 from app.jobs import fetching
+from app.jobs.fetcher import Fetchers
 from app.models import Case, Event, Image, Job, User
 from app.models.jobs.job import LOST_AFTER_S, JobState
 from app.pacs.configured import ConfiguredPacs, PacsSettings
@@ -36,10 +37,16 @@ def configure(app):
     """``configure(url=…)``: the PACS ``main`` of this application."""
 
     def set_one(**entry):
-        pacs = ConfiguredPacs({"main": PacsSettings(name="main", **entry)})
-        app.state.pacs = app.state.fetcher.pacs = pacs
+        use(app, PacsSettings(name="main", **entry))
 
     return set_one
+
+
+def use(app, *pacs: PacsSettings) -> None:
+    """Let the application ask these."""
+    app.state.pacs = ConfiguredPacs({one.name: one for one in pacs})
+    state = app.state
+    state.fetcher = Fetchers(state.database, state.pacs, state.settings, state.key)
 
 
 @pytest.fixture
@@ -111,7 +118,7 @@ def test_what_is_asked_for_lies_sealed_and_is_gone_afterwards(main, fetch, sessi
     main.give(*FILES)
     fetch(act=False, study=STUDY, instance=uids(FILES[0])[2])
     [job] = session.scalars(sa.select(Job))
-    assert set(job.asked) == {"row", "sealed", "same"}
+    assert set(job.asked) == {"row", "sealed", "same", "pacs"}
     assert STUDY not in json.dumps(job.asked)
     job_id = job.id
     fetch(study=STUDY)  # does the first one that waits

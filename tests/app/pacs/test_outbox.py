@@ -21,7 +21,7 @@ from pydicom import dcmread
 
 import studies
 from app.db import Database, now
-from app.jobs.messenger import Messenger
+from app.jobs.messenger import Messengers
 from app.models import Case, Checkpoint, Event, Prediction, ReturnedObject
 from app.models.cases.entry import Door, Entry, Term
 from app.models.cases.lesion import Lesion
@@ -71,10 +71,12 @@ def answered_case(session, *files: bytes, entry: Entry = BACK) -> Case:
     return case
 
 
-def use(app, *pacs: PacsSettings) -> Messenger:
+def use(app, *pacs: PacsSettings) -> Messengers:
     """Let the application return results to these."""
     app.state.pacs = ConfiguredPacs({one.name: one for one in pacs})
-    app.state.messenger = Messenger(app.state.database, {}, app.state.pacs, app.state.settings, KEY)
+    app.state.messenger = Messengers(
+        app.state.database, {}, app.state.pacs, app.state.settings, KEY
+    )
     return app.state.messenger
 
 
