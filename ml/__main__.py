@@ -378,6 +378,32 @@ def synthesize(
 
 
 @application.command
+def card(
+    checkpoint: Annotated[Path, Parameter(metavar="CHECKPOINT")],
+    /,
+    *,
+    format: Literal["markdown", "json", "chai-xml", "checklist"] = "markdown",
+    words: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+) -> None:
+    """Print a checkpoint's model card: forty fields, each filled or empty for a reason.
+
+    Args:
+        checkpoint: its folder.
+        format: markdown for people, json for programs, chai-xml (CHAI Applied Model Card, v0.2),
+            or checklist (CLAIM 2024, TRIPOD+AI, STARD-AI: item by item).
+        words: JSON or TOML of what only its owner can say, such as funding = "…"; default
+            words.json in the folder, where there is one.
+    """
+    from ml.checkpoints.card import exports, making
+    from ml.checkpoints.card import words as typed
+
+    said = None if words is None else typed.load(words)
+    made = making.of_folder(checkpoint, said)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(exports.written(made, exports.Format(format)))
+
+
+@application.command
 def weights(
     *,
     out: Annotated[Path, Parameter(metavar="DIR")],

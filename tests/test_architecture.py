@@ -196,6 +196,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
             "ml/checkpoints/checkpoint.py",
             "import ml.checkpoints.serving",
         ),
+        "the staircase of the card": (
+            "ml/checkpoints/card/entry.py",
+            "import ml.checkpoints.card.making",
+        ),
         "the staircase of ml.trust": ("ml/trust/themes.py", "import ml.trust.opinion"),
         "the staircase of ml.training": ("ml/training/runtime.py", "import ml.training.gan"),
         "the staircase of ml.statistics": ("ml/statistics/exact.py", "import ml.statistics.power"),

@@ -90,12 +90,13 @@ MACHINE = "python -m app token"
 EXPERIMENT = "python -m ml phantom --counts cyst=53"
 OWN = "python -m ml prepare inspect"
 NODULES = "cat > nodules.json"
+CARD = "python -m ml card"
 MAP = "app/ "
 
 
 def test_every_code_block_of_the_readme_is_run_here():
     """All but the map of the packages; whoever adds a block adds the test that runs it."""
-    known = (TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, NODULES, MAP)
+    known = (TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, NODULES, CARD, MAP)
     assert len(BLOCKS) == len(known)
     for start in known:
         assert block(start)
@@ -161,6 +162,12 @@ def test_the_path_of_the_researcher_runs_as_written(researcher):
         assert "--preset quick" in made.command
     assert len(list((folder / "drawn").rglob("*.png"))) == 9
     assert "5 readers, 120 images" in told
+
+
+def test_the_commands_of_the_card_run_as_written():
+    told = run(block(CARD), ROOT)
+    assert told.startswith("# phantom-cnn\n")
+    assert "# phantom-cnn: checklists" in told
 
 
 @pytest.mark.slow

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +15,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, Word, now, serialise
-from app.errors import Conflict, Forbidden, NotFound, Unreadable
+from app.errors import Conflict, Damaged, Forbidden, NotFound, Unreadable
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
 from ml import config
 from ml.checkpoints import checkpoint as files
+from ml.checkpoints.card import exports, making, network
+from ml.checkpoints.card import words as owners
+from ml.checkpoints.card.card import Card
+from ml.checkpoints.card.words import OwnersWords
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
@@ -31,7 +38,10 @@ if TYPE_CHECKING:  # a later room: only its name is needed here
 
 
 _SERVED = "what is served"
+_WORDS = "what owners say"
 _SHORT = 8
+_NETWORKS: dict[tuple[str, str], network.Network] = {}
+"""What files say of a network, by their digests: a few numbers, read once from many megabytes."""
 
 
 def _place_among_served(context: Any) -> int | None:
@@ -47,6 +57,7 @@ class Checkpoint(Base):
 
     ``served_number`` counts what was put to serve; the highest was last, whatever the clock said.
     ``run_id`` is the run that it came from; None for those that came with the software.
+    ``words`` is what its owner typed for the card; None where nobody has typed anything.
     """
 
     __tablename__ = "checkpoint"
@@ -71,6 +82,7 @@ class Checkpoint(Base):
     served_since: Mapped[datetime | None]
     served_number: Mapped[int | None] = mapped_column(default=_place_among_served)
     run_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("run.id"), index=True)
+    words: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
 
     run: Mapped[Run | None] = relationship()
 
@@ -94,15 +106,19 @@ class Checkpoint(Base):
 
         Raises:
             CheckpointError: the folder is no checkpoint.
+            WordsError: its owner's words cannot be kept.
         """
         loaded = files.Checkpoint.load(folder)
         onnx = (folder / "model.onnx").read_bytes()
         weights = (folder / "weights.safetensors").read_bytes()
         card = (folder / "CARD.md").read_text("utf-8")
+        said = owners.beside(folder).typed or None
         digest = Blob.digest_of(onnx)
         serialise(session, _SERVED)
         held = Checkpoint.named(session, loaded.name)
         if held is not None and held.onnx_digest == digest:
+            if held.words is None:  # taken in by a version that knew no words
+                held.words = said
             return held
         row = Checkpoint._put_aside(session, loaded.name, digest)
         if held is not None:
@@ -123,6 +139,7 @@ class Checkpoint(Base):
                 onnx_digest=Blob.store(session, onnx, "application/onnx"),
                 weights_digest=Blob.store(session, weights, "application/vnd.safetensors"),
                 run_id=run_id,
+                words=said,
             )
             session.add(row)
         if serve:
@@ -375,13 +392,98 @@ class Checkpoint(Base):
             "Classes": ", ".join(item.display for item in self.scheme.classes),
         }
 
-    @property
-    def current_card(self) -> str:
-        """The model card as this version writes it: an older one may claim too much."""
+    # -- its card ------------------------------------------------------------------------------
+
+    def made_card(self, session: Session) -> Card:
+        """The model card as this version makes it: an older one may claim too much.
+
+        Raises:
+            CheckpointError: it was described by a version that this one does not know.
+        """
+        made = making.card(self.file, self.owners_words, self._network(session))
+        return dataclasses.replace(made, name=self.name)
+
+    def card_text(self, session: Session) -> str:
+        """The same in Markdown; where it cannot be made, the one that came with the checkpoint."""
         try:
-            return self.file.card()
+            made = self.made_card(session)
         except files.CheckpointError:
             return self.card
+        return exports.FORMS[exports.Format.MARKDOWN].write(made)
+
+    def _network(self, session: Session) -> network.Network | None:
+        of = (self.onnx_digest, self.weights_digest)
+        if of not in _NETWORKS:
+            try:
+                weights = files.tensors_from_bytes(Blob.read(session, self.weights_digest))
+                _NETWORKS[of] = network.of(self.onnx(session), weights)
+            except (Damaged, files.CheckpointError):
+                return None
+        return _NETWORKS[of]
+
+    @property
+    def owners_words(self) -> OwnersWords:
+        """What its owner typed for the card."""
+        return owners.read(self.words or {})
+
+    @property
+    def words_version(self) -> str:
+        """Tells whether somebody typed something else since a form was opened."""
+        return hashlib.sha256(owners.dumped(self.owners_words)).hexdigest()[:16]
+
+    @property
+    def told_by(self) -> str:
+        """Who may type the owner's words, in a sentence."""
+        if self.run is None:
+            return (
+                f"{self.name} came with the software or from outside: only an administrator can "
+                "type what its card says of it."
+            )
+        return (
+            f"{self.name} is of a run that belongs to {self.run.owner.name}: only they or an "
+            "administrator can type what its card says of it."
+        )
+
+    def refuse_words_of(self, user: User) -> None:
+        """Nothing for who may type them; else Forbidden."""
+        if not self.may_be_changed_by(user):
+            raise Forbidden(self.told_by)
+
+    def say(self, session: Session, by: User, typed: Mapping[str, Any], seen: str) -> bool:
+        """Keep what the owner typed; whether it changed anything. What was there is in the event.
+
+        Args:
+            typed: every one of the owner's words by name; one that is absent is emptied.
+            seen: ``words_version`` of what the person had before them.
+
+        Raises:
+            Forbidden: neither the owner of its run nor an administrator.
+            WordsError: a text that cannot be kept, or a name that there is not.
+            Conflict: somebody else has typed something since.
+        """
+        self.refuse_words_of(by)
+        said = owners.read(typed)
+        serialise(session, _WORDS)
+        session.refresh(self)
+        before, after = self.owners_words.typed, said.typed
+        if before == after:
+            return False
+        if seen != self.words_version:
+            raise Conflict(
+                f"Somebody else has changed what the card of {self.name} says since this form was "
+                "opened. Nothing was kept. Open the form again in another window, compare, and "
+                "type yours there."
+            )
+        self.words = after
+        changed = {
+            key: {"from": before.get(key, ""), "to": after.get(key, "")}
+            for key in owners.FIELDS
+            if before.get(key) != after.get(key)
+        }
+        Event.record(
+            session, by.name, "card words changed", str(self.id), name=self.name, changed=changed
+        )
+        return True
 
     def onnx(self, session: Session) -> bytes:
         """The bytes of ``model.onnx``; Damaged when they are not what was stored."""

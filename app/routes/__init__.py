@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from app.routes import (
     account,
     api,
+    cards,
     cases,
     checkpoints,
     corrections,
@@ -44,6 +45,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     lesions.router,
     reviews.router,
     returns.router,
+    cards.router,
     checkpoints.router,
     synthetics.router,
     pair_plans.router,

@@ -15,7 +15,8 @@ from app.errors import AppError, Unreadable
 from app.models.checkpoint import SERVE_WORD, Checkpoint
 from app.models.people.user import User
 from app.responses import page, see_other
-from ml.checkpoints.checkpoint import CheckpointKind
+from ml.checkpoints.card.exports import FORMS
+from ml.checkpoints.checkpoint import CheckpointError, CheckpointKind
 
 router = APIRouter(include_in_schema=False)
 
@@ -78,10 +79,16 @@ def retire(request: Request, user: Researcher, db: Db, name: str) -> Response:
 def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
     """One checkpoint: its card, what speaks against it, and whether it is at work."""
     checkpoint = Checkpoint.require(db, name)
+    try:
+        card = checkpoint.made_card(db)
+    except CheckpointError:  # of a version that this one does not know
+        card = None
     return page(
         request,
         "checkpoints/show.html",
         checkpoint=checkpoint,
+        card=card,
+        forms=FORMS,
         at_work=checkpoint.is_at_work(db),
         caveats=checkpoint.caveats,
         may_change=checkpoint.may_be_changed_by(user),

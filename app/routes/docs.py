@@ -24,6 +24,10 @@ EXAMPLES = {
     "GET /api/v1/models/{name}": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" $HEPATICA/api/v1/models/$MODEL'
     ),
+    "GET /api/v1/models/{name}/card": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" '
+        '"$HEPATICA/api/v1/models/$MODEL/card?format=json"'
+    ),
     "POST /api/v1/classifications": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         "-F image=@slice.dcm -F center=220,198 -F diameter_mm=28 $HEPATICA/api/v1/classifications"

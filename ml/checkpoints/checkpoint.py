@@ -3,7 +3,8 @@
 checkpoint.json       what it is: config, scheme, data set digest, commit, metrics, file digests
 model.onnx            what serves (ONNX Runtime)
 weights.safetensors   what training and research go on from
-CARD.md               the same for people, written from checkpoint.json
+CARD.md               its card for people (``ml.checkpoints.card``)
+words.json            what its owner typed for the card; often there is none
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,6 @@ from ml import config as settings
 from ml.checkpoints import metrics
 from ml.checkpoints.metrics import (
     ClassifierMetrics,
-    GeneratorMetrics,
     HeldOutScore,
     Metrics,
 )
@@ -37,8 +37,6 @@ from ml.ground.records import RecordError, to_json
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
-from ml.progress import RunDir
-from ml.statistics.figure import Figure
 
 FORMAT = 1
 SIMULATED = "trained on simulated CT, no evidence about this patient"
@@ -58,7 +56,8 @@ LEAST_HELD_OUT = 30
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 """The folder of the checkpoints that come with the software."""
-_FILES = ("model.onnx", "weights.safetensors")
+FILES = ("model.onnx", "weights.safetensors")
+"""The files of a network, in a checkpoint's folder."""
 
 
 class CheckpointKind(StrEnum):
@@ -242,27 +241,6 @@ class Checkpoint:
             )
         return data
 
-    # -- writing -------------------------------------------------------------------------------
-
-    def save(
-        self, root: str | Path, onnx: bytes, weights: Mapping[str, npt.NDArray[Any]]
-    ) -> Checkpoint:
-        """Write the folder, ``checkpoint.json`` last; returns it with ``root`` and ``digests``.
-
-        Raises:
-            OutputError: the system did not let a file be written.
-        """
-        tensors = tensors_to_bytes(weights)
-        files = dict(zip(_FILES, (onnx, tensors), strict=True))
-        digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
-        saved = replace(self, root=Path(root), digests=digests)
-        folder = RunDir(Path(root))
-        for file, data in files.items():
-            folder.write_bytes(file, data)
-        folder.write_bytes("CARD.md", saved.card().encode())
-        folder.write_json("checkpoint.json", saved.to_dict())
-        return saved
-
     # -- what it means -------------------------------------------------------------------------
 
     @property
@@ -337,10 +315,6 @@ class Checkpoint:
             warnings.append(CALIBRATED)
         return tuple(warnings)
 
-    def card(self) -> str:
-        """The model card, in Markdown."""
-        return _card(self)
-
 
 def shipped() -> tuple[Path, ...]:
     """The folders of the checkpoints that come with the program, by name."""
@@ -387,147 +361,9 @@ def current_commit() -> str:
         return "unknown"
 
 
-def _percent(found: Figure) -> str:
-    if found.value is None:
-        return "–"
-    if found.ends is None:
-        return f"{100 * found.value:.1f} %"
-    low, high = found.ends
-    return f"{100 * found.value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
-
-
 _TRAINED = re.compile(r"Trained on (?:the )?(\d+) lesions of (\d+) patients")
 KINDS_SAID: Mapping[ImageKind, str] = {
     ImageKind.PHANTOM: "simulated CT (phantoms)",
     ImageKind.CALIBRATED: "CT in Hounsfield units",
     ImageKind.UNCALIBRATED: "grey values without Hounsfield units",
 }
-_TRAINED_ON: Mapping[ImageKind, str] = {
-    ImageKind.PHANTOM: "**simulated CT (phantoms), no patient**",
-    ImageKind.CALIBRATED: "CT in Hounsfield units",
-    ImageKind.UNCALIBRATED: "grey-value images without Hounsfield units",
-}
-
-
-def _card(meta: Checkpoint) -> str:
-    classes = ", ".join(item.display for item in meta.scheme.classes)
-    what = (
-        f"The CNN of Frid-Adar et al. (2018): a 64 × 64 ROI in, one probability for each of "
-        f"{classes} out."
-        if meta.kind == CheckpointKind.CLASSIFIER
-        else f"A DCGAN after Frid-Adar et al. (2018): {meta.latent_size} uniform numbers in, a "
-        f"64 × 64 ROI of class “{meta.scheme.display(cast(str, meta.lesion_class))}” out."
-    )
-    lines = [
-        f"# {meta.name}",
-        "",
-        what,
-        "",
-        "**Research use only. Not a medical device.** No diagnosis may rest on it.",
-        "",
-        *([f"**{'; '.join(meta.caveats).capitalize()}.**", ""] if meta.caveats else []),
-        "| | |",
-        "|---|---|",
-        f"| trained on | {_TRAINED_ON[meta.training_kind]} |",
-        f"| data set | {meta.dataset_name or 'unnamed'}, digest `{meta.dataset_digest}` |",
-        f"| preset | {meta.preset or 'settings of its own'} |",
-        *(
-            [f"| training | {meta.trained_on[0]} lesions of {meta.trained_on[1]} patients |"]
-            if meta.trained_on
-            else []
-        ),
-        f"| lesion scheme | {meta.scheme.name}: {classes} |",
-        f"| {_mapped(meta)} mapped to −1 … 1 |",
-        f"| code | commit `{meta.commit}` |",
-        "| licence | Apache-2.0 |",
-        "",
-    ]
-    if meta.command:
-        lines += ["## Training", "", "```", meta.command, "```", ""]
-    lines += [f"- {note}" for note in meta.metrics.notes or ()]
-    lines += ["", "## Measured", ""]
-    lines += (
-        _classifier_results(meta.metrics)
-        if isinstance(meta.metrics, ClassifierMetrics)
-        else _generator_results(meta.metrics)
-    )
-    lines += ["", "## Limits", ""]
-    if meta.training_kind == ImageKind.PHANTOM:
-        lines.append(
-            f"- On any image that is not a phantom: {SIMULATED}. Its figures above are on "
-            "simulated lesions and say nothing about accuracy on patients."
-        )
-    if meta.kind == CheckpointKind.GENERATOR:
-        lines.append(
-            "- A synthetic ROI has no scale in millimetres, no patient and no truth beyond the "
-            "class it was asked for. The check for collapse is a floor, not a proof of variety."
-        )
-    else:
-        lines.append(
-            "- It knows only the classes above and always names one of them; the probabilities "
-            "are not calibrated."
-        )
-    lines.append("- One 2-D slice, portal-venous phase; nothing else about the patient is seen.")
-    return "\n".join(lines) + "\n"
-
-
-def _mapped(meta: Checkpoint) -> str:
-    if meta.training_kind != ImageKind.UNCALIBRATED:
-        return "window | {:g} … {:g} HU".format(*meta.window_hu)
-    if meta.grey_range is None:
-        return "grey values | the full range of an image's 8 or 16 bits"
-    if isinstance(meta.grey_range, greys.OfImage):
-        return f"grey values | {greys.words(meta.grey_range)}"
-    return "grey values | {:g} … {:g}".format(*meta.grey_range)
-
-
-def _classifier_results(measured: ClassifierMetrics) -> list[str]:
-    lines: list[str] = []
-    for score, title in (
-        (measured.test, "Held-out patients (this network)"),
-        (
-            measured.cross_validation,
-            "Out of fold (the same training repeated, every lesion tested once)",
-        ),
-    ):
-        if score is None:
-            continue
-        lines += [
-            f"{title}: {score.n_lesions} lesions of {score.n_patients} patients; {score.interval}.",
-            "",
-            f"Balanced accuracy {_percent(score.balanced_accuracy)}, "
-            f"accuracy {_percent(score.accuracy)}.",
-            "",
-            "| class | sensitivity | specificity | AUC |",
-            "|---|---|---|---|",
-        ]
-        lines += [
-            f"| {name} | {_percent(score.sensitivity[name])} | "
-            f"{_percent(score.specificity[name])} | {_percent(score.auc[name])} |"
-            for name in score.classes
-        ]
-        lines.append("")
-    return lines or ["Nothing was held out."]
-
-
-def _generator_results(measured: GeneratorMetrics) -> list[str]:
-    if measured.spread_as_share_of_real is None:
-        return ["Nothing was measured."]
-    lines = [
-        f"- Variety: the mean distance between two samples is "
-        f"{measured.spread_as_share_of_real:.2f} of that between two training ROIs; the mean "
-        f"correlation of a sample with the one most like it {measured.nearest_other_sample:.3f} "
-        f"(training ROIs: {measured.nearest_other_real:.3f}).",
-        f"- Likeness to training ROIs: the mean correlation with the nearest of them is "
-        f"{measured.synthetic_to_nearest_training:.3f} for synthetic ROIs (256).",
-    ]
-    held = measured.held_out_to_nearest_training
-    if held:
-        between = f" ({held.low:.3f}–{held.high:.3f})" if held.ends is not None else ""
-        lines[-1] = lines[-1].removesuffix(".") + (
-            f", {held.value:.3f}{between} for the "
-            f"{measured.n_held_out_lesions} lesions of {measured.n_held_out_patients} held-out "
-            "patients (95 % bootstrap over patients). A generator that copies stands nearer than "
-            "they do; so does one that draws with less noise."
-        )
-    return lines

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import (
     Checkpoint,
     CheckpointKind,
@@ -129,7 +130,8 @@ def _classifier(
             notes=tuple(notes),
         ),
     )
-    return made.save(run.path / "checkpoints" / made.name, export.classifier(tensors), tensors)
+    target = run.path / "checkpoints" / made.name
+    return saving.save(made, target, export.classifier(tensors), tensors)
 
 
 def _generator(
@@ -161,7 +163,8 @@ def _generator(
             notes=(f"Trained on {len(own)} lesions of the first fold's patients.",),
         ),
     )
-    return made.save(run.path / "checkpoints" / made.name, export.generator(tensors), tensors)
+    target = run.path / "checkpoints" / made.name
+    return saving.save(made, target, export.generator(tensors), tensors)
 
 
 def _describe(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml import config
+from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import (
     Checkpoint,
     CheckpointKind,
@@ -192,7 +193,8 @@ def train(
         cross_validation=_score(manifest, everyone, probabilities) if cross_validate else None,
         notes=tuple(_notes(folds[turns[0]], first, settings)),
     )
-    _describe(manifest, settings, name, metrics, command, commit).save(
+    saving.save(
+        _describe(manifest, settings, name, metrics, command, commit),
         checkpoint or run.path / "checkpoint",
         (first.path / "model.onnx").read_bytes(),
         tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),

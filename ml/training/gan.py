@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw
 from torch.nn.functional import softplus
 
 from ml import config
+from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import (
     Checkpoint,
     CheckpointKind,
@@ -442,7 +443,7 @@ def train(
             n_held_out_patients=len(set(patients)),
         )
     meta = replace(meta, metrics=metrics)
-    meta.save(checkpoint or run.path / "checkpoint", model, tensors)
+    saving.save(meta, checkpoint or run.path / "checkpoint", model, tensors)
     run.write_bytes("sheets/checkpoint.png", sheet(samples[:_FIXED]))
     run.write_json("results.json", to_json(metrics))
     total = settings.gan.epochs

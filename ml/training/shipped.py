@@ -15,6 +15,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 from ml import config
+from ml.checkpoints import saving
+from ml.checkpoints.card.words import OwnersWords
 from ml.dataset import prepare
 from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
@@ -27,6 +29,19 @@ SEED = 2018
 DIFFICULTY = 0.3
 """Trained before the default difficulty was calibrated, on somewhat harder lesions than it."""
 NAME = "phantom-182"
+
+WORDS = OwnersWords(
+    developer="The Hepatica developers.",
+    licence="Apache-2.0.",
+    release_stage="Comes with the software, for trying it out and for its tests.",
+    intended_use="To show on simulated images what the software does, and to test it.",
+    users="Whoever tries, tests or develops the software.",
+    population="Nobody.",
+    out_of_scope="Any image of a patient.",
+    maintenance="Trained anew with a release of the software that changes how it is trained.",
+    security_contact="The maintainers, as SECURITY.md says.",
+)
+"""What the project says of the checkpoints that come with its software."""
 
 
 def train(
@@ -90,6 +105,7 @@ def _one(name: str, data: Path, run: Path, checkpoint: Path, settings: config.Co
         steps = gan.train(data, key, settings, run, name=title, checkpoint=partial, command=command)
     for _ in steps:
         pass
+    saving.say(partial, WORDS)
     shutil.rmtree(checkpoint, ignore_errors=True)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(partial, checkpoint)

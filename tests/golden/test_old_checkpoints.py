@@ -14,6 +14,7 @@ import pytest
 
 from app.models import Checkpoint as Registered
 from ml.checkpoints import serving
+from ml.checkpoints.card import exports, making, network, words
 from ml.checkpoints.checkpoint import Checkpoint
 
 HERE = Path(__file__).parent / "checkpoints"
@@ -71,5 +72,7 @@ def test_what_it_says_of_itself_is_read_whole_and_registered(name, session):
         assert told["value"] == was["value"]
         # an interval of few lesions may be told wider than it was kept, never narrower
         assert told["low"] <= was["low"] and told["high"] >= was["high"]
-    assert name in read.card()
+    card = making.card(read, words.OwnersWords(), network.of_folder(read))
+    for form in exports.Format:
+        assert name in exports.written(card, form).decode()
     assert Registered.register(session, HERE / name, "tests").name == name

@@ -44,6 +44,8 @@ READING = {
     "analyse": "readers analyse GONE",
     "plan": "readers plan --readers 3 --cases 9 --effect 0.1 --components GONE",
     "leak-audit": "leak-audit --real GONE --synthetic GONE",
+    "card": "card GONE",
+    "card's words": f"card {GENERATOR} --words GONE",
 }
 
 

@@ -2,9 +2,19 @@
 
 from fastapi import APIRouter
 
-from app.routes.api import classifications, fetches, info, jobs, plans, reports, returns, synthetics
+from app.routes.api import (
+    cards,
+    classifications,
+    fetches,
+    info,
+    jobs,
+    plans,
+    reports,
+    returns,
+    synthetics,
+)
 from app.routes.api.problems import problems
 
 router = APIRouter(prefix="/api/v1", responses=problems(400, 401, 403, 404, 422, 429, 503))
-for part in (classifications, fetches, jobs, synthetics, plans, reports, returns, info):
+for part in (classifications, fetches, jobs, synthetics, plans, reports, returns, info, cards):
     router.include_router(part.router)

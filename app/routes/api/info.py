@@ -54,7 +54,7 @@ class Model(BaseModel):
     config: dict[str, Any] = Field(description="Window in HU, side of the ROI in pixels.")
     served: bool = Field(description="Whether it is offered now.")
     digest: str = Field(description="SHA-256 of its network, ONNX.")
-    card: str = Field(description="The model card, Markdown.")
+    card: str = Field(description="The model card, Markdown; other forms at `/models/{name}/card`.")
     checkpoint: dict[str, Any] = Field(description="As in `/info`.")
 
 
@@ -68,7 +68,7 @@ def model(request: Request, program: Program, db: ReadDb, name: str) -> Model:
         **_model(row),
         served=row.served_since is not None,
         digest=row.onnx_digest,
-        card=row.current_card,
+        card=row.card_text(db),
         checkpoint=_checkpoint(row),
     )
 

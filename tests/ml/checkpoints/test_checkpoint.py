@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.checkpoints import metrics
+from ml.checkpoints import metrics, saving
+from ml.checkpoints.card import exports, making
 from ml.checkpoints.checkpoint import (
     CALIBRATED,
     UNCALIBRATED,
@@ -59,7 +60,7 @@ TENSORS = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.float32([1
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Checkpoint:
-    return META.save(tmp_path / "cnn", b"onnx bytes", TENSORS)
+    return saving.save(META, tmp_path / "cnn", b"onnx bytes", TENSORS)
 
 
 def test_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_custom_scheme_survives(tmp_path: Path) -> None:
     scheme = LesionScheme(
         "nodules", (LesionClass("benign", "benign"), LesionClass("bad", "malignant"))
     )
-    replace(META, scheme=scheme, metrics=ClassifierMetrics()).save(tmp_path, b"", TENSORS)
+    saving.save(replace(META, scheme=scheme, metrics=ClassifierMetrics()), tmp_path, b"", TENSORS)
     assert Checkpoint.load(tmp_path).scheme == scheme
 
 
@@ -216,7 +217,8 @@ def test_shipped_checkpoints_load_serve_and_fit_in_60_mb() -> None:
     for folder in folders:
         served = load(folder)
         assert served.meta.training_kind == "phantom"
-        assert (folder / "CARD.md").read_text() == served.meta.card()
+        card = exports.written(making.of_folder(folder), exports.Format.MARKDOWN)
+        assert (folder / "CARD.md").read_bytes() == card
         assert served.meta.weights()
         if isinstance(served, Generator):
             drawn[served.meta.lesion_class] = served.draw(range(8))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ml.__main__ import main
-from ml.checkpoints import synthesize
+from ml.checkpoints import saving, synthesize
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
 from ml.checkpoints.metrics import ClassifierMetrics, GeneratorMetrics
 from ml.checkpoints.serving import load
@@ -30,7 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     tensors = runtime.arrays(Generator(3, latent=5).eval())
     root = tmp_path_factory.mktemp("generator")
-    Checkpoint(
+    made = Checkpoint(
         name="tiny",
         kind="generator",
         scheme=LIVER,
@@ -42,7 +42,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config={},
         metrics=GeneratorMetrics(),
         latent_size=5,
-    ).save(root, export.generator(tensors), tensors)
+    )
+    saving.save(made, root, export.generator(tensors), tensors)
     return root
 
 
@@ -63,9 +64,10 @@ def test_impossible_request_is_refused(
 
 def test_classifier_cannot_draw(tmp_path: Path) -> None:
     tensors = runtime.arrays(Cnn(3))
-    Checkpoint(
+    made = Checkpoint(
         "cnn", "classifier", LIVER, None, (0, 1), "phantom", "d", "c", {}, ClassifierMetrics()
-    ).save(tmp_path / "cnn", export.classifier(tensors), tensors)
+    )
+    saving.save(made, tmp_path / "cnn", export.classifier(tensors), tensors)
     with pytest.raises(CheckpointError, match="not a generator"):
         list(synthesize.draw(tmp_path / "cnn", 1, 0, tmp_path / "out"))
 

@@ -186,7 +186,8 @@ def test_command_trains_scores_and_writes_a_checkpoint(data: Path, tmp_path: Pat
     assert meta.dataset_digest == manifest.digest
     assert meta.config["classifier"]["epochs"] == 3
     assert "--cross-validate" in meta.command
-    assert str(tmp_path) not in meta.card() + meta.command
+    card = (tmp_path / "run" / "checkpoint" / "CARD.md").read_text("utf-8")
+    assert str(tmp_path) not in card + meta.command
 
     fold = patient_folds(manifest, 3, 0)[0]
     test = meta.metrics.test

@@ -251,7 +251,8 @@ def test_command_trains_on_training_patients_of_one_class_and_draws(tmp_path: Pa
     assert {json.loads(view)["line"] for view in views} == allowed
     assert Generator(meta.onnx(), meta).draw([3]).shape == (1, 64, 64)
     assert meta.metrics.n_held_out_lesions == len(fold.test.only("hemangioma"))
-    assert "Generator width 3, the paper's is 128" in meta.card()
+    card = (tmp_path / "run" / "checkpoint" / "CARD.md").read_text("utf-8")
+    assert "Generator width 3, the paper's is 128" in card
     network = dcgan.Generator(3)
     network.load_state_dict({k: torch.from_numpy(v) for k, v in meta.weights().items()})
     with torch.no_grad():

@@ -42,7 +42,9 @@ def test_one_command_makes_every_shipped_checkpoint(tmp_path: Path) -> None:
         assert checkpoint.meta.name == name
         assert checkpoint.meta.training_kind == "phantom"
         assert checkpoint.meta.dataset_digest == digest
-        assert "make weights" in checkpoint.meta.card()
+        card = (out / name / "CARD.md").read_text("utf-8")
+        assert "make weights" in card
+        assert shipped.WORDS.licence in card
         if isinstance(checkpoint, Generator):
             assert np.abs(checkpoint.draw([0])).max() <= 1
         else:

@@ -1,0 +1,106 @@
+"""The card as JSON with keys that stay, for programs.
+
+``format``      1; a later form that an older reader would misread gets another number
+``checkpoint``  name, kind (classifier or generator), digest (SHA-256 of model.onnx, or "")
+``summary``, ``cautions``, ``keywords``
+``fields``      key → number (1 … 40), title, ``empty`` (why it says nothing, or null),
+                ``statements`` (text, source, about, figures, sample) and ``gaps`` (about, reason)
+``checklists``  guideline → edition and items (item, title, asks, why): which fields, or statements
+                about what in them, answer it
+
+``source`` is ``record``, ``measured``, ``owner`` or ``software``. A figure has ``measure``, ``of``
+(a class, or ""), ``value``, ``low`` and ``high`` (95 % interval; null where not defined) and
+``share`` (whether 1 means 100 %); ``sample`` says on how many lesions of how many patients.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from ml.checkpoints.card.card import Card, Field
+from ml.checkpoints.card.entry import Empty, Measured, Sample, Statement
+from ml.checkpoints.card.guidelines import GUIDELINES, Guideline
+
+FORMAT = 1
+
+
+def form(card: Card) -> dict[str, Any]:
+    """The card as what JSON can hold."""
+    return {
+        "format": FORMAT,
+        "checkpoint": {"name": card.name, "kind": str(card.kind), "digest": card.digest},
+        "summary": card.summary,
+        "cautions": list(card.cautions),
+        "keywords": list(card.keywords),
+        "fields": {field.key: _field(field) for field in card.fields},
+        "checklists": {key: _checklist(one) for key, one in GUIDELINES.items()},
+    }
+
+
+def written(card: Card) -> str:
+    """The same as text."""
+    return json.dumps(form(card), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _field(field: Field) -> dict[str, Any]:
+    found = field.entry
+    statements, gaps = ((), ()) if isinstance(found, Empty) else (found.statements, found.gaps)
+    return {
+        "number": field.number,
+        "title": field.title,
+        "empty": found.reason if isinstance(found, Empty) else None,
+        "statements": [_statement(one) for one in statements],
+        "gaps": [{"about": one.about, "reason": one.reason} for one in gaps],
+    }
+
+
+def _statement(statement: Statement) -> dict[str, Any]:
+    return {
+        "text": statement.text,
+        "source": str(statement.source),
+        "about": statement.about,
+        "figures": [_figure(one) for one in statement.figures],
+        "sample": None if statement.sample is None else _sample(statement.sample),
+    }
+
+
+def _figure(measured: Measured) -> dict[str, Any]:
+    found = measured.figure
+    return {
+        "measure": measured.measure,
+        "of": measured.of,
+        "value": _finite(found.value),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "share": measured.share,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    return {
+        "name": sample.name,
+        "n_lesions": sample.n_lesions,
+        "n_patients": sample.n_patients,
+        "interval": sample.interval,
+    }
+
+
+def _checklist(guideline: Guideline) -> dict[str, Any]:
+    return {
+        "edition": guideline.edition,
+        "items": [
+            {
+                "item": one.number,
+                "title": one.title,
+                "asks": [{"field": ask.field, "about": ask.about} for ask in one.asks],
+                "why": one.why,
+            }
+            for one in guideline.items
+        ],
+    }

@@ -1,0 +1,247 @@
+"""Fields 20 to 31: what was measured of a checkpoint, and what was not."""
+
+from __future__ import annotations
+
+from ml.checkpoints.card.entry import (
+    NOT_APPLICABLE,
+    Entry,
+    Gap,
+    Measured,
+    Sample,
+    Source,
+    Statement,
+    entry,
+)
+from ml.checkpoints.card.subject import Subject, added, of_software, typed
+from ml.checkpoints.metrics import ClassifierMetrics, GeneratorMetrics, HeldOutScore
+from ml.statistics.figure import Figure
+
+UNMEASURED = "not measured for this checkpoint"
+_NO_CLASS = f"{NOT_APPLICABLE}: a generator names no class"
+_TEST = "Held-out patients (this network)"
+_FOLDS = "Out of fold (the same training repeated, every lesion tested once)"
+_DRAWN = "256 ROIs drawn by it"
+"""How many ``ml.training.gan`` draws and measures."""
+
+
+def discrimination(of: Subject) -> Entry:
+    """Field 20; of a generator, how varied and how like training ROIs its own are."""
+    measured = of.checkpoint.metrics
+    if isinstance(measured, GeneratorMetrics):
+        return _likeness(measured)
+    scored = [
+        _score(of, score, name)
+        for score, name in ((measured.test, _TEST), (measured.cross_validation, _FOLDS))
+        if score is not None
+    ]
+    return entry(*scored) if scored else entry(Gap(f"{UNMEASURED}: nothing was held out"))
+
+
+def _score(of: Subject, score: HeldOutScore, name: str) -> Statement:
+    scheme = of.checkpoint.scheme
+    each = [
+        Measured(measure, found[key], scheme.display(key))
+        for key in score.classes
+        for measure, found in (
+            ("sensitivity", score.sensitivity),
+            ("specificity", score.specificity),
+            ("AUC", score.auc),
+        )
+        if key in found
+    ]
+    return Statement(
+        f"{name}: {score.n_lesions} lesions of {score.n_patients} patients; {score.interval}.",
+        Source.MEASURED,
+        figures=(
+            Measured("balanced accuracy", score.balanced_accuracy),
+            Measured("accuracy", score.accuracy),
+            *each,
+        ),
+        sample=Sample(name, score.n_lesions, score.n_patients, score.interval),
+    )
+
+
+def _likeness(measured: GeneratorMetrics) -> Entry:
+    found: list[Statement | Gap] = []
+    if measured.spread_as_share_of_real is not None:
+        figures = [
+            Measured(
+                "mean distance between two samples, as a share of that of training ROIs",
+                Figure(measured.spread_as_share_of_real, None, None),
+                share=False,
+            )
+        ]
+        for what, value in (
+            ("of a sample with the one most like it", measured.nearest_other_sample),
+            ("of a training ROI with the one most like it", measured.nearest_other_real),
+        ):
+            if value is not None:
+                figures.append(
+                    Measured(f"mean correlation {what}", Figure(value, None, None), share=False)
+                )
+        found.append(Statement(f"{_DRAWN}.", Source.MEASURED, "variety", tuple(figures)))
+    if measured.synthetic_to_nearest_training is not None:
+        of_drawn = Figure(measured.synthetic_to_nearest_training, None, None)
+        likeness = [Measured("of synthetic ROIs", of_drawn, share=False)]
+        held = measured.held_out_to_nearest_training
+        on = ""
+        if held is not None:
+            likeness.append(Measured("of held-out lesions", held, share=False))
+            on = (
+                f" Held out are {measured.n_held_out_lesions} lesions of "
+                f"{measured.n_held_out_patients} patients (95 % bootstrap over patients). A "
+                "generator that copies stands nearer than they do; so does one that draws with "
+                "less noise."
+            )
+        found.append(
+            Statement(
+                f"Mean correlation with the nearest training ROI.{on}",
+                Source.MEASURED,
+                "likeness to training ROIs",
+                tuple(likeness),
+            )
+        )
+    return entry(*(found or [Gap(f"{UNMEASURED}: nothing was drawn and compared")]))
+
+
+# What the next four say comes from the checkpoint's own measurements, where it has them.
+
+
+def is_calibrated(of: Subject) -> bool:
+    """Whether its numbers are probabilities for some kind of image."""
+    return False
+
+
+def calibration(of: Subject) -> Entry:
+    """Field 21."""
+    if not of.classifies:
+        return entry(Gap(_NO_CLASS))
+    return entry(Gap(f"{UNMEASURED}: its numbers are scores, not probabilities"))
+
+
+def prediction_sets(of: Subject) -> Entry:
+    """Field 22."""
+    if not of.classifies:
+        return entry(Gap(_NO_CLASS))
+    return entry(Gap(f"{UNMEASURED}: it names one class, and none that cannot be excluded"))
+
+
+def novelty(of: Subject) -> Entry:
+    """Field 23."""
+    if not of.classifies:
+        return entry(Gap(_NO_CLASS))
+    return entry(
+        Gap(f"{UNMEASURED}: a lesion unlike all that it was trained on gets a score like any other")
+    )
+
+
+def robustness(of: Subject) -> Entry:
+    """Field 28."""
+    return entry(
+        Gap(f"{UNMEASURED}: noise, kernel, slice thickness, window, shifted marks were not tried")
+    )
+
+
+def decision_use(of: Subject) -> Entry:
+    """Field 24."""
+    return entry(Gap(f"{UNMEASURED}: no threshold, abstention or net benefit was looked at"))
+
+
+def subgroups(of: Subject) -> Entry:
+    """Field 25."""
+    return entry(
+        Gap(f"{UNMEASURED}: its figures are of all held-out lesions together, and of each class")
+    )
+
+
+def external_test(of: Subject) -> Entry:
+    """Field 26."""
+    return entry(
+        typed(
+            of.words.external_test,
+            "",
+            f"{UNMEASURED}: the held-out lesions are of the same data set, and the owner has "
+            "typed no other test",
+        )
+    )
+
+
+def failures(of: Subject) -> Entry:
+    """Field 27."""
+    if not of.classifies:
+        return entry(Gap(_NO_CLASS))
+    measured = of.checkpoint.metrics
+    scores = (
+        ((measured.test, _TEST), (measured.cross_validation, _FOLDS))
+        if isinstance(measured, ClassifierMetrics)
+        else ()
+    )
+    found = [
+        _wrong(of, score, score.confusion, name)
+        for score, name in scores
+        if score is not None and score.confusion is not None
+    ]
+    if not found:
+        return entry(Gap(f"{UNMEASURED}: which lesions were wrong was not written down"))
+    return entry(
+        *found,
+        Gap("they stay in the folder of the run; the checkpoint keeps counts", "images of them"),
+    )
+
+
+def _wrong(
+    of: Subject, score: HeldOutScore, confusion: tuple[tuple[int, ...], ...], name: str
+) -> Statement:
+    said = [of.checkpoint.scheme.display(key) for key in score.classes]
+    mistakes = sorted(
+        (
+            (n, said[i], said[k])
+            for i, row in enumerate(confusion)
+            for k, n in enumerate(row)
+            if i != k and n
+        ),
+        key=lambda one: -one[0],
+    )
+    total = sum(map(sum, confusion))
+    wrong = sum(n for n, _, _ in mistakes)
+    told = "; ".join(f"{n} × {truth} named {named}" for n, truth, named in mistakes)
+    return Statement(
+        f"{wrong} of {total} lesions were named wrongly{': ' if told else ''}{told}.",
+        Source.MEASURED,
+        name,
+    )
+
+
+def readers(of: Subject) -> Entry:
+    """Field 29."""
+    return entry(
+        typed(
+            of.words.reader_comparison,
+            "",
+            f"{UNMEASURED}: no reading of the same cases is known to the checkpoint",
+        )
+    )
+
+
+def human_factors(of: Subject) -> Entry:
+    """Field 30."""
+    if not of.classifies:
+        return entry(typed(of.words.human_factors))
+    return entry(
+        of_software(
+            "In the application a score is covered until the person has given their own class, "
+            "unless an administrator has switched that off; each review records whether the score "
+            "was visible.",
+            "class first",
+        ),
+        typed(
+            of.words.human_factors,
+            "override rate, time",
+            f"{UNMEASURED}; each installation keeps its own reviews",
+        ),
+    )
+
+
+def monitoring(of: Subject) -> Entry:
+    """Field 31."""
+    return entry(added(of.words.monitoring) or typed("", "", f"{UNMEASURED}, and none was typed"))

@@ -1,0 +1,63 @@
+"""A checkpoint's folder, written: its files, its card, and what its owner typed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from ml.checkpoints.card import exports, making, network, words
+from ml.checkpoints.card.words import OwnersWords
+from ml.checkpoints.checkpoint import FILES, Checkpoint, tensors_to_bytes
+from ml.progress import RunDir
+
+CARD = "CARD.md"
+
+
+def save(
+    checkpoint: Checkpoint,
+    root: str | Path,
+    onnx: bytes,
+    weights: Mapping[str, npt.NDArray[Any]],
+    said: OwnersWords | None = None,
+) -> Checkpoint:
+    """Write the folder, ``checkpoint.json`` last; gives the checkpoint with ``root`` and digests.
+
+    Args:
+        said: what the owner typed; ``words.json`` holds it where it is anything.
+
+    Raises:
+        OutputError: the system did not let a file be written.
+    """
+    files = dict(zip(FILES, (onnx, tensors_to_bytes(weights)), strict=True))
+    digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+    saved = replace(checkpoint, root=Path(root), digests=digests)
+    folder = RunDir(Path(root))
+    for file, data in files.items():
+        folder.write_bytes(file, data)
+    if said is not None and said.typed:
+        folder.write_bytes(words.FILE, words.dumped(said))
+    folder.write_bytes(CARD, _card(saved, said, network.of(onnx, weights)))
+    folder.write_json("checkpoint.json", saved.to_dict())
+    return saved
+
+
+def say(root: str | Path, said: OwnersWords) -> None:
+    """Put the owner's words beside a checkpoint, and write its card anew with them.
+
+    Raises:
+        CheckpointError: the folder holds no whole checkpoint.
+        OutputError: the system did not let a file be written.
+    """
+    folder = RunDir(Path(root))
+    card = making.of_folder(root, said)
+    folder.write_bytes(words.FILE, words.dumped(said))
+    folder.write_bytes(CARD, exports.written(card, exports.Format.MARKDOWN))
+
+
+def _card(saved: Checkpoint, said: OwnersWords | None, files: network.Network) -> bytes:
+    return exports.written(making.card(saved, said, files), exports.Format.MARKDOWN)
