@@ -97,6 +97,8 @@ class Base(DeclarativeBase):
         dict[str, Any]: sa.JSON(),
         dict[str, int]: sa.JSON(),
         dict[str, float]: sa.JSON(),
+        dict[str, float | str]: sa.JSON(),
+        dict[str, object]: sa.JSON(),
         list[str]: sa.JSON(),
         list[float]: sa.JSON(none_as_null=True),
         list[int]: sa.JSON(none_as_null=True),

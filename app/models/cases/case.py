@@ -134,7 +134,7 @@ class MarksReceived:
     lesions: int
     words: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The JSON form: ``file``, ``case_id``, ``case_url``, ``lesions``, ``words``, ``known``."""
         return {
             "file": self.file,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -59,7 +59,7 @@ class Audited:
             return cls(digest_of(pictures), none)
 
 
-def details_of(record: dict[str, Any]) -> Record:
+def details_of(record: Mapping[str, object]) -> Record:
     """A stored record with its types.
 
     Raises:
@@ -127,7 +127,7 @@ def looks_at(
     return looks
 
 
-def coloured(record: dict[str, Any] | None) -> dict[str, Colour]:
+def coloured(record: Mapping[str, object] | None) -> dict[str, Colour]:
     """SHA-256 of each image that an amber or red feature gives away → the worst colour.
 
     Images are told from the others by a mark of their own, or because they lie beyond every image

@@ -19,7 +19,6 @@ from app.models.ground.event import Event
 from app.models.ground.numbered import next_number
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.stored import Json
 from app.models.reader_studies.typed import number
 
 CARD_MM = 85.6
@@ -79,7 +78,7 @@ class Conduct(Base):
     ramp_dark: Mapped[bool]
     ramp_bright: Mapped[bool]
     mm_per_px: Mapped[float | None]
-    screen: Mapped[Json]
+    screen: Mapped[dict[str, float | str]]
 
     @staticmethod
     def latest(session: Session, enrolment_id: uuid.UUID) -> Conduct | None:

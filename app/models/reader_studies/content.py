@@ -131,7 +131,7 @@ class ProtocolContent(Stored):
         }
 
 
-def _of_format_1(found: Json) -> Json:
+def _of_format_1(found: Mapping[str, object]) -> Mapping[str, object]:
     """Its ``analysis`` told of ratings, unless an amendment put a text in its place.
 
     No design stood in it, and what is amended of one stands beside the rest.
@@ -143,13 +143,11 @@ def _of_format_1(found: Json) -> Json:
         design = replace(design, analysis=told)
     elif isinstance(told, Mapping) and "called_synthetic_from_rating" in told:
         rest["called_synthetic_from_rating"] = told["called_synthetic_from_rating"]
-    if "margin" in found:
-        design = replace(design, margin=found["margin"])
-    named = {"intent": found["intent"]} if "intent" in found else {}
+    named = {key: found[key] for key in ("intent", "margin") if key in found}
     return {**rest, "design": {**write(design), **named}}
 
 
-def _of_format_2(found: Json) -> Json:
+def _of_format_2(found: Mapping[str, object]) -> Mapping[str, object]:
     """Its design stands in several keys; choices that came later are as they were before.
 
     Before there was an intent none was named.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
@@ -255,7 +256,7 @@ class Design(Stored):
     ethics_reference: str = ""
 
     @classmethod
-    def from_json(cls, found: Json) -> Design:
+    def from_json(cls, found: Mapping[str, object]) -> Design:
         """From what a draft stores; keys of another version are left out.
 
         A draft of an earlier version names no hypothesis.
@@ -267,10 +268,6 @@ class Design(Stored):
         before = {"intent": write(UNSAID)}
         ours = {key: value for key, value in {**before, **found}.items() if key in known}
         return read(cls, ours, "The design of the study")
-
-    def to_json(self) -> Json:
-        """The JSON form; ``from_json`` of it gives an equal Design."""
-        return write(self)
 
     @property
     def measure(self) -> Measure:

@@ -96,10 +96,6 @@ class Sources(Stored):
     versions: tuple[SourceVersion, ...] = ()
     likeness: Compared | None = None
 
-    def to_json(self) -> Json:
-        """As a plan and a protocol keep it."""
-        return write(self)
-
 
 @dataclass(frozen=True)
 class Plan:

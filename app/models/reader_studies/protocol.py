@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -77,7 +77,7 @@ class Progress:
         return cls(session.scalars(answers).one(), session.scalars(trials).one())
 
 
-def digest_of(content: Json) -> str:
+def digest_of(content: Mapping[str, object]) -> str:
     """SHA-256 over the JSON of a protocol: sorted keys, no spaces."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -158,7 +158,7 @@ class Protocol(Base):
         value = _amendment(what, text.strip())
         if (intent if what in OF_INTENT else content).get(what) == value:
             raise Unreadable("The amendment changes nothing.")
-        changed: Json = {what: value}
+        changed: dict[str, object] = {what: value}
         if what in OF_INTENT:
             changed = {"intent": {**intent, **changed}}
         return Protocol.freeze(session, self.study_id, {**content, **changed}, by, reason.strip())

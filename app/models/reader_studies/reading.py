@@ -17,7 +17,6 @@ from app.models.reader_studies.conduct import Conduct
 from app.models.reader_studies.debriefing import Debriefing
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.questions import CALLED_SYNTHETIC, CONFIDENCES, RATINGS, REASONS
-from app.models.reader_studies.stored import Json
 from app.models.reader_studies.study import ReaderStudy, StudyState
 from app.models.reader_studies.task import Part, Task
 from app.models.reader_studies.trial import Trial, TrialKind
@@ -98,7 +97,7 @@ class Reading(Base):
     reasons: Mapped[list[str]] = mapped_column(default=list)
     session_no: Mapped[int] = mapped_column(default=1)
     revision: Mapped[int] = mapped_column(default=1)
-    view: Mapped[Json] = mapped_column(default=dict)
+    view: Mapped[dict[str, float]] = mapped_column(default=dict)
     active_ms: Mapped[int]
     hidden_ms: Mapped[int]
     idle_ms: Mapped[int]

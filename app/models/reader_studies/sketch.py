@@ -15,7 +15,6 @@ from app.db import Base, Word, now
 from app.errors import Conflict, NotFound
 from app.models.people.user import User
 from app.models.reader_studies.steps import Fields, Step, Typed
-from app.models.reader_studies.stored import Json
 
 MOST = 50
 """Most sketches that one person may have."""
@@ -36,10 +35,10 @@ class Sketch(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     made_by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
-    typed: Mapped[Json]
-    by_preset: Mapped[Json] = mapped_column(default=dict)
+    typed: Mapped[dict[str, object]]
+    by_preset: Mapped[dict[str, dict[str, object]]] = mapped_column(sa.JSON(), default=dict)
     step: Mapped[Step] = mapped_column(Word(Step, 20))
-    refusal: Mapped[Json | None] = mapped_column(sa.JSON(none_as_null=True))
+    refusal: Mapped[dict[str, str] | None] = mapped_column(sa.JSON(none_as_null=True))
     study_id: Mapped[uuid.UUID | None] = mapped_column(
         sa.ForeignKey("reader_study.id", ondelete="SET NULL")
     )
@@ -105,7 +104,7 @@ class Sketch(Base):
         """Why the last attempt to go on from this step was refused; "" when it was not."""
         if self.refusal is None or self.refusal["step"] != step:
             return ""
-        return str(self.refusal["text"])
+        return self.refusal["text"]
 
     @property
     def title(self) -> str:

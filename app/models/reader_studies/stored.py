@@ -22,6 +22,10 @@ class Stored:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
+    def to_json(self) -> Json:
+        """The JSON form, as a column keeps it."""
+        return write(self)
+
 
 def read(kind: type[T], found: object, what: str) -> T:
     """``found`` as a ``kind``.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
@@ -20,42 +18,84 @@ from ml.lesion import ROI_SIZE_PX
 router = APIRouter(tags=["info"])
 
 
+class Window(BaseModel):
+    """What a network looks at."""
+
+    window_hu: tuple[float, float]
+    roi_px: int = Field(description="Side of the ROI in pixels.")
+
+
+class Labelling(BaseModel):
+    """A checkpoint as tools for MONAI Label read it."""
+
+    type: str = Field(description="classification or generation.")
+    labels: dict[str, str] = Field(description="Class → how people call it.")
+    dimension: int = Field(2, description="2: of one slice.")
+    description: str = Field(description="What stands behind it, in one line.")
+    config: Window
+
+
+class TrainedOn(BaseModel):
+    """How much a checkpoint was trained on."""
+
+    n_lesions: int
+    n_patients: int
+
+
+class Details(BaseModel):
+    """A checkpoint with what is known of it."""
+
+    name: str
+    lesion_class: str | None = Field(description="The class that a generator draws.")
+    scheme: object = Field(description="Name and classes, each with key, display and code.")
+    window_hu: tuple[float, float]
+    training_kind: str = Field(description="The kind of the images it was trained on.")
+    dataset_digest: str
+    preset: str
+    training: TrainedOn | None
+    limits: str
+    warnings: list[str]
+    metrics: object = Field(description="Of held-out patients, each with its interval.")
+
+
+class Info(BaseModel):
+    """Checkpoints, classes and limits."""
+
+    name: str = "Hepatica"
+    description: str = "Classification and synthesis of liver lesions in CT."
+    version: str = VERSION
+    labels: list[str] = Field(description="Every class of a served checkpoint.")
+    models: dict[str, Labelling]
+    use: str = "Research use only. Not a medical device."
+    roi_px: int = ROI_SIZE_PX
+    most_synthetics: int = MOST
+    classifiers: list[Details]
+    generators: list[Details]
+
+
 @router.get("/info", summary="Checkpoints, classes and limits")
-def info(program: Program, db: ReadDb) -> dict[str, Any]:
+def info(program: Program, db: ReadDb) -> Info:
     """The served checkpoints with their lesion schemes, windows and held-out figures.
 
     `models` and `labels` stand as tools for MONAI Label read them; `/models/{name}` has the card.
     """
     served = [row for kind in CheckpointKind for row in Checkpoint.served(db, kind)]
-    return {
-        "name": "Hepatica",
-        "description": "Classification and synthesis of liver lesions in CT.",
-        "version": VERSION,
-        "labels": sorted({key for row in served for key in row.scheme.keys}),
-        "models": {row.name: _model(row) for row in served},
-        "use": "Research use only. Not a medical device.",
-        "roi_px": ROI_SIZE_PX,
-        "most_synthetics": MOST,
-        "classifiers": [
-            _checkpoint(row) for row in Checkpoint.served(db, CheckpointKind.CLASSIFIER)
-        ],
-        "generators": [_checkpoint(row) for row in Checkpoint.served(db, CheckpointKind.GENERATOR)],
-    }
+    return Info(
+        labels=sorted({key for row in served for key in row.scheme.keys}),
+        models={row.name: _labelling(row) for row in served},
+        classifiers=[_details(row) for row in served if row.kind == CheckpointKind.CLASSIFIER],
+        generators=[_details(row) for row in served if row.kind == CheckpointKind.GENERATOR],
+    )
 
 
-class Model(BaseModel):
+class Model(Labelling):
     """A checkpoint, as tools for MONAI Label read it, with its card."""
 
     name: str
-    type: str = Field(description="classification or generation.")
-    labels: dict[str, str] = Field(description="Class → how people call it.")
-    dimension: int = Field(description="2: of one slice.")
-    description: str = Field(description="What stands behind it, in one line.")
-    config: dict[str, Any] = Field(description="Window in HU, side of the ROI in pixels.")
     served: bool = Field(description="Whether it is offered now.")
     digest: str = Field(description="SHA-256 of its network, ONNX.")
     card: str = Field(description="The model card, Markdown; other forms at `/models/{name}/card`.")
-    checkpoint: dict[str, Any] = Field(description="As in `/info`.")
+    checkpoint: Details = Field(description="As in `/info`.")
 
 
 @router.get("/models/{name}", summary="A checkpoint with its card")
@@ -64,41 +104,38 @@ def model(request: Request, program: Program, db: ReadDb, name: str) -> Model:
     refuse_query(request)
     row = Checkpoint.require(db, name)
     return Model(
+        **vars(_labelling(row)),
         name=row.name,
-        **_model(row),
         served=row.served_since is not None,
         digest=row.onnx_digest,
         card=row.card_text(db),
-        checkpoint=_checkpoint(row),
+        checkpoint=_details(row),
     )
 
 
-def _model(row: Checkpoint) -> dict[str, Any]:
-    """As MONAI Label describes a model."""
-    classifies = row.kind == CheckpointKind.CLASSIFIER
+def _labelling(row: Checkpoint) -> Labelling:
     scheme = row.scheme
-    return {
-        "type": "classification" if classifies else "generation",
-        "labels": {key: scheme.display(key) for key in scheme.keys},
-        "dimension": 2,
-        "description": row.limits,
-        "config": {"window_hu": list(row.window_hu), "roi_px": ROI_SIZE_PX},
-    }
+    return Labelling(
+        type="classification" if row.kind == CheckpointKind.CLASSIFIER else "generation",
+        labels={key: scheme.display(key) for key in scheme.keys},
+        description=row.limits,
+        config=Window(window_hu=row.window_hu, roi_px=ROI_SIZE_PX),
+    )
 
 
-def _checkpoint(row: Checkpoint) -> dict[str, Any]:
+def _details(row: Checkpoint) -> Details:
     told = row.file
     counts = told.trained_on
-    return {
-        "name": row.name,
-        "lesion_class": row.lesion_class,
-        "scheme": row.meta["scheme"],
-        "window_hu": list(row.window_hu),
-        "training_kind": row.training_kind,
-        "dataset_digest": row.dataset_digest,
-        "preset": told.preset,
-        "training": {"n_lesions": counts[0], "n_patients": counts[1]} if counts else None,
-        "limits": told.limits,
-        "warnings": list(told.caveats),
-        "metrics": to_json(told.metrics),
-    }
+    return Details(
+        name=row.name,
+        lesion_class=row.lesion_class,
+        scheme=row.meta["scheme"],
+        window_hu=row.window_hu,
+        training_kind=row.training_kind,
+        dataset_digest=row.dataset_digest,
+        preset=told.preset,
+        training=TrainedOn(n_lesions=counts[0], n_patients=counts[1]) if counts else None,
+        limits=told.limits,
+        warnings=list(told.caveats),
+        metrics=to_json(told.metrics),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydicom.dataset import Dataset
@@ -114,7 +114,7 @@ def _objects(db: Session, account: Account, format: Format, key: bytes) -> list[
     return capture.made(db, account, key)
 
 
-def _json(account: Account) -> dict[str, Any]:
+def _json(account: Account) -> dict[str, object]:
     return {
         "case": str(account.case.id),
         "study_uid": account.case.uid,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -110,12 +110,11 @@ def _accounts(session: Session, case: Case, by: By) -> list[Account]:
 
 
 def _told(row: ReturnedObject) -> ReturnAnswer:
-    told: dict[str, Any] = {
-        "format": row.kind,
-        "by": row.said_by,
-        "pacs": row.pacs,
-        "state": row.state.value,
-        "tries": row.tries,
-        "error": row.error,
-    }
-    return ReturnAnswer(**told)
+    return ReturnAnswer(
+        format=row.kind,
+        by=row.said_by,
+        pacs=row.pacs,
+        state=row.state.value,
+        tries=row.tries,
+        error=row.error,
+    )
