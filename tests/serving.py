@@ -12,14 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 from unittest.mock import patch
 from urllib.parse import urlencode
 
+import forked
 from app.__main__ import main
-from app.place import ROOT
 from app.settings import settings
 
 
@@ -39,15 +40,22 @@ def command(
     database_url: str, folder: Path, *arguments: str, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """``python -m app …`` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env=environment(database_url, folder),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    with ExitStack() as opened:
+        given, out, complaints = (opened.enter_context(TemporaryFile()) for _ in range(3))
+        given.write(stdin.encode())
+        given.seek(0)
+        process = forked.app(
+            *arguments, env=environment(database_url, folder),
+            stdin=given.fileno(), stdout=out.fileno(), stderr=complaints.fileno(),
+        )  # fmt: skip
+        status = process.wait(120)
+        told = [_text(one) for one in (out, complaints)]
+    return subprocess.CompletedProcess(list(arguments), status, *told)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def command_here(
@@ -84,13 +92,10 @@ class Served:
             self.port = probe.getsockname()[1]
         self.log_path = folder / f"{name}.log"
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve", "--port", str(self.port)],
-                cwd=ROOT,
-                env=environment(database_url, folder, **more),
-                stdout=log,
-                stderr=log,
-            )
+            self.process = forked.app(
+                "serve", "--port", str(self.port), env=environment(database_url, folder, **more),
+                stdout=log.fileno(), stderr=log.fileno(),
+            )  # fmt: skip
 
     @property
     def log(self) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from datetime import timedelta
 
@@ -12,12 +10,12 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+import forked
 from app.db import Database, now
 from app.jobs.classifying import of_roi
 from app.models import ApiToken, Checkpoint, Job
 from app.models.jobs.holder import Holder
 from app.models.jobs.job import LOST_AFTER_S, JobKind, JobState
-from app.place import ROOT
 from ml.images.roi import Box, Roi
 
 pytestmark = pytest.mark.timeout(200)
@@ -40,16 +38,14 @@ def queue(database: Database, checkpoints: list) -> None:
             Job.queue(session, holder, kind, asked, total=LESIONS, checkpoint=network)
 
 
-def begin(folder) -> subprocess.Popen[bytes]:
+def begin(folder) -> forked.Forked:
     environment = {
         **os.environ,
         "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/clerks.sqlite3",
         "HEPATICA_INSTALLATION_KEY": "k" * 32,
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "app", "clerk", "--once"], cwd=ROOT, env=environment
-    )
+    return forked.app("clerk", "--once", env=environment)
 
 
 def in_hand(database: Database) -> bool:

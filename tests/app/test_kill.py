@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,12 +19,12 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+import forked
 import studies
 from app.cookies import SESSION
 from app.db import Database
 from app.models import Reading, SignIn, Trial
 from app.models.reader_studies.enrolment import Enrolment
-from app.place import ROOT
 
 pytestmark = pytest.mark.timeout(600)
 PATIENCE_S = 540
@@ -50,10 +48,10 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory",
-             "--port", str(self.port), "--no-access-log"],
-            cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log,
+        log = self._log.fileno()
+        self.process = forked.uvicorn(
+            "app.main:create_app", "--factory", "--port", str(self.port), "--no-access-log",
+            env=self._environment, stdout=log, stderr=log,
         )  # fmt: skip
         for _ in range(600):
             if self.process.poll() is not None:

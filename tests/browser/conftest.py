@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+import forked
 import once
 from app.cookies import SESSION
 from app.db import Database
 from app.inference import Inference
 from app.models import SignIn, User
 
-ROOT = Path(__file__).resolve().parents[2]
 UNUSED = (
     # two pages of its own that a window of Chromium loads for its address bar: half of what a
     # fresh browser of a test costs
@@ -67,10 +65,7 @@ def _chromium() -> str | None:
 
 def _demo(folder: Path) -> None:
     """The demo's database and key."""
-    subprocess.run(
-        [sys.executable, "-m", "app", "demo"],
-        cwd=ROOT, env=_environment(folder), check=True, timeout=280,
-    )  # fmt: skip
+    assert forked.app("demo", env=_environment(folder)).wait(280) == 0
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -99,12 +94,8 @@ def installation(tmp_path_factory) -> Iterator[Installation]:
     pacs = f'[{{"name": "main", "url": "http://127.0.0.1:{pacs_port}/dicom-web"}}]'
     environment = {**_environment(folder), "HEPATICA_PACS": pacs}
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", str(port)],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
+        server = forked.app(
+            "serve", "--port", str(port), env=environment, stdout=log.fileno(), stderr=log.fileno()
         )
     address = f"http://127.0.0.1:{port}"
     try:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from pydicom.uid import (
 from pynetdicom import AE
 from pynetdicom.sop_class import MRImageStorage, Verification
 
+import forked
 import marks
 from app.db import Database
 from app.errors import AppError, Unavailable
@@ -38,7 +38,6 @@ from app.node.callers import Callers
 from app.node.node import Listening, Node
 from app.node.serving import node_of, serve
 from app.node.storing import DUPLICATE, NOT_NOW, NOT_OF_CLASS, SUCCESS, Store
-from app.place import ROOT
 from app.settings import Settings
 from factories import make_dicom, make_hu
 from stow import parsed
@@ -295,15 +294,16 @@ def test_a_killed_node_has_lost_nothing_that_it_acknowledged(tmp_path):
         "HEPATICA_INSTALLATION_KEY": "k" * 32,
         "HEPATICA_NODE_CALLERS": "SCANNER@127.0.0.1",
     }
-    command = [sys.executable, "-m", "app", "dicom-node", "--aet", "HEPATICA", "--port", str(port)]
+    command = ("dicom-node", "--aet", "HEPATICA", "--port", str(port))
 
     files = [make_dicom(make_hu(n, 64), number=n, z=5.0 * n) for n in range(1, 13)]
     acknowledged: set[int] = set()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+    output, told = os.pipe()
+    process = forked.app(*command, env=environment, stdout=told)
+    os.close(told)
     try:
-        for line_of_output in process.stdout or ():
-            if line_of_output.startswith(b"DICOM node"):
-                break
+        with os.fdopen(output, "rb") as lines:
+            assert any(line.startswith(b"DICOM node") for line in lines)
         wait_for(port)
         with association(port) as found:
             for number, one in enumerate(map(parsed, files)):

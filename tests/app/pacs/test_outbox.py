@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from datetime import timedelta
 
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 from bad_pacs import answer, bad_pacs
 from pydicom import dcmread
 
+import forked
 import studies
 from app.db import Database, now
 from app.jobs.messenger import Messengers
@@ -31,7 +31,6 @@ from app.models.jobs.tried import WAITS_S
 from app.objects import said
 from app.pacs import outbox
 from app.pacs.configured import ConfiguredPacs, PacsSettings
-from app.place import ROOT
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
@@ -333,13 +332,12 @@ def test_kill_9_on_the_way_leaves_one_object_of_each_in_the_pacs(tmp_path, ortha
         "HEPATICA_INSTALLATION_KEY": KEY.decode(),
         "HEPATICA_PACS": json.dumps([told]),
     }
-    command = [sys.executable, "-m", "app", "clerk", "--once"]
 
     def count() -> int:
         return len(orthanc.ask("/instances"))
 
     for _ in range(2):
-        process, before = subprocess.Popen(command, cwd=ROOT, env=environment), count()
+        process, before = forked.app("clerk", "--once", env=environment), count()
         while process.poll() is None and count() == before:
             time.sleep(0.01)
         assert process.poll() is None
@@ -347,7 +345,7 @@ def test_kill_9_on_the_way_leaves_one_object_of_each_in_the_pacs(tmp_path, ortha
         process.wait(20)
         with database.transaction() as session:
             session.execute(sa.update(ReturnedObject).values(due_at=now()))
-    assert subprocess.run(command, cwd=ROOT, env=environment, timeout=120).returncode == 0
+    assert forked.app("clerk", "--once", env=environment).wait(120) == 0
     assert set(orthanc.held()) == {row.sop_uid for row in rows}
     assert count() == len(rows)
     with database.reading() as session:
