@@ -83,6 +83,11 @@ def app(
     return _started(_command, words, env, stdin, stdout, stderr)
 
 
+def program(text: str, *, env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
+    """``python -c text``."""
+    return _started(_executed, [text], env, None, stdout, stderr)
+
+
 def uvicorn(*words: str, env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
     """``python -m uvicorn …``."""
     return _started(_uvicorn, words, env, None, stdout, stderr)
@@ -144,6 +149,10 @@ def _command(words: Sequence[str]) -> int:
     from app.__main__ import main
 
     return main(list(words))
+
+
+def _executed(words: Sequence[str]) -> None:
+    exec(words[0], {"__name__": "__main__"})
 
 
 def _uvicorn(words: Sequence[str]) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,8 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
+import forked
+import ml.__main__
 import studies
 from app.db import Database
 from app.models import ApiToken, Checkpoint, Prediction
@@ -29,6 +34,7 @@ from app.routes.docs import EXAMPLES
 from app.settings import Settings
 from factories import make_dicom, make_hu
 from ml.checkpoints import checkpoint
+from ml.experiment import fresh_phantoms
 from ml.experiment.report import markdown
 from ml.experiment.results.scores import ArmComparison, ArmSummary
 from ml.ground.records import from_json
@@ -70,6 +76,23 @@ def run(command: str, folder: Path, **environment: str) -> str:
             process.communicate()
     assert process.returncode == 0, out + told
     return out
+
+
+def run_here(lines: str, folder: Path) -> str:
+    """Commands ``python -m ml …``, each in this process: to import PyTorch takes seconds.
+
+    What they said on standard output.
+    """
+    out, complaints = io.StringIO(), io.StringIO()
+    for line in lines.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if not words:
+            continue
+        assert words[:3] == ["python", "-m", "ml"], line
+        with chdir(folder), redirect_stdout(out), redirect_stderr(complaints):
+            status = ml.__main__.main(words[3:])
+        assert status == 0, f"{line}: {out.getvalue()} {complaints.getvalue()}"
+    return out.getvalue()
 
 
 def block(start: str) -> str:
@@ -150,7 +173,7 @@ def test_the_two_commands_are_targets_with_nothing_undefined():
 def researcher(tmp_path_factory):
     """A folder in which the researcher's block was run, line by line as it stands there."""
     folder = tmp_path_factory.mktemp("researcher")
-    return folder, run(block(RESEARCHER), folder)
+    return folder, run_here(block(RESEARCHER), folder)
 
 
 @pytest.mark.timeout(300)
@@ -188,13 +211,14 @@ def test_the_commands_of_the_experiment_give_the_digest_and_a_plan(tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_the_block_of_the_experiment_runs_to_its_table_on_a_small_scale(researcher):
+def test_the_block_of_the_experiment_runs_to_its_table_on_a_small_scale(researcher, monkeypatch):
     """The same four commands with the smallest preset, on the phantoms that are there already."""
     folder, _ = researcher
+    monkeypatch.setattr(fresh_phantoms, "CHUNK", 4)  # of a class at a time
     wanted = re.findall(r"python -m ml (?:experiment|report).*", block(EXPERIMENT))
     small = "\n".join(wanted).replace("liver-phantoms", "data")
     small = small.replace("--preset compact --seeds 3", SMALL)
-    table = run(small, folder)
+    table = run_here(small, folder)
     assert (folder / "run-liver" / "report.html").exists()
     for arm in ("classic+dcgan", "classic+acgan", "oracle"):
         assert re.search(rf"^\| {re.escape(arm)} \|", table, re.M)
@@ -262,13 +286,11 @@ def server(tmp_path_factory):
         "HEPATICA_CLERK": "false",  # so that a job waits until it is cancelled
         "HEPATICA_PACS": '[{"name": "main", "url": "http://127.0.0.1:1"}]',
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve", "--port", str(port)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with Path(os.devnull).open("wb") as nowhere:
+        process = forked.app(
+            "serve", "--port", str(port), env={**os.environ, **environment},
+            stdout=nowhere.fileno(), stderr=nowhere.fileno(),
+        )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(1200):  # on a machine that does much else

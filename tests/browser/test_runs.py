@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from playwright.sync_api import Error
 
+import forked
 from app.db import Database
 from app.models import DatasetVersion, User
 from app.models.runs.dataset import _zipped
-from app.place import ROOT
 from tests.browser.test_pages import SIZES, overflows, serious_faults
 from tests.browser.test_print import GOOD, on_paper
 from tests.ml.discs import WORK, data_set
@@ -62,17 +59,8 @@ def test_a_run_is_queued_watched_and_its_report_read(open_as, installation, vers
     page.wait_for_url("**/runs/*-*")
     assert "make worker" in page.inner_text("#run-progress")
     with (tmp_path / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-c", WORK],
-            cwd=ROOT,
-            env={
-                **installation.environment,
-                "HEPATICA_RUNS_DIR": str(tmp_path / "runs"),
-                "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
-            },
-            stdout=log,
-            stderr=log,
-        )
+        environment = {**installation.environment, "HEPATICA_RUNS_DIR": str(tmp_path / "runs")}
+        worker = forked.program(WORK, env=environment, stdout=log.fileno(), stderr=log.fileno())
     try:
         assert seen_while(page, "running") == set()
         assert page.locator("text=No worker is running").count() == 0

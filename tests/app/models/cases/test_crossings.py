@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from app.db import Database
 from app.main import create_app
-from app.models import Checkpoint, Image, Lesion, Prediction, Review, User
+from app.models import Case, Checkpoint, Image, Lesion, Prediction, Review, User
 from app.settings import Settings
 from factories import hidden_fields, make_dicom
 
@@ -42,6 +42,12 @@ class Ward:
             )
         )
         self.ada, self.ben = self.signed_in("ada"), self.signed_in("ben")
+
+    def begin_anew(self) -> None:
+        """With one case, whose slice has no lesion."""
+        with self.database.transaction() as session:
+            for case in session.scalars(sa.select(Case)).all():
+                case.remove(session, "tests")
         file = {"files": ("a.dcm", make_dicom())}
         self.ada.post("/cases", files=file, data={"contrast_phase": "portal"})
         with self.database.reading() as session:
@@ -74,16 +80,22 @@ class Ward:
             return session.scalar(sa.select(sa.func.count()).select_from(table))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ward(request, tmp_path, checkpoints):
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def _ward(request, tmp_path_factory, checkpoints):
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/hepatica.sqlite3"
+        url = f"sqlite:///{tmp_path_factory.mktemp('ward')}/hepatica.sqlite3"
     else:
-        url = request.getfixturevalue("postgres")
+        url = request.getfixturevalue("postgres_of_module")
     made = Ward(url, checkpoints)
     yield made
     made.database.engine.dispose()
     made.app.state.database.engine.dispose()
+
+
+@pytest.fixture
+def ward(_ward):
+    _ward.begin_anew()
+    return _ward
 
 
 def test_the_same_box_sent_at_once_is_marked_once(ward):
