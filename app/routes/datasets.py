@@ -16,7 +16,7 @@ from app.models.ground.event import Event
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Look, Seen, Shown
 from app.models.runs.dataset import MIXED, DatasetVersion
-from app.models.runs.known_lesions import KINDS, Pool
+from app.models.runs.known_lesions import KINDS, KnownLesions
 from app.responses import page, see_other
 from ml.ground.errors import HepaticaError
 
@@ -73,7 +73,7 @@ def download(user: Researcher, look: ReadDb, db: Db, version_id: uuid.UUID) -> R
 def _index(
     request: Request, db: ReadDb, form: dict[str, str | bool], error: str | None, status: int
 ) -> Response:
-    pool = Pool.of(db, Checkpoint.scheme_for_review(db))
+    pool = KnownLesions.of(db, Checkpoint.scheme_for_review(db))
     return page(
         request,
         "datasets/index.html",

@@ -40,7 +40,7 @@ from app.models.reader_studies.steps import (
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.task import Task
 from app.models.runs.dataset import DatasetVersion
-from app.models.runs.known_lesions import KINDS, Pool
+from app.models.runs.known_lesions import KINDS, KnownLesions
 from app.responses import page, see_other, wants_json
 from ml.lesion import LesionScheme
 from ml.readers.hypothesis import Missing, Multiplicity, choices
@@ -333,7 +333,7 @@ def _address(sketch: Sketch, step: Step) -> str:
 
 
 def _scheme(session: Session, typed: Typed) -> LesionScheme | None:
-    schemes = Pool.schemes(session)
+    schemes = KnownLesions.schemes(session)
     return schemes.get(typed.scheme) or next(iter(schemes.values()), None)
 
 
@@ -352,7 +352,7 @@ def _apply_preset(session: Session, sketch: Sketch) -> None:
 
 def _fitted(session: Session, typed: Typed, sent: Fields) -> Fields:
     """With another scheme, a preset's numbers are those of that scheme; typed ones stay."""
-    scheme = Pool.schemes(session).get(str(sent.get("scheme", "")))
+    scheme = KnownLesions.schemes(session).get(str(sent.get("scheme", "")))
     if scheme is None or typed.applied not in DESIGNS or sent["scheme"] == typed.scheme:
         return sent
     before = filled_by(typed.applied, _scheme(session, typed))
@@ -399,7 +399,7 @@ def _chosen(
     only whether it can be filled."""
     if typed.without:
         Enrolment.refuse_exposures(session, user)
-    schemes = Pool.schemes(session)
+    schemes = KnownLesions.schemes(session)
     name = typed.scheme or next(iter(schemes), "")
     if name not in schemes:
         raise Unreadable("Choose a lesion scheme that a served checkpoint knows.")
@@ -417,7 +417,7 @@ def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.U
         return None
 
 
-def _hypotheses(pool: Pool | None, typed: Typed, kind: str) -> list[tuple[str, str]]:
+def _hypotheses(pool: KnownLesions | None, typed: Typed, kind: str) -> list[tuple[str, str]]:
     """Key and words of what a study of the chosen generators can be judged by.
 
     Where none is chosen the newest of each class draw the images.
@@ -444,9 +444,11 @@ def _step(
     step: Step,
     refusal: AppError | None = None,
 ) -> Response:
-    schemes = Pool.schemes(session)
+    schemes = KnownLesions.schemes(session)
     chosen = _scheme(session, typed)
-    pool = Pool.of(session, chosen, frozen=_frozen(session, typed, chosen)) if chosen else None
+    pool = None
+    if chosen:
+        pool = KnownLesions.of(session, chosen, frozen=_frozen(session, typed, chosen))
     counts = {kind: pool.counts(kind) for kind in KINDS} if pool else {}
     usable = [
         kind

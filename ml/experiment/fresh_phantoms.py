@@ -6,10 +6,10 @@ in any order and on any machine, and a pool can be kept for the next run.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -171,17 +171,16 @@ def make(chunk: Chunk, folder: Path) -> None:
         row, column = image.spacing_mm
         diameters.append(max(box.width * column, box.height * row))
         slices.update(slice_uids(made))
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        rois=np.stack(rois).reshape(len(labels), -1, ROI_SIZE_PX, ROI_SIZE_PX).astype(np.float16),
-        labels=np.asarray(labels, np.int64),
-        patients=np.asarray(patients),
-        images=np.asarray(images),
-        slices=np.asarray(sorted(slices)),
-        diameters_mm=np.asarray(diameters),
-    )
-    RunDir(folder).write_bytes(chunk.file, stream.getvalue())
+    views = np.stack(rois).reshape(len(labels), -1, ROI_SIZE_PX, ROI_SIZE_PX)
+    kept: dict[str, npt.NDArray[Any]] = {
+        "rois": views.astype(np.float16),
+        "labels": np.asarray(labels, np.int64),
+        "patients": np.asarray(patients),
+        "images": np.asarray(images),
+        "slices": np.asarray(sorted(slices)),
+        "diameters_mm": np.asarray(diameters),
+    }
+    RunDir(folder).write_arrays(chunk.file, kept)
 
 
 def load(needed: Iterable[Chunk], use: str, folder: Path, keys: Sequence[str]) -> FreshLesions:

@@ -5,7 +5,6 @@ Features come from a network of our own: the shipped classifier, which was train
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -120,9 +119,7 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
         features_of(net, drawn),
         features_of(net, held),
     )
-    stream = io.BytesIO()
-    np.savez(stream, **draws)  # type: ignore[arg-type]
-    out.write_bytes("draws.npz", stream.getvalue())
+    out.write_arrays("draws.npz", draws)
     distances = None
     if most is not None:
         distances = _memorisation(folder, settings, manifest, fold, task, most, held, net)
@@ -231,9 +228,8 @@ def _memorisation(
                 replace(pair, flagged=pair.distance < threshold) for pair, _ in ranked
             ),
         )
-    stream = io.BytesIO()
-    np.savez(stream, **{key: value.astype(np.float16) for key, value in pictures.items()})  # type: ignore[arg-type]
-    folder.task(task.name).write_bytes("pairs.npz", stream.getvalue())
+    halved = {key: value.astype(np.float16) for key, value in pictures.items()}
+    folder.task(task.name).write_arrays("pairs.npz", halved)
     return measured
 
 
@@ -259,9 +255,7 @@ def embedding(folder: RunFolder, outputs: evaluation.Outputs) -> dict[str, Featu
         lines = list(fold.train.only(key))[:32]
         rois, _ = classic_rois(folder, outputs.manifest, outputs.seeds[0], lines, 0)
         arrays[f"real|{key}"] = rois.astype(np.float16)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    RunDir(folder.run).write_bytes("embedding.npz", stream.getvalue())
+    RunDir(folder.run).write_arrays("embedding.npz", arrays, compressed=True)
     return figures
 
 

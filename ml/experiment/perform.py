@@ -234,9 +234,7 @@ def _classifier(
 
 
 def _leave(out: RunDir, outputs: dict[str, npt.NDArray[Any]], trained: ClassifierOutcome) -> None:
-    stream = io.BytesIO()
-    np.savez(stream, **outputs)  # type: ignore[arg-type]
-    out.write_bytes("outputs.npz", stream.getvalue())
+    out.write_arrays("outputs.npz", outputs)
     out.write_json("result.json", to_json(trained))
 
 

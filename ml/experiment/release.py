@@ -15,7 +15,6 @@ import numpy as np
 from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import (
     Checkpoint,
-    CheckpointKind,
     current_commit,
     tensors_from_bytes,
 )
@@ -35,6 +34,7 @@ from ml.experiment.tasks import OUTER, TrainClassifier, TrainGenerator, generato
 from ml.experiment.training_sets import fold_of
 from ml.progress import RunDir
 from ml.statistics import classification
+from ml.training.described import described
 from ml.training.learned import GeneratorTraining
 from ml.training.networks import export
 
@@ -115,15 +115,9 @@ def _classifier(
         "patients.",
     ]
     tensors = tensors_from_bytes((task / "weights.safetensors").read_bytes())
-    described = _describe(
-        settings,
-        manifest,
-        f"{stem}-{size.arm.replace('+', '-')}",
-        CheckpointKind.CLASSIFIER,
-        preset,
-    )
+    name = f"{stem}-{size.arm.replace('+', '-')}"
     made = replace(
-        described,
+        described(manifest, settings, name, current_commit(), preset=preset),
         metrics=ClassifierMetrics(
             test=HeldOutScore.of(scored),
             training=TrainedOn(len(fold.train), len(fold.train.patients)),
@@ -147,15 +141,11 @@ def _generator(
     tensors = tensors_from_bytes(
         (folder.task(task.name).path / "generator.safetensors").read_bytes()
     )
-    described = _describe(
-        settings, manifest, f"{stem}-dcgan-{task.lesion_class}", CheckpointKind.GENERATOR, preset
-    )
+    name, drawn = f"{stem}-dcgan-{task.lesion_class}", task.lesion_class
     fold = fold_of(manifest, settings, settings.seed, _FOLD, OUTER)
     own = fold.train.only(task.lesion_class)
     made = replace(
-        described,
-        lesion_class=task.lesion_class,
-        latent_size=settings.gan.latent,
+        described(manifest, settings, name, current_commit(), draws=drawn, preset=preset),
         metrics=GeneratorMetrics(
             generator_steps=training.steps,
             attempts=training.attempts,
@@ -165,25 +155,3 @@ def _generator(
     )
     target = run.path / "checkpoints" / made.name
     return saving.save(made, target, export.generator(tensors), tensors)
-
-
-def _describe(
-    settings: Experiment, manifest: Manifest, name: str, kind: CheckpointKind, preset: str
-) -> Checkpoint:
-    generator = kind is CheckpointKind.GENERATOR
-    return Checkpoint(
-        name=name,
-        kind=kind,
-        scheme=manifest.scheme,
-        lesion_class=manifest.scheme.keys[0] if generator else None,
-        window_hu=settings.window_hu,
-        training_kind=manifest.kind,
-        grey_range=manifest.grey_range,
-        dataset_digest=manifest.digest,
-        dataset_name=manifest.name,
-        commit=current_commit(),
-        preset=preset,
-        config=settings.dump(),
-        metrics=GeneratorMetrics() if generator else ClassifierMetrics(),
-        latent_size=settings.gan.latent if generator else None,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ import numpy.typing as npt
 from ml import config
 from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import (
-    Checkpoint,
-    CheckpointKind,
     current_commit,
     tensors_from_bytes,
     tensors_to_bytes,
@@ -32,6 +30,7 @@ from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification
 from ml.training import runtime
 from ml.training.cnn_steps import Steps, draw
+from ml.training.described import described
 from ml.training.learned import Unfinished
 from ml.training.networks.cnn import Cnn
 
@@ -165,7 +164,7 @@ def train(
         if words:
             yield Progress(0, len(turns) * each, words, said=True)
     run.write_json("config.json", settings.dump())
-    commit = current_commit()
+    meta = described(manifest, settings, name, current_commit(), without="gan", command=command)
     lines = manifest.lines
     rows = {line.id: i for i, line in enumerate(lines)}
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
@@ -177,9 +176,7 @@ def train(
             run.log(seen)
             yield seen
         model = (folder.path / "model.onnx").read_bytes()
-        served = serving.Classifier(
-            model, _describe(manifest, settings, name, ClassifierMetrics(), command, commit)
-        )
+        served = serving.Classifier(model, meta)
         test = list(folds[index].test)
         rois = np.stack([manifest.roi(line, settings.window_hu) for line in test])
         probabilities[[rows[line.id] for line in test]] = served.probabilities(rois)
@@ -194,7 +191,7 @@ def train(
         notes=tuple(_notes(folds[turns[0]], first, settings)),
     )
     saving.save(
-        _describe(manifest, settings, name, metrics, command, commit),
+        replace(meta, metrics=metrics),
         checkpoint or run.path / "checkpoint",
         (first.path / "model.onnx").read_bytes(),
         tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),
@@ -234,31 +231,6 @@ def _fit_fold(
     folder.write_bytes("weights.safetensors", tensors_to_bytes(tensors))
     folder.write_bytes("model.onnx", export.classifier(tensors))
     folder.write_json("task.json", task)
-
-
-def _describe(
-    manifest: Manifest,
-    settings: config.Config,
-    name: str,
-    metrics: ClassifierMetrics,
-    command: str,
-    commit: str,
-) -> Checkpoint:
-    return Checkpoint(
-        name=name,
-        kind=CheckpointKind.CLASSIFIER,
-        scheme=manifest.scheme,
-        lesion_class=None,
-        window_hu=settings.window_hu,
-        training_kind=manifest.kind,
-        grey_range=manifest.grey_range,
-        dataset_digest=manifest.digest,
-        dataset_name=manifest.name,
-        commit=commit,
-        config={key: value for key, value in settings.dump().items() if key != "gan"},
-        metrics=metrics,
-        command=command,
-    )
 
 
 def _score(

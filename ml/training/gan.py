@@ -26,8 +26,6 @@ from torch.nn.functional import softplus
 from ml import config
 from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import (
-    Checkpoint,
-    CheckpointKind,
     current_commit,
     tensors_from_bytes,
     tensors_to_bytes,
@@ -43,6 +41,7 @@ from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification, correlation
 from ml.statistics.figure import Figure
 from ml.training import runtime
+from ml.training.described import described
 from ml.training.gan_steps import Steps
 from ml.training.learned import EndedTraining, GeneratorTraining, Unfinished
 from ml.training.networks import dcgan
@@ -406,22 +405,10 @@ def train(
     tensors = tensors_from_bytes((run.path / "generator.safetensors").read_bytes())
     ended = EndedTraining.load(run)
     learned = ended.learned
-    meta = Checkpoint(
-        name=name or f"dcgan-{lesion_class}",
-        kind=CheckpointKind.GENERATOR,
-        scheme=manifest.scheme,
-        lesion_class=lesion_class,
-        window_hu=settings.window_hu,
-        training_kind=manifest.kind,
-        grey_range=manifest.grey_range,
-        dataset_digest=manifest.digest,
-        dataset_name=manifest.name,
-        commit=commit,
-        config={key: value for key, value in settings.dump().items() if key != "classifier"},
-        metrics=GeneratorMetrics(),
-        latent_size=settings.gan.latent,
-        command=command,
-    )
+    meta = described(
+        manifest, settings, name or f"dcgan-{lesion_class}", commit,
+        draws=lesion_class, without="classifier", command=command,
+    )  # fmt: skip
     model = export.generator(tensors)
     samples = serving.Generator(model, meta).draw(range(256))
     metrics = GeneratorMetrics(

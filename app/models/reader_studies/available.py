@@ -14,7 +14,7 @@ from app.models.reader_studies.exposure import Exposure
 from app.models.reader_studies.planned import FROZEN, REVIEWED, Compared, Sources, SourceVersion
 from app.models.reader_studies.wish import Wish
 from app.models.runs.dataset import DatasetVersion
-from app.models.runs.known_lesions import KINDS, ClassCount, KnownLesion, Pool
+from app.models.runs.known_lesions import KINDS, ClassCount, KnownLesion, KnownLesions
 from ml.images.ct_slice import ImageKind
 
 
@@ -54,7 +54,7 @@ class Available:
         frozen = DatasetVersion.joint_classes(session, versions, wish.scheme) if versions else None
         known = [(user.name, Exposure.of(session, user.id)) for user in wish.without_lesions_of]
         without = {lesion for _, one in known for lesion in _left_out(one, wish)}
-        pool = Pool.of(session, wish.scheme, wish.without_cases, without, frozen)
+        pool = KnownLesions.of(session, wish.scheme, wish.without_cases, without, frozen)
         shows_real = wish.design.task.shows_real
         kind = ImageKind(wish.kind) if wish.kind else _only_kind(pool, needs_real=shows_real)
         drawing = _generators_by_class(session, pool, kind, wish.generators, several=not shows_real)
@@ -94,7 +94,7 @@ def _told(
     nobody, since it can say how many images of an open study are real."""
     if not known:
         return []
-    every = Pool.of(session, wish.scheme, wish.without_cases, (), frozen).of_kind(kind)
+    every = KnownLesions.of(session, wish.scheme, wish.without_cases, (), frozen).of_kind(kind)
     ids = {item.id for item in every}
     became = "left out" if wish.design.exclude_seen else "which may be shown, as chosen"
     said = []
@@ -110,7 +110,7 @@ def _told(
     return said
 
 
-def _only_kind(pool: Pool, *, needs_real: bool) -> ImageKind:
+def _only_kind(pool: KnownLesions, *, needs_real: bool) -> ImageKind:
     kinds = [
         kind
         for kind in ImageKind
@@ -140,7 +140,7 @@ def _only_kind(pool: Pool, *, needs_real: bool) -> ImageKind:
 
 
 def _generators_by_class(
-    session: Session, pool: Pool, kind: ImageKind, names: Sequence[str], *, several: bool
+    session: Session, pool: KnownLesions, kind: ImageKind, names: Sequence[str], *, several: bool
 ) -> dict[str, list[Checkpoint]]:
     """Those chosen, else the newest of each class; of ``several`` the newest of each generator."""
     chosen = [Checkpoint.require(session, name) for name in dict.fromkeys(names)]

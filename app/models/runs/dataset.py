@@ -27,7 +27,7 @@ from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.people.user import User
-from app.models.runs.known_lesions import KINDS, KnownLesion, Pool
+from app.models.runs.known_lesions import KINDS, KnownLesion, KnownLesions
 from ml.dataset import writing
 from ml.dataset.manifest import Finding, Line, Manifest
 from ml.images.ct_slice import ImageKind
@@ -172,7 +172,7 @@ class DatasetVersion(Base):
             )
         if kind not in KINDS:
             raise Unreadable(f"Choose the kind of image: {', '.join(KINDS)}.")
-        known = Pool.of(session, scheme).of_kind(kind)
+        known = KnownLesions.of(session, scheme).of_kind(kind)
         if not known:
             raise Unreadable(
                 f"No lesion of the kind {KINDS[kind]} has a class of the scheme {scheme.name}. "

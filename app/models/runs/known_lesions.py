@@ -56,7 +56,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class Pool:
+class KnownLesions:
     """Known lesions and served generators under one scheme.
 
     ``withdrawn``: how many frozen lesions were withdrawn since, and so are not in it.
@@ -83,7 +83,7 @@ class Pool:
         without_cases: Collection[uuid.UUID] = (),
         without_lesions: Collection[uuid.UUID] = (),
         frozen: Mapping[uuid.UUID, str] | None = None,
-    ) -> Pool:
+    ) -> KnownLesions:
         """What the database holds under ``scheme``, but for the cases and lesions named.
 
         With ``frozen``, lesion → class as dataset versions have it, those lesions and no others.

@@ -15,7 +15,7 @@ from app.models import Checkpoint, Conduct, LeakAudit, Lesion, Prediction, Readi
 from app.models.reader_studies.audit import Audited
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import NEW_SITTING, Answer
-from app.models.runs.known_lesions import Pool
+from app.models.runs.known_lesions import KnownLesions
 from app.models.worklist import Wanted, work_list
 from ml.lesion import LIVER
 
@@ -84,7 +84,7 @@ def test_what_a_person_said_last_counts_after_a_clock_was_set_back(app, session,
     last = studies.review(session, lesion, "metastasis", by=ada)
     session.commit()
     assert Review.current(session, lesion.id, ada.id) == last
-    assert [one.lesion_class for one in Pool.of(session, LIVER).lesions] == ["metastasis"]
+    assert [one.lesion_class for one in KnownLesions.of(session, LIVER).lesions] == ["metastasis"]
     from app.presenters import Standing, lesion_panel
 
     request = SimpleNamespace(app=app)
@@ -99,7 +99,7 @@ def test_among_people_the_later_review_counts_whatever_the_clock_said(session, c
     studies.review(session, lesion, "cyst")
     clock(0)
     studies.review(session, lesion, "hemangioma", by=studies.make_user(session, "ada"))
-    assert [one.lesion_class for one in Pool.of(session, LIVER).lesions] == ["hemangioma"]
+    assert [one.lesion_class for one in KnownLesions.of(session, LIVER).lesions] == ["hemangioma"]
 
 
 def test_the_newest_prediction_is_the_last_one_made(session, clock):

@@ -18,7 +18,7 @@ from app.models.reader_studies.delivery import Delivery
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import Answer
 from app.models.reader_studies.stimulus import Picture, stimulus_png
-from app.models.runs.known_lesions import Pool
+from app.models.runs.known_lesions import KnownLesions
 from ml.images.roi import from_png
 from ml.lesion import LIVER
 
@@ -247,7 +247,7 @@ def test_the_newest_standing_review_counts_and_pathology_before_others(session, 
     other = studies.make_user(session, "other", "researcher")
 
     def known():
-        pool = Pool.of(session, LIVER)
+        pool = KnownLesions.of(session, LIVER)
         return [(item.lesion_class, item.basis) for item in pool.lesions]
 
     assert known() == []
@@ -266,7 +266,7 @@ def test_the_newest_standing_review_counts_and_pathology_before_others(session, 
 def test_withdrawn_lesions_and_excluded_cases_are_not_in_the_pool(session, researcher):
     [kept, gone, left_out] = studies.make_known_lesions(session, 1)
     gone.withdraw(session, researcher)
-    pool = Pool.of(session, LIVER, without_cases=[left_out.case_id])
+    pool = KnownLesions.of(session, LIVER, without_cases=[left_out.case_id])
     assert [item.id for item in pool.lesions] == [kept.id]
 
 
