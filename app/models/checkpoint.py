@@ -82,7 +82,7 @@ class Checkpoint(Base):
     served_since: Mapped[datetime | None]
     served_number: Mapped[int | None] = mapped_column(default=_place_among_served)
     run_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("run.id"), index=True)
-    words: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    words: Mapped[dict[str, str] | None] = mapped_column(sa.JSON(none_as_null=True))
 
     run: Mapped[Run | None] = relationship()
 

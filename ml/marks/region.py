@@ -153,7 +153,7 @@ class Region:
         found, _ = regions([masks[i] for i in order], [positions[i] for i in order])
         return [Placed(self.places[order[one.place]], one.box) for one in found]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The JSON form, from which `of_dict` makes it again."""
         return {
             "number": self.number,

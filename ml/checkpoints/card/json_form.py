@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from ml.checkpoints.card.card import Card, Field
 from ml.checkpoints.card.entry import Empty, Measured, Sample, Statement
@@ -26,7 +25,7 @@ from ml.checkpoints.card.guidelines import GUIDELINES, Guideline
 FORMAT = 1
 
 
-def form(card: Card) -> dict[str, Any]:
+def form(card: Card) -> dict[str, object]:
     """The card as what JSON can hold."""
     return {
         "format": FORMAT,
@@ -44,7 +43,7 @@ def written(card: Card) -> str:
     return json.dumps(form(card), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _field(field: Field) -> dict[str, Any]:
+def _field(field: Field) -> dict[str, object]:
     found = field.entry
     statements, gaps = ((), ()) if isinstance(found, Empty) else (found.statements, found.gaps)
     return {
@@ -56,7 +55,7 @@ def _field(field: Field) -> dict[str, Any]:
     }
 
 
-def _statement(statement: Statement) -> dict[str, Any]:
+def _statement(statement: Statement) -> dict[str, object]:
     return {
         "text": statement.text,
         "source": str(statement.source),
@@ -66,7 +65,7 @@ def _statement(statement: Statement) -> dict[str, Any]:
     }
 
 
-def _figure(measured: Measured) -> dict[str, Any]:
+def _figure(measured: Measured) -> dict[str, object]:
     found = measured.figure
     return {
         "measure": measured.measure,
@@ -82,7 +81,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _sample(sample: Sample) -> dict[str, Any]:
+def _sample(sample: Sample) -> dict[str, object]:
     return {
         "name": sample.name,
         "n_lesions": sample.n_lesions,
@@ -91,7 +90,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _checklist(guideline: Guideline) -> dict[str, Any]:
+def _checklist(guideline: Guideline) -> dict[str, object]:
     return {
         "edition": guideline.edition,
         "items": [
