@@ -80,18 +80,18 @@ class Grid:
 GRIDS: dict[Disturbance, Grid] = {
     Disturbance.MARK: Grid("mark moved", "% of the diameter", (5, 10, 15, 20)),
     Disturbance.SIZE: Grid(
-        "mark resized", "% of the diameter", (5, 10, 20, 30), (1, -1), ("larger", "smaller")
+        "size of the mark", "% of the diameter", (5, 10, 20, 30), (1, -1), ("larger", "smaller")
     ),
     Disturbance.NOISE: Grid("noise added", "{grey}", (5, 10, 15, 20, 30)),
     Disturbance.KERNEL: Grid(
-        "another kernel", "px", (0.5, 1, 1.5, 2), (1, -1), ("softer", "sharper")
+        "kernel", "px", (0.5, 1, 1.5, 2), (1, -1), ("softer", "sharper")
     ),
     Disturbance.THICKNESS: Grid("thicker slice", "% of the diameter", (25, 50, 75, 100)),
     Disturbance.LEVEL: Grid(
-        "values shifted", "{grey}", (10, 20, 30, 40), (1, -1), ("up", "down")
+        "values", "{grey}", (10, 20, 30, 40), (1, -1), ("up", "down")
     ),
     Disturbance.WIDTH: Grid(
-        "window resized", "% of the width", (10, 20, 30, 40), (1, -1), ("wider", "narrower")
+        "window", "% of its width", (10, 20, 30, 40), (1, -1), ("wider", "narrower")
     ),
 }  # fmt: skip
 

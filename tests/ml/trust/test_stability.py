@@ -58,7 +58,7 @@ def test_a_shift_of_all_values_flips_at_the_first_step_beyond_the_limit() -> Non
     bars = {bar.disturbance: bar for bar in found.bars}
     level = bars[Disturbance.LEVEL]
     assert (found.named, level.flips_at, level.way, level.to) == ("low", 30, "up", "high")
-    assert level.sentence(str.upper) == "values shifted up by 30 HU: HIGH"
+    assert level.sentence(str.upper) == "values up by 30 HU: HIGH"
     assert level.reach == 30 / 40
     others = {kind: at for kind, at in _bars(found).items() if kind != Disturbance.LEVEL}
     assert others.pop(Disturbance.THICKNESS) is None
@@ -141,7 +141,7 @@ def test_greys_without_units_are_told_in_percent() -> None:
         "% of the diameter",
         "% of grey",
         "px",
-        "% of the width",
+        "% of its width",
     }
 
 
