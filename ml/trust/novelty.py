@@ -38,6 +38,8 @@ LEAST_HELD_OUT = 40
 LEAST_TRAINED = 10
 """Training ROIs of which a covariance is estimated at all."""
 _RESAMPLES = 2000
+_TOLD = 0.25
+"""Standard deviations beyond the training range from which on a measurement is told."""
 
 PLAIN = (
     "lesion_mean", "lesion_sd", "surround_mean", "surround_sd", "contrast", "rim_less_core",
@@ -305,9 +307,9 @@ class Novelty:
             beyond = np.maximum(reference.low - values, values - reference.high) * cloud.unit
             beyond = np.where(np.isfinite(beyond), beyond, -np.inf)
             plain = np.asarray([one.name in PLAIN for one in reference.of])
-            first = np.where((plain & (beyond > 0)).any() & ~plain, -np.inf, beyond)
+            first = np.where((plain & (beyond > _TOLD)).any() & ~plain, -np.inf, beyond)
             for place in np.argsort(-first, kind="stable")[:2]:
-                if first[place] > 0:
+                if first[place] > _TOLD:
                     what = reference.of[place]
                     low, high, own = (
                         _told(float(number))
