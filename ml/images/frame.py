@@ -439,6 +439,19 @@ def _spacing_mm(frame: Frame, stored: Stored, told: list[str]) -> tuple[float, f
     return spacing[0], spacing[1]
 
 
+def _judge_gantry(frame: Frame, tilt: float, told: list[str]) -> None:
+    """Say where the gantry was tilted and the orientation does not show it."""
+    try:
+        gantry = frame.header.decimals("GantryDetectorTilt", 1)
+    except Corrupt:  # it changes no value, so a bad one costs nobody the slice
+        return
+    if gantry is not None and abs(gantry[0]) - tilt > _TILTED_FROM_DEG:
+        told.append(
+            f"The gantry was tilted by {abs(gantry[0]):.0f}° (GantryDetectorTilt), and the "
+            "orientation of the slice does not show it: one of them is wrong."
+        )
+
+
 def _place(
     frame: Frame, told: list[str]
 ) -> tuple[tuple[float, ...] | None, tuple[float, float, float] | None]:
@@ -453,6 +466,8 @@ def _place(
             told.append(f"The slice is {plane}, not axial. The networks know axial slices only.")
         elif tilt > _TILTED_FROM_DEG:
             told.append(f"The slice is tilted by {tilt:.0f}° against the axial plane.")
+        else:
+            _judge_gantry(frame, tilt, told)
         edges = orientation.edges(cosines)
         if plane is orientation.Plane.AXIAL and (edges.left[0], edges.top[0]) != ("R", "A"):
             told.append(

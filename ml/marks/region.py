@@ -253,6 +253,9 @@ def regions(
     return [components.Component(index[c.place], c.box, c.voxels) for c in found], small
 
 
+_FAR_PX = 2**20
+
+
 def along(image: Seen) -> float:
     """Place of an image along its normal, in mm; MarkError where it does not tell."""
     if image.orientation is None or image.position is None:
@@ -278,9 +281,15 @@ def in_pixels(points: npt.NDArray[np.float64], image: Seen) -> npt.NDArray[Any]:
 
 
 def drawn(points: npt.NDArray[Any], size: tuple[int, int]) -> Mask:
-    """A polygon (n, 2) of (column, row) as a mask; what lies outside the image is cut off."""
+    """A polygon (n, 2) of (column, row) as a mask; what lies outside the image is cut off.
+
+    Each corner goes to the pixel whose centre is nearest, and the outline belongs to it: Pillow by
+    itself cuts decimals off, which moves a polygon by half a pixel to the left and up, and by a
+    whole one where a corner was calculated a hair below its pixel.
+    """
     picture = Image.new("1", (size[1], size[0]))
-    ImageDraw.Draw(picture).polygon([(float(x), float(y)) for x, y in points], fill=1)
+    corners = np.rint(np.clip(points, -_FAR_PX, _FAR_PX)).astype(np.int64)
+    ImageDraw.Draw(picture).polygon([(int(x), int(y)) for x, y in corners], fill=1)
     return np.asarray(picture, bool)
 
 
