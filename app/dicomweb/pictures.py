@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from app.errors import BadRequest
 from app.models.cases.case import Image
-from ml.images.voi import VoiFunction, Window
+from ml.images.voi import Table, VoiFunction, Window
 
 EYE = Window(50.0, 200.0)
-"""The window in HU where none is asked for and the file named none."""
+"""The window in HU where none is asked for and the file named neither one nor a table."""
 THUMBNAIL_PX = 128
 JPEG, PNG = "image/jpeg", "image/png"
 
@@ -65,8 +65,9 @@ class Rendering:
             BadRequest: the part of the picture lies outside of it.
         """
         values = image.pixels(session)
+        usual: Window | Table
         if image.calibrated:
-            usual = next(iter(image.windows), EYE)
+            usual = next(iter(image.windows), None) or image.table or EYE
         else:
             usual = Window.of_range(0.0, float(np.iinfo(values.dtype).max))
         grey = Picture.fromarray((self.window or usual).greys(values))

@@ -41,6 +41,7 @@ from app.models.reader_studies.stimulus import Stimulus
 from app.models.worklist import Filter, Order, Wanted, work_list
 from app.presenters import Standing, lesion_json, marking_told, panel_context, returns_told
 from app.responses import page, see_other, wants_json
+from ml.images.voi import Table, Window
 
 router = APIRouter(include_in_schema=False)
 
@@ -197,18 +198,31 @@ def show(
 
 
 def _windows_of(images: Iterable[Image]) -> list[dict[str, object]]:
-    """The windows that the files of a case name, each once."""
-    named = list(dict.fromkeys(one for image in images for one in image.windows))
+    """The windows that the files of a case name, and their tables (VOI LUT), each once."""
+    named: dict[Window | Table, None] = {}
+    for image in images:
+        named |= dict.fromkeys(image.windows)
+        named |= {image.table: None} if image.table else {}
     return [
         {
             "key": f"file-{number}",
             "name": "File" if number == 1 else f"File {number}",
-            "level": round(one.center),
-            "width": max(1, round(one.width)),
-            "curve": one.function.value,
+            **(_of_table(one) if isinstance(one, Table) else _of_window(one)),
         }
-        for number, one in enumerate(named[:MOST_OF_FILES], 1)
+        for number, one in enumerate(list(named)[:MOST_OF_FILES], 1)
     ]
+
+
+def _of_window(one: Window) -> dict[str, object]:
+    width = max(1, round(one.width))
+    return {"level": round(one.center), "width": width, "curve": one.function.value}
+
+
+def _of_table(one: Table) -> dict[str, object]:
+    """Level and width are those of what it changes: what is dragged goes on from there."""
+    low, high = one.steps[0][0], one.steps[-1][0]
+    level, width = round((low + high) / 2), max(1, high - low)
+    return {"level": level, "width": width, "curve": "table", "steps": one.steps}
 
 
 def _absent(

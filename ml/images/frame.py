@@ -563,9 +563,36 @@ def _windows(frame: Frame, told: list[str]) -> dict[str, str]:
     except (Corrupt, ValueError):
         told.append("The window that the file names cannot be used; the usual ones are shown.")
         found = ()
-    if not found and frame.holder("FrameVOILUTSequence", "VOILUTSequence").has("VOILUTSequence"):
-        told.append("The file is to be shown by a table (VOI LUT), which is not kept.")
-    return Window.tags(found)
+    return Window.tags(found) or _table(frame, told)
+
+
+def _table(frame: Frame, told: list[str]) -> dict[str, str]:
+    """The table with which the file wants to be shown where it names no window, as a tag."""
+    if not frame.header.has("VOILUTSequence"):
+        return {}
+    try:
+        items = frame.header.items("VOILUTSequence")
+        # several are alternatives (PS3.3 C.11.2.1); the first is as good as any
+        return {voi.TABLE: _table_of(items[0]).text} if items else {}
+    except (Corrupt, ValueError):
+        told.append(
+            "The file is to be shown by a table (VOI LUT) that is damaged or has more than "
+            f"{voi.MOST_STEPS} steps of grey; the usual windows are shown."
+        )
+        return {}
+
+
+def _table_of(item: Header) -> voi.Table:
+    count, first, bits = item.words("LUTDescriptor")
+    count = count or 2**16
+    # signed where the values are (C.11.1.1.1), whatever VR was written; HU are
+    first -= 2**16 if first >= 2**15 else 0
+    entries = item.words("LUTData")
+    if bits == 8 and len(entries) == (count + 1) // 2 < count:
+        entries = item.words("LUTData", bits=8)[:count]  # two to a word
+    if len(entries) != count:
+        raise ValueError("it has another number of entries than it says")
+    return voi.Table.of_entries(first, np.array(entries), bits)
 
 
 def _acquired(frame: Frame) -> str:

@@ -152,6 +152,32 @@ class Header:
             raise self.missing(keyword)
         return found
 
+    def words(self, keyword: str, bits: int = 16) -> tuple[int, ...]:
+        """The numbers of an attribute of VR US, SS, OW or OB, taken as unsigned; () where absent.
+
+        Args:
+            bits: of each where they come as bytes, 8 or 16.
+
+        Raises:
+            Corrupt: they are no whole number of numbers, or something else.
+        """
+        tag = tag_for_keyword(keyword) or 0
+        element = self.dataset.get_item(tag) if tag in self.dataset else None
+        value = element.value if element is not None else None
+        if value is None or len(value if isinstance(value, bytes | Sequence) else "x") == 0:
+            return ()
+        if isinstance(value, bytes):
+            little = element.is_little_endian if isinstance(element, RawDataElement) else True
+            if len(value) % (bits // 8):
+                raise self.fault(keyword, f"numbers of {bits} bits")
+            form = "B" if bits == 8 else "H"
+            order = "<" if little else ">"
+            return struct.unpack(f"{order}{len(value) * 8 // bits}{form}", value)
+        parts = [value] if isinstance(value, int) else value
+        if not all(isinstance(one, int) and -(2**15) <= one < 2**16 for one in parts):
+            raise self.fault(keyword, "whole numbers of 16 bits")
+        return tuple(int(one) % 2**16 for one in parts)
+
     # -- sequences -----------------------------------------------------------------------------
 
     def items(self, keyword: str) -> tuple[Header, ...]:

@@ -14,6 +14,10 @@ from ml.images.decimals import DECIMAL
 
 TAGS = ("WindowCenter", "WindowWidth", "VOILUTFunction")
 """The attributes that windows are told by."""
+TABLE = "VOILUT"
+"""Under what a table is kept among the tags of a slice; no attribute of DICOM has this name."""
+MOST_STEPS = 256
+"""Most steps of a table: one that never falls has no more greys."""
 
 
 class VoiFunction(StrEnum):
@@ -95,6 +99,67 @@ class Window:
             share = (wide - (self.center - 0.5)) / (self.width - 1) + 0.5
         greys: npt.NDArray[np.uint8] = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
         return greys
+
+
+@dataclass(frozen=True)
+class Table:
+    """A VOI LUT (PS3.3 C.11.2.1.1) as far as an eye sees it: in 256 greys.
+
+    Attributes:
+        steps: (value, grey) each: from that value on it is that grey, 0 to 255. Values rise; what
+            lies below the first has its grey.
+
+    Raises:
+        ValueError: there is no step, or more than ``MOST_STEPS``; or values or greys are none.
+    """
+
+    steps: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        values = [value for value, _ in self.steps]
+        rises = values == sorted(set(values)) and all(abs(value) < 2**17 for value in values)
+        if not (0 < len(values) <= MOST_STEPS and rises):
+            raise ValueError(f"a table has from 1 to {MOST_STEPS} steps at values that rise")
+        if not all(0 <= grey <= 255 for _, grey in self.steps):
+            raise ValueError("a grey is from 0 to 255")
+
+    @classmethod
+    def of_entries(cls, first: int, entries: npt.NDArray[Any], bits: int) -> Table:
+        """A table as DICOM writes it.
+
+        Args:
+            first: the value that the first entry is for.
+            entries: (n,), each from 0 to 2 ** bits - 1.
+
+        Raises:
+            ValueError: it cannot be one, or has more steps than are kept.
+        """
+        if not len(entries) or not 1 <= bits <= 16 or int(entries.max()) >= 2**bits:
+            raise ValueError("its entries do not fit its descriptor")
+        greys = np.rint(255 * entries.astype(np.float64) / (2**bits - 1)).astype(np.int64)
+        (at,) = np.nonzero(np.diff(greys, prepend=-1))
+        return cls(tuple((first + int(i), int(greys[i])) for i in at))
+
+    @property
+    def text(self) -> str:
+        """As it is kept among a slice's tags."""
+        return " ".join(f"{value}:{grey}" for value, grey in self.steps)
+
+    @classmethod
+    def of_tags(cls, tags: Mapping[str, Any]) -> Table | None:
+        """What ``text`` wrote; None where none is kept."""
+        told = str(tags.get(TABLE, "")).split()
+        pairs = (one.partition(":") for one in told)
+        return cls(tuple((int(value), int(grey)) for value, _, grey in pairs)) if told else None
+
+    def greys(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """The greys, 0 to 255, of whole values of any shape."""
+        at = np.array([value for value, _ in self.steps])
+        greys = np.array([grey for _, grey in self.steps], np.uint8)
+        found: npt.NDArray[np.uint8] = greys[
+            np.maximum(np.searchsorted(at, values, "right") - 1, 0)
+        ]
+        return found
 
 
 def _number(text: str) -> float:

@@ -195,8 +195,8 @@ $("#mouse").addEventListener("change", ({ target }) => {
 });
 listAllKeys();
 let windowTimer = 0;
-viewer.addEventListener("window", ({ detail: { width, level } }) => {
-  if (!viewer.calibrated) return;
+viewer.addEventListener("window", ({ detail: { width, level, steps } }) => {
+  if (!viewer.calibrated || steps) return; // a table is this file's, and no habit
   clearTimeout(windowTimer);
   windowTimer = setTimeout(() => keepHabit(data.person.id, "window", { width, level }), 400);
 });

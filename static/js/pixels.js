@@ -138,12 +138,16 @@ export class GreyTable {
     this.key = "";
   }
 
-  /** curve: "linear", "linear-exact" or "sigmoid" (PS3.3 C.11.2.1.2 and 3). */
-  set(width, level, invert, curve = "linear") {
-    const key = `${width} ${level} ${invert} ${curve}`;
+  /**
+   * curve: "linear", "linear-exact" or "sigmoid" (PS3.3 C.11.2.1.2 and 3); or "table", which is
+   * drawn by steps alone, [[value, grey], …]: from that value on it is that grey.
+   */
+  set(width, level, invert, curve = "linear", steps = []) {
+    const key = `${width} ${level} ${invert} ${curve} ${steps}`;
     if (key === this.key) return;
     this.key = key;
     const { table, offset } = this;
+    if (curve === "table") { this.#stepped(steps, invert); return; }
     if (curve !== "linear") { this.#curved(curve, width, level, invert); return; }
     const w = Math.max(1, width);
     const low = level - 0.5 - (w - 1) / 2;
@@ -164,6 +168,14 @@ export class GreyTable {
       const x = (i - offset - level) / width;
       const share = curve === "sigmoid" ? 1 / (1 + Math.exp(-4 * x)) : Math.min(1, Math.max(0, x + 0.5));
       table[i] = shade(Math.round(255 * share), invert);
+    }
+  }
+
+  #stepped(steps, invert) {
+    const { table, offset } = this;
+    table.fill(shade(steps[0][1], invert));
+    for (const [value, grey] of steps) {
+      table.fill(shade(grey, invert), Math.min(table.length, Math.max(0, value + offset)));
     }
   }
 

@@ -117,11 +117,12 @@ viewer.addEventListener("wanted", () => {
 });
 viewer.addEventListener("scroll", ({ detail: { by } }) => open(neighbour(by)));
 viewer.addEventListener("say", ({ detail: { text } }) => say(text));
-viewer.addEventListener("window", ({ detail: { width, level } }) => {
-  $("[data-hud=window]").textContent = `W ${width} L ${level}`;
+viewer.addEventListener("window", ({ detail: { width, level, curve = "linear", steps } }) => {
+  $("[data-hud=window]").textContent = steps ? "by table" : `W ${width} L ${level}`;
   for (const button of page.querySelectorAll("[data-preset]")) {
     const preset = data.presets[Number(button.dataset.preset)];
-    button.setAttribute("aria-pressed", String(viewer.calibrated && preset.width === width && preset.level === level));
+    const isIt = preset.width === width && preset.level === level && (preset.curve ?? "linear") === curve && preset.steps === steps;
+    button.setAttribute("aria-pressed", String(viewer.calibrated && isIt));
   }
 });
 viewer.addEventListener("cursor", ({ detail: { x, y, value } }) => {

@@ -43,6 +43,17 @@ test("the other curves of the standard are drawn as it writes them", () => {
   assert.notDeepEqual(greys("sigmoid", values), greys("linear", values));
 });
 
+test("a table is drawn step by step, and below its first step as there", () => {
+  const table = new GreyTable("int16");
+  const values = [-32768, -101, -100, -1, 0, 49, 50, 32767];
+  const out = new Uint32Array(values.length);
+  for (const [invert, greys] of [[false, [10, 10, 10, 10, 200, 200, 30, 30]], [true, [245, 245, 245, 245, 55, 55, 225, 225]]]) {
+    table.set(1, 0, invert, "table", [[-100, 10], [0, 200], [50, 30]]);
+    table.map(Int16Array.from(values), out);
+    assert.deepEqual([...out].map(greyOf), greys);
+  }
+});
+
 test("the ends of a file's values are black and white, not wrapped round", () => {
   assert.deepEqual([...shown("int16", [-32768, 32767], 400, 40)].map(greyOf), [0, 255]);
   assert.deepEqual([...shown("uint16", [0, 65535], 400, 40000)].map(greyOf), [0, 255]);

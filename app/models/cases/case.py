@@ -505,7 +505,8 @@ class Image(Base):
             self.orientation = list(item.orientation)
             self.position = list(item.position) if item.position else None
             self.tags = {**_tags_of(item, key), **self.tags}
-        windows = {word: item.tags[word] for word in voi.TAGS if word in item.tags}
+        told = (*voi.TAGS, voi.TABLE)
+        windows = {word: item.tags[word] for word in told if word in item.tags}
         if windows and not self.windows:
             self.tags = {**self.tags, **windows}
 
@@ -514,6 +515,11 @@ class Image(Base):
         """The windows of the file, in its order; none of one that was taken in before they were
         kept."""
         return Window.of_tags(self.tags)
+
+    @property
+    def table(self) -> voi.Table | None:
+        """The table by which the file is to be shown; None where it names windows, or nothing."""
+        return voi.Table.of_tags(self.tags)
 
     def stored_pixels(self, session: Session) -> bytes:
         """The pixels as they lie in the database: little-endian, zlib-compressed."""

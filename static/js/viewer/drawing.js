@@ -98,7 +98,7 @@ export class Drawing {
     this.delegate.drawn();
   }
 
-  #developGreys({ image, pixels, window: { width, level, curve }, invert }) {
+  #developGreys({ image, pixels, window: { width, level, curve, steps }, invert }) {
     if (this.#table?.dtype !== image.dtype) {
       this.#table = new GreyTable(image.dtype);
       this.#table.dtype = image.dtype;
@@ -109,7 +109,7 @@ export class Drawing {
       this.#imageData = new ImageData(image.columns, image.rows);
       this.#out = new Uint32Array(this.#imageData.data.buffer);
     }
-    this.#table.set(width, level, invert, curve);
+    this.#table.set(width, level, invert, curve, steps);
     this.#table.map(pixels, this.#out);
     this.#bitmap.getContext("2d").putImageData(this.#imageData, 0, 0);
     this.#hasNewGreys = false;

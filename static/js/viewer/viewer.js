@@ -64,7 +64,7 @@ export class Viewer extends EventTarget {
   #cursor = null; // {px, py}
   #openings = [];
 
-  /** canvas: the element; store: a PixelStore; presets: [{name, width, level, curve}] in HU; curve as in GreyTable, "linear" where none is. */
+  /** canvas: the element; store: a PixelStore; presets: [{name, width, level, curve, steps}] in HU; curve and steps as in GreyTable, "linear" where none is. */
   constructor({ canvas, store, presets }) {
     super();
     this.#presets = presets;
@@ -155,16 +155,20 @@ export class Viewer extends EventTarget {
 
   // ---- window, zoom, settings ---------------------------------------------------------------
 
-  setWindow(width, level, curve = this.window?.curve) {
+  setWindow(width, level, curve = this.#curve, steps = undefined) {
     const target = this.window;
     if (!target) return;
     const grey = !this.calibrated;
     target.width = clamp(Math.round(width), 1, grey ? 65536 : 8000);
     target.curve = curve;
+    target.steps = steps;
     target.level = clamp(Math.round(level), grey ? 0 : -2048, grey ? 65535 : 4000);
     this.#drawing.schedule({ newGreys: true });
     this.#emit("window", target);
   }
+
+  /** How a width and level that are changed are drawn: a table has neither, and is left. */
+  get #curve() { return this.window?.curve === "table" ? "linear" : this.window?.curve; }
 
   /** The window in HU that the first slice is shown with; before `show`. */
   setFirstWindow({ width, level }) { this.#windows.hu = { width, level }; }
@@ -178,9 +182,9 @@ export class Viewer extends EventTarget {
       this.#say("Uncalibrated: window presets need Hounsfield units. Full range shown.");
       return;
     }
-    const { name, width, level, curve } = this.#presets[n];
-    this.setWindow(width, level, curve ?? "linear");
-    this.#say(`${name} window, width ${width}, level ${level}`);
+    const { name, width, level, curve, steps } = this.#presets[n];
+    this.setWindow(width, level, curve ?? "linear", steps);
+    this.#say(curve === "table" ? `${name}: by the table of the file` : `${name} window, width ${width}, level ${level}`);
   }
 
   /** Back to the whole slice, the first preset, neither inverted nor crisp. */

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_voi
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ml.images.dicom import read
-from ml.images.voi import Window
+from ml.images.voi import Table, Window
 from tests.ml.dicom_files import ct_file, enhanced_file, stored_values, with_raw
 
 SAID = "The window that the file names cannot be used; the usual ones are shown."
@@ -68,13 +71,82 @@ def test_what_is_no_window_is_left_out_and_said(data):
     assert Window.of_tags(slice_.tags) == () and SAID in slice_.warnings
 
 
-def test_a_table_is_said_not_to_be_kept():
+def lut(first: int, entries: np.ndarray, bits: int, **more) -> Dataset:
+    """An item of the VOI LUT Sequence, as 16-bit words unless ``data`` says how."""
     item = Dataset()
-    item.LUTDescriptor, item.LUTExplanation = [2, 0, 8], "Secret^Sylvia"
-    item.LUTData = bytes([0, 0, 255, 0])
+    item.add_new("LUTDescriptor", "US", [len(entries) % 2**16, first % 2**16, bits])
+    item.LUTExplanation = "Secret^Sylvia"
+    item.add_new("LUTData", "OW", more.get("data", entries.astype("<u2").tobytes()))
+    return item
+
+
+HU = np.arange(-1500, 3000, dtype=np.int16)
+S_CURVE = np.rint(4095 / (1 + np.exp(-np.linspace(-6, 6, 1400)))).astype(int)
+FALLING = np.arange(255, -1, -1)
+
+
+@pytest.mark.parametrize(
+    ("first", "entries", "bits"),
+    [
+        (-200, S_CURVE, 12),
+        (40, FALLING, 8),
+        (0, np.array([0, 65535]), 16),
+        (-1024, np.repeat([3, 1, 2], 21845 + 1)[: 2**16], 2),
+    ],
+    ids=["s-curve", "falling", "step", "65536 entries"],
+)
+@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
+def test_greys_by_a_table_are_those_of_pydicom(first, entries, bits, syntax):
+    item = lut(first, entries, bits)
+    [slice_] = read(ct_file(syntax=syntax, VOILUTSequence=[item]), "x")
+    table = Table.of_tags(slice_.tags)
+    assert table and not [one for one in slice_.warnings if "table" in one]
+    at = np.clip(HU.astype(int) - first, 0, len(entries) - 1)  # PS3.3 C.11.2.1.1, written down
+    assert (table.greys(HU) == np.rint(255 * entries[at] / (2**bits - 1))).all()
+    # of 8 bits pydicom takes the distance from the first value modulo 256
+    if syntax is None and bits > 8 and len(entries) < 2**15:
+        assert (table.greys(HU) == of_pydicom(item, first, len(entries), bits)).all()
+
+
+def of_pydicom(item: Dataset, first: int, count: int, bits: int) -> np.ndarray:
+    given = Dataset()
+    given.file_meta = FileMetaDataset()
+    given.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    item.LUTDescriptor = MultiValue(int, [count, first, bits])
+    given.VOILUTSequence = [item]
+    given.PixelRepresentation, given.BitsStored = 1, 16
+    return np.rint(255 * apply_voi(HU, given).astype(float) / (2**bits - 1))
+
+
+def test_a_table_of_bytes_is_read_two_to_a_word():
+    item = lut(-100, FALLING, 8, data=FALLING.astype(np.uint8).tobytes())
     [slice_] = read(ct_file(VOILUTSequence=[item]), "x")
-    assert any("VOI LUT" in one for one in slice_.warnings)
+    assert Table.of_tags(slice_.tags) == Table.of_entries(-100, FALLING, 8)
     assert "Sylvia" not in repr(slice_.tags)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Dataset(),
+        lut(0, np.arange(9), 17),
+        lut(0, np.arange(9), 3),
+        lut(0, np.arange(9), 8, data=b"\0\1" * 7),
+        lut(0, np.arange(9), 8, data=b""),
+        lut(0, np.tile([0, 255], 200), 8),
+    ],
+    ids=["empty", "17 bits", "too large", "too short", "no data", "400 steps"],
+)
+def test_a_table_of_no_use_is_left_out_and_said(item):
+    [slice_] = read(ct_file(VOILUTSequence=[item]), "x")
+    assert Table.of_tags(slice_.tags) is None
+    assert any("VOI LUT" in one for one in slice_.warnings)
+
+
+def test_a_window_of_the_file_comes_before_its_table():
+    told = ct_file(VOILUTSequence=[lut(0, FALLING, 8)], WindowCenter="40", WindowWidth="400")
+    [slice_] = read(told, "x")
+    assert Table.of_tags(slice_.tags) is None and Window.of_tags(slice_.tags)
 
 
 def test_frames_have_windows_of_their_own():

@@ -5,11 +5,14 @@ Where a mark must lie is worked out here from the header alone (PS3.3 C.7.6.2.1.
 
 from __future__ import annotations
 
+import io
 from math import cos, radians, sin
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from PIL import Image as Picture
+from pydicom.dataset import Dataset
 
 import marks
 from app.models import Case, Lesion
@@ -147,3 +150,22 @@ def test_a_study_as_it_comes_is_in_order_and_what_is_odd_in_it_is_said(
         "oblique, not axial",
     ):
         assert words in page, words
+
+
+def test_a_file_that_names_a_table_is_drawn_by_it(send, signed_in_as, client, token):
+    entries = np.array([250, 5, 120])
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [3, 40, 8])
+    table.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+    hu = np.full((64, 64), 39, np.int16)
+    hu[:, 20:40], hu[:, 40:] = 41, 1000
+    case, told = send(make_dicom(hu, VOILUTSequence=[table]))
+    assert "table" not in told
+    image = case.series[0].images[0]
+    at = f"/dicomweb/studies/{case.uid}/series/{case.series[0].uid}/instances/{image.uid}/rendered"
+    headers = {"authorization": f"Bearer {token}", "accept": "image/png"}
+    drawn = np.asarray(Picture.open(io.BytesIO(client.get(at, headers=headers).content)))
+    assert (drawn[0, [0, 30, 60]] == entries).all()
+    page = signed_in_as("reader").get(f"/cases/{case.id}").text
+    assert "By the table of the file" in page
+    assert '"steps":[[40,250],[41,5],[42,120]]' in page.replace(" ", "")
