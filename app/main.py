@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -42,12 +43,22 @@ DESCRIPTION = (
 )
 
 
+_FOR_GOOD = "public, max-age=31536000, immutable"
+_CONDITIONS = {b"range", b"if-range", b"if-none-match", b"if-modified-since"}
+
+
 class CachedFiles(StaticFiles):
     """Static files: kept for good under an address with their tag, asked after without one.
 
     Scripts under the tag of another version are not here: a page from before an upgrade would mix
-    its own scripts with these.
+    its own scripts with these. Those of this one are read once, for a page without a cache asks for
+    some thirty of them, and what was changed on the disk since is no part of this version.
     """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory=directory)
+        self._scripts: dict[str, tuple[bytes, dict[str, str]]] = {}
+        """Path → what is in it, and the headers of its answer."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file.
@@ -60,12 +71,23 @@ class CachedFiles(StaticFiles):
             if script[1] != scripts_tag():
                 raise HTTPException(404)
             path = f"js/{script[2]}"
+            if (known := self._known(path, scope)) is not None:
+                return known
         response = await super().get_response(path, scope)
         tagged = script is not None or b"v=" in scope["query_string"]
-        response.headers["cache-control"] = (
-            "public, max-age=31536000, immutable" if tagged else "no-cache"
-        )
+        response.headers["cache-control"] = _FOR_GOOD if tagged else "no-cache"
+        if script is not None and isinstance(response, FileResponse):
+            body = await anyio.to_thread.run_sync(Path(response.path).read_bytes)
+            self._scripts[path] = body, dict(response.headers)
         return response
+
+    def _known(self, path: str, scope: Scope) -> Response | None:
+        """A script that was read before, whole; None where it is asked for in another way."""
+        asked = {name for name, _ in scope["headers"]}
+        if scope["method"] != "GET" or asked & _CONDITIONS or path not in self._scripts:
+            return None
+        body, headers = self._scripts[path]
+        return Response(body, headers=headers)
 
 
 def create_app(configuration: Settings | None = None) -> FastAPI:

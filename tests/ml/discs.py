@@ -46,8 +46,6 @@ TINY = Experiment(
 SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
 WHOLE = replace(SMALL, folds=3)
 """Settings of the one whole run that the tests share (``finished``)."""
-WORKED = replace(SMALL, validation_parts=2)
-"""Settings of the runs that a worker brings to their end."""
 BARELY = (
     "--set folds=2 augment.per_fold=4 augment.rotations=1 gan.epochs=1 gan.width=1 "
     "gan.discriminator_width=1 gan.latent=2 gan.batch=2 classifier.epochs=1 classifier.width=1 "
@@ -57,8 +55,8 @@ BARELY = (
 WORK = """
 import sys
 from ml import config
-from tests.ml.discs import WORKED
-config.experiment = lambda name: WORKED
+from tests.ml.discs import SMALL
+config.experiment = lambda name: SMALL
 from app.__main__ import main
 sys.exit(main(["work", "--once", "--jobs", "1"]))
 """

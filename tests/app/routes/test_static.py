@@ -41,6 +41,18 @@ def test_every_script_of_a_page_lies_in_one_folder_of_one_version(case_page, cli
         assert "immutable" in reply.headers["cache-control"]
 
 
+def test_a_script_that_was_read_before_is_answered_as_it_was_the_first_time(client: TestClient):
+    address = static("js/case.js")
+    first, again = client.get(address), client.get(address)
+    assert first.content == (place.ROOT / "static/js/case.js").read_bytes() == again.content
+    assert dict(first.headers) == dict(again.headers)
+    assert client.get(address, headers={"range": "bytes=3-9"}).content == first.content[3:10]
+    known = {"if-none-match": first.headers["etag"]}
+    assert client.get(address, headers=known).status_code == 304
+    assert client.head(address).headers["content-length"] == str(len(first.content))
+    assert client.get(address.replace("case.js", "absent.js")).status_code == 404
+
+
 def test_scripts_import_each_other_by_relative_addresses_only():
     """So each is loaded once, under the one address that its page and its importers share."""
     found = 0

@@ -22,7 +22,7 @@ from ml import config
 from ml.dataset.manifest import Manifest
 from ml.experiment.request import Request
 from ml.progress import Progress
-from tests.ml.discs import WORKED, data_set
+from tests.ml.discs import SMALL, data_set
 
 REVIEW = {"confidence": 5, "basis": "pathology"}
 
@@ -115,7 +115,7 @@ def test_a_refused_form_keeps_that_mixed_patients_are_meant(signed_in_as):
 @pytest.fixture
 def installation(tmp_path, monkeypatch):
     """A database of its own with a tiny dataset version, and a quick preset that is quicker."""
-    monkeypatch.setattr(config, "experiment", lambda _name: replace(WORKED, device="cpu"))
+    monkeypatch.setattr(config, "experiment", lambda _name: replace(SMALL, device="cpu"))
     database = Database(f"sqlite:///{tmp_path}/runs.sqlite3")
     database.migrate()
     data_set(tmp_path / "discs")
@@ -234,7 +234,7 @@ def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(
         counts = classifier.meta["metrics"]["training"]
         [note] = [n for n in classifier.meta["metrics"]["notes"] if "lesions of" in n]
         said = f"Trained on the {counts['n_lesions']} lesions of {counts['n_patients']} patients of"
-        assert note.startswith(f"{said} {WORKED.folds - 1} of {WORKED.folds} folds")
+        assert note.startswith(f"{said} {SMALL.folds - 1} of {SMALL.folds} folds")
         with pytest.raises(Unreadable, match="proves nothing"):
             classifier.promote(session, "rita")
         classifier.promote(session, "rita", typed="SERVE")
@@ -263,7 +263,7 @@ def test_a_queued_run_is_cancelled_at_once_and_a_running_one_at_its_next_step(
 
 
 def test_a_run_that_cannot_be_done_says_why(installation, tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "experiment", lambda _name: replace(WORKED, folds=40))
+    monkeypatch.setattr(config, "experiment", lambda _name: replace(SMALL, folds=40))
     run = installation.queue()
     Worker(installation, tmp_path / "runs", jobs=1).work(once=True)
     with installation.reading() as session:
