@@ -26,6 +26,10 @@ from app.models.checkpoint import Checkpoint
 from ml.checkpoints import serving
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Roi
+from ml.trust.answer import Said
+
+SET_LEVEL = 0.9
+"""Of prediction sets, where an administrator has not chosen another."""
 
 ROIs = npt.NDArray[np.float32]
 MOST_SYNTHETICS = 1024
@@ -37,26 +41,28 @@ ASK_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class Scores:
-    """What a classifier says of one ROI: class key → probability (0…1), and what limits it."""
+    """What a classifier says of one ROI, and what limits it."""
 
     checkpoint: str
-    probabilities: dict[str, float]
+    said: Said
     warnings: list[str]
     limits: str = ""
-
-    @property
-    def lesion_class(self) -> str:
-        """The key of the most probable class; of equals the first in the scheme."""
-        return max(self.probabilities, key=lambda key: self.probabilities[key])
 
 
 class Inference:
     """The loaded networks of one process, shared by its threads."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, level: float = SET_LEVEL) -> None:
+        """Load nothing yet.
+
+        Args:
+            threads: of one call of a network.
+            level: of prediction sets.
+        """
         self._threads = threads
+        self.level = level
         self._lock = threading.Lock()
-        self._classifiers: dict[str, serving.Classifier] = {}
+        self._classifiers: dict[tuple[str, str | None], serving.Classifier] = {}
         self._generators: dict[str, serving.Generator] = {}
 
     def classifier(self, session: Session, checkpoint: Checkpoint) -> serving.Classifier:
@@ -67,12 +73,16 @@ class Inference:
             CheckpointError: they cannot be used, or the checkpoint is a generator.
         """
         with self._lock:
-            loaded = self._classifiers.get(checkpoint.onnx_digest)
+            key = (checkpoint.onnx_digest, checkpoint.trust_digest)
+            loaded = self._classifiers.get(key)
             if loaded is None:
                 loaded = serving.Classifier(
-                    checkpoint.onnx(session), checkpoint.file, self._threads
+                    checkpoint.onnx(session),
+                    checkpoint.file,
+                    self._threads,
+                    checkpoint.trust(session),
                 )
-                self._classifiers[checkpoint.onnx_digest] = loaded
+                self._classifiers[key] = loaded
             return loaded
 
     def generator(self, session: Session, checkpoint: Checkpoint) -> serving.Generator:
@@ -95,9 +105,10 @@ class Inference:
     def scores(
         self, session: Session, checkpoint: Checkpoint, roi: Roi, *, phantom: bool
     ) -> Scores:
-        """Class probabilities of one ROI, with the warnings that belong beside them."""
+        """What is said of one ROI, with the warnings that belong beside it."""
         network = self.classifier(session, checkpoint)
-        return scored(network, roi, network.probabilities(roi.pixels[None])[0], phantom=phantom)
+        (said,) = network.said([roi], [phantom], self.level)
+        return scored(network, roi, said, phantom=phantom)
 
     def classes(self, session: Session, checkpoint: Checkpoint, rois: ROIs) -> list[str]:
         """The most probable class of each ROI; (n, 64, 64) in [−1, 1] → n keys. Stores nothing."""
@@ -113,7 +124,7 @@ class Inference:
         if image.series.case.phase_warning:
             warnings.append(image.series.case.phase_warning)
         return Prediction.record(
-            session, lesion, checkpoint, found.probabilities, list(dict.fromkeys(warnings))
+            session, lesion, checkpoint, found.said, list(dict.fromkeys(warnings))
         )
 
     def draw(self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]) -> ROIs:
@@ -130,14 +141,11 @@ class Inference:
         return self.generator(session, checkpoint).draw(seeds)
 
 
-def scored(
-    classifier: serving.Classifier, roi: Roi, row: npt.NDArray[np.float32], *, phantom: bool
-) -> Scores:
-    """A row of a network's probabilities (classes,) with the warnings that belong beside it."""
-    keys = classifier.meta.scheme.keys
+def scored(classifier: serving.Classifier, roi: Roi, said: Said, *, phantom: bool) -> Scores:
+    """What is said of an ROI, with the warnings that belong beside it."""
     return Scores(
         checkpoint=classifier.meta.name,
-        probabilities={key: round(float(p), 6) for key, p in zip(keys, row, strict=True)},
+        said=said,
         warnings=[
             *classifier.meta.warnings_for(phantom_image=phantom, calibrated=roi.calibrated),
             *roi.warnings,
@@ -155,6 +163,13 @@ def seeds_from(first: int, count: int) -> list[int]:
     return list(range(first, first + count))
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    roi: Roi
+    phantom: bool
+    future: asyncio.Future[Said]
+
+
 class ServedClassifier:
     """The classifier of the API: ROIs that wait at the same moment are scored in one call.
 
@@ -164,18 +179,21 @@ class ServedClassifier:
 
     _MOST = 64
 
-    def __init__(self, network: serving.Classifier, checkpoint_id: uuid.UUID, version: str) -> None:
+    def __init__(
+        self, network: serving.Classifier, checkpoint_id: uuid.UUID, version: str, level: float
+    ) -> None:
         self.network = network
+        self.level = level
         self.checkpoint_id = checkpoint_id
         self.version = version
-        self._waiting: list[tuple[Roi, asyncio.Future[npt.NDArray[np.float32]]]] = []
+        self._waiting: list[_Waiting] = []
         self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="classifier")
 
     async def scores(self, roi: Roi, *, phantom: bool) -> Scores:
-        """Class probabilities of one ROI, with the warnings that belong beside them."""
-        future: asyncio.Future[npt.NDArray[np.float32]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((roi, future))
+        """What is said of one ROI, with the warnings that belong beside it."""
+        future: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(roi, phantom, future))
         if not self._busy:
             self._start()
         return scored(self.network, roi, await future, phantom=phantom)
@@ -184,24 +202,20 @@ class ServedClassifier:
         batch, self._waiting = self._waiting[: self._MOST], self._waiting[self._MOST :]
         self._busy = True
         loop = asyncio.get_running_loop()
-        rois = np.stack([roi.pixels for roi, _ in batch])
-        done = loop.run_in_executor(self._thread, self.network.probabilities, rois)
+        rois, phantoms = [one.roi for one in batch], [one.phantom for one in batch]
+        done = loop.run_in_executor(self._thread, self.network.said, rois, phantoms, self.level)
         done.add_done_callback(lambda result: self._finish(batch, result))
 
-    def _finish(
-        self,
-        batch: list[tuple[Roi, asyncio.Future[npt.NDArray[np.float32]]]],
-        result: asyncio.Future[npt.NDArray[np.float32]],
-    ) -> None:
+    def _finish(self, batch: list[_Waiting], result: asyncio.Future[list[Said]]) -> None:
         self._busy = False
         error = result.exception()
-        for position, (_, future) in enumerate(batch):
-            if future.done():  # its client went away
+        for position, one in enumerate(batch):
+            if one.future.done():  # its client went away
                 continue
             if error is not None:
-                future.set_exception(error)
+                one.future.set_exception(error)
             else:
-                future.set_result(result.result()[position])
+                one.future.set_result(result.result()[position])
         if self._waiting:
             self._start()
 
@@ -251,5 +265,7 @@ class ServingDesk:
             network = self._inference.classifier(session, rows[-1])
             self._known = (
                 rows[-1].id,
-                ServedClassifier(network, rows[-1].id, rows[-1].onnx_digest[:12]),
+                ServedClassifier(
+                    network, rows[-1].id, rows[-1].onnx_digest[:12], self._inference.level
+                ),
             )

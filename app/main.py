@@ -130,7 +130,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.attendance = Attendance(database)
     app.state.witness = Witness(database)
     app.state.watch = Watch(database)
-    app.state.inference = Inference(chosen.inference_threads)
+    app.state.inference = Inference(chosen.inference_threads, chosen.set_level)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.decoding = Decoding()
     app.state.drawings = Drawings()

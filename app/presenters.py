@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +28,7 @@ from app.pacs.configured import PacsSettings
 from app.responses import fragment
 from ml.images import greys, roi
 from ml.lesion import LesionScheme
+from ml.trust.answer import Said
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,28 @@ class Probability:
 
 
 @dataclass(frozen=True)
+class ShownOpinion:
+    """What the measurements say, and whether it is the network's class."""
+
+    display: str
+    agrees: bool
+    probabilities: tuple[Probability, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ShownPrediction:
-    """A network's score; ``phase_corrected`` is a correction that came after it."""
+    """What a network said.
+
+    Attributes:
+        word: ``probability`` where it is calibrated for such images, else ``score``.
+        left_open: the classes that cannot be excluded, in words; empty where that is not known.
+        unlike: what makes the ROI unlike those that it was trained on; empty where it is not, or
+            where that is not known.
+        opinion: of the simpler model; None where there is none.
+        reasons: why one of these is not there.
+        phase_corrected: a correction that came after it.
+    """
 
     checkpoint: str
     checkpoint_url: str
@@ -207,6 +228,11 @@ class ShownPrediction:
     lesion_class: str
     display: str
     limits: str
+    word: str
+    left_open: str
+    unlike: tuple[str, ...]
+    opinion: ShownOpinion | None
+    reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     phase_corrected: PhaseCorrection | None
     probabilities: tuple[Probability, ...]
@@ -333,7 +359,7 @@ def _window(network: Checkpoint | None, image: Image) -> str:
 
 def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) -> ShownPrediction:
     checkpoint = prediction.checkpoint
-    scheme, probabilities = checkpoint.scheme, prediction.probabilities
+    scheme, said = checkpoint.scheme, prediction.answer
     return ShownPrediction(
         checkpoint=checkpoint.name,
         checkpoint_url=f"/checkpoints/{checkpoint.name}",
@@ -341,13 +367,44 @@ def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) 
         lesion_class=prediction.lesion_class,
         display=scheme.display(prediction.lesion_class),
         limits=checkpoint.limits,
+        word="probability" if said.calibrated else "score",
+        left_open=_left_open(said, scheme),
+        unlike=said.unlike_training.reasons
+        if said.unlike_training is not None and said.unlike_training.flag
+        else (),
+        opinion=_opinion(said, scheme),
+        reasons=said.reasons,
         warnings=tuple(prediction.warnings),
         phase_corrected=next((one for one in corrections if one.at > prediction.created_at), None),
-        probabilities=tuple(
-            Probability(key, scheme.display(key), float(probabilities[key]))
-            for key in sorted(scheme.keys, key=lambda key: -probabilities[key])
-        ),
+        probabilities=_bars(said.probabilities, scheme),
     )
+
+
+def _bars(probabilities: Mapping[str, float], scheme: LesionScheme) -> tuple[Probability, ...]:
+    return tuple(
+        Probability(key, scheme.display(key), float(probabilities[key]))
+        for key in sorted(scheme.keys, key=lambda key: -probabilities[key])
+    )
+
+
+def _opinion(said: Said, scheme: LesionScheme) -> ShownOpinion | None:
+    second = said.second_opinion
+    if second is None:
+        return None
+    return ShownOpinion(
+        display=scheme.display(second.named),
+        agrees=second.named == said.lesion_class,
+        probabilities=_bars(second.probabilities, scheme),
+        reasons=second.reasons,
+    )
+
+
+def _left_open(said: Said, scheme: LesionScheme) -> str:
+    """ "cyst or hemangioma (90 %)"; empty where that is not known."""
+    if said.prediction_set is None:
+        return ""
+    names = " or ".join(scheme.display(key) for key in said.prediction_set.classes)
+    return f"{names} ({100 * said.prediction_set.level:g} %)"
 
 
 def _review(review: Review, standing: Standing, replaced: set[uuid.UUID]) -> ShownReview:

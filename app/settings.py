@@ -106,6 +106,13 @@ class Settings(BaseSettings):
     inference_threads: int = Field(
         1, ge=1, description="Threads that one ONNX Runtime call may use."
     )
+    set_level: float = Field(
+        0.9,
+        ge=0.5,
+        le=0.99,
+        description="Level of prediction sets: how often the true class is to be among the classes "
+        "that are not excluded.",
+    )
     runs_dir: Path = Field(
         Path("var/runs"),
         description="Scratch folder of this installation's workers; those that share it resume "

@@ -38,6 +38,7 @@ from ml.experiment import fresh_phantoms
 from ml.experiment.report import markdown
 from ml.experiment.results.scores import ArmComparison, ArmSummary
 from ml.ground.records import from_json
+from ml.trust.answer import Said
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -251,7 +252,9 @@ def scored_case(url: str) -> str:
         with database.transaction() as session:
             [lesion] = studies.make_lesion(session, 1)
             network = Checkpoint.classifier(session)
-            Prediction.record(session, lesion, network, {"cyst": 0.75, "hemangioma": 0.25}, [])
+            Prediction.record(
+                session, lesion, network, Said({"cyst": 0.75, "hemangioma": 0.25}), []
+            )
             return str(lesion.case_id)
     finally:
         database.engine.dispose()

@@ -27,9 +27,11 @@ from app.models.ground.event import Event
 from app.models.reader_studies.enrolment import Enrolment
 from app.watch import Watch
 from ml.ground.errors import HepaticaError
+from ml.ground.records import to_json
 from ml.images import roi
 from ml.images.roi import Box, Roi
 from ml.lesion import ROI_SIZE_PX
+from ml.trust.answer import Said
 
 Item = dict[str, Any]
 Answer = dict[str, Any]
@@ -89,12 +91,13 @@ class Classifying:
         for first in range(0, len(items), AT_ONCE):
             part = items[first : first + AT_ONCE]
             cut = [self._cut(session, item) for item in part]
-            rois = [one.roi for one in cut if isinstance(one, _Cut)]
-            rows = iter(network.probabilities(np.stack([r.pixels for r in rois])) if rois else ())
+            good = [one for one in cut if isinstance(one, _Cut)]
+            rois, phantoms = [one.roi for one in good], [one.phantom for one in good]
+            said = iter(network.said(rois, phantoms, self.inference.level) if good else ())
             answers = []
             for one in cut:
                 if isinstance(one, _Cut):
-                    found = scored(network, one.roi, next(rows), phantom=one.phantom)
+                    found = scored(network, one.roi, next(said), phantom=one.phantom)
                     answers.append({"status": 200, **answer_of(one.roi, found, one.more)})
                 else:
                     answers.append(one)
@@ -185,8 +188,12 @@ def answer_of(found: Roi, scores: Scores, more: Answer | None = None) -> Answer:
     """What is answered of one lesion: rectangles as [x, y, width, height] in pixels."""
     return {
         "checkpoint": scores.checkpoint,
-        "lesion_class": scores.lesion_class,
-        "probabilities": scores.probabilities,
+        "lesion_class": scores.said.lesion_class,
+        "probabilities": dict(scores.said.probabilities),
+        "calibrated": scores.said.calibrated,
+        "prediction_set": to_json(scores.said.prediction_set),
+        "unlike_training": _unlike(scores.said),
+        "second_opinion": to_json(scores.said.second_opinion),
         "roi": {
             "box": _rounded(found.box),
             "square": _rounded(found.square),
@@ -194,9 +201,16 @@ def answer_of(found: Roi, scores: Scores, more: Answer | None = None) -> Answer:
         },
         "calibrated_hu": found.calibrated,
         "limits": scores.limits,
-        "warnings": scores.warnings,
+        "warnings": [*scores.warnings, *scores.said.reasons],
         **(more or {}),
     }
+
+
+def _unlike(said: Said) -> Answer | None:
+    found = said.unlike_training
+    if found is None:
+        return None
+    return {"score": round(found.score, 3), "flag": found.flag, "reasons": list(found.reasons)}
 
 
 def together(checkpoint: str, answers: Sequence[Answer]) -> Answer:

@@ -21,8 +21,10 @@ from app.models.checkpoint import Checkpoint
 from app.objects import scored
 from app.objects.said import Account, By, predicted
 from app.objects.scored import Scored
+from ml.ground.records import extract
 from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, Roi
+from ml.trust.answer import Said
 
 PNG = "image/png"
 
@@ -67,7 +69,7 @@ def sent(image: CTSlice, found: Roi, scores: Scores, served: ServedClassifier) -
     meta = served.network.meta
     box = found.box or found.square
     lesion = Lesion(number=1, x=box.x, y=box.y, width=box.width, height=box.height)
-    statement = predicted(lesion, uuid.uuid4(), scores.probabilities, scores.warnings, meta.scheme)
+    statement = predicted(lesion, uuid.uuid4(), scores.said, scores.warnings, meta.scheme)
     case = Case(pseudonym="")
     told = Account(case, By.NETWORK, meta.name, served.version, now(), (statement,))
     return drawn(image, told)
@@ -116,4 +118,4 @@ def account(
 
 def _scored(image: Image, answer: Answer) -> Scored:
     box = answer["roi"]["box"] or [0.0, 0.0, float(image.columns), float(image.rows)]
-    return Scored(image, Box(*box), answer["probabilities"], tuple(answer["warnings"]))
+    return Scored(image, Box(*box), extract(Said, answer), tuple(answer["warnings"]))

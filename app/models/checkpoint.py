@@ -29,6 +29,7 @@ from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER, LesionScheme
+from ml.trust.record import Trust
 
 SERVE_WORD = "SERVE"
 """What must be typed to serve a checkpoint that something speaks against."""
@@ -42,6 +43,13 @@ _WORDS = "what owners say"
 _SHORT = 8
 _NETWORKS: dict[tuple[str, str], network.Network] = {}
 """What files say of a network, by their digests: a few numbers, read once from many megabytes."""
+_SAFETENSORS = "application/vnd.safetensors"
+
+
+def _aside(name: str, onnx_digest: str, trust_digest: str | None) -> str:
+    """What a row is called that had to give its name away."""
+    ending = f"-{trust_digest[:_SHORT]}" if trust_digest else ""
+    return f"{name}@{onnx_digest[:_SHORT]}{ending}"
 
 
 def _place_among_served(context: Any) -> int | None:
@@ -78,6 +86,7 @@ class Checkpoint(Base):
     card: Mapped[str] = mapped_column(sa.Text)
     onnx_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
     weights_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
+    trust_digest: Mapped[str | None] = mapped_column(sa.ForeignKey("blob.digest"))
     created_at: Mapped[datetime] = mapped_column(default=now)
     served_since: Mapped[datetime | None]
     served_number: Mapped[int | None] = mapped_column(default=_place_among_served)
@@ -97,8 +106,9 @@ class Checkpoint(Base):
     ) -> Checkpoint:
         """Take a checkpoint folder into the database; one that is here already is left alone.
 
-        Other weights under a name that is here take the name over: the row that had it keeps its
-        past as ``NAME@DIGEST``, and gets the name back when its weights come again.
+        Other weights under a name that is here, or the same ones with another calibration, take the
+        name over: the row that had it keeps its past as ``NAME@DIGEST``, and gets the name back
+        when they come again.
 
         Args:
             serve: offer it at once; otherwise it waits to be promoted.
@@ -111,18 +121,20 @@ class Checkpoint(Base):
         loaded = files.Checkpoint.load(folder)
         onnx = (folder / "model.onnx").read_bytes()
         weights = (folder / "weights.safetensors").read_bytes()
+        trust = loaded.trust_bytes()
         card = (folder / "CARD.md").read_text("utf-8")
         said = owners.beside(folder).typed or None
         digest = Blob.digest_of(onnx)
+        trust_digest = None if trust is None else Blob.digest_of(trust)
         serialise(session, _SERVED)
         held = Checkpoint.named(session, loaded.name)
-        if held is not None and held.onnx_digest == digest:
+        if held is not None and (held.onnx_digest, held.trust_digest) == (digest, trust_digest):
             if held.words is None:  # taken in by a version that knew no words
                 held.words = said
             return held
-        row = Checkpoint._put_aside(session, loaded.name, digest)
+        row = Checkpoint._put_aside(session, loaded.name, digest, trust_digest)
         if held is not None:
-            held.name = f"{held.name}@{held.onnx_digest[:_SHORT]}"
+            held.name = _aside(held.name, held.onnx_digest, held.trust_digest)
             held.served_since = held.served_number = None
             session.flush()
         if row is not None:
@@ -137,7 +149,8 @@ class Checkpoint(Base):
                 meta=loaded.to_dict(),
                 card=card,
                 onnx_digest=Blob.store(session, onnx, "application/onnx"),
-                weights_digest=Blob.store(session, weights, "application/vnd.safetensors"),
+                weights_digest=Blob.store(session, weights, _SAFETENSORS),
+                trust_digest=None if trust is None else Blob.store(session, trust, _SAFETENSORS),
                 run_id=run_id,
                 words=said,
             )
@@ -149,11 +162,16 @@ class Checkpoint(Base):
         return row
 
     @staticmethod
-    def _put_aside(session: Session, name: str, digest: str) -> Checkpoint | None:
-        """The row of these weights that had to give ``name`` away."""
-        aside = f"{name}@{digest[:_SHORT]}"
+    def _put_aside(
+        session: Session, name: str, digest: str, trust_digest: str | None
+    ) -> Checkpoint | None:
+        """The row of these weights and this calibration that had to give ``name`` away."""
         return session.scalars(
-            sa.select(Checkpoint).where(Checkpoint.name == aside, Checkpoint.onnx_digest == digest)
+            sa.select(Checkpoint).where(
+                Checkpoint.name == _aside(name, digest, trust_digest),
+                Checkpoint.onnx_digest == digest,
+                Checkpoint.trust_digest == trust_digest,
+            )
         ).one_or_none()
 
     def _serve(self, session: Session) -> None:
@@ -488,3 +506,13 @@ class Checkpoint(Base):
     def onnx(self, session: Session) -> bytes:
         """The bytes of ``model.onnx``; Damaged when they are not what was stored."""
         return Blob.read(session, self.onnx_digest)
+
+    def trust(self, session: Session) -> Trust | None:
+        """What a classifier's answers are made with besides its network; None: nothing.
+
+        Raises:
+            Damaged: not what was stored.
+            CheckpointError: it does not belong to this checkpoint.
+        """
+        stored = None if self.trust_digest is None else Blob.read(session, self.trust_digest)
+        return self.file.trust_of(stored)

@@ -92,6 +92,8 @@ class NetworkClass:
 
     display: str
     probability: float
+    word: str
+    """``probability`` where it is calibrated for such images, else ``score``."""
     checkpoint: str
     preset: str
     lesion: int
@@ -431,6 +433,7 @@ class _Told:
         return NetworkClass(
             display=newest.checkpoint.scheme.display(newest.lesion_class),
             probability=float(newest.probabilities[newest.lesion_class]),
+            word="probability" if newest.answer.calibrated else "score",
             checkpoint=newest.checkpoint.name,
             preset=newest.checkpoint.preset,
             lesion=self.lesions[case_id][newest.lesion_id],

@@ -96,7 +96,12 @@ def _lines(said: Statement, account: Account) -> list[str]:
     told = [presentation.words(said, account.by)]
     if account.by == By.NETWORK:
         scores = ", ".join(f"{one.display} {100 * one.value:.1f} %" for one in said.scores)
-        told += [f"Scores: {scores}", f"Network {account.name}, {account.version}"]
+        told.append(f"{'Probabilities' if said.calibrated else 'Scores'}: {scores}")
+        if said.unlike:
+            told.append("Unlike the network's training ROIs: do not rely on its class")
+        if said.left_open is not None:
+            told.append(f"Cannot be excluded: {said.left_open.words}")
+        told.append(f"Network {account.name}, {account.version}")
     elif said.assessment is not None:
         seen = "not seen" if said.unseen else "seen"
         told.append(f"The network's class was {said.assessment}; its score was {seen} before.")

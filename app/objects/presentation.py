@@ -58,7 +58,8 @@ def words(said: Statement, by: By) -> str:
     """One line beside a lesion's box."""
     if by == By.NETWORK:
         best = said.scores[0]
-        return f"{said.lesion.number}: {best.display}, network score {100 * best.value:.0f} %"
+        word = "probability" if said.calibrated else "score"
+        return f"{said.lesion.number}: {best.display}, network {word} {100 * best.value:.0f} %"
     return f"{said.lesion.number}: {said.display}, radiologist, confidence {said.confidence} of 5"
 
 

@@ -133,11 +133,14 @@ def _group(
 
 
 def _numbers(said: Statement) -> list[Measurement]:
-    """What a viewer prints: the scores in percent, or how sure the radiologist was."""
+    """What a viewer prints: probabilities in percent (scores, of a network that is not calibrated
+    for such images), or how sure the radiologist was."""
+    word = "Probability" if said.calibrated else "Score"
     found = [
         Measurement(
-            # no probability: these networks are not calibrated
-            name=CodedConcept(f"score_{place}", OWN_SCHEME, f"Score of {score.display}"[:64]),
+            name=CodedConcept(
+                f"{word.lower()}_{place}", OWN_SCHEME, f"{word} of {score.display}"[:64]
+            ),
             value=round(100 * score.value, 2),
             unit=_PERCENT,
         )
@@ -154,6 +157,14 @@ def _numbers(said: Statement) -> list[Measurement]:
 
 def _evaluations(said: Statement) -> Sequence[QualitativeEvaluation]:
     found = []
+    if said.unlike:
+        name = CodedConcept("likeness", OWN_SCHEME, "Likeness to the network's training ROIs")
+        value = CodedConcept("unlike", OWN_SCHEME, "unlike: do not rely on the class")
+        found.append(QualitativeEvaluation(name=name, value=value))
+    if said.left_open is not None:
+        name = CodedConcept("not_excluded", OWN_SCHEME, "Classes that cannot be excluded")
+        value = CodedConcept("prediction_set", OWN_SCHEME, said.left_open.words[:64])
+        found.append(QualitativeEvaluation(name=name, value=value))
     if said.assessment is not None:
         seen = "score not seen" if said.unseen else "score seen"
         name = CodedConcept("assessment", OWN_SCHEME, "Assessment of the network's class")

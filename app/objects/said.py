@@ -6,7 +6,7 @@ A lesion of which nobody said anything is in no account, and neither is a withdr
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +22,7 @@ from app.models.cases.review import BASES, CANNOT_TELL, OTHER, WORDS, Review, su
 from app.models.checkpoint import Checkpoint
 from ml.images.roi import Box
 from ml.lesion import LIVER, Code, LesionScheme
+from ml.trust.answer import Said
 
 _MOST_SCORES = 3
 """More lines than this no viewer shows beside a lesion."""
@@ -61,6 +62,19 @@ class Score:
 
 
 @dataclass(frozen=True)
+class LeftOpen:
+    """The classes that cannot be excluded, for people, and how often the true one is among them."""
+
+    level: float
+    displays: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """ "cyst or hemangioma (90 %)"."""
+        return f"{' or '.join(self.displays)} ({100 * self.level:g} %)"
+
+
+@dataclass(frozen=True)
 class Statement:
     """What one account says of one lesion.
 
@@ -69,6 +83,10 @@ class Statement:
         finding: the class as a coded concept.
         of_liver: whether its scheme is that of liver lesions; of others no organ is named.
         scores: the network's highest ones, falling; empty in a radiologist's.
+        calibrated: whether the scores are probabilities.
+        left_open: the classes that cannot be excluded; None where that is not known.
+        unlike: whether the ROI is unlike those that the network was trained on; None where that is
+            not known.
         assessment: of the network's newest class; None in a network's, and where it gave none.
         unseen: whether the radiologist had not seen the network's score.
         confidence: 1 (guessing) to 5 (certain); None in a network's.
@@ -82,6 +100,9 @@ class Statement:
     finding: Code
     of_liver: bool
     scores: tuple[Score, ...] = ()
+    calibrated: bool = False
+    left_open: LeftOpen | None = None
+    unlike: bool | None = None
     assessment: Assessment | None = None
     unseen: bool = False
     confidence: int | None = None
@@ -145,7 +166,7 @@ def by_networks(session: Session, case: Case) -> list[Account]:
                 predicted(
                     lesion,
                     prediction.id,
-                    prediction.probabilities,
+                    prediction.answer,
                     prediction.warnings,
                     checkpoints[key].scheme,
                     prediction.created_at,
@@ -215,17 +236,18 @@ def lesions(session: Session, case: Case) -> Sequence[Lesion]:
 def predicted(
     lesion: Lesion,
     row: uuid.UUID,
-    probabilities: Mapping[str, float],
+    said: Said,
     warnings: Sequence[str],
     scheme: LesionScheme,
     at: datetime | None = None,
 ) -> Statement:
-    """A network's word on a lesion: class key → 0…1; its class is the likeliest one."""
+    """A network's word on a lesion; its class is the likeliest one."""
     scores = sorted(
-        (Score(key, scheme.display(key), value) for key, value in probabilities.items()),
+        (Score(key, scheme.display(key), value) for key, value in said.probabilities.items()),
         key=lambda score: -score.value,
     )
-    best = max(probabilities, key=lambda key: probabilities[key])
+    best = said.lesion_class
+    left = said.prediction_set
     return Statement(
         lesion=lesion,
         row=row,
@@ -234,6 +256,11 @@ def predicted(
         finding=code_of(scheme, best),
         of_liver=scheme.name == LIVER.name,
         scores=tuple(scores[:_MOST_SCORES]),
+        calibrated=said.calibrated,
+        left_open=None
+        if left is None
+        else LeftOpen(left.level, tuple(scheme.display(key) for key in left.classes)),
+        unlike=None if said.unlike_training is None else said.unlike_training.flag,
         warnings=tuple(warnings),
         at=at,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.objects.said import Account, By, Statement, predicted
 from ml.images.roi import Box
+from ml.trust.answer import Said
 
 _OURS = uuid.UUID("6d2b1a52-5c0e-4d0f-9f07-5ee0b0d2c4e1")
 
@@ -21,12 +22,12 @@ class Scored:
     """One place and its scores.
 
     Attributes:
-        probabilities: class key → 0…1.
+        said: of it.
     """
 
     image: Image
     box: Box
-    probabilities: Mapping[str, float]
+    said: Said
     warnings: tuple[str, ...]
 
 
@@ -50,7 +51,9 @@ def account(case: Case, checkpoint: Checkpoint, at: datetime, found: Sequence[Sc
             width=box.width,
             height=box.height,
         )
-        said = f"{number} {place} {checkpoint.onnx_digest} {at.isoformat()} {one.probabilities}"
+        said = (
+            f"{number} {place} {checkpoint.onnx_digest} {at.isoformat()} {one.said.probabilities}"
+        )
         statements.append(_statement(lesion, uuid.uuid5(_OURS, said), one, checkpoint))
     return Account(
         case=case,
@@ -63,4 +66,4 @@ def account(case: Case, checkpoint: Checkpoint, at: datetime, found: Sequence[Sc
 
 
 def _statement(lesion: Lesion, row: uuid.UUID, one: Scored, checkpoint: Checkpoint) -> Statement:
-    return predicted(lesion, row, one.probabilities, one.warnings, checkpoint.scheme)
+    return predicted(lesion, row, one.said, one.warnings, checkpoint.scheme)

@@ -3,6 +3,7 @@
 checkpoint.json       what it is: config, scheme, data set digest, commit, metrics, file digests
 model.onnx            what serves (ONNX Runtime)
 weights.safetensors   what training and research go on from
+trust.safetensors     what a classifier's answers are made with besides the network, if anything
 CARD.md               its card for people (``ml.checkpoints.card``)
 words.json            what its owner typed for the card; often there is none
 """
@@ -37,6 +38,9 @@ from ml.ground.records import RecordError, to_json
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
+from ml.trust import record as trusted
+from ml.trust.evidence import Missing
+from ml.trust.record import Figures, Trust
 
 FORMAT = 1
 SIMULATED = "trained on simulated CT, no evidence about this patient"
@@ -58,6 +62,7 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 """The folder of the checkpoints that come with the software."""
 FILES = ("model.onnx", "weights.safetensors")
 """The files of a network, in a checkpoint's folder."""
+TRUST_FILE = "trust.safetensors"
 
 
 class CheckpointKind(StrEnum):
@@ -89,7 +94,9 @@ class Checkpoint:
         latent_size: length of a generator's latent vector; None for a classifier.
         command: how to train it again.
         root: the folder, None when it came from elsewhere (a database).
-        digests: SHA-256 of ``model.onnx`` and ``weights.safetensors``.
+        digests: SHA-256 of ``model.onnx``, ``weights.safetensors`` and, where there is one,
+            ``trust.safetensors``.
+        trust: of a classifier, how far its answers can be believed; None: it was not measured.
     """
 
     name: str
@@ -109,6 +116,7 @@ class Checkpoint:
     root: Path | None = None
     digests: dict[str, str] = field(default_factory=dict)
     grey_range: greys.Chosen | None = None
+    trust: Figures | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -189,6 +197,7 @@ class Checkpoint:
                 preset=str(data.get("preset") or settings.preset_of(data["config"])),
                 digests={str(k): str(v) for k, v in data["digests"].items()},
                 grey_range=greys.read(data.get("grey_range")),
+                trust=trusted.read_figures(data["trust"]) if data.get("trust") else None,
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, HepaticaError) and not isinstance(error, RecordError):
@@ -215,6 +224,7 @@ class Checkpoint:
             "latent_size": self.latent_size,
             "digests": self.digests,
             **({} if self.grey_range is None else {"grey_range": greys.stored(self.grey_range)}),
+            **({} if self.trust is None else {"trust": to_json(self.trust)}),
         }
 
     def onnx(self) -> bytes:
@@ -224,6 +234,28 @@ class Checkpoint:
     def weights(self) -> dict[str, npt.NDArray[Any]]:
         """The network's tensors by name; CheckpointError when missing or changed."""
         return tensors_from_bytes(self._read("weights.safetensors"))
+
+    def trust_bytes(self) -> bytes | None:
+        """What its answers are made with; None where nothing was measured.
+
+        Raises:
+            CheckpointError: missing or changed since training.
+        """
+        return None if TRUST_FILE not in self.digests else self._read(TRUST_FILE)
+
+    def trust_of(self, data: bytes | None) -> Trust | None:
+        """What answers are made with, of the bytes of ``trust.safetensors``; None without any.
+
+        Raises:
+            CheckpointError: they do not belong to this checkpoint.
+        """
+        if self.trust is None:
+            return None
+        tensors = {} if data is None else tensors_from_bytes(data)
+        try:
+            return Trust.read(self.trust, tensors, self.scheme.keys)
+        except HepaticaError as error:
+            raise CheckpointError(f"Checkpoint {self.name}: {error}") from error
 
     def _read(self, file: str) -> bytes:
         if self.root is None:
@@ -285,7 +317,37 @@ class Checkpoint:
         first = f"{self.caveats[0].capitalize()}. " if self.caveats else ""
         if self.kind != CheckpointKind.CLASSIFIER:
             return f"{first}{said}."
-        return f"{first}{said}; {self.measured}. The score is not calibrated."
+        return f"{first}{said}; {self.measured}. {self.calibrated_on}."
+
+    @property
+    def calibrated_on(self) -> str:
+        """Whether its numbers are probabilities, and of what images."""
+        if self.trust is None:
+            return "The score is not calibrated"
+        if isinstance(self.trust.calibration, Missing):
+            return f"The score is not calibrated: {self.trust.calibration.missing}"
+        counted = self.trust.fitted_on
+        return (
+            f"Calibrated on {counted.n_lesions} lesions of {counted.n_patients} patients, "
+            "out of fold"
+        )
+
+    def foreign(self, phantom_image: bool, calibrated: bool) -> str | None:
+        """Why its calibration says nothing of an image of this kind; None where it does.
+
+        Args:
+            calibrated: whether the image is in HU.
+        """
+        kind = (
+            ImageKind.PHANTOM
+            if phantom_image
+            else ImageKind.CALIBRATED
+            if calibrated
+            else ImageKind.UNCALIBRATED
+        )
+        if kind == self.training_kind:
+            return None
+        return f"it was calibrated on {KINDS_SAID[self.training_kind]}, and this image is none"
 
     @property
     def measured(self) -> str:

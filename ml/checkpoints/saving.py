@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from ml.checkpoints.card import exports, making, network, words
 from ml.checkpoints.card.words import OwnersWords
-from ml.checkpoints.checkpoint import FILES, Checkpoint, tensors_to_bytes
+from ml.checkpoints.checkpoint import FILES, TRUST_FILE, Checkpoint, tensors_to_bytes
 from ml.progress import RunDir
+from ml.trust.record import Trust
 
 CARD = "CARD.md"
 
@@ -24,18 +25,23 @@ def save(
     onnx: bytes,
     weights: Mapping[str, npt.NDArray[Any]],
     said: OwnersWords | None = None,
+    trust: Trust | None = None,
 ) -> Checkpoint:
     """Write the folder, ``checkpoint.json`` last; gives the checkpoint with ``root`` and digests.
 
     Args:
         said: what the owner typed; ``words.json`` holds it where it is anything.
+        trust: what a classifier's answers are made with besides its network.
 
     Raises:
         OutputError: the system did not let a file be written.
     """
     files = dict(zip(FILES, (onnx, tensors_to_bytes(weights)), strict=True))
+    if trust is not None:
+        files[TRUST_FILE] = tensors_to_bytes(trust.tensors())
     digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
-    saved = replace(checkpoint, root=Path(root), digests=digests)
+    figures = None if trust is None else trust.figures
+    saved = replace(checkpoint, root=Path(root), digests=digests, trust=figures)
     folder = RunDir(Path(root))
     for file, data in files.items():
         folder.write_bytes(file, data)

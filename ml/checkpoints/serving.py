@@ -15,7 +15,13 @@ import numpy.typing as npt
 import onnxruntime
 
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointKind
+from ml.images import quick
+from ml.images.ct_slice import ImageKind
+from ml.images.roi import Roi
 from ml.lesion import ROI_SIZE_PX
+from ml.trust import record
+from ml.trust.answer import Said
+from ml.trust.record import Seen, Trust
 
 Pixels = npt.NDArray[np.float32]
 
@@ -61,15 +67,19 @@ class Classifier:
         onnx: ``model.onnx`` of a classifier.
         meta: its checkpoint.
         threads: ONNX Runtime threads per call; 1 suits a server that answers many at once.
+        trust: what its answers are made with besides the network; None: nothing was measured.
 
     Raises:
         CheckpointError: not a classifier, or a damaged file.
     """
 
-    def __init__(self, onnx: bytes, meta: Checkpoint, threads: int = 1) -> None:
+    def __init__(
+        self, onnx: bytes, meta: Checkpoint, threads: int = 1, trust: Trust | None = None
+    ) -> None:
         if meta.kind != CheckpointKind.CLASSIFIER:
             raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a classifier.")
         self.meta = meta
+        self.trust = trust
         self.limits = meta.limits  # said beside every score, so not made anew each time
         self._run = _session(onnx, meta.name, threads).run
         classes = self.probabilities(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32)).shape[1]
@@ -89,6 +99,36 @@ class Classifier:
     def outputs(self, rois: Pixels) -> Outputs:
         """Probabilities with logits and features; ROIs as for ``probabilities``."""
         return Outputs(*self._compute(rois, ["probabilities", "logits", "features"]))
+
+    def said(self, rois: Sequence[Roi], phantoms: Sequence[bool], level: float) -> list[Said]:
+        """What is said of each ROI: the one path of web, API and reports.
+
+        Args:
+            phantoms: whether each one's image was simulated.
+            level: of the prediction sets.
+
+        Raises:
+            CheckpointError: values that are not finite.
+        """
+        pixels = np.stack([roi.pixels for roi in rois])
+        outputs = self.outputs(pixels)
+        logits, keys = outputs.logits.astype(np.float64), self.meta.scheme.keys
+        if self.trust is None:
+            return [record.untold(row, keys) for row in logits]
+        in_hu = self.meta.training_kind != ImageKind.UNCALIBRATED
+        window = self.meta.window_hu if in_hu else None
+        sizes = [roi.longer_side_mm for roi in rois]
+        seen = Seen(
+            logits,
+            outputs.features.astype(np.float64),
+            quick.measure(pixels, window, sizes).values,
+            np.asarray([roi.calibrated == in_hu for roi in rois]),
+            [
+                self.meta.foreign(phantom, roi.calibrated)
+                for roi, phantom in zip(rois, phantoms, strict=True)
+            ],
+        )
+        return self.trust.said(seen, level, keys)
 
     def _compute(self, rois: Pixels, names: list[str]) -> list[Pixels]:
         pixels = np.ascontiguousarray(rois, np.float32)
@@ -167,5 +207,5 @@ def load(root: str | Path | Checkpoint, threads: int = 1) -> Classifier | Genera
     """Serve a checkpoint's folder, whichever kind it is; CheckpointError as the classes raise."""
     meta = root if isinstance(root, Checkpoint) else Checkpoint.load(root)
     if meta.kind == CheckpointKind.CLASSIFIER:
-        return Classifier(meta.onnx(), meta, threads)
+        return Classifier(meta.onnx(), meta, threads, meta.trust_of(meta.trust_bytes()))
     return Generator(meta.onnx(), meta, threads)

@@ -97,6 +97,18 @@ class Line:
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
     greys: Range | None = None
 
+    @property
+    def size_mm(self) -> float | None:
+        """The longer side by its box; None where there is no box or no spacing.
+
+        A diameter that somebody wrote down is no measurement of the image, and neither fresh
+        phantoms nor lesions that are asked about have one.
+        """
+        if self.spacing_mm is None or not self.surroundings:
+            return None
+        row, column = self.spacing_mm
+        return max(self.box.width * column, self.box.height * row)
+
     def to_dict(self) -> dict[str, object]:
         """Everything that the digest is over."""
         # an int and a float that are equal must give one digest

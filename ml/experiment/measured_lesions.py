@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.config import Experiment
-from ml.dataset.manifest import Line, Manifest
+from ml.dataset.manifest import Manifest
 from ml.experiment import fresh_phantoms
 from ml.experiment.folder import RunFolder
 from ml.experiment.training_sets import fresh_of, manifest_of
@@ -22,20 +22,9 @@ from ml.images.measurements import SIZE, Measured, measure
 Floats = npt.NDArray[np.float64]
 
 
-def size_mm(line: Line) -> float | None:
-    """A lesion's longer side by its box; None where there is no box or no spacing.
-
-    A diameter that somebody wrote down is no measurement of the image, and fresh lesions have none.
-    """
-    if line.spacing_mm is None or not line.surroundings:
-        return None
-    row, column = line.spacing_mm
-    return max(line.box.width * column, line.box.height * row)
-
-
 def sized(folder: RunFolder, settings: Experiment, manifest: Manifest) -> bool:
     """Whether the size of every lesion is known, of fresh ones too."""
-    if any(size_mm(line) is None for line in manifest.lines):
+    if any(line.size_mm is None for line in manifest.lines):
         return False
     return fresh_phantoms.have_sizes(fresh_of(settings, manifest), folder.fresh)
 
@@ -65,7 +54,7 @@ def _of_data(data: Path, window_hu: tuple[float, float]) -> Measured:
     manifest = manifest_of(data)
     # other greys have no window: all of them are seen
     window = None if manifest.kind == ImageKind.UNCALIBRATED else window_hu
-    sizes = [size_mm(line) for line in manifest.lines]
+    sizes = [line.size_mm for line in manifest.lines]
     return measure(manifest.rois(window_hu), window, sizes)
 
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from ml.dataset.manifest import Line
 from ml.experiment import arms
 from ml.experiment.evaluation import Outcome, Outputs
-from ml.experiment.measured_lesions import size_mm
 from ml.experiment.results.scores import SubgroupScore
 from ml.statistics import comparison
 
@@ -31,7 +30,7 @@ def groups_of(lines: Sequence[Line]) -> tuple[dict[str, list[str]], tuple[str, .
     """
     names = sorted({name for line in lines for name in line.groups})
     told = {name: [line.groups.get(name, "") for line in lines] for name in names}
-    sizes = [size_mm(line) for line in lines]
+    sizes = [line.size_mm for line in lines]
     if any(size is not None for size in sizes):
         told[_SIZE] = ["" if size is None else f"{size:.6g}" for size in sizes]
     kept: dict[str, list[str]] = {}

@@ -18,16 +18,17 @@ HepaticaError(ValueError)
  ├ WordsError            ml.checkpoints.card.words  words of an owner that cannot be kept
  ├ DeviceError           ml.training.runtime        a device that this machine does not have
  ├ StateError            ml.training.runtime        the unfinished state of another run
- ├ NoveltyError          ml.trust.novelty         ROIs of which no novelty score can be made
- ├ OpinionError          ml.trust.opinion         lesions that give no second opinion
- ├ StabilityError        ml.trust.stability       an ROI that cannot be disturbed as asked
+ ├ TrustError            ml.trust.evidence          lesions that show nothing of an answer's worth
+ ├ NoveltyError          ml.trust.novelty           ROIs of which no novelty score can be made
+ ├ OpinionError          ml.trust.opinion           lesions that give no second opinion
+ ├ StabilityError        ml.trust.stability         an ROI that cannot be disturbed as asked
  ├ MeasurementError      ml.training.simple         measurements of which nothing can be learned
  ├ OutputError           ml.progress                a file or folder that cannot be written
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt
  ├ ClusterError          ml.experiment.parallel     a cluster that cannot be used
  ├ MemoryFullError       ml.experiment.lanes        one training alone does not fit the GPU
  ├ LostDeviceError       ml.experiment.lanes        a GPU that failed while it trained
- ├ RecordError           ml.ground.records                 JSON that has not the form of a record
+ ├ RecordError           ml.ground.records          JSON that has not the form of a record
  ├ ResultsError          ml.experiment.results      no whole results of a run
  ├ EvaluationError       ml.experiment.again        a run that cannot be evaluated again
  ├ ReportError           ml.experiment.report       a folder of which no report can be made

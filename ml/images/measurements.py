@@ -72,6 +72,10 @@ class Measured:
         kept = [i for i, one in enumerate(self.of) if one.name not in names]
         return Measured(tuple(self.of[i] for i in kept), self.values[:, kept])
 
+    def rows(self, chosen: Sequence[int]) -> Measured:
+        """Those of some of the ROIs."""
+        return Measured(self.of, self.values[list(chosen)])
+
 
 SIZE = "diameter_mm"
 

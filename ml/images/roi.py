@@ -184,6 +184,11 @@ class Roi:
         """Longer side of the square in pixels of the slice."""
         return max(self.square.width, self.square.height)
 
+    @property
+    def longer_side_mm(self) -> float | None:
+        """The lesion's, by its box; None where there is no box or no spacing."""
+        return None if self.box is None or self.side_mm is None else self.side_mm / _WHOLE
+
 
 @dataclass(frozen=True)
 class _Square:

@@ -7,7 +7,7 @@ are kept, and the test fold is scored once, through the ONNX file that will serv
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,6 +26,9 @@ from ml.dataset import augment
 from ml.dataset.folds import Fold, patient_folds
 from ml.dataset.manifest import Manifest
 from ml.ground.records import to_json
+from ml.images import quick
+from ml.images.ct_slice import ImageKind
+from ml.images.measurements import Measured
 from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification
 from ml.training import runtime
@@ -33,6 +36,9 @@ from ml.training.cnn_steps import Steps, draw
 from ml.training.described import described
 from ml.training.learned import Unfinished
 from ml.training.networks.cnn import Cnn
+from ml.trust.evidence import Missing, OutOfFold, numbered
+from ml.trust.novelty import NoveltyError, Reference
+from ml.trust.record import Looks, Trust, clause
 
 _STATE = "state.safetensors"
 
@@ -142,7 +148,8 @@ def train(
     told where. A killed run goes on where it stopped.
 
     Args:
-        cross_validate: also train one network per other fold, only to test every lesion once.
+        cross_validate: also train one network per other fold, only to test every lesion once; by
+            those of training patients the checkpoint is calibrated.
         command: recorded as the way to train it again.
         lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
     """
@@ -168,6 +175,11 @@ def train(
     lines = manifest.lines
     rows = {line.id: i for i, line in enumerate(lines)}
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
+    logits = probabilities.copy()
+    truth = np.asarray([manifest.scheme.index(line.lesion_class) for line in lines])
+    measured = measured_lesions(manifest, settings.window_hu)
+    distances = np.full((len(lines), 2), np.nan)
+    references: dict[int, Reference | Missing] = {}
     for turn, index in enumerate(turns):
         folder = RunDir(run.path / f"fold-{index}")
         for step in _fit_fold(manifest, folds[index], settings, folder, device):
@@ -178,9 +190,20 @@ def train(
         model = (folder.path / "model.onnx").read_bytes()
         served = serving.Classifier(model, meta)
         test = list(folds[index].test)
-        rois = np.stack([manifest.roi(line, settings.window_hu) for line in test])
-        probabilities[[rows[line.id] for line in test]] = served.probabilities(rois)
+        outputs = served.outputs(
+            np.stack([manifest.roi(line, settings.window_hu) for line in test])
+        )
+        tested = [rows[line.id] for line in test]
+        probabilities[tested], logits[tested] = outputs.probabilities, outputs.logits
+        if cross_validate:
+            own = [rows[line.id] for line in folds[index].train]
+            rois = np.stack([manifest.roi(lines[row], settings.window_hu) for row in own])
+            features = served.outputs(rois).features
+            references[index] = _reference(features, measured.rows(own), truth[own], manifest)
+            if isinstance(reference := references[index], Reference):
+                distances[tested] = reference.scores(outputs.features, measured.values[tested])
 
+    displays = tuple(one.display for one in manifest.scheme.classes)
     first = RunDir(run.path / f"fold-{turns[0]}")
     tested = [rows[line.id] for line in folds[turns[0]].test]
     test_score = _score(manifest, tested, probabilities)
@@ -195,6 +218,14 @@ def train(
         checkpoint or run.path / "checkpoint",
         (first.path / "model.onnx").read_bytes(),
         tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),
+        trust=Trust.of(
+            _out_of_fold(manifest, folds, logits, truth),
+            turns[0],
+            Looks(measured, distances, references[turns[0]], displays),
+            settings.seed,
+        )
+        if cross_validate
+        else None,
     )
     run.write_json("results.json", to_json(metrics))
     value = test_score.balanced_accuracy.value
@@ -231,6 +262,43 @@ def _fit_fold(
     folder.write_bytes("weights.safetensors", tensors_to_bytes(tensors))
     folder.write_bytes("model.onnx", export.classifier(tensors))
     folder.write_json("task.json", task)
+
+
+def measured_lesions(manifest: Manifest, window_hu: tuple[float, float]) -> Measured:
+    """What serving measures of an ROI, of every lesion of a data set."""
+    window = None if manifest.kind == ImageKind.UNCALIBRATED else window_hu
+    sizes = [line.size_mm for line in manifest.lines]
+    return quick.measure(manifest.rois(window_hu), window, sizes)
+
+
+def _reference(
+    features: npt.NDArray[np.float32],
+    measured: Measured,
+    truth: npt.NDArray[np.int64],
+    manifest: Manifest,
+) -> Reference | Missing:
+    """The ROIs that a network was trained on, or why what is unlike them cannot be told."""
+    try:
+        return Reference.fit(features, measured, truth, manifest.scheme.keys)
+    except NoveltyError as error:
+        return Missing(clause(error))
+
+
+def _out_of_fold(
+    manifest: Manifest,
+    folds: Sequence[Fold],
+    logits: npt.NDArray[np.float64],
+    truth: npt.NDArray[np.int64],
+) -> OutOfFold:
+    """Every lesion with the logits of the network that had not seen its patient."""
+    fold_of = {line.id: fold.index for fold in folds for line in fold.test}
+    return OutOfFold(
+        logits=logits,
+        labels=truth,
+        patients=numbered([line.patient for line in manifest.lines]),
+        folds=np.asarray([fold_of[line.id] for line in manifest.lines]),
+        classes=manifest.scheme.keys,
+    )
 
 
 def _score(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
@@ -14,10 +15,15 @@ from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.models.ground.numbered import next_number
 from ml.checkpoints.checkpoint import CheckpointKind
+from ml.ground import records
+from ml.trust.answer import Said
 
 
 class Prediction(Base):
-    """What one checkpoint said of one lesion. Never changed; one per lesion and checkpoint."""
+    """What one checkpoint said of one lesion. Never changed; one per lesion and checkpoint.
+
+    ``said`` is all that was said as JSON; None of what was said before calibration was known here.
+    """
 
     __tablename__ = "prediction"
     __table_args__ = (
@@ -34,6 +40,7 @@ class Prediction(Base):
     probabilities: Mapped[dict[str, float]]
     lesion_class: Mapped[str] = mapped_column(sa.String(40))
     warnings: Mapped[list[str]]
+    said: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     checkpoint: Mapped[Checkpoint] = relationship()
@@ -43,20 +50,28 @@ class Prediction(Base):
         session: Session,
         lesion: Lesion,
         checkpoint: Checkpoint,
-        probabilities: Mapping[str, float],
+        said: Said,
         warnings: Sequence[str],
     ) -> Prediction:
-        """Store the probabilities (class key → 0…1); the class is the likeliest one."""
+        """Store what was said of a lesion; the class is the likeliest one."""
         prediction = Prediction(
             lesion_id=lesion.id,
             checkpoint=checkpoint,
-            probabilities=dict(probabilities),
-            lesion_class=max(probabilities, key=lambda key: probabilities[key]),
+            probabilities=dict(said.probabilities),
+            lesion_class=said.lesion_class,
             warnings=list(warnings),
+            said=records.to_json(said),
         )
         session.add(prediction)
         session.flush()
         return prediction
+
+    @property
+    def answer(self) -> Said:
+        """All that was said, of an older one what is known of it."""
+        if self.said is None:
+            return Said(self.probabilities)
+        return records.from_json(Said, self.said)
 
     @staticmethod
     def of_lesion(session: Session, lesion_id: uuid.UUID) -> list[Prediction]:

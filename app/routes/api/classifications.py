@@ -61,12 +61,52 @@ class RoiAnswer(BaseModel):
     side_mm: float | None = Field(description="Side of the square in mm, where spacing is known.")
 
 
+class PredictionSetAnswer(BaseModel):
+    """The classes that cannot be excluded."""
+
+    level: float = Field(description="How often the true class is among them, 0…1.")
+    classes: list[str] = Field(description="The likeliest first; never none.")
+
+
+class UnlikeAnswer(BaseModel):
+    """How far an ROI is from those that the network was trained on."""
+
+    score: float = Field(description="1 is as far as the 95th percentile of lesions it never saw.")
+    flag: bool = Field(description="Whether that is too far: do not rely on the class.")
+    reasons: list[str] = Field(description="What raised it; empty where it is not flagged.")
+
+
+class SecondOpinionAnswer(BaseModel):
+    """What a regression on named measurements says of the same ROI."""
+
+    model: str
+    probabilities: dict[str, float] = Field(description="Per class, 0…1, calibrated out of fold.")
+    reasons: list[str] = Field(description="For its likeliest class, the strongest first.")
+
+
 class ClassificationAnswer(BaseModel):
     """Class probabilities of one ROI."""
 
     checkpoint: str
     lesion_class: str = Field(description="The likeliest class. Research use only.")
-    probabilities: dict[str, float] = Field(description="Score per class, 0…1; not calibrated.")
+    probabilities: dict[str, float] = Field(
+        description="Per class, 0…1, adding up to 1: probabilities where `calibrated` says so, "
+        "else scores."
+    )
+    calibrated: bool = Field(
+        description="Whether they were calibrated for images of this kind, on lesions that the "
+        "network had not seen."
+    )
+    prediction_set: PredictionSetAnswer | None = Field(
+        description="The classes that cannot be excluded; null where a warning says why."
+    )
+    unlike_training: UnlikeAnswer | None = Field(
+        description="Whether the ROI is unlike those that the network was trained on; null where a "
+        "warning says why."
+    )
+    second_opinion: SecondOpinionAnswer | None = Field(
+        description="Of a simpler model, with its reasons; null where a warning says why."
+    )
     roi: RoiAnswer
     calibrated_hu: bool = Field(description="Whether the image was in Hounsfield units.")
     limits: str = Field(description="What stands behind the score: preset, training, test.")

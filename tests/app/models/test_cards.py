@@ -50,7 +50,7 @@ def test_the_page_shows_every_field_and_no_markdown(signed_in_as):
     for number in range(1, 41):
         assert f'id="field-{number}"' in main
     assert "Sensitivity" not in main and "sensitivity</th>" in main
-    assert "77.8 % (55.6–100.0)" in main
+    assert "77.3 % (62.5–92.3)" in main
     assert "Not stated: contact, funding, conflicts, who was consulted: the owner has not" in main
     assert "##" not in main and "**" not in main
     assert "Type the owner's words" not in main

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import studies
 from app.db import Database
 from app.models import Checkpoint, Prediction
+from ml.trust.answer import Said
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_what_a_release_said_stays_its_own(database, releases):
     with database.transaction() as session:
         first = Checkpoint.register(session, releases("A"), "tests")
         [lesion] = studies.make_lesion(session, 1)
-        Prediction.record(session, lesion, first, {"cyst": 1.0}, [])
+        Prediction.record(session, lesion, first, Said({"cyst": 1.0}), [])
         name = first.name
     with database.transaction() as session:
         Checkpoint.register(session, releases("B"), "tests")

@@ -12,6 +12,7 @@ import studies
 from app.models import Case, Checkpoint, Lesion, Prediction
 from app.models.worklist import Filter, Order, Wanted, work_list
 from ml.images.roi import Box
+from ml.trust.answer import Said
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def predict(session, lesion, lesion_class, score=0.71):
     scorer = Checkpoint.require(session, "phantom-cnn")
     others = [key for key in scorer.scheme.keys if key != lesion_class]
     rest = {key: (1 - score) / len(others) for key in others}
-    return Prediction.record(session, lesion, scorer, {lesion_class: score, **rest}, [])
+    return Prediction.record(session, lesion, scorer, Said({lesion_class: score, **rest}), [])
 
 
 def item(session, user, review_first=True):

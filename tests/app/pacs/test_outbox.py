@@ -34,6 +34,7 @@ from app.pacs.configured import ConfiguredPacs, PacsSettings
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
+from ml.trust.answer import Said
 from orthanc import PASSWORD, PERSON
 from stow import parsed
 from tests.ml.dicom_files import enhanced_file, stored_values
@@ -64,7 +65,7 @@ def answered_case(session, *files: bytes, entry: Entry = BACK) -> Case:
     images = sorted(case.series[0].images, key=lambda one: (one.instance_number, one.frame))
     for image in images[:2]:
         lesion = Lesion.mark(session, image, Box(20, 20, 20, 16), ada)
-        Prediction.record(session, lesion, network, scores, [])
+        Prediction.record(session, lesion, network, Said(scores), [])
         studies.review(session, lesion, "metastasis", by=ada)
     session.flush()
     return case

@@ -57,7 +57,7 @@ def test_a_roi_is_classified_without_a_box(api):
     answer = classify(api, make_png(), "roi.png").json()
     assert set(answer) == {
         "checkpoint", "lesion_class", "probabilities", "roi", "calibrated_hu", "limits",
-        "warnings",
+        "warnings", "calibrated", "prediction_set", "unlike_training", "second_opinion",
     }  # fmt: skip
     assert set(answer["probabilities"]) == {"cyst", "metastasis", "hemangioma"}
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
@@ -66,6 +66,37 @@ def test_a_roi_is_classified_without_a_box(api):
     assert answer["calibrated_hu"] is False
     assert answer["roi"]["box"] is None
     assert SIMULATED in answer["warnings"]
+    # a picture says nothing in HU: what is null says why
+    assert answer["calibrated"] is False
+    assert answer["prediction_set"] is answer["unlike_training"] is answer["second_opinion"] is None
+    told = " ".join(answer["warnings"])
+    assert "scores, no probabilities, and there is no prediction set: it was calibrated on" in told
+    assert "Neither its likeness to the training ROIs nor a second opinion" in told
+
+
+def test_a_phantom_is_answered_with_probabilities_a_set_and_a_second_opinion(api):
+    answer = classify(api, make_dicom(phantom=True), box="44,44,40,40").json()
+    assert answer["calibrated"] is True
+    left = answer["prediction_set"]
+    assert left["level"] == 0.9
+    assert left["classes"][0] == answer["lesion_class"]
+    falling = [answer["probabilities"][key] for key in left["classes"]]
+    assert falling == sorted(falling, reverse=True)
+    second = answer["second_opinion"]
+    assert second["model"] == "features"
+    assert sum(second["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert second["reasons"]
+    # noise with a disc in it is no liver
+    assert answer["unlike_training"]["flag"] is True
+    assert answer["unlike_training"]["reasons"]
+
+
+def test_ct_of_a_patient_gets_scores_from_a_network_of_phantoms(api):
+    answer = classify(api, make_dicom(), box="44,44,40,40").json()
+    assert answer["calibrated"] is False
+    assert answer["prediction_set"] is None
+    assert answer["unlike_training"] is not None
+    assert any("it was calibrated on simulated CT" in text for text in answer["warnings"])
 
 
 def test_a_box_and_a_centre_with_a_diameter_give_the_same_answer(api):
@@ -157,9 +188,10 @@ def test_many_at_once_get_each_their_own_answer(api, app):
 
     batched = asyncio.run(together())
     for one, found in zip(rois, batched, strict=True):
-        alone = served.network.probabilities(one.pixels[None])[0]
-        assert list(found.probabilities.values()) == pytest.approx(alone.tolist(), abs=2e-6)
-    assert len({tuple(found.probabilities.values()) for found in batched}) > 20
+        (alone,) = served.network.said([one], [True], served.level)
+        given, own = found.said.probabilities, alone.probabilities
+        assert list(given.values()) == pytest.approx(list(own.values()), abs=2e-6)
+    assert len({tuple(found.said.probabilities.values()) for found in batched}) > 20
 
 
 def test_nothing_is_stored(api, session):

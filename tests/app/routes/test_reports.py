@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import uuid
@@ -23,6 +24,8 @@ from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
 from ml.lesion import LesionClass, LesionScheme
+from ml.trust.answer import PredictionSet, Said
+from ml.trust.novelty import Unlike
 from stow import parts_of, store
 
 BOXES = (Box(40, 30, 20, 16), Box(1, 2, 12, 10))
@@ -62,11 +65,46 @@ def asked(client, token, session) -> Asked:
     classes = ("metastasis", "other")
     for image, box, given in zip(images, BOXES, classes, strict=True):
         lesion = Lesion.mark(session, image, box, maker)
-        Prediction.record(session, lesion, network, scores, ["Phantom data."])
+        Prediction.record(session, lesion, network, Said(scores), ["Phantom data."])
         session.flush()
         studies.review(session, lesion, given, by=maker)
     session.commit()
     return Asked(client, token, case, dcmread(io.BytesIO(files[0])))
+
+
+def test_calibrated_numbers_leave_as_probabilities_with_what_cannot_be_excluded(asked, session):
+    network = Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1]
+    image = session.scalars(sa.select(Image)).first()
+    maker = studies.make_user(session, "second.marker", "reader")
+    lesion = Lesion.mark(session, image, Box(60, 60, 20, 20), maker)
+    open_ = PredictionSet(0.9, ("metastasis", "cyst"))
+    said = Said(
+        {"cyst": 0.25, "metastasis": 0.7, "hemangioma": 0.05},
+        calibrated=True,
+        prediction_set=open_,
+        unlike_training=Unlike(2.5, True, ("mean in the lesion 300 HU",)),
+    )
+    Prediction.record(session, lesion, network, said, [])
+    session.commit()
+    told = groups_of(asked.object())[-1]
+    numbers = {one.name.meaning: one.value for one in told.get_measurements()}
+    assert numbers == {
+        "Probability of metastasis": 70.0,
+        "Probability of cyst": 25.0,
+        "Probability of hemangioma": 5.0,
+    }
+    words = {one.name.meaning: one.value.meaning for one in told.get_qualitative_evaluations()}
+    assert words == {
+        "Classes that cannot be excluded": "metastasis or cyst (90 %)",
+        "Likeness to the network's training ROIs": "unlike: do not rely on the class",
+    }
+    told_in_json = asked.get("json").json()["accounts"][0]["lesions"]
+    [last] = [one for one in told_in_json if one["number"] == lesion.number]
+    assert last["calibrated"] is True
+    assert last["cannot_be_excluded"] == "metastasis or cyst (90 %)"
+    assert last["unlike_training"] is True
+    labels = json.dumps(asked.object("pr").to_json_dict())
+    assert "metastasis, network probability 70 %" in labels
 
 
 def groups_of(report: Dataset) -> list:
@@ -217,7 +255,7 @@ def test_what_is_not_known_of_an_image_is_not_claimed(client, token, session):
     other = LesionScheme("nodules", (LesionClass("cyst", "cyst"), LesionClass("solid", "solid")))
     network = Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1]
     network.meta = {**network.meta, "scheme": other.to_dict()}
-    Prediction.record(session, lesion, network, {"cyst": 0.75, "solid": 0.25}, [])
+    Prediction.record(session, lesion, network, Said({"cyst": 0.75, "solid": 0.25}), [])
     image.calibrated, image.orientation = False, None
     session.commit()
     [group] = groups_of(asked.object())

@@ -18,6 +18,7 @@ from app.models.reader_studies.reading import NEW_SITTING, Answer
 from app.models.runs.known_lesions import KnownLesions
 from app.models.worklist import Wanted, work_list
 from ml.lesion import LIVER
+from ml.trust.answer import Said
 
 FORM = {"confidence": 3, "basis": "imaging"}
 
@@ -108,9 +109,9 @@ def test_the_newest_prediction_is_the_last_one_made(session, clock):
     first = Checkpoint.classifier(session)
     second = _copy(session, first, "second")
     clock(48)
-    Prediction.record(session, lesion, first, {"cyst": 0.9, "metastasis": 0.1}, [])
+    Prediction.record(session, lesion, first, Said({"cyst": 0.9, "metastasis": 0.1}), [])
     clock(0)
-    Prediction.record(session, lesion, second, {"cyst": 0.2, "metastasis": 0.8}, [])
+    Prediction.record(session, lesion, second, Said({"cyst": 0.2, "metastasis": 0.8}), [])
     session.flush()
     assert Prediction.of_lesion(session, lesion.id)[0].checkpoint.name == "second"
     found = work_list(session, maker, Wanted(), review_first=False)

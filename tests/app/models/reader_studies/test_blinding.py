@@ -31,6 +31,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.trial import BlindTrial
 from factories import make_png
 from ml.lesion import LIVER, LesionClass, LesionScheme
+from ml.trust.answer import Said
 
 JSON = {"accept": "application/json"}
 CLASSES = LIVER.keys
@@ -578,7 +579,7 @@ def test_the_work_list_shows_no_prediction_of_cases_in_the_study(session, study,
     )
     session.add(scorer)
     session.flush()
-    Prediction.record(session, lesion, scorer, {"oddclass": 0.9, "evenclass": 0.1}, [])
+    Prediction.record(session, lesion, scorer, Said({"oddclass": 0.9, "evenclass": 0.1}), [])
     reviewer = enrolment.reader
     studies.review(session, lesion, "cyst", by=reviewer)  # so that the score is not covered
     session.commit()
