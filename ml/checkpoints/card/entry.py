@@ -47,21 +47,28 @@ class Measured:
         found = self.figure
         if found.value is None:
             return "–"
+        counted = f", n = {found.n}" if found.n is not None else ""
         if not self.share:
-            return _told(found, "{:.3f}")
+            return f"{_told(found)}{counted}"
         value = f"{100 * found.value:.1f} %"
-        if found.ends is None:
-            return value
-        low, high = found.ends
-        return f"{value} ({100 * low:.1f}–{100 * high:.1f})"
+        if found.ends is not None:
+            low, high = found.ends
+            value = f"{value} ({100 * low:.1f}–{100 * high:.1f})"
+        return f"{value}{counted}"
 
 
-def _told(found: Figure, form: str) -> str:
-    value = form.format(found.value)
+def _told(found: Figure) -> str:
+    value = _rounded(found.known)
     if found.ends is None:
         return value
-    low, high = found.ends
-    return f"{value} ({form.format(low)}–{form.format(high)})"
+    low, high = map(_rounded, found.ends)
+    between = " to " if low.startswith("-") else "–"
+    return f"{value} ({low}{between}{high})"
+
+
+def _rounded(value: float) -> str:
+    """To three places; none of them is −0."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,9 @@ class FigureTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def tabled(figures: Sequence[Measured]) -> tuple[tuple[Measured, ...], FigureTable | None]:
+def tabled(
+    figures: Sequence[Measured], rows_are: str = "class"
+) -> tuple[tuple[Measured, ...], FigureTable | None]:
     """(figures of the whole, the others as a table or None where there are none)"""
     whole = tuple(one for one in figures if not one.of)
     parts = [one for one in figures if one.of]
@@ -99,7 +108,7 @@ def tabled(figures: Sequence[Measured]) -> tuple[tuple[Measured, ...], FigureTab
         (of, *(cells.get((of, measure), "–") for measure in measures))
         for of in dict.fromkeys(one.of for one in parts)
     )
-    return whole, FigureTable(("class", *measures), rows)
+    return whole, FigureTable((rows_are, *measures), rows)
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class Statement:
         about: which part of the field it is about, where the field has several; else "".
         figures, sample: what it tells of, as numbers.
         verbatim: a command, to be shown as it is.
+        rows_are: what the figures are of, over the first column of their table.
     """
 
     text: str
@@ -118,6 +128,7 @@ class Statement:
     figures: tuple[Measured, ...] = ()
     sample: Sample | None = None
     verbatim: bool = False
+    rows_are: str = "class"
 
     @property
     def is_owners(self) -> bool:
@@ -132,7 +143,7 @@ class Statement:
     @property
     def table(self) -> FigureTable | None:
         """Its figures of each class."""
-        return tabled(self.figures)[1]
+        return tabled(self.figures, self.rows_are)[1]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@
                 about what in them, answer it
 
 ``source`` is ``record``, ``measured``, ``owner`` or ``software``. A figure has ``measure``, ``of``
-(a class, or ""), ``value``, ``low`` and ``high`` (95 % interval; null where not defined) and
-``share`` (whether 1 means 100 %); ``sample`` says on how many lesions of how many patients.
+(a class or another part, or ""), ``value``, ``low`` and ``high`` (95 % interval; null where not
+defined), ``n`` (lesions, where they are not the sample's) and ``share`` (whether 1 means 100 %);
+``sample`` says on how many lesions of how many patients.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def _figure(measured: Measured) -> dict[str, object]:
         "value": _finite(found.value),
         "low": _finite(found.low),
         "high": _finite(found.high),
+        "n": found.n,
         "share": measured.share,
     }
 

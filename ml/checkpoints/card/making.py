@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml.checkpoints.card import measured, network, recorded, words
+from ml.checkpoints.card import measured, network, recorded, trusted, words
 from ml.checkpoints.card.card import Card
 from ml.checkpoints.card.entry import capital
 from ml.checkpoints.card.subject import Subject
@@ -24,7 +24,7 @@ def card(
         files: what the network's files say; None where they are not at hand.
     """
     of = Subject(checkpoint, said or OwnersWords(), files)
-    calibrated = measured.is_calibrated(of)
+    calibrated = trusted.fitted(of) is not None
     caveats = checkpoint.caveats
     return Card(
         name=checkpoint.name,
@@ -59,9 +59,9 @@ def card(
         training=recorded.training(of),
         sample_size=recorded.sample_size(of),
         discrimination=measured.discrimination(of),
-        calibration=measured.calibration(of),
-        prediction_sets=measured.prediction_sets(of),
-        novelty=measured.novelty(of),
+        calibration=trusted.calibration(of),
+        prediction_sets=trusted.prediction_sets(of),
+        novelty=trusted.novelty(of),
         decision_use=measured.decision_use(of),
         subgroups=measured.subgroups(of),
         external_test=measured.external_test(of),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ml.checkpoints.card.entry import (
-    NOT_APPLICABLE,
     Entry,
     Gap,
     Measured,
@@ -12,12 +11,11 @@ from ml.checkpoints.card.entry import (
     Statement,
     entry,
 )
-from ml.checkpoints.card.subject import Subject, added, of_software, typed
+from ml.checkpoints.card.subject import UNMEASURED, Subject, added, of_software, typed
+from ml.checkpoints.card.trusted import NO_CLASS, second_opinion
 from ml.checkpoints.metrics import ClassifierMetrics, GeneratorMetrics, HeldOutScore
 from ml.statistics.figure import Figure
 
-UNMEASURED = "not measured for this checkpoint"
-_NO_CLASS = f"{NOT_APPLICABLE}: a generator names no class"
 _TEST = "Held-out patients (this network)"
 _FOLDS = "Out of fold (the same training repeated, every lesion tested once)"
 _DRAWN = "256 ROIs drawn by it"
@@ -34,7 +32,8 @@ def discrimination(of: Subject) -> Entry:
         for score, name in ((measured.test, _TEST), (measured.cross_validation, _FOLDS))
         if score is not None
     ]
-    return entry(*scored) if scored else entry(Gap(f"{UNMEASURED}: nothing was held out"))
+    none = None if scored else Gap(f"{UNMEASURED}: nothing was held out")
+    return entry(*scored, none, second_opinion(of))
 
 
 def _score(of: Subject, score: HeldOutScore, name: str) -> Statement:
@@ -104,37 +103,6 @@ def _likeness(measured: GeneratorMetrics) -> Entry:
     return entry(*(found or [Gap(f"{UNMEASURED}: nothing was drawn and compared")]))
 
 
-# What the next four say comes from the checkpoint's own measurements, where it has them.
-
-
-def is_calibrated(of: Subject) -> bool:
-    """Whether its numbers are probabilities for some kind of image."""
-    return False
-
-
-def calibration(of: Subject) -> Entry:
-    """Field 21."""
-    if not of.classifies:
-        return entry(Gap(_NO_CLASS))
-    return entry(Gap(f"{UNMEASURED}: its numbers are scores, not probabilities"))
-
-
-def prediction_sets(of: Subject) -> Entry:
-    """Field 22."""
-    if not of.classifies:
-        return entry(Gap(_NO_CLASS))
-    return entry(Gap(f"{UNMEASURED}: it names one class, and none that cannot be excluded"))
-
-
-def novelty(of: Subject) -> Entry:
-    """Field 23."""
-    if not of.classifies:
-        return entry(Gap(_NO_CLASS))
-    return entry(
-        Gap(f"{UNMEASURED}: a lesion unlike all that it was trained on gets a score like any other")
-    )
-
-
 def robustness(of: Subject) -> Entry:
     """Field 28."""
     return entry(
@@ -169,7 +137,7 @@ def external_test(of: Subject) -> Entry:
 def failures(of: Subject) -> Entry:
     """Field 27."""
     if not of.classifies:
-        return entry(Gap(_NO_CLASS))
+        return entry(Gap(NO_CLASS))
     measured = of.checkpoint.metrics
     scores = (
         ((measured.test, _TEST), (measured.cross_validation, _FOLDS))

@@ -431,7 +431,7 @@ def security(of: Subject) -> Entry:
     return entry(
         of_software(
             "JSON, ONNX and safetensors: no pickle, and nothing that is run as a program. The "
-            "SHA-256 of both files stands in checkpoint.json and is compared whenever they are "
+            "SHA-256 of each stands in checkpoint.json and is compared whenever they are "
             "read. They are not signed. LICENSES.md lists the packages that the software uses, "
             "constraints.txt their versions, SECURITY.md what protects an installation.",
             "files",

@@ -10,6 +10,7 @@ from ml.checkpoints.card.words import OwnersWords
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointKind
 from ml.images.ct_slice import ImageKind
 
+UNMEASURED = "not measured for this checkpoint"
 NOT_TYPED = "the owner has not typed it"
 
 

@@ -14,6 +14,7 @@ from app.models.checkpoint import _NETWORKS
 from ml.checkpoints import checkpoint as files
 from ml.checkpoints.card import exports, making, words
 from ml.checkpoints.card.card import KEYS
+from ml.checkpoints.card.entry import Measured
 from ml.checkpoints.card.exports import FORMS, Format
 from tests.app.models.test_checkpoints import checkpoint, score_of
 
@@ -45,12 +46,15 @@ def changes(session) -> list[Event]:
 
 
 def test_the_page_shows_every_field_and_no_markdown(signed_in_as):
+    record = files.Checkpoint.load(files.WEIGHTS / "phantom-cnn").held_out
+    assert record is not None
+    cyst = Measured("sensitivity", record.sensitivity["cyst"]).told
     page = html.unescape(signed_in_as("reader").get("/checkpoints/phantom-cnn").text)
     main = page.partition("<main")[2]
     for number in range(1, 41):
         assert f'id="field-{number}"' in main
     assert "Sensitivity" not in main and "sensitivity</th>" in main
-    assert "77.3 % (62.5–92.3)" in main
+    assert cyst in main
     assert "Not stated: contact, funding, conflicts, who was consulted: the owner has not" in main
     assert "##" not in main and "**" not in main
     assert "Type the owner's words" not in main
