@@ -25,8 +25,10 @@ from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
 from ml.checkpoints import serving
 from ml.checkpoints.checkpoint import CheckpointKind
-from ml.images.roi import Roi
+from ml.images import roi as roi_maker
+from ml.images.roi import Box, Roi
 from ml.trust.answer import Said
+from ml.trust.stability import Stability, flips
 
 SET_LEVEL = 0.9
 """Of prediction sets, where an administrator has not chosen another."""
@@ -125,6 +127,27 @@ class Inference:
             warnings.append(image.series.case.phase_warning)
         return Prediction.record(
             session, lesion, checkpoint, found.said, list(dict.fromkeys(warnings))
+        )
+
+    def stability(self, session: Session, lesion: Lesion, checkpoint: Checkpoint) -> Stability:
+        """How far until the class of a lesion flips; stores nothing."""
+        network = self.classifier(session, checkpoint)
+        image, box = lesion.image.slice(session), lesion.box
+        window, greys = checkpoint.window_hu, checkpoint.grey_range
+        found = roi_maker.make(image, box, window, grey_range=greys)
+
+        def cut(dx: float, dy: float, scale: float) -> ROIs:
+            centre = (box.x + box.width / 2 + dx, box.y + box.height / 2 + dy)
+            moved = Box.centred(*centre, box.width * scale, box.height * scale)
+            return roi_maker.make(image, moved, window, grey_range=greys).pixels
+
+        return flips(
+            network.probabilities,
+            None if found.box is None else cut,
+            found.pixels,
+            classes=checkpoint.scheme.keys,
+            window_hu=window if found.calibrated else None,
+            diameter_px=None if found.box is None else max(box.width, box.height),
         )
 
     def draw(self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]) -> ROIs:

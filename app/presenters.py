@@ -368,7 +368,7 @@ def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) 
         display=scheme.display(prediction.lesion_class),
         limits=checkpoint.limits,
         word="probability" if said.calibrated else "score",
-        left_open=_left_open(said, scheme),
+        left_open="" if said.prediction_set is None else said.prediction_set.words(scheme),
         unlike=said.unlike_training.reasons
         if said.unlike_training is not None and said.unlike_training.flag
         else (),
@@ -397,14 +397,6 @@ def _opinion(said: Said, scheme: LesionScheme) -> ShownOpinion | None:
         probabilities=_bars(second.probabilities, scheme),
         reasons=second.reasons,
     )
-
-
-def _left_open(said: Said, scheme: LesionScheme) -> str:
-    """ "cyst or hemangioma (90 %)"; empty where that is not known."""
-    if said.prediction_set is None:
-        return ""
-    names = " or ".join(scheme.display(key) for key in said.prediction_set.classes)
-    return f"{names} ({100 * said.prediction_set.level:g} %)"
 
 
 def _review(review: Review, standing: Standing, replaced: set[uuid.UUID]) -> ShownReview:

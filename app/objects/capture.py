@@ -99,8 +99,8 @@ def _lines(said: Statement, account: Account) -> list[str]:
         told.append(f"{'Probabilities' if said.calibrated else 'Scores'}: {scores}")
         if said.unlike:
             told.append("Unlike the network's training ROIs: do not rely on its class")
-        if said.left_open is not None:
-            told.append(f"Cannot be excluded: {said.left_open.words}")
+        if said.left_open:
+            told.append(f"Cannot be excluded: {said.left_open}")
         told.append(f"Network {account.name}, {account.version}")
     elif said.assessment is not None:
         seen = "not seen" if said.unseen else "seen"

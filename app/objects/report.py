@@ -161,9 +161,9 @@ def _evaluations(said: Statement) -> Sequence[QualitativeEvaluation]:
         name = CodedConcept("likeness", OWN_SCHEME, "Likeness to the network's training ROIs")
         value = CodedConcept("unlike", OWN_SCHEME, "unlike: do not rely on the class")
         found.append(QualitativeEvaluation(name=name, value=value))
-    if said.left_open is not None:
+    if said.left_open:
         name = CodedConcept("not_excluded", OWN_SCHEME, "Classes that cannot be excluded")
-        value = CodedConcept("prediction_set", OWN_SCHEME, said.left_open.words[:64])
+        value = CodedConcept("prediction_set", OWN_SCHEME, said.left_open[:64])
         found.append(QualitativeEvaluation(name=name, value=value))
     if said.assessment is not None:
         seen = "score not seen" if said.unseen else "score seen"

@@ -62,19 +62,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class LeftOpen:
-    """The classes that cannot be excluded, for people, and how often the true one is among them."""
-
-    level: float
-    displays: tuple[str, ...]
-
-    @property
-    def words(self) -> str:
-        """ "cyst or hemangioma (90 %)"."""
-        return f"{' or '.join(self.displays)} ({100 * self.level:g} %)"
-
-
-@dataclass(frozen=True)
 class Statement:
     """What one account says of one lesion.
 
@@ -84,7 +71,7 @@ class Statement:
         of_liver: whether its scheme is that of liver lesions; of others no organ is named.
         scores: the network's highest ones, falling; empty in a radiologist's.
         calibrated: whether the scores are probabilities.
-        left_open: the classes that cannot be excluded; None where that is not known.
+        left_open: the classes that cannot be excluded, in words; empty where that is not known.
         unlike: whether the ROI is unlike those that the network was trained on; None where that is
             not known.
         assessment: of the network's newest class; None in a network's, and where it gave none.
@@ -101,7 +88,7 @@ class Statement:
     of_liver: bool
     scores: tuple[Score, ...] = ()
     calibrated: bool = False
-    left_open: LeftOpen | None = None
+    left_open: str = ""
     unlike: bool | None = None
     assessment: Assessment | None = None
     unseen: bool = False
@@ -257,9 +244,7 @@ def predicted(
         of_liver=scheme.name == LIVER.name,
         scores=tuple(scores[:_MOST_SCORES]),
         calibrated=said.calibrated,
-        left_open=None
-        if left is None
-        else LeftOpen(left.level, tuple(scheme.display(key) for key in left.classes)),
+        left_open="" if left is None else left.words(scheme),
         unlike=None if said.unlike_training is None else said.unlike_training.flag,
         warnings=tuple(warnings),
         at=at,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import Db, ReadDb
-from app.errors import Unreadable
+from app.errors import Forbidden, NotFound, Unreadable
 from app.models.cases.case import Image
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
@@ -19,8 +19,8 @@ from app.models.cases.slip import Slip, refuse_other_person
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Stimulus
-from app.presenters import panel
-from app.responses import see_other, wants_fragment
+from app.presenters import Standing, panel
+from app.responses import fragment, see_other, wants_fragment
 from app.watch import Watch
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
@@ -77,6 +77,34 @@ def show(request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID) -> Re
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
     return _panel(request, user, db, lesion, 200)
+
+
+@router.get("/lesions/{lesion_id}/stability")
+def stability(
+    request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID, checkpoint: str
+) -> Response:
+    """How far until that checkpoint names another class, computed now.
+
+    Raises:
+        NotFound: no such lesion, or that checkpoint said nothing of it.
+        Forbidden: a blinded reading could be about its case, or one's own class comes first.
+    """
+    lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
+    standing = Standing.of(request, db, user, lesion)
+    if standing.covered:
+        raise Forbidden(f"Lesion {lesion.number} has no class of yours yet, and yours comes first.")
+    network = Checkpoint.require(db, checkpoint)
+    if network.id not in {one.checkpoint_id for one in standing.predictions}:
+        raise NotFound(f"{network.name} has not classified this lesion.")
+    found = request.app.state.inference.stability(db, lesion, network)
+    return fragment(
+        request,
+        "lesions/_stability.html",
+        found=found,
+        display=network.scheme.display,
+        lines=[(bar.sentence(network.scheme.display), bar) for bar in found.bars],
+    )
 
 
 @router.post("/lesions/{lesion_id}/withdrawal")

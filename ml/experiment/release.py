@@ -34,12 +34,17 @@ from ml.experiment.tasks import OUTER, TrainClassifier, TrainGenerator, generato
 from ml.experiment.training_sets import fold_of
 from ml.progress import RunDir
 from ml.statistics import classification
+from ml.training import classifier
 from ml.training.described import described
 from ml.training.learned import GeneratorTraining
 from ml.training.networks import export
+from ml.trust.evidence import Missing, OutOfFold, numbered
+from ml.trust.record import Looks, Trust
 
 RELEASED = (arms.NONE, arms.CLASSIC, arms.DCGAN, arms.ACGAN, arms.EQUAL)
 _FOLD = 0
+_LEAST = 1e-30
+"""A probability that was stored as 0 was smaller than what its type holds."""
 
 
 def checkpoints(
@@ -125,7 +130,42 @@ def _classifier(
         ),
     )
     target = run.path / "checkpoints" / made.name
-    return saving.save(made, target, export.classifier(tensors), tensors)
+    trust = _trust(settings, manifest, folder, size)
+    return saving.save(made, target, export.classifier(tensors), tensors, trust=trust)
+
+
+def _trust(
+    settings: Experiment, manifest: Manifest, folder: RunFolder, size: arms.ArmSize
+) -> Trust | None:
+    """How far the first fold's network can be believed, by those of the other folds.
+
+    None where that size was not trained in every fold. The networks of the other folds are not
+    kept, only what they said of the lesions that they had not seen.
+    """
+    logits = np.full((len(manifest.lines), len(manifest.scheme)), np.nan)
+    folds = np.zeros(len(manifest.lines), np.int64)
+    for fold in range(settings.folds):
+        task = TrainClassifier(size, OUTER, fold, settings.seed)
+        if not folder.has_result(task.name) or folder.result(task).failed:
+            return None
+        with np.load(folder.task(task.name).path / "outputs.npz") as outputs:
+            said = outputs["probabilities"].astype(np.float64)
+            logits[outputs["rows"]] = np.log(np.maximum(said, _LEAST))
+            folds[outputs["rows"]] = fold
+    lesions = OutOfFold(
+        logits=logits,
+        labels=np.asarray([manifest.scheme.index(line.lesion_class) for line in manifest.lines]),
+        patients=numbered([line.patient for line in manifest.lines]),
+        folds=folds,
+        classes=manifest.scheme.keys,
+    )
+    looks = Looks(
+        measured=classifier.measured_lesions(manifest, settings.window_hu),
+        distances=np.full((len(lesions), 2), np.nan),
+        reference=Missing("an experiment does not keep the networks of its other folds"),
+        displays=tuple(one.display for one in manifest.scheme.classes),
+    )
+    return Trust.of(lesions, _FOLD, looks, settings.seed)
 
 
 def _generator(

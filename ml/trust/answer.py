@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ml.lesion import LesionScheme
 from ml.trust.novelty import Unlike
 from ml.trust.opinion import Opinion
 
@@ -20,6 +21,14 @@ class PredictionSet:
 
     level: float
     classes: tuple[str, ...]
+
+    def words(self, scheme: LesionScheme) -> str:
+        """``cyst, metastasis or hemangioma (90 %)``; of all classes, that it is any of them."""
+        names = [scheme.display(key) for key in self.classes]
+        told = " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+        if len(names) == len(scheme):
+            told = f"any of the {len(scheme)} classes"
+        return f"{told} ({100 * self.level:g} %)"
 
 
 @dataclass(frozen=True)

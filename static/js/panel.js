@@ -2,7 +2,7 @@
 // from the moment another one is asked for until that one's answer is in. Whoever obeys a key or a button
 // of the review asks for `form` first, which is null whenever the form must do nothing.
 
-import { swap } from "./fragment.js";
+import { request, swap } from "./fragment.js";
 
 const FIELDS = ["lesion_class", "confidence", "basis", "note"];
 const ONE_GO_MS = 1_000; // keys that follow each other faster were typed in one go
@@ -32,9 +32,25 @@ export class Panel extends EventTarget {
     this.#root = root;
     root.addEventListener("change", (event) => { this.#ask(event.target); this.#tell(event.target); });
     root.addEventListener("input", (event) => this.#tell(event.target));
+    root.addEventListener("toggle", (event) => this.#load(event.target), true); // it does not bubble
     root.addEventListener("click", (event) => {
       if (event.target.closest("[data-discard]") && this.form) this.#discard();
     });
+  }
+
+  /** What is asked of the server only when somebody opens it; once, unless no answer came. */
+  async #load(details) {
+    if (!details.open || !details.dataset.load) return;
+    const address = details.dataset.load;
+    const place = $("[data-loaded]", details);
+    delete details.dataset.load;
+    place.textContent = "Asking the network …";
+    try {
+      place.innerHTML = (await request(address)).html;
+    } catch (refusal) {
+      details.dataset.load = address;
+      place.textContent = `${refusal.message} Close this and open it again.`;
+    }
   }
 
   get lesion() { return this.#lesion; }

@@ -136,7 +136,7 @@ def _json(account: Account) -> dict[str, object]:
                 },
                 "scores": {score.lesion_class: score.value for score in one.scores},
                 "calibrated": one.calibrated,
-                "cannot_be_excluded": None if one.left_open is None else one.left_open.words,
+                "cannot_be_excluded": one.left_open or None,
                 "unlike_training": one.unlike,
                 "assessment": one.assessment,
                 "score_was_seen": None if one.assessment is None else not one.unseen,

@@ -89,6 +89,27 @@ def test_the_score_is_uncovered_for_the_reviewer_only(image, signed_in_as):
     assert "a telling note" not in panel  # nor the class that a colleague gave
 
 
+def test_how_far_until_the_class_flips_is_told_after_the_own_class(image, signed_in_as, session):
+    browser = signed_in_as("reader")
+    lesion_id = json.loads(mark(browser, image).headers["x-lesion"])["id"]
+    address = f"/lesions/{lesion_id}/stability?checkpoint=phantom-cnn"
+    covered = browser.get(address)
+    assert covered.status_code == 403
+    assert "yours comes first" in covered.text
+    review(browser, lesion_id)
+    told = browser.get(address)
+    assert told.status_code == 200
+    assert told.text.count("flips__row") == 7
+    assert "mark moved" in told.text and "noise added" in told.text
+    assert (
+        "stability?checkpoint=phantom-cnn"
+        in browser.get(f"/lesions/{lesion_id}", headers=FRAGMENT).text
+    )
+    other = browser.get(f"/lesions/{lesion_id}/stability?checkpoint=phantom-dcgan-cyst")
+    assert other.status_code == 404
+    assert "has not classified this lesion" in other.text
+
+
 def test_each_review_records_whether_the_score_was_visible_and_none_is_overwritten(
     image, signed_in_as, session
 ):
