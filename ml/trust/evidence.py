@@ -95,6 +95,10 @@ class OutOfFold:
 
 
 def numbered(patients: Sequence[str]) -> Ints:
-    """Names as numbers in the order of first appearance, (n,)."""
-    seen: dict[str, int] = {}
-    return np.asarray([seen.setdefault(one, len(seen)) for one in patients], np.int64)
+    """Names as numbers in their order, (n,): resampling draws them as it would the names."""
+    return np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1].astype(np.int64)
+
+
+def names(patients: Ints) -> list[str]:
+    """Numbers as names that have the same order."""
+    return [f"{number:09}" for number in patients]

@@ -18,7 +18,7 @@ from ml.trust.answer import PredictionSet, Said
 from ml.trust.beside import Beside
 from ml.trust.calibration import Calibration, Reliability
 from ml.trust.conformal import Coverage, Sets
-from ml.trust.evidence import Missing, OutOfFold, TrustError
+from ml.trust.evidence import Missing, OutOfFold, TrustError, names
 from ml.trust.novelty import Novelty, NoveltyError, NoveltyRecord, Reference, Unlike
 from ml.trust.opinion import Opinion, OpinionRecord, SecondOpinion
 
@@ -166,7 +166,7 @@ class Trust:
     def _looked_at(
         self, lesions: OutOfFold, own: npt.NDArray[np.bool_], looks: Looks, seed: int
     ) -> Trust:
-        figures, patients = self.figures, [str(number) for number in lesions.patients]
+        figures, patients = self.figures, names(lesions.patients)
         found = _novelty(lesions, own, looks, patients, seed)
         novelty = None if isinstance(found, Missing) else found
         told = found if isinstance(found, Missing) else found.record()
