@@ -21,7 +21,7 @@ from app.models.ground.event import Event
 from app.models.people.user import User
 from ml import config
 from ml.checkpoints import checkpoint as files
-from ml.checkpoints.card import exports, making, network
+from ml.checkpoints.card import making, network
 from ml.checkpoints.card import words as owners
 from ml.checkpoints.card.card import Card
 from ml.checkpoints.card.words import OwnersWords
@@ -420,14 +420,6 @@ class Checkpoint(Base):
         """
         made = making.card(self.file, self.owners_words, self._network(session))
         return dataclasses.replace(made, name=self.name)
-
-    def card_text(self, session: Session) -> str:
-        """The same in Markdown; where it cannot be made, the one that came with the checkpoint."""
-        try:
-            made = self.made_card(session)
-        except files.CheckpointError:
-            return self.card
-        return exports.FORMS[exports.Format.MARKDOWN].write(made)
 
     def _network(self, session: Session) -> network.Network | None:
         of = (self.onnx_digest, self.weights_digest)

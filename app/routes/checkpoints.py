@@ -16,7 +16,8 @@ from app.models.checkpoint import SERVE_WORD, Checkpoint
 from app.models.people.user import User
 from app.responses import page, see_other
 from ml.checkpoints.card.exports import FORMS
-from ml.checkpoints.checkpoint import CheckpointError, CheckpointKind
+from ml.checkpoints.checkpoint import CheckpointKind
+from ml.ground.errors import HepaticaError
 
 router = APIRouter(include_in_schema=False)
 
@@ -81,8 +82,8 @@ def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
     checkpoint = Checkpoint.require(db, name)
     try:
         card = checkpoint.made_card(db)
-    except CheckpointError:  # of a version that this one does not know
-        card = None
+    except HepaticaError as error:  # of a version that this one does not know
+        return page(request, "checkpoints/foreign.html", checkpoint=checkpoint, why=str(error))
     return page(
         request,
         "checkpoints/show.html",

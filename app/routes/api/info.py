@@ -11,6 +11,7 @@ from app.models.checkpoint import Checkpoint
 from app.routes.api.problems import refuse_query
 from app.routes.api.synthetics import MOST
 from app.settings import VERSION
+from ml.checkpoints.card import markdown
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.ground.records import to_json
 from ml.lesion import ROI_SIZE_PX
@@ -108,7 +109,7 @@ def model(request: Request, program: Program, db: ReadDb, name: str) -> Model:
         name=row.name,
         served=row.served_since is not None,
         digest=row.onnx_digest,
-        card=row.card_text(db),
+        card=markdown.written(row.made_card(db)),
         checkpoint=_details(row),
     )
 
