@@ -7,9 +7,10 @@ loopback unless told otherwise, and lets in only who is on its list.
 from __future__ import annotations
 
 import logging
-import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
@@ -24,7 +25,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from app.errors import AppError
 from app.models.cases.entry import Entry
 from app.node.callers import Callers
-from app.node.line import Line
+from app.node.line import Line, Room
 from app.node.storing import Store, answered
 from ml.images import dicom
 from ml.marks import reading, segmentation
@@ -38,10 +39,14 @@ logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 
 IDLE_S = 60.0
 """An association in which nothing is said for so long is ended."""
-_MOST_WAITING = 4
-"""Connections beyond the associations that are let in, while they introduce themselves."""
+_MOST_WAITING = 32
+"""Connections that have not introduced themselves yet; the oldest makes room for a further one."""
+_NO_LIMIT = 2**20
+"""Of pynetdicom's own count, which takes every connection for an association, closed ones too."""
+_ENDS_IN_S = 2.0
 _PDU_BYTES = 2**16
 _REJECTED_FOR_GOOD, _BY_USER, _CALLER_NOT_KNOWN = 0x01, 0x01, 0x03
+_REJECTED_FOR_NOW, _BY_PRESENTATION, _TOO_MANY = 0x02, 0x03, 0x02
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,17 @@ class Node:
         self._entry = entry
         self._names = dict(names or {})
         self._lines: dict[Association, Line] = {}
+        """Of every open connection, the oldest first."""
+        self._lock = threading.Lock()
+        self._room = Room()
+        self._stopped = False
         self._listening = listening
         self._server: ThreadedAssociationServer | None = None
         self._ae = AE(listening.aet)
         self._ae.implementation_version_name = "HEPATICA"
         self._ae.require_called_aet = True
         self._ae.require_calling_aet = list(callers.known)
-        self._ae.maximum_associations = listening.associations
+        self._ae.maximum_associations = _NO_LIMIT
         self._ae.maximum_pdu_size = _PDU_BYTES
         self._ae.acse_timeout = IDLE_S / 2
         self._ae.dimse_timeout = IDLE_S
@@ -127,6 +136,12 @@ class Node:
 
     def stop(self) -> None:
         """End every association; what was not acknowledged, its sender sends again."""
+        self._stopped = True
+        until = monotonic() + _ENDS_IN_S
+        while (waiting := self._waiting()) and monotonic() < until:
+            for line in waiting:  # pynetdicom cannot abort what is no association yet
+                line.cut()
+            sleep(0.02)
         self._ae.shutdown()
 
     # -- what happens --------------------------------------------------------------------------
@@ -136,23 +151,63 @@ class Node:
         connection = bound.socket if bound else None
         if connection is None or bound is None:
             return
-        if len(self._ae.active_associations) >= self._listening.associations + _MOST_WAITING:
-            _cut(connection)
-            return
-        line = Line(connection)
+        line = Line(connection, room=self._room)
         bound.recv = line.recv  # type: ignore[method-assign]
-        self._lines[event.assoc] = line
+        waiting = self._waiting()
+        with self._lock:
+            self._lines[event.assoc] = line
+        if self._stopped:
+            line.cut()
+        elif len(waiting) >= _MOST_WAITING:
+            log.warning("A connection that did not say whose it is made room for another.")
+            waiting[0].cut()
+
+    def _waiting(self) -> list[Line]:
+        with self._lock:
+            found = dict(self._lines)
+        for association in found:
+            # a PDU that makes no sense ends a thread of pynetdicom's without a word to anybody
+            if _has_ended(association) or _has_ended(association.dul):
+                self._forget(association)
+        return [line for line in found.values() if not line.introduced]
 
     def _closed(self, event: Event) -> None:
-        self._lines.pop(event.assoc, None)
+        self._forget(event.assoc)
+
+    def _forget(self, association: Association) -> None:
+        with self._lock:
+            line = self._lines.pop(association, None)
+        if line is not None:
+            line.cut()
+            line.message_came()
+        if association.requestor.primitive is None:
+            # else its thread waits for who it is until `acse_timeout`
+            association.dul.to_user_queue.put(None)  # type: ignore[arg-type]
 
     def _requested(self, event: Event) -> None:
         told = event.assoc.requestor
         title = str(getattr(told.primitive, "calling_ae_title", "") or "")
         if not self._callers.admit(title, str(told.address)):
             log.warning("An association was refused: its caller is not on the list.")
-            event.assoc.acse.send_reject(_REJECTED_FOR_GOOD, _BY_USER, _CALLER_NOT_KNOWN)
-            event.assoc.kill()
+            self._reject(event.assoc, _REJECTED_FOR_GOOD, _BY_USER, _CALLER_NOT_KNOWN)
+        elif not self._let_in(event.assoc):
+            log.warning("An association was refused: there are as many as are let in at once.")
+            self._reject(event.assoc, _REJECTED_FOR_NOW, _BY_PRESENTATION, _TOO_MANY)
+
+    def _let_in(self, association: Association) -> bool:
+        self._waiting()  # forgets those that have ended
+        with self._lock:
+            line = self._lines.get(association)
+            taken = sum(one.introduced for one in self._lines.values())
+            if line is None or taken >= self._listening.associations:
+                return False
+            line.introduced = True
+            return True
+
+    @staticmethod
+    def _reject(association: Association, *words: int) -> None:
+        association.acse.send_reject(*words)
+        association.kill()
 
     def _message_came(self, event: Event) -> None:
         line = self._lines.get(event.assoc)
@@ -170,8 +225,5 @@ class Node:
         return answered(self._store.take(data, named, entry, f"DICOM node: {caller}"))
 
 
-def _cut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # it is gone already
-        return
+def _has_ended(thread: threading.Thread) -> bool:
+    return thread.ident is not None and not thread.is_alive()

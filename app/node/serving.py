@@ -3,12 +3,15 @@ stop."""
 
 from __future__ import annotations
 
+import logging
 import signal
+import threading
 from time import sleep
 
 from app.db import Database
 from app.decoding import limits
 from app.errors import AppError
+from app.faults import described
 from app.models.cases.case import PHASES
 from app.models.cases.entry import Door, Entry
 from app.node.callers import Callers
@@ -41,11 +44,15 @@ def node_of(settings: Settings, database: Database, listening: Listening, phase:
     return Node(listening, callers, store, Entry.at(settings, Door.NODE), names)
 
 
+log = logging.getLogger("hepatica.node")
+
 _LOOKS_EVERY_S = 0.2
 
 
 def serve(node: Node) -> None:
     """Run until SIGINT or SIGTERM."""
+    # PDUs that make no sense end threads of pynetdicom's; by itself Python prints their values
+    before, threading.excepthook = threading.excepthook, _told
     told: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda one, _frame: told.append(one))
@@ -55,3 +62,9 @@ def serve(node: Node) -> None:
             sleep(_LOOKS_EVERY_S)
     finally:
         node.stop()
+        threading.excepthook = before
+
+
+def _told(fault: threading.ExceptHookArgs) -> None:
+    if fault.exc_value is not None:
+        log.warning("A connection ended by a fault: %s", described(fault.exc_value))

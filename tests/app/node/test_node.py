@@ -239,6 +239,97 @@ def test_a_drip_and_a_flood_are_cut_off_while_others_go_on(own, monkeypatch):
             one.close()
 
 
+def threads_are_gone(before: int) -> bool:
+    for _ in range(200):
+        if threading.active_count() <= before:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_crowd_that_says_nothing_keeps_nobody_out_and_leaves_nothing_behind(own, caplog):
+    outside = threading.active_count()
+    with running(own, associations=1) as port:
+        before = threading.active_count()
+        crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+        assert send(port, make_dicom(number=2))[0].Status == SUCCESS
+        for one in crowd:
+            one.close()
+        assert threads_are_gone(before), "each had two threads"
+        assert "made room for another" in caplog.text
+        crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    assert threads_are_gone(outside)
+    for one in crowd:
+        one.close()
+
+
+def asked_for() -> bytes:
+    """An A-ASSOCIATE-RQ as pynetdicom writes it."""
+    found: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as there:
+
+        def take() -> None:
+            one, _ = there.accept()
+            found.append(one.recv(65536))
+            one.close()
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        with association(there.getsockname()[1]):
+            taker.join(20)
+    return found[0]
+
+
+def pdu(kind: int, body: bytes) -> bytes:
+    return bytes([kind, 0]) + len(body).to_bytes(4, "big") + body
+
+
+def fragment(header: int, data: bytes) -> bytes:
+    """A P-DATA-TF of one fragment in the first context."""
+    inner = bytes([1, header]) + data
+    return pdu(4, len(inner).to_bytes(4, "big") + inner)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_makes_no_sense_or_breaks_off_takes_nobodys_place(own):
+    asks = asked_for()
+    senseless = [
+        pdu(7, bytes([0, 0, 99, 99])),  # A-ABORT from nobody
+        pdu(4, b"\xff\xff\xff\xff"),
+        fragment(3, b"\x08\0\0\0\xff\xff\xff\xff"),  # a command without an end of its group
+        fragment(3, bytes(200)),
+        fragment(0, b"\xe0\x7f\x10\0" + b"x" * 5000),  # breaks off within a data set
+        pdu(1, asks[6:]),
+        pdu(9, b"???"),
+    ]
+    with running(own, associations=1) as port:
+        before = threading.active_count()
+        for told in (*senseless, asks[:50], b"\1\0" + bytes(200), asks[:60] + bytes(len(asks))):
+            with socket.create_connection(("127.0.0.1", port)) as line:
+                line.settimeout(2)
+                if told in senseless:
+                    line.sendall(asks)
+                    assert line.recv(4096)[:1] == b"\2", "it is let in"
+                line.sendall(told)
+            assert threads_are_gone(before)
+        assert send(port, make_dicom())[0].Status == SUCCESS
+
+
+def test_messages_without_end_share_the_room_that_there_is():
+    room = line.Room(1000)
+    pairs = [socket.socketpair() for _ in range(2)]
+    first, second = (line.Line(left, room=room) for left, _ in pairs)
+    for _, right in pairs:
+        right.sendall(b"x" * 1500)
+    assert len(first.recv(600)) == 600
+    with pytest.raises(OSError, match="more is on its way"):
+        second.recv(600)
+    first.message_came()
+    assert len(second.recv(600)) == 600
+    for one in (side for pair in pairs for side in pair):
+        one.close()
+
+
 def test_a_message_without_end_is_given_up():
     left, right = socket.socketpair()
     bounded = line.Line(left, most_bytes=1000)
