@@ -26,6 +26,7 @@ from ml.checkpoints.metrics import (
 )
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
+from ml.dataset.measured import measured_quickly
 from ml.experiment import arms
 from ml.experiment.folder import RunFolder
 from ml.experiment.results import Results
@@ -34,7 +35,6 @@ from ml.experiment.tasks import OUTER, TrainClassifier, TrainGenerator, generato
 from ml.experiment.training_sets import fold_of
 from ml.progress import RunDir
 from ml.statistics import classification
-from ml.training import classifier
 from ml.training.described import described
 from ml.training.learned import GeneratorTraining
 from ml.training.networks import export
@@ -160,7 +160,7 @@ def _trust(
         classes=manifest.scheme.keys,
     )
     looks = Looks(
-        measured=classifier.measured_lesions(manifest, settings.window_hu),
+        measured=measured_quickly(manifest, settings.window_hu),
         distances=np.full((len(lesions), 2), np.nan),
         reference=Missing("an experiment does not keep the networks of its other folds"),
         displays=tuple(one.display for one in manifest.scheme.classes),

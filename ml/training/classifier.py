@@ -25,9 +25,8 @@ from ml.checkpoints.metrics import ClassifierMetrics, HeldOutScore
 from ml.dataset import augment
 from ml.dataset.folds import Fold, patient_folds
 from ml.dataset.manifest import Manifest
+from ml.dataset.measured import measured_quickly
 from ml.ground.records import to_json
-from ml.images import quick
-from ml.images.ct_slice import ImageKind
 from ml.images.measurements import Measured
 from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification
@@ -177,7 +176,7 @@ def train(
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
     logits = probabilities.copy()
     truth = np.asarray([manifest.scheme.index(line.lesion_class) for line in lines])
-    measured = measured_lesions(manifest, settings.window_hu)
+    measured = measured_quickly(manifest, settings.window_hu)
     distances = np.full((len(lines), 2), np.nan)
     references: dict[int, Reference | Missing] = {}
     for turn, index in enumerate(turns):
@@ -262,13 +261,6 @@ def _fit_fold(
     folder.write_bytes("weights.safetensors", tensors_to_bytes(tensors))
     folder.write_bytes("model.onnx", export.classifier(tensors))
     folder.write_json("task.json", task)
-
-
-def measured_lesions(manifest: Manifest, window_hu: tuple[float, float]) -> Measured:
-    """What serving measures of an ROI, of every lesion of a data set."""
-    window = None if manifest.kind == ImageKind.UNCALIBRATED else window_hu
-    sizes = [line.size_mm for line in manifest.lines]
-    return quick.measure(manifest.rois(window_hu), window, sizes)
 
 
 def _reference(
