@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are loaded when they are used: serving starts without them
 
 from ml.dataset import cells
 from ml.dataset.table import CellError, Row
@@ -159,8 +159,8 @@ class Files:
                 f"mask {file!r} is not black at any edge: is it inverted? The lesion must be what "
                 "is not black."
             )
-        regions, count = ndimage.label(mask, np.ones((3, 3)))
-        slices = ndimage.find_objects(regions)
+        regions, count = scipy.ndimage.label(mask, np.ones((3, 3)))
+        slices = scipy.ndimage.find_objects(regions)
         if not any((a.start, a.stop, b.start, b.stop) == ends for a, b in slices):
             raise CellError(
                 f"mask {file!r} has {count} separate regions, and one box would span them all; "

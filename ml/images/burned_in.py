@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy  # its parts are loaded when they are used: serving starts without them
 
 SUSPECTED = (
     "Something like text is drawn into this image; it may name the patient. Look at it before you "
@@ -67,7 +67,7 @@ def _inks(pixels: npt.NDArray[Any]) -> list[int]:
         values = np.flatnonzero(every)
     counts = every[values]
     padded = np.pad(counts, _AROUND).astype(np.float64)
-    around = (ndimage.uniform_filter1d(padded, 2 * _AROUND + 1) * (2 * _AROUND + 1) - padded)[
+    around = (scipy.ndimage.uniform_filter1d(padded, 2 * _AROUND + 1) * (2 * _AROUND + 1) - padded)[
         _AROUND:-_AROUND
     ] / (2 * _AROUND)
     often = (counts >= _LEAST_PIXELS) & (counts <= _MOST_SHARE * pixels.size)
@@ -95,10 +95,10 @@ def _has_gaps(counts: npt.NDArray[Any]) -> bool:
 
 
 def _rows_of_letters(ink: npt.NDArray[np.bool_]) -> bool:
-    labels, _ = ndimage.label(ink, np.ones((3, 3), int))
+    labels, _ = scipy.ndimage.label(ink, np.ones((3, 3), int))
     parts = []
     sizes = np.bincount(labels.ravel())
-    for number, around in enumerate(ndimage.find_objects(labels), 1):
+    for number, around in enumerate(scipy.ndimage.find_objects(labels), 1):
         high = around[0].stop - around[0].start
         wide = around[1].stop - around[1].start
         fits = _LEAST_HIGH <= high <= _MOST_HIGH and wide <= _MOST_WIDE

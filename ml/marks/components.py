@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy  # its parts are loaded when they are used: serving starts without them
 
 from ml.images.roi import MIN_LESION_PX, Box
 
@@ -37,9 +37,9 @@ def largest(mask: npt.NDArray[Any]) -> tuple[list[Component], int]:
     Args:
         mask: (slices, rows, columns); what is not 0 is lesion.
     """
-    regions, count = ndimage.label(mask != 0, np.ones((3, 3, 3)))
+    regions, count = scipy.ndimage.label(mask != 0, np.ones((3, 3, 3)))
     found: list[Component] = []
-    for number, around in enumerate(ndimage.find_objects(regions), 1):
+    for number, around in enumerate(scipy.ndimage.find_objects(regions), 1):
         inside = regions[around] == number
         areas = inside.sum(axis=(1, 2))
         place = int(areas.argmax())

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy  # its parts are loaded when they are used: serving starts without them
 
 from ml.statistics import symmetry
 
