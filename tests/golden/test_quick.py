@@ -23,4 +23,9 @@ def test_every_number_of_quick(source: str, tmp_path: Path):
     assert dict(leaves(pins.plain(found["results"]))).keys() == dict(leaves(was["results"])).keys()
     if pins.canary() != pinned["canary"]:
         pytest.skip("this machine trains to other bits than that of the pins; names were compared")
+    if source == quick.PHANTOMS:
+        digest = found["results"]["dataset"]["digest"]
+        assert digest in quick.DIGESTS
+        if digest != quick.DIGESTS[0]:
+            pytest.skip("this processor rounds phantoms otherwise; names were compared")
     assert differences(found, was, 1e-6) == []
