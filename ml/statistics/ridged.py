@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml.statistics.multinomial import softmax
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -26,12 +28,6 @@ class Ridged:
     def logits(self, design: Floats) -> Floats:
         """(n, classes) of ``design`` (n, k)."""
         return np.asarray(design @ self.weights + self.intercepts)
-
-
-def softmax(logits: Floats) -> Floats:
-    """Probabilities (…, classes); rows add up to 1."""
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 
 def fit(

@@ -6,17 +6,21 @@ tumours) is asked where there are some: `tests/bench/trust.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ml.checkpoints.serving import Classifier
 from ml.config import seed_for
 from ml.ground.errors import HepaticaError
-from ml.images import roi
+from ml.images import quick, roi
 from ml.phantom import elsewhere, series
-from ml.phantom.lesions import CLASSES
+from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
+from ml.trust import tried
+from ml.trust.novelty import Novelty
+from ml.trust.tried import Detection, Robustness
 
 Pixels = npt.NDArray[np.float32]
 
@@ -67,7 +71,7 @@ class Picture:
 def of_patient(
     index: int,
     seed: int = SEED,
-    difficulty: float = 0.3,
+    difficulty: float = DEFAULT_DIFFICULTY,
     window_hu: tuple[float, float] = roi.DEFAULT_WINDOW_HU,
 ) -> list[Picture]:
     """The largest lesion of one phantom patient in every way of `PLAIN`, `UNLIKE` and `SCANS`.
@@ -142,3 +146,58 @@ def by_name(pictures: Iterable[Picture]) -> dict[str, list[Picture]]:
     for one in pictures:
         found[one.name].append(one)
     return found
+
+
+def detections(
+    network: Classifier, novelty: Novelty, pictures: Mapping[str, Sequence[Picture]]
+) -> tuple[Detection, ...]:
+    """How often the pictures of each way of `UNLIKE` are flagged; a way without any is left out.
+
+    Args:
+        pictures: from `by_name`.
+
+    Raises:
+        NoveltyError: a novelty score of another network.
+    """
+    found = []
+    for name, what in UNLIKE.items():
+        own = pictures[name]
+        if not own:
+            continue
+        rois = np.stack([one.pixels for one in own])
+        sizes = [one.diameter_mm for one in own]
+        found.append(
+            tried.detection(
+                novelty,
+                name,
+                what,
+                network.outputs(rois).features,
+                quick.measure(rois, network.meta.window_hu, sizes).values,
+                [one.patient for one in own],
+            )
+        )
+    return tuple(found)
+
+
+def other_scans(
+    network: Classifier, pictures: Mapping[str, Sequence[Picture]]
+) -> tuple[Robustness, ...]:
+    """How a classifier of the phantom's classes answers on each way of `SCANS`.
+
+    Raises:
+        SchemeError: a classifier that lacks a class of the phantom.
+    """
+    plain = pictures[PLAIN]
+    position = np.asarray([network.meta.scheme.index(key) for key in CLASSES])
+    truth = position[[one.lesion_class for one in plain]]
+    owners = [one.patient for one in plain]
+
+    def answers(own: Sequence[Picture]) -> npt.NDArray[np.float64]:
+        rois = np.stack([one.pixels for one in own])
+        return np.asarray(network.probabilities(rois), np.float64)
+
+    before = answers(plain)
+    return tuple(
+        tried.robustness(name, what, truth, before, answers(pictures[name]), owners)
+        for name, what in SCANS.items()
+    )

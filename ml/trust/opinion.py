@@ -25,7 +25,7 @@ import scipy  # its parts are loaded when they are used: serving starts without 
 from ml.ground.errors import HepaticaError
 from ml.images import measurements as every
 from ml.images.measurements import Measured, Measurement
-from ml.statistics import calibration, ridged
+from ml.statistics import calibration, multinomial, ridged
 from ml.trust import themes
 from ml.trust.beside import Figures, figures
 from ml.trust.cloud import single
@@ -172,7 +172,9 @@ class SecondOpinion:
         answers = np.empty_like(logits)
         for fold in np.unique(outer):
             out = outer == fold
-            answers[out] = ridged.softmax(logits[out] / _temperature(logits[~out], truth[~out]))
+            answers[out] = multinomial.softmax(
+                logits[out] / _temperature(logits[~out], truth[~out])
+            )
         whole = _learned(measured.values, truth, owners, len(classes), seed)
         return cls(
             measured.of,
@@ -201,12 +203,12 @@ class SecondOpinion:
         Raises:
             OpinionError: another number of columns.
         """
-        return ridged.softmax(self._logits(self._standard(measurements)) / self.temperature)
+        return multinomial.softmax(self._logits(self._standard(measurements)) / self.temperature)
 
     def opinions(self, measurements: npt.NDArray[np.floating]) -> list[Opinion]:
         """Probabilities with their reasons; arguments and refusals as of ``probabilities``."""
         standard = self._standard(measurements)
-        tables = ridged.softmax(self._logits(standard) / self.temperature)
+        tables = multinomial.softmax(self._logits(standard) / self.temperature)
         found = []
         for table, row, values in zip(tables, standard, np.asarray(measurements), strict=True):
             chances = {key: float(p) for key, p in zip(self.classes, table, strict=True)}
@@ -428,7 +430,7 @@ def _learned(values: Floats, truth: Ints, owners: Any, classes: int, seed: int) 
         start = None
         for i, ridge in enumerate(RIDGES):
             start = ridged.fit(train, truth[~out], classes, ridge, start)
-            chances = ridged.softmax(start.logits(test))
+            chances = multinomial.softmax(start.logits(test))
             losses[i] += calibration.log_loss(truth[out], chances).sum()
     ridge = RIDGES[int(losses.argmin())]
     scale = _scale(values)
@@ -461,7 +463,9 @@ def _standardised(
 def _temperature(logits: Floats, truth: Ints) -> float:
     def loss(log_temperature: float) -> float:
         return float(
-            calibration.log_loss(truth, ridged.softmax(logits / np.exp(log_temperature))).mean()
+            calibration.log_loss(
+                truth, multinomial.softmax(logits / np.exp(log_temperature))
+            ).mean()
         )
 
     ends = (np.log(_COOLEST), np.log(_WARMEST))

@@ -31,12 +31,17 @@ from ml.experiment.fresh_phantoms import TEST, Chunk, FreshLesions
 from ml.images import measurements, quick, roi
 from ml.lesion import LIVER, LesionScheme
 from ml.phantom import series
+from ml.statistics import multinomial
 from ml.statistics.figure import Figure
 from ml.training import classifier, shipped, unlike
-from ml.trust import beside, tried
+from ml.trust import beside, calibration, conformal, tried
 from ml.trust.beside import Figures
-from ml.trust.novelty import Novelty, Reference, share
+from ml.trust.calibration import Calibration
+from ml.trust.conformal import Coverage
+from ml.trust.evidence import OutOfFold, TrustError, numbered
+from ml.trust.novelty import share
 from ml.trust.opinion import SecondOpinion
+from ml.trust.record import Trust
 from ml.trust.stability import Disturbance, Stability, flips
 
 WINDOW = roi.DEFAULT_WINDOW_HU
@@ -88,7 +93,7 @@ def _network() -> serving.Classifier:
 @cache
 def _known() -> Lesions:
     """The lesions that the shipped classifier was trained and tested on, made again."""
-    data = _KEPT / shipped.NAME
+    data = _KEPT / f"{shipped.NAME}-{shipped.SEED}-{shipped.DIFFICULTY:g}"
     if not (data / "manifest.json").exists():
         images = _KEPT / f"dicom-{os.getpid()}"
         for _ in series.write_cohort(
@@ -111,7 +116,7 @@ def _of(manifest: Manifest, config: dict[str, object]) -> Lesions:
         manifest.rois(WINDOW),
         np.asarray([manifest.scheme.index(line.lesion_class) for line in lines]),
         [line.patient for line in lines],
-        [line.diameter_mm for line in lines],
+        [line.size_mm for line in lines],
         np.asarray([fold_of[line.id] for line in lines]),
     )
 
@@ -140,18 +145,10 @@ def _pictures() -> dict[str, list[unlike.Picture]]:
 
 
 @cache
-def _novelty() -> Novelty:
-    """Of the shipped network: its own training ROIs, and those that it never saw."""
-    lesions, network = _known(), _network()
-    features, measured = network.outputs(lesions.rois).features, lesions.measured
-    held_out = lesions.folds == int(str(network.meta.config["test_fold"]))
-    reference = Reference.fit(
-        features[~held_out],
-        measurements.Measured(measured.of, measured.values[~held_out]),
-        lesions.labels[~held_out], LIVER.keys,
-    )  # fmt: skip
-    scores = reference.scores(features[held_out], measured.values[held_out])
-    return Novelty.of(reference, scores, lesions.only(held_out).patients)
+def _trust() -> Trust:
+    found = _network().trust
+    assert found is not None and found.novelty is not None
+    return found
 
 
 def _opinion(lesions: Lesions, measured: measurements.Measured | None = None) -> SecondOpinion:
@@ -165,7 +162,16 @@ def _opinion(lesions: Lesions, measured: measurements.Measured | None = None) ->
 
 
 def section() -> Printed:
-    for part in (measured, opinions, detections, stability, robustness, nodules):
+    for part in (
+        probabilities,
+        sets,
+        measured,
+        opinions,
+        detections,
+        stability,
+        robustness,
+        nodules,
+    ):
         yield f"-- {part.__doc__}"
         yield from part()
 
@@ -195,6 +201,60 @@ def _pair(first: str, second: str, found: beside.Beside) -> Printed:
     )
 
 
+@cache
+def _answered() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the fresh lesions: the network's own probabilities, the calibrated ones, patients."""
+    fitted = _trust().figures.calibration
+    assert isinstance(fitted, Calibration)
+    logits = _network().outputs(_fresh().rois).logits.astype(np.float64)
+    return multinomial.softmax(logits), fitted.probabilities(logits), numbered(_fresh().patients)
+
+
+def probabilities() -> Printed:
+    """the network's numbers as probabilities, on fresh lesions"""
+    before, after, patients = _answered()
+    labels = _fresh().labels
+    yield f"{len(labels)} lesions of {len(np.unique(patients))} patients"
+    every = OutOfFold(before, labels, patients, np.zeros(len(labels), int), LIVER.keys)
+    for name, table in (("before", before), ("after", after)):
+        yield from _reliable(name, table, every)
+
+
+def _reliable(name: str, table: np.ndarray, of: OutOfFold) -> Printed:
+    found = calibration.reliability(table, of.labels, of.patients, of.classes, 0)
+    shifts = ", ".join(f"{key} {one}" for key, one in found.intercepts.items())
+    yield (
+        f"{name}: slope {found.slope}, calibration error {found.error} (by chance "
+        f"{found.error_by_chance:.3f}), Brier {found.brier}, log loss {found.log_loss}; "
+        f"intercepts {shifts}"
+    )
+
+
+def sets() -> Printed:
+    """how often the true class is in the prediction set, on fresh lesions, one a patient"""
+    _, after, patients = _answered()
+    own = _trust().sets
+    labels = _fresh().labels
+    chosen = conformal.one_each(patients, labels)
+    for level in (0.9, 0.95):
+        try:
+            assert own is not None
+            inside = conformal.members(after[chosen], own.thresholds(level))
+        except TrustError as error:
+            yield f"{100 * level:g} %: {error}"
+            continue
+        yield from _covered(conformal.coverage(inside, labels[chosen], LIVER.keys, level))
+
+
+def _covered(found: Coverage) -> Printed:
+    yield f"{100 * found.level:g} %: {_percent(found.overall)} of {found.overall.n} lesions"
+    for name, rows in (("class", found.by_class), ("size", found.by_size)):
+        yield "  " + ", ".join(f"{name} {key} {_percent(one)}" for key, one in rows.items())
+    yield "  " + ", ".join(
+        f"{100 * share:.0f} % of the sets have {size}" for size, share in found.sizes.items()
+    )
+
+
 def measured() -> Printed:
     """quick measurements against all of them"""
     lesions = _known()
@@ -209,7 +269,7 @@ def measured() -> Printed:
         "quick": _milliseconds(lambda: quick.measure(one, WINDOW, size)),
         "all": _milliseconds(lambda: measurements.measure(one, WINDOW, size), 30),
     }
-    opinion, novelty = _opinion(lesions), _novelty()
+    opinion, novelty = _trust().opinion, _trust().novelty
     outputs = _network().outputs(one)
     times["novelty"] = _milliseconds(lambda: novelty.judge(outputs.features, few.values[:1]))
     times["opinion"] = _milliseconds(lambda: opinion.opinions(few.values[:1]))
@@ -237,9 +297,9 @@ def opinions() -> Printed:
     yield "trained on the network's own training lesions, asked of fresh ones:"
     fresh = _fresh()
     answers = own.probabilities(fresh.measured.values)
-    theirs = np.asarray(network.probabilities(fresh.rois), np.float64)
+    _, theirs, _ = _answered()
     found = beside.beside(fresh.labels, answers, theirs, fresh.patients, LIVER.keys)
-    yield from _pair("measurements", "network", found)
+    yield from _pair("measurements", "network, calibrated", found)
     yield found.sentence
     of = own.opinions(fresh.measured.values[:600])
     spoken = np.mean([": as in " in one.reasons[0] for one in of])
@@ -248,22 +308,14 @@ def opinions() -> Printed:
 
 def detections() -> Printed:
     """unlike the training ROIs: how often it is said"""
-    novelty, fresh = _novelty(), _fresh()
+    novelty, fresh = _trust().novelty, _fresh()
     yield (
         f"threshold from {novelty.n_held_out} held-out lesions of {novelty.n_patients} patients; "
         f"false alarms among them {_percent(novelty.false_alarms)}"
     )
     rows = [_detection("fresh", "fresh lesions of the same kind", fresh.rois, fresh.sizes,
                        fresh.patients)]  # fmt: skip
-    for name, pictures in _pictures().items():
-        if name in unlike.UNLIKE:
-            rows.append(
-                _detection(
-                    name, unlike.UNLIKE[name],
-                    np.stack([one.pixels for one in pictures]),
-                    [one.diameter_mm for one in pictures], [one.patient for one in pictures],
-                )
-            )  # fmt: skip
+    rows += unlike.detections(_network(), _trust().novelty, _pictures())
     if _DATA:
         rows += list(_real(Path(_DATA)))
     else:
@@ -277,7 +329,7 @@ def _detection(
 ) -> tried.Detection:
     features = _network().outputs(rois).features
     values = quick.measure(rois, WINDOW, sizes).values
-    return tried.detection(_novelty(), name, what, features, values, patients)
+    return tried.detection(_trust().novelty, name, what, features, values, patients)
 
 
 def _real(folder: Path) -> Iterator[tried.Detection]:
@@ -351,23 +403,12 @@ def _asked(index: int) -> tuple[Stability, float]:
 
 def robustness() -> Printed:
     """the same patients on other scanners"""
-    pictures = _pictures()
-    plain = pictures[unlike.PLAIN]
-    truth = np.asarray([one.lesion_class for one in plain])
-    owners = [one.patient for one in plain]
-    before = _answers(plain)
-    for name, what in unlike.SCANS.items():
-        row = tried.robustness(name, what, truth, before, _answers(pictures[name]), owners)
+    for row in unlike.other_scans(_network(), _pictures()):
         yield (
             f"{row.what}: same class {_percent(row.agreement)}, balanced accuracy "
             f"{_percent(row.balanced_accuracy)}, change {_percent(row.difference)}"
         )
-    yield f"{len(plain)} lesions of {len(set(owners))} patients"
-
-
-def _answers(pictures: Sequence[unlike.Picture]) -> np.ndarray:
-    rois = np.stack([one.pixels for one in pictures])
-    return np.asarray(_network().probabilities(rois), np.float64)
+    yield f"{PATIENTS} lesions of as many patients"
 
 
 def nodules() -> Printed:
@@ -389,17 +430,29 @@ def nodules() -> Printed:
     )
     for _ in classifier.train(data, settings, run, cross_validate=True):
         pass
-    lesions, meta = _of(manifest, settings.dump()), Checkpoint.load(run / "checkpoint")
-    network = np.full((len(lesions.labels), len(scheme)), np.nan)
+    lesions, served = _of(manifest, settings.dump()), Checkpoint.load(run / "checkpoint")
+    logits = np.full((len(lesions.labels), len(scheme)), np.nan)
     for fold in np.unique(lesions.folds):
         out = lesions.folds == fold
-        held = serving.Classifier((run / f"fold-{fold}" / "model.onnx").read_bytes(), meta)
-        network[out] = held.probabilities(lesions.rois[out])
+        held = serving.Classifier((run / f"fold-{fold}" / "model.onnx").read_bytes(), served)
+        logits[out] = held.outputs(lesions.rois[out]).logits
+    every = OutOfFold(
+        logits, lesions.labels, numbered(lesions.patients), lesions.folds, scheme.keys
+    )
+    yield from _reliable("before", multinomial.softmax(logits), every)
+    scaled = calibration.cross_fitted(every)
+    yield from _reliable("after, each fold by the others", scaled, every)
+    for level in (0.9, 0.95):
+        covered = conformal.cross_covered(every, scaled, level)
+        if covered is None:
+            yield f"{100 * level:g} %: too few calibration lesions"
+        else:
+            yield from _covered(covered)
     values = quick.measure(lesions.rois, None)
     model = SecondOpinion.fit(
         values, lesions.labels, lesions.patients, scheme.keys, 0, folds=lesions.folds
     )
-    found = beside.beside(lesions.labels, model.out_of_fold, network, lesions.patients, scheme.keys)
-    yield from _pair("measurements", "network (an eighth of the paper's width)", found)
+    found = beside.beside(lesions.labels, model.out_of_fold, scaled, lesions.patients, scheme.keys)
+    yield from _pair("measurements", "network (an eighth of the paper's width), calibrated", found)
     yield found.sentence
     yield f"such as: {model.opinions(values.values[:1])[0].reasons[0]}"

@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from ml.statistics import ridged
+from ml.statistics.multinomial import softmax
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -19,7 +20,7 @@ def test_probabilities_are_those_of_scikit_learn(classes: int, ridge: float) -> 
     # of two classes scikit-learn has one weight, which is twice each of two that add up to 0
     theirs = LogisticRegression(C=(2 if classes == 2 else 1) / ridge, tol=1e-10, max_iter=10_000)
     expected = theirs.fit(design, labels).predict_proba(design)
-    assert ridged.softmax(own.logits(design)) == pytest.approx(expected, abs=1e-5)
+    assert softmax(own.logits(design)) == pytest.approx(expected, abs=1e-5)
     assert own.weights.sum(axis=1) == pytest.approx(0, abs=1e-9)
 
 
@@ -27,7 +28,7 @@ def test_separated_classes_and_a_class_of_nobody_have_a_maximum() -> None:
     design = np.linspace(-1, 1, 20)[:, None]
     labels = (design[:, 0] > 0).astype(np.int64)
     own = ridged.fit(design, labels, 3, 1.0)
-    chances = ridged.softmax(own.logits(design))
+    chances = softmax(own.logits(design))
     assert np.isfinite(own.weights).all()
     assert chances[:, 2].max() < 1e-3
     assert (chances.argmax(axis=1) == labels).all()
