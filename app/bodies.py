@@ -246,7 +246,7 @@ async def _check(headers: Headers, body: bytes) -> None:
         text.check_json(_json(body))
 
 
-def told_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def told_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON (``object_pairs_hook``), of which json would take the last in silence.
 
     Raises:

@@ -204,7 +204,7 @@ class Checkpoint:
                 raise
             raise CheckpointError(f"This is no checkpoint.json of Hepatica: {error!r}.") from error
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What ``checkpoint.json`` holds."""
         return {
             "format": FORMAT,

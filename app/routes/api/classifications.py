@@ -15,7 +15,6 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -117,7 +116,7 @@ _COORDINATES = (
     "x runs to the right and y down; 0,0 is the outer corner of the first pixel, whose centre is "
     "0.5,0.5."
 )
-_BODY: dict[str, Any] = {
+_BODY: dict[str, object] = {
     "required": True,
     "content": {
         "multipart/form-data": {

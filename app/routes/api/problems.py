@@ -42,7 +42,7 @@ _WHEN = {
     503: "Too busy, or the database does not answer; Retry-After says when to come again.",
 }
 
-_PROBLEM: dict[str, Any] = {
+_PROBLEM: dict[str, object] = {
     "title": "Problem",
     "type": "object",
     "required": ["type", "title", "status", "detail"],

@@ -229,7 +229,7 @@ def dumped(words: OwnersWords) -> bytes:
     return (json.dumps(words.typed, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
