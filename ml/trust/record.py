@@ -51,8 +51,8 @@ class Figures:
     """What stands in ``checkpoint.json`` under ``trust``.
 
     Attributes:
-        fitted_on: the lesions that calibration, sets and the novelty threshold come from, each
-            scored by a network trained without it.
+        fitted_on: the lesions that calibration and sets come from, each scored by a network
+            trained without it.
         calibration: the temperature and what it is worth.
         coverage: of prediction sets at the usual levels, each fold by the others' thresholds; a
             level that has too few lesions is left out.
@@ -132,8 +132,9 @@ class Trust:
         """From lesions that networks of the same training scored without having seen them.
 
         Args:
-            held_out_fold: whose patients the network that serves was not trained on: nothing of its
-                own is fitted on them, and it is tried on them. None: it was trained on all.
+            held_out_fold: whose patients the network that serves was not trained on: neither
+                calibration nor sets are fitted on them, and both are tried on them. None: it was
+                trained on all.
             looks: of all lesions; None: neither novelty nor second opinion.
             seed: of resampling, and of the draw of one lesion a patient.
         """
@@ -141,7 +142,7 @@ class Trust:
         found, held_out = lesions.only(own), lesions.only(~own)
         made = cls(Figures(VERSION, Counted.of(found), Missing(NOT_MEASURED)))
         made = made._calibrated(found, held_out, seed)
-        return made if looks is None else made._looked_at(lesions, own, looks, seed)
+        return made if looks is None else made._looked_at(lesions, looks, seed)
 
     def _calibrated(self, found: OutOfFold, held_out: OutOfFold, seed: int) -> Trust:
         try:
@@ -163,11 +164,9 @@ class Trust:
         )
         return replace(self, figures=figures, sets=sets)
 
-    def _looked_at(
-        self, lesions: OutOfFold, own: npt.NDArray[np.bool_], looks: Looks, seed: int
-    ) -> Trust:
+    def _looked_at(self, lesions: OutOfFold, looks: Looks, seed: int) -> Trust:
         figures, patients = self.figures, names(lesions.patients)
-        found = _novelty(lesions, own, looks, patients, seed)
+        found = _novelty(lesions, looks, patients, seed)
         novelty = None if isinstance(found, Missing) else found
         told = found if isinstance(found, Missing) else found.record()
         figures, opinion = replace(figures, novelty=told), None
@@ -342,17 +341,13 @@ def _named(row: Floats, classes: tuple[str, ...]) -> dict[str, float]:
 
 
 def _novelty(
-    lesions: OutOfFold,
-    own: npt.NDArray[np.bool_],
-    looks: Looks,
-    patients: Sequence[str],
-    seed: int,
+    lesions: OutOfFold, looks: Looks, patients: Sequence[str], seed: int
 ) -> Novelty | Missing:
+    """By all lesions, each of which its own network had not seen; they need no class for it."""
     if isinstance(looks.reference, Missing):
         return looks.reference
-    mine = [patient for patient, one in zip(patients, own, strict=True) if one]
     try:
-        return Novelty.of(looks.reference, looks.distances[own], mine, lesions.folds[own], seed)
+        return Novelty.of(looks.reference, looks.distances, patients, lesions.folds, seed)
     except NoveltyError as error:
         return Missing(clause(error))
 
