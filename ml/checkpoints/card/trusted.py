@@ -19,7 +19,7 @@ from ml.checkpoints.card.subject import UNMEASURED, Subject
 from ml.statistics.figure import Figure
 from ml.trust import beside
 from ml.trust.calibration import Calibration, Reliability
-from ml.trust.conformal import LEVELS, Coverage, least_for
+from ml.trust.conformal import LEVELS, Coverage, expected, least_for
 from ml.trust.evidence import Missing
 from ml.trust.novelty import NoveltyRecord
 
@@ -120,6 +120,7 @@ def prediction_sets(of: Subject) -> Entry:
             Source.SOFTWARE,
             "how they are made",
         ),
+        *(_kept(of, one) for one in trust.coverage),
         *_covered(of, trust.coverage, _OUT_OF_FOLD, "out of fold"),
         *_covered(of, trust.held_out_coverage, _HELD_OUT, "held-out patients"),
         *(
@@ -130,6 +131,21 @@ def prediction_sets(of: Subject) -> Entry:
             for level in LEVELS
             if level not in known
         ),
+    )
+
+
+def _kept(of: Subject, told: Coverage) -> Statement:
+    """What the level promises of a class, of as many calibration lesions as it has."""
+    ranges = []
+    for one in of.checkpoint.scheme.classes:
+        count = told.by_class[one.key].n or 0
+        low, high = expected(count, told.level)
+        ranges.append(f"{one.display} {100 * low:.0f} to {100 * high:.0f} % ({count} lesions)")
+    return Statement(
+        "The level holds on the mean over calibration lesions that might have been drawn. With so "
+        f"few, the share of a class that sets cover lies in 95 of 100 draws at: {', '.join(ranges)}.",
+        Source.MEASURED,
+        f"what {100 * told.level:g} % promises of a class",
     )
 
 

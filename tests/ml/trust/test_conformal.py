@@ -45,6 +45,17 @@ def test_the_threshold_by_hand() -> None:
     assert sets.thresholds(0.9) == pytest.approx([0.1, 0.1])  # of 19 the 18th: the last but one
 
 
+def test_how_far_a_classs_own_coverage_may_be_from_its_level() -> None:
+    """Of 22 lesions at 90 % the 21st: Beta(21, 2), whose mean is 21 / 23."""
+    low, high = conformal.expected(22, 0.9)
+    assert 0.76 < low < 0.79
+    assert 0.98 < high < 1.0
+    draws = np.random.default_rng(0).beta(21, 2, 200_000)
+    assert np.mean((draws > low) & (draws < high)) == pytest.approx(0.95, abs=0.005)
+    with pytest.raises(TrustError, match="needs 9 lesions"):
+        conformal.expected(8, 0.9)
+
+
 def test_no_set_is_empty_and_equal_probabilities_leave_all_classes_in() -> None:
     high = np.full(3, 0.99)
     inside = conformal.members(np.array([[0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3]]), high)
