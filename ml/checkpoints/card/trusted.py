@@ -143,7 +143,8 @@ def _kept(of: Subject, told: Coverage) -> Statement:
         ranges.append(f"{one.display} {100 * low:.0f} to {100 * high:.0f} % ({count} lesions)")
     return Statement(
         "The level holds on the mean over calibration lesions that might have been drawn. With so "
-        f"few, the share of a class that sets cover lies in 95 of 100 draws at: {', '.join(ranges)}.",
+        "few, the share of a class that sets cover lies in 95 of 100 draws at: "
+        f"{', '.join(ranges)}.",
         Source.MEASURED,
         f"what {100 * told.level:g} % promises of a class",
     )
