@@ -56,7 +56,7 @@ def mark_and_review(page):
     page.keyboard.press("2")
     page.keyboard.press("4")
     page.keyboard.press("Enter")
-    page.locator("#lesion-panel .scores").wait_for()
+    page.locator("#lesion-panel .scores").first.wait_for()
     return before, page.inner_text("#lesion-panel")
 
 
