@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.models.cases.parcel import Limits, Parcel, Refusal, RefusalCode
-from ml.ground.errors import HepaticaError
-from ml.images import dicom
+from ml.images import archive, dicom, picture
 from ml.images.dicom import Identity
+
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,21 @@ def opened(instances: list[bytes], to: Addressee, limits: Limits) -> Parcel:
         instances: DICOM files; the list is emptied, so that none lies in memory for longer than it
             is needed.
     """
+
+    def admit(name: str, known: Identity) -> Refusal | None:
+        if not (reason := to.refuses(known)):
+            return None
+        code = RefusalCode.OTHER_STUDY if known.study_uid else RefusalCode.UNUSABLE
+        return Refusal(name, f"{name}: {reason}", code, known)
+
     refused: list[Refusal] = []
-    parcel = Parcel.open(_fit(instances, to, refused), limits)
+    parcel = Parcel.open(_files(instances, refused), limits, admit)
     parcel.refused += refused
     return parcel
 
 
-def _fit(
-    instances: list[bytes], to: Addressee, refused: list[Refusal]
-) -> Iterator[tuple[str, bytes]]:
+def _files(instances: list[bytes], refused: list[Refusal]) -> Iterator[tuple[str, bytes]]:
+    """Those that are DICOM files and nothing else, under their numbers."""
     instances.reverse()
     number = 0
     while instances:
@@ -59,17 +65,11 @@ def _fit(
         if not dicom.is_part10(data):
             reason = f"{name}: it is no DICOM file (PS3.10): the letters DICM are not at byte 128."
             refused.append(Refusal(name, reason))
-            continue
-        try:
-            known = dicom.identity(data, name)
-        except HepaticaError as error:
-            refused.append(Refusal(name, str(error), RefusalCode.of(error)))
-            continue
-        if reason := to.refuses(known):
-            code = RefusalCode.OTHER_STUDY if known.study_uid else RefusalCode.UNUSABLE
-            refused.append(Refusal(name, f"{name}: {reason}", code, known))
-            continue
-        yield name, data
+        elif archive.is_zip(data) or data.startswith((picture.PNG, picture.JPEG)):
+            reason = f"{name}: it is a DICOM file and another kind of file in one. Send one file."
+            refused.append(Refusal(name, reason))
+        else:
+            yield name, data
 
 
 def number_of(name: str) -> int:

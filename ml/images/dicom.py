@@ -74,12 +74,14 @@ __all__ = [
     "NoPixels",
     "NotAnImage",
     "NotCT",
+    "Opened",
     "Origin",
     "TooLarge",
     "UnsupportedSyntax",
     "each",
     "identity",
     "is_part10",
+    "opened",
     "parsed",
     "read",
     "read_frame",
@@ -179,23 +181,23 @@ class _Wanted:
 
 
 def _guarded(data: bytes, name: str, max_pixels: int, wanted: _Wanted | None) -> Iterator[CTSlice]:
-    try:
+    with _damage_told(name, _CUT_SHORT):
         if data.startswith((picture.PNG, picture.JPEG)):
             found = picture.read(data, name, max_pixels)
             if wanted is not None:
                 wanted.of(1, name)
             yield found
             return
-        header = Header(_dataset(data, name), name)
-        _refuse_non_ct(header)
-        yield from _slices(header, data, max_pixels, wanted)
-    except (DicomError, MemoryError):
-        raise
-    # a damaged header makes pydicom and the decoders raise nearly anything
-    except Exception as error:
-        raise Corrupt(
-            f"{name} is damaged or cut short ({type(error).__name__}); send or export it again."
-        ) from error
+        _refuse_foreign(data, name)
+        yield from _images(_dataset(data, name), data, name, max_pixels, wanted)
+
+
+def _images(
+    dataset: Dataset, data: bytes, name: str, max_pixels: int, wanted: _Wanted | None
+) -> Iterator[CTSlice]:
+    header = Header(dataset, name)
+    _refuse_non_ct(header)
+    yield from _slices(header, data, max_pixels, wanted)
 
 
 @dataclass(frozen=True)
@@ -217,16 +219,19 @@ class Identity:
     origin: Origin = field(default_factory=Origin, repr=False)
 
 
+_CUT_SHORT = "damaged or cut short"
+
+
 @contextmanager
-def _damage_told(name: str) -> Iterator[None]:
-    """A damaged header makes pydicom raise nearly anything: it is Corrupt."""
+def _damage_told(name: str, what: str = "damaged") -> Iterator[None]:
+    """A damaged header makes pydicom and the decoders raise nearly anything: it is Corrupt."""
     try:
         yield
     except (DicomError, MemoryError):
         raise
     except Exception as error:
         raise Corrupt(
-            f"{name} is damaged ({type(error).__name__}); send or export it again."
+            f"{name} is {what} ({type(error).__name__}); send or export it again."
         ) from error
 
 
@@ -238,18 +243,68 @@ def identity(data: bytes, name: str) -> Identity:
     """
     name = _shown(name)
     with _damage_told(name):
-        dataset = _dataset(data, name, stop_before_pixels=True)
-        header = Header(dataset, name)
-        start = _meta(data)[1] if is_part10(data) else 0
-        return Identity(
-            frame.uid(header, "SOPClassUID"),
-            frame.uid(header, "SOPInstanceUID"),
-            frame.uid(header, "SeriesInstanceUID"),
-            frame.uid(header, "StudyInstanceUID"),
-            str(dataset.file_meta.TransferSyntaxUID),
-            hashlib.sha256(memoryview(data)[start:]).hexdigest(),
-            Origin.of(header),
-        )
+        start = _refuse_foreign(data, name)
+        return _identity(Header(_dataset(data, name, stop_before_pixels=True), name), data, start)
+
+
+def _identity(header: Header, data: bytes, start: int) -> Identity:
+    return Identity(
+        frame.uid(header, "SOPClassUID"),
+        frame.uid(header, "SOPInstanceUID"),
+        frame.uid(header, "SeriesInstanceUID"),
+        frame.uid(header, "StudyInstanceUID"),
+        str(header.dataset.file_meta.TransferSyntaxUID),
+        hashlib.sha256(memoryview(data)[start:]).hexdigest(),
+        Origin.of(header),
+    )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A DICOM file whose header is read: which object it is, and then what it holds."""
+
+    identity: Identity
+    _data: bytes = field(repr=False)
+    _name: str
+    _found: Dataset | Exception = field(repr=False)
+    """The whole data set; or what its end raises, though its header can be read."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set as ``parsed`` gives it; it raises the same."""
+        with _damage_told(self._name):
+            return self._whole()
+
+    def each(self, max_pixels: int = MAX_PIXELS) -> Iterator[CTSlice]:
+        """Its images as the function ``each`` gives them, once; it raises the same."""
+        with _damage_told(self._name, _CUT_SHORT):
+            yield from _images(
+                self._whole(), self._data, self._name, min(max_pixels, MAX_PIXELS), None
+            )
+
+    def _whole(self) -> Dataset:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+def opened(data: bytes, name: str) -> Opened:
+    """A DICOM file, read once for what it is and for what it holds.
+
+    Raises:
+        DicomError: as ``identity``.
+    """
+    name = _shown(name)
+    with _damage_told(name):
+        start = _refuse_foreign(data, name)
+        found: Dataset | Exception
+        try:
+            found = head = _dataset(data, name)
+        except MemoryError:
+            raise
+        except Exception as error:  # behind the header it may be damaged all it likes
+            found, head = error, _dataset(data, name, stop_before_pixels=True)
+        return Opened(_identity(Header(head, name), data, start), data, name, found)
 
 
 def parsed(data: bytes, name: str) -> Dataset:
@@ -260,6 +315,7 @@ def parsed(data: bytes, name: str) -> Dataset:
     """
     name = _shown(name)
     with _damage_told(name):
+        _refuse_foreign(data, name)
         return _dataset(data, name)
 
 
@@ -281,23 +337,30 @@ def _shown(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)[-200:] or "the file"
 
 
-def _dataset(data: bytes, name: str, stop_before_pixels: bool = False) -> Dataset:
-    """The data set of a DICOM file, its transfer syntax settled in ``file_meta``."""
+def _refuse_foreign(data: bytes, name: str) -> int:
+    """Refuse what is no DICOM file or unpacks to too much; the offset of its data set."""
     if not data:
         raise NotAnImage(f"{name} is empty (0 bytes); send or export it again.")
+    if is_part10(data):
+        meta, start = _meta(data)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            _refuse_inflated(data, start, name)
+        return start
+    for magic, what in _KNOWN:
+        if data.startswith(magic):
+            raise NotAnImage(f"{name} is {what}.")
+    if data[:2] not in (b"\x02\x00", b"\x08\x00") or len(data) < 132:
+        text = "text, " if _is_text(data[:512]) else ""
+        raise NotAnImage(
+            f"{name} is {text}neither DICOM nor PNG nor JPEG; export the slice in one of these "
+            "formats."
+        )
+    return 0
+
+
+def _dataset(data: bytes, name: str, stop_before_pixels: bool = False) -> Dataset:
+    """The data set of a DICOM file, its transfer syntax settled in ``file_meta``."""
     preamble = is_part10(data)
-    if not preamble:
-        for magic, what in _KNOWN:
-            if data.startswith(magic):
-                raise NotAnImage(f"{name} is {what}.")
-        if data[:2] not in (b"\x02\x00", b"\x08\x00") or len(data) < 132:
-            text = "text, " if _is_text(data[:512]) else ""
-            raise NotAnImage(
-                f"{name} is {text}neither DICOM nor PNG nor JPEG; "
-                "export the slice in one of these formats."
-            )
-    elif _transfer_syntax(data) == DeflatedExplicitVRLittleEndian:
-        _refuse_inflated(data, name)
     tags = _Tags(stop_before_pixels)
     dataset: Dataset = read_partial(io.BytesIO(data), tags.stop_at, force=not preamble)
     tags.refuse_doubled(name)
@@ -353,13 +416,8 @@ def _meta(data: bytes) -> tuple[Dataset, int]:
     return meta, stream.tell()
 
 
-def _transfer_syntax(data: bytes) -> str:
-    return str(_meta(data)[0].get("TransferSyntaxUID", ""))
-
-
-def _refuse_inflated(data: bytes, name: str) -> None:
+def _refuse_inflated(data: bytes, start: int, name: str) -> None:
     """A deflated data set is unpacked whole by pydicom: measure it first, a piece at a time."""
-    _, start = _meta(data)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     total, rest = 0, data[start:]
     while rest and not inflate.eof:

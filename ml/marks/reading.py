@@ -43,7 +43,11 @@ def read(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Marking:
         DicomError: no DICOM file, or a damaged one.
         MarkError: none of the classes above, or it marks no lesion as a whole; why.
     """
-    dataset = dicom.parsed(data, name)
+    return of(dicom.parsed(data, name), name, max_pixels)
+
+
+def of(dataset: Dataset, name: str, max_pixels: int = MAX_PIXELS) -> Marking:
+    """The same of an object that is parsed already (``dicom.Opened.dataset``); raises the same."""
     try:
         kind = KINDS.get(str(dataset.get("SOPClassUID", "")))
         if kind is None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import PurePosixPath
 from time import monotonic
 
@@ -22,7 +24,7 @@ from ml.ground.errors import HepaticaError
 from ml.images import archive, dicom, picture
 from ml.images import ct_slice as image
 from ml.images.ct_slice import CTSlice
-from ml.images.dicom import Identity
+from ml.images.dicom import Identity, Opened
 from ml.marks import reading
 from ml.marks.region import Marking
 
@@ -67,13 +69,17 @@ class Refusal:
     identity: Identity | None = None
 
 
+Admit = Callable[[str, Identity], Refusal | None]
+"""Why an object is not wanted, by its name in the upload and what it is; None where it is."""
+
+
 @dataclass(frozen=True)
 class PackedSlice:
     """A decoded slice as it will be stored: its description, and its pixels compressed.
 
     Attributes:
         pixels: little-endian rows × columns of ``dtype``, zlib-compressed.
-        sha256: of the pixels before they were compressed.
+        digest: SHA-256 in hex of that, under which they are kept.
     The others are those of `ml.images.ct_slice.CTSlice`.
     """
 
@@ -97,12 +103,20 @@ class PackedSlice:
     tags: Mapping[str, str]
     warnings: tuple[str, ...]
     pixels: bytes = field(repr=False)
-    sha256: str
+    digest: str
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the pixels before they were compressed, in hex: asked for where there is no UID, or
+        where what comes again was compressed otherwise."""
+        return hashlib.sha256(zlib.decompress(self.pixels)).hexdigest()
 
     @classmethod
     def of(cls, item: CTSlice) -> PackedSlice:
         """Compress a slice."""
         raw = np.ascontiguousarray(item.pixels, item.pixels.dtype.newbyteorder("<")).tobytes()
+        # the format of zlib, in half its time
+        pixels = bytes(imagecodecs.deflate_encode(raw, level=1, raw=False))
         rows, columns = item.size
         return cls(
             study_uid=item.study_uid,
@@ -124,9 +138,8 @@ class PackedSlice:
             spacing_mm=item.spacing_mm,
             tags=dict(item.tags),
             warnings=item.warnings,
-            # the format of zlib, in half its time
-            pixels=bytes(imagecodecs.deflate_encode(raw, level=1, raw=False)),
-            sha256=hashlib.sha256(raw).hexdigest(),
+            pixels=pixels,
+            digest=hashlib.sha256(pixels).hexdigest(),
         )
 
 
@@ -174,12 +187,17 @@ class Parcel:
     passed_over: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, uploads: Iterable[tuple[str, bytes]], limits: Limits) -> Parcel:
+    def open(
+        cls, uploads: Iterable[tuple[str, bytes]], limits: Limits, admit: Admit | None = None
+    ) -> Parcel:
         """Decode (name, bytes) pairs; zips are opened, and their files named ``zip/file``.
 
         Every file is taken or refused by itself, those in a zip too.
+
+        Args:
+            admit: is asked of each DICOM object before it is decoded.
         """
-        opened = _Opening(cls(), limits)
+        opened = _Opening(cls(), limits, admit)
         for name, data in uploads:
             shown = PurePosixPath(name.replace("\\", "/")).name or "unnamed file"
             if archive.is_zip(data):
@@ -195,6 +213,7 @@ class _Opening:
 
     parcel: Parcel
     limits: Limits
+    admit: Admit | None = None
     decoded_files: int = 0
     unpacked_bytes: int = 0
     pixels: int = 0
@@ -239,24 +258,32 @@ class _Opening:
                     f"{name}: this upload has more than {self.limits.files} files. "
                     "Upload the rest by itself."
                 )
-            if not data.startswith((picture.PNG, picture.JPEG)):
-                known = dicom.identity(data, name)
-            if known is not None and known.sop_class_uid in reading.KINDS:
-                self._mark(data, name, known)
-                return
-            slices = tuple(self._packed(data, name))
+            most = self.limits.pixels - self.pixels
+            if data.startswith((picture.PNG, picture.JPEG)):
+                found = dicom.each(data, name, most)
+            else:
+                opened = dicom.opened(data, name)
+                known = opened.identity
+                if self.admit is not None and (refusal := self.admit(name, known)):
+                    self.parcel.refused.append(refusal)
+                    return
+                if known.sop_class_uid in reading.KINDS:
+                    self._mark(opened, name)
+                    return
+                found = opened.each(most)
+            slices = tuple(self._packed(found, name))
         except HepaticaError as error:
             self.parcel.refused.append(Refusal(name, str(error), RefusalCode.of(error), known))
             return
         self.pixels += sum(item.rows * item.columns for item in slices)
         self.parcel.files.append(ParcelFile(name, slices, known))
 
-    def _mark(self, data: bytes, name: str, known: Identity) -> None:
+    def _mark(self, opened: Opened, name: str) -> None:
         """Read what an object marks, within the same limits as images."""
         self._refuse_late(name)
-        marking = reading.read(data, name, self.limits.pixels - self.pixels)
+        marking = reading.of(opened.dataset, name, self.limits.pixels - self.pixels)
         self.pixels += marking.pixels
-        self.parcel.markings.append(ParcelMarking(name, marking, known))
+        self.parcel.markings.append(ParcelMarking(name, marking, opened.identity))
 
     def _refuse_late(self, name: str) -> None:
         if monotonic() - self.begun > self.limits.seconds:
@@ -265,9 +292,8 @@ class _Opening:
                 "which is the most. Upload the rest by itself."
             )
 
-    def _packed(self, data: bytes, name: str) -> Iterator[PackedSlice]:
+    def _packed(self, found: Iterator[CTSlice], name: str) -> Iterator[PackedSlice]:
         """Its slices. What damaged files cost is limited by time, as their pixels do not count."""
-        found = dicom.each(data, name, self.limits.pixels - self.pixels)
         while True:
             self._refuse_late(name)
             item = next(found, None)
