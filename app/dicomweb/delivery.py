@@ -10,7 +10,6 @@ from ml.images import archive, dicom, picture
 from ml.images.dicom import Identity
 
 
-
 @dataclass(frozen=True)
 class Addressee:
     """The study that a request stores to, by its address; ``study_uid`` is "" for any."""

@@ -291,11 +291,11 @@ class Case(Base):
         told_by = actor or (uploader.name if uploader else "nobody")
         sender = Sender(uploader, contrast_phase, pseudonym, key, entry)
         serialise(session, "case received")
+        intake = _Intake.of(session, parcel, sender)
         touched: dict[uuid.UUID, int] = {}
         for item in parcel.files:
             try:
-                with session.begin_nested():  # a file goes in whole or not at all
-                    accepted, series = _receive_file(session, item, sender)
+                accepted, series = intake.take(item)
             except Unreadable as refusal:
                 code = refusal.more.get("code", RefusalCode.UNUSABLE)
                 reason = f"{item.file}: {refusal.detail}"
@@ -303,6 +303,7 @@ class Case(Base):
             else:
                 touched[series.id] = len(receipt.accepted)
                 receipt.accepted.append(accepted)
+        intake.write()
         for series_id, last in touched.items():
             remarks = session.get_one(Series, series_id).remarks
             told = receipt.accepted[last]
@@ -491,7 +492,7 @@ class Image(Base):
         )
         if not same_place:
             return False
-        if self.pixels_digest == Blob.digest_of(item.pixels):
+        if self.pixels_digest == item.digest:
             return True
         # the same pixels may have been compressed otherwise by an earlier version of zlib
         raw = zlib.decompress(self.stored_pixels(session))
@@ -566,38 +567,360 @@ class _Source:
     syntax: str
 
 
-def _receive_file(session: Session, item: ParcelFile, sender: Sender) -> tuple[Accepted, Series]:
-    first = item.slices[0]
-    warnings = [text for one in item.slices for text in one.warnings]
-    if sender.entry.refuses_burned_in:
-        _refuse_burned_in(warnings)
-    _refuse_own(session, first)
-    case = _case_for(session, first, sender, warnings)
-    series = _series_for(session, case, first.series_uid, sender.key)
-    if first.sop_uid and case.study_uid:
-        _refuse_taken(session, series, kept(first.sop_uid, sender.key))
-    source = None
-    if item.identity is not None:
-        digest = keyed(item.identity.data_set, sender.key)
-        source = _Source(digest, item.identity.transfer_syntax_uid[:64])
-    known, images = 0, []
-    dates = _dates_of(item.identity, case, sender, warnings)
-    if case.study_date is None:
-        case.study_date = dates.get("StudyDate")
-    for one in item.slices:
-        image, is_new = _image_of(session, series, one, source, dates, sender.key)
-        images.append(image)
-        known += not is_new
-    if sender.entry.returns_results and item.identity is not None:
-        _keep_way_back(session, case, images, item.identity, sender, warnings)
-    if case.phase_warning:
-        warnings.append(case.phase_warning)
-    if 0 < known < len(item.slices):
-        warnings.insert(0, f"{known} of its {len(item.slices)} frames are here already.")
-    told = tuple(dict.fromkeys(warnings))
-    address = Address(case.uid or "", series.uid or "", images[0].uid or "")
-    is_known = known == len(item.slices)
-    return Accepted(item.file, case.id, told, is_known, address, item.identity), series
+_AT_ONCE = 100
+"""Images that wait at most before they are written, and UIDs that are asked after at once."""
+
+
+@dataclass
+class _Intake:
+    """A parcel as it is taken in; the database is asked once a parcel where that is enough.
+
+    Nobody else takes images in meanwhile (`serialise`). A file goes in whole or not at all: all of
+    it is judged before anything of it is changed. Its images wait to be written many at a time.
+
+    Attributes:
+        here: SOP UIDs, as they are kept, of those of the parcel that are here.
+    """
+
+    session: Session
+    sender: Sender
+    here: set[str]
+    _images: list[Image] = field(default_factory=list)
+    _pixels: dict[str, bytes] = field(default_factory=dict)
+    _cases: dict[tuple[str | None, ...], Case] = field(default_factory=dict)
+    _series: dict[tuple[uuid.UUID, str], Series] = field(default_factory=dict)
+    _own: dict[str, bool] = field(default_factory=dict)
+    _issuers: dict[str, dict[uuid.UUID, str | None]] = field(default_factory=dict)
+    _linked: set[uuid.UUID] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, session: Session, parcel: Parcel, sender: Sender) -> _Intake:
+        """For the files of a parcel."""
+        wanted = sorted({_known_by(item.slices[0], sender.key)[1] for item in parcel.files})
+        here: set[str] = set()
+        for first in range(0, len(wanted), _AT_ONCE):
+            some = wanted[first : first + _AT_ONCE]
+            here |= set(session.scalars(sa.select(Image.sop_uid).where(Image.sop_uid.in_(some))))
+        return cls(session, sender, here)
+
+    def write(self) -> None:
+        """Write what waits."""
+        Blob.store_all(self.session, self._pixels, _PIXELS)
+        self.session.add_all(self._images)
+        self.session.flush()
+        self._images, self._pixels = [], {}
+
+    def take(self, item: ParcelFile) -> tuple[Accepted, Series]:
+        """Take in a file.
+
+        Raises:
+            Unreadable: it is refused; nothing was changed.
+        """
+        first, sender, key = item.slices[0], self.sender, self.sender.key
+        warnings = [text for one in item.slices for text in one.warnings]
+        if sender.entry.refuses_burned_in:
+            _refuse_burned_in(warnings)
+        self._refuse_own(first)
+        patient_hmac, name = _patient_of(first, sender, warnings)
+        case = self._case(first, patient_hmac, name, warnings)
+        series = self._series_of(case, first.series_uid) if case else None
+        if first.sop_uid and first.study_uid:
+            self._refuse_taken(series, kept(first.sop_uid, key))
+        source = None
+        if item.identity is not None:
+            digest = keyed(item.identity.data_set, key)
+            source = _Source(digest, item.identity.transfer_syntax_uid[:64])
+        there = [self._image(series, one, source) for one in item.slices]
+        # from here on nothing is refused
+        if case is None:
+            case = self._new_case(first, patient_hmac, name)
+        if series is None:
+            series = self._new_series(case, first.series_uid)
+        dates = _dates_of(item.identity, case, sender, warnings)
+        if case.study_date is None:
+            case.study_date = dates.get("StudyDate")
+        images = []
+        for one, image in zip(item.slices, there, strict=True):
+            if image is not None:
+                image._complete(one, source, key)
+            images.append(image or self._new_image(series, one, source, dates))
+        if sender.entry.returns_results and item.identity is not None:
+            self._keep_way_back(case, images, item.identity, warnings)
+        if patient_hmac in self._issuers:
+            issuer = images[0].tags.get(_ISSUER)
+            self._issuers[patient_hmac].setdefault(case.id, issuer)
+        if len(self._images) >= _AT_ONCE:
+            self.write()
+        known = sum(image is not None for image in there)
+        if case.phase_warning:
+            warnings.append(case.phase_warning)
+        if 0 < known < len(item.slices):
+            warnings.insert(0, f"{known} of its {len(item.slices)} frames are here already.")
+        told = tuple(dict.fromkeys(warnings))
+        address = Address(case.uid or "", series.uid or "", images[0].uid or "")
+        is_known = known == len(item.slices)
+        return Accepted(item.file, case.id, told, is_known, address, item.identity), series
+
+    # -- judging -------------------------------------------------------------------------------
+
+    def _refuse_own(self, item: PackedSlice) -> None:
+        """Refuse what was rebuilt here and comes back: it would be a patient of its own."""
+        uid = item.study_uid
+        if uid and uid not in self._own:
+            found = self.session.scalar(sa.select(Case.id).where(Case.uid == uid))
+            self._own[uid] = found is not None
+        if uid and self._own[uid]:
+            raise Unreadable(
+                "this object was rebuilt here, from an image that is here. Nothing new is in it; "
+                "it was not stored.",
+                code=RefusalCode.OWN,
+            )
+
+    def _case(
+        self, item: PackedSlice, patient_hmac: str | None, name: str, warnings: list[str]
+    ) -> Case | None:
+        """The case that a slice belongs to; None where there is none.
+
+        Raises:
+            Unreadable: its study is another patient's.
+        """
+        sender = self.sender
+        if patient_hmac and item.issuer and self._is_issued_twice(patient_hmac, item):
+            warnings.append(
+                "The same PatientID is here already from another issuer (IssuerOfPatientID). Both "
+                "count as one patient; where they are two, give each a PatientID of its own."
+            )
+        found = self._known_case(item, patient_hmac, name)
+        if found is None:
+            return None
+        if item.study_uid and patient_hmac != found.patient_hmac:
+            raise Unreadable(
+                "its study is here already under another patient. Check the PatientID at the "
+                "source.",
+                code=RefusalCode.OTHER_PATIENT,
+            )
+        if found.contrast_phase != sender.contrast_phase:
+            warnings.append(
+                f"The case is here already with the contrast phase {found.contrast_phase}, which "
+                f"stays; {sender.contrast_phase} was not taken over."
+            )
+        if sender.pseudonym and found.pseudonym != sender.pseudonym:
+            warnings.append(
+                f"The pseudonym {sender.pseudonym} was not used: the case is called "
+                f"{found.pseudonym}."
+            )
+        return found
+
+    def _known_case(self, item: PackedSlice, patient_hmac: str | None, name: str) -> Case | None:
+        by = self._case_key(item, patient_hmac, name)
+        if by not in self._cases:
+            query = sa.select(Case)
+            if item.study_uid:
+                query = query.where(Case.study_uid == by[0])
+            else:  # pictures have no study: those of one pseudonym and uploader belong together
+                whose = self.sender.user.id if self.sender.user else None
+                query = (
+                    query.where(
+                        Case.study_uid.is_(None),
+                        Case.pseudonym == name,
+                        Case.patient_hmac.is_not_distinct_from(patient_hmac),
+                        Case.uploaded_by_id.is_not_distinct_from(whose),
+                        Case.contrast_phase == self.sender.contrast_phase,
+                    )
+                    .order_by(Case.created_at.desc(), Case.id)
+                    .limit(1)
+                )
+            found = self.session.execute(query).scalar_one_or_none()
+            if found is None:
+                return None
+            self._cases[by] = found
+        return self._cases[by]
+
+    def _case_key(
+        self, item: PackedSlice, patient_hmac: str | None, name: str
+    ) -> tuple[str | None, ...]:
+        if item.study_uid:
+            return (kept(item.study_uid, self.sender.key),)
+        return None, patient_hmac, name
+
+    def _is_issued_twice(self, patient_hmac: str, item: PackedSlice) -> bool:
+        """Whether a case of the same PatientID is here whose images another issuer gave it."""
+        if patient_hmac not in self._issuers:
+            self.write()
+            self._issuers[patient_hmac] = _issuers_of(self.session, patient_hmac)
+        issuer = _digest(item.issuer, self.sender.key)
+        known = self._issuers[patient_hmac].values()
+        return any(one not in (None, issuer) for one in known)
+
+    def _series_of(self, case: Case, series_uid: str) -> Series | None:
+        """``series_uid`` is the sender's, "" where there is none; None where it is not here."""
+        by = case.id, kept(series_uid, self.sender.key) if series_uid else PICTURES
+        if by not in self._series:
+            found = self.session.execute(
+                sa.select(Series).where(Series.case_id == by[0], Series.series_uid == by[1])
+            ).scalar_one_or_none()
+            if found is None:
+                return None
+            self._series[by] = found
+        return self._series[by]
+
+    def _refuse_taken(self, series: Series | None, sop_uid: str) -> None:
+        """Refuse an object whose SOP Instance UID is in another series already."""
+        if sop_uid not in self.here:
+            return
+        self.write()
+        elsewhere = sa.select(Image.id).where(Image.sop_uid == sop_uid)
+        if series is not None:
+            elsewhere = elsewhere.where(Image.series_id != series.id)
+        if self.session.scalar(elsewhere.limit(1)) is not None:
+            raise Unreadable(
+                "its SOP Instance UID belongs to an image of another series, which is kept. Give "
+                "every image a UID of its own (an anonymiser may have given all the same one).",
+                code=RefusalCode.TAKEN,
+            )
+
+    def _image(
+        self, series: Series | None, item: PackedSlice, source: _Source | None
+    ) -> Image | None:
+        """The image of a slice; None where it is not here.
+
+        Raises:
+            Unreadable: its SOP Instance UID belongs to another image of the series.
+        """
+        _, sop_uid = _known_by(item, self.sender.key)
+        if series is None or sop_uid not in self.here:
+            return None
+        self.write()
+        found = self.session.scalars(
+            sa.select(Image).where(
+                Image.series_id == series.id, Image.sop_uid == sop_uid, Image.frame == item.frame
+            )
+        ).one_or_none()
+        if found is None or found._is_of(self.session, item, source):
+            return found
+        if found._shows(self.session, item):
+            raise Unreadable(
+                "its SOP Instance UID belongs to an image of this series with the same pixels and "
+                "another header, which is kept. To replace it, delete the case and send it again.",
+                code=RefusalCode.TAKEN,
+            )
+        raise Unreadable(
+            "its SOP Instance UID belongs to another image of this series, which is kept. Give "
+            "every image a UID of its own (an anonymiser may have given all the same one).",
+            code=RefusalCode.TAKEN,
+        )
+
+    # -- storing -------------------------------------------------------------------------------
+
+    def _new_case(self, item: PackedSlice, patient_hmac: str | None, name: str) -> Case:
+        case_id, sender = uuid.uuid4(), self.sender
+        case = Case(
+            study_uid=kept(item.study_uid, sender.key) if item.study_uid else None,
+            patient_hmac=patient_hmac,
+            pseudonym=name,
+            contrast_phase=sender.contrast_phase,
+            phantom=item.phantom,
+            uploaded_by_id=sender.user.id if sender.user else None,
+            id=case_id,
+            uid=uid_of_case(item.study_uid, case_id, sender.key),
+        )
+        self.session.add(case)
+        self.session.flush()
+        self._cases[self._case_key(item, patient_hmac, name)] = case
+        if case.uid is not None:
+            self._own[case.uid] = True
+        return case
+
+    def _new_series(self, case: Case, series_uid: str) -> Series:
+        key = self.sender.key
+        known_by = kept(series_uid, key) if series_uid else PICTURES
+        uid = uid_of_series(series_uid or PICTURES, case, key)
+        series = Series(case_id=case.id, series_uid=known_by, uid=uid)
+        self.session.add(series)
+        self.session.flush()
+        self._series[case.id, known_by] = series
+        return series
+
+    def _new_image(
+        self, series: Series, item: PackedSlice, source: _Source | None, dates: dict[str, str]
+    ) -> Image:
+        """``dates``: of its object, moved."""
+        key = self.sender.key
+        original, sop_uid = _known_by(item, key)
+        image = Image(
+            id=uuid.uuid4(),
+            created_at=now(),
+            series_id=series.id,
+            sop_uid=sop_uid,
+            frame=item.frame,
+            transfer_syntax_uid=source.syntax if source else None,
+            source_hmac=source.hmac if source else None,
+            instance_number=item.instance_number,
+            position_mm=item.position_mm,
+            orientation=list(item.orientation) if item.orientation else None,
+            position=list(item.position) if item.position else None,
+            rows=item.rows,
+            columns=item.columns,
+            dtype=item.dtype,
+            calibrated=item.calibrated,
+            phantom=item.phantom,
+            row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
+            column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
+            tags={**_tags_of(item, key), **dates},
+            warnings=list(item.warnings),
+            pixels_digest=item.digest,
+            uid=uid_of_image(original, item.frame, series, key),
+        )
+        series.stirred_at = image.created_at
+        self._images.append(image)
+        self._pixels[item.digest] = item.pixels
+        self.here.add(sop_uid)
+        return image
+
+    def _keep_way_back(
+        self, case: Case, images: list[Image], identity: Identity, warnings: list[str]
+    ) -> None:
+        """Seal whose the object is, so that a result can be sent back; what is kept stays."""
+        unread = [word for word in identity.origin.unread if word != "FrameOfReferenceUID"]
+        if unread:
+            warnings.append(
+                f"{', '.join(unread)} cannot be read in the character set of the file, so results "
+                "that go back to the sender lack it."
+            )
+        session, key = self.session, self.sender.key
+        if case.id not in self._linked:
+            self._linked.add(case.id)
+            if session.scalar(sa.select(Case.link).where(Case.id == case.id)) is None:
+                case.link = Examination.of(identity, self.sender.entry).sealed(case.id, key)
+        for image in images:
+            known = sa.inspect(image).persistent and session.scalar(
+                sa.select(Image.link).where(Image.id == image.id)
+            )
+            if not known:
+                found = SourceObject.of(identity, image.frame, len(images))
+                image.link = found.sealed(case.id, image.id, key)
+
+
+def _known_by(item: PackedSlice, key: bytes) -> tuple[str, str]:
+    """What stands for the SOP Instance UID of a slice: as it came, and as it is kept."""
+    original = item.sop_uid or f"{PICTURE}{item.sha256[:48]}"
+    return original, kept(original, key) if item.sop_uid else original
+
+
+def _issuers_of(session: Session, patient_hmac: str) -> dict[uuid.UUID, str | None]:
+    """Of the first image of each case of a patient, which issuer gave the PatientID."""
+    found = {}
+    for case_id in session.scalars(sa.select(Case.id).where(Case.patient_hmac == patient_hmac)):
+        tags = session.scalar(
+            sa.select(Image.tags)
+            .join(Series, Image.series_id == Series.id)
+            .where(Series.case_id == case_id)
+            .order_by(Image.created_at, Image.id)
+            .limit(1)
+        )
+        if tags:
+            found[case_id] = tags.get(_ISSUER)
+    return found
 
 
 def _refuse_burned_in(warnings: list[str]) -> None:
@@ -623,115 +946,6 @@ def _dates_of(
     return found
 
 
-def _keep_way_back(
-    session: Session,
-    case: Case,
-    images: list[Image],
-    identity: Identity,
-    sender: Sender,
-    warnings: list[str],
-) -> None:
-    """Seal whose the object is, so that a result can be sent back; what is kept already stays."""
-    if unread := [word for word in identity.origin.unread if word != "FrameOfReferenceUID"]:
-        warnings.append(
-            f"{', '.join(unread)} cannot be read in the character set of the file, so results that "
-            "go back to the sender lack it."
-        )
-    if session.scalar(sa.select(Case.link).where(Case.id == case.id)) is None:
-        case.link = Examination.of(identity, sender.entry).sealed(case.id, sender.key)
-    for image in images:
-        if session.scalar(sa.select(Image.link).where(Image.id == image.id)) is None:
-            found = SourceObject.of(identity, image.frame, len(images))
-            image.link = found.sealed(case.id, image.id, sender.key)
-
-
-def _refuse_own(session: Session, item: PackedSlice) -> None:
-    """Refuse what was rebuilt here and comes back: it would be a patient and a study of its own."""
-    if item.study_uid and session.scalar(sa.select(Case.id).where(Case.uid == item.study_uid)):
-        raise Unreadable(
-            "this object was rebuilt here, from an image that is here. Nothing new is in it; it "
-            "was not stored.",
-            code=RefusalCode.OWN,
-        )
-
-
-def _refuse_taken(session: Session, series: Series, sop_uid: str) -> None:
-    """Refuse an object whose SOP Instance UID is in another series already."""
-    elsewhere = sa.select(Image.id).where(Image.sop_uid == sop_uid, Image.series_id != series.id)
-    if session.scalar(elsewhere.limit(1)) is not None:
-        raise Unreadable(
-            "its SOP Instance UID belongs to an image of another series, which is kept. Give every "
-            "image a UID of its own (an anonymiser may have given all the same one).",
-            code=RefusalCode.TAKEN,
-        )
-
-
-def _case_for(session: Session, item: PackedSlice, sender: Sender, warnings: list[str]) -> Case:
-    """The case that a slice belongs to, made where there is none.
-
-    Raises:
-        Unreadable: it names no patient and no pseudonym was given; its study is another patient's.
-    """
-    patient_hmac, name = _patient_of(item, sender, warnings)
-    if patient_hmac and item.issuer and _is_issued_twice(session, patient_hmac, item, sender.key):
-        warnings.append(
-            "The same PatientID is here already from another issuer (IssuerOfPatientID). Both "
-            "count as one patient; where they are two, give each a PatientID of its own."
-        )
-    if item.study_uid:
-        found = session.execute(
-            sa.select(Case).where(Case.study_uid == kept(item.study_uid, sender.key))
-        ).scalar_one_or_none()
-    else:  # pictures have no study: those under one pseudonym and one uploader belong together
-        found = session.execute(
-            sa.select(Case)
-            .where(
-                Case.study_uid.is_(None),
-                Case.pseudonym == name,
-                Case.patient_hmac.is_(None)
-                if patient_hmac is None
-                else Case.patient_hmac == patient_hmac,
-                Case.uploaded_by_id.is_not_distinct_from(sender.user.id if sender.user else None),
-                Case.contrast_phase == sender.contrast_phase,
-            )
-            .order_by(Case.created_at.desc(), Case.id)
-            .limit(1)
-        ).scalar_one_or_none()
-    if found is None:
-        return _new_case(session, item, sender, patient_hmac, name)
-    if item.study_uid and patient_hmac != found.patient_hmac:
-        raise Unreadable(
-            "its study is here already under another patient. Check the PatientID at the source.",
-            code=RefusalCode.OTHER_PATIENT,
-        )
-    if found.contrast_phase != sender.contrast_phase:
-        warnings.append(
-            f"The case is here already with the contrast phase {found.contrast_phase}, which "
-            f"stays; {sender.contrast_phase} was not taken over."
-        )
-    if sender.pseudonym and found.pseudonym != sender.pseudonym:
-        warnings.append(
-            f"The pseudonym {sender.pseudonym} was not used: the case is called {found.pseudonym}."
-        )
-    return found
-
-
-def _is_issued_twice(session: Session, patient_hmac: str, item: PackedSlice, key: bytes) -> bool:
-    """Whether a case of the same PatientID is here whose images another issuer gave it."""
-    issuer = _digest(item.issuer, key)
-    for case_id in session.scalars(sa.select(Case.id).where(Case.patient_hmac == patient_hmac)):
-        tags = session.scalar(
-            sa.select(Image.tags)
-            .join(Series, Image.series_id == Series.id)
-            .where(Series.case_id == case_id)
-            .order_by(Image.created_at, Image.id)
-            .limit(1)
-        )
-        if tags and tags.get(_ISSUER, issuer) != issuer:
-            return True
-    return False
-
-
 def keyed(text: str, key: bytes) -> str:
     """HMAC-SHA256 of a text under the installation's key, in hex."""
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
@@ -739,25 +953,6 @@ def keyed(text: str, key: bytes) -> str:
 
 def _digest(text: str, key: bytes) -> str:
     return keyed(text, key)[:16]
-
-
-def _new_case(
-    session: Session, item: PackedSlice, sender: Sender, patient_hmac: str | None, name: str
-) -> Case:
-    case_id = uuid.uuid4()
-    case = Case(
-        study_uid=kept(item.study_uid, sender.key) if item.study_uid else None,
-        patient_hmac=patient_hmac,
-        pseudonym=name,
-        contrast_phase=sender.contrast_phase,
-        phantom=item.phantom,
-        uploaded_by_id=sender.user.id if sender.user else None,
-        id=case_id,
-        uid=uid_of_case(item.study_uid, case_id, sender.key),
-    )
-    session.add(case)
-    session.flush()
-    return case
 
 
 def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple[str | None, str]:
@@ -785,87 +980,6 @@ def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple
         "the file names no patient. Type a pseudonym for it and upload it again.",
         code=RefusalCode.NO_PATIENT,
     )
-
-
-def _series_for(session: Session, case: Case, series_uid: str, key: bytes) -> Series:
-    """``series_uid`` is the sender's, "" where there is none."""
-    known_by = kept(series_uid, key) if series_uid else PICTURES
-    found = session.execute(
-        sa.select(Series).where(Series.case_id == case.id, Series.series_uid == known_by)
-    ).scalar_one_or_none()
-    if found is not None:
-        return found
-    uid = uid_of_series(series_uid or PICTURES, case, key)
-    series = Series(case_id=case.id, series_uid=known_by, uid=uid)
-    session.add(series)
-    session.flush()
-    return series
-
-
-def _image_of(
-    session: Session,
-    series: Series,
-    item: PackedSlice,
-    source: _Source | None,
-    dates: dict[str, str],
-    key: bytes,
-) -> tuple[Image, bool]:
-    """The image of a slice, and whether it was stored now: it may be here already.
-
-    Args:
-        dates: of its object, moved.
-
-    Raises:
-        Unreadable: its SOP Instance UID belongs to another image of the series.
-    """
-    original = item.sop_uid or f"{PICTURE}{item.sha256[:48]}"
-    sop_uid = kept(original, key) if item.sop_uid else original
-    found = session.scalars(
-        sa.select(Image).where(
-            Image.series_id == series.id, Image.sop_uid == sop_uid, Image.frame == item.frame
-        )
-    ).one_or_none()
-    if found is not None:
-        if found._is_of(session, item, source):
-            found._complete(item, source, key)
-            return found, False
-        if found._shows(session, item):
-            raise Unreadable(
-                "its SOP Instance UID belongs to an image of this series with the same pixels and "
-                "another header, which is kept. To replace it, delete the case and send it again.",
-                code=RefusalCode.TAKEN,
-            )
-        raise Unreadable(
-            "its SOP Instance UID belongs to another image of this series, which is kept. Give "
-            "every image a UID of its own (an anonymiser may have given all the same one).",
-            code=RefusalCode.TAKEN,
-        )
-    image = Image(
-        series_id=series.id,
-        sop_uid=sop_uid,
-        frame=item.frame,
-        transfer_syntax_uid=source.syntax if source else None,
-        source_hmac=source.hmac if source else None,
-        instance_number=item.instance_number,
-        position_mm=item.position_mm,
-        orientation=list(item.orientation) if item.orientation else None,
-        position=list(item.position) if item.position else None,
-        rows=item.rows,
-        columns=item.columns,
-        dtype=item.dtype,
-        calibrated=item.calibrated,
-        phantom=item.phantom,
-        row_spacing_mm=item.spacing_mm[0] if item.spacing_mm else None,
-        column_spacing_mm=item.spacing_mm[1] if item.spacing_mm else None,
-        tags={**_tags_of(item, key), **dates},
-        warnings=list(item.warnings),
-        pixels_digest=Blob.store(session, item.pixels, _PIXELS),
-        uid=uid_of_image(original, item.frame, series, key),
-    )
-    series.stirred_at = now()
-    session.add(image)
-    session.flush()
-    return image, True
 
 
 def _tags_of(item: PackedSlice, key: bytes) -> dict[str, str]:

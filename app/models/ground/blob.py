@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -36,16 +37,26 @@ class Blob(Base):
     def store(session: Session, data: bytes, media_type: str) -> str:
         """Keep ``data`` and return its digest; the same bytes are kept once."""
         digest = Blob.digest_of(data)
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        row = {
-            "digest": digest,
-            "media_type": media_type,
-            "size": len(data),
-            "data": data,
-            "created_at": now(),
-        }
-        session.execute(dialect.insert(Blob).values(row).on_conflict_do_nothing())
+        Blob.store_all(session, {digest: data}, media_type)
         return digest
+
+    @staticmethod
+    def store_all(session: Session, found: Mapping[str, bytes], media_type: str) -> None:
+        """Keep bytes by their digests (`digest_of`)."""
+        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        rows = [
+            {
+                "digest": digest,
+                "media_type": media_type,
+                "size": len(data),
+                "data": data,
+                "created_at": now(),
+            }
+            for digest, data in found.items()
+        ]
+        if rows:
+            statement = dialect.insert(Blob.__table__).on_conflict_do_nothing()  # type: ignore[arg-type]
+            session.connection().execute(statement, rows)
 
     @staticmethod
     def read(session: Session, digest: str) -> bytes:
