@@ -136,6 +136,16 @@ def header(image: Image) -> Dataset:
     return found
 
 
+def named(image: Image) -> Dataset:
+    """What an image is referred to by, and nothing of what it is."""
+    found = Dataset()
+    found.SOPClassUID = sop_class(image.calibrated)
+    found.SOPInstanceUID = image.uid
+    found.SeriesInstanceUID = image.series.uid
+    found.StudyInstanceUID = image.series.case.uid
+    return found
+
+
 def methods(case: Case) -> list[Dataset]:
     """How what leaves of a case was de-identified, as codes (PS3.16 CID 7050)."""
     moved = [code(*_DATES_MOVED)] if case.study_date else []
@@ -201,11 +211,11 @@ def _image_type(told: str) -> list[str]:
 def _of_place(found: Dataset, image: Image) -> None:
     if image.spacing_mm is not None:
         name = "PixelSpacing" if image.calibrated else "NominalScannedPixelSpacing"
-        setattr(found, name, [_decimal(value) for value in image.spacing_mm])
+        setattr(found, name, [decimal(value) for value in image.spacing_mm])
     if image.orientation is not None:
-        found.ImageOrientationPatient = [_decimal(value) for value in image.orientation]
+        found.ImageOrientationPatient = [decimal(value) for value in image.orientation]
     if image.position is not None:
-        found.ImagePositionPatient = [_decimal(value) for value in image.position]
+        found.ImagePositionPatient = [decimal(value) for value in image.position]
     if of := str(image.tags.get("FrameOfReferenceUID", "")):
         found.FrameOfReferenceUID = of
         found.PositionReferenceIndicator = None
@@ -224,8 +234,8 @@ def _of_pixels(found: Dataset, image: Image) -> None:
         # what is said to be unspecified stays so (PS3.3 C.11.1.1.2)
         windows = image.windows
         if windows:
-            found.WindowCenter = [_decimal(one.center) for one in windows]
-            found.WindowWidth = [_decimal(one.width) for one in windows]
+            found.WindowCenter = [decimal(one.center) for one in windows]
+            found.WindowWidth = [decimal(one.width) for one in windows]
             found.VOILUTFunction = windows[0].function.name
         found.RescaleType = "US" if image.tags.get("RescaleType", "").upper() == "US" else "HU"
 
@@ -251,8 +261,15 @@ def code(value: str, meaning: str) -> Dataset:
 # -- values ------------------------------------------------------------------------------------
 
 
-def _decimal(value: float) -> DSfloat:
+def decimal(value: float) -> DSfloat:
+    """A number as DICOM writes it, with at most 16 characters (PS3.5 6.2 DS)."""
     return DSfloat(value, auto_format=True)
+
+
+def kept_decimal(text: str) -> DSfloat | None:
+    """A kept text as the number that it is; None where it is none."""
+    text = text.strip()
+    return DSfloat(text) if _is_decimal(text) else None
 
 
 def _put(found: Dataset, keyword: str, text: str) -> None:

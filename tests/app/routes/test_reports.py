@@ -7,11 +7,12 @@ import json
 import shutil
 import subprocess
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import sr_by_highdicom
 from highdicom.sr import srread
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -19,15 +20,17 @@ from pydicom.dataset import Dataset
 import studies
 from app.models import Case, Checkpoint, Image, Prediction
 from app.models.cases.lesion import Lesion
+from app.objects import part10, report, said
 from app.objects.report import HYDRATABLE
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
-from ml.lesion import LesionClass, LesionScheme
+from ml.lesion import Code, LesionClass, LesionScheme
 from ml.trust.answer import PredictionSet, Said
 from ml.trust.novelty import Unlike
 from stow import parts_of, store
 
+KEY = b"k" * 32
 BOXES = (Box(40, 30, 20, 16), Box(1, 2, 12, 10))
 
 
@@ -107,23 +110,23 @@ def test_calibrated_numbers_leave_as_probabilities_with_what_cannot_be_excluded(
     assert "metastasis, network probability 70 %" in labels
 
 
-def groups_of(report: Dataset) -> list:
-    read = srread(io.BytesIO(written(report)))
+def groups_of(found: Dataset) -> list:
+    read = srread(io.BytesIO(written(found)))
     return read.content.get_planar_roi_measurement_groups()
 
 
-def written(report: Dataset) -> bytes:
+def written(found: Dataset) -> bytes:
     stream = io.BytesIO()
-    report.save_as(stream, enforce_file_format=True)
+    found.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
 
 def test_a_report_holds_a_group_for_each_lesion_at_its_place(asked, session):
-    report = asked.object()
-    assert report.StudyInstanceUID == asked.case.uid
-    assert report.SeriesDescription == "Research use only: lesion classes"
-    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
-    groups = groups_of(report)
+    found = asked.object()
+    assert found.StudyInstanceUID == asked.case.uid
+    assert found.SeriesDescription == "Research use only: lesion classes"
+    assert (found.CompletionFlag, found.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    groups = groups_of(found)
     lesions = session.scalars(sa.select(Lesion).order_by(Lesion.number)).all()
     assert len(groups) == len(lesions) == 2
     for group, lesion, box in zip(groups, lesions, BOXES, strict=True):
@@ -138,7 +141,7 @@ def test_a_report_holds_a_group_for_each_lesion_at_its_place(asked, session):
         assert (numbers[0].name.meaning, numbers[0].unit.value) == ("Score of metastasis", "%")
         assert [one.value for one in numbers] == [75.0, 12.5, 12.5]
     images = {lesion.image.uid for lesion in lesions}
-    evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    evidence = found.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     assert {i.ReferencedSOPInstanceUID for s in evidence for i in s.ReferencedSOPSequence} == images
 
 
@@ -282,3 +285,35 @@ def test_a_picture_of_a_large_slice_is_small_and_its_box_in_place(client, token,
     rows, columns = np.nonzero(yellow)
     ends = (columns.min(), columns.max(), rows.min(), rows.max())
     assert np.abs(np.array(ends) - (200, 400, 100, 250)).max() <= 1
+
+
+def test_a_report_is_to_the_byte_what_highdicoms_templates_make_of_the_same(asked, session):
+    case = session.get_one(Case, asked.case.id)
+    [network], [person] = said.by_networks(session, case), said.by_radiologists(session, case)
+    first, second = network.statements
+    # letters beyond ASCII, values of odd length, a code that is too long for its usual place
+    long = replace(first, finding=Code("a-code-of-20-letters", "99ODD", "Zyste µ ≤ 5 mm"))
+    odd = replace(second, scores=(), of_liver=False, warnings=("Größe …", ""))
+    doubted = {"calibrated": True, "unlike": True, "left_open": "a or b (90 %)"}
+    second = replace(second, **doubted)
+    network = replace(network, name="Netz-Ü " + 70 * "n", statements=(long, odd))
+    for account in (network, replace(network, statements=(second,)), person):
+        made = (part10.written(by.made(account, KEY)) for by in (report, sr_by_highdicom))
+        assert next(made) == next(made)
+    first.image.calibrated = False
+    made = (part10.written(by.made(network, KEY)) for by in (report, sr_by_highdicom))
+    assert next(made) == next(made)
+
+
+@pytest.mark.parametrize("missing", ["SliceThickness", "PixelSpacing", "ImagePositionPatient"])
+def test_what_an_image_does_not_tell_its_report_leaves_out(client, token, session, missing):
+    assert store(client, token, make_dicom(make_hu(3), **{missing: None})).status_code == 200
+    image = session.scalars(sa.select(Image)).one()
+    maker = studies.make_user(session, "marker", "reader")
+    studies.review(session, Lesion.mark(session, image, Box(40, 30, 20, 16), maker), "cyst")
+    session.commit()
+    case = session.scalars(sa.select(Case)).one()
+    told = Asked(client, token, case, Dataset()).object(by="radiologist")
+    words = {"SliceThickness": "Slice Thickness", "PixelSpacing": "Pixel Spacing"}
+    assert words.get(missing, "Image Position") not in str(told)
+    assert "Pixel Data Rows" in str(told) and len(groups_of(told)) == 1
