@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from app.models.cases.case import Image
 from app.objects import frames, library, rebuilt
 from app.objects.content import (
+    CONTENT,
     Relation,
     below,
     coded,
@@ -83,7 +84,7 @@ def made(account: Account, key: bytes) -> Dataset:
     names = Names(account, "sr", key)
     images = {said.image.id: said.image for said in account.statements}
     document = _document(names, list(images.values()))
-    document.add(below(_content(account, names, list(images.values()))))
+    document[CONTENT] = below(_content(account, names, list(images.values())))
     found = frames.finished(document, account, SERIES_DESCRIPTION)
     # what was written already is not read and written again when it leaves
     found.set_original_encoding(False, True, convert_encodings(found.SpecificCharacterSet))

@@ -55,7 +55,7 @@ class Blob(Base):
             for digest, data in found.items()
         ]
         if rows:
-            statement = dialect.insert(Blob.__table__).on_conflict_do_nothing()  # type: ignore[arg-type]
+            statement = dialect.insert(Blob.__table__).on_conflict_do_nothing()
             session.connection().execute(statement, rows)
 
     @staticmethod
