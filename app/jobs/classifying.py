@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy.orm import Session
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
 
 from app.db import Database
 from app.errors import AppError, Forbidden, NotFound, Unreadable
 from app.inference import Inference, Scores, scored
-from app.models.cases.case import Image
+from app.models.cases.case import Image, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.review import Review
 from app.models.checkpoint import Checkpoint
@@ -29,6 +30,7 @@ from app.watch import Watch
 from ml.ground.errors import HepaticaError
 from ml.ground.records import to_json
 from ml.images import roi
+from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, Roi
 from ml.lesion import ROI_SIZE_PX
 from ml.trust.answer import Said
@@ -90,7 +92,8 @@ class Classifying:
         network = self.inference.classifier(session, self.checkpoint)
         for first in range(0, len(items), AT_ONCE):
             part = items[first : first + AT_ONCE]
-            cut = [self._cut(session, item) for item in part]
+            held = _Held.of(session, part, self)
+            cut = [self._cut(held, item) for item in part]
             good = [one for one in cut if isinstance(one, _Cut)]
             rois, phantoms = [one.roi for one in good], [one.phantom for one in good]
             said = iter(network.said(rois, phantoms, self.inference.level) if good else ())
@@ -103,11 +106,11 @@ class Classifying:
                     answers.append(one)
             yield answers
 
-    def _cut(self, session: Session, item: Item) -> _Cut | Answer:
+    def _cut(self, held: _Held, item: Item) -> _Cut | Answer:
         if "refused" in item:
             return dict(item["refused"])
         try:
-            cut = _held(session, item, self) if "image" in item else _sent(item)
+            cut = held.cut(item) if "image" in item else _sent(item)
             self.watch.refuse(self.person, cut.roi.pixels, cut.image_id)
         except (AppError, HepaticaError) as error:
             if isinstance(error, AppError) and error.status >= 500:
@@ -147,24 +150,68 @@ def _sent(item: Item) -> _Cut:
     return _Cut(found, item["phantom"], {})
 
 
-def _held(session: Session, item: Item, by: Classifying) -> _Cut:
-    image = session.get(Image, uuid.UUID(item["image"]))
-    if image is None:
-        raise NotFound("The image was deleted meanwhile.")
-    case = image.series.case
-    Enrolment.refuse_case_to(session, by.person, case.id)
-    box = Box(*item["box"]) if item["box"] else None
-    if by.review_first and by.person is not None:
-        _refuse_covered(session, image, box, by.person)
-    network = by.checkpoint
-    found = roi.make(image.slice(session), box, network.window_hu, grey_range=network.grey_range)
-    warnings = (*found.warnings, *([case.phase_warning] if case.phase_warning else []))
-    named = {"study": case.uid, "series": image.series.uid, "instance": image.uid}
-    told = replace(found, warnings=tuple(dict.fromkeys(warnings)))
-    more = {"case": str(case.id), "image": named}
-    if "lesion" in item:
-        more["lesion"] = item["lesion"]
-    return _Cut(told, image.phantom, more, image.id)
+@dataclass
+class _Held:
+    """The images of some items, asked for together; each is unpacked once for its lesions."""
+
+    session: Session
+    by: Classifying
+    images: dict[uuid.UUID, Image]
+    _closed: dict[uuid.UUID, AppError | None] = field(default_factory=dict)
+    _last: tuple[uuid.UUID, CTSlice] | None = None
+
+    @classmethod
+    def of(cls, session: Session, items: Sequence[Item], by: Classifying) -> _Held:
+        ids = {uuid.UUID(item["image"]) for item in items if "image" in item}
+        if not ids:
+            return cls(session, by, {})
+        query = (
+            sa.select(Image)
+            .options(joinedload(Image.series).joinedload(Series.case))
+            .where(Image.id.in_(ids))
+        )
+        return cls(session, by, {image.id: image for image in session.scalars(query)})
+
+    def cut(self, item: Item) -> _Cut:
+        """The ROI of an item.
+
+        Raises:
+            NotFound: its image was deleted.
+            Forbidden: it is closed to whoever asks.
+            RoiError: there is no ROI at this place.
+        """
+        image = self.images.get(uuid.UUID(item["image"]))
+        if image is None:
+            raise NotFound("The image was deleted meanwhile.")
+        case, by = image.series.case, self.by
+        self._refuse_closed(case.id)
+        box = Box(*item["box"]) if item["box"] else None
+        if by.review_first and by.person is not None:
+            _refuse_covered(self.session, image, box, by.person)
+        network = by.checkpoint
+        found = roi.make(self._slice(image), box, network.window_hu, grey_range=network.grey_range)
+        warnings = (*found.warnings, *([case.phase_warning] if case.phase_warning else []))
+        named = {"study": case.uid, "series": image.series.uid, "instance": image.uid}
+        told = replace(found, warnings=tuple(dict.fromkeys(warnings)))
+        more = {"case": str(case.id), "image": named}
+        if "lesion" in item:
+            more["lesion"] = item["lesion"]
+        return _Cut(told, image.phantom, more, image.id)
+
+    def _refuse_closed(self, case_id: uuid.UUID) -> None:
+        if case_id not in self._closed:
+            self._closed[case_id] = None
+            try:
+                Enrolment.refuse_case_to(self.session, self.by.person, case_id)
+            except AppError as refusal:
+                self._closed[case_id] = refusal
+        if (closed := self._closed[case_id]) is not None:
+            raise closed
+
+    def _slice(self, image: Image) -> CTSlice:
+        if self._last is None or self._last[0] != image.id:
+            self._last = image.id, image.slice(self.session)
+        return self._last[1]
 
 
 def _refuse_covered(session: Session, image: Image, box: Box | None, person: uuid.UUID) -> None:

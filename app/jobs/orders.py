@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from app.errors import AppError, NotFound, Unreadable
 from app.jobs.classifying import Item, of_image, refused
+from app.models.cases.case import Image
+from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Mark, Marking
 from app.models.cases.reference import Reference
 from app.models.cases.uids import mapped
@@ -84,7 +86,14 @@ class LesionOrder(PlaceOrder):
         if self.model_fields_set != {"marks"}:
             raise Unreadable("Where an object marks the lesions, give nothing beside marks.")
         marking = session.scalars(
-            sa.select(Marking).where(Marking.uid.in_([self.marks, mapped(self.marks, key)]))
+            sa.select(Marking)
+            .options(
+                selectinload(Marking.marks)
+                .joinedload(Mark.lesion)
+                .joinedload(Lesion.image)
+                .joinedload(Image.series)
+            )
+            .where(Marking.uid.in_([self.marks, mapped(self.marks, key)]))
         ).one_or_none()
         if marking is None:
             raise NotFound(

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
@@ -528,7 +529,9 @@ class Image(Base):
 
     def pixels(self, session: Session) -> Pixels:
         """The pixels as an array (rows, columns): HU, or grey values where uncalibrated."""
-        raw = zlib.decompress(self.stored_pixels(session))
+        size = self.rows * self.columns * np.dtype(self.dtype).itemsize
+        # as zlib does, in half its time
+        raw = imagecodecs.deflate_decode(self.stored_pixels(session), raw=False, out=size)
         array = np.frombuffer(raw, np.dtype(self.dtype).newbyteorder("<"))
         pixels: Pixels = array.astype(self.dtype).reshape(self.rows, self.columns)
         return pixels

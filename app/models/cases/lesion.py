@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -129,6 +130,15 @@ class Lesion(Base):
         )
 
     @staticmethod
+    def standing(session: Session, case_id: uuid.UUID) -> Sequence[Lesion]:
+        """The same without whoever marked them, and without their images."""
+        return session.scalars(
+            sa.select(Lesion)
+            .where(Lesion.case_id == case_id, Lesion.withdrawn_at.is_(None))
+            .order_by(Lesion.number)
+        ).all()
+
+    @staticmethod
     def mark(
         session: Session,
         image: Image,
@@ -155,10 +165,8 @@ class Lesion(Base):
             NotFound, Forbidden: ``replaces`` names no lesion that stands, or one that ``marker``
                 may not move.
         """
-        roi.make(image.slice(session), box, roi.DEFAULT_WINDOW_HU)
-        session.execute(  # two markers at once get two numbers
-            sa.select(Case.id).where(Case.id == image.series.case_id).with_for_update()
-        )
+        roi.check(box, image.size, image.spacing_mm)
+        pen = Pen.of(session, image.series.case_id)
         known = session.get(Lesion, lesion_id) if lesion_id is not None else None
         if known is not None:
             return known._sent_again(session, image, box, marker)
@@ -168,24 +176,9 @@ class Lesion(Base):
         old = None if replaces is None else Lesion.require(session, replaces, hold=True)
         if old is not None and marker is not None:
             old._refuse_move(session, image, marker)
-        highest = session.execute(
-            sa.select(sa.func.max(Lesion.number)).where(Lesion.case_id == image.series.case_id)
-        ).scalar_one()
-        lesion = Lesion(
-            id=lesion_id or uuid.uuid4(),
-            case_id=image.series.case_id,
-            image=image,
-            number=(highest or 0) + 1,
-            x=box.x,
-            y=box.y,
-            width=box.width,
-            height=box.height,
-            marked_by_id=marker.id if marker else None,
-        )
-        session.add(lesion)
-        session.flush()
         told_by = actor or (marker.name if marker else "nobody")
-        Event.record(session, told_by, "lesion marked", str(lesion.id))
+        lesion = pen.mark(image, box, marker, told_by, lesion_id)
+        session.flush()
         if old is not None and marker is not None:
             old._leave(session, marker)
             Event.record(session, marker.name, _REPLACED, str(old.id), by=str(lesion.id))
@@ -330,3 +323,50 @@ class Lesion(Base):
         reach = self.reach_of(session, marker)
         if not reach.move:
             raise Forbidden(f"{reach.why} Nothing was changed.")
+
+
+@dataclass
+class Pen:
+    """Numbers the lesions of a case, of which one transaction at a time marks some."""
+
+    session: Session
+    case_id: uuid.UUID
+    _highest: int
+
+    @classmethod
+    def of(cls, session: Session, case_id: uuid.UUID) -> Pen:
+        """For a case; two that mark at once get two numbers."""
+        session.execute(sa.select(Case.id).where(Case.id == case_id).with_for_update())
+        highest = sa.select(sa.func.max(Lesion.number)).where(Lesion.case_id == case_id)
+        return cls(session, case_id, session.execute(highest).scalar_one() or 0)
+
+    def mark(
+        self,
+        image: Image,
+        box: Box,
+        marker: User | None,
+        actor: str,
+        lesion_id: uuid.UUID | None = None,
+    ) -> Lesion:
+        """A new lesion, written with the session's next flush.
+
+        Raises:
+            BoxError: the box gives no ROI on this image.
+        """
+        roi.check(box, image.size, image.spacing_mm)
+        self._highest += 1
+        lesion = Lesion(
+            id=lesion_id or uuid.uuid4(),
+            case_id=self.case_id,
+            image=image,
+            image_id=image.id,
+            number=self._highest,
+            x=box.x,
+            y=box.y,
+            width=box.width,
+            height=box.height,
+            marked_by_id=marker.id if marker else None,
+        )
+        self.session.add(lesion)
+        Event.record(self.session, actor, "lesion marked", str(lesion.id))
+        return lesion

@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
+from sqlalchemy.orm import (
+    Mapped,
+    Session,
+    contains_eager,
+    joinedload,
+    mapped_column,
+    relationship,
+)
 
 from app.db import Base, now
-from app.errors import AppError, Unreadable
+from app.errors import Unreadable
 from app.models.cases.case import (
     Case,
     Image,
@@ -31,7 +38,7 @@ from app.models.cases.case import (
     keyed,
     pseudonymised,
 )
-from app.models.cases.lesion import Lesion
+from app.models.cases.lesion import Lesion, Pen
 from app.models.cases.parcel import ParcelMarking, Refusal, RefusalCode
 from app.models.cases.uids import mapped
 from app.models.ground.event import Event
@@ -42,6 +49,9 @@ from ml.marks.region import Marking as Found
 
 SAME_PX = 1.0
 """A box whose edges all lie within so many pixels of a lesion's is that lesion's."""
+
+_AT_ONCE = 500
+"""Images that are asked after at once."""
 
 _WAITS = "Its images are not here yet; it marks them when they come."
 
@@ -72,6 +82,11 @@ class Marking(Base):
         back_populates="marking", order_by="Mark.number, Mark.part", cascade="all, delete-orphan"
     )
 
+    @classmethod
+    def _is_waiting(cls) -> sa.ColumnElement[bool]:
+        """For a WHERE: regions of it wait."""
+        return sa.cast(cls.waiting, sa.Text) != "[]"
+
     @staticmethod
     def of_case(session: Session, case: Case) -> list[Marking]:
         """The objects that mark, or should mark, lesions of a case, in the order they came."""
@@ -84,6 +99,17 @@ class Marking(Base):
             ).unique()
         )
 
+    @staticmethod
+    def waiting_for(session: Session, case: Case) -> list[Marking]:
+        """Those with regions that wait for images of a case, in the order they came."""
+        return list(
+            session.scalars(
+                sa.select(Marking)
+                .where(Marking.study_uid == case.uid, Marking._is_waiting())
+                .order_by(Marking.created_at, Marking.id)
+            )
+        )
+
     def settle(self, session: Session, case: Case) -> int:
         """Mark what can be marked by now; how many lesions were marked or found.
 
@@ -92,73 +118,64 @@ class Marking(Base):
         """
         if self.patient_hmac and case.patient_hmac and self.patient_hmac != case.patient_hmac:
             return self._refuse_all(session, "it names another patient than the case's images.")
+        regions = [Region.of_dict(told) for told in self.waiting]
+        here = _images(session, regions)
+        pen = Pen.of(session, case.id)
+        standing = list(Lesion.standing(session, case.id))
         still, marked = [], 0
-        for told in self.waiting:
-            region = Region.of_dict(told)
+        for told, region in zip(self.waiting, regions, strict=True):
             try:
-                images = self._images(session, case, region)
+                images = _of_region(case, region, here)
                 if images is None:
                     still.append(told)
                     continue
                 seen = {place: _seen(image) for place, image in images.items()}
                 placed = region.placed(seen.__getitem__)
             except HepaticaError as error:
-                self._keep(session, region, str(error))
+                self._keep(region, str(error))
                 continue
             for part, one in enumerate(placed, 1):
-                marked += self._mark(session, region, part, images[one.place], one)
+                marked += self._mark(pen, standing, region, part, images[one.place], one)
         self.waiting = still
         session.flush()
         return marked
 
-    def _images(self, session: Session, case: Case, region: Region) -> dict[Place, Image] | None:
-        """The images of a region by their places; None while some are not here.
-
-        Raises:
-            MarkError: it names an image of another study.
-        """
-        named = {place.sop_uid for place in region.places}
-        rows = session.execute(
-            sa.select(Image, Series.case_id)
-            .join(Series, Series.id == Image.series_id)
-            .where(Image.uid.in_(named))
-        ).all()
-        if any(case_id != case.id for _, case_id in rows):
-            raise MarkError("it names an image of another study than its own.")
-        found = {image.uid: image for image, _ in rows}
-        if not named or named - found.keys():
-            return None
-        return {place: found[place.sop_uid] for place in region.places}
-
     def _mark(
-        self, session: Session, region: Region, part: int, image: Image, placed: Placed
+        self,
+        pen: Pen,
+        standing: list[Lesion],
+        region: Region,
+        part: int,
+        image: Image,
+        placed: Placed,
     ) -> int:
-        known = _at(session, image, placed.box)
+        """``standing``: lesions on the images; a new one is put there."""
+        known = _at(standing, image, placed.box)
         try:
-            lesion = known or Lesion.mark(session, image, placed.box, None, actor=self.sent_by)
-        except (HepaticaError, AppError) as error:
-            self._keep(session, region, str(error), part)
+            lesion = known or pen.mark(image, placed.box, None, self.sent_by)
+        except HepaticaError as error:
+            self._keep(region, str(error), part)
             return 0
         if known is None:
+            standing.append(lesion)
             image.series.stirred_at = now()
         mark = _row(region, part)
         mark.lesion_id, mark.known = lesion.id, known is not None
         mark.diameter_mm = placed.diameter_mm
         self.marks.append(mark)
-        session.flush()
         return 1
 
-    def _keep(self, session: Session, region: Region, reason: str, part: int = 1) -> None:
+    def _keep(self, region: Region, reason: str, part: int = 1) -> None:
         """Note that a region marks nothing, and why."""
         mark = _row(region, part)
         mark.reason = reason[:500]
         self.marks.append(mark)
-        session.flush()
 
     def _refuse_all(self, session: Session, reason: str) -> int:
         for told in self.waiting:
-            self._keep(session, Region.of_dict(told), reason)
+            self._keep(Region.of_dict(told), reason)
         self.waiting = []
+        session.flush()
         return 0
 
 
@@ -237,9 +254,8 @@ def receive(session: Session, items: Sequence[ParcelMarking], sender: Sender, re
             if marking and is_new:
                 Event.record(session, actor, "marks received", str(marking.id))
     for case in session.scalars(sa.select(Case).where(Case.id.in_(list(cases)))).all():
-        for marking in Marking.of_case(session, case):
-            if marking.waiting:
-                marking.settle(session, case)
+        for marking in Marking.waiting_for(session, case):
+            marking.settle(session, case)
 
 
 after_images(receive)
@@ -293,7 +309,8 @@ def _of(
     session.flush()
     for region in regions:
         if region.flaw:
-            marking._keep(session, region, region.flaw)
+            marking._keep(region, region.flaw)
+    session.flush()
     return marking, True
 
 
@@ -334,22 +351,49 @@ def _seen(image: Image) -> Seen:
     return Seen(image.size, image.spacing_mm, image.orientation, image.position)
 
 
-def _at(session: Session, image: Image, box: Box) -> Lesion | None:
-    """The lesion that stands at this very place."""
-    near = [
-        sa.func.abs(told - value) <= SAME_PX
-        for told, value in (
-            (Lesion.x, box.x),
-            (Lesion.y, box.y),
-            (Lesion.x + Lesion.width, box.x + box.width),
-            (Lesion.y + Lesion.height, box.y + box.height),
+def _images(session: Session, regions: Sequence[Region]) -> dict[str, tuple[Image, uuid.UUID]]:
+    """The images of regions that are here, by their UIDs, each with the id of its case."""
+    named = sorted({place.sop_uid for region in regions for place in region.places})
+    found: dict[str, tuple[Image, uuid.UUID]] = {}
+    for first in range(0, len(named), _AT_ONCE):
+        rows = session.execute(
+            sa.select(Image, Series.case_id)
+            .join(Image.series)
+            .options(contains_eager(Image.series))
+            .where(Image.uid.in_(named[first : first + _AT_ONCE]))
         )
-    ]
-    return session.scalars(
-        sa.select(Lesion)
-        .where(Lesion.image_id == image.id, Lesion.withdrawn_at.is_(None), *near)
-        .order_by(Lesion.number)
-    ).first()
+        found |= {str(image.uid): (image, case_id) for image, case_id in rows}
+    return found
+
+
+def _of_region(
+    case: Case, region: Region, here: Mapping[str, tuple[Image, uuid.UUID]]
+) -> dict[Place, Image] | None:
+    """The images of a region by their places; None while some are not here.
+
+    Raises:
+        MarkError: it names an image of another study.
+    """
+    named = {place.sop_uid for place in region.places}
+    if any(here[uid][1] != case.id for uid in named & here.keys()):
+        raise MarkError("it names an image of another study than its own.")
+    if not named or named - here.keys():
+        return None
+    return {place: here[place.sop_uid][0] for place in region.places}
+
+
+def _at(standing: Sequence[Lesion], image: Image, box: Box) -> Lesion | None:
+    """The lesion that stands at this very place."""
+    for one in standing:
+        edges = (
+            one.x - box.x,
+            one.y - box.y,
+            one.x + one.width - box.x - box.width,
+            one.y + one.height - box.y - box.height,
+        )
+        if one.image_id == image.id and all(abs(edge) <= SAME_PX for edge in edges):
+            return one
+    return None
 
 
 def _row(region: Region, part: int) -> Mark:
