@@ -100,22 +100,41 @@ def report(
     **changed: Any,
 ) -> bytes:
     """A TID 1500 report with one group: a figure on one CT slice."""
-    (image,) = _images([file])
-    region = ImageRegion(
-        graphic_type=kind,
-        graphic_data=np.array(points, float),
-        source_image=SourceImageForRegion.from_source_image(image),
-    )
-    group = PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            uid=generate_uid(entropy_srcs=["tracking"]), identifier="Target 1"
-        ),
-        referenced_region=region,
-        finding_type=CodedConcept("94381002", "SCT", finding),
-        measurements=[Measurement(name=codes.SCT.Length, value=9.0, unit=codes.UCUM.Millimeter)]
-        if numbers
-        else None,
-    )
+    return report_on([file], kind, points, finding, numbers=numbers, instance=instance, **changed)
+
+
+def report_on(
+    files: Sequence[bytes],
+    kind: str,
+    points: Sequence[tuple[float, float]],
+    finding: str = "Metastasis",
+    *,
+    numbers: bool = False,
+    instance: str = "sr",
+    **changed: Any,
+) -> bytes:
+    """A TID 1500 report with the same figure on each of some CT slices of a study."""
+    images = _images(files)
+    groups = [
+        PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=TrackingIdentifier(
+                uid=generate_uid(
+                    entropy_srcs=["tracking", str(number)] if number else ["tracking"]
+                ),
+                identifier=f"Target {number + 1}",
+            ),
+            referenced_region=ImageRegion(
+                graphic_type=kind,
+                graphic_data=np.array(points, float),
+                source_image=SourceImageForRegion.from_source_image(image),
+            ),
+            finding_type=CodedConcept("94381002", "SCT", finding),
+            measurements=[Measurement(name=codes.SCT.Length, value=9.0, unit=codes.UCUM.Millimeter)]
+            if numbers
+            else None,
+        )
+        for number, image in enumerate(images)
+    ]
     content = MeasurementReport(
         observation_context=ObservationContext(
             observer_person_context=ObserverContext(
@@ -124,10 +143,10 @@ def report(
             )
         ),
         procedure_reported=codes.SCT.ComputedTomography,
-        imaging_measurements=[group],
+        imaging_measurements=groups,
     )
     made = ComprehensiveSR(
-        evidence=[image],
+        evidence=images,
         content=content[0],
         series_instance_uid=generate_uid(entropy_srcs=[instance, "series"]),
         series_number=8,

@@ -13,13 +13,14 @@ import struct
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from ml.images.ct_slice import Corrupt
 from ml.images.decimals import DECIMAL
@@ -238,10 +239,10 @@ class Header:
 
     def _raw(self, keyword: str) -> Any:
         """The attribute's value, unconverted: text as bytes or str, binary numbers as numbers."""
-        tag = tag_for_keyword(keyword)
-        if tag is None or tag not in self.dataset:
+        tag = _tag(keyword)
+        element = None if tag is None else self.dataset.get_item(tag)
+        if element is None:
             return None
-        element = self.dataset.get_item(tag)
         if isinstance(element, RawDataElement):
             return self._of_bytes(keyword, element)
         value = element.value if isinstance(element, DataElement) else element
@@ -268,6 +269,12 @@ class Header:
                 f"type {kind}; {REMEDY}."
             )
         return list(struct.unpack(f"{'<' if little else '>'}{len(data) // size}{form}", data))
+
+
+@lru_cache(maxsize=1024)
+def _tag(keyword: str) -> BaseTag | None:
+    number = tag_for_keyword(keyword)
+    return None if number is None else Tag(number)
 
 
 def _named(keyword: str) -> str:

@@ -1,8 +1,8 @@
 """One upload, decoded: the slices that can be used and the files that cannot.
 
 Nothing here touches the database, so neither decoding nor compressing holds its lock. Files are
-decoded one after the other and packed at once: what is kept of an upload is its compressed pixels,
-however large they unpack.
+decoded one after the other, and each slice is packed while the next ones are decoded: what is kept
+of an upload is its compressed pixels, however large they unpack.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -204,6 +206,7 @@ class Parcel:
                 opened.unpack(_printable(shown), data)
             else:
                 opened.decode(_printable(shown), data)
+        opened.finish()
         return opened.parcel
 
 
@@ -218,6 +221,7 @@ class _Opening:
     unpacked_bytes: int = 0
     pixels: int = 0
     begun: float = field(default_factory=monotonic)
+    packed: deque[_Packed] = field(default_factory=deque)
 
     def unpack(self, name: str, data: bytes) -> None:
         count = 0
@@ -271,12 +275,21 @@ class _Opening:
                     self._mark(opened, name)
                     return
                 found = opened.each(most)
-            slices = tuple(self._packed(found, name))
+            packed = _Packed(name, known)
+            for item in self._in_time(found, name):
+                packed.add(item)
         except HepaticaError as error:
             self.parcel.refused.append(Refusal(name, str(error), RefusalCode.of(error), known))
             return
-        self.pixels += sum(item.rows * item.columns for item in slices)
-        self.parcel.files.append(ParcelFile(name, slices, known))
+        self.pixels += packed.pixels
+        self.packed.append(packed)
+        if len(self.packed) > _AHEAD:
+            self.parcel.files.append(self.packed.popleft().file())
+
+    def finish(self) -> None:
+        """Wait for what is still packed."""
+        while self.packed:
+            self.parcel.files.append(self.packed.popleft().file())
 
     def _mark(self, opened: Opened, name: str) -> None:
         """Read what an object marks, within the same limits as images."""
@@ -292,14 +305,40 @@ class _Opening:
                 "which is the most. Upload the rest by itself."
             )
 
-    def _packed(self, found: Iterator[CTSlice], name: str) -> Iterator[PackedSlice]:
+    def _in_time(self, found: Iterator[CTSlice], name: str) -> Iterator[CTSlice]:
         """Its slices. What damaged files cost is limited by time, as their pixels do not count."""
         while True:
             self._refuse_late(name)
             item = next(found, None)
             if item is None:
                 return
-            yield PackedSlice.of(item)
+            yield item
+
+
+_AHEAD = 2
+"""Slices of a file, and files, that wait at most to be packed."""
+_packing = ThreadPoolExecutor(2, thread_name_prefix="packing")
+
+
+class _Packed:
+    """A file whose slices are packed by threads of their own."""
+
+    def __init__(self, name: str, identity: Identity | None) -> None:
+        self._name, self._identity = name, identity
+        self._slices: list[Future[PackedSlice]] = []
+        self.pixels = 0
+
+    def add(self, item: CTSlice) -> None:
+        """Have a slice packed."""
+        if len(self._slices) >= _AHEAD:
+            self._slices[-_AHEAD].result()  # no more of them are in memory as they are
+        self.pixels += item.pixels.size
+        self._slices.append(_packing.submit(PackedSlice.of, item))
+
+    def file(self) -> ParcelFile:
+        """The file, once all of it is packed."""
+        slices = tuple(one.result() for one in self._slices)
+        return ParcelFile(self._name, slices, self._identity)
 
 
 def _printable(name: str) -> str:
