@@ -178,6 +178,13 @@ class Settings(BaseSettings):
         description="Classify what DICOM objects marked in a series once it is complete, without "
         "being asked.",
     )
+    marks_wait_days: float = Field(
+        90.0,
+        gt=0,
+        le=3650,
+        description="Days for which the marks of a DICOM object wait for their images; then they "
+        "go, which is an Event, and the object can be sent again.",
+    )
 
     @model_validator(mode="after")
     def _no_misspelt(self) -> Settings:

@@ -166,6 +166,8 @@ def _frames(images: Sequence[Image], told: str) -> list[Image]:
     numbers = [one.strip() for one in told.split(",")]
     if len(numbers) > _MOST_FRAMES or not all(_FRAME.fullmatch(one) for one in numbers):
         raise BadRequest("Name frames by their numbers from 1, with commas between.")
+    if len(set(numbers)) < len(numbers):  # PS3.18 10.4.1.1.4: a short address, an endless answer
+        raise BadRequest("A frame is named twice. Name each once; they come in the order asked.")
     one_alone = len(images) == 1
     by_number = {1 if one_alone else image.frame: image for image in images}
     missing = [one for one in numbers if int(one) not in by_number]

@@ -15,6 +15,7 @@ from app.inference import Inference
 from app.jobs.classifying import Answer, Classifying, together
 from app.jobs.loop import JobLoop
 from app.jobs.settling import Settling
+from app.models.cases.marking import Marking
 from app.models.checkpoint import Checkpoint
 from app.models.jobs.job import Job, JobKind
 from app.models.jobs.kept_answer import KeptAnswer
@@ -51,6 +52,7 @@ class Clerk(JobLoop):
             with self._database.transaction() as session:
                 Job.forget(session, self._settings.jobs_kept_days)
                 KeptAnswer.forget(session, self._settings.answers_kept_hours)
+                Marking.give_up(session, self._settings.marks_wait_days, self.name)
         return False
 
     def do(self, job_id: uuid.UUID, claim: int) -> None:

@@ -237,12 +237,20 @@ class Fetching:
         if not found:
             what = "instance" if wanted.instance else "series" if wanted.series else "study"
             raise NotInPacs(f"The PACS {wanted.pacs} does not hold this {what}.")
-        usable = [one for one in found if one.sop_class_uid in ("", *CT_CLASSES, *KINDS)]
-        self.tally["passed_over"] = len(found) - len(usable)
+        named = [one for one in found if one.sop_uid and one.series_uid]
+        if len(named) < len(found):
+            self.refused[
+                f"The PACS {wanted.pacs} does not tell its SOP or Series Instance UID, so it "
+                "cannot be asked for."
+            ] += len(found) - len(named)
+            if not named:
+                raise NotDicomWeb(f"{next(iter(self.refused))} So it is with all that it found.")
+        usable = [one for one in named if one.sop_class_uid in ("", *CT_CLASSES, *KINDS)]
+        self.tally["passed_over"] = len(named) - len(usable)
         self.tally["total"] = len(usable)
         if not usable:
             raise Unreadable(
-                f"The PACS {wanted.pacs} holds {len(found)} objects of this, and none is a CT "
+                f"The PACS {wanted.pacs} holds {len(named)} objects of this, and none is a CT "
                 "image. Nothing was fetched."
             )
         usable.sort(key=lambda one: one.sop_class_uid in KINDS)  # images first, then their marks

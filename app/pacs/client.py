@@ -96,8 +96,11 @@ class Pacs:
     def instances(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Found]:
         """The instances of a study, or of a series; or one of them.
 
+        It may fail to tell the UIDs of some; these cannot be asked for.
+
         Raises:
             TooMuch: there are more than ``max_instances`` of its entry.
+            NotDicomWeb: it tells the UID of none.
         """
         refuse_unfit_uid(study_uid, "study")
         path = f"/studies/{study_uid}"
@@ -108,10 +111,16 @@ class Pacs:
         if sop_uid:
             refuse_unfit_uid(sop_uid, "instance")
             query = {"SOPInstanceUID": sop_uid}
+        found = self._search(f"{path}/instances", query, _is_of(study_uid, series_uid))
+        if found and not any(one.sop_uid for one in found):
+            raise NotDicomWeb(
+                f"{self.settings.shown} answers a search for instances with objects whose SOP "
+                "Instance UID it does not tell, so none of them can be asked for."
+            )
         return [
             replace(one, study_uid=study_uid, series_uid=one.series_uid or series_uid)
-            for one in self._search(f"{path}/instances", query, _is_of(study_uid, series_uid))
-            if one.sop_uid and sop_uid in ("", one.sop_uid)
+            for one in found
+            if sop_uid in ("", one.sop_uid)
         ]
 
     def holds(self, sop_uid: str, study_uid: str = "") -> bool:

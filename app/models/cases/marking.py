@@ -3,7 +3,8 @@
 Such an object comes by the same doors as images (`Case.receive` calls `receive` here). What of it
 is kept are its regions: where they lie, what they are called without what names the patient, and
 mapped UIDs; never the object. A region whose images are not here waits, and marks when they come.
-Each region of an object marks once; one that marks nothing is kept with the reason.
+Each region of an object marks once; one that marks nothing is kept with the reason. What waited too
+long goes (`Marking.give_up`); the object can be sent again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from sqlalchemy.orm import (
     joinedload,
     mapped_column,
     relationship,
+    selectinload,
 )
 
 from app.db import Base, now
@@ -54,6 +56,7 @@ _AT_ONCE = 500
 """Images that are asked after at once."""
 
 _WAITS = "Its images are not here yet; it marks them when they come."
+_GIVEN_UP = "its images did not come within the time that marks wait. Send it again after them."
 
 
 class Marking(Base):
@@ -109,6 +112,48 @@ class Marking(Base):
                 .order_by(Marking.created_at, Marking.id)
             )
         )
+
+    @staticmethod
+    def give_up(session: Session, days: float, actor: str) -> int:
+        """Wait no longer for what did not come within so many days; of how many objects.
+
+        An object that marked nothing goes whole; of any other its regions are kept as such that
+        mark nothing. Each is an Event. Sent again, they wait anew.
+        """
+        before = now() - timedelta(days=days)
+        found = session.scalars(
+            sa.select(Marking)
+            .options(selectinload(Marking.marks))
+            .where(Marking.created_at < before, Marking._is_waiting())
+            .order_by(Marking.created_at, Marking.id)
+            .limit(_AT_ONCE)
+        ).all()
+        for marking in found:
+            regions = [Region.of_dict(told) for told in marking.waiting]
+            Event.record(
+                session, actor, "marks given up", str(marking.id), regions=len(regions),
+                days=days,
+            )  # fmt: skip
+            if any(mark.lesion_id for mark in marking.marks):
+                for region in regions:
+                    marking._keep(region, _GIVEN_UP)
+                marking.waiting = []
+            else:
+                session.delete(marking)
+        session.flush()
+        return len(found)
+
+    def _wait_anew(self, session: Session, regions: Sequence[Region]) -> None:
+        """Sent again: the regions that were given up wait once more."""
+        given_up = [mark for mark in self.marks if mark.reason == _GIVEN_UP]
+        if not given_up:
+            return
+        numbers = {mark.number for mark in given_up}
+        for mark in given_up:
+            self.marks.remove(mark)
+        session.flush()  # new ones may have their numbers
+        self.waiting = [one.to_dict() for one in regions if one.number in numbers]
+        self.created_at = now()
 
     def settle(self, session: Session, case: Case) -> int:
         """Mark what can be marked by now; how many lesions were marked or found.
@@ -293,6 +338,7 @@ def _of(
                 "here, which is kept. Give every object a UID of its own.",
                 code=RefusalCode.TAKEN,
             )
+        known._wait_anew(session, regions)
         return known, False
     marking = Marking(
         uid=uid,

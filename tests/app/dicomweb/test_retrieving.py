@@ -258,7 +258,7 @@ def test_frames_are_the_hounsfield_units_little_endian(keep):
 
 
 FRAMES = [("/frames/0", 400), ("/frames/x", 400), ("/frames/1,", 400), ("/frames/2", 404),
-     ("/frames/1,1", 200), ("/frames/" + ",".join(["1"] * 3000), 400),
+     ("/frames/1,1", 400), ("/frames/" + ",".join(["1"] * 3000), 400),
      ("/frames/1,1/rendered", 400)]  # fmt: skip
 
 

@@ -188,6 +188,35 @@ def test_what_the_pacs_does_not_hold_is_told(main, fetch):
     assert "1 objects of this, and none is a CT image" in fetch(study=STUDY)["error"]
 
 
+def test_an_object_whose_uid_the_pacs_does_not_tell_is_told_so(fetch, configure, session):
+    def nameless(of):
+        behave = holding(FILES)
+
+        def answers(asked):
+            if "/instances?" not in asked.path:
+                return behave(asked)
+            tags = {"0020000E": 1, "00080018": 2}
+            told = [
+                {tag: {"vr": "UI", "Value": [uids(one)[at]]} for tag, at in tags.items()}
+                for one in FILES
+            ]
+            for number in of:
+                told[number].pop("00080018")
+            return answer(200, json.dumps(told).encode(), "application/dicom+json")
+
+        return answers
+
+    with bad_pacs(nameless([1])) as server:
+        configure(url=server.url)
+        job = fetch(study=STUDY)
+    assert (job["state"], job["result"]["images"], stored(session)) == ("done", 3, 3)
+    assert "does not tell its SOP" in job["result"]["refused"][0]["reason"]
+    with bad_pacs(nameless(range(4))) as server:
+        configure(url=server.url)
+        job = fetch(study=STUDY)
+    assert job["state"] == "failed" and "does not tell" in job["error"]
+
+
 def test_one_instance_at_fault_leaves_the_others(fetch, configure, session):
     other = answer(200, related(FILES[0]), content_type())
     html = answer(200, b"<html>", "text/html")

@@ -99,6 +99,29 @@ def test_an_object_whose_images_are_not_here_waits_and_says_so(database, session
     assert (found[1].x, found[1].width) == (pytest.approx(49), pytest.approx(30))
 
 
+def test_marks_whose_images_do_not_come_are_given_up_and_can_be_sent_again(database, session):
+    def give_up(days: float) -> int:
+        with database.transaction() as own:
+            return Marking.give_up(own, days, "clerk")
+
+    both = marks.report_on(SLICES[:2], "CIRCLE", [(64, 64), (74, 64)], instance="both")
+    send(database, SR)
+    send(database, SLICES[1], both)  # of the two places that it marks one is here
+    assert give_up(1.0) == 0 and session.scalar(sa.select(sa.func.count(Marking.id))) == 2
+    assert give_up(1e-9) == 2 and give_up(1e-9) == 0
+    told = session.scalars(sa.select(Event.detail).where(Event.kind == "marks given up")).all()
+    assert [one["regions"] for one in told] == [1, 1]
+    (left,) = session.scalars(sa.select(Marking))
+    assert (len(lesions(session)), left.waiting) == (1, [])
+    assert "did not come" in left.marks[0].reason
+    send(database, SLICES[0])
+    assert len(lesions(session)) == 1
+    (again,) = send(database, both).marks
+    assert (again.lesions, again.known) == (2, True)
+    (anew,) = send(database, SR).marks
+    assert not anew.known and anew.lesions == 1
+
+
 def test_the_same_object_twice_marks_once_and_other_bytes_of_its_uid_are_refused(database, session):
     send(database, *SLICES, SEG)
     (again,) = send(database, SEG).marks
