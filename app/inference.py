@@ -64,8 +64,10 @@ class Inference:
         self._threads = threads
         self.level = level
         self._lock = threading.Lock()
-        self._classifiers: dict[tuple[str, str | None], serving.Classifier] = {}
-        self._generators: dict[str, serving.Generator] = {}
+        # by checkpoint and not by its bytes: a training that is repeated makes the same bytes under
+        # another name, and what is said has the name, the figures and the kind of image of one
+        self._classifiers: dict[uuid.UUID, serving.Classifier] = {}
+        self._generators: dict[uuid.UUID, serving.Generator] = {}
 
     def classifier(self, session: Session, checkpoint: Checkpoint) -> serving.Classifier:
         """The classifier behind a checkpoint, loaded at first use.
@@ -75,8 +77,7 @@ class Inference:
             CheckpointError: they cannot be used, or the checkpoint is a generator.
         """
         with self._lock:
-            key = (checkpoint.onnx_digest, checkpoint.trust_digest)
-            loaded = self._classifiers.get(key)
+            loaded = self._classifiers.get(checkpoint.id)
             if loaded is None:
                 loaded = serving.Classifier(
                     checkpoint.onnx(session),
@@ -84,7 +85,7 @@ class Inference:
                     self._threads,
                     checkpoint.trust(session),
                 )
-                self._classifiers[key] = loaded
+                self._classifiers[checkpoint.id] = loaded
             return loaded
 
     def generator(self, session: Session, checkpoint: Checkpoint) -> serving.Generator:
@@ -98,10 +99,10 @@ class Inference:
         if checkpoint.kind != CheckpointKind.GENERATOR:
             raise Unreadable(f"{checkpoint.name} is a classifier and draws nothing.")
         with self._lock:
-            loaded = self._generators.get(checkpoint.onnx_digest)
+            loaded = self._generators.get(checkpoint.id)
             if loaded is None:
                 loaded = serving.Generator(checkpoint.onnx(session), checkpoint.file, self._threads)
-                self._generators[checkpoint.onnx_digest] = loaded
+                self._generators[checkpoint.id] = loaded
             return loaded
 
     def scores(

@@ -107,7 +107,8 @@ class Bar:
         flips_at: the least step at which the class flips; None: at none of them.
         way: for one that is done both ways, the way that flips at that step, in words; else "".
         to: key of the class that it flips to, by the highest mean probability.
-        reach: ``flips_at`` as a share of the largest step, 1 where nothing flips: a bar's length.
+        reach: ``flips_at``, or where nothing flips the largest step that was tried, as a share of
+            the largest there is: a bar's length; 0 where nothing was tried.
         note: why steps are missing; "" where none is.
     """
 
@@ -129,10 +130,14 @@ class Bar:
         """
         if not self.tried:
             return f"{self.words}: not tried ({self.note})"
+        # what was not tried may have flipped it: never said of it that it did not
+        lacking = f" ({self.note})" if self.note else ""
         if self.flips_at is None or self.to is None:
-            return f"{self.words}: no other class within {_told(self.tried[-1], self.unit)}"
+            most = _told(self.tried[-1], self.unit)
+            return f"{self.words}: no other class within {most}{lacking}"
         way = f" {self.way}" if self.way else ""
-        return f"{self.words}{way} by {_told(self.flips_at, self.unit)}: {display(self.to)}"
+        least = _told(self.flips_at, self.unit)
+        return f"{self.words}{way} by {least}: {display(self.to)}{lacking}"
 
 
 @dataclass(frozen=True)
@@ -235,7 +240,8 @@ def _bar(
                 told = views[other[0]].way
                 return Bar(kind, grid.words, unit, tried, step, told, to, step / grid.steps[-1],
                            note)  # fmt: skip
-    return Bar(kind, grid.words, unit, tried, None, "", None, 1.0, note)
+    reach = tried[-1] / grid.steps[-1] if tried else 0.0
+    return Bar(kind, grid.words, unit, tried, None, "", None, reach, note)
 
 
 def _told(amount: float, unit: str) -> str:
@@ -246,7 +252,7 @@ def _told(amount: float, unit: str) -> str:
 
 _DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
 _NO_SLICE = "the image is the ROI itself"
-_REFUSED = "some marks would leave the image"
+_REFUSED = "not all could be tried: some marks would leave the image, or be too small"
 
 
 def _views(

@@ -47,6 +47,7 @@ def database(tmp_path, checkpoints):
                 card=first.card,
                 onnx_digest=Blob.store(session, onnx, "application/onnx"),
                 weights_digest=first.weights_digest,
+                trust_digest=first.trust_digest,
             )
         )
         User.add(session, "rita", "admin", "correct horse")

@@ -68,7 +68,8 @@ def test_what_a_release_said_stays_its_own(database, releases):
         Checkpoint.register(session, releases("B"), "tests")
     with database.reading() as session:
         [said] = Prediction.of_lesion(session, lesion.id)
-        assert said.checkpoint.name == f"{name}@{said.checkpoint.onnx_digest[:8]}"
+        of = said.checkpoint
+        assert of.name == f"{name}@{of.onnx_digest[:8]}-{(of.trust_digest or '')[:8]}"
     with database.transaction() as session:
         Checkpoint.register(session, releases("A"), "tests")
     with database.reading() as session:
