@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,10 +27,12 @@ from ml.checkpoints.card import words as owners
 from ml.checkpoints.card.card import Card
 from ml.checkpoints.card.words import OwnersWords
 from ml.checkpoints.checkpoint import CheckpointKind
+from ml.ground.errors import HepaticaError
+from ml.ground.records import to_json
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER, LesionScheme
-from ml.trust.record import Trust
+from ml.trust.record import Trust, read_figures
 
 SERVE_WORD = "SERVE"
 """What must be typed to serve a checkpoint that something speaks against."""
@@ -46,10 +49,25 @@ _NETWORKS: dict[tuple[str, str], network.Network] = {}
 _SAFETENSORS = "application/vnd.safetensors"
 
 
-def _aside(name: str, onnx_digest: str, trust_digest: str | None) -> str:
-    """What a row is called that had to give its name away."""
-    ending = f"-{trust_digest[:_SHORT]}" if trust_digest else ""
+def _aside(name: str, onnx_digest: str, trust: str) -> str:
+    """What a row is called that had to give its name away; ``trust`` as of `_trusted_by`."""
+    ending = f"-{trust[:_SHORT]}" if trust else ""
     return f"{name}@{onnx_digest[:_SHORT]}{ending}"
+
+
+def _trusted_by(meta: Mapping[str, Any], trust_digest: str | None) -> str:
+    """A digest of all that answers are made with besides the network; "" where there is nothing.
+
+    Of the arrays and of the figures: a temperature, or a threshold of novelty, is one of these.
+    """
+    told = meta.get("trust")
+    if not told and trust_digest is None:
+        return ""
+    try:
+        told = to_json(read_figures(told))  # with what this version adds, the same for both
+    except HepaticaError:
+        pass  # of another version: as it was written
+    return Blob.digest_of(json.dumps([trust_digest, told], sort_keys=True).encode())
 
 
 def _place_among_served(context: Any) -> int | None:
@@ -115,7 +133,8 @@ class Checkpoint(Base):
             run_id: the run that it came from.
 
         Raises:
-            CheckpointError: the folder is no checkpoint.
+            CheckpointError: the folder is no checkpoint, or its answers cannot be made with what
+                is beside its network.
             WordsError: its owner's words cannot be kept.
         """
         loaded = files.Checkpoint.load(folder)
@@ -125,16 +144,18 @@ class Checkpoint(Base):
         card = (folder / "CARD.md").read_text("utf-8")
         said = owners.beside(folder).typed or None
         digest = Blob.digest_of(onnx)
-        trust_digest = None if trust is None else Blob.digest_of(trust)
+        loaded.trust_of(trust)  # what cannot answer takes no name over from what can
+        meta = loaded.to_dict()
+        trusted = _trusted_by(meta, None if trust is None else Blob.digest_of(trust))
         serialise(session, _SERVED)
         held = Checkpoint.named(session, loaded.name)
-        if held is not None and (held.onnx_digest, held.trust_digest) == (digest, trust_digest):
+        if held is not None and (held.onnx_digest, held._trusted_by) == (digest, trusted):
             if held.words is None:  # taken in by a version that knew no words
                 held.words = said
             return held
-        row = Checkpoint._put_aside(session, loaded.name, digest, trust_digest)
+        row = Checkpoint._put_aside(session, loaded.name, digest, trusted)
         if held is not None:
-            held.name = _aside(held.name, held.onnx_digest, held.trust_digest)
+            held.name = _aside(held.name, held.onnx_digest, held._trusted_by)
             held.served_since = held.served_number = None
             session.flush()
         if row is not None:
@@ -146,7 +167,7 @@ class Checkpoint(Base):
                 lesion_class=loaded.lesion_class,
                 training_kind=loaded.training_kind,
                 dataset_digest=loaded.dataset_digest,
-                meta=loaded.to_dict(),
+                meta=meta,
                 card=card,
                 onnx_digest=Blob.store(session, onnx, "application/onnx"),
                 weights_digest=Blob.store(session, weights, _SAFETENSORS),
@@ -162,17 +183,16 @@ class Checkpoint(Base):
         return row
 
     @staticmethod
-    def _put_aside(
-        session: Session, name: str, digest: str, trust_digest: str | None
-    ) -> Checkpoint | None:
+    def _put_aside(session: Session, name: str, digest: str, trusted: str) -> Checkpoint | None:
         """The row of these weights and this calibration that had to give ``name`` away."""
-        return session.scalars(
-            sa.select(Checkpoint).where(
-                Checkpoint.name == _aside(name, digest, trust_digest),
-                Checkpoint.onnx_digest == digest,
-                Checkpoint.trust_digest == trust_digest,
-            )
-        ).one_or_none()
+        found = Checkpoint.named(session, _aside(name, digest, trusted))
+        if found is None or (found.onnx_digest, found._trusted_by) != (digest, trusted):
+            return None
+        return found
+
+    @property
+    def _trusted_by(self) -> str:
+        return _trusted_by(self.meta, self.trust_digest)
 
     def _serve(self, session: Session) -> None:
         highest = session.scalar(sa.select(sa.func.max(Checkpoint.served_number)))

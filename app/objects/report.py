@@ -39,6 +39,8 @@ HYDRATABLE = "Cornerstone3DTools@^0.1.0:RectangleROI"
 """Tracking Identifier of what OHIF may turn into a rectangle that can be edited."""
 SERIES_DESCRIPTION = "Research use only: lesion classes"
 _SERIES_NUMBER = 9001
+_MEANING = 64
+"""Most characters of a code's meaning (PS3.5 6.2, LO)."""
 _REPORT = ("126000", "DCM", "Imaging Measurement Report")
 _PERCENT = Code("%", "UCUM", "percent")
 _NO_UNITS = Code("1", "UCUM", "no units")
@@ -196,10 +198,7 @@ def _evaluations(said: Statement) -> Iterator[bytes]:
         name = Code("likeness", OWN_SCHEME, "Likeness to the network's training ROIs")
         value = Code("unlike", OWN_SCHEME, "unlike: do not rely on the class")
         yield coded(Relation.CONTAINS, name, value)
-    if said.left_open:
-        name = Code("not_excluded", OWN_SCHEME, "Classes that cannot be excluded")
-        value = Code("prediction_set", OWN_SCHEME, said.left_open[:64])
-        yield coded(Relation.CONTAINS, name, value)
+    yield from _not_excluded(said)
     if said.assessment is not None:
         seen = "score not seen" if said.unseen else "score seen"
         name = Code("assessment", OWN_SCHEME, "Assessment of the network's class")
@@ -209,3 +208,19 @@ def _evaluations(said: Statement) -> Iterator[bytes]:
         name = Code("basis", OWN_SCHEME, "What the class rests on")
         value = Code(said.basis.replace(" ", "_")[:16], OWN_SCHEME, said.basis)
         yield coded(Relation.CONTAINS, name, value)
+
+
+def _not_excluded(said: Statement) -> Iterator[bytes]:
+    """In one line where all its words fit into a meaning, else a line for each class: a set of
+    which a part is cut off would exclude what it does not."""
+    if not said.left_open:
+        return
+    if len(said.left_open) <= _MEANING:
+        name = Code("not_excluded", OWN_SCHEME, "Classes that cannot be excluded")
+        value = Code("prediction_set", OWN_SCHEME, said.left_open)
+        yield coded(Relation.CONTAINS, name, value)
+        return
+    level = "" if said.open_level is None else f" ({100 * said.open_level:g} %)"
+    name = Code("not_excluded", OWN_SCHEME, f"Class that cannot be excluded{level}")
+    for one in said.open_classes:
+        yield coded(Relation.CONTAINS, name, one)

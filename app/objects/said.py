@@ -72,6 +72,7 @@ class Statement:
         scores: the network's highest ones, falling; empty in a radiologist's.
         calibrated: whether the scores are probabilities.
         left_open: the classes that cannot be excluded, in words; empty where that is not known.
+        open_classes: the same as coded concepts, the likeliest first; ``open_level`` of them, 0–1.
         unlike: whether the ROI is unlike those that the network was trained on; None where that is
             not known.
         assessment: of the network's newest class; None in a network's, and where it gave none.
@@ -89,6 +90,8 @@ class Statement:
     scores: tuple[Score, ...] = ()
     calibrated: bool = False
     left_open: str = ""
+    open_classes: tuple[Code, ...] = ()
+    open_level: float | None = None
     unlike: bool | None = None
     assessment: Assessment | None = None
     unseen: bool = False
@@ -245,6 +248,8 @@ def predicted(
         scores=tuple(scores[:_MOST_SCORES]),
         calibrated=said.calibrated,
         left_open="" if left is None else left.words(scheme),
+        open_classes=() if left is None else tuple(code_of(scheme, key) for key in left.classes),
+        open_level=None if left is None else left.level,
         unlike=None if said.unlike_training is None else said.unlike_training.flag,
         warnings=tuple(warnings),
         at=at,

@@ -293,6 +293,7 @@ class Trust:
             TrustError, NoveltyError, OpinionError: arrays that do not belong to the figures.
         """
         novelty, opinion = figures.novelty, figures.opinion
+        _check_figures(figures, classes)
         return cls(
             figures,
             sets=None
@@ -376,6 +377,24 @@ def _calibration_lesions(tensors: Tensors, classes: tuple[str, ...]) -> dict[str
             raise TrustError(f"The calibration lesions of class {key} are missing or damaged.")
         found[key] = np.sort(own.astype(np.float64))
     return found
+
+
+def _check_figures(figures: Figures, classes: tuple[str, ...]) -> None:
+    """TrustError where answers made with them would be of other classes, or no probabilities."""
+    fitted, novelty, opinion = figures.calibration, figures.novelty, figures.opinion
+    if isinstance(fitted, Calibration) and not (
+        np.isfinite(fitted.temperature) and fitted.temperature > 0
+    ):
+        raise TrustError(f"A temperature is above 0, not {fitted.temperature:g}.")
+    if isinstance(novelty, NoveltyRecord):
+        limits = (*novelty.scales, novelty.threshold)
+        if not (np.isfinite(limits).all() and min(limits) > 0):
+            raise TrustError("Scales and threshold of the novelty score must be above 0.")
+    if isinstance(opinion, OpinionRecord) and opinion.classes != classes:
+        raise TrustError(
+            f"The second opinion is of {', '.join(opinion.classes)}, the network of "
+            f"{', '.join(classes)}."
+        )
 
 
 def _judged(fitted: Calibration, held_out: OutOfFold, seed: int) -> Reliability:

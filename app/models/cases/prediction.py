@@ -18,6 +18,11 @@ from ml.checkpoints.checkpoint import CheckpointKind
 from ml.ground import records
 from ml.trust.answer import Said
 
+_OF_BEFORE = (
+    "These are scores, no probabilities: they were given before calibration, prediction sets, "
+    "likeness to the training ROIs and a second opinion were told here."
+)
+
 
 class Prediction(Base):
     """What one checkpoint said of one lesion. Never changed; one per lesion and checkpoint.
@@ -70,7 +75,7 @@ class Prediction(Base):
     def answer(self) -> Said:
         """All that was said, of an older one what is known of it."""
         if self.said is None:
-            return Said(self.probabilities)
+            return Said(self.probabilities, reasons=(_OF_BEFORE,))
         return records.from_json(Said, self.said)
 
     @staticmethod

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import studies
 from app.db import Database
 from app.models import Checkpoint, Prediction
+from ml.ground.errors import HepaticaError
 from ml.trust.answer import Said
 
 
@@ -30,7 +31,7 @@ def releases(tmp_path, checkpoints):
         == "classifier"
     )  # fmt: skip
 
-    def folder(release: str):
+    def folder(release: str, **trust: object):
         made = tmp_path / f"release-{release}"
         if not made.exists():
             shutil.copytree(source, made)
@@ -38,6 +39,11 @@ def releases(tmp_path, checkpoints):
             word = release.encode()
             # another text in the file's description: another file, the same network
             onnx.write_bytes(onnx.read_bytes() + b"\x32" + bytes([len(word)]) + word)
+        if trust:
+            told = json.loads((source / "checkpoint.json").read_text())
+            for part, values in trust.items():
+                told["trust"][part] |= values
+            (made / "checkpoint.json").write_text(json.dumps(told))
         return made
 
     return folder
@@ -68,8 +74,7 @@ def test_what_a_release_said_stays_its_own(database, releases):
         Checkpoint.register(session, releases("B"), "tests")
     with database.reading() as session:
         [said] = Prediction.of_lesion(session, lesion.id)
-        of = said.checkpoint
-        assert of.name == f"{name}@{of.onnx_digest[:8]}-{(of.trust_digest or '')[:8]}"
+        assert said.checkpoint.name.startswith(f"{name}@{said.checkpoint.onnx_digest[:8]}-")
     with database.transaction() as session:
         Checkpoint.register(session, releases("A"), "tests")
     with database.reading() as session:
@@ -96,3 +101,35 @@ def test_a_release_that_an_administrator_retired_stays_retired_at_the_next_start
     with database.reading() as session:
         assert Checkpoint.classifier(session).name == "another"
         assert len(Checkpoint.served(session, "classifier")) == 1
+
+
+def test_a_release_with_another_threshold_alone_takes_over_and_gives_back(database, releases):
+    """A temperature and a threshold stand in the figures: the arrays beside them are the same."""
+    first, limits = releases("A"), {"A": 1.0, "B": 1.5, "C": 2.5}
+    ids: dict[str, set[object]] = {}
+    for release in "ABCABBC":
+        releases("A", novelty={"threshold": limits[release]})
+        with database.transaction() as session:
+            row = Checkpoint.register(session, first, "tests")
+            ids.setdefault(release, set()).add(row.id)
+            assert row.meta["trust"]["novelty"]["threshold"] == limits[release]
+            assert [one.id for one in Checkpoint.served(session, "classifier")] == [row.id]
+    assert [len(found) for found in ids.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"calibration": {"temperature": 0.0}},
+        {"novelty": {"scales": [0.0, 1.0]}},
+        {"opinion": {"classes": ["metastasis", "cyst", "hemangioma"]}},
+        {"opinion": {"measurements": ["diameter_mm"]}},
+    ],
+)
+def test_what_cannot_answer_takes_no_name_from_what_can(database, releases, damage):
+    with database.transaction() as session:
+        first = Checkpoint.register(session, releases("A"), "tests")
+    with pytest.raises(HepaticaError), database.transaction() as session:
+        Checkpoint.register(session, releases("B", **damage), "tests")
+    with database.reading() as session:
+        assert [one.id for one in Checkpoint.served(session, "classifier")] == [first.id]

@@ -112,6 +112,32 @@ def test_calibrated_numbers_leave_as_probabilities_with_what_cannot_be_excluded(
 
 def groups_of(found: Dataset) -> list:
     read = srread(io.BytesIO(written(found)))
+def test_a_set_that_is_too_long_for_one_line_leaves_out_no_class(asked, session):
+    names = [f"lesion of a kind that takes many words, number {n}" for n in range(9)]
+    scheme = LesionScheme("nine", tuple(LesionClass(f"class_{n}", s) for n, s in enumerate(names)))
+    network = Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1]
+    network.meta = {**network.meta, "scheme": scheme.to_dict()}
+    image = session.scalars(sa.select(Image)).first()
+    maker = studies.make_user(session, "second.marker", "reader")
+    lesion = Lesion.mark(session, image, Box(60, 60, 20, 20), maker)
+    left = PredictionSet(0.9, scheme.keys[:4])
+    Prediction.record(
+        session, lesion, network,
+        Said({key: 1 / 9 for key in scheme.keys}, calibrated=True, prediction_set=left), [],
+    )  # fmt: skip
+    for other in session.scalars(sa.select(Prediction).where(Prediction.lesion_id != lesion.id)):
+        session.delete(other)  # of a scheme of three
+    session.commit()
+    told = groups_of(asked.object())[-1]
+    assert [
+        one.value.meaning
+        for one in told.get_qualitative_evaluations()
+        if one.name.meaning == "Class that cannot be excluded (90 %)"
+    ] == names[:4]
+
+
+def groups_of(report: Dataset) -> list:
+    read = srread(io.BytesIO(written(report)))
     return read.content.get_planar_roi_measurement_groups()
 
 
