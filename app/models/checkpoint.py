@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -63,10 +64,8 @@ def _trusted_by(meta: Mapping[str, Any], trust_digest: str | None) -> str:
     told = meta.get("trust")
     if not told and trust_digest is None:
         return ""
-    try:
+    with contextlib.suppress(HepaticaError):  # of another version: as it was written
         told = to_json(read_figures(told))  # with what this version adds, the same for both
-    except HepaticaError:
-        pass  # of another version: as it was written
     return Blob.digest_of(json.dumps([trust_digest, told], sort_keys=True).encode())
 
 

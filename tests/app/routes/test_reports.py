@@ -110,8 +110,6 @@ def test_calibrated_numbers_leave_as_probabilities_with_what_cannot_be_excluded(
     assert "metastasis, network probability 70 %" in labels
 
 
-def groups_of(found: Dataset) -> list:
-    read = srread(io.BytesIO(written(found)))
 def test_a_set_that_is_too_long_for_one_line_leaves_out_no_class(asked, session):
     names = [f"lesion of a kind that takes many words, number {n}" for n in range(9)]
     scheme = LesionScheme("nine", tuple(LesionClass(f"class_{n}", s) for n, s in enumerate(names)))
@@ -123,7 +121,7 @@ def test_a_set_that_is_too_long_for_one_line_leaves_out_no_class(asked, session)
     left = PredictionSet(0.9, scheme.keys[:4])
     Prediction.record(
         session, lesion, network,
-        Said({key: 1 / 9 for key in scheme.keys}, calibrated=True, prediction_set=left), [],
+        Said(dict.fromkeys(scheme.keys, 1 / 9), calibrated=True, prediction_set=left), [],
     )  # fmt: skip
     for other in session.scalars(sa.select(Prediction).where(Prediction.lesion_id != lesion.id)):
         session.delete(other)  # of a scheme of three
@@ -136,8 +134,8 @@ def test_a_set_that_is_too_long_for_one_line_leaves_out_no_class(asked, session)
     ] == names[:4]
 
 
-def groups_of(report: Dataset) -> list:
-    read = srread(io.BytesIO(written(report)))
+def groups_of(found: Dataset) -> list:
+    read = srread(io.BytesIO(written(found)))
     return read.content.get_planar_roi_measurement_groups()
 
 
