@@ -96,16 +96,18 @@ def fitted(found: OutOfFold, seed: int = 0) -> tuple[Calibration, Floats]:
         Also the cross-fitted probabilities (n, classes), which prediction sets are made from.
 
     Raises:
-        TrustError: too few lesions, a class without any, all from one fold, or logits that say the
-            same of every lesion.
+        TrustError: too few lesions, a class without any, all from one fold, logits that say the
+            same of every lesion, or that no temperature within the bounds makes probabilities.
     """
     scaled = cross_fitted(found)
+    temperature = _temperature(found)
+    _refuse_bounds(found, temperature)
     vector = np.empty_like(found.logits)
     for fold in np.unique(found.folds):
         own = found.folds == fold
         vector[own] = _Vector.of(found.without_fold(fold)).probabilities(found.logits[own])
     made = Calibration(
-        temperature=_temperature(found),
+        temperature=temperature,
         before=_judged(found, multinomial.softmax(found.logits), seed),
         after=_judged(found, scaled, seed),
         vector=_judged(found, vector, seed),
@@ -187,6 +189,24 @@ def _temperature(found: OutOfFold) -> float:
     inverse = float(fit.parameters[0, 0])
     # a network that is right by less than chance has no temperature that helps
     return float(np.clip(1 / inverse if inverse > 0 else WARMEST, COOLEST, WARMEST))
+
+
+def _refuse_bounds(found: OutOfFold, temperature: float) -> None:
+    """A temperature that stopped at a bound leaves numbers that are none of what they claim.
+
+    But for lesions that were all called rightly: their best one has no end, and at the bound the
+    numbers are only too cautious.
+    """
+    if temperature >= WARMEST:
+        raise TrustError(
+            f"its numbers are wrong too often, or too extreme, for a temperature up to {WARMEST:g} "
+            "to make probabilities of them"
+        )
+    if temperature <= COOLEST and (found.logits.argmax(axis=1) != found.labels).any():
+        raise TrustError(
+            f"its numbers are too much alike for a temperature down to {COOLEST:g} to make "
+            "probabilities of them"
+        )
 
 
 def _recalibration(probabilities: Floats, labels: Ints, weights: Floats) -> Floats:

@@ -82,6 +82,16 @@ class OutOfFold:
         """The classes that no lesion has."""
         return [key for key, count in self.counts.items() if not count]
 
+    @property
+    def unseen(self) -> list[str]:
+        """The classes all of whose lesions were held out together: the network that scored them
+        had been trained without the class."""
+        return [
+            key
+            for place, key in enumerate(self.classes)
+            if len(np.unique(self.folds[self.labels == place])) == 1
+        ]
+
     def without_fold(self, fold: int) -> OutOfFold:
         """The lesions that other networks scored."""
         return self.only(self.folds != fold)

@@ -141,7 +141,14 @@ class Trust:
         own = lesions.folds != held_out_fold
         found, held_out = lesions.only(own), lesions.only(~own)
         made = cls(Figures(VERSION, Counted.of(found), Missing(NOT_MEASURED)))
-        made = made._calibrated(found, held_out, seed)
+        if lesions.unseen:
+            lacking = Missing(
+                f"all lesions of class {', '.join(lesions.unseen)} were held out in one fold, by a "
+                "network that had seen none"
+            )
+            made = replace(made, figures=replace(made.figures, calibration=lacking))
+        else:
+            made = made._calibrated(found, held_out, seed)
         return made if looks is None else made._looked_at(lesions, looks, seed)
 
     def _calibrated(self, found: OutOfFold, held_out: OutOfFold, seed: int) -> Trust:

@@ -7,10 +7,13 @@ import shutil
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 import studies
 from app.db import Database
 from app.models import Checkpoint, Prediction
+from app.place import ROOT
 from ml.ground.errors import HepaticaError
 from ml.trust.answer import Said
 
@@ -133,3 +136,16 @@ def test_what_cannot_answer_takes_no_name_from_what_can(database, releases, dama
         Checkpoint.register(session, releases("B", **damage), "tests")
     with database.reading() as session:
         assert [one.id for one in Checkpoint.served(session, "classifier")] == [first.id]
+
+
+def test_a_calibrated_classifier_answers_after_the_way_down_and_up(database, releases):
+    with database.transaction() as session:
+        Checkpoint.register(session, releases("A"), "tests")
+    configuration = Config(toml_file=ROOT / "pyproject.toml")
+    for move, revision in ((command.downgrade, "0024"), (command.upgrade, "head")):
+        with database.engine.connect() as connection:
+            configuration.attributes["connection"] = connection
+            move(configuration, revision)
+            connection.commit()
+    with database.reading() as session:
+        assert Checkpoint.classifier(session).trust(session) is not None

@@ -79,13 +79,16 @@ def test_lesions_that_are_all_called_rightly_have_no_slope_and_a_bounded_tempera
     assert "no slope" in (found.before.slope.note or "")
 
 
-def test_a_network_that_is_wrong_throughout_gets_the_warmest() -> None:
-    labels = np.arange(90) % 3
-    logits = 3 * np.eye(3)[(labels + 1) % 3]
-    lesions = OutOfFold(logits + 0.01 * np.arange(90)[:, None] * np.eye(3)[0], labels,
-                        np.arange(90), np.arange(90) % 3, CLASSES)  # fmt: skip
-    found, _ = calibration.fitted(lesions)
-    assert found.temperature == calibration.WARMEST
+@pytest.mark.parametrize(("scale", "words"), [(60, "too extreme"), (-3, "wrong"), (0.05, "alike")])
+def test_numbers_that_no_temperature_within_the_bounds_mends_are_no_probabilities(
+    scale: float, words: str
+) -> None:
+    lesions = drawn(300, 1.0)
+    off = OutOfFold(
+        scale * lesions.logits, lesions.labels, lesions.patients, lesions.folds, CLASSES
+    )
+    with pytest.raises(TrustError, match=words):
+        calibration.fitted(off)
 
 
 @pytest.mark.parametrize(

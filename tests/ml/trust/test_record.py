@@ -99,6 +99,19 @@ def test_too_few_lesions_give_scores_with_the_reason() -> None:
     assert Trust.read(few.figures, few.tensors(), CLASSES) == few
 
 
+def test_a_class_that_only_networks_without_it_scored_is_not_calibrated() -> None:
+    every = lesions(240)
+    held = OutOfFold(
+        every.logits, every.labels, every.patients,
+        np.where(every.labels == 2, 1, every.folds), CLASSES,
+    )  # fmt: skip
+    trust = Trust.of(held)
+    assert isinstance(trust.figures.calibration, Missing)
+    found = said(trust, [6.0, 5.0, -9.0])
+    assert not found.calibrated and found.prediction_set is None
+    assert "all lesions of class hemangioma were held out in one fold" in found.reasons[0]
+
+
 def test_damage_is_refused(trust: Trust) -> None:
     with pytest.raises(TrustError, match="class cyst are missing"):
         Trust.read(trust.figures, {}, CLASSES)
