@@ -26,6 +26,7 @@ _MOST_PX = 1024
 """Longer side at most; of larger images the picture is made smaller, so that a case with many
 lesions does not fill the memory."""
 _LINE_PX = 18
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _YELLOW, _BLACK = (255, 214, 10), (0, 0, 0)
 
 
@@ -77,7 +78,9 @@ def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.u
     slice_picture = Picture.fromarray(grey).resize(
         (round(grey.shape[1] * times), round(grey.shape[0] * times)), Picture.Resampling.BICUBIC
     )
-    lines = _lines(said, account)
+    font = ImageFont.load_default(size=14)
+    room = slice_picture.width - 12
+    lines = [part for line in _lines(said, account) for part in _parts(line, font, room)]
     sheet = Picture.new(
         "RGB", (slice_picture.width, slice_picture.height + _LINE_PX * len(lines) + 8), _BLACK
     )
@@ -85,7 +88,6 @@ def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.u
     pen = ImageDraw.Draw(sheet)
     corners = [(x * times, y * times) for x, y in frames.corners(said.box)]
     pen.line(corners, fill=_YELLOW, width=2)
-    font = ImageFont.load_default(size=14)
     for place, text in enumerate(lines):
         at = (6, slice_picture.height + 4 + place * _LINE_PX)
         pen.text(at, text, fill=_YELLOW, font=font)
@@ -106,3 +108,15 @@ def _lines(said: Statement, account: Account) -> list[str]:
         seen = "not seen" if said.unseen else "seen"
         told.append(f"The network's class was {said.assessment}; its score was {seen} before.")
     return [*told, frames.CAUTION]
+
+
+def _parts(line: str, font: _Font, room: int) -> list[str]:
+    """A line as lines that fit into ``room`` pixels: a set that is cut off excludes a class."""
+    found: list[str] = []
+    for word in line.split(" "):
+        longer = f"{found[-1]} {word}" if found else word
+        if found and font.getlength(longer) <= room:
+            found[-1] = longer
+        else:
+            found.append(word)
+    return found

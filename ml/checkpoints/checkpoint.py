@@ -338,6 +338,8 @@ class Checkpoint:
         Args:
             calibrated: whether the image is in HU.
         """
+        if phantom_image and not calibrated:
+            return "simulated pictures without Hounsfield units are none that it was calibrated on"
         kind = (
             ImageKind.PHANTOM
             if phantom_image

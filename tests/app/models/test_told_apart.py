@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from app.models import Checkpoint
@@ -25,6 +27,9 @@ def test_the_same_network_under_another_name_for_another_kind_of_image_claims_on
     )
     session.add(other)
     session.flush()
+    for kind in ("calibrated", "uncalibrated", "phantom"):
+        meta = dataclasses.replace(first.file, training_kind=kind)
+        assert meta.foreign(phantom_image=True, calibrated=False) is not None
     roi = Roi(np.zeros((64, 64), np.float32), True, None, Box(0, 0, 64, 64), 30.0, ())
     inference = app.state.inference
     for row, phantom in ((first, True), (other, False), (first, True)):

@@ -14,13 +14,14 @@ import pytest
 import sqlalchemy as sa
 import sr_by_highdicom
 from highdicom.sr import srread
+from PIL import ImageFont
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 import studies
 from app.models import Case, Checkpoint, Image, Prediction
 from app.models.cases.lesion import Lesion
-from app.objects import part10, report, said
+from app.objects import capture, part10, report, said
 from app.objects.report import HYDRATABLE
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
@@ -132,6 +133,14 @@ def test_a_set_that_is_too_long_for_one_line_leaves_out_no_class(asked, session)
         for one in told.get_qualitative_evaluations()
         if one.name.meaning == "Class that cannot be excluded (90 %)"
     ] == names[:4]
+
+
+def test_no_line_of_a_picture_runs_out_of_it():
+    font = ImageFont.load_default(size=14)
+    line = f"Cannot be excluded: {', '.join(f'a class of many words {n}' for n in range(9))} (90 %)"
+    parts = capture._parts(line, font, 500)
+    assert " ".join(parts) == line and len(parts) > 1
+    assert all(font.getlength(part) <= 500 for part in parts)
 
 
 def groups_of(found: Dataset) -> list:
