@@ -29,6 +29,8 @@ VERSION = 1
 NOT_CALIBRATED = "this checkpoint was not calibrated"
 NOT_MEASURED = "its training kept nothing to tell it by"
 _ABSENT = Missing(NOT_MEASURED)
+_DIGITS = 6
+"""Of what is said: what lesions are scored together with moves the digits behind."""
 _SETS, _NOVELTY, _OPINION = "sets.", "novelty.", "opinion."
 
 
@@ -217,9 +219,12 @@ class Trust:
         unlike: dict[int, Unlike] = {}
         opinions: dict[int, Opinion] = {}
         if self.novelty is not None and rows.size:
-            unlike = dict(zip(rows, self.novelty.judge(features, measurements), strict=True))
+            told = self.novelty.judge(features, measurements)
+            rounded = [replace(one, score=round(one.score, _DIGITS)) for one in told]
+            unlike = dict(zip(rows, rounded, strict=True))
         if self.opinion is not None and rows.size:
-            opinions = dict(zip(rows, self.opinion.opinions(measurements), strict=True))
+            said_too = self.opinion.opinions(measurements)
+            opinions = dict(zip(rows, map(_rounded, said_too), strict=True))
         return [
             replace(
                 said,
@@ -345,7 +350,12 @@ def _scores_only(why: str) -> str:
 
 
 def _named(row: Floats, classes: tuple[str, ...]) -> dict[str, float]:
-    return {key: round(float(value), 6) for key, value in zip(classes, row, strict=True)}
+    return {key: round(float(value), _DIGITS) for key, value in zip(classes, row, strict=True)}
+
+
+def _rounded(opinion: Opinion) -> Opinion:
+    chances = {key: round(value, _DIGITS) for key, value in opinion.probabilities.items()}
+    return replace(opinion, probabilities=chances)
 
 
 def _novelty(

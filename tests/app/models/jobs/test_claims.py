@@ -64,7 +64,7 @@ def test_each_is_taken_once(database):
         ReturnedObject.order(session, wanted, "x")
     for claim in (
         Job.claim,
-        lambda session, _clerk: ReturnedObject.claim(session, 60.0),
+        lambda session, _clerk: ReturnedObject.claim(session, 60.0, sa.true()),
     ):
         assert sorted(at_once(database, claim).values()) == [1] * ROWS
     assert not at_once(database, lambda session, _clerk: Notice.claim(session))  # no job is over

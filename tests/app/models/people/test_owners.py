@@ -70,6 +70,7 @@ def make_checkpoint(session, run: Run | None, *, served: bool) -> Checkpoint:
         card=first.card,
         onnx_digest=first.onnx_digest,
         weights_digest=first.weights_digest,
+        trust_digest=first.trust_digest,
         run_id=run.id if run else None,
     )
     session.add(row)
