@@ -100,7 +100,7 @@ def fitted(found: OutOfFold, seed: int = 0) -> tuple[Calibration, Floats]:
             same of every lesion, or that no temperature within the bounds makes probabilities.
     """
     scaled = cross_fitted(found)
-    temperature = _temperature(found)
+    temperature = temperature_of(found.logits, found.labels)
     _refuse_bounds(found, temperature)
     vector = np.empty_like(found.logits)
     for fold in np.unique(found.folds):
@@ -135,7 +135,8 @@ def cross_fitted(found: OutOfFold) -> Floats:
     scaled = np.empty_like(found.logits)
     for fold in np.unique(found.folds):
         own = found.folds == fold
-        own_temperature = _temperature(found.without_fold(fold))
+        others = found.without_fold(fold)
+        own_temperature = temperature_of(others.logits, others.labels)
         scaled[own] = multinomial.softmax(found.logits[own] / own_temperature)
     return scaled
 
@@ -180,14 +181,12 @@ def _judged(found: OutOfFold, probabilities: Floats, seed: int) -> Reliability:
     return reliability(probabilities, found.labels, found.patients, found.classes, seed)
 
 
-def _temperature(found: OutOfFold) -> float:
-    """The temperature of the greatest likelihood, within its bounds."""
-    fit = multinomial.fit(
-        found.logits[:, :, None], found.labels, np.ones((1, len(found))), np.ones(1),
-        bound=1 / COOLEST,
-    )  # fmt: skip
+def temperature_of(logits: Floats, labels: Ints) -> float:
+    """The temperature of the greatest likelihood of (n, classes) for (n,), within its bounds."""
+    once = np.ones((1, len(labels)))
+    fit = multinomial.fit(logits[:, :, None], labels, once, np.ones(1), bound=1 / COOLEST)
     inverse = float(fit.parameters[0, 0])
-    # a network that is right by less than chance has no temperature that helps
+    # what is right by less than chance has no temperature that helps
     return float(np.clip(1 / inverse if inverse > 0 else WARMEST, COOLEST, WARMEST))
 
 

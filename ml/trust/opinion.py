@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its parts are loaded when they are used: serving starts without them
 
 from ml.ground.errors import HepaticaError
 from ml.images import measurements as every
@@ -28,6 +27,7 @@ from ml.images.measurements import Measured, Measurement
 from ml.statistics import calibration, multinomial, ridged
 from ml.trust import themes
 from ml.trust.beside import Figures, figures
+from ml.trust.calibration import temperature_of
 from ml.trust.cloud import single
 from ml.trust.themes import Range
 
@@ -40,7 +40,6 @@ RIDGES = (300.0, 100.0, 30.0, 10.0, 3.0)
 """Strengths among which cross-validation chooses; the first hardly lets it speak."""
 FOLDS = 3
 _INNER = 5
-_COOLEST, _WARMEST = 0.2, 20.0
 LEAST_PATIENTS = 3
 """Patients that a class must be seen in: one for every fold."""
 NOTHING_ALONE = "no measurement by itself speaks for it; several do together"
@@ -173,7 +172,7 @@ class SecondOpinion:
         for fold in np.unique(outer):
             out = outer == fold
             answers[out] = multinomial.softmax(
-                logits[out] / _temperature(logits[~out], truth[~out])
+                logits[out] / temperature_of(logits[~out], truth[~out])
             )
         whole = _learned(measured.values, truth, owners, len(classes), seed)
         return cls(
@@ -189,7 +188,7 @@ class SecondOpinion:
             single(themes.headlines(measured)),
             truth,
             whole.ridge,
-            float(np.float32(_temperature(logits, truth))),
+            float(np.float32(temperature_of(logits, truth))),
             len(np.unique(owners)),
             figures(truth, answers, patients, classes),
             answers,
@@ -458,19 +457,6 @@ def _standardised(
     """(n, k), within the training values' ends; 0, the mean, where a value is not known."""
     standard = np.where(np.isfinite(values), (values - centre) * unit, 0.0)
     return np.asarray(np.minimum(np.maximum(standard, low), high))
-
-
-def _temperature(logits: Floats, truth: Ints) -> float:
-    def loss(log_temperature: float) -> float:
-        return float(
-            calibration.log_loss(
-                truth, multinomial.softmax(logits / np.exp(log_temperature))
-            ).mean()
-        )
-
-    ends = (np.log(_COOLEST), np.log(_WARMEST))
-    found = scipy.optimize.minimize_scalar(loss, bounds=ends, method="bounded")
-    return float(np.exp(found.x))
 
 
 def _dealt(truth: Ints, owners: Any, folds: int, seed: int) -> Ints:
