@@ -36,9 +36,10 @@ from ml.experiment.training_sets import fold_of
 from ml.progress import RunDir
 from ml.statistics import classification
 from ml.training.described import described
+from ml.training.judged import out_of_fold
 from ml.training.learned import GeneratorTraining
 from ml.training.networks import export
-from ml.trust.evidence import Missing, OutOfFold, numbered
+from ml.trust.evidence import Missing
 from ml.trust.record import Looks, Trust
 
 RELEASED = (arms.NONE, arms.CLASSIC, arms.DCGAN, arms.ACGAN, arms.EQUAL)
@@ -152,13 +153,7 @@ def _trust(
             said = outputs["probabilities"].astype(np.float64)
             logits[outputs["rows"]] = np.log(np.maximum(said, _LEAST))
             folds[outputs["rows"]] = fold
-    lesions = OutOfFold(
-        logits=logits,
-        labels=np.asarray([manifest.scheme.index(line.lesion_class) for line in manifest.lines]),
-        patients=numbered([line.patient for line in manifest.lines]),
-        folds=folds,
-        classes=manifest.scheme.keys,
-    )
+    lesions = out_of_fold(manifest, logits, folds)
     looks = Looks(
         measured=measured_quickly(manifest, settings.window_hu),
         distances=np.full((len(lesions), 2), np.nan),

@@ -7,7 +7,7 @@ are kept, and the test fold is scored once, through the ONNX file that will serv
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -33,9 +33,10 @@ from ml.statistics import classification
 from ml.training import runtime
 from ml.training.cnn_steps import Steps, draw
 from ml.training.described import described
+from ml.training.judged import out_of_fold
 from ml.training.learned import Unfinished
 from ml.training.networks.cnn import Cnn
-from ml.trust.evidence import Missing, OutOfFold, numbered
+from ml.trust.evidence import Missing
 from ml.trust.novelty import NoveltyError, Reference
 from ml.trust.record import Looks, Trust, clause
 
@@ -203,6 +204,8 @@ def train(
                 distances[tested] = reference.scores(outputs.features, measured.values[tested])
 
     displays = tuple(one.display for one in manifest.scheme.classes)
+    fold_of = {line.id: fold.index for fold in folds for line in fold.test}
+    held_out_in = np.asarray([fold_of[line.id] for line in lines])
     first = RunDir(run.path / f"fold-{turns[0]}")
     tested = [rows[line.id] for line in folds[turns[0]].test]
     test_score = _score(manifest, tested, probabilities)
@@ -218,7 +221,7 @@ def train(
         (first.path / "model.onnx").read_bytes(),
         tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),
         trust=Trust.of(
-            _out_of_fold(manifest, folds, logits, truth),
+            out_of_fold(manifest, logits, held_out_in),
             turns[0],
             Looks(measured, distances, references[turns[0]], displays),
             settings.seed,
@@ -274,23 +277,6 @@ def _reference(
         return Reference.fit(features, measured, truth, manifest.scheme.keys)
     except NoveltyError as error:
         return Missing(clause(error))
-
-
-def _out_of_fold(
-    manifest: Manifest,
-    folds: Sequence[Fold],
-    logits: npt.NDArray[np.float64],
-    truth: npt.NDArray[np.int64],
-) -> OutOfFold:
-    """Every lesion with the logits of the network that had not seen its patient."""
-    fold_of = {line.id: fold.index for fold in folds for line in fold.test}
-    return OutOfFold(
-        logits=logits,
-        labels=truth,
-        patients=numbered([line.patient for line in manifest.lines]),
-        folds=np.asarray([fold_of[line.id] for line in manifest.lines]),
-        classes=manifest.scheme.keys,
-    )
 
 
 def _score(
