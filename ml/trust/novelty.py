@@ -7,7 +7,7 @@ components alone and half way to equal variances, so that they exist where there
 columns (Ledoit & Wolf 2004, J Multivar Anal 88:365).
 
 A network has fitted its training ROIs, so ROIs that it never saw lie farther off in its features
-than in their measurements. Either distance is therefore told in units of its own 95th percentile
+than in their measurements. Either distance is therefore told in units of its own 97.5th percentile
 among held-out ROIs, and the score is the larger of the two: either can raise it.
 """
 
@@ -33,8 +33,10 @@ Ints = npt.NDArray[np.int64]
 
 LEVEL = 0.95
 """Share of held-out ROIs that are not to be called unlike."""
+_EACH = 1 - (1 - LEVEL) / 2
+"""Share of them that are not beyond the limit of one of both distances (Bonferroni)."""
 LEAST_HELD_OUT = 40
-"""Of fewer, the 95th percentile rests on the farthest one or two."""
+"""Of fewer, the limit of either distance is the farthest of them."""
 LEAST_TRAINED = 10
 """Training ROIs of which a covariance is estimated at all."""
 _RESAMPLES = 2000
@@ -48,7 +50,7 @@ PLAIN = (
 """Measurements that say something to whoever looks at the picture: named as reasons first."""
 METHOD = (
     "distance to the nearest class of the training ROIs (Mahalanobis, shared and shrunk "
-    "covariance), of the network's features and of measurements, each in units of its 95th "
+    "covariance), of the network's features and of measurements, each in units of its 97.5th "
     "percentile among held-out ROIs; the larger of the two"
 )
 
@@ -157,7 +159,7 @@ class Unlike:
     """One ROI beside the training ROIs.
 
     Attributes:
-        score: how far it is; 1 is as far as the 95th percentile of held-out ROIs in one of both.
+        score: how far it is; 1 is as far as the 97.5th percentile of held-out ROIs in one of both.
         flag: whether that is beyond the threshold.
         reasons: in words, what raised it; empty where it is not flagged.
     """
@@ -199,7 +201,7 @@ class Novelty:
 
     Attributes:
         threshold: of ``scores``: not exceeded by at least 95 of 100 lesions like the held-out.
-        scales: (2,), the 95th percentile of either distance among held-out ROIs.
+        scales: (2,), the 97.5th percentile of either distance among held-out ROIs.
         false_alarms: the share of held-out ROIs flagged; each by the others' scales and threshold.
     """
 
@@ -400,11 +402,10 @@ class Novelty:
 
 def _limits(scores: Floats) -> tuple[Floats, float]:
     """Scales (2,) and threshold of held-out scores (n, 2)."""
-    scales = np.maximum(np.quantile(scores, LEVEL, axis=0), 1e-9)
-    largest = np.sort((scores / scales).max(axis=1))
-    # as of split conformal prediction: of one more lesion like these, at least 95 % are not above
-    place = min(math.ceil(LEVEL * (len(largest) + 1)), len(largest))
-    return scales, float(largest[place - 1])
+    # as of split conformal prediction: of one more lesion like these, at least 97.5 % are not above
+    # one of them. Each has a limit of its own, or the long tail of one would loosen the other
+    place = min(math.ceil(_EACH * (len(scores) + 1)), len(scores))
+    return np.maximum(np.sort(scores, axis=0)[place - 1], 1e-9), 1.0
 
 
 def _told(value: float) -> str:

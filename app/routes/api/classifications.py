@@ -70,7 +70,7 @@ class PredictionSetAnswer(BaseModel):
 class UnlikeAnswer(BaseModel):
     """How far an ROI is from those that the network was trained on."""
 
-    score: float = Field(description="1 is as far as the 95th percentile of lesions it never saw.")
+    score: float = Field(description="1 is the limit: 19 of 20 lesions it never saw are nearer.")
     flag: bool = Field(description="Whether that is too far: do not rely on the class.")
     reasons: list[str] = Field(description="What raised it; empty where it is not flagged.")
 
