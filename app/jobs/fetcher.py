@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.db import Database
 from app.jobs.fetching import Fetching, Hold, Wanted
-from app.jobs.loop import Beside, JobLoop
+from app.jobs.loop import Beside, JobLoop, shares_by_pacs
 from app.models.jobs.job import Job, JobKind
 from app.pacs.configured import ConfiguredPacs
 from app.settings import Settings
@@ -23,14 +23,8 @@ class Fetchers(Beside):
     def __init__(
         self, database: Database, pacs: ConfiguredPacs, settings: Settings, key: bytes
     ) -> None:
-        told = Job.asked["pacs"].as_string()
-        # one of them has what names no PACS, or one that is not configured any more, as well
-        strays = sa.or_(told.is_(None), told.not_in(pacs.names))
-        others = [(told == name,) for name in pacs.names[1:]]
-        first = sa.or_(told == pacs.names[0], strays) if pacs.names else sa.true()
-        super().__init__(
-            [Fetcher(database, pacs, settings, key, which) for which in [(first,), *others]]
-        )
+        shares = shares_by_pacs(Job.asked["pacs"].as_string(), pacs.names)
+        super().__init__([Fetcher(database, pacs, settings, key, (one,)) for one in shares])
 
 
 class Fetcher(JobLoop):

@@ -80,6 +80,23 @@ class Loop(ABC):
                 self._bell.wait(poll_s)
 
 
+def shares_by_pacs(
+    named: sa.SQLColumnExpression[str], names: Sequence[str]
+) -> list[sa.ColumnElement[bool]]:
+    """What holds for the rows of each configured PACS, so that each has a loop of its own.
+
+    The first has as well what names no PACS, or one that is not configured any more.
+
+    Args:
+        named: the name of a row's PACS.
+        names: of those that are configured; none: one share holds all.
+    """
+    if not names:
+        return [sa.true()]
+    first = sa.or_(named == names[0], named.is_(None), named.not_in(names))
+    return [first, *(named == name for name in names[1:])]
+
+
 class Beside:
     """Loops that go on beside each other, so that none waits for what another one waits for."""
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from app.db import Database
 from app.jobs.hooks import Hook
-from app.jobs.loop import Beside, Loop
+from app.jobs.loop import Beside, Loop, shares_by_pacs
 from app.models.jobs.job import Job
 from app.models.jobs.notice import Notice
 from app.models.jobs.returned_object import ReturnedObject
@@ -36,11 +36,8 @@ class Messengers(Beside):
         settings: Settings,
         key: bytes,
     ) -> None:
-        to = ReturnedObject.pacs
-        others = [to == name for name in pacs.names[1:]]
-        # one of them has what was for a PACS that is not configured any more as well
-        first = sa.or_(to == pacs.names[0], to.not_in(pacs.names)) if pacs.names else sa.true()
-        senders = [Sender(database, pacs, key, which) for which in (first, *others)]
+        shares = shares_by_pacs(ReturnedObject.pacs, pacs.names)
+        senders = [Sender(database, pacs, key, one) for one in shares]
         super().__init__([Messenger(database, hooks, settings), *senders])
 
 

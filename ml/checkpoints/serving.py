@@ -117,12 +117,13 @@ class Classifier:
             return [record.untold(row, keys) for row in logits]
         in_hu = self.meta.training_kind != ImageKind.UNCALIBRATED
         window = self.meta.window_hu if in_hu else None
-        sizes = [roi.longer_side_mm for roi in rois]
+        alike = np.asarray([roi.calibrated == in_hu for roi in rois])
+        sizes = [roi.longer_side_mm for roi in rois if roi.calibrated == in_hu]
         seen = Seen(
             logits,
             outputs.features.astype(np.float64),
-            quick.measure(pixels, window, sizes).values,
-            np.asarray([roi.calibrated == in_hu for roi in rois]),
+            alike,
+            quick.measure(pixels[alike], window, sizes).values,
             [
                 self.meta.foreign(phantom, roi.calibrated)
                 for roi, phantom in zip(rois, phantoms, strict=True)

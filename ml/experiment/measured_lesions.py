@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
+from ml.dataset.measured import measured
 from ml.experiment import fresh_phantoms
 from ml.experiment.folder import RunFolder
 from ml.experiment.training_sets import fresh_of, manifest_of
-from ml.images.ct_slice import ImageKind
 from ml.images.measurements import SIZE, Measured, measure
 
 Floats = npt.NDArray[np.float64]
@@ -45,17 +45,13 @@ def of_fresh(
     return _plain(_of_fresh(needed, folder, keys, window_hu), with_size)
 
 
-def _plain(measured: Measured, with_size: bool) -> Floats:
-    return (measured if with_size else measured.without(SIZE)).values
+def _plain(found: Measured, with_size: bool) -> Floats:
+    return (found if with_size else found.without(SIZE)).values
 
 
 @lru_cache(maxsize=1)
 def _of_data(data: Path, window_hu: tuple[float, float]) -> Measured:
-    manifest = manifest_of(data)
-    # other greys have no window: all of them are seen
-    window = None if manifest.kind == ImageKind.UNCALIBRATED else window_hu
-    sizes = [line.size_mm for line in manifest.lines]
-    return measure(manifest.rois(window_hu), window, sizes)
+    return measured(manifest_of(data), window_hu, measure)
 
 
 @lru_cache(maxsize=1)

@@ -26,13 +26,14 @@ from ml.checkpoints.metrics import (
 )
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
-from ml.dataset.measured import measured_quickly
+from ml.dataset.measured import measured
 from ml.experiment import arms
 from ml.experiment.folder import RunFolder
 from ml.experiment.results import Results
 from ml.experiment.results.scores import AddedPerFold, ArmScore, Selection
 from ml.experiment.tasks import OUTER, TrainClassifier, TrainGenerator, generator_of
 from ml.experiment.training_sets import fold_of
+from ml.images import quick
 from ml.progress import RunDir
 from ml.statistics import classification
 from ml.training.described import described
@@ -155,7 +156,7 @@ def _trust(
             folds[outputs["rows"]] = fold
     lesions = out_of_fold(manifest, logits, folds)
     looks = Looks(
-        measured=measured_quickly(manifest, settings.window_hu),
+        measured=measured(manifest, settings.window_hu, quick.measure),
         distances=np.full((len(lesions), 2), np.nan),
         reference=Missing("an experiment does not keep the networks of its other folds"),
         displays=tuple(one.display for one in manifest.scheme.classes),

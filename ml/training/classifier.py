@@ -25,8 +25,9 @@ from ml.checkpoints.metrics import ClassifierMetrics, HeldOutScore
 from ml.dataset import augment
 from ml.dataset.folds import Fold, patient_folds
 from ml.dataset.manifest import Manifest
-from ml.dataset.measured import measured_quickly
+from ml.dataset.measured import measured as measured_lesions
 from ml.ground.records import to_json
+from ml.images import quick
 from ml.images.measurements import Measured
 from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification
@@ -177,7 +178,7 @@ def train(
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
     logits = probabilities.copy()
     truth = np.asarray([manifest.scheme.index(line.lesion_class) for line in lines])
-    measured = measured_quickly(manifest, settings.window_hu)
+    measured = measured_lesions(manifest, settings.window_hu, quick.measure)
     distances = np.full((len(lines), 2), np.nan)
     references: dict[int, Reference | Missing] = {}
     for turn, index in enumerate(turns):

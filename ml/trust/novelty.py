@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.ground.errors import HepaticaError
-from ml.images import measurements as every
 from ml.images.measurements import Measured, Measurement
 from ml.statistics import bootstrap, exact
 from ml.statistics.classification import percentile_interval
 from ml.statistics.figure import Figure
 from ml.trust.cloud import Cloud, Tensors, single
+from ml.trust.columns import columns_of, unit_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -35,6 +35,8 @@ LEVEL = 0.95
 """Share of held-out ROIs that are not to be called unlike."""
 _EACH = 1 - (1 - LEVEL) / 2
 """Share of them that are not beyond the limit of one of both distances (Bonferroni)."""
+THRESHOLD = 1.0
+"""Of a score: the farther of both distances in units of its own limit."""
 LEAST_HELD_OUT = 40
 """Of fewer, the limit of either distance is the farthest of them."""
 LEAST_TRAINED = 10
@@ -253,12 +255,11 @@ class Novelty:
             raise NoveltyError(
                 "The held-out lesions are of one patient or fold; a false-alarm rate needs two."
             )
-        scales, threshold = _limits(scores)
+        scales = _scales(scores)
         flagged = np.zeros(len(scores))
         for one in np.unique(left_out):
             out = left_out == one
-            own_scales, limit = _limits(scores[~out])
-            flagged[out] = (scores[out] / own_scales).max(axis=1) > limit
+            flagged[out] = (scores[out] / _scales(scores[~out])).max(axis=1) > THRESHOLD
         by = "patient" if folds is None else "fold"
         alarms = share(
             flagged > 0.5,
@@ -268,7 +269,7 @@ class Novelty:
         )
         return cls(
             reference,
-            threshold,
+            THRESHOLD,
             (float(scales[0]), float(scales[1])),
             len(scores),
             len(set(patients)),
@@ -326,7 +327,6 @@ class Novelty:
     def record(self) -> NoveltyRecord:
         """What is stored beside the tensors."""
         of = self.reference.of
-        grey = any(one.unit == every.GREY for one in of)
         return NoveltyRecord(
             METHOD,
             self.threshold,
@@ -335,7 +335,7 @@ class Novelty:
             self.n_patients,
             self.reference.rois,
             self.false_alarms,
-            every.GREY if grey else every.HU,
+            unit_of(of),
             tuple(one.name for one in of),
         )
 
@@ -359,13 +359,7 @@ class Novelty:
             NoveltyError: tensors that do not belong to the record, or measurements that this
                 program does not make.
         """
-        known = {one.name: one for one in every.named(record.unit)}
-        lacking = [name for name in record.measurements if name not in known]
-        if lacking:
-            raise NoveltyError(
-                f"This program does not measure {', '.join(lacking)}, which the checkpoint's "
-                "novelty score wants; use the matching program."
-            )
+        of = columns_of(record.unit, record.measurements, "novelty score", NoveltyError)
         try:
             features, measured = (
                 Cloud.of_tensors(
@@ -385,7 +379,7 @@ class Novelty:
         reference = Reference(
             features,
             measured,
-            tuple(known[name] for name in record.measurements),
+            of,
             low,
             high,
             record.n_reference,
@@ -400,12 +394,12 @@ class Novelty:
         )
 
 
-def _limits(scores: Floats) -> tuple[Floats, float]:
-    """Scales (2,) and threshold of held-out scores (n, 2)."""
+def _scales(scores: Floats) -> Floats:
+    """The limits (2,) of either distance, of held-out scores (n, 2)."""
     # as of split conformal prediction: of one more lesion like these, at least 97.5 % are not above
     # one of them. Each has a limit of its own, or the long tail of one would loosen the other
     place = min(math.ceil(_EACH * (len(scores) + 1)), len(scores))
-    return np.maximum(np.sort(scores, axis=0)[place - 1], 1e-9), 1.0
+    return np.asarray(np.maximum(np.sort(scores, axis=0)[place - 1], 1e-9))
 
 
 def _told(value: float) -> str:

@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.ground.errors import HepaticaError
-from ml.images import measurements as every
 from ml.images.measurements import Measured, Measurement
 from ml.statistics import calibration, multinomial, ridged
 from ml.trust import themes
 from ml.trust.beside import Figures, figures
 from ml.trust.calibration import temperature_of
 from ml.trust.cloud import single
+from ml.trust.columns import columns_of, unit_of
 from ml.trust.themes import Range
 
 Floats = npt.NDArray[np.float64]
@@ -331,10 +331,9 @@ class SecondOpinion:
 
     def record(self) -> OpinionRecord:
         """What is stored beside the tensors."""
-        grey = any(one.unit == every.GREY for one in self.of)
         counts = np.bincount(self.labels, minlength=len(self.classes))
         return OpinionRecord(
-            every.GREY if grey else every.HU,
+            unit_of(self.of),
             tuple(one.name for one in self.of),
             self.classes,
             self.displays,
@@ -363,13 +362,7 @@ class SecondOpinion:
             OpinionError: tensors that do not belong to the record, or measurements that this
                 program does not make.
         """
-        known = {one.name: one for one in every.named(record.unit)}
-        lacking = [name for name in record.measurements if name not in known]
-        if lacking:
-            raise OpinionError(
-                f"This program does not measure {', '.join(lacking)}, which the checkpoint's "
-                "second opinion wants; use the matching program."
-            )
+        of = columns_of(record.unit, record.measurements, "second opinion", OpinionError)
         k, classes = len(record.measurements), len(record.classes)
         try:
             own = {name: np.asarray(tensors[name], np.float64) for name in _STORED}
@@ -384,7 +377,7 @@ class SecondOpinion:
         except (KeyError, ValueError) as error:
             raise OpinionError(f"The stored second opinion is damaged: {error}.") from error
         return cls(
-            tuple(known[name] for name in record.measurements),
+            of,
             record.classes,
             record.displays,
             **own,

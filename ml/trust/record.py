@@ -99,16 +99,16 @@ class Seen:
     Attributes:
         logits: (n, classes).
         features: (n, d) of the network.
-        measurements: (n, k) by ``ml.images.quick``.
-        alike: (n,), whether the greys of an ROI mean what those of the training ROIs did; of others
-            the measurements say nothing.
+        alike: (n,), whether the greys of an ROI mean what those of the training ROIs did.
+        measurements: (m, k) by ``ml.images.quick`` of those whose greys do, in their order; of
+            others measurements say nothing.
         foreign: why each is of another kind of image than what was calibrated on; None: it is not.
     """
 
     logits: Floats
     features: Floats
-    measurements: Floats
     alike: npt.NDArray[np.bool_]
+    measurements: Floats
     foreign: Sequence[str | None]
 
 
@@ -206,16 +206,16 @@ class Trust:
 
     # -- saying --------------------------------------------------------------------------------
 
-    def said(self, seen: Seen, level: float | None, classes: tuple[str, ...]) -> list[Said]:
+    def said(self, seen: Seen, level: float, classes: tuple[str, ...]) -> list[Said]:
         """What is said of each ROI.
 
         Args:
-            level: of the prediction sets; None: none are wanted.
+            level: of the prediction sets.
             classes: keys of the scheme.
         """
         scored = self._scored(seen, level, classes)
         rows = np.flatnonzero(seen.alike)
-        features, measurements = seen.features[rows], seen.measurements[rows]
+        features, measurements = seen.features[rows], seen.measurements
         unlike: dict[int, Unlike] = {}
         opinions: dict[int, Opinion] = {}
         if self.novelty is not None and rows.size:
@@ -247,7 +247,7 @@ class Trust:
         if self.opinion is None:
             yield f"No second opinion: {_why(self.figures.opinion)}."
 
-    def _scored(self, seen: Seen, level: float | None, classes: tuple[str, ...]) -> list[Said]:
+    def _scored(self, seen: Seen, level: float, classes: tuple[str, ...]) -> list[Said]:
         fitted = self.figures.calibration
         if isinstance(fitted, Missing):
             why = f"{NOT_CALIBRATED}: {fitted.missing}"
@@ -255,7 +255,7 @@ class Trust:
         probabilities = fitted.probabilities(seen.logits)
         sets: list[PredictionSet] | None = None
         reasons: tuple[str, ...] = ()
-        if level is not None and self.sets is not None:
+        if self.sets is not None:
             try:
                 sets = self._sets(probabilities, self.sets.thresholds(level), level, classes)
             except TrustError as error:
@@ -281,10 +281,6 @@ class Trust:
         ]
 
     # -- as a file -----------------------------------------------------------------------------
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures, for ``checkpoint.json``."""
-        return dict(records.to_json(self.figures))
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays, for ``trust.safetensors``."""

@@ -66,7 +66,7 @@ def test_a_released_classifier_is_judged_by_the_networks_of_the_other_folds(
         trust = again.trust_of(again.trust_bytes())
         assert trust is not None
         logits = np.zeros((1, len(manifest.scheme)))
-        seen = Seen(logits, np.zeros((1, 4)), np.zeros((1, 4)), np.array([False]), [None])
+        seen = Seen(logits, np.zeros((1, 4)), np.array([False]), np.zeros((0, 4)), [None])
         (said,) = trust.said(seen, 0.9, manifest.scheme.keys)
         assert said.calibrated == isinstance(again.trust.calibration, Calibration)
         assert said.calibrated or "not calibrated: " in said.reasons[0]

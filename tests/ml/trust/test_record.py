@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ml.ground.records import RecordError
+from ml.ground.records import RecordError, to_json
 from ml.statistics import multinomial
 from ml.trust.answer import Said
 from ml.trust.calibration import Calibration
@@ -26,7 +26,7 @@ def lesions(n: int, seed: int = 0, factor: float = 3.0) -> OutOfFold:
 
 def said(trust: Trust, logits: list[float], foreign: str | None = None, level: float = 0.9) -> Said:
     row = np.array([logits])
-    seen = Seen(row, np.zeros((1, 8)), np.zeros((1, 4)), np.array([True]), [foreign])
+    seen = Seen(row, np.zeros((1, 8)), np.array([True]), np.zeros((1, 4)), [foreign])
     return trust.said(seen, level, CLASSES)[0]
 
 
@@ -36,7 +36,7 @@ def trust() -> Trust:
 
 
 def test_what_is_kept_is_read_again(trust: Trust) -> None:
-    figures = read_figures(json.loads(json.dumps(trust.to_dict())))
+    figures = read_figures(json.loads(json.dumps(to_json(trust.figures))))
     again = Trust.read(figures, trust.tensors(), CLASSES)
     assert again.figures == trust.figures
     assert said(again, [2.0, 1.5, -1.0]) == said(trust, [2.0, 1.5, -1.0])
@@ -116,6 +116,6 @@ def test_damage_is_refused(trust: Trust) -> None:
     with pytest.raises(TrustError, match="class cyst are missing"):
         Trust.read(trust.figures, {}, CLASSES)
     with pytest.raises(TrustError, match="Version 9"):
-        read_figures({**trust.to_dict(), "version": 9})
+        read_figures({**to_json(trust.figures), "version": 9})
     with pytest.raises(RecordError):
         read_figures({"version": 1})
