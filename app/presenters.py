@@ -367,7 +367,7 @@ def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) 
         lesion_class=prediction.lesion_class,
         display=scheme.display(prediction.lesion_class),
         limits=checkpoint.limits,
-        word="probability" if said.calibrated else "score",
+        word=said.word,
         left_open="" if said.prediction_set is None else said.prediction_set.words(scheme),
         unlike=said.unlike_training.reasons
         if said.unlike_training is not None and said.unlike_training.flag

@@ -217,14 +217,18 @@ class Checkpoint(Base):
     @property
     def decided_by(self) -> str:
         """Who may say whether it is served, in a sentence."""
+        return self._left_to("say whether it is served")
+
+    def _left_to(self, act: str) -> str:
+        """Who may do something, in a sentence; of what `may_be_changed_by` allows."""
         if self.run is None:
             return (
                 f"{self.name} came with the software or from outside: only an administrator can "
-                "say whether it is served."
+                f"{act}."
             )
         return (
             f"{self.name} is of a run that belongs to {self.run.owner.name}: only they or an "
-            "administrator can say whether it is served."
+            f"administrator can {act}."
         )
 
     def refuse_stranger(self, user: User) -> None:
@@ -460,23 +464,10 @@ class Checkpoint(Base):
         """Tells whether somebody typed something else since a form was opened."""
         return hashlib.sha256(owners.dumped(self.owners_words)).hexdigest()[:16]
 
-    @property
-    def told_by(self) -> str:
-        """Who may type the owner's words, in a sentence."""
-        if self.run is None:
-            return (
-                f"{self.name} came with the software or from outside: only an administrator can "
-                "type what its card says of it."
-            )
-        return (
-            f"{self.name} is of a run that belongs to {self.run.owner.name}: only they or an "
-            "administrator can type what its card says of it."
-        )
-
     def refuse_words_of(self, user: User) -> None:
         """Nothing for who may type them; else Forbidden."""
         if not self.may_be_changed_by(user):
-            raise Forbidden(self.told_by)
+            raise Forbidden(self._left_to("type what its card says of it"))
 
     def say(self, session: Session, by: User, typed: Mapping[str, Any], seen: str) -> bool:
         """Keep what the owner typed; whether it changed anything. What was there is in the event.

@@ -433,7 +433,7 @@ class _Told:
         return NetworkClass(
             display=newest.checkpoint.scheme.display(newest.lesion_class),
             probability=float(newest.probabilities[newest.lesion_class]),
-            word="probability" if newest.answer.calibrated else "score",
+            word=newest.answer.word,
             checkpoint=newest.checkpoint.name,
             preset=newest.checkpoint.preset,
             lesion=self.lesions[case_id][newest.lesion_id],

@@ -54,6 +54,11 @@ class Said:
     reasons: tuple[str, ...] = ()
 
     @property
+    def word(self) -> str:
+        """What its numbers are: ``probability``, or ``score`` where they are none."""
+        return "probability" if self.calibrated else "score"
+
+    @property
     def lesion_class(self) -> str:
         """The key of the likeliest class; of equals the first in the scheme."""
         return max(self.probabilities, key=lambda key: self.probabilities[key])
