@@ -7,9 +7,10 @@ are kept, and the test fold is scored once, through the ONNX file that will serv
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,9 @@ from ml.training.networks.cnn import Cnn
 from ml.trust.evidence import Missing
 from ml.trust.novelty import NoveltyError, Reference
 from ml.trust.record import Looks, Trust, clause
+
+if TYPE_CHECKING:  # the whole experiment trains where there is no ONNX
+    from ml.checkpoints import serving
 
 _STATE = "state.safetensors"
 
@@ -177,10 +181,7 @@ def train(
     rows = {line.id: i for i, line in enumerate(lines)}
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
     logits = probabilities.copy()
-    truth = np.asarray([manifest.scheme.index(line.lesion_class) for line in lines])
-    measured = measured_lesions(manifest, settings.window_hu, quick.measure)
-    distances = np.full((len(lines), 2), np.nan)
-    references: dict[int, Reference | Missing] = {}
+    by_fold: dict[int, tuple[serving.Classifier, npt.NDArray[np.float32]]] = {}
     for turn, index in enumerate(turns):
         folder = RunDir(run.path / f"fold-{index}")
         for step in _fit_fold(manifest, folds[index], settings, folder, device):
@@ -196,17 +197,8 @@ def train(
         )
         tested = [rows[line.id] for line in test]
         probabilities[tested], logits[tested] = outputs.probabilities, outputs.logits
-        if cross_validate:
-            own = [rows[line.id] for line in folds[index].train]
-            rois = np.stack([manifest.roi(lines[row], settings.window_hu) for row in own])
-            features = served.outputs(rois).features
-            references[index] = _reference(features, measured.rows(own), truth[own], manifest)
-            if isinstance(reference := references[index], Reference):
-                distances[tested] = reference.scores(outputs.features, measured.values[tested])
+        by_fold[index] = served, outputs.features
 
-    displays = tuple(one.display for one in manifest.scheme.classes)
-    fold_of = {line.id: fold.index for fold in folds for line in fold.test}
-    held_out_in = np.asarray([fold_of[line.id] for line in lines])
     first = RunDir(run.path / f"fold-{turns[0]}")
     tested = [rows[line.id] for line in folds[turns[0]].test]
     test_score = _score(manifest, tested, probabilities)
@@ -221,14 +213,7 @@ def train(
         checkpoint or run.path / "checkpoint",
         (first.path / "model.onnx").read_bytes(),
         tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),
-        trust=Trust.of(
-            out_of_fold(manifest, logits, held_out_in),
-            turns[0],
-            Looks(measured, distances, references[turns[0]], displays),
-            settings.seed,
-        )
-        if cross_validate
-        else None,
+        trust=_trust(manifest, folds, by_fold, logits, settings) if cross_validate else None,
     )
     run.write_json("results.json", to_json(metrics))
     value = test_score.balanced_accuracy.value
@@ -265,6 +250,42 @@ def _fit_fold(
     folder.write_bytes("weights.safetensors", tensors_to_bytes(tensors))
     folder.write_bytes("model.onnx", export.classifier(tensors))
     folder.write_json("task.json", task)
+
+
+def _trust(
+    manifest: Manifest,
+    folds: Sequence[Fold],
+    by_fold: Mapping[int, tuple[serving.Classifier, npt.NDArray[np.float32]]],
+    logits: npt.NDArray[np.float64],
+    settings: config.Config,
+) -> Trust:
+    """How far the network of ``settings.test_fold`` can be believed.
+
+    Args:
+        by_fold: of each fold its network, and the features that it has of the fold's test lesions.
+        logits: (lesions, classes), by the network of the fold that held each out.
+    """
+    lines, window = manifest.lines, settings.window_hu
+    rows = {line.id: i for i, line in enumerate(lines)}
+    held_out_in = np.zeros(len(lines), np.int64)
+    for fold in folds:
+        held_out_in[[rows[line.id] for line in fold.test]] = fold.index
+    lesions = out_of_fold(manifest, logits, held_out_in)
+    measured = measured_lesions(manifest, window, quick.measure)
+    distances = np.full((len(lines), 2), np.nan)
+    references: dict[int, Reference | Missing] = {}
+    for index, (served, features) in by_fold.items():
+        own = [rows[line.id] for line in folds[index].train]
+        trained = served.outputs(np.stack([manifest.roi(lines[row], window) for row in own]))
+        references[index] = reference = _reference(
+            trained.features, measured.rows(own), lesions.labels[own], manifest
+        )
+        if isinstance(reference, Reference):
+            tested = [rows[line.id] for line in folds[index].test]
+            distances[tested] = reference.scores(features, measured.values[tested])
+    displays = tuple(one.display for one in manifest.scheme.classes)
+    looks = Looks(measured, distances, references[settings.test_fold], displays)
+    return Trust.of(lesions, settings.test_fold, looks, settings.seed)
 
 
 def _reference(
