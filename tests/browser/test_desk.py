@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from browser.test_pages import overflows, serious_faults
+from browser.unblind import unblind
 from browser.waits import wait_until_it_says
 
 
@@ -206,10 +207,7 @@ def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installati
     assert "20 of 20" in page.inner_text("main")
     assert serious_faults(page) == []
     assert page.request.get(f"{study}/results").status == 403
-    page.fill("#reason", "The reading is done.")
-    page.fill("#typed", "UNBLIND")
-    page.click("text=Unblind and close the study")
-    page.wait_for_url("**/results")
+    unblind(page)
     text = page.inner_text("main")
     assert "One reader, 20 images (10 real, 10 synthetic)." in text
     assert re.search(r"Reader \S+: AUC [01]\.\d\d \([01]\.\d\d to [01]\.\d\d\)", text)

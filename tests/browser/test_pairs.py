@@ -6,6 +6,7 @@ import re
 
 from browser.test_desk import check_in, give, have, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
+from browser.unblind import unblind
 
 
 def compose(page, installation) -> str:
@@ -78,12 +79,7 @@ def test_pairs_are_read_by_keyboard_and_shown_both_or_not_at_all(open_as, instal
     page.wait_for_selector("text=All 6 pairs are read")
 
     researcher.goto(study)
-    researcher.fill("#reason", "The reading is done.")
-    researcher.fill("#typed", "UNBLIND")
-    if researcher.locator("#shared").count():  # the demo's study may show images of this one
-        researcher.fill("#shared", "SHOW SHARED IMAGES")
-    researcher.click("text=Unblind and close the study")
-    researcher.wait_for_url("**/results")
+    unblind(researcher)
     assert "6 pairs of a real and a synthetic image" in researcher.inner_text("main")
     assert serious_faults(researcher) == []
     assert not overflows(researcher)

@@ -6,6 +6,7 @@ import re
 
 from browser.test_desk import check_in, give, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
+from browser.unblind import unblind
 
 
 def compose(page, installation) -> str:
@@ -65,12 +66,7 @@ def test_images_are_graded_by_keyboard_in_every_question(open_as, installation):
     page.wait_for_selector("text=All 6 images are read")
 
     researcher.goto(study)
-    researcher.fill("#reason", "The reading is done.")
-    researcher.fill("#typed", "UNBLIND")
-    if researcher.locator("#shared").count():  # the demo's study may show images of this one
-        researcher.fill("#shared", "SHOW SHARED IMAGES")
-    researcher.click("text=Unblind and close the study")
-    researcher.wait_for_url("**/results")
+    unblind(researcher)
     assert "graded 6 images (3 real, 3 synthetic)" in researcher.inner_text("main")
     assert serious_faults(researcher) == []
     assert not overflows(researcher)

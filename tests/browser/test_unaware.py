@@ -6,6 +6,7 @@ import re
 
 from browser.test_desk import check_in, give, open_to, overflows, says, serious_faults
 from browser.test_wizard import leave
+from browser.unblind import unblind
 
 from app.models.people.user import DEMO_PASSWORD
 
@@ -76,12 +77,7 @@ def test_readers_name_lesions_are_told_and_then_say_real_or_synthetic(open_as, i
 
     researcher.goto(study)
     assert "debriefed" in researcher.inner_text("main")
-    researcher.fill("#reason", "The reading is done.")
-    researcher.fill("#typed", "UNBLIND")
-    if researcher.locator("#shared").count():  # the demo's study may show images of this one
-        researcher.fill("#shared", "SHOW SHARED IMAGES")
-    researcher.click("text=Unblind and close the study")
-    researcher.wait_for_url("**/results")
+    unblind(researcher)
     told = researcher.inner_text("main")
     assert "First part, unaware" in told
     assert "Some edges looked alike." in told
