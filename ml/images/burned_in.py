@@ -62,18 +62,20 @@ def _inks(pixels: npt.NDArray[Any]) -> list[int]:
     """Values that stand out among their neighbours, the most frequent first."""
     lowest = int(pixels.min())
     every = _counts(pixels, lowest)
-    values = np.arange(len(every))
-    if _has_gaps(every):
-        values = np.flatnonzero(every)
+    if not _often(every, pixels.size).any():  # most bands of a small image; the rest costs more
+        return []
+    values = np.flatnonzero(every) if _has_gaps(every) else np.arange(len(every))
     counts = every[values]
-    padded = np.pad(counts, _AROUND).astype(np.float64)
-    around = (scipy.ndimage.uniform_filter1d(padded, 2 * _AROUND + 1) * (2 * _AROUND + 1) - padded)[
-        _AROUND:-_AROUND
-    ] / (2 * _AROUND)
-    often = (counts >= _LEAST_PIXELS) & (counts <= _MOST_SHARE * pixels.size)
-    found = np.flatnonzero(often & (counts >= _STANDS_OUT * around))
+    upto = np.concatenate([[0], np.cumsum(np.pad(counts, _AROUND))])
+    around = (upto[2 * _AROUND + 1 :] - upto[: -2 * _AROUND - 1] - counts) / (2 * _AROUND)
+    found = np.flatnonzero(_often(counts, pixels.size) & (counts >= _STANDS_OUT * around))
     order = found[np.argsort(-counts[found], kind="stable")][:_MOST_VALUES]
     return [int(values[index]) + lowest for index in order]
+
+
+def _often(counts: npt.NDArray[np.int64], pixels: int) -> npt.NDArray[np.bool_]:
+    """Which values are there often enough for letters, and not so often that they are ground."""
+    return (counts >= _LEAST_PIXELS) & (counts <= _MOST_SHARE * pixels)
 
 
 def _counts(pixels: npt.NDArray[Any], lowest: int) -> npt.NDArray[np.int64]:
