@@ -15,6 +15,7 @@ from app.errors import AppError, Unreadable
 from app.models.checkpoint import SERVE_WORD, Checkpoint
 from app.models.people.user import User
 from app.responses import page, see_other
+from ml.checkpoints.card.entry import RELIABILITY
 from ml.checkpoints.card.exports import FORMS
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.ground.errors import HepaticaError
@@ -89,6 +90,7 @@ def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
         "checkpoints/show.html",
         checkpoint=checkpoint,
         card=card,
+        reliability=RELIABILITY,
         forms=FORMS,
         at_work=checkpoint.is_at_work(db),
         caveats=checkpoint.caveats,

@@ -10,6 +10,11 @@ from ml.statistics.figure import Figure
 
 NOT_APPLICABLE = "does not apply"
 """How the reason of a field begins that has nothing to be filled with."""
+RELIABILITY = (
+    "reliability: the probability that was said of the called class in groups of as many lesions, "
+    "and how many of the group were called rightly (95 % intervals as if lesions were independent)."
+)
+"""What stands over a reliability plot and its tables."""
 
 
 class Source(StrEnum):
@@ -112,6 +117,35 @@ def tabled(
 
 
 @dataclass(frozen=True)
+class Point:
+    """One bin of a reliability plot: the lesions whose called class had about one probability.
+
+    Attributes:
+        said: their mean probability of the class that was called, 0–1.
+        right: the share of them that was called rightly, of how many, with its interval.
+    """
+
+    said: float
+    right: Figure
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A reliability plot: of true probabilities the points lie on the diagonal."""
+
+    name: str
+    points: tuple[Point, ...]
+
+    @property
+    def table(self) -> FigureTable:
+        """The same in numbers, for whoever does not see the plot."""
+        rows = tuple(
+            (f"{100 * one.said:.0f} %", Measured("right", one.right).told) for one in self.points
+        )
+        return FigureTable((f"said, {self.name}", "called rightly"), rows)
+
+
+@dataclass(frozen=True)
 class Statement:
     """One sentence or more that somebody answers for.
 
@@ -120,6 +154,7 @@ class Statement:
         figures, sample: what it tells of, as numbers.
         verbatim: a command, to be shown as it is.
         rows_are: what the figures are of, over the first column of their table.
+        curves: reliability plots of the same lesions.
     """
 
     text: str
@@ -129,6 +164,7 @@ class Statement:
     sample: Sample | None = None
     verbatim: bool = False
     rows_are: str = "class"
+    curves: tuple[Curve, ...] = ()
 
     @property
     def is_owners(self) -> bool:

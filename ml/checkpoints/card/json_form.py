@@ -4,14 +4,17 @@
 ``checkpoint``  name, kind (classifier or generator), digest (SHA-256 of model.onnx, or "")
 ``summary``, ``cautions``, ``keywords``
 ``fields``      key → number (1 … 40), title, ``empty`` (why it says nothing, or null),
-                ``statements`` (text, source, about, figures, sample) and ``gaps`` (about, reason)
+                ``statements`` (text, source, about, figures, sample, curves) and ``gaps`` (about,
+                reason)
 ``checklists``  guideline → edition and items (item, title, asks, why): which fields, or statements
                 about what in them, answer it
 
 ``source`` is ``record``, ``measured``, ``owner`` or ``software``. A figure has ``measure``, ``of``
 (a class or another part, or ""), ``value``, ``low`` and ``high`` (95 % interval; null where not
 defined), ``n`` (lesions, where they are not the sample's) and ``share`` (whether 1 means 100 %);
-``sample`` says on how many lesions of how many patients.
+``sample`` says on how many lesions of how many patients. A curve is a reliability plot: ``name``
+and ``points``, each with ``said`` (mean probability of the called class), ``right`` (the share of
+its ``n`` lesions that was called rightly), ``low`` and ``high`` (as if lesions were independent).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import json
 import math
 
 from ml.checkpoints.card.card import Card, Field
-from ml.checkpoints.card.entry import Empty, Measured, Sample, Statement
+from ml.checkpoints.card.entry import Curve, Empty, Measured, Sample, Statement
 from ml.checkpoints.card.guidelines import GUIDELINES, Guideline
 
 FORMAT = 1
@@ -63,6 +66,7 @@ def _statement(statement: Statement) -> dict[str, object]:
         "about": statement.about,
         "figures": [_figure(one) for one in statement.figures],
         "sample": None if statement.sample is None else _sample(statement.sample),
+        "curves": [_curve(one) for one in statement.curves],
     }
 
 
@@ -76,6 +80,22 @@ def _figure(measured: Measured) -> dict[str, object]:
         "high": _finite(found.high),
         "n": found.n,
         "share": measured.share,
+    }
+
+
+def _curve(curve: Curve) -> dict[str, object]:
+    return {
+        "name": curve.name,
+        "points": [
+            {
+                "said": _finite(one.said),
+                "right": _finite(one.right.value),
+                "low": _finite(one.right.low),
+                "high": _finite(one.right.high),
+                "n": one.right.n,
+            }
+            for one in curve.points
+        ],
     }
 
 

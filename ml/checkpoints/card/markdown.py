@@ -5,11 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ml.checkpoints.card.card import Card, Field
-from ml.checkpoints.card.entry import (
-    Empty,
-    Statement,
-    capital,
-)
+from ml.checkpoints.card.entry import RELIABILITY, Empty, FigureTable, Statement, capital
 from ml.checkpoints.card.escaping import cell, code, markdown
 
 
@@ -67,10 +63,18 @@ def figures(statement: Statement) -> list[str]:
         told = capital(", ".join(f"{cell(one.measure)} {one.told}" for one in whole))
         lines += ["", f"{told}."]
     if table:
-        lines += [
-            "",
-            "| " + " | ".join(cell(word) for word in table.head) + " |",
-            "|" + "---|" * len(table.head),
-            *("| " + " | ".join(cell(word) for word in row) + " |" for row in table.rows),
-        ]
+        lines += _table(table)
+    if statement.curves:
+        lines += ["", capital(RELIABILITY)]
+        for curve in statement.curves:
+            lines += _table(curve.table)
     return lines
+
+
+def _table(table: FigureTable) -> list[str]:
+    return [
+        "",
+        "| " + " | ".join(cell(word) for word in table.head) + " |",
+        "|" + "---|" * len(table.head),
+        *("| " + " | ".join(cell(word) for word in row) + " |" for row in table.rows),
+    ]

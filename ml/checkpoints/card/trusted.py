@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ml.checkpoints.card.entry import (
     NOT_APPLICABLE,
+    Curve,
     Entry,
     Gap,
     Measured,
+    Point,
     Sample,
     Source,
     Statement,
@@ -16,6 +18,7 @@ from ml.checkpoints.card.entry import (
     entry,
 )
 from ml.checkpoints.card.subject import UNMEASURED, Subject
+from ml.statistics import proportion
 from ml.statistics.figure import Figure
 from ml.trust import beside
 from ml.trust.calibration import Calibration, Reliability
@@ -60,6 +63,7 @@ def calibration(of: Subject) -> Entry:
             tuple(one for name, told in rows.items() for one in _reliability(name, told)),
             Sample(_OUT_OF_FOLD, after.n_lesions, after.n_patients, after.interval),
             rows_are="numbers",
+            curves=tuple(_curve(name, told) for name, told in rows.items()),
         ),
         _intercepts(of, after),
         None if found.held_out is None else _held_out(found.held_out),
@@ -74,6 +78,20 @@ def _reliability(name: str, told: Reliability) -> Iterator[Measured]:
         ("log loss", told.log_loss),
     ):
         yield Measured(measure, figure, name, share=False)
+
+
+def _curve(name: str, told: Reliability) -> Curve:
+    """Ten bins of as many lesions each; intervals as if lesions were independent."""
+    return Curve(
+        name,
+        tuple(
+            Point(
+                one.confidence,
+                proportion.exact(round(one.lesions * one.right), round(one.lesions)),
+            )
+            for one in told.bins
+        ),
+    )
 
 
 def _intercepts(of: Subject, told: Reliability) -> Statement:
@@ -99,6 +117,7 @@ def _held_out(told: Reliability) -> Statement:
         tuple(_reliability("by temperature", told)),
         Sample(_HELD_OUT, told.n_lesions, told.n_patients, told.interval),
         rows_are="numbers",
+        curves=(_curve("by temperature", told),),
     )
 
 

@@ -99,3 +99,22 @@ def test_a_saved_checkpoint_s_card_has_it_too(calibrated, tmp_path: Path) -> Non
     ).decode()
     assert "temperature of" in (tmp_path / "CARD.md").read_text("utf-8")
     assert json.loads((tmp_path / "checkpoint.json").read_text("utf-8"))["trust"]["version"] == 1
+
+
+def test_a_reliability_plot_has_every_lesion_once_and_its_numbers_in_every_form(calibrated) -> None:
+    told = calibrated.trust.calibration.after
+    first = json_form.form(making.card(calibrated))["fields"]["calibration"]["statements"][0]
+    curves = {one["name"]: one["points"] for one in first["curves"]}
+    assert list(curves) == ["as they are", "by temperature", "by vector scaling"]
+    points = curves["by temperature"]
+    assert sum(one["n"] for one in points) == told.n_lesions
+    assert [one["said"] for one in points] == sorted(one["said"] for one in points)
+    assert all(one["low"] <= one["right"] <= one["high"] for one in points)
+    gap = sum(one["n"] * abs(one["said"] - one["right"]) for one in points) / told.n_lesions
+    assert gap == pytest.approx(told.error.value, abs=0.05)
+    # three times too sure of themselves: what is said lies above what is right
+    over = [one["n"] * (one["said"] - one["right"]) for one in curves["as they are"]]
+    assert sum(over) / told.n_lesions > 0.05
+    last = points[-1]
+    shown = f"| {100 * last['said']:.0f} % | {100 * last['right']:.1f} % ("
+    assert shown in text_of(calibrated)
