@@ -218,6 +218,8 @@ class ShownPrediction:
         unlike: what makes the ROI unlike those that it was trained on; empty where it is not, or
             where that is not known.
         opinion: of the simpler model; None where there is none.
+        agreement: how many networks of an ensemble name the class, and what they give it; empty
+            where one network answers.
         reasons: why one of these is not there.
         phase_corrected: a correction that came after it.
     """
@@ -232,6 +234,7 @@ class ShownPrediction:
     left_open: str
     unlike: tuple[str, ...]
     opinion: ShownOpinion | None
+    agreement: str
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     phase_corrected: PhaseCorrection | None
@@ -373,6 +376,7 @@ def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) 
         if said.unlike_training is not None and said.unlike_training.flag
         else (),
         opinion=_opinion(said, scheme),
+        agreement=_agreement(said, scheme),
         reasons=said.reasons,
         warnings=tuple(prediction.warnings),
         phase_corrected=next((one for one in corrections if one.at > prediction.created_at), None),
@@ -397,6 +401,15 @@ def _opinion(said: Said, scheme: LesionScheme) -> ShownOpinion | None:
         probabilities=_bars(second.probabilities, scheme),
         reasons=second.reasons,
     )
+
+
+def _agreement(said: Said, scheme: LesionScheme) -> str:
+    found = said.agreement
+    if found is None:
+        return ""
+    ends = [f"{one:.2f}" for one in (found.lowest, found.highest)]
+    given = ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    return f"{found.words}; they give {scheme.display(said.lesion_class)} {given}"
 
 
 def _review(review: Review, standing: Standing, replaced: set[uuid.UUID]) -> ShownReview:

@@ -245,10 +245,26 @@ class Mixing(StrEnum):
     """A rectangle of one in the other (Yun et al. 2019, arXiv 1905.04899)."""
 
 
+class Committee(StrEnum):
+    """Which of the networks that were trained serve together."""
+
+    TEST_FOLD = "test_fold"
+    """Those that were trained without the test fold: it tells how often they are right."""
+    EVERY_FOLD = "every_fold"
+    """Those of every fold: each lesion was seen by some of them, and no figure is of all."""
+
+
 _WORDS: Mapping[str, type[StrEnum]] = {
     "classifier.schedule": Schedule,
     "classifier.precision": Precision,
+    "classifier.committee": Committee,
 }
+
+_OF_ENSEMBLES = ("members", "committee")
+MOST_MEMBERS = 10
+"""Most networks of one fold."""
+MOST_TOGETHER = 30
+"""Most networks that serve together."""
 
 
 def _one_of(name: str, known: Iterable[str], given: str) -> str:
@@ -273,12 +289,16 @@ class Classifier(_Named):
     """Longest gradient: larger ones are shortened to it, or a large learning rate can leave a
     network that answers one class for ever. 0, as the paper: any."""
     precision: Precision = Precision.FLOAT32
+    members: Whole = 1
+    """Networks that are trained on the same patients, alike but for their seeds."""
+    committee: Committee = Committee.TEST_FOLD
 
     def __post_init__(self) -> None:
         _within(
             self,
             "classifier.",
             {
+                "members": (1, MOST_MEMBERS),
                 "epochs": (1, 100_000),
                 "batch": (1, 4096),
                 "learning_rate": (1e-12, 1e6),
@@ -293,6 +313,23 @@ class Classifier(_Named):
             _require(given in tuple(known), _one_of(name, known, repr(given)))
         _require(0 <= self.momentum < 1, "classifier.momentum must be in [0, 1).")
         _require(0 <= self.dropout < 1, "classifier.dropout must be in [0, 1).")
+
+    @property
+    def of_one(self) -> Classifier:
+        """What one network is told, whichever others are trained and serve with it."""
+        return dataclasses.replace(self, members=1, committee=Committee.TEST_FOLD)
+
+    def dump(self) -> dict[str, Any]:
+        """By name; of an ensemble nothing is said where there is none.
+
+        So a single network's settings, and whatever is named by their digest, are those that they
+        were before there were ensembles.
+        """
+        values, plain = dataclasses.asdict(self), dataclasses.asdict(Classifier())
+        for name in _OF_ENSEMBLES:
+            if values[name] == plain[name]:
+                del values[name]
+        return values
 
 
 @dataclass(frozen=True)
@@ -325,6 +362,13 @@ class Config(_Named):
         _require(
             self.window_low_hu < self.window_high_hu, "window_low_hu must be below window_high_hu."
         )
+        if self.classifier.committee == Committee.EVERY_FOLD:
+            together = self.folds * self.classifier.members
+            _require(
+                together <= MOST_TOGETHER,
+                f"classifier.committee=every_fold serves {together} networks together, folds × "
+                f"classifier.members; at most {MOST_TOGETHER} do.",
+            )
 
     @property
     def window_hu(self) -> tuple[float, float]:
@@ -333,7 +377,7 @@ class Config(_Named):
 
     def dump(self) -> dict[str, Any]:
         """Nested JSON form; ``load`` of it gives an equal Config."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "classifier": self.classifier.dump()}
 
     def override(self: C, assignments: Sequence[str]) -> C:
         """The same kind of settings with some changed: ``["gan.epochs=40", "seed=1"]``.
@@ -342,7 +386,7 @@ class Config(_Named):
             ConfigError: no ``=``, an unknown key (the nearest known one is named), a value of
                 the wrong type or out of range.
         """
-        values = self.dump()
+        values = dataclasses.asdict(self)
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             if not equals:
@@ -396,6 +440,11 @@ class Experiment(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(
+            self.classifier.of_one == self.classifier,
+            "An experiment trains one network of an arm, fold and seed: classifier.members and "
+            "classifier.committee are for python -m ml classifier.",
+        )
         for name in ("classic", "synthetic"):
             sizes = getattr(self, name)
             _require(
@@ -535,7 +584,7 @@ def experiment(name: str) -> Experiment:
 
 def keys(kind: type[Config] = Config) -> tuple[str, ...]:
     """Every setting by its dotted name."""
-    return tuple(_dotted(kind().dump()))
+    return tuple(_dotted(dataclasses.asdict(kind())))
 
 
 def load(data: Mapping[str, Any] | str | Path, kind: type[C] = Config) -> C:  # type: ignore[assignment]
@@ -581,11 +630,13 @@ _NO_PART = ("seed", "device", "test_fold", "method_version")
 def preset_of(settings: Mapping[str, Any]) -> str:
     """The name of the preset that a dump, or a part of one, is of; "" for any other settings.
 
-    Seed, device, fold and method are no part of a preset. A dump of an earlier version may lack
-    settings that there are now.
+    Seed, device, fold and method are no part of a preset, nor how many networks serve together: it
+    says how each is trained. A dump of an earlier version may lack settings that there are now.
     """
     plain = json.loads(json.dumps(settings))
     kept = {k: v for k, v in plain.items() if k not in _NO_PART}
+    if isinstance(recipe := kept.get("classifier"), dict):
+        kept["classifier"] = {k: v for k, v in recipe.items() if k not in _OF_ENSEMBLES}
     known: Mapping[str, Config] = EXPERIMENTS if "classic" in settings else TRAININGS
     for name, made in known.items():
         if kept and _holds(json.loads(json.dumps(made.dump())), kept):

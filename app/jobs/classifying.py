@@ -33,6 +33,7 @@ from ml.images import roi
 from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, Roi
 from ml.lesion import ROI_SIZE_PX
+from ml.trust.agreement import ALONE
 from ml.trust.answer import Said
 
 Item = dict[str, Any]
@@ -241,6 +242,7 @@ def answer_of(found: Roi, scores: Scores, more: Answer | None = None) -> Answer:
         "prediction_set": to_json(scores.said.prediction_set),
         "unlike_training": _unlike(scores.said),
         "second_opinion": to_json(scores.said.second_opinion),
+        "agreement": to_json(scores.said.agreement),
         "roi": {
             "box": _rounded(found.box),
             "square": _rounded(found.square),
@@ -248,7 +250,11 @@ def answer_of(found: Roi, scores: Scores, more: Answer | None = None) -> Answer:
         },
         "calibrated_hu": found.calibrated,
         "limits": scores.limits,
-        "warnings": [*scores.warnings, *scores.said.reasons],
+        "warnings": [
+            *scores.warnings,
+            *scores.said.reasons,
+            *([ALONE] if scores.said.agreement is None else []),
+        ],
         **(more or {}),
     }
 

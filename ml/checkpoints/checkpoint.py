@@ -28,13 +28,14 @@ from safetensors.numpy import save as save_tensors
 
 from ml import config as settings
 from ml.checkpoints import metrics
+from ml.checkpoints.members import Ensemble
 from ml.checkpoints.metrics import (
     ClassifierMetrics,
     HeldOutScore,
     Metrics,
 )
 from ml.ground.errors import HepaticaError, reason
-from ml.ground.records import RecordError, to_json
+from ml.ground.records import RecordError, from_json, to_json
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
@@ -97,6 +98,7 @@ class Checkpoint:
         digests: SHA-256 of ``model.onnx``, ``weights.safetensors`` and, where there is one,
             ``trust.safetensors``.
         trust: of a classifier, how far its answers can be believed; None: it was not measured.
+        ensemble: the networks of a classifier whose mean answers; None: it is one network.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Checkpoint:
     digests: dict[str, str] = field(default_factory=dict)
     grey_range: greys.Chosen | None = None
     trust: Figures | None = None
+    ensemble: Ensemble | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -131,6 +134,8 @@ class Checkpoint:
             raise CheckpointError(
                 f"Checkpoint {self.name}: a generator names its latent size and lesion class."
             )
+        if self.kind == CheckpointKind.GENERATOR and self.ensemble is not None:
+            raise CheckpointError(f"Checkpoint {self.name}: generators form no ensemble.")
 
     def _take(self, name: str, vocabulary: type[StrEnum]) -> None:
         """Make a word the member that it names."""
@@ -198,6 +203,9 @@ class Checkpoint:
                 digests={str(k): str(v) for k, v in data["digests"].items()},
                 grey_range=greys.read(data.get("grey_range")),
                 trust=trusted.read_figures(data["trust"]) if data.get("trust") else None,
+                ensemble=from_json(Ensemble, data["ensemble"], "ensemble")
+                if data.get("ensemble")
+                else None,
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, HepaticaError) and not isinstance(error, RecordError):
@@ -225,6 +233,7 @@ class Checkpoint:
             "digests": self.digests,
             **({} if self.grey_range is None else {"grey_range": greys.stored(self.grey_range)}),
             **({} if self.trust is None else {"trust": to_json(self.trust)}),
+            **({} if self.ensemble is None else {"ensemble": to_json(self.ensemble)}),
         }
 
     def onnx(self) -> bytes:
@@ -232,7 +241,10 @@ class Checkpoint:
         return self._read("model.onnx")
 
     def weights(self) -> dict[str, npt.NDArray[Any]]:
-        """The network's tensors by name; CheckpointError when missing or changed."""
+        """The network's tensors by name; CheckpointError when missing or changed.
+
+        Of an ensemble ``ml.checkpoints.members.parted`` gives each network's.
+        """
         return tensors_from_bytes(self._read("weights.safetensors"))
 
     def trust_bytes(self) -> bytes | None:
@@ -281,6 +293,18 @@ class Checkpoint:
         return self.metrics.test if isinstance(self.metrics, ClassifierMetrics) else None
 
     @property
+    def out_of_fold(self) -> HeldOutScore | None:
+        """Of an ensemble that saw every lesion: the score of its networks that had not seen each.
+
+        None of another classifier, whose own score says more, and where it was not measured.
+        """
+        if self.ensemble is None or not self.ensemble.saw_all:
+            return None
+        return (
+            self.metrics.cross_validation if isinstance(self.metrics, ClassifierMetrics) else None
+        )
+
+    @property
     def trained_on(self) -> tuple[int, int] | None:
         """Lesions and patients that it was trained on; None where that was not written down."""
         counts = self.metrics.training
@@ -297,7 +321,8 @@ class Checkpoint:
         """What speaks against serving it, and must be said beside everything that it says."""
         found = [settings.PROVES_NOTHING] if self.preset == settings.QUICK else []
         if self.kind == CheckpointKind.CLASSIFIER:
-            lesions = self.held_out.n_lesions if self.held_out else 0
+            tested = self.held_out or self.out_of_fold
+            lesions = tested.n_lesions if tested else 0
             if not lesions:
                 found.append("nothing was held out: how often it is right is not known")
             elif lesions < LEAST_HELD_OUT:
@@ -317,7 +342,8 @@ class Checkpoint:
         first = f"{self.caveats[0].capitalize()}. " if self.caveats else ""
         if self.kind != CheckpointKind.CLASSIFIER:
             return f"{first}{said}."
-        return f"{first}{said}; {self.measured}. {self.calibrated_on}."
+        several = f"; mean of {self.ensemble.words}" if self.ensemble else ""
+        return f"{first}{said}{several}; {self.measured}. {self.calibrated_on}."
 
     @property
     def calibrated_on(self) -> str:
@@ -354,18 +380,23 @@ class Checkpoint:
     @property
     def measured(self) -> str:
         """How often a classifier was right, with the interval and on how many."""
-        test = self.held_out
+        test, where = self.held_out or self.out_of_fold, "held-out "
         if test is None:
             return "nothing was held out"
         accuracy = test.balanced_accuracy
-        between = ""
+        between = alone = ""
         if accuracy.ends is not None:
             low, high = accuracy.ends
             between = f" ({100 * low:.0f} to {100 * high:.0f} %)"
+        if self.held_out is None and self.ensemble is not None:
+            one = self.ensemble.of_fold == 1
+            alone = "each network by itself: " if one else "the networks of each fold: "
+            alone, where = f"as a whole not measured, since they saw every lesion; {alone}", ""
         who = "phantom patients" if self.training_kind == ImageKind.PHANTOM else "patients"
+        end = ", each by those without it" if alone else ""
         return (
-            f"balanced accuracy {100 * accuracy.known:.0f} %{between} on "
-            f"{test.n_lesions} lesions of {test.n_patients} held-out {who}"
+            f"{alone}balanced accuracy {100 * accuracy.known:.0f} %{between} on "
+            f"{test.n_lesions} lesions of {test.n_patients} {where}{who}{end}"
         )
 
     def warnings_for(self, phantom_image: bool, calibrated: bool) -> tuple[str, ...]:

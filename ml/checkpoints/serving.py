@@ -6,7 +6,7 @@ Both classes are safe to share between threads; a session computes in ``threads`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from ml.images import quick
 from ml.images.ct_slice import ImageKind
 from ml.images.roi import Roi
 from ml.lesion import ROI_SIZE_PX
-from ml.trust import record
+from ml.trust import agreement, record
 from ml.trust.answer import Said
 from ml.trust.record import Seen, Trust
 
 Pixels = npt.NDArray[np.float32]
 
 _CLASSIFIER_BATCH = 128
+_MEMBERS = "members"
 _GENERATOR_BATCH = 1
 
 
@@ -35,13 +36,18 @@ class Outputs:
 
     Attributes:
         probabilities: (n, classes), rows sum to 1.
-        logits: (n, classes), before the softmax.
-        features: (n, 256), the dense layer before the output.
+        logits: (n, classes), before the softmax; of an ensemble the logarithm of the mean
+            probabilities.
+        features: (n, 256), the dense layer before the output; of an ensemble one network's after
+            the other's, of the networks that have not seen the test fold.
+        members: (n, networks, classes), the logits of each network of an ensemble; None: it is one
+            network.
     """
 
     probabilities: Pixels
     logits: Pixels
     features: Pixels
+    members: Pixels | None = None
 
 
 def _session(onnx: bytes, name: str, threads: int) -> Any:
@@ -81,11 +87,33 @@ class Classifier:
         self.meta = meta
         self.trust = trust
         self.limits = meta.limits  # said beside every score, so not made anew each time
-        self._run = _session(onnx, meta.name, threads).run
+        session = _session(onnx, meta.name, threads)
+        self._run = session.run
+        self._names = ["probabilities", "logits", "features"]
+        several = any(one.name == _MEMBERS for one in session.get_outputs())
+        if several != (meta.ensemble is not None):
+            raise CheckpointError(
+                f"Checkpoint {meta.name}: its ONNX file is "
+                f"{'an ensemble' if several else 'one network'}, and its checkpoint.json says "
+                f"{'one network' if several else 'an ensemble'}."
+            )
+        if several:
+            self._names.append(_MEMBERS)
         classes = self.probabilities(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32)).shape[1]
         if classes != len(meta.scheme):
             raise CheckpointError(
                 f"Checkpoint {meta.name} has {classes} outputs for {len(meta.scheme)} classes."
+            )
+        if meta.ensemble is not None:
+            self._refuse_members(meta, meta.ensemble.networks)
+
+    def _refuse_members(self, meta: Checkpoint, networks: int) -> None:
+        found = self._compute(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32), [_MEMBERS])[0]
+        if found.shape != (1, networks, len(meta.scheme)):
+            raise CheckpointError(
+                f"Checkpoint {meta.name}: its ONNX file answers with members of shape "
+                f"{found.shape[1:]}; {networks} networks of {len(meta.scheme)} classes belong to "
+                "it."
             )
 
     def probabilities(self, rois: Pixels) -> Pixels:
@@ -98,7 +126,7 @@ class Classifier:
 
     def outputs(self, rois: Pixels) -> Outputs:
         """Probabilities with logits and features; ROIs as for ``probabilities``."""
-        return Outputs(*self._compute(rois, ["probabilities", "logits", "features"]))
+        return Outputs(*self._compute(rois, self._names))
 
     def said(self, rois: Sequence[Roi], phantoms: Sequence[bool], level: float) -> list[Said]:
         """What is said of each ROI: the one path of web, API and reports.
@@ -114,7 +142,8 @@ class Classifier:
         outputs = self.outputs(pixels)
         logits, keys = outputs.logits.astype(np.float64), self.meta.scheme.keys
         if self.trust is None:
-            return [record.untold(row, keys) for row in logits]
+            found = [record.untold(row, keys) for row in logits]
+            return self._agreeing(found, outputs, 1.0)
         in_hu = self.meta.training_kind != ImageKind.UNCALIBRATED
         window = self.meta.window_hu if in_hu else None
         alike = np.asarray([roi.calibrated == in_hu for roi in rois])
@@ -129,7 +158,15 @@ class Classifier:
                 for roi, phantom in zip(rois, phantoms, strict=True)
             ],
         )
-        return self.trust.said(seen, level, keys)
+        return self._agreeing(self.trust.said(seen, level, keys), outputs, self.trust.temperature)
+
+    def _agreeing(self, found: list[Said], outputs: Outputs, temperature: float) -> list[Said]:
+        """With how far the networks agree, of an ensemble."""
+        if outputs.members is None:
+            return found
+        named = np.asarray([self.meta.scheme.index(one.lesion_class) for one in found])
+        said = agreement.told(outputs.members.astype(np.float64), named, temperature)
+        return [replace(one, agreement=own) for one, own in zip(found, said, strict=True)]
 
     def _compute(self, rois: Pixels, names: list[str]) -> list[Pixels]:
         pixels = np.ascontiguousarray(rois, np.float32)

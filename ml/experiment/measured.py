@@ -70,7 +70,8 @@ def feature_network(manifest: Manifest) -> FeatureNetwork | Missing:
         network=f"{network.name}: the paper's CNN trained on {network.dataset_name} "
         f"({network.training_kind}), digest {network.dataset_digest[:12]}",
         trained_on_this_data=network.dataset_digest == manifest.digest,
-        features="the dense layer before the output",
+        features="the dense layer before the output"
+        + (f" of the first of {network.ensemble.networks} networks" if network.ensemble else ""),
     )
 
 

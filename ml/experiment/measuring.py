@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, tensors_from_bytes
+from ml.checkpoints.members import parted
 from ml.config import Experiment, seed_for
 from ml.dataset.folds import Fold
 from ml.dataset.manifest import Manifest
@@ -46,8 +47,8 @@ _BATCH = 256
 
 @lru_cache(maxsize=1)
 def network() -> Cnn:
-    """The feature network; CheckpointError where it is not there."""
-    stored = Checkpoint.load(FEATURE_NETWORK).weights()
+    """The feature network, of an ensemble its first; CheckpointError where it is not there."""
+    stored = parted(Checkpoint.load(FEATURE_NETWORK).weights())[0]
     tensors = {name: torch.from_numpy(array) for name, array in stored.items()}
     net = Cnn(
         classes=len(tensors["output.bias"]),

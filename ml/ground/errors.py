@@ -15,6 +15,7 @@ HepaticaError(ValueError)
  ├ FoldError             ml.dataset.folds           a data set that cannot be split as asked
  ├ PhantomError          ml.phantom                 a phantom that cannot be made as asked
  ├ CheckpointError       ml.checkpoints.checkpoint  a checkpoint that cannot be loaded or used
+ ├ MembersError          ml.checkpoints.members     networks that cannot answer together
  ├ WordsError            ml.checkpoints.card.words  words of an owner that cannot be kept
  ├ DeviceError           ml.training.runtime        a device that this machine does not have
  ├ StateError            ml.training.runtime        the unfinished state of another run

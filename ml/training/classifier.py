@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ from ml.checkpoints.checkpoint import (
     tensors_from_bytes,
     tensors_to_bytes,
 )
-from ml.checkpoints.metrics import ClassifierMetrics, HeldOutScore
+from ml.checkpoints.members import Ensemble, Tensors, joined
+from ml.checkpoints.metrics import ClassifierMetrics, HeldOutScore, TrainedOn
 from ml.dataset import augment
 from ml.dataset.folds import Fold, patient_folds
 from ml.dataset.manifest import Manifest
@@ -41,6 +42,7 @@ from ml.training.networks.cnn import Cnn
 from ml.trust.evidence import Missing
 from ml.trust.novelty import NoveltyError, Reference
 from ml.trust.record import Looks, Trust, clause
+from ml.trust.together import Together, together
 
 if TYPE_CHECKING:  # the whole experiment trains where there is no ONNX
     from ml.checkpoints import serving
@@ -89,7 +91,7 @@ def fit(
     """
     target = runtime.device(device)
     mixed = () if mixing is None else (mixing,)
-    task = runtime.task_of(pixels, labels.tolist(), sorted(asdict(settings).items()), *seed, *mixed)
+    task = runtime.task_of(pixels, labels.tolist(), sorted(settings.dump().items()), *seed, *mixed)
     pace = runtime.Pace()
     with runtime.stream(target):
         steps = Steps(network, pixels, labels, settings, target, mixing=mixing)
@@ -150,17 +152,25 @@ def train(
 
     Writes ``out``: ``config.json``, ``log.jsonl``, ``results.json`` and per fold the network and
     ``views.jsonl`` (every augmentation drawn); and the checkpoint, in ``out/checkpoint`` unless
-    told where. A killed run goes on where it stopped.
+    told where. A killed run goes on where it stopped, and a finished one makes another checkpoint
+    of the same networks when ``classifier.committee`` alone is changed.
 
     Args:
-        cross_validate: also train one network per other fold, only to test every lesion once; by
-            those of training patients the checkpoint is calibrated.
+        cross_validate: also train on every other fold, to test every lesion once; by those of
+            training patients the checkpoint is calibrated. A committee of every fold needs it.
         command: recorded as the way to train it again.
         lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
     """
     # not above: the whole experiment trains where there is no ONNX
     from ml.checkpoints import serving
+    from ml.training.networks import export
 
+    every_fold = settings.classifier.committee == config.Committee.EVERY_FOLD
+    if every_fold and not cross_validate:
+        raise config.ConfigError(
+            "classifier.committee=every_fold serves the networks of every fold, and only one fold "
+            "is trained on; add --cross-validate."
+        )
     runtime.prepare()
     runtime.device(device)
     manifest = Manifest.load(Path(data))
@@ -169,7 +179,8 @@ def train(
     turns = [settings.test_fold]
     if cross_validate:
         turns += [i for i in range(settings.folds) if i != settings.test_fold]
-    each = settings.classifier.epochs
+    members = settings.classifier.members
+    each = settings.classifier.epochs * members
     run = RunDir(Path(out))
     if lower:
         settings, words = augment.capped(settings, [folds[i].train for i in turns])
@@ -181,6 +192,8 @@ def train(
     rows = {line.id: i for i, line in enumerate(lines)}
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
     logits = probabilities.copy()
+    alone = np.full((len(lines), members, len(manifest.scheme)), np.nan)
+    networks: list[Tensors] = []
     by_fold: dict[int, tuple[serving.Classifier, npt.NDArray[np.float32]]] = {}
     for turn, index in enumerate(turns):
         folder = RunDir(run.path / f"fold-{index}")
@@ -189,67 +202,106 @@ def train(
             seen = Progress(turn * each + step.done, len(turns) * each, text, step.figures)
             run.log(seen)
             yield seen
-        model = (folder.path / "model.onnx").read_bytes()
-        served = serving.Classifier(model, meta)
+        trained = [_weights(_folder(folder, member)) for member in range(members)]
+        networks += trained
+        served = serving.Classifier(
+            export.ensemble(trained, members),
+            replace(meta, ensemble=Ensemble(members) if members > 1 else None),
+        )
         test = list(folds[index].test)
         outputs = served.outputs(
             np.stack([manifest.roi(line, settings.window_hu) for line in test])
         )
         tested = [rows[line.id] for line in test]
         probabilities[tested], logits[tested] = outputs.probabilities, outputs.logits
+        if outputs.members is not None:
+            alone[tested] = outputs.members
         by_fold[index] = served, outputs.features
 
     first = RunDir(run.path / f"fold-{turns[0]}")
     tested = [rows[line.id] for line in folds[turns[0]].test]
-    test_score = _score(manifest, tested, probabilities)
     everyone = list(range(len(lines)))
+    of_all = _score(manifest, everyone, probabilities) if cross_validate else None
     metrics = ClassifierMetrics(
-        test=test_score,
-        cross_validation=_score(manifest, everyone, probabilities) if cross_validate else None,
+        test=None if every_fold else _score(manifest, tested, probabilities),
+        cross_validation=of_all,
+        training=TrainedOn(len(lines), len(manifest.patients)) if every_fold else None,
         notes=tuple(_notes(folds[turns[0]], first, settings)),
     )
+    if not every_fold:
+        networks = networks[:members]
+    if len(networks) > 1:
+        meta = replace(meta, ensemble=Ensemble(len(networks), len(networks) // members))
     saving.save(
         replace(meta, metrics=metrics),
         checkpoint or run.path / "checkpoint",
-        (first.path / "model.onnx").read_bytes(),
-        tensors_from_bytes((first.path / "weights.safetensors").read_bytes()),
-        trust=_trust(manifest, folds, by_fold, logits, settings) if cross_validate else None,
+        export.ensemble(networks, members),
+        joined(networks),
+        trust=_trust(manifest, folds, by_fold, logits, alone, settings) if cross_validate else None,
     )
     run.write_json("results.json", to_json(metrics))
-    value = test_score.balanced_accuracy.value
+    score, whose = metrics.test, "on held-out patients"
+    if score is None:
+        score, whose = of_all, "out of fold, the networks of each fold by themselves"
+    value = score.balanced_accuracy.value if score else None
     total = len(turns) * each
-    yield Progress(total, total, f"balanced accuracy {value:.3f} on held-out patients")
+    yield Progress(total, total, f"balanced accuracy {value:.3f} {whose}")
+
+
+def _folder(fold: RunDir, member: int) -> RunDir:
+    """Where a network of a fold is kept; the first one's is the fold's own."""
+    return RunDir(fold.path / f"member-{member}") if member else fold
+
+
+def _weights(folder: RunDir) -> Tensors:
+    return tensors_from_bytes((folder.path / "weights.safetensors").read_bytes())
 
 
 def _fit_fold(
     manifest: Manifest, fold: Fold, settings: config.Config, folder: RunDir, device: str
 ) -> Iterator[Progress]:
-    """Train on one fold's training part and leave ``model.onnx`` and ``weights.safetensors``."""
+    """Train on one fold's training part and leave ``model.onnx`` and ``weights.safetensors``.
+
+    Of several networks each is left in ``_folder``; all see the same ROIs, and differ in what they
+    begin with, the order of the ROIs and what is dropped.
+    """
     from ml.training.networks import export
 
-    task = {
+    one, members = settings.classifier.of_one, settings.classifier.members
+    task: dict[str, object] = {
         "digest": manifest.digest,
         "fold": fold.index,
-        "config": {**settings.dump(), "gan": None},
+        "config": {**replace(settings, classifier=one).dump(), "gan": None},
     }
-    if (folder.path / "task.json").exists() and folder.read_json("task.json") == task:
+    tasks = [task, *({**task, "member": member} for member in range(1, members))]
+    left = [
+        member for member, own in enumerate(tasks) if not _is_done(_folder(folder, member), own)
+    ]
+    if not left:
         return
-    total = settings.classifier.epochs
+    total = one.epochs
     rois = augment.Rois(manifest, settings.window_hu)
     drawn = augment.group(fold.train, settings.augment, settings.seed, settings.folds - 1)
     for step in rois.fill(fold.train, drawn):
-        yield Progress(0, total, step.text)
+        yield Progress(left[0] * total, members * total, step.text)
     views = "".join(json.dumps(record.to_dict()) + "\n" for record in rois.records)
     folder.write_bytes("views.jsonl", views.encode())
-    name = (fold.index, settings.seed)
-    network = build(len(manifest.scheme), mean_of(rois.pixels), settings.classifier, *name)
-    yield from fit(
-        network, rois.pixels, rois.labels, settings.classifier, folder, *name, device=device
-    )
-    tensors = runtime.arrays(network)
-    folder.write_bytes("weights.safetensors", tensors_to_bytes(tensors))
-    folder.write_bytes("model.onnx", export.classifier(tensors))
-    folder.write_json("task.json", task)
+    for member in left:
+        own = _folder(folder, member)
+        name = (fold.index, settings.seed, *(("member", member) if member else ()))
+        network = build(len(manifest.scheme), mean_of(rois.pixels), one, *name)
+        told = f"network {member + 1} of {members}: " if members > 1 else ""
+        for step in fit(network, rois.pixels, rois.labels, one, own, *name, device=device):
+            done, text = member * total + step.done, told + step.text
+            yield Progress(done, members * total, text, step.figures)
+        tensors = runtime.arrays(network)
+        own.write_bytes("weights.safetensors", tensors_to_bytes(tensors))
+        own.write_bytes("model.onnx", export.classifier(tensors))
+        own.write_json("task.json", tasks[member])
+
+
+def _is_done(folder: RunDir, task: dict[str, object]) -> bool:
+    return (folder.path / "task.json").exists() and folder.read_json("task.json") == task
 
 
 def _trust(
@@ -257,13 +309,20 @@ def _trust(
     folds: Sequence[Fold],
     by_fold: Mapping[int, tuple[serving.Classifier, npt.NDArray[np.float32]]],
     logits: npt.NDArray[np.float64],
+    alone: npt.NDArray[np.float64],
     settings: config.Config,
 ) -> Trust:
-    """How far the network of ``settings.test_fold`` can be believed.
+    """How far the network of ``settings.test_fold`` can be believed, or the committee.
+
+    Of several networks in each fold, what they say together is judged. A committee of every fold
+    saw all lesions, so temperature, sets and limits are those of its part that had not seen each:
+    a larger committee is rather less sure than its parts, and its sets rather too large. What is
+    unlike is told by the networks of the test fold, whose features the committee gives.
 
     Args:
         by_fold: of each fold its network, and the features that it has of the fold's test lesions.
         logits: (lesions, classes), by the network of the fold that held each out.
+        alone: (lesions, members, classes), by each of several networks.
     """
     lines, window = manifest.lines, settings.window_hu
     rows = {line.id: i for i, line in enumerate(lines)}
@@ -285,7 +344,18 @@ def _trust(
             distances[tested] = reference.scores(features, measured.values[tested])
     displays = tuple(one.display for one in manifest.scheme.classes)
     looks = Looks(measured, distances, references[settings.test_fold], displays)
-    return Trust.of(lesions, settings.test_fold, looks, settings.seed)
+    every_fold = settings.classifier.committee == config.Committee.EVERY_FOLD
+    held_out = None if every_fold else settings.test_fold
+    trust = Trust.of(lesions, held_out, looks, settings.seed)
+    worth: Together | Missing | None = None
+    if settings.classifier.members > 1:
+        worth = together(lesions, alone, settings.seed)
+    elif every_fold:
+        worth = Missing(
+            "each lesion was held out from one of the networks alone, so only lesions of other "
+            "patients tell what they are worth together"
+        )
+    return replace(trust, figures=replace(trust.figures, together=worth))
 
 
 def _reference(
@@ -314,13 +384,39 @@ def _score(
 def _notes(fold: Fold, folder: RunDir, settings: config.Config) -> list[str]:
     with (folder.path / "views.jsonl").open() as stream:
         rois = sum(1 for _ in stream)
-    lesions = len(fold.train)
+    lesions, tested = len(fold.train), len(fold.test)
+    people, others = len(fold.train.patients), len(fold.test.patients)
+    recipe = settings.classifier
+    spread = (
+        f"{settings.folds - 1} of {settings.folds} patient-separated folds) and "
+        f"{rois - lesions} classic augmentations of them; no synthetic ROI."
+    )
+    paper = (
+        f"{recipe.epochs} epochs at learning rate {recipe.learning_rate:g}; the paper: 150 at "
+        "0.001."
+    )
+    several = (
+        [
+            f"{recipe.members} networks of a fold, alike but for their seeds: what they begin "
+            "with, the order of the ROIs and what is dropped."
+        ]
+        if recipe.members > 1
+        else []
+    )
+    if recipe.committee == config.Committee.EVERY_FOLD:
+        return [
+            f"The networks of all {settings.folds} folds serve together. Those of the first were "
+            f"trained on {lesions} lesions of {people} patients ({spread}",
+            *several,
+            f"No lesion was held out from all of them, so the whole has no figure of its own. Each "
+            f"of the {lesions + tested} lesions of {people + others} patients was tested once, by "
+            "the networks that had not seen it; no setting was chosen on them.",
+            paper,
+        ]
     return [
-        f"Trained on {lesions} lesions of {len(fold.train.patients)} patients "
-        f"({settings.folds - 1} of {settings.folds} patient-separated folds) and "
-        f"{rois - lesions} classic augmentations of them; no synthetic ROI.",
-        f"Tested on the {len(fold.test)} lesions of the other {len(fold.test.patients)} patients, "
-        "once, after training; no setting was chosen on them.",
-        f"{settings.classifier.epochs} epochs at learning rate "
-        f"{settings.classifier.learning_rate:g}; the paper: 150 at 0.001.",
+        f"Trained on {lesions} lesions of {people} patients ({spread}",
+        *several,
+        f"Tested on the {tested} lesions of the other {others} patients, once, after training; no "
+        "setting was chosen on them.",
+        paper,
     ]

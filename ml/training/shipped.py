@@ -70,7 +70,8 @@ def train(
         yield from series.write_cohort(counts, SEED, images, DIFFICULTY, key_slices_only=True)
         yield from prepare.dicom(images, LIVER, data)
     names = ["cnn", *(f"dcgan-{key}" for key in Manifest.load(data).scheme.keys)]
-    total = settings.classifier.epochs * settings.folds + settings.gan.epochs * len(LIVER)
+    of_networks = settings.classifier.epochs * settings.classifier.members * settings.folds
+    total = of_networks + settings.gan.epochs * len(LIVER)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         work_of = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ml.lesion import LesionScheme
+from ml.trust.agreement import Agreement
 from ml.trust.novelty import Unlike
 from ml.trust.opinion import Opinion
 
@@ -44,6 +45,7 @@ class Said:
             that is not known.
         second_opinion: of a simpler model, which names its reasons; None where there is none.
         reasons: why something of this is not there, a sentence each.
+        agreement: of the networks of an ensemble; None where one network answers.
     """
 
     probabilities: Mapping[str, float]
@@ -52,6 +54,7 @@ class Said:
     unlike_training: Unlike | None = None
     second_opinion: Opinion | None = None
     reasons: tuple[str, ...] = ()
+    agreement: Agreement | None = None
 
     @property
     def word(self) -> str:

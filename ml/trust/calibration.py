@@ -146,35 +146,74 @@ def reliability(
 ) -> Reliability:
     """What probabilities (n, classes) of lesions of true classes (n,) are worth."""
     n = len(labels)
-    rng = np.random.default_rng([seed, 13])
-    weights = np.concatenate([np.ones((1, n)), bootstrap.resamples(patients, _RESAMPLES, rng)])
-    mass = weights.sum(axis=1)
-    called = probabilities.argmax(axis=1)
+    drawn = Drawn.of(probabilities, labels, weights_of(patients, seed))
     confidence = probabilities.max(axis=1)
-    right = (called == labels).astype(np.float64)
-    line = _recalibration(probabilities, labels, weights)
-
-    # resampled lesions repeat each other, which alone makes bins look worse
-    errors = calibration.error(confidence, right, weights)
-    errors[1:] = np.clip(errors[1:] + errors[0] - errors[1:].mean(), 0.0, 1.0)
-
-    def told(values: Floats, why: str = "the lesions do not define it") -> Figure:
-        if not np.isfinite(values[0]):
-            return Figure.undefined(n, INTERVAL, why)
-        return percentile_interval(float(values[0]), values[1:])
-
-    separated = "every lesion was called rightly, or nearly: no slope fits"
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     return Reliability(
         n_lesions=n,
         n_patients=len(np.unique(patients)),
-        brier=told(weights @ calibration.brier(labels, probabilities) / mass),
-        log_loss=told(weights @ calibration.log_loss(labels, probabilities) / mass),
-        slope=told(line[:, 0], separated),
-        intercepts={key: told(line[:, 1 + place], separated) for place, key in enumerate(classes)},
-        error=told(errors),
+        brier=figure(drawn.brier, n),
+        log_loss=figure(drawn.log_loss, n),
+        slope=figure(drawn.slope, n, SEPARATED),
+        intercepts={
+            key: figure(drawn.intercepts[:, place], n, SEPARATED)
+            for place, key in enumerate(classes)
+        },
+        error=figure(drawn.error, n),
         error_by_chance=calibration.by_chance(confidence, _CHANCES, seed),
         bins=calibration.reliability(confidence[None], right[None]),
     )
+
+
+SEPARATED = "every lesion was called rightly, or nearly: no slope fits"
+"""Why there is no slope where there is none."""
+
+
+def weights_of(patients: Ints, seed: int) -> Floats:
+    """(1 + resamples, n): every lesion once, and then as often as its patient is drawn again."""
+    rng = np.random.default_rng([seed, 13])
+    drawn = bootstrap.resamples(patients, _RESAMPLES, rng)
+    return np.concatenate([np.ones((1, len(patients))), drawn])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What `Reliability` tells of probabilities: as the lesions are, and as patients are drawn.
+
+    Attributes:
+        brier, log_loss, slope, error: (1 + resamples,).
+        intercepts: (1 + resamples, classes).
+    """
+
+    brier: Floats
+    log_loss: Floats
+    slope: Floats
+    intercepts: Floats
+    error: Floats
+
+    @classmethod
+    def of(cls, probabilities: Floats, labels: Ints, weights: Floats) -> Drawn:
+        """Of probabilities (n, classes) of lesions of true classes (n,), by ``weights_of``."""
+        mass = weights.sum(axis=1)
+        right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+        line = _recalibration(probabilities, labels, weights)
+        # resampled lesions repeat each other, which alone makes bins look worse
+        errors = calibration.error(probabilities.max(axis=1), right, weights)
+        errors[1:] = np.clip(errors[1:] + errors[0] - errors[1:].mean(), 0.0, 1.0)
+        return cls(
+            weights @ calibration.brier(labels, probabilities) / mass,
+            weights @ calibration.log_loss(labels, probabilities) / mass,
+            line[:, 0],
+            line[:, 1:],
+            errors,
+        )
+
+
+def figure(values: Floats, n: int, why: str = "the lesions do not define it") -> Figure:
+    """The figure of (1 + resamples,): the first is its value, the others give its interval."""
+    if not np.isfinite(values[0]):
+        return Figure.undefined(n, INTERVAL, why)
+    return percentile_interval(float(values[0]), values[1:])
 
 
 def _judged(found: OutOfFold, probabilities: Floats, seed: int) -> Reliability:

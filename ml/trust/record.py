@@ -21,6 +21,7 @@ from ml.trust.conformal import Coverage, Sets
 from ml.trust.evidence import Missing, OutOfFold, TrustError, names
 from ml.trust.novelty import Novelty, NoveltyError, NoveltyRecord, Reference, Unlike
 from ml.trust.opinion import Opinion, OpinionRecord, SecondOpinion
+from ml.trust.together import Together
 
 Floats = npt.NDArray[np.float64]
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -62,6 +63,7 @@ class Figures:
         novelty: when an ROI is called unlike the training ROIs.
         opinion: of the second model.
         beside: the second model and the network on the same lesions; None where one is missing.
+        together: of an ensemble, what its networks are worth together; None of one network.
     """
 
     version: int
@@ -72,6 +74,7 @@ class Figures:
     novelty: NoveltyRecord | Missing = _ABSENT
     opinion: OpinionRecord | Missing = _ABSENT
     beside: Beside | None = None
+    together: Together | Missing | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,12 @@ class Trust:
         return replace(self, figures=figures, novelty=novelty, opinion=opinion)
 
     # -- saying --------------------------------------------------------------------------------
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by; 1 where none was fitted."""
+        fitted = self.figures.calibration
+        return 1.0 if isinstance(fitted, Missing) else fitted.temperature
 
     def said(self, seen: Seen, level: float, classes: tuple[str, ...]) -> list[Said]:
         """What is said of each ROI.

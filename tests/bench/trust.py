@@ -11,7 +11,7 @@ import csv
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -34,15 +34,17 @@ from ml.phantom import series
 from ml.statistics import multinomial
 from ml.statistics.figure import Figure
 from ml.training import classifier, shipped, unlike
-from ml.trust import beside, calibration, conformal, tried
+from ml.trust import agreement, beside, calibration, conformal, together, tried
+from ml.trust.agreement import Agreeing
 from ml.trust.beside import Figures
 from ml.trust.calibration import Calibration
 from ml.trust.conformal import Coverage
-from ml.trust.evidence import OutOfFold, TrustError, numbered
+from ml.trust.evidence import Missing, OutOfFold, TrustError, numbered
 from ml.trust.novelty import share
 from ml.trust.opinion import SecondOpinion
 from ml.trust.record import Trust
 from ml.trust.stability import Disturbance, Stability, flips
+from ml.trust.together import Gain, Together
 
 WINDOW = roi.DEFAULT_WINDOW_HU
 FRESH_SEED = 5_000_000
@@ -164,6 +166,7 @@ def _opinion(lesions: Lesions, measured: measurements.Measured | None = None) ->
 def section() -> Printed:
     for part in (
         probabilities,
+        networks,
         sets,
         measured,
         opinions,
@@ -230,6 +233,66 @@ def _reliable(name: str, table: np.ndarray, of: OutOfFold) -> Printed:
     )
 
 
+def networks() -> Printed:
+    """the networks of an ensemble together and by themselves, on fresh lesions"""
+    network, labels = _network(), _fresh().labels
+    told = network.meta.ensemble
+    if told is None:
+        yield "the shipped classifier is one network"
+        return
+    outputs, (plain, scaled, patients) = network.outputs(_fresh().rois), _answered()
+    assert outputs.members is not None
+    each = np.moveaxis(outputs.members.astype(np.float64), 1, 0)
+    yield f"{told.words}; {len(labels)} lesions of {len(np.unique(patients))} patients"
+    yield from _agreed(agreement.agreeing(plain, outputs.members, labels, patients))
+    alone, served = (multinomial.softmax(each / heat) for heat in (1.0, _trust().temperature))
+    for name, mean, members in (
+        ("as they are, against each", plain, alone),
+        ("by the temperature that serves, against each", scaled, served),
+        ("by the temperature that serves, against the first", scaled, served[:1]),
+    ):
+        yield from _gained(name, together.gain(mean, members, labels, patients))
+
+
+def _agreed(found: Agreeing | Missing) -> Printed:
+    if isinstance(found, Missing):
+        yield found.missing
+        return
+    yield (
+        f"all name one class: {_percent(found.unanimous)}; right where they do: "
+        f"{_percent(found.right_unanimous)} of {found.right_unanimous.n}, where they do not: "
+        f"{_percent(found.right_divided)} of {found.right_divided.n}"
+    )
+
+
+def _gained(name: str, found: Gain | Missing) -> Printed:
+    yield f"{name}:"
+    if isinstance(found, Missing):
+        yield f"  {found.missing}"
+        return
+    accuracy = found.balanced_accuracy
+    yield (
+        f"  balanced accuracy {_percent(accuracy.ensemble)} against {_percent(accuracy.members)}, "
+        f"difference {_percent(accuracy.difference)}"
+    )
+    for what, one in (
+        ("log loss", found.log_loss),
+        ("Brier", found.brier),
+        ("slope", found.slope),
+        ("calibration error", found.error),
+    ):
+        yield (
+            f"  {what} {_exact(one.ensemble)} against {_exact(one.members)}, difference "
+            f"{'of the distances from 1 ' if what == 'slope' else ''}{_exact(one.difference)}"
+        )
+
+
+def _exact(one: Figure) -> str:
+    if one.value is None or one.ends is None:
+        return str(one)
+    return f"{one.value:.3f} ({one.ends[0]:.3f} to {one.ends[1]:.3f})"
+
+
 def sets() -> Printed:
     """how often the true class is in the prediction set, on fresh lesions, one a patient"""
     _, after, patients = _answered()
@@ -290,6 +353,8 @@ def opinions() -> Printed:
     """the second opinion against the network"""
     lesions, network = _known(), _network()
     held_out = lesions.folds == int(str(network.meta.config["test_fold"]))
+    if network.meta.ensemble is not None and network.meta.ensemble.saw_all:
+        held_out[:] = False
     model = _opinion(lesions)
     yield f"out of fold, {len(lesions.labels)} lesions: {_told(model.figures)}"
     trained = lesions.only(~held_out)
@@ -426,11 +491,12 @@ def nodules() -> Printed:
     manifest = Manifest.load(data)
     settings = Config(
         augment=Augment(per_fold=1500),
-        classifier=Classifier(epochs=15, learning_rate=0.02, features=64, width=8),
+        classifier=Classifier(epochs=15, learning_rate=0.02, features=64, width=8, members=3),
     )
     for _ in classifier.train(data, settings, run, cross_validate=True):
         pass
-    lesions, served = _of(manifest, settings.dump()), Checkpoint.load(run / "checkpoint")
+    lesions, ensemble = _of(manifest, settings.dump()), Checkpoint.load(run / "checkpoint")
+    served = replace(ensemble, ensemble=None)
     logits = np.full((len(lesions.labels), len(scheme)), np.nan)
     for fold in np.unique(lesions.folds):
         out = lesions.folds == fold
@@ -456,3 +522,10 @@ def nodules() -> Printed:
     yield from _pair("measurements", "network (an eighth of the paper's width), calibrated", found)
     yield found.sentence
     yield f"such as: {model.opinions(values.values[:1])[0].reasons[0]}"
+    assert ensemble.trust is not None
+    worth = ensemble.trust.together
+    assert isinstance(worth, Together)
+    yield f"{worth.networks} networks of a fold together, out of fold"
+    yield from _agreed(worth.agreeing)
+    yield from _gained("as they are, against each", worth.before)
+    yield from _gained("each by its own temperature, against each", worth.after)

@@ -20,10 +20,11 @@ from ml.config import (
     keys,
     load,
     preset,
+    preset_of,
     seed_for,
 )
 
-WORDS = ("classifier.schedule", "classifier.precision", "device")
+WORDS = ("classifier.schedule", "classifier.precision", "classifier.committee", "device")
 """The settings that are no numbers."""
 
 
@@ -52,6 +53,9 @@ def test_unknown_key_is_refused_with_the_nearest_known(key: str, nearest: str) -
         "test_fold=3",
         "window_low_hu=300",
         "classifier.dropout=1",
+        "classifier.members=0",
+        "classifier.members=11",
+        "classifier.committee=all",
     ],
 )
 def test_impossible_value_is_refused(assignment: str) -> None:
@@ -236,3 +240,25 @@ def test_seed_depends_on_every_part_and_on_their_borders() -> None:
     }
     assert len(seeds) == 5
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_single_network_is_told_as_before_there_were_ensembles() -> None:
+    plain = Config().dump()["classifier"]
+    assert not {"members", "committee"} & plain.keys()
+    several = Config().override(["classifier.members=3", "classifier.committee=every_fold"])
+    assert load(json.loads(json.dumps(several.dump()))) == several
+    assert several.dump()["classifier"] == {**plain, "members": 3, "committee": "every_fold"}
+    assert several.classifier.of_one == Config().classifier
+    # which says how each of them was trained
+    assert preset_of(several.dump()) == preset_of(Config().dump()) == "paper"
+
+
+def test_more_networks_than_serve_together_are_refused_with_their_number() -> None:
+    with pytest.raises(ConfigError, match="serves 32 networks together"):
+        Config().override(["folds=4", "classifier.members=8", "classifier.committee=every_fold"])
+
+
+@pytest.mark.parametrize("setting", ["members=2", "committee=every_fold"])
+def test_an_experiment_refuses_an_ensemble(setting: str) -> None:
+    with pytest.raises(ConfigError, match="one network of an arm, fold and seed"):
+        Experiment().override([f"classifier.{setting}"])

@@ -83,6 +83,15 @@ class SecondOpinionAnswer(BaseModel):
     reasons: list[str] = Field(description="For its likeliest class, the strongest first.")
 
 
+class AgreementAnswer(BaseModel):
+    """What the networks of an ensemble say by themselves of the same ROI."""
+
+    networks: int = Field(description="How many they are.")
+    agree: int = Field(description="How many of them name `lesion_class`.")
+    lowest: float = Field(description="The least that one of them gives that class, 0…1 …")
+    highest: float = Field(description="… and the most.")
+
+
 class ClassificationAnswer(BaseModel):
     """Class probabilities of one ROI."""
 
@@ -105,6 +114,10 @@ class ClassificationAnswer(BaseModel):
     )
     second_opinion: SecondOpinionAnswer | None = Field(
         description="Of a simpler model, with its reasons; null where a warning says why."
+    )
+    agreement: AgreementAnswer | None = Field(
+        description="Of the networks whose mean answers; null where one network answers, as a "
+        "warning then says."
     )
     roi: RoiAnswer
     calibrated_hu: bool = Field(description="Whether the image was in Hounsfield units.")

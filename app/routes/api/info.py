@@ -43,6 +43,16 @@ class TrainedOn(BaseModel):
     n_patients: int
 
 
+class EnsembleTold(BaseModel):
+    """The networks whose mean answers."""
+
+    networks: int
+    folds: int = Field(
+        description="Of how many folds they are. 1: all were trained on the same patients; more: "
+        "each lesion of the data set was seen by some, and nothing was held out from the whole."
+    )
+
+
 class Details(BaseModel):
     """A checkpoint with what is known of it."""
 
@@ -54,6 +64,7 @@ class Details(BaseModel):
     dataset_digest: str
     preset: str
     training: TrainedOn | None
+    ensemble: EnsembleTold | None = Field(description="null: it is one network.")
     limits: str
     warnings: list[str]
     metrics: object = Field(description="Of held-out patients, each with its interval.")
@@ -126,7 +137,7 @@ def _labelling(row: Checkpoint) -> Labelling:
 
 def _details(row: Checkpoint) -> Details:
     told = row.file
-    counts = told.trained_on
+    counts, several = told.trained_on, told.ensemble
     return Details(
         name=row.name,
         lesion_class=row.lesion_class,
@@ -136,6 +147,7 @@ def _details(row: Checkpoint) -> Details:
         dataset_digest=row.dataset_digest,
         preset=told.preset,
         training=TrainedOn(n_lesions=counts[0], n_patients=counts[1]) if counts else None,
+        ensemble=EnsembleTold(networks=several.networks, folds=several.folds) if several else None,
         limits=told.limits,
         warnings=list(told.caveats),
         metrics=to_json(told.metrics),

@@ -58,7 +58,7 @@ class Measured:
         value = f"{100 * found.value:.1f} %"
         if found.ends is not None:
             low, high = found.ends
-            value = f"{value} ({100 * low:.1f}–{100 * high:.1f})"
+            value = f"{value} ({100 * low:.1f}{' to ' if low < 0 else '–'}{100 * high:.1f})"
         return f"{value}{counted}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ml.checkpoints.card import several
 from ml.checkpoints.card.entry import NOT_APPLICABLE, Entry, Gap, Source, Statement, capital, entry
 from ml.checkpoints.card.subject import (
     Subject,
@@ -249,6 +250,7 @@ def architecture(of: Subject) -> Entry:
             else "A DCGAN after Frid-Adar et al. (2018), the generator alone.",
             "network",
         ),
+        several.networks(of),
         recorded(f"{capital(listed(settings))}.", "widths")
         if settings
         else Gap("not written down", "widths"),
@@ -350,9 +352,10 @@ def split(of: Subject) -> Entry:
     how: Statement | Gap = Gap("not written down", "parts")
     if isinstance(folds, int) and isinstance(seed, int):
         held = 0 if "classic" in config else config.get("test_fold", 0)
-        how = recorded(
-            f"{folds} parts, seed {seed}; part {held} was held out, counted from 0.", "parts"
-        )
+        out = f"part {held} was held out, counted from 0"
+        if of.checkpoint.ensemble is not None and of.checkpoint.ensemble.saw_all:
+            out = "each was held out from the networks of one fold, none from all"
+        how = recorded(f"{folds} parts, seed {seed}; {out}.", "parts")
     return entry(
         of_software(
             "By patient: all lesions of a patient are in one part. A training that finds a patient "

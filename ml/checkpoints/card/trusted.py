@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ml.checkpoints.card import several
 from ml.checkpoints.card.entry import (
     NOT_APPLICABLE,
     Curve,
@@ -44,7 +45,10 @@ def calibration(of: Subject) -> Entry:
         return entry(Gap(NO_CLASS))
     found = fitted(of)
     if found is None:
-        return entry(Gap(_why(of, "calibration", "its numbers are scores, not probabilities")))
+        return entry(
+            Gap(_why(of, "calibration", "its numbers are scores, not probabilities")),
+            *several.gain(of),
+        )
     after = found.after
     rows = {
         "as they are": found.before,
@@ -67,6 +71,8 @@ def calibration(of: Subject) -> Entry:
         ),
         _intercepts(of, after),
         None if found.held_out is None else _held_out(found.held_out),
+        several.fitted_smaller(of),
+        *several.gain(of),
     )
 
 
@@ -139,6 +145,7 @@ def prediction_sets(of: Subject) -> Entry:
             Source.SOFTWARE,
             "how they are made",
         ),
+        several.fitted_smaller(of),
         *(_kept(of, one) for one in trust.coverage),
         *_covered(of, trust.coverage, _OUT_OF_FOLD, "out of fold"),
         *_covered(of, trust.held_out_coverage, _HELD_OUT, "held-out patients"),

@@ -7,14 +7,14 @@ depth-to-space; their 5 × 5 kernels are stored as trained and rearranged when a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, checker, helper, numpy_helper
 
-Tensors = Mapping[str, npt.NDArray[Any]]
+from ml.checkpoints.members import Tensors, refuse_unequal
 
 _OPSET, _IR = 17, 8
 _EPSILON = 1e-5  # torch.nn.BatchNorm2d
@@ -59,22 +59,7 @@ def classifier(tensors: Tensors) -> bytes:
     (n, classes), ``features`` (n, 256).
     """
     g = _Graph()
-    half = g.constant("half", 0.5)
-    offset = g.constant("offset", 0.5 - tensors["mean"].item())
-    x = g.add("Add", [g.add("Mul", ["rois", half], "halved"), offset], "centred")
-    for name in ("conv1", "conv2", "conv3"):
-        weight = g.constant(f"{name}.weight", tensors[f"{name}.weight"])
-        bias = g.constant(f"{name}.bias", tensors[f"{name}.bias"])
-        x = g.add("Conv", [x, weight, bias], name, kernel_shape=[3, 3])
-        x = g.add("Relu", [x], f"{name}.relu")
-        x = g.add("MaxPool", [x], f"{name}.pooled", kernel_shape=[2, 2], strides=[2, 2])
-    x = g.add("Flatten", [x], "flat", axis=1)
-    for name, output in (("dense", "dense.out"), ("output", "logits")):
-        weight = g.constant(f"{name}.weight", tensors[f"{name}.weight"])
-        bias = g.constant(f"{name}.bias", tensors[f"{name}.bias"])
-        x = g.add("Gemm", [x, weight, bias], output, transB=1)
-        if name == "dense":
-            x = g.add("Relu", [x], "features")
+    _cnn(g, tensors)
     g.add("Softmax", ["logits"], "probabilities", axis=1)
     width, classes = tensors["dense.bias"].size, tensors["output.bias"].size
     return g.model(
@@ -86,6 +71,78 @@ def classifier(tensors: Tensors) -> bytes:
             _value("features", ["n", width]),
         ],
     )
+
+
+def ensemble(members: Sequence[Tensors], featured: int) -> bytes:
+    """ONNX of several ``networks.cnn.Cnn`` whose mean answers; of one it is ``classifier``'s.
+
+    Input ``rois`` (n, 1, 64, 64) in [-1, 1]; outputs ``probabilities`` (n, classes), the mean of
+    the networks', and ``logits``, its logarithm; ``members`` (n, networks, classes), the logits of
+    each; ``features`` (n, featured × 256), one network's after the other's.
+
+    Args:
+        featured: how many networks, from the first, give features. Those of several networks have
+            no axis in common, so a mean of them would be of nothing.
+
+    Raises:
+        MembersError: networks that are not alike.
+    """
+    if len(members) == 1:
+        return classifier(members[0])
+    refuse_unequal(members)
+    g = _Graph()
+    stacked = g.constant("stacked", [1], np.int64)
+    for place, tensors in enumerate(members):
+        prefix = f"members.{place}."
+        _cnn(g, tensors, prefix)
+        g.add("Unsqueeze", [f"{prefix}logits", stacked], f"{prefix}logits.row")
+    rows = [f"members.{place}.logits.row" for place in range(len(members))]
+    g.add("Concat", rows, "members", axis=1)
+    logs = g.add("LogSoftmax", ["members"], "members.log", axis=2)
+    total = g.add("ReduceLogSumExp", [logs], "members.total", axes=[1], keepdims=0)
+    count = g.constant("members.count", np.log(len(members)))
+    g.add("Sub", [total, count], "logits")
+    g.add("Softmax", ["logits"], "probabilities", axis=1)
+    shown = [f"members.{place}.features" for place in range(featured)]
+    g.add("Concat", shown, "features", axis=1)
+    width, classes = members[0]["dense.bias"].size, members[0]["output.bias"].size
+    return g.model(
+        "ensemble",
+        [_value("rois", ["n", 1, 64, 64])],
+        [
+            _value("probabilities", ["n", classes]),
+            _value("logits", ["n", classes]),
+            _value("features", ["n", featured * width]),
+            _value("members", ["n", len(members), classes]),
+        ],
+    )
+
+
+def _cnn(g: _Graph, tensors: Tensors, prefix: str = "") -> None:
+    """From ``rois`` to ``features`` and ``logits``, each behind ``prefix``."""
+
+    def constant(name: str, value: npt.ArrayLike) -> str:
+        return g.constant(prefix + name, value)
+
+    def add(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        return g.add(operator, inputs, prefix + output, **attributes)
+
+    half = constant("half", 0.5)
+    offset = constant("offset", 0.5 - tensors["mean"].item())
+    x = add("Add", [add("Mul", ["rois", half], "halved"), offset], "centred")
+    for name in ("conv1", "conv2", "conv3"):
+        weight = constant(f"{name}.weight", tensors[f"{name}.weight"])
+        bias = constant(f"{name}.bias", tensors[f"{name}.bias"])
+        x = add("Conv", [x, weight, bias], name, kernel_shape=[3, 3])
+        x = add("Relu", [x], f"{name}.relu")
+        x = add("MaxPool", [x], f"{name}.pooled", kernel_shape=[2, 2], strides=[2, 2])
+    x = add("Flatten", [x], "flat", axis=1)
+    for name, output in (("dense", "dense.out"), ("output", "logits")):
+        weight = constant(f"{name}.weight", tensors[f"{name}.weight"])
+        bias = constant(f"{name}.bias", tensors[f"{name}.bias"])
+        x = add("Gemm", [x, weight, bias], output, transB=1)
+        if name == "dense":
+            x = add("Relu", [x], "features")
 
 
 def generator(tensors: Tensors) -> bytes:

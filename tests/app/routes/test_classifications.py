@@ -58,6 +58,7 @@ def test_a_roi_is_classified_without_a_box(api):
     assert set(answer) == {
         "checkpoint", "lesion_class", "probabilities", "roi", "calibrated_hu", "limits",
         "warnings", "calibrated", "prediction_set", "unlike_training", "second_opinion",
+        "agreement",
     }  # fmt: skip
     assert set(answer["probabilities"]) == {"cyst", "metastasis", "hemangioma"}
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
@@ -72,6 +73,8 @@ def test_a_roi_is_classified_without_a_box(api):
     told = " ".join(answer["warnings"])
     assert "scores, no probabilities, and there is no prediction set: it was calibrated on" in told
     assert "Neither its likeness to the training ROIs nor a second opinion" in told
+    assert answer["agreement"] is None
+    assert "No agreement: the checkpoint is one network" in told
 
 
 def test_a_phantom_is_answered_with_probabilities_a_set_and_a_second_opinion(api):

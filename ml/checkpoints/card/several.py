@@ -1,0 +1,138 @@
+"""Of an ensemble: which networks answer together, how far they agree, and what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ml.checkpoints.card.entry import Gap, Measured, Sample, Source, Statement, capital
+from ml.checkpoints.card.subject import UNMEASURED, Subject, of_software, recorded
+from ml.trust.evidence import Missing
+from ml.trust.novelty import INTERVAL
+from ml.trust.together import Gain, Together
+
+_OUT_OF_FOLD = "Out of fold, each asked of networks trained without it"
+_TOGETHER = "networks together"
+
+
+def networks(of: Subject) -> Statement | None:
+    """Of field 10: which they are; None for a single network."""
+    several = of.checkpoint.ensemble
+    if several is None:
+        return None
+    featured = (
+        f"the {several.of_fold} that have not seen the test fold"
+        if several.of_fold > 1
+        else "the one that has not seen the test fold"
+    )
+    whose = featured if several.saw_all else "all of them"
+    return recorded(
+        f"{capital(several.words)}. Their probabilities are averaged, and the logarithm of the "
+        "mean takes the place of logits. The features by which likeness to the training ROIs is "
+        f"told are of {whose}.",
+        "ensemble",
+    )
+
+
+def held_out(of: Subject) -> Gap | None:
+    """Of field 20: why an ensemble that saw every lesion has no figure of its own."""
+    several = of.checkpoint.ensemble
+    if several is None or not several.saw_all:
+        return None
+    return Gap(
+        "every lesion was seen by some of its networks, so none was held out from the whole, and "
+        "lesions of other patients alone tell how often it is right",
+        "the ensemble on held-out patients",
+    )
+
+
+def fitted_smaller(of: Subject) -> Statement | None:
+    """Of fields 21 and 22: that an ensemble that saw every lesion was calibrated in parts."""
+    several = of.checkpoint.ensemble
+    if several is None or not several.saw_all:
+        return None
+    part = "single networks" if several.of_fold == 1 else f"the {several.of_fold} of each fold"
+    return of_software(
+        f"Temperature and sets were fitted on what {part} said of the lesions that they had not "
+        f"seen, and are used of the mean of all {several.networks}. A mean of more networks is "
+        "rather less sure: expect its numbers to be too cautious rather than too bold, and its "
+        "sets to be too large rather than too small. The lesions of the data set cannot tell by "
+        "how much.",
+        "whose calibration it is",
+    )
+
+
+def agreement(of: Subject) -> Statement | Gap | None:
+    """Of field 20: how often the networks agree, and how often they are right then."""
+    found = _found(of)
+    if found is None or isinstance(found, Gap):
+        return found
+    told = found.agreeing
+    if isinstance(told, Missing):
+        return Gap(f"{UNMEASURED}: {told.missing}", "agreement of the networks")
+    return Statement(
+        f"{told.networks} networks were asked of each lesion, none of which had seen it; right is "
+        "what their mean names.",
+        Source.MEASURED,
+        "agreement of the networks",
+        (
+            Measured("all name one class", told.unanimous),
+            Measured("right where they do", told.right_unanimous),
+            Measured("right where they do not", told.right_divided),
+        ),
+        Sample(_OUT_OF_FOLD, told.n_lesions, told.n_patients, INTERVAL),
+    )
+
+
+def gain(of: Subject) -> Iterator[Statement | Gap]:
+    """Of field 21: the mean beside the single networks."""
+    found = _found(of)
+    if found is None:
+        return
+    if isinstance(found, Gap):
+        yield found
+        return
+    for name, told in (("as they are", found.before), ("by temperature", found.after)):
+        about = f"{_TOGETHER}, {name}"
+        if isinstance(told, Missing):
+            yield Gap(f"{UNMEASURED}: {told.missing}", about)
+        else:
+            yield _gained(told, found.networks, about)
+
+
+def _found(of: Subject) -> Together | Gap | None:
+    several, trust = of.checkpoint.ensemble, of.checkpoint.trust
+    if several is None:
+        return None
+    found = None if trust is None else trust.together
+    if isinstance(found, Together):
+        return found
+    why = found.missing if found is not None else "its training tested no lesion of other folds"
+    return Gap(f"{UNMEASURED}: {why}", _TOGETHER)
+
+
+def _gained(told: Gain, count: int, about: str) -> Statement:
+    measures = (
+        ("balanced accuracy", told.balanced_accuracy),
+        ("log loss", told.log_loss),
+        ("Brier score", told.brier),
+        ("slope", told.slope),
+        ("calibration error", told.error),
+    )
+    return Statement(
+        f"{count} networks, each asked of lesions that it had not seen. A difference is the mean's "
+        "figure less that of a single network, patients drawn together; of the slopes it is that "
+        "of their distances from 1. Below 0 it speaks for the mean, of balanced accuracy above.",
+        Source.MEASURED,
+        about,
+        tuple(
+            Measured(measure, figure, row, share=measure == "balanced accuracy")
+            for measure, one in measures
+            for row, figure in (
+                ("mean of the networks", one.ensemble),
+                ("a single network, on average", one.members),
+                ("difference", one.difference),
+            )
+        ),
+        Sample(_OUT_OF_FOLD, told.n_lesions, told.n_patients, told.interval),
+        rows_are="numbers",
+    )
