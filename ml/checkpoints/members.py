@@ -1,10 +1,11 @@
 """Ensembles: several networks of one architecture that answer together, in one checkpoint.
 
-What they say together is the mean of their probabilities (Lakshminarayanan et al. 2017, arXiv
-1612.01474), and its logarithm stands for the logits of a single network: its softmax is the mean,
-and a temperature divides it as it divides logits. Probabilities and not logits are averaged,
-because logits have no bounds: one network that errs without a doubt would outvote two that are
-merely sure.
+What they say together is the mean of their logits, whose softmax is the geometric mean of their
+probabilities (a logarithmic pool: Genest & Zidek 1986, Stat Sci 1:114). Like the plain mean of
+probabilities (Lakshminarayanan et al. 2017, arXiv 1612.01474) it never has a larger log loss than
+its networks have on average. Logits and not probabilities are averaged because a temperature
+divides them before or after alike: one that was fitted on single networks serves their mean. The
+probabilities of networks that are far too sure lose in their mean what the temperature needs.
 """
 
 from __future__ import annotations

@@ -36,8 +36,7 @@ class Outputs:
 
     Attributes:
         probabilities: (n, classes), rows sum to 1.
-        logits: (n, classes), before the softmax; of an ensemble the logarithm of the mean
-            probabilities.
+        logits: (n, classes), before the softmax; of an ensemble the mean of its networks'.
         features: (n, 256), the dense layer before the output; of an ensemble one network's after
             the other's, of the networks that have not seen the test fold.
         members: (n, networks, classes), the logits of each network of an ensemble; None: it is one

@@ -26,9 +26,8 @@ def networks(of: Subject) -> Statement | None:
     )
     whose = featured if several.saw_all else "all of them"
     return recorded(
-        f"{capital(several.words)}. Their probabilities are averaged, and the logarithm of the "
-        "mean takes the place of logits. The features by which likeness to the training ROIs is "
-        f"told are of {whose}.",
+        f"{capital(several.words)}. Their logits are averaged. The features by which likeness to "
+        f"the training ROIs is told are of {whose}.",
         "ensemble",
     )
 
@@ -54,9 +53,9 @@ def fitted_smaller(of: Subject) -> Statement | None:
     return of_software(
         f"Temperature and sets were fitted on what {part} said of the lesions that they had not "
         f"seen, and are used of the mean of all {several.networks}. A mean of more networks is "
-        "rather less sure: expect its numbers to be too cautious rather than too bold, and its "
-        "sets to be too large rather than too small. The lesions of the data set cannot tell by "
-        "how much.",
+        "right more often than its parts and no surer: expect its numbers to be too cautious "
+        "rather than too bold, and its sets to be too large rather than too small. The lesions of "
+        "the data set cannot tell by how much.",
         "whose calibration it is",
     )
 

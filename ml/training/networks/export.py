@@ -76,9 +76,9 @@ def classifier(tensors: Tensors) -> bytes:
 def ensemble(members: Sequence[Tensors], featured: int) -> bytes:
     """ONNX of several ``networks.cnn.Cnn`` whose mean answers; of one it is ``classifier``'s.
 
-    Input ``rois`` (n, 1, 64, 64) in [-1, 1]; outputs ``probabilities`` (n, classes), the mean of
-    the networks', and ``logits``, its logarithm; ``members`` (n, networks, classes), the logits of
-    each; ``features`` (n, featured × 256), one network's after the other's.
+    Input ``rois`` (n, 1, 64, 64) in [-1, 1]; outputs ``logits`` (n, classes), the mean of the
+    networks', and ``probabilities``, their softmax; ``members`` (n, networks, classes), the logits
+    of each; ``features`` (n, featured × 256), one network's after the other's.
 
     Args:
         featured: how many networks, from the first, give features. Those of several networks have
@@ -98,10 +98,7 @@ def ensemble(members: Sequence[Tensors], featured: int) -> bytes:
         g.add("Unsqueeze", [f"{prefix}logits", stacked], f"{prefix}logits.row")
     rows = [f"members.{place}.logits.row" for place in range(len(members))]
     g.add("Concat", rows, "members", axis=1)
-    logs = g.add("LogSoftmax", ["members"], "members.log", axis=2)
-    total = g.add("ReduceLogSumExp", [logs], "members.total", axes=[1], keepdims=0)
-    count = g.constant("members.count", np.log(len(members)))
-    g.add("Sub", [total, count], "logits")
+    g.add("ReduceMean", ["members"], "logits", axes=[1], keepdims=0)
     g.add("Softmax", ["logits"], "probabilities", axis=1)
     shown = [f"members.{place}.features" for place in range(featured)]
     g.add("Concat", shown, "features", axis=1)

@@ -16,6 +16,7 @@ from ml.checkpoints.checkpoint import Checkpoint, tensors_from_bytes
 from ml.checkpoints.members import Ensemble, parted
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
+from ml.statistics import multinomial
 from ml.training import classifier
 from ml.trust.calibration import Calibration
 from ml.trust.evidence import Missing
@@ -135,7 +136,7 @@ def test_an_ensemble_over_seeds_is_judged_as_one_network_is(data, runs) -> None:
     assert isinstance(worth, Together)
     assert (worth.networks, worth.before.n_lesions) == (2, len(manifest.lines))
     loss = worth.before.log_loss
-    # the mean of probabilities never has the larger loss (Jensen)
+    # the mean of logits never has the larger loss (Hölder)
     assert loss.difference.known <= 0
     assert loss.difference.value == pytest.approx(loss.ensemble.known - loss.members.known)
 
@@ -149,10 +150,10 @@ def test_the_gain_is_that_of_the_networks_that_had_not_seen_each_lesion(data, ru
         rois = np.stack([manifest.roi(line, meta.window_hu) for line in fold.test])
         truth = [manifest.scheme.index(line.lesion_class) for line in fold.test]
         each = [
-            serving.Classifier((own / "model.onnx").read_bytes(), meta).probabilities(rois)
+            serving.Classifier((own / "model.onnx").read_bytes(), meta).outputs(rois).logits
             for own in (folder, folder / "member-1")
         ]
-        mean = np.mean(each, axis=0)
+        mean = multinomial.softmax(np.mean(each, axis=0).astype(float))
         losses += list(-np.log(mean[np.arange(len(truth)), truth]))
     worth = checkpoint(runs["seeds"]).trust.together
     assert worth.before.log_loss.ensemble.value == pytest.approx(np.mean(losses), abs=1e-5)

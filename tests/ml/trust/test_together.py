@@ -25,7 +25,7 @@ def asked(
     rng = np.random.default_rng(seed)
     labels = np.arange(n) // 2 % 3
     members = 2.5 * np.eye(3)[labels][:, None] + own * rng.standard_normal((n, networks, 3))
-    mean = np.log(multinomial.softmax(members).mean(axis=1))
+    mean = members.mean(axis=1)
     folds = np.arange(n) // 6 % 3
     return OutOfFold(mean, labels, np.arange(n) // 2, folds, CLASSES), members
 
