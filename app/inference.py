@@ -174,7 +174,7 @@ def scored(classifier: serving.Classifier, roi: Roi, said: Said, *, phantom: boo
             *classifier.meta.warnings_for(phantom_image=phantom, calibrated=roi.calibrated),
             *roi.warnings,
         ],
-        limits=classifier.limits,
+        limits=classifier.limits_of(said),
     )
 
 
@@ -289,7 +289,5 @@ class ServingDesk:
             network = self._inference.classifier(session, rows[-1])
             self._known = (
                 rows[-1].id,
-                ServedClassifier(
-                    network, rows[-1].id, rows[-1].onnx_digest[:12], self._inference.level
-                ),
+                ServedClassifier(network, rows[-1].id, rows[-1].version, self._inference.level),
             )

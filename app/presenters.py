@@ -369,7 +369,7 @@ def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) 
         training_kind=checkpoint.training_kind,
         lesion_class=prediction.lesion_class,
         display=scheme.display(prediction.lesion_class),
-        limits=checkpoint.limits,
+        limits=checkpoint.limits_of(calibrated=said.calibrated),
         word=said.word,
         left_open="" if said.prediction_set is None else said.prediction_set.words(scheme),
         unlike=said.unlike_training.reasons

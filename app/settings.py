@@ -108,10 +108,9 @@ class Settings(BaseSettings):
     )
     set_level: float = Field(
         0.9,
-        ge=0.5,
-        le=0.99,
         description="Level of prediction sets: how often the true class is to be among the classes "
-        "that are not excluded.",
+        "that are not excluded. One of those at which coverage is measured: 0.8, 0.85, 0.9, 0.95, "
+        "0.99.",
     )
     runs_dir: Path = Field(
         Path("var/runs"),
@@ -203,6 +202,19 @@ class Settings(BaseSettings):
                     "name, or call what it is for something else."
                 )
         return self
+
+    @field_validator("set_level")
+    @classmethod
+    def _measured(cls, value: float) -> float:
+        """A level at which checkpoints know how often their sets are right."""
+        from ml.trust.conformal import LEVELS  # NumPy, which most commands do not need
+
+        if value not in LEVELS:
+            raise ValueError(
+                f"HEPATICA_SET_LEVEL is {value:g}, and coverage is measured at "
+                f"{', '.join(f'{one:g}' for one in LEVELS)}. Choose one of these."
+            )
+        return value
 
     @field_validator("node_callers")
     @classmethod

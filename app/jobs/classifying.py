@@ -91,6 +91,7 @@ class Classifying:
             Damaged, CheckpointError: the network's weights cannot be used.
         """
         network = self.inference.classifier(session, self.checkpoint)
+        version = self.checkpoint.version
         for first in range(0, len(items), AT_ONCE):
             part = items[first : first + AT_ONCE]
             held = _Held.of(session, part, self)
@@ -102,7 +103,7 @@ class Classifying:
             for one in cut:
                 if isinstance(one, _Cut):
                     found = scored(network, one.roi, next(said), phantom=one.phantom)
-                    answers.append({"status": 200, **answer_of(one.roi, found, one.more)})
+                    answers.append({"status": 200, **answer_of(one.roi, found, version, one.more)})
                 else:
                     answers.append(one)
             yield answers
@@ -232,10 +233,15 @@ def _overlap(one: Box, other: Box) -> bool:
     return across and down
 
 
-def answer_of(found: Roi, scores: Scores, more: Answer | None = None) -> Answer:
-    """What is answered of one lesion: rectangles as [x, y, width, height] in pixels."""
+def answer_of(found: Roi, scores: Scores, version: str, more: Answer | None = None) -> Answer:
+    """What is answered of one lesion: rectangles as [x, y, width, height] in pixels.
+
+    Args:
+        version: of the checkpoint.
+    """
     return {
         "checkpoint": scores.checkpoint,
+        "version": version,
         "lesion_class": scores.said.lesion_class,
         "probabilities": dict(scores.said.probabilities),
         "calibrated": scores.said.calibrated,

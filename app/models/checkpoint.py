@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,6 +44,12 @@ if TYPE_CHECKING:  # a later room: only its name is needed here
 _SERVED = "what is served"
 _WORDS = "what owners say"
 _SHORT = 8
+VERSION_SAYS = (
+    "What answers: 12 letters of the SHA-256 of the network and, after a hyphen and where there is "
+    "any of it, 8 of that of its calibration, prediction sets, novelty score and second opinion, "
+    "with their figures. Another calibration of the same network is another version."
+)
+"""Of ``Checkpoint.version``, for programs."""
 _NETWORKS: dict[tuple[str, str], network.Network] = {}
 """What files say of a network, by their digests: a few numbers, read once from many megabytes."""
 _SAFETENSORS = "application/vnd.safetensors"
@@ -57,16 +62,11 @@ def _aside(name: str, onnx_digest: str, trust: str) -> str:
 
 
 def _trusted_by(meta: Mapping[str, Any], trust_digest: str | None) -> str:
-    """A digest of all that answers are made with besides the network; "" where there is nothing.
-
-    Of the arrays and of the figures: a temperature, or a threshold of novelty, is one of these.
-    """
+    """``digest_of_trust`` of a stored checkpoint."""
     told = meta.get("trust")
-    if not told and trust_digest is None:
-        return ""
     with contextlib.suppress(HepaticaError):  # of another version: as it was written
         told = to_json(read_figures(told))  # with what this version adds, the same for both
-    return Blob.digest_of(json.dumps([trust_digest, told], sort_keys=True).encode())
+    return files.digest_of_trust(trust_digest, told)
 
 
 def _place_among_served(context: Any) -> int | None:
@@ -192,6 +192,11 @@ class Checkpoint(Base):
     @property
     def _trusted_by(self) -> str:
         return _trusted_by(self.meta, self.trust_digest)
+
+    @property
+    def version(self) -> str:
+        """What answers, as ``version_of``."""
+        return files.version_of(self.onnx_digest, self._trusted_by)
 
     def _serve(self, session: Session) -> None:
         highest = session.scalar(sa.select(sa.func.max(Checkpoint.served_number)))
@@ -403,6 +408,10 @@ class Checkpoint(Base):
     def limits(self) -> str:
         """One line on what stands behind it: preset, training, what was measured on how many."""
         return self.file.limits
+
+    def limits_of(self, *, calibrated: bool) -> str:
+        """The same beside one of its numbers, which is calibrated or is not."""
+        return self.file.limits_of(calibrated=calibrated)
 
     @property
     def preset(self) -> str:

@@ -43,4 +43,7 @@ class Names:
 
     def _uid(self, what: str) -> str:
         rows = " ".join(map(str, self.account.rows))
-        return mapped(f"{self.kind} {_FORM} {what} {rows}", self.key)
+        # a version of the network alone is as it was when objects said nothing else of it
+        version = self.account.version
+        more = f" {version}" if "-" in version else ""
+        return mapped(f"{self.kind} {_FORM} {what} {rows}{more}", self.key)

@@ -117,7 +117,7 @@ class Account:
 
     Attributes:
         name: of the checkpoint, or of the person.
-        version: the first letters of the checkpoint's digest; empty of a person.
+        version: of the checkpoint, as ``Checkpoint.version``; empty of a person.
         at: when the newest of it was said.
     """
 
@@ -150,7 +150,7 @@ def by_networks(session: Session, case: Case) -> list[Account]:
             case=case,
             by=By.NETWORK,
             name=checkpoints[key].name,
-            version=checkpoints[key].onnx_digest[:12],
+            version=checkpoints[key].version,
             at=max(prediction.created_at for _, prediction in pairs),
             statements=tuple(
                 predicted(

@@ -37,7 +37,7 @@ def account(case: Case, checkpoint: Checkpoint, at: datetime, found: Sequence[Sc
     Ids are of what is said and when, so that the same answer is the same object; a place has the
     same tracking UID in each.
     """
-    statements = []
+    statements, version = [], checkpoint.version
     for number, one in enumerate(found, 1):
         box = one.box
         place = f"{one.image.id} {box.x!r} {box.y!r} {box.width!r} {box.height!r}"
@@ -51,15 +51,13 @@ def account(case: Case, checkpoint: Checkpoint, at: datetime, found: Sequence[Sc
             width=box.width,
             height=box.height,
         )
-        said = (
-            f"{number} {place} {checkpoint.onnx_digest} {at.isoformat()} {one.said.probabilities}"
-        )
+        said = f"{number} {place} {version} {at.isoformat()} {one.said.probabilities}"
         statements.append(_statement(lesion, uuid.uuid5(_OURS, said), one, checkpoint))
     return Account(
         case=case,
         by=By.NETWORK,
         name=checkpoint.name,
-        version=checkpoint.onnx_digest[:12],
+        version=version,
         at=at,
         statements=tuple(statements),
     )

@@ -285,6 +285,12 @@ class Checkpoint:
             )
         return data
 
+    @property
+    def version(self) -> str:
+        """What answers: `version_of` its network and all that its answers are made with besides."""
+        trusted = digest_of_trust(self.digests.get(TRUST_FILE), self.trust and to_json(self.trust))
+        return version_of(self.digests.get(FILES[0], ""), trusted)
+
     # -- what it means -------------------------------------------------------------------------
 
     @property
@@ -335,6 +341,15 @@ class Checkpoint:
     @property
     def limits(self) -> str:
         """What stands behind it in a few words: preset, training, what was measured on how many."""
+        return self.limits_of(calibrated=True)
+
+    def limits_of(self, *, calibrated: bool) -> str:
+        """The same, beside one of its numbers.
+
+        Args:
+            calibrated: whether that number is: beside another one nothing is said of the images
+                that others were calibrated on.
+        """
         preset = f"preset {self.preset}" if self.preset else "settings of its own"
         counts = self.trained_on
         on = f", {counts[0]} lesions of {counts[1]} patients" if counts else ""
@@ -343,7 +358,10 @@ class Checkpoint:
         if self.kind != CheckpointKind.CLASSIFIER:
             return f"{first}{said}."
         several = f"; mean of {self.ensemble.words}" if self.ensemble else ""
-        return f"{first}{said}{several}; {self.measured}. {self.calibrated_on}."
+        of_numbers = self.calibrated_on
+        if not calibrated and self.trust and not isinstance(self.trust.calibration, Missing):
+            of_numbers = "The score is not calibrated for this kind of image"
+        return f"{first}{said}{several}; {self.measured}. {of_numbers}."
 
     @property
     def calibrated_on(self) -> str:
@@ -409,6 +427,27 @@ class Checkpoint:
         if calibrated and self.training_kind == ImageKind.UNCALIBRATED:
             warnings.append(CALIBRATED)
         return tuple(warnings)
+
+
+def digest_of_trust(trust_digest: str | None, figures: object) -> str:
+    """SHA-256 of all that answers are made with besides the network; "" where there is nothing.
+
+    Of the arrays and of the figures: a temperature, or a threshold of novelty, is one of these.
+
+    Args:
+        trust_digest: SHA-256 of ``trust.safetensors``; None: there is none.
+        figures: as ``checkpoint.json`` has them under ``trust``; None: it has none.
+    """
+    if not figures and trust_digest is None:
+        return ""
+    return hashlib.sha256(json.dumps([trust_digest, figures], sort_keys=True).encode()).hexdigest()
+
+
+def version_of(onnx_digest: str, trusted: str) -> str:
+    """``NETWORK-TRUST``: 12 letters of the network's digest, and 8 of `digest_of_trust` where it is
+    any. The same checkpoint has the same version everywhere; another calibration of the same
+    network has another one."""
+    return f"{onnx_digest[:12]}-{trusted[:8]}" if trusted else onnx_digest[:12]
 
 
 def shipped() -> tuple[Path, ...]:

@@ -85,7 +85,8 @@ class Classifier:
             raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a classifier.")
         self.meta = meta
         self.trust = trust
-        self.limits = meta.limits  # said beside every score, so not made anew each time
+        # said beside every score, so not made anew each time
+        self._limits = {told: meta.limits_of(calibrated=told) for told in (True, False)}
         session = _session(onnx, meta.name, threads)
         self._run = session.run
         self._names = ["probabilities", "logits", "features"]
@@ -126,6 +127,10 @@ class Classifier:
     def outputs(self, rois: Pixels) -> Outputs:
         """Probabilities with logits and features; ROIs as for ``probabilities``."""
         return Outputs(*self._compute(rois, self._names))
+
+    def limits_of(self, said: Said) -> str:
+        """What stands behind one of its answers, in a few words."""
+        return self._limits[said.calibrated]
 
     def said(self, rois: Sequence[Roi], phantoms: Sequence[bool], level: float) -> list[Said]:
         """What is said of each ROI: the one path of web, API and reports.

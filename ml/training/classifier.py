@@ -7,7 +7,7 @@ are kept, and the test fold is scored once, through the ONNX file that will serv
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,8 @@ from ml.trust.together import Together, together
 if TYPE_CHECKING:  # the whole experiment trains where there is no ONNX
     from ml.checkpoints import serving
 
+TRIED_ON = 100
+"""Patients that a cross-validated classifier is tried on: about 1 minute of one core."""
 _STATE = "state.safetensors"
 
 
@@ -147,6 +149,7 @@ def train(
     command: str = "",
     device: str = "cpu",
     lower: bool = False,
+    tried_on: int = TRIED_ON,
 ) -> Iterator[Progress]:
     """One classifier from a data set: split, augment, fit, export, score the held-out patients.
 
@@ -160,6 +163,7 @@ def train(
             training patients the checkpoint is calibrated. A committee of every fold needs it.
         command: recorded as the way to train it again.
         lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
+        tried_on: patients that a cross-validated classifier is tried on (`ml.training.trying`).
     """
     # not above: the whole experiment trains where there is no ONNX
     from ml.checkpoints import serving
@@ -232,12 +236,19 @@ def train(
         networks = networks[:members]
     if len(networks) > 1:
         meta = replace(meta, ensemble=Ensemble(len(networks), len(networks) // members))
+    onnx = export.ensemble(networks, members)
+    trust = None
+    if cross_validate:
+        serves = serving.Classifier(onnx, meta)
+        trust = yield from _trust(
+            manifest, folds, by_fold, logits, alone, settings, serves, tried_on
+        )
     saving.save(
         replace(meta, metrics=metrics),
         checkpoint or run.path / "checkpoint",
-        export.ensemble(networks, members),
+        onnx,
         joined(networks),
-        trust=_trust(manifest, folds, by_fold, logits, alone, settings) if cross_validate else None,
+        trust=trust,
     )
     run.write_json("results.json", to_json(metrics))
     score, whose = metrics.test, "on held-out patients"
@@ -311,7 +322,9 @@ def _trust(
     logits: npt.NDArray[np.float64],
     alone: npt.NDArray[np.float64],
     settings: config.Config,
-) -> Trust:
+    serves: serving.Classifier,
+    tried_on: int,
+) -> Generator[Progress, None, Trust]:
     """How far the network of ``settings.test_fold`` can be believed, or the committee.
 
     Of several networks in each fold, what they say together is judged. A committee of every fold
@@ -323,7 +336,14 @@ def _trust(
         by_fold: of each fold its network, and the features that it has of the fold's test lesions.
         logits: (lesions, classes), by the network of the fold that held each out.
         alone: (lesions, members, classes), by each of several networks.
+        serves: the network that serves, or the committee.
+        tried_on: patients to try it on.
+
+    Yields:
+        As ``trying.tables``.
     """
+    from ml.training import trying  # it simulates, and whoever only trains need not be able to
+
     lines, window = manifest.lines, settings.window_hu
     rows = {line.id: i for i, line in enumerate(lines)}
     held_out_in = np.zeros(len(lines), np.int64)
@@ -355,7 +375,11 @@ def _trust(
             "each lesion was held out from one of the networks alone, so only lesions of other "
             "patients tell what they are worth together"
         )
-    return replace(trust, figures=replace(trust.figures, together=worth))
+    trust = replace(trust, figures=replace(trust.figures, together=worth))
+    networks = {index: (served, references[index]) for index, (served, _) in by_fold.items()}
+    return (
+        yield from trying.tables(manifest, serves, trust, folds, networks, tried_on, settings.seed)
+    )
 
 
 def _reference(

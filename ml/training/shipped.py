@@ -51,6 +51,7 @@ def train(
     jobs: int = 2,
     counts: Mapping[str, int] = COUNTS,
     settings: config.Config = config.TRAININGS["shipped"],
+    tried_on: int = classifier.TRIED_ON,
 ) -> Iterator[Progress]:
     """Simulate, prepare, train and export; about half an hour on two idle cores.
 
@@ -61,6 +62,7 @@ def train(
         jobs: trainings at a time, one core each.
         counts: lesions of each class to simulate.
         settings: what every training is told.
+        tried_on: phantom patients that the classifier is tried on.
     """
     target, scratch = Path(out), Path(work)
     data = scratch / NAME
@@ -76,7 +78,7 @@ def train(
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         work_of = {
             name: pool.submit(
-                _one, name, data, scratch / name, target / f"phantom-{name}", settings
+                _one, name, data, scratch / name, target / f"phantom-{name}", settings, tried_on
             )
             for name in names
         }
@@ -89,7 +91,9 @@ def train(
     yield Progress(total, total, f"{len(names)} checkpoints in {target}")
 
 
-def _one(name: str, data: Path, run: Path, checkpoint: Path, settings: config.Config) -> None:
+def _one(
+    name: str, data: Path, run: Path, checkpoint: Path, settings: config.Config, tried_on: int
+) -> None:
     partial = run / "checkpoint"
     command, title = "make weights", f"phantom-{name}"
     if name == "cnn":
@@ -101,6 +105,7 @@ def _one(name: str, data: Path, run: Path, checkpoint: Path, settings: config.Co
             checkpoint=partial,
             cross_validate=True,
             command=command,
+            tried_on=tried_on,
         )
     else:
         key = name.removeprefix("dcgan-")

@@ -22,6 +22,7 @@ from ml.trust.evidence import Missing, OutOfFold, TrustError, names
 from ml.trust.novelty import Novelty, NoveltyError, NoveltyRecord, Reference, Unlike
 from ml.trust.opinion import Opinion, OpinionRecord, SecondOpinion
 from ml.trust.together import Together
+from ml.trust.tried import Detections, Robustness
 
 Floats = npt.NDArray[np.float64]
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -30,6 +31,7 @@ VERSION = 1
 NOT_CALIBRATED = "this checkpoint was not calibrated"
 NOT_MEASURED = "its training kept nothing to tell it by"
 _ABSENT = Missing(NOT_MEASURED)
+_UNTRIED = Missing("it was not tried on anything when it was trained")
 _DIGITS = 6
 """Of what is said: what lesions are scored together with moves the digits behind."""
 _SETS, _NOVELTY, _OPINION = "sets.", "novelty.", "opinion."
@@ -64,6 +66,8 @@ class Figures:
         opinion: of the second model.
         beside: the second model and the network on the same lesions; None where one is missing.
         together: of an ensemble, what its networks are worth together; None of one network.
+        detections: what is flagged as unlike the training ROIs.
+        robustness: how answers change with another scan, window or mark of the same lesions.
     """
 
     version: int
@@ -75,6 +79,8 @@ class Figures:
     opinion: OpinionRecord | Missing = _ABSENT
     beside: Beside | None = None
     together: Together | Missing | None = None
+    detections: Detections | Missing = _UNTRIED
+    robustness: Robustness | Missing = _UNTRIED
 
 
 @dataclass(frozen=True)

@@ -281,13 +281,25 @@ def _views(
             for grain in grains
         ], ""
     return [
-        _View(step, way, _changed(kind, roi, sign * step, scale))
+        _View(step, way, changed(kind, roi, sign * step, scale))
         for step in grid.steps
         for sign, way in zip(grid.signs, grid.ways, strict=True)
     ], ""
 
 
-def _changed(kind: Disturbance, roi: Pixels, by: float, scale: float) -> Pixels:
+def noisy(roi: Pixels, sd: float, seed: int = 0) -> Pixels:
+    """An ROI (64, 64) with noise of a soft kernel's grain of ``sd``, in units of [−1, 1]."""
+    return _clipped(roi + sd * _grains(seed, 1)[0])
+
+
+def changed(kind: Disturbance, roi: Pixels, by: float, scale: float = 1.0) -> Pixels:
+    """An ROI (64, 64) in [−1, 1] with another level, width or kernel.
+
+    Args:
+        kind: LEVEL, WIDTH or KERNEL.
+        by: a step of it, with its sign (`GRIDS`).
+        scale: of a level: what one of its steps is in [−1, 1].
+    """
     if kind == Disturbance.LEVEL:
         return _clipped(roi + by * scale)
     if kind == Disturbance.WIDTH:
@@ -353,9 +365,9 @@ def _shrunk(roi: Pixels, size: float) -> Pixels:
     )
 
 
-def _grains(seed: int) -> Pixels:
+def _grains(seed: int, draws: int = DRAWS) -> Pixels:
     """(draws, 64, 64) of unit standard deviation."""
-    white = np.random.default_rng([seed, 13]).standard_normal((DRAWS, ROI_SIZE_PX, ROI_SIZE_PX))
+    white = np.random.default_rng([seed, 13]).standard_normal((draws, ROI_SIZE_PX, ROI_SIZE_PX))
     soft = scipy.ndimage.gaussian_filter(white, (0, _GRAIN_PX, _GRAIN_PX), mode="wrap")
     return np.asarray(soft / soft.std(axis=(1, 2), keepdims=True), np.float32)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ml.statistics import comparison
 from ml.statistics.figure import Figure
-from ml.trust.novelty import INTERVAL, Novelty, share
+from ml.trust.novelty import INTERVAL, share
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
+PAIRED = f"each lesion beside itself; {INTERVAL}"
+"""How the intervals of `Disturbed` are made, in words."""
 _RESAMPLES = 2000
 
 
@@ -25,7 +28,7 @@ class Detection:
     Attributes:
         name: a short one, such as "noise".
         what: what they are, in words.
-        rate: the share that is flagged, with an interval over patients and its n.
+        rate: the share that is flagged, with an interval over patients and how many ROIs.
     """
 
     name: str
@@ -34,47 +37,81 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Robustness:
+class Disturbed:
     """The same lesions of the same patients under another condition.
+
+    The differences are under the condition less as they were, each class counting alike.
 
     Attributes:
         name, what: the condition, short and in words.
-        agreement: share of lesions whose class stays.
-        balanced_accuracy: under the condition.
-        difference: of it, under the condition less as they were.
+        flipped: share of lesions whose class is another one, and how many lesions.
+        accuracy: the difference of balanced accuracy.
+        probability: the difference of the true class's probability.
     """
 
     name: str
     what: str
-    agreement: Figure
+    flipped: Figure
+    accuracy: Figure
+    probability: Figure
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What is flagged as unlike the training ROIs.
+
+    Attributes:
+        tried_on: whose lesions, in words.
+        interval: how the intervals were made.
+        untried: what was not tried, in words → why.
+    """
+
+    tried_on: str
+    n_patients: int
+    rows: tuple[Detection, ...]
+    interval: str = INTERVAL
+    untried: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """How answers to the same lesions change.
+
+    Attributes:
+        tried_on: whose lesions, in words.
+        n_lesions: that were asked about as they are.
+        balanced_accuracy: on them as they are.
+        calibrated: whether ``Disturbed.probability`` is of probabilities; else of scores.
+        interval, untried: as of `Detections`.
+    """
+
+    tried_on: str
+    n_lesions: int
+    n_patients: int
     balanced_accuracy: Figure
-    difference: Figure
+    calibrated: bool
+    rows: tuple[Disturbed, ...]
+    interval: str = PAIRED
+    untried: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
-def detection(
-    novelty: Novelty,
-    name: str,
-    what: str,
-    features: npt.NDArray[np.floating],
-    measurements: npt.NDArray[np.floating],
-    patients: Sequence[str],
-) -> Detection:
-    """Of ROIs (m) none of which had a part in the threshold.
+def detection(name: str, what: str, flagged: Bools, patients: Sequence[str]) -> Detection:
+    """Of ROIs (m,) none of which had a part in the threshold.
 
     Args:
-        features, measurements: (m, d) and (m, k), as `Novelty.scores` takes them.
         patients: whose each is; ROIs of one patient are drawn together.
-
-    Raises:
-        NoveltyError: as ``Novelty.scores``.
     """
-    flagged = novelty.scores(features, measurements) > novelty.threshold
-    return Detection(name, what, share(flagged, patients, method=f"flagged; {INTERVAL}"))
+    return Detection(name, what, _untold(share(flagged, patients)))
 
 
-def robustness(
+def accuracy(truth: Ints, answers: Floats, patients: Sequence[str]) -> Figure:
+    """Balanced accuracy of class probabilities (n, classes), with an interval over patients."""
+    return comparison.share_interval(_right(truth, answers), truth, patients, _RESAMPLES, 0)
+
+
+def disturbed(
     name: str, what: str, truth: Ints, before: Floats, after: Floats, patients: Sequence[str]
-) -> Robustness:
+) -> Disturbed:
     """Of class probabilities (n, classes) of the same lesions, ``before`` and ``after``.
 
     Args:
@@ -86,12 +123,25 @@ def robustness(
     """
     if not before.shape == after.shape or len(truth) != len(before) or not len(truth):
         raise ValueError("both must be answers to the same lesions")
-    named = [one.argmax(axis=1) for one in (before, after)]
-    right = [(one == truth).astype(np.float64)[None] for one in named]
-    return Robustness(
+    was, now = (_right(truth, one) for one in (before, after))
+    own = (after - before)[np.arange(len(truth)), truth][None]
+    change, moved = (
+        comparison.difference_interval(gaps, truth, patients, _RESAMPLES, 0)
+        for gaps in (now - was, own)
+    )
+    return Disturbed(
         name,
         what,
-        share(named[0] == named[1], patients, method=f"same class; {INTERVAL}"),
-        comparison.share_interval(right[1], truth, patients, _RESAMPLES, 0),
-        comparison.difference_interval(right[1] - right[0], truth, patients, _RESAMPLES, 0),
+        _untold(share(before.argmax(axis=1) != after.argmax(axis=1), patients)),
+        _untold(change),
+        _untold(moved),
     )
+
+
+def _right(truth: Ints, answers: Floats) -> Floats:
+    return np.asarray((answers.argmax(axis=1) == truth).astype(np.float64)[None])
+
+
+def _untold(figure: Figure) -> Figure:
+    """Without the method, which its table tells of all."""
+    return replace(figure, method="")

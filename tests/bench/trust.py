@@ -1,8 +1,8 @@
 """What stands beside a classifier's answer: is it worth anything?
 
 On fresh phantom patients, whose seeds nothing else uses, and, where HEPATICA_TEST_DATA is set, on
-real images. Phantoms are kept in ``var/bench-trust``; the first run makes them (half an hour on two
-cores). Every interval is a 95 % one over patients.
+real images. Phantoms and the networks of real images are kept in ``var/bench-trust``; the first run
+makes them: about 10 minutes of each of two idle cores. Every interval is a 95 % one over patients.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ml.lesion import LIVER, LesionScheme
 from ml.phantom import series
 from ml.statistics import multinomial
 from ml.statistics.figure import Figure
-from ml.training import classifier, shipped, unlike
+from ml.training import classifier, shipped, trying, unlike
 from ml.trust import agreement, beside, calibration, conformal, together, tried
 from ml.trust.agreement import Agreeing
 from ml.trust.beside import Figures
@@ -43,7 +43,7 @@ from ml.trust.evidence import Missing, OutOfFold, TrustError, numbered
 from ml.trust.novelty import share
 from ml.trust.opinion import SecondOpinion
 from ml.trust.record import Trust
-from ml.trust.stability import Disturbance, Stability, flips
+from ml.trust.stability import Bar, Disturbance, Stability, flips
 from ml.trust.together import Gain, Together
 
 WINDOW = roi.DEFAULT_WINDOW_HU
@@ -51,9 +51,8 @@ FRESH_SEED = 5_000_000
 FRESH = int(os.environ.get("HEPATICA_BENCH_FRESH", "3000"))
 """Fresh lesions; fewer while one tries something."""
 PATIENTS = min(120, FRESH // 5)
-"""Fresh patients that are asked in other ways and on other scanners."""
-FLIPPED = PATIENTS // 2
-"""Fresh lesions that are asked how far they are from a flip."""
+"""Fresh patients that are asked in other ways, on other scanners, and how far from a flip."""
+_LARGEST = "the largest lesion of each of these patients, as it is"
 _KEPT = ROOT / "var" / "bench-trust"
 _DATA = os.environ.get("HEPATICA_TEST_DATA")
 
@@ -141,9 +140,10 @@ def _fresh() -> Lesions:
 
 
 @cache
-def _pictures() -> dict[str, list[unlike.Picture]]:
+def _tried() -> trying.Answered:
     each = pool.each(partial(unlike.of_patient, difficulty=shipped.DIFFICULTY), range(PATIENTS))
-    return unlike.by_name(one for pictures in each for one in pictures)
+    pictures = [one for some in each for one in some]
+    return trying.answered(_network(), _trust(), _trust().novelty, pictures)
 
 
 @cache
@@ -368,7 +368,7 @@ def opinions() -> Printed:
     yield found.sentence
     of = own.opinions(fresh.measured.values[:600])
     spoken = np.mean([": as in " in one.reasons[0] for one in of])
-    yield f"{100 * spoken:.0f} % of 600 opinions have a reason that is a measurement by itself"
+    yield f"{100 * spoken:.0f} % of {len(of)} have a reason that is a measurement by itself"
 
 
 def detections() -> Printed:
@@ -380,7 +380,7 @@ def detections() -> Printed:
     )
     rows = [_detection("fresh", "fresh lesions of the same kind", fresh.rois, fresh.sizes,
                        fresh.patients)]  # fmt: skip
-    rows += unlike.detections(_network(), _trust().novelty, _pictures())
+    rows += trying.detections(_tried(), {unlike.PLAIN: _LARGEST, **unlike.UNLIKE})
     if _DATA:
         rows += list(_real(Path(_DATA)))
     else:
@@ -392,9 +392,12 @@ def detections() -> Printed:
 def _detection(
     name: str, what: str, rois: np.ndarray, sizes: Sequence[float | None], patients: Sequence[str]
 ) -> tried.Detection:
-    features = _network().outputs(rois).features
-    values = quick.measure(rois, WINDOW, sizes).values
-    return tried.detection(_trust().novelty, name, what, features, values, patients)
+    pictures = [
+        unlike.Picture(name, roi, size, who, who, "")
+        for roi, size, who in zip(rois, sizes, patients, strict=True)
+    ]
+    found = trying.answered(_network(), _trust(), _trust().novelty, pictures)
+    return tried.detection(name, what, found.flagged, patients)
 
 
 def _real(folder: Path) -> Iterator[tried.Detection]:
@@ -429,20 +432,35 @@ def _real(folder: Path) -> Iterator[tried.Detection]:
 
 def stability() -> Printed:
     """how far until the class flips"""
-    found = [_asked(index) for index in range(FLIPPED)]
+    found = list(pool.each(_asked, range(PATIENTS)))
     spent = [one for _, one in found]
     yield (
-        f"{FLIPPED} fresh lesions, {found[0][0].views} views each: median "
+        f"{PATIENTS} fresh lesions, {found[0][0].views} views each: median "
         f"{np.median(spent):.2f} s, longest {max(spent):.2f} s"
     )
     for kind in Disturbance:
         bars = [bar for one, _ in found for bar in one.bars if bar.disturbance == kind]
         flipped = np.asarray([bar.flips_at is not None for bar in bars])
         owners = [str(i) for i in range(len(bars))]
-        at = [bar.flips_at for bar in bars if bar.flips_at is not None]
-        often = f", median step {np.median(at):g} {bars[0].unit}" if at else ""
-        reach = f"{max(bars[0].tried):g} {bars[0].unit}"
-        yield f"{bars[0].words}: {_percent(share(flipped, owners))} flip within {reach}{often}"
+        unit, reach = bars[0].unit, max(max(bar.tried, default=0) for bar in bars)
+        yield (
+            f"{bars[0].words}: median distance {_median(bars, reach)} {unit}; "
+            f"{_percent(share(flipped, owners))} flip within {reach:g} {unit}"
+        )
+
+
+def _median(bars: Sequence[Bar], reach: float) -> str:
+    """The distance within which half of the lesions flip, with its interval over patients.
+
+    A lesion that no step flips is farther than every step.
+    """
+    at = np.asarray([np.inf if bar.flips_at is None else bar.flips_at for bar in bars])
+    drawn = np.random.default_rng(0).integers(len(at), size=(2000, len(at)))
+    medians = np.quantile(at[drawn], 0.5, axis=1, method="higher")
+    value = np.quantile(at, 0.5, method="higher")
+    low, high = np.quantile(medians, [0.025, 0.975], method="higher")
+    told = [f"{one:g}" if np.isfinite(one) else f"over {reach:g}" for one in (value, low, high)]
+    return f"{told[0]} ({told[1]} to {told[2]})"
 
 
 def _asked(index: int) -> tuple[Stability, float]:
@@ -467,13 +485,18 @@ def _asked(index: int) -> tuple[Stability, float]:
 
 
 def robustness() -> Printed:
-    """the same patients on other scanners"""
-    for row in unlike.other_scans(_network(), _pictures()):
+    """the same patients scanned, shown and marked otherwise"""
+    yield f"{PATIENTS} lesions of as many patients; each beside itself as it is"
+    ways = {**unlike.SCANS, **unlike.VIEWS}
+    yield from _changes(trying.disturbances(_tried(), ways, LIVER.keys))
+
+
+def _changes(rows: Sequence[tried.Disturbed]) -> Printed:
+    for row in rows:
         yield (
-            f"{row.what}: same class {_percent(row.agreement)}, balanced accuracy "
-            f"{_percent(row.balanced_accuracy)}, change {_percent(row.difference)}"
+            f"{row.what}: another class {_percent(row.flipped)}, balanced accuracy by "
+            f"{_percent(row.accuracy)}, the true class's probability by {_percent(row.probability)}"
         )
-    yield f"{PATIENTS} lesions of as many patients"
 
 
 def nodules() -> Printed:
@@ -529,3 +552,11 @@ def nodules() -> Printed:
     yield from _agreed(worth.agreeing)
     yield from _gained("as they are, against each", worth.before)
     yield from _gained("each by its own temperature, against each", worth.after)
+    figures = served.trust
+    assert figures is not None
+    if isinstance(figures.detections, Missing) or isinstance(figures.robustness, Missing):
+        raise RuntimeError(f"not tried: {figures.detections}, {figures.robustness}")
+    yield f"tried on {figures.detections.tried_on}"
+    for row in figures.detections.rows:
+        yield f"flagged as unlike: {row.what}: {_percent(row.rate)} of {row.rate.n}"
+    yield from _changes(figures.robustness.rows)

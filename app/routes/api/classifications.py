@@ -31,6 +31,7 @@ from app.jobs import rendering
 from app.jobs.classifying import Item, answer_of, of_roi, refused
 from app.jobs.orders import AT_ONCE, PlaceOrder
 from app.media import JSON, Media, Offer, chosen
+from app.models.checkpoint import VERSION_SAYS
 from app.routes.api import jobs, references
 from app.routes.api.once import PARAMETER, Pledge, once
 from app.routes.api.problems import problems, refuse_query
@@ -96,6 +97,7 @@ class ClassificationAnswer(BaseModel):
     """Class probabilities of one ROI."""
 
     checkpoint: str
+    version: str = Field(description=VERSION_SAYS)
     lesion_class: str = Field(description="The likeliest class. Research use only.")
     probabilities: dict[str, float] = Field(
         description="Per class, 0…1, adding up to 1: probabilities where `calibrated` says so, "
@@ -262,7 +264,7 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         if offer.kind == rendering.PNG:
             drawn = await run_in_threadpool(_drawn, found, scores, served)
             return Response(drawn, media_type=rendering.PNG)
-        return Response(json.dumps(answer_of(found.roi, scores)), media_type=JSON)
+        return Response(json.dumps(answer_of(found.roi, scores, served.version)), media_type=JSON)
 
     def said() -> list[bytes]:
         fields = [f"{key}={value}" for key, value in form.multi_items() if isinstance(value, str)]

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.auth import Program
 from app.db import ReadDb
-from app.models.checkpoint import Checkpoint
+from app.models.checkpoint import VERSION_SAYS, Checkpoint
 from app.routes.api.problems import refuse_query
 from app.routes.api.synthetics import MOST
 from app.settings import VERSION
@@ -106,6 +106,7 @@ class Model(Labelling):
     name: str
     served: bool = Field(description="Whether it is offered now.")
     digest: str = Field(description="SHA-256 of its network, ONNX.")
+    version: str = Field(description=VERSION_SAYS)
     card: str = Field(description="The model card, Markdown; other forms at `/models/{name}/card`.")
     checkpoint: Details = Field(description="As in `/info`.")
 
@@ -120,6 +121,7 @@ def model(request: Request, program: Program, db: ReadDb, name: str) -> Model:
         name=row.name,
         served=row.served_since is not None,
         digest=row.onnx_digest,
+        version=row.version,
         card=markdown.written(row.made_card(db)),
         checkpoint=_details(row),
     )

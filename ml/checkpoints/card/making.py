@@ -66,7 +66,7 @@ def card(
         subgroups=measured.subgroups(of),
         external_test=measured.external_test(of),
         failures=measured.failures(of),
-        robustness=measured.robustness(of),
+        robustness=trusted.robustness(of),
         readers=measured.readers(of),
         human_factors=measured.human_factors(of),
         monitoring=measured.monitoring(of),

@@ -1,4 +1,4 @@
-"""Fields 20 to 31: what was measured of a checkpoint, and what was not."""
+"""Fields 20 and 24 to 31: what was measured of a checkpoint, and what was not."""
 
 from __future__ import annotations
 
@@ -102,13 +102,6 @@ def _likeness(measured: GeneratorMetrics) -> Entry:
             )
         )
     return entry(*(found or [Gap(f"{UNMEASURED}: nothing was drawn and compared")]))
-
-
-def robustness(of: Subject) -> Entry:
-    """Field 28."""
-    return entry(
-        Gap(f"{UNMEASURED}: noise, kernel, slice thickness, window, shifted marks were not tried")
-    )
 
 
 def decision_use(of: Subject) -> Entry:

@@ -48,12 +48,16 @@ def identity(of: Subject) -> Entry:
     """Field 1."""
     told, words = of.checkpoint, of.words
     digest = told.digests.get("model.onnx")
+    version = (
+        f". Its answers bear the version {told.version}: letters of this digest and, where there "
+        "is any, of that of all else that makes them."
+        if of.classifies
+        else ""
+    )
     return entry(
         recorded(f"{told.name}, a {told.kind}.", "name"),
-        typed(
-            words.version, "version", "the owner has typed none; the digest tells one from another"
-        ),
-        recorded(f"SHA-256 of model.onnx: {digest}", "digest")
+        typed(words.version, "version", "the owner has typed none; digests tell one from another"),
+        recorded(f"SHA-256 of model.onnx: {digest}{version}", "digest")
         if digest
         else Gap("it was not written down", "digest"),
         typed(words.released, "release date", "the record keeps none, and the owner typed none"),

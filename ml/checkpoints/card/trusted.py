@@ -1,8 +1,9 @@
-"""Fields 21 to 23, and the second opinion: what a checkpoint knows of its own trustworthiness."""
+"""Fields 21 to 23 and 28, and the second opinion: how far a checkpoint can be trusted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ml.checkpoints.card import several
 from ml.checkpoints.card.entry import (
@@ -26,6 +27,7 @@ from ml.trust.calibration import Calibration, Reliability
 from ml.trust.conformal import LEVELS, Coverage, expected, least_for
 from ml.trust.evidence import Missing
 from ml.trust.novelty import NoveltyRecord
+from ml.trust.tried import Detections, Disturbed, Robustness
 
 NO_CLASS = f"{NOT_APPLICABLE}: a generator names no class"
 _OUT_OF_FOLD = "Out of fold, each scored by a network trained without it"
@@ -253,13 +255,67 @@ def novelty(of: Subject) -> Entry:
             Source.MEASURED,
             "false alarms",
             (Measured("flagged", found.false_alarms),),
-            Sample(
-                _OUT_OF_FOLD, found.n_held_out, found.n_patients, found.false_alarms.method
-            ),
+            Sample(_OUT_OF_FOLD, found.n_held_out, found.n_patients, found.false_alarms.method),
         ),
-        Gap("how often it flags other organs, noise or other contrasts stands in no checkpoint",
-            "detection"),
+        *_detections(trust.detections if trust is not None else None),
+    )
+
+
+def _detections(found: Detections | Missing | None) -> Iterator[Statement | Gap]:
+    """What is flagged beside real lesions of its kind."""
+    if not isinstance(found, Detections):
+        why = found.missing if found is not None else UNMEASURED
+        yield Gap(why, "detection of what it was not trained on")
+        return
+    yield Statement(
+        f"Tried on {found.tried_on}.",
+        Source.MEASURED,
+        "detection of what it was not trained on",
+        tuple(Measured("flagged", one.rate, one.what) for one in found.rows),
+        Sample(found.tried_on, max(one.rate.n or 0 for one in found.rows), found.n_patients,
+               found.interval),
+        rows_are="what was shown",
     )  # fmt: skip
+    yield from _untried(found.untried)
+
+
+def robustness(of: Subject) -> Entry:
+    """Field 28."""
+    if not of.classifies:
+        return entry(Gap(NO_CLASS))
+    trust = of.checkpoint.trust
+    found = trust.robustness if trust is not None else None
+    if not isinstance(found, Robustness):
+        return entry(Gap(_why(of, "robustness", "noise, kernel, slice thickness, window, shifted "
+                                                "marks were not tried")))  # fmt: skip
+    number = "probability" if found.calibrated else "score"
+    return entry(
+        Statement(
+            f"Tried on {found.tried_on}. Each lesion is compared with itself as it is: how often "
+            "another class is named, and by how many points of 100 balanced accuracy and the true "
+            f"class's {number} change, each class counting alike.",
+            Source.MEASURED,
+            figures=(
+                Measured("balanced accuracy as they are", found.balanced_accuracy),
+                *(one for row in found.rows for one in _changes(row, number, found.n_lesions)),
+            ),
+            sample=Sample(found.tried_on, found.n_lesions, found.n_patients, found.interval),
+            rows_are="what is changed",
+        ),
+        *_untried(found.untried),
+    )
+
+
+def _changes(row: Disturbed, number: str, everyone: int) -> Iterator[Measured]:
+    # of how many, only where not all could be changed so
+    flipped = replace(row.flipped, n=None) if row.flipped.n == everyone else row.flipped
+    yield Measured("another class", flipped, row.what)
+    yield Measured("balanced accuracy by", row.accuracy, row.what)
+    yield Measured(f"{number} by", row.probability, row.what)
+
+
+def _untried(found: Mapping[str, str]) -> Iterator[Gap]:
+    return (Gap(why, what) for what, why in found.items())
 
 
 def second_opinion(of: Subject) -> Statement | Gap | None:

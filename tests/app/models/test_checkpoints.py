@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from app.models import Blob, Checkpoint, Event
 from app.models.checkpoint import SERVE_WORD
-from factories import make_png
+from factories import make_dicom, make_png
 from ml import config
 from ml.lesion import LesionClass, LesionScheme
 
@@ -198,7 +198,17 @@ def test_every_score_says_what_stands_behind_it(app, client, admin, session, tok
     reply = client.post(
         "/api/v1/classifications", files={"image": ("roi.png", make_png())}, headers=bearer
     ).json()
-    assert (reply["checkpoint"], reply["limits"]) == (row.name, limits)
+    # a picture without HU is none that it was calibrated on
+    plain = limits.partition(" Calibrated on ")[0]
+    told = f"{plain} The score is not calibrated for this kind of image."
+    assert (reply["checkpoint"], reply["limits"]) == (row.name, told)
+    phantom = client.post(
+        "/api/v1/classifications",
+        files={"image": ("ct.dcm", make_dicom(phantom=True))},
+        data={"box": "44,44,40,40"},
+        headers=bearer,
+    ).json()
+    assert (phantom["calibrated"], phantom["limits"]) == (True, limits)
     assert PROVES_NOTHING in reply["warnings"]
     assert any("4 held-out lesions" in text for text in reply["warnings"])
     for address in ("/checkpoints", f"/checkpoints/{row.name}"):

@@ -110,14 +110,20 @@ def test_a_release_with_another_threshold_alone_takes_over_and_gives_back(databa
     """A temperature and a threshold stand in the figures: the arrays beside them are the same."""
     first, limits = releases("A"), {"A": 1.0, "B": 1.5, "C": 2.5}
     ids: dict[str, set[object]] = {}
+    versions: dict[str, set[str]] = {}
     for release in "ABCABBC":
         releases("A", novelty={"threshold": limits[release]})
         with database.transaction() as session:
             row = Checkpoint.register(session, first, "tests")
             ids.setdefault(release, set()).add(row.id)
+            versions.setdefault(release, set()).add(row.version)
             assert row.meta["trust"]["novelty"]["threshold"] == limits[release]
             assert [one.id for one in Checkpoint.served(session, "classifier")] == [row.id]
     assert [len(found) for found in ids.values()] == [1, 1, 1]
+    # one network, three calibrations: a version each, which it keeps
+    told = [version for [version] in versions.values()]
+    assert len({*told}) == 3
+    assert {version.partition("-")[0] for version in told} == {row.onnx_digest[:12]}
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_revoked_token_is_refused_once_it_is_forgotten(api, app, database):
 def test_a_roi_is_classified_without_a_box(api):
     answer = classify(api, make_png(), "roi.png").json()
     assert set(answer) == {
-        "checkpoint", "lesion_class", "probabilities", "roi", "calibrated_hu", "limits",
+        "checkpoint", "version", "lesion_class", "probabilities", "roi", "calibrated_hu", "limits",
         "warnings", "calibrated", "prediction_set", "unlike_training", "second_opinion",
         "agreement",
     }  # fmt: skip
@@ -100,6 +100,9 @@ def test_ct_of_a_patient_gets_scores_from_a_network_of_phantoms(api):
     assert answer["prediction_set"] is None
     assert answer["unlike_training"] is not None
     assert any("it was calibrated on simulated CT" in text for text in answer["warnings"])
+    assert "Calibrated on" not in answer["limits"]
+    assert answer["limits"].endswith("The score is not calibrated for this kind of image.")
+    assert answer["version"] == api.get("/api/v1/models/phantom-cnn").json()["version"]
 
 
 def test_a_box_and_a_centre_with_a_diameter_give_the_same_answer(api):

@@ -19,10 +19,14 @@ def test_served_models_are_listed_with_their_labels_and_described_by_their_card(
     model = api.get("/api/v1/models/phantom-cnn").json()
     assert model.items() >= listed.items()
     assert model["served"] is True
+    network, hyphen, trust = model["version"].partition("-")
+    assert (len(network), hyphen, len(trust)) == (12, "-", 8)
+    assert model["digest"].startswith(network)
     assert model["card"].startswith("# ")
     assert "phantom" in model["card"]
     assert model["checkpoint"] in info["classifiers"]
     drawn = api.get("/api/v1/models/phantom-dcgan-cyst").json()
+    assert drawn["version"] == drawn["digest"][:12]
     assert (drawn["type"], drawn["labels"]) == (
         "generation",
         info["models"][drawn["name"]]["labels"],

@@ -22,6 +22,7 @@ import studies
 from app.models import Case, Checkpoint, Image, Prediction
 from app.models.cases.lesion import Lesion
 from app.objects import capture, part10, report, said
+from app.objects.naming import Names
 from app.objects.report import HYDRATABLE
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
@@ -74,6 +75,22 @@ def asked(client, token, session) -> Asked:
         studies.review(session, lesion, given, by=maker)
     session.commit()
     return Asked(client, token, case, dcmread(io.BytesIO(files[0])))
+
+
+def test_the_version_names_the_calibration_and_another_one_is_another_object(asked, session):
+    [account] = said.by_networks(session, asked.case)[:1]
+    network = Checkpoint.named(session, account.name).onnx_digest[:12]
+    assert account.version.startswith(f"{network}-")
+    told = asked.get("json").json()["accounts"][0]
+    assert told["version"] == account.version
+    mine, other = (
+        Names(replace(account, version=version), "sr", KEY)
+        for version in (account.version, f"{network}-01234567")
+    )
+    assert mine.instance_uid() != other.instance_uid()
+    assert mine.device_uid() != other.device_uid()
+    lesion = account.statements[0].lesion.id
+    assert mine.tracking_uid(lesion) == other.tracking_uid(lesion)
 
 
 def test_calibrated_numbers_leave_as_probabilities_with_what_cannot_be_excluded(asked, session):

@@ -196,6 +196,8 @@ def test_a_newer_schema_is_told_in_one_sentence(command, tmp_path):
         ("HEPATICA_PROXIES", "*"),
         ("HEPATICA_PROXIES", "10.0.0.1, proxy"),
         ("HEPATICA_SESSION_IDLE_HOURS", "0"),
+        ("HEPATICA_SET_LEVEL", "0.87"),
+        ("HEPATICA_SET_LEVEL", "nan"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_in_one_sentence(command, name, value):
@@ -211,6 +213,7 @@ def test_settings_are_taken_in_the_forms_that_people_write():
     assert Settings(proxies="10.0.0.7, 10.1.0.0/16").proxies == "10.0.0.7,10.1.0.0/16"
     assert Settings(public_origin="http://x.example").https is False
     assert Settings(public_origin="https://x.example").https is True
+    assert Settings(set_level="0.95").set_level == 0.95
 
 
 def test_an_account_is_unlocked_from_the_command_line(command, monkeypatch):

@@ -15,8 +15,12 @@ from ml.checkpoints import saving
 from ml.checkpoints.card import chai, exports, json_form, making
 from ml.checkpoints.card.exports import Format
 from ml.checkpoints.checkpoint import Checkpoint, shipped
+from ml.statistics.figure import Figure
+from ml.trust import tried
 from ml.trust.evidence import Missing, OutOfFold
+from ml.trust.novelty import NoveltyRecord
 from ml.trust.record import Trust
+from ml.trust.tried import Detections, Robustness
 from tests.ml.checkpoints.test_checkpoint import META, TENSORS
 
 KEYS = META.scheme.keys
@@ -89,6 +93,63 @@ def test_the_shipped_classifier_s_own_record_is_in_its_card(tmp_path) -> None:
     root = chai.written(making.of_folder(folder))
     published.schema(tmp_path).validate(root)
     assert '"kind": "estimate_ci"' in root.partition("<SafetyReliability>")[2]
+
+
+def test_what_it_was_tried_on_stands_in_every_form_of_the_card(calibrated, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    truth, names = np.arange(60) % 3, [f"{i // 2}" for i in range(60)]
+    before, after = rng.dirichlet((1, 1, 1), (2, 60))
+    rows = (
+        tried.detection("plain", "the lesions as they are", rng.random(60) < 0.05, names),
+        tried.detection("noise", "noise of all greys", np.ones(60, bool), names),
+    )
+    moved = tried.disturbed("mark", "the mark moved", truth, before, after, names)
+    whole = tried.accuracy(truth, before, names)
+    novelty = NoveltyRecord(
+        "distance", 1.0, (1.0, 1.0), 80, 40, 90, Figure(0.05, 0.01, 0.1, 80, "by fold"), "HU", ()
+    )
+    of = replace(
+        calibrated.trust,
+        novelty=novelty,
+        detections=Detections("phantoms of seed 9", 30, rows, untried={"nodules": "none come"}),
+        robustness=Robustness(
+            "phantoms of seed 9", 60, 30, whole, True, (moved,), untried={"thicker slices": "no CT"}
+        ),
+    )
+    checkpoint = replace(calibrated, trust=of)
+    fields = json_form.form(making.card(checkpoint))["fields"]
+    alarms, flagged = fields["novelty"]["statements"][1:]
+    assert (alarms["about"], flagged["about"]) == (
+        "false alarms",
+        "detection of what it was not trained on",
+    )
+    noise = flagged["figures"][1]
+    assert (noise["of"], noise["value"], noise["n"]) == ("noise of all greys", 1.0, 60)
+    assert noise["low"] < 1 and flagged["sample"]["n_patients"] == 30
+    assert fields["novelty"]["gaps"] == [{"about": "nodules", "reason": "none come"}]
+    told = fields["robustness"]["statements"][0]
+    assert told["sample"]["n_lesions"] == 60
+    changes = {one["measure"]: one for one in told["figures"]}
+    assert changes["another class"]["value"] == moved.flipped.value
+    assert changes["balanced accuracy by"]["low"] == moved.accuracy.low
+    assert changes["probability by"]["high"] == moved.probability.high
+    text = text_of(checkpoint)
+    assert "| noise of all greys | 100.0 % (" in text and "thicker slices: no CT" in text
+    low, high = (100 * end for end in moved.probability.ends)
+    assert f"({low:.1f} to {high:.1f})" in text
+    root = chai.written(making.card(checkpoint))
+    published.schema(tmp_path).validate(root)
+    assert "noise of all greys" in root.partition("<SafetyReliability>")[2]
+
+
+def test_a_checkpoint_without_the_tables_says_so(calibrated) -> None:
+    fields = json_form.form(making.card(calibrated))["fields"]
+    assert "it was not tried on anything when it was trained" in fields["robustness"]["empty"]
+    fields = json_form.form(making.card(replace(META, trust=None)))["fields"]
+    assert "were not tried" in fields["robustness"]["empty"]
+    [folder] = [one for one in shipped() if "dcgan-cyst" in one.name]
+    fields = json_form.form(making.of_folder(folder))["fields"]
+    assert fields["robustness"]["empty"] == "does not apply: a generator names no class"
 
 
 def test_a_saved_checkpoint_s_card_has_it_too(calibrated, tmp_path: Path) -> None:
