@@ -25,9 +25,13 @@ from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
 from ml.checkpoints import serving
 from ml.checkpoints.checkpoint import CheckpointKind
+from ml.checkpoints.members import parted
 from ml.images import roi as roi_maker
 from ml.images.roi import Box, Roi
+from ml.trust import saliency
 from ml.trust.answer import Said
+from ml.trust.explained import Explained, explain
+from ml.trust.saliency import Method, Score
 from ml.trust.stability import Stability, flips
 
 SET_LEVEL = 0.9
@@ -149,6 +153,43 @@ class Inference:
             classes=checkpoint.scheme.keys,
             window_hu=window if found.calibrated else None,
             diameter_px=None if found.box is None else max(box.width, box.height),
+        )
+
+    def saliency(
+        self,
+        session: Session,
+        lesion: Lesion,
+        prediction: Prediction,
+        lesion_class: str,
+        method: Method,
+        *,
+        checked: bool,
+    ) -> Explained:
+        """What moves what a network said of a lesion; stores nothing.
+
+        Args:
+            prediction: what it said.
+            lesion_class: key of the class whose score is asked about.
+            checked: compare the map with those of networks with random weights.
+
+        Raises:
+            SchemeError: the network knows no such class.
+            SaliencyError: it is none of which this can be told, or not the one that serves.
+            MembersError: the networks of an ensemble do not belong together.
+            Damaged: its stored weights are not what was stored.
+        """
+        checkpoint = prediction.checkpoint
+        position = checkpoint.scheme.index(lesion_class)
+        network = self.classifier(session, checkpoint)
+        roi = lesion.roi(session, checkpoint.window_hu, checkpoint.grey_range)
+        scaled = network.trust if prediction.answer.calibrated else None
+        return explain(
+            saliency.networks(parted(checkpoint.weights(session))),
+            roi,
+            network.outputs(roi.pixels[None]).logits,
+            Score([position], 1.0 if scaled is None else scaled.temperature),
+            method,
+            checked=checked,
         )
 
     def draw(self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]) -> ROIs:

@@ -12,6 +12,7 @@ from fastapi import Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from app.errors import Forbidden, NotFound
 from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion, Reach
 from app.models.cases.link import Link
@@ -76,6 +77,23 @@ class Standing:
                 )
             )
         return made
+
+    def said_by(self, session: Session, checkpoint: str) -> Prediction:
+        """What a checkpoint said of it, for who asks for more of that.
+
+        Raises:
+            Forbidden: one's own class comes first.
+            NotFound: no checkpoint of that name, or it said nothing of the lesion.
+        """
+        if self.covered:
+            raise Forbidden(
+                f"Lesion {self.lesion.number} has no class of yours yet, and yours comes first."
+            )
+        network = Checkpoint.require(session, checkpoint)
+        for prediction in self.predictions:
+            if prediction.checkpoint_id == network.id:
+                return prediction
+        raise NotFound(f"{network.name} has not classified this lesion.")
 
     @property
     def words(self) -> dict[str, str]:

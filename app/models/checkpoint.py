@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
@@ -457,8 +458,7 @@ class Checkpoint(Base):
         of = (self.onnx_digest, self.weights_digest)
         if of not in _NETWORKS:
             try:
-                weights = files.tensors_from_bytes(Blob.read(session, self.weights_digest))
-                _NETWORKS[of] = network.of(self.onnx(session), weights)
+                _NETWORKS[of] = network.of(self.onnx(session), self.weights(session))
             except (Damaged, files.CheckpointError):
                 return None
         return _NETWORKS[of]
@@ -517,6 +517,15 @@ class Checkpoint(Base):
     def onnx(self, session: Session) -> bytes:
         """The bytes of ``model.onnx``; Damaged when they are not what was stored."""
         return Blob.read(session, self.onnx_digest)
+
+    def weights(self, session: Session) -> dict[str, npt.NDArray[Any]]:
+        """The tensors of ``weights.safetensors`` by name.
+
+        Raises:
+            Damaged: not what was stored.
+            CheckpointError: not in that form.
+        """
+        return files.tensors_from_bytes(Blob.read(session, self.weights_digest))
 
     def trust(self, session: Session) -> Trust | None:
         """What a classifier's answers are made with besides its network; None: nothing.

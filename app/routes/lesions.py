@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import Db, ReadDb
-from app.errors import Forbidden, NotFound, Unreadable
+from app.errors import Unreadable
+from app.maps import map_told
 from app.models.cases.case import Image
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
@@ -20,10 +21,11 @@ from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.stimulus import Stimulus
 from app.presenters import Standing, panel
-from app.responses import fragment, see_other, wants_fragment
+from app.responses import fragment, page, see_other, wants_fragment
 from app.watch import Watch
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
+from ml.trust.saliency import Method
 
 router = APIRouter(include_in_schema=False)
 
@@ -91,12 +93,7 @@ def stability(
     """
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
-    standing = Standing.of(request, db, user, lesion)
-    if standing.covered:
-        raise Forbidden(f"Lesion {lesion.number} has no class of yours yet, and yours comes first.")
-    network = Checkpoint.require(db, checkpoint)
-    if network.id not in {one.checkpoint_id for one in standing.predictions}:
-        raise NotFound(f"{network.name} has not classified this lesion.")
+    network = Standing.of(request, db, user, lesion).said_by(db, checkpoint).checkpoint
     found = request.app.state.inference.stability(db, lesion, network)
     return fragment(
         request,
@@ -105,6 +102,39 @@ def stability(
         display=network.scheme.display,
         lines=[(bar.sentence(network.scheme.display), bar) for bar in found.bars],
     )
+
+
+@router.get("/lesions/{lesion_id}/saliency")
+def saliency(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    lesion_id: uuid.UUID,
+    checkpoint: str,
+    of: str = "",
+    method: Method = Method.CAM,
+) -> Response:
+    """What moves a score of that checkpoint, computed now: a piece for a script, else a page.
+
+    Args:
+        of: key of the class whose score it is; "" for the class that was named.
+        method: how the map is made.
+
+    Raises:
+        NotFound: no such lesion, or that checkpoint said nothing of it.
+        Forbidden: a blinded reading could be about its case, or one's own class comes first.
+        SchemeError: no such class.
+        SaliencyError: a network of which this cannot be told.
+    """
+    lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
+    said = Standing.of(request, db, user, lesion).said_by(db, checkpoint)
+    of = of or said.lesion_class
+    found = request.app.state.inference.saliency(db, lesion, said, of, method, checked=True)
+    told = map_told(lesion, said, of, found)
+    if wants_fragment(request):
+        return fragment(request, "lesions/_saliency.html", map=told)
+    return page(request, "lesions/saliency.html", lesion=lesion, map=told)
 
 
 @router.post("/lesions/{lesion_id}/withdrawal")

@@ -22,11 +22,13 @@ from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
+from app.presenters import Standing
 from app.responses import KEPT, etag_of, unchanged
 from app.witness import Witness
 from ml.images import roi
 from ml.images.greys import Chosen
 from ml.images.roi import to_png
+from ml.trust.saliency import Method
 
 router = APIRouter(include_in_schema=False)
 
@@ -100,3 +102,28 @@ def lesion_roi(
         return held
     pixels = lesion.roi(db, window, greys).pixels
     return Response(to_png(pixels), media_type="image/png", headers={**KEPT, "etag": etag})
+
+
+@router.get("/lesions/{lesion_id}/saliency.png")
+def lesion_saliency(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    lesion_id: uuid.UUID,
+    checkpoint: str,
+    of: str = "",
+    method: Method = Method.CAM,
+) -> Response:
+    """The ROI as that checkpoint sees it, under the map of what moves its score; as the page
+    ``/lesions/{lesion_id}/saliency`` explains it."""
+    lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
+    said = Standing.of(request, db, user, lesion).said_by(db, checkpoint)
+    _saw(request, user, Shown.LESION, lesion.id)
+    of = of or said.lesion_class
+    etag = etag_of("saliency", lesion.id, lesion.box, said.id, of, method)
+    held = unchanged(request, etag)
+    if held is not None:
+        return held
+    found = request.app.state.inference.saliency(db, lesion, said, of, method, checked=False)
+    return Response(found.png(), media_type="image/png", headers={**KEPT, "etag": etag})

@@ -23,6 +23,7 @@ HepaticaError(ValueError)
  ├ NoveltyError          ml.trust.novelty           ROIs of which no novelty score can be made
  ├ OpinionError          ml.trust.opinion           lesions that give no second opinion
  ├ StabilityError        ml.trust.stability         an ROI that cannot be disturbed as asked
+ ├ SaliencyError         ml.trust.differentiated    a network of which no map can be drawn
  ├ MeasurementError      ml.training.simple         measurements of which nothing can be learned
  ├ OutputError           ml.progress                a file or folder that cannot be written
  ├ CollapseError         ml.training.gan            a generator that collapsed in every attempt

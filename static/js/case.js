@@ -99,6 +99,9 @@ const actions = {
   next: () => step(1),
   keys: () => openDialog($("#keys")),
   again: tryAgain,
+  map: () => {
+    if (!panel.toggleMap()) say("No score is shown here, so there is nothing to draw a map of.");
+  },
 };
 
 const marking = () => viewer.tool === "box" || viewer.tool === "circle";
@@ -145,6 +148,7 @@ const keys = {
   escape: { run: () => viewer.cancel(), label: "Leave the tool", group: "Lesions" },
   "[": { run: actions.previous, label: "Previous lesion", group: "Lesions" },
   "]": { run: actions.next, label: "Next lesion", group: "Lesions" },
+  m: { run: actions.map, label: "Map of what moves the score, on or off", group: "Lesions" },
   t: { run: tryAgain, label: "Try again what failed", group: "Lesions" },
   backspace: { run: () => panel.back(), label: "Back one question", group: "Your class" },
   r: { run: actions.reset, label: "Reset the view", group: "Image" },

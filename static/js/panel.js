@@ -35,6 +35,11 @@ export class Panel extends EventTarget {
     root.addEventListener("toggle", (event) => this.#load(event.target), true); // it does not bubble
     root.addEventListener("click", (event) => {
       if (event.target.closest("[data-discard]") && this.form) this.#discard();
+      const link = event.target.closest("[data-loaded] a.chip");
+      if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+        event.preventDefault();
+        this.#choose(link);
+      }
     });
   }
 
@@ -51,6 +56,35 @@ export class Panel extends EventTarget {
       details.dataset.load = address;
       place.textContent = `${refusal.message} Close this and open it again.`;
     }
+  }
+
+  /** Another choice within what was loaded: its answer comes in its place, the newest one only. */
+  async #choose(link) {
+    const place = link.closest("[data-loaded]");
+    const address = link.getAttribute("href");
+    place.dataset.asked = address;
+    place.setAttribute("aria-busy", "true");
+    const isNewest = () => place.isConnected && place.dataset.asked === address;
+    try {
+      const { html } = await request(address);
+      if (!isNewest()) return;
+      const group = link.closest("nav")?.getAttribute("aria-label");
+      const hadFocus = place.contains(document.activeElement);
+      place.innerHTML = html;
+      if (hadFocus) $(`nav[aria-label="${group}"] [aria-current]`, place)?.focus({ preventScroll: true });
+    } catch (refusal) {
+      if (isNewest()) place.textContent = `${refusal.message} Load the lesion again.`;
+    }
+    if (isNewest()) place.removeAttribute("aria-busy");
+  }
+
+  /** Open or close the map of what moves the score; false where there is none to open. */
+  toggleMap() {
+    const map = this.article ? $("[data-saliency]", this.article) : null;
+    if (!map) return false;
+    map.open = !map.open;
+    this.#load(map).then(() => { if (map.open) map.scrollIntoView({ block: "start" }); });
+    return true;
   }
 
   get lesion() { return this.#lesion; }

@@ -22,6 +22,7 @@ from bench import pool
 from bench.running import ROOT
 from ml.checkpoints import serving
 from ml.checkpoints.checkpoint import Checkpoint
+from ml.checkpoints.members import parted
 from ml.config import Augment, Classifier, Config
 from ml.dataset import prepare
 from ml.dataset.folds import patient_folds
@@ -34,7 +35,16 @@ from ml.phantom import series
 from ml.statistics import multinomial
 from ml.statistics.figure import Figure
 from ml.training import classifier, shipped, trying, unlike
-from ml.trust import agreement, beside, calibration, conformal, together, tried
+from ml.trust import (
+    agreement,
+    beside,
+    calibration,
+    conformal,
+    randomised,
+    saliency,
+    together,
+    tried,
+)
 from ml.trust.agreement import Agreeing
 from ml.trust.beside import Figures
 from ml.trust.calibration import Calibration
@@ -43,6 +53,7 @@ from ml.trust.evidence import Missing, OutOfFold, TrustError, numbered
 from ml.trust.novelty import share
 from ml.trust.opinion import SecondOpinion
 from ml.trust.record import Trust
+from ml.trust.saliency import Method, Score
 from ml.trust.stability import Bar, Disturbance, Stability, flips
 from ml.trust.together import Gain, Together
 
@@ -172,6 +183,7 @@ def section() -> Printed:
         opinions,
         detections,
         stability,
+        moved,
         robustness,
         nodules,
     ):
@@ -482,6 +494,37 @@ def _asked(index: int) -> tuple[Stability, float]:
         classes=LIVER.keys, window_hu=WINDOW, diameter_px=max(box.width, box.height),
     )  # fmt: skip
     return answer, time.perf_counter() - begun
+
+
+def moved() -> Printed:
+    """maps of what moves the score, against those of networks with random weights"""
+    network, fresh = _network(), _fresh()
+    own = saliency.networks(parted(network.meta.weights()))
+    first = np.unique(fresh.patients, return_index=True)[1][:PATIENTS]
+    lesions = fresh.only(np.isin(np.arange(len(fresh.labels)), first))
+    named = network.outputs(lesions.rois).logits.argmax(axis=1)
+    for method in Method:
+        checks, spent = [], []
+        for i in range(len(named)):
+            pixels, score = lesions.rois[i : i + 1], Score(named[i : i + 1].tolist())
+            begun = time.perf_counter()
+            seen = [one.see(pixels) for one in own]
+            saliency.maps(seen, pixels, score, method)
+            drawn = time.perf_counter()
+            checks += randomised.check(seen, pixels, score, method)
+            spent.append((drawn - begun, time.perf_counter() - drawn))
+        found = randomised.of_many(checks, method, lesions.patients)
+        alone, checked = 1000 * np.median(spent, axis=0)
+        yield (
+            f"{method.words}, of the class that is named, {found.n} lesions of {found.n_patients} "
+            f"patients: {_percent(found.passing)} pass, {found.empty} are empty; median "
+            f"{alone:.0f} ms for the map, {checked:.0f} ms for its check"
+        )
+        for step in found.steps:
+            yield (
+                f"  random from the output to {step.layers[-1]}: rank correlation {step.rank}, "
+                f"with sign {step.signed}, structural similarity {step.structure}"
+            )
 
 
 def robustness() -> Printed:

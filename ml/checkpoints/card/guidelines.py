@@ -97,7 +97,9 @@ CLAIM = Guideline(
         _item("28", "Measures of performance", "discrimination"),
         _item("29", "Uncertainty and significance", "discrimination"),
         _item("30", "Robustness", "robustness"),
-        _item("31", "Explanations of answers", why="no explanation was validated here"),
+        _item("31", "Explanations of answers", why=(
+            "no explanation was validated here: a map of what moves a score is drawn when somebody "
+            "asks, and told beside how far maps of networks with random weights look like it")),
         _item("32", "Test on internal data", "discrimination"),
         _item("33", "Test on external data", "external_test"),
         _item("34", "Registration as a trial", "registration"),

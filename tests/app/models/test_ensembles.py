@@ -9,12 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 import studies
+from app.maps import map_told
 from app.models import Checkpoint, Image, Prediction
 from factories import hidden_fields, make_dicom
 from ml.checkpoints import checkpoint as files
 from ml.checkpoints import saving
 from ml.checkpoints.members import Ensemble, joined, parted
 from ml.training.networks import export
+from ml.trust.saliency import Method
 
 FRAGMENT = {"x-fragment": "1"}
 
@@ -112,3 +114,16 @@ def test_the_panel_tells_it_behind_a_key(served, session, signed_in_as):
     behind = panel.split("How far until the class flips</summary>")[1].split("</details>")[0]
     assert "1 of 2 networks agrees; " in behind
     assert panel.count("networks agree") == 1
+
+
+def test_what_moves_the_score_is_told_of_the_mean(served, app, session):
+    [lesion] = studies.make_lesion(session, 1)
+    said = app.state.inference.classify(session, lesion, Checkpoint.classifier(session))
+    for method in Method:
+        found = app.state.inference.saliency(
+            session, lesion, said, said.lesion_class, method, checked=True
+        )
+        assert found.networks == 2
+        assert found.check is not None and found.values.any()
+        told = map_told(lesion, said, said.lesion_class, found)
+        assert "one of 2 networks, of the mean of their answers" in told.scale

@@ -483,6 +483,9 @@ def test_the_cases_in_the_study_are_closed_in_every_way(session, study, enrolmen
         f"/images/{image.id}/preview.png",
         f"/lesions/{lesion.id}",
         f"/lesions/{lesion.id}/roi.png",
+        f"/lesions/{lesion.id}/stability?checkpoint=phantom-cnn",
+        f"/lesions/{lesion.id}/saliency?checkpoint=phantom-cnn",
+        f"/lesions/{lesion.id}/saliency.png?checkpoint=phantom-cnn",
     ]
     writes = {
         f"/images/{image.id}/lesions": {"x": 9, "y": 9, "width": 20, "height": 20},
