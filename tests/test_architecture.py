@@ -182,6 +182,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
             "app/models/study_results/answers.py",
             "import app.models.study_results.results",
         ),
+        "the staircase of monitoring": (
+            "app/models/monitoring/scope.py",
+            "import app.models.monitoring.tables",
+        ),
         "the staircase of study plans": (
             "app/models/study_plans/power.py",
             "import app.models.study_plans.asked",

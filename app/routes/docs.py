@@ -28,6 +28,10 @@ EXAMPLES = {
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         '"$HEPATICA/api/v1/models/$MODEL/card?format=json"'
     ),
+    "GET /api/v1/models/{name}/monitoring": (
+        'curl -fsS -H "Authorization: Bearer $TOKEN" '
+        '"$HEPATICA/api/v1/models/$MODEL/monitoring?kind=phantom"'
+    ),
     "POST /api/v1/classifications": (
         'curl -fsS -H "Authorization: Bearer $TOKEN" '
         "-F image=@slice.dcm -F center=220,198 -F diameter_mm=28 $HEPATICA/api/v1/classifications"

@@ -29,6 +29,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts are loaded when they are used: serving starts without them
 
+from ml.statistics.figure import Figure
+
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -94,6 +96,26 @@ def support(hits: Bools, chosen: Bools, member: Ints) -> Support:
     wrong = [len(np.unique(own[~row])) for row in counts]
     trials = float(lesions.sum() ** 2 / (lesions**2).sum()) if lesions.size else 0.0
     return Support(trials, len(lesions), float(np.mean(right)), float(np.mean(wrong)))
+
+
+BY_PATIENT = "exact (Clopper–Pearson) of as many trials as the patients are worth (Kish)"
+"""How ``share`` makes its interval, in words."""
+
+
+def share(hits: Bools, member: Ints) -> Figure:
+    """The share of lesions (n,) that are ``hits``, with an interval over their patients.
+
+    In closed form and never too narrow: for shares of so many lesions that resampling their
+    patients would take too long, as of so few that it would say too little.
+
+    Args:
+        member: (n,) whose each lesion is.
+    """
+    if not len(hits):
+        return Figure.undefined(0, BY_PATIENT, "no lesion")
+    trials = support(hits, np.ones(len(hits), bool), member).trials
+    value = float(hits.mean())
+    return Figure(value, *clopper_pearson(value * trials, trials), len(hits), BY_PATIENT)
 
 
 def shared(supports: Sequence[Support], patients: int) -> float:

@@ -12,7 +12,7 @@ PAGES = {
     "reader": ["/cases", "/cases?filter=awaiting", "/synthetics", "/checkpoints",
                "/checkpoints/phantom-cnn", "/docs", "/readings", "/nowhere"],
     "researcher": ["/reader-studies", "/reader-studies/new", "/reader-studies/planner"],
-    "admin": ["/users", "/checkpoints/phantom-cnn/words"],
+    "admin": ["/users", "/checkpoints/phantom-cnn/words", "/monitoring"],
 }  # fmt: skip
 
 

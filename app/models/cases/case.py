@@ -47,7 +47,7 @@ from app.models.ground.event import Event
 from app.models.people.user import User
 from ml.images import voi
 from ml.images.burned_in import SUSPECTED
-from ml.images.ct_slice import CTSlice
+from ml.images.ct_slice import CTSlice, ImageKind
 from ml.images.dicom import Identity
 from ml.images.frame import BURNED_IN
 from ml.images.orientation import Edges, coordinate, edges
@@ -66,6 +66,7 @@ _PLACEHOLDER = re.compile(
 """PatientIDs that anonymisers and workstations write for everybody."""
 _ACQUIRED = "Acquired"
 """Under this tag lies a keyed digest of the moment of acquisition, which itself is not kept."""
+_BY_PSEUDONYM = "pseudonym:"
 _ISSUER = "Issuer"
 """Under this tag lies a keyed digest of who gave out the PatientID."""
 _PIXELS = "application/vnd.hepatica.pixels+zlib"
@@ -243,7 +244,12 @@ class Case(Base):
     @property
     def patient(self) -> str:
         """What stands for the patient wherever patients must be kept apart."""
-        return self.patient_hmac or f"pseudonym:{self.pseudonym}"
+        return self.patient_hmac or f"{_BY_PSEUDONYM}{self.pseudonym}"
+
+    @staticmethod
+    def whose() -> sa.ColumnElement[str]:
+        """``patient`` for a SELECT."""
+        return sa.func.coalesce(Case.patient_hmac, sa.literal(_BY_PSEUDONYM) + Case.pseudonym)
 
     @property
     def phase_warning(self) -> str | None:
@@ -554,6 +560,14 @@ class Image(Base):
             tags=dict(self.tags),
             warnings=tuple(self.warnings),
         )
+
+
+IMAGE_KIND = sa.case(
+    (Image.phantom, ImageKind.PHANTOM.value),
+    (Image.calibrated, ImageKind.CALIBRATED.value),
+    else_=ImageKind.UNCALIBRATED.value,
+)
+"""For a SELECT or WHERE over images: of which kind each is."""
 
 
 def pseudonymised(patient_id: str, key: bytes) -> tuple[str, str]:

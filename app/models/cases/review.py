@@ -163,6 +163,14 @@ class Review(Base):
         later = aliased(Review)
         return ~sa.exists().where(later.supersedes_id == Review.id)
 
+    @staticmethod
+    def precedence() -> tuple[sa.ColumnElement[int], sa.ColumnElement[int]]:
+        """For an ORDER BY: of the reviews of a lesion that which says its class first.
+
+        Pathology before all else, then the newest.
+        """
+        return sa.case((Review.basis == Basis.PATHOLOGY, 0), else_=1), Review.number.desc()
+
 
 def superseded(reviews: Sequence[Review]) -> set[uuid.UUID]:
     """Ids of the reviews that a later one has taken the place of."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, 
 
 from app.db import Base, now
 from app.errors import Conflict, Forbidden, NotFound, Unreadable
-from app.models.cases.case import Case, Image
+from app.models.cases.case import IMAGE_KIND, Case, Image
 from app.models.cases.lesion import Lesion
 from app.models.ground.event import Event
 from app.models.people.user import User
@@ -325,7 +325,7 @@ class Enrolment(Base):
                 Lesion.case_id == Case.id,
                 Image.id == Lesion.image_id,
                 Lesion.created_at <= opened_at,
-                kind == _KIND,
+                kind == IMAGE_KIND,
             ).correlate(Case)
             for kind, opened_at, _ in blinding
         ]  # fmt: skip
@@ -333,7 +333,6 @@ class Enrolment(Base):
 
 
 _TO_READINGS = {"url": "/readings", "label": "To my readings"}
-_KIND = sa.case((Image.phantom, "phantom"), (Image.calibrated, "calibrated"), else_="uncalibrated")
 
 
 @dataclass(frozen=True)

@@ -232,11 +232,18 @@ class DatasetVersion(Base):
 
     def classes(self, session: Session) -> dict[uuid.UUID, str]:
         """Lesion → its class as it was frozen."""
+        lines = self._lines(session)
+        return {uuid.UUID(line.file.removeprefix(_FILE)): line.lesion_class for line in lines}
+
+    def whose(self, session: Session) -> frozenset[str]:
+        """The patients whose lesions it holds, as ``Case.patient`` names them."""
+        return frozenset(line.patient for line in self._lines(session))
+
+    def _lines(self, session: Session) -> list[Line]:
         with zipfile.ZipFile(io.BytesIO(self.archive(session))) as opened:
             name = next(one for one in opened.namelist() if one.endswith("/lines.jsonl"))
             rows = opened.read(name).decode().splitlines()
-        lines = [Line.from_dict(json.loads(row)) for row in rows if row]
-        return {uuid.UUID(line.file.removeprefix(_FILE)): line.lesion_class for line in lines}
+        return [Line.from_dict(json.loads(row)) for row in rows if row]
 
     def rois_of(
         self, session: Session, window_hu: tuple[float, float]

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion
-from app.models.cases.review import BASES, Basis, Review
+from app.models.cases.review import BASES, Review
 from app.models.checkpoint import Checkpoint
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.ct_slice import ImageKind
@@ -157,10 +157,7 @@ def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
             Review.lesion_class.in_(scheme.keys),
             Review.stands(),
         )
-        .order_by(
-            sa.case((Review.basis == Basis.PATHOLOGY, 0), else_=1),
-            Review.number.desc(),
-        )
+        .order_by(*Review.precedence())
     )
     known: dict[uuid.UUID, KnownLesion] = {}
     for lesion_id, case_id, hmac, pseudonym, phantom, calibrated, lesion_class, basis in rows:

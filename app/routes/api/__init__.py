@@ -8,6 +8,7 @@ from app.routes.api import (
     fetches,
     info,
     jobs,
+    monitoring,
     plans,
     reports,
     returns,
@@ -16,5 +17,7 @@ from app.routes.api import (
 from app.routes.api.problems import problems
 
 router = APIRouter(prefix="/api/v1", responses=problems(400, 401, 403, 404, 422, 429, 503))
-for part in (classifications, fetches, jobs, synthetics, plans, reports, returns, info, cards):
+for part in (
+    classifications, fetches, jobs, synthetics, plans, reports, returns, info, cards, monitoring,
+):  # fmt: skip
     router.include_router(part.router)

@@ -31,7 +31,7 @@ def test_every_refusal_of_the_api_is_in_its_description(client):
         if path.startswith("/api/")
         for operation in ways.values()
     ]
-    assert len(calls) == 13
+    assert len(calls) == 14
     for operation in calls:
         responses = operation["responses"]
         assert {"200", "202"} & set(responses)
