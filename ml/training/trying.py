@@ -28,9 +28,10 @@ from ml.training import unlike
 from ml.training.unlike import PLAIN, PROCESSED, SCANS, UNLIKE, VIEWS, Picture
 from ml.trust import tried
 from ml.trust.calibration import Calibration
-from ml.trust.evidence import Missing
+from ml.trust.evidence import Missing, numbered
 from ml.trust.novelty import Novelty, Reference
 from ml.trust.record import Trust
+from ml.trust.together import on_others
 from ml.trust.tried import Detection, Detections, Disturbed, Robustness
 
 if TYPE_CHECKING:  # the whole experiment trains where there is no ONNX
@@ -203,9 +204,30 @@ def on_phantoms(manifest: Manifest, network: Classifier, trust: Trust, patients:
         f"0 to {patients - 1} of seed {unlike.SEED}, difficulty {difficulty:g})"
     )
     found = together(parts)
+    trust = _ensemble(network, trust, found.pictures, told)
     ways = {PLAIN: "the lesions as they are, which should not be flagged", **UNLIKE}
     return _tabled(trust, found, told, ways, {**SCANS, **VIEWS}, manifest.scheme.keys,
                    {_NODULES: _NO_IMAGES}, {})  # fmt: skip
+
+
+def _ensemble(network: Classifier, trust: Trust, pictures: Sequence[Picture], told: str) -> Trust:
+    """With what the networks of an ensemble are worth together, which they tell of these alone."""
+    if network.meta.ensemble is None:
+        return trust
+    plain = [one for one in pictures if one.name == PLAIN]
+    outputs = network.outputs(np.stack([one.pixels for one in plain]))
+    if outputs.members is None:
+        raise ValueError("an ensemble that does not tell what each of its networks says")
+    fitted, keys = trust.figures.calibration, network.meta.scheme.keys
+    found = on_others(
+        outputs.logits.astype(np.float64),
+        outputs.members.astype(np.float64),
+        np.asarray([keys.index(one.lesion_class) for one in plain]),
+        numbered([one.patient for one in plain]),
+        fitted if isinstance(fitted, Missing) else fitted.temperature,
+        told,
+    )
+    return replace(trust, figures=replace(trust.figures, together_elsewhere=found))
 
 
 def on_own_lesions(

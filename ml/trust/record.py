@@ -66,6 +66,8 @@ class Figures:
         opinion: of the second model.
         beside: the second model and the network on the same lesions; None where one is missing.
         together: of an ensemble, what its networks are worth together; None of one network.
+        together_elsewhere: the same on lesions that are none of its data set's; None where there
+            were none to ask.
         detections: what is flagged as unlike the training ROIs.
         robustness: how answers change with another scan, window or mark of the same lesions.
     """
@@ -79,6 +81,7 @@ class Figures:
     opinion: OpinionRecord | Missing = _ABSENT
     beside: Beside | None = None
     together: Together | Missing | None = None
+    together_elsewhere: Together | None = None
     detections: Detections | Missing = _UNTRIED
     robustness: Robustness | Missing = _UNTRIED
 

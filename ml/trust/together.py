@@ -55,19 +55,21 @@ class Gain:
 
 @dataclass(frozen=True)
 class Together:
-    """What stands in ``checkpoint.json`` of an ensemble, measured out of fold.
+    """What stands in ``checkpoint.json`` of an ensemble, of lesions that it had not seen.
 
     Attributes:
         networks: how many were asked of each lesion, all of which were trained without it.
         before: of the numbers as they are.
-        after: of those by a temperature, each network's and their mean's own, and each fold's by
-            that of the others.
+        after: of those by a temperature. Out of fold each network's and their mean's own, and each
+            fold's by that of the others; of other lesions all by the one that serves.
+        tried_on: which lesions; "" for those of the data set, out of fold.
     """
 
     networks: int
     agreeing: Agreeing | Missing
     before: Gain
     after: Gain | Missing
+    tried_on: str = ""
 
 
 def gain(mean: Floats, members: Floats, labels: Ints, patients: Ints, seed: int = 0) -> Gain:
@@ -148,4 +150,40 @@ def together(found: OutOfFold, members: Floats, seed: int = 0) -> Together:
         agreement.agreeing(found.logits, members, found.labels, found.patients),
         gain(*before, found.labels, found.patients, seed),
         after,
+    )
+
+
+def on_others(
+    mean: Floats,
+    members: Floats,
+    labels: Ints,
+    patients: Ints,
+    temperature: float | Missing,
+    tried_on: str,
+) -> Together:
+    """Of lesions that are none of the data set's.
+
+    Args:
+        mean: (n, classes), the logits of the ensemble.
+        members: (n, networks, classes), of each network.
+        labels: (n,) positions of the true classes.
+        patients: (n,) whose they are, numbered.
+        temperature: that serves, or why there is none.
+        tried_on: which lesions they are, in words.
+
+    Raises:
+        ValueError: as ``gain``.
+    """
+    each = np.moveaxis(members, 1, 0)
+
+    def by(heat: float) -> Gain:
+        own = multinomial.softmax(mean / heat), multinomial.softmax(each / heat)
+        return gain(*own, labels, patients)
+
+    return Together(
+        members.shape[1],
+        agreement.agreeing(mean, members, labels, patients),
+        by(1.0),
+        temperature if isinstance(temperature, Missing) else by(temperature),
+        tried_on,
     )

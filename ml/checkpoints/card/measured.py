@@ -34,7 +34,7 @@ def discrimination(of: Subject) -> Entry:
         if score is not None
     ]
     none = None if scored else Gap(f"{UNMEASURED}: nothing was held out")
-    return entry(*scored, several.held_out(of) or none, several.agreement(of), second_opinion(of))
+    return entry(*scored, several.held_out(of) or none, *several.agreement(of), second_opinion(of))
 
 
 def _score(of: Subject, score: HeldOutScore, name: str) -> Statement:

@@ -60,56 +60,68 @@ def fitted_smaller(of: Subject) -> Statement | None:
     )
 
 
-def agreement(of: Subject) -> Statement | Gap | None:
+def agreement(of: Subject) -> Iterator[Statement | Gap]:
     """Of field 20: how often the networks agree, and how often they are right then."""
-    found = _found(of)
-    if found is None or isinstance(found, Gap):
-        return found
-    told = found.agreeing
-    if isinstance(told, Missing):
-        return Gap(f"{UNMEASURED}: {told.missing}", "agreement of the networks")
-    return Statement(
-        f"{told.networks} networks were asked of each lesion, none of which had seen it; right is "
-        "what their mean names.",
-        Source.MEASURED,
-        "agreement of the networks",
-        (
-            Measured("all name one class", told.unanimous),
-            Measured("right where they do", told.right_unanimous),
-            Measured("right where they do not", told.right_divided),
-        ),
-        Sample(_OUT_OF_FOLD, told.n_lesions, told.n_patients, INTERVAL),
-    )
+    for found in _found(of):
+        if isinstance(found, Gap):
+            yield found
+            continue
+        told = found.agreeing
+        if isinstance(told, Missing):
+            yield Gap(f"{UNMEASURED}: {told.missing}", "agreement of the networks")
+            continue
+        yield Statement(
+            f"{told.networks} networks were asked of each lesion, none of which had seen it; right "
+            "is what their mean names.",
+            Source.MEASURED,
+            f"agreement of the networks{_where(found)}",
+            (
+                Measured("all name one class", told.unanimous),
+                Measured("right where they do", told.right_unanimous),
+                Measured("right where they do not", told.right_divided),
+            ),
+            Sample(_sample(found), told.n_lesions, told.n_patients, INTERVAL),
+        )
 
 
 def gain(of: Subject) -> Iterator[Statement | Gap]:
     """Of field 21: the mean beside the single networks."""
-    found = _found(of)
-    if found is None:
-        return
-    if isinstance(found, Gap):
-        yield found
-        return
-    for name, told in (("as they are", found.before), ("by temperature", found.after)):
-        about = f"{_TOGETHER}, {name}"
-        if isinstance(told, Missing):
-            yield Gap(f"{UNMEASURED}: {told.missing}", about)
-        else:
-            yield _gained(told, found.networks, about)
+    for found in _found(of):
+        if isinstance(found, Gap):
+            yield found
+            continue
+        for name, told in (("as they are", found.before), ("by temperature", found.after)):
+            about = f"{_TOGETHER}, {name}{_where(found)}"
+            if isinstance(told, Missing):
+                yield Gap(f"{UNMEASURED}: {told.missing}", about)
+            else:
+                yield _gained(told, found, about)
 
 
-def _found(of: Subject) -> Together | Gap | None:
+def _found(of: Subject) -> Iterator[Together | Gap]:
+    """What was measured out of fold, or why it was not; and on other lesions, if it was."""
     several, trust = of.checkpoint.ensemble, of.checkpoint.trust
     if several is None:
-        return None
+        return
     found = None if trust is None else trust.together
     if isinstance(found, Together):
-        return found
-    why = found.missing if found is not None else "its training tested no lesion of other folds"
-    return Gap(f"{UNMEASURED}: {why}", _TOGETHER)
+        yield found
+    else:
+        why = found.missing if found is not None else "its training tested no lesion of other folds"
+        yield Gap(f"{UNMEASURED}: {why}", _TOGETHER)
+    if trust is not None and trust.together_elsewhere is not None:
+        yield trust.together_elsewhere
 
 
-def _gained(told: Gain, count: int, about: str) -> Statement:
+def _where(found: Together) -> str:
+    return ", on other lesions" if found.tried_on else ""
+
+
+def _sample(found: Together) -> str:
+    return capital(found.tried_on) if found.tried_on else _OUT_OF_FOLD
+
+
+def _gained(told: Gain, found: Together, about: str) -> Statement:
     measures = (
         ("balanced accuracy", told.balanced_accuracy),
         ("log loss", told.log_loss),
@@ -118,9 +130,10 @@ def _gained(told: Gain, count: int, about: str) -> Statement:
         ("calibration error", told.error),
     )
     return Statement(
-        f"{count} networks, each asked of lesions that it had not seen. A difference is the mean's "
-        "figure less that of a single network, patients drawn together; of the slopes it is that "
-        "of their distances from 1. Below 0 it speaks for the mean, of balanced accuracy above.",
+        f"{found.networks} networks, each asked of {told.n_lesions} lesions that it had not seen"
+        f"{': ' if found.tried_on else ''}{found.tried_on}. A difference is the mean's figure less "
+        "that of a single network, patients drawn together; of the slopes it is that of their "
+        "distances from 1. Below 0 it speaks for the mean, of balanced accuracy above.",
         Source.MEASURED,
         about,
         tuple(
@@ -132,6 +145,6 @@ def _gained(told: Gain, count: int, about: str) -> Statement:
                 ("difference", one.difference),
             )
         ),
-        Sample(_OUT_OF_FOLD, told.n_lesions, told.n_patients, told.interval),
+        Sample(_sample(found), told.n_lesions, told.n_patients, told.interval),
         rows_are="numbers",
     )

@@ -19,6 +19,9 @@ from ml.lesion import LIVER
 from ml.statistics.multinomial import softmax
 from ml.training.networks import export
 from ml.trust.agreement import Agreement
+from ml.trust.evidence import Missing, OutOfFold
+from ml.trust.record import Trust
+from ml.trust.together import on_others
 
 META = Checkpoint(
     name="tiny",
@@ -204,3 +207,27 @@ def test_a_record_of_an_impossible_ensemble_is_refused(three, tmp_path: Path) ->
         (tmp_path / "checkpoint.json").write_text(json.dumps({**told, "ensemble": wrong}))
         with pytest.raises((CheckpointError, MembersError), match=r"ensemble"):
             Checkpoint.load(tmp_path)
+
+
+def test_what_networks_are_worth_on_other_lesions_is_in_the_card(three, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    each = 2 * np.eye(3)[labels][:, None] + rng.normal(0, 1.5, (90, 3, 3))
+    patients = np.arange(90) // 3
+    found = OutOfFold(each[:, 0], labels, np.arange(90), np.arange(90) // 3 % 3, LIVER.keys)
+    trust = Trust.of(found)
+    worth = on_others(each.mean(axis=1), each, labels, patients, 2.0, "lesions of others")
+    told = replace(
+        trust.figures, together=Missing("each was seen by some"), together_elsewhere=worth
+    )
+    meta = replace(META, ensemble=Ensemble(3, 3))
+    folder = tmp_path / "three"
+    saving.save(
+        meta, folder, export.ensemble(three, 1), joined(three), trust=replace(trust, figures=told)
+    )
+    assert Checkpoint.load(folder).trust.together_elsewhere == worth
+    card = (folder / "CARD.md").read_text("utf-8")
+    assert "Networks together, by temperature, on other lesions: 3 networks, each asked of" in card
+    assert "90 lesions that it had not seen: lesions of others." in card
+    assert "Agreement of the networks, on other lesions" in card
+    assert "each was seen by some" in card

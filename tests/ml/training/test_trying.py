@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ml.checkpoints.members import Ensemble
 from ml.checkpoints.serving import Outputs
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Finding, Manifest
 from ml.dataset.measured import measured
 from ml.dataset.writing import write
+from ml.ground.records import to_json
 from ml.images import quick
 from ml.images.ct_slice import ImageKind
 from ml.images.roi import Box
@@ -26,7 +29,8 @@ from ml.statistics import multinomial
 from ml.training import trying, unlike
 from ml.trust.evidence import Missing, OutOfFold, numbered
 from ml.trust.novelty import Reference
-from ml.trust.record import Looks, Trust
+from ml.trust.record import Looks, Trust, read_figures
+from ml.trust.together import Gain, Together
 from ml.trust.tried import Detections, Robustness
 
 WINDOW = (-150.0, 250.0)
@@ -66,7 +70,7 @@ class Network:
 
     def __init__(self, manifest: Manifest) -> None:
         self.meta = SimpleNamespace(
-            training_kind=manifest.kind, window_hu=WINDOW, scheme=manifest.scheme
+            training_kind=manifest.kind, window_hu=WINDOW, scheme=manifest.scheme, ensemble=None
         )
         self.asked: list[np.ndarray] = []
 
@@ -200,3 +204,49 @@ def test_what_cannot_be_flagged_is_told_with_its_reason(manifest: Manifest) -> N
     _, made = ended(trying.tables(manifest, networks[0][0], trust, folds, networks, 4, 0))
     assert made.figures.detections == lacking
     assert isinstance(made.figures.robustness, Robustness)
+
+
+class Several(Network):
+    """Three that see the same with noise of their own; their mean answers."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest)
+        self.meta.ensemble = Ensemble(3, 3)
+
+    def outputs(self, rois: np.ndarray) -> Outputs:
+        found = super().outputs(rois)
+        noise = np.random.default_rng(len(rois)).normal(0, 2, (len(rois), 3, 3))
+        members = found.logits[:, None] + noise
+        mean = members.mean(axis=1)
+        return replace(found, logits=mean, probabilities=multinomial.softmax(mean), members=members)
+
+
+def test_networks_of_every_fold_are_told_together_on_patients_that_none_saw(
+    manifest: Manifest,
+) -> None:
+    _, _, trust = trained(manifest)
+    phantoms = replace(manifest, kind=ImageKind.PHANTOM)
+    _, made = ended(trying.on_phantoms(phantoms, Several(phantoms), trust, 12))
+    found = made.figures.together_elsewhere
+    assert isinstance(found, Together)
+    assert (found.networks, found.before.n_lesions, found.before.n_patients) == (3, 12, 12)
+    assert "phantom patients that no training saw" in found.tried_on
+    # Hölder, whatever they say
+    assert found.before.log_loss.difference.known <= 0
+    heat = trust.temperature
+    assert heat != pytest.approx(1, abs=0.01)
+    assert isinstance(found.after, Gain)
+    assert found.after.log_loss.ensemble != found.before.log_loss.ensemble
+    again = read_figures(json.loads(json.dumps(to_json(made.figures))))
+    assert again.together_elsewhere == found
+    _, one = ended(trying.on_phantoms(phantoms, Network(phantoms), trust, 2))
+    assert one.figures.together_elsewhere is None
+
+
+def test_without_a_temperature_networks_together_are_told_as_they_are(manifest: Manifest) -> None:
+    _, _, trust = trained(manifest)
+    lacking = Missing("3 lesions: a temperature needs 30")
+    trust = replace(trust, sets=None, figures=replace(trust.figures, calibration=lacking))
+    phantoms = replace(manifest, kind=ImageKind.PHANTOM)
+    _, made = ended(trying.on_phantoms(phantoms, Several(phantoms), trust, 4))
+    assert made.figures.together_elsewhere.after == lacking

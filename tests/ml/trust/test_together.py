@@ -13,7 +13,7 @@ from ml.statistics import multinomial
 from ml.trust.agreement import Agreeing, agreeing, told
 from ml.trust.evidence import Missing, OutOfFold
 from ml.trust.record import Trust, read_figures
-from ml.trust.together import Gain, gain, together
+from ml.trust.together import Gain, gain, on_others, together
 
 CLASSES = ("cyst", "metastasis", "hemangioma")
 
@@ -121,3 +121,14 @@ def test_what_is_kept_is_read_again(why: Missing | None) -> None:
     figures = replace(plain, together=why or together(lesions, members))
     assert read_figures(json.loads(json.dumps(to_json(figures)))) == figures
     assert "together" not in to_json(plain)
+
+
+def test_lesions_of_others_are_told_by_the_temperature_that_serves() -> None:
+    lesions, members = asked(120)
+    own = members.mean(axis=1), members, lesions.labels, lesions.patients
+    found = on_others(*own, 2.0, "others")
+    assert found.before == together(lesions, members).before
+    scaled = (multinomial.softmax(one / 2) for one in (own[0], np.moveaxis(members, 1, 0)))
+    assert found.after == gain(*scaled, *own[2:])
+    assert found.tried_on == "others"
+    assert on_others(*own, Missing("none"), "others").after == Missing("none")
