@@ -18,6 +18,7 @@ from starlette.types import Scope
 from app import dicomweb, place, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
+from app.comparing import Comparing
 from app.db import Database
 from app.decoding import Decoding
 from app.doors import Answered, FrontDoor, SecurityHeaders
@@ -131,6 +132,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.witness = Witness(database)
     app.state.watch = Watch(database)
     app.state.inference = Inference(chosen.inference_threads, chosen.set_level)
+    app.state.comparing = Comparing(app.state.inference)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.decoding = Decoding()
     app.state.drawings = Drawings()

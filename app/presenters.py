@@ -366,12 +366,13 @@ def _roi(session: Session, lesion: Lesion) -> ShownRoi:
     return ShownRoi(
         # the address changes with the window, so that no kept picture of another one is shown
         url=f"{address}?checkpoint={network.id}" if network else address,
-        window=_window(network, lesion.image),
+        window=window_told(network, lesion.image),
         network=network.name if network else None,
     )
 
 
-def _window(network: Checkpoint | None, image: Image) -> str:
+def window_told(network: Checkpoint | None, image: Image) -> str:
+    """The window, or the grey values, at which a network sees an image."""
     if image.calibrated:
         low, high = network.window_hu if network else roi.DEFAULT_WINDOW_HU
         return f"{low:g} to {high:g} HU".replace("-", "−")

@@ -33,6 +33,7 @@ from ml.ground.records import to_json
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER, LesionScheme
+from ml.trust.lesions import Lesions
 from ml.trust.record import Trust, read_figures
 
 SERVE_WORD = "SERVE"
@@ -140,11 +141,13 @@ class Checkpoint(Base):
         loaded = files.Checkpoint.load(folder)
         onnx = (folder / "model.onnx").read_bytes()
         weights = (folder / "weights.safetensors").read_bytes()
-        trust = loaded.trust_bytes()
+        trust, kept = loaded.trust_bytes(), loaded.lesions_bytes()
         card = (folder / "CARD.md").read_text("utf-8")
         said = owners.beside(folder).typed or None
         digest = Blob.digest_of(onnx)
         loaded.trust_of(trust)  # what cannot answer takes no name over from what can
+        if kept is not None:
+            loaded.lesions_of(kept)
         meta = loaded.to_dict()
         trusted = _trusted_by(meta, None if trust is None else Blob.digest_of(trust))
         serialise(session, _SERVED)
@@ -152,6 +155,7 @@ class Checkpoint(Base):
         if held is not None and (held.onnx_digest, held._trusted_by) == (digest, trusted):
             if held.words is None:  # taken in by a version that knew no words
                 held.words = said
+            held._keep_lesions(session, loaded, kept)
             return held
         row = Checkpoint._put_aside(session, loaded.name, digest, trusted)
         if held is not None:
@@ -176,6 +180,7 @@ class Checkpoint(Base):
                 words=said,
             )
             session.add(row)
+        row._keep_lesions(session, loaded, kept)
         if serve:
             row._serve(session)
         session.flush()
@@ -198,6 +203,18 @@ class Checkpoint(Base):
     def version(self) -> str:
         """What answers, as ``version_of``."""
         return files.version_of(self.onnx_digest, self._trusted_by)
+
+    def _keep_lesions(self, session: Session, loaded: files.Checkpoint, data: bytes | None) -> None:
+        """Take in the lesions of its data set, also of a row that was made without them.
+
+        ``meta`` names the file by its digest, as a folder does.
+        """
+        if data is None or loaded.lesions is None:
+            return
+        digest = Blob.store(session, data, _SAFETENSORS)
+        if not self.keeps_lesions:
+            digests = {**self.meta["digests"], files.LESIONS_FILE: digest}
+            self.meta = {**self.meta, "lesions": to_json(loaded.lesions), "digests": digests}
 
     def _serve(self, session: Session) -> None:
         highest = session.scalar(sa.select(sa.func.max(Checkpoint.served_number)))
@@ -536,3 +553,18 @@ class Checkpoint(Base):
         """
         stored = None if self.trust_digest is None else Blob.read(session, self.trust_digest)
         return self.file.trust_of(stored)
+
+    @property
+    def keeps_lesions(self) -> bool:
+        """Whether the lesions of its data set were kept with it."""
+        return bool(self.meta.get("lesions"))
+
+    def lesions(self, session: Session) -> Lesions:
+        """The lesions of a classifier's data set, where they were kept.
+
+        Raises:
+            Damaged: not what was stored.
+            CheckpointError: they do not belong to this checkpoint, or were not kept.
+        """
+        digest = self.meta["digests"].get(files.LESIONS_FILE, "")
+        return self.file.lesions_of(Blob.read(session, digest))

@@ -10,11 +10,14 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth import Reader, Researcher
+from app.comparing import Comparing
 from app.db import Db, ReadDb
-from app.errors import AppError, Unreadable
+from app.errors import AppError, NotFound, Unreadable
 from app.models.checkpoint import SERVE_WORD, Checkpoint
 from app.models.people.user import User
-from app.responses import page, see_other
+from app.models.reader_studies.look import Seen, Shown
+from app.responses import KEPT, etag_of, page, see_other, unchanged
+from app.witness import Witness
 from ml.checkpoints.card.entry import RELIABILITY
 from ml.checkpoints.card.exports import FORMS
 from ml.checkpoints.checkpoint import CheckpointKind
@@ -91,11 +94,52 @@ def show(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
         checkpoint=checkpoint,
         card=card,
         reliability=RELIABILITY,
+        kept=checkpoint.file.lesions,
         forms=FORMS,
         at_work=checkpoint.is_at_work(db),
         caveats=checkpoint.caveats,
         may_change=checkpoint.may_be_changed_by(user),
     )
+
+
+@router.get("/checkpoints/{name}/mistakes")
+def mistakes(request: Request, user: Reader, db: ReadDb, name: str) -> Response:
+    """The lesions of its data set that a classifier got wrong, with pictures.
+
+    What is shown of this installation is written down as seen before it leaves.
+
+    Raises:
+        NotFound: no such checkpoint, or one that names no class.
+    """
+    checkpoint = Checkpoint.require(db, name)
+    if checkpoint.kind != CheckpointKind.CLASSIFIER:
+        raise NotFound(f"{checkpoint.name} draws lesions and names no class of any.")
+    comparing: Comparing = request.app.state.comparing
+    first = request.app.state.settings.review_first
+    found = comparing.mistakes(db, user, checkpoint, review_first=first)
+    witness: Witness = request.app.state.witness
+    witness.saw(*(Seen(user.id, Shown.LESION, one) for one in found.seen))
+    return page(request, "checkpoints/mistakes.html", checkpoint=checkpoint, found=found)
+
+
+@router.get("/checkpoints/{name}/lesions/{lesion_id}.png")
+def training_lesion(
+    request: Request, user: Reader, db: ReadDb, name: str, lesion_id: str
+) -> Response:
+    """The picture of a simulated lesion of its data set, 64 × 64 at its window.
+
+    Raises:
+        NotFound: it keeps no such picture.
+        Forbidden: a blinded reading of this person is under way.
+    """
+    checkpoint = Checkpoint.require(db, name)
+    comparing: Comparing = request.app.state.comparing
+    png = comparing.picture(db, user, checkpoint, lesion_id)
+    etag = etag_of("training lesion", checkpoint.id, lesion_id)
+    held = unchanged(request, etag)
+    if held is not None:
+        return held
+    return Response(png, media_type="image/png", headers={**KEPT, "etag": etag})
 
 
 def _promotion_page(

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from app.auth import Reader
+from app.comparing import Comparing
 from app.db import Db, ReadDb
 from app.errors import Unreadable
 from app.maps import map_told
@@ -19,10 +20,12 @@ from app.models.cases.prediction import Prediction
 from app.models.cases.slip import Slip, refuse_other_person
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Seen, Shown
 from app.models.reader_studies.stimulus import Stimulus
-from app.presenters import Standing, panel
+from app.presenters import Standing, panel, window_told
 from app.responses import fragment, page, see_other, wants_fragment
 from app.watch import Watch
+from app.witness import Witness
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
 from ml.trust.saliency import Method
@@ -135,6 +138,42 @@ def saliency(
     if wants_fragment(request):
         return fragment(request, "lesions/_saliency.html", map=told)
     return page(request, "lesions/saliency.html", lesion=lesion, map=told)
+
+
+@router.get("/lesions/{lesion_id}/comparison")
+def compare(
+    request: Request, user: Reader, db: ReadDb, lesion_id: uuid.UUID, checkpoint: str
+) -> Response:
+    """The lesion beside reviewed ones and those that network was trained on, and its measurements
+    beside theirs: a piece for a script, else a page.
+
+    What is shown is written down as seen before it leaves.
+
+    Raises:
+        NotFound, Forbidden: as ``stability``.
+    """
+    lesion = Lesion.require(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
+    network = Standing.of(request, db, user, lesion).said_by(db, checkpoint).checkpoint
+    comparing: Comparing = request.app.state.comparing
+    first = request.app.state.settings.review_first
+    found = comparing.of(db, user, lesion, network, review_first=first)
+    witness: Witness = request.app.state.witness
+    witness.saw(*(Seen(user.id, Shown.LESION, one) for one in found.seen))
+    several = network.file.ensemble
+    is_piece = wants_fragment(request)
+    show = fragment if is_piece else page
+    return show(
+        request,
+        "lesions/_comparison.html" if is_piece else "lesions/comparison.html",
+        level=4 if is_piece else 2,
+        lesion=lesion,
+        found=found,
+        checkpoint=network,
+        own_picture=f"/lesions/{lesion.id}/roi.png?checkpoint={network.id}",
+        window=window_told(network, lesion.image),
+        of_one_fold=several is not None and several.saw_all,
+    )
 
 
 @router.post("/lesions/{lesion_id}/withdrawal")

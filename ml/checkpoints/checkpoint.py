@@ -4,6 +4,7 @@ checkpoint.json       what it is: config, scheme, data set digest, commit, metri
 model.onnx            what serves (ONNX Runtime)
 weights.safetensors   what training and research go on from
 trust.safetensors     what a classifier's answers are made with besides the network, if anything
+lesions.safetensors   the lesions of its data set, for cases to be compared with; if they were kept
 CARD.md               its card for people (``ml.checkpoints.card``)
 words.json            what its owner typed for the card; often there is none
 """
@@ -39,8 +40,10 @@ from ml.ground.records import RecordError, from_json, to_json
 from ml.images import greys
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LesionScheme
+from ml.trust import lesions as kept
 from ml.trust import record as trusted
-from ml.trust.evidence import Missing
+from ml.trust.evidence import Missing, TrustError
+from ml.trust.lesions import Lesions, LesionsRecord
 from ml.trust.record import Figures, Trust
 
 FORMAT = 1
@@ -64,6 +67,7 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 FILES = ("model.onnx", "weights.safetensors")
 """The files of a network, in a checkpoint's folder."""
 TRUST_FILE = "trust.safetensors"
+LESIONS_FILE = "lesions.safetensors"
 
 
 class CheckpointKind(StrEnum):
@@ -95,10 +99,11 @@ class Checkpoint:
         latent_size: length of a generator's latent vector; None for a classifier.
         command: how to train it again.
         root: the folder, None when it came from elsewhere (a database).
-        digests: SHA-256 of ``model.onnx``, ``weights.safetensors`` and, where there is one,
-            ``trust.safetensors``.
+        digests: SHA-256 of ``model.onnx``, ``weights.safetensors`` and, where there are such,
+            ``trust.safetensors`` and ``lesions.safetensors``.
         trust: of a classifier, how far its answers can be believed; None: it was not measured.
         ensemble: the networks of a classifier whose mean answers; None: it is one network.
+        lesions: of a classifier, the lesions of its data set; None: they were not kept.
     """
 
     name: str
@@ -120,6 +125,7 @@ class Checkpoint:
     grey_range: greys.Chosen | None = None
     trust: Figures | None = None
     ensemble: Ensemble | None = None
+    lesions: LesionsRecord | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -206,6 +212,7 @@ class Checkpoint:
                 ensemble=from_json(Ensemble, data["ensemble"], "ensemble")
                 if data.get("ensemble")
                 else None,
+                lesions=kept.read_record(data["lesions"]) if data.get("lesions") else None,
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, HepaticaError) and not isinstance(error, RecordError):
@@ -234,6 +241,7 @@ class Checkpoint:
             **({} if self.grey_range is None else {"grey_range": greys.stored(self.grey_range)}),
             **({} if self.trust is None else {"trust": to_json(self.trust)}),
             **({} if self.ensemble is None else {"ensemble": to_json(self.ensemble)}),
+            **({} if self.lesions is None else {"lesions": to_json(self.lesions)}),
         }
 
     def onnx(self) -> bytes:
@@ -269,6 +277,27 @@ class Checkpoint:
         except HepaticaError as error:
             raise CheckpointError(f"Checkpoint {self.name}: {error}") from error
 
+    def lesions_bytes(self) -> bytes | None:
+        """The lesions of its data set as a file; None where they were not kept.
+
+        Raises:
+            CheckpointError: missing or changed since training.
+        """
+        return None if LESIONS_FILE not in self.digests else self._read(LESIONS_FILE)
+
+    def lesions_of(self, data: bytes) -> Lesions:
+        """The lesions, of the bytes of ``lesions.safetensors``.
+
+        Raises:
+            CheckpointError: they do not belong to this checkpoint, or it keeps none.
+        """
+        if self.lesions is None:
+            raise CheckpointError(f"Checkpoint {self.name} keeps no lesions of its data set.")
+        try:
+            return Lesions.read(self.lesions, tensors_from_bytes(data), self.scheme.keys)
+        except TrustError as error:
+            raise CheckpointError(f"Checkpoint {self.name}: {error}") from error
+
     def _read(self, file: str) -> bytes:
         if self.root is None:
             raise CheckpointError(f"Checkpoint {self.name} has no folder to read {file} from.")
@@ -292,6 +321,11 @@ class Checkpoint:
         return version_of(self.digests.get(FILES[0], ""), trusted)
 
     # -- what it means -------------------------------------------------------------------------
+
+    @property
+    def measured_hu(self) -> tuple[float, float] | None:
+        """The window in which its ROIs are measured; None where they are grey values, all seen."""
+        return None if self.training_kind == ImageKind.UNCALIBRATED else self.window_hu
 
     @property
     def held_out(self) -> HeldOutScore | None:

@@ -12,8 +12,15 @@ import numpy.typing as npt
 
 from ml.checkpoints.card import exports, making, network, words
 from ml.checkpoints.card.words import OwnersWords
-from ml.checkpoints.checkpoint import FILES, TRUST_FILE, Checkpoint, tensors_to_bytes
+from ml.checkpoints.checkpoint import (
+    FILES,
+    LESIONS_FILE,
+    TRUST_FILE,
+    Checkpoint,
+    tensors_to_bytes,
+)
 from ml.progress import RunDir
+from ml.trust.lesions import Lesions
 from ml.trust.record import Trust
 
 CARD = "CARD.md"
@@ -26,12 +33,14 @@ def save(
     weights: Mapping[str, npt.NDArray[Any]],
     said: OwnersWords | None = None,
     trust: Trust | None = None,
+    lesions: Lesions | None = None,
 ) -> Checkpoint:
     """Write the folder, ``checkpoint.json`` last; gives the checkpoint with ``root`` and digests.
 
     Args:
         said: what the owner typed; ``words.json`` holds it where it is anything.
         trust: what a classifier's answers are made with besides its network.
+        lesions: of its data set, for cases to be compared with.
 
     Raises:
         OutputError: the system did not let a file be written.
@@ -39,9 +48,12 @@ def save(
     files = dict(zip(FILES, (onnx, tensors_to_bytes(weights)), strict=True))
     if trust is not None:
         files[TRUST_FILE] = tensors_to_bytes(trust.tensors())
+    if lesions is not None:
+        files[LESIONS_FILE] = tensors_to_bytes(lesions.tensors())
     digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
     figures = None if trust is None else trust.figures
-    saved = replace(checkpoint, root=Path(root), digests=digests, trust=figures)
+    told = None if lesions is None else lesions.record()
+    saved = replace(checkpoint, root=Path(root), digests=digests, trust=figures, lesions=told)
     folder = RunDir(Path(root))
     for file, data in files.items():
         folder.write_bytes(file, data)

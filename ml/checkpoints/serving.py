@@ -16,7 +16,6 @@ import onnxruntime
 
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointKind
 from ml.images import quick
-from ml.images.ct_slice import ImageKind
 from ml.images.roi import Roi
 from ml.lesion import ROI_SIZE_PX
 from ml.trust import agreement, record
@@ -148,8 +147,8 @@ class Classifier:
         if self.trust is None:
             found = [record.untold(row, keys) for row in logits]
             return self._agreeing(found, outputs, 1.0)
-        in_hu = self.meta.training_kind != ImageKind.UNCALIBRATED
-        window = self.meta.window_hu if in_hu else None
+        window = self.meta.measured_hu
+        in_hu = window is not None
         alike = np.asarray([roi.calibrated == in_hu for roi in rois])
         sizes = [roi.longer_side_mm for roi in rois if roi.calibrated == in_hu]
         seen = Seen(

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ml.checkpoints import saving
+from ml.checkpoints import saving, serving
 from ml.checkpoints.checkpoint import (
     Checkpoint,
     current_commit,
@@ -38,9 +38,11 @@ from ml.progress import RunDir
 from ml.statistics import classification
 from ml.training.described import described
 from ml.training.judged import out_of_fold
+from ml.training.kept import kept
 from ml.training.learned import GeneratorTraining
 from ml.training.networks import export
 from ml.trust.evidence import Missing
+from ml.trust.lesions import Lesions
 from ml.trust.record import Looks, Trust
 
 RELEASED = (arms.NONE, arms.CLASSIC, arms.DCGAN, arms.ACGAN, arms.EQUAL)
@@ -132,24 +134,32 @@ def _classifier(
         ),
     )
     target = run.path / "checkpoints" / made.name
-    trust = _trust(settings, manifest, folder, size)
-    return saving.save(made, target, export.classifier(tensors), tensors, trust=trust)
+    onnx = export.classifier(tensors)
+    trust, lesions = _trust(settings, manifest, folder, size, serving.Classifier(onnx, made))
+    return saving.save(made, target, onnx, tensors, trust=trust, lesions=lesions)
 
 
 def _trust(
-    settings: Experiment, manifest: Manifest, folder: RunFolder, size: arms.ArmSize
-) -> Trust | None:
-    """How far the first fold's network can be believed, by those of the other folds.
+    settings: Experiment,
+    manifest: Manifest,
+    folder: RunFolder,
+    size: arms.ArmSize,
+    served: serving.Classifier,
+) -> tuple[Trust, Lesions] | tuple[None, None]:
+    """How far the first fold's network can be believed, by those of the other folds; the lesions.
 
     None where that size was not trained in every fold. The networks of the other folds are not
     kept, only what they said of the lesions that they had not seen.
+
+    Args:
+        served: the first fold's network.
     """
     logits = np.full((len(manifest.lines), len(manifest.scheme)), np.nan)
     folds = np.zeros(len(manifest.lines), np.int64)
     for fold in range(settings.folds):
         task = TrainClassifier(size, OUTER, fold, settings.seed)
         if not folder.has_result(task.name) or folder.result(task).failed:
-            return None
+            return None, None
         with np.load(folder.task(task.name).path / "outputs.npz") as outputs:
             said = outputs["probabilities"].astype(np.float64)
             logits[outputs["rows"]] = np.log(np.maximum(said, _LEAST))
@@ -161,7 +171,10 @@ def _trust(
         reference=Missing("an experiment does not keep the networks of its other folds"),
         displays=tuple(one.display for one in manifest.scheme.classes),
     )
-    return Trust.of(lesions, _FOLD, looks, settings.seed)
+    trust = Trust.of(lesions, _FOLD, looks, settings.seed)
+    features = served.outputs(manifest.rois(settings.window_hu)).features
+    own = folds != _FOLD
+    return trust, kept(manifest, settings.window_hu, lesions, trust, own, features, looks.measured)
 
 
 def _generator(

@@ -37,9 +37,11 @@ from ml.training import runtime
 from ml.training.cnn_steps import Steps, draw
 from ml.training.described import described
 from ml.training.judged import out_of_fold
+from ml.training.kept import kept
 from ml.training.learned import Unfinished
 from ml.training.networks.cnn import Cnn
 from ml.trust.evidence import Missing
+from ml.trust.lesions import Lesions
 from ml.trust.novelty import NoveltyError, Reference
 from ml.trust.record import Looks, Trust, clause
 from ml.trust.together import Together, together
@@ -237,10 +239,10 @@ def train(
     if len(networks) > 1:
         meta = replace(meta, ensemble=Ensemble(len(networks), len(networks) // members))
     onnx = export.ensemble(networks, members)
-    trust = None
+    trust, lesions = None, None
     if cross_validate:
         serves = serving.Classifier(onnx, meta)
-        trust = yield from _trust(
+        trust, lesions = yield from _trust(
             manifest, folds, by_fold, logits, alone, settings, serves, tried_on
         )
     saving.save(
@@ -249,6 +251,7 @@ def train(
         onnx,
         joined(networks),
         trust=trust,
+        lesions=lesions,
     )
     run.write_json("results.json", to_json(metrics))
     score, whose = metrics.test, "on held-out patients"
@@ -324,8 +327,8 @@ def _trust(
     settings: config.Config,
     serves: serving.Classifier,
     tried_on: int,
-) -> Generator[Progress, None, Trust]:
-    """How far the network of ``settings.test_fold`` can be believed, or the committee.
+) -> Generator[Progress, None, tuple[Trust, Lesions]]:
+    """How far the network of ``settings.test_fold`` can be believed, or the committee; the lesions.
 
     Of several networks in each fold, what they say together is judged. A committee of every fold
     saw all lesions, so temperature, sets and limits are those of its part that had not seen each:
@@ -376,10 +379,14 @@ def _trust(
             "patients tell what they are worth together"
         )
     trust = replace(trust, figures=replace(trust.figures, together=worth))
+    features = serves.outputs(manifest.rois(window)).features
+    trained = held_out_in != settings.test_fold
+    shown = kept(manifest, window, lesions, trust, trained, features, measured)
     networks = {index: (served, references[index]) for index, (served, _) in by_fold.items()}
-    return (
-        yield from trying.tables(manifest, serves, trust, folds, networks, tried_on, settings.seed)
+    trust = yield from trying.tables(
+        manifest, serves, trust, folds, networks, tried_on, settings.seed
     )
+    return trust, shown
 
 
 def _reference(

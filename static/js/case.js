@@ -149,6 +149,7 @@ const keys = {
   "[": { run: actions.previous, label: "Previous lesion", group: "Lesions" },
   "]": { run: actions.next, label: "Next lesion", group: "Lesions" },
   m: { run: actions.map, label: "Map of what moves the score, on or off", group: "Lesions" },
+  l: { run: () => panel.compare(), label: "Compare with other lesions", group: "Lesions" },
   t: { run: tryAgain, label: "Try again what failed", group: "Lesions" },
   backspace: { run: () => panel.back(), label: "Back one question", group: "Your class" },
   r: { run: actions.reset, label: "Reset the view", group: "Image" },

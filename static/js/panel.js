@@ -87,6 +87,15 @@ export class Panel extends EventTarget {
     return true;
   }
 
+  /** Open or close the comparison with other lesions; false where the panel has none, as while it is covered. */
+  compare() {
+    const details = this.article ? $("[data-compare]", this.article) : null;
+    if (!details) return false;
+    details.open = !details.open;
+    if (details.open) details.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
   get lesion() { return this.#lesion; }
   get article() { return this.#lesion === null ? null : $("[data-panel]", this.#root); }
   get editable() { return this.article?.hasAttribute("data-editable") ?? false; }

@@ -232,8 +232,11 @@ class DatasetVersion(Base):
 
     def classes(self, session: Session) -> dict[uuid.UUID, str]:
         """Lesion → its class as it was frozen."""
-        lines = self._lines(session)
-        return {uuid.UUID(line.file.removeprefix(_FILE)): line.lesion_class for line in lines}
+        return {_lesion_of(line): line.lesion_class for line in self._lines(session)}
+
+    def lesions(self, session: Session) -> dict[str, uuid.UUID]:
+        """The id of each line → the lesion that it was cut for."""
+        return {line.id: _lesion_of(line) for line in self._lines(session)}
 
     def whose(self, session: Session) -> frozenset[str]:
         """The patients whose lesions it holds, as ``Case.patient`` names them."""
@@ -252,6 +255,10 @@ class DatasetVersion(Base):
         with tempfile.TemporaryDirectory() as folder:
             manifest = self.unpack(session, Path(folder))
             return manifest.rois(window_hu), [line.patient for line in manifest.lines]
+
+
+def _lesion_of(line: Line) -> uuid.UUID:
+    return uuid.UUID(line.file.removeprefix(_FILE))
 
 
 def _refuse_mixed(session: Session, known: Sequence[KnownLesion]) -> None:

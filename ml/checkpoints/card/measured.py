@@ -12,10 +12,18 @@ from ml.checkpoints.card.entry import (
     Statement,
     entry,
 )
-from ml.checkpoints.card.subject import UNMEASURED, Subject, added, of_software, typed
+from ml.checkpoints.card.subject import (
+    UNMEASURED,
+    Subject,
+    added,
+    of_software,
+    recorded,
+    typed,
+)
 from ml.checkpoints.card.trusted import NO_CLASS, second_opinion
 from ml.checkpoints.metrics import ClassifierMetrics, GeneratorMetrics, HeldOutScore
 from ml.statistics.figure import Figure
+from ml.trust.lesions import LesionsRecord
 
 _TEST = "Held-out patients (this network)"
 _FOLDS = "Out of fold (the same training repeated, every lesion tested once)"
@@ -143,11 +151,49 @@ def failures(of: Subject) -> Entry:
         for score, name in scores
         if score is not None and score.confusion is not None
     ]
-    if not found:
+    kept = of.checkpoint.lesions
+    if not found and kept is None:
         return entry(Gap(f"{UNMEASURED}: which lesions were wrong was not written down"))
-    return entry(
-        *found,
-        Gap("they stay in the folder of the run; the checkpoint keeps counts", "images of them"),
+    if kept is None:
+        return entry(
+            *found,
+            Gap(
+                "they stay in the folder of the run; the checkpoint keeps counts", "images of them"
+            ),
+        )
+    pictures = (
+        Gap(kept.no_pictures, "images of them")
+        if kept.no_pictures
+        else recorded(
+            "They are in lesions.safetensors beside the network; the application shows those of "
+            "the lesions that were named wrongly.",
+            "images of them",
+        )
+    )
+    return entry(*found, _surest(of, kept) if kept.surest else None, pictures)
+
+
+def _surest(of: Subject, kept: LesionsRecord) -> Statement:
+    """The mistakes that were made with the highest numbers, lesion by lesion."""
+    scheme = of.checkpoint.scheme
+    word = "probability" if kept.calibrated else "score"
+    figures = []
+    for one in kept.surest:
+        row = (
+            f"{one.id} of {one.patient}: {scheme.display(one.truth)} named "
+            f"{scheme.display(one.said)}"
+        )
+        for what, value in (("of the class named", one.p_said), ("of the true one", one.p_truth)):
+            figure = Figure(value, None, None)
+            figures.append(Measured(f"{word} {what}", figure, row, share=kept.calibrated))
+    return Statement(
+        f"The {len(kept.surest)} of {kept.n_wrong} mistakes that were made with the highest "
+        f"{word}. {_FOLDS}: {kept.n_lesions} lesions of {kept.n_patients} patients.",
+        Source.MEASURED,
+        "surest mistakes",
+        tuple(figures),
+        Sample(_FOLDS, kept.n_lesions, kept.n_patients, "none: single lesions"),
+        rows_are="lesion",
     )
 
 

@@ -63,6 +63,10 @@ def test_a_released_classifier_is_judged_by_the_networks_of_the_other_folds(
         assert again.trust.novelty == Missing(
             "an experiment does not keep the networks of its other folds"
         )
+        kept = again.lesions_of(again.lesions_bytes() or b"")
+        assert kept.ids == tuple(line.id for line in manifest.lines)
+        assert int(kept.trained.sum()) == len(folds[0].train)
+        assert kept.calibrated == isinstance(again.trust.calibration, Calibration)
         trust = again.trust_of(again.trust_bytes())
         assert trust is not None
         logits = np.zeros((1, len(manifest.scheme)))

@@ -19,7 +19,7 @@ from ml.checkpoints.serving import Classifier
 from ml.dataset.folds import FoldError, patient_folds
 from ml.dataset.manifest import Finding, Manifest
 from ml.dataset.writing import write
-from ml.images.roi import Box
+from ml.images.roi import Box, from_png
 from ml.lesion import LesionClass, LesionScheme
 from ml.progress import Progress, RunDir
 from ml.statistics import classification
@@ -197,6 +197,7 @@ def test_command_trains_scores_and_writes_a_checkpoint(data: Path, tmp_path: Pat
     assert meta.metrics.cross_validation.n_patients == 12
 
     served = Classifier(meta.onnx(), meta)
+    _keeps_the_lesions(meta, manifest, served, {line.id for line in fold.test})
     rois = np.stack([manifest.roi(line, meta.window_hu) for line in fold.test])
     truth = [TWO.index(line.lesion_class) for line in fold.test]
     again = classification.score(
@@ -215,6 +216,31 @@ def test_command_trains_scores_and_writes_a_checkpoint(data: Path, tmp_path: Pat
     before = (tmp_path / "run" / "checkpoint" / "weights.safetensors").read_bytes()
     assert main([*words, "--cross-validate", "--name", "discs"]) == 0
     assert (tmp_path / "run" / "checkpoint" / "weights.safetensors").read_bytes() == before
+
+
+def _keeps_the_lesions(
+    meta: Checkpoint, manifest: Manifest, served: Classifier, held_out: set[str]
+) -> None:
+    """Each with its class and picture, the served network's features, and what was said of it."""
+    kept = meta.lesions_of(meta.lesions_bytes() or b"")
+    assert kept.ids == tuple(line.id for line in manifest.lines)
+    assert kept.patients == tuple(line.patient for line in manifest.lines)
+    assert [TWO.keys[label] for label in kept.labels] == [
+        line.lesion_class for line in manifest.lines
+    ]
+    assert {one for one, own in zip(kept.ids, kept.trained, strict=True) if not own} == held_out
+    rois = manifest.rois(meta.window_hu)
+    features = served.outputs(rois).features
+    assert np.array_equal(kept.features, features.astype(np.float16))
+    shown = np.stack([from_png(one) for one in kept.pictures])
+    assert np.abs(shown - rois).max() <= 1 / 255 + 1e-6
+    told = meta.lesions
+    assert told is not None and told == kept.record()
+    # what was said of all of them, each out of fold, is what the cross-validation counted
+    confusion = np.zeros((2, 2), int)
+    np.add.at(confusion, (kept.labels, kept.said.argmax(axis=1)), 1)
+    scored = meta.metrics.cross_validation
+    assert scored is not None and confusion.tolist() == [list(row) for row in scored.confusion]
 
 
 def test_served_network_is_the_trained_one(data: Path, tmp_path: Path) -> None:

@@ -141,6 +141,18 @@ def test_an_ensemble_over_seeds_is_judged_as_one_network_is(data, runs) -> None:
     assert loss.difference.value == pytest.approx(loss.ensemble.known - loss.members.known)
 
 
+def test_the_kept_features_are_those_that_the_ensemble_gives(data, runs) -> None:
+    """Of a committee of every fold too, and held out is what their networks had not seen."""
+    manifest = Manifest.load(data)
+    held_out = {line.id for line in patient_folds(manifest, 3, 0)[0].test}
+    for run in runs.values():
+        meta = checkpoint(run)
+        kept = meta.lesions_of(meta.lesions_bytes() or b"")
+        given = network(run).outputs(manifest.rois(meta.window_hu)).features
+        assert kept.features == pytest.approx(given, rel=2e-3, abs=1e-3)
+        assert {one for one, own in zip(kept.ids, kept.trained, strict=True) if not own} == held_out
+
+
 def test_the_gain_is_that_of_the_networks_that_had_not_seen_each_lesion(data, runs) -> None:
     manifest = Manifest.load(data)
     losses = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -11,6 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import chai as published
+import kept_lesions
 from ml import __main__ as commands
 from ml.checkpoints import metrics, saving
 from ml.checkpoints.card import chai, escaping, exports, guidelines, json_form, making, network
@@ -81,6 +83,7 @@ OF_EACH_KIND = {
     "grey values": replace(META, training_kind="uncalibrated", commit="unknown", command=""),
     "nothing measured": replace(META, metrics=metrics.read("classifier", {}), config={}),
     "hostile record": replace(META, dataset_name=HOSTILE + "\x1b\x00", command="a ``` b\n# c"),
+    "kept lesions": replace(META, lesions=kept_lesions.lesions().record()),
     "experiment": replace(META, config={"folds": 5, "seed": 3, "classic": [500]}),
     **{path.name: Checkpoint.load(path) for path in shipped()},
     **{name: Checkpoint.load(GOLDEN / name) for name in ("old-cnn", "old-dcgan")},
@@ -159,6 +162,30 @@ def test_the_figures_are_those_of_the_record_with_their_n() -> None:
     wrong = fields["failures"]["statements"][0]["text"]
     most = max(m for i, row in enumerate(told["confusion"]) for k, m in enumerate(row) if i != k)
     assert wrong.startswith(f"{n - right} of {n} lesions were named wrongly: {most} × ")
+
+
+def test_the_surest_mistakes_are_named_one_by_one_and_their_pictures_where_there_are_some() -> None:
+    lesions = kept_lesions.lesions()
+    phantoms = making.card(replace(META, lesions=lesions.record()))
+    text = exports.written(phantoms, Format.MARKDOWN).decode()
+    rows = [line for line in text.splitlines() if re.match(r"\| \d{4} of PHANTOM", line)]
+    assert len(rows) == 4 == lesions.record().n_wrong
+    first = lesions.mistake(int(lesions.wrong[0]))
+    assert rows[0].startswith(f"| {first.id} of {first.patient}: {first.truth} named {first.said}")
+    assert f"{100 * first.p_said:.1f} %" in rows[0]
+    assert "The 4 of 4 mistakes that were made with the highest probability. Out of fold" in text
+    assert "24 lesions of 12 patients" in text and "lesions.safetensors" in text
+    told = json_form.form(phantoms)["fields"]["failures"]["statements"]
+    assert [one["value"] for one in told[-2]["figures"][::2]] == [
+        one.p_said for one in lesions.record().surest
+    ]
+    real = kept_lesions.without_pictures(lesions).record()
+    text = exports.written(making.card(replace(META, lesions=real)), Format.MARKDOWN).decode()
+    assert "images of them: pictures of patients are not kept with a checkpoint" in text
+    assert "patient 001" in text and "PHANTOM" not in text
+    scores = making.card(replace(META, lesions=replace(real, calibrated=False)))
+    text = exports.written(scores, Format.MARKDOWN).decode()
+    assert "score of the class named" in text and "highest score" in text
 
 
 def test_the_keys_of_the_json_form_stay() -> None:
