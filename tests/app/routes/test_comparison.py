@@ -318,9 +318,10 @@ def test_a_lesion_whose_image_is_damaged_is_told_and_the_others_are_compared(
     lesion, kept, others, session, signed_in_as
 ):
     studies.review(session, lesion, "cyst")
-    digest = others[4].image.pixels_digest
-    studies.tamper(session, "blob")
-    session.execute(sa.update(Blob).where(Blob.digest == digest).values(data=b"other bytes"))
+    other = Blob(digest="0" * 64, media_type="application/octet-stream", size=5, data=b"other")
+    session.add(other)
+    session.flush()
+    others[4].image.pixels_digest = other.digest
     session.commit()
     browser = signed_in_as("researcher", name="maker")
     for _ in range(2):
