@@ -332,8 +332,9 @@ def _trust(
 
     Of several networks in each fold, what they say together is judged. A committee of every fold
     saw all lesions, so temperature, sets and limits are those of its part that had not seen each:
-    a larger committee is right more often and no surer, so they are rather cautious for it. What is
-    unlike is told by the networks of the test fold, whose features the committee gives.
+    a larger committee is right more often than its parts and no surer, so by the same temperature
+    more cautious. What is unlike is told by the networks of the test fold, whose features the
+    committee gives.
 
     Args:
         by_fold: of each fold its network, and the features that it has of the fold's test lesions.

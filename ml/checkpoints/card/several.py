@@ -53,9 +53,9 @@ def fitted_smaller(of: Subject) -> Statement | None:
     return of_software(
         f"Temperature and sets were fitted on what {part} said of the lesions that they had not "
         f"seen, and are used of the mean of all {several.networks}. A mean of more networks is "
-        "right more often than its parts and no surer, so that what was fitted on them is rather "
-        "too cautious for it than too bold. The lesions of the data set cannot tell by how much, "
-        "nor how often its sets hold the true class.",
+        "right more often than its parts and no surer, so by the same temperature its numbers are "
+        "more cautious than theirs. How true they are, and how often its sets hold the true class, "
+        "the lesions of the data set cannot tell.",
         "whose calibration it is",
     )
 
