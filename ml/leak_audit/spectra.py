@@ -40,24 +40,26 @@ def _signed(k: int, size: int) -> int:
 
 def coefficients(
     pixels: Numbers, y: int, x: int, patterns: Sequence[int] | None = None
-) -> NDArray[np.float32]:
-    """DCT coefficients (n, blocks, 64 or of some patterns) of the blocks that begin at (y, x)."""
+) -> NDArray[np.floating[Any]]:
+    """DCT coefficients (n, blocks, 64 or of some patterns) of the blocks that begin at (y, x).
+
+    In single precision, unless the pixels are in double.
+    """
     part = pixels[:, y:, x:]
     rows, columns = (size - size % BLOCK for size in part.shape[1:])
     cut = part[:, :rows, :columns].reshape(len(part), rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
-    lines = cut.swapaxes(2, 3).reshape(len(part), -1, BLOCK * BLOCK).astype(np.float32)
-    found: NDArray[np.float32] = lines @ (
-        basis() if patterns is None else basis()[:, list(patterns)]
-    )
-    return found
+    kind = np.float64 if pixels.dtype == np.float64 else np.float32
+    lines: NDArray[Any] = cut.swapaxes(2, 3).reshape(len(part), -1, BLOCK * BLOCK).astype(kind)
+    every: NDArray[Any] = basis().astype(kind)
+    return np.asarray(lines @ (every if patterns is None else every[:, list(patterns)]))
 
 
 @cache
-def basis() -> NDArray[np.float32]:
+def basis() -> NDArray[np.float64]:
     """(64, 64): a column is a pattern of the orthonormal DCT of a block."""
     one = scipy.fft.dct(np.eye(BLOCK), norm="ortho", axis=0).T
     both = np.einsum("ia,jb->ijab", one, one).reshape(BLOCK * BLOCK, BLOCK * BLOCK)
-    return np.ascontiguousarray(both, dtype=np.float32)
+    return np.ascontiguousarray(both)
 
 
 def blocks(pixels: Numbers) -> Table:

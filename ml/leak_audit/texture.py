@@ -27,18 +27,19 @@ def measures(pixels: NDArray[np.integer[Any]], residue: NDArray[np.float32], top
         top: the greatest value that a pixel could have.
     """
     part = np.s_[:, :_PART_PX, :_PART_PX]
-    image = (pixels[part] * (255.0 / top)).astype(np.float32)
-    rest = residue[part] * np.float32(255.0 / top)
+    # in double precision: the order of the images must be the same on every processor
+    image = pixels[part].astype(np.float64) * (255.0 / top)
+    rest = residue[part].astype(np.float64) * (255.0 / top)
     return np.hstack(
         [_bands(image), _patterns(image), _steps(image), _noise(image, rest), _predictor(image)]
     )
 
 
-def _bands(image: NDArray[np.float32]) -> Floats:
+def _bands(image: Floats) -> Floats:
     rows, columns = image.shape[1:]
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
     centred = image - image.mean(axis=(1, 2), keepdims=True)
-    power = np.abs(scipy.fft.rfft2(centred * window.astype(np.float32), axes=(1, 2))) ** 2
+    power = np.abs(scipy.fft.rfft2(centred * window, axes=(1, 2))) ** 2
     fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :]
     radius, angle = np.hypot(fy, fx), np.abs(np.arctan2(np.abs(fy), fx))
     band = np.minimum((radius / 0.5 * (_BANDS - 4)).astype(int), _BANDS - 1)
@@ -53,13 +54,13 @@ def _bands(image: NDArray[np.float32]) -> Floats:
     return np.hstack([logs, np.diff(logs[:, :_BANDS], axis=1)])
 
 
-def _patterns(image: NDArray[np.float32]) -> Floats:
+def _patterns(image: Floats) -> Floats:
     power = [(coefficients(image, at, at) ** 2).mean(axis=1)[:, 1:] for at in (0, 4)]
     found: Floats = np.log(power[0] + power[1] + _TINY)
     return found
 
 
-def _steps(image: NDArray[np.float32]) -> Floats:
+def _steps(image: Floats) -> Floats:
     """How often steps to the right, down and in slope are 0, 1 … 4 grey levels."""
     found = []
     for step in (
@@ -72,7 +73,7 @@ def _steps(image: NDArray[np.float32]) -> Floats:
     return shares
 
 
-def _noise(image: NDArray[np.float32], rest: NDArray[np.float32]) -> Floats:
+def _noise(image: Floats, rest: Floats) -> Floats:
     flat = np.abs(rest).reshape(len(rest), -1)
     order = np.sort(flat, axis=1)
     at = (np.array([0.25, 0.5, 0.75, 0.9, 0.97]) * (order.shape[1] - 1)).astype(int)
@@ -91,7 +92,7 @@ _NEIGHBOURS = (
 )  # fmt: skip
 
 
-def _predictor(image: NDArray[np.float32]) -> Floats:
+def _predictor(image: Floats) -> Floats:
     """How a pixel is best predicted from its neighbours: twelve weights and what is left.
 
     Blur, sharpening and interpolation change the weights, whatever the picture shows (Popescu &
@@ -99,7 +100,7 @@ def _predictor(image: NDArray[np.float32]) -> Floats:
     """
     count, rows, columns = image.shape
 
-    def moved(y: int, x: int) -> NDArray[np.float32]:
+    def moved(y: int, x: int) -> Floats:
         return image[:, 3 + y : rows - 3 + y, 3 + x : columns - 3 + x].reshape(count, -1)
 
     middle = moved(0, 0)
@@ -108,12 +109,12 @@ def _predictor(image: NDArray[np.float32]) -> Floats:
     )
     # weights that add up to 1: the mean of the picture says nothing
     base, others = around[:, 0], around[:, 1:] - around[:, :1]
-    gram = np.einsum("nkp,nlp->nkl", others, others, optimize=True).astype(np.float64)
-    right = np.einsum("nkp,np->nk", others, -base, optimize=True).astype(np.float64)
+    gram = np.einsum("nkp,nlp->nkl", others, others, optimize=True)
+    right = np.einsum("nkp,np->nk", others, -base, optimize=True)
     size = np.trace(gram, axis1=1, axis2=2)[:, None, None] / gram.shape[1] + _TINY
     weights = np.linalg.solve(gram + 1e-4 * size * np.eye(gram.shape[1]), right[:, :, None])[
         :, :, 0
     ]
-    left = base + np.einsum("nkp,nk->np", others, weights.astype(np.float32))
+    left = base + np.einsum("nkp,nk->np", others, weights)
     rest = np.log((left**2).mean(axis=1) + _TINY) - np.log((base**2).mean(axis=1) + _TINY)
     return np.hstack([weights, rest[:, None]])
