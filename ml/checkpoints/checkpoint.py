@@ -445,7 +445,7 @@ class Checkpoint:
             alone = "each network by itself: " if one else "the networks of each fold: "
             alone, where = f"as a whole not measured, since they saw every lesion; {alone}", ""
         who = "phantom patients" if self.training_kind == ImageKind.PHANTOM else "patients"
-        end = ", each by those without it" if alone else ""
+        end = ", each by networks that had not seen it" if alone else ""
         return (
             f"{alone}balanced accuracy {100 * accuracy.known:.0f} %{between} on "
             f"{test.n_lesions} lesions of {test.n_patients} {where}{who}{end}"

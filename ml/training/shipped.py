@@ -1,7 +1,8 @@
 """The checkpoints that come with the program, made again from nothing but seeds.
 
-182 phantom lesions (53, 64 and 65, as Frid-Adar et al. 2018 had of patients) → one classifier and
-one generator per class, trained on the patients of two of three folds.
+182 phantom lesions (53, 64 and 65, as Frid-Adar et al. 2018 had of patients) → one classifier, the
+networks of all three folds together, and one generator per class, trained on the patients of two of
+three folds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from ml import config
@@ -28,7 +30,6 @@ from ml.training import classifier, gan
 COUNTS = {"cyst": 53, "metastasis": 64, "hemangioma": 65}
 SEED = 2018
 DIFFICULTY = DEFAULT_DIFFICULTY
-"""Of the classifier's lesions; the generators that are in ``ml/weights`` learned from 0.3."""
 NAME = "phantom-182"
 
 WORDS = OwnersWords(
@@ -97,9 +98,10 @@ def _one(
     partial = run / "checkpoint"
     command, title = "make weights", f"phantom-{name}"
     if name == "cnn":
+        recipe = replace(settings.classifier, committee=config.Committee.EVERY_FOLD)
         steps = classifier.train(
             data,
-            settings,
+            replace(settings, classifier=recipe),
             run,
             name=title,
             checkpoint=partial,

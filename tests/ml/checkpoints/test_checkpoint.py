@@ -224,7 +224,7 @@ def test_shipped_checkpoints_load_serve_and_fit_in_60_mb() -> None:
             drawn[served.meta.lesion_class] = served.draw(range(8))
         else:
             assert isinstance(served, Classifier)
-            assert served.meta.held_out is not None
-            assert served.meta.held_out.balanced_accuracy.low > 1 / 3
+            assert served.meta.held_out is None  # each lesion was seen by some of its networks
+            assert served.meta.metrics.cross_validation.balanced_accuracy.low > 1 / 3
     assert set(drawn) == set(LIVER.keys)
     assert all(rois.std(axis=0).mean() > 0.02 for rois in drawn.values())

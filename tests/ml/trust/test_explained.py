@@ -11,6 +11,7 @@ from PIL import Image
 
 from ml.checkpoints import serving
 from ml.checkpoints.checkpoint import shipped
+from ml.checkpoints.members import parted
 from ml.images.roi import Box, Roi, to_grey
 from ml.trust.differentiated import Cnn, SaliencyError
 from ml.trust.explained import AGAINST_RGB, FOR_RGB, Explained, explain
@@ -44,13 +45,13 @@ def _drawn(found: Explained) -> np.ndarray:
 
 
 def test_an_roi_is_explained_of_the_network_that_serves(served: serving.Classifier) -> None:
-    own, roi = networks([served.meta.weights()]), _roi()
+    own, roi = networks(parted(served.meta.weights())), _roi()
     logits = served.outputs(roi.pixels[None]).logits
     for method in Method:
         found = explain(own, roi, logits, Score([1]), method, checked=True)
         assert found.values.shape == (64, 64)
         assert found.check is not None and found.mark is not None
-        assert found.mean == pytest.approx(2 * own[0].mean - 1)
+        assert found.mean == pytest.approx(2 * np.mean([one.mean for one in own]) - 1)
         quick = explain(own, roi, logits, Score([1]), method, checked=False)
         assert quick.check is None and (quick.values == found.values).all()
     with pytest.raises(SaliencyError, match="a map would be of another one"):
@@ -60,7 +61,7 @@ def test_an_roi_is_explained_of_the_network_that_serves(served: serving.Classifi
 def test_full_colour_is_the_strongest_place_or_what_few_pixels_exceed(
     served: serving.Classifier,
 ) -> None:
-    own, roi = networks([served.meta.weights()]), _roi()
+    own, roi = networks(parted(served.meta.weights())), _roi()
     logits = served.outputs(roi.pixels[None]).logits
     cam, gradient = (
         explain(own, roi, logits, Score([1]), method, checked=False)
@@ -100,7 +101,7 @@ def _speaks_against(network: Cnn) -> Cnn:
 def test_an_empty_map_is_the_roi_alone_and_says_that_it_is_empty(
     served: serving.Classifier,
 ) -> None:
-    own, roi = [_speaks_against(networks([served.meta.weights()])[0])], _roi()
+    own, roi = [_speaks_against(networks(parted(served.meta.weights()))[0])], _roi()
     logits = own[0].see(roi.pixels[None]).logits
     for method in Method:
         found = explain(own, roi, logits, Score([0]), method, checked=True)
@@ -109,7 +110,7 @@ def test_an_empty_map_is_the_roi_alone_and_says_that_it_is_empty(
 
 
 def test_a_map_within_the_mark_is_told_so(served: serving.Classifier) -> None:
-    own = networks([served.meta.weights()])
+    own = networks(parted(served.meta.weights()))
     logits = served.outputs(_roi().pixels[None]).logits
 
     def mark(roi: Roi) -> tuple[float, float] | None:

@@ -9,6 +9,7 @@ import pytest
 import scipy
 
 from ml.checkpoints.checkpoint import Checkpoint, shipped
+from ml.checkpoints.members import parted
 from ml.images import roi
 from ml.phantom import series
 from ml.phantom.lesions import DEFAULT_DIFFICULTY
@@ -22,7 +23,7 @@ from ml.trust.saliency import Method, Score, networks
 @pytest.fixture(scope="module")
 def network() -> Cnn:
     (folder,) = [one for one in shipped() if one.name == "phantom-cnn"]
-    return networks([Checkpoint.load(folder).weights()])[0]
+    return networks(parted(Checkpoint.load(folder).weights()))[0]
 
 
 @pytest.fixture(scope="module")

@@ -173,10 +173,10 @@ def _shipped() -> serving.Classifier:
 
 def test_the_shipped_network_is_known_again_whatever_it_is_shown() -> None:
     served = _shipped()
-    (ours,) = networks([served.meta.weights()])
+    ours = networks(parted(served.meta.weights()))
     rois = np.concatenate([_rois(6), np.full((1, 64, 64), -1, np.float32), np.ones((1, 64, 64))])
     outputs = served.outputs(rois.astype(np.float32))
-    seen = [ours.see(rois)]
+    seen = [one.see(rois) for one in ours]
     refuse_other(seen, outputs.logits)
     assert np.abs(softmax(together(seen)) - outputs.probabilities).max() < 1e-5
 
@@ -193,17 +193,17 @@ def test_an_ensemble_is_known_again_by_its_mean() -> None:
 
 def test_another_network_than_the_one_that_serves_is_refused() -> None:
     served, rois = _shipped(), _rois(1)
-    tensors = dict(served.meta.weights())
-    tensors["conv1.bias"] = tensors["conv1.bias"] + np.float32(0.01)  # so little is enough
-    (other,) = networks([tensors])
+    first, *others = parted(served.meta.weights())
+    first["conv1.bias"] = first["conv1.bias"] + np.float32(0.01)  # so little is enough
+    changed = networks([first, *others])
     with pytest.raises(SaliencyError, match="a map would be of another one"):
-        refuse_other([other.see(rois)], served.outputs(rois).logits)
+        refuse_other([one.see(rois) for one in changed], served.outputs(rois).logits)
     (two,) = _ours(_network(1, classes=2))
     with pytest.raises(SaliencyError, match="a map would be of another one"):
         refuse_other([two.see(rois)], served.outputs(rois).logits)
-    (own,) = networks([served.meta.weights()])
+    own = networks(parted(served.meta.weights()))
     with pytest.raises(SaliencyError, match="a map would be of another one"):
-        refuse_other([own.see(rois)], np.full((1, 3), np.nan))
+        refuse_other([one.see(rois) for one in own], np.full((1, 3), np.nan))
 
 
 def _changed(name: str, to: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -389,7 +389,7 @@ def test_nothing_is_claimed_where_intervals_overlap(session):
     monitored.fill(session, 150, Site(right=0.1, prefix="Q", seed=1))
     rows = {(row.measure, row.of): row for row in watched(session).beside}
     assert rows["balanced accuracy", ""].verdict is Verdict.LOWER
-    assert rows["balanced accuracy", ""].source.startswith("held-out patients, this very network")
+    assert rows["balanced accuracy", ""].source.startswith("cross-validation, networks of the same")
 
 
 def test_phases_and_scanners_are_told_where_there_are_enough(session):

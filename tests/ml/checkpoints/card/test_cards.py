@@ -152,7 +152,8 @@ def test_the_figures_are_those_of_the_record_with_their_n() -> None:
     fields = json_form.form(making.card(OF_EACH_KIND["phantom-cnn"]))["fields"]
     test = fields["discrimination"]["statements"][0]
     [folder] = [one for one in shipped() if one.name == "phantom-cnn"]
-    told = json.loads((folder / "checkpoint.json").read_text("utf-8"))["metrics"]["test"]
+    metrics = json.loads((folder / "checkpoint.json").read_text("utf-8"))["metrics"]
+    told = metrics["cross_validation"]
     found = {(one["measure"], one["of"]): one for one in test["figures"]}
     assert found["sensitivity", "cyst"]["value"] == told["sensitivity"]["cyst"]["value"]
     assert found["balanced accuracy", ""]["low"] == told["balanced_accuracy"]["low"]
@@ -221,12 +222,12 @@ def test_the_xml_holds_the_figures_as_chais_own_examples_write_them() -> None:
     assert results is not None
     first = results[0]
     assert first[0].text == (
-        "balanced accuracy, Held-out patients (this network): 62 lesions of 32 patients"
+        "balanced accuracy, Out of fold (the same training repeated, every lesion tested once): "
+        "182 lesions of 96 patients"
     )
     told = json.loads(str(first[1].text))
     assert (told["kind"], told["level"], told["unit"]) == ("estimate_ci", 95, "%")
-    record = OF_EACH_KIND["phantom-cnn"].held_out
-    assert record is not None
+    record = OF_EACH_KIND["phantom-cnn"].metrics.cross_validation
     assert told["estimate"] == round(100 * record.balanced_accuracy.known, 4)
     fairness = root.find(f".//{CHAI}FairnessEquity/{CHAI}Results/{CHAI}MetricResult")
     assert fairness is not None
@@ -300,7 +301,7 @@ def test_an_item_without_an_answer_says_why() -> None:
 
 def test_the_files_tell_opset_and_numbers(tmp_path: Path) -> None:
     told = network.of_folder(OF_EACH_KIND["phantom-cnn"])
-    assert told == network.Network(1_273_348, 5_094_875, 17)
+    assert told == network.Network(3 * 1_273_348, 15_286_778, 17)
     for nothing in (b"", b"onnx bytes", b"\xff" * 40, b"\x42\x7f"):
         assert network.opset(nothing) is None
     assert network.of_folder(META) is None
