@@ -154,7 +154,7 @@ def _mean(found: Explained, network: Checkpoint) -> str:
 def _scale(found: Explained) -> str:
     own = "Each map has a scale of its own: a weak one looks as strong as any."
     if found.networks > 1:
-        own += f" This is one of {found.networks} networks, of the mean of their answers."
+        own += f" This map is of the mean answer of {found.networks} networks."
     if found.method == Method.CAM:
         return (
             f"Full colour: the strongest of 12 × 12 places, each 18 × 18 pixels wide. {own} What "
