@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import monitored
@@ -30,7 +32,11 @@ def test_three_hundred_reviewed_lesions_are_told_with_and_without_scripts(
     scripts, used, open_as, installation
 ):
     page = open_as("admin", scripts=scripts, at="/monitoring?measured=1")
-    assert "has scored 300 lesions of CT in Hounsfield units" in page.inner_text(".lead")
+    # other tests of the process may have scored some on the same installation
+    told = re.search(
+        r"has scored (\d+) lesions of CT in Hounsfield units", page.inner_text(".lead")
+    )
+    assert told is not None and int(told[1]) >= 300
     assert page.locator("section:has(#months) tbody tr").count() >= 12
     assert page.locator("svg.plot circle").count() >= 12
     assert "too few" not in page.inner_text("section:has(#local) .table >> nth=0")
