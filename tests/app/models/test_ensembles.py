@@ -126,4 +126,4 @@ def test_what_moves_the_score_is_told_of_the_mean(served, app, session):
         assert found.networks == 2
         assert found.check is not None and found.values.any()
         told = map_told(lesion, said, said.lesion_class, found)
-        assert "one of 2 networks, of the mean of their answers" in told.scale
+        assert "of the mean answer of 2 networks" in told.scale
