@@ -77,7 +77,7 @@ class Comparison:
 
     Attributes:
         why_not: why nothing is compared at all; "" where it is.
-        strips: its measurements beside those of each class.
+        strips: its measurements beside those of each class, of the lesions that may be told.
         unit: what a distance of 1 is; "" where no distance is told.
         worth: what the nearest training lesions tell; None where that is not known.
     """
@@ -173,9 +173,16 @@ class Comparing:
         reviewed = self._reviewed(session, lesion, checkpoint, found, own, space)
         if isinstance(space, str):
             return Comparison(reviewed=reviewed, training=Neighbours(told=(space,)))
-        training = self._training(session, user, lesion, checkpoint, review_first, own, space)
+        blindness = Blindness.of(session, user.id)
+        if blindness is not None:  # a measurement with a class can tell which lesion it is, too
+            none = Neighbours((), (_blind(blindness),))
+            return Comparison("", reviewed, none, (), space.unit, space.worth)
+        kept = space.lesions
+        sources = self._sources(session, user, checkpoint, kept, review_first, lesion)
+        training = self._training(session, lesion, checkpoint, sources, own, space)
         displays = [one.display for one in checkpoint.scheme.classes]
-        strips = compared.strips(space.lesions, _measured(network, roi, space.lesions), displays)
+        allowed = np.asarray([sources.counts(row) for row in range(len(kept))])
+        strips = compared.strips(kept, _measured(network, roi, kept), displays, allowed)
         return Comparison("", reviewed, training, strips, space.unit, space.worth)
 
     def mistakes(
@@ -320,18 +327,13 @@ class Comparing:
     def _training(
         self,
         session: Session,
-        user: User,
         lesion: Lesion,
         checkpoint: Checkpoint,
-        review_first: bool,
+        sources: Sources,
         own: Vector,
         space: Space,
     ) -> Neighbours:
-        blindness = Blindness.of(session, user.id)
-        if blindness is not None:
-            return Neighbours((), (_blind(blindness),))
         kept = space.lesions
-        sources = self._sources(session, user, checkpoint, kept, review_first, lesion)
         allowed = kept.trained & np.asarray([sources.has(row) for row in range(len(kept))])
         shown = sources.shown(session, space.nearest(own, allowed))
         notes = sources.told

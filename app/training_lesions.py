@@ -92,7 +92,11 @@ class OfCheckpoint:
 
     def has(self, row: int) -> bool:
         """Whether it can be shown: there is a picture, and it is not of the same patient."""
-        return bool(self.kept.pictures) and row not in self._same
+        return bool(self.kept.pictures) and self.counts(row)
+
+    def counts(self, row: int) -> bool:
+        """Whether its measurements and class may be told: it is not of the same patient."""
+        return row not in self._same
 
     def shown(self, session: Session, near: Sequence[Near]) -> list[Pictured]:
         """Some that can be shown."""
@@ -144,6 +148,9 @@ class OfInstallation:
     def has(self, row: int) -> bool:
         """Whether it stands and may be shown."""
         return self.lines.get(self.kept.ids[row]) in self._by_id
+
+    counts = has
+    """A measurement with a class tells the class of a lesion as its picture does."""
 
     def shown(self, session: Session, near: Sequence[Near]) -> list[Pictured]:
         """Some that may be shown."""

@@ -151,15 +151,22 @@ class Strip:
 
 
 def strips(
-    lesions: Lesions, own: npt.NDArray[np.floating], displays: Sequence[str]
+    lesions: Lesions,
+    own: npt.NDArray[np.floating],
+    displays: Sequence[str],
+    allowed: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Strip, ...]:
-    """The measurements of `NAMED` that both have, in that order.
+    """The measurements of `NAMED` that both have, in that order; none beside no lesion.
 
     Args:
         lesions: of which those count that the network was trained on.
         own: (k,) of the lesion, in the order of ``lesions.measured``; NaN where not known.
         displays: of the classes, for people.
+        allowed: (n,) which of them may be told with their classes; None: each.
     """
+    counted = lesions.trained if allowed is None else lesions.trained & allowed
+    if not counted.any():
+        return ()
     at = {one.name: place for place, one in enumerate(lesions.measured.of)}
     found = []
     for name, words in NAMED.items():
@@ -174,7 +181,7 @@ def strips(
                     tuple(
                         Spread(
                             display,
-                            _known(column[lesions.trained & (lesions.labels == label)]),
+                            _known(column[counted & (lesions.labels == label)]),
                         )
                         for label, display in enumerate(displays)
                     ),

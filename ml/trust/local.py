@@ -93,7 +93,8 @@ class LocalTest:
     """What a classifier does on a site's own lesions.
 
     Attributes:
-        patients_of_class: how many patients have a lesion of each class.
+        lesions_of_class, patients_of_class: how many there are of each class; empty where there are
+            fewer than `LEAST` patients, of whom a count could tell the class of a lesion.
         sensitivity, specificity, auc: per class.
         believed: of the lesions whose numbers were said to be probabilities.
         coverage: of prediction sets, at each level at which some were said.
@@ -126,11 +127,12 @@ class LocalTest:
             told = {}
             for place, key in enumerate(keys):
                 count, of = enough(place)
-                told[key] = (
-                    few(count, LEAST, of)
-                    if found is None or count < LEAST
-                    else _with_n(getattr(found, measure)[key], known, place, measure)
-                )
+                if found is None:
+                    told[key] = few(patients, LEAST)
+                elif count < LEAST:
+                    told[key] = few(count, LEAST, of)
+                else:
+                    told[key] = _with_n(getattr(found, measure)[key], known, place, measure)
             return told
 
         def others(place: int) -> int:
@@ -147,8 +149,10 @@ class LocalTest:
         return cls(
             n_lesions=len(known.labels),
             n_patients=patients,
-            lesions_of_class={k: int((known.labels == i).sum()) for i, k in enumerate(keys)},
-            patients_of_class=dict(zip(keys, own, strict=True)),
+            lesions_of_class={}
+            if found is None
+            else {k: int((known.labels == i).sum()) for i, k in enumerate(keys)},
+            patients_of_class={} if found is None else dict(zip(keys, own, strict=True)),
             accuracy=few(patients, LEAST)
             if found is None
             else replace(found.accuracy, n=len(known.labels), method=found.interval),
@@ -178,6 +182,13 @@ def share(hits: Bools, patients: Ints, least: int = LEAST) -> Figure:
     """The share of lesions (n,) that are hits, where they are of enough patients."""
     count = len(np.unique(patients))
     return few(count, least) if count < least else exact.share(hits, patients)
+
+
+def share_of(hits: Bools, chosen: Bools, patients: Ints) -> Figure:
+    """The same of some of n lesions, (n,); where all of them are of too few patients, not even how
+    many were chosen is told: by class, that could be the class of a lesion."""
+    count = len(np.unique(patients))
+    return few(count, LEAST) if count < LEAST else share(hits[chosen], patients[chosen])
 
 
 def _score(known: Known, seed: int) -> classification.Score:
@@ -215,7 +226,10 @@ def _covered(known: Known, level: float, seed: int) -> Coverage:
     size = inside.sum(axis=1)
 
     def enough(figure: Figure, of: Bools) -> Figure:
-        count = len(np.unique(known.patients[chosen][of]))
+        # of too few patients altogether not even how many there are of a class
+        count = known.n_patients
+        if count >= LEAST:
+            count = len(np.unique(known.patients[chosen][of]))
         return figure if count >= LEAST else few(count, LEAST)
 
     return replace(

@@ -23,7 +23,7 @@ from app.models.monitoring.scope import members
 from ml.statistics import agreement
 from ml.statistics.figure import Figure
 from ml.trust import conformal
-from ml.trust.local import LEAST, few, share
+from ml.trust.local import LEAST, few, share, share_of
 
 Bools = npt.NDArray[np.bool_]
 
@@ -149,9 +149,7 @@ def _agreed(given: Sequence[tuple[str, str, str]], classes: Sequence[str]) -> Ag
     def by(values: npt.NDArray[np.object_]) -> dict[str, Figure]:
         found = {}
         for key in classes:
-            of = np.asarray(values == key, bool)
-            # nor how many there are of a class, where they are few: it could be that of a lesion
-            found[key] = few(count, LEAST) if count < LEAST else share(hits[of], patients[of])
+            found[key] = share_of(hits, np.asarray(values == key, bool), patients)
         return found
 
     return Agreed(
@@ -181,16 +179,12 @@ def _kappa(
 
 def _changed(given: Sequence[Pair]) -> Changed:
     patients = members([one.patient for one in given])
-    count = len(np.unique(patients))
     agreed = np.asarray([one.blind == one.called for one in given], bool)
     to_network = np.asarray([one.stands == one.called for one in given], bool)
     kept = np.asarray([one.stands == one.blind for one in given], bool)
 
-    def of(hits: Bools, chosen: Bools) -> Figure:
-        return few(count, LEAST) if count < LEAST else share(hits[chosen], patients[chosen])
-
     return Changed(
-        to_network=of(to_network, ~agreed),
-        to_another=of(~to_network & ~kept, ~agreed),
-        left_network=of(~to_network, agreed),
+        to_network=share_of(to_network, ~agreed, patients),
+        to_another=share_of(~to_network & ~kept, ~agreed, patients),
+        left_network=share_of(~to_network, agreed, patients),
     )

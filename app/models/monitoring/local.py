@@ -33,7 +33,7 @@ from app.models.monitoring.scope import Scope, members
 from app.models.runs.dataset import DatasetVersion
 from ml.images.ct_slice import ImageKind
 from ml.statistics.figure import Figure
-from ml.trust.local import Known, LocalTest, share
+from ml.trust.local import Known, LocalTest, share, share_of
 
 MOST = 1000
 """Lesions that are tested on: the ones reviewed last. More would tell little and take long."""
@@ -294,7 +294,7 @@ def _subgroup(known: Known, group: str, value: str, chosen: npt.NDArray[np.bool_
         n_patients=own.n_patients,
         right=share(own.right, own.patients),
         sensitivity={
-            key: share(own.right[own.labels == place], own.patients[own.labels == place])
+            key: share_of(own.right, own.labels == place, own.patients)
             for place, key in enumerate(known.classes)
         },
     )

@@ -351,6 +351,7 @@ def test_a_person_who_reads_blind_sees_neither_training_lesions_nor_closed_cases
     assert "Lesions of cases that a blinded reading of yours could be about are left out." in html
     part = training_part(html)
     assert ".png" not in part and "You have a blinded reading to finish." in part
+    assert "strip__" not in html  # a measurement with a class is a lesion with its class
     picture = browser.get("/checkpoints/phantom-kept/lesions/0001.png")
     assert picture.status_code == 403
     kinds = set(session.scalars(sa.select(Event.kind)))
@@ -452,9 +453,29 @@ def test_their_class_is_covered_as_everywhere_and_the_same_patient_left_out(
     session.commit()
     part = training_part(signed_in_as("reader", name="ada").get(address(lesion, of_here)).text)
     assert "roi.png" not in part
+    assert "strip__" not in part  # nor is a class told by a measurement
     assert f"Left out: {3 * PER_CLASS - 1} lesions of which you have given no class yet" in part
     mistakes = signed_in_as("reader", name="ben").get("/checkpoints/own-kept/mistakes").text
     assert "roi.png" not in mistakes and "yours comes first" in mistakes
+
+
+def test_a_lesion_is_not_measured_beside_itself_nor_beside_what_is_left_out(
+    app, session, of_here, others, signed_in_as
+):
+    ada = studies.make_user(session, "ada")
+    for one in others[:3]:
+        studies.review(session, one, "cyst", by=ada)
+    app.state.inference.classify(session, others[0], of_here)
+    session.commit()
+
+    def ticks(name: str) -> int:
+        page = signed_in_as("reader", name=name).get(address(others[0], of_here)).text
+        part = training_part(page)
+        return sum(one.count("M") for one in re.findall(r'strip__ticks" d="([^"]*)"', part))
+
+    whole = 4 * (len(others) - 1)  # measurements
+    assert ticks("maker") == whole
+    assert ticks("ada") == 4 * 2
 
 
 # -- what it got wrong -----------------------------------------------------------------------------

@@ -63,7 +63,11 @@ def test_of_nobody_nothing_is_said():
 def test_a_share_needs_its_patients(n):
     found = LocalTest.of(known(n))
     assert (found.accuracy.value is None) == (n < LEAST)
-    assert found.sensitivity["cyst"].note == f"too few: {-(-n // 3)} patients, and 20 are needed"
+    # of fewer altogether not even how many there are of a class
+    count = n if n < LEAST else -(-n // 3)
+    assert found.sensitivity["cyst"].note == f"too few: {count} patients, and 20 are needed"
+    assert bool(found.lesions_of_class) == bool(found.patients_of_class) == (n >= LEAST)
+    assert found.coverage[0].by_class["cyst"].note.startswith(f"too few: {count} patients")
     assert found.coverage[0].by_class["cyst"].value is None
 
 

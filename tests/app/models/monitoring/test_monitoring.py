@@ -270,6 +270,23 @@ def test_of_few_reviewed_lesions_no_count_tells_the_class_of_one(session):
         )
     }  # fmt: skip
     assert notes == {"too few: 19 patients, and 20 are needed"}
+    monitored.fill(session, 4, Site(prefix="Q", seed=1, manufacturer="Other"))
+    [of_four] = [one for one in watched(session).local.subgroups if one.value == "Other One"]
+    assert {(one.note, one.n) for one in of_four.sensitivity.values()} == {
+        ("too few: 4 patients, and 20 are needed", 4)
+    }
+
+
+def test_the_local_test_of_one_lesion_does_not_tell_its_class(session):
+    """Nor does any figure of it: they are the same whatever the class is."""
+    [one] = monitored.fill(session, 1, Site(reviewed=0))
+    told = []
+    for key in ("cyst", "hemangioma"):
+        give(session, one, key, False)
+        found = watched(session)
+        told.append((found.local.test, found.local.subgroups, found.beside))
+    assert told[0][0].n_lesions == 1
+    assert told[0] == told[1]
 
 
 def test_two_persons_of_one_lesion_are_two_classes_of_one_patient(session):
@@ -334,13 +351,15 @@ def test_pathology_comes_first_and_disagreement_is_told(session):
 
 
 def test_only_the_class_that_stands_counts(session):
-    [one] = monitored.fill(session, 1, Site(reviewed=0))
-    give(session, one, "cyst", False)
-    give(session, one, "hemangioma", True)
-    assert watched(session).local.test.lesions_of_class["hemangioma"] == 1
-    give(session, one, "cannot_tell", True)
+    ids = monitored.fill(session, 20, Site(reviewed=0))
+    for key in ("cyst", "hemangioma"):
+        for one in ids:
+            give(session, one, key, key != "cyst")
+    assert watched(session).local.test.lesions_of_class["hemangioma"] == 20
+    for one in ids:
+        give(session, one, "cannot_tell", True)
     found = watched(session).local
-    assert (found.test.n_lesions, found.left_out.other) == (0, 1)
+    assert (found.test.n_lesions, found.left_out.other) == (0, 20)
 
 
 def test_patients_that_the_checkpoint_was_trained_on_are_left_out(session):
