@@ -182,7 +182,9 @@ class Inference:
         position = checkpoint.scheme.index(lesion_class)
         network = self.classifier(session, checkpoint)
         roi = lesion.roi(session, checkpoint.window_hu, checkpoint.grey_range)
-        scaled = network.trust if prediction.answer.calibrated else None
+        # scores of a kind of image that nothing was fitted on are scaled as well; what was said
+        # before anything was fitted is not
+        scaled = network.trust if prediction.said is not None else None
         return explain(
             saliency.networks(parted(checkpoint.weights(session))),
             roi,

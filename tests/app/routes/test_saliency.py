@@ -14,11 +14,13 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image as Picture
 
+import studies
 from app.maps import map_told
 from app.models import Blob, Checkpoint, Event, Image, Lesion, Prediction
 from app.models.reader_studies.look import Look
 from factories import hidden_fields, make_dicom, make_png
 from ml.checkpoints.checkpoint import tensors_from_bytes, tensors_to_bytes
+from ml.statistics.multinomial import softmax
 from ml.trust.saliency import Method
 
 BOX = {"x": 44, "y": 44, "width": 40, "height": 40}
@@ -196,6 +198,28 @@ def test_what_is_asked_of_nothing_is_refused_in_words(
     refused = reader.get(_address(reviewed, path, **more), headers=FRAGMENT)
     assert refused.status_code == status
     assert words in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("phantom", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_map_is_of_the_number_beside_it(phantom, before, session, app, monkeypatch) -> None:
+    """A score of a patient's lesion is scaled as a probability is; one of before is not."""
+    [lesion] = studies.make_lesion(session, 5, phantom=phantom)
+    checkpoint = Checkpoint.require(session, NETWORK)
+    said = app.state.inference.classify(session, lesion, checkpoint)
+    network = app.state.inference.classifier(session, checkpoint)
+    roi = lesion.roi(session, checkpoint.window_hu, checkpoint.grey_range)
+    logits = network.outputs(roi.pixels[None]).logits
+    if before:
+        told = dict(zip(checkpoint.scheme.keys, map(float, softmax(logits)[0]), strict=True))
+        said = Prediction(checkpoint=checkpoint, probabilities=told, said=None)
+    of = max(said.probabilities, key=lambda key: said.probabilities[key])
+    asked = []
+    monkeypatch.setattr("app.inference.explain", lambda *given, **more: asked.append(given))
+    app.state.inference.saliency(session, lesion, said, of, Method.GRADIENT, checked=False)
+    [(_, _, served, score, _)] = asked
+    shown = softmax(served / score.temperature)[0, score.positions[0]]
+    assert shown == pytest.approx(said.answer.probabilities[of], abs=1e-5)
 
 
 def _kept_beside(session, change) -> None:
