@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from time import monotonic
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from fastapi import Depends, Request
@@ -38,6 +38,15 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+T = TypeVar("T")
+
+
+def in_parts(values: Sequence[T], most: int = 500) -> Iterator[Sequence[T]]:
+    """A long list cut for queries: no database takes any number of parameters in one."""
+    for start in range(0, len(values), most):
+        yield values[start : start + most]
 
 
 class Moment(sa.types.TypeDecorator[datetime]):

@@ -25,6 +25,7 @@ from app.models.correction import PhaseCorrection
 from app.models.jobs.returned_object import ReturnedObject
 from app.models.jobs.tried import TriedState
 from app.models.people.user import User
+from app.models.reader_studies.enrolment import Enrolment
 from app.pacs.configured import PacsSettings
 from app.responses import fragment
 from ml.images import greys, roi
@@ -94,6 +95,20 @@ class Standing:
             if prediction.checkpoint_id == network.id:
                 return prediction
         raise NotFound(f"{network.name} has not classified this lesion.")
+
+    @classmethod
+    def asked(
+        cls, request: Request, session: Session, user: User, lesion_id: uuid.UUID, checkpoint: str
+    ) -> tuple[Lesion, Prediction]:
+        """A lesion and what a checkpoint said of it, for a person who asks for more of that.
+
+        Raises:
+            NotFound: no such lesion, or that checkpoint said nothing of it.
+            Forbidden: a blinded reading could be about its case, or one's own class comes first.
+        """
+        lesion = Lesion.require(session, lesion_id)
+        Enrolment.refuse_case(session, user, lesion.case_id)
+        return lesion, cls.of(request, session, user, lesion).said_by(session, checkpoint)
 
     @property
     def words(self) -> dict[str, str]:

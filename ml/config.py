@@ -315,6 +315,11 @@ class Classifier(_Named):
         _require(0 <= self.dropout < 1, "classifier.dropout must be in [0, 1).")
 
     @property
+    def every_fold(self) -> bool:
+        """Whether the networks of all folds serve together."""
+        return self.committee == Committee.EVERY_FOLD
+
+    @property
     def of_one(self) -> Classifier:
         """What one network is told, whichever others are trained and serve with it."""
         return dataclasses.replace(self, members=1, committee=Committee.TEST_FOLD)
@@ -362,7 +367,7 @@ class Config(_Named):
         _require(
             self.window_low_hu < self.window_high_hu, "window_low_hu must be below window_high_hu."
         )
-        if self.classifier.committee == Committee.EVERY_FOLD:
+        if self.classifier.every_fold:
             together = self.folds * self.classifier.members
             _require(
                 together <= MOST_TOGETHER,

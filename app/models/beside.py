@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.db import in_parts
 from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion
 from app.models.cases.newest import newest_first
@@ -85,7 +86,7 @@ def reviewed(session: Session, user: User, lesion: Lesion, *, review_first: bool
         Review.lesion_id == Lesion.id, Review.stands(), Review.lesion_class != CANNOT_TELL
     )
     return _found(
-        session, user, lesion, review_first,
+        session, user, lesion, review_first, Enrolment.closes(session, user),
         Lesion.reviewed.is_(True),
         with_class,
         Image.phantom == lesion.image.phantom,
@@ -101,11 +102,22 @@ def among(
     *,
     review_first: bool,
 ) -> Found:
-    """Those of some lesions that stand and may be shown, beside ``lesion`` or by themselves."""
-    wanted = Lesion.id.in_(list(ids))
-    standing = sa.select(sa.func.count()).where(wanted, Lesion.withdrawn_at.is_(None))
-    found = _found(session, user, lesion, review_first, wanted)
-    return replace(found, gone=len(ids) - session.execute(standing).scalar_one())
+    """Those of some lesions that stand and may be shown, beside ``lesion`` or by themselves.
+
+    There may be more of them than a query takes; they are in no order.
+    """
+    closed = Enrolment.closes(session, user)
+    parts = [Lesion.id.in_(some) for some in in_parts(ids)]
+    found = [_found(session, user, lesion, review_first, closed, wanted) for wanted in parts]
+    standing = sa.select(sa.func.count()).where(Lesion.withdrawn_at.is_(None))
+    stand = sum(session.execute(standing.where(wanted)).scalar_one() for wanted in parts)
+    return Found(
+        tuple(one for some in found for one in some.lesions),
+        closed is not None,
+        sum(some.same for some in found),
+        sum(some.covered for some in found),
+        len(ids) - stand,
+    )
 
 
 def classes_of(
@@ -136,6 +148,7 @@ def _found(
     user: User,
     lesion: Lesion | None,
     review_first: bool,
+    closed: sa.ColumnElement[bool] | None,
     *wanted: sa.ColumnElement[bool],
 ) -> Found:
     own = sa.exists().where(Review.lesion_id == Lesion.id, Review.by_id == user.id)
@@ -149,7 +162,6 @@ def _found(
         .where(Lesion.withdrawn_at.is_(None), *wanted)
         .order_by(Lesion.created_at.desc(), Lesion.id)
     )  # fmt: skip
-    closed = Enrolment.closes(session, user)
     if closed is not None:
         query = query.where(~closed)
     kept: list[Beside] = []

@@ -91,12 +91,10 @@ def stability(
     """How far until that checkpoint names another class, computed now.
 
     Raises:
-        NotFound: no such lesion, or that checkpoint said nothing of it.
-        Forbidden: a blinded reading could be about its case, or one's own class comes first.
+        NotFound, Forbidden: as ``Standing.asked``.
     """
-    lesion = Lesion.require(db, lesion_id)
-    Enrolment.refuse_case(db, user, lesion.case_id)
-    network = Standing.of(request, db, user, lesion).said_by(db, checkpoint).checkpoint
+    lesion, said = Standing.asked(request, db, user, lesion_id, checkpoint)
+    network = said.checkpoint
     found = request.app.state.inference.stability(db, lesion, network)
     return fragment(
         request,
@@ -124,14 +122,11 @@ def saliency(
         method: how the map is made.
 
     Raises:
-        NotFound: no such lesion, or that checkpoint said nothing of it.
-        Forbidden: a blinded reading could be about its case, or one's own class comes first.
+        NotFound, Forbidden: as ``Standing.asked``.
         SchemeError: no such class.
         SaliencyError: a network of which this cannot be told.
     """
-    lesion = Lesion.require(db, lesion_id)
-    Enrolment.refuse_case(db, user, lesion.case_id)
-    said = Standing.of(request, db, user, lesion).said_by(db, checkpoint)
+    lesion, said = Standing.asked(request, db, user, lesion_id, checkpoint)
     of = of or said.lesion_class
     found = request.app.state.inference.saliency(db, lesion, said, of, method, checked=True)
     told = map_told(lesion, said, of, found)
@@ -150,11 +145,10 @@ def compare(
     What is shown is written down as seen before it leaves.
 
     Raises:
-        NotFound, Forbidden: as ``stability``.
+        NotFound, Forbidden: as ``Standing.asked``.
     """
-    lesion = Lesion.require(db, lesion_id)
-    Enrolment.refuse_case(db, user, lesion.case_id)
-    network = Standing.of(request, db, user, lesion).said_by(db, checkpoint).checkpoint
+    lesion, said = Standing.asked(request, db, user, lesion_id, checkpoint)
+    network = said.checkpoint
     comparing: Comparing = request.app.state.comparing
     first = request.app.state.settings.review_first
     found = comparing.of(db, user, lesion, network, review_first=first)

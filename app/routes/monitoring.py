@@ -13,7 +13,6 @@ from starlette.responses import Response
 from app.auth import Admin
 from app.db import Db, ReadDb
 from app.errors import NotFound
-from app.models.ground.event import Event
 from app.models.monitoring import scope, tables
 from app.models.monitoring.local import STANDARDS, Standard
 from app.models.monitoring.monitoring import Monitoring
@@ -103,18 +102,14 @@ def export(
     if chosen is None:
         raise NotFound("No classifier is served, and none has scored a lesion.")
     found = Monitoring.of(look, chosen, asked.standard, measure=asked.measured)
-    own = chosen.checkpoint
-    Event.record(
-        db, user.name, "monitoring exported", str(own.id),
-        name=own.name, images=found.kind.value, format=format.value,
-    )  # fmt: skip
+    found.record_export(db, user.name, chosen, format.value)
     as_csv = format is Form.CSV
     return Response(
         tables.csv(found) if as_csv else found.written(),
         media_type="text/csv; charset=utf-8" if as_csv else "application/json",
         headers={
             "content-disposition": "attachment; filename="
-            f'"monitoring-{own.name}-{found.kind.value}.{format.value}"'
+            f'"monitoring-{found.checkpoint.name}-{found.kind.value}.{format.value}"'
         },
     )
 

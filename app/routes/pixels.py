@@ -116,9 +116,7 @@ def lesion_saliency(
 ) -> Response:
     """The ROI as that checkpoint sees it, under the map of what moves its score; as the page
     ``/lesions/{lesion_id}/saliency`` explains it."""
-    lesion = Lesion.require(db, lesion_id)
-    Enrolment.refuse_case(db, user, lesion.case_id)
-    said = Standing.of(request, db, user, lesion).said_by(db, checkpoint)
+    lesion, said = Standing.asked(request, db, user, lesion_id, checkpoint)
     _saw(request, user, Shown.LESION, lesion.id)
     of = of or said.lesion_class
     etag = etag_of("saliency", lesion.id, lesion.box, said.id, of, method)

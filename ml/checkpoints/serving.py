@@ -98,21 +98,19 @@ class Classifier:
             )
         if several:
             self._names.append(_MEMBERS)
-        classes = self.probabilities(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32)).shape[1]
+        found = self.outputs(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32))
+        classes = found.probabilities.shape[1]
         if classes != len(meta.scheme):
             raise CheckpointError(
                 f"Checkpoint {meta.name} has {classes} outputs for {len(meta.scheme)} classes."
             )
-        if meta.ensemble is not None:
-            self._refuse_members(meta, meta.ensemble.networks)
-
-    def _refuse_members(self, meta: Checkpoint, networks: int) -> None:
-        found = self._compute(np.zeros((1, ROI_SIZE_PX, ROI_SIZE_PX), np.float32), [_MEMBERS])[0]
-        if found.shape != (1, networks, len(meta.scheme)):
+        if meta.ensemble is None or found.members is None:
+            return
+        if found.members.shape != (1, meta.ensemble.networks, classes):
             raise CheckpointError(
                 f"Checkpoint {meta.name}: its ONNX file answers with members of shape "
-                f"{found.shape[1:]}; {networks} networks of {len(meta.scheme)} classes belong to "
-                "it."
+                f"{found.members.shape[1:]}; {meta.ensemble.networks} networks of {classes} "
+                "classes belong to it."
             )
 
     def probabilities(self, rois: Pixels) -> Pixels:

@@ -172,9 +172,9 @@ def _trust(
         displays=tuple(one.display for one in manifest.scheme.classes),
     )
     trust = Trust.of(lesions, _FOLD, looks, settings.seed)
-    features = served.outputs(manifest.rois(settings.window_hu)).features
-    own = folds != _FOLD
-    return trust, kept(manifest, settings.window_hu, lesions, trust, own, features, looks.measured)
+    rois, own = manifest.rois(settings.window_hu), folds != _FOLD
+    features = served.outputs(rois).features
+    return trust, kept(manifest, rois, lesions, trust, own, features, looks.measured)
 
 
 def _generator(

@@ -171,7 +171,7 @@ def train(
     from ml.checkpoints import serving
     from ml.training.networks import export
 
-    every_fold = settings.classifier.committee == config.Committee.EVERY_FOLD
+    every_fold = settings.classifier.every_fold
     if every_fold and not cross_validate:
         raise config.ConfigError(
             "classifier.committee=every_fold serves the networks of every fold, and only one fold "
@@ -194,7 +194,7 @@ def train(
             yield Progress(0, len(turns) * each, words, said=True)
     run.write_json("config.json", settings.dump())
     meta = described(manifest, settings, name, current_commit(), without="gan", command=command)
-    lines = manifest.lines
+    lines, own_rois = manifest.lines, manifest.rois(settings.window_hu)
     rows = {line.id: i for i, line in enumerate(lines)}
     probabilities = np.full((len(lines), len(manifest.scheme)), np.nan)
     logits = probabilities.copy()
@@ -214,11 +214,8 @@ def train(
             export.ensemble(trained, members),
             replace(meta, ensemble=Ensemble(members) if members > 1 else None),
         )
-        test = list(folds[index].test)
-        outputs = served.outputs(
-            np.stack([manifest.roi(line, settings.window_hu) for line in test])
-        )
-        tested = [rows[line.id] for line in test]
+        tested = [rows[line.id] for line in folds[index].test]
+        outputs = served.outputs(own_rois[tested])
         probabilities[tested], logits[tested] = outputs.probabilities, outputs.logits
         if outputs.members is not None:
             alone[tested] = outputs.members
@@ -243,7 +240,7 @@ def train(
     if cross_validate:
         serves = serving.Classifier(onnx, meta)
         trust, lesions = yield from _trust(
-            manifest, folds, by_fold, logits, alone, settings, serves, tried_on
+            manifest, own_rois, folds, by_fold, logits, alone, settings, serves, tried_on
         )
     saving.save(
         replace(meta, metrics=metrics),
@@ -320,6 +317,7 @@ def _is_done(folder: RunDir, task: dict[str, object]) -> bool:
 
 def _trust(
     manifest: Manifest,
+    rois: npt.NDArray[np.float32],
     folds: Sequence[Fold],
     by_fold: Mapping[int, tuple[serving.Classifier, npt.NDArray[np.float32]]],
     logits: npt.NDArray[np.float64],
@@ -337,6 +335,7 @@ def _trust(
     committee gives.
 
     Args:
+        rois: of all lesions, in the order of the lines.
         by_fold: of each fold its network, and the features that it has of the fold's test lesions.
         logits: (lesions, classes), by the network of the fold that held each out.
         alone: (lesions, members, classes), by each of several networks.
@@ -359,7 +358,7 @@ def _trust(
     references: dict[int, Reference | Missing] = {}
     for index, (served, features) in by_fold.items():
         own = [rows[line.id] for line in folds[index].train]
-        trained = served.outputs(np.stack([manifest.roi(lines[row], window) for row in own]))
+        trained = served.outputs(rois[own])
         references[index] = reference = _reference(
             trained.features, measured.rows(own), lesions.labels[own], manifest
         )
@@ -368,7 +367,7 @@ def _trust(
             distances[tested] = reference.scores(features, measured.values[tested])
     displays = tuple(one.display for one in manifest.scheme.classes)
     looks = Looks(measured, distances, references[settings.test_fold], displays)
-    every_fold = settings.classifier.committee == config.Committee.EVERY_FOLD
+    every_fold = settings.classifier.every_fold
     held_out = None if every_fold else settings.test_fold
     trust = Trust.of(lesions, held_out, looks, settings.seed)
     worth: Together | Missing | None = None
@@ -380,9 +379,9 @@ def _trust(
             "patients tell what they are worth together"
         )
     trust = replace(trust, figures=replace(trust.figures, together=worth))
-    features = serves.outputs(manifest.rois(window)).features
+    features = serves.outputs(rois).features
     trained = held_out_in != settings.test_fold
-    shown = kept(manifest, window, lesions, trust, trained, features, measured)
+    shown = kept(manifest, rois, lesions, trust, trained, features, measured)
     networks = {index: (served, references[index]) for index, (served, _) in by_fold.items()}
     trust = yield from trying.tables(
         manifest, serves, trust, folds, networks, tried_on, settings.seed
@@ -435,7 +434,7 @@ def _notes(fold: Fold, folder: RunDir, settings: config.Config) -> list[str]:
         if recipe.members > 1
         else []
     )
-    if recipe.committee == config.Committee.EVERY_FOLD:
+    if recipe.every_fold:
         return [
             f"The networks of all {settings.folds} folds serve together. Those of the first were "
             f"trained on {lesions} lesions of {people} patients ({spread}",

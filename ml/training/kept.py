@@ -19,7 +19,7 @@ PATIENT = "patient {:03}"
 
 def kept(
     manifest: Manifest,
-    window_hu: tuple[float, float],
+    rois: npt.NDArray[np.float32],
     lesions: OutOfFold,
     trust: Trust,
     trained: npt.NDArray[np.bool_],
@@ -31,6 +31,7 @@ def kept(
     Simulated patients keep their names and their lesions a picture. Others are numbered.
 
     Args:
+        rois: (n, 64, 64) in [−1, 1], at the network's window.
         lesions: what was said of each by a network that had not seen its patient.
         trust: made of them; where it is calibrated, so is what was said, each fold by the others.
         trained: (n,) whether the networks whose ``features`` (n, d) these are were trained on each.
@@ -57,6 +58,6 @@ def kept(
         calibrated=fitted,
         measured=measured,
         classes=lesions.classes,
-        pictures=pictured(manifest.rois(window_hu)) if simulated else (),
+        pictures=pictured(rois) if simulated else (),
         no_pictures="" if simulated else NO_PICTURES,
     )

@@ -75,18 +75,14 @@ def answered(
     """
     rois = np.stack([one.pixels for one in pictures])
     outputs = network.outputs(rois)
-    fitted, logits = trust.figures.calibration, outputs.logits.astype(np.float64)
     flagged = None
     if novelty is not None:
-        in_hu = network.meta.training_kind != ImageKind.UNCALIBRATED
         sizes = [one.diameter_mm for one in pictures]
-        values = quick.measure(rois, network.meta.window_hu if in_hu else None, sizes).values
+        values = quick.measure(rois, network.meta.measured_hu, sizes).values
         flagged = novelty.scores(outputs.features, values) > novelty.threshold
     return Answered(
         pictures,
-        fitted.probabilities(logits)
-        if isinstance(fitted, Calibration)
-        else multinomial.softmax(logits),
+        multinomial.softmax(outputs.logits.astype(np.float64) / trust.temperature),
         flagged,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,13 @@ Ints = npt.NDArray[np.int64]
 
 class TrustError(HepaticaError):
     """Lesions that do not allow what was asked of them, or a record that is none."""
+
+
+def refuse_version(data: Any, version: int, of: str) -> None:
+    """Nothing for a record of ``version``; else TrustError, which says of what (``of``) it is."""
+    found = data.get("version") if isinstance(data, dict) else None
+    if found != version:
+        raise TrustError(f"Version {found!r} of {of} is unknown.")
 
 
 @dataclass(frozen=True)

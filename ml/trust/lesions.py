@@ -23,7 +23,7 @@ from ml.ground import records
 from ml.images import roi
 from ml.images.measurements import Measured, Measurement
 from ml.trust.columns import columns_of, unit_of
-from ml.trust.evidence import TrustError
+from ml.trust.evidence import TrustError, refuse_version
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -257,9 +257,7 @@ def read_record(data: Any) -> LesionsRecord:
         TrustError: of another version.
         RecordError: of another form.
     """
-    version = data.get("version") if isinstance(data, dict) else None
-    if version != VERSION:
-        raise TrustError(f"Version {version!r} of the lesions of a checkpoint is unknown.")
+    refuse_version(data, VERSION, "the lesions of a checkpoint")
     return records.from_json(LesionsRecord, data, "lesions")
 
 

@@ -172,10 +172,12 @@ class LocalTest:
 
 def few(count: int, least: int, of: str = "") -> Figure:
     """No figure, since there are ``count`` patients and not ``least``."""
-    return Figure.undefined(
-        count, exact.BY_PATIENT, f"too few: {count} patient{'' if count == 1 else 's'}{of}, and "
-        f"{least} are needed",
-    )  # fmt: skip
+    return Figure.undefined(count, exact.BY_PATIENT, too_few(count, least, of))
+
+
+def too_few(count: int, least: int, of: str = "") -> str:
+    """``too few: 4 patients of another class, and 20 are needed``."""
+    return f"too few: {count} patient{'' if count == 1 else 's'}{of}, and {least} are needed"
 
 
 def share(hits: Bools, patients: Ints, least: int = LEAST) -> Figure:

@@ -18,7 +18,7 @@ from ml.trust.answer import PredictionSet, Said
 from ml.trust.beside import Beside
 from ml.trust.calibration import Calibration, Reliability
 from ml.trust.conformal import Coverage, Sets
-from ml.trust.evidence import Missing, OutOfFold, TrustError, names
+from ml.trust.evidence import Missing, OutOfFold, TrustError, names, refuse_version
 from ml.trust.novelty import Novelty, NoveltyError, NoveltyRecord, Reference, Unlike
 from ml.trust.opinion import Opinion, OpinionRecord, SecondOpinion
 from ml.trust.together import Together
@@ -341,9 +341,7 @@ def read_figures(data: Any) -> Figures:
         TrustError: of another version.
         RecordError: of another form.
     """
-    version = data.get("version") if isinstance(data, dict) else None
-    if version != VERSION:
-        raise TrustError(f"Version {version!r} of what a checkpoint is trusted by is unknown.")
+    refuse_version(data, VERSION, "what a checkpoint is trusted by")
     return records.from_json(Figures, data, "trust")
 
 

@@ -78,20 +78,25 @@ export class Panel extends EventTarget {
     if (isNewest()) place.removeAttribute("aria-busy");
   }
 
+  /** What of the panel was opened or closed now; null where it is not there. */
+  #toggled(selector) {
+    const details = this.article ? $(selector, this.article) : null;
+    if (details) details.open = !details.open;
+    return details;
+  }
+
   /** Open or close the map of what moves the score; false where there is none to open. */
   toggleMap() {
-    const map = this.article ? $("[data-saliency]", this.article) : null;
+    const map = this.#toggled("[data-saliency]");
     if (!map) return false;
-    map.open = !map.open;
     this.#load(map).then(() => { if (map.open) map.scrollIntoView({ block: "start" }); });
     return true;
   }
 
   /** Open or close the comparison with other lesions; false where the panel has none, as while it is covered. */
   compare() {
-    const details = this.article ? $("[data-compare]", this.article) : null;
+    const details = this.#toggled("[data-compare]");
     if (!details) return false;
-    details.open = !details.open;
     if (details.open) details.scrollIntoView({ block: "nearest" });
     return true;
   }

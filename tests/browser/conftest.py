@@ -8,10 +8,12 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from wire import TwoLesions
 
 import forked
 import once
@@ -110,6 +112,19 @@ def installation(tmp_path_factory) -> Iterator[Installation]:
     finally:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture
+def page(open_as):
+    """A page of the reader's that shows nothing yet."""
+    return open_as("reader", at=None)
+
+
+@pytest.fixture
+def case(page, installation):
+    """A case with two lesions, as that page sees it."""
+    with closing(TwoLesions(page, installation)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

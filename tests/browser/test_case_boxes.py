@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pytest
-from wire import TwoLesions, Wire
+from wire import Wire
 
 MARKS = r"/images/[0-9a-f-]{36}/lesions$"
 PIXELS = r"/images/[0-9a-f-]{36}/pixels$"
-
-
-@pytest.fixture
-def page(open_as):
-    return open_as("reader", at=None)
-
-
-@pytest.fixture
-def case(page, installation):
-    with closing(TwoLesions(page, installation)) as made:
-        yield made
 
 
 def test_what_is_typed_while_a_box_is_being_marked_is_for_no_other_lesion(case, page):

@@ -10,17 +10,6 @@ from wire import TwoLesions, Wire
 DRAFTS = "Object.keys(sessionStorage).filter((key) => key.includes('draft')).length"
 
 
-@pytest.fixture
-def page(open_as):
-    return open_as("reader", at=None)
-
-
-@pytest.fixture
-def case(page, installation):
-    with closing(TwoLesions(page, installation)) as made:
-        yield made
-
-
 def checked(page, name: str) -> str | None:
     found = page.locator(f"[name={name}]:checked")
     return found.get_attribute("value") if found.count() else None

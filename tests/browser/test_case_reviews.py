@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pytest
 from wire import TwoLesions, Wire
 
@@ -11,17 +9,6 @@ PANELS = r"/lesions/[0-9a-f-]{36}$"
 REVIEWS = r"/lesions/[0-9a-f-]{36}/reviews$"
 WITHDRAWALS = r"/lesions/[0-9a-f-]{36}/withdrawal$"
 BY = pytest.mark.parametrize("by", ["keys", "mouse"])
-
-
-@pytest.fixture
-def page(open_as):
-    return open_as("reader", at=None)
-
-
-@pytest.fixture
-def case(page, installation):
-    with closing(TwoLesions(page, installation)) as made:
-        yield made
 
 
 def sign_out(page) -> list:

@@ -18,17 +18,6 @@ NAME = "browser-kept"
 
 
 @pytest.fixture
-def page(open_as):
-    return open_as("reader", at=None)
-
-
-@pytest.fixture
-def case(page, installation):
-    with closing(TwoLesions(page, installation)) as made:
-        yield made
-
-
-@pytest.fixture
 def other(page, installation):
     """Two lesions of another patient."""
     with closing(TwoLesions(page, installation)) as made:

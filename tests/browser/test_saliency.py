@@ -13,11 +13,6 @@ MAP = "[data-saliency]"
 
 
 @pytest.fixture
-def page(open_as):
-    return open_as("reader", at=None)
-
-
-@pytest.fixture
 def case(page, installation):
     with closing(TwoLesions(page, installation, lesions=1)) as made:
         yield made

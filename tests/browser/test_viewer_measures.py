@@ -11,11 +11,6 @@ from wire import TwoLesions
 
 
 @pytest.fixture
-def page(open_as):
-    return open_as("reader", at=None)
-
-
-@pytest.fixture
 def case(page, installation):
     with closing(TwoLesions(page, installation)) as made:
         made.open(1)

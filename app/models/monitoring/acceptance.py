@@ -144,17 +144,12 @@ def _agreed(given: Sequence[tuple[str, str, str]], classes: Sequence[str]) -> Ag
     own = np.asarray([one[2] if one[2] in classes else OTHER for one in told], dtype=object)
     hits = np.asarray(called == own, bool)
 
-    count = len(np.unique(patients))
-
     def by(values: npt.NDArray[np.object_]) -> dict[str, Figure]:
-        found = {}
-        for key in classes:
-            found[key] = share_of(hits, np.asarray(values == key, bool), patients)
-        return found
+        return {key: share_of(hits, np.asarray(values == key, bool), patients) for key in classes}
 
     return Agreed(
         given=len(told),
-        patients=count,
+        patients=len(np.unique(patients)),
         cannot_tell=len(given) - len(told),
         agreed=share(hits, patients),
         kappa=_kappa(called, own, patients, classes),

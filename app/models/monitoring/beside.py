@@ -13,7 +13,8 @@ from enum import StrEnum
 from app.models.checkpoint import Checkpoint
 from app.models.monitoring.local import Local
 from app.models.monitoring.months import Months
-from ml.checkpoints.metrics import ClassifierMetrics, HeldOutScore
+from ml.checkpoints import checkpoint as files
+from ml.checkpoints.metrics import HeldOutScore
 from ml.lesion import LesionScheme
 from ml.statistics.figure import Figure
 from ml.trust.calibration import Calibration, Reliability
@@ -73,7 +74,7 @@ def beside(checkpoint: Checkpoint, months: Months, local: Local) -> tuple[Beside
 
 def _rows(checkpoint: Checkpoint, months: Months, local: Local) -> Iterator[Beside]:
     file, scheme, test = checkpoint.file, checkpoint.scheme, local.test
-    score, source = _score(file.metrics)
+    score, source = _score(file)
     yield _row(
         "balanced accuracy",
         "",
@@ -126,12 +127,10 @@ def _verdict(here: Figure, card: Figure | None) -> Verdict:
     return Verdict.HIGHER if own[0] > theirs[1] else Verdict.OVERLAP
 
 
-def _score(metrics: object) -> tuple[HeldOutScore | None, str]:
-    if not isinstance(metrics, ClassifierMetrics):
-        return None, ""
+def _score(file: files.Checkpoint) -> tuple[HeldOutScore | None, str]:
     for told, source in (
-        (metrics.test, "held-out patients, this very network"),
-        (metrics.cross_validation, "cross-validation, networks of the same training"),
+        (file.held_out, "held-out patients, this very network"),
+        (file.out_of_fold, "cross-validation, networks of the same training"),
     ):
         if told is not None:
             return told, f"{source}; {told.n_lesions} lesions, {told.n_patients} patients"

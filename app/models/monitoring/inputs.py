@@ -19,6 +19,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from app.db import in_parts
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
@@ -31,6 +32,7 @@ from ml.images.measurements import Measurement
 from ml.statistics import drift, exact
 from ml.statistics.figure import Figure
 from ml.trust import conformal
+from ml.trust.local import too_few
 from ml.trust.novelty import Reference
 
 Floats = npt.NDArray[np.float64]
@@ -52,7 +54,6 @@ _FAMILIES = 2
 _MOST_WORDS = 5
 _NOT_TOLD = "not told"
 _SEED = 20181210
-_AT_ONCE = 500
 
 _MEASURED = ("lesion_mean", "surround_mean", "contrast", "surround_sd", "surround_band_0")
 """The last is fine detail around the lesion: the noise."""
@@ -153,7 +154,7 @@ class Inputs:
             0,
         )
         if len(last) < LEAST_NOW:
-            return replace(told, why=_too_few(len(last), LEAST_NOW, "in the last whole window"))
+            return replace(told, why=too_few(len(last), LEAST_NOW, " in the last whole window"))
         sides = [_rows(session, scope, some) for some in (first, last)]
         numbers = [
             _numbers(*named, *([one.numbers[place] for one in some] for some in sides))
@@ -241,7 +242,7 @@ def _windows(months: Ints, patients: Ints, now: int) -> _Windows | Inputs:
                 f"the first {BLOCK} months, from {month_words(first)} on, are not over: later ones "
                 "are compared with them"
             )
-        return none(_too_few(count, LEAST_BEFORE, "until the last whole window, for a reference"))
+        return none(too_few(count, LEAST_BEFORE, " until the last whole window, for a reference"))
     if whole == reference:
         end = month_words(first + BLOCK * (whole + 1) - 1)
         return none(f"no {BLOCK} months after the reference are over; the first end with {end}")
@@ -249,10 +250,6 @@ def _windows(months: Ints, patients: Ints, now: int) -> _Windows | Inputs:
         first, first + BLOCK * reference, first + BLOCK * (whole - 1), first + BLOCK * whole,
         whole - reference,
     )  # fmt: skip
-
-
-def _too_few(count: int, least: int, where: str) -> str:
-    return f"too few: {count} patient{'' if count == 1 else 's'} {where}, and {least} are needed"
 
 
 def _rows(session: Session, scope: Scope, lesions: Sequence[uuid.UUID]) -> list[_Row]:
@@ -272,9 +269,9 @@ def _rows(session: Session, scope: Scope, lesions: Sequence[uuid.UUID]) -> list[
     )
     nan = float("nan")
     found: list[_Row] = []
-    for start in range(0, len(lesions), _AT_ONCE):
-        some = query.where(Prediction.lesion_id.in_(lesions[start : start + _AT_ONCE]))
-        for lesion, score, width, height, down, across, *tags in session.execute(some):
+    for some in in_parts(lesions):
+        rows = session.execute(query.where(Prediction.lesion_id.in_(some)))
+        for lesion, score, width, height, down, across, *tags in rows:
             known = down is not None and across is not None
             numbers = (
                 nan if score is None else score,
@@ -332,11 +329,11 @@ def _quartiles(values: Floats) -> tuple[float, float, float]:
 
 def _lacking(before: Side, now: Side) -> str:
     for side, least, where in (
-        (before, LEAST_BEFORE, "with it in the reference"),
-        (now, LEAST_NOW, "with it in the last whole window"),
+        (before, LEAST_BEFORE, " with it in the reference"),
+        (now, LEAST_NOW, " with it in the last whole window"),
     ):
         if side.n < least:
-            return _too_few(side.n, least, where)
+            return too_few(side.n, least, where)
     return ""
 
 
@@ -394,8 +391,8 @@ def _lesions(session: Session, ids: Sequence[uuid.UUID]) -> list[Lesion]:
     )
     return [
         lesion
-        for start in range(0, len(ids), _AT_ONCE)
-        for lesion in session.scalars(query.where(Lesion.id.in_(ids[start : start + _AT_ONCE])))
+        for some in in_parts(ids)
+        for lesion in session.scalars(query.where(Lesion.id.in_(some)))
     ]
 
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.db import in_parts
 from app.models.cases.case import Case, Image
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import Basis
@@ -39,7 +40,6 @@ MOST = 1000
 """Lesions that are tested on: the ones reviewed last. More would tell little and take long."""
 MOST_VALUES = 8
 """Phases, or scanners, that are told: those of the most patients."""
-_AT_ONCE = 500
 _NOT_TOLD = "not told"
 _REASONS = ("trained", "imaging", "seen", "other")
 _SEED = 20181210
@@ -238,13 +238,10 @@ def _known(
         Image.tags["Manufacturer"].as_string(),
         Image.tags["ManufacturerModelName"].as_string(),
     )
-    ids = list(told)
     rows = [
         row
-        for start in range(0, len(ids), _AT_ONCE)
-        for row in session.execute(
-            scope.within(columns).where(Prediction.lesion_id.in_(ids[start : start + _AT_ONCE]))
-        )
+        for some in in_parts(list(told))
+        for row in session.execute(scope.within(columns).where(Prediction.lesion_id.in_(some)))
     ]
     rows.sort(key=lambda row: str(row[0]))  # the same draws, whatever the order of the database
     return Known(

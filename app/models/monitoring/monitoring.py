@@ -100,6 +100,13 @@ class Monitoring:
             inputs=Inputs.of(session, scope, standing, month_of(at), measure=measure),
         )
 
+    def record_export(self, session: Session, who: str, scope: Scope, form: str) -> None:
+        """Put down who takes it away, as which file."""
+        Event.record(
+            session, who, "monitoring exported", str(scope.checkpoint.id),
+            name=self.checkpoint.name, images=self.kind.value, format=form,
+        )  # fmt: skip
+
     def written(self) -> bytes:
         """As JSON: every field under its name."""
         return json.dumps(records.to_json(self), allow_nan=False, ensure_ascii=False).encode()

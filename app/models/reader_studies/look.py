@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import Base, Word, now
+from app.db import Base, Word, in_parts, now
 from app.models.ground.append_only import append_only
 
 _AT_ONCE = 1000
@@ -83,8 +83,7 @@ class Look(Base):
             for one in looks
         ]
         dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        for start in range(0, len(rows), _AT_ONCE):
-            some = rows[start : start + _AT_ONCE]
+        for some in in_parts(rows, _AT_ONCE):
             session.execute(dialect.insert(Look).values(some).on_conflict_do_nothing())
 
     @staticmethod

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from app.auth import Program
 from app.db import Db, ReadDb
 from app.errors import Forbidden, NotFound
-from app.models.ground.event import Event
 from app.models.monitoring import scope
 from app.models.monitoring.local import Standard
 from app.models.monitoring.monitoring import Monitoring
@@ -63,8 +62,5 @@ def watched(
     if chosen is None:
         raise NotFound("There is no such checkpoint.")
     found = Monitoring.of(look, chosen, standard, measure=measured)
-    Event.record(
-        db, program.actor, "monitoring exported", str(chosen.checkpoint.id),
-        name=chosen.checkpoint.name, images=found.kind.value, format="json",
-    )  # fmt: skip
+    found.record_export(db, program.actor, chosen, "json")
     return Response(found.written(), media_type="application/json")

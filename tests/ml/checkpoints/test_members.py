@@ -12,7 +12,6 @@ import pytest
 from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
 from ml.checkpoints.members import Ensemble, MembersError, joined, parted
-from ml.checkpoints.metrics import ClassifierMetrics
 from ml.checkpoints.serving import Classifier, load
 from ml.images.roi import Box, Roi
 from ml.lesion import LIVER
@@ -22,19 +21,7 @@ from ml.trust.agreement import Agreement
 from ml.trust.evidence import Missing, OutOfFold
 from ml.trust.record import Trust
 from ml.trust.together import on_others
-
-META = Checkpoint(
-    name="tiny",
-    kind="classifier",
-    scheme=LIVER,
-    lesion_class=None,
-    window_hu=(-150.0, 250.0),
-    training_kind="phantom",
-    dataset_digest="d",
-    commit="c",
-    config={},
-    metrics=ClassifierMetrics(),
-)
+from tests.ml.checkpoints.test_serving import META
 
 
 def member(seed: int, classes: int = 3, width: int = 2, features: int = 8) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,7 @@ class _Made:
     def __init__(self, kind: ImageKind, each: int) -> None:
         self.of = trust_lesions.lesions(each)
         lines: Any = tuple(map(self.line, range(len(self.of.labels))))
-        rois = self.of.rois
-
-        class Made(Manifest):
-            def rois(self, window_hu: tuple[float, float]) -> np.ndarray:
-                return rois
-
-        self.manifest = Made("made", LIVER, kind, lines, root=None)  # type: ignore[arg-type]
+        self.manifest = Manifest("made", LIVER, kind, lines, root=Path())
         rng = np.random.default_rng(1)
         logits = 2 * np.eye(3)[self.of.labels] + rng.normal(0, 1.5, (len(lines), 3))
         patients = numbered(self.of.patients)
@@ -48,7 +43,7 @@ class _Made:
     def kept(self, scale: float = 1.0) -> Lesions:
         features = scale * np.arange(len(self.of.labels) * 4, dtype=np.float32).reshape(-1, 4)
         return kept(
-            self.manifest, trust_lesions.WINDOW, self.lesions, Trust.of(self.lesions, 0),
+            self.manifest, self.of.rois, self.lesions, Trust.of(self.lesions, 0),
             self.lesions.folds != 0, features, self.of.measured,
         )  # fmt: skip
 
