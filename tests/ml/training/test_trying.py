@@ -70,7 +70,11 @@ class Network:
 
     def __init__(self, manifest: Manifest) -> None:
         self.meta = SimpleNamespace(
-            training_kind=manifest.kind, window_hu=WINDOW, scheme=manifest.scheme, ensemble=None
+            training_kind=manifest.kind,
+            window_hu=WINDOW,
+            measured_hu=WINDOW,
+            scheme=manifest.scheme,
+            ensemble=None,
         )
         self.asked: list[np.ndarray] = []
 
