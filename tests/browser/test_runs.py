@@ -69,7 +69,7 @@ def test_a_run_is_queued_watched_and_its_report_read(open_as, installation, vers
         worker.terminate()
         worker.wait(30)
     report = page.frame_locator("iframe.report")
-    assert "Every choice" in report.locator("body").inner_text()
+    report.locator("text=Every choice").first.wait_for(state="attached")  # all of it has come
     assert page.locator("a[href^='/checkpoints/run-']").count() >= 2
     run_page = page.url
     assert on_paper(page) == GOOD  # and no empty frame
