@@ -28,6 +28,7 @@ application = terminal.command_line("python -m app", "Hepatica for the web.")
 user = terminal.group(application, "user", "Accounts.")
 token = terminal.group(application, "token", "API tokens.")
 key = terminal.group(application, "key", "The installation key.")
+audit = terminal.group(application, "audit", "The audit trail: who did what, when.")
 pacs = terminal.group(application, "pacs", "The PACS that are configured.")
 
 Name = Annotated[str, Parameter(name="NAME")]
@@ -320,6 +321,54 @@ def adopt_key() -> None:
     print("The key is this database's from now on." if changed else "It is this database's key.")
 
 
+@audit.command(name="verify")
+def verify_audit(*, kept: Annotated[str, Parameter(metavar="HEAD")] = "") -> None:
+    """Whether every event is what was written, and none is missing; prints the trail's head.
+
+    Keep the head elsewhere: of a trail whose end was removed, only a later head tells.
+
+    Args:
+        kept: a head that was printed earlier; it must still be there.
+    """
+    from app.models.ground.trail import Head
+    from app.operation.trail import Verification
+    from app.settings import settings
+    from ml.progress import drive
+
+    chosen = settings()
+    key = chosen.key() if chosen.has_key else None
+    found = Verification(key, Head.read(kept) if kept else None)
+    with _database_as_it_is().reading() as session:
+        drive(found.run(session))
+    for line in found.faults:
+        print(line, file=sys.stderr)
+    found.refuse_faults()
+    print(found.words)
+
+
+@audit.command(name="export")
+def export_audit(
+    *,
+    since: Annotated[str, Parameter(metavar="DATE")] = "",
+    until: Annotated[str, Parameter(metavar="DATE")] = "",
+) -> None:
+    """Print the audit trail as CSV, in its order.
+
+    Args:
+        since: events of this day and later, as 2026-01-31 (UTC).
+        until: events of this day and earlier.
+    """
+    from app.models.ground.event import Event
+    from app.operation.trail import Days, table
+
+    days = Days.read(since, until)
+    with _database().transaction() as session:
+        Event.record(session, _actor(), "audit trail exported", since=since, until=until)
+    with _database_as_it_is().reading() as session:
+        for line in table(session, days):
+            print(line, end="")
+
+
 @pacs.command(name="check")
 def check_pacs(
     name: Annotated[str, Parameter(name="NAME")] = "", /, *, store: bool = False
@@ -464,6 +513,8 @@ def backup(folder: Annotated[Path, Parameter(name="DIR")], /) -> None:
     drive(made.run())
     manifest = made.manifest
     print(f"{made.folder}: {manifest.contents.words}; the copy has {manifest.bytes / 1e6:,.1f} MB.")
+    if manifest.contents.trail:
+        print(f"Head of the audit trail in it: {manifest.contents.trail}")
     if database.found_schema() == Schema.CURRENT:
         with database.transaction() as session:
             Event.record(session, _actor(), "backup made", made.folder.name, sha256=manifest.sha256)

@@ -17,6 +17,7 @@ from app.jobs.loop import JobLoop
 from app.jobs.settling import Settling
 from app.models.cases.marking import Marking
 from app.models.checkpoint import Checkpoint
+from app.models.ground import trail
 from app.models.jobs.job import Job, JobKind
 from app.models.jobs.kept_answer import KeptAnswer
 from app.settings import Settings
@@ -46,13 +47,14 @@ class Clerk(JobLoop):
         return self.do_job() or self._settling.act(self.name) or self._sweep()
 
     def _sweep(self) -> bool:
-        """Forget what was kept for its time; never more to do."""
+        """Forget what was kept for its time, and seal the audit trail; never more to do."""
         if monotonic() >= self._sweep_at:
             self._sweep_at = monotonic() + _SWEEP_EVERY_S
             with self._database.transaction() as session:
                 Job.forget(session, self._settings.jobs_kept_days)
                 KeptAnswer.forget(session, self._settings.answers_kept_hours)
                 Marking.give_up(session, self._settings.marks_wait_days, self.name)
+                trail.seal(session, self._settings.key(), self.name)
         return False
 
     def do(self, job_id: uuid.UUID, claim: int) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from app.errors import Damaged
 from app.models.ground.installation import KEY
+from app.models.ground.trail import Head
 from ml.progress import Progress
 
 _EVERY = 50
@@ -27,6 +28,7 @@ class Contents:
         objects, object_bytes: images, stimuli, weights and reports: how many, and how large.
         objects_sha256: SHA-256 over their names in order.
         damaged: names of objects that are no longer what was stored.
+        trail: head of the audit trail, as ``NUMBER:HEX``; "" where it is no chain yet.
     """
 
     schema: str
@@ -36,6 +38,7 @@ class Contents:
     object_bytes: int
     objects_sha256: str
     damaged: tuple[str, ...] = ()
+    trail: str = ""
 
     @property
     def words(self) -> str:
@@ -90,11 +93,20 @@ def count(connection: sa.Connection) -> Generator[Progress, None, Contents]:
         object_bytes=size,
         objects_sha256=of_names.hexdigest(),
         damaged=tuple(damaged),
+        trail=_trail(connection) if "trail_entry" in names else "",
     )
 
 
 def _rows(connection: sa.Connection, name: str) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))).scalar_one()
+
+
+def _trail(connection: sa.Connection) -> str:
+    entry = sa.table("trail_entry", sa.column("number"), sa.column("digest"))
+    last = connection.execute(
+        sa.select(entry.c.number, entry.c.digest).order_by(entry.c.number.desc()).limit(1)
+    ).first()
+    return str(Head(last.number, bytes(last.digest))) if last else ""
 
 
 def _fingerprint(connection: sa.Connection) -> str | None:

@@ -160,7 +160,7 @@ def test_postgresql_does_not_empty_the_record_either(postgres):
     with database.transaction() as session:
         Event.record(session, "a", "k")
     with database.engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="never"):
-        connection.execute(sa.text("TRUNCATE event"))
+        connection.execute(sa.text("TRUNCATE event CASCADE"))
     database.engine.dispose()
 
 

@@ -56,9 +56,9 @@ def receive(session, *files: bytes, entry: Entry | None = ENTRY, key: bytes = KE
 
 
 def everything(session) -> str:
-    """All that all rows hold, as text."""
+    """All that all rows hold, as text, but for the chain of events, which a commit adds to."""
     session.flush()
-    tables = Base.metadata.tables.values()
+    tables = [one for name, one in Base.metadata.tables.items() if name != "trail_entry"]
     return str([sorted(map(str, session.execute(sa.select(table)))) for table in tables])
 
 
