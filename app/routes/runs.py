@@ -6,25 +6,28 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth import Admin, Researcher
 from app.db import Db, ReadDb
+from app.errors import Forbidden
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
 from app.models.runs.dataset import DatasetVersion
-from app.models.runs.run import EXPERIMENTS, Run, WorkerSign
-from app.responses import fragment, page, see_other
+from app.models.runs.run import EXPERIMENTS, ReportInside, Run, RunState, WorkerSign
+from app.responses import SECURITY_HEADERS, fragment, page, see_other
 
 router = APIRouter(include_in_schema=False)
 
-# the report is a page of its own with its own styles and no script; it is shown in a frame
+# alone, the report is a page with its own styles and no script
 _REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 )
+_POLICY = "content-security-policy"
 
 
 @router.get("/runs")
@@ -61,9 +64,15 @@ def create(
 
 @router.get("/runs/{run_id}")
 def show(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
-    """One run: its progress, its checkpoints, and to whom it could be handed over."""
+    """One run: its progress, its checkpoints and its report, and to whom it could be given."""
     run = Run.require(db, run_id)
-    return page(
+    report, why_not = None, ""
+    if run.state is RunState.DONE:
+        try:
+            report = ReportInside.of(_report(request, db, user, run))
+        except Forbidden as refusal:
+            why_not = refusal.detail
+    response = page(
         request,
         "runs/show.html",
         run=run,
@@ -77,7 +86,13 @@ def show(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> R
             for item in User.everyone(db)
             if item.may("researcher") and item.disabled_at is None and item.id != run.owner_id
         ],
+        report=report,
+        why_not=why_not,
     )
+    if report is not None:
+        own = f"style-src 'self' {report.source}"
+        response.headers[_POLICY] = SECURITY_HEADERS[_POLICY].replace("style-src 'self'", own)
+    return response
 
 
 @router.get("/runs/{run_id}/progress")
@@ -109,12 +124,9 @@ def hand_over(
 
 @router.get("/runs/{run_id}/report")
 def report(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> Response:
-    """The self-contained report; it shows ROIs of its data set, so not to a blinded reader."""
-    Enrolment.refuse_synthetics(db, user)
-    run = Run.require(db, run_id)
-    body = run.report(db)
-    request.app.state.witness.saw(Seen(user.id, Shown.VERSION, run.dataset_id))
-    headers = {"content-security-policy": _REPORT_POLICY, "x-frame-options": "SAMEORIGIN"}
+    """The report alone: one file that needs nothing else."""
+    body = _report(request, db, user, Run.require(db, run_id))
+    headers = {_POLICY: _REPORT_POLICY}
     return Response(body, media_type="text/html; charset=utf-8", headers=headers)
 
 
@@ -125,3 +137,17 @@ def results(user: Researcher, look: ReadDb, db: Db, run_id: uuid.UUID) -> Respon
     body = Run.require(look, run_id).results(look)
     Event.record(db, user.name, "run results downloaded", str(run_id))
     return Response(body, media_type="application/json", headers=headers)
+
+
+def _report(request: Request, session: Session, user: User, run: Run) -> bytes:
+    """A run's report for a person; who was shown it is written down before it leaves.
+
+    Raises:
+        Forbidden: it shows ROIs of its data set, and a blinded reading of theirs is under way.
+        NotFound: the run has none.
+        Damaged: it is not what was stored.
+    """
+    Enrolment.refuse_synthetics(session, user)
+    body = run.report(session)
+    request.app.state.witness.saw(Seen(user.id, Shown.VERSION, run.dataset_id))
+    return body

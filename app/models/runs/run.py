@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -45,6 +49,43 @@ LOST_AFTER_S = 60.0
 
 MOST_SEEDS = 20
 _LOG_LINES = 200
+
+
+_PARTS = re.compile(r"<style>([^<]*)</style>.*?<body>(.*)</body></html>\s*", re.DOTALL)
+_NO_PART_OF_A_PAGE = re.compile(
+    r"<(script|style|link|meta|base|form|iframe|object|embed)\b|<[^>]* (style|on\w+)=",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class ReportInside:
+    """A run's report as part of a page, which has its own colours.
+
+    Attributes:
+        style: for a style element: its rules hold under the class ``run-report`` alone.
+        body: HTML of headings, texts, tables, charts and pictures.
+    """
+
+    style: str
+    body: str
+
+    @classmethod
+    def of(cls, report: bytes) -> ReportInside | None:
+        """None where it cannot be part of a page: an earlier version wrote it, or something else.
+
+        Nothing that loads, sends or runs anything, and no style at an element, goes into a page.
+        """
+        found = _PARTS.search(report.decode("utf-8", "replace"))
+        if found is None or _NO_PART_OF_A_PAGE.search(found[2]):
+            return None
+        return cls(f".run-report {{{found[1]}}}", found[2])
+
+    @property
+    def source(self) -> str:
+        """The style as a source of a content security policy (CSP Level 3, section 2.3.1)."""
+        digest = hashlib.sha256(self.style.encode()).digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 class Run(Owned, Base):

@@ -72,7 +72,8 @@ def curves(summary: Sequence[ArmSummary], scheme: LesionScheme) -> str:
     return (
         f'<h3>ROC, one class against the rest</h3>{legend}<div class="row">{drawn}</div>'
         '<p class="soft">Mean of the seeds\' curves at equal false positives; the band, of classic '
-        "alone, is a pointwise 95 % bootstrap over patients and seeds. Nested selection.</p>"
+        "alone, is a pointwise 95 % bootstrap over patients and seeds. Nested selection. "
+        f"{svg.ON_EACH_OTHER}</p>"
         f'<h3>Reliability</h3><div class="row">{reliable}</div>'
         '<p class="soft">Bins of equal mass, all seeds together; under the diagonal a network is '
         "too sure of itself. Few lesions are in a bin: read it beside the calibration error and "

@@ -30,6 +30,7 @@ _EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
 _CONTROLS = ("equal-compute", "oracle")
 
+# an installation puts these rules under a class, with the colours of its own pages
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1b1b;--soft:#595959;--line:#d9d9d9;
 --wash:#f4f4f4;--stage:#fafafa;--accent:#4b40b0}
@@ -52,9 +53,9 @@ white-space:normal}
 tr.published td{color:var(--soft);font-style:italic}
 .answer{background:var(--wash);border-left:4px solid var(--accent);padding:10px 14px;margin:12px 0}
 .warn{border-left-color:#c98a00}.legend{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;
-padding:0;margin:4px 0}.dot,.hollow{display:inline-block;width:10px;height:10px;border-radius:50%;
-margin-right:6px;background:var(--c);border:2px solid var(--c)}.hollow{background:transparent}
-.row{display:flex;flex-wrap:wrap;gap:20px}figure{margin:8px 0}figcaption{color:var(--soft)}
+padding:0;margin:4px 0}.legend li{display:flex;align-items:center;gap:6px}
+.row{display:flex;flex-wrap:wrap;align-items:flex-start;gap:20px}
+figure{margin:8px 0}figcaption{color:var(--soft)}
 img{image-rendering:pixelated;background:#000;max-width:100%}
 code,pre{font:13px ui-monospace,"DejaVu Sans Mono",monospace}pre{background:var(--wash);
 padding:10px;overflow-x:auto}
@@ -68,7 +69,10 @@ table{width:100%;font-size:9px}th,td{padding:2px 4px;white-space:normal;overflow
 tr,figure,svg,.answer,img{break-inside:avoid}tr:nth-child(-n+3){break-before:avoid}
 h1,h2,h3,h4,.legend{break-after:avoid}p:has(+.scroll),p:has(+figure),p:has(+.row){break-after:avoid}
 .scroll:has(tr:nth-child(-n+12):last-child){break-inside:avoid}
-p:has(+h3){break-after:avoid}details:not([open]){display:none}.row{display:block}
+p:has(+h3),p:has(+p.soft){break-after:avoid}
+details:not([open]){display:block}
+details:not([open])>summary::after{content:" (folded away: open it to print it)"}
+.row{display:block}
 .row figure{display:inline-block;vertical-align:top;max-width:31%;margin:6px 8px 6px 0}}
 """
 
@@ -228,7 +232,7 @@ def _curve(results: Results) -> str:
         f"<figure>{drawn}<figcaption>All lesions, each tested once per seed. Bands: 95 % "
         "bootstrap over patients and seeds. The curves are exploratory: reading the best size off "
         "them flatters it. Dashed: published points, on other, private lesions, and not "
-        f"comparable in height.{escape(note)}</figcaption></figure>"
+        f"comparable in height. {svg.ON_EACH_OTHER}{escape(note)}</figcaption></figure>"
     )
 
 

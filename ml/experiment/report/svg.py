@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import sqrt
+from itertools import pairwise
+from math import dist, sqrt
 
 COLOURS = ("#5b8ff9", "#e8684a", "#5ad8a6", "#f6bd16", "#9270ca", "#6dc8ec", "#ff99c3", "#8d99ae")
+
+
+ON_EACH_OTHER = "Where some lie on each other, those beneath are drawn wider."
+"""What a reader of a chart of several lines has to know."""
+_SAME_PX = 1.5
+_LINE_PX, _POINT_PX = 1.8, 3.4
+_WIDER_PX = 2.4
+
+_Line = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,9 @@ def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[
         if value <= widest:
             parts.append(text(at_x(value), height - bottom + 18, f"{value:g}", "middle", soft=True))
     parts.append(text((left + plot_right) / 2, height - 8, x_label, "middle", soft=True))
-    for item in series:
+    lines = [[(at_x(point[0]), at_y(point[1])) for point in item.points] for item in series]
+    deep = covered_points(lines)
+    for item, line, wider, covered in zip(series, lines, covered_lines(lines), deep, strict=True):
         band = [(x, a, b) for x, _, a, b in item.points if a is not None and b is not None]
         if len(band) > 1:
             edge = [f"{at_x(x):.1f},{at_y(b):.1f}" for x, _, b in band]
@@ -79,28 +91,71 @@ def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[
             x, a, b = band[0]
             parts.append(
                 f'<line x1="{at_x(x):.1f}" x2="{at_x(x):.1f}" y1="{at_y(a):.1f}" '
-                f'y2="{at_y(b):.1f}" stroke="{item.colour}" stroke-width="1.5"/>'
+                f'y2="{at_y(b):.1f}" stroke="{item.colour}" '
+                f'stroke-width="{_LINE_PX + _WIDER_PX * max(covered):g}"/>'
             )
-        line = " ".join(f"{at_x(point[0]):.1f},{at_y(point[1]):.1f}" for point in item.points)
         dash = ' stroke-dasharray="5 4"' if item.paper else ""
-        parts.append(
-            f'<polyline points="{line}" fill="none" stroke="{item.colour}" '
-            f'stroke-width="1.8"{dash}/>'
-        )
-        for point in item.points:
-            fill = "none" if item.paper else item.colour
-            parts.append(
-                f'<circle cx="{at_x(point[0]):.1f}" cy="{at_y(point[1]):.1f}" r="3.4" '
-                f'fill="{fill}" stroke="{item.colour}" stroke-width="1.5"/>'
-            )
+        parts.append(_polyline(line, item.colour, wider, dash))
+        fill = "none" if item.paper else item.colour
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_POINT_PX + _WIDER_PX * depth:g}" '
+            f'fill="{fill}" stroke="{item.colour}" stroke-width="1.5"/>'
+            for (x, y), depth in zip(line, covered, strict=True)
+        ]
     return document(width, height, title, "".join(parts)) + legend(series)
 
 
+def covered_lines(lines: Sequence[_Line]) -> list[int]:
+    """Of each line (pixels) how many drawn after it lie one over the other on a stretch of it.
+
+    So much wider it is drawn, to be seen beneath them.
+    """
+    depths = [0] * len(lines)
+    for place in reversed(range(len(lines))):
+        over = [
+            depths[later]
+            for later in range(place + 1, len(lines))
+            if _run_together(lines[place], lines[later])
+        ]
+        depths[place] = 1 + max(over) if over else 0
+    return depths
+
+
+def covered_points(lines: Sequence[_Line]) -> list[list[int]]:
+    """The same of each point of each line: how many points drawn later lie on it."""
+    depths: list[list[int]] = [[0] * len(line) for line in lines]
+    for place in reversed(range(len(lines))):
+        for number, point in enumerate(lines[place]):
+            over = [
+                depth
+                for line, of_line in zip(lines[place + 1 :], depths[place + 1 :], strict=True)
+                for other, depth in zip(line, of_line, strict=True)
+                if dist(point, other) < _SAME_PX
+            ]
+            depths[place][number] = 1 + max(over) if over else 0
+    return depths
+
+
+def _run_together(one: _Line, other: _Line) -> bool:
+    near = [any(dist(point, there) < _SAME_PX for there in other) for point in one]
+    return any(both == (True, True) for both in pairwise(near))
+
+
+def _polyline(line: _Line, colour: str, wider: int, dash: str = "") -> str:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
+    stroke = f'stroke="{colour}" stroke-width="{_LINE_PX + _WIDER_PX * wider:g}"{dash}'
+    return f'<polyline points="{points}" fill="none" {stroke}/>'
+
+
 def legend(series: Sequence[Series]) -> str:
-    """The names of the lines beside their colours, as an HTML list: hollow for the paper's."""
+    """The names of the lines beside their colours, as an HTML list: hollow for the paper's.
+
+    A drawing and no background: browsers leave backgrounds out on paper.
+    """
     entries = "".join(
-        f'<li><span class="{"hollow" if item.paper else "dot"}" '
-        f'style="--c:{item.colour}"></span>{escape(item.label)}</li>'
+        '<li><svg class="swatch" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">'
+        f'<circle cx="6" cy="6" r="4.5" fill="{"none" if item.paper else item.colour}" '
+        f'stroke="{item.colour}" stroke-width="1.5"/></svg>{escape(item.label)}</li>'
         for item in series
     )
     return f'<ul class="legend">{entries}</ul>'
@@ -222,17 +277,17 @@ def square(series: Sequence[Series], title: str, x_label: str, y_label: str) -> 
         parts.append(text(left - 6, float(y) + 4, f"{100 * share:.0f}", "end", soft=True))
         parts.append(text(float(x), top + side + 15, f"{100 * share:.0f}", "middle", soft=True))
     parts.append(f'<polyline points="{at(0, 0)} {at(1, 1)}" class="zero" fill="none"/>')
-    for item in series:
+    lines = [
+        [(left + side * x, top + side * (1 - y)) for x, y, *_ in item.points] for item in series
+    ]
+    for item, line, wider in zip(series, lines, covered_lines(lines), strict=True):
         band = [(x, a, b) for x, _, a, b in item.points if a is not None and b is not None]
         if len(band) > 1:
             edge = [at(x, b) for x, _, b in band] + [at(x, a) for x, a, _ in reversed(band)]
             parts.append(
                 f'<polygon points="{" ".join(edge)}" fill="{item.colour}" fill-opacity="0.13"/>'
             )
-        line = " ".join(at(x, y) for x, y, *_ in item.points)
-        parts.append(
-            f'<polyline points="{line}" fill="none" stroke="{item.colour}" stroke-width="1.8"/>'
-        )
+        parts.append(_polyline(line, item.colour, wider))
     parts.append(text(left + side / 2, size - 8, x_label, "middle", soft=True))
     turned = f'<g transform="rotate(-90 10 {top + side / 2:.0f})">'
     parts.append(f"{turned}{text(10, top + side / 2 + 4, y_label, 'middle', soft=True)}</g>")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+
 import pytest
 import sqlalchemy as sa
 
-from app.models import DatasetVersion, Event, Run, User
+import studies
+from app.models import DatasetVersion, Event, Look, Run, User
+from app.models.reader_studies.look import Shown
+from app.models.runs.run import ReportInside
+from ml.experiment.report import page
+from ml.experiment.results import Results
 from tests.app.models.runs.test_runs import _zipped
+from tests.golden import stored_run
 from tests.ml.discs import data_set
 
 
@@ -55,3 +65,55 @@ def test_runs_are_closed_to_readers(version, signed_in_as):
     form = {"dataset": str(version.id), "preset": "quick"}
     assert reader.post("/runs", data=form).status_code == 403
     assert reader.get("/runs").status_code == 403
+
+
+@pytest.fixture
+def done(rita, version, session, tmp_path):
+    """A run that has ended, with a report as a worker of this version writes it."""
+    run = Run.queue(session, User.require(session, "rita"), version, "quick", 1)
+    stored = stored_run.unpacked(stored_run.OLD, tmp_path / "stored")
+    html = page.render(Results.load(stored), stored, stored_run.planes())
+    run.finish(session, b"{}", html.encode())
+    session.commit()
+    return run
+
+
+def test_a_report_is_part_of_the_page_of_its_run_in_the_colours_of_the_page(rita, done, session):
+    shown = rita.get(f"/runs/{done.id}")
+    assert "<iframe" not in shown.text and shown.text.count("<!doctype") == 1
+    assert "Did synthetic ROIs help?" in shown.text and "Where it comes from" in shown.text
+    [style] = re.findall("<style>(.*?)</style>", shown.text, re.DOTALL)
+    assert style.startswith(".run-report {")
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = shown.headers["content-security-policy"]
+    assert f"style-src 'self' 'sha256-{allowed}';" in policy and "unsafe" not in policy
+    looks = session.scalars(sa.select(Look.subject_id).where(Look.of == Shown.VERSION)).all()
+    assert looks == [done.dataset_id]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"<p>the report</p>",
+        b"<style>p{}</style><body><p onclick='x()'>a</p></body></html>",
+        b"<style>p{}</style><body><script>x()</script></body></html>",
+        b'<style>p{}</style><body><i style="--c:#000">a</i></body></html>',
+        b"<style>p{}</style><body><iframe src='/'></iframe></body></html>",
+    ],
+)
+def test_what_is_no_report_of_this_version_stays_alone(foreign, rita, done, session):
+    assert ReportInside.of(foreign) is None
+    done.finish(session, b"{}", foreign)
+    session.commit()
+    shown = rita.get(f"/runs/{done.id}")
+    assert "Read it alone" in shown.text and foreign.decode() not in shown.text
+    assert rita.get(f"/runs/{done.id}/report").content == foreign
+
+
+def test_who_reads_blind_is_told_why_the_report_is_not_there(rita, done, session):
+    studies.make_study(session, User.require(session, "rita"), per_class=2)
+    session.commit()
+    shown = rita.get(f"/runs/{done.id}")
+    assert shown.status_code == 200 and "You have a blinded reading to finish." in shown.text
+    assert "Did synthetic ROIs help?" not in shown.text and "<style>" not in shown.text
+    assert rita.get(f"/runs/{done.id}/report").status_code == 403

@@ -26,3 +26,36 @@ def test_points_that_are_one_are_drawn_in_the_middle() -> None:
     assert (
         svg.scatter([(5, 5)] * 3, [0, 1, 2], [True] * 3, "one").count('cx="180.0" cy="180.0"') == 3
     )
+
+
+def test_of_lines_and_points_that_lie_on_each_other_each_is_seen() -> None:
+    """The first is drawn first, so it is the widest; where nothing is hidden nothing changes."""
+    same = [(0.0, 0.5, 0.4, 0.6), (100.0, 0.7, None, None)]
+    lines = [svg.Series(str(n), same, f"#00000{n}") for n in range(3)]
+    apart = svg.Series("apart", [(0.0, 0.2, None, None), (100.0, 0.7, None, None)], "#000009")
+    drawn = svg.curve([*lines, apart], "arms", "samples", (0, 100))
+    widths = [
+        float(re.search(f'<polyline [^>]*stroke="{colour}" stroke-width="([\\d.]+)"', drawn)[1])
+        for colour in ("#000000", "#000001", "#000002", "#000009")
+    ]
+    assert widths[0] > widths[1] > widths[2] == widths[3]
+    radii = {
+        colour: [float(one) for one in re.findall(f'r="([\\d.]+)" fill="{colour}"', drawn)]
+        for colour in ("#000000", "#000001", "#000002", "#000009")
+    }
+    first, second, third, last = radii.values()
+    assert first[0] > second[0] > third[0] == last[0]  # three at one place, one apart
+    assert first[1] > second[1] > third[1] > last[1]  # four at one place
+    bars = [
+        float(one)
+        for one in re.findall(r'y2="[\d.]+" stroke="#\d+" stroke-width="([\d.]+)"', drawn)
+    ]
+    assert bars == sorted(bars, reverse=True) and len(set(bars)) == 3
+    plane = svg.square([*lines, apart], "ROC", "x", "y")
+    assert len(set(re.findall(r'stroke="#\d+" stroke-width="([\d.]+)"', plane))) == 3
+
+
+def test_lines_that_only_meet_are_drawn_alike() -> None:
+    meeting = [[(0.0, 0.0), (5.0, 5.0), (9.0, 0.0)], [(0.0, 9.0), (5.0, 5.0), (9.0, 9.0)]]
+    assert svg.covered_lines(meeting) == [0, 0]
+    assert svg.covered_points(meeting) == [[0, 1, 0], [0, 0, 0]]
