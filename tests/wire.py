@@ -72,7 +72,8 @@ class TwoLesions:
     def close(self) -> None:
         """Take the case away, so that the work list stays short for the tests that follow."""
         with self._database.transaction() as session:
-            Case.require(session, uuid.UUID(self.id)).remove(session, "tests")
+            if case := session.get(Case, uuid.UUID(self.id)):
+                case.remove(session, "tests")
         self._database.engine.dispose()
 
     @staticmethod

@@ -10,17 +10,11 @@ import { habitsOf, keepHabit, windowOf } from "./habits.js";
 import { bind, listKeys } from "./hotkeys.js";
 import { choose, drawLesions, load, settlePanel, step } from "./lesions.js";
 import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, viewer } from "./page.js";
-import { current, markRow, neighbour, open } from "./slices.js";
+import { current, neighbour, open, otherSeries, windowOfAddress } from "./slices.js";
 import { tryAgain } from "./unsaved.js";
 import { Mouse } from "./viewer/viewer.js";
 
 page.addEventListener("click", (event) => {
-  const row = event.target.closest("[data-image]");
-  if (row && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
-    event.preventDefault();
-    open(byId.get(row.dataset.image));
-    return;
-  }
   const link = event.target.closest("[data-lesion]");
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
@@ -126,6 +120,10 @@ const keys = {
   pagedown: { run: () => open(neighbour(10)), repeat: true },
   home: { run: () => open(neighbour(-1e6)), label: "First, last slice", group: "Slices", shown: ["Home", "End"] },
   end: { run: () => open(neighbour(1e6)) },
+  ...(data.series.length > 1 ? {
+    n: { run: () => open(otherSeries(1)), label: "Next, previous series at the same level", group: "Slices", shown: ["N", "Shift+N"] },
+    "Shift+n": { run: () => open(otherSeries(-1)) },
+  } : {}),
   b: { run: actions.box, label: "Box around a lesion", group: "Lesions" },
   c: { run: actions.circle, label: "Circle from its centre", group: "Lesions" },
   "Shift+arrowup": { ...grow(0, -1), label: "Size a box by keys", group: "Lesions", shown: ["Shift", "arrows"] },
@@ -190,7 +188,7 @@ function listAllKeys() {
 // What a person is used to stays with them in this browser.
 const habits = habitsOf(data.person.id);
 if (habits.mouse) viewer.mouse = habits.mouse;
-const lastWindow = windowOf(habits);
+const lastWindow = windowOfAddress() ?? windowOf(habits);
 if (lastWindow) viewer.setFirstWindow(lastWindow);
 $("#mouse").value = viewer.mouse;
 $("#mouse").addEventListener("change", ({ target }) => {
@@ -215,9 +213,9 @@ let byPointer = false;
 document.addEventListener("pointerdown", () => { byPointer = true; }, true);
 document.addEventListener("keydown", () => { byPointer = false; }, true);
 page.addEventListener("click", (event) => {
-  if (byPointer && event.target.closest("[data-image], [data-lesion], [data-do], [data-preset], [data-another] > summary, .radio-keys__option")) toCanvas();
+  if (byPointer && event.target.closest("[data-lesion], [data-do], [data-preset], [data-another] > summary, .radio-keys__option")) toCanvas();
 });
-page.addEventListener("change", (event) => { if (byPointer && event.target.matches(".review select")) toCanvas(); });
+page.addEventListener("change", (event) => { if (byPointer && event.target.matches(".review select, #scrub")) toCanvas(); });
 
 $("[data-about]")?.addEventListener("click", (event) => {
   event.preventDefault();
@@ -250,7 +248,6 @@ if (images.length > 0) {
   const { lesion, image } = fromAddress();
   if (lesion) state.chosen = { lesion };
   drawLesions();
-  markRow(image);
   viewer.start();
   viewer.show(image);
   if (lesion) {

@@ -3,7 +3,7 @@
 import { onOtherPerson } from "./dialogs.js";
 import { Refusal, request } from "./fragment.js";
 import { $, boxes, byId, data, outbox, panel, refuse, reviews, say, state, viewer } from "./page.js";
-import { address, keepInSight, markDots, open } from "./slices.js";
+import { address, keepInSight, drawTicks, open } from "./slices.js";
 
 let reading = null; // the request for the panel; only the newest counts
 
@@ -38,7 +38,7 @@ export function drawLesions() {
   keepInSight($("[aria-current]", list), list);
   $("#lesion-none").hidden = state.lesions.length > 0;
   $("[data-lesion-count]").textContent = String(state.lesions.length);
-  markDots();
+  drawTicks();
 }
 
 export function takeIn(lesion) {

@@ -1,9 +1,8 @@
-// The slices of the case page: list, slider, address, and what the corners of the picture say.
+// The slices of the case page: the bar, the choice of a series, the address, and what the corners of the picture say.
 
-import { $, byId, data, images, page, say, state, store, viewer } from "./page.js";
+import { $, byId, data, images, page, say, state, store, toCanvas, viewer } from "./page.js";
 
 const TOOLS = ["box", "circle", "length", "rectangle", "disc", "outline"];
-const rows = new Map([...page.querySelectorAll("[data-image]")].map((row) => [row.dataset.image, row]));
 let direction = 1;
 
 export const current = () => viewer.wanted ?? images[0];
@@ -18,32 +17,40 @@ export function neighbour(by) {
 export function open(image, { keep = false } = {}) {
   if (!image) return;
   direction = Math.sign(image.number - current().number) || direction;
-  markRow(image);
   viewer.show(image);
   if (!keep) remember();
 }
 
-let chosenRow = page.querySelector("[data-image][aria-current]");
-
-export function markRow(image) {
-  const row = rows.get(image.id);
-  if (chosenRow === row) return;
-  chosenRow?.removeAttribute("aria-current");
-  chosenRow?.setAttribute("tabindex", "-1");
-  chosenRow = row;
-  row?.setAttribute("aria-current", "true");
-  row?.setAttribute("tabindex", "0");
-  keepInSight(row, row?.closest("[data-slices]"));
-}
-
-// Scrolls the list alone; scrollIntoView would also scroll the page on narrow screens. The headings of
-// the slice list stick to its top, hence the room above.
+// Scrolls the list alone; scrollIntoView would also scroll the page on narrow screens. A row keeps
+// some of the list above it in sight.
 export function keepInSight(row, list) {
   if (!row || !list) return;
   const a = row.getBoundingClientRect();
   const b = list.getBoundingClientRect();
   if (a.top < b.top + 64) list.scrollTop += a.top - b.top - 64;
   else if (a.bottom > b.bottom) list.scrollTop += a.bottom - b.bottom + 8;
+}
+
+/**
+ * The slice of another series of the case at the same table position, or as far through it where the
+ * positions cannot be compared; by: how many series further, in a circle.
+ */
+export function otherSeries(by) {
+  const image = current();
+  const at = data.series.findIndex(({ id }) => id === image.series.id);
+  return levelWith(image, data.series[(at + by + data.series.length) % data.series.length]);
+}
+
+/** Of a series, the slice that lies nearest to another one. */
+export function levelWith(image, series) {
+  const same = series.images.map(({ id }) => byId.get(id));
+  const near = same.filter(({ place }) => place && image.place && place[0] === image.place[0]);
+  if (near.length > 0) {
+    const away = ({ place }) => Math.abs(place[1] - image.place[1]);
+    return near.reduce((best, one) => (away(one) < away(best) ? one : best));
+  }
+  const share = (image.number - 1) / Math.max(1, image.series.images.length - 1);
+  return same[Math.round(share * (same.length - 1))];
 }
 
 function prefetchAround(image) {
@@ -58,6 +65,14 @@ function prefetchAround(image) {
 }
 
 let addressTimer = 0;
+let isWindowChosen = false; // a window that nobody chose here is not in the address
+
+/** The window in HU that the address names, as width,level; null where it names none. */
+export function windowOfAddress() {
+  const [, width, level] = /^(\d{1,4}),(-?\d{1,4})$/.exec(new URLSearchParams(location.search).get("window") ?? "") ?? [];
+  isWindowChosen = Number(width) >= 1;
+  return isWindowChosen ? { width: Number(width), level: Number(level) } : null;
+}
 
 // The address follows the slice, so that a reload or a copied link shows the same one.
 function remember() {
@@ -71,6 +86,7 @@ export function address() {
   if (lesion) query.set("lesion", lesion.id);
   const image = current();
   if (!lesion || lesion.image_id !== image.id) query.set("image", image.id);
+  if (isWindowChosen && viewer.calibrated) query.set("window", `${viewer.window.width},${viewer.window.level}`);
   return `${location.pathname}?${query}`;
 }
 
@@ -85,18 +101,34 @@ function showPlace(image) {
   ].filter(Boolean).join(", ");
 }
 
+let shownSeries = null;
+
+function showSeries(series) {
+  if (series === shownSeries) return;
+  shownSeries = series;
+  const choice = $("#series");
+  if (choice) choice.value = String(data.series.indexOf(series));
+  else $("[data-hud=series]").textContent = series.label;
+  for (const button of page.querySelectorAll("[data-preset]")) button.disabled = !series.images[0].calibrated;
+  drawTicks();
+}
+
+$("#series")?.addEventListener("change", ({ target }) => {
+  open(levelWith(current(), data.series[Number(target.value)]));
+  toCanvas();
+});
+
 viewer.addEventListener("slice", ({ detail: { image } }) => {
   showPlace(image);
-  $("[data-hud=series]").textContent = image.series.label;
+  showSeries(image.series);
   $("[data-hud=uncalibrated]").hidden = image.calibrated;
-  for (const button of page.querySelectorAll("[data-preset]")) button.disabled = !image.calibrated;
   const here = state.lesions.filter((lesion) => lesion.image_id === image.id).length;
   $("#slice").setAttribute("aria-label",
     `CT slice ${image.number} of ${image.series.images.length}, ${image.series.label}${here ? `, ${here} ${here === 1 ? "lesion" : "lesions"} marked` : ""}${image.edges ? `, edges ${SIDES.map((side) => `${side} ${image.edges[side]}`).join(", ")}` : ""}`);
   prefetchAround(image);
 });
 
-// List, address and slider say what is asked for; the corner of the picture says what is in it.
+// Address and bar say what is asked for; the corner of the picture says what is in it.
 viewer.addEventListener("wanted", () => {
   const { wanted, image, fault } = viewer;
   const total = wanted.series.images.length;
@@ -117,7 +149,12 @@ viewer.addEventListener("wanted", () => {
 });
 viewer.addEventListener("scroll", ({ detail: { by } }) => open(neighbour(by)));
 viewer.addEventListener("say", ({ detail: { text } }) => say(text));
+let shownWindow = null;
+
 viewer.addEventListener("window", ({ detail: { width, level, curve = "linear", steps } }) => {
+  if (`${width} ${level} ${curve}` === shownWindow) return;
+  if (shownWindow !== null && viewer.calibrated && !steps) { isWindowChosen = true; remember(); }
+  shownWindow = `${width} ${level} ${curve}`;
   $("[data-hud=window]").textContent = steps ? "by table" : `W ${width} L ${level}`;
   for (const button of page.querySelectorAll("[data-preset]")) {
     const preset = data.presets[Number(button.dataset.preset)];
@@ -154,16 +191,17 @@ $("#scrub").addEventListener("input", (event) => {
   open(neighbour(Number(event.target.value) - current().number));
 });
 
-/** The rows of the list get a dot where lesions are marked; from the start only one row is in the tab order. */
-export function markDots() {
-  const counts = new Map();
-  for (const lesion of state.lesions) counts.set(lesion.image_id, (counts.get(lesion.image_id) ?? 0) + 1);
-  for (const [id, row] of rows) {
-    const count = counts.get(id) ?? 0;
-    const dot = $("[data-dot]", row);
-    dot.hidden = count === 0;
-    $("[data-dot-text]", row).textContent = count ? `${count} marked` : "";
-  }
+/** A tick of the bar where lesions are marked, in the series that is shown. */
+export function drawTicks() {
+  const { series } = current();
+  const last = Math.max(1, series.images.length - 1);
+  const chosen = state.chosen?.lesion?.image_id;
+  const marked = new Set(state.lesions.map((lesion) => lesion.image_id));
+  $("#scrub-ticks").replaceChildren(...series.images.filter(({ id }) => marked.has(id)).map(({ id, number }) => {
+    const tick = document.createElement("span");
+    tick.className = `scrub__tick${id === chosen ? " is-chosen" : ""}`;
+    // the middle of the thumb runs from half its length to half its length before the end
+    tick.style.insetInlineStart = `calc(var(--thumb) / 2 + (100% - var(--thumb)) * ${(number - 1) / last})`;
+    return tick;
+  }));
 }
-
-for (const row of rows.values()) row.setAttribute("tabindex", "-1");

@@ -159,7 +159,7 @@ def test_another_class_opened_by_mouse_is_given_by_keys(case, page):
 
 
 @pytest.mark.parametrize(
-    "first", ["#lesion-list [data-lesion] >> nth=0", "[data-image] >> nth=0", "[data-do=smooth]"]
+    "first", ["#lesion-list [data-lesion] >> nth=0", "#scrub", "[data-do=smooth]"]
 )
 def test_enter_saves_and_does_not_press_what_was_clicked_before(first, case, page):
     case.open(1)

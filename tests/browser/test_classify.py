@@ -131,9 +131,9 @@ def test_the_value_under_the_cursor_is_the_hu_of_that_pixel(open_as, installatio
         shown = page.evaluate(
             """async ([x, y]) => {
               const data = JSON.parse(document.getElementById('case-data').textContent);
-              const id = document.querySelector('[data-image][aria-current]').dataset.image;
-              const image = data.series.flatMap((one) => one.images).find((one) => one.id === id);
-              const reply = await fetch(`/images/${id}/pixels`);
+              const number = document.getElementById('scrub').valueAsNumber;
+              const image = data.series[0].images[number - 1];
+              const reply = await fetch(`/images/${image.id}/pixels`);
               return new Int16Array(await reply.arrayBuffer())[y * image.columns + x];
             }""",
             [x, y],
