@@ -16,7 +16,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help setup setup-train setup-test setup-browser setup-pacs run demo-reset worker weights licences test test-all chaos lint types bench clean
+.PHONY: fuzz help setup setup-train setup-test setup-browser setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -62,6 +62,14 @@ setup-pacs: ## install Orthanc for the tests with a PACS (Debian and Ubuntu, as 
 	    echo "The tests start an Orthanc of their own. Where the package has started a service: systemctl disable --now orthanc"; }; \
 	else \
 	  echo "Install Orthanc with your system's packages, for example: sudo apt-get install orthanc orthanc-dicomweb"; \
+	fi
+
+setup-syslog: ## install rsyslog for the tests of the audit trail (Debian and Ubuntu, as root)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  dpkg -s rsyslog rsyslog-gnutls >/dev/null 2>&1 && echo "rsyslog is here already." || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rsyslog rsyslog-gnutls; }; \
+	else \
+	  echo "Install rsyslog with your system's packages, for example: sudo apt-get install rsyslog rsyslog-gnutls"; \
 	fi
 
 run: $(SERVE_STAMP) ## start Hepatica with demo content on http://127.0.0.1:8000 (HOST=, PORT=)

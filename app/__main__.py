@@ -104,12 +104,15 @@ def serve(
     from app.edge import KEEP_ALIVE_S, Edge
     from app.jobs import hooks
     from app.models.checkpoint import Checkpoint
+    from app.operation import started
+    from app.operation.syslog import Receiver
     from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
 
     configuration = settings()
     ConfiguredPacs.of(configuration)  # refused before anything is begun
     hooks.read(configuration.hooks_file)
+    Receiver.of(configuration)
     host = configuration.host if host is None else host
     port = configuration.port if port is None else port
     database = _keyed_database()
@@ -117,6 +120,7 @@ def serve(
         _fill(database, only_if_empty=True)
     with database.transaction() as session:
         Checkpoint.register_shipped(session)
+        started.record(session, configuration, _actor())
     database.engine.dispose()
     print(f"Hepatica: http://{host}:{port} (Ctrl+C ends it)", flush=True)
     uvicorn.run(
@@ -593,10 +597,11 @@ def _words(error: Exception) -> str | None:
     from app.errors import AppError
     from app.faults import code
     from app.jobs.hooks import HookRefused
+    from app.operation.syslog import SyslogRefused
     from app.pacs.configured import PacsRefused
     from app.settings import KeyRefused
 
-    if isinstance(error, AppError | KeyRefused | HookRefused | PacsRefused):
+    if isinstance(error, AppError | KeyRefused | HookRefused | PacsRefused | SyslogRefused):
         return str(error)
     if isinstance(error, ValidationError):  # of the settings
         return "; ".join(_setting(item) for item in error.errors())

@@ -185,6 +185,22 @@ class Settings(BaseSettings):
         "go, which is an Event, and the object can be sent again.",
     )
 
+    audit_syslog: str = Field(
+        "",
+        description="Where the audit trail is sent as DICOM audit messages over TLS (RFC 5425), as "
+        "HOST:PORT. Empty: nowhere.",
+    )
+    audit_syslog_ca: Path | None = Field(
+        None,
+        description="Certificates (PEM) that its certificate is checked by; None: those that this "
+        "system trusts.",
+    )
+    audit_syslog_certificate: Path | None = Field(
+        None,
+        description="Certificate and key (PEM, one file) to show to a receiver that asks; None: "
+        "none.",
+    )
+
     @model_validator(mode="after")
     def _no_misspelt(self) -> Settings:
         """A variable whose name is nearly a setting's would leave that at its default in silence.
@@ -213,6 +229,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"HEPATICA_SET_LEVEL is {value:g}, and coverage is measured at "
                 f"{', '.join(f'{one:g}' for one in LEVELS)}. Choose one of these."
+            )
+        return value
+
+    @field_validator("audit_syslog")
+    @classmethod
+    def _a_receiver(cls, value: str) -> str:
+        """HOST:PORT, and nothing else."""
+        if value and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", value):
+            raise ValueError(
+                f"HEPATICA_AUDIT_SYSLOG is {value!r}; write it as HOST:PORT, such as "
+                "syslog.example.org:6514."
             )
         return value
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -107,8 +107,9 @@ def _metadata(request: Request, asker: Asker, db: ReadDb, *address: str) -> Resp
     """JSON (PS3.18 F.2); in place of the pixels stands where they are."""
     kind = chosen(request, _TEXTS).kind
     base = addresses.root(request)
-    found = []
-    for image in held.images(db, asker, _key(request), *address):
+    images, found = held.images(db, asker, _key(request), *address), []
+    _opened(request, asker, images)
+    for image in images:
         told = rebuilt.header(image).to_json_dict()
         at = addresses.of_instance(base, held.address(image))
         vr = "OB" if image.dtype == "uint8" else "OW"
@@ -306,11 +307,18 @@ def _key(request: Request) -> bytes:
 # -- how it leaves -----------------------------------------------------------------------------
 
 
-def _saw(request: Request, asker: Asker, images: Iterable[Image]) -> None:
+def _saw(request: Request, asker: Asker, images: Sequence[Image]) -> None:
     """Write down what a person is shown; a program that acts for nobody has no eyes of its own."""
+    _opened(request, asker, images)
     if asker.person is not None:
         witness: Witness = request.app.state.witness
         witness.saw(*(Seen(asker.person, Shown.IMAGE, image.id) for image in images))
+
+
+def _opened(request: Request, asker: Asker, images: Sequence[Image]) -> None:
+    """Write down whose data somebody is given, be it a person or a program."""
+    witness: Witness = request.app.state.witness
+    witness.opened(asker.name, *{image.series.case_id for image in images})
 
 
 def _streamed(request: Request, images: Sequence[Image], kind: str) -> Response:

@@ -61,6 +61,7 @@ def _search(
     request: Request, asker: Asker, level: Level, study: str = "", series: str = ""
 ) -> Search:
     chosen(request, _ANSWERS)
+    request.app.state.witness.searched(asker.name)
     return Search(
         level,
         Query.of(request.query_params.multi_items()),

@@ -1,4 +1,5 @@
-"""The messengers: one tells hooks the end of jobs, one for each PACS sends results back there.
+"""The messengers: one tells hooks the end of jobs, one for each PACS sends results back there, and
+one sends the audit trail to where it is kept as well.
 
 Beside the clerk and not after it: nobody's job waits for a receiver that is slow, nor does what is
 sent to another PACS.
@@ -13,11 +14,13 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from app.db import Database
+from app.jobs.auditor import Auditor
 from app.jobs.hooks import Hook
 from app.jobs.loop import Beside, Loop, shares_by_pacs
 from app.models.jobs.job import Job
 from app.models.jobs.notice import Notice
 from app.models.jobs.returned_object import ReturnedObject
+from app.operation.syslog import Receiver
 from app.pacs import outbox
 from app.pacs.configured import ConfiguredPacs
 from app.settings import Settings
@@ -26,7 +29,7 @@ log = logging.getLogger("hepatica.clerk")
 
 
 class Messengers(Beside):
-    """Send notices and results until they are told to stop."""
+    """Send notices, results and the audit trail until they are told to stop."""
 
     def __init__(
         self,
@@ -38,7 +41,9 @@ class Messengers(Beside):
     ) -> None:
         shares = shares_by_pacs(ReturnedObject.pacs, pacs.names)
         senders = [Sender(database, pacs, key, one) for one in shares]
-        super().__init__([Messenger(database, hooks, settings), *senders])
+        receiver = Receiver.of(settings)
+        auditors = [Auditor(database, receiver)] if receiver else []
+        super().__init__([Messenger(database, hooks, settings), *senders, *auditors])
 
 
 class Sender(Loop):

@@ -24,7 +24,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.ground.installation import Fingerprint
-from app.models.ground.trail import TrailEntry
+from app.models.ground.trail import TrailEntry, TrailReceiver
 from app.models.jobs.job import Job
 from app.models.jobs.kept_answer import KeptAnswer
 from app.models.jobs.notice import Notice
@@ -93,6 +93,7 @@ __all__ = [
     "Stimulus",
     "Tally",
     "TrailEntry",
+    "TrailReceiver",
     "Trial",
     "Unblinding",
     "User",

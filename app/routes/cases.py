@@ -140,6 +140,7 @@ def show(
     """
     case = Case.require(db, case_id)
     Enrolment.refuse_case(db, user, case.id)
+    request.app.state.witness.opened(user.name, case.id)
     standings = Standing.of_all(request, db, user, Lesion.of_case(db, case.id))
     selected = next((item for item in standings if item.lesion.id == lesion), None)
     if lesion is None and image is None and standings:

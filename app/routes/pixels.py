@@ -36,9 +36,14 @@ EYE_WINDOW_HU = (-50.0, 150.0)
 """The window of a picture made for the eye (width 200, level 50)."""
 
 
-def _saw(request: Request, user: Reader, of: Shown, subject_id: uuid.UUID) -> None:
+def _saw(request: Request, user: Reader, shown: Image | Lesion) -> None:
     witness: Witness = request.app.state.witness
-    witness.saw(Seen(user.id, of, subject_id))
+    if isinstance(shown, Image):
+        of, case_id = Shown.IMAGE, shown.series.case_id
+    else:
+        of, case_id = Shown.LESION, shown.case_id
+    witness.opened(user.name, case_id)
+    witness.saw(Seen(user.id, of, shown.id))
 
 
 @router.get("/images/{image_id}/pixels")
@@ -46,7 +51,7 @@ def image_pixels(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUID
     """Little-endian rows × columns; sent as it is stored, a zlib stream the browser unpacks."""
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
-    _saw(request, user, Shown.IMAGE, image.id)
+    _saw(request, user, image)
     etag = etag_of("pixels", image.id, image.pixels_digest)
     held = unchanged(request, etag)
     if held is not None:
@@ -61,7 +66,7 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
     """The whole slice at the default window, for a page without scripts."""
     image = Image.require(db, image_id)
     Enrolment.refuse_case(db, user, image.series.case_id)
-    _saw(request, user, Shown.IMAGE, image.id)
+    _saw(request, user, image)
     etag = etag_of("preview", image.id, image.pixels_digest, *EYE_WINDOW_HU)
     held = unchanged(request, etag)
     if held is not None:
@@ -95,7 +100,7 @@ def lesion_roi(
     greys: Chosen | None = None
     if network is not None:
         window, greys = network.window_hu, network.grey_range_of(lesion.image.dtype)
-    _saw(request, user, Shown.LESION, lesion.id)
+    _saw(request, user, lesion)
     etag = etag_of("roi", lesion.id, lesion.box, *window, greys)
     held = unchanged(request, etag)
     if held is not None:
@@ -117,7 +122,7 @@ def lesion_saliency(
     """The ROI as that checkpoint sees it, under the map of what moves its score; as the page
     ``/lesions/{lesion_id}/saliency`` explains it."""
     lesion, said = Standing.asked(request, db, user, lesion_id, checkpoint)
-    _saw(request, user, Shown.LESION, lesion.id)
+    _saw(request, user, lesion)
     of = of or said.lesion_class
     etag = etag_of("saliency", lesion.id, lesion.box, said.id, of, method)
     held = unchanged(request, etag)

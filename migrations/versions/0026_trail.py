@@ -34,6 +34,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_trail_entry")),
         sa.UniqueConstraint("number", name=op.f("uq_trail_entry_number")),
     )
+    op.create_table(
+        "trail_receiver",
+        sa.Column("address", sa.String(length=300), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("held_by", sa.String(length=100), nullable=False),
+        sa.Column("held_until", Moment(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("address", name=op.f("pk_trail_receiver")),
+    )
     _enter()
     for act in _ACTS if _is_sqlite() else (*_ACTS, "truncate"):
         _refuse(act)
@@ -118,6 +126,7 @@ def _refuse(act: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("trail_receiver")
     op.drop_table("trail_entry")  # and its triggers with it
     if not _is_sqlite():
         for act in (*_ACTS, "truncate"):

@@ -15,13 +15,13 @@ import hmac
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import Base, in_parts, serialise
+from app.db import Base, in_parts, now, serialise
 from app.errors import Unreadable
 from app.models.ground.append_only import append_only
 from app.models.ground.event import Event
@@ -51,6 +51,50 @@ class TrailEntry(Base):
     event_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("event.id"), primary_key=True)
     number: Mapped[int] = mapped_column(unique=True)
     digest: Mapped[bytes]
+
+
+class TrailReceiver(Base):
+    """How far another machine has the trail, to which it is sent.
+
+    Attributes:
+        address: of the receiver.
+        number: of the last entry that it has.
+        held_by: who is sending; nobody else does until ``held_until``.
+    """
+
+    __tablename__ = "trail_receiver"
+
+    address: Mapped[str] = mapped_column(sa.String(300), primary_key=True)
+    number: Mapped[int] = mapped_column(default=0)
+    held_by: Mapped[str] = mapped_column(sa.String(100), default="")
+    held_until: Mapped[datetime] = mapped_column(default=now)
+
+    @staticmethod
+    def hold(session: Session, address: str, by: str, seconds: float) -> int | None:
+        """Take the sending over; the number of the last entry that it has.
+
+        None where somebody else sends, or nothing is to be sent.
+        """
+        serialise(session, "trail receiver")
+        row = session.get(TrailReceiver, address)
+        if row is None:
+            row = TrailReceiver(address=address, number=0, held_by="", held_until=now())
+            session.add(row)
+        if row.held_by not in ("", by) and row.held_until > now():
+            return None
+        if row.number >= head(session).number:
+            return None
+        row.held_by, row.held_until = by, now() + timedelta(seconds=seconds)
+        return row.number
+
+    @staticmethod
+    def took(session: Session, address: str, by: str, number: int) -> None:
+        """It has everything up to this entry, and anybody may send what comes next."""
+        serialise(session, "trail receiver")
+        row = session.get_one(TrailReceiver, address)
+        row.number = max(row.number, number)
+        if row.held_by == by:
+            row.held_by = ""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def case_report(
     if case is None:
         raise NotFound("There is no such case.")
     refuse(request, db, program, case)
+    request.app.state.witness.opened(program.actor, case.id)
     if by == By.NETWORK:
         accounts, nothing = said.by_networks(db, case)[:1], "scored by a network"
     else:
