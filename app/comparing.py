@@ -34,6 +34,7 @@ from app.training_lesions import (
     Pictured,
     Sources,
     as_lesion,
+    no_keeper,
     none_kept,
     seen_of,
     version_of,
@@ -42,6 +43,7 @@ from ml.checkpoints.checkpoint import SIMULATED
 from ml.checkpoints.serving import Classifier
 from ml.ground.errors import HepaticaError
 from ml.images import quick
+from ml.images import roi as roi_maker
 from ml.images.ct_slice import ImageKind
 from ml.images.roi import Roi
 from ml.trust import compared
@@ -49,6 +51,7 @@ from ml.trust.compared import Strip
 from ml.trust.evidence import TrustError
 from ml.trust.lesions import Lesions
 from ml.trust.similar import NEAREST, Near, Space, Worth
+from ml.trust.training_rois import TrainingRois
 
 BUDGET_S = 0.4
 """So long the features of reviewed lesions are computed for one answer; the next goes on."""
@@ -132,6 +135,34 @@ class Mistakes:
         return seen_of(one.lesion for one in self.wrong)
 
 
+@dataclass(frozen=True)
+class NearTraining:
+    """A synthetic ROI beside the one that is least different of those its generator learned from.
+
+    Attributes:
+        why_not: why it is not told; "" where it is.
+        picture: that lesion, where it may be shown; ``told`` says why not.
+        difference: between the two, in words.
+        distance: in the ``unit``; None where nothing was held out.
+        symmetry: how the synthetic ROI is turned to lie nearest (`ml.statistics.symmetry`).
+        compared: with how many.
+    """
+
+    why_not: str = ""
+    picture: Pictured | None = None
+    difference: str = ""
+    distance: float | None = None
+    unit: str = ""
+    symmetry: int = 0
+    compared: int = 0
+    told: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> tuple[uuid.UUID, ...]:
+        """The lesion of this installation that is shown, if any."""
+        return seen_of(() if self.picture is None else (self.picture,))
+
+
 class Comparing:
     """What has been read and computed for comparisons in one process, shared by its threads."""
 
@@ -141,6 +172,7 @@ class Comparing:
         self._kept: dict[uuid.UUID, Lesions] = {}
         self._spaces: dict[uuid.UUID, Space | str] = {}
         self._lines: dict[uuid.UUID, dict[str, uuid.UUID]] = {}
+        self._rois: dict[uuid.UUID, TrainingRois | str] = {}
         # by checkpoint first: the features of one are never those of another
         self._features: dict[uuid.UUID, dict[uuid.UUID, Vector | None]] = {}
 
@@ -248,6 +280,47 @@ class Comparing:
         if blindness is not None:
             raise Forbidden(_blind(blindness), event="training lesion refused to a blinded reader")
         return kept.pictures[kept.ids.index(lesion_id)]
+
+    def nearest_training(
+        self,
+        session: Session,
+        user: User,
+        generator: Checkpoint,
+        roi: npt.NDArray[np.float32],
+        *,
+        review_first: bool,
+    ) -> NearTraining:
+        """Beside a ROI (64, 64) that ``generator`` drew, for a person who reads nothing blind.
+
+        Raises:
+            Damaged, CheckpointError: what is kept of its lesions cannot be read.
+        """
+        keeper = generator.keeper_of_its_lesions(session)
+        kept = None if keeper is None else self._lesions(session, keeper)
+        if keeper is None or kept is None:
+            return NearTraining(no_keeper(generator))
+        known = _cached(
+            self._rois, generator.id, lambda: _training_rois(session, generator, keeper, kept)
+        )
+        if isinstance(known, str):
+            return NearTraining(f"No training ROI of {generator.name} stands beside it: {known}.")
+        found = known.nearest(roi)
+        sources = self._sources(session, user, keeper, kept, review_first)
+        shown = [Near(found.row, None)] if sources.has(found.row) else []
+        unit = (
+            "1 is as far as a lesion of patients that it had not seen usually lies from its "
+            f"nearest one (median of {counted(known.held)})."
+        )
+        return NearTraining(
+            "",
+            next(iter(sources.shown(session, shown)), None),
+            _difference(generator, found.difference),
+            found.distance,
+            unit if found.distance is not None else "",
+            found.symmetry,
+            len(known.rows),
+            () if shown else ("The lesion itself is not shown to you.", *sources.told),
+        )
 
     # -- reviewed lesions ----------------------------------------------------------------------
 
@@ -414,6 +487,14 @@ def _blind(blindness: Blindness) -> str:
     )
 
 
+def _difference(generator: Checkpoint, difference: float) -> str:
+    """A root mean square difference of values in [−1, 1], in the unit of the images."""
+    if generator.file.measured_hu is None:
+        return f"{100 * difference / 2:.1f} % of the range of grey"
+    low, high = generator.window_hu
+    return f"{difference * (high - low) / 2:.0f} HU"
+
+
 # -- making ----------------------------------------------------------------------------------------
 
 
@@ -422,6 +503,33 @@ def _measured(network: Classifier, roi: Roi, kept: Lesions) -> npt.NDArray[np.fl
     own = quick.measure(roi.pixels[None], network.meta.measured_hu, [roi.longer_side_mm])
     by_name = {one.name: value for one, value in zip(own.of, own.values[0], strict=True)}
     return np.asarray([by_name.get(one.name, np.nan) for one in kept.measured.of])
+
+
+def _training_rois(
+    session: Session, generator: Checkpoint, keeper: Checkpoint, kept: Lesions
+) -> TrainingRois | str:
+    """The ROIs that a generator learned from, or why there are none to compare with.
+
+    Those of patients are in the dataset version alone, where this installation has it.
+    """
+    version = version_of(session, keeper)
+    if version is not None:
+        rois, _ = version.rois_of(session, generator.window_hu)
+        place = {name: row for row, name in enumerate(version.lesions(session))}
+        rois = rois[[place[name] for name in kept.ids]]
+    elif kept.pictures:
+        rois = np.stack([roi_maker.from_png(one) for one in kept.pictures])
+    else:
+        return kept.no_pictures
+    own = kept.labels == kept.classes.index(generator.lesion_class or "")
+    trained = own & kept.trained
+    counts = int(trained.sum()), len({kept.patients[row] for row in np.flatnonzero(trained)})
+    if generator.file.trained_on not in (None, counts):
+        return "which of the lesions of its data set it was trained on is not known"
+    try:
+        return TrainingRois.of(rois, own, kept.trained)
+    except TrustError as error:
+        return str(error)
 
 
 def _cached(held: dict[Key, Made], key: Key, make: Callable[[], Made]) -> Made:

@@ -194,18 +194,25 @@ class Inference:
             checked=checked,
         )
 
-    def draw(self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]) -> ROIs:
+    def draw(
+        self,
+        session: Session,
+        checkpoint: Checkpoint,
+        seeds: Sequence[int],
+        truncation: float = 1.0,
+    ) -> ROIs:
         """One synthetic ROI per seed, (n, 64, 64) in [−1, 1]; image n depends on seed n alone.
 
         Args:
             seeds: whole numbers in [0, 2⁶⁴).
+            truncation: as `truncation_from` allows it.
 
         Raises:
             Unreadable: the checkpoint is a classifier.
             CheckpointError: a seed out of range.
             Damaged: the stored weights are not what was stored.
         """
-        return self.generator(session, checkpoint).draw(seeds)
+        return self.generator(session, checkpoint).draw(seeds, truncation)
 
 
 def scored(classifier: serving.Classifier, roi: Roi, said: Said, *, phantom: bool) -> Scores:
@@ -228,6 +235,17 @@ def seeds_from(first: int, count: int) -> list[int]:
     if not 0 <= first <= 2**53 - count:
         raise Unreadable(f"Choose a seed from 0 to {2**53 - count}, not {first}.")
     return list(range(first, first + count))
+
+
+def truncation_from(asked: float) -> float:
+    """The scale of the latent: 0.01 to 1 in hundredths, so that one picture has one name.
+
+    Raises:
+        Unreadable: anything else.
+    """
+    if not 0.01 <= asked <= 1 or round(asked, 2) != asked:
+        raise Unreadable(f"Choose a truncation from 0.01 to 1 in hundredths, not {asked:g}.")
+    return asked
 
 
 @dataclass(frozen=True)

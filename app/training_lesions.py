@@ -82,6 +82,15 @@ def none_kept(checkpoint: Checkpoint) -> str:
     )
 
 
+def no_keeper(generator: Checkpoint) -> str:
+    """Why a synthetic ROI is compared with none of them."""
+    return (
+        f"The training ROIs of {generator.name} are not kept here: no classifier that was trained "
+        "on the same patients of its data set keeps its lesions. A classifier that is trained on "
+        "that data set with the same folds and seed, and cross-validated, does."
+    )
+
+
 @dataclass(frozen=True)
 class OfCheckpoint:
     """Out of the checkpoint, which keeps pictures of simulated lesions alone."""

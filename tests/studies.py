@@ -183,7 +183,7 @@ _DISC = np.where(np.hypot(*(np.mgrid[:64, :64] - 32.0)) < 18, -0.4, 0.3)
 
 
 def draw(
-    _session: Session, _checkpoint: Checkpoint, seeds: Sequence[int]
+    _session: Session, _checkpoint: Checkpoint, seeds: Sequence[int], _truncation: float = 1.0
 ) -> npt.NDArray[np.float32]:
     """Synthetic ROIs without a network: noise around a disc, one picture per seed."""
     rois = [
@@ -200,7 +200,11 @@ class NoNetworks(Inference):
         super().__init__(threads=1)
 
     def draw(
-        self, session: Session, checkpoint: Checkpoint, seeds: Sequence[int]
+        self,
+        session: Session,
+        checkpoint: Checkpoint,
+        seeds: Sequence[int],
+        truncation: float = 1.0,
     ) -> npt.NDArray[np.float32]:
         return draw(session, checkpoint, seeds)
 

@@ -559,6 +559,36 @@ class Checkpoint(Base):
         """Whether the lesions of its data set were kept with it."""
         return bool(self.meta.get("lesions"))
 
+    @property
+    def _saw(self) -> tuple[Any, ...] | None:
+        """What tells which lesions it was trained on, and at what window; None: it is not known."""
+        told = self.meta.get("config") or {}
+        split = tuple(told.get(name) for name in ("folds", "seed", "test_fold"))
+        if None in split:
+            return None
+        return (*split, self.window_hu, self.grey_range)
+
+    def keeper_of_its_lesions(self, session: Session) -> Checkpoint | None:
+        """A classifier that was trained on the same patients of the same data set, and keeps their
+        lesions; the newest of those that there are."""
+        query = (
+            sa.select(Checkpoint)
+            .where(
+                Checkpoint.kind == CheckpointKind.CLASSIFIER,
+                Checkpoint.dataset_digest == self.dataset_digest,
+            )
+            .order_by(Checkpoint.created_at.desc(), Checkpoint.name)
+        )
+        own = self._saw
+        return next(
+            (
+                row
+                for row in session.scalars(query)
+                if own is not None and row._saw == own and row.keeps_lesions
+            ),
+            None,
+        )
+
     def lesions(self, session: Session) -> Lesions:
         """The lesions of a classifier's data set, where they were kept.
 

@@ -21,12 +21,12 @@ _SYNTHESIZING = ("109100", "Synthesizing Equipment")
 _SERIES_DESCRIPTION = "Synthetic, research use only"
 
 
-def of(row: Checkpoint, seed: int) -> Drawn:
+def of(row: Checkpoint, seed: int, truncation: float = 1.0) -> Drawn:
     """What a checkpoint's image of a seed says of itself."""
     low, high = row.window_hu
     return Drawn(
         row.name, row.onnx_digest, row.lesion_class or "any", row.training_kind,
-        (float(low), float(high)), seed,
+        (float(low), float(high)), seed, truncation,
     )  # fmt: skip
 
 
@@ -43,7 +43,8 @@ def dicom(roi: npt.NDArray[Any], drawn: Drawn, key: bytes) -> bytes:
     of = f"synthetic {drawn.digest}"
     made.StudyInstanceUID = mapped(f"{of} study", key)
     made.SeriesInstanceUID = mapped(f"{of} series", key)
-    made.SOPInstanceUID = mapped(f"{of} seed {drawn.seed}", key)
+    scaled = f" truncation {drawn.truncation:g}" if drawn.truncation != 1 else ""
+    made.SOPInstanceUID = mapped(f"{of} seed {drawn.seed}{scaled}", key)
     for keyword in (*rebuilt.NOT_KEPT, "StudyDate", "Laterality", "PatientOrientation"):
         setattr(made, keyword, None)
     made.PatientName = "Synthetic^" + drawn.lesion_class

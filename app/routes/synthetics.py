@@ -5,21 +5,25 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.auth import Reader
+from app.comparing import Comparing, NearTraining
 from app.db import ReadDb
 from app.errors import Unreadable
-from app.inference import MOST_SYNTHETICS, seeds_from
+from app.inference import MOST_SYNTHETICS, seeds_from, truncation_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
 from app.objects import synthetic
-from app.responses import KEPT, etag_of, page, unchanged
+from app.responses import KEPT, etag_of, fragment, page, unchanged, wants_fragment
 from app.witness import Witness
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import to_grey
@@ -34,11 +38,40 @@ def not_reading_blind(request: Request, user: Reader) -> None:
 router = APIRouter(include_in_schema=False, dependencies=[Depends(not_reading_blind)])
 
 _DEFAULT_COUNT = 24
+MOST_CHOSEN = 200
+"""Most images that are chosen one by one: an address holds no more."""
+
+Chosen = Annotated[list[int], Query()]
 
 
 def _saw(request: Request, user: Reader, row: Checkpoint, seed: int, count: int) -> None:
+    """Write down what is shown; at whatever truncation it is the image of its seed."""
     witness: Witness = request.app.state.witness
     witness.saw(Seen(user.id, Shown.SYNTHETIC, row.id, seed, count))
+
+
+def _generator(session: Session, name: str) -> Checkpoint:
+    """A generator by its name; served or not, since a picture of its card may name it.
+
+    Raises:
+        NotFound: there is no such checkpoint.
+        Unreadable: it is a classifier.
+    """
+    row = Checkpoint.require(session, name)
+    if row.kind != CheckpointKind.GENERATOR:
+        raise Unreadable(f"{row.name} is a classifier and draws nothing. Choose a generator.")
+    return row
+
+
+def _chosen(seeds: Sequence[int]) -> list[int]:
+    """Seeds that were chosen one by one, each once, in their order."""
+    found = sorted(set(seeds))
+    if len(found) > MOST_CHOSEN:
+        raise Unreadable(
+            f"Choose at most {MOST_CHOSEN} images one by one, not {len(found)}; or none, and take "
+            "the whole sheet."
+        )
+    return [one for seed in found for one in seeds_from(seed, 1)]
 
 
 @router.get("/synthetics")
@@ -47,40 +80,53 @@ def index(
     user: Reader,
     db: ReadDb,
     checkpoint: str = "",
+    beside: str = "",
     count: int = _DEFAULT_COUNT,
     seed: int = 0,
+    truncation: float = 1.0,
+    chosen: Chosen = [],  # noqa: B006  FastAPI copies it
 ) -> Response:
-    """The form and the contact sheet; each picture is fetched by its own address."""
+    """The form and the contact sheet, of one generator or of two at the same seeds."""
     generators = Checkpoint.served(db, CheckpointKind.GENERATOR)
-    chosen = next((row for row in generators if row.name == checkpoint), None)
-    if chosen is None and checkpoint:
-        Checkpoint.require(db, checkpoint)
-    chosen = chosen or (generators[0] if generators else None)
-    seeds = seeds_from(seed, count) if chosen else []
+    row = _generator(db, checkpoint) if checkpoint else next(iter(generators), None)
+    other = _generator(db, beside) if beside else None
+    if row is not None and row not in generators:
+        generators = [*generators, row]
     return page(
         request,
         "synthetics/index.html",
         generators=generators,
-        chosen=chosen,
+        chosen=row,
+        beside=other,
         count=count,
         seed=seed,
+        truncation=truncation_from(truncation),
         most=MOST_SYNTHETICS,
-        seeds=seeds,
+        most_chosen=MOST_CHOSEN,
+        seeds=seeds_from(seed, count) if row else [],
+        picked=_chosen(chosen),
     )
 
 
 @router.get("/synthetics/{checkpoint}/{seed}.png")
-def picture(request: Request, user: Reader, db: ReadDb, checkpoint: str, seed: int) -> Response:
+def picture(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    checkpoint: str,
+    seed: int,
+    truncation: float = 1.0,
+) -> Response:
     """One synthetic ROI as an 8-bit grey PNG."""
     row = Checkpoint.require(db, checkpoint)
-    seeds = seeds_from(seed, 1)
+    seeds, scale = seeds_from(seed, 1), truncation_from(truncation)
     _saw(request, user, row, seed, 1)
-    etag = etag_of("synthetic, marked", row.onnx_digest, seed)
+    etag = etag_of("synthetic, marked", row.onnx_digest, seed, scale)
     held = unchanged(request, etag)
     if held is not None:
         return held
-    rois = request.app.state.inference.draw(db, row, seeds)
-    content = synthetic.of(row, seed).png(rois[0])
+    rois = request.app.state.inference.draw(db, row, seeds, scale)
+    content = synthetic.of(row, seed, scale).png(rois[0])
     return Response(content, media_type="image/png", headers={**KEPT, "etag": etag})
 
 
@@ -92,17 +138,18 @@ def sheet(
     checkpoint: str,
     seed: int,
     count: Annotated[int, Query(ge=1, le=64)],
+    truncation: float = 1.0,
 ) -> Response:
     """A portion of a contact sheet: ``count`` × 64 × 64 bytes of grey, image after image."""
     row = Checkpoint.require(db, checkpoint)
-    seeds = seeds_from(seed, count)
+    seeds, scale = seeds_from(seed, count), truncation_from(truncation)
     _saw(request, user, row, seed, count)
-    etag = etag_of("sheet", row.onnx_digest, seed, count)
+    etag = etag_of("sheet", row.onnx_digest, seed, count, scale)
     held = unchanged(request, etag)
     if held is not None:
         return held
     with request.app.state.drawings.place(count):
-        rois = request.app.state.inference.draw(db, row, seeds)
+        rois = request.app.state.inference.draw(db, row, seeds, scale)
     grey = to_grey(rois)
     headers = {**KEPT, "etag": etag}
     return Response(grey.tobytes(), media_type="application/octet-stream", headers=headers)
@@ -117,18 +164,26 @@ def download(
     seed: int,
     count: int,
     format: str = "zip",
+    truncation: float = 1.0,
+    chosen: Chosen = [],  # noqa: B006  FastAPI copies it
 ) -> Response:
     """PNG or DICOM files in a zip, or one npz with the arrays in [−1, 1].
 
-    Each says that it is synthetic, and how it was made.
+    Each says that it is synthetic, and how it was made. Of the chosen seeds where there are any,
+    else of ``count`` seeds from ``seed`` on.
     """
     if format not in ("zip", "dicom", "npz"):
         raise Unreadable("Choose the format zip, dicom or npz.")
     row = Checkpoint.require(db, checkpoint)
-    seeds = seeds_from(seed, count)
-    with request.app.state.drawings.place(count):
-        rois = request.app.state.inference.draw(db, row, seeds)
-    _saw(request, user, row, seed, count)
+    scale = truncation_from(truncation)
+    seeds = _chosen(chosen) or seeds_from(seed, count)
+    with request.app.state.drawings.place(len(seeds)):
+        rois = request.app.state.inference.draw(db, row, seeds, scale)
+    if chosen:
+        witness: Witness = request.app.state.witness
+        witness.saw(*(Seen(user.id, Shown.SYNTHETIC, row.id, one, 1) for one in seeds))
+    else:
+        _saw(request, user, row, seed, count)
     about: dict[str, object] = {
         "synthetic": True,
         "checkpoint": row.name,
@@ -137,8 +192,10 @@ def download(
         "training_kind": row.training_kind,
         "window_hu": list(row.window_hu),
         "seeds": seeds,
+        "truncation": scale,
         "use": "Research use only. Not a medical device.",
     }
+    scaled = f"_truncation{scale:g}" if scale != 1 else ""
     buffer = io.BytesIO()
     if format == "npz":
         np.savez_compressed(
@@ -148,17 +205,65 @@ def download(
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("about.json", json.dumps(about, indent=2))
             for one, pixels in zip(seeds, rois, strict=True):
-                drawn = synthetic.of(row, one)
-                stem = f"synthetic_{row.lesion_class}_{one:06d}"
+                drawn = synthetic.of(row, one, scale)
+                stem = f"synthetic_{row.lesion_class}_{one:06d}{scaled}"
                 if format == "dicom":
                     content = synthetic.dicom(pixels, drawn, request.app.state.key)
                     archive.writestr(f"{stem}.dcm", content)
                 else:
                     archive.writestr(f"{stem}.png", drawn.png(pixels))
     ending = "dicom.zip" if format == "dicom" else format
-    name = f"synthetic_{row.name}_seed{seed}_n{count}.{ending}"
+    which = f"chosen{len(seeds)}" if chosen else f"seed{seed}_n{count}"
+    name = f"synthetic_{row.name}_{which}{scaled}.{ending}"
     return Response(
         buffer.getvalue(),
         media_type="application/zip",
         headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@dataclass(frozen=True)
+class Large:
+    """One generator's image of a seed, beside the nearest one that it learned from."""
+
+    generator: Checkpoint
+    near: NearTraining
+
+
+@router.get("/synthetics/{checkpoint}/{seed}")
+def one(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    checkpoint: str,
+    seed: int,
+    beside: str = "",
+    truncation: float = 1.0,
+) -> Response:
+    """One seed in the large view, of one generator or of two: a page, or a piece for the sheet's.
+
+    What is shown is written down before it leaves.
+    """
+    rows = [_generator(db, name) for name in (checkpoint, beside) if name]
+    seeds, scale = seeds_from(seed, 1), truncation_from(truncation)
+    comparing: Comparing = request.app.state.comparing
+    first = request.app.state.settings.review_first
+    shown = []
+    for row in rows:
+        [roi] = request.app.state.inference.draw(db, row, seeds, scale)
+        near = comparing.nearest_training(db, user, row, roi, review_first=first)
+        shown.append(Large(row, near))
+        _saw(request, user, row, seed, 1)
+    witness: Witness = request.app.state.witness
+    witness.saw(
+        *(Seen(user.id, Shown.LESION, lesion) for large in shown for lesion in large.near.seen)
+    )
+    answer, template = (fragment, "_one") if wants_fragment(request) else (page, "one")
+    return answer(
+        request,
+        f"synthetics/{template}.html",
+        seed=seed,
+        truncation=scale,
+        shown=shown,
+        beside=beside,
     )

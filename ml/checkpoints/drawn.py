@@ -19,7 +19,7 @@ _USE = "Research use only. Not a medical device."
 
 @dataclass(frozen=True)
 class Drawn:
-    """What drew an image: a generator's name, SHA-256, class and seed."""
+    """What drew an image: a generator's name, SHA-256, class and seed, and the latent's scale."""
 
     checkpoint: str
     digest: str
@@ -27,6 +27,7 @@ class Drawn:
     training_kind: str
     window_hu: tuple[float, float]
     seed: int
+    truncation: float = 1.0
 
     @property
     def words(self) -> str:
@@ -35,10 +36,11 @@ class Drawn:
         low, high = self.window_hu
         calibrated = self.training_kind != ImageKind.UNCALIBRATED
         scale = f"Greys 0 to 255 stand for {low:g} to {high:g} HU. " if calibrated else ""
+        nearer = f", latent scaled by {self.truncation:g}" if self.truncation != 1 else ""
         return (
             f"Synthetic: drawn by the generator {self.checkpoint} (ONNX, SHA-256 {self.digest}), "
-            f"which was trained on {made_of}; class {self.lesion_class}, seed {self.seed}. No "
-            f"patient has this lesion. {scale}{_USE}"
+            f"which was trained on {made_of}; class {self.lesion_class}, seed {self.seed}{nearer}. "
+            f"No patient has this lesion. {scale}{_USE}"
         )
 
     def png(self, pixels: npt.NDArray[Any]) -> bytes:
@@ -50,6 +52,7 @@ class Drawn:
             "Checkpoint SHA-256": self.digest,
             "Lesion class": self.lesion_class,
             "Seed": str(self.seed),
+            **({"Truncation": f"{self.truncation:g}"} if self.truncation != 1 else {}),
             "Software": "Hepatica",
         }
         return with_text(to_png(pixels), told)

@@ -63,6 +63,7 @@ def _draw_into(
             training_kind=meta.training_kind,
             window_hu=meta.window_hu,
             seed=seed,
+            truncation=truncation,
         ).png(pixels)
         file = f"rois/{name}.png"
         folder.write_bytes(file, png)

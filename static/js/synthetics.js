@@ -1,25 +1,45 @@
-// The contact sheet: portions of grey bytes drawn into canvases as they arrive.
-// Changing a field draws again at once; a request that is no longer wanted is dropped.
+// The contact sheet: portions of grey bytes drawn into canvases as they arrive. Changing a field draws
+// again at once; a request that is no longer wanted is dropped. Images are chosen one by one, and one
+// seed is looked at large, beside the nearest ROI that its generator learned from.
+
+import { openDialog } from "./dialogs.js";
+import { request } from "./fragment.js";
+import { bind } from "./hotkeys.js";
 
 const SIDE = 64;
 const PORTION = 16;
-const form = document.querySelector('[data-synthetics]');
-const sheet = document.querySelector('[data-sheet]');
-const progress = document.querySelector('[data-progress]');
-const bar = progress?.querySelector('progress');
-const status = document.querySelector('[data-status]');
-const dialog = document.getElementById('synthetic');
+const form = document.querySelector("[data-synthetics]");
+const picking = document.querySelector("[data-picking]");
+const sheet = document.querySelector("[data-sheet]");
+const progress = document.querySelector("[data-progress]");
+const bar = progress?.querySelector("progress");
+const status = document.querySelector("[data-status]");
+const dialog = document.getElementById("synthetic");
+const byGenerator = new Map(); // generator → the seeds that were chosen of it
 let running = null;
+let order = null;
+let wanted = 0; // the seed that was asked for last in the large view
 
-function chosen() {
+function asked() {
   const option = form.checkpoint.selectedOptions[0];
   return {
     checkpoint: form.checkpoint.value,
-    lesionClass: option.textContent.split(' (')[0].trim(),
+    lesionClass: option.dataset.class,
+    kind: option.dataset.kind,
+    beside: form.beside.value,
+    besideClass: form.beside.selectedOptions[0].dataset.class,
     count: Number(form.count.value),
     seed: Number(form.seed.value),
+    truncation: Number(form.truncation.value),
   };
 }
+
+function chosenOf(generator) {
+  if (!byGenerator.has(generator)) byGenerator.set(generator, new Set());
+  return byGenerator.get(generator);
+}
+
+// ---- the sheet ------------------------------------------------------------------------------
 
 function paint(canvas, grey) {
   canvas.width = SIDE;
@@ -29,103 +49,219 @@ function paint(canvas, grey) {
     picture.data[4 * i] = picture.data[4 * i + 1] = picture.data[4 * i + 2] = grey[i];
     picture.data[4 * i + 3] = 255;
   }
-  canvas.getContext('2d').putImageData(picture, 0, 0);
+  canvas.getContext("2d").putImageData(picture, 0, 0);
 }
 
-function cell(order, seed) {
-  const item = document.createElement('li');
-  item.className = 'sheet__item';
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.className = 'sheet__button';
-  button.setAttribute('aria-label', `Enlarge synthetic ${order.lesionClass}, seed ${seed}`);
-  const canvas = document.createElement('canvas');
-  const label = document.createElement('span');
-  label.className = 'sheet__label';
-  label.textContent = seed;
-  button.append(canvas);
-  button.addEventListener('click', () => enlarge(order, seed));
+function cell(seed) {
+  const item = document.createElement("li");
+  item.className = "sheet__item";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "sheet__button sheet__pictures";
+  const whose = order.beside ? `${order.lesionClass} and ${order.besideClass}` : order.lesionClass;
+  button.setAttribute("aria-label", `Enlarge synthetic ${whose}, seed ${seed}`);
+  const canvases = [order.checkpoint, order.beside].filter(Boolean)
+    .map(() => document.createElement("canvas"));
+  button.append(...canvases);
+  button.addEventListener("click", () => enlarge(seed));
+  const label = document.createElement("label");
+  label.className = "sheet__label";
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  box.name = "chosen";
+  box.value = seed;
+  box.setAttribute("aria-label", `Choose seed ${seed}`);
+  box.checked = chosenOf(order.checkpoint).has(seed);
+  box.addEventListener("change", () => choose(seed, box.checked));
+  label.append(box, String(seed));
   item.append(button, label);
-  return { item, canvas };
+  return { item, canvases };
 }
 
-function enlarge(order, seed) {
-  const large = dialog.querySelector('[data-large]');
-  large.src = `/synthetics/${order.checkpoint}/${seed}.png`;
-  large.alt = `Synthetic ${order.lesionClass}, seed ${seed}`;
-  dialog.querySelector('[data-caption]').textContent =
-    `${order.lesionClass}, seed ${seed}, ${order.checkpoint}`;
-  dialog.showModal();
-}
-
-function describe(order) {
-  const query = `seed=${order.seed}&count=${order.count}`;
-  for (const link of form.querySelectorAll('[data-download]')) {
-    link.href = `/synthetics/${order.checkpoint}/download?${query}&format=${link.dataset.download}`;
-  }
-  const card = form.querySelector('[data-card]');
-  card.href = `/checkpoints/${order.checkpoint}`;
-  card.textContent = `Card of ${order.checkpoint}`;
-  document.querySelector('[data-sheet-title]').textContent =
-    `${order.count} synthetic ROIs of class ${order.lesionClass}, seeds ${order.seed} to ` +
-    `${order.seed + order.count - 1}`;
+async function portion(generator, start, count, signal) {
+  const reply = await fetch(
+    `/synthetics/${generator}/sheet?seed=${order.seed + start}&count=${count}&truncation=${order.truncation}`,
+    { signal, headers: { accept: "application/json" } },
+  );
+  if (!reply.ok) throw new Error((await reply.json()).detail);
+  return new Uint8Array(await reply.arrayBuffer());
 }
 
 async function draw({ remember }) {
   if (!form.checkValidity()) return;
-  const order = chosen();
-  if (remember) {
-    const query = new URLSearchParams({ checkpoint: order.checkpoint, count: order.count, seed: order.seed });
-    history.replaceState(null, '', `/synthetics?${query}`);
-  }
   running?.abort();
   const mine = new AbortController();
   running = mine;
-  describe(order);
-  const cells = Array.from({ length: order.count }, (_, n) => cell(order, order.seed + n));
+  order = asked();
+  const own = order;
+  describe();
+  if (remember) keepAddress();
+  const cells = Array.from({ length: own.count }, (_, n) => cell(own.seed + n));
+  sheet.classList.toggle("sheet--two", Boolean(own.beside));
   sheet.replaceChildren(...cells.map(({ item }) => item));
   const started = performance.now();
   try {
-    for (let start = 0; start < order.count; start += PORTION) {
-      const count = Math.min(PORTION, order.count - start);
-      const reply = await fetch(
-        `/synthetics/${order.checkpoint}/sheet?seed=${order.seed + start}&count=${count}`,
-        { signal: mine.signal, headers: { accept: 'application/json' } },
+    for (let start = 0; start < own.count; start += PORTION) {
+      const count = Math.min(PORTION, own.count - start);
+      const generators = [own.checkpoint, own.beside].filter(Boolean);
+      const drawn = await Promise.all(
+        generators.map((one) => portion(one, start, count, mine.signal)),
       );
-      if (!reply.ok) throw new Error((await reply.json()).detail);
-      const grey = new Uint8Array(await reply.arrayBuffer());
+      if (running !== mine) return;
       for (let n = 0; n < count; n += 1) {
-        paint(cells[start + n].canvas, grey.subarray(n * SIDE * SIDE, (n + 1) * SIDE * SIDE));
+        drawn.forEach((grey, which) => {
+          paint(cells[start + n].canvases[which], grey.subarray(n * SIDE * SIDE, (n + 1) * SIDE * SIDE));
+        });
       }
-      report(start + count, order.count, performance.now() - started);
+      report(start + count, own.count, performance.now() - started);
     }
-    status.textContent = `${order.count} images drawn.`;
-    performance.measure('sheet', { start: started, end: performance.now() });
+    status.textContent = `${own.count} images drawn.`;
+    performance.measure("sheet", { start: started, end: performance.now() });
   } catch (error) {
-    if (error.name !== 'AbortError') status.textContent = `Not drawn: ${error.message}`;
+    if (error.name !== "AbortError") {
+      status.textContent = `Not drawn: ${error.message}`;
+      status.classList.remove("visually-hidden");
+    }
   } finally {
     if (running === mine) progress.hidden = true;
   }
+}
+
+function describe() {
+  const { checkpoint, beside, lesionClass, count, seed, truncation, kind } = order;
+  picking.action = `/synthetics/${checkpoint}/download`;
+  picking.seed.value = seed;
+  picking.count.value = count;
+  picking.truncation.value = truncation;
+  const card = form.querySelector("[data-card]");
+  card.href = `/checkpoints/${checkpoint}`;
+  card.textContent = `Card of ${checkpoint}`;
+  document.querySelector("[data-trained-on]").hidden = kind !== "phantom";
+  document.querySelector("[data-sheet-title]").textContent =
+    `${count} synthetic ROIs of class ${lesionClass}, seeds ${seed} to ${seed + count - 1}`
+    + (truncation === 1 ? "" : `, truncation ${truncation}`);
+  document.querySelector("[data-compared]").hidden = !beside;
+  document.querySelector("[data-left]").textContent = checkpoint;
+  document.querySelector("[data-right]").textContent = beside;
+  status.classList.add("visually-hidden");
+  tellChosen();
 }
 
 function report(done, total, elapsed) {
   progress.hidden = elapsed < 300 || done >= total;
   bar.max = total;
   bar.value = done;
-  progress.querySelector('[data-progress-text]').textContent = `${done} of ${total} drawn`;
+  progress.querySelector("[data-progress-text]").textContent = `${done} of ${total} drawn`;
   const left = Math.ceil(((elapsed / done) * (total - done)) / 1000);
-  progress.querySelector('[data-progress-left]').textContent = `about ${left} s left`;
+  progress.querySelector("[data-progress-left]").textContent = `about ${left} s left`;
+}
+
+// ---- choosing -------------------------------------------------------------------------------
+
+function choose(seed, wanted) {
+  const seeds = chosenOf(order.checkpoint);
+  if (wanted) seeds.add(seed);
+  else seeds.delete(seed);
+  const box = sheet.querySelector(`[name=chosen][value="${seed}"]`);
+  if (box) box.checked = wanted;
+  if (dialog.open && Number(dialog.dataset.seed) === seed) {
+    dialog.querySelector("[data-large-chosen]").checked = wanted;
+  }
+  tellChosen();
+  keepAddress();
+}
+
+function tellChosen() {
+  const seeds = [...chosenOf(order.checkpoint)].sort((one, other) => one - other);
+  const most = Number(picking.dataset.most);
+  const elsewhere = seeds.filter((one) => one < order.seed || one >= order.seed + order.count);
+  picking.querySelector("[data-elsewhere]").replaceChildren(...elsewhere.map((one) => {
+    const field = document.createElement("input");
+    field.type = "hidden";
+    field.name = "chosen";
+    field.value = one;
+    return field;
+  }));
+  const words = picking.querySelector("[data-chosen-words]");
+  if (seeds.length === 0) words.textContent = "None chosen: all are downloaded. Tick some to take these alone.";
+  else if (seeds.length > most) words.textContent = `${seeds.length} chosen; at most ${most} can be taken one by one.`;
+  else {
+    const shown = seeds.length > 12 ? `${seeds.slice(0, 12).join(", ")} …` : seeds.join(", ");
+    words.textContent = `${seeds.length} chosen: ${seeds.length === 1 ? "seed" : "seeds"} ${shown}`;
+  }
+  picking.querySelector("[data-choose-none]").hidden = seeds.length === 0;
+}
+
+function keepAddress() {
+  const { checkpoint, beside, count, seed, truncation } = order;
+  const query = new URLSearchParams({ checkpoint, count, seed });
+  if (beside) query.set("beside", beside);
+  if (truncation !== 1) query.set("truncation", truncation);
+  for (const one of chosenOf(checkpoint)) query.append("chosen", one);
+  history.replaceState(null, "", `/synthetics?${query}`);
+}
+
+// ---- large ----------------------------------------------------------------------------------
+
+// What is shown changes at once, with its number and its choice: no picture stands under another's.
+async function enlarge(seed) {
+  wanted = seed;
+  const { checkpoint, beside, truncation } = order;
+  const query = new URLSearchParams({ truncation, beside });
+  let shown;
+  try {
+    ({ html: shown } = await request(`/synthetics/${checkpoint}/${seed}?${query}`));
+  } catch (error) {
+    shown = document.createElement("p");
+    shown.textContent = `Seed ${seed} is not shown: ${error.message}`;
+  }
+  if (wanted !== seed) return; // another one was asked for since
+  const body = dialog.querySelector("[data-large]");
+  if (typeof shown === "string") body.innerHTML = shown;
+  else body.replaceChildren(shown);
+  dialog.dataset.seed = seed;
+  dialog.querySelector("[data-large-seed]").textContent = seed;
+  dialog.querySelector("[data-large-chosen]").checked = chosenOf(checkpoint).has(seed);
+  dialog.querySelector("[data-large-step='-1']").disabled = seed === 0;
+  if (!dialog.open) openDialog(dialog);
+}
+
+function step(by) {
+  if (wanted + by >= 0) enlarge(wanted + by);
 }
 
 if (form && sheet) {
-  form.addEventListener('submit', (event) => {
+  for (const field of picking.querySelectorAll("[data-elsewhere] input")) {
+    chosenOf(form.checkpoint.value).add(Number(field.value));
+  }
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (form.reportValidity()) draw({ remember: true });
   });
-  form.addEventListener('input', () => draw({ remember: true }));
-  form.querySelector('[data-next-seeds]').addEventListener('click', () => {
+  form.addEventListener("input", () => draw({ remember: true }));
+  form.querySelector("[data-next-seeds]").addEventListener("click", () => {
     form.seed.value = Number(form.seed.value) + Number(form.count.value);
     draw({ remember: true });
   });
+  picking.querySelector("[data-choose-none]").addEventListener("click", () => {
+    for (const seed of [...chosenOf(order.checkpoint)]) choose(seed, false);
+  });
+  for (const button of dialog.querySelectorAll("[data-large-step]")) {
+    button.addEventListener("click", () => step(Number(button.dataset.largeStep)));
+  }
+  const large = dialog.querySelector("[data-large-chosen]");
+  large.addEventListener("change", () => choose(Number(dialog.dataset.seed), large.checked));
+  dialog.addEventListener("close", () => { wanted = -1; }); // what comes late opens nothing again
+  dialog.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "ArrowLeft") step(-1);
+    else if (event.key === "ArrowRight") step(1);
+    else if (event.key.toLowerCase() === "x") choose(Number(dialog.dataset.seed), !large.checked);
+    else return;
+    event.preventDefault();
+  });
   draw({ remember: false });
+} else {
+  const go = (way) => document.querySelector(`a[rel=${way}]`)?.click();
+  bind({ arrowleft: () => go("prev"), arrowright: () => go("next") });
 }

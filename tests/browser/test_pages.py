@@ -85,6 +85,8 @@ def test_pages_read_without_scripts(open_as, installation):
     assert still.bounding_box()["width"] > 200  # a picture at the default window
     page.goto(installation.address + "/synthetics?count=4&seed=3")
     assert page.locator(".sheet img").count() == 4
+    page.click(".sheet a >> nth=1")
+    assert page.inner_text("h1") == "Seed 4" and page.locator("main img").count() == 2
 
 
 def test_the_contact_sheet_fills_and_replays_with_the_seed(open_as, installation):
@@ -103,4 +105,23 @@ def test_the_contact_sheet_fills_and_replays_with_the_seed(open_as, installation
     second = pictures()
     assert second[:4] == first[2:]
     page.click(".sheet__button >> nth=0")
-    assert page.locator("dialog[open] img").is_visible()
+    page.locator("dialog[open] img").first.wait_for()
+    assert page.inner_text("#synthetic-title") == "Seed 2"
+    page.keyboard.press("ArrowRight")
+    page.locator("dialog[data-seed='3']").wait_for()
+    assert "seed 3" in page.inner_text("[data-large]")
+    assert "training ROIs" in page.inner_text("[data-large]")
+    page.keyboard.press("x")
+    page.keyboard.press("ArrowLeft")
+    page.locator("dialog[data-seed='2']").wait_for()
+    assert not page.is_checked("[data-large-chosen]")
+    assert serious_faults(page) == []
+    page.keyboard.press("Escape")
+    assert "1 chosen: seed 3" in page.inner_text("[data-picking]")
+    assert page.is_checked("[name=chosen][value='3']")
+    page.select_option("[name=beside]", "phantom-dcgan-metastasis")
+    page.locator(".sheet canvas >> nth=11").wait_for()
+    assert not overflows(page) and serious_faults(page) == []
+    page.reload()  # all of it is in the address
+    assert page.is_checked("[name=chosen][value='3']")
+    assert page.locator(".sheet canvas").count() == 12

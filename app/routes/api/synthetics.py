@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.auth import Program
 from app.db import ReadDb
 from app.errors import NotFound
-from app.inference import seeds_from
+from app.inference import seeds_from, truncation_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
@@ -43,6 +43,11 @@ class SyntheticsOrder(BaseModel):
     seed: int = Field(
         0, ge=0, strict=True, description="Seed of the first image; image n has seed + n."
     )
+    truncation: float = Field(
+        1.0,
+        description="Scale of the latent vector, 0.01 to 1 in hundredths: below 1 images are "
+        "nearer to the average lesion, with less variety.",
+    )
     format: str = Field(
         "png",
         pattern="^(png|dicom|float32)$",
@@ -66,6 +71,7 @@ class SyntheticsAnswer(BaseModel):
     checkpoint: str
     lesion_class: str | None
     training_kind: str
+    truncation: float
     format: str
     images: list[SyntheticImage]
     warnings: list[str]
@@ -75,7 +81,7 @@ class SyntheticsAnswer(BaseModel):
 def draw(
     request: Request, program: Program, db: ReadDb, order: SyntheticsOrder
 ) -> SyntheticsAnswer:
-    """The same seed gives the same picture, whatever else is drawn beside it."""
+    """The same seed and truncation give the same picture, whatever else is drawn beside it."""
     refuse_query(request)
     if program.owner_id is None:
         Enrolment.refuse_shared_program(db)
@@ -83,8 +89,9 @@ def draw(
         Enrolment.refuse_synthetics_to(db, program.owner_id)
     row = _generator(db, order)
     seeds = seeds_from(order.seed, order.count)
+    truncation = truncation_from(order.truncation)
     with request.app.state.drawings.place(order.count):
-        rois = request.app.state.inference.draw(db, row, seeds)
+        rois = request.app.state.inference.draw(db, row, seeds, truncation)
     if program.owner_id is not None:
         request.app.state.witness.saw(
             Seen(program.owner_id, Shown.SYNTHETIC, row.id, order.seed, order.count)
@@ -94,12 +101,18 @@ def draw(
         checkpoint=row.name,
         lesion_class=row.lesion_class,
         training_kind=row.training_kind,
+        truncation=truncation,
         format=order.format,
         images=[
             SyntheticImage(
                 seed=seed,
                 data=base64.b64encode(
-                    _encoded(one, order.format, synthetic.of(row, seed), request.app.state.key)
+                    _encoded(
+                        one,
+                        order.format,
+                        synthetic.of(row, seed, truncation),
+                        request.app.state.key,
+                    )
                 ).decode(),
             )
             for seed, one in zip(seeds, rois, strict=True)

@@ -323,7 +323,11 @@ def test_the_doors_are_found_with_their_fields(house):
     assert "pseudonym" in by_name["POST /cases"].in_form
     assert "frame" in by_name["POST /api/v1/classifications"].in_form
     assert "seed" in by_name["POST /api/v1/synthetics"].in_json
-    assert by_name["GET /synthetics/{checkpoint}/sheet"].in_query == ("seed", "count")
+    assert by_name["GET /synthetics/{checkpoint}/sheet"].in_query == (
+        "seed",
+        "count",
+        "truncation",
+    )
 
 
 @once

@@ -9,14 +9,24 @@ import re
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
+import kept_lesions
 import studies
-from app.models import Checkpoint
+from app.models import Checkpoint, DatasetVersion, Look, User
 from app.models.reader_studies.design import Design
+from app.models.reader_studies.look import Shown
+from ml.checkpoints import saving
+from ml.checkpoints.checkpoint import WEIGHTS
+from ml.checkpoints.checkpoint import Checkpoint as File
+from ml.checkpoints.metrics import GeneratorMetrics
+from ml.images.ct_slice import ImageKind
+from ml.lesion import LIVER
 from stow import parsed
 
 GENERATOR = "phantom-dcgan-cyst"
@@ -154,3 +164,202 @@ def test_who_reads_blind_gets_none_and_pictures_of_a_study_bear_no_mark(app, sig
     [token] = set(re.findall(r"/pixels/([\w-]+)", page))
     picture = browser.get(f"/pixels/{token}").content
     assert b"ynthetic" not in picture and b"DICM" not in picture
+
+
+# -- truncation ------------------------------------------------------------------------------------
+
+
+def test_truncation_scales_the_latent_and_is_told_by_whatever_bears_the_picture(api, signed_in_as):
+    browser = signed_in_as("reader")
+
+    def drawn(truncation, seed=0, count=4):
+        order = {"checkpoint": GENERATOR, "seed": seed, "count": count, "format": "float32"}
+        answer = api.post("/api/v1/synthetics", json={**order, "truncation": truncation}).json()
+        assert answer["truncation"] == truncation
+        return np.stack(
+            [np.frombuffer(base64.b64decode(one["data"]), "<f4") for one in answer["images"]]
+        )
+
+    whole, half, tenth = drawn(1.0), drawn(0.5), drawn(0.1)
+    assert np.array_equal(drawn(0.5, seed=2, count=1)[0], half[2])  # of its seed alone
+    spread = [float(one.std(axis=0).mean()) for one in (whole, half, tenth)]
+    assert spread[0] > spread[1] > spread[2]
+
+    address = f"/synthetics/{GENERATOR}"
+    plain, scaled = (browser.get(f"{address}/7.png{more}") for more in ("", "?truncation=0.5"))
+    assert plain.content != scaled.content and plain.headers["etag"] != scaled.headers["etag"]
+    assert "Truncation" not in said_in(plain.content)
+    assert said_in(scaled.content)["Truncation"] == "0.5"
+    assert "latent scaled by 0.5" in said_in(scaled.content)["Description"]
+    query = "seed=7&count=1&truncation"
+    sheets = [browser.get(f"{address}/sheet?{query}={one}") for one in (1, 0.5)]
+    assert sheets[0].content != sheets[1].content
+    assert np.asarray(Image.open(io.BytesIO(scaled.content))).tobytes() == sheets[1].content
+    found = []
+    for one in (1, 0.5):
+        archive = browser.get(f"{address}/download?{query}={one}&format=dicom").content
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            assert json.loads(opened.read("about.json"))["truncation"] == one
+            [name] = [name for name in opened.namelist() if name.endswith(".dcm")]
+            found.append(parsed(opened.read(name)))
+    assert found[0].SOPInstanceUID != found[1].SOPInstanceUID  # another picture, another object
+    assert "truncation0.5" in name
+
+
+@pytest.mark.parametrize("truncation", ["0", "1.01", "-0.5", "nan", "0.333", "much"])
+def test_a_truncation_that_cannot_be_is_refused(truncation, signed_in_as, api):
+    browser = signed_in_as("reader")
+    for path in (
+        "?", f"/{GENERATOR}/1.png?", f"/{GENERATOR}/1?", f"/{GENERATOR}/sheet?seed=0&count=1&",
+        f"/{GENERATOR}/download?seed=0&count=1&",
+    ):  # fmt: skip
+        reply = browser.get(f"/synthetics{path}truncation={truncation}")
+        assert reply.status_code == 422, path
+    if truncation not in ("nan", "much"):
+        order = {"checkpoint": GENERATOR, "truncation": float(truncation)}
+        reply = api.post("/api/v1/synthetics", json=order)
+        assert reply.status_code == 422 and "hundredths" in reply.json()["detail"]
+
+
+# -- chosen one by one -----------------------------------------------------------------------------
+
+
+def test_the_chosen_are_downloaded_alone_and_written_down_as_seen(signed_in_as, session):
+    browser = signed_in_as("reader", name="ada")
+    path = f"/synthetics/{GENERATOR}/download?seed=0&count=24&chosen=70&chosen=3&chosen=70"
+    with zipfile.ZipFile(io.BytesIO(browser.get(f"{path}&format=zip").content)) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".png")]
+        assert json.loads(archive.read("about.json"))["seeds"] == [3, 70]
+        assert names == ["synthetic_cyst_000003.png", "synthetic_cyst_000070.png"]
+        pictures = [archive.read(name) for name in names]
+    assert pictures == [browser.get(f"/synthetics/{GENERATOR}/{n}.png").content for n in (3, 70)]
+    arrays = np.load(io.BytesIO(browser.get(f"{path}&format=npz").content))
+    assert arrays["seeds"].tolist() == [3, 70]
+    seen = sa.select(Look.seed, Look.count).where(Look.of == Shown.SYNTHETIC).order_by(Look.seed)
+    assert [tuple(row) for row in session.execute(seen)] == [(3, 1), (70, 1)]
+    far = browser.get(f"/synthetics/{GENERATOR}/download?seed=0&count=1&chosen=-1")
+    many = "&".join(f"chosen={n}" for n in range(201))
+    for refused in (far, browser.get(f"/synthetics?{many}")):
+        assert refused.status_code == 422
+
+
+def test_the_page_says_what_is_chosen_and_compares_two_generators_without_a_script(signed_in_as):
+    browser = signed_in_as("reader")
+    other = "phantom-dcgan-metastasis"
+    html = browser.get(
+        f"/synthetics?checkpoint={GENERATOR}&beside={other}&count=3&seed=5&truncation=0.8&chosen=6"
+        "&chosen=99"
+    ).text
+    assert "2 chosen: seeds 6, 99" in html
+    for name in (GENERATOR, other):
+        for seed in (5, 6, 7):
+            assert f"/synthetics/{name}/{seed}.png?truncation=0.8" in html
+    assert f'href="/synthetics/{GENERATOR}/6?truncation=0.8&amp;beside={other}"' in html
+    [checked] = re.findall(r'name="chosen" value="(\d+)"[^>]* checked', html)
+    [sent] = re.findall(r'type="hidden" name="chosen" value="(\d+)"', html)
+    assert (checked, sent) == ("6", "99")
+    refused = browser.get(f"/synthetics?checkpoint={GENERATOR}&beside=phantom-cnn")
+    assert refused.status_code == 422 and "draws nothing" in refused.text
+
+
+# -- beside what its generator learned from --------------------------------------------------------
+
+
+def large(browser, name=GENERATOR, seed=3, more=""):
+    reply = browser.get(f"/synthetics/{name}/{seed}{more}", headers={"x-fragment": "1"})
+    assert reply.status_code == 200
+    return reply.text
+
+
+def test_a_seed_is_shown_beside_the_nearest_simulated_lesion_that_its_generator_learned_from(
+    app, signed_in_as, session
+):
+    browser = signed_in_as("reader")
+    html = large(browser)
+    [picture] = re.findall(r'src="(/checkpoints/phantom-cnn/lesions/\d+\.png)"', html)
+    assert "nearest of 35 training ROIs" in html and "median of 18 lesions" in html
+    [distance] = map(float, re.findall(r"Distance ([\d.]+)</strong>", html))
+    assert 0.2 < distance < 2
+    # what is said is what the pictures show, turned as it says
+    [turn] = re.findall(r"turned-(\d)", html) or ["0"]
+    other = np.asarray(Image.open(io.BytesIO(browser.get(picture).content)), float)
+    own = np.asarray(
+        Image.open(io.BytesIO(browser.get(f"/synthetics/{GENERATOR}/3.png").content)), float
+    )
+    if int(turn) >= 4:
+        other = other[:, ::-1]
+    other = np.rot90(other, -(int(turn) % 4))  # clockwise, as the style does
+    difference = float(np.sqrt(((own - other) ** 2).mean())) / 255 * 400
+    [told] = map(float, re.findall(r"difference of (\d+) HU", html))
+    assert difference == pytest.approx(told, abs=0.6)
+    whole = browser.get(f"/synthetics/{GENERATOR}/3").text
+    assert "<h1>Seed 3</h1>" in whole and f'rel="next" href="/synthetics/{GENERATOR}/4?' in whole
+    assert 'rel="prev"' not in browser.get(f"/synthetics/{GENERATOR}/0").text
+    both = large(browser, more="?beside=phantom-dcgan-metastasis&truncation=0.5")
+    assert both.count("Distance ") == 2 and "metastasis, seed 3, truncation 0.5" in both
+    assert browser.get("/synthetics/phantom-cnn/3").status_code == 422
+    assert browser.get("/synthetics/nobody/3").status_code == 404
+
+
+def generator(session, folder, digest, *, name="other-dcgan-cyst", **changed) -> Checkpoint:
+    """The shipped generator of cysts, as one of another data set."""
+    shipped = File.load(WEIGHTS / GENERATOR)
+    told = replace(shipped, name=name, dataset_digest=digest, metrics=GeneratorMetrics(), **changed)
+    saving.save(told, folder, shipped.onnx(), shipped.weights())
+    return Checkpoint.register(session, folder, "tests")
+
+
+def test_why_nothing_stands_beside_it_is_said(session, tmp_path, signed_in_as):
+    browser = signed_in_as("reader")
+    generator(session, tmp_path / "alone", "a" * 64)
+    session.commit()
+    assert "no classifier that was trained on the same patients" in large(
+        browser, "other-dcgan-cyst"
+    )
+    # of patients there is no picture outside the installation that holds them
+    bare = kept_lesions.without_pictures(kept_lesions.lesions())
+    folder = kept_lesions.saved(
+        tmp_path / "real", bare, name="real-kept", kind=ImageKind.CALIBRATED, digest="b" * 64
+    )
+    Checkpoint.register(session, folder, "tests")
+    generator(session, tmp_path / "b", "b" * 64, name="b", training_kind=ImageKind.CALIBRATED)
+    # another split of the same data set is another training set
+    elsewhere = {**File.load(WEIGHTS / GENERATOR).config, "seed": 7}
+    digest = File.load(WEIGHTS / GENERATOR).dataset_digest
+    generator(session, tmp_path / "split", digest, name="split", config=elsewhere)
+    session.commit()
+    html = large(browser, "b")
+    assert "pictures of patients are not kept with a checkpoint, which travels" in html
+    assert "/lesions/" not in html and "Distance" not in html
+    assert "no classifier that was trained on the same patients" in large(browser, "split")
+
+
+def test_lesions_of_this_installation_are_shown_to_whom_they_may_be_and_written_down(
+    session, tmp_path, signed_in_as
+):
+    lesions = studies.make_known_lesions(session, 4)
+    maker = User.require(session, "maker")
+    archive = DatasetVersion.pack(session, "frozen", LIVER, "phantom")
+    version = DatasetVersion.freeze(session, maker, archive)
+    kept = kept_lesions.named(kept_lesions.lesions(), list(version.lesions(session)))
+    folder = kept_lesions.saved(tmp_path / "own", kept, name="own-kept", digest=version.digest)
+    Checkpoint.register(session, folder, "tests")
+    generator(session, tmp_path / "dcgan", version.digest)
+    session.commit()
+    html = large(signed_in_as("researcher", name="maker"), "other-dcgan-cyst")
+    [shown] = re.findall(r'src="/lesions/([0-9a-f-]+)/roi\.png\?checkpoint=', html)
+    assert shown in {str(one.id) for one in lesions}
+    assert "as the data set frozen has it" in html
+    assert "A root mean square difference of" in html and "Distance" not in html  # none held out
+    looks = sa.select(Look.subject_id).where(Look.of == Shown.LESION, Look.user_id == maker.id)
+    assert [str(one) for one in session.scalars(looks)] == [shown]
+    # who has given no class of theirs yet learns how near it is, and not whose or what it is
+    covered = large(signed_in_as("reader", name="ben"), "other-dcgan-cyst")
+    assert "roi.png" not in covered and "The lesion itself is not shown to you." in covered
+    assert "yours comes first" in covered and "root mean square difference" in covered
+
+
+def test_who_reads_blind_sees_no_seed_large(app, signed_in_as, session):
+    browser, _, _ = studies.desk_of_ada(app, session, signed_in_as, Design())
+    for path in ("", f"/{GENERATOR}/3", f"/{GENERATOR}/3.png"):
+        assert browser.get(f"/synthetics{path}").status_code == 403
