@@ -16,7 +16,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help setup setup-train setup-test setup-browser setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
+.PHONY: fuzz help setup setup-train setup-test setup-browser setup-oidc setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -62,6 +62,13 @@ setup-pacs: ## install Orthanc for the tests with a PACS (Debian and Ubuntu, as 
 	    echo "The tests start an Orthanc of their own. Where the package has started a service: systemctl disable --now orthanc"; }; \
 	else \
 	  echo "Install Orthanc with your system's packages, for example: sudo apt-get install orthanc orthanc-dicomweb"; \
+	fi
+
+setup-oidc: $(VENV)/bin/python ## install an OpenID provider for the tests of signing in (npm)
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --prefix $(VENV)/oidc oidc-provider@9.13.3 && echo "oidc-provider is here."; \
+	else \
+	  echo "There is no npm: the test with a real OpenID provider will skip."; \
 	fi
 
 setup-syslog: ## install rsyslog for the tests of the audit trail (Debian and Ubuntu, as root)

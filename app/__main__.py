@@ -104,6 +104,7 @@ def serve(
     from app.edge import KEEP_ALIVE_S, Edge
     from app.jobs import hooks
     from app.models.checkpoint import Checkpoint
+    from app.oidc import Provider
     from app.operation import started
     from app.operation.syslog import Receiver
     from app.pacs.configured import ConfiguredPacs
@@ -113,6 +114,7 @@ def serve(
     ConfiguredPacs.of(configuration)  # refused before anything is begun
     hooks.read(configuration.hooks_file)
     Receiver.of(configuration)
+    Provider.of(configuration, configuration.key())
     host = configuration.host if host is None else host
     port = configuration.port if port is None else port
     database = _keyed_database()
@@ -244,6 +246,27 @@ def unlock_user(name: Name, /) -> None:
     with _keyed_database().transaction() as session:
         Tally.unlock(session, installation_key, User.require(session, name), _actor())
     print(f"{name} can sign in again at once.")
+
+
+@user.command(name="join")
+def join_user(name: Name, subject: Annotated[str, Parameter(name="SUBJECT")], /) -> None:
+    """Let an account sign in at the identity provider, and by its password no longer.
+
+    Args:
+        name: of the account.
+        subject: who the person is there (the claim "sub").
+    """
+    from app.errors import AppError
+    from app.models.people.identity import Identity
+    from app.models.people.user import User
+    from app.settings import settings
+
+    issuer = settings().oidc_issuer
+    if not issuer:
+        raise AppError("HEPATICA_OIDC_ISSUER names no identity provider; nothing was changed.")
+    with _database().transaction() as session:
+        Identity.join(session, User.require(session, name), issuer, subject, _actor())
+    print(f"{name} signs in at {issuer} from now on.")
 
 
 @user.command(name="list")
@@ -597,11 +620,13 @@ def _words(error: Exception) -> str | None:
     from app.errors import AppError
     from app.faults import code
     from app.jobs.hooks import HookRefused
+    from app.oidc import OidcRefused
     from app.operation.syslog import SyslogRefused
     from app.pacs.configured import PacsRefused
     from app.settings import KeyRefused
 
-    if isinstance(error, AppError | KeyRefused | HookRefused | PacsRefused | SyslogRefused):
+    refusals = (AppError, KeyRefused, HookRefused, OidcRefused, PacsRefused, SyslogRefused)
+    if isinstance(error, refusals):
         return str(error)
     if isinstance(error, ValidationError):  # of the settings
         return "; ".join(_setting(item) for item in error.errors())

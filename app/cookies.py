@@ -17,6 +17,8 @@ from starlette.types import Scope
 SESSION = "hepatica_session"
 FLASH = "hepatica_flash"
 DEVICE = "hepatica_device"
+ELSEWHERE = "hepatica_elsewhere"
+"""A sign-in that goes on at the identity provider."""
 
 MOST_BYTES = 3600
 """Longest value that we set: browsers drop a cookie of more than 4096 bytes with its attributes."""

@@ -29,6 +29,7 @@ from app.jobs.clerk import Clerk
 from app.jobs.fetcher import Fetchers
 from app.jobs.messenger import Messengers
 from app.models.people.user import User
+from app.oidc import Provider
 from app.pacs.configured import ConfiguredPacs
 from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
@@ -124,6 +125,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     key = chosen.key()
     app.state.settings = chosen
     app.state.key = key
+    app.state.provider = Provider.of(chosen, key)
     app.state.pacs = ConfiguredPacs.of(chosen)
     app.state.returns_results = any(one.takes_results for one in app.state.pacs.all)
     app.state.database = database

@@ -201,6 +201,35 @@ class Settings(BaseSettings):
         "none.",
     )
 
+    oidc_issuer: str = Field(
+        "",
+        description="Address of the OpenID provider whose accounts people may sign in with; its "
+        "configuration is read from there. Empty: none. It needs HEPATICA_PUBLIC_ORIGIN.",
+    )
+    oidc_client_id: str = Field("", description="What this installation is called there.")
+    oidc_client_secret_file: Path | None = Field(
+        None, description="File with its secret there; None: a public client."
+    )
+    oidc_roles: str = Field(
+        "",
+        description="Which groups may do what, as GROUP=role with semicolons between; the highest "
+        "counts, whoever is in none is not let in.",
+    )
+    oidc_groups_claim: str = Field(
+        "groups", description="Claim that tells the groups, such as realm_access.roles."
+    )
+    oidc_name_claim: str = Field(
+        "preferred_username", description="Claim that tells what the account is called."
+    )
+    oidc_label: str = Field(
+        "Sign in with your hospital account", description="What the button says."
+    )
+    oidc_ca: Path | None = Field(
+        None,
+        description="Certificates (PEM) that the provider's is checked by; None: those that this "
+        "system trusts.",
+    )
+
     @model_validator(mode="after")
     def _no_misspelt(self) -> Settings:
         """A variable whose name is nearly a setting's would leave that at its default in silence.

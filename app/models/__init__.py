@@ -29,6 +29,7 @@ from app.models.jobs.job import Job
 from app.models.jobs.kept_answer import KeptAnswer
 from app.models.jobs.notice import Notice
 from app.models.jobs.returned_object import ReturnedObject
+from app.models.people.identity import Identity
 from app.models.people.sign_in import SignIn
 from app.models.people.tally import Tally
 from app.models.people.token import ApiToken
@@ -66,6 +67,7 @@ __all__ = [
     "Enrolment",
     "Event",
     "Fingerprint",
+    "Identity",
     "Image",
     "Job",
     "KeptAnswer",

@@ -11,11 +11,15 @@ from starlette.responses import RedirectResponse, Response
 
 from app import cookies
 from app.auth import Visitor
-from app.db import Db, ReadDb
-from app.errors import AppError, TooMany, Unauthorised, Unavailable
+from app.db import Database, Db, ReadDb
+from app.errors import AppError, Forbidden, NotFound, TooMany, Unauthorised, Unavailable
+from app.models.ground.event import Event
+from app.models.people.identity import Identity, Person
 from app.models.people.sign_in import SignIn
 from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from app.models.reader_studies.desk import has_to_read
+from app.models.reader_studies.enrolment import Enrolment
+from app.oidc import MINUTES, Provider
 from app.responses import page, see_other
 from app.turnstile import DEVICE_DAYS, Attempt, Turnstile, source_of
 
@@ -72,6 +76,66 @@ async def create(
     return response
 
 
+@router.get("/sessions/oidc")
+def elsewhere(request: Request, next: str = _WORK_LIST) -> Response:
+    """Go on at the identity provider."""
+    provider = _provider(request)
+    try:
+        begun = provider.begin(_own_path(next))
+    except Unavailable as refusal:
+        return _form(request, next, "", refusal)
+    response = RedirectResponse(begun.address, 303)
+    cookies.put(response, request.scope, cookies.ELSEWHERE, begun.cookie, MINUTES * 60)
+    return response
+
+
+@router.get("/sessions/oidc/answer")
+def answer(request: Request, look: ReadDb) -> Response:
+    """Come back from the identity provider, with its word for who this is."""
+    provider = _provider(request)
+    cookie = cookies.read(request, cookies.ELSEWHERE)
+    try:
+        person, next = provider.finish(cookie, request.query_params)
+        session = _begun(request, person)
+    except AppError as refusal:
+        response = _form(request, _WORK_LIST, "", refusal)
+    else:
+        response = RedirectResponse("/" if next == _WORK_LIST else _own_path(next), 303)
+        hours: float = request.app.state.settings.session_hours
+        cookies.put(response, request.scope, cookies.SESSION, session, int(hours * 3600))
+    cookies.drop(response, request.scope, cookies.ELSEWHERE)
+    return response
+
+
+def _provider(request: Request) -> Provider:
+    found: Provider | None = request.app.state.provider
+    if found is None:
+        raise NotFound("This installation has no identity provider. Sign in with a password.")
+    return found
+
+
+def _begun(request: Request, person: Person) -> str:
+    """Sign a person in as the provider says; the cookie's secret.
+
+    Raises:
+        Forbidden: they are not let in; what was taken from them is committed.
+    """
+    database: Database = request.app.state.database
+
+    def may_change(user: User) -> bool:
+        return not Enrolment.keeps_unaware(session, user)
+
+    with database.transaction() as session:
+        user = Identity.admit(session, person, may_change)
+        if isinstance(user, User):
+            replaced = cookies.read(request, cookies.SESSION)
+            hours = request.app.state.settings.session_hours
+            return SignIn.begin(session, user, hours, replaces=replaced)
+        source, _ = source_of(request.scope)
+        Event.record(session, person.name[:100] or "?", "sign-in refused", source)
+    raise Forbidden(user, event="sign-in at the identity provider")
+
+
 @router.post("/sessions/deletion")
 def delete(request: Request, db: Db) -> Response:
     """Sign out; images that this browser kept are thrown away."""
@@ -93,6 +157,7 @@ def _form(request: Request, next: str, name: str, refusal: AppError | None) -> R
         error=refusal.detail if refusal else "",
         demo_accounts=DEMO_ACCOUNTS,
         demo_password=DEMO_PASSWORD,
+        provider=request.app.state.provider,
     )
     response.headers.update(refusal.headers if refusal else {})
     return response

@@ -28,6 +28,7 @@ DEMO_ACCOUNTS = (
 """Accounts of the demo database: name, role, what it is there to show."""
 
 _SHORTEST, _LONGEST = 8, 1000
+LONGEST_NAME = 60
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,59}")
 
 
@@ -43,7 +44,7 @@ def _decoy_hash() -> str:
 
 def fits(password: str, stored: str | None) -> bool:
     """Whether a password is the stored one; takes as long where there is no account."""
-    return _passwords().verify(password, stored or _decoy_hash()) and stored is not None
+    return _passwords().verify(password, stored or _decoy_hash()) and bool(stored)
 
 
 def hashed(password: str) -> str:
@@ -64,8 +65,23 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def _refuse_unfit(name: str, role: str) -> None:
+    """Return where an account may be called so and have that role.
+
+    Raises:
+        Unreadable: it may not.
+    """
+    if not _NAME.fullmatch(name):
+        raise Unreadable(
+            f"The name {name!r} cannot be used: letters, digits and . _ @ - only, at most "
+            f"{LONGEST_NAME}."
+        )
+    if role not in ROLES:
+        raise Unreadable(f"There is no role {role!r}; choose one of {', '.join(ROLES)}.")
+
+
 class User(Base):
-    """A person's account."""
+    """A person's account; ``password_hash`` is "" where they sign in at an identity provider."""
 
     __tablename__ = "user"
     __table_args__ = (
@@ -100,13 +116,20 @@ class User(Base):
             Unreadable: a name, role or password that cannot be used.
             Conflict: the name is taken.
         """
-        if not _NAME.fullmatch(name):
-            raise Unreadable(
-                f"The name {name!r} cannot be used: letters, digits and . _ @ - only, at most 60."
-            )
-        if role not in ROLES:
-            raise Unreadable(f"There is no role {role!r}; choose one of {', '.join(ROLES)}.")
+        _refuse_unfit(name, role)
         password_hash = hashed(password)  # before the database is asked, so that nobody waits
+        return User._made(session, name, role, password_hash, demo, by)
+
+    @staticmethod
+    def add_without_password(session: Session, name: str, role: str, *, by: str) -> User:
+        """Make an account that nobody signs in to by a password; refusals as `add`."""
+        _refuse_unfit(name, role)
+        return User._made(session, name, role, "", False, by)
+
+    @staticmethod
+    def _made(
+        session: Session, name: str, role: str, password_hash: str, demo: bool, by: str
+    ) -> User:
         if User.named(session, name) is not None:
             raise Conflict(f"There is already an account named {name!r}.")
         user = User(name=name, role=role, password_hash=password_hash, demo=demo)
@@ -143,7 +166,7 @@ class User(Base):
 
     def has_password(self, password: str) -> bool:
         """Whether this is the password. It takes a while, like `hashed`."""
-        return _passwords().verify(password[:_LONGEST], self.password_hash)
+        return fits(password[:_LONGEST], self.password_hash)
 
     def set_password(
         self, session: Session, password_hash: str, by: str, *, keep: str = ""
@@ -154,7 +177,14 @@ class User(Base):
             password_hash: from `hashed`.
             by: who does it.
             keep: the cookie of the browser in which it is done by the person.
+
+        Raises:
+            Conflict: the person signs in at the identity provider.
         """
+        if not self.password_hash:
+            raise Conflict(
+                f"{self.name} signs in at the identity provider and has no password here."
+            )
         self.password_hash = password_hash
         self.sign_out(session, keep=keep)
         Event.record(session, by, "password changed", str(self.id), name=self.name)
@@ -183,6 +213,10 @@ class User(Base):
         """
         self._refuse_if_last_admin(session)
         if self.disabled_at is not None:
+            # it stays so, whatever the identity provider may say later
+            identity = Base.metadata.tables["identity"]
+            own = identity.c.user_id == self.id
+            session.execute(sa.update(identity).where(own).values(suspended_at=None))
             return
         self.disabled_at = now()
         self.sign_out(session)
