@@ -1,23 +1,30 @@
-"""The work list: cases with what is still to be done on them."""
+"""The work list: cases with what is still to be done on them.
+
+A page costs what it shows, however many cases there are: it is walked along an index from a place
+of the list (`Place`), not counted off from its beginning, and nothing is counted beyond `MOST`.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import dropwhile
+from types import NoneType
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from app.models.cases.case import Case, Image, Series
+from app.models.cases.case import Case, Image, ReviewState, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import WORDS, Review
 from app.models.checkpoint import Checkpoint
+from app.models.ground.place import Place
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
 from ml.checkpoints.checkpoint import CheckpointKind
@@ -26,6 +33,8 @@ from ml.lesion import LesionScheme
 T = TypeVar("T")
 
 PAGE_SIZE = 50
+MOST = 1000
+"""So many cases are counted; of more it is said that there are more."""
 
 
 class Filter(StrEnum):
@@ -48,6 +57,7 @@ class Order(StrEnum):
     LESIONS = "lesions"
     OWN = "own"
     """When the person last gave a class."""
+    REVIEW = "review"
     PHASE = "phase"
     UPLOADED = "uploaded"
 
@@ -57,24 +67,14 @@ class Wanted:
     """Which part of the work list is asked for, in which order.
 
     ``search`` is a part of a pseudonym, in either case. ``down``: from the largest, newest or last
-    of the alphabet.
+    of the alphabet. ``place``: where the page begins or ends (`Place`); "" for the first one.
     """
 
     filter: Filter = Filter.ALL
     search: str = ""
     order: Order = Order.UPLOADED
     down: bool = True
-    page: int = 1
-
-
-class CaseState(StrEnum):
-    """Where a case stands in a person's work list."""
-
-    NO_LESION = "no_lesion"
-    AWAITING = "awaiting"
-    REVIEWED = "reviewed"
-    CLOSED = "closed"
-    """It could be in a blinded reading that the person has not finished."""
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,90 +123,65 @@ class WorkItem:
     colleagues: tuple[tuple[str, int], ...]
     network: NetworkClass | None
     covered: bool
-    review_state: CaseState
+    review_state: ReviewState
     contrast_phase: str
     uploaded_at: datetime
 
 
 @dataclass(frozen=True)
-class WorkList:
-    """One page of it, with the counts of every filter, whatever was searched for.
+class Pages:
+    """The places of the pages around one; "" where there is none that way."""
 
-    ``found`` counts what the filter and the search leave. ``closed``: some cases are closed to the
-    person, and so under no filter but ``all``.
+    previous: str = ""
+    next: str = ""
+    last: str = ""
+
+
+@dataclass(frozen=True)
+class WorkList:
+    """One page of it, with the counts of the filters, whatever was searched for.
+
+    ``found`` counts what the filter and the search leave. No count goes beyond ``MOST`` + 1, which
+    stands for more. ``closed``: some cases are closed to the person, and so under no filter but
+    ``all``; then that one alone is counted.
     """
 
     items: list[WorkItem]
     counts: dict[Filter, int]
     found: int
-    page: int
-    pages: int
+    pages: Pages
     closed: bool = False
-
-
-def _standing() -> sa.ColumnElement[bool]:
-    """For a WHERE on cases: with a lesion."""
-    return sa.exists().where(Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None))
-
-
-def _unreviewed() -> sa.ColumnElement[bool]:
-    """For a WHERE on lesions: not withdrawn, and reviewed by nobody."""
-    return sa.and_(Lesion.withdrawn_at.is_(None), Lesion.reviewed.is_(False))
-
-
-def _awaiting() -> sa.ColumnElement[bool]:
-    """For a WHERE on cases: with a lesion that nobody has reviewed."""
-    return sa.exists().where(Lesion.case_id == Case.id, _unreviewed())
 
 
 def _mine(user: User) -> sa.ColumnElement[bool]:
     """For a WHERE on cases: with a lesion that ``user`` has given no class."""
-    given = sa.exists().where(Review.lesion_id == Lesion.id, Review.by_id == user.id)
+    given = sa.exists().where(
+        Review.lesion_id == Lesion.id, Review.by_id == user.id, Review.supersedes_id.is_(None)
+    )
     return sa.exists().where(Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None), ~given)
 
 
 def _under(chosen: Filter, user: User) -> tuple[sa.ColumnElement[bool], ...]:
-    """The conditions of a filter on cases.
-
-    Walked along the order of the list, so that a page costs what it shows and not what the
-    database holds.
-    """
+    """The conditions of a filter on cases."""
     match chosen:
         case Filter.ALL:
             return ()
         case Filter.MINE:
             return (_mine(user),)
         case Filter.AWAITING:
-            return (_awaiting(),)
+            return (Case.review_state == ReviewState.AWAITING,)
         case Filter.REVIEWED:
-            return (_standing(), ~_awaiting())
+            return (Case.review_state == ReviewState.REVIEWED,)
         case Filter.NO_LESION:
-            return (~_standing(),)
+            return (Case.review_state == ReviewState.NO_LESION,)
 
 
-def _counts(
-    session: Session, user: User, closed: sa.ColumnElement[bool] | None
-) -> dict[Filter, int]:
-    """How many cases are under each filter: walks along indexes, unless some are closed."""
-    cases = sa.select(sa.func.count()).select_from(Case)
-    lesions = sa.select(sa.func.count(Lesion.case_id.distinct()))
-    # those of the person's own work that are done; the others with a lesion are theirs to do
-    own = sa.select(Lesion.case_id).join(Review, Review.lesion_id == Lesion.id)
-    done = cases.where(Case.id.in_(own.where(Review.by_id == user.id)), _standing(), ~_mine(user))
-    total = shown = session.scalar(cases) or 0
-    if closed is not None:
-        shown = session.scalar(cases.where(~closed)) or 0
-        lesions = lesions.where(Lesion.case_id.in_(sa.select(Case.id).where(~closed)))
-        done = done.where(~closed)
-    standing = session.scalar(lesions.where(Lesion.withdrawn_at.is_(None))) or 0
-    awaiting = session.scalar(lesions.where(_unreviewed())) or 0
-    return {
-        Filter.ALL: total,
-        Filter.MINE: standing - (session.scalar(done) or 0),
-        Filter.AWAITING: awaiting,
-        Filter.REVIEWED: standing - awaiting,
-        Filter.NO_LESION: shown - standing,
-    }
+def _count(session: Session, conditions: Sequence[sa.ColumnElement[bool]]) -> int:
+    """How many cases there are, up to one more than ``MOST``."""
+    some = sa.select(sa.literal(1)).select_from(Case).where(*conditions)
+    # what came together lies together
+    some = some.order_by(Case.created_at.desc(), Case.id.desc()).limit(MOST + 1)
+    return session.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
 
 
 def work_list(session: Session, user: User, wanted: Wanted, *, review_first: bool) -> WorkList:
@@ -218,77 +193,183 @@ def work_list(session: Session, user: User, wanted: Wanted, *, review_first: boo
     it is among all cases, and under no other filter.
     """
     closed = Enrolment.closes(session, user)
-    counts = _counts(session, user, closed)
-    conditions = _under(wanted.filter, user)
+    counted = list(Filter) if closed is None else [Filter.ALL]
+    counts = {one: _count(session, _under(one, user)) for one in counted}
+    conditions = list(_under(wanted.filter, user))
     if wanted.filter is not Filter.ALL and closed is not None:
-        conditions = (*conditions, ~closed)
+        conditions.append(~closed)
     search = wanted.search.strip()
     if search:
-        conditions = (*conditions, Case.pseudonym.icontains(search, autoescape=True))
-    matching = counts[wanted.filter]
-    if search:
-        query = sa.select(sa.func.count()).select_from(Case).where(*conditions)
-        matching = session.scalar(query) or 0
-    pages = max(1, -(-matching // PAGE_SIZE))
-    page = min(max(1, wanted.page), pages)
-    here = list(
-        session.scalars(
-            sa.select(Case.id)
-            .where(*conditions)
-            .order_by(*_ordered(wanted, user, closed))
-            .limit(PAGE_SIZE)
-            .offset((page - 1) * PAGE_SIZE)
-        )
-    )
+        conditions.append(Case.pseudonym.icontains(search, autoescape=True))
+    asked = search or wanted.filter not in counts
+    found = _count(session, conditions) if asked else counts[wanted.filter]
+    here: list[uuid.UUID] = []
+    pages = Pages()
+    if found:
+        walk = _Walk(session, conditions, _ways(wanted, user, closed), wanted.down)
+        here, pages = walk.page(wanted.place)
     items = _items(session, user, here, closed, review_first)
-    return WorkList(items, counts, matching, page, pages, closed is not None)
+    return WorkList(items, counts, found, pages, closed is not None)
 
 
-def _ordered(
-    wanted: Wanted, user: User, closed: sa.ColumnElement[bool] | None
-) -> tuple[sa.SQLColumnExpression[Any], ...]:
-    """The columns of the ORDER BY; what is equal goes newest first.
+@dataclass(frozen=True)
+class _Way:
+    """One stretch of the list: which cases, and by what they are in order.
+
+    ``by`` is None where only the moment of the upload puts them in order, as it does among equals.
+    """
+
+    cases: sa.Select[Any]
+    by: sa.ColumnElement[Any] | None = None
+    kind: type = NoneType
+    """What ``by`` is in Python."""
+    led: bool = False
+    """``by`` is a column of another table, whose index leads."""
+
+
+_KNOWN: tuple[sa.ColumnElement[Any], ...] = (Case.id.expression, Case.created_at.expression)
+
+
+def _ways(wanted: Wanted, user: User, closed: sa.ColumnElement[bool] | None) -> list[_Way]:
+    """The stretches of the list, one after the other.
 
     A closed case is put where one without lesions is: its place must tell no more than its line.
     """
+    cases = sa.select(*_KNOWN)
     by: sa.ColumnElement[Any]
+    kind: type = str
     match wanted.order:
+        case Order.UPLOADED:
+            return [_Way(cases)]
+        case Order.OWN:
+            return _by_own(cases, user, closed)
         case Order.PSEUDONYM:
-            by = sa.func.lower(Case.pseudonym)
+            by = sa.func.lower(Case.pseudonym.expression, type_=sa.String)
         case Order.PHASE:
             by = Case.contrast_phase.expression
-        case Order.UPLOADED:
-            by = Case.created_at.expression
         case Order.SLICES:
-            by = (
-                sa.select(sa.func.count(Image.id))
-                .join(Series, Series.id == Image.series_id)
-                .where(Series.case_id == Case.id)
-                .scalar_subquery()
-            )
+            by, kind = Case.slice_count.expression, int
         case Order.LESIONS:
-            by = (
-                sa.select(sa.func.count(Lesion.id))
-                .where(Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None))
-                .scalar_subquery()
-            )
-        case Order.OWN:
-            by = (
-                sa.select(sa.func.max(Review.created_at))
-                .join(Lesion, Lesion.id == Review.lesion_id)
-                .where(
-                    Lesion.case_id == Case.id,
-                    Lesion.withdrawn_at.is_(None),
-                    Review.by_id == user.id,
-                )
-                .scalar_subquery()
-            )
-    if closed is not None and wanted.order is Order.LESIONS:
-        by = sa.case((closed, 0), else_=by)
-    if closed is not None and wanted.order is Order.OWN:
-        by = sa.case((closed, sa.null()), else_=by)
-    first = by.desc().nulls_last() if wanted.down else by.asc().nulls_last()
-    return (first, Case.created_at.desc(), Case.id)
+            by, kind = Case.lesion_count.expression, int
+            if closed is not None:
+                by = sa.case((closed, 0), else_=by)
+        case Order.REVIEW:
+            by = sa.type_coerce(Case.review_state, sa.String)
+            if closed is not None:
+                by = sa.case((closed, ReviewState.NO_LESION.value), else_=by)
+    return [_Way(cases.add_columns(by.label("by")), by, kind)]
+
+
+def _by_own(cases: sa.Select[Any], user: User, closed: sa.ColumnElement[bool] | None) -> list[_Way]:
+    """First the cases that have a class of the person's, by the last of them; then the others."""
+
+    def given(review: type[Review], lesion: type[Lesion]) -> sa.ColumnElement[bool]:
+        return sa.and_(
+            lesion.case_id == Case.id,
+            lesion.withdrawn_at.is_(None),
+            review.lesion_id == lesion.id,
+            review.by_id == user.id,
+        )
+
+    after, of = aliased(Review), aliased(Lesion)
+    is_last = ~sa.exists().where(
+        given(after, of),
+        sa.tuple_(after.created_at, after.id) > sa.tuple_(Review.created_at, Review.id),
+    )
+    told = () if closed is None else (~closed,)
+    by = Review.created_at.expression
+    first = cases.add_columns(by.label("by")).select_from(Review, Lesion, Case)
+    has = sa.exists().where(given(Review, Lesion))
+    return [
+        _Way(first.where(given(Review, Lesion), is_last, *told), by, datetime, led=True),
+        _Way(cases.where(~sa.and_(has, *told))),
+    ]
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A walk through the list from a place in it, ahead or back.
+
+    All columns of the order go the same way, so that an index holds it in either direction.
+    """
+
+    session: Session
+    conditions: Sequence[sa.ColumnElement[bool]]
+    ways: Sequence[_Way]
+    down: bool
+
+    def page(self, text: str) -> tuple[list[uuid.UUID], Pages]:
+        """The cases of a page in their order, and the places of those around it."""
+        place = Place.read(text)
+        if place.case_id is not None and not self._holds(place):
+            place = Place()
+        rows = self._from(place, PAGE_SIZE + 1)
+        more = len(rows) > PAGE_SIZE
+        rows = rows[:PAGE_SIZE]
+        if place.back and place.case_id is not None and not more:
+            place = Place()  # the first page is whole, wherever one came from
+            rows = self._from(place, PAGE_SIZE + 1)
+            more, rows = len(rows) > PAGE_SIZE, rows[:PAGE_SIZE]
+        if not rows:  # what lay behind the place is gone: the nearest page that there is
+            place = replace(place, back=not place.back, case_id=None)
+            rows = self._from(place, PAGE_SIZE)
+            more = bool(rows) and bool(self._from(replace(rows[-1], back=place.back), 1))
+        if place.back:
+            rows = rows[::-1]
+        if not rows:
+            return [], Pages()
+        before, after = replace(rows[0], back=True), rows[-1]
+        has_before = more if place.back else bool(place.case_id and self._from(before, 1))
+        has_after = (bool(place.case_id) and bool(self._from(after, 1))) if place.back else more
+        return [row.case_id for row in rows if row.case_id is not None], Pages(
+            previous=before.written if has_before else "",
+            next=after.written if has_after else "",
+            last=Place.LAST if has_after else "",
+        )
+
+    def _holds(self, place: Place) -> bool:
+        """Whether a place can be one of it: an address may have been put together by hand."""
+        if not 0 <= place.way < len(self.ways):
+            return False
+        return isinstance(place.by, self.ways[place.way].kind)
+
+    def _from(self, place: Place, most: int) -> list[Place]:
+        """The next cases from a place, each as the place behind it."""
+        ways = list(enumerate(self.ways))
+        if place.back:
+            ways.reverse()
+        if place.case_id is not None:
+            ways = list(dropwhile(lambda one: one[0] != place.way, ways))
+        found: list[Place] = []
+        for number, way in ways:
+            if len(found) < most:
+                begun = place.case_id is not None and place.way == number
+                query = self._query(way, place if begun else None, place.back)
+                for row in self.session.execute(query.limit(most - len(found))):
+                    by = None if way.by is None else row[2]
+                    found.append(Place(place.back, number, row[0], row[1], by))
+        return found
+
+    def _query(self, way: _Way, place: Place | None, back: bool) -> sa.Select[Any]:
+        columns: list[sa.ColumnElement[Any]] = [Case.created_at.expression, Case.id.expression]
+        if way.by is not None:
+            columns = [way.by, *columns]
+        falls = self.down != back
+        query = way.cases.where(*self.conditions).order_by(
+            *(one.desc() if falls else one.asc() for one in columns)
+        )
+        if place is None:
+            return query
+        values = (
+            [place.at, place.case_id] if way.by is None else [place.by, place.at, place.case_id]
+        )
+        there = sa.tuple_(
+            *(sa.literal(value, one.type) for value, one in zip(values, columns, strict=True))
+        )
+        row, begins = sa.tuple_(*columns), sa.literal(values[0], columns[0].type)
+        if way.led:
+            query = query.where(columns[0] <= begins if falls else columns[0] >= begins)
+        return query.where(row < there if falls else row > there)
 
 
 def _items(
@@ -299,34 +380,43 @@ def _items(
     review_first: bool,
 ) -> list[WorkItem]:
     """The lines of these cases, in their order."""
-    found = {case.id: case for case in session.scalars(sa.select(Case).where(Case.id.in_(here)))}
+    # columns, since the database keeps some of them behind the session's back
+    rows = session.execute(
+        sa.select(
+            Case.id,
+            Case.pseudonym,
+            Case.phantom,
+            Case.slice_count,
+            Case.lesion_count,
+            Case.review_state,
+            Case.contrast_phase,
+            Case.created_at,
+        ).where(Case.id.in_(here))
+    )
+    found = {row.id: row for row in rows}
     ids = [case_id for case_id in here if case_id in found]
     shut: set[uuid.UUID] = set()
     if closed is not None:
         shut = set(session.scalars(sa.select(Case.id).where(Case.id.in_(ids), closed)))
-    lesions = _lesions(session, ids)
-    slices = _slices(session, ids)
+    grey = _uncalibrated(session, ids)
     told = _Told.of(session, user, [one for one in ids if one not in shut], review_first)
     items = []
     for case_id in ids:
-        case = found[case_id]
-        lesion_count, unreviewed = lesions.get(case_id, (0, 0))
-        case_state = CaseState.CLOSED if case_id in shut else _state(lesion_count, unreviewed)
-        total, calibrated = slices.get(case.id, (0, True))
+        case, is_closed = found[case_id], case_id in shut
         items.append(
             WorkItem(
                 id=case.id,
                 pseudonym=case.pseudonym,
                 phantom=case.phantom,
-                uncalibrated=not calibrated,
-                slices=total,
-                lesions=0 if case_state == CaseState.CLOSED else lesion_count,
-                closed=case_state == CaseState.CLOSED,
+                uncalibrated=case_id in grey,
+                slices=case.slice_count,
+                lesions=0 if is_closed else case.lesion_count,
+                closed=is_closed,
                 own=told.own(case.id),
                 colleagues=told.colleagues(case.id),
                 network=told.network(case.id),
                 covered=told.covers(case.id),
-                review_state=case_state,
+                review_state=ReviewState.NO_LESION if is_closed else case.review_state,
                 contrast_phase=case.contrast_phase,
                 uploaded_at=case.created_at,
             )
@@ -334,38 +424,16 @@ def _items(
     return items
 
 
-def _state(lesions: int, unreviewed: int) -> CaseState:
-    if not lesions:
-        return CaseState.NO_LESION
-    return CaseState.AWAITING if unreviewed else CaseState.REVIEWED
-
-
-def _lesions(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int, int]]:
-    """Case → how many lesions, and how many of them nobody has reviewed."""
-    rows = session.execute(
-        sa.select(
-            Lesion.case_id,
-            sa.func.count(),
-            sa.func.sum(sa.case((_unreviewed(), 1), else_=0)),
+def _uncalibrated(session: Session, ids: list[uuid.UUID]) -> set[uuid.UUID]:
+    """Which of these cases have an image without HU."""
+    return set(
+        session.scalars(
+            sa.select(Series.case_id)
+            .join(Image, Image.series_id == Series.id)
+            .where(Series.case_id.in_(ids), Image.calibrated.is_(False))
+            .distinct()
         )
-        .where(Lesion.case_id.in_(ids), Lesion.withdrawn_at.is_(None))
-        .group_by(Lesion.case_id)
     )
-    return {case_id: (count, unreviewed) for case_id, count, unreviewed in rows}
-
-
-def _slices(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, tuple[int, bool]]:
-    rows = session.execute(
-        sa.select(
-            Series.case_id,
-            sa.func.count(),
-            sa.func.min(sa.case((Image.calibrated, 1), else_=0)),
-        )
-        .join(Image, Image.series_id == Series.id)
-        .where(Series.case_id.in_(ids))
-        .group_by(Series.case_id)
-    )
-    return {case_id: (count, bool(calibrated)) for case_id, count, calibrated in rows}
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from app.models.jobs.returned_object import ReturnedObject
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.reader_studies.stimulus import Stimulus
-from app.models.worklist import Filter, Order, Wanted, work_list
+from app.models.worklist import MOST, Filter, Order, Wanted, work_list
 from app.presenters import Standing, lesion_json, marking_told, panel_context, returns_told
 from app.responses import page, see_other, wants_json
 from ml.images.voi import Table, Window
@@ -64,19 +64,19 @@ def index(
     search: Annotated[str, Query(max_length=100)] = "",
     order: str = Order.UPLOADED,
     down: bool = True,
-    page_number: Annotated[int, Query(le=10**9)] = 1,
+    place: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """The work list, a page of it: all of what is asked for stands in the address.
 
-    A filter or an order that there is not is the first one, as of an address that was kept from
-    another version.
+    A filter, an order or a place that there is not is the first one, as of an address that was
+    kept from another version.
     """
     wanted = Wanted(
         Filter(filter) if filter in set(Filter) else Filter.ALL,
         search,
         Order(order) if order in set(Order) else Order.UPLOADED,
         down,
-        page_number,
+        place,
     )
     return _work_list_page(request, user, db, wanted, None)
 
@@ -297,8 +297,8 @@ def _work_list_page(
         address=partial(_address, wanted),
         found=found.found,
         counts=found.counts,
-        page=found.page,
-        pages=found.pages,
+        most=MOST,
+        places=found.pages,
         upload={"max_mb": configuration.max_upload_mb, "phases": PHASES},
         outcome=None if receipt is None else _told(db, receipt),
     )
@@ -306,10 +306,9 @@ def _work_list_page(
 
 def _address(wanted: Wanted, **changed: object) -> str:
     """The work list's address as it is wanted, but for what is changed; from its first page on."""
-    asked = asdict(replace(wanted, page=1)) | changed
-    asked["page_number"] = asked.pop("page")
-    usual = asdict(Wanted()) | {"page_number": 1}
-    told = {name: value for name, value in asked.items() if value != usual.get(name)}
+    asked = asdict(replace(wanted, place="")) | changed
+    usual = asdict(Wanted())
+    told = {name: value for name, value in asked.items() if value != usual[name]}
     query = urlencode({name: int(v) if isinstance(v, bool) else v for name, v in told.items()})
     return f"/cases?{query}" if query else "/cases"
 

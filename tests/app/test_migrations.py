@@ -40,6 +40,8 @@ def empty(request, tmp_path):
     database.engine.dispose()
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of .* index ix_case_alphabet")
+@pytest.mark.filterwarnings("ignore:autogenerate skipping .* index 'ix_case_alphabet'")
 def test_the_migrations_make_the_very_tables_of_the_models(empty):
     assert not empty.is_migrated()
     empty.migrate()

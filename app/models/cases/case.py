@@ -20,6 +20,7 @@ from base64 import b32encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import imagecodecs
@@ -28,7 +29,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
-from app.db import Base, now, serialise
+from app.db import Base, Word, now, serialise
 from app.errors import NotFound, Unreadable
 from app.models.cases.dates import all_moved, days_of
 from app.models.cases.entry import STRICT, Entry
@@ -202,12 +203,33 @@ def after_images(act: _Act) -> None:
     _afterwards.append(act)
 
 
+class ReviewState(StrEnum):
+    """How far a case is."""
+
+    NO_LESION = "no_lesion"
+    AWAITING = "awaiting"
+    """With a lesion that nobody has given a class."""
+    REVIEWED = "reviewed"
+
+
 class Case(Base):
-    """One pseudonymous patient examination."""
+    """One pseudonymous patient examination.
+
+    ``slice_count``, ``lesion_count`` (those that stand) and ``review_state`` are kept by triggers
+    of the database (migration 0028), so that the work list need not count; a session that wrote
+    images, lesions or reviews reads them anew.
+    """
 
     __tablename__ = "case"
     __table_args__ = (
         sa.CheckConstraint("contrast_phase IN ('portal','other','unknown')", name="contrast_phase"),
+        # along each of these the work list is walked (`app.models.worklist`)
+        sa.Index("ix_case_uploaded", "created_at", "id"),
+        sa.Index("ix_case_alphabet", sa.text("lower(pseudonym)"), "created_at", "id"),
+        sa.Index("ix_case_contrast_phase", "contrast_phase", "created_at", "id"),
+        sa.Index("ix_case_slice_count", "slice_count", "created_at", "id"),
+        sa.Index("ix_case_lesion_count", "lesion_count", "created_at", "id"),
+        sa.Index("ix_case_review_state", "review_state", "created_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -219,7 +241,12 @@ class Case(Base):
     contrast_phase: Mapped[str] = mapped_column(sa.String(10))
     phantom: Mapped[bool] = mapped_column(default=False)
     uploaded_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
-    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    slice_count: Mapped[int] = mapped_column(server_default="0")
+    lesion_count: Mapped[int] = mapped_column(server_default="0")
+    review_state: Mapped[ReviewState] = mapped_column(
+        Word(ReviewState, 20), server_default=ReviewState.NO_LESION.value
+    )
     study_date: Mapped[str | None] = mapped_column(sa.String(8))
     """YYYYMMDD, moved by the patient's days; None where the door keeps no dates."""
     link: Mapped[bytes | None] = mapped_column(sa.LargeBinary, deferred=True)

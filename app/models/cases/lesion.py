@@ -91,6 +91,9 @@ class Lesion(Base):
             NotFound: there is none, or it was withdrawn; who withdrew it and what took its place
                 is said, and in ``more`` under ``withdrawn``.
         """
+        if hold:  # the case first, as who marks does: else two could wait for each other
+            of = sa.select(Lesion.case_id).where(Lesion.id == lesion_id).scalar_subquery()
+            session.execute(sa.select(Case.id).where(Case.id == of).with_for_update())
         query = (
             sa.select(Lesion)
             .options(

@@ -68,6 +68,7 @@ class Review(Base):
             postgresql_where=sa.text("supersedes_id IS NULL"),
             info={"taken": _TWICE},
         ),
+        sa.Index("ix_review_own", "by_id", "created_at"),
         sa.CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
         sa.CheckConstraint("basis IN ('pathology','follow_up','imaging')", name="basis"),
     )
@@ -76,7 +77,7 @@ class Review(Base):
     lesion_id: Mapped[uuid.UUID] = mapped_column(
         sa.ForeignKey("lesion.id", ondelete="CASCADE"), index=True
     )
-    by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"), index=True)
+    by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     supersedes_id: Mapped[uuid.UUID | None] = mapped_column(
         sa.ForeignKey("review.id", ondelete="CASCADE")
     )

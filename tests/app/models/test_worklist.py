@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import html
 import re
+import uuid
+from dataclasses import replace
+from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
 
 import studies
-from app.models import Case, Checkpoint, Lesion, Prediction
+from app.db import Database, now
+from app.models import Case, Checkpoint, Lesion, Prediction, User, worklist
+from app.models.ground.place import Place
+from app.models.reader_studies.design import Design
 from app.models.worklist import Filter, Order, Wanted, work_list
+from app.routes import cases as routes
 from ml.images.roi import Box
 from ml.trust.answer import Said
 
@@ -205,7 +212,8 @@ def test_a_part_of_a_pseudonym_finds_it_as_it_is_written(session, ada, three, se
         ("own", False, ["B_1", "b21", "a%"]),  # what has none comes last either way
         ("uploaded", False, ["a%", "B_1", "b21"]),
         ("slices", True, ["b21", "B_1", "a%"]),  # all alike: newest first
-        ("phase", False, ["b21", "B_1", "a%"]),
+        ("phase", False, ["a%", "B_1", "b21"]),  # what is equal follows the order
+        ("review", True, ["b21", "a%", "B_1"]),  # reviewed, without lesion, awaiting
     ],
 )
 def test_each_column_puts_the_list_in_order(session, ada, three, order, down, names):
@@ -244,4 +252,177 @@ def test_the_address_holds_what_is_asked_for_and_nonsense_in_it_is_passed_over(
     assert ">B_1<" in page and ">b21<" not in page
     assert "No pseudonym with “zz”" in html.unescape(browser.get("/cases?search=zz").text)
     assert browser.get("/cases?filter=x&order=y&page_number=-4").status_code == 200
-    assert browser.get("/cases?page_number=999999999").status_code == 200
+
+
+# -- pages ----------------------------------------------------------------------------------------
+
+ORDERS = [(order, down) for order in Order for down in (True, False)]
+
+
+@pytest.fixture
+def eleven(session, ada, bob, monkeypatch) -> list[str]:
+    """Eleven cases, four to a page: equal and unequal in every column, some never reviewed."""
+    monkeypatch.setattr(worklist, "PAGE_SIZE", 4)
+    for number in range(11):
+        [lesion] = studies.make_lesion(session, number)
+        case = lesion.image.series.case
+        case.pseudonym = f"{'abA'[number % 3]}.{number}"
+        case.contrast_phase = ("portal", "other")[number % 2]
+        if number % 3:
+            studies.review(session, lesion, "cyst", by=(ada, bob)[number % 2])
+        if number == 6:
+            second(session, lesion)
+        if number == 7:
+            lesion._leave(session, ada)
+    session.flush()
+    return sorted(session.scalars(sa.select(Case.pseudonym)))
+
+
+def walk(session, user, wanted, way) -> list[list[str]]:
+    """The pages from one on, in the order they are come to."""
+    pages = []
+    while True:
+        found = work_list(session, user, wanted, review_first=True)
+        pages.append([item.pseudonym for item in found.items])
+        place = getattr(found.pages, way)
+        if not place:
+            return pages
+        wanted = replace(wanted, place=place)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_pages_ahead_and_back_hold_every_case_once_in_one_order(session, ada, eleven, blind):
+    if blind:  # some that she has reviewed are closed, too
+        studies.make_study(session, ada, design=Design(exclude_own=False))
+    every = sorted(session.scalars(sa.select(Case.pseudonym)))
+    for order, down in ORDERS:
+        wanted = Wanted(order=order, down=down)
+        ahead = [name for page in walk(session, ada, wanted, "next") for name in page]
+        assert sorted(ahead) == every, (order, down)
+        back = walk(session, ada, replace(wanted, place=Place.LAST), "previous")
+        assert back[-1] == ahead[:4]  # the first page is whole, also where one comes from the end
+        assert back[0] == ahead[-4:]
+        assert list(dict.fromkeys(name for page in back[::-1] for name in page)) == ahead
+
+
+def test_a_page_stays_when_cases_come_and_go(session, ada, eleven):
+    first = work_list(session, ada, Wanted(), review_first=True)
+    second_page = Wanted(place=first.pages.next)
+    before = listed(session, ada, place=second_page.place)
+    studies.make_lesion(session, 99)
+    for item in first.items[1:]:  # the one behind which the page begins among them
+        Case.require(session, item.id).remove(session, "ada")
+    assert listed(session, ada, place=second_page.place) == before
+    back = work_list(session, ada, second_page, review_first=True).pages.previous
+    assert listed(session, ada, place=back) == listed(session, ada)
+
+
+def test_behind_the_last_case_lies_the_last_page(session, ada, eleven):
+    last = work_list(session, ada, Wanted(place=Place.LAST), review_first=True)
+    place = Place.read(last.pages.previous)
+    [end] = session.scalars(sa.select(Case).where(Case.id == last.items[-1].id))
+    behind = replace(place, back=False, case_id=end.id, at=end.created_at).written
+    assert listed(session, ada, place=behind) == [item.pseudonym for item in last.items]
+
+
+NO_PLACES = [
+    "2", "after", "before.0.x.1.", "after.9.{}.1.", "after.0.{}.1.sx", "after.0.{}.1.n1",
+    "after.0.{}.1.t1", "after.0.{}.1.n99999999999999999999", "after.0.{}.9e99.",
+    "after.0.{}.99999999999999999999999.", "between.0.{}.1.",
+]  # fmt: skip
+
+
+def test_a_place_that_there_is_not_is_some_page_and_no_fault(session, ada, eleven):
+    for order in Order:
+        for place in NO_PLACES:
+            assert listed(session, ada, order=order, place=place.format("0" * 32)), (order, place)
+
+
+def test_of_more_cases_than_are_counted_more_is_said(session, eleven, signed_in_as, monkeypatch):
+    monkeypatch.setattr(worklist, "MOST", 10)
+    monkeypatch.setattr(routes, "MOST", 10)
+    session.commit()
+    page = signed_in_as("reader", name="ada").get("/cases").text
+    assert 'chip__count">10+<' in page
+    assert 'rel="next"' in page and 'rel="prev"' not in page
+    last = signed_in_as("reader", name="ada").get("/cases?place=last").text
+    assert 'rel="prev"' in last and 'rel="next"' not in last
+
+
+# -- what the database keeps of a case ------------------------------------------------------------
+
+
+def test_the_database_keeps_what_the_list_shows_whoever_writes(session, ada):
+    def kept():
+        rows = sa.select(Case.slice_count, Case.lesion_count, Case.review_state)
+        return tuple(session.execute(rows).one())
+
+    [lesion] = studies.make_lesion(session, 1)
+    assert kept() == (1, 1, "awaiting")
+    other = second(session, lesion)
+    studies.review(session, lesion, "cyst", by=ada)
+    assert kept() == (1, 2, "awaiting")
+    other._leave(session, ada)
+    session.flush()
+    assert kept() == (1, 1, "reviewed")
+    session.execute(sa.update(Lesion).values(withdrawn_at=lesion.created_at))
+    assert kept() == (1, 0, "no_lesion")
+    session.execute(sa.update(Lesion).values(withdrawn_at=None, reviewed=False))
+    assert kept() == (1, 2, "awaiting")
+    session.execute(sa.delete(Prediction))
+    session.execute(sa.delete(Lesion).where(Lesion.id == other.id))
+    assert kept() == (1, 1, "awaiting")
+    Case.require(session, lesion.case_id).remove(session, "ada")
+    assert session.scalar(sa.select(sa.func.count()).select_from(Case)) == 0
+
+
+WALKED = [
+    (Wanted(), "ix_case_uploaded"),
+    (Wanted(place=Place.LAST), "ix_case_uploaded"),
+    (Wanted(filter=Filter.MINE), "ix_case_uploaded"),
+    (Wanted(filter=Filter.AWAITING), "ix_case_review_state"),
+    (Wanted(filter=Filter.REVIEWED), "ix_case_review_state"),
+    (Wanted(filter=Filter.NO_LESION), "ix_case_review_state"),
+    (Wanted(order=Order.PSEUDONYM), "ix_case_alphabet"),
+    (Wanted(order=Order.PHASE), "ix_case_contrast_phase"),
+    (Wanted(order=Order.SLICES), "ix_case_slice_count"),
+    (Wanted(order=Order.LESIONS), "ix_case_lesion_count"),
+    (Wanted(order=Order.REVIEW), "ix_case_review_state"),
+    (Wanted(order=Order.OWN), "ix_review_own"),
+]
+"""What is asked for, and the index that holds it in its order."""
+
+
+@pytest.mark.parametrize("on", ["sqlite", "postgresql"])
+def test_a_page_is_walked_along_an_index_from_its_place(on, tmp_path, request):
+    """Without sorting, and without reading what comes before it."""
+    is_sqlite = on == "sqlite"
+    url = f"sqlite:///{tmp_path}/db" if is_sqlite else request.getfixturevalue("postgres")
+    database = Database(url)
+    database.migrate()
+    user, place = User(id=uuid.uuid4(), name="ada"), Place(False, 0, uuid.uuid4())
+    with database.reading() as session:
+        if not is_sqlite:  # of a table this small it would read all, whatever there is
+            for way in ("seqscan", "sort", "bitmapscan"):
+                session.execute(sa.text(f"SET enable_{way} = off"))
+        for wanted, index in WALKED:
+            ways = worklist._ways(wanted, user, None)
+            walk = worklist._Walk(session, worklist._under(wanted.filter, user), ways, wanted.down)
+            way = ways[0]
+            by = {str: "x", int: 1, datetime: now()}.get(way.kind)
+            for begun in (None, replace(place, by=by)):
+                query = walk._query(way, begun, wanted.place == Place.LAST).limit(51)
+                plan = _plan(session, query)
+                assert index in plan, plan
+                if not way.led:  # among equal moments of reviews it may put cases in order
+                    assert "TEMP B-TREE" not in plan and "Sort" not in plan, plan
+                assert "TEMP B-TREE FOR ORDER" not in plan, plan
+    database.engine.dispose()
+
+
+def _plan(session, query) -> str:
+    dialect = session.get_bind().dialect
+    told = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    explain = "EXPLAIN QUERY PLAN" if dialect.name == "sqlite" else "EXPLAIN"
+    rows = session.connection().exec_driver_sql(f"{explain} {told}")
+    return "\n".join(str(row[-1]) for row in rows)

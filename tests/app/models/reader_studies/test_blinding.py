@@ -545,7 +545,7 @@ def test_what_is_closed_tells_neither_which_nor_how_many_cases_are_in_the_study(
     assert "closed until the reading is finished" in page
     for name in ("mine", "awaiting", "reviewed", "no_lesion"):
         assert lines_of(ada.get(f"/cases?filter={name}").text) == {}
-    assert re.findall(r'chip__count">(\d+)<', page) == [str(len(lines)), *"0000"]
+    assert re.findall(r'chip__count">(\d+)<', page) == [str(len(lines))]
     answers = {ada.get(f"/cases/{case.id}").text.replace(str(case.id), "") for case in in_it}
     answers |= {ada.get(f"/cases/{case.id}").text.replace(str(case.id), "") for case in not_in_it}
     assert len(answers) == 1  # every address answers alike, with the way on
