@@ -19,6 +19,7 @@ from app import dicomweb, place, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.comparing import Comparing
+from app.counting import Counted, Requests
 from app.db import Database
 from app.decoding import Decoding
 from app.doors import Answered, FrontDoor, SecurityHeaders
@@ -113,6 +114,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.add_middleware(FrontDoor, public_host=chosen.public_host)
     app.add_middleware(Answered)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Counted)
     app.mount("/static", CachedFiles(directory=place.ROOT / "static"), name="static")
     for router in (*routes.ROUTERS, dicomweb.router):
         app.include_router(router)
@@ -129,6 +131,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.pacs = ConfiguredPacs.of(chosen)
     app.state.returns_results = any(one.takes_results for one in app.state.pacs.all)
     app.state.database = database
+    app.state.requests = Requests()
     app.state.turnstile = Turnstile(database, key, chosen.session_hours)
     app.state.attendance = Attendance(database)
     app.state.witness = Witness(database)

@@ -264,7 +264,7 @@ def problem(error: AppError) -> Response:
 def refusal(scope: Any, error: AppError) -> Response:
     """A refusal in the form that the caller understands: a page, or problem+json."""
     request = Request(scope)
-    of_programs = request.url.path.startswith(("/api/", "/dicomweb/"))
+    of_programs = request.url.path.startswith(("/api/", "/dicomweb/", "/metrics"))
     if of_programs or wants_json(request) or wants_fragment(request):
         return problem(error)
     if isinstance(error, Unauthorised) and request.method == "GET":

@@ -38,6 +38,7 @@ from app.routes import (
 ROUTERS: tuple[APIRouter, ...] = (
     api.router,  # first: routes are tried in order, and programs ask the most
     health.router,
+    health.metrics_router,
     sessions.router,
     cases.router,
     corrections.router,

@@ -1,4 +1,4 @@
-"""Whether the installation lives, and whether it can work.
+"""Whether the installation lives, whether it can work, and how it is in numbers.
 
 Both are asked by machines, which restart what does not answer: neither may wait behind the work of
 others. `live` needs no thread and no database; `ready` has threads and a connection of its own.
@@ -11,13 +11,17 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from app.auth import Program
 from app.db import Database
 from app.errors import Unavailable
 from app.models.checkpoint import Checkpoint
+from app.operation.metrics import Metrics
 from app.settings import VERSION
 from ml.checkpoints.checkpoint import CheckpointKind
 
 router = APIRouter(prefix="/health", tags=["health"])
+
+metrics_router = APIRouter(include_in_schema=False)
 
 READY_WITHIN_S = 4.0
 _AT_ONCE = 2
@@ -43,6 +47,14 @@ async def ready(request: Request) -> Response:
     if body["status"] == "ready":
         return JSONResponse(body)
     return JSONResponse(body, 503, {"retry-after": "5"})
+
+
+@metrics_router.get("/metrics")
+def metrics(request: Request, program: Program) -> Response:
+    """Numbers for Prometheus; whoever asks needs a token, of a machine for example."""
+    state = request.app.state
+    body, media_type = Metrics(state.database, state.settings, state.requests).text()
+    return Response(body, headers={"content-type": media_type})
 
 
 def _look(database: Database) -> dict[str, object]:

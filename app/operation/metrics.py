@@ -1,0 +1,186 @@
+"""How the installation is, for Prometheus: numbers alone, nothing of a patient or a person.
+
+What stands in the database is the same whichever web process is asked; requests are those of the
+process that answers, which the label ``process`` tells apart.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.counting import BOUNDS_S, Requests
+from app.db import Database, now
+from app.errors import Unavailable
+from app.models.checkpoint import Checkpoint
+from app.models.ground.event import Event
+from app.models.ground.trail import SEALED, TrailEntry, TrailReceiver
+from app.models.jobs.job import Job, JobState
+from app.models.jobs.notice import Notice
+from app.models.jobs.returned_object import ReturnedObject
+from app.models.jobs.tried import TriedState
+from app.models.runs.run import Run, RunState
+from app.settings import VERSION, Settings
+from ml.checkpoints.checkpoint import CheckpointKind
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+_WAITING = (JobState.QUEUED, JobState.RUNNING)
+_AGED = (
+    ("jobs", Job.created_at, Job.state.in_(_WAITING)),
+    ("runs", Run.created_at, Run.state.in_((RunState.QUEUED, RunState.RUNNING))),
+    ("notices", Notice.due_at, Notice.state == TriedState.WAITING),
+    ("returns", ReturnedObject.created_at, ReturnedObject.state == TriedState.WAITING),
+)  # fmt: skip
+"""Queues: what each is called, since when a row waits, and which rows do."""
+
+
+class Metrics:
+    """The numbers of one moment."""
+
+    def __init__(self, database: Database, settings: Settings, requests: Requests) -> None:
+        self._database = database
+        self._settings = settings
+        self._requests = requests
+
+    def text(self) -> tuple[bytes, str]:
+        """All of them as Prometheus reads them, and their media type."""
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def collect(self) -> Iterator[Metric]:
+        """Each number with its name and what it is."""
+        yield self._gauge("hepatica_info", "Version of the software.", 1, version=VERSION)
+        yield from self._of_requests()
+        yield from self._of_disk()
+        try:
+            with self._database.glance() as session:
+                fault = self._database.fault(session)
+                found = [] if fault else list(self._of_database(session))
+        except Unavailable:
+            fault, found = "gone", []
+        yield self._gauge(
+            "hepatica_database_up", "1: the database can be worked with.", 0 if fault else 1
+        )
+        yield from found
+
+    def _gauge(self, name: str, words: str, value: float, **labels: str) -> Metric:
+        return self._gauges(name, words, {tuple(labels.values()): value}, *labels)
+
+    @staticmethod
+    def _gauges(
+        name: str, words: str, values: dict[tuple[str, ...], float], *labels: str
+    ) -> Metric:
+        from prometheus_client.core import GaugeMetricFamily
+
+        found = GaugeMetricFamily(name, words, labels=labels)
+        for of, value in values.items():
+            found.add_metric(of, value)
+        return found
+
+    def _of_requests(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+        process = str(os.getpid())
+        counted = CounterMetricFamily(
+            "hepatica_http_requests",
+            "Requests that were answered; 499: nobody waited for the answer.",
+            labels=("process", "method", "route", "status"),
+        )
+        for (method, route, status), count in list(self._requests.answered.items()):
+            counted.add_metric((process, method, route, str(status)), count)
+        yield counted
+        took = HistogramMetricFamily(
+            "hepatica_http_request_seconds",
+            "How long requests took.",
+            labels=("process", "method", "route"),
+        )
+        bounds = [*(f"{one:g}" for one in BOUNDS_S), "+Inf"]
+        for of, durations in list(self._requests.took.items()):
+            total, buckets = 0, []
+            for bound, count in zip(bounds, durations.counts, strict=True):
+                total += count
+                buckets.append((bound, total))
+            took.add_metric((process, *of), buckets, durations.sum_s)
+        yield took
+        yield self._gauge(
+            "hepatica_http_requests_running",
+            "Requests that are being answered.",
+            self._requests.running,
+            process=process,
+        )
+
+    def _of_disk(self) -> Iterator[Metric]:
+        file = self._database.file
+        folder = (
+            file.path.parent if file is not None else self._settings.installation_key_file.parent
+        )
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            return
+        yield self._gauge(
+            "hepatica_disk_free_bytes", "Room where data are kept on this machine.", usage.free
+        )
+
+    def _of_database(self, session: Session) -> Iterator[Metric]:
+        yield from self._of_queues(session)
+        served = Checkpoint.served(session, CheckpointKind.CLASSIFIER)
+        yield self._gauge("hepatica_classifiers_served", "Classifiers that answer.", len(served))
+        for name, kind, words in (
+            ("backup", "backup made", "When the last backup was made, in seconds of Unix time."),
+            ("seal", SEALED, "When the audit trail was sealed last."),
+            ("start", "server started", "When the server was started last."),
+        ):
+            at = session.scalar(sa.select(sa.func.max(Event.at)).where(Event.kind == kind))
+            if at is not None:  # a number that is not known is left out, not 0
+                yield self._gauge(f"hepatica_last_{name}_timestamp_seconds", words, at.timestamp())
+        last = session.scalar(sa.select(sa.func.max(TrailEntry.number))) or 0
+        yield self._gauge("hepatica_audit_events", "Events of the audit trail.", last)
+        if self._settings.audit_syslog:
+            address = self._settings.audit_syslog
+            row: Any = session.get(TrailReceiver, address)
+            yield self._gauge(
+                "hepatica_audit_unsent",
+                "Events that the receiver of the audit trail does not have yet.",
+                last - (row.number if row else 0),
+            )
+
+    def _of_queues(self, session: Session) -> Iterator[Metric]:
+        waiting: dict[tuple[str, ...], float] = {}
+        age_s: dict[tuple[str, ...], float] = {}
+        given_up: dict[tuple[str, ...], float] = {}
+        for name, since, waits in _AGED:
+            count, oldest = session.execute(
+                sa.select(sa.func.count(), sa.func.min(since)).where(waits)
+            ).one()
+            waiting[(name,)] = count
+            age_s[(name,)] = _age_s(oldest)
+        for name, table in (("notices", Notice), ("returns", ReturnedObject)):
+            query = sa.select(sa.func.count()).where(table.state == TriedState.GIVEN_UP)
+            given_up[(name,)] = session.scalar(query) or 0
+        yield self._gauges("hepatica_queue", "What waits or is being done.", waiting, "queue")
+        yield self._gauges(
+            "hepatica_queue_oldest_seconds",
+            "How long the oldest of them has been there or, of notices, due; 0: none.",
+            age_s,
+            "queue",
+        )
+        yield self._gauges(
+            "hepatica_given_up", "What could not be sent and is tried no more.", given_up, "queue"
+        )
+
+
+def _age_s(since: datetime | None) -> float:
+    return 0.0 if since is None else max(0.0, (now() - since).total_seconds())
