@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from app.auth import Reader
+from app.auth import Reader, Researcher
 from app.comparing import Comparing, NearTraining
-from app.db import ReadDb
+from app.db import Db, ReadDb
 from app.errors import Unreadable
 from app.inference import MOST_SYNTHETICS, seeds_from, truncation_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
+from app.models.reader_studies.sketch import Sketch
+from app.models.reader_studies.steps import Step, Typed
+from app.models.reader_studies.typed import said_seeds
 from app.objects import synthetic
-from app.responses import KEPT, etag_of, fragment, page, unchanged, wants_fragment
+from app.responses import KEPT, etag_of, fragment, page, see_other, unchanged, wants_fragment
 from app.witness import Witness
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import to_grey
@@ -105,6 +109,7 @@ def index(
         most_chosen=MOST_CHOSEN,
         seeds=seeds_from(seed, count) if row else [],
         picked=_chosen(chosen),
+        sketches=Sketch.of(db, user) if user.may("researcher") else (),
     )
 
 
@@ -220,6 +225,43 @@ def download(
         media_type="application/zip",
         headers={"content-disposition": f'attachment; filename="{name}"'},
     )
+
+
+@router.post("/synthetics/{checkpoint}/sketches")
+def use(
+    user: Researcher,
+    db: Db,
+    checkpoint: str,
+    truncation: Annotated[float, Form()] = 1.0,
+    chosen: Annotated[list[int], Form()] = [],  # noqa: B006  FastAPI copies it
+    sketch: Annotated[uuid.UUID | None, Form()] = None,
+) -> Response:
+    """Put the chosen images into the sketch of a reader study: one's own, or a new one.
+
+    Raises:
+        Unreadable: none or too many are chosen, or they are scaled.
+        NotFound: no such generator, or no such sketch of this person's.
+        Conflict: a study was composed from it, or the person has as many as they may.
+    """
+    row = _generator(db, checkpoint)
+    seeds = _chosen(chosen)
+    if not seeds:
+        raise Unreadable("Choose at least one image to use in a reader study.")
+    if truncation_from(truncation) != 1:
+        raise Unreadable(
+            "A reader study shows what a generator draws as it was trained. Set the truncation "
+            "to 1, and choose there."
+        )
+    if sketch is None:
+        fields = {**Typed().model_dump(), "chosen": said_seeds({row.name: seeds})}
+        found = Sketch.begin(db, user, fields, Step.DESIGN)
+    else:
+        found = Sketch.require(db, sketch, user, to_change=True)
+        found.choose(row.name, seeds)
+    at = Step.IMAGES if found.title else Step.DESIGN
+    images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
+    told = f"Chosen for the study (step Images): {images} of {row.name}."
+    return see_other(f"/reader-studies/sketches/{found.id}/{at}", told)
 
 
 @dataclass(frozen=True)

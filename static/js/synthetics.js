@@ -190,6 +190,11 @@ function tellChosen() {
     words.textContent = `${seeds.length} chosen: ${seeds.length === 1 ? "seed" : "seeds"} ${shown}`;
   }
   picking.querySelector("[data-choose-none]").hidden = seeds.length === 0;
+  const use = picking.querySelector("[data-use]");
+  if (!use) return;
+  use.setAttribute("formaction", `/synthetics/${order.checkpoint}/sketches`);
+  use.disabled = seeds.length === 0 || order.truncation !== 1;
+  picking.querySelector("[data-use-needs]").hidden = !use.disabled;
 }
 
 function keepAddress() {

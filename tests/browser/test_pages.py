@@ -7,7 +7,7 @@ import pytest
 
 from app.models.people.user import DEMO_PASSWORD
 
-SIZES = [(1280, 800), (1920, 1080)]
+SIZES = [(1280, 800), (1080, 1920)]
 PAGES = {
     "reader": ["/cases", "/cases?filter=awaiting", "/synthetics", "/checkpoints",
                "/checkpoints/phantom-cnn", "/docs", "/readings", "/nowhere"],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
@@ -29,6 +29,7 @@ class Available:
         withdrawn: how many frozen lesions were withdrawn since, and so are not among them.
         drawing: class key → the generators that draw it, at least one.
         window_hu: the window that all of these were trained with.
+        chosen: class key → synthetic images that are to be shown, as generator and seed.
         versions: the dataset versions that the lesions come from; none: all reviewed ones.
     """
 
@@ -40,6 +41,7 @@ class Available:
     window_hu: tuple[float, float]
     versions: tuple[DatasetVersion, ...]
     left_out: tuple[str, ...] = ()
+    chosen: Mapping[str, Sequence[tuple[Checkpoint, int]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session, wish: Wish) -> Available:
@@ -58,23 +60,39 @@ class Available:
         shows_real = wish.design.task.shows_real
         kind = ImageKind(wish.kind) if wish.kind else _only_kind(pool, needs_real=shows_real)
         drawing = _generators_by_class(session, pool, kind, wish.generators, several=not shows_real)
+        by_hand = _fit(session, pool, kind, wish.chosen)
         return cls(
             kind=kind,
             lesions=pool.of_kind(kind),
             counts=tuple(pool.counts(kind)),
             withdrawn=pool.withdrawn,
             drawing=drawing,
-            window_hu=_one_window([row for rows in drawing.values() for row in rows]),
+            window_hu=_one_window([*(row for rows in drawing.values() for row in rows), *by_hand]),
             versions=tuple(versions),
             left_out=tuple(_told(session, wish, kind, known, frozen)),
+            chosen={
+                key: [
+                    (row, seed)
+                    for row in by_hand
+                    if row.lesion_class == key
+                    for seed in wish.chosen[row.name]
+                ]
+                for key in wish.scheme.keys
+            },
         )
 
+    @property
+    def n_chosen(self) -> int:
+        """How many synthetic images were chosen by hand."""
+        return sum(map(len, self.chosen.values()))
+
     def sources(self, likeness: Compared | None) -> Sources:
-        """Where the real images come from, as a plan keeps it."""
+        """Where the images come from, as a plan keeps it."""
         return Sources(
             FROZEN if self.versions else REVIEWED,
             tuple(SourceVersion(row.name, row.digest, row.rois) for row in self.versions),
             likeness,
+            self.n_chosen,
         )
 
 
@@ -143,16 +161,7 @@ def _generators_by_class(
     session: Session, pool: KnownLesions, kind: ImageKind, names: Sequence[str], *, several: bool
 ) -> dict[str, list[Checkpoint]]:
     """Those chosen, else the newest of each class; of ``several`` the newest of each generator."""
-    chosen = [Checkpoint.require(session, name) for name in dict.fromkeys(names)]
-    for row in chosen:
-        if row.id not in {item.id for item in pool.generators}:
-            raise Unreadable(f"{row.name} is no served generator of the scheme {pool.scheme.name}.")
-        if row.training_kind != kind:
-            raise Unreadable(
-                f"{row.name} was trained on the kind {KINDS[row.training_kind]}, and the real "
-                f"images would be of the kind {KINDS[kind]}. Kinds are never mixed in one study: "
-                "the kind would tell real from synthetic. Choose a generator of the same kind."
-            )
+    chosen = _fit(session, pool, kind, names)
     fitting = [row for row in pool.generators if row.training_kind == kind]
     by_class: dict[str, list[Checkpoint]] = {}
     for item in pool.scheme.classes:
@@ -167,6 +176,29 @@ def _generators_by_class(
         if several:
             by_class[item.key] = _apart(own, item.display)
     return by_class
+
+
+def _fit(
+    session: Session, pool: KnownLesions, kind: ImageKind, names: Iterable[str]
+) -> list[Checkpoint]:
+    """The generators of these names, each once.
+
+    Raises:
+        Unreadable: one is not served, or is of another kind.
+        NotFound: there is none of a name.
+    """
+    found = [Checkpoint.require(session, name) for name in dict.fromkeys(names)]
+    for row in found:
+        served = row.id in {item.id for item in pool.generators}
+        if not served or row.lesion_class not in pool.scheme.keys:
+            raise Unreadable(f"{row.name} is no served generator of the scheme {pool.scheme.name}.")
+        if row.training_kind != kind:
+            raise Unreadable(
+                f"{row.name} was trained on the kind {KINDS[row.training_kind]}, and the real "
+                f"images would be of the kind {KINDS[kind]}. Kinds are never mixed in one study: "
+                "the kind would tell real from synthetic. Choose a generator of the same kind."
+            )
+    return found
 
 
 def _apart(rows: Sequence[Checkpoint], display: str) -> list[Checkpoint]:

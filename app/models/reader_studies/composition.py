@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,10 @@ class Seeds:
         self.rng = np.random.default_rng(seed)
         self._taken: set[int] = set()
 
+    def take(self, seeds: Iterable[int]) -> None:
+        """Give none of these: they were chosen."""
+        self._taken.update(seeds)
+
     def next(self) -> int:
         """A seed from 0 to 2⁴⁸ − 1 that was not given before."""
         seed = int(self.rng.integers(2**48))
@@ -68,7 +73,7 @@ class Drawn:
         if not task.shows_real:
             return cls((), _contests(available.drawing, shares.synthetic, seeds))
         lesions = one_per_patient(available.lesions, shares.real, seeds.rng)
-        drawings = _drawings(available.drawing, shares.synthetic, seeds)
+        drawings = _drawings(available.drawing, shares.synthetic, seeds, available.chosen)
         practice = _for_practice(available.lesions, lesions, shares.practice_real, seeds.rng)
         practice_drawings = _drawings(available.drawing, shares.practice_synthetic, seeds)
         return cls(tuple(lesions), drawings, tuple(practice), practice_drawings)
@@ -114,6 +119,7 @@ class Composition:
         available = Available.of(session, wish)
         assert wish.seed is not None
         seeds = Seeds(wish.seed)
+        seeds.take(one for chosen in wish.chosen.values() for one in chosen)
         keys = wish.scheme.keys
         order = [keys[index] for index in seeds.rng.permutation(len(keys))]
         shares = Shares.of(wish, available, order)
@@ -144,14 +150,31 @@ def _contests(
 
 
 def _drawings(
-    generators: Mapping[str, Sequence[Checkpoint]], wanted: Numbers, seeds: Seeds
+    generators: Mapping[str, Sequence[Checkpoint]],
+    wanted: Numbers,
+    seeds: Seeds,
+    chosen: Mapping[str, Sequence[tuple[Checkpoint, int]]] = MappingProxyType({}),
 ) -> tuple[PlannedDrawing, ...]:
-    """Planned synthetic images; the generators of a class alternate."""
-    return tuple(
-        PlannedDrawing(generators[key][number % len(generators[key])].id, key, seeds.next())
-        for key, count in wanted.items()
-        for number in range(count)
-    )
+    """Planned synthetic images: those that were chosen, and for the rest of each class the
+    generators of it in turns.
+
+    Raises:
+        Unreadable: more are chosen of a class than the study shows.
+    """
+    planned: list[PlannedDrawing] = []
+    for key, count in wanted.items():
+        own = [PlannedDrawing(row.id, key, seed) for row, seed in chosen.get(key, ())]
+        if len(own) > count:
+            raise Unreadable(
+                f"{len(own)} synthetic images of the class {key} are chosen, and the study shows "
+                f"{count}. Ask for more of the class, or choose fewer (step Images)."
+            )
+        planned += own
+        planned += [
+            PlannedDrawing(generators[key][number % len(generators[key])].id, key, seeds.next())
+            for number in range(count - len(own))
+        ]
+    return tuple(planned)
 
 
 def _for_practice(
@@ -203,6 +226,7 @@ def _compared(
             near += [place for place, is_near in zip(mine, wrong, strict=True) if is_near]
         if not near:
             return drawn.with_drawings(planned), neighbours, replaced
+        _refuse_chosen(available, [planned[place] for place in near])
         replaced += len(near)
         for place in near:
             planned[place] = replace(planned[place], seed=seeds.next())
@@ -212,6 +236,18 @@ def _compared(
         f"(correlation above {neighbours.known.limit:.3f}) after {_ROUNDS} tries each: a "
         "generator may repeat its training images. Choose another, or do not exclude near ones."
     )
+
+
+def _refuse_chosen(available: Available, near: Sequence[PlannedDrawing]) -> None:
+    """Unreadable where one that is too like a real ROI was chosen: no other stands for it."""
+    chosen = {(row.id, seed): row for one in available.chosen.values() for row, seed in one}
+    found = [one for one in near if (one.checkpoint, one.seed) in chosen]
+    if found:
+        names = ", ".join(f"{chosen[one.checkpoint, one.seed].name} {one.seed}" for one in found)
+        raise Unreadable(
+            f"Too like a real ROI, and chosen by hand: {names}. Choose others, or do not draw near "
+            "ones anew (step Images)."
+        )
 
 
 def _generators_of(
@@ -239,6 +275,11 @@ def _described(
     """
     _refuse_unfit(wish.design, available, drawn)
     notes = [*available.left_out, *_notes(drawn.lesions, available.withdrawn)]
+    if available.n_chosen:
+        notes.append(
+            f"Chosen by hand: {available.n_chosen} of the {len(drawn.drawings)} synthetic images. "
+            "What is chosen by eye is no sample of what a generator draws."
+        )
     likeness = None
     if neighbours is not None:
         notes += neighbours.notes(replaced)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from app.models.reader_studies.stored import Json, Stored, read, write
 
@@ -88,13 +90,22 @@ class Compared(Stored):
     drawn_anew: int
 
 
+def _is_none(number: int) -> bool:
+    return number == 0
+
+
 @dataclass(frozen=True)
 class Sources(Stored):
-    """Where the real images come from, and what the synthetic ones were compared with."""
+    """Where the real images come from, and what the synthetic ones were compared with.
+
+    ``chosen`` is how many of the study's synthetic images were chosen by hand; where none was
+    nothing is written, as before there was a choice.
+    """
 
     real: str = REVIEWED
     versions: tuple[SourceVersion, ...] = ()
     likeness: Compared | None = None
+    chosen: Annotated[int, Field(exclude_if=_is_none)] = 0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from app.db import Base, Word, now
 from app.errors import Conflict, NotFound
 from app.models.people.user import User
 from app.models.reader_studies.steps import Fields, Step, Typed
+from app.models.reader_studies.typed import said_seeds, seeds_of
 
 MOST = 50
 """Most sketches that one person may have."""
@@ -121,6 +122,22 @@ class Sketch(Base):
         self.typed = {**self.typed, **typed}
         self.step = step
         self.changed_at = now()
+
+    def choose(self, generator: str, seeds: Iterable[int]) -> None:
+        """Add synthetic images to those that are chosen by hand.
+
+        Raises:
+            Conflict: a study was composed from it.
+            Unreadable: what is chosen there already cannot be read.
+        """
+        if self.study_id is not None:
+            raise Conflict(
+                "A study was composed from this sketch; its images stay.",
+                next={"url": f"/reader-studies/{self.study_id}", "label": "To the study"},
+            )
+        chosen: dict[str, tuple[int, ...]] = seeds_of(self.form.chosen)
+        together = {*chosen.get(generator, ()), *seeds}
+        self.keep({"chosen": said_seeds({**chosen, generator: sorted(together)})}, self.step)
 
     def discard(self, session: Session) -> None:
         """Delete it; a study composed from it stays."""

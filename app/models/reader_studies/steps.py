@@ -14,7 +14,7 @@ from app.models.reader_studies import graded
 from app.models.reader_studies.design import DEBRIEFING, DESIGNS, Design, SecondImages, telling
 from app.models.reader_studies.intent import Intent, Primary, of_missing, of_multiplicity
 from app.models.reader_studies.task import Task
-from app.models.reader_studies.typed import number, per_class, said, whole
+from app.models.reader_studies.typed import number, per_class, said, seeds_of, whole
 from app.models.reader_studies.wish import Wish
 from ml.lesion import LesionScheme
 from ml.readers.hypothesis import Measure, Missing, Multiplicity
@@ -70,6 +70,7 @@ class ImagesStep(BaseModel):
     real: Text = "10"
     synthetic: Text = "10"
     generators: Names = []
+    chosen: Text = ""
     without: Names = []
     exclude_own: Text = "1"
     exclude_read: Text = "1"
@@ -238,6 +239,7 @@ class Typed(DesignStep, ImagesStep, ReadingStep, ConductStep):
             real=per_class(self._real, "real images", scheme),
             synthetic=per_class(self.synthetic, "synthetic images", scheme),
             generators=self.generators,
+            chosen=seeds_of(self.chosen),
             versions=self.versions,
             seed=whole(self.seed, "the seed") if self.seed.strip() else None,
             without_lesions_of=without,

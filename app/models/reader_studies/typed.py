@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from app.errors import Unreadable
 from ml.lesion import LesionScheme
@@ -59,6 +60,33 @@ def per_class(text: str, what: str, scheme: LesionScheme) -> int | dict[str, int
     if missing:
         raise Unreadable(f"Give {what} of every class; there is no number for {missing[0]}.")
     return {key: found[key] for key in scheme.keys}
+
+
+def seeds_of(text: str) -> dict[str, tuple[int, ...]]:
+    """Generators with the seeds that were chosen of each, a line for each: ``NAME 3 7 12``.
+
+    Raises:
+        Unreadable: a line without a seed, a generator or a seed that comes twice, or no number.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, *seeds = line.replace(",", " ").split()
+        if not seeds or name in found:
+            raise Unreadable(
+                "Give the chosen synthetic images as a generator and its seeds, one line for each "
+                f"generator, as in 'phantom-dcgan-cyst 3 7 12', not {line[:60]!r}."
+            )
+        numbers = tuple(whole(seed, f"a seed of {name[:60]}") for seed in seeds)
+        twice = next((seed for seed in numbers if numbers.count(seed) > 1), None)
+        if twice is not None:
+            raise Unreadable(f"The seed {twice} of {name[:60]} is chosen twice. Name it once.")
+        found[name] = numbers
+    return found
+
+
+def said_seeds(chosen: Mapping[str, Iterable[int]]) -> str:
+    """The text that `seeds_of` reads back."""
+    return "\n".join(f"{name} {' '.join(map(str, seeds))}" for name, seeds in chosen.items())
 
 
 def said(asked: int | dict[str, int]) -> str:

@@ -36,6 +36,7 @@ class Wish:
             real ones, and as many pairs.
         kind: an `ImageKind`; None: the one with enough data, when it is only one.
         generators: names of served generators; none: the newest of each class.
+        chosen: synthetic images that are to be among them: generators' names → seeds.
         versions: names of the dataset versions that real images come from, with the class that was
             frozen; none: all reviewed lesions.
         seed: everything random of the study comes from it; None: drawn by `checked`.
@@ -53,6 +54,7 @@ class Wish:
     synthetic: Asked
     kind: ImageKind | str | None = None
     generators: Sequence[str] = ()
+    chosen: Mapping[str, Sequence[int]] = field(default_factory=dict)
     versions: Sequence[str] = ()
     seed: int | None = None
     without_cases: Collection[uuid.UUID] = ()
@@ -97,6 +99,14 @@ class Wish:
         elif in_all(self.real):
             raise Unreadable("No real image is shown in a study of preferences. Ask for 0.")
         self._check_number(self.synthetic, Source.SYNTHETIC)
+        if self.chosen and not self.design.task.shows_real:
+            raise Unreadable(
+                "Two generators are compared on images that chance draws of both. Choose none by "
+                "hand for a study of preferences."
+            )
+        for seeds in self.chosen.values():
+            for one in seeds:
+                _check_seed(one)
         seed = secrets.randbelow(MOST_SEED) if self.seed is None else self.seed
         _check_seed(seed)
         design = self.design.checked(self._trials())

@@ -94,7 +94,17 @@ class Conducted:
                 f"{_number(gone, 'lesion')} of which an image was shown had been withdrawn by the "
                 "time of the analysis; the answers are in it."
             )
-        return said + self._anew()
+        return said + self._by_hand(len(drawn)) + self._anew()
+
+    def _by_hand(self, drawn: int) -> list[str]:
+        """How many synthetic images somebody chose."""
+        chosen = self._content.sources.chosen
+        if not chosen:
+            return []
+        return [
+            f"Of the synthetic ones {chosen} of {drawn} {'was' if chosen == 1 else 'were'} chosen "
+            "by hand beforehand, so they are no random sample of what the generators draw."
+        ]
 
     def _anew(self) -> list[str]:
         """What was drawn anew, because it was too like a real region."""

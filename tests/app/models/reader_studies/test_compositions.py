@@ -10,10 +10,14 @@ import pytest
 
 import studies
 from app.errors import Unreadable
+from app.models import Checkpoint
 from app.models.reader_studies.available import Available
 from app.models.reader_studies.composition import Composition, Drawn, Seeds
 from app.models.reader_studies.design import Design
+from app.models.reader_studies.planned import Plan
 from app.models.reader_studies.shares import Shares
+from app.models.reader_studies.task import Task
+from app.models.reader_studies.typed import said_seeds, seeds_of
 from app.models.reader_studies.wish import MOST_SEED, Wish, in_all
 from app.models.runs.known_lesions import ClassCount, KnownLesion
 from ml.images.ct_slice import ImageKind
@@ -197,3 +201,80 @@ def test_what_is_drawn_in_one_order_is_compared_in_the_same(session):
     assert [one.seed == other.seed for one, other in zip(plain, found, strict=True)] == [
         True, True, True, False, True, True,
     ]  # fmt: skip
+
+
+# -- chosen by hand ------------------------------------------------------------------------------
+
+
+GENERATORS = {key: f"{studies.SOURCE_WORD}-phantom-{key}" for key in KEYS}
+
+
+def test_chosen_images_are_among_those_of_their_class_and_chance_draws_the_rest(session):
+    rows = {row.lesion_class: row for row in studies.make_generators(session)}
+    studies.make_known_lesions(session, 2)
+    wish = replace(WISH, chosen={GENERATORS["cyst"]: (7,), GENERATORS["hemangioma"]: (7, 2)})
+    found = Composition.choose(session, wish)
+    shown = [(one.checkpoint, one.lesion_class, one.seed) for one in found.plan.images.synthetic]
+    for key, seed in (("cyst", 7), ("hemangioma", 7), ("hemangioma", 2)):
+        assert (rows[key].id, key, seed) in shown
+    assert [key for _, key, _ in shown].count("cyst") == 2 and len(set(shown)) == 6
+    assert found.plan.sources.chosen == 3
+    assert any("Chosen by hand: 3 of the 6 synthetic images." in note for note in found.notes)
+    again = Plan.from_json(found.plan.to_json())
+    assert again == found.plan
+    plain = Composition.choose(session, WISH)
+    assert "chosen" not in plain.plan.to_json()["sources"]  # nothing is written where none was
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"chosen": {GENERATORS["cyst"]: (1, 2, 3)}}, "3 synthetic images of the class cyst"),
+        ({"chosen": {GENERATORS["cyst"]: (2**60,)}}, "Choose a seed"),
+        ({"chosen": {"phantom-cnn": (1,)}}, "is no served generator of the scheme"),
+        (
+            {"chosen": {GENERATORS["cyst"]: (1,)}, "real": 0, "design": Design(
+                task=Task.PREFERENCE, lesion_class=False
+            )},
+            "Choose none by hand for a study of preferences",
+        ),
+    ],
+)  # fmt: skip
+def test_a_choice_that_cannot_be_shown_is_refused(wrong, said, session):
+    Checkpoint.register_shipped(session)
+    studies.make_generators(session)
+    studies.make_known_lesions(session, 2)
+    with pytest.raises(Unreadable, match=said):
+        Composition.choose(session, replace(WISH, kind="phantom", **wrong))
+
+
+def test_a_chosen_image_that_is_too_like_a_real_one_is_refused_and_none_put_in_its_place(session):
+    studies.make_generators(session)
+    lesions = studies.make_known_lesions(session, 2)
+    copied = lesions[0].roi(session, (-150.0, 250.0)).pixels
+
+    def thief(session, checkpoint, seeds):
+        drawn = studies.draw(session, checkpoint, seeds)
+        for place, seed in enumerate(seeds):
+            if seed == 5:
+                drawn[place] = copied
+        return drawn
+
+    design = Design(exclude_near=True, near_limit=0.95)
+    wish = replace(WISH, design=design, chosen={GENERATORS["cyst"]: (4, 5)})
+    with pytest.raises(Unreadable, match=f"chosen by hand: {GENERATORS['cyst']} 5"):
+        Composition.choose(session, wish, thief)
+
+
+def test_what_is_typed_for_a_choice_is_read_or_refused_with_the_line():
+    text = "  a-cyst 3 7,12\r\n\nb 0\n"
+    assert seeds_of(text) == {"a-cyst": (3, 7, 12), "b": (0,)}
+    assert seeds_of(said_seeds(seeds_of(text))) == seeds_of(text) and seeds_of("") == {}
+    for wrong, said in (
+        ("a-cyst", "as in 'phantom-dcgan-cyst 3 7 12', not 'a-cyst'"),
+        ("a 1\na 2", "not 'a 2'"),
+        ("a 1 1", "seed 1 of a is chosen twice"),
+        ("a -1", "a seed of a as a whole number"),
+    ):
+        with pytest.raises(Unreadable, match=said):
+            seeds_of(wrong)

@@ -336,3 +336,49 @@ def test_it_offers_versions_and_says_whose_training_rois_are_at_hand(app, sessio
     page = browser.get(made.headers["location"]).text
     assert f'dataset version liver-one <span class="mono small break soft">{version.digest}' in page
     assert "limit 0.900" in page
+
+
+# -- images chosen by hand ------------------------------------------------------------------------
+
+
+def test_images_chosen_among_the_synthetics_come_into_a_sketch_and_into_its_study(
+    browser, session, signed_in_as
+):
+    cysts, others = (f"{studies.SOURCE_WORD}-phantom-{key}" for key in ("cyst", "metastasis"))
+    address = f"/synthetics/{cysts}/sketches"
+    for none in ({}, {"chosen": ["3"], "truncation": "0.5"}, {"chosen": ["-3"]}):
+        assert browser.post(address, data=none).status_code == 422
+    assert session.scalars(sa.select(Sketch)).all() == []
+    begun = browser.post(address, data={"chosen": ["7", "3"], "truncation": "1"})
+    assert begun.status_code == 303 and begun.headers["location"].endswith("/design")
+    sketch = begun.headers["location"].rpartition("/")[0]
+    assert stored(session).typed["chosen"] == f"{cysts} 3 7"
+    step(browser, sketch, "design", title="Chosen", preset="own")
+    # more into the same one: what was chosen before stays
+    page = browser.get(f"/synthetics?checkpoint={others}").text
+    assert f'value="{stored(session).id}">Chosen, ' in page
+    again = {"chosen": ["9"], "sketch": str(stored(session).id)}
+    assert browser.post(f"/synthetics/{others}/sketches", data=again).status_code == 303
+    assert stored(session).typed["chosen"] == f"{cysts} 3 7\n{others} 9"
+    assert stored(session).typed["title"] == "Chosen"
+    rival = signed_in_as("researcher", name="rival")
+    assert rival.post(address, data=again).status_code == 404
+    assert signed_in_as("reader").post(address, data={"chosen": ["3"]}).status_code == 403
+
+    refused = step(browser, sketch, "images", real="3", synthetic="3")
+    assert refused.headers["location"] == f"{sketch}/images"
+    assert "are chosen, and the study shows 1" in alert(browser, f"{sketch}/images")
+    assert step(browser, sketch, "images", real="6", synthetic="6").headers["location"] == (
+        f"{sketch}/reading"
+    )
+    assert f"{cysts} 3 7" in html.unescape(browser.get(f"{sketch}/check").text)
+    composed = browser.post(f"{sketch}/composition")
+    study = session.scalars(sa.select(ReaderStudy)).one()
+    assert composed.headers["location"] == f"/reader-studies/{study.id}"
+    assert {3, 7, 9} < {one.seed for one in study.plan.images.synthetic}
+    assert (
+        "Chosen by hand: 3 of the 6 synthetic images."
+        in browser.get(composed.headers["location"]).text
+    )
+    late = browser.post(address, data={**again, "sketch": str(stored(session).id)})
+    assert late.status_code == 409 and "images stay" in late.text

@@ -17,6 +17,7 @@ from app.models.reader_studies.intent import Intent, Primary
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results.analysis import Computed, Content, compute, marked_in
 from app.models.study_results.answers import Answers
+from ml.lesion import LIVER
 from ml.readers.hypothesis import Claim, Missing, Whose
 
 
@@ -177,3 +178,23 @@ def test_an_analysis_of_an_earlier_version_says_which_margin_it_went_by(
     assert "went by protocol version 4, margin ±0.29" in page
     assert "is 2, margin ±0.12: report both" in page
     assert "before a program read the images too" in page
+
+
+def test_the_methods_paragraph_says_how_many_synthetic_images_were_chosen(session, maker):
+    reader = studies.make_user(session, "reader1")
+    studies.make_generators(session)
+    studies.make_known_lesions(session, 2)
+    chosen = {f"{studies.SOURCE_WORD}-phantom-cyst": (3, 7)}
+    study = studies.compose(
+        session, maker, title="Chosen", scheme=LIVER, real=6, synthetic=6, chosen=chosen,
+        design=Design(exclude_own=False),
+    )  # fmt: skip
+    studies.check_in(session, study.enrol(session, reader, maker), study)
+    study.open(session, maker, study.pictures(session, studies.draw))
+    answered.answer(session, study, 1, answered.guessing(1))
+    answered.unblind(session, study, maker)
+    told = content_of(session, study).result.methods
+    assert (
+        "Of the synthetic ones 2 of 6 were chosen by hand beforehand, so they are no random "
+        "sample of what the generators draw."
+    ) in told
