@@ -172,7 +172,8 @@ class Comparing:
         self._kept: dict[uuid.UUID, Lesions] = {}
         self._spaces: dict[uuid.UUID, Space | str] = {}
         self._lines: dict[uuid.UUID, dict[str, uuid.UUID]] = {}
-        self._rois: dict[uuid.UUID, TrainingRois | str] = {}
+        # by generator, and by the classifier whose lesions the rows are of
+        self._rois: dict[tuple[uuid.UUID, uuid.UUID], TrainingRois | str] = {}
         # by checkpoint first: the features of one are never those of another
         self._features: dict[uuid.UUID, dict[uuid.UUID, Vector | None]] = {}
 
@@ -299,9 +300,8 @@ class Comparing:
         kept = None if keeper is None else self._lesions(session, keeper)
         if keeper is None or kept is None:
             return NearTraining(no_keeper(generator))
-        known = _cached(
-            self._rois, generator.id, lambda: _training_rois(session, generator, keeper, kept)
-        )
+        key = (generator.id, keeper.id)
+        known = _cached(self._rois, key, lambda: _training_rois(session, generator, keeper, kept))
         if isinstance(known, str):
             return NearTraining(f"No training ROI of {generator.name} stands beside it: {known}.")
         found = known.nearest(roi)

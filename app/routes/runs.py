@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.auth import Admin, Researcher
 from app.db import Db, ReadDb
-from app.errors import Forbidden
+from app.errors import Damaged, Forbidden
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.people.user import User
@@ -70,7 +70,7 @@ def show(request: Request, user: Researcher, db: ReadDb, run_id: uuid.UUID) -> R
     if run.state is RunState.DONE:
         try:
             report = ReportInside.of(_report(request, db, user, run))
-        except Forbidden as refusal:
+        except (Forbidden, Damaged) as refusal:
             why_not = refusal.detail
     response = page(
         request,

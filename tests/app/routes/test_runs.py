@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import studies
-from app.models import DatasetVersion, Event, Look, Run, User
+from app.models import Blob, DatasetVersion, Event, Look, Run, User
 from app.models.reader_studies.look import Shown
 from app.models.runs.run import ReportInside
 from ml.experiment.report import page
@@ -108,6 +108,18 @@ def test_what_is_no_report_of_this_version_stays_alone(foreign, rita, done, sess
     shown = rita.get(f"/runs/{done.id}")
     assert "Read it alone" in shown.text and foreign.decode() not in shown.text
     assert rita.get(f"/runs/{done.id}/report").content == foreign
+
+
+def test_a_report_that_is_damaged_leaves_the_page_of_its_run(rita, done, session):
+    other = Blob(digest="0" * 64, media_type="text/html", size=5, data=b"other")
+    session.add(other)
+    session.flush()
+    done.report_digest = other.digest
+    session.commit()
+    shown = rita.get(f"/runs/{done.id}")
+    assert shown.status_code == 200 and "results.json" in shown.text
+    assert "other" not in shown.text.partition("<main")[2] and 'role="status"' in shown.text
+    assert rita.get(f"/runs/{done.id}/report").status_code >= 400
 
 
 def test_who_reads_blind_is_told_why_the_report_is_not_there(rita, done, session):
