@@ -206,6 +206,7 @@ def lesion_json(standing: Standing) -> dict[str, object]:
         "image_id": str(lesion.image_id),
         "number": lesion.number,
         "box": [lesion.x, lesion.y, lesion.width, lesion.height],
+        "shape": lesion.shape,
         "square": [square.x, square.y, square.width, square.height],
         "covered": standing.covered and bool(standing.predictions),
         "label": label,
@@ -359,7 +360,9 @@ def marking_told(marking: Marking) -> dict[str, object]:
     """An object that marks lesions of a case: what it is, when it came, what it came to."""
     lesions = [mark.lesion for mark in marking.marks if mark.lesion is not None]
     numbers = sorted({lesion.number for lesion in lesions if lesion.withdrawn_at is None})
-    gone = sorted({lesion.number for lesion in lesions if lesion.withdrawn_at is not None})
+    gone = sorted(
+        {lesion.number for lesion in lesions if lesion.withdrawn_at is not None} - {*numbers}
+    )
     return {
         "kind": marking.kind,
         "at": marking.created_at,

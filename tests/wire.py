@@ -154,12 +154,12 @@ class TwoLesions:
             if spot.count():
                 spot.click(force=True)
 
-    def draw(self, start: float = -0.1, end: float = 0.1) -> None:
-        """A box by B and a drag around the middle; fractions of the stage's height."""
+    def draw(self, start: float = -0.1, end: float = 0.1, tool: str = "b") -> None:
+        """A box by B or another key, and a drag about the middle; shares of the stage's height."""
         box = self.page.locator("#slice").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         self.page.focus("#slice")
-        self.page.keyboard.press("b")
+        self.page.keyboard.press(tool)
         self.page.mouse.move(x + start * box["height"], y + start * box["height"])
         self.page.mouse.down()
         self.page.mouse.move(x, y)

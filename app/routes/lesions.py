@@ -15,7 +15,7 @@ from app.db import Db, ReadDb
 from app.errors import Unreadable
 from app.maps import map_told
 from app.models.cases.case import Image
-from app.models.cases.lesion import Lesion
+from app.models.cases.lesion import Lesion, Shape
 from app.models.cases.prediction import Prediction
 from app.models.cases.slip import Slip, refuse_other_person
 from app.models.checkpoint import Checkpoint
@@ -48,6 +48,7 @@ def create(
     person: Annotated[str, Form()] = "",
     lesion: Annotated[uuid.UUID | None, Form()] = None,
     replaces: Annotated[uuid.UUID | None, Form()] = None,
+    shape: Annotated[Shape, Form()] = Shape.BOX,
 ) -> Response:
     """Mark a lesion by its box (slice pixels); it is scored at once, unless it must not be.
 
@@ -60,7 +61,7 @@ def create(
     if person:
         refuse_other_person(person, user)
     box = Box(x, y, width, height)
-    marked = Lesion.mark(db, image, box, user, lesion_id=lesion, replaces=replaces)
+    marked = Lesion.mark(db, image, box, user, lesion_id=lesion, replaces=replaces, shape=shape)
     if replaces is not None:
         Stimulus.tell_withdrawal(db, replaces, user.name)
     for checkpoint in Checkpoint.served(db, CheckpointKind.CLASSIFIER)[-1:]:
@@ -189,6 +190,24 @@ def withdraw(
     if wants_fragment(request):
         return Response(status_code=204)
     return see_other(f"/cases/{standing.case_id}", f"Lesion {standing.number} was withdrawn.")
+
+
+@router.post("/lesions/{lesion_id}/restoration")
+def restore(
+    request: Request,
+    user: Reader,
+    db: Db,
+    lesion_id: uuid.UUID,
+    person: Annotated[str, Form()] = "",
+) -> Response:
+    """Bring a withdrawn lesion back: the person who withdrew it, or an administrator."""
+    lesion = Lesion.held(db, lesion_id)
+    Enrolment.refuse_case(db, user, lesion.case_id)
+    if person:
+        refuse_other_person(person, user)
+    lesion.restore(db, user)
+    Stimulus.tell_withdrawal(db, lesion.id, user.name, taken_back=True)
+    return _panel(request, user, db, lesion, 200)
 
 
 def _panel(request: Request, user: Reader, db: ReadDb, lesion: Lesion, status: int) -> Response:

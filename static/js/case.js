@@ -9,9 +9,10 @@ import { openDialog } from "./dialogs.js";
 import { habitsOf, keepHabit, windowOf } from "./habits.js";
 import { bind, listKeys } from "./hotkeys.js";
 import { choose, drawLesions, load, settlePanel, step } from "./lesions.js";
-import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, viewer } from "./page.js";
+import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
 import { current, neighbour, open, otherSeries, windowOfAddress } from "./slices.js";
 import { tryAgain } from "./unsaved.js";
+import { removeChosen } from "./writing.js";
 import { Mouse } from "./viewer/viewer.js";
 
 page.addEventListener("click", (event) => {
@@ -98,6 +99,10 @@ const actions = {
   },
 };
 
+function takeBack() {
+  if (!undo.take()) say("Nothing to take back.");
+}
+
 const marking = () => viewer.tool === "box" || viewer.tool === "circle";
 const arrow = (x, y) => ({
   repeat: true,
@@ -134,9 +139,9 @@ const keys = {
   e: { run: actions.disc, label: "Values in a circle", group: "Measure" },
   g: { run: actions.rectangle, label: "Values in a box", group: "Measure" },
   f: { run: actions.outline, label: "Values in an outline, free-hand", group: "Measure" },
-  delete: { run: () => viewer.removeMeasure(), label: "Delete the measure that was clicked, or the last", group: "Measure", shown: ["Del"] },
-  "Ctrl+z": { run: () => viewer.undoMeasure(), label: "Take a measure back", group: "Measure" },
-  "Meta+z": { run: () => viewer.undoMeasure() },
+  delete: { run: () => viewer.removeMeasure() || removeChosen(), label: "Delete the measure that was clicked, or the last; where there is none, the lesion", group: "Measure", shown: ["Del"] },
+  "Ctrl+z": { run: takeBack, label: "Take the last measure or mark back", group: "Measure" },
+  "Meta+z": { run: takeBack },
   ".": { run: () => cine.start(1), label: "Play on, back, while held", group: "Slices", shown: [".", ","] },
   ",": { run: () => cine.start(-1) },
   enter: {

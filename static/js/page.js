@@ -5,6 +5,7 @@ import { Drafts } from "./drafts.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { PixelStore } from "./pixels.js";
+import { Undo } from "./undo.js";
 import { Viewer } from "./viewer/viewer.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
@@ -17,6 +18,7 @@ export const store = new PixelStore();
 export const viewer = new Viewer({ canvas: $("#slice"), store, presets: data.presets });
 export const panel = new Panel($("#lesion-panel"));
 export const outbox = new Outbox();
+export const undo = new Undo();
 export const reviews = new Drafts(data.person.id, "review");   // lesion id → what is filled in
 export const boxes = new Drafts(data.person.id, "box");        // id of the lesion to be → what is drawn
 

@@ -4,7 +4,7 @@
 import { request } from "./fragment.js";
 import { choose, drawLesions, goTo, isChosen, lesionOf, otherPerson, reviewOf, showPanel, stopReading, takeIn, takeOut, withdrawnElsewhere } from "./lesions.js";
 import { uuid } from "./outbox.js";
-import { $, boxes, byId, data, outbox, page, panel, refuse, reviews, say, state, tell, toCanvas, viewer } from "./page.js";
+import { $, boxes, byId, data, outbox, page, panel, refuse, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
 import { filledIn } from "./panel.js";
 import { address, open } from "./slices.js";
 
@@ -14,16 +14,20 @@ const isNot = (known) => (known ? "is not" : "may not be");
 // ---- boxes ----------------------------------------------------------------------------------
 
 export function drawBoxes() {
-  viewer.setPending(boxes.all().map(([id, { image, box }]) => ({
-    image_id: image, box, words: outbox.isSending(`box:${id}`) ? "marking …" : "not marked yet",
+  viewer.setPending(boxes.all().map(([id, { image, box, shape }]) => ({
+    image_id: image, box, shape, words: outbox.isSending(`box:${id}`) ? "marking …" : "not marked yet",
   })));
 }
 
-/** Send a drawn box; the lesion gets the id that is made here, so that it is marked once. */
-function mark(image, box, replaces = null) {
+/**
+ * Send a drawn box; the lesion gets the id that is made here, so that it is marked once. replaces: the
+ * lesion whose box it is from now on. isBack: it takes back what was done, and is not taken back itself.
+ */
+function mark(image, { box, shape }, { replaces = null, isBack = false } = {}) {
   if (state.stranger) return;
   const id = uuid();
-  boxes.set(id, { case: data.case_id, image: image.id, box, replaces: replaces && { id: replaces.id, number: replaces.number } });
+  const old = replaces && { id: replaces.id, number: replaces.number, box: replaces.box, shape: replaces.shape };
+  boxes.set(id, { case: data.case_id, image: image.id, box, shape, replaces: old, isBack });
   viewer.setTool("window");
   tell("");
   // What is typed from now on is meant for this box, not for the lesion whose panel was here.
@@ -37,10 +41,10 @@ function mark(image, box, replaces = null) {
 }
 
 export function boxItem(id) {
-  const { image: imageId, box: [x, y, width, height], replaces } = boxes.get(id);
+  const { image: imageId, box: [x, y, width, height], shape = "box", replaces, isBack } = boxes.get(id);
   const image = byId.get(imageId);
   const what = replaces ? `The new box of lesion ${replaces.number}` : "The box";
-  const body = new URLSearchParams({ x, y, width, height, lesion: id, person: data.person.id });
+  const body = new URLSearchParams({ x, y, width, height, shape, lesion: id, person: data.person.id });
   if (replaces) body.set("replaces", replaces.id);
   return {
     key: `box:${id}`,
@@ -66,7 +70,8 @@ export function boxItem(id) {
         history.pushState({ lesion: id }, "", address());
       }
       drawLesions();
-      tell(replaces ? `Lesion ${replaces.number} was replaced by lesion ${lesion.number}.`
+      if (!isBack) undo.push(() => (replaces ? moveBack(lesion.number, replaces) : unmark(lesion.number)));
+      tell(replaces ? `The box of lesion ${lesion.number} is ${isBack ? "where it was" : "moved"}.`
         : `Lesion ${lesion.number} marked on slice ${image.number}.`);
       if (mine && lesion.covered) say("Score covered until you give your own class.");
     },
@@ -94,9 +99,88 @@ function dropBox(id) {
   drawBoxes();
 }
 
-viewer.addEventListener("marked", ({ detail: { image, box } }) => mark(image, box));
-// A mark is never overwritten: the new box is a new lesion, the old one is withdrawn with it.
-viewer.addEventListener("adjusted", ({ detail: { lesion, box } }) => mark(byId.get(lesion.image_id), box, lesion));
+viewer.addEventListener("marked", ({ detail: { image, box, shape } }) => mark(image, { box, shape }));
+// A mark is never overwritten: the new box is a record of its own under the same number, and the old one
+// is withdrawn with it.
+viewer.addEventListener("adjusted", ({ detail: { lesion, box } }) => {
+  mark(byId.get(lesion.image_id), { box, shape: lesion.shape }, { replaces: lesion });
+});
+
+// ---- taking back ----------------------------------------------------------------------------
+
+viewer.addEventListener("undoable", ({ detail: { undo: act } }) => undo.push(act));
+
+/** The lesion of that number, if it may be taken back now; else says why, and is false while it may be later. */
+function takenBack(number) {
+  if (outbox.items.some(({ state: is }) => is === "sending")) {
+    tell("Not taken back yet: something is on its way to the server. Press Ctrl and Z again.");
+    return false;
+  }
+  const lesion = state.lesions.find((one) => one.number === number) ?? null;
+  if (!lesion) tell(`Nothing was taken back: lesion ${number} is not here any more.`);
+  else if (lesion.claims.some(({ by }) => by === "own")) {
+    tell(`Nothing was taken back: lesion ${number} has a class of yours. Its panel can withdraw it.`);
+    return null;
+  }
+  return lesion;
+}
+
+function unmark(number) {
+  const lesion = takenBack(number);
+  if (lesion) withdraw(lesion, slipOf(lesion), { isBack: true });
+  return lesion !== false;
+}
+
+function moveBack(number, { box, shape }) {
+  const lesion = takenBack(number);
+  if (lesion) mark(byId.get(lesion.image_id), { box, shape }, { replaces: lesion, isBack: true });
+  return lesion !== false;
+}
+
+const slipOf = ({ id, number }) => new URLSearchParams({ lesion: id, number, person: data.person.id });
+
+/** Withdraw the chosen lesion, if it is on the slice in sight and nobody has given a class for it; else say why not. */
+export function removeChosen() {
+  const lesion = state.chosen?.lesion;
+  if (!lesion || lesion.image_id !== viewer.image?.id || viewer.stale) return false;
+  if (panel.lesion !== lesion.id || !panel.editable) {
+    tell(`Lesion ${lesion.number} was not deleted: where a class was given, or where it is not yours, its panel says what can be done.`);
+    return true;
+  }
+  withdraw(lesion, slipOf(lesion));
+  return true;
+}
+
+/** Bring a withdrawn lesion back. */
+function restore(lesion) {
+  if (state.stranger) return;
+  const key = `restoration:${lesion.id}`;
+  const body = new URLSearchParams({ person: data.person.id });
+  outbox.put({
+    key,
+    title: (known) => `Lesion ${lesion.number} ${isNot(known)} brought back:`,
+    go: { text: `Show slice ${byId.get(lesion.image_id).number}`, run: () => open(byId.get(lesion.image_id)) },
+    drop: { text: "Leave it", run: () => outbox.drop(key) },
+    send: async () => {
+      const answer = await request(`/lesions/${lesion.id}/restoration`, { method: "POST", body, keepalive: true });
+      return { html: answer.html, told: lesionOf(answer, lesion.id, true) };
+    },
+    done: ({ html, told }) => {
+      takeIn(told);
+      state.chosen = { lesion: told };
+      stopReading();
+      showPanel(html, told);
+      open(byId.get(told.image_id), { keep: true });
+      history.replaceState(null, "", address());
+      drawLesions();
+      tell(`Lesion ${told.number} is back.`);
+    },
+    refused: (refusal) => {
+      if (refusal.body.person_changed) { otherPerson(refusal.message); return true; }
+      return false;
+    },
+  });
+}
 
 // ---- reviews and withdrawals ----------------------------------------------------------------
 
@@ -157,11 +241,15 @@ function save(form) {
   toCanvas();
 }
 
-function withdraw(form) {
+function submitWithdrawal(form) {
   const lesion = state.chosen?.lesion;
-  if (state.stranger || !lesion || panel.lesion !== lesion.id || form.elements.lesion.value !== lesion.id) return;
+  if (!lesion || panel.lesion !== lesion.id || form.elements.lesion.value !== lesion.id) return;
+  withdraw(lesion, new URLSearchParams(new FormData(form)));
+}
+
+function withdraw(lesion, body, { isBack = false } = {}) {
+  if (state.stranger) return;
   const key = `withdrawal:${lesion.id}`;
-  const body = new URLSearchParams(new FormData(form));
   const gone = (text) => {
     const wasChosen = isChosen(lesion);
     takeOut(lesion.id);
@@ -175,7 +263,10 @@ function withdraw(form) {
     go: { text: `Go to lesion ${lesion.number}`, run: () => goTo(lesion.id) },
     drop: { text: "Leave it", run: () => outbox.drop(key) },
     send: () => request(`/lesions/${lesion.id}/withdrawal`, { method: "POST", body, keepalive: true }),
-    done: () => gone(`Lesion ${lesion.number} was withdrawn.`),
+    done: () => {
+      if (!isBack) undo.push(() => restore(lesion));
+      gone(isBack ? `Lesion ${lesion.number} was taken back.` : `Lesion ${lesion.number} was withdrawn. Ctrl and Z brings it back.`);
+    },
     refused: (refusal) => {
       if (refusal.body.person_changed) { otherPerson(refusal.message); return true; }
       if (refusal.body.withdrawn) { gone(refusal.message); return true; }
@@ -183,11 +274,11 @@ function withdraw(form) {
       return false;
     },
   });
-  panel.hold("Withdrawing …");
+  if (isChosen(lesion)) panel.hold("Withdrawing …");
 }
 
 page.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.matches("[data-review]")) { event.preventDefault(); save(form); }
-  else if (form.matches("[data-withdrawal]")) { event.preventDefault(); withdraw(form); }
+  else if (form.matches("[data-withdrawal]")) { event.preventDefault(); submitWithdrawal(form); }
 });

@@ -23,12 +23,14 @@ from bench import (
     training,
     trust,
     verdicts,
+    viewer,
 )
 
 SECTIONS = {
     "classification": serving.classification,
     "slice-open": requests.slice_open,
     "next-trial": requests.next_trial,
+    "viewer": viewer.section,
     "training": training.steps,
     "gpu": gpu.section,
     "burned-in": burned_in.found,

@@ -37,8 +37,9 @@ class Browser:
     """One connection, one cookie, writes from our own origin."""
 
     def __init__(self, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}"
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
-        self._headers = {"Origin": f"http://127.0.0.1:{port}", "Accept": "application/json"}
+        self._headers = {"Origin": self.address, "Accept": "application/json"}
 
     def send(self, method: str, path: str, form: dict[str, object] | None = None) -> bytes:
         headers = dict(self._headers)
@@ -58,7 +59,8 @@ class Browser:
 
 
 @contextmanager
-def _demo(name: str) -> Iterator[Browser]:
+def demo(name: str) -> Iterator[Browser]:
+    """A server with demo content of its own, and a person signed in there."""
     with tempfile.TemporaryDirectory() as folder:
         settings = environment_for(Path(folder))
         command = [sys.executable, "-m", "app", "demo"]
@@ -86,7 +88,7 @@ def _median_ms(act: Callable[[int], object], times: int) -> tuple[float, float]:
 
 def slice_open() -> Iterator[str]:
     """From the request to the last byte of a 512 × 512 slice, against a static file."""
-    with _demo("reader") as browser:
+    with demo("reader") as browser:
         cases = re.findall(rb'href="/cases/([0-9a-f-]{36})"', browser.send("GET", "/cases"))
         images: list[str] = []
         for case in dict.fromkeys(cases):
@@ -107,7 +109,7 @@ def slice_open() -> Iterator[str]:
 
 def next_trial() -> Iterator[str]:
     """An answer, its commit, and the pixels of the next trial."""
-    with _demo("blind-reader") as browser:
+    with demo("blind-reader") as browser:
         listed = browser.send("GET", "/readings").decode()
         token = re.findall(r"/readings/([\w-]{16,})", listed)[0]
         path = f"/readings/{token}"

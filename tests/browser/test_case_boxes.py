@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from wire import Wire
 
@@ -110,7 +112,7 @@ def test_a_box_that_the_server_refuses_is_said_and_leaves_nothing(case, page):
 
 
 @pytest.mark.parametrize("way", ["pass", "lose"])
-def test_a_moved_box_replaces_its_lesion_and_takes_along_what_was_filled_in(way, case, page):
+def test_a_moved_box_stays_its_lesion_and_takes_along_what_was_filled_in(way, case, page):
     case.open(1)
     Wire(page, MARKS, "POST", way)
     page.keyboard.press("3")  # filled in, not saved
@@ -134,15 +136,41 @@ def test_a_moved_box_replaces_its_lesion_and_takes_along_what_was_filled_in(way,
         assert "The new box of lesion 1 on slice 1 may not be marked" in case.unsent()
         page.unroute_all()
         page.keyboard.press("t")
-    case.wait_for_told("Lesion 1 was replaced by lesion 3.")
-    case.wait_for_panel(3)
-    assert case.standing() == [2, 3]
+    case.wait_for_told("The box of lesion 1 is moved.")
+    case.wait_for_panel(1)
+    assert case.standing() == [1, 2]
     assert page.locator("[name=lesion_class][value=hemangioma]").is_checked()
     case.wait_until_it_listens()
     page.keyboard.press("4")
     page.keyboard.press("Enter")
-    case.wait_for_told("Saved for lesion 3: hemangioma, confidence 4.")
-    assert case.reviews() == [(3, "hemangioma", 4)]
+    case.wait_for_told("Saved for lesion 1: hemangioma, confidence 4.")
+    assert case.reviews() == [(1, "hemangioma", 4)]
+    page.keyboard.press("Delete")  # a class was given for it: not by one key
+    case.wait_for_told("Lesion 1 was not deleted")
+    page.keyboard.press("Control+z")
+    case.wait_for_told("Nothing was taken back: lesion 1 has a class of yours.")
+    assert case.standing() == [1, 2]
+
+
+def test_a_circle_is_deleted_brought_back_and_taken_back_by_keys(case, page):
+    case.open(1)
+    case.draw(tool="c")
+    case.wait_for_told("Lesion 3 marked on slice 1.")
+    case.wait_for_panel(3)
+    page.keyboard.press("Delete")
+    case.wait_for_told("Lesion 3 was withdrawn. Ctrl and Z brings it back.")
+    assert case.standing() == [1, 2]
+    page.keyboard.press("Control+z")
+    case.wait_for_told("Lesion 3 is back.")
+    case.wait_for_panel(3)
+    assert case.standing() == [1, 2, 3]
+    page.reload()
+    page.locator("[data-hud=slice]", has_text="slice 1/").wait_for()
+    told = json.loads(page.text_content("#case-data"))
+    shapes = [one["shape"] for one in told["lesions"]]
+    assert shapes == ["box", "box", "circle"]
+    page.keyboard.press("Control+z")  # what was done before the page was left stays
+    assert case.standing() == [1, 2, 3]
 
 
 # -- slices ---------------------------------------------------------------------------------------

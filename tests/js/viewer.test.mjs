@@ -158,7 +158,7 @@ test("a drag draws a box in slice pixels; a click or a sliver marks nothing", (c
   assert.deepEqual(of("marked"), []);
   assert.match(of("say").at(-1).text, /Too small/);
   drag([100, 200], [300, 350]);
-  assert.deepEqual(of("marked"), [{ image: ONE, box: [10, 20, 20, 15] }]);
+  assert.deepEqual(of("marked"), [{ image: ONE, box: [10, 20, 20, 15], shape: "box" }]);
 });
 
 test("a circle is drawn from its centre", (context) => {
@@ -166,7 +166,7 @@ test("a circle is drawn from its centre", (context) => {
   viewer.show(ONE);
   viewer.setTool("circle");
   drag([400, 300], [450, 300]);
-  assert.deepEqual(of("marked"), [{ image: ONE, box: [35, 25, 10, 10] }]);
+  assert.deepEqual(of("marked"), [{ image: ONE, box: [35, 25, 10, 10], shape: "circle" }]);
 });
 
 test("a cancelled drag marks nothing, nor does a second finger", (context) => {
@@ -209,6 +209,18 @@ test("a handle of the chosen lesion adjusts its box only where it may be edited"
   viewer.select("l", { editable: true });
   drag([400, 400], [450, 420]);
   assert.deepEqual(of("adjusted"), [{ lesion, box: [20, 20, 25, 22] }]);
+});
+
+test("a circle that is made larger stays one about its centre, and one that is moved keeps its size", (context) => {
+  const { viewer, drag, of } = made(context, { here: [ONE] });
+  const circle = { ...lesion, shape: "circle", box: [20, 20, 20, 20] };
+  viewer.show(ONE);
+  viewer.setLesions([circle]);
+  viewer.select("l", { editable: true });
+  drag([400, 300], [450, 300]); // its right edge, 5 pixels on
+  assert.deepEqual(of("adjusted").at(-1), { lesion: circle, box: [15, 15, 30, 30] });
+  drag([250, 200], [280, 220]); // the line between two handles
+  assert.deepEqual(of("adjusted").at(-1), { lesion: circle, box: [23, 22, 20, 20] });
 });
 
 test("keys place, size and mark a box, and Escape drops it before it leaves the tool", (context) => {

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
@@ -22,6 +23,13 @@ from ml.images.roi import Box, Roi
 _REPLACED = "lesion replaced"
 
 
+class Shape(StrEnum):
+    """How a lesion was marked, and is drawn; its ROI is that of the box around it."""
+
+    BOX = "box"
+    CIRCLE = "circle"
+
+
 @dataclass(frozen=True)
 class Reach:
     """How far a person may change a lesion: move its box, withdraw it; ``why`` not further."""
@@ -34,12 +42,22 @@ class Reach:
 class Lesion(Base):
     """A finding marked by a box on an Image. Withdrawn ones stay, with who and when.
 
+    ``number``: one lesion of a case that stands has it; a box that took the place of another has
+    the same, so a finding is called the same however often its box was moved.
+
     ``reviewed``: somebody gave a class; a Review is never taken back, so neither is this.
     """
 
     __tablename__ = "lesion"
     __table_args__ = (
-        sa.UniqueConstraint("case_id", "number"),
+        sa.Index(
+            "uq_lesion_standing_number",
+            "case_id",
+            "number",
+            unique=True,
+            sqlite_where=sa.text("withdrawn_at IS NULL"),
+            postgresql_where=sa.text("withdrawn_at IS NULL"),
+        ),
         # what the work list counts on every visit: each by its own index, without the table
         sa.Index(
             "ix_lesion_standing",
@@ -68,6 +86,7 @@ class Lesion(Base):
     y: Mapped[float]
     width: Mapped[float]
     height: Mapped[float]
+    shape: Mapped[Shape] = mapped_column(sa.String(10), default=Shape.BOX, server_default="box")
     marked_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
     """None where a DICOM object marked it (`app.models.cases.marking`)."""
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -91,9 +110,8 @@ class Lesion(Base):
             NotFound: there is none, or it was withdrawn; who withdrew it and what took its place
                 is said, and in ``more`` under ``withdrawn``.
         """
-        if hold:  # the case first, as who marks does: else two could wait for each other
-            of = sa.select(Lesion.case_id).where(Lesion.id == lesion_id).scalar_subquery()
-            session.execute(sa.select(Case.id).where(Case.id == of).with_for_update())
+        if hold:
+            Lesion._hold_case(session, lesion_id)
         query = (
             sa.select(Lesion)
             .options(
@@ -110,6 +128,25 @@ class Lesion(Base):
             if gone is None:
                 raise NotFound("There is no such lesion.")
             raise gone._gone(session)
+        return lesion
+
+    @staticmethod
+    def _hold_case(session: Session, lesion_id: uuid.UUID) -> None:
+        """The case first, as who marks does: else two could wait for each other."""
+        of = sa.select(Lesion.case_id).where(Lesion.id == lesion_id).scalar_subquery()
+        session.execute(sa.select(Case.id).where(Case.id == of).with_for_update())
+
+    @staticmethod
+    def held(session: Session, lesion_id: uuid.UUID) -> Lesion:
+        """A lesion, withdrawn or not, that stays as it is until the transaction ends.
+
+        Raises:
+            NotFound: there is none.
+        """
+        Lesion._hold_case(session, lesion_id)
+        lesion = session.get(Lesion, lesion_id, with_for_update=True)
+        if lesion is None:
+            raise NotFound("There is no such lesion.")
         return lesion
 
     @staticmethod
@@ -150,17 +187,19 @@ class Lesion(Base):
         *,
         lesion_id: uuid.UUID | None = None,
         replaces: uuid.UUID | None = None,
+        shape: Shape = Shape.BOX,
         actor: str = "",
     ) -> Lesion:
         """Mark a lesion on an image.
 
         Args:
+            shape: how it was drawn; of a circle ``box`` is the one around it.
             marker: None where a DICOM object marks it.
             actor: who does it, for the record; by default the marker.
             lesion_id: the id that it gets. The same box sent again under the same id, because the
                 answer to the first was lost, is the same lesion.
             replaces: the lesion that this box takes the place of; it is withdrawn in the same
-                transaction.
+                transaction, and its number is that of the new one.
 
         Raises:
             RoiError: the box gives no ROI on this image (checked before anything is stored).
@@ -180,10 +219,15 @@ class Lesion(Base):
         if old is not None and marker is not None:
             old._refuse_move(session, image, marker)
         told_by = actor or (marker.name if marker else "nobody")
-        lesion = pen.mark(image, box, marker, told_by, lesion_id)
+        number = None
+        if old is not None and marker is not None:
+            number = old.number
+            old._leave(session, marker)
+            session.flush()  # two that stand never have one number
+        lesion = pen.mark(image, box, marker, told_by, lesion_id, number=number)
+        lesion.shape = shape
         session.flush()
         if old is not None and marker is not None:
-            old._leave(session, marker)
             Event.record(session, marker.name, _REPLACED, str(old.id), by=str(lesion.id))
         return lesion
 
@@ -280,6 +324,25 @@ class Lesion(Base):
             raise Forbidden(f"{reach.why} Nothing was changed.")
         self._leave(session, actor)
 
+    def restore(self, session: Session, actor: User) -> None:
+        """Take its withdrawal back: it stands again, with what was said of it.
+
+        Raises:
+            Conflict: it stands, or another box took its place.
+            Forbidden: somebody else withdrew it.
+        """
+        if self.withdrawn_at is None:
+            raise Conflict(f"Lesion {self.number} is not withdrawn. Nothing was changed.")
+        if self.withdrawn_by_id != actor.id and not actor.may("admin"):
+            raise Forbidden(
+                f"{self.farewell(session)} Only the person who withdrew it, or an administrator, "
+                "can bring it back. Nothing was changed."
+            )
+        if self.replacement(session) is not None:
+            raise Conflict(f"{self.farewell(session)} Nothing was changed.")
+        self.withdrawn_at = self.withdrawn_by_id = None
+        Event.record(session, actor.name, "lesion withdrawal taken back", str(self.id))
+
     def replacement(self, session: Session) -> Lesion | None:
         """The lesion whose box took this one's place, if it was replaced."""
         told = session.scalars(
@@ -299,6 +362,8 @@ class Lesion(Base):
         new = self.replacement(session)
         if new is None:
             return f"Lesion {self.number} was withdrawn by {by}{at}."
+        if new.number == self.number:
+            return f"The box of lesion {self.number} was moved by {by}{at}."
         return f"Lesion {self.number} was replaced by lesion {new.number} ({by}{at})."
 
     def _gone(self, session: Session) -> NotFound:
@@ -350,20 +415,26 @@ class Pen:
         marker: User | None,
         actor: str,
         lesion_id: uuid.UUID | None = None,
+        *,
+        number: int | None = None,
     ) -> Lesion:
         """A new lesion, written with the session's next flush.
+
+        Args:
+            number: that of the lesion whose place it takes; by default the next one.
 
         Raises:
             BoxError: the box gives no ROI on this image.
         """
         roi.check(box, image.size, image.spacing_mm)
-        self._highest += 1
+        if number is None:
+            self._highest += 1
         lesion = Lesion(
             id=lesion_id or uuid.uuid4(),
             case_id=self.case_id,
             image=image,
             image_id=image.id,
-            number=self._highest,
+            number=number or self._highest,
             x=box.x,
             y=box.y,
             width=box.width,

@@ -210,11 +210,15 @@ class Stimulus(Base):
         )
 
     @staticmethod
-    def tell_withdrawal(session: Session, lesion_id: uuid.UUID, by: str) -> None:
-        """Write into the record of every study that shows a lesion that it was withdrawn."""
+    def tell_withdrawal(
+        session: Session, lesion_id: uuid.UUID, by: str, *, taken_back: bool = False
+    ) -> None:
+        """Write into the record of every study that shows a lesion that it was withdrawn, or that
+        this was taken back."""
+        told = "source lesion withdrawal taken back" if taken_back else "source lesion withdrawn"
         shown = sa.select(Stimulus.study_id).where(Stimulus.lesion_id == lesion_id).distinct()
         for study_id in session.scalars(shown).all():
-            Event.record(session, by, "source lesion withdrawn", str(study_id))
+            Event.record(session, by, told, str(study_id))
 
     @staticmethod
     def refuse_removal(session: Session, case_id: uuid.UUID) -> None:

@@ -5,13 +5,14 @@ import { GreyTable } from "../pixels.js";
 import { diameterMm, rectOf, scaleBarMm, toScreen } from "./geometry.js";
 import { Kind, pathOf } from "./measuring.js";
 
+const RESTED_MS = 120; // a frame so long after the one before is drawn in full quality
 const COLORS = ["mark", "mark-soft", "stage", "stage-text"];
 
 /**
  * The delegate:
  *   scene     what is to be drawn: {image, pixels, lie, window, invert, smooth, isDim, words, marks,
- *             handles, pending, draft, measures}; image null: nothing yet. marks: [{box, square, number,
- *             isChosen}], handles: [{x, y}], pending: [{box, words}], draft: {box, kind} or null,
+ *             handles, pending, draft, measures}; image null: nothing yet. marks: [{box, shape, square,
+ *             number, isChosen}], handles: [{x, y}], pending: [{box, shape, words}], draft: {box, kind} or null,
  *             measures: [{kind, points, says, isChosen}]
  *   resized() the canvas has another size
  *   drawn()   a frame is done
@@ -22,6 +23,8 @@ export class Drawing {
   #bitmap = null; #imageData = null; #out = null; #table = null;
   #hasNewGreys = true;
   #frame = 0;
+  #drawnAt = -Infinity;
+  #rest = 0; // the timer of the frame in full quality
   #observer = null;
   #colors = {};
 
@@ -45,7 +48,9 @@ export class Drawing {
     this.#observer?.disconnect();
     this.#observer = null;
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#rest);
     this.#frame = 0;
+    this.#drawnAt = -Infinity;
     this.#bitmap = this.#imageData = this.#out = this.#table = null;
     this.#hasNewGreys = true;
   }
@@ -84,7 +89,7 @@ export class Drawing {
       const { x, y } = toScreen(scene.lie, 0, 0);
       const b = toScreen(scene.lie, scene.image.columns, scene.image.rows);
       c.imageSmoothingEnabled = scene.smooth;
-      c.imageSmoothingQuality = "high";
+      c.imageSmoothingQuality = scene.smooth && this.#isHurried() ? "low" : "high";
       c.globalAlpha = scene.isDim ? 0.3 : 1;
       c.drawImage(this.#bitmap, x, y, b.x - x, b.y - y);
       c.globalAlpha = 1;
@@ -96,6 +101,16 @@ export class Drawing {
     }
     if (scene.words) this.#words(c, scene.words);
     this.delegate.drawn();
+  }
+
+  /** Whether frames follow each other fast, so that one in full quality, which takes longer, comes after them. */
+  #isHurried() {
+    const now = performance.now();
+    const isFast = now - this.#drawnAt < RESTED_MS;
+    this.#drawnAt = now;
+    clearTimeout(this.#rest);
+    if (isFast) this.#rest = setTimeout(() => this.schedule(), RESTED_MS);
+    return isFast;
   }
 
   #developGreys({ image, pixels, window: { width, level, curve, steps }, invert }) {
@@ -142,16 +157,16 @@ export class Drawing {
 
   #drawMarks(c, { image, lie, marks, handles, pending, draft }) {
     const { mark, "mark-soft": soft } = this.#colors;
-    for (const { box, square, number, isChosen } of marks) {
+    for (const { box, shape, square, number, isChosen } of marks) {
       const rect = rectOf(lie, box);
       if (isChosen) this.#stroke(c, () => c.rect(...rectOf(lie, square)), soft, 1, [5, 4]);
-      this.#stroke(c, () => c.rect(...rect), mark, isChosen ? 2 : 1);
+      this.#stroke(c, () => outline(c, shape, rect), mark, isChosen ? 2 : 1);
       this.#label(c, String(number), rect[0], rect[1] - 5, mark, isChosen);
     }
     for (const spot of handles) this.#handle(c, spot);
-    for (const { box, words } of pending) {
+    for (const { box, shape, words } of pending) {
       const rect = rectOf(lie, box);
-      this.#stroke(c, () => c.rect(...rect), mark, 2, [3, 3]);
+      this.#stroke(c, () => outline(c, shape, rect), mark, 2, [3, 3]);
       this.#label(c, words, rect[0], rect[1] + rect[3] + 16, mark, true);
     }
     if (draft) this.#drawDraft(c, draft, lie, image);
@@ -159,12 +174,11 @@ export class Drawing {
 
   #drawDraft(c, { box, kind }, lie, image) {
     const { mark } = this.#colors;
-    const [x, y, w, h] = rectOf(lie, box);
-    if (kind === "circle") this.#stroke(c, () => c.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 7), mark, 1.5);
-    this.#stroke(c, () => c.rect(x, y, w, h), mark, kind === "circle" ? 1 : 2);
+    const rect = rectOf(lie, box);
+    this.#stroke(c, () => outline(c, kind, rect), mark, 2);
     const mm = diameterMm(box, image);
     const text = mm === null ? `${Math.max(box[2], box[3]).toFixed(0)} px, uncalibrated` : `${mm.toFixed(1)} mm`;
-    this.#label(c, text, x, y + h + 16, mark, true);
+    this.#label(c, text, rect[0], rect[1] + rect[3] + 16, mark, true);
   }
 
   #drawMeasure(c, measure, { lie, image }) {
@@ -222,4 +236,10 @@ export class Drawing {
     this.#label(c, `${mm} mm`, width / 2, y - 6, color, false);
     c.textAlign = "start";
   }
+}
+
+/** The line of a mark of that shape in its rectangle. */
+function outline(c, shape, [x, y, w, h]) {
+  if (shape === "circle") c.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 2 * Math.PI);
+  else c.rect(x, y, w, h);
 }

@@ -134,6 +134,10 @@ export function nudged([x, y, w, h], { dx = 0, dy = 0, dw = 0, dh = 0 }, image, 
   return [clamp(x + dx, 0, image.columns - width), clamp(y + dy, 0, image.rows - height), width, height];
 }
 
+export function middleOf([x, y, w, h]) {
+  return { x: x + w / 2, y: y + h / 2 };
+}
+
 export function isInside({ x, y }, [left, top, w, h]) {
   return x >= left && x <= left + w && y >= top && y <= top + h;
 }

@@ -3,7 +3,7 @@
 
 import { rangeOf } from "../pixels.js";
 import { Drawing } from "./drawing.js";
-import { adjusted, aspectOf, boxBetween, boxInMiddle, clamp, cursorOf, diameterMm, fit, gripAt, handlesOf, isAlike, isInSight, isInside, lieOf, nudged, panned, squareAround, toScreen, toSlice, zoomedAbout } from "./geometry.js";
+import { adjusted, aspectOf, boxBetween, boxInMiddle, clamp, cursorOf, diameterMm, fit, gripAt, handlesOf, isAlike, isInSight, isInside, lieOf, middleOf, nudged, panned, squareAround, toScreen, toSlice, zoomedAbout } from "./geometry.js";
 import { Button, Gesture, Input } from "./input.js";
 import { Loading } from "./loading.js";
 import { Measures } from "./measures.js";
@@ -37,10 +37,11 @@ export const Shown = Object.freeze({ nothing: "nothing", wanted: "wanted", stale
  *   cursor {x, y, value}     value null outside the slice
  *   window {width, level}    tool {tool}     view {zoom}    settings {invert, smooth, marks}
  *   scroll {by}              the wheel asks for other slices
- *   marked {image, box}      a box was drawn or confirmed
+ *   marked {image, box, shape}  a box was drawn or confirmed; shape: "box", or "circle" within it
  *   adjusted {lesion, box}   a handle of the selected lesion was let go
  *   pick {lesion}            a lesion was clicked
  *   measured {kind, says}    a length or region was placed; says: its lines
+ *   undoable {undo}          a measure came or went; undo() takes that back
  *   say {text}               for the live region
  *
  * While the slice that is asked for is not the one on the screen (`stale`), nothing can be marked, moved
@@ -249,13 +250,13 @@ export class Viewer extends EventTarget {
 
   // ---- lesions and marking ------------------------------------------------------------------
 
-  /** lesions: [{id, image_id, number, box, square, covered, label}] of every slice. */
+  /** lesions: [{id, image_id, number, box, shape, square, covered, label}] of every slice. */
   setLesions(lesions) {
     this.#lesions = lesions;
     this.#drawing.schedule();
   }
 
-  /** Boxes that were drawn and are not stored yet: [{image_id, box, words}]. */
+  /** Boxes that were drawn and are not stored yet: [{image_id, box, shape, words}]. */
   setPending(pending) {
     this.#pending = pending;
     this.#drawing.schedule();
@@ -308,6 +309,7 @@ export class Viewer extends EventTarget {
     const gone = this.#image && !this.stale ? this.#measures.remove(this.#image.id) : null;
     if (!gone) return false;
     this.#drawing.schedule();
+    this.#emit("undoable", { undo: () => this.undoMeasure() });
     this.#say(`Deleted: ${gone.says.join(", ")}. Ctrl and Z brings it back.`);
     return true;
   }
@@ -351,7 +353,7 @@ export class Viewer extends EventTarget {
     }
     const box = draft.box.map((v) => Math.round(v * 100) / 100);
     if (draft.lesion) this.#emit("adjusted", { lesion: draft.lesion, box });
-    else this.#emit("marked", { image: draft.image, box });
+    else this.#emit("marked", { image: draft.image, box, shape: draft.kind });
   }
 
   #sizeText(box) {
@@ -416,13 +418,19 @@ export class Viewer extends EventTarget {
     }
     if (kind === Gesture.box) this.#draft = { kind: "box", image, box: boxBetween(from, to, image) };
     else if (kind === Gesture.circle) {
-      const radius = Math.hypot(to.x - from.x, (to.y - from.y) * aspectOf(image));
-      this.#draft = { kind: "circle", image, box: squareAround(from, radius, image) };
+      this.#draft = { kind: "circle", image, box: this.#roundTo(from, to) };
     } else if (kind === Gesture.adjust) {
-      const box = adjusted(gesture.origin, gesture.grip, from, to, image);
-      this.#draft = { kind: "box", image, lesion: gesture.lesion, box };
+      const { lesion, grip, origin } = gesture;
+      const isRound = lesion.shape === "circle" && !grip.move; // a circle stays one, about its centre
+      const box = isRound ? this.#roundTo(middleOf(origin), to) : adjusted(origin, grip, from, to, image);
+      this.#draft = { kind: lesion.shape ?? "box", image, lesion, box };
     }
     this.#drawing.schedule();
+  }
+
+  #roundTo(centre, to) {
+    const radius = Math.hypot(to.x - centre.x, (to.y - centre.y) * aspectOf(this.#image));
+    return squareAround(centre, radius, this.#image);
   }
 
   #measureTo(from, to) {
@@ -438,6 +446,7 @@ export class Viewer extends EventTarget {
     if (image !== this.#image || !isMeant(kind, points)) return;
     const says = saysOf(kind, points, image, this.#pixels);
     this.#measures.place(image.id, { kind, points, says });
+    this.#emit("undoable", { undo: () => this.undoMeasure() });
     this.#say(says.join(", "));
     this.#emit("measured", { kind, says });
   }
@@ -514,7 +523,7 @@ export class Viewer extends EventTarget {
       isDim: this.fault !== null, // what is on the screen is not what was asked for
       marks: marks ? this.#here()
         .filter((lesion) => this.#draft?.lesion?.id !== lesion.id)
-        .map(({ id, box, square, number }) => ({ box, square, number, isChosen: id === this.#selected })) : [],
+        .map(({ id, box, square, number, shape }) => ({ box, square, number, shape, isChosen: id === this.#selected })) : [],
       handles: editing ? handlesOf(lie, editing.box) : [],
       measures: this.#measuresToDraw(image),
       pending: this.#pending.filter(({ image_id: id }) => id === image.id),

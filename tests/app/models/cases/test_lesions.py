@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 
 import pytest
 import sqlalchemy as sa
 
-from app.models import Image, Lesion, Prediction, Review
+from app.models import Event, Image, Lesion, Prediction, Review
 from factories import hidden_fields, make_dicom
 
 BOX = {"x": 44, "y": 44, "width": 40, "height": 40}
@@ -319,24 +320,59 @@ def test_a_lesion_that_a_colleague_has_reviewed_is_neither_moved_nor_withdrawn_b
     assert admin.post(f"/lesions/{pair[0]}/withdrawal", data=away).status_code == 303
 
 
-def test_a_moved_box_replaces_the_lesion_in_one_step(image, pair, signed_in_as, session):
+def test_a_moved_box_takes_the_place_and_the_number_of_the_lesion_in_one_step(
+    image, pair, signed_in_as, session
+):
     ada = signed_in_as("reader", name="ada")
     moved = mark(ada, image, x=30, y=30, replaces=pair[0])
     assert moved.status_code == 201
     new = json.loads(moved.headers["x-lesion"])
-    assert new["number"] == 3
+    assert new["number"] == 1
     gone = ada.get(f"/lesions/{pair[0]}", headers=FRAGMENT)
     assert gone.status_code == 404
-    assert "Lesion 1 was replaced by lesion 3" in gone.json()["detail"]
+    assert "The box of lesion 1 was moved by ada" in gone.json()["detail"]
     assert gone.json()["withdrawn"]["replaced_by"] == new["id"]
     page = ada.get(f"/cases/{image.series.case_id}?lesion={pair[0]}").text
-    assert "Lesion 1 was replaced by lesion 3" in page
+    assert "The box of lesion 1 was moved by ada" in page
     assert "data-panel" not in page  # no other lesion's form in its place
     bad = mark(ada, image, x=900, replaces=pair[1])
     assert bad.status_code == 422
     session.expire_all()
     standing = session.scalars(sa.select(Lesion.number).where(Lesion.withdrawn_at.is_(None)))
-    assert sorted(standing) == [2, 3]
+    assert sorted(standing) == [1, 2]
+    assert json.loads(mark(ada, image, x=20).headers["x-lesion"])["number"] == 3
+    back = ada.post(f"/lesions/{pair[0]}/restoration", headers=FRAGMENT)
+    assert back.status_code == 409  # its number stands for the moved box
+    assert "The box of lesion 1 was moved by ada" in back.json()["detail"]
+
+
+def test_a_withdrawal_is_taken_back_by_whoever_made_it_and_what_was_said_is_there(
+    image, pair, signed_in_as, session
+):
+    ada, ben = signed_in_as("reader", name="ada"), signed_in_as("reader", name="ben")
+    path = f"/lesions/{pair[0]}/restoration"
+    assert ada.post(path, headers=FRAGMENT).status_code == 409  # it stands
+    review(ada, pair[0])
+    ada.post(f"/lesions/{pair[0]}/withdrawal", data=form(ada, pair[0], "data-withdrawal"))
+    refused = ben.post(path, headers=FRAGMENT)
+    assert refused.status_code == 403
+    assert "Only the person who withdrew it" in refused.json()["detail"]
+    other = ada.post(path, headers=FRAGMENT, data={"person": str(image.id)})
+    assert other.status_code == 409
+    back = ada.post(path, headers=FRAGMENT)
+    assert back.status_code == 200
+    assert json.loads(back.headers["x-lesion"])["number"] == 1
+    assert "cyst" in ada.get(f"/lesions/{pair[0]}", headers=FRAGMENT).text
+    assert ada.post(f"/lesions/{uuid.uuid4()}/restoration", headers=FRAGMENT).status_code == 404
+    kinds = session.scalars(sa.select(Event.kind).where(Event.subject == pair[0]))
+    assert [*kinds][-2:] == ["lesion withdrawn", "lesion withdrawal taken back"]
+
+
+def test_a_circle_stays_a_circle_and_another_shape_is_refused(image, signed_in_as):
+    browser = signed_in_as("reader")
+    marked = mark(browser, image, shape="circle")
+    assert json.loads(marked.headers["x-lesion"])["shape"] == "circle"
+    assert mark(browser, image, x=30, shape="star").status_code == 422
 
 
 def test_a_box_sent_again_is_marked_once(image, signed_in_as, session):
