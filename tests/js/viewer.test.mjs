@@ -321,6 +321,31 @@ test("a slice of another size begins at its own view; one of the same size keeps
   assert.equal(viewer.zoom, 10);
 });
 
+test("slices that follow each other fast are drawn in haste, and in full quality once they rest", async (context) => {
+  const { viewer, canvas, frames, timers } = made(context, { here: [ONE, TWO] });
+  const qualities = [];
+  const pen = canvas.getContext();
+  let now = 0;
+  context.mock.method(performance, "now", () => now);
+  viewer.stop();
+  canvas.getContext = () => new Proxy(pen, {
+    set: (_, name, value) => { if (name === "imageSmoothingQuality") qualities.push(value); return true; },
+  });
+  viewer.start();
+  const draw = () => { const due = [...frames.values()]; frames.clear(); for (const run of due) run(); };
+  viewer.show(ONE);
+  draw();
+  now += 16;
+  viewer.show(TWO);
+  draw();
+  assert.deepEqual(qualities.slice(-2), ["high", "low"]);
+  now += 120;
+  await timers.pass(120);
+  draw();
+  assert.equal(qualities.at(-1), "high");
+  assert.equal(frames.size, 0); // and then nothing is drawn any more
+});
+
 test("stop takes away every listener, observer, timer and frame, and start brings the viewer back", async (context) => {
   const { viewer, store, canvas, window, document, timers, frames, observers, of } = made(context, { here: [ONE] });
   viewer.start(); // twice is once
