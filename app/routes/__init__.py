@@ -27,6 +27,7 @@ from app.routes import (
     returns,
     reviews,
     runs,
+    selections,
     sessions,
     sketches,
     stimuli,
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     health.metrics_router,
     sessions.router,
+    selections.router,  # before an address with the id of a case in its place
     cases.router,
     corrections.router,
     fetches.router,

@@ -17,7 +17,7 @@ from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
 from app.decoding import Decoding, limits
-from app.errors import BadRequest, Forbidden, Unreadable
+from app.errors import BadRequest, Unreadable
 from app.models.cases.case import (
     PHASES,
     PICTURES,
@@ -34,10 +34,10 @@ from app.models.cases.marking import Marking
 from app.models.cases.parcel import Parcel, RefusalCode
 from app.models.cases.settlement import Settlement
 from app.models.correction import PhaseCorrection, may_correct
-from app.models.jobs.returned_object import ReturnedObject
+from app.models.deletion import delete as delete_cases
+from app.models.deletion import refuse_deletion
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
-from app.models.reader_studies.stimulus import Stimulus
 from app.models.worklist import MOST, Filter, Order, Wanted, work_list
 from app.presenters import Standing, lesion_json, marking_told, panel_context, returns_told
 from app.responses import page, see_other, wants_json
@@ -257,22 +257,12 @@ def delete(
         Conflict: a reader study shows one of its lesions.
     """
     case = Case.require(db, case_id)
-    Enrolment.refuse_case(db, user, case.id)
-    if not user.may("admin") and case.uploaded_by_id != user.id:
-        raise Forbidden(
-            "Only the person who uploaded the case, or an administrator, can delete it.",
-            event="case deletion refused",
-        )
+    refuse_deletion(db, case, user)
     if typed.strip() != case.pseudonym:
         raise Unreadable(
             f"The case was not deleted: type its pseudonym {case.pseudonym} exactly to delete it."
         )
-    Stimulus.refuse_removal(db, case.id)
-    words = f"Case {case.pseudonym} and everything in it was deleted."
-    if unsent := ReturnedObject.drop_unsent(db, case.id, user.name):
-        words += f" {unsent} of its results had not reached the PACS and are not tried again."
-    case.remove(db, user.name)
-    return see_other("/cases", words)
+    return see_other("/cases", delete_cases(db, [case], user))
 
 
 def _work_list_page(
@@ -298,6 +288,7 @@ def _work_list_page(
         found=found.found,
         counts=found.counts,
         most=MOST,
+        may_freeze=user.may("researcher"),
         places=found.pages,
         upload={"max_mb": configuration.max_upload_mb, "phases": PHASES},
         outcome=None if receipt is None else _told(db, receipt),

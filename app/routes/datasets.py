@@ -26,7 +26,13 @@ router = APIRouter(include_in_schema=False)
 @router.get("/datasets")
 def index(request: Request, user: Researcher, db: ReadDb) -> Response:
     """The frozen versions, what could be frozen now, and the form for it."""
-    return _index(request, db, {"name": "", "kind": "phantom", "mixed_patients": False}, None, 200)
+    return _index(
+        request,
+        db,
+        {"name": "", "kind": "phantom", "mixed_patients": False, "cases": []},
+        None,
+        200,
+    )
 
 
 @router.post("/datasets")
@@ -35,24 +41,27 @@ def create(
     user: Researcher,
     reading: ReadDb,
     db: Db,
+    case: Annotated[list[uuid.UUID], Form(default_factory=list)],
     name: Annotated[str, Form()] = "",
     kind: Annotated[str, Form()] = "",
     mixed_patients: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Freeze the reviewed lesions of one kind; packing only reads, so nobody waits for it."""
+    """Freeze the reviewed lesions of one kind, of the cases named or of all; packing only reads,
+    so nobody waits for it."""
     Enrolment.refuse_synthetics(reading, user)
     try:
         scheme = Checkpoint.scheme_for_review(reading)
         archive = DatasetVersion.pack(
-            reading, name.strip(), scheme, kind, mixed_patients=mixed_patients
+            reading, name.strip(), scheme, kind, mixed_patients=mixed_patients, cases=case
         )
         version = DatasetVersion.freeze(db, user, archive)
     except (AppError, HepaticaError) as error:
         detail = error.detail if isinstance(error, AppError) else str(error)
-        typed: dict[str, str | bool] = {
+        typed: dict[str, object] = {
             "name": name,
             "kind": kind,
             "mixed_patients": mixed_patients,
+            "cases": case,
         }
         return _index(request, reading, typed, detail, 422)
     return see_other("/datasets", f"Version {version.name} with {version.rois} ROIs is frozen.")
@@ -71,7 +80,7 @@ def download(user: Researcher, look: ReadDb, db: Db, version_id: uuid.UUID) -> R
 
 
 def _index(
-    request: Request, db: ReadDb, form: dict[str, str | bool], error: str | None, status: int
+    request: Request, db: ReadDb, form: dict[str, object], error: str | None, status: int
 ) -> Response:
     pool = KnownLesions.of(db, Checkpoint.scheme_for_review(db))
     return page(

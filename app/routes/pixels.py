@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import uuid
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter, Request
 from PIL import Image as Picture
 from starlette.responses import Response
@@ -34,6 +36,9 @@ router = APIRouter(include_in_schema=False)
 
 EYE_WINDOW_HU = (-50.0, 150.0)
 """The window of a picture made for the eye (width 200, level 50)."""
+THUMBNAIL_PX = 64
+COARSE = 8
+"""So many pixels of a slice are one of its thumbnail at least, in each direction."""
 
 
 def _saw(request: Request, user: Reader, shown: Image | Lesion) -> None:
@@ -71,8 +76,45 @@ def image_preview(request: Request, user: Reader, db: ReadDb, image_id: uuid.UUI
     held = unchanged(request, etag)
     if held is not None:
         return held
+    return _png(_for_the_eye(db, image), etag)
+
+
+@router.get("/cases/{case_id}/thumbnail.png")
+def case_thumbnail(request: Request, user: Reader, db: ReadDb, case_id: uuid.UUID) -> Response:
+    """The key slice of a case for a list, each pixel the mean of 8 × 8 of the slice or more.
+
+    A lesion is some pixels in it, so it is no look at one that a blinded reading could ask about,
+    and a part of the list, not an opening of the case.
+
+    Raises:
+        NotFound: no such case, or none with an image.
+        Forbidden: a blinded reading of this person could be about it.
+    """
+    Enrolment.refuse_case(db, user, case_id)
+    image = Lesion.key_image(db, case_id)
+    etag = etag_of("thumbnail", image.id, image.pixels_digest, *EYE_WINDOW_HU)
+    held = unchanged(request, etag)
+    return held or _png(_coarse(_for_the_eye(db, image)), etag)
+
+
+def _for_the_eye(db: ReadDb, image: Image) -> npt.NDArray[np.uint8]:
     window = EYE_WINDOW_HU if image.calibrated else image.slice(db).grey_range
-    grey = roi.to_grey(roi.normalise(image.pixels(db), window))
+    grey: npt.NDArray[np.uint8] = roi.to_grey(roi.normalise(image.pixels(db), window))
+    return grey
+
+
+def _coarse(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Means of squares of a picture; what is left of the last row and column of them is cut off."""
+    side = max(COARSE, -(-max(grey.shape) // THUMBNAIL_PX))
+    rows, columns = (max(1, size // side) for size in grey.shape)
+    whole = grey[: rows * side, : columns * side]
+    high, wide = whole.shape[0] // rows, whole.shape[1] // columns
+    means = whole.reshape(rows, high, columns, wide).mean(axis=(1, 3))
+    coarse: npt.NDArray[np.uint8] = np.round(means).astype(np.uint8)
+    return coarse
+
+
+def _png(grey: npt.NDArray[np.uint8], etag: str) -> Response:
     stream = io.BytesIO()
     Picture.fromarray(grey).save(stream, "PNG", compress_level=1)
     return Response(stream.getvalue(), media_type="image/png", headers={**KEPT, "etag": etag})

@@ -81,7 +81,10 @@ export class Panel extends EventTarget {
   /** What of the panel was opened or closed now; null where it is not there. */
   #toggled(selector) {
     const details = this.article ? $(selector, this.article) : null;
-    if (details) details.open = !details.open;
+    if (!details) return null;
+    const lies = details.parentElement.closest("details"); // behind the line of the answer
+    details.open = !(details.open && (lies?.open ?? true));
+    if (lies && details.open) lies.open = true;
     return details;
   }
 

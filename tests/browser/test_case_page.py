@@ -251,6 +251,7 @@ def test_at_200_percent_nothing_is_cut_off_and_the_picture_keeps_half_the_height
     stage = page.locator(".viewer__stage").bounding_box()
     assert stage["height"] >= height / 2
     assert stage["y"] + height / 2 <= height  # so much of it is in sight without scrolling
+    page.locator(".lesion__answer").first.click()
     assert page.evaluate(OUTSIDE) == []
     assert page.evaluate(CUT) == []
     for score in page.locator(".scores__row dd.number").all():

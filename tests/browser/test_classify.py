@@ -56,6 +56,9 @@ def mark_and_review(page):
     page.keyboard.press("2")
     page.keyboard.press("4")
     page.keyboard.press("Enter")
+    page.locator("#lesion-panel .lesion__answer").wait_for()  # one line of it, and all behind it
+    assert not page.locator("#lesion-panel .scores").first.is_visible()
+    page.locator("#lesion-panel .lesion__answer").click()
     page.locator("#lesion-panel .scores").first.wait_for()
     return before, page.inner_text("#lesion-panel")
 

@@ -88,6 +88,7 @@ def test_one_key_sets_a_lesion_beside_others_and_the_next_takes_them_away(kept, 
 def test_without_a_script_it_is_a_page_of_its_own(kept, case, page, open_as, installation):
     review(case, 1)
     plain = open_as("reader", scripts=False, at=f"/cases/{case.id}?lesion={case.lesions[0]}")
+    plain.locator(".lesion__answer").first.click()
     plain.locator("[data-compare] > summary").first.click()
     plain.get_by_role("link", name="Compare", exact=True).first.click()
     plain.wait_for_url("**/comparison?checkpoint=*")

@@ -28,7 +28,11 @@ def _review(case, page) -> None:
 
 
 def _pictures(page) -> list[str]:
-    """The addresses of the pictures of the map that arrived."""
+    """The addresses of the two pictures of the map, once they are here."""
+    page.wait_for_function(
+        f"() => [...document.querySelectorAll('{MAP} img')]"
+        ".filter((one) => one.complete && one.naturalWidth === 64).length === 2"
+    )
     return page.eval_on_selector_all(
         f"{MAP} img", "all => all.filter((one) => one.naturalWidth === 64).map((one) => one.src)"
     )
@@ -48,8 +52,6 @@ def test_a_key_turns_the_map_on_and_off_and_it_is_off_by_default(case, page) -> 
     page.keyboard.press("m")
     wait_until_it_says(page, MAP, "Maps of networks with random weights")
     wait_until_it_says(page, MAP, "not why the class was named")
-    page.wait_for_function(f"document.querySelectorAll('{MAP} img').length === 2")
-    page.wait_for_load_state("networkidle")
     assert len(_pictures(page)) == 2
     assert serious_faults(page) == [] and not overflows(page)
     assert page.locator(f"{MAP} summary").first.evaluate(
@@ -81,7 +83,6 @@ def test_another_class_and_another_way_come_in_its_place_and_the_keyboard_stays(
     assert page.locator(f"{MAP} .chip[aria-current]").all_inner_texts() == [
         "hemangioma", "gradient × input",
     ]  # fmt: skip
-    page.wait_for_load_state("networkidle")
     assert set(_pictures(page)) != set(before)
     assert "/cases/" in page.url  # the links changed the piece, not the page
 
@@ -109,6 +110,7 @@ def test_without_scripts_the_map_is_a_link_to_a_page(case, page, open_as) -> Non
     _review(case, page)
     plain = open_as("reader", scripts=False, at=None)
     plain.goto(f"{case.address}/cases/{case.id}?lesion={case.lesions[0]}")
+    plain.click(".lesion__answer")
     plain.click(f"{MAP} summary")
     plain.click(f"{MAP} a")
     plain.locator("h1", has_text="Lesion 1: what moves the").wait_for()

@@ -179,6 +179,44 @@ class Lesion(Base):
         ).all()
 
     @staticmethod
+    def key_image(session: Session, case_id: uuid.UUID) -> Image:
+        """The slice that stands for a case: that of its first lesion, else the middle of its
+        longest series.
+
+        Raises:
+            NotFound: the case has no image.
+        """
+        marked = (
+            sa.select(Image)
+            .join(Lesion, Lesion.image_id == Image.id)
+            .where(Lesion.case_id == case_id, Lesion.withdrawn_at.is_(None))
+            .order_by(Lesion.number)
+            .limit(1)
+        )
+        found = session.scalars(marked).one_or_none()
+        if found is not None:
+            return found
+        number = sa.func.count()
+        longest = session.execute(
+            sa.select(Image.series_id, number)
+            .join(Series, Series.id == Image.series_id)
+            .where(Series.case_id == case_id)
+            .group_by(Image.series_id)
+            .order_by(number.desc(), Image.series_id)
+            .limit(1)
+        ).one_or_none()
+        if longest is None:
+            raise NotFound("The case has no image.")
+        middle = (
+            sa.select(Image)
+            .where(Image.series_id == longest[0])
+            .order_by(Image.position_mm, Image.instance_number, Image.created_at, Image.id)
+            .offset(longest[1] // 2)
+            .limit(1)
+        )
+        return session.scalars(middle).one()
+
+    @staticmethod
     def mark(
         session: Session,
         image: Image,

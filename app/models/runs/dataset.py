@@ -155,10 +155,12 @@ class DatasetVersion(Base):
         kind: str,
         *,
         mixed_patients: bool = False,
+        cases: Collection[uuid.UUID] = (),
     ) -> bytes:
         """The data set of every lesion with a known class, as a zip; only reads the database.
 
         Args:
+            cases: of these alone; of all where none is named.
             mixed_patients: accept lesions of several classes in one patient.
 
         Raises:
@@ -173,10 +175,12 @@ class DatasetVersion(Base):
         if kind not in KINDS:
             raise Unreadable(f"Choose the kind of image: {', '.join(KINDS)}.")
         known = KnownLesions.of(session, scheme).of_kind(kind)
+        if cases:
+            known = tuple(one for one in known if one.case_id in cases)
         if not known:
             raise Unreadable(
-                f"No lesion of the kind {KINDS[kind]} has a class of the scheme {scheme.name}. "
-                "Mark and review lesions first."
+                f"No lesion{' of the chosen cases' if cases else ''} of the kind {KINDS[kind]} "
+                f"has a class of the scheme {scheme.name}. Mark and review lesions first."
             )
         if not mixed_patients:
             _refuse_mixed(session, known)

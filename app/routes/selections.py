@@ -1,0 +1,90 @@
+"""Several cases of the work list at once: deleted, or frozen as a data set."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request
+from starlette.responses import Response
+
+from app.auth import Reader
+from app.db import Db, ReadDb
+from app.errors import BadRequest, Unreadable
+from app.models.deletion import chosen, delete, hindrance
+from app.models.reader_studies.enrolment import Enrolment
+from app.models.runs.dataset import MIXED
+from app.models.runs.known_lesions import KINDS
+from app.models.worklist import PAGE_SIZE
+from app.responses import page, see_other
+
+router = APIRouter(include_in_schema=False)
+
+
+def _few(ids: list[uuid.UUID]) -> list[uuid.UUID]:
+    if not ids:
+        raise BadRequest("No case is chosen. Tick cases in the work list first.")
+    if len(ids) > PAGE_SIZE:
+        raise BadRequest(f"At most {PAGE_SIZE} cases are taken at once. Choose fewer.")
+    return ids
+
+
+@router.get("/cases/selection")
+def show(
+    request: Request,
+    user: Reader,
+    db: ReadDb,
+    case: Annotated[list[uuid.UUID], Query(default_factory=list)],
+) -> Response:
+    """What can be done with the chosen cases, and with which of them not.
+
+    Raises:
+        BadRequest: none is chosen, or too many.
+        NotFound: one of them is not there.
+        Forbidden: a blinded reading could be about one of them.
+    """
+    cases = chosen(db, _few(case))
+    for one in cases:
+        Enrolment.refuse_case(db, user, one.id)
+    lines = [
+        {
+            "id": one.id,
+            "pseudonym": one.pseudonym,
+            "phantom": one.phantom,
+            "slices": one.slice_count,
+            "lesions": one.lesion_count,
+            "stays": hindrance(db, one, user),
+        }
+        for one in cases
+    ]
+    return page(
+        request,
+        "cases/selection.html",
+        cases=lines,
+        deletable=[line for line in lines if not line["stays"]],
+        may_freeze=user.may("researcher"),
+        kinds=list(KINDS.items()),
+        mixed=MIXED,
+    )
+
+
+@router.post("/cases/selection/deletion")
+def remove(
+    user: Reader,
+    db: Db,
+    case: Annotated[list[uuid.UUID], Form(default_factory=list)],
+    typed: Annotated[str, Form()] = "",
+) -> Response:
+    """Delete all of these cases or none; how many they are must be typed.
+
+    Raises:
+        BadRequest: none is chosen, or too many.
+        NotFound: one of them is not there.
+        Unreadable: something else was typed.
+        Forbidden, Conflict: one of them has to stay.
+    """
+    cases = chosen(db, _few(case))
+    word = f"delete {len(cases)}"
+    if typed.strip().lower() != word:
+        raise Unreadable(f"No case was deleted: type “{word}” to delete them.")
+    return see_other("/cases", delete(db, cases, user))
