@@ -19,6 +19,7 @@ FLASH = "hepatica_flash"
 DEVICE = "hepatica_device"
 ELSEWHERE = "hepatica_elsewhere"
 """A sign-in that goes on at the identity provider."""
+TOUR = "hepatica_tour"
 
 MOST_BYTES = 3600
 """Longest value that we set: browsers drop a cookie of more than 4096 bytes with its attributes."""

@@ -44,6 +44,7 @@ from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
 from app.settings import VERSION
 from app.text import Unfit
+from app.tour import Tour
 from ml.ground.errors import HepaticaError
 
 log = logging.getLogger("hepatica")
@@ -140,6 +141,8 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
         "returns_results": getattr(request.app.state, "returns_results", False),
         "flashes": _flashes(request),
         "path": request.url.path,
+        "template": template,
+        "tour": Tour.of(request),
     }
     return _templates().get_template(template).render({**frame, **context})
 

@@ -12,6 +12,7 @@ from app.routes import (
     datasets,
     docs,
     fetches,
+    guide,
     health,
     leak_audits,
     lesions,
@@ -68,5 +69,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     users.router,
     account.router,
     docs.router,
+    guide.router,
     patterns.router,
 )

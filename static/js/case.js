@@ -5,9 +5,9 @@
 // through the outbox, which lets nothing go before the server has it.
 
 import { Cine } from "./cine.js";
-import { openDialog } from "./dialogs.js";
 import { habitsOf, keepHabit, windowOf } from "./habits.js";
-import { bind, listKeys } from "./hotkeys.js";
+import { listPageKeys } from "./help.js";
+import { bind } from "./hotkeys.js";
 import { choose, drawLesions, load, settlePanel, step } from "./lesions.js";
 import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
 import { current, neighbour, open, otherSeries, windowOfAddress } from "./slices.js";
@@ -92,7 +92,6 @@ const actions = {
   smaller: () => viewer.zoomBy(0.8),
   previous: () => step(-1),
   next: () => step(1),
-  keys: () => openDialog($("#keys")),
   again: tryAgain,
   map: () => {
     if (!panel.toggleMap()) say("No score is shown here, so there is nothing to draw a map of.");
@@ -166,7 +165,6 @@ const keys = {
   "Alt+arrowdown": pan(0, -40),
   "Alt+arrowleft": pan(40, 0),
   "Alt+arrowright": pan(-40, 0),
-  "?": { run: actions.keys, label: "This list", group: "Image" },
 };
 for (let n = 1; n <= 9; n += 1) keys[String(n)] = { run: () => answer(n) };
 keys["1"] = { ...keys["1"], label: "Your class, then confidence", group: "Your class", shown: ["1", "…", "n"] };
@@ -176,7 +174,7 @@ data.presets.forEach((preset, n) => {
 bind(keys);
 function listAllKeys() {
   const isPacs = viewer.mouse === Mouse.pacs;
-  listKeys($("#keys-list"), [
+  listPageKeys([
     { group: "Mouse", label: "Window and level", shown: [isPacs ? "right drag" : "left drag"] },
     { group: "Mouse", label: "Slices", shown: ["wheel"] },
     { group: "Mouse", label: "Ten slices at a time", shown: ["Shift", "wheel"] },
