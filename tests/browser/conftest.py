@@ -7,12 +7,14 @@ import shutil
 import socket
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from wire import TwoLesions
 
 import forked
@@ -20,7 +22,8 @@ import once
 from app.cookies import SESSION
 from app.db import Database
 from app.inference import Inference
-from app.models import SignIn, User
+from app.models import Case, SignIn, User
+from app.models.people.user import DEMO_PASSWORD
 
 UNUSED = (
     # two pages of its own that a window of Chromium loads for its address bar: half of what a
@@ -127,6 +130,27 @@ def case(page, installation):
         yield made
 
 
+@pytest.fixture
+def database(installation) -> Iterator[Database]:
+    """What is arranged past the pages."""
+    database = Database(installation.environment["HEPATICA_DATABASE_URL"])
+    yield database
+    database.engine.dispose()
+
+
+@pytest.fixture
+def newcomer(database) -> Iterator[str]:
+    """The name of an account that has done nothing yet; what it uploads goes at the end."""
+    name = f"newcomer-{uuid.uuid4().hex[:6]}"
+    with database.transaction() as session:
+        User.add(session, name, "reader", DEMO_PASSWORD, demo=True)
+    yield name
+    with database.transaction() as session:
+        user = User.require(session, name)
+        for case in session.scalars(sa.select(Case).where(Case.uploaded_by_id == user.id)):
+            case.remove(session, "tests")
+
+
 @pytest.fixture(scope="session")
 def inference() -> Inference:
     """The networks, loaded once for whatever is arranged past the pages."""
@@ -149,21 +173,25 @@ def chromium():
 def open_as(chromium, installation):
     """``open_as("reader")``: a page of a fresh browser with that demo person signed in.
 
-    It shows the start page, ``at`` another address, or nothing yet where ``at`` is None.
+    It shows the start page, ``at`` another address, or nothing yet where ``at`` is None. Nobody is
+    signed in where no name is given; ``touch`` gives it a screen to be touched.
     A script error or a refused resource on any page fails the test.
     """
     contexts, faults = [], []
     database = Database(installation.environment["HEPATICA_DATABASE_URL"])
 
     def open_page(
-        name: str,
+        name: str | None,
         width: int = 1280,
         height: int = 800,
         scripts: bool = True,
         at: str | None = "/",
+        touch: bool = False,
     ):
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, java_script_enabled=scripts
+            viewport={"width": width, "height": height},
+            java_script_enabled=scripts,
+            has_touch=touch,
         )
         contexts.append(context)
         page = context.new_page()
@@ -178,9 +206,10 @@ def open_as(chromium, installation):
             ),
         )
         # past the form, which has a test of its own: a page less for each of the tests
-        with database.transaction() as session:
-            secret = SignIn.begin(session, User.require(session, name), 1.0)
-        context.add_cookies([{"name": SESSION, "value": secret, "url": installation.address}])
+        if name is not None:
+            with database.transaction() as session:
+                secret = SignIn.begin(session, User.require(session, name), 1.0)
+            context.add_cookies([{"name": SESSION, "value": secret, "url": installation.address}])
         if at is not None:
             page.goto(installation.address + at)
         return page
