@@ -16,7 +16,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help setup setup-train setup-test setup-browser setup-oidc setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
+.PHONY: fuzz screens help setup setup-train setup-test setup-browser setup-oidc setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -46,13 +46,15 @@ setup-train: $(TRAIN_STAMP) ## install what training needs as well (PyTorch)
 
 setup-test: $(TEST_STAMP) ## install what the tests need as well
 
-setup-browser: ## install Chromium for the browser tests (Debian and Ubuntu, as root)
-	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then \
-	  echo "Chromium is here already."; \
+setup-browser: ## install Chromium and Firefox for the browser tests (Debian and Ubuntu, as root)
+	@if { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null && \
+	    { command -v firefox-esr || command -v firefox; } >/dev/null; then \
+	  echo "Chromium and Firefox are here already."; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core && \
+	  { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq firefox-esr || echo "No Firefox: its test will skip."; }; \
 	else \
-	  echo "Install Chromium with your system's packages, for example: sudo apt-get install chromium"; \
+	  echo "Install Chromium and Firefox with your system's packages, for example: sudo apt-get install chromium firefox-esr"; \
 	fi
 
 setup-pacs: ## install Orthanc for the tests with a PACS (Debian and Ubuntu, as root)
@@ -114,6 +116,9 @@ types: $(TEST_STAMP) ## mypy, strict
 
 bench: $(TEST_STAMP) ## measure; prints medians and ratios (SECTIONS="training": some of it)
 	PYTHONPATH=tests $(BIN)/python -m bench $(SECTIONS)
+
+screens: $(TEST_STAMP) ## make the pictures of the README anew (needs Chromium)
+	PYTHONPATH=.:tests $(BIN)/python -m screens
 
 fuzz: $(TEST_STAMP) ## damaged files at the readers and at STOW (COUNT=200000, MINUTES=; goes on where it was)
 	PYTHONPATH=.:tests $(BIN)/python -m fuzz --count $(or $(COUNT),2000) --minutes $(or $(MINUTES),1e9)
