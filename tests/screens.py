@@ -141,7 +141,7 @@ def _classified(film: Film, page: Any, packed: Path) -> None:
         page.keyboard.press(key)
         film.take(page, 600)
     page.keyboard.press("Enter")
-    page.locator("#lesion-panel .scores").first.wait_for()
+    page.locator("#lesion-panel .lesion__answer").first.wait_for()
     film.take(page, 2600)
 
 

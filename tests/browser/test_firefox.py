@@ -47,9 +47,9 @@ def test_upload_mark_class_and_answer_in_firefox(installation, newcomer, tmp_pat
         browser.press("b")
         browser.drag("#slice", (-60, -40), (0, 20))
         browser.find("[data-review]")
-        assert not browser.tell("return document.querySelector('#lesion-panel .scores')")
+        assert not browser.tell("return document.querySelector('#lesion-panel .lesion__answer')")
         browser.press("2", "4", marionette.ENTER)
-        browser.find("#lesion-panel .scores")
+        browser.find("#lesion-panel .lesion__answer")
         assert "metastasis" in browser.tell(
             "return document.getElementById('lesion-panel').innerText"
         )

@@ -76,8 +76,8 @@ def marked(page) -> int:
     return int(page.inner_text("[data-lesion-count]"))
 
 
-def has_scores(page) -> bool:
-    return page.locator("#lesion-panel .scores").count() > 0
+def has_answer(page) -> bool:
+    return page.locator("#lesion-panel .lesion__answer").count() > 0
 
 
 def has_on_screen(page, name: str) -> bool:
@@ -151,9 +151,9 @@ def test_the_guide_is_walked_by_keyboard_alone(open_as, newcomer, sample, instal
     walk(page, steps["mark"])
     page.locator("[data-review]").wait_for()
     assert marked(page) == 1
-    assert not has_scores(page)
+    assert not has_answer(page)
     walk(page, steps["review"])
-    page.locator("#lesion-panel .scores").first.wait_for()
+    page.locator("#lesion-panel .lesion__answer").first.wait_for()
     walk(page, steps["answer"])
     assert "metastasis" in page.inner_text("#lesion-panel")
     assert serious_faults(page) == []
@@ -189,11 +189,11 @@ def test_the_path_by_mouse_alone(open_as, newcomer, sample):
     page.click("[data-do=box]")
     drag(page, (-70, -50), (10, 30))
     page.locator("[data-review]").wait_for()
-    assert not has_scores(page)
+    assert not has_answer(page)
     page.click(".review .radio-keys__option:has-text('cyst')")
     page.click(".review .radio-keys__option:has([name=confidence][value='4'])")
     page.click("[data-save]")
-    page.locator("#lesion-panel .scores").first.wait_for()
+    page.locator("#lesion-panel .lesion__answer").first.wait_for()
     page.click("[data-panel] details summary >> nth=0")
     assert serious_faults(page) == []
     page.click("[data-dialog=keys] >> nth=0")
@@ -245,11 +245,11 @@ def test_the_path_by_touch(open_as, newcomer, sample):
     page.tap("[data-do=box]")
     swipe(page, (-70, -50), (10, 30))
     page.locator("[data-review]").wait_for()
-    assert not has_scores(page)
+    assert not has_answer(page)
     page.tap(".review .radio-keys__option:has-text('hemangioma')")
     page.tap(".review .radio-keys__option:has([name=confidence][value='3'])")
     page.tap("[data-save]")
-    page.locator("#lesion-panel .scores").first.wait_for()
+    page.locator("#lesion-panel .lesion__answer").first.wait_for()
     assert "hemangioma" in page.inner_text("#lesion-panel")
     tap_the_bar(page, 0.75)
     page.tap("[data-do=circle]")
