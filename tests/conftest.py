@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -85,13 +86,16 @@ def quick_passwords() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def done_once() -> Iterator[None]:
-    """Audits of the same images, and the migrations of an empty database."""
+    """Audits of the same images, the migrations of an empty database, and the networks of an ONNX
+    file, which nothing changes once they are loaded."""
     from app import schema
     from app.models.reader_studies import audit
+    from ml.checkpoints import serving
 
     patch = pytest.MonkeyPatch()
     patch.setattr(audit, "audit", once.audits(audit.audit))
     patch.setattr(schema, "upgrade", once.migrations(schema.upgrade))
+    patch.setattr(serving, "_session", lru_cache(maxsize=16)(serving._session))
     yield
     patch.undo()
 
@@ -246,16 +250,24 @@ def _built() -> FastAPI:
     return create_app(Settings(installation_key="k" * 32, database_url="sqlite://"))
 
 
+@cache
+def _settings(_environment: tuple[tuple[str, str], ...]) -> Any:
+    """Settings as this environment makes them: to read it takes as long as the rest of ``app``."""
+    from app.settings import Settings
+
+    key = "a key for tests, thirty-two characters or more"
+    return Settings(installation_key=key, clerk=False)
+
+
 @pytest.fixture
 def app(_built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """The application, furnished anew for each test."""
     import app.main as main
-    from app.settings import Settings
 
     monkeypatch.setattr(main, "Database", lambda _url: database)
     monkeypatch.setattr(type(database.engine), "dispose", lambda *_args, **_more: None)
-    key = "a key for tests, thirty-two characters or more"
-    main.furnish(_built, Settings(installation_key=key, clerk=False))
+    ours = (one for one in os.environ.items() if one[0].upper().startswith("HEPATICA_"))
+    main.furnish(_built, _settings(tuple(sorted(ours))).model_copy())
     return _built
 
 

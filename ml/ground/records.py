@@ -22,6 +22,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, ov
 from ml.ground.errors import HepaticaError
 
 T = TypeVar("T")
+_PLAIN = frozenset((str, int, float, bool))
 
 
 class RecordError(HepaticaError):
@@ -94,7 +95,7 @@ def extract(kind: type[T], data: Any, place: str = "") -> T:
 
 
 def _read(kind: Any, data: Any, place: str) -> Any:
-    if kind is Any:
+    if kind is Any or _is_plain(kind, data):
         return data
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
@@ -116,15 +117,13 @@ def _read(kind: Any, data: Any, place: str) -> Any:
 
 def _record(kind: Any, data: Any, place: str) -> Any:
     _refuse_unless(isinstance(data, dict), place, "an object of named values", data)
-    hints, values, left = _hints(kind), {}, dict(data)
-    for item in dataclasses.fields(kind):
-        of = hints[item.name]
+    values, left = {}, dict(data)
+    for item, key, of in _fields(kind):
         if item.metadata.get("merged"):
             own = {key: left.pop(key) for key in _names(of) if key in left}
             if own or item.default is MISSING:
                 values[item.name] = _read(of, own, place)
             continue
-        key = _key(item)
         if key in left:
             values[item.name] = _read(of, left.pop(key), f"{place}.{key}" if place else key)
         elif item.default is MISSING:
@@ -140,12 +139,19 @@ def _tuple(arguments: tuple[Any, ...], data: Any, place: str) -> tuple[Any, ...]
     if arguments[-1] is not Ellipsis:
         _refuse_unless(len(data) == len(arguments), place, f"a list of {len(arguments)}", data)
         kinds = arguments
+    elif all(_is_plain(arguments[0], one) for one in data):
+        return tuple(data)
     else:
         kinds = (arguments[0],) * len(data)
     return tuple(
         _read(kind, one, f"{place}[{i}]")
         for i, (kind, one) in enumerate(zip(kinds, data, strict=True))
     )
+
+
+def _is_plain(kind: Any, data: Any) -> bool:
+    """Whether that is all to be said of it: most of a record is text and numbers, as they are."""
+    return type(data) is kind and kind in _PLAIN
 
 
 def _plain(kind: Any, data: Any, place: str) -> Any:
@@ -200,6 +206,13 @@ def _is_record(kind: Any) -> bool:
 @cache
 def _hints(kind: Any) -> Mapping[str, Any]:
     return get_type_hints(kind)
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[Field[Any], str, Any], ...]:
+    """Of a record each field, its JSON name and its type."""
+    hints = _hints(kind)
+    return tuple((item, _key(item), hints[item.name]) for item in dataclasses.fields(kind))
 
 
 def _key(item: Field[Any]) -> str:
