@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, get_args
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import jinja2
 import sqlalchemy as sa
@@ -148,7 +148,16 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
 
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
-    """A whole page. Pages hold patients' data, so they are never kept by a cache."""
+    """A whole page. Pages hold patients' data, so they are never kept by a cache.
+
+    One that refuses a form says why in ``error``, or in what ends in ``_error``: a script that
+    stays on its page is told that alone.
+    """
+    if status >= 400 and _stays(request):
+        said = [why for name, why in context.items() if why and f"_{name}".endswith("_error")]
+        if said:
+            told = {"title": "Refused", "status": status, "detail": str(said[0])}
+            return JSONResponse(told, status, media_type="application/problem+json")
     response = HTMLResponse(
         render(request, template, context), status, {"cache-control": "no-store"}
     )
@@ -199,11 +208,20 @@ def wants_json(request: Request) -> bool:
     return "application/json" in request.headers.get("accept", "")
 
 
+def _stays(request: Request) -> bool:
+    """Whether a script asks that stays on its page until it knows the way on (``X-Stays: 1``)."""
+    return request.headers.get("x-stays") == "1"
+
+
 class SeeOther(RedirectResponse):
-    """After a write: go and look. A note travels along in a signed cookie and is said once."""
+    """After a write: go and look. A note travels along in a signed cookie and is said once.
+
+    A script that stays on its page is told the address: it would not see where it is led.
+    """
 
     def __init__(self, url: str, flash: str, level: Level) -> None:
         super().__init__(url, 303)
+        self._address = url
         self._note = {"level": level, "text": _shortened(flash)} if flash else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -211,7 +229,12 @@ class SeeOther(RedirectResponse):
         if self._note is not None:
             value = _sealed(scope["app"].state.key, self._note)
             cookies.put(self, scope, cookies.FLASH, value, _FLASH_S)
-        await super().__call__(scope, receive, send)
+        if not _stays(Request(scope)):
+            await super().__call__(scope, receive, send)
+            return
+        told = JSONResponse({"address": self._address})
+        told.raw_headers += [one for one in self.raw_headers if one[0] == b"set-cookie"]
+        await told(scope, receive, send)
 
 
 def see_other(url: str, flash: str = "", level: Level = "success") -> Response:
@@ -268,7 +291,7 @@ def refusal(scope: Any, error: AppError) -> Response:
     """A refusal in the form that the caller understands: a page, or problem+json."""
     request = Request(scope)
     of_programs = request.url.path.startswith(("/api/", "/dicomweb/", "/metrics"))
-    if of_programs or wants_json(request) or wants_fragment(request):
+    if of_programs or wants_json(request) or wants_fragment(request) or _stays(request):
         return problem(error)
     if isinstance(error, Unauthorised) and request.method == "GET":
         own = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -282,9 +305,19 @@ def refusal(scope: Any, error: AppError) -> Response:
         title=error.title,
         detail=error.detail,
         next=error.more.get("next"),
+        back=_came_from(request) if request.method == "POST" else "",
     )
     response.headers.update(error.headers)
     return response
+
+
+def _came_from(request: Request) -> str:
+    """The page of this installation whose form was sent, as a path; "" where it is not told."""
+    told = urlsplit(request.headers.get("referer", ""))
+    own = told.path.startswith("/") and not told.path.startswith(("//", "/\\"))
+    if told.netloc != request.headers.get("host") or not own:
+        return ""
+    return told.path + (f"?{told.query}" if told.query else "")
 
 
 def app_error_of(error: Exception) -> AppError:

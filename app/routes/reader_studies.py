@@ -362,7 +362,7 @@ def _study_page(
         ),
         amendment=amendment or {"what": "", "text": "", "reason": ""},
         amendment_error=amendment_refusal.detail if amendment_refusal else "",
-        asked=asked[-1] if asked else "",
+        asked=asked,
         enrolment_error=enrolment_refusal.detail if enrolment_refusal else "",
         delete_word=DELETE_WORD,
         kind_words=KINDS[study.kind],
@@ -377,7 +377,7 @@ def _study_page(
         generators=study.generators(session),
         readers=readers,
         candidates=[
-            item.name
+            item
             for item in User.everyone(session)
             if item.disabled_at is None and item.name not in enrolled
         ],

@@ -2,7 +2,7 @@
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented || !form.matches("[data-busy]")) return;
+  if (!form.matches("[data-busy]")) return;
   const note = document.createElement("div");
   note.className = "progress busy";
   note.setAttribute("role", "status");
@@ -12,6 +12,8 @@ document.addEventListener("submit", (event) => {
   bar.className = "progress__bar";
   bar.setAttribute("aria-label", form.dataset.busy);
   note.append(words, bar);
-  setTimeout(() => form.append(note), 300);
-  window.addEventListener("pageshow", () => note.remove(), { once: true });
+  const timer = setTimeout(() => form.append(note), 300);
+  const over = () => { clearTimeout(timer); note.remove(); };
+  window.addEventListener("pageshow", over, { once: true });
+  form.addEventListener("form:refused", over, { once: true });
 });

@@ -1,6 +1,7 @@
-// Dialogs, dismissable notes, forms that must not be sent twice, and who is signed in. On every page.
+// Dialogs, dismissable notes, forms that stay on their page, and who is signed in. On every page.
 
 import { forgetDrafts } from "./drafts.js";
+import "./staying.js";
 
 /** Open a <dialog> as a modal and give the focus back to where it was when it closes. */
 export function openDialog(dialog) {
@@ -34,14 +35,6 @@ document.addEventListener("input", (event) => {
   const { word } = event.target.dataset;
   if (word === undefined) return;
   event.target.setCustomValidity(event.target.value.trim() === word ? "" : `Type ${word} exactly.`);
-});
-
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (event.defaultPrevented || !form.matches("[data-once]")) return;
-  if (form.dataset.sent) { event.preventDefault(); return; }
-  form.dataset.sent = "1";
-  window.addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
 });
 
 // ---- who is signed in -----------------------------------------------------------------------

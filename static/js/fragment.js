@@ -21,15 +21,16 @@ function refusalOf(response, text) {
 
 /**
  * Ask for a fragment. Returns { html, headers, status }. keepalive: the request outlives the page.
+ * patienceMs: an answer that takes longer counts as none.
  * @throws {Refusal} with the server's words; with status 0 when no answer came. A write without an
  *   answer may or may not have been stored, and the words say so.
  */
-export async function request(url, { method = "GET", body, headers = {}, signal, keepalive = false } = {}) {
+export async function request(url, { method = "GET", body, headers = {}, signal, keepalive = false, patienceMs = PATIENCE_MS } = {}) {
   const control = new AbortController();
   const stop = () => control.abort();
   signal?.addEventListener("abort", stop, { once: true });
   if (signal?.aborted) stop();
-  const timer = setTimeout(stop, PATIENCE_MS);
+  const timer = setTimeout(stop, patienceMs);
   try {
     const response = await fetch(url, {
       method, body, keepalive, signal: control.signal, credentials: "same-origin",

@@ -11,4 +11,6 @@ for (const place of document.querySelectorAll("[data-kept]")) {
   ].filter(Boolean);
   place.textContent = told.join(". ");
   place.hidden = told.length === 0;
+  const all = document.querySelector("[data-all-kept]"); // on the last page of a reading
+  if (all) all.hidden = told.length > 0;
 }

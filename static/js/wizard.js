@@ -2,6 +2,7 @@
 // tab loses nothing. The server tells when another tab changed the same step.
 
 const WAIT_MS = 700;
+const PATIENCE_MS = 30_000; // an answer that takes longer counts as none
 
 const form = document.querySelector("[data-sketch]");
 const words = form.querySelector("[data-kept-words]");
@@ -9,18 +10,21 @@ const seen = form.elements.seen;
 let timer = 0;
 let changed = false;
 let inFlight = null;
+let unreached = false; // the last try had no answer
 
 function say(text) { words.textContent = text; }
 
 async function store() {
   clearTimeout(timer);
-  if (inFlight) { await inFlight; }
+  if (inFlight) await inFlight.catch(() => {}); // who began it tells of it
   if (!changed) return;
   changed = false;
+  unreached = false;
   const data = new URLSearchParams(new FormData(form));
   data.set("go", "keep");
   inFlight = fetch(form.action, {
     method: "POST", body: data, headers: { Accept: "application/json" }, credentials: "same-origin", keepalive: true,
+    signal: AbortSignal.timeout(PATIENCE_MS),
   });
   try {
     const reply = await inFlight;
@@ -31,17 +35,19 @@ async function store() {
       form.action = body.address;
       history.replaceState(null, "", body.address);
     }
-    say("Kept.");
+    if (!changed) say("Kept."); // what was typed meanwhile is not yet
   } catch (error) {
     changed = true;
-    say(error instanceof TypeError || error instanceof SyntaxError
-      ? "Not kept: the server cannot be reached. It is tried again as you go on typing."
+    unreached = error instanceof TypeError || error instanceof SyntaxError || error.name === "TimeoutError";
+    say(unreached
+      ? "Not kept: the server cannot be reached. It is tried again as you go on typing, and when the network is back."
       : `Not kept: ${error.message ?? "the server refused it."}`);
   } finally { inFlight = null; }
 }
 
 form.addEventListener("input", () => {
   changed = true;
+  if (words.textContent === "Kept.") say("");
   clearTimeout(timer);
   timer = setTimeout(store, WAIT_MS);
 });
@@ -58,17 +64,24 @@ function differs(field) {
 }
 
 document.addEventListener("visibilitychange", () => { if (document.hidden) store(); });
+window.addEventListener("online", store);
 window.addEventListener("pagehide", store);
 
 let sent = false;
-form.addEventListener("submit", (event) => {
+let passes = false;
+form.addEventListener("submit", async (event) => {
+  if (passes) { passes = false; changed = false; return; }
   if (sent) { event.preventDefault(); return; }
+  sent = true;
   clearTimeout(timer);
-  changed = false;
-  if (!inFlight) { sent = true; return; }
-  event.preventDefault(); // its answer says what this page was made from
+  if (!changed && !inFlight) return;
+  event.preventDefault(); // what was typed is kept first: on the browser's own error page it would be lost
   const { submitter } = event;
-  inFlight.catch(() => {}).finally(() => setTimeout(() => form.requestSubmit(submitter), 0));
+  await store();
+  if (unreached) { sent = false; return; }
+  passes = true;
+  form.requestSubmit(submitter);
+  passes = false;
 });
 window.addEventListener("pageshow", () => { sent = false; });
 

@@ -66,7 +66,7 @@ def have(page, pictures: set[str], number: int) -> None:
 
 def open_to(page, reader: str) -> None:
     """Enrol a reader on the page of a study, and open it."""
-    page.select_option("[name=reader]", reader)
+    page.check(f"[name=reader][value={reader}]")
     page.get_by_role("button", name="Enrol").click()
     page.wait_for_selector(f"text=Enrolled: {reader}")
     page.get_by_role("button", name="Open the study").click()

@@ -160,3 +160,27 @@ def test_without_scripts_the_steps_keep_what_was_typed(open_as, installation):
     assert "from 1 to 1000" in page.inner_text("[role=alert]:visible")
     page.reload()
     assert page.input_value("[name=real]") == "7000"
+
+
+def test_a_form_that_is_refused_or_not_answered_stays_with_what_was_typed(open_as, installation):
+    """One form of many: by the server's refusal, without a network, and then taken."""
+    page = open_as("admin", at="/users")
+    alert = page.locator("main form [role=alert]")
+    page.fill("[name=name]", "new person")
+    page.fill("[name=password]", "short")
+    page.locator("main form").evaluate("form => { form.noValidate = true; }")
+    page.get_by_role("button", name="account").click()
+    alert.wait_for()
+    assert page.input_value("[name=name]") == "new person"
+    assert page.url.endswith("/users")
+    assert serious_faults(page) == []
+    page.context.set_offline(True)
+    page.fill("[name=password]", "correct horse battery")
+    page.get_by_role("button", name="account").click()
+    page.locator("main form [role=alert]", has_text="did not answer").wait_for()
+    assert alert.count() == 1
+    assert page.input_value("[name=password]") == "correct horse battery"
+    page.context.set_offline(False)
+    page.fill("[name=name]", "new-person")
+    page.get_by_role("button", name="account").click()
+    page.locator(".flashes", has_text="Account new-person was made").wait_for()

@@ -132,6 +132,7 @@ test("what was begun is taken up once, and only by its own trial", () => {
 
 test("it never says that every answer is stored while one is kept here", () => {
   assert.match(whereAnswersAre({ kept: 0, unsafe: 0 }), /Every answer so far is stored/);
+  assert.match(whereAnswersAre({ kept: 0, unsafe: 0, aside: 1 }), /stored but one that was not taken/);
   assert.match(whereAnswersAre({ kept: 1, unsafe: 0 }), /^1 answer is kept in this browser/);
   assert.match(whereAnswersAre({ kept: 3, unsafe: 0 }), /^3 answers are kept in this browser/);
   assert.match(whereAnswersAre({ kept: 3, unsafe: 1 }), /no room for one: keep the page open/);

@@ -194,6 +194,7 @@ class Desk:
     shown: Earlier | None = None
     part: Part = Part.WHOLE
     untold: bool = False
+    unblinded: bool = False
 
     @classmethod
     def of(cls, session: Session, enrolment: Enrolment, back_to: int | None = None) -> Desk:
@@ -241,6 +242,7 @@ class Desk:
             shown=shown,
             part=stand.part,
             untold=stand.untold and conduct is not None and state in _OVER,
+            unblinded=study.state is StudyState.UNBLINDED,
         )  # fmt: skip
 
     @property

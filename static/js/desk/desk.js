@@ -381,7 +381,7 @@ export class Desk {
   /** Never to the browser's own error page. */
   async leaving(href) {
     if (await this.sending.reaches(href) && !this.queue.unsafe) { this.page.assign(href); return; }
-    const where = whereAnswersAre({ kept: this.queue.length, unsafe: this.queue.unsafe });
+    const where = whereAnswersAre({ kept: this.queue.length, unsafe: this.queue.unsafe, aside: this.queue.aside().length });
     const words = `The server cannot be reached, so this page stays. ${where}`;
     this.view.tellOnCover(words);
     this.view.say(words);
@@ -437,7 +437,7 @@ export class Desk {
     if (this.#states.is(showing)) this.view.uncover();
     const cover = coverOf(this.state, {
       wait: this.#wait, pause: this.#pause, pauseKey: this.layout.pauseKey, feedback: this.#feedback,
-      refusal: this.#refusal, kept: this.queue.length, unsafe: this.queue.unsafe,
+      refusal: this.#refusal, kept: this.queue.length, unsafe: this.queue.unsafe, aside: this.queue.aside().length,
     });
     if (cover) this.view.coverWith(...cover); // while a picture is loading, what stands there stays
   }

@@ -22,18 +22,18 @@ const NOT_THE_READER = {
  * [title, text, words of the button] of a state; null where no cover is put up.
  *
  * wait: a Wait; pause: {title, words}; pauseKey; feedback: of a practice image; refusal: {answer, reason};
- * kept: answers not sent; unsafe: how many of them the storage did not take.
+ * kept: answers not sent; unsafe: how many of them the storage did not take; aside: set aside, never sent.
  */
-export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, kept, unsafe }) {
+export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, kept, unsafe, aside = 0 }) {
   switch (state) {
     case DeskState.answered: return ["Practice", "Your answer is on its way."];
     case DeskState.told: return ["Practice", feedback, "Go on"];
     case DeskState.waiting: return WAITS[wait] ?? [
       "Waiting for your sign-in",
-      `${NOT_THE_READER[wait]} ${whereAnswersAre({ kept, unsafe })} Reading goes on by itself as soon as its own reader is signed in.`,
+      `${NOT_THE_READER[wait]} ${whereAnswersAre({ kept, unsafe, aside })} Reading goes on by itself as soon as its own reader is signed in.`,
     ];
     case DeskState.finished: return ["That was the last image", "The last answers are on their way. Keep this page open until they are saved."];
-    case DeskState.paused: return [pause.title, `${pause.words} Press ${pauseKey.toUpperCase()} to go on. ${whereAnswersAre({ kept, unsafe })}`.trim()];
+    case DeskState.paused: return [pause.title, `${pause.words} Press ${pauseKey.toUpperCase()} to go on. ${whereAnswersAre({ kept, unsafe, aside })}`.trim()];
     case DeskState.refused: return ["An answer was not taken", refusalWords(refusal.answer, refusal.reason, kept - 1), "Set it aside and go on"];
     case DeskState.aside: return ["This reading is open in another tab", "Two tabs at once would mix up the times. Go on there, or press Enter to read here instead.", "Read here"];
     default: return null;
@@ -41,10 +41,11 @@ export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, kept,
 }
 
 /** What is true of the answers when the reader goes away now. */
-export function whereAnswersAre({ kept, unsafe }) {
+export function whereAnswersAre({ kept, unsafe, aside = 0 }) {
   const here = kept === 1 ? "1 answer is kept" : `${kept} answers are kept`;
   if (unsafe) return `${here} in this page and not sent yet, and this browser has no room for ${unsafe === 1 ? "one" : unsafe}: keep the page open until the server is back.`;
   if (kept) return `${here} in this browser and not sent yet. You can close it; open the reading in this same browser again, and they are sent.`;
+  if (aside) return `Every answer so far is stored but ${aside === 1 ? "one that was" : `${aside} that were`} not taken and set aside in this browser; you can close it and go on here later.`;
   return "Every answer so far is stored; you can close the browser and go on here later.";
 }
 

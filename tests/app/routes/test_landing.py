@@ -36,3 +36,45 @@ def test_a_refusal_is_a_page_that_leads_on(app, session, signed_in_as):
         link = refused.text.partition(f">{label}</a>")[0].rpartition('href="')[2]
         assert link.startswith("/")
         assert target in link
+
+
+def test_a_script_that_stays_is_told_the_way_on_or_the_reason(session, signed_in_as):
+    """Who sends a form by a script sees no redirect, and no page in place of the form."""
+    study = studies.make_study(session, studies.make_user(session, "ada"))
+    session.commit()
+    browser, stays = signed_in_as("researcher", name="maker"), {"X-Stays": "1"}
+    where = f"/reader-studies/{study.id}"
+    for path, form, why in (
+        (f"{where}/enrolments", {}, "Choose at least one reader to enrol."),
+        ("/account/password", {"old": "wrong", "new": "n"}, ""),
+        ("/reader-studies/planner/pilots", {}, "Send the files"),
+    ):
+        refused = browser.post(path, data=form, headers=stays)
+        assert refused.status_code >= 400, path
+        assert refused.headers["content-type"] == "application/problem+json", path
+        assert refused.json()["status"] == refused.status_code
+        assert why in refused.json()["detail"]
+        page = browser.post(path, data=form)
+        assert page.status_code == refused.status_code
+        assert page.headers["content-type"].startswith("text/html")
+    begun = browser.post("/reader-studies/sketches", data={"title": "One"}, headers=stays)
+    assert begun.status_code == 200
+    assert browser.get(begun.json()["address"]).status_code == 200
+    address = begun.json()["address"].rpartition("/")[0]
+    gone = browser.post(f"{address}/deletion", headers=stays)
+    assert gone.json() == {"address": "/reader-studies"}
+    assert "is deleted" in browser.get("/reader-studies").text
+
+
+def test_a_refused_form_leads_back_to_its_own_page_and_to_no_other_site(session, signed_in_as):
+    browser = signed_in_as("researcher")
+    path = "/reader-studies/planner/pilots"
+    for referer, back in (
+        ("http://testserver/reader-studies/planner?claim=area", True),
+        ("http://elsewhere/reader-studies/planner", False),
+        ("http://testserver//elsewhere/x", False),
+        ("", False),
+    ):
+        refused = browser.post(path, headers={"referer": referer} if referer else {})
+        assert ("Back to the form" in refused.text) is back, referer
+        assert "elsewhere" not in refused.text
