@@ -8,6 +8,9 @@ TORCH_PIP_OPTIONS ?=
 # one process per core; a process needs up to 2 GB of memory
 TEST_OPTIONS ?= -n logical --maxprocesses 8 --dist worksteal
 
+# what is compiled is kept: a test run begins hundreds of processes
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip

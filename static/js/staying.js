@@ -66,11 +66,19 @@ function refuse(form, refusal) {
   note.scrollIntoView({ block: "nearest" });
 }
 
+/** Go where the server says; a page that differs from this one by its fragment alone is loaded anew. */
+function go(address) {
+  const to = new URL(address, location.href);
+  if (to.pathname !== location.pathname || to.search !== location.search) { location.assign(to); return; }
+  history.replaceState(null, "", to);
+  location.reload();
+}
+
 async function send(form, submitter) {
   const data = new FormData(form, submitter);
   const body = form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
   const url = submitter?.getAttribute("formaction") ?? form.getAttribute("action") ?? location.href;
-  const options = { method: "POST", body, headers: { "X-Stays": "1" } };
+  const options = { method: "POST", body, headers: { "X-Fragment": "0", "X-Stays": "1" } };
   if (form.dataset.busy) options.patienceMs = LONG_MS;
   const { html } = await request(url, options);
   try { return JSON.parse(html).address; } catch {
@@ -86,7 +94,7 @@ document.addEventListener("submit", async (event) => {
   form.dataset.sent = "1";
   clear(form);
   try {
-    location.assign(await send(form, event.submitter));
+    go(await send(form, event.submitter));
     window.addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
   } catch (error) {
     delete form.dataset.sent;
