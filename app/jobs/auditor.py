@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.jobs.loop import Loop
 from app.models.ground.event import Event
-from app.models.ground.trail import TrailEntry, TrailReceiver
+from app.models.ground.trail import EVENT, TrailEntry, TrailReceiver
 from app.operation.audit_message import Told, line
 from app.operation.syslog import Receiver
 
@@ -80,9 +80,8 @@ class Auditor(Loop):
 
 
 def _after(session: Session, number: int) -> list[Told]:
-    columns = (Event.at, Event.actor, Event.kind, Event.subject, Event.detail)
     rows = session.execute(
-        sa.select(TrailEntry.number, TrailEntry.digest, *columns)
+        sa.select(TrailEntry.number, TrailEntry.digest, *EVENT[1:])
         .join(Event, Event.id == TrailEntry.event_id)
         .where(TrailEntry.number > number)
         .order_by(TrailEntry.number)

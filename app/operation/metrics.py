@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -26,6 +26,7 @@ from app.models.jobs.notice import Notice
 from app.models.jobs.returned_object import ReturnedObject
 from app.models.jobs.tried import TriedState
 from app.models.runs.run import Run, RunState
+from app.operation.syslog import address_of
 from app.settings import VERSION, Settings
 from ml.checkpoints.checkpoint import CheckpointKind
 
@@ -126,8 +127,10 @@ class Metrics:
         folder = (
             file.path.parent if file is not None else self._settings.installation_key_file.parent
         )
+        # a folder that was not needed yet will be made within one that is there
+        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
         try:
-            usage = shutil.disk_usage(folder)
+            usage = shutil.disk_usage(there)
         except OSError:
             return
         yield self._gauge(
@@ -149,8 +152,7 @@ class Metrics:
         last = session.scalar(sa.select(sa.func.max(TrailEntry.number))) or 0
         yield self._gauge("hepatica_audit_events", "Events of the audit trail.", last)
         if self._settings.audit_syslog:
-            address = self._settings.audit_syslog
-            row: Any = session.get(TrailReceiver, address)
+            row = session.get(TrailReceiver, address_of(self._settings))
             yield self._gauge(
                 "hepatica_audit_unsent",
                 "Events that the receiver of the audit trail does not have yet.",

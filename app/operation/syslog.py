@@ -38,10 +38,8 @@ class Receiver:
         """
         if not settings.audit_syslog:
             return None
-        host, port = settings.audit_syslog.rsplit(":", 1)
-        found = cls(
-            host.strip("[]"), int(port), settings.audit_syslog_ca, settings.audit_syslog_certificate
-        )
+        host, port = _parted(settings.audit_syslog)
+        found = cls(host, port, settings.audit_syslog_ca, settings.audit_syslog_certificate)
         try:
             found._context()
         except (OSError, ssl.SSLError) as error:
@@ -53,7 +51,7 @@ class Receiver:
     @property
     def address(self) -> str:
         """Where it is."""
-        return f"{self.host}:{self.port}"
+        return _address(self.host, self.port)
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.ca_bundle)
@@ -81,6 +79,20 @@ class Receiver:
             return f"it did nothing for {PATIENCE_S:.0f} s"
         except (OSError, ssl.SSLError) as error:
             return _words(error)
+
+
+def address_of(settings: Settings) -> str:
+    """The `Receiver.address` of the one in the settings, which name one."""
+    return _address(*_parted(settings.audit_syslog))
+
+
+def _parted(told: str) -> tuple[str, int]:
+    host, port = told.rsplit(":", 1)
+    return host.strip("[]"), int(port)
+
+
+def _address(host: str, port: int) -> str:
+    return f"{host}:{port}"
 
 
 def _closed(secure: ssl.SSLSocket) -> str:

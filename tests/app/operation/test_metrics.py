@@ -8,8 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import studies
 from app.db import now
-from app.models import ApiToken, Event
+from app.models import ApiToken, Event, TrailReceiver
+from app.models.ground import trail
 from app.models.jobs.job import Job, JobKind
+from app.operation.syslog import Receiver
 
 
 @pytest.fixture
@@ -75,6 +77,17 @@ def test_what_stands_in_the_database_is_told_and_what_is_not_known_is_left_out(s
     assert found["hepatica_audit_events",] == session.scalar(
         sa.select(sa.func.count()).select_from(Event)
     )
+
+
+@pytest.mark.parametrize("told", ["syslog.example.org:6514", "[::1]:6514"])
+def test_what_the_receiver_of_the_trail_has_is_not_told_as_unsent(app, session, scraped, told):
+    chosen = app.state.settings.model_copy(update={"audit_syslog": told})
+    app.state.settings = chosen
+    receiver = Receiver.of(chosen)
+    TrailReceiver.hold(session, receiver.address, "auditor", 60)
+    TrailReceiver.took(session, receiver.address, "auditor", trail.head(session).number)
+    session.commit()
+    assert scraped()["hepatica_audit_unsent",] == 0
 
 
 def test_nobody_reads_it_without_a_token(client, signed_in_as):
