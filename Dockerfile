@@ -25,7 +25,7 @@ RUN groupadd --gid 10001 hepatica \
        --home-dir /srv/hepatica --shell /usr/sbin/nologin hepatica
 WORKDIR /srv/hepatica
 
-COPY pyproject.toml constraints.txt README.md LICENSE LICENSES.md ./
+COPY pyproject.toml constraints.txt hashes.txt README.md LICENSE LICENSES.md ./
 COPY app app
 COPY ml ml
 COPY templates templates
@@ -34,7 +34,8 @@ COPY migrations migrations
 # shellcheck: the options are several words
 # hadolint ignore=SC2086
 RUN python3 -m venv /srv/venv \
-    && /srv/venv/bin/pip install ${PIP_OPTIONS} -e '.[postgres]' \
+    && /srv/venv/bin/pip install ${PIP_OPTIONS} --require-hashes -r hashes.txt \
+    && /srv/venv/bin/pip install ${PIP_OPTIONS} --no-deps --no-build-isolation -e . \
     && mkdir -p var && chown hepatica:hepatica var
 
 USER 10001:10001

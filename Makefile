@@ -5,6 +5,9 @@ HOST        ?= $(or $(HEPATICA_HOST),127.0.0.1)
 PORT        ?= $(or $(HEPATICA_PORT),8000)
 # pip options for torch alone, such as the index of the CPU build (see README, "Training")
 TORCH_PIP_OPTIONS ?=
+# where the wheelhouse is made
+TO ?= dist
+WHEELHOUSE = $(TO)/hepatica-wheelhouse
 # one process per core; a process needs up to 2 GB of memory
 TEST_OPTIONS ?= -n logical --maxprocesses 8 --dist worksteal
 
@@ -19,7 +22,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz screens help setup setup-train setup-test setup-browser setup-oidc setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
+.PHONY: fuzz hashes wheelhouse image sbom screens help setup setup-train setup-test setup-browser setup-oidc setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -99,6 +102,19 @@ weights: $(TRAIN_STAMP) ## train the shipped checkpoints again (phantom data)
 
 licences: $(TEST_STAMP) ## write LICENSES.md from the metadata of what is installed
 	PYTHONPATH=tests $(BIN)/python -m licences > LICENSES.md.partial && mv LICENSES.md.partial LICENSES.md
+
+hashes: $(TEST_STAMP) ## write hashes.txt for what constraints.txt pins (asks the package index, by uv)
+	test -x $(VENV)/uv/bin/uv || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet uv==0.13.9; }
+	PYTHONPATH=tests $(BIN)/python -m release hashes --uv $(VENV)/uv/bin/uv
+
+wheelhouse: $(TEST_STAMP) ## all that serving needs, for machines without internet (PYTHONS="3.11 3.12", TO=)
+	PYTHONPATH=tests $(BIN)/python -m release wheelhouse $(WHEELHOUSE) $(addprefix --python ,$(PYTHONS))
+
+image: $(TEST_STAMP) ## put the image for serving into the wheelhouse (buildah, as root; BASE=, else Debian's packages)
+	PYTHONPATH=tests $(BIN)/python -m release image $(WHEELHOUSE) $(addprefix --base ,$(BASE))
+
+sbom: $(TEST_STAMP) ## print what is installed here as CycloneDX
+	@PYTHONPATH=tests $(BIN)/python -m release sbom
 
 test: $(TEST_STAMP) ## run the tests (TEST_OPTIONS="-n 0 -x": in one process)
 	$(BIN)/python -m pytest $(TEST_OPTIONS)

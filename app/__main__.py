@@ -596,6 +596,33 @@ def verify(folder: Annotated[Path | None, Parameter(name="BACKUP")] = None, /) -
 
 
 @application.command
+def units(
+    folder: Annotated[Path, Parameter(name="DIR")],
+    /,
+    *,
+    account: Annotated[str, Parameter(metavar="NAME")] = "hepatica",
+    settings: Annotated[Path, Parameter(metavar="FILE")] = Path("/etc/hepatica/settings"),
+) -> None:
+    """Write units of systemd for web, worker and DICOM node, each in a sandbox, into DIR.
+
+    Data lie in /var/lib/hepatica/var then, which systemd makes.
+
+    Args:
+        folder: /etc/systemd/system, or one to look at them first.
+        account: whom the services run as.
+        settings: file with a line HEPATICA_…=… for each setting.
+    """
+    from app.operation.units import Units
+
+    made = Units(Path(sys.executable), account, settings).write(folder)
+    print("\n".join(map(str, made)))
+    print(
+        f"Once: useradd --system --shell /usr/sbin/nologin {account}; systemctl daemon-reload; "
+        "systemctl enable --now hepatica-web. Worker and DICOM node only where they are wanted."
+    )
+
+
+@application.command
 def demo(*, if_empty: bool = False) -> None:
     """Fill an empty database with simulated content.
 

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
@@ -130,14 +131,14 @@ def _part(name: str, extra: str) -> Part:
     return Part(
         name,
         distribution.version.partition("+")[0],
-        _licence(distribution.metadata),
+        told_by(distribution.metadata),
         extra,
         tuple(sorted(libraries)),
         tuple(sorted(terms)),
     )
 
 
-def _licence(told: metadata.PackageMetadata) -> str:
+def told_by(told: metadata.PackageMetadata | Message) -> str:
     """The expression; or the older fields, and what they contradict each other in."""
     expression = told.get("License-Expression")
     if expression:
