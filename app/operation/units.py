@@ -146,7 +146,7 @@ class Units:
     def _lines(self, one: _Service) -> Iterator[str]:
         after = " ".join(word for word in ("network-online.target postgresql.service", one.after)
                          if word)  # fmt: skip
-        yield f"# Written by `hepatica units`; changes of your own: systemctl edit hepatica-{one.noun}"
+        yield f"# Written by `hepatica units`; change it by: systemctl edit hepatica-{one.noun}"
         yield from ("[Unit]", f"Description=Hepatica: {one.what}", f"After={after}")
         yield from ("Wants=network-online.target", "", "[Service]", "Type=exec")
         yield from (f"User={self.account}", f"EnvironmentFile=-{self.settings}")
