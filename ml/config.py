@@ -440,7 +440,6 @@ class Experiment(Config):
     fidelity_rois: Whole = 256
     """Synthetic ROIs per class that fidelity and memorisation are measured on."""
     resamples: Whole = 2000
-    permutations: Whole = 20_000
     device: str = "cuda"
 
     def __post_init__(self) -> None:
@@ -474,7 +473,6 @@ class Experiment(Config):
                 "difficulty": (0, 1),
                 "fidelity_rois": (10, 100_000),
                 "resamples": (100, 1_000_000),
-                "permutations": (100, 10_000_000),
             },
         )
 
@@ -546,7 +544,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         fresh_lesions=120,
         oracle_lesions=120,
         resamples=1000,
-        permutations=5000,
         device="cpu",
     ),
     "compact": Experiment(
@@ -621,7 +618,8 @@ def kept(dump: Mapping[str, Any]) -> Experiment:
     Raises:
         ConfigError: as ``load``.
     """
-    return load({"method_version": 1, **dump}, Experiment)
+    still = {name: value for name, value in dump.items() if name not in _ENDED}
+    return load({"method_version": 1, **still}, Experiment)
 
 
 def named(assignments: Sequence[str]) -> tuple[str, ...]:
@@ -629,7 +627,9 @@ def named(assignments: Sequence[str]) -> tuple[str, ...]:
     return tuple(assignment.partition("=")[0].strip() for assignment in assignments)
 
 
-_NO_PART = ("seed", "device", "test_fold", "method_version")
+_ENDED = ("permutations",)
+"""Settings of earlier versions that change nothing now."""
+_NO_PART = ("seed", "device", "test_fold", "method_version", *_ENDED)
 
 
 def preset_of(settings: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ SMALL = (
     "--preset quick --jobs 1 --set folds=2 validation_parts=2 classic=20 base=20 synthetic=4 "
     "least_steps=0 gan.epochs=1 gan.width=2 gan.discriminator_width=2 acgan.epochs=1 acgan.width=2 "
     "acgan.discriminator_width=2 classifier.epochs=2 classifier.width=2 "
-    "fresh_lesions=10 oracle_lesions=10 fidelity_rois=10 resamples=100 permutations=100 "
+    "fresh_lesions=10 oracle_lesions=10 fidelity_rois=10 resamples=100 "
     "gan.collapse_spread=0 gan.collapse_correlation=0 acgan.collapse_spread=0 "
     "acgan.collapse_correlation=0"
 )

@@ -24,6 +24,21 @@ from ml.experiment.results.scores import (
 from ml.statistics import comparison
 from ml.statistics.figure import Figure
 
+LEAST_SEEDS = 2
+"""Fewer give no verdict: intervals and p of one seed are too narrow where networks differ."""
+ONE_SEED = (
+    "One seed: chance of training is told only by how far its folds lie apart, so intervals and p "
+    "do not include all of it, and nothing is called shown. Three seeds or more tell."
+)
+INFERENCE = (
+    "95 % intervals over patients and trainings: the variance when patients are drawn again, and "
+    "chance of training as far as seeds, and the folds within them, lie further apart than their "
+    "patients explain. Of differences Student's, and p is that of the same; of other figures "
+    "percentile bootstrap over patients, stretched alike. Widened to exact limits where few "
+    "patients differ, or are right or wrong."
+)
+"""How intervals and p are made, in words."""
+
 _BySeed = Mapping[int, Mapping[str, Outcome]]
 
 
@@ -39,7 +54,8 @@ def evaluate(outputs: Outputs, features: str | None = None) -> Scores:
     comparisons = _against_classic(outputs, nested, Selection.NESTED)
     if outputs.settings.method_version == 1:
         comparisons = _corrected(comparisons, len(comparisons))
-        return _scores(outputs, entries, comparisons, paper, answer=tuple(_of_first(comparisons)))
+        told = (*_of_first(comparisons), *_of_one(outputs))
+        return _scores(outputs, entries, comparisons, paper, told)
     primary = _corrected(_primary(outputs, nested), len(arms.PRIMARY))
     simple = _simple(outputs, entries.summary, nested)
     controls = _controls(outputs, nested)
@@ -47,6 +63,7 @@ def evaluate(outputs: Outputs, features: str | None = None) -> Scores:
         *([_simple_words(simple, entries.summary)] if simple else []),
         *_of_second(primary, comparisons),
         *_of_repeated(controls),
+        *_of_one(outputs),
     ]
     return replace(
         _scores(outputs, entries, comparisons, paper, tuple(answer)),
@@ -73,6 +90,7 @@ def _scores(
         comparisons_paper_protocol=paper,
         answer=answer,
         failed=outputs.failed,
+        inference=INFERENCE,
         probabilities=comparison.BELIEVED,
         subgroups=within or None,
         groups_left_out=left_out or None,
@@ -89,23 +107,22 @@ def _compared(
     pairs: Mapping[int, tuple[Outcome, Outcome]],
 ) -> ArmComparison:
     """The first of each seed's pair less the second; not corrected."""
-    settings = outputs.settings
     compared = comparison.compare(
         np.stack([outputs.right(first) for first, _ in pairs.values()]),
         np.stack([outputs.right(second) for _, second in pairs.values()]),
         outputs.truth,
         outputs.patients,
-        settings.resamples,
-        settings.permutations,
-        settings.seed,
+        np.stack([first.folds for first, _ in pairs.values()]),
     )
     true = None
-    if outputs.fresh is not None:
+    if (lesions := outputs.fresh) is not None:
         first, second = (
-            np.stack([outputs.fresh_right(pair[side]) for pair in pairs.values()])
+            np.concatenate([outputs.fresh_right(pair[side]) for pair in pairs.values()])
             for side in (0, 1)
         )
-        true = evaluation.fresh_interval(outputs, first - second, comparison.difference_interval)
+        true = comparison.difference_interval(
+            first - second, lesions.labels, lesions.patients.tolist()
+        )
     return ArmComparison(
         arm=names[0],
         against=names[1],
@@ -113,6 +130,7 @@ def _compared(
         seeds=tuple(pairs),
         difference=compared.difference,
         p=compared.p,
+        training_share=compared.training,
         holm_p=None,
         mcnemar_p=tuple(compared.mcnemar_p),
         true_difference=true,
@@ -181,7 +199,7 @@ def _share_of_gap(
     if lesions is None or arm not in (arms.DCGAN, arms.ACGAN) or not there:
         return None
     ours, classic, oracle = (
-        np.stack([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
+        np.concatenate([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
         for name in (arm, arms.CLASSIC, arms.ORACLE)
     )
     share, exists = comparison.share_of_gap(
@@ -190,8 +208,6 @@ def _share_of_gap(
         oracle,
         lesions.labels,
         lesions.patients.tolist(),
-        outputs.settings.resamples,
-        outputs.settings.seed,
     )
     no_gap = "the interval of oracle − classic reaches zero: there may be no gap to close"
     return ShareOfGap(share.value, share.low, share.high, None if exists else no_gap)
@@ -247,9 +263,16 @@ def _true(row: ArmComparison) -> str:
     )
 
 
+def _ends(row: ArmComparison) -> tuple[float, float]:
+    """Of the difference; one seed tells too little of chance of training for a verdict."""
+    if len(row.seeds) < LEAST_SEEDS:
+        return -inf, inf
+    return row.difference.ends or (-inf, inf)
+
+
 def _verdict(row: ArmComparison, what: str) -> str:
     """By Holm's p and the interval together; without an interval nothing is shown."""
-    low, high = row.difference.ends or (-inf, inf)
+    low, high = _ends(row)
     p = 1.0 if row.holm_p is None else row.holm_p
     if p < 0.05 and low > 0:
         return f"beat {what}"
@@ -261,6 +284,11 @@ def _verdict(row: ArmComparison, what: str) -> str:
 def _p_of(row: ArmComparison) -> str:
     after = "" if row.holm_p is None else f", after Holm {comparison.p_text(row.holm_p, '= ')}"
     return f"p {comparison.p_text(row.p, '= ')}{after}"
+
+
+def _of_one(outputs: Outputs) -> Iterator[str]:
+    if len(outputs.seeds) < LEAST_SEEDS:
+        yield ONE_SEED
 
 
 def _of_first(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
@@ -304,7 +332,7 @@ def _of_repeated(controls: Sequence[ArmComparison]) -> Iterator[str]:
     """Are synthetic ROIs better than the real lesions once more? If not, that is a result."""
     for row in controls:
         if row.against == arms.DUPLICATE:
-            low, high = row.difference.ends or (-inf, inf)
+            low, high = _ends(row)
             if row.p < 0.05 and low > 0:
                 verdict = "were better than"
             elif row.p < 0.05 and high < 0:
@@ -323,7 +351,7 @@ def _simple_words(row: ArmComparison, summary: Sequence[ArmSummary]) -> str:
     accuracy = {
         one.name: one.balanced_accuracy for one in summary if one.selection == Selection.NESTED
     }
-    low, high = row.difference.ends or (-inf, inf)
+    low, high = _ends(row)
     if low > 0:
         verdict = "was better than every network"
     elif row.difference.known >= 0:

@@ -8,7 +8,7 @@ the curve: every size, exploratory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,10 +122,10 @@ class Outputs:
         return np.asarray(outcome.probabilities.argmax(axis=1) == self.truth)
 
     def fresh_right(self, outcome: Outcome) -> Floats:
-        """(m,) share of the folds' networks that were right on each fresh lesion."""
+        """(folds, m) whether each fold's network was right on each fresh lesion."""
         if self.fresh is None or outcome.fresh is None:
             raise ValueError("there are no fresh lesions")
-        return np.asarray((outcome.fresh == self.fresh.labels).mean(axis=0))
+        return np.asarray((outcome.fresh == self.fresh.labels).astype(np.float64))
 
     def selected(self, how: Selection, seed: int) -> dict[str, Outcome]:
         """The outcome that speaks for each arm in one seed, sizes picked as ``how`` says."""
@@ -236,8 +236,7 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
     per_fold = tuple(AddedPerFold(size.classic, classes * size.added) for size in outcome.sizes)
     fresh = None
     if outputs.fresh is not None:
-        right = outputs.fresh_right(outcome)[None]
-        fresh = fresh_interval(outputs, right, comparison.share_interval)
+        fresh = fresh_share(outputs, [outcome])
     return ArmScore(
         name=arm,
         selection=how,
@@ -268,15 +267,14 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
     )
 
 
-def fresh_interval(outputs: Outputs, right: Floats, interval: Callable[..., Figure]) -> Figure:
-    """Mean over seeds of balanced accuracy, or of its difference, on fresh lesions."""
-    lesions = outputs.fresh
+def fresh_share(outputs: Outputs, found: Sequence[Outcome]) -> Figure:
+    """Balanced accuracy on fresh lesions: the mean over all networks of these outcomes."""
+    lesions, settings = outputs.fresh, outputs.settings
     if lesions is None:
         raise ValueError("there are no fresh lesions")
-    settings = outputs.settings
-    return interval(
-        right, lesions.labels, lesions.patients.tolist(), settings.resamples, settings.seed
-    )
+    right = np.concatenate([outputs.fresh_right(outcome) for outcome in found])
+    told = (lesions.labels, lesions.patients.tolist())
+    return comparison.share_interval(right, *told, settings.resamples, settings.seed)
 
 
 def _curve(outputs: Outputs) -> Iterator[CurvePoint]:
@@ -288,7 +286,8 @@ def _curve(outputs: Outputs) -> Iterator[CurvePoint]:
         if not known:
             continue
         right = np.stack([outputs.right(outcome) for outcome in known]).astype(float)
-        told = (outputs.patients, settings.resamples, settings.seed)
+        folds = np.stack([outcome.folds for outcome in known])
+        told = (outputs.patients, settings.resamples, settings.seed, folds)
         yield CurvePoint(
             name=size.arm,
             added=AddedPerFold(size.classic, size.added * len(outputs.keys)),
@@ -302,7 +301,7 @@ def _curve(outputs: Outputs) -> Iterator[CurvePoint]:
 def _summary(
     outputs: Outputs, selections: Mapping[Selection, Mapping[int, Mapping[str, Outcome]]]
 ) -> Iterator[ArmSummary]:
-    """Per arm and protocol, over all seeds: means with intervals over patients and seeds."""
+    """Per arm and protocol, over all seeds: means with intervals over patients and trainings."""
     settings = outputs.settings
     for how, by_seed in selections.items():
         for arm in arms.ARMS:
@@ -315,14 +314,14 @@ def _summary(
                 for called in probabilities.argmax(axis=2)
             ]
             told = (outputs.truth, probabilities, outputs.patients)
-            drawn = (settings.resamples, settings.seed)
+            folds = np.stack([outcome.folds for outcome in found])
+            drawn = (settings.resamples, settings.seed, folds)
             rates = comparison.rates(*told, outputs.keys, *drawn)
             believed = comparison.believed(*told, *drawn)
             nested = how == Selection.NESTED
             fresh = None
             if outputs.fresh is not None:
-                right = np.stack([outputs.fresh_right(outcome) for outcome in found])
-                fresh = fresh_interval(outputs, right, comparison.share_interval)
+                fresh = fresh_share(outputs, found)
             yield ArmSummary(
                 name=arm,
                 selection=how,

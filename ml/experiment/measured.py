@@ -25,7 +25,7 @@ from ml.experiment.results.synthetic import (
 )
 from ml.experiment.tasks import INNER, OUTER, Measure, Rois, TrainGenerator, measurements
 from ml.experiment.training_sets import fold_of
-from ml.statistics import classification, comparison, memorisation
+from ml.statistics import classification, memorisation, trainings
 from ml.statistics.figure import Figure
 
 FEATURE_NETWORK = WEIGHTS / "phantom-cnn"
@@ -99,7 +99,7 @@ def collect(
         if not done:
             fidelity_of[kind] = next(one for _, one in told if isinstance(one, Missing))
             continue
-        fidelity_of[kind] = _fidelity_of(folder, settings, [task for task, _ in done])
+        fidelity_of[kind] = _fidelity_of(folder, len(manifest.patients), [task for task, _ in done])
         if kind != Rois.REAL:
             memorised[kind] = _memorised(settings, manifest, done)
     return Synthetic(
@@ -125,8 +125,8 @@ def collect(
     )
 
 
-def _fidelity_of(folder: RunFolder, settings: Experiment, done: Sequence[Measure]) -> KindFidelity:
-    """Folds averaged, then seeds, which are drawn again within each resample."""
+def _fidelity_of(folder: RunFolder, patients: int, done: Sequence[Measure]) -> KindFidelity:
+    """Folds averaged, then seeds; chance of training as far as seeds lie apart."""
     draws: dict[str, dict[int, list[npt.NDArray[np.float64]]]] = {name: {} for name in _DRAWN}
     for task in done:
         with np.load(folder.task(task.name).path / "draws.npz") as stored:
@@ -137,12 +137,12 @@ def _fidelity_of(folder: RunFolder, settings: Experiment, done: Sequence[Measure
         if found:
             by_seed = np.stack([np.mean(folds, axis=0) for folds in found.values()])
             value, drawn = float(by_seed[:, 0].mean()), by_seed[:, 1:]
-            turns = comparison.turns(len(drawn), drawn.shape[1], settings.seed).T
-            resampled = (drawn * turns).sum(axis=0)
+            spread = trainings.of_draws(by_seed[:, 0], drawn, patients)
+            resampled = drawn.mean(axis=0)
             if name == "fid":
                 # a resample has fewer different ROIs, which FID takes for distance
                 resampled += value - np.nanmean(resampled)
-            measured[name] = classification.percentile_interval(value, resampled)
+            measured[name] = trainings.interval(value, resampled, spread)
     return KindFidelity(len(done), **measured)
 
 
@@ -152,24 +152,42 @@ def _memorised(
     result: dict[str, SpaceMemorisation] = {}
     patients = ResampledPatients.of(manifest, settings)
     seeds = sorted({task.seed for task, _ in done})
-    turns = comparison.turns(len(seeds), len(patients.weights), settings.seed)
-    share = {seed: turns[:, [i]] for i, seed in enumerate(seeds)}
     for space in ("pixels", "features"):
         entries = [(task, _distances(task, told, space)) for task, told in done]
         ours = np.concatenate([entry.synthetic for _, entry in entries])
         theirs = np.concatenate([entry.held_out for _, entry in entries])
         rng = np.random.default_rng([settings.seed, 3])
         one_by_one = [
-            rng.poisson(1.0, (len(turns), len(entry.synthetic))) * share[task.seed]
-            for task, entry in entries
+            rng.poisson(1.0, (len(patients.weights), len(entry.synthetic))).astype(np.float64)
+            for _, entry in entries
         ]
         by_patient = [
-            patients.of_patients(_tested(settings, manifest, task)) * share[task.seed]
-            for task, _ in entries
+            patients.of_patients(_tested(settings, manifest, task)) for task, _ in entries
         ]
-        some = _medians(ours, np.concatenate(one_by_one, axis=1))
-        other = _medians(theirs, np.concatenate(by_patient, axis=1))
-        ratio = float(np.median(ours) / np.median(theirs))
+
+        def ratios(
+            chosen: Sequence[int],
+            entries: Sequence[tuple[Measure, Distances]] = entries,
+            one_by_one: Sequence[npt.NDArray[np.float64]] = one_by_one,
+            by_patient: Sequence[npt.NDArray[np.float64]] = by_patient,
+        ) -> tuple[float, npt.NDArray[np.float64]]:
+            """The ratio of medians in some of the tasks, and in each resample."""
+            own = np.concatenate([entries[i][1].synthetic for i in chosen])
+            other = np.concatenate([entries[i][1].held_out for i in chosen])
+            drawn = _medians(own, np.concatenate([one_by_one[i] for i in chosen], axis=1))
+            beside = _medians(other, np.concatenate([by_patient[i] for i in chosen], axis=1))
+            return float(np.median(own) / np.median(other)), drawn / beside
+
+        ratio, drawn = ratios(range(len(entries)))
+        of_seeds = [
+            ratios([i for i, (task, _) in enumerate(entries) if task.seed == seed])
+            for seed in seeds
+        ]
+        spread = trainings.of_draws(
+            np.asarray([one for one, _ in of_seeds]),
+            np.stack([each for _, each in of_seeds]),
+            len(patients.column),
+        )
         pairs = [
             TaskPair(task.name, task.fold, task.seed, i, pair)
             for task, entry in entries
@@ -182,7 +200,7 @@ def _memorised(
             held_out_lesions=len(theirs),
             median_synthetic=float(np.median(ours)),
             median_held_out=float(np.median(theirs)),
-            ratio_of_medians=classification.percentile_interval(ratio, some / other),
+            ratio_of_medians=trainings.interval(ratio, drawn, spread, 0.0),
             flagged=flagged,
             flagged_share=flagged / len(ours),
             expected_share=memorisation.EXPECTED,

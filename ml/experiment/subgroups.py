@@ -83,13 +83,14 @@ def _within(
 ) -> Iterator[SubgroupScore]:
     settings, truth = outputs.settings, outputs.truth[chosen]
     patients = [patient for patient, one in zip(outputs.patients, chosen, strict=True) if one]
-    told = (patients, settings.resamples, settings.seed)
     counts = {key: int((truth == i).sum()) for i, key in enumerate(outputs.keys)}
     for arm in arms.ARMS:
         found = [found[arm] for found in by_seed.values() if arm in found]
         if not found:
             continue
         right = np.stack([outputs.right(outcome)[chosen] for outcome in found]).astype(np.float64)
+        folds = np.stack([outcome.folds[chosen] for outcome in found])
+        told = (patients, settings.resamples, settings.seed, folds)
         yield SubgroupScore(
             name=arm,
             group=group,

@@ -40,6 +40,25 @@ def weighted(positive: npt.ArrayLike, score: npt.ArrayLike, weights: Floats) -> 
     return of_histograms(up, down)
 
 
+def parts(positive: npt.ArrayLike, score: npt.ArrayLike) -> Floats:
+    """What each case (n,) adds to ``auc`` beyond the mean of its side; all add up to 0.
+
+    The structural components of DeLong et al. (1988, Biometrics 44:837) over the count of the
+    side; all 0 where a side has no case.
+    """
+    is_positive, values = np.asarray(positive, bool), np.asarray(score, np.float64)
+    found = np.zeros(len(values))
+    up, down = values[is_positive], values[~is_positive]
+    if not up.size or not down.size:
+        return found
+    for own, others, side in ((up, down, is_positive), (-down, -up, ~is_positive)):
+        ordered = np.sort(others)
+        below = np.searchsorted(ordered, own, "left")
+        places = (below + np.searchsorted(ordered, own, "right")) / 2 / len(others)
+        found[side] = (places - places.mean()) / len(own)
+    return found
+
+
 def of_histograms(positive: Floats, negative: Floats) -> Floats:
     """Areas (…) from cases, or shares of them, per score (…, levels), which rises; NaN for none."""
     below = np.cumsum(negative, axis=-1) - negative / 2

@@ -1,8 +1,8 @@
 """Two classifiers on the same lesions, over several trainings (seeds) of each.
 
 The difference is that of balanced accuracies, averaged over seeds. Since balanced accuracy is a
-sum over lesions, so is the difference; a patient's part in it is what permutation and bootstrap
-move about. ``right`` is (seeds, n): whether each training of an arm was right on each lesion.
+sum over lesions, so is the difference, and each patient and each network has its part in it
+(`trainings`). ``right`` is (seeds, n): whether each training of an arm was right on each lesion.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts are loaded when they are used: serving starts without them
 
-from ml.statistics import area, calibration, classification, exact
-from ml.statistics.classification import patient_resamples, percentile_interval
+from ml.statistics import area, calibration, classification, exact, trainings
+from ml.statistics.classification import patient_resamples
 from ml.statistics.figure import Figure
 from ml.statistics.roc_curve import RocCurve, mean_curve
 
@@ -24,9 +24,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-EXACT_PATIENTS = 14
-"""Up to so many patients who make a difference, all 2ⁿ sign patterns are gone through."""
-_AT_A_TIME = 2000
 _BAND = 500
 """Resamples of a ROC curve's band, at most; and draws of an error by chance."""
 
@@ -36,14 +33,16 @@ class Comparison:
     """One arm against another.
 
     Attributes:
-        difference: of balanced accuracies, first minus second; 95 % interval from a bootstrap
-            over patients with seeds drawn again within each resample.
-        p: two-sided, by sign-flip permutation of patients.
+        difference: of balanced accuracies, first minus second, with its 95 % interval …
+        p: … and the two-sided p that agrees with it: under 0.05 where it leaves 0 out.
+        training: the share of its variance that is chance of training, 0–1; None where nothing
+            tells of it, which is with one seed and no folds.
         mcnemar_p: exact, per seed; each tests two networks, not the two methods.
     """
 
     difference: Figure
     p: float
+    training: float | None
     mcnemar_p: tuple[float, ...]
 
 
@@ -52,9 +51,7 @@ def compare(
     second: Bools,
     truth: Ints,
     patients: Sequence[str],
-    resamples: int,
-    permutations: int,
-    seed: int,
+    folds: Ints | None = None,
 ) -> Comparison:
     """Compare two arms: ``first`` and ``second`` (seeds, lesions) say who was right.
 
@@ -62,6 +59,7 @@ def compare(
         first, second: their rows are the same seeds, their columns the same lesions.
         truth: (lesions,) class positions.
         patients: whose lesion each is.
+        folds: (seeds, lesions) the fold in which each was tested, where each had its own network.
 
     Raises:
         ValueError: shapes that do not fit each other, or nothing to compare.
@@ -71,11 +69,10 @@ def compare(
     if not first.size or len(patients) != len(truth):
         raise ValueError("there must be lesions, each with a patient")
     gaps = first.astype(np.float64) - second.astype(np.float64)
-    return Comparison(
-        difference_interval(gaps, truth, patients, resamples, seed),
-        sign_flip_p(gaps, truth, patients, permutations, seed),
-        tuple(mcnemar_p(a, b) for a, b in zip(first, second, strict=True)),
-    )
+    spread = _spread(gaps, truth, patients, folds)
+    found, p = _difference(gaps, truth, patients, spread)
+    each = tuple(mcnemar_p(a, b) for a, b in zip(first, second, strict=True))
+    return Comparison(found, p, spread.share, each)
 
 
 def balanced(values: Floats, truth: Ints) -> Floats:
@@ -87,31 +84,17 @@ def balanced(values: Floats, truth: Ints) -> Floats:
 def resampled(
     values: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
 ) -> Floats:
-    """``balanced`` of ``values`` (…, seeds, n), averaged over seeds, in bootstrap resamples.
-
-    Each resample draws patients with replacement and, within it, seeds with replacement; the same
-    seed of the bootstrap draws the same, so that several arms can be resampled together.
-    Returns (…, resamples).
-    """
+    """``balanced`` of ``values`` (n,) in bootstrap resamples of patients: (resamples,)."""
     weights = _weights(tuple(patients), resamples, seed)
-    share = turns(values.shape[-2], resamples, seed)
-    keys = np.unique(truth)
-    total: Floats = np.zeros((*values.shape[:-1], resamples))
-    known: Floats = np.zeros(resamples)
-    for key in keys:
+    total, known = np.zeros(resamples), np.zeros(resamples)
+    for key in np.unique(truth):
         own = weights[:, truth == key]
         count = own.sum(axis=1)
-        sums = values[..., truth == key] @ own.T
+        sums = own @ values[truth == key]
         # a class that no drawn patient has does not count in that resample
         total += np.divide(sums, count, out=np.zeros_like(sums), where=count > 0)
         known += count > 0
-    return np.asarray((total / known * share.T).sum(axis=-2))
-
-
-def turns(seeds: int, resamples: int, seed: int) -> Floats:
-    """(resamples, seeds): the share that each seed has when seeds are drawn with replacement."""
-    rng = np.random.default_rng([seed, 1])
-    return np.asarray(rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds)
+    return np.asarray(total / known)
 
 
 @lru_cache(maxsize=4)
@@ -126,60 +109,118 @@ def rates(
     keys: Sequence[str],
     resamples: int,
     seed: int,
+    folds: Ints | None = None,
 ) -> dict[str, dict[str, Figure]]:
     """``sensitivity``, ``specificity`` and ``auc`` of one arm, averaged over seeds.
 
-    Each by class key and ``macro``, the first two also ``weighted`` by class counts; the intervals
-    are those of ``resampled``: patients drawn again, and seeds within.
+    Each by class key and ``macro``, the first two also ``weighted`` by class counts; intervals over
+    patients and trainings (`trainings`).
 
     Args:
         probabilities: (seeds, n, classes).
+        folds: (seeds, n), as in ``compare``.
     """
     seeds, classes = len(probabilities), len(keys)
-    share = turns(seeds, resamples, seed).T
     weights = _weights(tuple(patients), resamples, seed)
+    member = exact.member_of(patients)
 
-    def interval(values: Floats, draws: Floats) -> Figure:
-        return percentile_interval(float(values.mean()), (draws * share).sum(axis=0))
+    def interval(values: Floats, draws: Floats, parts: Floats, group: Ints = truth) -> Figure:
+        spread = trainings.of_parts(values, parts, member, group, folds)
+        return trainings.interval(float(values.mean()), draws.mean(axis=0), spread, 0.0, 1.0)
 
     called = probabilities.argmax(axis=2)
     supported = classification.Supported(truth, patients, classes)
     cells = np.eye(classes * classes)[truth * classes + called]
     matrix = cells.sum(axis=1).reshape(seeds, classes, classes)
     matrices = (weights @ cells).reshape(seeds, resamples, classes, classes)
+    counts = np.bincount(truth, minlength=classes) / truth.size
     found: dict[str, dict[str, Figure]] = {}
-    for name, measure, behind in (
-        ("sensitivity", classification.sensitivities, supported.sensitivity(called)),
-        ("specificity", classification.specificities, supported.specificity(called)),
+    of_class = np.arange(classes)[:, None, None]
+    for name, measure, hit, among, behind in (
+        (
+            "sensitivity",
+            classification.sensitivities,
+            called == truth,
+            truth == of_class,
+            supported.sensitivity(called),
+        ),
+        (
+            "specificity",
+            classification.specificities,
+            called != of_class,
+            truth != of_class,
+            supported.specificity(called),
+        ),
     ):
         values, draws = measure(matrix), measure(matrices)
+        parts = _parts(hit.astype(np.float64), among)
         found[name] = {
-            key: supported.share(interval(values[..., i], draws[..., i]), behind[i])
+            key: supported.share(interval(values[..., i], draws[..., i], parts[i]), behind[i])
             for i, key in enumerate(keys)
         }
-        for mean, value, drawn in (
+        known = np.isfinite(values).all(axis=0)
+        alike = known / max(known.sum(), 1)
+        by_count = counts * known / max((counts * known).sum(), 1e-12)
+        if name == "sensitivity":  # weighted, it is the accuracy: class counts are drawn, too
+            everyone = (called == truth).astype(np.float64)
+            weighted_parts, group = _parts(everyone, np.ones_like(everyone, bool)), 0 * truth
+        else:
+            weighted_parts, group = np.tensordot(by_count, parts, 1), truth
+        for mean, value, drawn, part, of in (
             (
                 "weighted",
                 classification.weighted(values, matrix),
                 classification.weighted(draws, matrices),
+                weighted_parts,
+                group,
             ),
-            ("macro", classification.mean_known(values), classification.mean_known(draws)),
+            (
+                "macro",
+                classification.mean_known(values),
+                classification.mean_known(draws),
+                np.tensordot(alike, parts, 1),
+                truth,
+            ),
         ):
             found[name][mean] = supported.mean(
-                interval(value, drawn), behind, weighted=mean == "weighted"
+                interval(value, drawn, part, of), behind, weighted=mean == "weighted"
             )
     areas, drawn = np.empty((seeds, classes)), np.empty((seeds, resamples, classes))
+    parts = np.zeros((classes, seeds, truth.size))
     for i in range(classes):
         for k, table in enumerate(probabilities):
             areas[k, i] = area.auc(truth == i, table[:, i])
             drawn[k, :, i] = area.weighted(truth == i, table[:, i], weights)
-    plain = [interval(areas[:, i], drawn[..., i]) for i in range(classes)]
+            parts[i, k] = area.parts(truth == i, table[:, i])
+    plain = [interval(areas[:, i], drawn[..., i], parts[i]) for i in range(classes)]
     each = [supported.area(one, i, probabilities[..., i]) for i, one in enumerate(plain)]
     found["auc"] = dict(zip(keys, each, strict=True))
+    known = np.isfinite(areas).all(axis=0)
     found["auc"]["macro"] = supported.mean_area(
-        interval(classification.mean_known(areas), classification.mean_known(drawn)), plain, each
+        interval(
+            classification.mean_known(areas),
+            classification.mean_known(drawn),
+            parts[known].mean(axis=0) if known.any() else parts[0],
+        ),
+        plain,
+        each,
     )
     return found
+
+
+def _parts(values: Floats, among: Bools) -> Floats:
+    """What each lesion adds to the mean of ``values`` (…, n) ``among`` some, beyond the mean."""
+    values, inside = np.broadcast_arrays(values, among)
+    count = np.maximum(inside.sum(axis=-1, keepdims=True), 1)
+    mean = np.where(inside, values, 0.0).sum(axis=-1, keepdims=True) / count
+    return np.where(inside, (values - mean) / count, 0.0)
+
+
+def _balanced_parts(values: Floats, truth: Ints) -> Floats:
+    """What each lesion adds to ``balanced`` of ``values`` (seeds, n)."""
+    keys = np.unique(truth)
+    each = _parts(values[None], (truth == keys[:, None])[:, None])
+    return np.asarray(each.sum(axis=0) / len(keys))
 
 
 @dataclass(frozen=True)
@@ -204,42 +245,52 @@ BELIEVED = (
     f"{calibration.LEAST:g} count as that. Calibration error: gap between confidence in the called "
     f"class and share right, {calibration.BINS} bins of equal mass, ties never parted; beside it "
     "its mean were every confidence true, lesions independent. Intervals: 95 % percentile "
-    "bootstrap over patients with seeds drawn again within; the calibration error's is moved by "
-    "the bootstrap's own bias, since a resample looks less calibrated than the sample."
+    "bootstrap over patients, stretched for chance of training as far as seeds and folds tell of "
+    "it; the calibration error's is moved by the bootstrap's own bias, since a resample looks less "
+    "calibrated than the sample."
 )
 """How ``believed`` counts, in words."""
 
 
 def believed(
-    truth: Ints, probabilities: Floats, patients: Sequence[str], resamples: int, seed: int
+    truth: Ints,
+    probabilities: Floats,
+    patients: Sequence[str],
+    resamples: int,
+    seed: int,
+    folds: Ints | None = None,
 ) -> Believed:
     """Brier score, log loss and calibration error of one arm, averaged over seeds; see `BELIEVED`.
 
     Args:
         probabilities: (seeds, n, classes); each lesion's add up to 1.
+        folds: (seeds, n), as in ``compare``.
     """
     weights = _weights(tuple(patients), resamples, seed)
-    share = turns(len(probabilities), resamples, seed).T
+    member, once = exact.member_of(patients), np.ones((1, truth.size))
     total = weights.sum(axis=1)
 
     def mean(each: Floats) -> Figure:
-        drawn = ((each @ weights.T) / total * share).sum(axis=0)
-        return percentile_interval(float(each.mean()), drawn)
+        parts = _parts(each, np.ones_like(each, bool))
+        spread = trainings.of_parts(each.mean(axis=1), parts, member, 0 * truth, folds)
+        drawn = (each.mean(axis=0) @ weights.T) / total
+        return trainings.interval(float(each.mean()), drawn, spread, 0.0)
 
     confidence = probabilities.max(axis=2)
     right = (probabilities.argmax(axis=2) == truth).astype(np.float64)
-    once = np.ones((1, truth.size))
     pairs = list(zip(confidence, right, strict=True))
-    value = float(np.mean([calibration.error(c, r, once) for c, r in pairs]))
+    values = np.asarray([calibration.error(c, r, once)[0] for c, r in pairs])
+    value = float(values.mean())
     drawn = np.stack([calibration.error(c, r, weights) for c, r in pairs])
-    moved = (drawn * share).sum(axis=0)
+    spread = trainings.of_draws(values, drawn, int(member.max()) + 1)
+    moved = drawn.mean(axis=0)
     moved = np.clip(moved + value - moved.mean(), 0.0, 1.0)
     draws = min(resamples, _BAND)
     floors = [calibration.by_chance(one, draws, seed) for one in confidence]
     return Believed(
         brier=mean(calibration.brier(truth, probabilities)),
         log_loss=mean(calibration.log_loss(truth, probabilities)),
-        error=percentile_interval(value, moved),
+        error=trainings.interval(value, moved, spread, 0.0, 1.0),
         error_by_chance=float(np.mean(floors)),
     )
 
@@ -251,33 +302,50 @@ def curves(
     keys: Sequence[str],
     resamples: int,
     seed: int,
+    folds: Ints | None = None,
 ) -> dict[str, RocCurve]:
-    """The ROC curve of each class against the rest, seeds averaged; patients and seeds drawn again.
+    """The ROC curve of each class against the rest, seeds averaged.
 
-    A class without lesions, or with all of them, has none.
+    Its band draws patients again and is stretched as the interval of its area is. A class without
+    lesions, or with all of them, has none.
 
     Args:
         probabilities: (seeds, n, classes).
+        folds: (seeds, n), as in ``compare``.
     """
-    draws = min(resamples, _BAND)
-    weights = _weights(tuple(patients), resamples, seed)[:draws]
-    share = turns(len(probabilities), resamples, seed)[:draws]
-    found = {
-        key: mean_curve(truth == i, probabilities[:, :, i], weights, share)
-        for i, key in enumerate(keys)
-    }
+    weights = _weights(tuple(patients), resamples, seed)[: min(resamples, _BAND)]
+    member = exact.member_of(patients)
+
+    def of_class(positive: Bools, scores: Floats) -> RocCurve | None:
+        areas = np.asarray([area.auc(positive, row) for row in scores])
+        parts = np.stack([area.parts(positive, row) for row in scores])
+        spread = trainings.of_parts(areas, parts, member, truth, folds)
+        drawn = np.mean([area.weighted(positive, row, weights) for row in scores], axis=0)
+        return mean_curve(positive, scores, weights, spread.widening(drawn))
+
+    found = {key: of_class(truth == i, probabilities[:, :, i]) for i, key in enumerate(keys)}
     return {key: curve for key, curve in found.items() if curve is not None}
 
 
 def share_interval(
-    shares: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
+    shares: Floats,
+    truth: Ints,
+    patients: Sequence[str],
+    resamples: int,
+    seed: int,
+    folds: Ints | None = None,
 ) -> Figure:
     """Mean over seeds and, each class alike, over lesions of ``shares`` (seeds, n) in 0…1.
 
     Where few patients are right or wrong it is widened to an exact one (`exact`).
+
+    Args:
+        folds: (seeds, n), as in ``compare``.
     """
     value = float(balanced(shares, truth).mean())
-    found = percentile_interval(value, resampled(shares, truth, patients, resamples, seed))
+    spread = _spread(shares, truth, patients, folds)
+    drawn = resampled(shares.mean(axis=0), truth, patients, resamples, seed)
+    found = trainings.interval(value, drawn, spread, 0.0, 1.0)
     member = exact.member_of(patients)
     behind = [exact.support(shares > 0.5, truth == key, member) for key in np.unique(truth)]
     if found.ends is not None and not exact.is_thin(behind):
@@ -287,63 +355,54 @@ def share_interval(
 
 
 def difference_interval(
-    gaps: Floats, truth: Ints, patients: Sequence[str], resamples: int, seed: int
+    gaps: Floats, truth: Ints, patients: Sequence[str], folds: Ints | None = None
 ) -> Figure:
     """Mean difference in balanced accuracy and its interval, of ``gaps`` (seeds, n) in −1…1.
 
     Where the arms differ on few patients it is widened: what the first alone has right, less what
     the second alone has, each in its exact interval (`exact`).
+
+    Args:
+        folds: (seeds, n), as in ``compare``.
     """
+    return _difference(gaps, truth, patients, _spread(gaps, truth, patients, folds))[0]
+
+
+def _spread(
+    values: Floats, truth: Ints, patients: Sequence[str], folds: Ints | None
+) -> trainings.Spread:
+    """The chance in the mean over seeds of ``balanced`` of ``values`` (seeds, n)."""
+    scores, parts = balanced(values, truth), _balanced_parts(values, truth)
+    return trainings.of_parts(scores, parts, exact.member_of(patients), truth, folds)
+
+
+def _difference(
+    gaps: Floats, truth: Ints, patients: Sequence[str], spread: trainings.Spread
+) -> tuple[Figure, float]:
+    """The interval, and the p that agrees with it."""
     value = float(balanced(gaps, truth).mean())
-    found = percentile_interval(value, resampled(gaps, truth, patients, resamples, seed))
+    reach = spread.reach() * spread.error
+    found = Figure(value, max(-1.0, value - reach), min(1.0, value + reach))
+    p = spread.p(value)
     member, differs = exact.member_of(patients), (gaps != 0).any(axis=0)
     behind = [exact.support(differs[None], truth == key, member) for key in np.unique(truth)]
     thin = sum(item.right for item in behind) < exact.FEW or any(
         item.right < exact.FEW and item.patients < exact.SMALL for item in behind
     )
-    if found.ends is not None and not thin:
-        return found
+    if reach and not thin:
+        return found, p
     first, second = (
         float(balanced(np.maximum(sign * gaps, 0).mean(axis=0), truth)) for sign in (1, -1)
     )
-    return found.widened(exact.of_difference(first, second, _trials(behind, patients)))
+    trials = _trials(behind, patients)
+    ends = exact.of_difference(first, second, trials)
+    return found.widened(ends), max(p, exact.p_of_difference(first, second, trials))
 
 
 def _trials(behind: Sequence[exact.Support], patients: Sequence[str]) -> float:
     """Trials behind a mean in which each class counts alike."""
     own = exact.shared(behind, len(set(patients)))
     return exact.trials_of_mean(behind, [1 / len(behind)] * len(behind), own)
-
-
-def sign_flip_p(
-    gaps: Floats, truth: Ints, patients: Sequence[str], permutations: int, seed: int
-) -> float:
-    """Two-sided p: how often a patient-wise swap of the two arms gives as large a difference.
-
-    Under the null hypothesis a patient's outcomes could as well have carried the other arm's
-    name, in all seeds at once. Exact for few patients; else Monte Carlo, the observed counted in
-    (Phipson and Smyth 2010). ``gaps`` (seeds, lesions) is 1, 0 or −1: right in the first arm
-    minus right in the second.
-    """
-    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    keys, counts = np.unique(truth, return_counts=True)
-    share = 1.0 / (len(keys) * counts[np.searchsorted(keys, truth)])
-    part = np.bincount(member, gaps.mean(axis=0) * share, minlength=len(names))
-    part = part[np.abs(part) > 1e-12]
-    if not part.size:
-        return 1.0
-    seen = abs(part.sum()) - 1e-9
-    if part.size <= EXACT_PATIENTS:
-        patterns = np.arange(2**part.size)[:, None] >> np.arange(part.size) & 1
-        return float((np.abs((2 * patterns - 1) @ part) >= seen).mean())
-    rng = np.random.default_rng([seed, 2])
-    extreme, left = 0, permutations
-    while left > 0:
-        size = min(left, _AT_A_TIME)
-        signs = rng.integers(0, 2, (size, part.size)) * 2 - 1
-        extreme += int((np.abs(signs @ part) >= seen).sum())
-        left -= size
-    return (1 + extreme) / (1 + permutations)
 
 
 def mcnemar_p(first: Bools, second: Bools) -> float:
@@ -373,25 +432,20 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def share_of_gap(
-    arm: Floats,
-    base: Floats,
-    best: Floats,
-    truth: Ints,
-    patients: Sequence[str],
-    resamples: int,
-    seed: int,
+    arm: Floats, base: Floats, best: Floats, truth: Ints, patients: Sequence[str]
 ) -> tuple[Figure, bool]:
     """(arm − base) / (best − base) in balanced accuracy, and whether the gap is above zero.
 
-    All three are (seeds, n) and resampled together. The flag is False where the interval of
-    best − base reaches zero: a share of a gap that may not exist says nothing.
+    All three are (seeds, n) of the same lesions; the interval is by the delta method. The flag is
+    False where the interval of best − base reaches zero: a share of a gap that may not exist says
+    nothing.
     """
-    stacked = np.stack([arm, base, best])
-    value = balanced(stacked, truth).mean(axis=-1)
-    drawn = resampled(stacked, truth, patients, resamples, seed)
-    gap = drawn[2] - drawn[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(gap != 0, (drawn[0] - drawn[1]) / gap, np.nan)
-        share = (value[0] - value[1]) / (value[2] - value[1])
-    ends = percentile_interval(float(value[2] - value[1]), gap).ends
-    return percentile_interval(float(share), shares), ends is not None and ends[0] > 0
+    gap = best - base
+    whole = float(balanced(gap, truth).mean())
+    ends = difference_interval(gap, truth, patients).ends
+    if not whole:
+        return Figure(None, None, None), False
+    share = float(balanced(arm - base, truth).mean()) / whole
+    spread = _spread((arm - base - share * gap) / whole, truth, patients, None)
+    reach = spread.reach() * spread.error
+    return Figure(share, share - reach, share + reach), ends is not None and ends[0] > 0

@@ -184,15 +184,31 @@ def of_area(value: float, positives: float, negatives: float) -> tuple[float, fl
     return newcombe(value, positives, negatives)
 
 
-def of_difference(first: float, second: float, trials: float) -> tuple[float, float]:
+def of_difference(
+    first: float, second: float, trials: float, level: float = 0.95
+) -> tuple[float, float]:
     """Ends of the interval of ``first`` − ``second``, two shares of the same trials.
 
     Each is put in its exact interval, and the distances to their ends are joined as by Zou &
     Donner (2008, Stat Med 27:1693).
     """
-    low, high = clopper_pearson(first * trials, trials)
-    other_low, other_high = clopper_pearson(second * trials, trials)
+    low, high = clopper_pearson(first * trials, trials, level)
+    other_low, other_high = clopper_pearson(second * trials, trials, level)
     value = first - second
     down = float(np.hypot(first - low, other_high - second))
     up = float(np.hypot(high - first, second - other_low))
     return max(-1.0, value - down), min(1.0, value + up)
+
+
+def p_of_difference(first: float, second: float, trials: float) -> float:
+    """Two-sided p that agrees with ``of_difference``: 1 − the least level that leaves 0 in it."""
+
+    def inside(level: float) -> bool:
+        low, high = of_difference(first, second, trials, level)
+        return low <= 0.0 <= high
+
+    least, most = 0.0, 1.0
+    for _ in range(40):
+        middle = (least + most) / 2
+        least, most = (least, middle) if inside(middle) else (middle, most)
+    return round(1.0 - most, 9)

@@ -24,7 +24,7 @@ class RocCurve:
 
 
 def mean_curve(
-    positive: npt.ArrayLike, scores: Floats, weights: Floats, turns: Floats
+    positive: npt.ArrayLike, scores: Floats, weights: Floats, widening: float = 1.0
 ) -> RocCurve | None:
     """The vertical average of several trainings' curves (Fawcett 2006, Pattern Recogn Lett 27:861).
 
@@ -34,18 +34,17 @@ def mean_curve(
         positive: (n,) which lesions have the class.
         scores: (seeds, n), rising with the certainty that they have it.
         weights: (b, n): how often each lesion is drawn, for the band.
-        turns: (b, seeds): the share of each training in each draw.
+        widening: by how much the band is stretched away from the curve.
     """
     has = np.asarray(positive, bool)
     if not has.any() or has.all():
         return None
     once = np.ones((1, has.size))
     value = np.mean([_at_grid(has, row, once)[0] for row in scores], axis=0)
-    drawn = np.zeros((len(weights), len(GRID)))
-    for row, share in zip(scores, turns.T, strict=True):
-        drawn += _at_grid(has, row, weights) * share[:, None]
+    drawn = np.mean([_at_grid(has, row, weights) for row in scores], axis=0)
     known = drawn[np.isfinite(drawn).all(axis=1)]
-    low, high = np.quantile(known, [0.025, 0.975], axis=0) if len(known) else (value, value)
+    ends = np.quantile(known, [0.025, 0.975], axis=0) if len(known) else (value, value)
+    low, high = (np.clip(value + widening * (end - value), 0.0, 1.0) for end in ends)
     return RocCurve(*(_rounded(one) for one in (GRID, value, low, high)))
 
 

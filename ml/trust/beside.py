@@ -105,7 +105,7 @@ def beside(
         )
 
     right = [(one.argmax(axis=1) == truth).astype(np.float64)[None] for one in (features, network)]
-    accuracy = comparison.difference_interval(right[0] - right[1], truth, patients, _RESAMPLES, 0)
+    accuracy = comparison.difference_interval(right[0] - right[1], truth, patients)
     (first, first_drawn), (second, second_drawn) = areas(features), areas(network)
     return Beside(
         len(truth),

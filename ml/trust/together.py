@@ -110,7 +110,7 @@ def gain(mean: Floats, members: Floats, labels: Ints, patients: Ints, seed: int 
         balanced_accuracy=Compared(
             comparison.share_interval(right, labels, owners, _RESAMPLES, seed),
             comparison.share_interval(theirs, labels, owners, _RESAMPLES, seed),
-            comparison.difference_interval(right - theirs, labels, owners, _RESAMPLES, seed),
+            comparison.difference_interval(right - theirs, labels, owners),
         ),
         log_loss=compared(whole.log_loss, [one.log_loss for one in alone]),
         brier=compared(whole.brier, [one.brier for one in alone]),

@@ -126,8 +126,7 @@ def disturbed(
     was, now = (_right(truth, one) for one in (before, after))
     own = (after - before)[np.arange(len(truth)), truth][None]
     change, moved = (
-        comparison.difference_interval(gaps, truth, patients, _RESAMPLES, 0)
-        for gaps in (now - was, own)
+        comparison.difference_interval(gaps, truth, patients) for gaps in (now - was, own)
     )
     return Disturbed(
         name,

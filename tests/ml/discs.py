@@ -40,7 +40,6 @@ TINY = Experiment(
     oracle_lesions=12,
     fidelity_rois=10,
     resamples=200,
-    permutations=200,
     device="cpu",
 )
 SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)

@@ -436,9 +436,7 @@ def _compared(results: Results) -> str:
     title = "Against classic augmentation" if scores.primary is None else "Arm against arm"
     return (
         f"<h2>{title}</h2><p>Points of balanced accuracy, paired on the "
-        "same lesions and averaged over seeds; 95 % bootstrap over patients with seeds drawn again "
-        "within, widened to exact limits where arms differ on few patients; p by sign-flip "
-        "permutation of patients.</p>"
+        f"same lesions and averaged over seeds. {escape(scores.inference or paper.INFERENCE)}</p>"
         + told
         + "".join(f'<p class="soft">{escape(note)}</p>' for note in sorted(notes))
     )
@@ -454,6 +452,7 @@ def _comparisons(
     """A table; a forest plot as well, where ``drawn_as`` says what the arms stand against."""
     rows, marks = [], []
     phantom = any(row.true_difference is not None for row in comparisons)
+    trained = any(row.training_share is not None for row in comparisons)
     for row in comparisons:
         gap = row.difference
         holm = "–" if row.holm_p is None else p_text(row.holm_p)
@@ -466,6 +465,8 @@ def _comparisons(
             escape(holm),
             escape(", ".join(map(p_text, row.mcnemar_p))),
         ]
+        if trained:
+            cells.append("–" if row.training_share is None else f"{100 * row.training_share:.0f}")
         if phantom:
             cells.append(_interval(row.true_difference, signed=True))
             share = row.share_of_oracle_gap
@@ -475,6 +476,8 @@ def _comparisons(
             corrected = f"Holm p {holm}" if row.holm_p is not None else f"p {p_text(row.p)}"
             marks.append((row.arm, gap.known, *gap.ends, f"{100 * gap.known:+.1f}, {corrected}"))
     head = [first, "seeds", "difference", "p", "Holm p", "McNemar p per seed"]
+    if trained:
+        head.append("of its variance, chance of training, %")
     if phantom:
         head += ["true difference", "share of oracle gap, %"]
     told = f"<h3>{title}</h3>"
@@ -722,7 +725,9 @@ def _generators(results: Results) -> str:
 def _choices(results: Results) -> str:
     rows = "".join(
         f'<tr><td class="left">{escape(what)}</td><td class="left">{escape(how)}</td></tr>'
-        for what, how in paper.choices(results.found.asked.settings.method_version)
+        for what, how in paper.choices(
+            results.found.asked.settings.method_version, results.found.scores.inference
+        )
     )
     asked = results.found.asked.config
     config = {key: value for key, value in asked.items() if key != "test_fold"}

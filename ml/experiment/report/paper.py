@@ -62,9 +62,8 @@ _CHOICES = (
     ("Precision", "augmented and synthetic ROIs are kept in half precision, test ROIs are not; "
      "products in float32 on the CPU (bfloat16 where classifier.precision says so), in TF32 on "
      "a GPU."),
-    ("Statistics", "balanced accuracy, seeds averaged; bootstrap over patients with seeds drawn "
-     "again within, widened to exact limits where fewer than five patients are right or wrong "
-     "(Clopper–Pearson; of areas Newcombe); sign-flip permutation of patients; {family}; McNemar "
+    ("Statistics", "balanced accuracy, seeds averaged. {inference} Exact limits: Clopper–Pearson, "
+     "of areas Newcombe, where fewer than five patients are right or wrong. {family}; McNemar "
      "per seed tests two networks, not two methods."),
 )  # fmt: skip
 _SECOND = (
@@ -79,15 +78,26 @@ _SECOND = (
      "as many ROIs in each fold; fixed in the program before a run is begun. All else is "
      "secondary."),
 )  # fmt: skip
+INFERENCE = (
+    "95 % bootstrap over patients with seeds drawn again within, widened to exact limits where "
+    "arms differ on few patients; p by sign-flip permutation of patients."
+)
+"""Of results that do not say how intervals and p were made."""
 _FAMILIES = {1: "Holm over all arms against classic", 2: "Holm over the two primary hypotheses"}
 
 
-def choices(method: int) -> tuple[tuple[str, str], ...]:
+def choices(method: int, inference: str | None) -> tuple[tuple[str, str], ...]:
     """Where the paper is silent or contradicts itself: what was done here.
 
     Args:
         method: the ``method_version`` of the run.
+        inference: how its intervals and p were made, where its results say it.
     """
     more = _SECOND if method > 1 else ()
-    told = (*_CHOICES, *more)
-    return tuple((what, how.replace("{family}", _FAMILIES[method])) for what, how in told)
+    filled = {"{family}": _FAMILIES[method], "{inference}": inference or INFERENCE}
+    told = []
+    for what, how in (*_CHOICES, *more):
+        for name, words in filled.items():
+            how = how.replace(name, words)
+        told.append((what, how))
+    return tuple(told)

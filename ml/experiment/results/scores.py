@@ -164,11 +164,12 @@ class ArmComparison:
     """Balanced accuracy of an arm less that of ``against``, over the seeds that have both.
 
     Attributes:
-        p: of the sign-flip permutation of patients, two-sided.
+        p: two-sided; how it was found, ``Scores.inference`` says.
         holm_p: adjusted over its family; None where nothing is confirmatory.
         mcnemar_p: of each seed: it tests two networks, not two methods.
         true_difference: on fresh phantom lesions; None for other data.
         share_of_oracle_gap: of the arms with synthetic ROIs, where there is an oracle.
+        training_share: of the difference's variance, what is chance of training, 0–1.
     """
 
     arm: str
@@ -181,6 +182,7 @@ class ArmComparison:
     mcnemar_p: tuple[float, ...]
     true_difference: Figure | None = None
     share_of_oracle_gap: ShareOfGap | None = None
+    training_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,8 @@ class Scores:
         subgroups: by the data set's groups and the lesions' size, not corrected; None where the
             data set has none.
         groups_left_out: those with too many values.
+        inference: how intervals and p of means over seeds were made; None where it was by drawing
+            seeds again within resamples of patients, and p by flipping patients' signs.
     """
 
     arms: tuple[ArmScore, ...]
@@ -237,3 +241,4 @@ class Scores:
     secondary: tuple[ArmComparison, ...] | None = None
     subgroups: tuple[SubgroupScore, ...] | None = None
     groups_left_out: tuple[str, ...] | None = None
+    inference: str | None = None

@@ -396,8 +396,11 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
     for row in results["primary"]:
         assert row["p"] <= row["holm_p"] <= min(1, 2 * row["p"])
     assert results["answer"][0].startswith("The simple model (features: ")
-    assert len(results["answer"]) == 4
-    assert "(duplicate-real)" in results["answer"][-1]
+    assert len(results["answer"]) == 5
+    assert "(duplicate-real)" in results["answer"][-2]
+    assert results["answer"][-1].startswith("One seed: ")
+    assert not any("beat" in told or "were worse" in told for told in results["answer"])
+    assert results["inference"].startswith("95 % intervals over patients and trainings")
     of_paper = {entry["name"] for entry in results["arms"] if entry["selection"] == "paper"}
     assert of_paper == names - set(NESTED_ALONE)
     assert results["features"].startswith("78 measurements of each ROI")

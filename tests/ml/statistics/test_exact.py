@@ -128,10 +128,22 @@ def test_a_difference_of_arms_that_hardly_differ_is_covered():
     rng = np.random.default_rng(11)
     truth, patients = np.repeat([0, 1, 2], 8), [str(i) for i in range(24)]
     covered = 0
-    for seed in range(200):
+    for _ in range(200):
         first = (rng.random((1, 24)) < 0.95).astype(float)
         second = (rng.random((1, 24)) < 0.9).astype(float)
-        found = comparison.difference_interval(first - second, truth, patients, 200, seed)
+        found = comparison.difference_interval(first - second, truth, patients)
         assert found.low < found.high
         covered += found.low <= 0.05 <= found.high
     assert covered / 200 >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "trials"), [(0.3, 0.1, 20), (0.05, 0.05, 12), (1, 0, 3)]
+)
+def test_p_of_a_difference_agrees_with_its_interval(first, second, trials):
+    p = exact.p_of_difference(first, second, trials)
+    for level, leaves_out in ((1 - 0.99 * p, False), (1 - min(1.0, 1.01 * p), True)):
+        if 0 < level < 1:
+            low, high = exact.of_difference(first, second, trials, level)
+            assert (not low <= 0 <= high) == leaves_out
+    assert (p == 1.0) == (first == second)
