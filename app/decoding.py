@@ -1,7 +1,8 @@
 """How much is decoded at the same moment: what is small on its way can be large in memory.
 
-Decoding has threads of its own, so that nobody else waits for one. Of each person one upload is
-decoded at a time, and few in all; the others wait without a thread, and not without end.
+It is decoded by processes of their own (`app.uploads`), for which threads of their own wait, so
+that nobody else waits for one. Of each person one upload is decoded at a time, and few in all; the
+others wait without a thread, and not without end.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from app.errors import TooMany, Unavailable
-from app.models.cases.parcel import Limits
 from app.settings import Settings
+from app.uploads.asking import Images
+from app.uploads.parcel import Limits
+from ml.images.ct_slice import CTSlice
 
 UPLOADS_AT_ONCE = 2
 """Uploads that one process decodes at the same moment."""
@@ -32,6 +36,8 @@ DECODING_S = 120.0
 """So long one upload may be decoded; a series of 512 × 512 slices takes seconds."""
 
 Decoded = TypeVar("Decoded")
+ReadFrame = Callable[[bytes, str, int | None], CTSlice]
+"""One image of a file, by what it is called and the number of its frame."""
 
 
 def limits(configuration: Settings) -> Limits:
@@ -41,18 +47,24 @@ def limits(configuration: Settings) -> Limits:
         unpacked_bytes=int(configuration.max_unpacked_mb * 1e6),
         pixels=int(configuration.max_decoded_mpx * 1e6),
         seconds=DECODING_S,
+        memory_bytes=int(configuration.max_decoding_mb * 1e6),
     )
 
 
 class Decoding:
-    """The places for decoding in one process; used on its event loop alone."""
+    """The places for decoding in one process; used on its event loop alone.
 
-    def __init__(self) -> None:
+    Args:
+        most: what one file may cost.
+    """
+
+    def __init__(self, most: Limits) -> None:
         self._places = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._under_way: Counter[str] = Counter()
         self._own: dict[str, asyncio.Lock] = {}
         self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="upload")
         self._images = ThreadPoolExecutor(IMAGES_AT_ONCE, thread_name_prefix="image")
+        self._kept = Images(most)
 
     async def of_upload(self, whose: str, act: Callable[[], Decoded]) -> Decoded:
         """Decode an upload of a person when it is its turn.
@@ -75,6 +87,14 @@ class Decoding:
     async def of_one(self, act: Callable[[], Decoded]) -> Decoded:
         """Decode one image."""
         return await self._in(self._images, act)
+
+    def reader_of(self, whose: str) -> ReadFrame:
+        """What reads single images for a program; it raises as `asking.Images.frame`."""
+        return partial(self._kept.frame, whose)
+
+    def close(self) -> None:
+        """End the processes that are kept."""
+        self._kept.close()
 
     @asynccontextmanager
     async def _turn(self, whose: str) -> AsyncIterator[None]:

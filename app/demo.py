@@ -21,7 +21,6 @@ from app.errors import Conflict
 from app.inference import Inference
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
-from app.models.cases.parcel import Limits, Parcel
 from app.models.cases.review import Review
 from app.models.cases.uids import kept
 from app.models.checkpoint import Checkpoint
@@ -29,6 +28,8 @@ from app.models.ground.event import Event
 from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.wish import Wish
+from app.uploads import opening
+from app.uploads.parcel import Limits
 from ml.images.roi import Box
 from ml.lesion import LIVER
 from ml.phantom import series
@@ -96,7 +97,7 @@ def _simulate(index: int, folder: Path) -> Path:
 def _receive(session: Session, folder: Path, key: bytes, *, reviewed: bool) -> None:
     radiologist = User.require(session, "researcher")
     uploads = [(path.name, path.read_bytes()) for path in sorted(folder.rglob("*.dcm"))]
-    parcel = Parcel.open(uploads, Limits(files=1000, unpacked_bytes=10**9, pixels=10**9))
+    parcel = opening.opened(uploads, Limits(files=1000, unpacked_bytes=10**9, pixels=10**9))
     receipt = Case.receive(
         session, parcel, radiologist, contrast_phase="portal", pseudonym="", key=key
     )

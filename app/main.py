@@ -21,7 +21,7 @@ from app.bodies import BodyLimit
 from app.comparing import Comparing
 from app.counting import Counted, Requests
 from app.db import Database
-from app.decoding import Decoding
+from app.decoding import Decoding, limits
 from app.doors import Answered, FrontDoor, SecurityHeaders
 from app.drawings import Drawings
 from app.inference import Inference, ServingDesk
@@ -36,6 +36,7 @@ from app.responses import install_handlers, scripts_tag
 from app.settings import VERSION, Settings, settings
 from app.simulations import Simulations
 from app.turnstile import Turnstile
+from app.uploads.processes import readers
 from app.watch import Watch
 from app.witness import Witness
 
@@ -139,7 +140,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.inference = Inference(chosen.inference_threads, chosen.set_level)
     app.state.comparing = Comparing(app.state.inference)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
-    app.state.decoding = Decoding()
+    app.state.decoding = Decoding(limits(chosen))
     app.state.drawings = Drawings()
     app.state.simulations = Simulations(database)
     app.state.demo = False
@@ -157,6 +158,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     with database.reading() as session:
         app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
+    readers().start()
     await app.state.served.classifier()  # loaded now, so that the first score is instant too
     loops = (app.state.clerk, app.state.messenger, app.state.fetcher)
     if app.state.settings.clerk:
@@ -165,5 +167,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     for loop in loops:
         await anyio.to_thread.run_sync(loop.stop)
+    app.state.decoding.close()
     app.state.witness.close()
     database.engine.dispose()

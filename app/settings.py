@@ -102,6 +102,12 @@ class Settings(BaseSettings):
         description="Most pixels of one upload, in millions, all files and frames together; "
         "1024 are some 3,900 slices of 512 × 512.",
     )
+    max_decoding_mb: float = Field(
+        1500.0,
+        ge=100,
+        description="Most memory of the process that reads an upload, in MB, beyond what it has "
+        "when it begins; a file that takes more is refused.",
+    )
     max_upload_files: int = Field(2000, ge=1, description="Most files in one upload or zip.")
     inference_threads: int = Field(
         1, ge=1, description="Threads that one ONNX Runtime call may use."
@@ -411,6 +417,12 @@ def _make_key(path: Path) -> None:
 def variable(name: str) -> str:
     """A variable of the environment that a setting names; "" where it is not set."""
     return os.environ.get(name, "")
+
+
+def plain_environment() -> dict[str, str]:
+    """What a process gets that must know nothing of this installation: no key, no address."""
+    names = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 @lru_cache

@@ -17,12 +17,13 @@ import once
 from app.db import now
 from app.inference import Inference
 from app.models import Blob, Case, Checkpoint, Conduct, Lesion, ReaderStudy, Review, User
-from app.models.cases.parcel import Limits, Parcel
 from app.models.reader_studies.composition import Draw
 from app.models.reader_studies.conduct import CheckIn
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.wish import Wish
+from app.uploads import opening
+from app.uploads.parcel import Limits, Parcel
 from factories import make_dicom, make_hu
 from ml.images.roi import Box
 from ml.lesion import LIVER, LesionScheme
@@ -82,7 +83,7 @@ def _parcel(patient: int, study: str, phantom: bool) -> Parcel:
         patient_id=f"{PATIENT_WORD}-{patient}",
         phantom=phantom,
     )
-    return Parcel.open([("slice.dcm", data)], Limits(1, 10**9, 10**9))
+    return opening.opened([("slice.dcm", data)], Limits(1, 10**9, 10**9))
 
 
 def make_lesion(

@@ -156,7 +156,13 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         ),
         "the staircase of ground": ("app/models/ground/blob.py", "import app.models.ground.event"),
         "the staircase of people": ("app/models/people/user.py", "import app.models.people.token"),
-        "the staircase of cases": ("app/models/cases/parcel.py", "import app.models.cases.case"),
+        "the staircase of cases": ("app/models/cases/dates.py", "import app.models.cases.case"),
+        "the staircase of uploads": ("app/uploads/wire.py", "import app.uploads.processes"),
+        "what reads files knows nothing of the web, the database or the settings": (
+            "app/uploads/opening.py",
+            "import app.settings",
+        ),
+        "no door opens an upload itself": ("app/node/storing.py", "import app.uploads.opening"),
         "the staircase of objects": ("app/objects/said.py", "import app.objects.report"),
         "the staircase of the node": ("app/node/line.py", "import app.node.node"),
         "the staircase of pacs": ("app/pacs/line.py", "import app.pacs.client"),
@@ -231,6 +237,25 @@ def test_no_room_of_the_routes_is_left_out_of_their_contract():
     text = (ROOT / "pyproject.toml").read_text("utf-8").partition("routes do not import")[2]
     rooms = {path.stem for path in (ROOT / "app/routes").iterdir()} - {"__init__", "__pycache__"}
     assert set(re.findall(r'"app\.routes\.(\w+)"', text)) == rooms
+
+
+def test_no_file_is_decoded_but_by_the_process_for_it():
+    """But for a small picture of nothing but pixels (`ml.images.picture.is_plain`), of the API, and
+    the simulated images of the demo."""
+    decodes = re.compile(
+        r"\bdicom\.(read|read_frame|each|opened|parsed)\b|\bpicture\.read\b|\breading\.(read|of)\b"
+        r"|\bImage\.open\b|\bdcmread\b|\bopening\.opened\b|(jpeg\w*|png|jxl)_decode"
+    )
+    found = {
+        str(path.relative_to(ROOT)): len(decodes.findall(path.read_text("utf-8")))
+        for path in sources("app")
+    }
+    assert {path: count for path, count in found.items() if count} == {
+        "app/uploads/opening.py": 3,
+        "app/uploads/decoder.py": 4,
+        "app/routes/api/classifications.py": 1,
+        "app/demo.py": 1,
+    }
 
 
 def test_every_refusal_of_ml_stands_in_the_tree_of_its_errors():

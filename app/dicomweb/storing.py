@@ -14,15 +14,14 @@ from app.auth import Someone
 from app.db import Db
 from app.decoding import Decoding, limits
 from app.dicomweb import addresses, delivery
-from app.dicomweb.delivery import Addressee
 from app.dicomweb.related import parts
 from app.errors import BadRequest, OtherMedia
 from app.media import DICOM_JSON, JSON, Media, Offer, chosen
 from app.models.cases.case import PHASES, PSEUDONYM, Accepted, Case, MarksReceived, Receipt
 from app.models.cases.entry import Door, Entry
-from app.models.cases.parcel import Parcel, Refusal, RefusalCode
 from app.models.people.user import User
 from app.objects.related import DICOM, RELATED
+from app.uploads.parcel import Addressee, Parcel, Refusal, RefusalCode
 from ml.images.dicom import CT_CLASSES
 
 router = APIRouter()

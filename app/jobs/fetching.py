@@ -29,7 +29,6 @@ from app.errors import Conflict, Unreadable
 from app.jobs.orders import LesionOrder
 from app.models.cases.case import Case, Image, Receipt, Series
 from app.models.cases.entry import Door, Entry
-from app.models.cases.parcel import Parcel
 from app.models.cases.sealing import opened, sealed
 from app.models.cases.uids import kept
 from app.models.ground.event import Event
@@ -47,6 +46,7 @@ from app.pacs.faults import (
     TooMuch,
 )
 from app.settings import Settings
+from app.uploads import asking
 from ml.images.dicom import CT_CLASSES
 from ml.marks.reading import KINDS
 
@@ -316,7 +316,7 @@ class Fetching:
     def _store(self, basket: list[tuple[str, bytes]]) -> None:
         """What was fetched goes in as an upload does; the basket is emptied."""
         count = len(basket)
-        parcel = Parcel.open(basket, limits(self.settings))
+        parcel = asking.parcel(basket, limits(self.settings))
         basket.clear()
         with self.hold.database.transaction() as session:
             self.hold.progressed(session, self.tally["done"] + count, self.tally["total"])

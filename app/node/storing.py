@@ -13,7 +13,8 @@ from app.errors import AppError, Unavailable
 from app.faults import trouble
 from app.models.cases.case import Case
 from app.models.cases.entry import Entry
-from app.models.cases.parcel import Limits, Parcel, RefusalCode
+from app.uploads import asking
+from app.uploads.parcel import Limits, Parcel, RefusalCode
 
 log = logging.getLogger("hepatica.node")
 
@@ -69,7 +70,7 @@ class Store:
         """
         try:
             with self._turn:
-                parcel = Parcel.open([("instance", data)], self.limits)
+                parcel = asking.parcel([("instance", data)], self.limits)
                 if any(known != named for known in _identities(parcel)):
                     return NOT_OF_CLASS, "Command and data set name different objects"
                 # nothing is in memory or in a queue once this block is left: it is committed

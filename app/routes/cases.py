@@ -31,7 +31,6 @@ from app.models.cases.case import (
 from app.models.cases.entry import Door, Entry
 from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Marking
-from app.models.cases.parcel import Parcel, RefusalCode
 from app.models.cases.settlement import Settlement
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.deletion import delete as delete_cases
@@ -41,6 +40,8 @@ from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.worklist import MOST, Filter, Order, Wanted, work_list
 from app.presenters import Standing, lesion_json, marking_told, panel_context, returns_told
 from app.responses import page, see_other, wants_json
+from app.uploads import asking
+from app.uploads.parcel import Parcel, RefusalCode
 from ml.images.voi import Table, Window
 
 router = APIRouter(include_in_schema=False)
@@ -88,7 +89,7 @@ async def _opened(request: Request, user: Reader, form: Multipart) -> Parcel:
         raise BadRequest("No file was sent. Choose DICOM, PNG or JPEG files, or a zip of them.")
     most = limits(request.app.state.settings)
     decoding: Decoding = request.app.state.decoding
-    return await decoding.of_upload(user.name, lambda: Parcel.open(uploads, most))
+    return await decoding.of_upload(user.name, lambda: asking.parcel(uploads, most))
 
 
 @router.post("/cases")

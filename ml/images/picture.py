@@ -37,6 +37,8 @@ PICTURE = (
 _TRANSPARENT = "It has transparent pixels, which count as black."
 _COLOURED_FROM = 48
 """Difference of the channels of a pixel; compression of grey leaves less."""
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+_LAST_FILTER = 4
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
     (0, 1, 1, 2),
@@ -217,6 +219,34 @@ def _refuse_short(data: bytes) -> None:
     found += len(inflate.flush()) if found < wanted else 0
     if found < wanted:
         raise ValueError("it ends before its last pixel")
+
+
+def is_plain(data: bytes, most_pixels: int) -> bool:
+    """Whether this is a PNG of header, pixels and end alone, with as many bytes as it announces.
+
+    So it holds nothing that a decoder could be misled by: no palette, profile, text or animation,
+    no passes, no piece longer than it says, no more and no fewer pixels.
+    """
+    if not data.startswith(PNG) or data[8:16] != b"\0\0\0\x0dIHDR":
+        return False
+    columns, rows = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    depth, colours, *others = data[24:29]
+    if not 0 < rows * columns <= most_pixels or depth not in (8, 16) or colours or any(others):
+        return False
+    at, packed = len(PNG) + 25, []
+    while data[at + 4 : at + 8] == b"IDAT":
+        size = int.from_bytes(data[at : at + 4], "big")
+        packed.append(data[at + 8 : at + 8 + size])
+        at += 12 + size
+    if data[at:] != _END:
+        return False
+    wanted, inflate = _bytes_of_png(data[16:29]), zlib.decompressobj()
+    try:
+        found = inflate.decompress(b"".join(packed), wanted + 1)
+    except zlib.error:
+        return False
+    whole = len(found) == wanted and inflate.eof and not inflate.unused_data
+    return whole and max(found[:: wanted // rows]) <= _LAST_FILTER
 
 
 def _bytes_of_png(header: bytes) -> int:

@@ -14,6 +14,7 @@ from app import decoding
 from app.decoding import MOST_OF_ONE, MOST_UPLOADS, UPLOADS_AT_ONCE, Decoding
 from app.errors import AppError, TooMany, Unavailable
 from app.routes.api import classifications
+from app.uploads.parcel import Limits
 
 
 class Work:
@@ -46,7 +47,7 @@ async def begun(room: Decoding, work: Work, people: list[str]) -> list[asyncio.T
 
 
 def test_few_uploads_are_decoded_together_and_of_each_person_one() -> None:
-    work, room = Work(), Decoding()
+    work, room = Work(), Decoding(Limits(9, 10**9, 10**9))
     people = ["a"] * MOST_OF_ONE + ["b", "c"]
 
     async def all_of_them() -> list[str]:
@@ -67,7 +68,7 @@ def test_few_uploads_are_decoded_together_and_of_each_person_one() -> None:
     ],
 )
 def test_one_upload_too_many_is_refused_with_a_time_to_try_again(people, refusal) -> None:
-    work, room = Work(), Decoding()
+    work, room = Work(), Decoding(Limits(9, 10**9, 10**9))
 
     async def all_of_them():
         tasks = await begun(room, work, people)
@@ -83,7 +84,7 @@ def test_one_upload_too_many_is_refused_with_a_time_to_try_again(people, refusal
 
 def test_who_waited_in_vain_leaves_no_place_taken(monkeypatch) -> None:
     monkeypatch.setattr(decoding, "PATIENCE_S", 0.05)
-    work, room = Work(), Decoding()
+    work, room = Work(), Decoding(Limits(9, 10**9, 10**9))
 
     async def all_of_them():
         first = await begun(room, work, ["a", "b"])

@@ -52,7 +52,6 @@ from app.models import (
 )
 from app.models.cases.entry import Door, Entry
 from app.models.cases.link import Link
-from app.models.cases.parcel import Limits
 from app.models.jobs.job import OVER
 from app.node.callers import Callers
 from app.node.node import Listening, Node
@@ -60,6 +59,7 @@ from app.node.storing import Store
 from app.operation.backup import Backup
 from app.pacs import outbox
 from app.settings import Settings
+from app.uploads.parcel import Limits
 from factories import hidden_fields, make_dicom, make_hu, make_zip
 from ml.lesion import LIVER
 from ml.progress import drive

@@ -23,6 +23,7 @@ from bench import (
     serving,
     training,
     trust,
+    uploads,
     verdicts,
     viewer,
 )
@@ -31,6 +32,7 @@ SECTIONS = {
     "classification": serving.classification,
     "slice-open": requests.slice_open,
     "next-trial": requests.next_trial,
+    "upload": uploads.section,
     "viewer": viewer.section,
     "training": training.steps,
     "gpu": gpu.section,

@@ -49,6 +49,22 @@ class Browser:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         self._connection.request(method, path, body, headers)
         reply = self._connection.getresponse()
+        return self._answered(method, path, reply)
+
+    def reconnect(self) -> None:
+        """Begin a new connection: the server has closed one that asked nothing for a while."""
+        self._connection.close()
+
+    def upload(self, data: bytes, name: str) -> bytes:
+        """Send one file as a browser does."""
+        body = (
+            f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+        ).encode()
+        headers = {**self._headers, "Content-Type": "multipart/form-data; boundary=x"}
+        self._connection.request("POST", "/cases", body + data + b"\r\n--x--\r\n", headers)
+        return self._answered("POST", "/cases", self._connection.getresponse())
+
+    def _answered(self, method: str, path: str, reply: http.client.HTTPResponse) -> bytes:
         data = reply.read()
         if reply.status >= 400:
             raise RuntimeError(f"{method} {path}: {reply.status} {data[:200]!r}")

@@ -33,7 +33,12 @@ from app.db import Base, Word, now, serialise
 from app.errors import NotFound, Unreadable
 from app.models.cases.dates import all_moved, days_of
 from app.models.cases.entry import STRICT, Entry
-from app.models.cases.parcel import (
+from app.models.cases.uids import kept, mapped
+from app.models.cases.way_back import Examination, SourceObject
+from app.models.ground.blob import Blob
+from app.models.ground.event import Event
+from app.models.people.user import User
+from app.uploads.parcel import (
     PackedSlice,
     Parcel,
     ParcelFile,
@@ -41,11 +46,6 @@ from app.models.cases.parcel import (
     Refusal,
     RefusalCode,
 )
-from app.models.cases.uids import kept, mapped
-from app.models.cases.way_back import Examination, SourceObject
-from app.models.ground.blob import Blob
-from app.models.ground.event import Event
-from app.models.people.user import User
 from ml.images import voi
 from ml.images.burned_in import SUSPECTED
 from ml.images.ct_slice import CTSlice, ImageKind

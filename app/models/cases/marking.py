@@ -41,9 +41,9 @@ from app.models.cases.case import (
     pseudonymised,
 )
 from app.models.cases.lesion import Lesion, Pen
-from app.models.cases.parcel import ParcelMarking, Refusal, RefusalCode
 from app.models.cases.uids import mapped
 from app.models.ground.event import Event
+from app.uploads.parcel import ParcelMarking, Refusal, RefusalCode
 from ml.ground.errors import HepaticaError
 from ml.images.roi import Box
 from ml.marks.region import MarkError, Place, Placed, Region, Seen

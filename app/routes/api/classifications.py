@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from app.auth import Machine, machine
 from app.bodies import files_of, multipart, text_of, told_once
-from app.decoding import Decoding
+from app.decoding import Decoding, ReadFrame
 from app.errors import BadRequest, NotAcceptable, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier, ServingDesk
 from app.jobs import rendering
@@ -249,10 +249,11 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         if places:
             return await _of_many(request, program, served, places, (name, data), sent, pledge)
         if _is_small(data):
-            found = _found(name, data, place, meta)
+            found = _found(dicom.read_frame, name, data, place, meta)
         else:
             decoding: Decoding = request.app.state.decoding
-            found = await decoding.of_one(lambda: _found(name, data, place, meta))
+            read = decoding.reader_of(program.actor)
+            found = await decoding.of_one(lambda: _found(read, name, data, place, meta))
         watch: Watch = request.app.state.watch
         await watch.refuse_program(program.owner_id, found.roi.pixels)
         if sent.asynchronous:
@@ -288,13 +289,16 @@ async def _of_many(
     decoding: Decoding = request.app.state.decoding
     meta = served.network.meta
     await run_in_threadpool(request.app.state.watch.refuse, program.owner_id)
-    items = await decoding.of_one(lambda: _items(*file, places, meta))
+    read = decoding.reader_of(program.actor)
+    items = await decoding.of_one(lambda: _items(read, *file, places, meta))
     return await run_in_threadpool(
         references.scored, request, program, served, items, sent, _OFFERS[0], pledge
     )
 
 
-def _items(name: str, data: bytes, places: Sequence[PlaceOrder], meta: Checkpoint) -> list[Item]:
+def _items(
+    read: ReadFrame, name: str, data: bytes, places: Sequence[PlaceOrder], meta: Checkpoint
+) -> list[Item]:
     """The ROI of each place, or why there is none; a frame is decoded once."""
     _refuse_form(name, data)
     frames: dict[int | None, CTSlice] = {}
@@ -302,7 +306,7 @@ def _items(name: str, data: bytes, places: Sequence[PlaceOrder], meta: Checkpoin
     for place in places:
         try:
             if place.frame not in frames:
-                frames[place.frame] = dicom.read_frame(data, name, place.frame)
+                frames[place.frame] = read(data, name, place.frame)
             shown = frames[place.frame]
             box = place.box_on(shown.spacing_mm)
             cut = roi.make(shown, box, meta.window_hu, grey_range=meta.grey_range)
@@ -342,13 +346,14 @@ def _refuse_unknown(form: FormData) -> None:
 
 
 def _is_small(data: bytes) -> bool:
-    """Whether it is decoded so quickly that nobody notices the event loop standing still."""
+    """Whether it is decoded here and at once: an array, or a small picture of nothing but pixels.
+
+    Nobody notices the event loop standing still for it; and since all its bytes were counted before
+    it is decoded, there is nothing in it that could overrun a decoder.
+    """
     if len(data) > _SMALL_BYTES:
         return False
-    if data.startswith(picture.PNG):
-        columns, rows = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-        return rows * columns <= _SMALL_PIXELS
-    return roi.is_array(data)
+    return roi.is_array(data) or picture.is_plain(data, _SMALL_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -404,7 +409,7 @@ class _Found:
     slice: CTSlice | None
 
 
-def _found(name: str, data: bytes, place: _Place, meta: Checkpoint) -> _Found:
+def _found(read: ReadFrame, name: str, data: bytes, place: _Place, meta: Checkpoint) -> _Found:
     """What was sent, ready to be scored; HepaticaError for anything unusable."""
     if roi.is_array(data):
         if place.is_given:
@@ -414,7 +419,7 @@ def _found(name: str, data: bytes, place: _Place, meta: Checkpoint) -> _Found:
             )
         return _Found(_given(name, data), False, None)
     _refuse_form(name, data)
-    shown = dicom.read_frame(data, name, place.frame)
+    shown = read(data, name, place.frame)
     box = Box(*place.box) if place.box else None
     if place.center is not None and place.diameter_mm is not None:
         x, y = place.center

@@ -14,8 +14,9 @@ from app.inference import Inference
 from app.jobs import settling
 from app.jobs.settling import Settling
 from app.models import Case, Checkpoint, Image, Lesion, Prediction, Series, Settlement, User
-from app.models.cases.parcel import Limits, Parcel
 from app.settings import Settings
+from app.uploads import opening
+from app.uploads.parcel import Limits
 from app.watch import Watch
 from factories import make_dicom
 from ml.images.roi import Box
@@ -28,7 +29,9 @@ SEG = marks.segmentation(SLICES[:1], INSIDE)
 
 
 def send(database, *files: bytes) -> None:
-    parcel = Parcel.open([(f"file {n}", one) for n, one in enumerate(files)], Limits(9, 1e9, 1e9))
+    parcel = opening.opened(
+        [(f"file {n}", one) for n, one in enumerate(files)], Limits(9, 1e9, 1e9)
+    )
     with database.transaction() as session:
         Case.receive(
             session, parcel, None, contrast_phase="portal", pseudonym="", key=KEY, actor="my-pacs"

@@ -32,13 +32,13 @@ from app.db import Database
 from app.errors import AppError, Unavailable
 from app.models import Event, Image, Lesion
 from app.models.cases.entry import Door, Entry
-from app.models.cases.parcel import Limits
 from app.node import line
 from app.node.callers import Callers
 from app.node.node import Listening, Node
 from app.node.serving import node_of, serve
 from app.node.storing import DUPLICATE, NOT_NOW, NOT_OF_CLASS, SUCCESS, Store
 from app.settings import Settings
+from app.uploads.parcel import Limits
 from factories import make_dicom, make_hu
 from stow import parsed
 from tests.ml.dicom_files import ct_dataset, encoded, stored_values

@@ -26,11 +26,12 @@ from app.models import Case, Checkpoint, Event, Prediction, ReturnedObject
 from app.models.cases.entry import Door, Entry, Term
 from app.models.cases.lesion import Lesion
 from app.models.cases.link import Link
-from app.models.cases.parcel import Limits, Parcel
 from app.models.jobs.tried import WAITS_S
 from app.objects import said
 from app.pacs import outbox
 from app.pacs.configured import ConfiguredPacs, PacsSettings
+from app.uploads import opening
+from app.uploads.parcel import Limits
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
@@ -55,7 +56,7 @@ SENT = [
 def answered_case(session, *files: bytes, entry: Entry = BACK) -> Case:
     """A case whose images each have a lesion that a network scored and ada reviewed."""
     ada = studies.make_user(session, "ada", "researcher")
-    parcel = Parcel.open([(f"{n}.dcm", data) for n, data in enumerate(files)], LIMITS)
+    parcel = opening.opened([(f"{n}.dcm", data) for n, data in enumerate(files)], LIMITS)
     told = {"contrast_phase": "portal", "pseudonym": "", "key": KEY, "entry": entry}
     receipt = Case.receive(session, parcel, ada, **told)
     assert not receipt.refused, receipt.refused

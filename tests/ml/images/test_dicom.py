@@ -24,6 +24,7 @@ from pydicom.uid import (
 
 from ml.ground.errors import HepaticaError
 from ml.images import dicom
+from ml.images import picture as png
 from ml.images.dicom import (
     Corrupt,
     DicomError,
@@ -176,6 +177,49 @@ def test_a_picture_of_20000_by_20000_is_refused_from_its_header() -> None:
     jpeg[at + 5 : at + 9] = struct.pack(">HH", 20000, 20000)
     with pytest.raises(TooLarge):
         read(bytes(jpeg), "x.jpg")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
+
+
+def plain_png(
+    rows: bytes = (b"\0" + b"\x20" * 8) * 8, header: bytes = b"\x08\0\0\0\0", more: bytes = b""
+) -> bytes:
+    """8 × 8 pixels of whatever rows."""
+    head = chunk(b"IHDR", struct.pack("!II", 8, 8) + header)
+    return png.PNG + head + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_a_plain_picture_is_nothing_but_pixels_and_all_of_them() -> None:
+    plain = plain_png()
+    assert png.is_plain(plain, 64)
+    assert read(plain, "x")[0].size == (8, 8)
+    assert png.is_plain(picture(np.zeros((200, 250), np.uint8)), 256 * 256)
+    assert png.is_plain(picture(np.zeros((64, 64), np.uint16)), 256 * 256)
+    rows = (b"\0" + b"\x20" * 8) * 8
+    for other in (
+        plain_png(more=chunk(b"tEXt", b"a\0b")),
+        plain_png(more=chunk(b"iCCP", b"a" * 100)),
+        plain_png(rows[:-1]),
+        plain_png(rows + b"\0"),
+        plain_png(rows[:-9] + b"\5" + rows[-8:]),  # a filter that there is not
+        plain_png(header=b"\x08\0\0\0\1"),  # in passes
+        plain_png((b"\0" + b"\x20" * 24) * 8, b"\x08\2\0\0\0"),  # in colour
+        plain_png(b"\0\0" * 8, b"\x01\0\0\0\0"),
+        plain + b"more",
+        plain[:-1],
+        plain[:50],
+        plain[:30],
+        png.PNG,
+        b"",
+        plain.replace(b"IEND", b"IDAT"),
+        plain[:41] + b"\xff" + plain[42:],
+        picture(np.zeros((8, 8), np.uint8), mode="P"),
+        picture(np.zeros((8, 8), np.uint8), "JPEG"),
+    ):
+        assert not png.is_plain(other, 64)
+    assert not png.is_plain(plain, 63)
 
 
 def test_a_picture_that_is_cut_short_or_lies_is_refused() -> None:

@@ -17,8 +17,9 @@ from app.models.cases.case import PHANTOM_UID, PICTURE, Series
 from app.models.cases.entry import Door, Entry, Term
 from app.models.cases.link import Link
 from app.models.cases.naming import veil_older
-from app.models.cases.parcel import Limits, Parcel
 from app.settings import Settings
+from app.uploads import opening
+from app.uploads.parcel import Limits
 from factories import make_dicom, make_hu
 from stow import parsed
 from tests.ml.dicom_files import enhanced_file, stored_values
@@ -46,7 +47,7 @@ def slice_of(number: int = 1, **more) -> bytes:
 
 
 def receive(session, *files: bytes, entry: Entry | None = ENTRY, key: bytes = KEY):
-    parcel = Parcel.open([(f"{n}.dcm", data) for n, data in enumerate(files)], LIMITS)
+    parcel = opening.opened([(f"{n}.dcm", data) for n, data in enumerate(files)], LIMITS)
     maker = studies.make_user(session, "maker", "researcher")
     terms = {} if entry is None else {"entry": entry}
     told = {"contrast_phase": "portal", "pseudonym": "", "key": key, **terms}

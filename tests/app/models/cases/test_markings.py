@@ -12,8 +12,9 @@ import marks
 from app.db import Database
 from app.models import Case, Event, Image, Lesion, Mark, Marking
 from app.models.cases.case import Receipt
-from app.models.cases.parcel import Limits, Parcel, RefusalCode
 from app.objects import part10
+from app.uploads import opening
+from app.uploads.parcel import Limits, RefusalCode
 from factories import hidden_fields, make_dicom
 from ml.images.roi import Box
 from stow import parsed, store, told
@@ -36,7 +37,7 @@ SR = marks.report(SLICES[0], "CIRCLE", CIRCLE)
 
 
 def send(database, *files: bytes, pseudonym: str = "") -> Receipt:
-    parcel = Parcel.open(
+    parcel = opening.opened(
         [(f"file {n}", one) for n, one in enumerate(files, 1)], Limits(100, 10**9, 10**9)
     )
     with database.transaction() as session:

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from app.models.cases.parcel import Limits, Parcel
+from app.uploads import opening
+from app.uploads.parcel import Limits
 from factories import make_dicom, make_zip
 from ml.images import ct_slice as image
 
@@ -26,10 +27,10 @@ def test_many_large_pictures_in_a_small_zip_never_lie_unpacked_side_by_side() ->
     side, count = 2048, 12
     batch = make_zip({f"{n}.png": black(side) for n in range(count)})
     assert len(batch) < 1_000_000
-    Parcel.open([("warm.png", black(64))], PLENTY)
+    opening.opened([("warm.png", black(64))], PLENTY)
     tracemalloc.start()
     try:
-        parcel = Parcel.open([("many.zip", batch)], PLENTY)
+        parcel = opening.opened([("many.zip", batch)], PLENTY)
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -43,20 +44,20 @@ def test_the_limits_hold_for_all_files_and_zips_of_an_upload_together() -> None:
         (f"{n}.zip", make_zip({f"{n}{k}.dcm": make_dicom(number=10 * n + k) for k in range(3)}))
         for n in range(2)
     ]
-    parcel = Parcel.open(zips, Limits(files=4, unpacked_bytes=10**9, pixels=10**9))
+    parcel = opening.opened(zips, Limits(files=4, unpacked_bytes=10**9, pixels=10**9))
     assert len(parcel.files) + len(parcel.refused) >= 4
     assert len(parcel.files) <= 4
-    pixels = Parcel.open(zips, Limits(files=100, unpacked_bytes=10**9, pixels=4 * 128 * 128))
+    pixels = opening.opened(zips, Limits(files=100, unpacked_bytes=10**9, pixels=4 * 128 * 128))
     assert len(pixels.files) == 4
     assert len(pixels.refused) == 2
     size = len(make_dicom())
-    unpacked = Parcel.open(zips, Limits(files=100, unpacked_bytes=4 * size + 100, pixels=10**9))
+    unpacked = opening.opened(zips, Limits(files=100, unpacked_bytes=4 * size + 100, pixels=10**9))
     assert len(unpacked.files) == 4
     assert len(unpacked.refused) == 2
 
 
 def test_names_of_files_reach_nobody_with_signs_that_no_database_takes() -> None:
-    parcel = Parcel.open([("a\0b\ud800.dcm", make_dicom()), ("\udcff.txt", b"x")], PLENTY)
+    parcel = opening.opened([("a\0b\ud800.dcm", make_dicom()), ("\udcff.txt", b"x")], PLENTY)
     names = [item.file for item in (*parcel.files, *parcel.refused)]
     assert names == ["a?b?.dcm", "?.txt"]
     for item in parcel.refused:
@@ -66,10 +67,10 @@ def test_names_of_files_reach_nobody_with_signs_that_no_database_takes() -> None
 def test_a_zip_may_not_hold_a_file_larger_than_any_that_is_read() -> None:
     piece = np.random.default_rng(1).bytes(6_000) + bytes(994_000)
     batch = make_zip({"large.dcm": piece * (image.MAX_FILE_BYTES // len(piece) + 1)})
-    Parcel.open([("warm.png", black(64))], PLENTY)
+    opening.opened([("warm.png", black(64))], PLENTY)
     tracemalloc.start()
     try:
-        parcel = Parcel.open([("one.zip", batch)], PLENTY)
+        parcel = opening.opened([("one.zip", batch)], PLENTY)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -82,7 +83,7 @@ def test_an_upload_of_damaged_files_ends_in_time_and_says_which_were_not_read() 
         black(512)[:-20] + b"\0" * 8 + b"IEND" + b"\0" * 4
     )  # decoded, and found damaged at the end
     batch = make_zip({f"{n}.png": cut for n in range(400)} | {"good.dcm": make_dicom()})
-    parcel = Parcel.open([("many.zip", batch)], replace(PLENTY, seconds=0.0))
+    parcel = opening.opened([("many.zip", batch)], replace(PLENTY, seconds=0.0))
     assert not parcel.files
     assert len(parcel.refused) == 401
     assert all("this upload has been read for" in one.reason for one in parcel.refused)
