@@ -22,7 +22,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz hashes wheelhouse image sbom screens help setup setup-train setup-test setup-browser setup-oidc setup-pacs setup-syslog run demo-reset worker weights licences test test-all chaos lint types bench clean
+.PHONY: fuzz hashes wheelhouse image sbom screens help setup setup-train setup-test setup-browser setup-oidc setup-pacs setup-syslog setup-proxy run demo-reset worker weights licences test test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -85,6 +85,16 @@ setup-syslog: ## install rsyslog for the tests of the audit trail (Debian and Ub
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rsyslog rsyslog-gnutls; }; \
 	else \
 	  echo "Install rsyslog with your system's packages, for example: sudo apt-get install rsyslog rsyslog-gnutls"; \
+	fi
+
+setup-proxy: ## install nginx for the tests behind a proxy (Debian and Ubuntu, as root)
+	@if command -v nginx >/dev/null || [ -x /usr/sbin/nginx ]; then \
+	  echo "nginx is here already."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light && \
+	    echo "The tests start an nginx of their own. Where the package has started a service: systemctl disable --now nginx"; \
+	else \
+	  echo "Install nginx with your system's packages, for example: sudo apt-get install nginx-light"; \
 	fi
 
 run: $(SERVE_STAMP) ## start Hepatica with demo content on http://127.0.0.1:8000 (HOST=, PORT=)

@@ -1,7 +1,9 @@
 """Our cookies: their names, who may read and set them, and what is signed in them.
 
 Where people come over HTTPS every cookie is ``Secure`` and its name begins with ``__Host-``, so
-that neither a plain connection nor a neighbour on a sibling host can set one (RFC 6265bis).
+that neither a plain connection nor a neighbour on a sibling host can set one (RFC 6265bis). Such
+a cookie is sent to the whole host: of an installation below a prefix it is ``__Secure-``, whose
+path is that prefix, and which a sibling host could set.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from base64 import urlsafe_b64encode
 from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Scope
+
+from app import rooted
 
 SESSION = "hepatica_session"
 FLASH = "hepatica_flash"
@@ -32,7 +36,9 @@ def over_https(scope: Scope) -> bool:
 
 def name_of(scope: Scope, cookie: str) -> str:
     """The name under which a cookie travels in answer to this request."""
-    return f"__Host-{cookie}" if over_https(scope) else cookie
+    if not over_https(scope):
+        return cookie
+    return f"__Secure-{cookie}" if rooted.at(scope, "") else f"__Host-{cookie}"
 
 
 def read(request: Request, cookie: str) -> str:
@@ -46,7 +52,7 @@ def put(response: Response, scope: Scope, cookie: str, value: str, max_age_s: in
         name_of(scope, cookie),
         value,
         max_age=max_age_s,
-        path="/",
+        path=rooted.at(scope, "/"),
         secure=over_https(scope),
         httponly=True,
         samesite="lax",
@@ -57,7 +63,7 @@ def drop(response: Response, scope: Scope, cookie: str) -> None:
     """Let the browser forget a cookie."""
     response.delete_cookie(
         name_of(scope, cookie),
-        path="/",
+        path=rooted.at(scope, "/"),
         secure=over_https(scope),
         httponly=True,
         samesite="lax",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
@@ -100,9 +101,9 @@ class Answered:
 class FrontDoor:
     """Refuse what no route should have to look at."""
 
-    def __init__(self, app: ASGIApp, public_host: str) -> None:
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         self.app = app
-        self.public_host = public_host.lower()
+        self.names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what has a sound address, this installation's name and a known method.
@@ -114,7 +115,7 @@ class FrontDoor:
         """
         if scope["type"] == "http":
             self._check_address(scope)
-            if self.public_host:
+            if self.names:
                 self._check_host(scope)
             if scope["method"] not in _METHODS:
                 allowed = allowed_methods(scope)
@@ -143,17 +144,18 @@ class FrontDoor:
             raise BadRequest("A header cannot be used: it holds a control character.")
 
     def _check_host(self, scope: Scope) -> None:
-        """Only the name that the settings give, localhost, and addresses: against DNS rebinding.
+        """Only the names that the settings give, localhost, and addresses: against DNS rebinding.
 
         Raises:
             BadRequest
         """
         said = next((value for name, value in scope["headers"] if name == b"host"), b"")
         host = _bare(said.decode("latin-1").lower())
-        if host != self.public_host and host not in _LOCAL and not _is_address(host):
+        if host not in self.names and host not in _LOCAL and not _is_address(host):
+            names = " or ".join(sorted(self.names))
             raise BadRequest(
-                f"This installation is reached under the name {self.public_host}, as "
-                "HEPATICA_PUBLIC_ORIGIN says. Use that name."
+                f"This installation is reached under the name {names}, as HEPATICA_PUBLIC_ORIGIN "
+                "and HEPATICA_HOSTS say. Use that name."
             )
 
 

@@ -33,6 +33,7 @@ from app.models.people.user import User
 from app.oidc import Provider
 from app.pacs.configured import ConfiguredPacs
 from app.responses import install_handlers, scripts_tag
+from app.rooted import Rooted
 from app.settings import VERSION, Settings, settings
 from app.simulations import Simulations
 from app.turnstile import Turnstile
@@ -105,6 +106,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
         docs_url=None,  # the pages of the docs would fetch scripts from the internet
         redoc_url=None,
         openapi_url=None,  # `app.routes.docs` has it: not everybody is to know of all calls yet
+        servers=[{"url": chosen.root_path}] if chosen.root_path else None,
         redirect_slashes=False,  # its redirects name the host of the request
     )
     furnish(app, chosen)
@@ -112,9 +114,10 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     # the last one added is the first that a request meets
     app.add_middleware(BodyLimit, most_bytes=int(chosen.max_upload_mb * 1e6))
     app.add_middleware(OriginCheck, public_origin=chosen.public_origin)
-    app.add_middleware(FrontDoor, public_host=chosen.public_host)
+    app.add_middleware(FrontDoor, names=chosen.names)
     app.add_middleware(Answered)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Rooted, root_path=chosen.root_path)
     app.add_middleware(Counted)
     app.mount("/static", CachedFiles(directory=place.ROOT / "static"), name="static")
     for router in (*routes.ROUTERS, dicomweb.router):

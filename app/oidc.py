@@ -120,7 +120,7 @@ class Provider:
             settings.oidc_issuer,
             settings.oidc_client_id,
             secret,
-            settings.public_origin.rstrip("/") + ANSWER,
+            settings.public_root + ANSWER,
             _roles(settings.oidc_roles),
             settings.oidc_groups_claim,
             settings.oidc_name_claim,

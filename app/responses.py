@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
-from app import cookies, place
+from app import cookies, place, rooted
 from app.db import Base
 from app.errors import (
     AppError,
@@ -141,10 +141,12 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
         "returns_results": getattr(request.app.state, "returns_results", False),
         "flashes": _flashes(request),
         "path": request.url.path,
+        "root": rooted.at(request.scope, ""),
         "template": template,
         "tour": Tour.of(request),
     }
-    return _templates().get_template(template).render({**frame, **context})
+    html = _templates().get_template(template).render({**frame, **context})
+    return rooted.within(request.scope, html)
 
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
@@ -232,7 +234,7 @@ class SeeOther(RedirectResponse):
         if not _stays(Request(scope)):
             await super().__call__(scope, receive, send)
             return
-        told = JSONResponse({"address": self._address})
+        told = JSONResponse({"address": rooted.at(scope, self._address)})
         told.raw_headers += [one for one in self.raw_headers if one[0] == b"set-cookie"]
         await told(scope, receive, send)
 
@@ -272,7 +274,7 @@ def _flashes(request: Request) -> list[dict[str, str]]:
     return [note] if note["level"] in get_args(Level) else []
 
 
-def problem(error: AppError) -> Response:
+def problem(scope: Scope, error: AppError) -> Response:
     """A refusal for programs (RFC 9457)."""
     body = {
         "type": "about:blank",
@@ -281,6 +283,8 @@ def problem(error: AppError) -> Response:
         "detail": error.detail,
         **error.more,
     }
+    if "next" in body:
+        body["next"] = {**body["next"], "url": rooted.at(scope, body["next"]["url"])}
     headers = dict(error.headers)
     if isinstance(error, Unauthorised):
         headers["www-authenticate"] = "Bearer"
@@ -292,7 +296,7 @@ def refusal(scope: Any, error: AppError) -> Response:
     request = Request(scope)
     of_programs = request.url.path.startswith(("/api/", "/dicomweb/", "/metrics"))
     if of_programs or wants_json(request) or wants_fragment(request) or _stays(request):
-        return problem(error)
+        return problem(scope, error)
     if isinstance(error, Unauthorised) and request.method == "GET":
         own = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         target = getattr(request.state, "came_for", own)  # where its query is not to be repeated
@@ -317,7 +321,8 @@ def _came_from(request: Request) -> str:
     own = told.path.startswith("/") and not told.path.startswith(("//", "/\\"))
     if told.netloc != request.headers.get("host") or not own:
         return ""
-    return told.path + (f"?{told.query}" if told.query else "")
+    path = rooted.bare(request.scope, told.path)
+    return path + (f"?{told.query}" if told.query else "")
 
 
 def app_error_of(error: Exception) -> AppError:

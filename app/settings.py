@@ -66,6 +66,16 @@ class Settings(BaseSettings):
         "names of this server are refused (its addresses and localhost are not); with https, "
         "cookies are Secure and browsers are told to use HTTPS only.",
     )
+    hosts: str = Field(
+        "",
+        description="Further names, separated by commas, under which this server may be asked, "
+        "such as that by which a monitoring system reaches it; then, too, others are refused.",
+    )
+    root_path: str = Field(
+        "",
+        description="Where the installation lies below its host, such as /hepatica: every link, "
+        "redirect and cookie stays within it. Empty: at the root.",
+    )
     proxies: str = Field(
         "",
         description="Addresses or networks of the proxies in front, separated by commas: they "
@@ -324,9 +334,35 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
             raise ValueError(
                 "HEPATICA_PUBLIC_ORIGIN must be such as https://hepatica.example.org: "
-                "http or https, the host, a port where it is not the usual one, and no path."
+                "http or https, the host, a port where it is not the usual one, and no path "
+                "(HEPATICA_ROOT_PATH is for that)."
             )
         return f"{parts.scheme}://{parts.netloc.lower()}"
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        """Names of hosts in lower case, without scheme, port or path; no pattern."""
+        named = [item.strip().lower() for item in value.split(",") if item.strip()]
+        for item in named:
+            if not re.fullmatch(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?", item):
+                raise ValueError(
+                    f"HEPATICA_HOSTS names {item!r}, which is no name of a host such as web or "
+                    "hepatica.example.org. Leave out scheme, port and path."
+                )
+        return ",".join(named)
+
+    @field_validator("root_path")
+    @classmethod
+    def _a_prefix(cls, value: str) -> str:
+        """A path that needs no escaping, without a slash at the end; "" for the root."""
+        path = value.strip().rstrip("/")
+        if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
+            raise ValueError(
+                f"HEPATICA_ROOT_PATH is {value!r}. Write it as a path such as /hepatica, of "
+                "letters, digits and -._~, or leave it empty."
+            )
+        return path
 
     @field_validator("proxies")
     @classmethod
@@ -349,9 +385,15 @@ class Settings(BaseSettings):
         return self.secure_cookies or self.public_origin.startswith("https://")
 
     @property
-    def public_host(self) -> str:
-        """The host of ``public_origin``; empty where none is set."""
-        return urlsplit(self.public_origin).hostname or ""
+    def public_root(self) -> str:
+        """What whole addresses of this installation begin with; no host where none is set."""
+        return self.public_origin + self.root_path
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names under which people and programs ask; none where every name will do."""
+        public = urlsplit(self.public_origin).hostname or ""
+        return frozenset({public, *self.hosts.split(",")} - {""})
 
     @property
     def has_key(self) -> bool:

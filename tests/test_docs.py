@@ -44,7 +44,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.S | re.M)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M)
+BLOCKS = [text for language, text in FENCED if not language]
 PATIENCE_S = 540
 SMALL = (
     "--preset quick --jobs 1 --set folds=2 validation_parts=2 classic=20 base=20 synthetic=4 "

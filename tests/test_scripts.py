@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -55,3 +56,11 @@ def test_nothing_of_the_desk_and_the_viewer_happens_at_import():
         [_node(), "--input-type=module", "-e", imports], capture_output=True, text=True, timeout=60
     )
     assert told.returncode == 0, told.stderr
+
+
+def test_no_script_makes_an_address_that_forgets_the_prefix():
+    """`rooted` is static/js/root.js's; what a page or an answer tells is whole already."""
+    for path in sorted((place.ROOT / "static" / "js").rglob("*.js")):
+        code = re.sub(r"^\s*(//|/?\*).*|(?<=[;,{}) ])//.*", "", path.read_text("utf-8"), flags=re.M)
+        made = re.findall(r"""(?<!rooted\()["'`]/[a-z].*""", code)
+        assert made == [], path

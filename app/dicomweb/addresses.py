@@ -18,13 +18,13 @@ def root(request: Request) -> str:
     """
     configuration: Settings = request.app.state.settings
     if configuration.public_origin:
-        return f"{configuration.public_origin}/dicomweb"
+        return f"{configuration.public_root}/dicomweb"
     scheme, netloc = request.url.scheme, request.url.netloc
     address, port = request.scope.get("server") or ("", None)
     usual = {"http": 80, "https": 443}.get(scheme)
     if netloc in (address, *_LOCAL) and port not in (None, usual):
         netloc = f"{netloc}:{port}"
-    return f"{scheme}://{netloc}/dicomweb"
+    return f"{scheme}://{netloc}{configuration.root_path}/dicomweb"
 
 
 def of_study(base: str, study_uid: str) -> str:

@@ -112,6 +112,6 @@ class Messenger(Loop):
         return True
 
     def _words(self, job: Job) -> bytes:
-        link = f"{self._settings.public_origin}{job.address}"
+        link = f"{self._settings.public_root}{job.address}"
         told = {"job": str(job.id), "state": job.state.value, "link": link}
         return json.dumps(told).encode()

@@ -155,10 +155,11 @@ class WorkList:
 
 def _mine(user: User) -> sa.ColumnElement[bool]:
     """For a WHERE on cases: with a lesion that ``user`` has given no class."""
+    review, lesion = aliased(Review), aliased(Lesion)  # the list in order of one's own has its own
     given = sa.exists().where(
-        Review.lesion_id == Lesion.id, Review.by_id == user.id, Review.supersedes_id.is_(None)
+        review.lesion_id == lesion.id, review.by_id == user.id, review.supersedes_id.is_(None)
     )
-    return sa.exists().where(Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None), ~given)
+    return sa.exists().where(lesion.case_id == Case.id, lesion.withdrawn_at.is_(None), ~given)
 
 
 def _under(chosen: Filter, user: User) -> tuple[sa.ColumnElement[bool], ...]:

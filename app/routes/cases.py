@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
+from app import rooted
 from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
@@ -110,15 +111,16 @@ def create(
         key=request.app.state.key,
         entry=Entry.at(request.app.state.settings, Door.UPLOAD),
     )
+    root = rooted.at(request.scope, "")
     if not receipt.took:
         if wants_json(request):
             raise Unreadable(
                 "No file could be taken in; nothing was changed.",
-                refused=receipt.to_dict()["refused"],
+                refused=receipt.to_dict(root)["refused"],
             )
         return _work_list_page(request, user, db, Wanted(), receipt)
     if wants_json(request):
-        return JSONResponse(receipt.to_dict())
+        return JSONResponse(receipt.to_dict(root))
     return _work_list_page(request, user, db, Wanted(), receipt)
 
 
@@ -323,7 +325,7 @@ def _told(session: Session, receipt: Receipt) -> dict[str, object]:
     return {
         "accepted": len(receipt.accepted),
         "known": sum(entry.known for entry in receipt.accepted),
-        "marks": [item.to_dict() for item in receipt.marks],
+        "marks": [item.to_dict("") for item in receipt.marks],
         "refused": len(receipt.refused),
         "nameless": any(item.code == RefusalCode.NO_PATIENT for item in receipt.refused),
         "cases": [

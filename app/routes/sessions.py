@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from app import cookies
+from app import cookies, rooted
 from app.auth import Visitor
 from app.db import Database, Db, ReadDb
 from app.errors import AppError, Forbidden, NotFound, TooMany, Unauthorised, Unavailable
@@ -40,7 +40,7 @@ def home(request: Request, user: Visitor, db: ReadDb) -> Response:
 def new(request: Request, user: Visitor, next: str = "/cases") -> Response:
     """The form to sign in; whoever is signed in goes on to ``next``."""
     if user is not None:
-        return RedirectResponse(_own_path(next), 303)
+        return RedirectResponse(_own_path(request, next), 303)
     return _form(request, next, "", None)
 
 
@@ -66,7 +66,7 @@ async def create(
         admitted = await turnstile.sign_in(attempt)
     except (Unauthorised, TooMany, Unavailable) as refusal:
         return await run_in_threadpool(_form, request, next, name, refusal)
-    target = _own_path(next)
+    target = _own_path(request, next)
     # nothing but the work list was asked for: the front door knows where this person's work is
     response = RedirectResponse("/" if target == _WORK_LIST else target, 303)
     hours: float = request.app.state.settings.session_hours
@@ -81,7 +81,7 @@ def elsewhere(request: Request, next: str = _WORK_LIST) -> Response:
     """Go on at the identity provider."""
     provider = _provider(request)
     try:
-        begun = provider.begin(_own_path(next))
+        begun = provider.begin(_own_path(request, next))
     except Unavailable as refusal:
         return _form(request, next, "", refusal)
     response = RedirectResponse(begun.address, 303)
@@ -100,7 +100,7 @@ def answer(request: Request, look: ReadDb) -> Response:
     except AppError as refusal:
         response = _form(request, _WORK_LIST, "", refusal)
     else:
-        response = RedirectResponse("/" if next == _WORK_LIST else _own_path(next), 303)
+        response = RedirectResponse("/" if next == _WORK_LIST else _own_path(request, next), 303)
         hours: float = request.app.state.settings.session_hours
         cookies.put(response, request.scope, cookies.SESSION, session, int(hours * 3600))
     cookies.drop(response, request.scope, cookies.ELSEWHERE)
@@ -152,7 +152,7 @@ def _form(request: Request, next: str, name: str, refusal: AppError | None) -> R
         request,
         "sessions/new.html",
         refusal.status if refusal else 200,
-        next=_own_path(next),
+        next=_own_path(request, next),
         name=name,
         error=refusal.detail if refusal else "",
         demo_accounts=DEMO_ACCOUNTS,
@@ -168,7 +168,8 @@ def _landing(session: Session, user: User) -> str:
     return "/readings" if has_to_read(session, user) else _WORK_LIST
 
 
-def _own_path(target: str) -> str:
+def _own_path(request: Request, target: str) -> str:
     """Only a path of this installation: never another site's address."""
+    target = rooted.bare(request.scope, target)
     own = target.startswith("/") and not target.startswith(("//", "/\\"))
     return target if own else _WORK_LIST

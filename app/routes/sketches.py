@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
+from app import rooted
 from app.auth import Researcher
 from app.db import Db, ReadDb
 from app.errors import AppError, Conflict, Forbidden, NotFound, Unreadable
@@ -140,7 +141,11 @@ def new(request: Request, user: Researcher, db: ReadDb) -> Response:
 
 @router.post("/reader-studies/sketches")
 def begin(
-    user: Researcher, db: Db, emptied: Emptied, sent: Annotated[DesignPage, Form()]
+    request: Request,
+    user: Researcher,
+    db: Db,
+    emptied: Emptied,
+    sent: Annotated[DesignPage, Form()],
 ) -> Response:
     """Make a sketch of what was typed at the first step, and go where the person wants.
 
@@ -150,7 +155,7 @@ def begin(
     fields = {**Typed().model_dump(), **_fields(sent, emptied, Step.DESIGN)}
     sketch = Sketch.begin(db, user, fields, Step.DESIGN)
     refusal = _refused(db, user, sketch.form, Step.DESIGN) if sent.go is Go.NEXT else ""
-    return _onward(db, sketch, Step.DESIGN, sent.go, refusal)
+    return _onward(request, db, sketch, Step.DESIGN, sent.go, refusal)
 
 
 @router.get("/reader-studies/sketches/{sketch_id}/{step}")
@@ -258,7 +263,7 @@ def _stored(asked: Asking, step: Step, page_sent: Page) -> Response:
     if other and page_sent.seen and page_sent.seen != _mark(sketch, step):
         return _changed_elsewhere(asked.request, asked.db, sketch, step, sent, other)
     sketch.keep(sent, step)
-    return _onward(asked.db, sketch, step, page_sent.go, refusal)
+    return _onward(asked.request, asked.db, sketch, step, page_sent.go, refusal)
 
 
 def _fields(sent: Page, emptied: frozenset[str], step: Step) -> Fields:
@@ -274,12 +279,15 @@ def _mark(sketch: Sketch, step: Step) -> str:
     return sketch.mark(FORMS[step].model_fields)
 
 
-def _onward(session: Session, sketch: Sketch, step: Step, go: Go | Step, refusal: str) -> Response:
+def _onward(
+    request: Request, session: Session, sketch: Sketch, step: Step, go: Go | Step, refusal: str
+) -> Response:
     """Where to after a step was stored."""
     order = list(Step)
     place = order.index(step)
     if go is Go.KEEP:
-        return JSONResponse({"address": _address(sketch, step), "seen": _mark(sketch, step)})
+        address = rooted.at(request.scope, _address(sketch, step))
+        return JSONResponse({"address": address, "seen": _mark(sketch, step)})
     sketch.refusal = None
     if isinstance(go, Step) or go is Go.BACK:
         return see_other(_address(sketch, go if isinstance(go, Step) else order[max(0, place - 1)]))

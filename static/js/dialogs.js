@@ -1,6 +1,7 @@
 // Dialogs, dismissable notes, forms that stay on their page, and who is signed in. On every page.
 
 import { forgetDrafts } from "./drafts.js";
+import { ROOT, rooted } from "./root.js";
 import "./staying.js";
 
 /** Open a <dialog> as a modal and give the focus back to where it was when it closes. */
@@ -40,7 +41,7 @@ document.addEventListener("input", (event) => {
 // ---- who is signed in -----------------------------------------------------------------------
 
 const person = document.body.dataset.person ?? null;
-const news = "BroadcastChannel" in window ? new BroadcastChannel("hepatica-person") : null;
+const news = "BroadcastChannel" in window ? new BroadcastChannel(`hepatica-person${ROOT}`) : null;
 
 /** Call back when a page of this browser, in another tab, shows that somebody else is signed in. */
 export function onOtherPerson(own, back) {
@@ -55,7 +56,7 @@ news?.addEventListener("message", ({ data }) => { if (data.signedOut) forgetDraf
 
 let signingOut = false;
 document.addEventListener("submit", (event) => {
-  signingOut = event.target.getAttribute("action") === "/sessions/deletion";
+  signingOut = event.target.getAttribute("action") === rooted("/sessions/deletion");
 });
 document.addEventListener("pointerdown", () => { signingOut = false; }, true);
 window.addEventListener("pagehide", () => {

@@ -2,7 +2,9 @@
 // (sessionStorage, or memory where there is none), under the person's id, and hold nothing but what
 // that person typed. They end when it is stored, at sign-out, and when somebody else signs in.
 
-const PREFIX = "hepatica-draft:";
+import { ROOT } from "./root.js";
+
+const PREFIX = `hepatica-draft${ROOT}:`; // another installation on this host has its own
 
 function storage() {
   try { return window.sessionStorage; } catch { return null; } // forbidden by the browser's settings

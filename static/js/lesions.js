@@ -3,6 +3,7 @@
 import { onOtherPerson } from "./dialogs.js";
 import { Refusal, request } from "./fragment.js";
 import { $, boxes, byId, data, outbox, panel, refuse, reviews, say, state, viewer } from "./page.js";
+import { rooted } from "./root.js";
 import { address, keepInSight, drawTicks, open } from "./slices.js";
 
 let reading = null; // the request for the panel; only the newest counts
@@ -97,7 +98,7 @@ export async function load(lesion) {
   panel.loading(`Lesion ${lesion.number}`, "Loading … The keys of the review wait until it is here.");
   viewer.select(lesion.id);
   try {
-    const answer = await request(`/lesions/${lesion.id}`, { signal: mine.signal });
+    const answer = await request(rooted(`/lesions/${lesion.id}`), { signal: mine.signal });
     if (reading !== mine) return;
     const told = lesionOf(answer, lesion.id, false);
     takeIn(told);

@@ -1,5 +1,7 @@
 // Slices as typed arrays: fetched once, kept while there is room, the neighbours ahead of time.
 
+import { rooted } from "./root.js";
+
 const ARRAYS = { int16: Int16Array, uint16: Uint16Array, uint8: Uint8Array };
 const SILENCE_MS = 20_000; // a slice of which nothing arrives for so long has failed
 
@@ -84,7 +86,7 @@ export class PixelStore {
     heard();
     let at = 0;
     try {
-      const response = await fetch(`/images/${image.id}/pixels`, {
+      const response = await fetch(rooted(`/images/${image.id}/pixels`), {
         priority, signal: control.signal, headers: { Accept: "application/octet-stream, application/json" },
       });
       if (!response.ok) throw new NoPixels(response.status, await wordsOf(response));

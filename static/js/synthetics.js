@@ -5,6 +5,7 @@
 import { openDialog } from "./dialogs.js";
 import { request } from "./fragment.js";
 import { bind } from "./hotkeys.js";
+import { rooted } from "./root.js";
 
 const SIDE = 64;
 const PORTION = 16;
@@ -80,7 +81,7 @@ function cell(seed) {
 
 async function portion(generator, start, count, signal) {
   const reply = await fetch(
-    `/synthetics/${generator}/sheet?seed=${order.seed + start}&count=${count}&truncation=${order.truncation}`,
+    rooted(`/synthetics/${generator}/sheet?seed=${order.seed + start}&count=${count}&truncation=${order.truncation}`),
     { signal, headers: { accept: "application/json" } },
   );
   if (!reply.ok) throw new Error((await reply.json()).detail);
@@ -129,12 +130,12 @@ async function draw({ remember }) {
 
 function describe() {
   const { checkpoint, beside, lesionClass, count, seed, truncation, kind } = order;
-  picking.action = `/synthetics/${checkpoint}/download`;
+  picking.action = rooted(`/synthetics/${checkpoint}/download`);
   picking.seed.value = seed;
   picking.count.value = count;
   picking.truncation.value = truncation;
   const card = form.querySelector("[data-card]");
-  card.href = `/checkpoints/${checkpoint}`;
+  card.href = rooted(`/checkpoints/${checkpoint}`);
   card.textContent = `Card of ${checkpoint}`;
   document.querySelector("[data-trained-on]").hidden = kind !== "phantom";
   document.querySelector("[data-sheet-title]").textContent =
@@ -192,7 +193,7 @@ function tellChosen() {
   picking.querySelector("[data-choose-none]").hidden = seeds.length === 0;
   const use = picking.querySelector("[data-use]");
   if (!use) return;
-  use.setAttribute("formaction", `/synthetics/${order.checkpoint}/sketches`);
+  use.setAttribute("formaction", rooted(`/synthetics/${order.checkpoint}/sketches`));
   use.disabled = seeds.length === 0 || order.truncation !== 1;
   picking.querySelector("[data-use-needs]").hidden = !use.disabled;
 }
@@ -203,7 +204,7 @@ function keepAddress() {
   if (beside) query.set("beside", beside);
   if (truncation !== 1) query.set("truncation", truncation);
   for (const one of chosenOf(checkpoint)) query.append("chosen", one);
-  history.replaceState(null, "", `/synthetics?${query}`);
+  history.replaceState(null, "", rooted(`/synthetics?${query}`));
 }
 
 // ---- large ----------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ async function enlarge(seed) {
   const query = new URLSearchParams({ truncation, beside });
   let shown;
   try {
-    ({ html: shown } = await request(`/synthetics/${checkpoint}/${seed}?${query}`));
+    ({ html: shown } = await request(rooted(`/synthetics/${checkpoint}/${seed}?${query}`)));
   } catch (error) {
     shown = document.createElement("p");
     shown.textContent = `Seed ${seed} is not shown: ${error.message}`;

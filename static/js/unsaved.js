@@ -4,6 +4,7 @@ import { Refusal } from "./fragment.js";
 import { reviewOf, why } from "./lesions.js";
 import { isKnown } from "./outbox.js";
 import { $, boxes, byId, data, outbox, panel, reviews, say, state, toCanvas, viewer } from "./page.js";
+import { rooted } from "./root.js";
 import { boxItem, drawBoxes } from "./writing.js";
 
 outbox.addEventListener("change", () => {
@@ -62,7 +63,7 @@ function drawElsewhere() {
     const note = $("#elsewhere-item").content.firstElementChild.cloneNode(true);
     const isBox = boxes.has(id);
     $("[data-text]", note).textContent = isBox ? "A box drawn in another case is not marked." : "A lesion of another case is filled in and not saved.";
-    $("[data-there]", note).href = `/cases/${draft.case}${isBox ? "" : `?lesion=${id}`}`;
+    $("[data-there]", note).href = rooted(`/cases/${draft.case}${isBox ? "" : `?lesion=${id}`}`);
     $("[data-forget]", note).addEventListener("click", () => { reviews.remove(id); boxes.remove(id); drawElsewhere(); toCanvas(); });
     return note;
   }));

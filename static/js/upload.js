@@ -2,6 +2,7 @@
 // them is told by case and by reason, not file by file, and stays until it is dismissed. A file that
 // names no patient is held here until it has a pseudonym, and one that could not be sent until it can.
 
+import { rooted } from "./root.js";
 import { filesInZip, studyOf } from './studies.js';
 
 const MAX_FILES = 32;
@@ -282,7 +283,7 @@ class Lines {
     const state = ["not sent ", button];
     if (signIn) {
       const link = document.createElement("a");
-      link.href = "/sessions/new";
+      link.href = rooted("/sessions/new");
       link.target = "_blank";
       link.textContent = "sign in";
       state.splice(1, 0, link, " ");

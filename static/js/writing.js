@@ -6,6 +6,7 @@ import { choose, drawLesions, goTo, isChosen, lesionOf, otherPerson, reviewOf, s
 import { uuid } from "./outbox.js";
 import { $, boxes, byId, data, outbox, page, panel, refuse, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
 import { filledIn } from "./panel.js";
+import { rooted } from "./root.js";
 import { address, open } from "./slices.js";
 
 /** A write without an answer may have been stored all the same. */
@@ -52,7 +53,7 @@ export function boxItem(id) {
     go: { text: `Show slice ${image.number}`, run: () => open(image) },
     drop: { text: "Discard the box", run: () => dropBox(id) },
     send: async () => {
-      const answer = await request(`/images/${imageId}/lesions`, { method: "POST", body, keepalive: true });
+      const answer = await request(rooted(`/images/${imageId}/lesions`), { method: "POST", body, keepalive: true });
       return { html: answer.html, lesion: lesionOf(answer, id, true) };
     },
     done: ({ html, lesion }) => {
@@ -162,7 +163,7 @@ function restore(lesion) {
     go: { text: `Show slice ${byId.get(lesion.image_id).number}`, run: () => open(byId.get(lesion.image_id)) },
     drop: { text: "Leave it", run: () => outbox.drop(key) },
     send: async () => {
-      const answer = await request(`/lesions/${lesion.id}/restoration`, { method: "POST", body, keepalive: true });
+      const answer = await request(rooted(`/lesions/${lesion.id}/restoration`), { method: "POST", body, keepalive: true });
       return { html: answer.html, told: lesionOf(answer, lesion.id, true) };
     },
     done: ({ html, told }) => {
@@ -209,7 +210,7 @@ function save(form) {
     go: { text: `Go to lesion ${lesion.number}`, run: () => goTo(lesion.id) },
     drop: { text: "Hide this", run: () => outbox.drop(reviewOf(lesion.id)) },
     send: async () => {
-      const answer = await request(`/lesions/${lesion.id}/reviews`, { method: "POST", body, keepalive: true });
+      const answer = await request(rooted(`/lesions/${lesion.id}/reviews`), { method: "POST", body, keepalive: true });
       return { html: answer.html, told: lesionOf(answer, lesion.id, true) };
     },
     done: ({ html, told }) => {
@@ -262,7 +263,7 @@ function withdraw(lesion, body, { isBack = false } = {}) {
     title: (known) => `Lesion ${lesion.number} ${isNot(known)} withdrawn:`,
     go: { text: `Go to lesion ${lesion.number}`, run: () => goTo(lesion.id) },
     drop: { text: "Leave it", run: () => outbox.drop(key) },
-    send: () => request(`/lesions/${lesion.id}/withdrawal`, { method: "POST", body, keepalive: true }),
+    send: () => request(rooted(`/lesions/${lesion.id}/withdrawal`), { method: "POST", body, keepalive: true }),
     done: () => {
       if (!isBack) undo.push(() => restore(lesion));
       gone(isBack ? `Lesion ${lesion.number} was taken back.` : `Lesion ${lesion.number} was withdrawn. Ctrl and Z brings it back.`);

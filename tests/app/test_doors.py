@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from app.cookies import tag
@@ -44,6 +45,17 @@ def test_another_name_is_refused_where_ours_is_set(named):
             "[::1]:8000", "192.0.2.7")  # fmt: skip
     for host in ours:
         assert named.get("/sessions/new", headers={"host": host}).status_code == 200
+
+
+def test_further_names_are_those_of_the_settings():
+    told = Settings(installation_key=KEY, hosts="Web, monitor.example.org")
+    assert told.names == {"web", "monitor.example.org"}
+    assert Settings(installation_key=KEY).names == frozenset()
+    both = Settings(installation_key=KEY, hosts="web", public_origin="https://hepatica.example.org")
+    assert both.names == {"web", "hepatica.example.org"}
+    for name in ("https://web", "web:8000", "*.example.org", "web/x"):
+        with pytest.raises(ValidationError, match="no name of a host"):
+            Settings(hosts=name)
 
 
 def test_a_slash_too_many_leads_to_an_address_of_this_host(client):

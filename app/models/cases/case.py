@@ -108,12 +108,13 @@ class Accepted:
     address: Address
     identity: Identity | None
 
-    def to_dict(self) -> dict[str, object]:
-        """The JSON form: ``file``, ``case_id``, ``case_url``, ``warnings``, ``known``."""
+    def to_dict(self, root: str) -> dict[str, object]:
+        """The JSON form: ``file``, ``case_id``, ``case_url`` below ``root``, ``warnings``,
+        ``known``."""
         return {
             "file": self.file,
             "case_id": str(self.case_id),
-            "case_url": f"/cases/{self.case_id}",
+            "case_url": f"{root}/cases/{self.case_id}",
             "warnings": list(self.warnings),
             "known": self.known,
         }
@@ -137,12 +138,13 @@ class MarksReceived:
     lesions: int
     words: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, object]:
-        """The JSON form: ``file``, ``case_id``, ``case_url``, ``lesions``, ``words``, ``known``."""
+    def to_dict(self, root: str) -> dict[str, object]:
+        """The JSON form: ``file``, ``case_id``, ``case_url`` below ``root``, ``lesions``,
+        ``words``, ``known``."""
         return {
             "file": self.file,
             "case_id": str(self.case_id) if self.case_id else None,
-            "case_url": f"/cases/{self.case_id}" if self.case_id else None,
+            "case_url": f"{root}/cases/{self.case_id}" if self.case_id else None,
             "lesions": self.lesions,
             "words": list(self.words),
             "known": self.known,
@@ -163,12 +165,12 @@ class Receipt:
         """Whether anything was taken in."""
         return bool(self.accepted or self.marks)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self, root: str) -> dict[str, object]:
         """The JSON form: ``accepted``, ``marks``, ``refused`` (file, reason, code),
-        ``passed_over``."""
+        ``passed_over``; addresses in it are below ``root``."""
         return {
-            "accepted": [item.to_dict() for item in self.accepted],
-            "marks": [item.to_dict() for item in self.marks],
+            "accepted": [item.to_dict(root) for item in self.accepted],
+            "marks": [item.to_dict(root) for item in self.marks],
             "refused": [
                 {"file": item.file, "reason": item.reason, "code": item.code}
                 for item in self.refused

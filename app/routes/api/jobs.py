@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
+from app import rooted
 from app.auth import Machine, Program
 from app.db import Database, Db, ReadDb
 from app.errors import Conflict, Unreadable
@@ -95,7 +96,8 @@ def show(request: Request, program: Program, db: ReadDb, job_id: uuid.UUID) -> R
         _refuse_blind(request, db, program, job.result)
     if offer.kind == JSON:
         headers = {} if job.is_over else {"retry-after": "1"}
-        return JSONResponse(told(job, Notice.of(db, job.id), result=True), headers=headers)
+        body = told(job, Notice.of(db, job.id)) | {"result": _result(request, job)}
+        return JSONResponse(body, headers=headers)
     if job.result is None or job.checkpoint is None or job.ended_at is None:
         raise Conflict(f"The job is {job.state}, so there is no {offer.kind} of it.")
     answers = job.result["lesions"]
@@ -111,8 +113,8 @@ def cancel(request: Request, program: Program, db: Db, job_id: uuid.UUID) -> Job
     return JobAnswer(**told(job, Notice.of(db, job.id)))
 
 
-def told(job: Job, notice: Notice | None = None, *, result: bool = False) -> dict[str, Any]:
-    """A job as JSON."""
+def told(job: Job, notice: Notice | None = None) -> dict[str, Any]:
+    """A job as JSON, without its result."""
     return {
         "id": str(job.id),
         "kind": job.kind.value,
@@ -123,8 +125,15 @@ def told(job: Job, notice: Notice | None = None, *, result: bool = False) -> dic
         "ended_at": job.ended_at.isoformat() if job.ended_at else None,
         "error": job.error,
         "notice": notice.state.value if notice else None,
-        "result": job.result if result else None,
+        "result": None,
     }
+
+
+def _result(request: Request, job: Job) -> dict[str, Any] | None:
+    """The result of a job; where it leads to a page, as that is asked for from outside."""
+    if job.result is None or "url" not in job.result:
+        return job.result
+    return job.result | {"url": rooted.at(request.scope, job.result["url"])}
 
 
 @dataclass(frozen=True)

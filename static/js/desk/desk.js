@@ -3,6 +3,7 @@
 // server refuses stops the desk: it and those after it stay here until the reader has decided.
 
 import { uuid } from "../outbox.js";
+import { rooted } from "../root.js";
 import { Answer } from "./answer.js";
 import { Begun } from "./begun.js";
 import { Clock } from "./clock.js";
@@ -40,7 +41,7 @@ export class Desk {
     this.page = page;
     this.rules = JSON.parse(element.dataset.rules);
     this.#reading = JSON.parse(element.dataset.desk);
-    this.address = `/readings/${token}`;
+    this.address = rooted(`/readings/${token}`);
     const name = `hepatica-desk:${token}`;
     this.queue = new Queue(token, storage);
     this.view = new View({ element, keyList, delegate: this });
@@ -300,7 +301,7 @@ export class Desk {
       unsafe: queue.unsafe,
       trouble: this.sending.trouble,
       hasAnswered: this.#hasAnswered,
-      signIn: `/sessions/new?next=${encodeURIComponent(this.address)}`,
+      signIn: rooted(`/sessions/new?next=${encodeURIComponent(this.address)}`),
     });
     if (this.#states.is(paused)) this.#showCover();
   }

@@ -1,5 +1,7 @@
 // The pictures of the trials, fetched and decoded ahead: one, or both of a pair and never one alone.
 
+import { rooted } from "../root.js";
+
 const SINGLE = [""];
 
 export class Pictures {
@@ -42,7 +44,7 @@ export class Pictures {
   }
 
   async #fetch(token, side) {
-    const answer = await fetch(`/pixels/${token}${side && `/${side}`}`, { credentials: "same-origin" });
+    const answer = await fetch(rooted(`/pixels/${token}${side && `/${side}`}`), { credentials: "same-origin" });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     const image = new Image(this.sizePx, this.sizePx);
     image.className = this.className;

@@ -1,5 +1,6 @@
 // What the reader sees of the desk, and what is done by mouse. It shows what it is told.
 
+import { rooted } from "../root.js";
 import { Trouble } from "./sending.js";
 
 const QUESTIONS = {
@@ -190,7 +191,7 @@ export class View {
       saved.replaceChildren(`${kept} kept here, not yet sent: `, link);
     } else if (kept && trouble === Trouble.otherReader) {
       const link = document.createElement("a"); // this page must stay
-      link.href = "/readings";
+      link.href = rooted("/readings");
       link.target = "_blank";
       link.textContent = "another tab";
       saved.replaceChildren(`${kept} kept here, not yet sent: somebody else is signed in. Sign out in `, link, ", then sign in again as the reader");

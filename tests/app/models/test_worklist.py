@@ -230,6 +230,14 @@ def test_what_is_mine_to_do_is_what_has_no_class_of_mine(session, ada, bob, thre
     assert work_list(session, carl, Wanted(), review_first=True).counts[Filter.MINE] == 2
 
 
+def test_no_order_changes_what_a_filter_finds(session, ada, three):
+    for chosen in Filter:
+        names = sorted(listed(session, ada, filter=chosen))
+        for order in Order:
+            found = listed(session, ada, filter=chosen, order=order)
+            assert sorted(found) == names, (chosen, order)
+
+
 def test_the_place_of_a_closed_case_tells_nothing_of_its_lesions(session, ada):
     """Nor how many it has, nor when the person gave a class."""
     studies.make_study(session, ada)
