@@ -248,6 +248,25 @@ def unlock_user(name: Name, /) -> None:
     print(f"{name} can sign in again at once.")
 
 
+@user.command(name="totp-reset")
+def reset_second_step(name: Name, /) -> None:
+    """Ask a person for no code of an authenticator app any longer; ends their sign-ins.
+
+    Args:
+        name: of the account.
+    """
+    from app.errors import AppError
+    from app.models.people.second_factor import SecondFactor
+    from app.models.people.user import User
+
+    with _database().transaction() as session:
+        found = User.require(session, name)
+        if not SecondFactor.remove(session, found, _actor()):
+            raise AppError(f"{name} has no authenticator app; nothing was changed.")
+        found.sign_out(session)
+    print(f"{name} is asked for no code any longer, and is signed out everywhere.")
+
+
 @user.command(name="join")
 def join_user(name: Name, subject: Annotated[str, Parameter(name="SUBJECT")], /) -> None:
     """Let an account sign in at the identity provider, and by its password no longer.

@@ -27,9 +27,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import cookies
 from app.db import Database
-from app.errors import Forbidden, Unauthorised, Unavailable
+from app.errors import Forbidden, StepFirst, Unauthorised, Unavailable
 from app.models.jobs.holder import Holder
-from app.models.people.sign_in import SignIn
+from app.models.people.sign_in import Owed, SignIn
 from app.models.people.token import ApiToken
 from app.models.people.user import User, digest_of
 from app.models.reader_studies.enrolment import Enrolment
@@ -41,6 +41,8 @@ _ASKED_BY_ITSELF = re.compile("/runs/[^/]+/progress")
 """What an open page asks for without anybody at the computer."""
 _OPEN_TO_UNAWARE = re.compile("/|/(readings|pixels|account|sessions|static|health)(/.*)?")
 """Pages that say nothing of synthetic images to whoever is not to know of them yet."""
+_OPEN_TO_OWING = re.compile("/(account|sessions|static|health)(/.*)?")
+"""Where somebody does what they must do before all else, or signs out."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -56,12 +58,35 @@ def visitor(request: Request) -> User | None:
         unaware = bool(row is not None and row.unaware)
     request.state.user = user
     request.state.unaware = unaware
+    request.state.sign_in = row
+    request.state.owes = owes = _owed(request, row)
+    if owes and not _OPEN_TO_OWING.fullmatch(request.url.path):
+        raise _before_all_else(owes)
     if unaware and not _OPEN_TO_UNAWARE.fullmatch(request.url.path):
         raise Enrolment.not_yet()
     if row is not None and row.unnoted and not _ASKED_BY_ITSELF.fullmatch(request.url.path):
         attendance: Attendance = request.app.state.attendance
         attendance.note(row.cookie_hash)
     return user
+
+
+def _owed(request: Request, row: SignIn | None) -> Owed | None:
+    demanding: frozenset[str] = request.app.state.settings.second_step_roles
+    return row.owes(demanding) if row is not None else None
+
+
+def _before_all_else(owes: Owed) -> StepFirst:
+    if owes is Owed.PASSWORD:
+        return StepFirst(
+            "An administrator gave you your password. Choose one that only you know first, at "
+            "/account.",
+            "/account",
+        )
+    return StepFirst(
+        "This installation asks people of your role for a second step when they sign in. Set up an "
+        "authenticator app first, at /account/second-step.",
+        "/account/second-step",
+    )
 
 
 def _database(request: Request) -> Database:

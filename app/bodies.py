@@ -36,7 +36,7 @@ UPLOADS = frozenset(
 """What takes files, by POST; beside these the addresses of ``INTO_STUDIES``."""
 INTO_STUDIES = re.compile(r"/dicomweb/studies/[^/]+")
 """What takes instances of one study, by POST."""
-OPEN = frozenset({"/sessions", "/sessions/deletion"})
+OPEN = frozenset({"/sessions", "/sessions/code", "/sessions/deletion"})
 """What strangers may send a body to, by POST: the way in and the way out."""
 
 SMALL_BYTES = 2_000_000

@@ -23,6 +23,8 @@ FLASH = "hepatica_flash"
 DEVICE = "hepatica_device"
 ELSEWHERE = "hepatica_elsewhere"
 """A sign-in that goes on at the identity provider."""
+SECOND_STEP = "hepatica_second_step"
+"""A sign-in whose password was right and whose code is asked for."""
 TOUR = "hepatica_tour"
 
 MOST_BYTES = 3600

@@ -4,6 +4,7 @@ AppError
  ├ BadRequest     400   the request itself makes no sense
  ├ Unauthorised   401   nobody is signed in, or the token is not known
  ├ Forbidden      403   signed in, but not for this
+ │  └ StepFirst         something must be done before all else
  ├ NotFound       404   no such thing, or none that you may know of
  ├ NoSuchMethod   405   this address knows other methods
  ├ NotAcceptable  406   it is not here in a form that the client takes
@@ -72,6 +73,18 @@ class Forbidden(AppError):
     """Signed in, but not for this."""
 
     status, title = 403, "Not allowed"
+
+
+class StepFirst(Forbidden):
+    """Something must be done before all else: a page leads there.
+
+    Args:
+        address: of the page where it is done.
+    """
+
+    def __init__(self, detail: str, address: str) -> None:
+        super().__init__(detail, next={"url": address, "label": "Do that"})
+        self.address = address
 
 
 class NotFound(AppError):

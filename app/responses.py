@@ -32,6 +32,7 @@ from app.errors import (
     Forbidden,
     NoSuchMethod,
     NotFound,
+    StepFirst,
     Unauthorised,
     Unavailable,
     Unreadable,
@@ -137,6 +138,7 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
     frame = {
         "current_user": getattr(request.state, "user", None),
         "keeps_unaware": getattr(request.state, "unaware", False),
+        "owes": getattr(request.state, "owes", None),
         "demo": getattr(request.app.state, "demo", False),
         "returns_results": getattr(request.app.state, "returns_results", False),
         "flashes": _flashes(request),
@@ -301,6 +303,8 @@ def refusal(scope: Any, error: AppError) -> Response:
         own = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         target = getattr(request.state, "came_for", own)  # where its query is not to be repeated
         return RedirectResponse(f"/sessions/new?next={quote(target, safe='')}", 303)
+    if isinstance(error, StepFirst) and request.method == "GET":
+        return RedirectResponse(error.address, 303)
     response = page(
         request,
         "error.html",
@@ -454,7 +458,8 @@ def _record(request: Request, error: AppError) -> None:
     user = getattr(request.state, "user", None)
     program = getattr(request.state, "program", None)
     kind = error.more.pop("event", None)
-    if kind is None and isinstance(error, Forbidden) and (user or program):
+    refused = isinstance(error, Forbidden) and not isinstance(error, StepFirst)
+    if kind is None and refused and (user or program):
         kind = "refused"
     if kind is None:
         return

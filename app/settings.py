@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.roles import ROLES
+
 try:
     VERSION = version("hepatica")
 except PackageNotFoundError:  # run from a source tree that was never installed
@@ -92,6 +94,12 @@ class Settings(BaseSettings):
     )
     session_idle_hours: float = Field(
         2.0, gt=0, le=24 * 366, description="After how many hours without use a sign-in ends."
+    )
+    totp_roles: str = Field(
+        "",
+        description="Roles that must have an authenticator app (TOTP), with commas between, such "
+        "as admin,researcher. An account of theirs without one is led to set it up and can do "
+        "nothing else; accounts of an identity provider are asked there. Empty: nobody must.",
     )
     review_first: bool = Field(
         True,
@@ -288,6 +296,18 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("totp_roles")
+    @classmethod
+    def _roles(cls, value: str) -> str:
+        """Roles that there are."""
+        named = [one.strip() for one in value.split(",") if one.strip()]
+        for one in named:
+            if one not in ROLES:
+                raise ValueError(
+                    f"HEPATICA_TOTP_ROLES names {one!r}; a role is one of {', '.join(ROLES)}."
+                )
+        return ",".join(named)
+
     @field_validator("node_callers")
     @classmethod
     def _titles(cls, value: str) -> str:
@@ -378,6 +398,11 @@ class Settings(BaseSettings):
                     "10.0.0.7 or 10.0.0.0/24."
                 ) from None
         return ",".join(named)
+
+    @property
+    def second_step_roles(self) -> frozenset[str]:
+        """The roles that must have an authenticator app."""
+        return frozenset(filter(None, self.totp_roles.split(",")))
 
     @property
     def https(self) -> bool:

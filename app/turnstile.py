@@ -14,6 +14,8 @@ import logging
 import re
 import secrets
 import threading
+import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +31,8 @@ from app import cookies
 from app.db import Database
 from app.errors import TooMany, Unauthorised, Unavailable, Unreadable
 from app.models.ground.event import Event
-from app.models.people.sign_in import SignIn
+from app.models.people.second_factor import SecondFactor
+from app.models.people.sign_in import From, SignIn
 from app.models.people.tally import Origin, Tally
 from app.models.people.user import User, fits, hashed
 
@@ -41,8 +44,14 @@ MOST_OF_ONE = 8
 """Of these, from one source; of known browsers, for one account."""
 
 DEVICE_DAYS = 180
+TICKET_S = 300
+"""Seconds within which the second step follows the first."""
 _MOST_ACCOUNTS = 20  # of one browser: a reading room shares its computers
 _DEVICE = re.compile(rf"[\w-]{{22}}(\.[\w-]{{32}}){{1,{_MOST_ACCOUNTS}}}", re.ASCII)
+_HEX = "[0-9a-f]"
+_TICKET = re.compile(
+    rf"({_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}})\.(\d{{1,12}})\.([\w-]{{32}})", re.ASCII
+)
 
 Found = TypeVar("Found")
 
@@ -57,6 +66,18 @@ class Attempt:
     peer: str
     device: str = ""
     session: str = ""
+    browser: str = ""
+
+
+@dataclass(frozen=True)
+class HalfAdmitted:
+    """The password was right, and a code of the authenticator app is asked for next.
+
+    ``ticket`` is the secret of a cookie: the second step within `TICKET_S`, while the password
+    stays the same.
+    """
+
+    ticket: str
 
 
 @dataclass(frozen=True)
@@ -114,8 +135,8 @@ class Turnstile:
         self._hours = hours
         self._new, self._known = _Line("new"), _Line("known")
 
-    async def sign_in(self, attempt: Attempt) -> Admitted:
-        """Check a name and password.
+    async def sign_in(self, attempt: Attempt) -> Admitted | HalfAdmitted:
+        """Check a name and password: the whole, or where the account has an app its first step.
 
         The same is done, and takes as long, whether or not there is such an account. A refused
         try is committed by itself, so no later fault takes it back.
@@ -135,17 +156,103 @@ class Turnstile:
             right = await line.hash(lambda: fits(attempt.password, stored))
             return await line.ask(lambda: self._settle(attempt, stored, right, origin))
 
-    async def new_password(self, user: User, old: str, new: str) -> str:
-        """The hash of a person's new password, once the old one is known to be right.
+    async def second_step(self, ticket: str, code: str, attempt: Attempt) -> Admitted:
+        """Check the code of an authenticator app, or a recovery code, after the password.
 
-        Tries are counted like those of signing in, before the password is looked at: whoever found
-        a browser open must not guess on.
+        Tries are counted for the account wherever they come from: nobody gets here without its
+        password, and six digits must not be guessed from many places. A browser that has signed in
+        to the account before is counted apart.
+
+        Args:
+            ticket: of the first step.
+            attempt: name and password are not looked at.
 
         Raises:
-            Unreadable: the old password is another one, or the new one cannot be used.
+            Unauthorised: the first step is too long ago or was none, or the code is another one.
             TooMany: too many tries were refused, or are under way.
             Unavailable: too many sign-ins at once.
         """
+        line = self._known
+        user_id, _, _ = _ticket_parts(ticket)
+
+        def step() -> Admitted | None:
+            with self._database.transaction() as session:
+                user = self._of_ticket(session, ticket)
+                known = knows(self._key, attempt.device, user.name)
+                place = attempt.device.split(".")[0] if known else str(user.id)
+                origin = Origin(attempt.source, attempt.peer, place, second=True)
+                Tally.claim(session, self._key, user.name, origin)
+                factor = SecondFactor.asked_of(session, user)
+                # reset meanwhile: nothing is asked for any more
+                if factor is not None and not factor.takes(session, user, code, self._key):
+                    Tally.tell(session, self._key, user, user.name, origin)
+                    return None
+                Tally.forgive(session, self._key, user.name, origin)
+                return self._begun(session, user, attempt)
+
+        with line.place(f"second step {user_id}"):
+            admitted = await line.ask(step)
+        if admitted is None:
+            raise Unauthorised(
+                "This code is not good now. Type the six digits that the app shows at this moment, "
+                "or a recovery code that was not used yet. A code is good once."
+            )
+        return admitted
+
+    async def own_code(self, user: User, code: str) -> None:
+        """Nothing where a person who is signed in types a good code; tries are bounded likewise.
+
+        Raises:
+            Unreadable: it is not good now.
+            TooMany, Unavailable: as `second_step`.
+        """
+        line = self._known
+        here = Origin("account", "account", device=f"account {user.id}", second=True)
+
+        def step() -> bool:
+            with self._database.transaction() as session:
+                Tally.claim(session, self._key, user.name, here)
+                factor = SecondFactor.asked_of(session, user)
+                right = factor is not None and factor.takes(session, user, code, self._key)
+                if right:
+                    Tally.forgive(session, self._key, user.name, here)
+                return right
+
+        with line.place(f"second step {user.id}"):
+            if not await line.ask(step):
+                raise Unreadable(
+                    "This code is not good now. Type the six digits that the app shows at this "
+                    "moment; each is good once."
+                )
+
+    async def own_password(self, user: User, password: str) -> None:
+        """Nothing where it is the person's; tries are counted like those of signing in.
+
+        Whoever found a browser open must not guess on.
+
+        Raises:
+            Unreadable: it is another one.
+            TooMany: too many tries were refused, or are under way.
+            Unavailable: too many sign-ins at once.
+        """
+        with self._known.place(user.name):
+            await self._is_own(user, password, "The password is another one.")
+
+    async def new_password(self, user: User, old: str, new: str) -> str:
+        """The hash of a person's new password, once the old one is known to be right.
+
+        Raises:
+            Unreadable: the old password is another one, or the new one is the same or cannot be
+                used.
+            TooMany, Unavailable: as `own_password`.
+        """
+        with self._known.place(user.name):
+            await self._is_own(user, old, "The old password is another one.")
+            if new == old:
+                raise Unreadable("The new password is the old one. Choose another.")
+            return await self._known.hash(lambda: hashed(new))
+
+    async def _is_own(self, user: User, password: str, refusal: str) -> None:
         here = Origin("account", "account", device=f"account {user.id}")
         line = self._known
 
@@ -160,13 +267,11 @@ class Turnstile:
                 else:
                     Event.record(session, user.name, "password change refused", str(user.id))
 
-        with line.place(user.name):
-            await line.ask(claim)
-            right = await line.hash(lambda: fits(old, user.password_hash))
-            await line.ask(lambda: settle(right))
-            if not right:
-                raise Unreadable("The old password is another one.")
-            return await line.hash(lambda: hashed(new))
+        await line.ask(claim)
+        right = await line.hash(lambda: fits(password, user.password_hash))
+        await line.ask(lambda: settle(right))
+        if not right:
+            raise Unreadable(refusal)
 
     def _stored(self, attempt: Attempt, origin: Origin) -> str | None:
         """The account's hash, None without one; a try refused here takes no lock."""
@@ -181,18 +286,52 @@ class Turnstile:
 
     def _settle(
         self, attempt: Attempt, stored: str | None, right: bool, origin: Origin
-    ) -> Admitted:
+    ) -> Admitted | HalfAdmitted:
         with self._database.transaction() as session:
             user = _now(session, attempt.name)
             right = right and user is not None and user.password_hash == stored
             if user is not None and right and user.disabled_at is None:
                 Tally.forgive(session, self._key, attempt.name, origin)
-                return Admitted(
-                    SignIn.begin(session, user, self._hours, replaces=attempt.session),
-                    known_with(self._key, attempt.device, user.name),
-                )
+                if SecondFactor.asked_of(session, user) is not None:
+                    return HalfAdmitted(self._ticket(user, int(time.time()) + TICKET_S))
+                return self._begun(session, user, attempt)
             Tally.tell(session, self._key, user, attempt.name, origin)
         raise Unauthorised("This name and password do not fit together. Check both and try again.")
+
+    def _begun(self, session: Session, user: User, attempt: Attempt) -> Admitted:
+        at = From(attempt.source, attempt.browser)
+        return Admitted(
+            SignIn.begin(session, user, self._hours, replaces=attempt.session, at=at),
+            known_with(self._key, attempt.device, user.name),
+        )
+
+    def _ticket(self, user: User, until: int) -> str:
+        signed = cookies.tag(self._key, "second step", str(user.id), str(until), user.password_hash)
+        return f"{user.id}.{until}.{signed}"
+
+    def _of_ticket(self, session: Session, ticket: str) -> User:
+        """The account that a first step was made for; Unauthorised as `second_step`."""
+        user_id, until, _ = _ticket_parts(ticket)
+        user = session.get(User, user_id, populate_existing=True)
+        if (
+            user is None
+            or user.disabled_at is not None
+            or time.time() > until
+            or not cookies.same(self._ticket(user, until), ticket)
+        ):
+            raise Unauthorised(_AGAIN)
+        return user
+
+
+_AGAIN = "The password was typed too long ago, or in another browser. Begin again."
+
+
+def _ticket_parts(ticket: str) -> tuple[uuid.UUID, int, str]:
+    """Whose it is, until when, and its tag; Unauthorised for what is no ticket."""
+    found = _TICKET.fullmatch(ticket)
+    if found is None:
+        raise Unauthorised(_AGAIN)
+    return uuid.UUID(found[1]), int(found[2]), found[3]
 
 
 def _now(session: Session, name: str) -> User | None:

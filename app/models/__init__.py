@@ -30,6 +30,7 @@ from app.models.jobs.kept_answer import KeptAnswer
 from app.models.jobs.notice import Notice
 from app.models.jobs.returned_object import ReturnedObject
 from app.models.people.identity import Identity
+from app.models.people.second_factor import RecoveryCode, SecondFactor
 from app.models.people.sign_in import SignIn
 from app.models.people.tally import Tally
 from app.models.people.token import ApiToken
@@ -83,11 +84,13 @@ __all__ = [
     "Protocol",
     "ReaderStudy",
     "Reading",
+    "RecoveryCode",
     "Remark",
     "ReturnedObject",
     "Review",
     "Run",
     "RunLine",
+    "SecondFactor",
     "Series",
     "Settlement",
     "SignIn",

@@ -33,6 +33,7 @@ from app.routes import (
     sketches,
     stimuli,
     synthetics,
+    tokens,
     unaware_plans,
     users,
 )
@@ -68,6 +69,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     users.router,
     account.router,
+    tokens.router,
     docs.router,
     guide.router,
     patterns.router,

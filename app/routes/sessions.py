@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
@@ -15,13 +17,21 @@ from app.db import Database, Db, ReadDb
 from app.errors import AppError, Forbidden, NotFound, TooMany, Unauthorised, Unavailable
 from app.models.ground.event import Event
 from app.models.people.identity import Identity, Person
-from app.models.people.sign_in import SignIn
+from app.models.people.sign_in import From, SignIn
 from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from app.models.reader_studies.desk import has_to_read
 from app.models.reader_studies.enrolment import Enrolment
 from app.oidc import MINUTES, Provider
 from app.responses import page, see_other
-from app.turnstile import DEVICE_DAYS, Attempt, Turnstile, source_of
+from app.turnstile import (
+    DEVICE_DAYS,
+    TICKET_S,
+    Admitted,
+    Attempt,
+    HalfAdmitted,
+    Turnstile,
+    source_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -51,29 +61,86 @@ async def create(
     password: Annotated[str, Form(max_length=1000)] = "",
     next: Annotated[str, Form(max_length=4000)] = "/cases",
 ) -> Response:
-    """Sign in. The password is hashed outside any transaction: see ``app.turnstile``."""
+    """Sign in. The password is hashed outside any transaction: see ``app.turnstile``.
+
+    Where the account has an authenticator app, its code is asked for next.
+    """
+    turnstile: Turnstile = request.app.state.turnstile
+    try:
+        admitted = await turnstile.sign_in(_attempt(request, name.strip(), password))
+    except (Unauthorised, TooMany, Unavailable) as refusal:
+        return await run_in_threadpool(_form, request, next, name, refusal)
+    if isinstance(admitted, HalfAdmitted):
+        response = see_other(f"/sessions/code?next={quote(_own_path(request, next), safe='')}")
+        cookies.put(response, request.scope, cookies.SECOND_STEP, admitted.ticket, TICKET_S)
+        return response
+    return _admitted(request, admitted, next)
+
+
+@router.get("/sessions/code")
+def ask_code(request: Request, next: str = _WORK_LIST) -> Response:
+    """The second step: the form for the code of an authenticator app."""
+    if not cookies.read(request, cookies.SECOND_STEP):
+        return RedirectResponse("/sessions/new", 303)
+    return _code_form(request, next, None)
+
+
+@router.post("/sessions/code")
+async def take_code(
+    request: Request,
+    code: Annotated[str, Form(max_length=40)] = "",
+    next: Annotated[str, Form(max_length=4000)] = _WORK_LIST,
+) -> Response:
+    """Sign in with the code of the app, or a recovery code, after the password."""
+    turnstile: Turnstile = request.app.state.turnstile
+    ticket = cookies.read(request, cookies.SECOND_STEP)
+    try:
+        admitted = await turnstile.second_step(ticket, code, _attempt(request, "", ""))
+    except (Unauthorised, TooMany, Unavailable) as refusal:
+        return await run_in_threadpool(_code_form, request, next, refusal)
+    response = _admitted(request, admitted, next)
+    cookies.drop(response, request.scope, cookies.SECOND_STEP)
+    return response
+
+
+def _attempt(request: Request, name: str, password: str) -> Attempt:
     source, peer = source_of(request.scope)
-    attempt = Attempt(
-        name.strip(),
+    return Attempt(
+        name,
         password,
         source,
         peer,
         device=cookies.read(request, cookies.DEVICE),
         session=cookies.read(request, cookies.SESSION),
+        browser=_browser(request),
     )
-    turnstile: Turnstile = request.app.state.turnstile
-    try:
-        admitted = await turnstile.sign_in(attempt)
-    except (Unauthorised, TooMany, Unavailable) as refusal:
-        return await run_in_threadpool(_form, request, next, name, refusal)
+
+
+def _admitted(request: Request, admitted: Admitted, next: str) -> Response:
     target = _own_path(request, next)
     # nothing but the work list was asked for: the front door knows where this person's work is
-    response = RedirectResponse("/" if target == _WORK_LIST else target, 303)
+    response = see_other("/" if target == _WORK_LIST else target)
     hours: float = request.app.state.settings.session_hours
     scope = request.scope
     cookies.put(response, scope, cookies.SESSION, admitted.session, int(hours * 3600))
     cookies.put(response, scope, cookies.DEVICE, admitted.device, DEVICE_DAYS * 86400)
     return response
+
+
+_BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"),
+             ("Safari", "Safari"))  # fmt: skip
+_SYSTEMS = (("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iOS"),
+            ("Mac OS", "macOS"), ("Linux", "Linux"))  # fmt: skip
+
+
+def _browser(request: Request) -> str:
+    """What a browser calls itself, in a word or two: for its owner to know it again."""
+    said = request.headers.get("user-agent", "")[:400]
+    browser = next(
+        (name for mark, name in _BROWSERS if re.search(rf"\b(Headless)?{mark}\w*/", said)), ""
+    )
+    system = next((name for mark, name in _SYSTEMS if mark in said), "")
+    return " on ".join(filter(None, (browser, system)))
 
 
 @router.get("/sessions/oidc")
@@ -130,7 +197,8 @@ def _begun(request: Request, person: Person) -> str:
         if isinstance(user, User):
             replaced = cookies.read(request, cookies.SESSION)
             hours = request.app.state.settings.session_hours
-            return SignIn.begin(session, user, hours, replaces=replaced)
+            at = From(source_of(request.scope)[0], _browser(request))
+            return SignIn.begin(session, user, hours, replaces=replaced, at=at)
         source, _ = source_of(request.scope)
         Event.record(session, person.name[:100] or "?", "sign-in refused", source)
     raise Forbidden(user, event="sign-in at the identity provider")
@@ -158,6 +226,18 @@ def _form(request: Request, next: str, name: str, refusal: AppError | None) -> R
         demo_accounts=DEMO_ACCOUNTS,
         demo_password=DEMO_PASSWORD,
         provider=request.app.state.provider,
+    )
+    response.headers.update(refusal.headers if refusal else {})
+    return response
+
+
+def _code_form(request: Request, next: str, refusal: AppError | None) -> Response:
+    response = page(
+        request,
+        "sessions/code.html",
+        refusal.status if refusal else 200,
+        next=_own_path(request, next),
+        error=refusal.detail if refusal else "",
     )
     response.headers.update(refusal.headers if refusal else {})
     return response

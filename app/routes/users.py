@@ -12,7 +12,10 @@ from starlette.responses import Response
 from app.auth import Admin
 from app.db import Db, ReadDb
 from app.errors import AppError, Conflict
-from app.models.people.tally import Tally
+from app.models.people.second_factor import SecondFactor
+from app.models.people.sign_in import SignIn
+from app.models.people.tally import Alarm, Tally
+from app.models.people.token import ApiToken
 from app.models.people.user import User, hashed
 from app.models.reader_studies.enrolment import Enrolment
 from app.responses import page, see_other
@@ -41,16 +44,19 @@ def create(
 ) -> Response:
     """Make an account; what is refused comes back in the form with the reason."""
     try:
-        made = User.add(db, name.strip(), role, password, by=user.name)
+        made = User.add(db, name.strip(), role, password, temporary=True, by=user.name)
     except AppError as error:
         return _index(request, look, {"name": name, "role": role}, error)
-    return see_other("/users", f"Account {made.name} was made.")
+    return see_other(
+        "/users",
+        f"Account {made.name} was made. They are asked to choose another password first.",
+    )
 
 
 @router.get("/users/{user_id}")
 def show(request: Request, user: Admin, db: ReadDb, user_id: uuid.UUID) -> Response:
     """One account, and what an administrator can change of it; NotFound when there is none."""
-    return _account(request, User.of_id(db, user_id), None)
+    return _account(request, db, User.of_id(db, user_id), None)
 
 
 @router.post("/users/{user_id}/password")
@@ -69,11 +75,12 @@ def reset_password(
     try:
         password_hash = hashed(password)
     except AppError as error:
-        return _account(request, found, error)
-    User.of_id(db, user_id).set_password(db, password_hash, user.name)
+        return _account(request, look, found, error)
+    User.of_id(db, user_id).set_password(db, password_hash, user.name, temporary=True)
     return see_other(
         f"/users/{user_id}",
-        f"{found.name} has a new password and is signed out everywhere. Ask them to change it.",
+        f"{found.name} has a new password and is signed out everywhere. When they sign in with it "
+        "they must choose another one first.",
     )
 
 
@@ -129,6 +136,41 @@ def unlock(request: Request, user: Admin, db: Db, user_id: uuid.UUID) -> Respons
     return see_other(f"/users/{user_id}", f"{found.name} can sign in again at once.")
 
 
+@router.post("/users/{user_id}/second-step/removal")
+def reset_second_step(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
+    """Ask a person for no code any longer: their phone is lost, and their recovery codes too.
+
+    Raises:
+        NotFound: no such account.
+        Conflict: it is one's own, or there is nothing to reset.
+    """
+    if user_id == user.id:
+        raise Conflict("Remove your own app at /account/second-step, where a code is asked for.")
+    found = User.of_id(db, user_id)
+    if not SecondFactor.remove(db, found, user.name):
+        raise Conflict(f"{found.name} has no authenticator app.")
+    found.sign_out(db)
+    return see_other(
+        f"/users/{user_id}",
+        f"{found.name} is asked for no code any longer, and is signed out everywhere.",
+    )
+
+
+@router.post("/users/{user_id}/sign-ins/deletion")
+def sign_out(user: Admin, db: Db, user_id: uuid.UUID) -> Response:
+    """Sign a person out everywhere.
+
+    Raises:
+        NotFound: no such account.
+        Conflict: it is one's own.
+    """
+    if user_id == user.id:
+        raise Conflict("End your own sign-ins at /account.")
+    found = User.of_id(db, user_id)
+    SignIn.close_all(db, found, user.name)
+    return see_other(f"/users/{user_id}", f"{found.name} is signed out everywhere.")
+
+
 def _index(
     request: Request, session: Session, form: dict[str, str], refusal: AppError | None
 ) -> Response:
@@ -138,17 +180,26 @@ def _index(
         refusal.status if refusal else 200,
         users=User.everyone(session),
         roles=ROLES,
+        second_steps=SecondFactor.everybodys(session),
+        seen=SignIn.last_seen(session),
+        alarms=Alarm.recent(session),
         form=form,
         error=refusal.detail if refusal else "",
     )
 
 
-def _account(request: Request, account: User, refusal: AppError | None) -> Response:
+def _account(
+    request: Request, session: Session, account: User, refusal: AppError | None
+) -> Response:
+    configuration = request.app.state.settings
     return page(
         request,
         "users/show.html",
         refusal.status if refusal else 200,
         account=account,
         roles=ROLES,
+        second_step=SecondFactor.asked_of(session, account),
+        sign_ins=SignIn.of(session, account, configuration.session_idle_hours),
+        tokens=ApiToken.of(session, account),
         error=refusal.detail if refusal else "",
     )

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from app.db import Base, now
 from app.errors import Conflict
 from app.models.ground.event import Event
+from app.models.people.second_factor import SecondFactor
 from app.models.people.user import LONGEST_NAME, User
 
 BY = "identity provider"
@@ -143,6 +144,7 @@ class Identity(Base):
             raise Conflict(f"{other.user.name} is that person of the identity provider already.")
         session.add(Identity(user_id=user.id, issuer=issuer, subject=subject))
         user.password_hash = ""
+        SecondFactor.remove(session, user, by)
         user.sign_out(session)
         Event.record(session, by, "account joined to the identity provider", str(user.id))
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import (
@@ -20,10 +23,29 @@ from sqlalchemy.orm import (
 
 from app.db import Base, now
 from app.models.ground.event import Event
+from app.models.people.second_factor import SecondFactor, demanded_of
 from app.models.people.user import User, digest_of
 
 MOST_BROWSERS = 20
 """Browsers in which one person can be signed in at a time; the oldest sign-in gives way."""
+
+
+class Owed(StrEnum):
+    """What a person must do here before all else."""
+
+    PASSWORD = "password"  # noqa: S105 - no password: the name of a step
+    """Choose another than the one that an administrator gave them."""
+    SECOND_STEP = "second step"
+    """Set up an authenticator app, which the installation demands of their role."""
+
+
+@dataclass(frozen=True)
+class From:
+    """Where a sign-in comes from: the address, and what the browser calls itself in a word."""
+
+    address: str = ""
+    browser: str = ""
+
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _NOTED_EVERY = timedelta(minutes=1)
@@ -39,16 +61,24 @@ class SignIn(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
     seen_at: Mapped[datetime] = mapped_column(default=now)
+    address: Mapped[str] = mapped_column(sa.String(100), default="", server_default="")
+    """Where it was begun, as an address."""
+    browser: Mapped[str] = mapped_column(sa.String(60), default="", server_default="")
 
     user: Mapped[User] = relationship()
     unaware: Mapped[bool | None] = query_expression()
     """What ``behind`` was given as ``unaware``; it is no column."""
+    has_second_step: Mapped[bool | None] = query_expression()
+    """Whether the account has an authenticator app, where ``behind`` found it; no column either."""
 
     @staticmethod
-    def begin(session: Session, user: User, hours: float, *, replaces: str = "") -> str:
+    def begin(
+        session: Session, user: User, hours: float, *, replaces: str = "", at: From = From()
+    ) -> str:
         """Sign a person in and return the new cookie's secret.
 
         Args:
+            at: where they are.
             replaces: the cookie that the browser held before: it is good no longer.
         """
         session.execute(sa.delete(SignIn).where(SignIn.expires_at < now()))
@@ -72,6 +102,8 @@ class SignIn(Base):
                 created_at=moment,
                 seen_at=moment,
                 expires_at=moment + timedelta(hours=hours),
+                address=at.address[:100],
+                browser=at.browser[:60],
             )
         )
         Event.record(session, user.name, "signed in")
@@ -97,6 +129,7 @@ class SignIn(Base):
             .options(
                 joinedload(SignIn.user),
                 with_expression(SignIn.unaware, sa.null() if unaware is None else unaware),
+                with_expression(SignIn.has_second_step, SecondFactor.confirmed(SignIn.user_id)),
             )
             .where(
                 SignIn.cookie_hash == digest_of(secret),
@@ -105,6 +138,44 @@ class SignIn(Base):
             )
         ).scalar_one_or_none()
         return row if row is not None and row.user.disabled_at is None else None
+
+    def owes(self, demanding: Collection[str]) -> Owed | None:
+        """What the person must do before all else; None: nothing.
+
+        Args:
+            demanding: the roles that must have an authenticator app.
+        """
+        if self.user.password_temporary and self.user.password_hash:
+            return Owed.PASSWORD
+        if demanded_of(self.user, demanding) and not self.has_second_step:
+            return Owed.SECOND_STEP
+        return None
+
+    def ends_at(self, idle_hours: float) -> tuple[datetime, datetime]:
+        """When it ends without further use, and when in any case."""
+        return min(self.seen_at + timedelta(hours=idle_hours), self.expires_at), self.expires_at
+
+    @staticmethod
+    def of(session: Session, user: User, idle_hours: float) -> list[SignIn]:
+        """A person's sign-ins that are good, the last used first."""
+        moment = now()
+        return list(
+            session.scalars(
+                sa.select(SignIn)
+                .where(
+                    SignIn.user_id == user.id,
+                    SignIn.expires_at > moment,
+                    SignIn.seen_at > moment - timedelta(hours=idle_hours),
+                )
+                .order_by(SignIn.seen_at.desc(), SignIn.cookie_hash)
+            )
+        )
+
+    @staticmethod
+    def last_seen(session: Session) -> dict[uuid.UUID, datetime]:
+        """When each person who is signed in was last seen."""
+        query = sa.select(SignIn.user_id, sa.func.max(SignIn.seen_at)).group_by(SignIn.user_id)
+        return dict(session.execute(query).all())
 
     @property
     def unnoted(self) -> bool:
@@ -129,6 +200,7 @@ class SignIn(Base):
             session.delete(row)
 
     @staticmethod
-    def close_all(session: Session, user: User) -> None:
-        """Sign a person out everywhere."""
-        session.execute(sa.delete(SignIn).where(SignIn.user_id == user.id))
+    def close_all(session: Session, user: User, by: str, *, keep: str = "") -> None:
+        """Sign a person out everywhere, but for the browser with the cookie ``keep``."""
+        user.sign_out(session, keep=keep)
+        Event.record(session, by, "sign-ins ended", str(user.id), name=user.name)

@@ -9,7 +9,7 @@ tries that run at the same time cannot get past the limit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -30,7 +30,11 @@ TRIES_OF_A_PEER = 1000
 """Refused tries of everybody behind a proxy that the settings do not name."""
 
 _NAMES_BEFORE_SPRAYING = 5
+_NAMES_EVERYWHERE = 30
+"""More names than people mistype at the same time in a hospital, wherever the tries come from."""
 _EVENTS_IN_A_WINDOW = 200
+ALARM_DAYS = 7
+_MOST_ALARMS = 1000
 _EVERY_NAME = ""
 _EVERYWHERE = "everywhere"
 
@@ -47,6 +51,26 @@ class Origin:
     source: str
     peer: str
     device: str = ""
+    second: bool = False
+    """It is a code of the second step, by somebody who has the password: a place of its own."""
+
+    @property
+    def place(self) -> str:
+        """Where tries of the device are counted."""
+        return f"second step {self.device}" if self.second else self.device
+
+    @property
+    def where(self) -> str:
+        """It in a sentence."""
+        if self.second:
+            return "with this password"
+        return "from this browser" if self.device else "from here"
+
+
+SPRAYED = "passwords tried on many names"
+STOPPED = "sign-ins stopped for a while"
+"""Kinds of the events that an administrator should know of."""
+FROM_MANY = "many places"
 
 
 class Tally(Base):
@@ -104,18 +128,24 @@ class Tally(Base):
         own = _row(session, account, place)
         source = _row(session, *others[0][:2]) if others else own
         actor = user.name if user else "?"
+        refused = "second step refused" if origin.second else "sign-in refused"
+        if others and _sprayed_everywhere(session):
+            everywhere = _row(session, _EVERYWHERE, _EVERYWHERE)
+            if everywhere.told == 0:
+                everywhere.told = 1
+                Event.record(session, "?", SPRAYED, FROM_MANY)
         if others and _sprayed(session, place):
             if source.told < 2 and _may_tell(session):
                 source.told = 2
-                Event.record(session, "?", "passwords tried on many names", origin.source)
+                Event.record(session, "?", SPRAYED, origin.source)
         elif own.told == 0:
             own.told = 1
             if (user or source.told == 0) and _may_tell(session):
                 source.told = max(source.told, 0 if user else 1)
-                Event.record(session, actor, "sign-in refused", origin.source)
+                Event.record(session, actor, refused, origin.source)
         elif user and own.told == 1 and own.tries >= most and _may_tell(session):
             own.told = 2
-            Event.record(session, actor, "sign-ins stopped for a while", origin.source, tries=most)
+            Event.record(session, actor, STOPPED, origin.source, tries=most)
 
     @staticmethod
     def unlock(session: Session, key: bytes, user: User, by: str) -> None:
@@ -133,20 +163,54 @@ class Tally(Base):
         if self.tries < most:
             return
         wait_s = (self.since + WINDOW - now()).total_seconds()
-        where = "from this browser" if origin.device else "from here"
         whom = "of this name " if self.account else ""
         raise TooMany(
-            f"Too many refused sign-ins {whom}{where}. Wait {max(1, round(wait_s / 60))} minutes, "
-            "or ask an administrator to unlock the account.",
+            f"Too many refused sign-ins {whom}{origin.where}. Wait "
+            f"{max(1, round(wait_s / 60))} minutes, or ask an administrator to unlock the account.",
             retry_after_s=wait_s,
         )
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something about sign-ins that an administrator should know of.
+
+    Attributes:
+        kind: `SPRAYED` or `STOPPED`.
+        times: how often within `ALARM_DAYS`.
+        last_at, last_from: of the newest, and the account that it was about ("?": many).
+    """
+
+    kind: str
+    times: int
+    last_at: datetime
+    last_from: str
+    account: str
+
+    @staticmethod
+    def recent(session: Session) -> list[Alarm]:
+        """Those of the last days, by kind and account, the newest first; at most 20."""
+        since = now() - timedelta(days=ALARM_DAYS)
+        query = (
+            sa.select(Event)
+            .where(Event.kind.in_((SPRAYED, STOPPED)), Event.at > since)
+            .order_by(Event.at.desc(), Event.id)
+            .limit(_MOST_ALARMS)
+        )
+        found: dict[tuple[str, str], Alarm] = {}
+        for event in session.scalars(query):
+            known = found.get((event.kind, event.actor))
+            if known is None:
+                known = Alarm(event.kind, 0, event.at, event.subject, event.actor)
+            found[event.kind, event.actor] = replace(known, times=known.times + 1)
+        return list(found.values())[:20]
 
 
 def _counted(key: bytes, name: str, origin: Origin) -> list[tuple[str, str, int]]:
     """(account, place, most tries) of every row that a try counts in, the name's own first."""
     account = tag(key, "name", name)
-    if origin.device:
-        return [(account, tag(key, "device", origin.device), TRIES_OF_A_NAME)]
+    if origin.device or origin.second:
+        return [(account, tag(key, "device", origin.place), TRIES_OF_A_NAME)]
     place = tag(key, "source", origin.source)
     counted = [(account, place, TRIES_OF_A_NAME), (_EVERY_NAME, place, TRIES_OF_A_SOURCE)]
     if origin.peer != origin.source:
@@ -156,7 +220,7 @@ def _counted(key: bytes, name: str, origin: Origin) -> list[tuple[str, str, int]
 
 def _alone(session: Session, origin: Origin) -> None:
     """Let tries that count in the same rows pass one after the other."""
-    serialise(session, f"sign-in {origin.device or origin.peer}")
+    serialise(session, f"sign-in {origin.place or origin.peer}")
 
 
 def _row(session: Session, account: str, place: str) -> Tally:
@@ -177,6 +241,25 @@ def _sprayed(session: Session, place: str) -> bool:
         Tally.place == place, Tally.account != _EVERY_NAME, Tally.since > now() - WINDOW
     )
     return (session.scalar(names) or 0) > _NAMES_BEFORE_SPRAYING
+
+
+def _sprayed_everywhere(session: Session) -> bool:
+    """Whether more names were tried than people mistype, from places that each tried few."""
+    recent = (
+        Tally.account.not_in((_EVERY_NAME, _EVERYWHERE)),
+        Tally.tries > 0,
+        Tally.since > now() - WINDOW,
+    )
+    sprayers = (
+        sa.select(Tally.place)
+        .where(*recent)
+        .group_by(Tally.place)
+        .having(sa.func.count() > _NAMES_BEFORE_SPRAYING)
+    )
+    names = sa.select(Tally.account).where(*recent, Tally.place.not_in(sprayers)).distinct()
+    few = names.limit(_NAMES_EVERYWHERE + 1).subquery()
+    found = session.scalar(sa.select(sa.func.count()).select_from(few))
+    return (found or 0) > _NAMES_EVERYWHERE
 
 
 def _may_tell(session: Session) -> bool:

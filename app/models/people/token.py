@@ -101,6 +101,31 @@ class ApiToken(Base):
         return list(session.scalars(query.order_by(ApiToken.name, ApiToken.created_at.desc())))
 
     @staticmethod
+    def of(session: Session, owner: User) -> list[ApiToken]:
+        """A person's tokens, the newest first."""
+        query = sa.select(ApiToken).where(ApiToken.owner_id == owner.id)
+        query = query.options(joinedload(ApiToken.owner))
+        return list(session.scalars(query.order_by(ApiToken.created_at.desc(), ApiToken.id)))
+
+    @staticmethod
+    def require(session: Session, token_id: uuid.UUID, asker: User) -> ApiToken:
+        """A token that somebody may revoke: one's own, an administrator any.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's; nobody learns which.
+        """
+        token = session.get(ApiToken, token_id)
+        if token is None or not (asker.may("admin") or token.owner_id == asker.id):
+            raise NotFound("There is no such token, or it is not yours.")
+        return token
+
+    def end(self, session: Session, by: str) -> None:
+        """Revoke this one; nothing where it is revoked already."""
+        if self.revoked_at is None:
+            self.revoked_at = now()
+            Event.record(session, by, "token revoked", str(self.id), name=self.name)
+
+    @staticmethod
     def holder(session: Session, secret: str) -> ApiToken | None:
         """The token behind a secret, if it is good."""
         token = session.execute(
@@ -151,8 +176,7 @@ class ApiToken(Base):
         if not tokens:
             raise NotFound(f"There is no token named {name!r} that is not revoked already.")
         for token in tokens:
-            token.revoked_at = now()
-            Event.record(session, by, "token revoked", str(token.id), name=name)
+            token.end(session, by)
         return len(tokens)
 
 

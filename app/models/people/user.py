@@ -94,6 +94,8 @@ class User(Base):
     role: Mapped[str] = mapped_column(sa.String(20))
     password_hash: Mapped[str] = mapped_column(sa.String(200))
     demo: Mapped[bool] = mapped_column(default=False)
+    password_temporary: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Somebody else chose the password: the person must choose another before all else."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     disabled_at: Mapped[datetime | None]
 
@@ -105,11 +107,13 @@ class User(Base):
         password: str,
         demo: bool = False,
         *,
+        temporary: bool = False,
         by: str = "installation",
     ) -> User:
         """Make an account.
 
         Args:
+            temporary: the person must choose another password when they have signed in.
             by: who makes it.
 
         Raises:
@@ -118,7 +122,9 @@ class User(Base):
         """
         _refuse_unfit(name, role)
         password_hash = hashed(password)  # before the database is asked, so that nobody waits
-        return User._made(session, name, role, password_hash, demo, by)
+        made = User._made(session, name, role, password_hash, demo, by)
+        made.password_temporary = temporary
+        return made
 
     @staticmethod
     def add_without_password(session: Session, name: str, role: str, *, by: str) -> User:
@@ -169,7 +175,13 @@ class User(Base):
         return fits(password[:_LONGEST], self.password_hash)
 
     def set_password(
-        self, session: Session, password_hash: str, by: str, *, keep: str = ""
+        self,
+        session: Session,
+        password_hash: str,
+        by: str,
+        *,
+        keep: str = "",
+        temporary: bool = False,
     ) -> None:
         """Replace the password and end this person's sign-ins.
 
@@ -177,6 +189,7 @@ class User(Base):
             password_hash: from `hashed`.
             by: who does it.
             keep: the cookie of the browser in which it is done by the person.
+            temporary: the person must choose another one when they have signed in.
 
         Raises:
             Conflict: the person signs in at the identity provider.
@@ -186,8 +199,10 @@ class User(Base):
                 f"{self.name} signs in at the identity provider and has no password here."
             )
         self.password_hash = password_hash
+        self.password_temporary = temporary
         self.sign_out(session, keep=keep)
-        Event.record(session, by, "password changed", str(self.id), name=self.name)
+        kind = "password reset" if temporary else "password changed"
+        Event.record(session, by, kind, str(self.id), name=self.name)
 
     def set_role(self, session: Session, role: str, by: str) -> None:
         """Let the person do more, or less, from the next request on.

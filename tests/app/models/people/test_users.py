@@ -10,7 +10,8 @@ import sqlalchemy as sa
 import studies
 from app.db import Database
 from app.errors import Conflict, Unreadable
-from app.models import Event, User
+from app.models import ApiToken, Event, Tally, User
+from app.models.people.tally import Origin
 from app.models.people.user import hashed
 
 PASSWORD = "correct horse"
@@ -167,7 +168,82 @@ def test_a_reset_by_an_administrator_ends_every_sign_in_and_names_who_did_it(
     assert boss.post(f"/users/{ada_id}/password", data=new).status_code == 303
     assert ada.get("/cases").status_code == 303
     assert sign_in(client, "ada", "battery staple") == 303
-    assert told(session, "password changed") == [("boss", str(ada_id))]
+    assert told(session, "password reset") == [("boss", str(ada_id))]
+    for page in ("/cases", "/", "/readings"):
+        assert client.get(page).headers["location"] == "/account", "the reset one is temporary"
+    assert client.post("/datasets").status_code == 403
+    same = {"old": "battery staple", "new": "battery staple", "again": "battery staple"}
+    assert "is the old one" in client.post("/account/password", data=same).text
+    other = {**same, "new": "staple battery", "again": "staple battery"}
+    assert client.post("/account/password", data=other).status_code == 303
+    assert client.get("/cases").status_code == 200
+    assert told(session, "password changed") == [("ada", str(ada_id))]
+
+
+def test_where_a_person_is_signed_in_is_seen_and_ended_by_them_and_by_an_administrator(
+    session, signed_in_as, client
+):
+    boss, ada = signed_in_as("admin", name="boss"), signed_in_as("reader", name="ada")
+    ada_id = User.require(session, "ada").id
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0"
+    other = signed_in_as("reader", name="ada")
+    form = {"name": "ada", "password": PASSWORD}
+    other.post("/sessions", data=form, headers={"user-agent": firefox})
+    shown = ada.get("/account").text
+    assert "Firefox on Linux" in shown and "this one" in shown and "testclient" not in shown
+    assert ada.post("/account/sign-ins/deletion").status_code == 303
+    assert other.get("/account").status_code == 303
+    assert ada.get("/account").status_code == 200
+    assert "Sign them out everywhere" in boss.get(f"/users/{ada_id}").text
+    assert boss.post(f"/users/{ada_id}/sign-ins/deletion").status_code == 303
+    assert ada.get("/account").status_code == 303
+    own = User.require(session, "boss").id
+    assert boss.post(f"/users/{own}/sign-ins/deletion").status_code == 409
+    assert told(session, "sign-ins ended") == [("ada", str(ada_id)), ("boss", str(ada_id))]
+
+
+def test_tokens_are_seen_and_revoked_by_their_owner_and_by_an_administrator(
+    session, signed_in_as, database
+):
+    boss, ada, eve = (
+        signed_in_as(role, name=name)
+        for role, name in (("admin", "boss"), ("reader", "ada"), ("researcher", "eve"))
+    )
+    with database.transaction() as opened:
+        person = User.require(opened, "ada")
+        for name in ("viewer", "script"):
+            ApiToken.add(opened, name, "reader", owner=person, days=30)
+        ApiToken.add(opened, "station", "machine")
+    ids = {one.name: one.id for one in session.scalars(sa.select(ApiToken))}
+    assert "viewer" in ada.get("/account").text and "station" not in ada.get("/account").text
+    assert eve.post(f"/tokens/{ids['viewer']}/revocation").status_code == 404
+    assert ada.post(f"/tokens/{ids['station']}/revocation").status_code == 404
+    back = {"back": "/tokens"}
+    gone = ada.post(f"/tokens/{ids['viewer']}/revocation", data=back)
+    assert gone.headers["location"] == "/account"
+    listed = boss.get("/tokens").text
+    assert all(name in listed for name in ids) and "revoked" in listed and "never" in listed
+    gone = boss.post(f"/tokens/{ids['station']}/revocation", data=back)
+    assert gone.headers["location"] == "/tokens"
+    page = f"/users/{person.id}"
+    gone = boss.post(f"/tokens/{ids['script']}/revocation", data={"back": page})
+    assert gone.headers["location"] == page
+    assert told(session, "token revoked") == [
+        ("ada", str(ids["viewer"])), ("boss", str(ids["station"])), ("boss", str(ids["script"])),
+    ]  # fmt: skip
+
+
+def test_guessing_that_was_noticed_stands_above_the_people(session, signed_in_as, app, database):
+    boss = signed_in_as("admin", name="boss")
+    assert "Passwords were tried" not in boss.get("/users").text
+    places = [Origin(f"198.51.100.{n}", f"198.51.100.{n}") for n in range(40)]
+    for number, origin in enumerate(places):
+        with database.transaction() as opened:
+            Tally.claim(opened, app.state.key, f"nobody{number}", origin)
+            Tally.tell(opened, app.state.key, None, f"nobody{number}", origin)
+    shown = boss.get("/users").text
+    assert "Passwords were tried on many names, once in 7 days" in shown
+    assert "from many places" in shown
 
 
 def test_whoever_makes_or_changes_an_account_is_its_events_actor(session, signed_in_as):
