@@ -6,7 +6,7 @@ Features come from a network of our own: the shipped classifier, which was train
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from ml.dataset.manifest import Manifest
 from ml.experiment import arms, evaluation
 from ml.experiment.folder import RunFolder
 from ml.experiment.measured import FEATURE_NETWORK, SHOWN, ResampledPatients
-from ml.experiment.outcomes import Distances, Measurement, Missing, NearestPair
+from ml.experiment.outcomes import Distances, Measurement, Missing, NearestPair, Twins
 from ml.experiment.results.origin import FeatureFigures
 from ml.experiment.results.scores import Selection
 from ml.experiment.tasks import OUTER, Measure, TrainClassifier
@@ -38,11 +38,13 @@ from ml.experiment.training_sets import (
 )
 from ml.ground.records import to_json
 from ml.progress import RunDir
-from ml.statistics import classification, fidelity, memorisation, symmetry
+from ml.statistics import classification, copies, fidelity, memorisation, symmetry
 from ml.training import runtime
 from ml.training.networks.cnn import Cnn
 
 _BATCH = 256
+_LEAST_TWINS = 8
+"""Of fewer real lesions nobody can say how alike they are."""
 
 
 @lru_cache(maxsize=1)
@@ -121,10 +123,11 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
         features_of(net, held),
     )
     out.write_arrays("draws.npz", draws)
-    distances = None
+    distances, twins = None, None
     if most is not None:
         distances = _memorisation(folder, settings, manifest, fold, task, most, held, net)
-    out.write_json("result.json", to_json(Measurement(len(drawn), len(held), distances)))
+        twins = _twins(manifest, fold, most, settings.window_hu)
+    out.write_json("result.json", to_json(Measurement(len(drawn), len(held), distances, twins)))
 
 
 def _fidelity(
@@ -160,6 +163,44 @@ def _fidelity(
     return draws
 
 
+@dataclass(frozen=True)
+class _Found:
+    """For each query its nearest reference: ``both`` draws the two as they lie on each other."""
+
+    gap: npt.NDArray[np.float64]
+    where: npt.NDArray[np.int64]
+    symmetries: npt.NDArray[np.int64] | None
+    both: Callable[[int], npt.NDArray[Any]]
+
+
+_Search = Callable[[Pixels], _Found]
+"""Among references (m, 64, 64), for queries that are fixed."""
+
+
+def _by_description(describe: Callable[[Pixels], Pixels], queries: Pixels) -> _Search:
+    asked = memorisation.turns(queries, describe)
+
+    def search(references: Pixels) -> _Found:
+        gap, where, how = memorisation.nearest(asked, describe(references))
+
+        def both(i: int) -> npt.NDArray[Any]:
+            turned = symmetry.turned(queries[i : i + 1], int(how[i]))[0]
+            return np.stack([turned, references[where[i]]])
+
+        return _Found(gap, where, how, both)
+
+    return search
+
+
+def _by_correlation(queries: Pixels) -> _Search:
+    def search(references: Pixels) -> _Found:
+        among = list(references)
+        near = copies.nearest(queries, among)
+        return _Found(near.gap, near.where, None, lambda i: near.both(i, queries, among))
+
+    return search
+
+
 def _memorisation(
     folder: RunFolder,
     settings: Experiment,
@@ -170,68 +211,93 @@ def _memorisation(
     held: Pixels,
     net: Cnn,
 ) -> dict[str, Distances]:
-    """Distances class by class, in pixels and features; the nearest pairs go to ``pairs.npz``."""
+    """Distances class by class, in each space; the nearest pairs go to ``pairs.npz``."""
     scheme = manifest.scheme
     each = views_each(manifest, settings, fold, settings.base)
     held_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.test])
-    spaces: dict[str, Callable[[Pixels], Pixels]] = {
-        "pixels": memorisation.flat,
-        "features": partial(features_of, net),
+    # correlation tries turns and shifts itself, so that it needs no views
+    spaces: dict[str, tuple[int, Callable[[Pixels], _Search]]] = {
+        memorisation.PIXELS: (each, partial(_by_description, memorisation.flat)),
+        memorisation.FEATURES: (each, partial(_by_description, partial(features_of, net))),
+        memorisation.COPIES: (0, _by_correlation),
     }
     measured: dict[str, Distances] = {}
     pictures: dict[str, npt.NDArray[Any]] = {}
-    for space, describe in spaces.items():
-        ours: list[npt.NDArray[np.float64]] = []
-        theirs: list[npt.NDArray[np.float64]] = []
+    for space, (views, of) in spaces.items():
+        ours: list[tuple[str, npt.NDArray[np.float64]]] = []
+        theirs: dict[str, npt.NDArray[np.float64]] = {}
         nearer: list[npt.NDArray[np.bool_]] = []
-        pairs: list[tuple[NearestPair, npt.NDArray[Any]]] = []
+        pairs: list[tuple[NearestPair, Callable[[], npt.NDArray[Any]]]] = []
         for position, key in enumerate(scheme.keys):
             lines = list(fold.train.only(key))
             queries = synthetic[0][synthetic[1] == position]
-            references, _ = classic_rois(folder, manifest, task.seed, lines, each)
-            asked, known = memorisation.turns(queries, describe), describe(references)
-            gap, where, how = memorisation.nearest(asked, known)
-            ours.append(gap)
+            references, _ = classic_rois(folder, manifest, task.seed, lines, views)
+            search = of(queries)
+            found = search(references)
+            ours.append((key, found.gap))
             for i in range(len(queries)):
+                how = None if found.symmetries is None else int(found.symmetries[i])
                 pair = NearestPair(
                     lesion_class=key,
                     roi=i,
-                    distance=float(gap[i]),
-                    training_line=lines[int(where[i]) // (1 + each)].id,
-                    training_view=int(where[i]) % (1 + each),
-                    symmetry=int(how[i]),
+                    distance=float(found.gap[i]),
+                    training_line=lines[int(found.where[i]) // (1 + views)].id,
+                    training_view=int(found.where[i]) % (1 + views),
+                    symmetry=how,
                     flagged=False,
                 )
-                turned = symmetry.turned(queries[i : i + 1], int(how[i]))[0]
-                pairs.append((pair, np.stack([turned, references[where[i]]])))
+                pairs.append((pair, partial(found.both, i)))
             unseen = held[held_labels == position]
             if not len(unseen):
                 continue
-            theirs.append(memorisation.nearest(memorisation.turns(unseen, describe), known)[0])
+            theirs[key] = of(unseen)(references).gap
             # as many training originals as there are held-out ones: 50 % are nearer to either
-            plain = known[:: 1 + each]
+            plain = references[:: 1 + views]
             rng = runtime.generator("nearer", task.name, position)
             some = plain[np.sort(rng.permutation(len(plain))[: len(unseen)])]
-            few = describe(unseen[np.sort(rng.permutation(len(unseen))[: len(some)])])
-            to_training = memorisation.nearest(asked, some)[0]
-            nearer.append(to_training < memorisation.nearest(asked, few)[0])
-        own, other = np.concatenate(ours), np.concatenate(theirs)
-        threshold = float(np.quantile(other, memorisation.EXPECTED))
-        ranked = sorted(pairs, key=lambda one: one[0].distance)[:SHOWN]
-        pictures[space] = np.stack([both for _, both in ranked])
+            few = unseen[np.sort(rng.permutation(len(unseen))[: len(some)])]
+            nearer.append(search(some).gap < search(few).gap)
+        judged = memorisation.judged(ours, theirs)
+        own = np.concatenate([gap for _, gap in ours])
+        other = np.concatenate(list(theirs.values()))
+        order = np.argsort(own, kind="stable")[:SHOWN]
+        pictures[space] = np.stack([pairs[i][1]() for i in order])
         measured[space] = Distances(
             synthetic=tuple(own.tolist()),
             held_out=tuple(other.tolist()),
-            threshold=threshold,
-            flagged=int((own < threshold).sum()),
+            threshold=float(np.quantile(other, memorisation.EXPECTED)),
+            flagged=int(judged.flagged.sum()),
             nearer_to_training=float(np.concatenate(nearer).mean()),
             nearest_pairs=tuple(
-                replace(pair, flagged=pair.distance < threshold) for pair, _ in ranked
+                replace(pairs[i][0], flagged=bool(judged.flagged[i])) for i in order
             ),
+            thresholds=judged.thresholds,
+            nearer_than_any=int(judged.nearer_than_any.sum()),
         )
     halved = {key: value.astype(np.float16) for key, value in pictures.items()}
     folder.task(task.name).write_arrays("pairs.npz", halved)
     return measured
+
+
+def _twins(
+    manifest: Manifest,
+    fold: Fold,
+    synthetic: tuple[Pixels, npt.NDArray[np.int64]],
+    window_hu: tuple[float, float],
+) -> tuple[Twins, ...]:
+    """How many synthetic ROIs are alike among themselves, beside as many real ones."""
+    told = []
+    for position, key in enumerate(manifest.scheme.keys):
+        drawn = synthetic[0][synthetic[1] == position]
+        lines = list(fold.train.only(key))[: len(drawn)]
+        if len(lines) < _LEAST_TWINS:
+            continue
+        real = copies.twins(np.stack([manifest.roi(line, window_hu) for line in lines]))
+        gaps = copies.twins(drawn[: len(lines)])
+        alike = gaps < np.quantile(real, memorisation.EXPECTED)
+        medians = float(np.median(gaps)), float(np.median(real))
+        told.append(Twins(key, len(lines), float(alike.mean()), *medians))
+    return tuple(told)
 
 
 # -- what the CNNs' features show ------------------------------------------------------------------

@@ -70,7 +70,7 @@ class NearestPair:
         roi: the number of the synthetic one, within its class.
         distance: root mean square difference.
         training_line: id of the lesion, and which of its views.
-        symmetry: under which of the 8 they are nearest.
+        symmetry: under which of the 8 they are nearest; None where any turn and shift counts.
         flagged: nearer than held-out lesions mostly are.
     """
 
@@ -79,7 +79,7 @@ class NearestPair:
     distance: float
     training_line: str
     training_view: int
-    symmetry: int
+    symmetry: int | None
     flagged: bool
 
 
@@ -88,8 +88,11 @@ class Distances:
     """Distances to the nearest training ROI, of synthetic ROIs and of held-out lesions.
 
     Attributes:
-        threshold: synthetic ROIs below it are flagged.
+        threshold: over all classes; of earlier runs synthetic ROIs below it are flagged.
         nearer_to_training: share of synthetic ROIs nearer to training than to held-out lesions.
+        thresholds: by class, synthetic ROIs below their own are flagged; a class of which nothing
+            was held out has none, and nothing of it is flagged. None of earlier runs.
+        nearer_than_any: synthetic ROIs nearer than every held-out lesion of their class.
     """
 
     synthetic: tuple[float, ...]
@@ -98,12 +101,38 @@ class Distances:
     flagged: int
     nearer_to_training: float
     nearest_pairs: tuple[NearestPair, ...]
+    thresholds: Mapping[str, float] | None = None
+    nearer_than_any: int | None = None
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Of one class: ROIs so like another one of their own set as few real ones are.
+
+    As many of either; like: 1 − correlation whatever shift, turn and mirror (`copies`).
+
+    Attributes:
+        synthetic: share of synthetic ROIs with a nearer twin than 95 % of real ROIs have.
+        median, median_real: of the gap to the twin.
+    """
+
+    lesion_class: str = field(metadata=json_key("class"))
+    rois: int
+    synthetic: float
+    median: float
+    median_real: float
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Of one kind of ROIs in one fold; ``memorisation``: by space, of synthetic ROIs alone."""
+    """Of one kind of ROIs in one fold.
+
+    Attributes:
+        memorisation: by space, of synthetic ROIs alone.
+        twins: by class, of synthetic ROIs alone; None of earlier runs.
+    """
 
     rois: int
     held_out: int
     memorisation: Mapping[str, Distances] | None = None
+    twins: tuple[Twins, ...] | None = None

@@ -7,7 +7,8 @@ generator never saw: a generator that copies comes nearer to its training ROIs t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from ml.statistics.symmetry import SYMMETRIES, turned
 
 Pixels = npt.NDArray[np.float32]
 
+PIXELS, FEATURES, COPIES = "pixels", "features", "correlation"
+"""The spaces in which distances are told; the last is that of `copies`."""
 EXPECTED = 0.05
 """Share of held-out ROIs under the threshold; a generator that copies nothing has about as much."""
 
@@ -50,6 +53,41 @@ def nearest(
         best[better], where[better], how[better] = value[better], found[better], symmetry
     size = references.shape[1]
     return np.sqrt(np.maximum(best, 0).astype(np.float64) / size), where, how
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Which synthetic ROIs are nearer to training than held-out lesions are.
+
+    Attributes:
+        thresholds: by class, what 5 % of held-out lesions are nearer than; none without any.
+        flagged: (n,) nearer than the threshold of their class …
+        nearer_than_any: … and nearer than every held-out lesion of it.
+    """
+
+    thresholds: Mapping[str, float]
+    flagged: npt.NDArray[np.bool_]
+    nearer_than_any: npt.NDArray[np.bool_]
+
+
+def judged(
+    synthetic: Sequence[tuple[str, npt.NDArray[np.float64]]],
+    held_out: Mapping[str, npt.NDArray[np.float64]],
+) -> Judged:
+    """Judge distances to the nearest training ROI class by class.
+
+    Args:
+        synthetic: distances (n,) of each class, in the order in which they are told.
+        held_out: of each class of which some were held out.
+    """
+    thresholds = {
+        key: float(np.quantile(gaps, EXPECTED)) for key, gaps in held_out.items() if len(gaps)
+    }
+    flagged, nearer = [], []
+    for key, gaps in synthetic:
+        flagged.append(gaps < thresholds.get(key, -np.inf))
+        nearer.append(gaps < (held_out[key].min() if key in thresholds else -np.inf))
+    return Judged(thresholds, np.concatenate(flagged), np.concatenate(nearer))
 
 
 def flat(rois: Pixels) -> Pixels:

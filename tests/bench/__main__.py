@@ -11,6 +11,7 @@ import sys
 
 from bench import (
     burned_in,
+    copied,
     coverage,
     difficulty,
     gpu,
@@ -39,6 +40,7 @@ SECTIONS = {
     "burned-in": burned_in.found,
     "coverage": coverage.intervals,
     "inference": inference.section,
+    "memorisation": copied.section,
     "pacs": pacs.answers,
     "planner": planner.agreement,
     "leaks": leaks.found,

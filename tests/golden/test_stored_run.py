@@ -77,7 +77,8 @@ def test_evaluated_again_every_figure_is_what_it_was(tmp_path: Path) -> None:
     }  # fmt: skip
     was, now = dict(leaves(first)), dict(leaves(found))
     other = {path.rpartition("/")[2] for path in was if not _alike(was[path], now.get(path))}
-    assert other <= {"low", "high", "p", "holm_p", "permutations", *"0123456789", "interval"}
+    words = {"interval", "distance", "flagged_below"}
+    assert other <= {"low", "high", "p", "holm_p", "permutations", *"0123456789", *words}
     moved = {path for path in was if not _alike(was[path], now.get(path)) and path[-1].isdigit()}
     assert all(path.startswith("/answer/") for path in moved)
     assert json.loads((run / again.FIRST).read_text("utf-8")) == first

@@ -85,6 +85,7 @@ class SpaceMemorisation:
         flagged: synthetic ROIs nearer than held-out lesions mostly are.
         nearer_to_training: share nearer to training than to held-out lesions; 0.5 without copies.
         pairs: the nearest, the nearest first.
+        nearer_than_any: nearer than every held-out lesion of their class; None of earlier runs.
     """
 
     synthetic_rois: int
@@ -97,6 +98,24 @@ class SpaceMemorisation:
     expected_share: float
     nearer_to_training: float
     pairs: tuple[TaskPair, ...]
+    nearer_than_any: int | None = None
+
+
+@dataclass(frozen=True)
+class KindTwins:
+    """Of one kind of synthetic ROIs and one class: how many are alike among themselves.
+
+    Attributes:
+        rois: all folds and seeds.
+        share: with a twin nearer than 95 % of as many real ROIs have; 0.05 is expected.
+        median, median_real: of the gap to the nearest other one, 1 − correlation.
+    """
+
+    lesion_class: str = field(metadata=json_key("class"))
+    rois: int
+    share: float
+    median: float
+    median_real: float
 
 
 @dataclass(frozen=True)
@@ -108,6 +127,7 @@ class Memorisation:
     flagged_below: str
     interval: str
     kinds: Mapping[str, Mapping[str, SpaceMemorisation]]
+    twins: Mapping[str, tuple[KindTwins, ...]] | None = None
 
 
 @dataclass(frozen=True)

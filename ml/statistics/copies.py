@@ -1,0 +1,128 @@
+"""Copies that are not exact: correlation after shift, turn and mirror, whatever gain and offset.
+
+A distance of pixels sees an exact copy, and misses one with noise, moved by two pixels or brighter
+by 20 HU. Here both ROIs lose their noise first; then the middle of the one is correlated with every
+window of the other that a mirror, a turn by any angle and a shift of up to 4 pixels can bring under
+it. Correlation knows neither gain nor offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import scipy  # its parts are loaded when they are used: serving starts without them
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.float32]
+
+SMOOTHED_PX = 2.0
+"""Standard deviation of the blur, so that neither noise nor a blur by itself hides a copy."""
+RADIUS_PX = 22
+"""Of the disc in the middle that is compared."""
+SHIFT_PX = 4
+ANGLE_DEG = 6
+"""Between two angles that are tried; a copy between them still correlates."""
+_STEP = 3
+"""Every third pixel is compared: after the blur neighbours tell the same."""
+
+
+def _disc() -> npt.NDArray[np.int64]:
+    """(d, 2) rows and columns of the pixels that are compared."""
+    rows, columns = np.mgrid[:64, :64]
+    inside = (rows - 31.5) ** 2 + (columns - 31.5) ** 2 <= RADIUS_PX**2
+    return np.argwhere(inside & (rows % _STEP == 0) & (columns % _STEP == 0))
+
+
+_AT = _disc()
+_SHIFTS = np.asarray(list(product(range(-SHIFT_PX, SHIFT_PX + 1), repeat=2)))
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each of n ROIs the reference that it is most like, and how that one lies on it.
+
+    Attributes:
+        gap: (n,) 1 − the highest correlation. 0: a copy; 1: nothing in common.
+        where: (n,) position of the reference.
+        mirrored: (n,) whether the ROI had to be mirrored, left to right …
+        angle: (n,) … by how many degrees the reference then had to be turned …
+        shift: (n, 2) … and at which row and column from its middle the ROI lies, in pixels.
+    """
+
+    gap: Floats
+    where: Ints
+    mirrored: npt.NDArray[np.bool_]
+    angle: Ints
+    shift: Ints
+
+    def both(self, i: int, queries: Pixels, references: Sequence[Pixels]) -> Pixels:
+        """(2, 64, 64): the i-th ROI, and its reference as it lies on it."""
+        turned = _turned(references[self.where[i]], int(self.angle[i]))
+        laid = np.roll(turned, (-int(self.shift[i, 0]), -int(self.shift[i, 1])), (0, 1))
+        return np.stack([queries[i], laid[:, ::-1] if self.mirrored[i] else laid])
+
+
+def nearest(queries: Pixels, references: Sequence[Pixels], but: Ints | None = None) -> Nearest:
+    """The most alike of ``references`` (64, 64) for each of ``queries`` (n, 64, 64), n at least 1.
+
+    One of even grey is like none: its gap is 1.
+
+    Args:
+        but: (n,) the reference that each is not compared with: itself.
+    """
+    smooth = _smoothed(queries)
+    asked = [_units(each[:, _AT[:, 0], _AT[:, 1]]) for each in (smooth, smooth[:, :, ::-1])]
+    best = np.full(len(queries), -np.inf)
+    found = np.zeros((4, len(queries)), np.int64)  # reference, mirrored, angle, shift
+    for i, reference in enumerate(references):
+        windows = _windows(_smoothed(reference[None])[0])
+        for mirrored, each in enumerate(asked):
+            alike = each @ windows.T
+            place = alike.argmax(axis=1)
+            value = np.take_along_axis(alike, place[:, None], axis=1)[:, 0]
+            better = value > best if but is None else (value > best) & (but != i)
+            best[better] = value[better]
+            angle, shift = np.divmod(place[better], len(_SHIFTS))
+            found[:, better] = np.stack(
+                [np.full_like(angle, i), np.full_like(angle, mirrored), angle * ANGLE_DEG, shift]
+            )
+    gap = np.clip(1.0 - best, 0.0, 2.0)
+    return Nearest(gap, found[0], found[1].astype(bool), found[2], _SHIFTS[found[3]])
+
+
+def twins(rois: Pixels) -> Floats:
+    """(n,): the gap between each ROI and the other one that is most like it; n at least 2."""
+    return nearest(rois, list(rois), np.arange(len(rois))).gap
+
+
+def _windows(roi: Pixels) -> Pixels:
+    """(angles × shifts, d): what the ROI shows in the disc under each turn and shift."""
+    rows = _AT[:, 0] + _SHIFTS[:, :1]
+    columns = _AT[:, 1] + _SHIFTS[:, 1:]
+    return _units(
+        np.concatenate([_turned(roi, angle)[rows, columns] for angle in range(0, 360, ANGLE_DEG)])
+    )
+
+
+def _turned(roi: Pixels, angle: int) -> Pixels:
+    turned: Pixels = scipy.ndimage.rotate(roi, angle, reshape=False, order=1, mode="reflect")
+    return turned
+
+
+def _smoothed(rois: Pixels) -> Pixels:
+    smooth: Pixels = scipy.ndimage.gaussian_filter(
+        rois.astype(np.float32), (0, SMOOTHED_PX, SMOOTHED_PX)
+    )
+    return smooth
+
+
+def _units(rows: Pixels) -> Pixels:
+    """Rows without their mean, of length 1; one without any spread is 0."""
+    free = rows - rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(free, axis=1, keepdims=True)
+    return np.asarray(np.divide(free, length, out=np.zeros_like(free), where=length > 1e-4))
