@@ -149,8 +149,9 @@ bench: $(TEST_STAMP) ## measure; prints medians and ratios (SECTIONS="training":
 screens: $(TEST_STAMP) ## make the pictures of the README anew (needs Chromium)
 	PYTHONPATH=.:tests $(BIN)/python -m screens
 
-fuzz: $(TEST_STAMP) ## damaged files at the readers and at STOW (COUNT=200000, MINUTES=; goes on where it was)
+fuzz: $(TEST_STAMP) ## damaged files at the readers and at STOW (COUNT=200000, MINUTES=; goes on where it was); CALLS=5000 of the API
 	PYTHONPATH=.:tests $(BIN)/python -m fuzz --count $(or $(COUNT),2000) --minutes $(or $(MINUTES),1e9)
+	PYTHONPATH=.:tests $(BIN)/python -m fuzz.calls --count $(or $(CALLS),5000)
 
 clean: ## remove the virtual environment (var/ stays)
 	rm -rf $(VENV)

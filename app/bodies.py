@@ -250,8 +250,12 @@ def told_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON (``object_pairs_hook``), of which json would take the last in silence.
 
     Raises:
-        BadRequest: it holds a name twice.
+        BadRequest: it holds a name twice, or more names than any object has.
     """
+    if len(pairs) > _MOST_FIELDS:
+        raise BadRequest(
+            f"The body holds {len(pairs)} names in one object; at most {_MOST_FIELDS} are read."
+        )
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]

@@ -125,7 +125,7 @@ class FrontDoor:
         await self.app(scope, receive, send)
 
     def _check_address(self, scope: Scope) -> None:
-        """Path and query as UTF-8 in one line; headers without control characters.
+        """Path and query as UTF-8 in one line; headers without control characters, one Host.
 
         Raises:
             BadRequest
@@ -142,6 +142,9 @@ class FrontDoor:
                 raise BadRequest(f"The {what} cannot be used: {fault}.") from None
         if _CONTROL.search(b"".join(value for _, value in scope["headers"])):
             raise BadRequest("A header cannot be used: it holds a control character.")
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            # a proxy may go by the one and we by the other (RFC 9112, 3.2)
+            raise BadRequest("The header Host was sent more than once.")
 
     def _check_host(self, scope: Scope) -> None:
         """Only the names that the settings give, localhost, and addresses: against DNS rebinding.

@@ -24,8 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
-from app import cookies, place, request_ids, rooted
-from app.counting import route_of
+from app import cookies, place, rooted
 from app.db import Base
 from app.errors import (
     AppError,
@@ -77,8 +76,6 @@ SECURITY_HEADERS = {
     # whatever does not say otherwise is kept by nobody: a copy outlives the right to see it
     "cache-control": "no-store",
 }
-AS_IT_COMES = {"cache-control": "no-store", "x-accel-buffering": "no"}
-"""Of an answer in lines, each for a step that is done: a proxy keeps none back (nginx)."""
 HTTPS_ONLY = "max-age=31536000"
 """``Strict-Transport-Security`` (RFC 6797), where people come over HTTPS."""
 
@@ -147,7 +144,6 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
         "flashes": _flashes(request),
         "path": request.url.path,
         "root": rooted.at(request.scope, ""),
-        "request_id": request_ids.current(),
         "template": template,
         "tour": Tour.of(request),
     }
@@ -288,7 +284,6 @@ def problem(scope: Scope, error: AppError) -> Response:
         "status": error.status,
         "detail": error.detail,
         **error.more,
-        "request_id": request_ids.current(),
     }
     if "next" in body:
         body["next"] = {**body["next"], "url": rooted.at(scope, body["next"]["url"])}
@@ -371,13 +366,21 @@ def report(request: Request, error: Exception) -> None:
 
     So neither its message, which may quote what was sent, nor the address that was asked for.
     """
-    log.error("%s %s: %s", request.method, route_of(request.scope), described(error))
+    route = getattr(request.scope.get("route"), "path", "no route")
+    log.error("%s %s: %s", request.method, route, described(error))
+
+
+_MOST_FAULTS = 20
+"""Of a body's faults that are told: it may have one for each of a hundred thousand names."""
 
 
 def _fields(error: RequestValidationError) -> list[dict[str, str]]:
     return [
-        {"field": ".".join(str(part) for part in item["loc"][1:]), "message": _message(item)}
-        for item in error.errors()
+        {
+            "field": ".".join(str(part)[:80] for part in item["loc"][1:]),
+            "message": _message(item)[:500],
+        }
+        for item in error.errors()[:_MOST_FAULTS]
     ]
 
 
@@ -389,6 +392,8 @@ def _message(fault: Mapping[str, Any]) -> str:
 
 def _said(error: RequestValidationError) -> str:
     parts = [f"{item['field'] or 'body'}: {item['message']}" for item in _fields(error)]
+    more = len(error.errors()) - len(parts)
+    parts += [f"and {more} more"] if more else []
     return "; ".join(parts) + "."
 
 
@@ -472,7 +477,7 @@ def _record(request: Request, error: AppError) -> None:
         with request.app.state.database.transaction(patience_s=RECORD_WITHIN_S) as session:
             Event.record(session, actor, kind, _address(request))
     except Unavailable:  # the refusal stands; what could not be written is in the log
-        log.error("Not recorded: %s by %s at %s", kind, actor, route_of(request.scope))
+        log.error("Not recorded: %s by %s at %s", kind, actor, _address(request))
 
 
 def _address(request: Request) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 
+import sqlalchemy as sa
 from fuzz import __main__ as fuzz
 from fuzz import seeds, targets
+
+from app.models import Checkpoint
+from factories import make_png
 
 DOORS = {"reader": targets.read, "marks": targets.marks}
 
@@ -47,3 +51,31 @@ def test_what_ended_the_process_twice_is_not_tried_again(tmp_path):
         log.begin(0)
     log = fuzz.Log(tmp_path / "seed-1.jsonl")
     assert (log.next, log.failures) == (1, 1)
+
+
+def test_the_api_answers_as_its_description_says(client, token, database):
+    from fuzz.calls import Asking
+
+    with database.reading() as session:
+        names = list(session.scalars(sa.select(Checkpoint.name)))
+    known = {"name": names, "checkpoint": names, "job_id": [], "image": [make_png()]}
+    asking = Asking(client, [token, token, token, ""], known)
+    told = asking.run(32, seed=1)
+    assert told.calls == 32
+    assert told.faults == {}
+    assert {200, 401} < set(told.statuses)
+    assert len(told.reached) == 16
+
+
+def test_an_answer_that_the_description_does_not_tell_of_is_a_fault(client, token):
+    from fuzz.calls import Asking
+
+    described = client.get("/openapi.json").json()
+    [path] = [one for one in described["paths"] if one.endswith("/info")]
+    operation = described["paths"][path]["get"]
+    del operation["responses"]["401"]
+    operation["responses"]["200"]["content"]["application/json"]["schema"] = {"type": "integer"}
+    asking = Asking(client, [token, ""], {})
+    faults = asking.of({**described, "paths": {path: {"get": operation}}}, 8, 1).faults
+    assert any("401" in one and "Undocumented" in one for one in faults)
+    assert any("200" in one and "schema" in one for one in faults)

@@ -124,6 +124,30 @@ def test_a_file_where_none_belongs_is_refused_and_not_kept(client, signed_in_as)
     assert signed_in_as("admin").post("/users", content=large, headers=PARTS).status_code == 400
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        parts(*(part(f"field {number}", b"1") for number in range(1001))),
+        parts(
+            b'--x\r\ncontent-disposition: form-data; name="a"\r\n'
+            + b"a: b\r\n" * 9999
+            + b"\r\n\r\n"
+        ),
+        parts(b'--x\r\ncontent-disposition: form-data; name="a' + b"a" * 99_999 + b'"\r\n\r\n\r\n'),
+        parts(part("a", b"a" * 1_000_001)),
+    ],
+    ids=["parts", "headers of a part", "a long header of a part", "a long field"],
+)
+def test_parts_their_headers_and_fields_are_bounded(signed_in_as, token, body):
+    """Whatever the body as a whole may have."""
+    browser = signed_in_as("admin")
+    for path in ("/users", "/cases"):
+        assert browser.post(path, content=body, headers=PARTS).status_code == 400
+    bearer = {**PARTS, "authorization": f"Bearer {token}"}
+    reply = browser.post("/api/v1/classifications", content=body, headers=bearer)
+    assert reply.status_code in (400, 404)  # no classifier is asked for before the body
+
+
 def test_a_form_of_a_browser_in_either_encoding_is_read(signed_in_as):
     browser = signed_in_as("admin")
     fields = {"name": b"eve", "role": b"reader", "password": "pässwörd 🫀".encode()}
@@ -169,6 +193,7 @@ def test_a_form_that_means_another_encoding_is_refused(client):
         b'{"a\\u0000b": 1}',
         b'{"a": {"b": [1, {"c": "\\udfff"}]}}',
         b'{"seed": NaN}',
+        b"{" + b",".join(b'"%d": 0' % number for number in range(1001)) + b"}",
         b'{"seed": Infinity}',
         b'{"seed": ' + b"9" * 5000 + b"}",
         b'{"seed": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -221,3 +246,14 @@ def test_uploads_do_not_fill_the_memory_together(app):
     with limit._room(100):
         assert limit._under_way == 100
     assert limit._under_way == 0
+
+
+def test_of_many_faults_a_few_are_told(client, token):
+    """An answer of a hundred thousand sentences would cost more than the body that asked for it."""
+    body = b"{" + b",".join(b'"%s%d": 0' % (b"x" * 500, number) for number in range(900)) + b"}"
+    headers = {**JSON, "authorization": f"Bearer {token}"}
+    reply = client.post("/api/v1/synthetics", content=body, headers=headers)
+    assert reply.status_code == 422
+    assert len(reply.json()["errors"]) == 20
+    assert "more." in reply.json()["detail"]
+    assert len(reply.content) < 10_000

@@ -58,6 +58,14 @@ def test_further_names_are_those_of_the_settings():
             Settings(hosts=name)
 
 
+def test_two_names_are_refused_whatever_they_are(client, named):
+    for browser in (client, named):
+        host = browser.base_url.host
+        both = [("host", host), ("host", "evil.example")]
+        for order in (both, both[::-1], [both[0], both[0]]):
+            assert browser.get("/sessions/new", headers=order).status_code == 400
+
+
 def test_a_slash_too_many_leads_to_an_address_of_this_host(client):
     for path, to in (
         ("/cases/", "/cases"),

@@ -253,6 +253,29 @@ def test_nonsense_gets_one_answer(port):
             assert answer(connection).count(b"HTTP/1.1 400 ") == 1
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        b"transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+        b"content-length: 5\r\ncontent-length: 6\r\n",
+        b"transfer-encoding: chunked, identity\r\n",
+        b"transfer-encoding : chunked\r\n",
+        b"x: a\r\n b\r\ncontent-length: 3\r\n",
+    ],
+)
+def test_a_request_that_a_proxy_may_read_otherwise_is_refused_and_the_connection_closed(port, head):
+    """No second request is hidden in the body of a first (RFC 9112, 6.3)."""
+    hidden = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with closing(connected(port)) as connection:
+        connection.sendall(
+            b"POST /sessions HTTP/1.1\r\nhost: localhost\r\n" + head + b"\r\n0\r\n\r\n" + hidden
+        )
+        told = answer(connection)
+        assert told.startswith(b"HTTP/1.1 400 ")
+        assert told.count(b"HTTP/1.1") == 1
+
+
 def test_an_upgrade_that_nobody_offers_is_an_ordinary_request(port):
     ask = GET + b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\r\n"
     with closing(connected(port)) as connection:

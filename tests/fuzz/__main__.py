@@ -1,4 +1,6 @@
-"""``make fuzz``: damaged files at the readers and at STOW, each refused, none a fault.
+"""``make fuzz``, its first half: damaged files at the readers and at STOW.
+
+Each is refused, and none a fault.
 
 An execution is one mutated file at one target. It fails where the target raises what is no refusal,
 answers with 500 or more, takes more than `SECONDS` of processor time, or makes the process larger

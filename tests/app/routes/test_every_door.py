@@ -366,6 +366,27 @@ def test_what_is_no_text_is_refused_at_every_door(house, what):
 
 
 @once
+def test_a_header_or_the_name_of_a_file_that_is_no_text_is_refused_at_every_door(house):
+    headers = ("accept", "cookie", "user-agent", "idempotency-key", "if-none-match", "x-anything")
+    for number, door in enumerate(doors(house.app)):
+        browser = house.browsers["machine" if door.path.startswith("/api/") else "admin"]
+        bad = {headers[number % len(headers)]: (b"a\x00b", b"a\x07b", b"a\x7fb")[number % 3]}
+        reply = browser.request(door.method, address(house, door), headers=bad)
+        assert reply.status_code == 400, told(reply)
+    for path in sorted(UPLOADS - {"/dicomweb/studies"}):  # whose parts have no names
+        browser = house.browsers["machine" if path.startswith("/api/") else "admin"]
+        for bad in NO_TEXT.values():
+            named = b'--x\r\ncontent-disposition: form-data; name="%s"; filename="%s"\r\n\r\n'
+            named %= (_FILES_OF.get(path, b"image"), unquote_to_bytes(bad))
+            reply = browser.post(
+                path,
+                content=named + make_png() + b"\r\n--x--\r\n",
+                headers={"content-type": "multipart/form-data; boundary=x"},
+            )
+            assert reply.status_code == 400, told(reply)
+
+
+@once
 def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
     """Not a page, not a picture, not a file: a browser's copy would outlive the right to see it."""
     pictures, faults = set(), []

@@ -6,6 +6,7 @@ HEPATICA_TEST_DATA is set, the files of its folder ``odd_inputs`` are sent as we
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+import stow
 from app.db import Database
 from app.main import create_app
 from app.models import ApiToken, Case, Checkpoint, Image, User
@@ -467,3 +470,37 @@ def test_what_stands_for_nobody_is_told_in_any_spelling(
 ) -> None:
     answer = house.upload("a.dcm", slice_of(0, patient_id=patient_id))
     assert ("count as one patient" in str(answer["accepted"][0]["warnings"])) is placeholder
+
+
+TEXTS = (
+    "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID",
+    "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "AcquisitionDate", "StudyDescription",
+    "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "ContrastBolusAgent", "KVP",
+    "ImageType", "InstanceNumber", "SliceThickness", "RescaleType", "BurnedInAnnotation",
+    "PatientIdentityRemoved", "WindowCenterWidthExplanation",
+)  # fmt: skip
+"""Every attribute of text that is read of an image, and some that are not."""
+
+
+@pytest.mark.parametrize(
+    ("bad", "charset"),
+    [(b"a\0b", None), (b"a\x07b\xed\xa0\x80b", "ISO_IR 192"), (b"a\x1b$B\xff", "\\ISO 2022 IR 87")],
+)
+def test_text_that_nobody_can_keep_costs_no_other_file_and_is_no_fault(house, bad, charset):
+    """By the page, and by STOW: each is taken without it or refused, and the honest one is in."""
+    odd = [with_raw(name, bad, SpecificCharacterSet=charset) for name in TEXTS]
+    honest = slice_of(1, study="honest", patient_id="honest")
+    answer = house.upload(
+        "a.zip", make_zip({**{f"{n}.dcm": one for n, one in enumerate(odd)}, "good.dcm": honest})
+    )
+    told = [item["file"] for item in (*answer["accepted"], *answer["refused"])]
+    assert sorted(told) == sorted([f"a.zip/{n}.dcm" for n in range(len(odd))] + ["a.zip/good.dcm"])
+    assert "a.zip/good.dcm" in [item["file"] for item in answer["accepted"]]
+    house.forget()
+    reply = stow.store(house.browser, house.token, *odd, honest)
+    assert reply.status_code in (200, 202), reply.text
+    items = [*stow.told(reply).get("ReferencedSOPSequence", ())]
+    assert str(pydicom.dcmread(io.BytesIO(honest)).SOPInstanceUID) in [
+        one.ReferencedSOPInstanceUID for one in items
+    ]
