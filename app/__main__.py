@@ -29,6 +29,7 @@ user = terminal.group(application, "user", "Accounts.")
 token = terminal.group(application, "token", "API tokens.")
 key = terminal.group(application, "key", "The installation key.")
 audit = terminal.group(application, "audit", "The audit trail: who did what, when.")
+patient = terminal.group(application, "patient", "All that there is of a patient.")
 pacs = terminal.group(application, "pacs", "The PACS that are configured.")
 
 Name = Annotated[str, Parameter(name="NAME")]
@@ -415,6 +416,85 @@ def export_audit(
             print(line, end="")
 
 
+@patient.command(name="delete")
+def delete_patient(
+    name: Annotated[str, Parameter(name="PSEUDONYM")],
+    /,
+    *,
+    reference: Annotated[str, Parameter(metavar="TEXT")] = "",
+    dry_run: bool = False,
+) -> None:
+    """Delete all that there is of a patient for good, and print a certificate of it.
+
+    Cases, lesions, classes and scores go, and what was made of them: ROIs in frozen data sets,
+    pictures of finished reader studies. What is being read or trained on is refused.
+
+    Args:
+        name: of the patient, as the work list has it.
+        reference: your number of the matter, for the certificate; it stays, so no name.
+        dry_run: say what would go, and delete nothing.
+    """
+    from app.models.erasures.certificate import Certificate
+    from app.models.erasures.erasure import Erasure, ErasureKind
+    from app.models.erasures.extent import Extent, cases_called, hindrances
+    from app.operation.erasing import Erasing
+    from app.settings import settings
+    from ml.progress import drive
+
+    database = _database_as_it_is() if dry_run else _keyed_database()
+    with database.reading() as session:
+        found = [case.id for case in cases_called(session, name)]
+        why, extent = hindrances(session, found), Extent.of(session, found)
+    if dry_run:
+        print("\n".join(("Nothing is deleted. What would go:", *Certificate.of(extent).lines)))
+        print("\n".join(("What stands in the way:", *why) if why else ("Nothing is in the way.",)))
+        return
+    erasing = Erasing(database, settings())
+    erasing.register.refuse_unwritable()
+    with database.transaction() as session:
+        kind = ErasureKind.PATIENT
+        begun = Erasure.begin(session, kind, _actor(), cases=found, reference=reference)
+    drive(erasing.run(begun.id, _actor()))
+    with database.reading() as session:
+        told = Erasure.require(session, begun.id)
+        print(f"Certificate of deletion {told.id}")
+        print(f"Pseudonym: {name} (kept nowhere here)")
+        print(f"Asked for by {told.asked_by}, {told.begun_at:%Y-%m-%d %H:%M} UTC; {told.state}.")
+        if told.reference:
+            print(f"Reference: {told.reference}")
+        print("\n".join(("What was deleted:", *Certificate.of(told.extent).lines)))
+
+
+@application.command
+def retention(*, dry_run: bool = False) -> None:
+    """Delete what is older than the settings keep it (HEPATICA_KEEP_…_DAYS), as clerks do hourly.
+
+    Args:
+        dry_run: say what would go, and delete nothing.
+    """
+    from app.operation.erasing import Erasing
+    from app.operation.retention import Due
+    from app.settings import settings
+    from ml.progress import drive
+
+    chosen = settings()
+    database = _database_as_it_is() if dry_run else _keyed_database()
+    with database.reading() as session:
+        due = Due.of(session, chosen)
+    print("\n".join(due.lines(chosen)))
+    if dry_run:
+        print("Nothing is deleted.")
+        return
+    erasing = Erasing(database, chosen)
+    if due.cases or due.studies:
+        erasing.register.refuse_unwritable()
+    with database.transaction() as session:
+        begun = [one.id for one in due.begin(session, _actor())]
+    for erasure_id in begun:
+        drive(erasing.run(erasure_id, _actor()))
+        print(f"Deletion {erasure_id} has its certificate at /erasures/{erasure_id}.")
+
+
 @pacs.command(name="check")
 def check_pacs(
     name: Annotated[str, Parameter(name="NAME")] = "", /, *, store: bool = False
@@ -589,8 +669,9 @@ def restore(folder: Annotated[Path, Parameter(name="BACKUP")], /) -> None:
     print(
         f"Restored as of {manifest.made_at}: {manifest.contents.words}. Everybody signs in anew. "
         "Accounts, rights and tokens are as they were then: disable and revoke again what was "
-        "disabled and revoked since, and delete again what was deleted."
+        "disabled and revoked since."
     )
+    print("\n".join(restored.cleared))
 
 
 @application.command

@@ -169,11 +169,12 @@ class Comparing:
     def __init__(self, inference: Inference) -> None:
         """Read nothing yet."""
         self._inference = inference
-        self._kept: dict[uuid.UUID, Lesions] = {}
-        self._spaces: dict[uuid.UUID, Space | str] = {}
+        # by the digest of what is kept: some of it may be erased while this process lives
+        self._kept: dict[str, Lesions] = {}
+        self._spaces: dict[tuple[uuid.UUID, str], Space | str] = {}
         self._lines: dict[uuid.UUID, dict[str, uuid.UUID]] = {}
-        # by generator, and by the classifier whose lesions the rows are of
-        self._rois: dict[tuple[uuid.UUID, uuid.UUID], TrainingRois | str] = {}
+        # by generator, and by the kept lesions that the rows are of
+        self._rois: dict[tuple[uuid.UUID, str], TrainingRois | str] = {}
         # by checkpoint first: the features of one are never those of another
         self._features: dict[uuid.UUID, dict[uuid.UUID, Vector | None]] = {}
 
@@ -300,7 +301,7 @@ class Comparing:
         kept = None if keeper is None else self._lesions(session, keeper)
         if keeper is None or kept is None:
             return NearTraining(no_keeper(generator))
-        key = (generator.id, keeper.id)
+        key = (generator.id, keeper.lesions_digest)
         known = _cached(self._rois, key, lambda: _training_rois(session, generator, keeper, kept))
         if isinstance(known, str):
             return NearTraining(f"No training ROI of {generator.name} stands beside it: {known}.")
@@ -437,7 +438,7 @@ class Comparing:
     def _lesions(self, session: Session, checkpoint: Checkpoint) -> Lesions | None:
         if not checkpoint.keeps_lesions:
             return None
-        return _cached(self._kept, checkpoint.id, lambda: checkpoint.lesions(session))
+        return _cached(self._kept, checkpoint.lesions_digest, lambda: checkpoint.lesions(session))
 
     def _space(self, session: Session, checkpoint: Checkpoint) -> Space | str:
         """The lesions in the network's features, or why there is no such thing."""
@@ -451,7 +452,7 @@ class Comparing:
             except TrustError as error:
                 return f"Nothing is compared with the lesions of {checkpoint.name}: {error}."
 
-        return _cached(self._spaces, checkpoint.id, made)
+        return _cached(self._spaces, (checkpoint.id, checkpoint.lesions_digest), made)
 
 
 # -- words -----------------------------------------------------------------------------------------

@@ -248,14 +248,15 @@ class Database:
         with self.migrating() as connection:
             schema.upgrade(connection)
 
-    def forget(self) -> None:
+    def forget(self, tables: Sequence[str] = ("case", "series", "image")) -> None:
         """Leave nothing behind of what was replaced a moment ago, as far as the database can.
 
-        SQLite has overwritten it in the file; its log is emptied. PostgreSQL writes the tables of
-        cases anew. Where somebody uses them it is not done, and the log says so.
+        SQLite has overwritten it in the file; its log is emptied. PostgreSQL writes ``tables``
+        anew. Where somebody uses them it is not done, and the log says so.
         """
+        names = ", ".join(f'"{name}"' for name in tables)
         statement = (
-            'VACUUM FULL "case", series, image'
+            f"VACUUM FULL {names}"
             if self.engine.dialect.name == "postgresql"
             else "PRAGMA wal_checkpoint(TRUNCATE)"
         )
@@ -263,11 +264,14 @@ class Database:
             with self.engine.connect().execution_options(
                 isolation_level="AUTOCOMMIT", read_only=True
             ) as connection:
-                connection.exec_driver_sql(statement)
+                done = connection.exec_driver_sql(statement)
+                busy = bool(done.returns_rows and done.one()[0])
         except sa.exc.DBAPIError:
+            busy = True
+        if busy:
             log.warning(
                 "Replaced rows of cases may still be in the files of the database: %s",
-                "give it the statement VACUUM FULL when nobody uses it.",
+                f"give it the statement {statement} when nobody uses it.",
             )
 
     def found_schema(self) -> Schema:

@@ -11,6 +11,7 @@ AppError
  ├ TooSlow        408   the body did not come in time
  ├ Conflict       409   the thing is not in the state that this needs
  │  └ Taken             somebody else was faster: a name or a place is taken
+ ├ Gone           410   it was here, and was deleted for good
  ├ TooLarge       413   more bytes than the installation takes
  ├ OtherMedia     415   a body of a kind that the address does not take
  ├ Unreadable     422   the content cannot be used (every ``ml`` HepaticaError becomes this)
@@ -119,6 +120,12 @@ class Conflict(AppError):
 
 class Taken(Conflict):
     """Somebody else was faster: a name or a place is taken."""
+
+
+class Gone(AppError):
+    """It was here, and was deleted for good."""
+
+    status, title = 410, "Deleted for good"
 
 
 class TooLarge(AppError):

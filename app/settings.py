@@ -154,6 +154,25 @@ class Settings(BaseSettings):
     jobs_kept_days: float = Field(
         7.0, gt=0, le=366, description="How long a job and its result are kept after its end."
     )
+    keep_cases_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_525,
+        description="Days after its upload from which a case is deleted, but for those that a "
+        "frozen data set or a reader study has; 0: never.",
+    )
+    keep_pictures_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_525,
+        description="Days after its unblinding from which a reader study loses its pictures and "
+        "keeps its answers and numbers; 0: never.",
+    )
+    deletions_file: Path = Field(
+        Path("var/deletions.jsonl"),
+        description="The register of deletions, by which `restore` deletes again what a backup "
+        "brings back. Keep a copy with the installation key.",
+    )
     answers_kept_hours: float = Field(
         24.0,
         gt=0,

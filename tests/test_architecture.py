@@ -192,6 +192,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
             "app/models/monitoring/scope.py",
             "import app.models.monitoring.tables",
         ),
+        "the staircase of erasures": (
+            "app/models/erasures/extent.py",
+            "import app.models.erasures.erasure",
+        ),
         "the staircase of study plans": (
             "app/models/study_plans/power.py",
             "import app.models.study_plans.asked",

@@ -46,7 +46,7 @@ def test_the_commands_are_found():
     assert ("app", ("user", "add")) in COMMANDS
     assert len(COMMANDS) > 30
     groups = [path for root, path in GROUPS if root == "app"]
-    assert groups == [(), ("user",), ("token",), ("key",), ("audit",), ("pacs",)]
+    assert groups == [(), ("user",), ("token",), ("key",), ("audit",), ("patient",), ("pacs",)]
 
 
 @pytest.mark.parametrize(("root", "path"), COMMANDS, ids=name)

@@ -8,9 +8,11 @@ does it, and what a killed one left is done by another.
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from time import monotonic
 
 from app.db import Database
+from app.errors import Conflict
 from app.inference import Inference
 from app.jobs.classifying import Answer, Classifying, together
 from app.jobs.loop import JobLoop
@@ -20,10 +22,14 @@ from app.models.checkpoint import Checkpoint
 from app.models.ground import trail
 from app.models.jobs.job import Job, JobKind
 from app.models.jobs.kept_answer import KeptAnswer
+from app.operation.erasing import Erasing
+from app.operation.retention import Due
 from app.settings import Settings
 from app.watch import Watch
 
 _SWEEP_EVERY_S = 3600.0
+_ERASE_EVERY_S = 5.0
+"""So often it is asked whether a deletion was begun elsewhere, or can go on."""
 
 
 class Clerk(JobLoop):
@@ -40,11 +46,24 @@ class Clerk(JobLoop):
         self._watch = watch
         self._settings = settings
         self._settling = Settling(database, inference, watch, settings)
-        self._sweep_at = 0.0
+        self._erasing = Erasing(database, settings)
+        self._sweep_at = self._erase_at = 0.0
 
     def act(self) -> bool:
         """Do one thing that is due; False when nothing is."""
-        return self.do_job() or self._settling.act(self.name) or self._sweep()
+        return self.do_job() or self._settling.act(self.name) or self._erase() or self._sweep()
+
+    def _erase(self) -> bool:
+        """Go on with deletions that were begun; what waits is asked again after a while."""
+        if monotonic() < self._erase_at:
+            return False
+        try:
+            more = self._erasing.act(self.name)
+        except Exception:
+            self._erase_at = monotonic() + _ERASE_EVERY_S
+            raise
+        self._erase_at = 0.0 if more else monotonic() + _ERASE_EVERY_S
+        return more
 
     def _sweep(self) -> bool:
         """Forget what was kept for its time, and seal the audit trail; never more to do."""
@@ -55,7 +74,17 @@ class Clerk(JobLoop):
                 KeptAnswer.forget(session, self._settings.answers_kept_hours)
                 Marking.give_up(session, self._settings.marks_wait_days, self.name)
                 trail.seal(session, self._settings.key(), self.name)
+            self._retain()
         return False
+
+    def _retain(self) -> None:
+        """Begin to delete what is older than the settings keep it."""
+        with self._database.reading() as session:
+            due = Due.of(session, self._settings)
+        if due.cases or due.studies:
+            self._erasing.register.refuse_unwritable()
+            with suppress(Conflict), self._database.transaction() as session:
+                due.begin(session, self.name)
 
     def do(self, job_id: uuid.UUID, claim: int) -> None:
         """Classify what a job asks for."""

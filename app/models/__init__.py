@@ -10,6 +10,7 @@ reader_studies  composition, protocol, enrolment, the desk
 study_results   answers, analysis, exports, after the unblinding
 study_plans     what is assumed of readers, and powers that were simulated
 worklist, correction   above all: they ask cases, runs and studies
+erasures        what is deleted everywhere, with what was made of it
 
 Each stands on those above it.
 """
@@ -21,6 +22,7 @@ from app.models.cases.prediction import Prediction
 from app.models.cases.review import Review
 from app.models.cases.settlement import Settlement
 from app.models.checkpoint import Checkpoint
+from app.models.erasures.erasure import Erasure
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
 from app.models.ground.installation import Fingerprint
@@ -49,7 +51,7 @@ from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import Trial
 from app.models.reader_studies.unblinding import Unblinding
 from app.models.reader_studies.withdrawal import Withdrawal
-from app.models.runs.dataset import DatasetVersion
+from app.models.runs.dataset import DatasetRemains, DatasetVersion
 from app.models.runs.run import Run, RunLine, WorkerSign
 from app.models.study_plans.pilot import Pilot
 from app.models.study_plans.power import KeptPower
@@ -62,10 +64,12 @@ __all__ = [
     "Case",
     "Checkpoint",
     "Conduct",
+    "DatasetRemains",
     "DatasetVersion",
     "Debriefing",
     "Delivery",
     "Enrolment",
+    "Erasure",
     "Event",
     "Fingerprint",
     "Identity",

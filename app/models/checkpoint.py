@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -589,6 +589,37 @@ class Checkpoint(Base):
             None,
         )
 
+    @property
+    def lesions_digest(self) -> str:
+        """Under what the lesions of its data set are kept; "" where they were not."""
+        return str(self.meta["digests"].get(files.LESIONS_FILE, "")) if self.keeps_lesions else ""
+
+    def erase_lesions(self, session: Session, ids: Collection[str]) -> int:
+        """Forget lesions of its data set that it kept to compare with; how many.
+
+        The network stays, and what its answers are made with: of a lesion there is nothing in them
+        but its part in sums over all.
+        """
+        kept = self.lesions(session)
+        stay = [row for row, one in enumerate(kept.ids) if one not in ids]
+        gone = len(kept) - len(stay)
+        if not gone:
+            return 0
+        before = self.lesions_digest
+        digests = {k: v for k, v in self.meta["digests"].items() if k != files.LESIONS_FILE}
+        told = None
+        if stay:
+            left = kept.only(stay)
+            data = files.tensors_to_bytes(left.tensors())
+            digests[files.LESIONS_FILE] = Blob.store(session, data, _SAFETENSORS)
+            told = to_json(left.record())
+        self.meta = {**self.meta, "lesions": told, "digests": digests}
+        session.flush()
+        held = session.scalars(sa.select(Checkpoint).where(Checkpoint.id != self.id))
+        if all(one.lesions_digest != before for one in held):
+            session.execute(sa.delete(Blob).where(Blob.digest == before))
+        return gone
+
     def lesions(self, session: Session) -> Lesions:
         """The lesions of a classifier's data set, where they were kept.
 
@@ -596,5 +627,4 @@ class Checkpoint(Base):
             Damaged: not what was stored.
             CheckpointError: they do not belong to this checkpoint, or were not kept.
         """
-        digest = self.meta["digests"].get(files.LESIONS_FILE, "")
-        return self.file.lesions_of(Blob.read(session, digest))
+        return self.file.lesions_of(Blob.read(session, self.lesions_digest))

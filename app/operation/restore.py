@@ -1,7 +1,8 @@
 """A backup put into a fresh place: compared before and after, under the key that it belongs to.
 
-Nothing is ever overwritten. What was signed in is not any longer; what was revoked, disabled or
-deleted after the backup is as it was then, and whoever restores is told.
+Nothing is ever overwritten. What was signed in is not any longer; what was revoked or disabled
+after the backup is as it was then, and whoever restores is told; what the register of deletions
+names is deleted again.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from app import schema
 from app.db import Database
 from app.engine import Engines
 from app.errors import Conflict, Damaged, Unavailable
+from app.models.erasures.erasure import Erasure
 from app.models.ground.event import Event
 from app.models.ground.installation import Fingerprint, mark
 from app.models.people.sign_in import SignIn
 from app.operation import contents, postgresql, sqlite
 from app.operation.contents import Contents
+from app.operation.erasing import Erasing
 from app.operation.manifest import Manifest
 from app.settings import Settings
 from ml.ground.errors import is_full, reason
@@ -40,6 +43,8 @@ class Restore:
     settings: Settings
     by: str
     manifest: Manifest = field(init=False)
+    cleared: list[str] = field(default_factory=list)
+    """What was deleted again, in words."""
 
     def run(self) -> Iterator[Progress]:
         """Compare the copy, put it in place, compare what is there, bring it up to date.
@@ -162,5 +167,34 @@ class Restore:
                 Event.record(
                     session, self.by, "restored from a backup", made_at=self.manifest.made_at
                 )
+            yield from self._clear(database)
         finally:
             database.engine.dispose()
+
+    def _clear(self, database: Database) -> Iterator[Progress]:
+        """Delete again what was deleted since, as the register of deletions tells."""
+        erasing = Erasing(database, self.settings)
+        register = erasing.register
+        entries = register.read()
+        if not register.path.exists():
+            self.cleared.append(
+                f"There is no register of deletions at {register.path}: what was deleted since "
+                "must be deleted again. Put the register there before a backup is restored."
+            )
+        for entry in entries:
+            with database.transaction() as session:
+                erasure = Erasure.again(
+                    session, entry.erasure, entry.kind, self.by, entry.cases, entry.studies
+                )
+            if erasure is None:
+                continue
+            yield from erasing.run(erasure.id, self.by)
+            with database.reading() as session:
+                found = Erasure.require(session, entry.erasure)
+                why = " ".join(erasing.waits_for(session, found))
+            self.cleared.append(
+                f"The deletion {entry.erasure} of {entry.begun_at} was done again."
+                if found.ended_at is not None
+                else f"The deletion {entry.erasure} of {entry.begun_at} waits, and is done again "
+                f"by itself when nothing is in the way: {why}"
+            )

@@ -77,7 +77,7 @@ def images(request: Request, user: Reader, db: ReadDb, study_id: uuid.UUID) -> R
     shape = "pairs" if answers.study.design.task.is_paired else "images"
     return page(
         request, f"results/{shape}.html", answers=answers, lines=answers.by_image(),
-        diagnoses=answers.diagnoses(),
+        diagnoses=answers.diagnoses(), gone=Stimulus.gone(db, study_id),
     )  # fmt: skip
 
 

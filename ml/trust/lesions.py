@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,21 @@ class Lesions:
             self.classes[named],
             round(float(self.said[row, named]), 4),
             round(float(self.said[row, truth]), 4),
+        )
+
+    def only(self, rows: Sequence[int]) -> Lesions:
+        """Some of them, in this order."""
+        keep = list(rows)
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in keep),
+            patients=tuple(self.patients[row] for row in keep),
+            labels=self.labels[keep],
+            trained=self.trained[keep],
+            features=self.features[keep],
+            said=self.said[keep],
+            measured=self.measured.rows(keep),
+            pictures=tuple(self.pictures[row] for row in keep) if self.pictures else (),
         )
 
     # -- as a file -----------------------------------------------------------------------------

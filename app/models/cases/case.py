@@ -17,7 +17,7 @@ import re
 import uuid
 import zlib
 from base64 import b32encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -29,7 +29,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
-from app.db import Base, Word, now, serialise
+from app.db import Base, Word, in_parts, now, serialise
 from app.errors import NotFound, Unreadable
 from app.models.cases.dates import all_moved, days_of
 from app.models.cases.entry import STRICT, Entry
@@ -353,15 +353,24 @@ class Case(Base):
 
     def remove(self, session: Session, actor: str) -> None:
         """Delete the case with its images and pixels; the caller has checked what depends on it."""
+        drop_pixels(session, self.leave(session, actor))
+
+    def leave(self, session: Session, actor: str) -> set[str]:
+        """Delete all rows of the case; the digests of its pixels, which `drop_pixels` takes."""
         digests = {image.pixels_digest for series in self.series for image in series.images}
         Event.record(session, actor, "case deleted", str(self.id))
         marking = Base.metadata.tables["marking"]  # its module imports this one
         session.execute(sa.delete(marking).where(marking.c.study_uid == self.uid))
         session.delete(self)
         session.flush()
-        # another case may hold the very same pixels
+        return digests
+
+
+def drop_pixels(session: Session, digests: Collection[str]) -> None:
+    """Delete pixels that no image has any more; another case may hold the very same ones."""
+    for some in in_parts(sorted(digests)):
         still_used = sa.exists().where(Image.pixels_digest == Blob.digest)
-        session.execute(sa.delete(Blob).where(Blob.digest.in_(digests), ~still_used))
+        session.execute(sa.delete(Blob).where(Blob.digest.in_(some), ~still_used))
 
 
 @dataclass(frozen=True)
@@ -451,7 +460,7 @@ class Image(Base):
     column_spacing_mm: Mapped[float | None]
     tags: Mapped[dict[str, Any]]
     warnings: Mapped[list[str]]
-    pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
+    pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
     link: Mapped[bytes | None] = mapped_column(sa.LargeBinary, deferred=True)
     """The object that it came from, sealed; None where the case has none."""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import Base, now
-from app.errors import Damaged
+from app.db import Base, in_parts, now
+from app.errors import Damaged, Gone
 
 log = logging.getLogger("hepatica")
 
 
 class Blob(Base):
-    """Bytes under the SHA-256 of their content; stored once, never changed."""
+    """Bytes under the SHA-256 of their content; stored once, never changed.
+
+    Where a row that stays names bytes that had to go, ``erase`` takes the bytes alone.
+    """
 
     __tablename__ = "blob"
 
@@ -27,6 +30,8 @@ class Blob(Base):
     size: Mapped[int]
     data: Mapped[bytes] = mapped_column(sa.LargeBinary, deferred=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    erased_at: Mapped[datetime | None]
+    """When its bytes were erased for good (`app.models.erasures`); its name stays."""
 
     @staticmethod
     def digest_of(data: bytes) -> str:
@@ -64,10 +69,16 @@ class Blob(Base):
 
         Raises:
             Damaged: they are not the bytes that were stored, or they are gone.
+            Gone: they were erased for good.
         """
         row = session.execute(
-            sa.select(Blob.data, Blob.media_type).where(Blob.digest == digest)
+            sa.select(Blob.data, Blob.media_type, Blob.erased_at).where(Blob.digest == digest)
         ).one_or_none()
+        if row is not None and row.erased_at is not None:
+            raise Gone(
+                f"This was deleted for good on {row.erased_at:%Y-%m-%d}, with the data of a "
+                "patient. What was measured with it stays."
+            )
         data: bytes = row.data if row is not None else b""
         if row is not None and Blob.digest_of(data) == digest:
             return data
@@ -79,6 +90,30 @@ class Blob(Base):
             "An administrator must restore the database from a backup (`python -m app verify` "
             "names all that are damaged)."
         )
+
+    @staticmethod
+    def erase(session: Session, digests: Collection[str]) -> int:
+        """Take the bytes away for good, where something that stays has their name; how many.
+
+        The database allows this one change of a stored object (migration 0031).
+        """
+        done = 0
+        for some in in_parts(sorted(digests)):
+            standing = sa.and_(Blob.digest.in_(some), Blob.erased_at.is_(None))
+            erased = sa.update(Blob).where(standing).values(data=b"", erased_at=now())
+            done += len(session.scalars(erased.returning(Blob.digest)).all())
+        return done
+
+    @staticmethod
+    def erased(session: Session, digests: Collection[str]) -> set[str]:
+        """Those of them whose bytes were erased."""
+        return {
+            digest
+            for some in in_parts(sorted(digests))
+            for digest in session.scalars(
+                sa.select(Blob.digest).where(Blob.digest.in_(some), Blob.erased_at.is_not(None))
+            )
+        }
 
 
 def _named(media_type: str) -> str:

@@ -7,6 +7,7 @@ What was sent for it (an ROI, a place) is kept until it is over, its result for 
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -16,11 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, Word, now
+from app.db import Base, Word, in_parts, now
 from app.errors import Conflict, NotFound, TooMany
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.jobs.holder import Holder
+from app.models.jobs.naming import names_any
 
 
 class JobKind(StrEnum):
@@ -298,6 +300,18 @@ class Job(Base):
             state != JobState.DONE
         ):  # what goes well is as frequent as calls are, and its row says so
             Event.record(session, by, f"job {state}", str(self.id))
+
+    @staticmethod
+    def forget_naming(session: Session, names: Collection[str]) -> int:
+        """Delete those in whose wish or result one of these ids or UIDs stands; how many."""
+        gone = []
+        told = sa.select(Job.id, Job.asked, Job.result)
+        for job_id, *kept in session.execute(told).yield_per(100):
+            if any(names_any(json.dumps(one), names) for one in kept):
+                gone.append(job_id)
+        for some in in_parts(gone):
+            session.execute(sa.delete(Job).where(Job.id.in_(some)))
+        return len(gone)
 
     @staticmethod
     def forget(session: Session, days: float) -> int:

@@ -9,6 +9,7 @@ the key is free.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,8 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import Base, now
+from app.db import Base, in_parts, now
 from app.errors import Conflict, Unreadable
+from app.models.jobs.naming import names_any
 
 LEASE_S = 120.0
 """So long the first call may take before a second under its key takes over: it was killed."""
@@ -124,6 +126,19 @@ class KeptAnswer(Base):
         session.execute(
             sa.delete(KeptAnswer).where(KeptAnswer.claim == claim, KeptAnswer.status.is_(None))
         )
+
+    @staticmethod
+    def forget_naming(session: Session, names: Collection[str]) -> int:
+        """Delete those in whose body or headers one of these ids or UIDs stands; how many."""
+        gone = []
+        told = sa.select(KeptAnswer.id, KeptAnswer.body, KeptAnswer.headers)
+        for answer_id, body, headers in session.execute(told).yield_per(100):
+            held = "\n".join(((body or b"").decode("utf-8", "replace"), *(headers or [])))
+            if names_any(held, names):
+                gone.append(answer_id)
+        for some in in_parts(gone):
+            session.execute(sa.delete(KeptAnswer).where(KeptAnswer.id.in_(some)))
+        return len(gone)
 
     @staticmethod
     def forget(session: Session, hours: float) -> int:

@@ -58,6 +58,8 @@ class Neighbours:
         for digest, version in DatasetVersion.by_digest(
             session, {row.dataset_digest for row in rows}
         ).items():
+            if version.is_empty:
+                continue
             own, patients = version.rois_of(session, window_hu)
             training[digest] = Training(version, Likeness(list(own), patients, limit))
         return cls(Likeness(rois, [item.patient for item in lesions], limit), rows, training)
@@ -104,6 +106,8 @@ class Neighbours:
                 f"Training ROIs compared: {len(own.likeness)} of the dataset version "
                 f"{own.version.name}, limit {own.likeness.limit:.3f}, for {', '.join(names)}."
             )
+            if own.version.erased_words:
+                said.append(own.version.erased_words)
         absent = [row.name for row in self.generators if row.dataset_digest not in self.training]
         if absent:
             said.append(

@@ -114,10 +114,11 @@ class Stimulus(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("reader_study.id"))
-    pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
+    pixels_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"), index=True)
     truth: Mapped[Source] = mapped_column(Word(Source, 10))
     lesion_class: Mapped[str] = mapped_column(sa.String(40))
-    lesion_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("lesion.id"), index=True)
+    lesion_id: Mapped[uuid.UUID | None] = mapped_column(index=True)
+    """No reference: it outlives a lesion whose patient's data were deleted."""
     patient: Mapped[str | None] = mapped_column(sa.String(64))
     phantom: Mapped[bool] = mapped_column(default=False)
     checkpoint_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("checkpoint.id"))
@@ -125,7 +126,9 @@ class Stimulus(Base):
     practice: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
-    lesion: Mapped[Lesion | None] = relationship()
+    lesion: Mapped[Lesion | None] = relationship(
+        primaryjoin=lambda: sa.orm.foreign(Stimulus.lesion_id) == Lesion.id, viewonly=True
+    )
     checkpoint: Mapped[Checkpoint | None] = relationship()
 
     @staticmethod
@@ -233,6 +236,17 @@ class Stimulus(Base):
                 "The case is a source of a reader study and cannot be deleted: the study's record "
                 "would lose what its images were."
             )
+
+    @staticmethod
+    def gone(session: Session, study_id: uuid.UUID) -> set[str]:
+        """The digests of a study's pictures that were erased with their patient's data."""
+        return set(
+            session.scalars(
+                sa.select(Stimulus.pixels_digest)
+                .join(Blob, Blob.digest == Stimulus.pixels_digest)
+                .where(Stimulus.study_id == study_id, Blob.erased_at.is_not(None))
+            )
+        )
 
     @property
     def badge(self) -> str:

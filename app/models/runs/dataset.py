@@ -10,6 +10,7 @@ import uuid
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db import Base, Word, now
-from app.errors import Conflict, NotFound, Unreadable
+from app.errors import Conflict, Gone, NotFound, Unreadable
 from app.models.cases.case import Case
 from app.models.cases.lesion import Lesion
 from app.models.ground.append_only import append_only
@@ -39,6 +40,7 @@ MIXED = "A patient may have lesions of several classes"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 _MOST_TOLD = 20
 _FILE = "lesion "
+_ZIP = "application/zip"
 _EPOCH = (2018, 12, 10, 0, 0, 0)  # one date in every archive: the same data give the same bytes
 
 
@@ -71,6 +73,10 @@ class DatasetVersion(Base):
     created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
     made_by: Mapped[User] = relationship()
+    remains: Mapped[list[DatasetRemains]] = relationship(
+        order_by="DatasetRemains.number", viewonly=True, lazy="selectin"
+    )
+    """What was left each time that ROIs were erased from it; the last counts."""
 
     @staticmethod
     def all(session: Session) -> list[DatasetVersion]:
@@ -217,7 +223,7 @@ class DatasetVersion(Base):
             counts=dict(manifest.counts()),
             rois=len(manifest.lines),
             patients=len(manifest.patients),
-            archive_digest=Blob.store(session, archive, "application/zip"),
+            archive_digest=Blob.store(session, archive, _ZIP),
             made_by_id=by.id,
         )
         session.add(version)
@@ -226,13 +232,98 @@ class DatasetVersion(Base):
         Event.record(session, by.name, "dataset version frozen", str(version.id), **told)
         return version
 
+    @property
+    def erased(self) -> int:
+        """How many of its ROIs were erased with their patients' data."""
+        return sum(one.erased for one in self.remains)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every one of its ROIs was erased."""
+        return bool(self.remains) and self.remains[-1].archive_digest is None
+
+    @property
+    def erased_words(self) -> str:
+        """That it is no longer what was frozen, as sentences; "" where it is."""
+        if not self.remains:
+            return ""
+        last = self.remains[-1]
+        n = self.erased
+        rois = "1 ROI was" if n == 1 else f"{n} ROIs were"
+        rest = (
+            f"What is left has the digest {last.digest[:12]}…"
+            if last.archive_digest
+            else "Nothing is left of it"
+        )
+        return (
+            f"{rois} deleted from {self.name} with the data of patients, last on "
+            f"{last.at:%Y-%m-%d}. Its digest and counts are those of before; what was trained and "
+            f"measured on it was so with what is gone. {rest}."
+        )
+
+    def refuse_erased(self) -> None:
+        """Nothing where it is what was frozen.
+
+        Raises:
+            Conflict: ROIs were erased from it, so nothing new would be on what its digest names.
+        """
+        if self.remains:
+            raise Conflict(f"{self.erased_words} Freeze a new version, and use that.")
+
     def archive(self, session: Session) -> bytes:
-        """The zip with the folder that ``python -m ml experiment --data`` takes."""
-        return Blob.read(session, self.archive_digest)
+        """The zip with the folder that ``python -m ml experiment --data`` takes.
+
+        Of a version from which ROIs were erased, what is left.
+
+        Raises:
+            Gone: nothing is left of it.
+        """
+        if not self.remains:
+            return Blob.read(session, self.archive_digest)
+        last = self.remains[-1]
+        if last.archive_digest is None:
+            raise Gone(self.erased_words)
+        return Blob.read(session, last.archive_digest)
 
     def unpack(self, session: Session, folder: Path) -> Manifest:
         """Lay the data set out under ``folder``; its digest is checked again."""
         return Manifest.load(_unzipped(self.archive(session), folder))
+
+    def without(self, session: Session, lesions: Collection[uuid.UUID]) -> Left | None:
+        """What would be left without these lesions; None where it holds none of them.
+
+        Only reads, so nobody waits for it.
+        """
+        held = [line for line in self._lines(session) if _lesion_of(line) in lesions]
+        if not held:
+            return None
+        gone = {line.id for line in held}
+        with tempfile.TemporaryDirectory() as place:
+            whole = self.unpack(session, Path(place))
+            stay = tuple(line for line in whole.lines if line.id not in gone)
+            # a note may name a patient, such as one who shares an image with another
+            left = replace(whole, lines=stay, notes=())
+            out = Path(place) / "left" / whole.root.name
+            left.save(out)
+            return Left(frozenset(gone), left.digest, _zipped(out) if stay else None)
+
+    def erase(self, session: Session, left: Left) -> None:
+        """Put what ``without`` made in the place of what there is, whose bytes go."""
+        before = self.remains[-1].archive_digest if self.remains else self.archive_digest
+        store = None if left.archive is None else Blob.store(session, left.archive, _ZIP)
+        session.add(
+            DatasetRemains(
+                version_id=self.id,
+                number=len(self.remains) + 1,
+                erased=len(left.gone),
+                digest=left.digest,
+                archive_digest=store,
+            )
+        )
+        session.flush()
+        if before is not None and before != store:
+            Blob.erase(session, [before])
+        session.expire(self, ["remains"])
 
     def classes(self, session: Session) -> dict[uuid.UUID, str]:
         """Lesion → its class as it was frozen."""
@@ -247,6 +338,8 @@ class DatasetVersion(Base):
         return frozenset(line.patient for line in self._lines(session))
 
     def _lines(self, session: Session) -> list[Line]:
+        if self.is_empty:
+            return []
         with zipfile.ZipFile(io.BytesIO(self.archive(session))) as opened:
             name = next(one for one in opened.namelist() if one.endswith("/lines.jsonl"))
             rows = opened.read(name).decode().splitlines()
@@ -259,6 +352,37 @@ class DatasetVersion(Base):
         with tempfile.TemporaryDirectory() as folder:
             manifest = self.unpack(session, Path(folder))
             return manifest.rois(window_hu), [line.patient for line in manifest.lines]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left of a version without some lesions.
+
+    Attributes:
+        gone: the ids of the lines that go.
+        digest: of the manifest of what is left.
+        archive: None where nothing is left.
+    """
+
+    gone: frozenset[str]
+    digest: str
+    archive: bytes | None
+
+
+@append_only
+class DatasetRemains(Base):
+    """That ROIs were erased from a version, and what was left of it; the version stays as it is."""
+
+    __tablename__ = "dataset_remains"
+    __table_args__ = (sa.UniqueConstraint("version_id", "number"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    version_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("dataset_version.id"))
+    number: Mapped[int]
+    erased: Mapped[int]
+    digest: Mapped[str] = mapped_column(sa.String(64))
+    archive_digest: Mapped[str | None] = mapped_column(sa.ForeignKey("blob.digest"))
+    at: Mapped[datetime] = mapped_column(default=now)
 
 
 def _lesion_of(line: Line) -> uuid.UUID:

@@ -57,6 +57,9 @@ _NO_PART_OF_A_PAGE = re.compile(
     re.IGNORECASE,
 )
 
+_PICTURE = re.compile(rb"<img\b[^>]*\bsrc=[\"']data:image/[^>]*>")
+_NO_PICTURE = b'<span class="soft">picture deleted with the data of a patient</span>'
+
 
 @dataclass(frozen=True)
 class ReportInside:
@@ -203,6 +206,25 @@ class Run(Owned, Base):
         """The bytes of ``report.html``; raises as ``results``."""
         return self._blob(session, self.report_digest)
 
+    def erase_pictures(self, session: Session) -> bool:
+        """Take the pictures out of its report; whether it had any.
+
+        All of them: a report of any version shows ROIs of the data set beside drawn ones, and those
+        were learned from them. Figures and charts stay.
+        """
+        if self.report_digest is None:
+            return False
+        report, pictures = _PICTURE.subn(_NO_PICTURE, self.report(session))
+        if not pictures:
+            return False
+        before = self.report_digest
+        self.report_digest = Blob.store(session, report, "text/html")
+        session.flush()
+        others = sa.select(Run.id).where(Run.report_digest == before)
+        if session.scalar(others.limit(1)) is None:
+            session.execute(sa.delete(Blob).where(Blob.digest == before))
+        return True
+
     def _blob(self, session: Session, digest: str | None) -> bytes:
         if digest is None:
             raise NotFound("This run has no results: it did not end, or it failed.")
@@ -216,11 +238,13 @@ class Run(Owned, Base):
 
         Raises:
             Unreadable: an unknown preset, or seeds out of range.
+            Conflict: ROIs were erased from the version.
         """
         if preset not in EXPERIMENTS:
             raise Unreadable(f"Choose a preset: {', '.join(EXPERIMENTS)}.")
         if not 1 <= seeds <= MOST_SEEDS:
             raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.")
+        dataset.refuse_erased()
         serialise(session, "queue")
         waiting = session.scalars(
             sa.select(Run).where(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.models.ground.blob import Blob
+from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.task import Task
 from app.models.study_results import tables
 from app.models.study_results.analysis import Analysis, Content
@@ -136,12 +137,14 @@ def mrmcaov(session: Session, answers: Answers) -> bytes:
 def images(session: Session, answers: Answers) -> bytes:
     """Every image as readers saw it, in a folder by its truth, with a table of what it is."""
     rows = []
+    gone = Stimulus.gone(session, answers.study.id)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for one in answers.stimuli:
             case = answers.cases[one.id]
-            name = f"{one.truth}/{case}.png"
-            _put(archive, name, Blob.read(session, one.pixels_digest))
+            name = "" if one.pixels_digest in gone else f"{one.truth}/{case}.png"
+            if name:
+                _put(archive, name, Blob.read(session, one.pixels_digest))
             checkpoint = one.checkpoint
             rows.append(
                 (case, name, one.truth == "synthetic", generator_name(checkpoint),
@@ -150,6 +153,8 @@ def images(session: Session, answers: Answers) -> bytes:
             )  # fmt: skip
         _put(archive, "truth.csv", written(tables.IMAGE_NAMES, rows).encode())
         _put(archive, "README.txt", _readme(answers).encode())
+        if gone:
+            _put(archive, "DELETED.txt", _deleted(len(gone)).encode())
     return stream.getvalue()
 
 
@@ -358,6 +363,14 @@ def _title(answers: Answers, what: str) -> str:
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     # a fixed date: the same study gives the same bytes
     archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+
+
+def _deleted(pictures: int) -> str:
+    return (
+        f"{pictures} of the pictures of this study were deleted after it was unblinded, with the "
+        "data of their patients or because their time was over. In truth.csv their rows stay, "
+        "without a file.\n"
+    )
 
 
 def _readme(answers: Answers) -> str:

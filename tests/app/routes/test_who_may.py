@@ -27,6 +27,7 @@ from app.models import (
     Checkpoint,
     DatasetVersion,
     Enrolment,
+    Erasure,
     Job,
     Lesion,
     ReaderStudy,
@@ -230,8 +231,14 @@ class Place:
         case = lesion.image.series.case
         shown = sa.select(Stimulus.id).where(Stimulus.study_id == study.id)
         token = session.scalar(sa.select(ApiToken.id).where(ApiToken.name == "token owner"))
+        erasure = Erasure(
+            kind="patient", asked_by="maker", cases=[], ended_at=now(), extent_json={}
+        )
+        session.add(erasure)
+        session.flush()
         found = {
             "token_id": token,
+            "erasure_id": erasure.id,
             "case_id": case.id, "image_id": lesion.image_id, "lesion_id": lesion.id,
             "study_id": study.id, "enrolment_id": enrolment.id,
             "stimulus_id": session.scalar(shown),
@@ -287,6 +294,8 @@ def place(request, tmp_path_factory, checkpoints) -> Iterator[Place]:
 SAID = {
     "GET /cases/selection": {"case": "case_id"},
     "POST /cases/selection/deletion": {"case": "case_id", "typed": "delete%201"},
+    "GET /erasures/new": {"case": "case_id"},
+    "POST /erasures": {"case": "case_id"},
     "POST /runs": {"dataset": "version_id"},
     "POST /reader-studies/{study_id}/enrolments": {"reader": "user_id"},
 }
