@@ -102,6 +102,7 @@ def serve(
     """
     import uvicorn
 
+    from app import processes
     from app.edge import KEEP_ALIVE_S, Edge
     from app.jobs import hooks
     from app.models.checkpoint import Checkpoint
@@ -118,6 +119,9 @@ def serve(
     Provider.of(configuration, configuration.key())
     host = configuration.host if host is None else host
     port = configuration.port if port is None else port
+    workers = configuration.workers if workers is None else workers
+    if workers > 1:
+        processes.prepare("app.main")
     database = _keyed_database()
     if demo:
         _fill(database, only_if_empty=True)
@@ -131,7 +135,7 @@ def serve(
         factory=True,
         host=host,
         port=port,
-        workers=configuration.workers if workers is None else workers,
+        workers=workers,
         access_log=False,  # addresses of cases do not belong in a log
         log_level="info",
         server_header=False,

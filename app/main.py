@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app import dicomweb, place, routes
+from app import dicomweb, place, processes, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.comparing import Comparing
@@ -158,6 +158,7 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # every sync handler runs in this pool; more threads than cores only wait for the database
     anyio.to_thread.current_default_thread_limiter().total_tokens = 16
+    processes.end_with_parent()
     database: Database = app.state.database
     with database.reading() as session:
         app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False

@@ -23,6 +23,11 @@ _IMPORTED = ["app.main", "app.demo", "app.node", "app.jobs", "app.objects.report
 """With these nearly everything is; none of them reads the environment or opens anything."""
 
 
+def prepare(*modules: str) -> None:
+    """Import these as well; before the first process is started, else it does nothing."""
+    _IMPORTED.extend(one for one in modules if one not in _IMPORTED)
+
+
 class Forked:
     """What ``subprocess.Popen`` is, as far as the tests ask."""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 from alembic import command as alembic
 from alembic.config import Config
+from alembic.migration import MigrationContext
 
 import studies
+from app import schema
 from app.db import Base, Database
 from app.models import Checkpoint, Event, Image, Review, User
 from app.models.ground.append_only import KEPT, Changed
@@ -68,6 +71,28 @@ def test_two_servers_that_start_at_once_on_an_empty_database_both_come_up(url, t
     with Database(url).reading() as session:
         names = list(session.scalars(sa.select(Checkpoint.name)))
     assert len(names) == len(set(names)) > 0
+
+
+def test_of_six_that_migrate_at_once_one_does_and_the_others_wait(url, monkeypatch):
+    upgrade, inside, most, steps = schema.upgrade, [], [], []
+
+    def watched(connection: sa.Connection) -> None:
+        inside.append(None)
+        most.append(len(inside))
+        before = MigrationContext.configure(connection).get_current_revision()
+        upgrade(connection)
+        steps.append((before, MigrationContext.configure(connection).get_current_revision()))
+        inside.pop()
+
+    monkeypatch.setattr(schema, "upgrade", watched)
+    databases = [Database(url) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(Database.migrate, databases))
+    for database in databases:
+        database.engine.dispose()
+    assert most == [1] * 6
+    newest = steps[0][1]
+    assert steps == [(None, newest)] + [(newest, newest)] * 5
 
 
 def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, database, tmp_path):

@@ -24,6 +24,15 @@ def free_port() -> int:
 @contextmanager
 def running(arguments: list[str], port: int, path: str, **environment: str) -> Iterator[str]:
     """Run ``python arguments`` until the block ends; yields its address once ``path`` answers."""
+    with process_of(arguments, port, path, **environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def process_of(
+    arguments: list[str], port: int, path: str, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """As ``running``, but yields the process."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -33,15 +42,15 @@ def running(arguments: list[str], port: int, path: str, **environment: str) -> I
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(1500):
             if process.poll() is not None:
                 raise RuntimeError(f"the server ended with {process.returncode}")
             try:
                 urllib.request.urlopen(address + path, timeout=2)
                 break
             except OSError:
-                time.sleep(0.1)
-        yield address
+                time.sleep(0.02)
+        yield process
     finally:
         process.terminate()
         process.wait(20)

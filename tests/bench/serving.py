@@ -30,6 +30,11 @@ def _rois() -> np.ndarray:
     return np.clip(0.2 + 0.5 * smooth, -1, 1).astype(np.float32)
 
 
+def png_rois() -> list[bytes]:
+    """They, as files."""
+    return [to_png(roi) for roi in _rois()]
+
+
 def _bare(network: serving.Classifier, rois: np.ndarray, batch: int) -> float:
     """ROIs per second of ONNX Runtime alone."""
     begun, done = time.perf_counter(), 0
@@ -60,7 +65,7 @@ def classification() -> Iterator[str]:
         )
         baseline = running(["tests/bench/parse_only.py", str(parse_port)], parse_port, "/ready")
         with server, baseline:
-            bodies = [to_png(roi) for roi in rois]
+            bodies = png_rois()
             ours = [
                 multipart_post("/api/v1/classifications", f"127.0.0.1:{port}", token, "roi.png", b)
                 for b in bodies
