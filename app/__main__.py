@@ -102,7 +102,7 @@ def serve(
     """
     import uvicorn
 
-    from app import processes
+    from app import logs, processes
     from app.edge import KEEP_ALIVE_S, Edge
     from app.jobs import hooks
     from app.models.checkpoint import Checkpoint
@@ -113,6 +113,7 @@ def serve(
     from app.settings import settings
 
     configuration = settings()
+    logs.begin(configuration)
     ConfiguredPacs.of(configuration)  # refused before anything is begun
     hooks.read(configuration.hooks_file)
     Receiver.of(configuration)
@@ -129,20 +130,21 @@ def serve(
         Checkpoint.register_shipped(session)
         started.record(session, configuration, _actor())
     database.engine.dispose()
-    print(f"Hepatica: http://{host}:{port} (Ctrl+C ends it)", flush=True)
+    logs.say(configuration, f"Hepatica: http://{host}:{port} (Ctrl+C ends it)")
     uvicorn.run(
-        "app.main:create_app",
+        "app.main:create_served_app",
         factory=True,
         host=host,
         port=port,
         workers=workers,
-        access_log=False,  # addresses of cases do not belong in a log
-        log_level="info",
+        access_log=False,  # addresses of cases do not belong in a log: app.counting has a line
+        log_config=logs.configuration(configuration),
+        log_level=configuration.log_level,
         server_header=False,
         http=Edge,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
-        forwarded_allow_ips=configuration.proxies or "127.0.0.1,::1",
+        proxy_headers=False,  # the application reads them itself, once it has seen who is connected
         timeout_graceful_shutdown=10,
     )
 
@@ -542,6 +544,7 @@ def work(*, jobs: Annotated[Whole, Parameter(metavar="N")] = 0, once: bool = Fal
         jobs: tasks at a time; 0: one per core.
         once: end when no run waits.
     """
+    from app import logs
     from app.database_file import narrow_folder
     from app.errors import AppError
     from app.settings import settings
@@ -552,11 +555,12 @@ def work(*, jobs: Annotated[Whole, Parameter(metavar="N")] = 0, once: bool = Fal
         raise AppError(
             f"The worker needs {error.name}, which serving does not install. Use `make worker`."
         ) from error
+    logs.begin(settings())
     database, runs_dir = _keyed_database(), settings().runs_dir
     runs_dir.mkdir(parents=True, exist_ok=True)
     narrow_folder(runs_dir)
     worker = Worker(database, runs_dir, jobs)
-    print(f"Worker {worker.name} waits for runs (Ctrl+C ends it).", flush=True)
+    logs.say(settings(), f"Worker {worker.name} waits for runs (Ctrl+C ends it).")
     worker.work(once=once)
 
 
@@ -577,13 +581,15 @@ def dicom_node(
             passwords.
         phase: contrast phase of all that comes: portal, other or unknown.
     """
+    from app import logs
     from app.node.node import Listening
     from app.node.serving import node_of, serve
     from app.settings import settings
 
+    logs.begin(settings())
     listening = Listening(aet, host, port, settings().node_associations)
     node = node_of(settings(), _keyed_database(), listening, phase)
-    print(f"DICOM node {aet}: {host}, port {port} (Ctrl+C ends it)", flush=True)
+    logs.say(settings(), f"DICOM node {aet}: {host}, port {port} (Ctrl+C ends it)")
     serve(node)
 
 
@@ -594,6 +600,7 @@ def clerk(*, once: bool = False) -> None:
     Args:
         once: end when nothing is due.
     """
+    from app import logs
     from app.inference import Inference
     from app.jobs import hooks
     from app.jobs.clerk import Clerk
@@ -604,13 +611,14 @@ def clerk(*, once: bool = False) -> None:
     from app.watch import Watch
 
     chosen = settings()
+    logs.begin(chosen)
     database = _keyed_database()
     found, pacs = hooks.read(chosen.hooks_file), ConfiguredPacs.of(chosen)
     inference = Inference(chosen.inference_threads, chosen.set_level)
     one = Clerk(database, inference, Watch(database), chosen)
     messenger = Messengers(database, found, pacs, chosen, chosen.key())
     fetcher = Fetchers(database, pacs, chosen, chosen.key())
-    print(f"{one.name} waits for jobs (Ctrl+C ends it).", flush=True)
+    logs.say(chosen, f"{one.name} waits for jobs (Ctrl+C ends it).")
     if not once:
         messenger.start()
         fetcher.start()

@@ -1,10 +1,11 @@
-"""Requests counted by route and status; nothing of who asked, or for which case.
+"""Requests counted and logged by route and status; nothing of who asked, or for which case.
 
 Plain numbers, for this is on the way of every request; `app.operation.metrics` gives them out.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_left
 from collections import Counter
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("hepatica.request")
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the classes of duration."""
@@ -48,7 +51,7 @@ class Requests:
 
 
 class Counted:
-    """Counts every request; the outermost of all, so that what others refuse is counted too."""
+    """Counts and logs every request; outside of those that refuse, so that this is counted too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -72,5 +75,25 @@ class Counted:
             await self.app(scope, receive, watched)
         finally:
             requests.running -= 1
-            route = getattr(scope.get("route"), "path", _UNKNOWN)
-            requests.note(scope["method"], route, status, perf_counter() - begun)
+            route = route_of(scope)
+            seconds = perf_counter() - begun
+            requests.note(scope["method"], route, status, seconds)
+            told = {"method": scope["method"], "route": route, "status": status}
+            log.log(_level(scope["path"], status), "answered", extra={**told, "ms": _ms(seconds)})
+
+
+def route_of(scope: Scope) -> str:
+    """The route that answered, such as ``/cases/{case_id}``: never the address itself."""
+    found = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    return str(getattr(found, "path", _UNKNOWN))
+
+
+def _level(path: str, status: int) -> int:
+    """Of its line in the log; what probes and every page ask for all the time is of no interest."""
+    if status >= 500:
+        return logging.WARNING
+    return logging.DEBUG if path.startswith(("/health/", "/static/")) else logging.INFO
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)

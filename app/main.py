@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import dicomweb, place, processes, routes
+from app import dicomweb, logs, place, processes, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.comparing import Comparing
@@ -32,6 +33,7 @@ from app.jobs.messenger import Messengers
 from app.models.people.user import User
 from app.oidc import Provider
 from app.pacs.configured import ConfiguredPacs
+from app.request_ids import LOOPBACK, Identified
 from app.responses import install_handlers, scripts_tag
 from app.rooted import Rooted
 from app.settings import VERSION, Settings, settings
@@ -117,12 +119,21 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     app.add_middleware(FrontDoor, names=chosen.names)
     app.add_middleware(Answered)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Rooted, root_path=chosen.root_path)
     app.add_middleware(Counted)
+    app.add_middleware(Rooted, root_path=chosen.root_path)
+    proxies = chosen.proxies or LOOPBACK
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
+    app.add_middleware(Identified, proxies=proxies)
     app.mount("/static", CachedFiles(directory=place.ROOT / "static"), name="static")
     for router in (*routes.ROUTERS, dicomweb.router):
         app.include_router(router)
     return app
+
+
+def create_served_app() -> FastAPI:
+    """As `create_app`, in a process of its own, which logs as the settings say."""
+    logs.begin(settings())
+    return create_app()
 
 
 def furnish(app: FastAPI, chosen: Settings) -> None:

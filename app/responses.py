@@ -24,7 +24,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
-from app import cookies, place, rooted
+from app import cookies, place, request_ids, rooted
+from app.counting import route_of
 from app.db import Base
 from app.errors import (
     AppError,
@@ -76,6 +77,8 @@ SECURITY_HEADERS = {
     # whatever does not say otherwise is kept by nobody: a copy outlives the right to see it
     "cache-control": "no-store",
 }
+AS_IT_COMES = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""Of an answer in lines, each for a step that is done: a proxy keeps none back (nginx)."""
 HTTPS_ONLY = "max-age=31536000"
 """``Strict-Transport-Security`` (RFC 6797), where people come over HTTPS."""
 
@@ -144,6 +147,7 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
         "flashes": _flashes(request),
         "path": request.url.path,
         "root": rooted.at(request.scope, ""),
+        "request_id": request_ids.current(),
         "template": template,
         "tour": Tour.of(request),
     }
@@ -284,6 +288,7 @@ def problem(scope: Scope, error: AppError) -> Response:
         "status": error.status,
         "detail": error.detail,
         **error.more,
+        "request_id": request_ids.current(),
     }
     if "next" in body:
         body["next"] = {**body["next"], "url": rooted.at(scope, body["next"]["url"])}
@@ -366,8 +371,7 @@ def report(request: Request, error: Exception) -> None:
 
     So neither its message, which may quote what was sent, nor the address that was asked for.
     """
-    route = getattr(request.scope.get("route"), "path", "no route")
-    log.error("%s %s: %s", request.method, route, described(error))
+    log.error("%s %s: %s", request.method, route_of(request.scope), described(error))
 
 
 _MOST_FAULTS = 20
@@ -477,7 +481,7 @@ def _record(request: Request, error: AppError) -> None:
         with request.app.state.database.transaction(patience_s=RECORD_WITHIN_S) as session:
             Event.record(session, actor, kind, _address(request))
     except Unavailable:  # the refusal stands; what could not be written is in the log
-        log.error("Not recorded: %s by %s at %s", kind, actor, _address(request))
+        log.error("Not recorded: %s by %s at %s", kind, actor, route_of(request.scope))
 
 
 def _address(request: Request) -> str:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -178,6 +179,14 @@ class Settings(BaseSettings):
         gt=0,
         le=24 * 31,
         description="How long the answer to a call with an Idempotency-Key is kept.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is logged: this and what is worse. Each request is at info."
+    )
+    log_format: Literal["auto", "json", "words"] = Field(
+        "auto",
+        description="Lines of the log on standard error: json (one object each), words, or auto: "
+        "words on a terminal, else json.",
     )
     development: bool = Field(
         False, description="Show /patterns, the catalogue of page components."

@@ -25,7 +25,7 @@ from app.models.reader_studies.study import ReaderStudy
 from app.models.study_plans.asked import DEFAULTS, STUDIES, Asked, Spread
 from app.models.study_plans.pilot import Estimated, Pilot
 from app.models.study_plans.power import KeptPower
-from app.responses import page, see_other
+from app.responses import AS_IT_COMES, page, see_other
 from ml.progress import remaining_s, spoken
 from ml.readers.planning import quick
 from ml.readers.simulation import QUESTIONS, SimulatedGrid, Simulation, assumptions
@@ -82,9 +82,7 @@ def planner(
         ready = asked.simulation(KeptPower.known(db, asked.cells))
         if run and _LINES in request.headers.get("accept", ""):
             lines = _lines(request, ready)
-            return StreamingResponse(
-                lines, media_type=_LINES, headers={"cache-control": "no-store"}
-            )
+            return StreamingResponse(lines, media_type=_LINES, headers=AS_IT_COMES)
         if run and ready.missing:
             request.app.state.simulations.for_a_moment(ready)
         shown = _shown(typed, asked, ready)

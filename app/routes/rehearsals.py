@@ -16,7 +16,7 @@ from app.errors import Unreadable
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.rehearsal import STUDIES, AnyRehearsal, Asked
 from app.models.reader_studies.study import ReaderStudy
-from app.responses import page, render
+from app.responses import AS_IT_COMES, page, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -43,7 +43,7 @@ def rehearsal(
     asked = Asked(readers, studies, area, seed, real_right, synthetic_right)
     if _LINES in request.headers.get("accept", ""):
         lines = _lines(request, asked.rehearsal(study))
-        return StreamingResponse(lines, media_type=_LINES, headers={"cache-control": "no-store"})
+        return StreamingResponse(lines, media_type=_LINES, headers=AS_IT_COMES)
     outcome, error = None, ""
     if run:
         try:
