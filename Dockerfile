@@ -62,7 +62,7 @@ EXPOSE 8000
 
 # Images in OCI format (buildah's and podman's default) know no HEALTHCHECK: build them with
 # --format docker, or let what runs them ask /health/ready, as compose.yaml does.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=3 \
     CMD ["python", "-c", "import os, sys, urllib.request as r; sys.exit(r.urlopen(f\"http://127.0.0.1:{os.environ['HEPATICA_PORT']}/health/ready\", timeout=4).status != 200)"]
 
 CMD ["python", "-m", "app", "serve"]

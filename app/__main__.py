@@ -111,6 +111,7 @@ def serve(
     from app.operation.syslog import Receiver
     from app.pacs.configured import ConfiguredPacs
     from app.settings import settings
+    from app.starting import Start
 
     configuration = settings()
     logs.begin(configuration)
@@ -123,13 +124,18 @@ def serve(
     workers = configuration.workers if workers is None else workers
     if workers > 1:
         processes.prepare("app.main")
-    database = _keyed_database()
-    if demo:
-        _fill(database, only_if_empty=True)
-    with database.transaction() as session:
-        Checkpoint.register_shipped(session)
-        started.record(session, configuration, _actor())
-    database.engine.dispose()
+    start = Start()
+    with start.told(host, port, configuration.root_path):
+        start.does("brings the database up to date, or waits for another process that does")
+        database = _keyed_database()
+        if demo:
+            start.does("simulates the content of the demo")
+            _fill(database, only_if_empty=True)
+        start.does("registers the networks that come with it")
+        with database.transaction() as session:
+            Checkpoint.register_shipped(session)
+            started.record(session, configuration, _actor())
+        database.engine.dispose()
     logs.say(configuration, f"Hepatica: http://{host}:{port} (Ctrl+C ends it)")
     uvicorn.run(
         "app.main:create_served_app",

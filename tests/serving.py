@@ -103,16 +103,16 @@ class Served:
         return self.log_path.read_text()
 
     def wait(self) -> Served:
-        """Until it answers; raises when it ended instead."""
+        """Until it has started; raises when it ended instead."""
         for _ in range(1200):
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended by itself:\n{self.log}")
             try:
-                self.get("/health/live")
+                if self.get("/health/start")[0] == 200:
+                    return self
             except (OSError, http.client.HTTPException):
-                time.sleep(0.05)
-            else:
-                return self
+                pass
+            time.sleep(0.05)
         raise RuntimeError(f"the server did not start:\n{self.log}")
 
     def get(self, path: str, **headers: str) -> tuple[int, Any]:

@@ -1,7 +1,8 @@
 """Whether the installation lives, whether it can work, and how it is in numbers.
 
 Both are asked by machines, which restart what does not answer: neither may wait behind the work of
-others. `live` needs no thread and no database; `ready` has threads and a connection of its own.
+others. `live` and `start` need no thread and no database; `ready` has threads and a connection of
+its own.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ _AT_ONCE = 2
 async def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "live", "version": VERSION}
+
+
+@router.get("/start")
+async def start() -> dict[str, str]:
+    """The start is over. Until then `app.starting` answers 503 here, and says what it does."""
+    return {"status": "started", "version": VERSION}
 
 
 @router.get("/ready")

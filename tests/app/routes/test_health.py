@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import inspect
 import os
 import threading
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +20,7 @@ from app.db import Database
 from app.main import create_app
 from app.models import Checkpoint, User
 from app.routes import health
-from app.settings import Settings
+from app.settings import VERSION, Settings
 from serving import Served, lock_held
 
 KEY = "a key for tests, thirty-two characters or more"
@@ -50,6 +53,44 @@ def test_ready_is_not_waiting_for_whoever_writes_in_another_process(client, path
     with lock_held(path):
         assert status(client) == (200, "ready")
     assert status(client) == (200, "ready")
+
+
+def test_a_start_that_takes_long_says_what_it_does_and_since_when(tmp_path):
+    """Here a migration waits for what another process writes; whoever asks must not restart it."""
+    path = tmp_path / "hepatica.sqlite3"
+    with lock_held(path):
+        served = Served(f"sqlite:///{path}", tmp_path, HEPATICA_ROOT_PATH="/hepatica")
+        try:
+            said = _until(served, lambda one: "up to date" in str(one))
+            assert said["status"] == "starting"
+            assert datetime.fromisoformat(said["since"]) <= datetime.now(UTC)
+            for root in ("", "/hepatica"):
+                assert served.get(f"{root}/health/live")[0] == 200
+                assert served.get(f"{root}/health/ready")[0] == 503
+                status, words = served.get(f"{root}/cases?search=x")
+                assert status == 503 and "Hepatica is starting" in words and "search" not in words
+            assert served.post("/sessions", {"name": "ada"})[0] == 503
+        except BaseException:
+            served.close()
+            raise
+    try:
+        assert served.wait().get("/hepatica/health/start") == (
+            200, {"status": "started", "version": VERSION}
+        )  # fmt: skip
+        assert "hepatica is starting" not in served.log.lower()
+    finally:
+        served.close()
+
+
+def _until(served: Served, says) -> dict[str, str]:
+    for _ in range(600):
+        with suppress(OSError, http.client.HTTPException):
+            status, said = served.get("/health/start")
+            assert status == 503
+            if says(said):
+                return said
+        time.sleep(0.05)
+    raise AssertionError(served.log)
 
 
 def test_ready_and_live_answer_while_every_thread_of_the_server_waits(tmp_path):
