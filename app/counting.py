@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,6 +41,8 @@ class Requests:
         self.took: dict[tuple[str, str], Durations] = {}
         """(method, route) → how long."""
         self.running = 0
+        self.since = datetime.now(UTC)
+        """When the process began to count."""
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one that was answered."""
@@ -48,6 +51,21 @@ class Requests:
             durations = self.took.setdefault((method, route), Durations())
             durations.counts[bisect_left(BOUNDS_S, seconds)] += 1
             durations.sum_s += seconds
+
+
+class Computed:
+    """What the networks of one process have scored since it began."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.rois = 0
+        self.seconds = 0.0
+
+    def note(self, rois: int, seconds: float) -> None:
+        """Count one call of a network."""
+        with self._lock:
+            self.rois += rois
+            self.seconds += seconds
 
 
 class Counted:

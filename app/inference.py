@@ -11,13 +11,14 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, perf_counter
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from app.counting import Computed
 from app.db import Database
 from app.errors import Unavailable, Unreadable
 from app.models.cases.lesion import Lesion
@@ -67,6 +68,7 @@ class Inference:
         """
         self._threads = threads
         self.level = level
+        self.computed = Computed()
         self._lock = threading.Lock()
         # by checkpoint and not by its bytes: a training that is repeated makes the same bytes under
         # another name, and what is said has the name, the figures and the kind of image of one
@@ -109,12 +111,21 @@ class Inference:
                 self._generators[checkpoint.id] = loaded
             return loaded
 
+    def said(
+        self, network: serving.Classifier, rois: Sequence[Roi], phantoms: Sequence[bool]
+    ) -> list[Said]:
+        """What a network says of ROIs, at this installation's level, and counted."""
+        begun = perf_counter()
+        said = network.said(rois, phantoms, self.level)
+        self.computed.note(len(rois), perf_counter() - begun)
+        return said
+
     def scores(
         self, session: Session, checkpoint: Checkpoint, roi: Roi, *, phantom: bool
     ) -> Scores:
         """What is said of one ROI, with the warnings that belong beside it."""
         network = self.classifier(session, checkpoint)
-        (said,) = network.said([roi], [phantom], self.level)
+        (said,) = self.said(network, [roi], [phantom])
         return scored(network, roi, said, phantom=phantom)
 
     def classes(self, session: Session, checkpoint: Checkpoint, rois: ROIs) -> list[str]:
@@ -265,10 +276,14 @@ class ServedClassifier:
     _MOST = 64
 
     def __init__(
-        self, network: serving.Classifier, checkpoint_id: uuid.UUID, version: str, level: float
+        self,
+        network: serving.Classifier,
+        checkpoint_id: uuid.UUID,
+        version: str,
+        inference: Inference,
     ) -> None:
         self.network = network
-        self.level = level
+        self._inference = inference
         self.checkpoint_id = checkpoint_id
         self.version = version
         self._waiting: list[_Waiting] = []
@@ -288,7 +303,8 @@ class ServedClassifier:
         self._busy = True
         loop = asyncio.get_running_loop()
         rois, phantoms = [one.roi for one in batch], [one.phantom for one in batch]
-        done = loop.run_in_executor(self._thread, self.network.said, rois, phantoms, self.level)
+        said = self._inference.said
+        done = loop.run_in_executor(self._thread, said, self.network, rois, phantoms)
         done.add_done_callback(lambda result: self._finish(batch, result))
 
     def _finish(self, batch: list[_Waiting], result: asyncio.Future[list[Said]]) -> None:
@@ -350,5 +366,5 @@ class ServingDesk:
             network = self._inference.classifier(session, rows[-1])
             self._known = (
                 rows[-1].id,
-                ServedClassifier(network, rows[-1].id, rows[-1].version, self._inference.level),
+                ServedClassifier(network, rows[-1].id, rows[-1].version, self._inference),
             )

@@ -98,7 +98,7 @@ class Classifying:
             cut = [self._cut(held, item) for item in part]
             good = [one for one in cut if isinstance(one, _Cut)]
             rois, phantoms = [one.roi for one in good], [one.phantom for one in good]
-            said = iter(network.said(rois, phantoms, self.inference.level) if good else ())
+            said = iter(self.inference.said(network, rois, phantoms) if good else ())
             answers = []
             for one in cut:
                 if isinstance(one, _Cut):

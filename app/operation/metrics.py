@@ -7,25 +7,18 @@ process that answers, which the label ``process`` tells apart.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.counting import BOUNDS_S, Requests
-from app.db import Database, now
+from app.counting import BOUNDS_S, Computed, Requests
+from app.db import Database
 from app.errors import Unavailable
 from app.models.checkpoint import Checkpoint
-from app.models.ground.event import Event
 from app.models.ground.trail import SEALED, TrailEntry, TrailReceiver
-from app.models.jobs.job import Job, JobState
-from app.models.jobs.notice import Notice
-from app.models.jobs.returned_object import ReturnedObject
-from app.models.jobs.tried import TriedState
-from app.models.runs.run import Run, RunState
+from app.operation import disk, waiting
 from app.operation.syslog import address_of
 from app.settings import VERSION, Settings
 from ml.checkpoints.checkpoint import CheckpointKind
@@ -33,23 +26,17 @@ from ml.checkpoints.checkpoint import CheckpointKind
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-_WAITING = (JobState.QUEUED, JobState.RUNNING)
-_AGED = (
-    ("jobs", Job.created_at, Job.state.in_(_WAITING)),
-    ("runs", Run.created_at, Run.state.in_((RunState.QUEUED, RunState.RUNNING))),
-    ("notices", Notice.due_at, Notice.state == TriedState.WAITING),
-    ("returns", ReturnedObject.created_at, ReturnedObject.state == TriedState.WAITING),
-)  # fmt: skip
-"""Queues: what each is called, since when a row waits, and which rows do."""
-
 
 class Metrics:
     """The numbers of one moment."""
 
-    def __init__(self, database: Database, settings: Settings, requests: Requests) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, requests: Requests, computed: Computed
+    ) -> None:
         self._database = database
         self._settings = settings
         self._requests = requests
+        self._computed = computed
 
     def text(self) -> tuple[bytes, str]:
         """All of them as Prometheus reads them, and their media type."""
@@ -64,6 +51,7 @@ class Metrics:
         """Each number with its name and what it is."""
         yield self._gauge("hepatica_info", "Version of the software.", 1, version=VERSION)
         yield from self._of_requests()
+        yield from self._of_inference()
         yield from self._of_disk()
         try:
             with self._database.glance() as session:
@@ -122,20 +110,24 @@ class Metrics:
             process=process,
         )
 
+    def _of_inference(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily
+
+        process = str(os.getpid())
+        for name, words, value in (
+            ("rois", "ROIs that networks scored.", self._computed.rois),
+            ("seconds", "How long networks computed for that.", self._computed.seconds),
+        ):
+            counted = CounterMetricFamily(f"hepatica_inference_{name}", words, labels=("process",))
+            counted.add_metric((process,), value)
+            yield counted
+
     def _of_disk(self) -> Iterator[Metric]:
-        file = self._database.file
-        folder = (
-            file.path.parent if file is not None else self._settings.installation_key_file.parent
-        )
-        # a folder that was not needed yet will be made within one that is there
-        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-        try:
-            usage = shutil.disk_usage(there)
-        except OSError:
-            return
-        yield self._gauge(
-            "hepatica_disk_free_bytes", "Room where data are kept on this machine.", usage.free
-        )
+        free = disk.free_bytes(self._database, self._settings)
+        if free is not None:
+            yield self._gauge(
+                "hepatica_disk_free_bytes", "Room where data are kept on this machine.", free
+            )
 
     def _of_database(self, session: Session) -> Iterator[Metric]:
         yield from self._of_queues(session)
@@ -146,7 +138,7 @@ class Metrics:
             ("seal", SEALED, "When the audit trail was sealed last."),
             ("start", "server started", "When the server was started last."),
         ):
-            at = session.scalar(sa.select(sa.func.max(Event.at)).where(Event.kind == kind))
+            at = waiting.last(session, kind)
             if at is not None:  # a number that is not known is left out, not 0
                 yield self._gauge(f"hepatica_last_{name}_timestamp_seconds", words, at.timestamp())
         last = session.scalar(sa.select(sa.func.max(TrailEntry.number))) or 0
@@ -160,29 +152,22 @@ class Metrics:
             )
 
     def _of_queues(self, session: Session) -> Iterator[Metric]:
-        waiting: dict[tuple[str, ...], float] = {}
-        age_s: dict[tuple[str, ...], float] = {}
-        given_up: dict[tuple[str, ...], float] = {}
-        for name, since, waits in _AGED:
-            count, oldest = session.execute(
-                sa.select(sa.func.count(), sa.func.min(since)).where(waits)
-            ).one()
-            waiting[(name,)] = count
-            age_s[(name,)] = _age_s(oldest)
-        for name, table in (("notices", Notice), ("returns", ReturnedObject)):
-            query = sa.select(sa.func.count()).where(table.state == TriedState.GIVEN_UP)
-            given_up[(name,)] = session.scalar(query) or 0
-        yield self._gauges("hepatica_queue", "What waits or is being done.", waiting, "queue")
+        queues = waiting.waiting(session)
         yield self._gauges(
-            "hepatica_queue_oldest_seconds",
-            "How long the oldest of them has been there or, of notices, due; 0: none.",
-            age_s,
+            "hepatica_queue",
+            "What waits or is being done.",
+            {(name,): found.count for name, found in queues.items()},
             "queue",
         )
         yield self._gauges(
-            "hepatica_given_up", "What could not be sent and is tried no more.", given_up, "queue"
+            "hepatica_queue_oldest_seconds",
+            "How long the oldest of them has been there or, of notices, due; 0: none.",
+            {(name,): found.age_s for name, found in queues.items()},
+            "queue",
         )
-
-
-def _age_s(since: datetime | None) -> float:
-    return 0.0 if since is None else max(0.0, (now() - since).total_seconds())
+        yield self._gauges(
+            "hepatica_given_up",
+            "What could not be sent and is tried no more.",
+            {(name,): count for name, count in waiting.given_up(session).items()},
+            "queue",
+        )

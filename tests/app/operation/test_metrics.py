@@ -8,10 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import studies
 from app.db import now
-from app.models import ApiToken, Event, TrailReceiver
+from app.models import ApiToken, Checkpoint, Event, TrailReceiver
 from app.models.ground import trail
 from app.models.jobs.job import Job, JobKind
 from app.operation.syslog import Receiver
+from factories import make_png
 
 
 @pytest.fixture
@@ -54,6 +55,24 @@ def test_requests_are_counted_by_route_and_never_by_address(client, scraped, sig
     assert found["hepatica_http_request_seconds_sum", "GET", "/cases/{case_id}"] > 0
     for secret in ("Miller", "ada", str(lesion.case_id), "prometheus"):
         assert secret not in scraped.text
+
+
+def test_what_networks_computed_is_counted(client, scraped, session, checkpoints):
+    for each in checkpoints:
+        Checkpoint.register(session, each, "tests")
+    before = scraped()
+    assert before["hepatica_inference_rois_total",] == 0
+    secret = ApiToken.add(session, "program", "machine")
+    session.commit()
+    reply = client.post(
+        "/api/v1/classifications",
+        files={"image": ("a.png", make_png(64))},
+        headers={"authorization": f"Bearer {secret}"},
+    )
+    assert reply.status_code == 200, reply.text
+    after = scraped()
+    assert after["hepatica_inference_rois_total",] == 1
+    assert after["hepatica_inference_seconds_total",] > 0
 
 
 def test_what_stands_in_the_database_is_told_and_what_is_not_known_is_left_out(session, scraped):
