@@ -53,6 +53,8 @@ WINDOWS = [  # window centre and width in HU for the eye
     {"key": "bone", "name": "Bone", "level": 400, "width": 1800},
     {"key": "lung", "name": "Lung", "level": -600, "width": 1500},
 ]
+MOST_BESIDE = 12
+"""So many other cases of a patient are offered beside one, the newest."""
 MOST_OF_FILES = 3
 """So many windows of a case's files stand beside ours."""
 
@@ -149,14 +151,7 @@ def show(
     if lesion is None and image is None and standings:
         selected = standings[0]  # what was marked is what one came to see
     marked = [lesion_json(item) for item in standings]
-    counts: dict[uuid.UUID, int] = {}
-    for item in standings:
-        counts[item.lesion.image_id] = counts.get(item.lesion.image_id, 0) + 1
-    series = [
-        stack
-        for number, item in enumerate(case.series, 1)
-        for stack in _stacks(item, number, counts)
-    ]
+    series = _series(case, standings)
     remarks = [text for item in case.series for text in item.remarks]
     images = [one for item in case.series for one in item.images]
     shown = any(one.id == image for one in images)
@@ -199,6 +194,47 @@ def show(
             "selected_lesion": str(selected.lesion.id) if selected else None,
         },
     )
+
+
+@router.get("/cases/{case_id}/beside")
+def beside(request: Request, user: Reader, db: ReadDb, case_id: uuid.UUID) -> JSONResponse:
+    """The stacks and marks of the patient's other cases, the newest first, to be seen beside it.
+
+    Cases that a blinded reading of this person could be about are counted, and not told.
+
+    Raises:
+        NotFound: no such case.
+        Forbidden: a blinded reading of this person could be about it.
+    """
+    case = Case.require(db, case_id)
+    Enrolment.refuse_case(db, user, case.id)
+    others, closed = Case.others_of_patient(db, case, Enrolment.closes(db, user), MOST_BESIDE)
+    told = []
+    for other in others:
+        request.app.state.witness.opened(user.name, other.id)
+        standings = Standing.of_all(request, db, user, Lesion.of_case(db, other.id))
+        phase = "" if other.contrast_phase == "unknown" else f", {other.contrast_phase}"
+        told.append(
+            {
+                "id": str(other.id),
+                "label": f"{other.pseudonym}{phase}, uploaded {other.created_at:%Y-%m-%d}",
+                "series": _series(other, standings),
+                "lesions": [lesion_json(item) for item in standings],
+            }
+        )
+    return JSONResponse({"cases": told, "closed": closed})
+
+
+def _series(case: Case, standings: list[Standing]) -> list[dict[str, object]]:
+    """The stacks of a case, as the viewer scrolls them."""
+    counts: dict[uuid.UUID, int] = {}
+    for item in standings:
+        counts[item.lesion.image_id] = counts.get(item.lesion.image_id, 0) + 1
+    return [
+        stack
+        for number, item in enumerate(case.series, 1)
+        for stack in _stacks(item, number, counts)
+    ]
 
 
 def _windows_of(images: Iterable[Image]) -> list[dict[str, object]]:

@@ -4,13 +4,14 @@
 // The panel follows it, and while it has not caught up nothing of a review is obeyed. What is stored goes
 // through the outbox, which lets nothing go before the server has it.
 
+import { besideOfAddress, closeBeside, isOpen, marksChanged, moveBeside, openBeside, placeOfBeside, toggleBeside } from "./beside.js";
 import { Cine } from "./cine.js";
 import { habitsOf, keepHabit, windowOf } from "./habits.js";
 import { listPageKeys } from "./help.js";
 import { bind } from "./hotkeys.js";
-import { choose, drawLesions, load, settlePanel, step } from "./lesions.js";
+import { choose, drawLesions, load, onLesionsDrawn, settlePanel, step } from "./lesions.js";
 import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
-import { current, neighbour, open, otherSeries, windowOfAddress } from "./slices.js";
+import { current, neighbour, open, otherSeries, tellBeside, windowOfAddress } from "./slices.js";
 import { tryAgain } from "./unsaved.js";
 import { removeChosen } from "./writing.js";
 import { Mouse } from "./viewer/viewer.js";
@@ -93,6 +94,7 @@ const actions = {
   previous: () => step(-1),
   next: () => step(1),
   again: tryAgain,
+  beside: toggleBeside,
   map: () => {
     if (!panel.toggleMap()) say("No score is shown here, so there is nothing to draw a map of.");
   },
@@ -128,6 +130,9 @@ const keys = {
     n: { run: () => open(otherSeries(1)), label: "Next, previous series at the same level", group: "Slices", shown: ["N", "Shift+N"] },
     "Shift+n": { run: () => open(otherSeries(-1)) },
   } : {}),
+  v: { run: toggleBeside, label: "Another stack beside this one: a phase, another case of the patient", group: "Slices" },
+  "Alt+pageup": { run: () => moveBeside(-1), repeat: true, label: "Move the stack beside alone", group: "Slices", shown: ["Alt", "Page ↑ ↓"] },
+  "Alt+pagedown": { run: () => moveBeside(1), repeat: true },
   b: { run: actions.box, label: "Box around a lesion", group: "Lesions" },
   c: { run: actions.circle, label: "Circle from its centre", group: "Lesions" },
   "Shift+arrowup": { ...grow(0, -1), label: "Size a box by keys", group: "Lesions", shown: ["Shift", "arrows"] },
@@ -242,12 +247,19 @@ window.addEventListener("popstate", () => {
   const { lesion, image } = fromAddress();
   choose(lesion, { push: false });
   open(image, { keep: true });
+  const beside = besideOfAddress();
+  if (beside) openBeside(beside.key, beside.moved);
+  else if (isOpen()) closeBeside();
 });
 window.addEventListener("pageshow", (event) => {
   if (event.persisted && state.chosen?.lesion) load(state.chosen.lesion);
 });
 
+tellBeside(placeOfBeside);
+onLesionsDrawn(marksChanged);
+
 if (images.length > 0) {
+  const beside = besideOfAddress(); // before the address follows the slice
   const { lesion, image } = fromAddress();
   if (lesion) state.chosen = { lesion };
   drawLesions();
@@ -260,5 +272,6 @@ if (images.length > 0) {
     settlePanel(lesion);
     drawLesions();
   }
+  if (beside) openBeside(beside.key, beside.moved);
   toCanvas();
 }

@@ -11,8 +11,14 @@ let reading = null; // the request for the panel; only the newest counts
 export const isChosen = (lesion) => state.chosen?.lesion?.id === lesion.id;
 export const reviewOf = (id) => `review:${id}`;
 
+let drawnToo = () => {}; // what else shows the marks
+
+/** Told whenever the marks are drawn anew. */
+export function onLesionsDrawn(then) { drawnToo = then; }
+
 export function drawLesions() {
   viewer.setLesions(state.lesions);
+  drawnToo();
   const list = $("#lesion-list");
   const template = $("#lesion-row");
   const focused = list.contains(document.activeElement) ? document.activeElement.dataset.lesion : null;

@@ -1,6 +1,7 @@
 // The slices of the case page: the bar, the choice of a series, the address, and what the corners of the picture say.
 
 import { $, byId, data, images, page, say, state, store, toCanvas, viewer } from "./page.js";
+import { levelOf } from "./stacks.js";
 
 const TOOLS = ["box", "circle", "length", "rectangle", "disc", "outline"];
 let direction = 1;
@@ -44,13 +45,7 @@ export function otherSeries(by) {
 /** Of a series, the slice that lies nearest to another one. */
 export function levelWith(image, series) {
   const same = series.images.map(({ id }) => byId.get(id));
-  const near = same.filter(({ place }) => place && image.place && place[0] === image.place[0]);
-  if (near.length > 0) {
-    const away = ({ place }) => Math.abs(place[1] - image.place[1]);
-    return near.reduce((best, one) => (away(one) < away(best) ? one : best));
-  }
-  const share = (image.number - 1) / Math.max(1, image.series.images.length - 1);
-  return same[Math.round(share * (same.length - 1))];
+  return same[levelOf(image, same, image.series.images.length).at];
 }
 
 function prefetchAround(image) {
@@ -75,10 +70,15 @@ export function windowOfAddress() {
 }
 
 // The address follows the slice, so that a reload or a copied link shows the same one.
-function remember() {
+export function remember() {
   clearTimeout(addressTimer);
   addressTimer = setTimeout(() => history.replaceState(history.state, "", address()), 250);
 }
+
+let besideOf = () => null; // the stack beside this one, for the address
+
+/** What tells the stack that is shown beside; it is asked at each change of the address. */
+export function tellBeside(place) { besideOf = place; }
 
 export function address() {
   const query = new URLSearchParams();
@@ -87,6 +87,7 @@ export function address() {
   const image = current();
   if (!lesion || lesion.image_id !== image.id) query.set("image", image.id);
   if (isWindowChosen && viewer.calibrated) query.set("window", `${viewer.window.width},${viewer.window.level}`);
+  if (besideOf()) query.set("beside", besideOf());
   return `${location.pathname}?${query}`;
 }
 

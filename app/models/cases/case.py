@@ -280,6 +280,34 @@ class Case(Base):
         """``patient`` for a SELECT."""
         return sa.func.coalesce(Case.patient_hmac, sa.literal(_BY_PSEUDONYM) + Case.pseudonym)
 
+    @staticmethod
+    def others_of_patient(
+        session: Session, case: Case, closed: sa.ColumnElement[bool] | None, most: int
+    ) -> tuple[list[Case], int]:
+        """The newest other cases of the same patient with series and images; how many are closed.
+
+        Args:
+            closed: which cases somebody may not see, for a WHERE; None for none.
+        """
+        same: tuple[sa.ColumnElement[bool], ...] = (
+            Case.patient_hmac.is_not_distinct_from(case.patient_hmac),
+            Case.id != case.id,
+        )
+        if case.patient_hmac is None:
+            same = (*same, Case.pseudonym == case.pseudonym)
+        hidden = 0
+        if closed is not None:
+            hidden = session.scalar(sa.select(sa.func.count(Case.id)).where(*same, closed)) or 0
+            same = (*same, sa.not_(closed))
+        found = session.scalars(
+            sa.select(Case)
+            .options(selectinload(Case.series).selectinload(Series.images))
+            .where(*same)
+            .order_by(Case.created_at.desc(), Case.id)
+            .limit(most)
+        )
+        return list(found), hidden
+
     @property
     def phase_warning(self) -> str | None:
         """What to say when the phase is not the one that the networks were trained on."""

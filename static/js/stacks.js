@@ -1,0 +1,28 @@
+// Which slice of one stack lies beside a slice of another: pure, so that it can be tried without a page.
+
+/**
+ * Of `images` (in order), the one that lies nearest to `image`: at the same table position where both
+ * have one along the same axis and are of one case, else as far through the stack.
+ * → { at: index, by: "table" | "share" }
+ */
+export function levelOf(image, images, total, { isSameCase = true } = {}) {
+  const near = isSameCase && image.place
+    ? images.map(({ place }, at) => ({ at, place })).filter(({ place }) => place && place[0] === image.place[0])
+    : [];
+  if (near.length > 0) {
+    const away = ({ place }) => Math.abs(place[1] - image.place[1]);
+    return { at: near.reduce((best, one) => (away(one) < away(best) ? one : best)).at, by: "table" };
+  }
+  const share = (image.number - 1) / Math.max(1, total - 1);
+  return { at: Math.round(share * (images.length - 1)), by: "share" };
+}
+
+/** The index `by` slices further, kept within the stack. */
+export const within = (at, images) => Math.min(images.length - 1, Math.max(0, at));
+
+/** How the stacks are linked, in words: offset is in slices of the second. */
+export function linkedBy(by, offset) {
+  const how = by === "table" ? "by table position" : "by place in the stack";
+  if (offset === 0) return `linked ${how}`;
+  return `linked ${how}, ${offset > 0 ? "+" : "−"}${Math.abs(offset)} ${Math.abs(offset) === 1 ? "slice" : "slices"}`;
+}
