@@ -449,7 +449,8 @@ class Installation:
         """A study after the other from the PACS, by a job."""
         for n in range(10_000):
             files = study(f"fetch {self.seed} {number} {n}")
-            self.archive.held |= {uids(one)[2]: one for one in files}
+            # another dictionary: the PACS may be going through this one
+            self.archive.held = self.archive.held | {uids(one)[2]: one for one in files}
             headers = self._program(**{"content-type": "application/json",
                                        "idempotency-key": str(uuid.uuid4())})  # fmt: skip
             body = json.dumps({"study": uids(files[0])[0]}).encode()
@@ -588,6 +589,8 @@ class Installation:
 
     def _left(self) -> dict[str, int]:
         with self.database.reading() as session:
+            given_up = session.scalars(sa.select(Job.error).where(Job.state == JobState.FAILED))
+            self.faults += [f"a fetch was given up: {why}" for why in given_up]
             jobs = Job.state.in_((JobState.QUEUED, JobState.RUNNING))
             runs = Run.state.in_((RunState.QUEUED, RunState.RUNNING))
             sent = _count(session, ReturnedObject, ReturnedObject.state == "sent")

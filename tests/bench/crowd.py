@@ -23,7 +23,7 @@ from app.db import Database
 from app.models.people.sign_in import SignIn
 from app.models.people.token import ApiToken
 from app.models.reader_studies.enrolment import Enrolment
-from bench.load import multipart_post, rate
+from bench.load import ask_once, multipart_post, rate
 from bench.running import environment_for, free_port, process_of
 from bench.serving import png_rois
 from factories import make_dicom, make_hu
@@ -251,7 +251,7 @@ def cold_start() -> Iterator[str]:
                 begun = time.perf_counter()
                 with process_of(serve, port, "/health/ready", **settings):
                     ready.append(time.perf_counter() - begun)
-                    rate(port, [body], 1, 0.001)
+                    ask_once(port, body)
                     scored.append(time.perf_counter() - begun)
         yield (
             f"{workers} web process(es): ready after {statistics.median(ready):.1f} s (aim 5), "

@@ -6,6 +6,7 @@ Bounded in connections and in time; loopback only.
 from __future__ import annotations
 
 import asyncio
+import socket
 import statistics
 import time
 import uuid
@@ -25,6 +26,16 @@ def multipart_post(path: str, host: str, token: str, name: str, data: bytes) -> 
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def ask_once(port: int, request: bytes) -> None:
+    """Send it and read to the end of the answer's head; RuntimeError for any status but 200."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
+        line.sendall(request)
+        with line.makefile("rb") as answer:
+            status = answer.readline()
+    if not status.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(status.decode())
 
 
 async def _connection(port: int, requests: list[bytes], until: float, start: int) -> list[float]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120.0
 
 
 def free_port() -> int:
@@ -42,13 +43,16 @@ def process_of(
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(1500):
+        until = time.monotonic() + PATIENCE_S
+        while True:
             if process.poll() is not None:
                 raise RuntimeError(f"the server ended with {process.returncode}")
             try:
                 urllib.request.urlopen(address + path, timeout=2)
                 break
             except OSError:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"{path} did not answer in {PATIENCE_S:g} s") from None
                 time.sleep(0.02)
         yield process
     finally:
