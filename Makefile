@@ -136,7 +136,7 @@ test: $(TEST_STAMP) ## run the tests (TEST_OPTIONS="-n 0 -x": in one process)
 test-all: $(TEST_STAMP) ## run what takes minutes by itself as well
 	$(BIN)/python -m pytest $(TEST_OPTIONS) -m ""
 
-chaos: $(TEST_STAMP) ## kill servers and workers for minutes; what was acknowledged is there
+chaos: $(TEST_STAMP) ## kill web, worker, node and database under 20 clients (CHAOS_KILLS=100 on each database)
 	$(BIN)/python -m pytest -n 0 -m chaos
 
 lint: $(TEST_STAMP) ## ruff (a docstring for whatever is public, too) and the import contracts

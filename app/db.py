@@ -190,6 +190,7 @@ class Database:
     @contextmanager
     def _told(self, *, writing: bool = False, quiet: bool = False) -> Iterator[None]:
         """Turn what the database raises into refusals, each in the log once."""
+        begun = monotonic()
         try:
             yield
         except sa.exc.SQLAlchemyError as error:
@@ -204,13 +205,25 @@ class Database:
                 )
             if writing and found in (Trouble.FULL, Trouble.READ_ONLY):
                 self._cannot_write = (monotonic(), found.value)
+            elif writing and found is Trouble.BUSY:
+                self._note_wait_in_vain(begun, found.value)
             if isinstance(refusal, Unavailable):
                 refusal.logged = quiet or _log(found.name if found else "", code(error))
             raise refusal from error
         except NotNow as error:
+            if writing:
+                self._note_wait_in_vain(begun, str(error))
             refusal = Unavailable(str(error))
             refusal.logged = quiet or _log(str(error), "")
             raise refusal from error
+
+    def _note_wait_in_vain(self, begun: float, words: str) -> None:
+        """Nobody can write, where one who waited to the end could not; the next write undoes it.
+
+        Who waits on PostgreSQL waits for a row, and who gives up early tells nothing of others.
+        """
+        if self.file is not None and monotonic() - begun >= self._patience_s:
+            self._cannot_write = (monotonic(), words)
 
     @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:

@@ -7,6 +7,8 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -100,14 +102,24 @@ def assert_calm(reply, words: str) -> None:
         assert inside not in reply.text
 
 
-def limit_pages(database: Database) -> None:
-    """Let the file not grow any more, as on a full disk."""
+@contextmanager
+def hindered(database: Database, hinder: Callable[[sqlite3.Connection], None]) -> Iterator[None]:
+    """Each new connection that writes is hindered, and after it the next ones are not."""
+
+    def on_connect(connection, _record) -> None:
+        hinder(connection)
+
+    database.engine.dispose()
+    sa.event.listen(database.engine, "connect", on_connect)
+    yield
+    sa.event.remove(database.engine, "connect", on_connect)
     database.engine.dispose()
 
-    @sa.event.listens_for(database.engine, "connect")
-    def on_connect(connection, _record) -> None:
-        [pages] = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count={pages}")
+
+def limit_pages(connection: sqlite3.Connection) -> None:
+    """Let the file not grow any more, as on a full disk."""
+    [pages] = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count={pages}")
 
 
 # -- SQLite ---------------------------------------------------------------------------------------
@@ -117,34 +129,39 @@ def test_a_lock_held_by_another_process_is_503_and_work_goes_on_after_it(install
     with lock_held(path):
         assert_calm(installation.add_account(), "try again in a few seconds")
         assert installation.browser.get("/cases").status_code == 200  # reading waits for nobody
+        ready = installation.browser.get("/health/ready")
+        words = ready.json()["status"]
+        assert (ready.status_code, "Somebody else is writing" in words) == (503, True)
     assert installation.add_account().status_code == 303
+    assert installation.browser.get("/health/ready").status_code == 200
     assert installation.names() == ["ada", "bea"]
 
 
 def test_a_full_disk_is_503_to_who_writes_and_nothing_to_who_reads(installation):
-    limit_pages(installation.app.state.database)
-    replies = [installation.add_account("n" * 50 + str(number)) for number in range(60)]
-    assert_calm(next(one for one in replies if one.status_code != 303), "disk")
-    assert {one.status_code for one in replies} == {303, 503}
-    assert installation.browser.get("/users").status_code == 200
-    stored = {name for name in installation.names() if name != "ada"}
-    assert len(stored) == sum(one.status_code == 303 for one in replies)
-    health = installation.browser.get("/health/ready")
-    assert (health.status_code, "full" in health.json()["status"]) == (503, True)
+    with hindered(installation.app.state.database, limit_pages):
+        replies = [installation.add_account("n" * 50 + str(number)) for number in range(60)]
+        assert_calm(next(one for one in replies if one.status_code != 303), "disk")
+        assert {one.status_code for one in replies} == {303, 503}
+        assert installation.browser.get("/users").status_code == 200
+        stored = {name for name in installation.names() if name != "ada"}
+        assert len(stored) == sum(one.status_code == 303 for one in replies)
+        health = installation.browser.get("/health/ready")
+        assert (health.status_code, "full" in health.json()["status"]) == (503, True)
+    assert installation.add_account().status_code == 303
+    assert installation.browser.get("/health/ready").status_code == 200
 
 
 def test_a_database_that_can_only_be_read_is_503_to_who_writes(installation):
-    engine = installation.app.state.database.engine
-    engine.dispose()
-
-    @sa.event.listens_for(engine, "connect")
-    def on_connect(connection, _record) -> None:
+    def only_read(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA query_only=ON")
 
-    assert_calm(installation.add_account(), "can only be read")
-    assert installation.browser.get("/users").status_code == 200
-    ready = installation.browser.get("/health/ready")
-    assert (ready.status_code, "only be read" in ready.json()["status"]) == (503, True)
+    with hindered(installation.app.state.database, only_read):
+        assert_calm(installation.add_account(), "can only be read")
+        assert installation.browser.get("/users").status_code == 200
+        ready = installation.browser.get("/health/ready")
+        assert (ready.status_code, "only be read" in ready.json()["status"]) == (503, True)
+    assert installation.add_account().status_code == 303
+    assert installation.browser.get("/health/ready").status_code == 200
 
 
 def test_a_lost_file_is_said_and_no_empty_one_takes_its_place(installation, path, tmp_path):
