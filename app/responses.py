@@ -9,6 +9,7 @@ import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -26,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from app import cookies, place, request_ids, rooted
 from app.counting import route_of
-from app.db import Base
+from app.db import Base, now
 from app.errors import (
     AppError,
     BadRequest,
@@ -57,6 +58,8 @@ Level = Literal["info", "success", "warning", "danger"]
 """How a note that is said once is meant."""
 
 _FLASH_S = 60
+_WARNING_S = 600
+"""So long before its end a page tells of it; static/js/signing.js has the same."""
 _FLASH_BYTES = 2400  # as base64 with its signature it stays under ``cookies.MOST_BYTES``
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -142,6 +145,7 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
         "current_user": getattr(request.state, "user", None),
         "keeps_unaware": getattr(request.state, "unaware", False),
         "owes": getattr(request.state, "owes", None),
+        "ends": left(request),
         "demo": getattr(request.app.state, "demo", False),
         "returns_results": getattr(request.app.state, "returns_results", False),
         "flashes": _flashes(request),
@@ -153,6 +157,44 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
     }
     html = _templates().get_template(template).render({**frame, **context})
     return rooted.within(request.scope, html)
+
+
+@dataclass(frozen=True)
+class Left:
+    """How long the sign-in behind a request lasts, this request counted as use.
+
+    Attributes:
+        idle_s: without further use; never longer than ``ends_s``.
+        ends_s: in any case.
+        at: when that is.
+        idle_hours: how long without use, as the settings say.
+    """
+
+    idle_s: int
+    ends_s: int
+    at: datetime
+    idle_hours: float
+
+    @property
+    def soon(self) -> bool:
+        """Whether it ends within ten minutes, however it is used."""
+        return self.ends_s <= _WARNING_S
+
+
+def left(request: Request, *, used: bool = True) -> Left | None:
+    """How long the sign-in behind a request lasts; None where nobody is signed in.
+
+    Args:
+        used: whether the request counts as use.
+    """
+    row: SignIn | None = getattr(request.state, "sign_in", None)
+    if row is None:
+        return None
+    hours: float = request.app.state.settings.session_idle_hours
+    seen = now() if used and row.unnoted else row.seen_at
+    ends_s = (row.expires_at - now()).total_seconds()
+    idle_s = (seen - now()).total_seconds() + hours * 3600
+    return Left(int(min(idle_s, ends_s)), int(ends_s), row.expires_at, hours)
 
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
@@ -461,6 +503,7 @@ def _recognise(request: Request) -> None:
         user: User | None = row.user if row is not None else None
         request.state.user = user
         request.state.unaware = bool(row is not None and row.unaware)
+        request.state.sign_in = row
 
 
 def _record(request: Request, error: AppError) -> None:

@@ -9,11 +9,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app import cookies, rooted
-from app.auth import Visitor
-from app.db import Database, Db, ReadDb
+from app.auth import Reader, Visitor
+from app.db import Database, Db, ReadDb, now
 from app.errors import AppError, Forbidden, NotFound, TooMany, Unauthorised, Unavailable
 from app.models.ground.event import Event
 from app.models.people.identity import Identity, Person
@@ -22,7 +22,7 @@ from app.models.people.user import DEMO_ACCOUNTS, DEMO_PASSWORD, User
 from app.models.reader_studies.desk import has_to_read
 from app.models.reader_studies.enrolment import Enrolment
 from app.oidc import MINUTES, Provider
-from app.responses import page, see_other
+from app.responses import Left, left, page, see_other, wants_json
 from app.turnstile import (
     DEVICE_DAYS,
     TICKET_S,
@@ -202,6 +202,28 @@ def _begun(request: Request, person: Person) -> str:
         source, _ = source_of(request.scope)
         Event.record(session, person.name[:100] or "?", "sign-in refused", source)
     raise Forbidden(user, event="sign-in at the identity provider")
+
+
+@router.get("/sessions/state")
+def state(request: Request, user: Visitor) -> Response:
+    """Who is signed in in this browser and for how long; to ask it is no use of the sign-in."""
+    return _state(user, left(request, used=False))
+
+
+@router.post("/sessions/use")
+def use(request: Request, user: Reader, db: Db) -> Response:
+    """Stay signed in: this counts as use at once. The end in any case does not move."""
+    row: SignIn = request.state.sign_in
+    SignIn.note(db, [row.cookie_hash])
+    if not wants_json(request):
+        return see_other("/")
+    row.seen_at = now()
+    return _state(user, left(request))
+
+
+def _state(user: User | None, found: Left | None) -> Response:
+    told = {"idle_s": found.idle_s, "ends_s": found.ends_s} if found is not None else {}
+    return JSONResponse({"person": str(user.id) if user is not None else None, **told})
 
 
 @router.post("/sessions/deletion")

@@ -2,6 +2,7 @@
 
 import { Desk } from "./desk/desk.js";
 import { browserStorage, tabStorage } from "./desk/queue.js";
+import { signInHere } from "./signing.js";
 
 new Desk({
   element: document.querySelector("[data-desk]"),
@@ -9,4 +10,5 @@ new Desk({
   storage: browserStorage(),
   session: tabStorage(),
   page: location,
+  signIn: signInHere,
 }).start();

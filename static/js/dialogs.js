@@ -2,6 +2,7 @@
 
 import { forgetDrafts } from "./drafts.js";
 import { ROOT, rooted } from "./root.js";
+import "./signing.js";
 import "./staying.js";
 
 /** Open a <dialog> as a modal and give the focus back to where it was when it closes. */

@@ -87,7 +87,7 @@ export function settlePanel(lesion) {
 
 /** What a refusal asks for, in words, after what happened. */
 export function why(refusal) {
-  if (refusal.status === 401) return "you are signed out. Sign in (opens in a new tab), then press Try again.";
+  if (refusal.status === 401) return "you are signed out. Sign in again, and it is tried again.";
   return refusal.message;
 }
 

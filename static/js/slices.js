@@ -143,7 +143,7 @@ viewer.addEventListener("wanted", () => {
     : `slice ${wanted.number}/${total}`;
   $("[data-hud=slice]").classList.toggle("hud__warn", fault !== null);
   const note = $("#slice-fault");
-  const text = fault ? `Slice ${wanted.number} could not be loaded: ${fault.error.message}${image ? ` What you see, dimmed, is slice ${image.number}.` : ""}${fault.error.status === 401 ? " Sign in (opens in a new tab), then press Try again." : ""}` : "";
+  const text = fault ? `Slice ${wanted.number} could not be loaded: ${fault.error.message}${image ? ` What you see, dimmed, is slice ${image.number}.` : ""}${fault.error.status === 401 ? " Sign in again, and it is tried again." : ""}` : "";
   if ($("[data-text]", note).textContent !== text) $("[data-text]", note).textContent = text;
   $("[data-sign-in]", note).hidden = fault?.error.status !== 401;
   note.hidden = !fault;

@@ -4,6 +4,7 @@
 
 import { Refusal, request } from "./fragment.js";
 import { rooted } from "./root.js";
+import { signInHere } from "./signing.js";
 
 const LONG_MS = 600_000; // what says that it takes long (data-busy) has so much time
 
@@ -25,7 +26,7 @@ function clear(form) {
 let notes = 0;
 
 // As macros/ui.html draws it; made here, so that no page that nothing was refused on has it.
-const NOTE = `<div class="flash flash--danger" role="alert"><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.2"/><path d="M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8"/></svg><div class="flash__body"><span class="visually-hidden">Refused: </span><span data-text></span> <a href="${rooted("/sessions/new")}" target="_blank" data-sign-in>Sign in in another tab</a></div></div>`;
+const NOTE = `<div class="flash flash--danger" role="alert"><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.2"/><path d="M5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8"/></svg><div class="flash__body"><span class="visually-hidden">Refused: </span><span data-text></span> <a href="${rooted("/sessions/new")}" target="_blank" data-sign-in>Sign in again</a></div></div>`;
 
 /** Say words after an element, or at the end of the form; the note. */
 function say(form, words, after, { signIn = false } = {}) {
@@ -99,6 +100,7 @@ document.addEventListener("submit", async (event) => {
     window.addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
   } catch (error) {
     delete form.dataset.sent;
+    if (error.status === 401 && await signInHere()) { form.requestSubmit(event.submitter); return; }
     form.dispatchEvent(new CustomEvent("form:refused", { bubbles: true }));
     refuse(form, error);
   }

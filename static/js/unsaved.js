@@ -29,11 +29,17 @@ outbox.addEventListener("change", () => {
   if (item?.state === "sending") panel.hold(`Saving ${item.words} …`);
 });
 
+/** Whether anything waited for another try. */
+function triedAgain() {
+  return [viewer.retry(), panel.again(), outbox.again() > 0].some(Boolean);
+}
+
 export function tryAgain() {
   if (state.stranger) { location.reload(); return; }
-  const tried = [viewer.retry(), panel.again(), outbox.again() > 0].some(Boolean);
-  say(tried ? "Trying again." : "Nothing waits to be tried again.");
+  say(triedAgain() ? "Trying again." : "Nothing waits to be tried again.");
 }
+
+window.addEventListener("signed-in", () => { if (!state.stranger) triedAgain(); });
 
 // The panel, like a slice, comes back by itself; what is written waits for the person.
 for (const [target, name] of [[window, "online"], [document, "visibilitychange"]]) {

@@ -285,6 +285,7 @@ class Lines {
       const link = document.createElement("a");
       link.href = rooted("/sessions/new");
       link.target = "_blank";
+      link.dataset.signIn = "";
       link.textContent = "sign in";
       state.splice(1, 0, link, " ");
     }

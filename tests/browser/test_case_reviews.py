@@ -178,7 +178,7 @@ def test_a_class_that_did_not_arrive_is_kept_and_stored_once_when_tried_again(wa
     assert "Lesion 1, cyst, confidence 4, " in told
     if way == "signed out":
         assert "is not saved" in told
-        assert "Sign in (opens in a new tab), then press Try again" in told
+        assert "Sign in again, and it is tried again" in told
         assert page.locator("#unsent [data-sign-in]").get_attribute("target") == "_blank"
     else:
         assert "may not be saved" in told

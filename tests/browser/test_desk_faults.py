@@ -249,12 +249,22 @@ def test_a_session_that_is_over_keeps_the_answers_until_one_signs_in_again(desk)
     commit(page, "2", "c")
     commit(page, "3", "m")
     says(page, "saved", "2 kept here, not yet sent: sign in again")
+    shown = page.locator("[data-image]").get_attribute("src")
+    page.keyboard.press("4")
     page.click("[data-saved] a")
-    page.fill("[name=name]", desk.name)
-    page.fill("[name=password]", DEMO_PASSWORD)
-    page.press("[name=password]", "Enter")
-    page.wait_for_url(desk.address)
-    says(page, "position", "^3$")
+    dialog = page.locator("dialog[open]")
+    dialog.get_by_text(f"it goes on as {desk.name}").wait_for()
+    says(page, "cover-title", "Signing in")  # the picture is covered, and the time counts as idle
+    dialog.locator("[name=password]").fill("a wrong one")
+    page.keyboard.press("Enter")
+    dialog.get_by_text("do not fit together").wait_for()
+    dialog.locator("[name=password]").fill(DEMO_PASSWORD)
+    page.keyboard.press("Enter")
+    says(page, "saved", "^saved$")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.locator("[data-cover]").is_hidden()
+    assert page.locator("[data-image]").get_attribute("src") == shown
+    assert page.locator("input[name=rating][value='4']").is_checked(), "the trial as it was begun"
     assert desk.stored() == [2, 3]
 
 

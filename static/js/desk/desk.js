@@ -29,14 +29,17 @@ export class Desk {
   #feedback = "";
   #refusal = null;    // {answer, reason, at}
   #hasAnswered = false;
+  #isSigningIn = false;
   #stopping = null;
 
   /**
    * element: the desk; keyList: the dialog of its keys; storage and session: localStorage and
    * sessionStorage, null where the browser refuses them; page: {replace(address), assign(address),
-   * reload()}, the way to elsewhere.
+   * reload()}, the way to elsewhere; signIn: asks for a sign-in over the page, and says whether the
+   * reader is signed in then.
    */
-  constructor({ element, keyList, storage, session, page }) {
+  constructor({ element, keyList, storage, session, page, signIn = async () => false }) {
+    this.signIn = signIn;
     const { token, pauseKey } = element.dataset;
     this.page = page;
     this.rules = JSON.parse(element.dataset.rules);
@@ -65,6 +68,9 @@ export class Desk {
     // what the storage did not take would go with the page
     window.addEventListener("beforeunload", (event) => { if (this.queue.unsafe) event.preventDefault(); }, { signal });
     window.addEventListener("pagehide", () => this.#keepBegun(), { signal });
+    window.addEventListener("signing-in", () => this.#signingIn(), { signal });
+    window.addEventListener("signing-in-over", () => this.#signedInOrNot(), { signal });
+    window.addEventListener("signed-in", () => this.sending.again(), { signal });
     for (const part of [this.clock, this.view, this.keys, this.sending, this.tabs]) part.start();
     if (this.rules.screen) this.view.showOtherScreen(isOtherScreen(this.rules.screen));
     this.#fetchAhead();
@@ -292,7 +298,11 @@ export class Desk {
     if (news.state !== "reading" || !(isCurrent || stage === told)) this.#goOn();
   }
 
-  signedOut() { this.page.replace(this.address); } // the way to sign in
+  /** In place, so that the trial stays; else by the page for it, which leads back. */
+  async signedOut() {
+    if (await this.signIn()) return;
+    if (this.#stopping) this.page.replace(this.address);
+  }
 
   changed() {
     const { queue } = this;
@@ -353,6 +363,19 @@ export class Desk {
       this.#release();
       this.view.say("Going on.");
     } else if (this.#states.isLooking) this.#pauseWith("Paused", "", "Paused.");
+  }
+
+  /** The picture is covered while the reader types a password: that time counts as idle. */
+  #signingIn() {
+    if (!this.#states.isLooking) return;
+    this.#isSigningIn = true;
+    this.#pauseWith("Signing in", "", "Paused for the sign-in.");
+  }
+
+  #signedInOrNot() {
+    if (!this.#isSigningIn) return;
+    this.#isSigningIn = false;
+    if (this.#states.is(paused)) this.pauseAsked();
   }
 
   #offerBreak(read) {

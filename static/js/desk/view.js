@@ -186,7 +186,7 @@ export class View {
     if (kept && trouble === Trouble.signedOut) {
       const link = document.createElement("a");
       link.href = signIn;
-      if (unsafe) link.target = "_blank"; // this page must stay
+      link.dataset.signIn = "";
       link.textContent = "sign in again";
       saved.replaceChildren(`${kept} kept here, not yet sent: `, link);
     } else if (kept && trouble === Trouble.otherReader) {

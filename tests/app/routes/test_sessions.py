@@ -393,3 +393,36 @@ def test_over_https_cookies_are_bound_to_this_host_and_plain_http_is_given_up(
     assert browser.get("/cases").status_code == 200
     flashed = browser.post("/sessions/deletion").headers.get_list("set-cookie")
     assert any("__Host-hepatica_flash=" in one and "Secure" in one for one in flashed)
+
+
+def test_a_browser_is_told_how_long_it_is_signed_in_and_asking_is_no_use(
+    client, signed_in_as, database, app
+):
+    assert client.get("/sessions/state").json() == {"person": None}
+    browser = signed_in_as("reader", name="ada")
+    noted = []
+    app.state.attendance.note = noted.append
+    _age(database, seen_at=timedelta(minutes=110))
+    told = browser.get("/sessions/state").json()
+    assert 590 <= told["idle_s"] <= 600 and told["ends_s"] > 11 * 3600
+    assert noted == []
+    fresh = browser.post("/sessions/use", headers={"accept": "application/json"}).json()
+    assert 7190 <= fresh["idle_s"] <= 7200 and fresh["person"] == told["person"]
+    assert browser.get("/sessions/state").json()["idle_s"] > 7100, "written down at once"
+    assert browser.post("/sessions/use").headers["location"] == "/"
+    assert client.post("/sessions/use").status_code == 401
+
+
+def test_a_page_tells_the_end_that_nothing_moves_ten_minutes_before(signed_in_as, database):
+    browser = signed_in_as("reader", name="ada")
+    page = browser.get("/account").text
+    assert "at the latest; 2 h without use end it sooner" in page
+    assert "nothing moves that" not in page and 'data-local="ada"' in page
+    assert 'data-idle-hours="2.0"' in page
+    _age(database, expires_at=timedelta(minutes=-9))
+    page = browser.get("/account").text
+    assert "and nothing moves that." in page
+    assert (
+        browser.post("/sessions/use", headers={"accept": "application/json"}).json()["idle_s"]
+        <= 540
+    ), "use does not move the end in any case"

@@ -348,6 +348,9 @@ def try_door(place: Place, who: str, door: Door, first: Callable[[], None] | Non
         return knock(place.house, who, door, path=path, values=said)
 
 
+WAY_IN = {"/sessions", "/sessions/new", "/sessions/code", "/sessions/deletion"}
+
+
 def is_let_in(reply: Any) -> bool:
     """Whether somebody got past the door, whatever became of what they wanted there.
 
@@ -360,7 +363,7 @@ def is_let_in(reply: Any) -> bool:
 
 def is_turned_away(reply: Any) -> bool:
     """As somebody whom we do not know; never at the way in, where a password may be a wrong one."""
-    if reply.request.url.path.startswith("/sessions"):
+    if reply.request.url.path in WAY_IN:
         return False
     to = reply.headers.get("location", "")
     leads = reply.status_code == 303 and to.startswith("/sessions/new")
