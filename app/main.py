@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,7 @@ DESCRIPTION = (
 )
 
 
+READERS_AFTER_S = 5.0
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _CONDITIONS = {b"range", b"if-range", b"if-none-match", b"if-modified-since"}
 
@@ -173,7 +175,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database: Database = app.state.database
     with database.reading() as session:
         app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
-    readers().start()
+    # what reads files is loaded once this process is up, or when the first file comes
+    later = asyncio.get_running_loop().call_later(READERS_AFTER_S, readers().start)
     await app.state.served.classifier()  # loaded now, so that the first score is instant too
     loops = (app.state.clerk, app.state.messenger, app.state.fetcher)
     if app.state.settings.clerk:
@@ -182,6 +185,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     for loop in loops:
         await anyio.to_thread.run_sync(loop.stop)
+    later.cancel()
     app.state.decoding.close()
     app.state.witness.close()
     database.engine.dispose()

@@ -182,6 +182,7 @@ def _refuse(kind: str, told: Any, limits: Limits) -> None:
     if kind == "memory":
         raise _OutOfMemory
     if kind == "fault":
+        log.error("The process that reads files met a fault of ours: %s", str(told)[:300])
         raise DecoderFault(str(told)[:300])
     raise UnusableMessage(kind[:20])
 
@@ -237,6 +238,7 @@ def _lost(worker: Worker, error: Exception, limits: Limits) -> tuple[str, Refusa
             RefusalCode.TOO_LARGE,
         )
     if code >= 0:
+        log.error("The process that reads files ended by a fault of ours, with %d.", code)
         raise DecoderFault(f"it ended with {code}")
     told = signal.Signals(-code).name
     return f"the process that read it crashed ({told}). {export}", RefusalCode.UNUSABLE

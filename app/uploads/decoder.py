@@ -8,7 +8,6 @@ time are limited. However it ends, the one that asked is told, and asks another 
 
 from __future__ import annotations
 
-import ctypes
 import encodings.aliases
 import gc
 import importlib
@@ -30,7 +29,7 @@ import imagecodecs
 from PIL import Image
 from pydicom.pixels import decoders
 
-from app.uploads import opening
+from app.uploads import opening, sandbox
 from app.uploads.opening import Known
 from app.uploads.parcel import (
     Addressee,
@@ -56,12 +55,10 @@ _ASKED_LATE = (
 """What the libraries import only once a file asks for it."""
 
 _LOOKS_EVERY_S = 2.0
-_CPU_S = 600
 _MOST_SENT = 2**40
 """Bytes of one file that comes here: who sends it has limited it."""
 _SPARE_BYTES = 2**27
 """Address space of threads, beyond what is allowed to the files."""
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
 
 def main() -> int:
@@ -156,9 +153,8 @@ class _Forking:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _keep_alone(connection)
-            taken = _seal(parent)
-            serve(Line(socket.socket(fileno=connection), _MOST_SENT, waits=False), taken)
+            line = Line(socket.socket(fileno=connection), _MOST_SENT, waits=False)
+            serve(line, sandbox.enter(parent, connection))
             status = 0
         finally:
             os._exit(status)
@@ -176,53 +172,6 @@ class _Forking:
                 with suppress(OSError):
                     os.write(pipe, STATUS.pack(os.waitstatus_to_exitcode(status)))
                 os.close(pipe)
-
-
-def _keep_alone(connection: int) -> None:
-    """Close every file but the socket; standard input to error stay, at nothing."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nothing, number)
-    os.closerange(3, connection)
-    os.closerange(connection + 1, max(connection + 1, os.sysconf("SC_OPEN_MAX")))
-
-
-def _seal(parent: int) -> int | None:
-    """No further file, no larger one, no dump, no more rights; and no life after the parent's.
-
-    Returns:
-        The bytes of address space that are taken; None where the system does not tell.
-    """
-    taken = None
-    with suppress(OSError):
-        # where memory runs out the system is to take this process first
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
-        taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-    for what, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CPU, _CPU_S),
-        (resource.RLIMIT_NOFILE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
-    sys.addaudithook(_refuse)
-    return taken
-
-
-class Sealed(BaseException):
-    """Something was to be opened that was not loaded before: a fault of ours, not of a file."""
-
-
-def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" or (event == "import" and arguments[1]):
-        raise Sealed(f"{event} of {Path(str(arguments[0])).name}")
 
 
 def serve(line: Line, taken: int | None) -> None:
@@ -259,10 +208,8 @@ def _described(error: BaseException) -> str:
         f"{Path(frame.f_code.co_filename).name}:{line}"
         for frame, line in traceback.walk_tb(error.__traceback__)
     ]
-    what = (
-        f"{type(error).__name__} ({error})" if isinstance(error, Sealed) else type(error).__name__
-    )
-    return f"{what} at {', '.join(frames[-6:])}"
+    told = f" ({error})" if isinstance(error, sandbox.Sealed) else ""
+    return f"{type(error).__name__}{told} at {', '.join(frames[-6:])}"
 
 
 def _open(line: Line, told: Any) -> None:

@@ -1,7 +1,8 @@
 """An upload is opened: file by file, each taken or refused by itself.
 
-Files are decoded one after the other, and each slice is packed while the next ones are decoded.
-Nothing of it is for the process that answers people: what is hostile is opened by ``decoder``.
+Files are decoded one after the other; meanwhile the next one of a zip is unpacked, and slices of
+those before are packed. Nothing of it is for the process that answers people: what is hostile is
+opened by ``decoder``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from time import monotonic
+from typing import TypeVar
 
 from app.uploads.parcel import (
     MOST_DEADLY,
@@ -113,7 +115,7 @@ class _Opening:
                 max_bytes=max(0, self.limits.unpacked_bytes - self.unpacked_bytes),
                 max_file_bytes=image.MAX_FILE_BYTES,
             )
-            for member in members:
+            for member in _ahead(members):
                 count += 1
                 yield from self._take(f"{name}/{_printable(member.name)}", member)
         except HepaticaError as error:
@@ -217,9 +219,21 @@ class _Opening:
             self.at(place, name)
 
 
+Item = TypeVar("Item")
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same, each unpacked by a thread of its own while the one before it is decoded."""
+    coming = _unpacking.submit(next, items, None)
+    while (item := coming.result()) is not None:
+        coming = _unpacking.submit(next, items, None)
+        yield item
+
+
 _AHEAD = 2
 """Slices of a file, and files, that wait at most to be packed."""
 _packing = ThreadPoolExecutor(2, thread_name_prefix="packing")
+_unpacking = ThreadPoolExecutor(1, thread_name_prefix="unpacking")
 
 
 class _Packed:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ml.images import burned_in, codestream
 from ml.images.codestream import Coding, StreamHeader
@@ -155,6 +155,8 @@ def _narrow(pixels: npt.NDArray[Any]) -> tuple[str, ...]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own words quote where in memory it is
+        return "no picture can be made out in it"
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 

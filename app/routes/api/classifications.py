@@ -252,7 +252,7 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
             found = _found(dicom.read_frame, name, data, place, meta)
         else:
             decoding: Decoding = request.app.state.decoding
-            read = decoding.reader_of(program.actor)
+            read = decoding.reader_of(str(program.token_id))
             found = await decoding.of_one(lambda: _found(read, name, data, place, meta))
         watch: Watch = request.app.state.watch
         await watch.refuse_program(program.owner_id, found.roi.pixels)
@@ -289,7 +289,7 @@ async def _of_many(
     decoding: Decoding = request.app.state.decoding
     meta = served.network.meta
     await run_in_threadpool(request.app.state.watch.refuse, program.owner_id)
-    read = decoding.reader_of(program.actor)
+    read = decoding.reader_of(str(program.token_id))
     items = await decoding.of_one(lambda: _items(read, *file, places, meta))
     return await run_in_threadpool(
         references.scored, request, program, served, items, sent, _OFFERS[0], pledge

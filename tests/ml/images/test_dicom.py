@@ -222,6 +222,12 @@ def test_a_plain_picture_is_nothing_but_pixels_and_all_of_them() -> None:
     assert not png.is_plain(plain, 63)
 
 
+def test_the_words_of_a_refusal_hold_no_place_in_memory() -> None:
+    header = b"\xff\xd8\xff\xc0\0\x0c\x08\0\x08\0\x08\x01\x01\x11\0\0"
+    with pytest.raises(Corrupt, match="no picture can be made out in it"):
+        read(header + b"\0" * 9 + b"\xff\xd9", "x.jpg")
+
+
 def test_a_picture_that_is_cut_short_or_lies_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
     for form in ("PNG", "JPEG"):
