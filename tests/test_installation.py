@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -64,11 +65,10 @@ def server(tmp_path: Path, environment: dict[str, str]) -> Iterator[httpx.Client
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             for _ in range(600):
-                try:
-                    client.get("/health/ready")
-                    break
-                except httpx.HTTPError:
-                    time.sleep(0.1)
+                with suppress(httpx.HTTPError):
+                    if client.get("/health/start").status_code == 200:
+                        break
+                time.sleep(0.1)
             yield client
     finally:
         process.terminate()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,11 +146,10 @@ def server(house: House) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
-            try:
-                httpx.get(f"{address}/health/ready", timeout=5)
-                break
-            except httpx.HTTPError:
-                time.sleep(0.1)
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"{address}/health/start", timeout=5).status_code == 200:
+                    break
+            time.sleep(0.1)
         yield address
     finally:
         process.terminate()

@@ -342,7 +342,7 @@ def test_an_upload_that_is_refused_is_not_waited_for(behind):
 def test_no_page_leads_out_of_the_prefix(behind):
     crawl = Crawl(behind.nginx.origin)
     with behind.browser("") as nobody:
-        crawl.go(nobody)
+        crawl.go(nobody, "/sessions/code")
     for role in ("reader", "blind-reader"):
         with behind.browser(role) as client:
             crawl.go(client)
