@@ -53,7 +53,9 @@ class Archive:
         return answer(status, body, kind, **more)
 
     def _given(self, uid: str) -> bytes:
-        return self.said(200, related(self.held[uid]), content_type())
+        with self._lock:
+            file = {**self.taken, **self.held}[uid]
+        return self.said(200, related(file), content_type())
 
     def _take(self, asked: Asked) -> bytes:
         file = asked.body.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]

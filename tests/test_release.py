@@ -74,6 +74,7 @@ def test_whatever_serving_installs_has_hashes_and_the_version_of_the_constraints
     pinned = hashes.constraints()
     for part in licences.parts():
         if part.extra != "train":
+            assert part.name in PINS, f"{part.name} has no digest: `make hashes`"
             assert PINS[part.name].version == part.version == pinned[part.name]
     for pin in PINS.values():
         assert pin.sha256, f"{pin.name} has no digest"
