@@ -372,12 +372,19 @@ def adopt_key() -> None:
     Known patients' new examinations will not be found beside the old ones.
     """
     from app.models.ground.installation import Fingerprint
+    from app.models.people.second_factor import SecondFactor
     from app.settings import settings
 
     installation_key = settings().key()
     with _database().transaction() as session:
         changed = Fingerprint.adopt(session, installation_key, _actor())
+        apps = len(SecondFactor.everybodys(session))
     print("The key is this database's from now on." if changed else "It is this database's key.")
+    if changed and apps:
+        print(
+            f"Authenticator apps whose secret opens with the old key alone: {apps}. Reset each: "
+            "python -m app user totp-reset NAME."
+        )
 
 
 @audit.command(name="verify")

@@ -9,8 +9,10 @@ import pyotp
 import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 
+from app.cookies import SESSION
 from app.db import now
 from app.models import SecondFactor, SignIn, User
+from app.models.people.identity import Identity
 from app.models.people.user import DEMO_PASSWORD
 
 
@@ -76,3 +78,29 @@ def test_the_end_of_a_sign_in_is_told_and_a_form_goes_on_after_it(
     page.get_by_text("Your password is changed.").wait_for()
     with database.transaction() as session:
         SecondFactor.remove(session, User.require(session, newcomer), newcomer)
+
+
+def test_who_signs_in_at_the_hospital_comes_back_to_a_page_that_goes_on(
+    open_as, database, newcomer, installation
+):
+    """The provider's pages are another tab; what they come to is arranged past them."""
+    with database.transaction() as session:
+        user = User.require(session, newcomer)
+        Identity.join(session, user, "https://idp.example", newcomer, "tests")
+    page = open_as(newcomer, at="/account")
+    page.clock.install()
+    page.reload()
+    end(database, newcomer, expires_at=-timedelta(seconds=1))
+    page.clock.fast_forward(13 * 3600 * 1000)
+    page.get_by_text("Your sign-in has ended.").wait_for()
+    page.get_by_role("button", name="Sign in again").click()
+    dialog = page.locator("dialog[open]")
+    link = dialog.get_by_role("link", name="Sign in with your hospital account (new tab)")
+    assert link.get_attribute("href") == "/sessions/oidc?next=/account"
+    with database.transaction() as session:
+        secret = SignIn.begin(session, User.require(session, newcomer), 1.0)
+    cookie = {"name": SESSION, "value": secret, "url": installation.address}
+    page.context.add_cookies([cookie])
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    dialog.wait_for(state="detached")
+    page.get_by_text("Your sign-in has ended.").wait_for(state="detached")

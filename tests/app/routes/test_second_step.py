@@ -242,7 +242,9 @@ def test_the_command_line_resets_too(tmp_path, monkeypatch, capsys):
     database.migrate()
     with database.transaction() as session:
         user = User.add(session, "ada", "reader", PASSWORD)
-        SecondFactor.begin(session, user, b"k" * 32)
+        SecondFactor.begin(session, user, b"k" * 32).confirmed_at = second_factor.now()
+    application(["key", "adopt"])
+    assert "old key alone: 1. Reset each" in capsys.readouterr().out
     application(["user", "totp-reset", "ada"])
     assert "asked for no code" in capsys.readouterr().out
     with database.reading() as session:
