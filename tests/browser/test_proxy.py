@@ -221,8 +221,8 @@ ELSEWHERE = re.compile(
 """Of programs, of probes, and of what the demo has none of; the second test asks some."""
 UNSEEN = {
     "/readings/{token}/debriefing",  # of a study whose readers were not told of synthetic images
-    "/lesions/{lesion_id}", "/pixels/{token}", "/pixels/{token}/{side}",
-    "/synthetics/{checkpoint}/sheet",
+    "/cases/{case_id}/beside", "/lesions/{lesion_id}", "/pixels/{token}", "/pixels/{token}/{side}",
+    "/sessions/state", "/synthetics/{checkpoint}/sheet",
 }  # fmt: skip
 """Beside that, what only scripts ask for; the third test watches what they do."""
 
