@@ -79,10 +79,10 @@ def enter(parent: int, connection: int) -> int | None:
         The bytes of address space that are taken; None where the system does not tell.
     """
     _close_all_but(connection)
+    with suppress(OSError):  # where memory runs out the system is to take this process first
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     taken = None
     with suppress(OSError):
-        # where memory runs out the system is to take this process first
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
         taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     for what, most in (
         (resource.RLIMIT_CORE, 0),
