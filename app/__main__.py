@@ -471,8 +471,9 @@ def delete_patient(
     erasing = Erasing(database, settings())
     erasing.register.refuse_unwritable()
     with database.transaction() as session:
-        kind = ErasureKind.PATIENT
-        begun = Erasure.begin(session, kind, _actor(), cases=found, reference=reference)
+        begun = Erasure.begin(
+            session, ErasureKind.PATIENT, _actor(), extent, cases=found, reference=reference
+        )
     drive(erasing.run(begun.id, _actor()))
     with database.reading() as session:
         told = Erasure.require(session, begun.id)
@@ -507,8 +508,7 @@ def retention(*, dry_run: bool = False) -> None:
     erasing = Erasing(database, chosen)
     if due.cases or due.studies:
         erasing.register.refuse_unwritable()
-    with database.transaction() as session:
-        begun = [one.id for one in due.begin(session, _actor())]
+    begun = due.begin(database, _actor())
     for erasure_id in begun:
         drive(erasing.run(erasure_id, _actor()))
         print(f"Deletion {erasure_id} has its certificate at /erasures/{erasure_id}.")

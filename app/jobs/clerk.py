@@ -83,8 +83,8 @@ class Clerk(JobLoop):
             due = Due.of(session, self._settings)
         if due.cases or due.studies:
             self._erasing.register.refuse_unwritable()
-            with suppress(Conflict), self._database.transaction() as session:
-                due.begin(session, self.name)
+            with suppress(Conflict):
+                due.begin(self._database, self.name)
 
     def do(self, job_id: uuid.UUID, claim: int) -> None:
         """Classify what a job asks for."""

@@ -31,6 +31,7 @@ from app.models.erasures.extent import (
     runs_on,
 )
 from app.models.ground.blob import Blob
+from app.models.ground.event import Event
 from app.models.jobs.job import Job
 from app.models.jobs.kept_answer import KeptAnswer
 from app.models.jobs.returned_object import ReturnedObject
@@ -107,9 +108,10 @@ class Erasing:
         self._folders(versions)  # first: whoever goes on later does not know of which any more
         yield Progress(done, total, "what was made of the cases is deleted")
         for version_id in versions:
-            self._out_of_version(version_id, lesions)
+            self._out_of_version(version_id, lesions, by)
             yield Progress(done, total, "a data set is cleared")
-        yield from self._pictures(lesions, studies, Progress(done, total, "pictures of studies go"))
+        for _ in self._pictures(lesions, studies, by):
+            yield Progress(done, total, "pictures of studies are deleted")
         self._what_names(cases)
         yield Progress(done, total, "jobs and answers that name the cases are deleted")
         yield from self._bytes(erasure_id, Progress(done, total, "pixels are deleted"))
@@ -132,7 +134,7 @@ class Erasing:
         }
         return [one for one in erasure.case_ids if one in here]
 
-    def _out_of_version(self, version_id: uuid.UUID, lesions: set[uuid.UUID]) -> None:
+    def _out_of_version(self, version_id: uuid.UUID, lesions: set[uuid.UUID], by: str) -> None:
         """Take lesions out of a frozen data set, and out of what was made of it.
 
         In one transaction, so that what a checkpoint keeps and what is left go together.
@@ -146,7 +148,7 @@ class Erasing:
             version = DatasetVersion.require(session, version_id)
             if len(version.remains) != number:
                 return  # somebody else was faster
-            version.erase(session, left)
+            version.erase(session, left, by)
             query = sa.select(Checkpoint).where(Checkpoint.dataset_digest == version.digest)
             for checkpoint in session.scalars(query).all():
                 if checkpoint.keeps_lesions:
@@ -155,14 +157,20 @@ class Erasing:
                 run.erase_pictures(session)
 
     def _pictures(
-        self, lesions: set[uuid.UUID], studies: Sequence[uuid.UUID], step: Progress
-    ) -> Iterator[Progress]:
+        self, lesions: set[uuid.UUID], studies: Sequence[uuid.UUID], by: str
+    ) -> Iterator[None]:
         with self._database.reading() as look:
             found = pictures_of(look, lesions, studies)
+        said = False  # with the first of them, for two studies can show one picture
         for some in in_parts(sorted(set().union(*found.values()))):
             with self._database.transaction() as session:
+                for study, digests in () if said else found.items():
+                    Event.record(
+                        session, by, "study lost pictures", str(study), pictures=len(digests)
+                    )
                 Blob.erase(session, some)
-            yield step
+            said = True
+            yield
 
     def _what_names(self, cases: Sequence[uuid.UUID]) -> None:
         with self._database.reading() as look:

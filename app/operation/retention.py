@@ -14,11 +14,11 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.db import in_parts, now
+from app.db import Database, in_parts, now
 from app.models.cases.case import Case
 from app.models.cases.lesion import Lesion
 from app.models.erasures.erasure import Erasure, ErasureKind
-from app.models.erasures.extent import hindrances, pictures_of
+from app.models.erasures.extent import Extent, hindrances, pictures_of
 from app.models.ground.blob import Blob
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.unblinding import Unblinding
@@ -88,18 +88,24 @@ class Due:
             told.append("Pictures of studies are kept for ever (HEPATICA_KEEP_PICTURES_DAYS is 0).")
         return told
 
-    def begin(self, session: Session, by: str) -> list[Erasure]:
-        """Begin the deletion of what is due.
+    def begin(self, database: Database, by: str) -> list[uuid.UUID]:
+        """Begin the deletion of what is due; the ids of the deletions.
 
         Raises:
             Conflict: something came in the way.
         """
         begun = []
-        if self.cases:
-            begun.append(Erasure.begin(session, ErasureKind.OLD_CASES, by, cases=self.cases))
-        if self.studies:
-            kind = ErasureKind.OLD_PICTURES
-            begun.append(Erasure.begin(session, kind, by, studies=self.studies))
+        for kind, cases, studies in (
+            (ErasureKind.OLD_CASES, self.cases, ()),
+            (ErasureKind.OLD_PICTURES, (), self.studies),
+        ):
+            if not cases and not studies:
+                continue
+            with database.reading() as look:
+                extent = Extent.of(look, cases, studies)
+            with database.transaction() as session:
+                made = Erasure.begin(session, kind, by, extent, cases=cases, studies=studies)
+                begun.append(made.id)
         return begun
 
 

@@ -36,6 +36,7 @@ from app.models.cases.settlement import Settlement
 from app.models.correction import PhaseCorrection, may_correct
 from app.models.deletion import delete as delete_cases
 from app.models.deletion import refuse_deletion
+from app.models.erasures.erasure import Erasure
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.worklist import MOST, Filter, Order, Wanted, work_list
@@ -179,7 +180,7 @@ def show(
         selected_image=image if shown else None,
         settlements=Settlement.of_case(db, case),
         markings=[marking_told(item) for item in Marking.of_case(db, case)],
-        absent=_absent(db, case, standings, lesion, image, shown),
+        absent=[*_leaving(db, case), *_absent(db, case, standings, lesion, image, shown)],
         panel=panel_context(db, user, selected) if selected else None,
         review_first=request.app.state.settings.review_first,
         returns=returns_told(
@@ -234,6 +235,16 @@ def _series(case: Case, standings: list[Standing]) -> list[dict[str, object]]:
         stack
         for number, item in enumerate(case.series, 1)
         for stack in _stacks(item, number, counts)
+    ]
+
+
+def _leaving(session: Session, case: Case) -> list[str]:
+    """That the case is being deleted, where it is."""
+    if Erasure.of_case(session, case.id) is None:
+        return []
+    return [
+        "This case is being deleted for good, with all that there is of its patient. Its lesions "
+        "are withdrawn already; nothing that is added now stays."
     ]
 
 

@@ -84,6 +84,7 @@ def new(request: Request, user: Reader, db: ReadDb, case: uuid.UUID) -> Response
 def create(
     request: Request,
     user: Reader,
+    look: ReadDb,
     db: Db,
     case: Annotated[uuid.UUID, Form()],
     typed: Annotated[str, Form()] = "",
@@ -98,8 +99,8 @@ def create(
         Forbidden: as of `new`.
         Unavailable: the register of deletions cannot be written.
     """
-    cases, _ = _meant(db, case, user)
-    pseudonym = Case.require(db, case).pseudonym
+    cases, extent = _meant(look, case, user)  # counted before anybody has to wait
+    pseudonym = Case.require(look, case).pseudonym
     if typed.strip() != pseudonym:
         raise Unreadable(f"Nothing was deleted: type the pseudonym {pseudonym} exactly.")
     Register(request.app.state.settings.deletions_file).refuse_unwritable()
@@ -107,6 +108,7 @@ def create(
         db,
         ErasureKind.PATIENT,
         user.name,
+        extent,
         cases=[one.id for one in cases],
         reference=reference,
     )

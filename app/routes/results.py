@@ -65,6 +65,7 @@ def results(
         else found.content.times,
         marks=MARKS,
         withdrawn_sources=len(Stimulus.withdrawn_sources(look, study_id)),
+        gone=len(Stimulus.gone(look, study_id)),
         published=PUBLISHED,
         caution=CAUTION,
     )

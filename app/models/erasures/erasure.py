@@ -115,6 +115,7 @@ class Erasure(Base):
         session: Session,
         kind: ErasureKind,
         by: str,
+        extent: Extent,
         *,
         cases: Ids = (),
         studies: Ids = (),
@@ -122,6 +123,9 @@ class Erasure(Base):
     ) -> Erasure:
         """Say that they are to go; their lesions are withdrawn at once, so that nothing new is made
         of them.
+
+        Args:
+            extent: of these, as it was counted before anybody had to wait for this.
 
         Raises:
             Conflict: something stands in the way, or they are going already.
@@ -142,7 +146,7 @@ class Erasure(Base):
             cases=[str(one) for one in cases],
             studies=[str(one) for one in studies],
             waiting=[],
-            extent_json=records.to_json(Extent.of(session, cases, studies)),
+            extent_json=records.to_json(extent),
         )
         session.add(erasure)
         session.flush()

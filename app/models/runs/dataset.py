@@ -307,7 +307,7 @@ class DatasetVersion(Base):
             left.save(out)
             return Left(frozenset(gone), left.digest, _zipped(out) if stay else None)
 
-    def erase(self, session: Session, left: Left) -> None:
+    def erase(self, session: Session, left: Left, by: str) -> None:
         """Put what ``without`` made in the place of what there is, whose bytes go."""
         before = self.remains[-1].archive_digest if self.remains else self.archive_digest
         store = None if left.archive is None else Blob.store(session, left.archive, _ZIP)
@@ -324,6 +324,8 @@ class DatasetVersion(Base):
         if before is not None and before != store:
             Blob.erase(session, [before])
         session.expire(self, ["remains"])
+        gone = len(left.gone)
+        Event.record(session, by, "dataset version lost ROIs", str(self.id), rois=gone)
 
     def classes(self, session: Session) -> dict[uuid.UUID, str]:
         """Lesion → its class as it was frozen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 import uuid
 from collections.abc import Collection
@@ -58,6 +59,7 @@ _NO_PART_OF_A_PAGE = re.compile(
 )
 
 _PICTURE = re.compile(rb"<img\b[^>]*\bsrc=[\"']data:image/[^>]*>")
+_SAID = re.compile(rb'<p data-erased="">.*?</p>')
 _NO_PICTURE = b'<span class="soft">picture deleted with the data of a patient</span>'
 
 
@@ -206,24 +208,24 @@ class Run(Owned, Base):
         """The bytes of ``report.html``; raises as ``results``."""
         return self._blob(session, self.report_digest)
 
-    def erase_pictures(self, session: Session) -> bool:
-        """Take the pictures out of its report; whether it had any.
+    def erase_pictures(self, session: Session) -> None:
+        """Take the pictures out of its report, and say in it that ROIs of its data set are gone.
 
         All of them: a report of any version shows ROIs of the data set beside drawn ones, and those
         were learned from them. Figures and charts stay.
         """
         if self.report_digest is None:
-            return False
-        report, pictures = _PICTURE.subn(_NO_PICTURE, self.report(session))
-        if not pictures:
-            return False
+            return
+        words = html.escape(self.dataset.erased_words).encode()
+        report = _PICTURE.sub(_NO_PICTURE, _SAID.sub(b"", self.report(session)))
+        head, body, rest = report.partition(b"<body>")
         before = self.report_digest
-        self.report_digest = Blob.store(session, report, "text/html")
+        said = b'<p data-erased="">' + words + b"</p>"
+        self.report_digest = Blob.store(session, head + body + said + rest, "text/html")
         session.flush()
         others = sa.select(Run.id).where(Run.report_digest == before)
         if session.scalar(others.limit(1)) is None:
             session.execute(sa.delete(Blob).where(Blob.digest == before))
-        return True
 
     def _blob(self, session: Session, digest: str | None) -> bytes:
         if digest is None:

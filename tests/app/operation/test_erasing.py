@@ -39,7 +39,7 @@ from app.models import (
     Stimulus,
 )  # fmt: skip
 from app.models.erasures.erasure import ErasureKind
-from app.models.erasures.extent import cases_called, hindrances
+from app.models.erasures.extent import Extent, cases_called, hindrances
 from app.models.jobs.job import JobKind, JobState
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.unblinded import Unblinded
@@ -227,7 +227,9 @@ class Planted:
         erasing = Erasing(self.database, self.settings)
         with self.database.transaction() as session:
             ids = [case.id for case in cases_called(session, NAME)]
-            begun = Erasure.begin(session, ErasureKind.PATIENT, "admin", cases=ids)
+            begun = Erasure.begin(
+                session, ErasureKind.PATIENT, "admin", Extent.of(session, ids), cases=ids
+            )
         for _ in erasing.run(begun.id, "tests"):
             pass
         with self.database.reading() as session:
@@ -295,6 +297,7 @@ def test_nothing_of_a_patient_is_left_in_any_byte_and_what_stays_says_so(on_eith
             Blob.read(session, version.archive_digest)
         report = session.get(Run, planted.run).report(session)
         assert b"picture deleted" in report and b"figures" in report
+        assert b"1 ROI was deleted from frozen" in report
         kept = session.get(Checkpoint, planted.checkpoint).lesions(session)
         assert len(kept) == rois - 1 and not session.scalars(sa.select(Job)).all()
         # the study keeps its record, its answers and its numbers
@@ -307,7 +310,10 @@ def test_nothing_of_a_patient_is_left_in_any_byte_and_what_stays_says_so(on_eith
         archive = exports.images(session, Answers.of(session, Unblinded(study)))
         assert b"DELETED.txt" in archive
         kinds = session.scalars(sa.select(Event.kind).order_by(Event.at)).all()
-        assert kinds[-3:] == ["deletion begun", "case deleted", "deletion ended"]
+        assert kinds[-5:] == [
+            "deletion begun", "dataset version lost ROIs", "study lost pictures", "case deleted",
+            "deletion ended",
+        ]  # fmt: skip
 
 
 def test_what_is_read_or_trained_on_is_refused_by_name(planted):
@@ -327,14 +333,15 @@ def test_what_is_read_or_trained_on_is_refused_by_name(planted):
         assert "“Second reading” shows 1 of the pictures and is being read" in told
         assert f"The run {session.get(Run, planted.run).short_name} on frozen" in told
         with pytest.raises(Conflict, match="Nothing was deleted"):
-            Erasure.begin(session, ErasureKind.PATIENT, "admin", cases=[case.id])
+            Erasure.begin(session, ErasureKind.PATIENT, "admin", Extent(), cases=[case.id])
         assert session.get(Lesion, planted.lesion).withdrawn_at is None
 
 
 def test_killed_at_any_part_it_is_gone_on_with_by_whoever_comes_next(planted):
     with planted.database.transaction() as session:
         ids = [case.id for case in cases_called(session, NAME)]
-        begun = Erasure.begin(session, ErasureKind.PATIENT, "admin", cases=ids).id
+        extent = Extent.of(session, ids)
+        begun = Erasure.begin(session, ErasureKind.PATIENT, "admin", extent, cases=ids).id
     parts = 0
     while True:
         parts += 1

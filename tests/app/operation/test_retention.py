@@ -108,9 +108,10 @@ def test_a_finished_study_loses_its_pictures_once_it_was_analysed(database, tmp_
         study = session.scalars(sa.select(ReaderStudy)).one()
         data = Results.of(session, session, Unblinded(study), lambda *_: []).data
         readings = counted(session, Reading)
-    with database.transaction() as session:
-        [begun] = Due.of(session, chosen).begin(session, "tests")
-    for _ in Erasing(database, chosen).run(begun.id, "tests"):
+    with database.reading() as session:
+        due = Due.of(session, chosen)
+    [begun] = due.begin(database, "tests")
+    for _ in Erasing(database, chosen).run(begun, "tests"):
         pass
     with database.reading() as session:
         study = session.scalars(sa.select(ReaderStudy)).one()

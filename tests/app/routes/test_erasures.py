@@ -49,6 +49,7 @@ def test_an_administrator_sees_what_would_go_types_the_name_and_gets_a_certifica
     [erasure] = session.scalars(sa.select(Erasure))
     place = begun.headers["location"]
     assert "Deletion under way" in text(admin.get(place))
+    assert "This case is being deleted for good" in text(admin.get(f"/cases/{case.id}"))
     lesions = session.scalars(sa.select(Lesion).where(Lesion.case_id == case.id)).all()
     assert all(one.withdrawn_at for one in lesions)
     for _ in Erasing(database, app.state.settings).run(erasure.id, "tests"):
