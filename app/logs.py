@@ -12,6 +12,7 @@ import logging.config
 import re
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,15 @@ OURS = ("hepatica", "uvicorn")
 FIELDS = ("method", "route", "status", "ms")
 """What a line may have besides its event."""
 _WARNING = re.compile(r"(?:.*/)?([^/]+:\d+): (\w+): ")
+
+
+class Stderr(logging.Handler):
+    """Writes to standard error, whatever that is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line for it; where standard error is closed there is nobody to tell."""
+        with suppress(OSError, ValueError):
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 def begin(settings: Settings) -> None:
@@ -47,8 +57,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "formatters": {"lines": {"()": "app.logs.formatter", "words": in_words(settings)}},
         "handlers": {
             "stderr": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stderr",
+                "()": "app.logs.Stderr",
                 "formatter": "lines",
             }
         },

@@ -131,6 +131,7 @@ def command(tmp_path, monkeypatch, capsys):
             **environment,
         }
         with monkeypatch.context() as patch:
+            patch.setattr("app.logs.begin", lambda _settings: None)  # it would log for other tests
             for name in [one for one in os.environ if one.startswith("HEPATICA_")]:
                 patch.delenv(name)
             for name, value in given.items():
