@@ -114,6 +114,7 @@ RESEARCHER = "python -m ml phantom --counts cyst=12"
 MACHINE = "python -m app token"
 EXPERIMENT = "python -m ml phantom --counts cyst=53"
 OWN = "python -m ml prepare inspect"
+PUBLIC = "python -m ml prepare nifti"
 NODULES = "cat > nodules.json"
 CARD = "python -m ml card"
 MAP = "app/ "
@@ -121,7 +122,7 @@ MAP = "app/ "
 
 def test_every_code_block_of_the_readme_is_run_here():
     """All but the map of the packages; whoever adds a block adds the test that runs it."""
-    known = (TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, NODULES, CARD, MAP)
+    known = (TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, PUBLIC, NODULES, CARD, MAP)
     assert len(BLOCKS) == len(known)
     for start in known:
         assert block(start)
@@ -237,6 +238,30 @@ def test_the_block_of_ones_own_data_takes_a_folder_for_each_class(tmp_path):
     counts = json.loads((tmp_path / "DATA" / "manifest.json").read_text("utf-8"))["classes"]
     assert counts == {"cyst": 3, "metastasis": 3, "hemangioma": 3}
     assert "72 × 80 (9)" in (tmp_path / "DATA" / "summary.md").read_text("utf-8")
+
+
+def test_two_public_sets_become_one_and_are_told_apart_by_their_source(tmp_path):
+    """Volumes and masks in the manner of the sets that the README names, made up."""
+    nibabel = pytest.importorskip("nibabel")
+    random = np.random.default_rng(0)
+    lines = ["file,mask,class,patient,source"]
+    classes = ("colorectal", "hemangioma", "breast", "HCC", "cyst", "ICC", "hemangioma", "cyst")
+    for number, label in enumerate(classes):
+        volume = random.integers(-50, 150, (60, 50, 6), np.int16)
+        lesion = np.zeros(volume.shape, np.uint8)
+        lesion[20:32, 15:25, 2:4] = 1
+        for name, values in ((f"{number}.nii.gz", volume), (f"{number}-mask.nii.gz", lesion)):
+            (tmp_path / "LIVER").mkdir(exist_ok=True)
+            image = nibabel.Nifti1Image(values, np.diag([0.8, 0.8, 5.0, 1.0]))
+            nibabel.save(image, tmp_path / "LIVER" / name)
+        source = "MSWAL" if label == "cyst" else "MCT-LTDiag"
+        lines.append(f"{number}.nii.gz,{number}-mask.nii.gz,{label},p{number},{source}")
+    (tmp_path / "LIVER" / "labels.csv").write_text("\n".join(lines))
+    run(block(PUBLIC), tmp_path)
+    counts = json.loads((tmp_path / "PUBLIC" / "manifest.json").read_text("utf-8"))["classes"]
+    assert counts == {"metastasis": 2, "hemangioma": 2, "cyst": 2}
+    told = (tmp_path / "PUBLIC" / "summary.md").read_text("utf-8")
+    assert "Every cyst and nothing else has source MSWAL" in told
 
 
 def test_the_nodules_of_the_readme_have_its_digest(test_data, tmp_path):

@@ -1,8 +1,8 @@
 """Simulated portal-phase liver CT with known truth.
 
-There is no public CT set with cysts, metastases and hemangiomas (the 182 lesions of Frid-Adar et
-al. 2018 are private), so the method is developed and tested on phantoms. A phantom is no evidence
-about a patient; everything made from one says so.
+No public CT set with all of cysts, metastases and hemangiomas was within reach (the 182 lesions of
+Frid-Adar et al. 2018 are private), so the method is developed and tested on phantoms. A phantom is
+no evidence about a patient; everything made from one says so.
 
 The order of reading: ``tissues`` (attenuation and where it is published) → ``grid`` (where a pixel
 lies) → ``vessels`` and ``anatomy`` (the healthy patient) → ``lesions`` (the three classes and their
