@@ -64,7 +64,7 @@ def test_the_api_answers_as_its_description_says(client, token, database):
     assert told.calls == 32
     assert told.faults == {}
     assert {200, 401} < set(told.statuses)
-    assert len(told.reached) == 16
+    assert len(told.reached) == 17
 
 
 def test_an_answer_that_the_description_does_not_tell_of_is_a_fault(client, token):

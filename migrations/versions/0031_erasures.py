@@ -79,6 +79,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_dataset_remains"),
         sa.UniqueConstraint("version_id", "number", name="uq_dataset_remains_version_id_number"),
     )  # fmt: skip
+    for act in _KEPT_FROM if _is_postgresql() else _KEPT_FROM[:2]:
+        _keep_remains_from(act)
 
 
 def downgrade() -> None:
@@ -93,7 +95,10 @@ def downgrade() -> None:
             "hold. Restore the backup that was made before this version instead, and delete again "
             "what was deleted since."
         )
-    op.drop_table("dataset_remains")
+    op.drop_table("dataset_remains")  # and its triggers with it
+    if _is_postgresql():
+        for act in _KEPT_FROM:
+            op.execute(sa.text(f"DROP FUNCTION keep_dataset_remains_{act}()"))
     op.drop_index("ix_erasure_ended_at", table_name="erasure")
     op.drop_index("ix_erasure_begun_at", table_name="erasure")
     op.drop_table("erasure")
@@ -107,6 +112,36 @@ def downgrade() -> None:
     op.drop_index("ix_image_pixels_digest", table_name="image")
     _refuse_change_of_blob("")
     op.drop_column("blob", "erased_at")
+
+
+_KEPT_FROM = ("update", "delete", "truncate")
+
+
+def _keep_remains_from(act: str) -> None:
+    """Let the database refuse an act on the table, as on every table whose rows stay."""
+    words = f"A row of dataset_remains is never {act}d."
+    name = f"keep_dataset_remains_{act}"
+    if not _is_postgresql():
+        op.execute(
+            sa.text(
+                f"CREATE TRIGGER {name} BEFORE {act.upper()} ON dataset_remains "
+                f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+            )
+        )
+        return
+    op.execute(
+        sa.text(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ "
+            f"BEGIN RAISE EXCEPTION '{words}' USING ERRCODE = 'restrict_violation'; END $$"
+        )
+    )
+    each = "STATEMENT" if act == "truncate" else "ROW"
+    op.execute(
+        sa.text(
+            f"CREATE TRIGGER {name} BEFORE {act.upper()} ON dataset_remains "
+            f"FOR EACH {each} EXECUTE FUNCTION {name}()"
+        )
+    )
 
 
 def _is_postgresql() -> bool:

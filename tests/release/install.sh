@@ -2,6 +2,7 @@
 # Installs Hepatica into a new folder, from this folder alone: no network is asked.
 #   ./install.sh /opt/hepatica            (PYTHON=python3.12 chooses another Python)
 set -eu
+unset PYTHONPATH PYTHONHOME  # what lies elsewhere is no part of it
 here=$(cd "$(dirname "$0")" && pwd)
 place=${1:?which folder? For example: ./install.sh /opt/hepatica}
 python=${PYTHON:-python3}

@@ -384,6 +384,7 @@ def test_a_killed_node_has_lost_nothing_that_it_acknowledged(tmp_path):
         "HEPATICA_DATABASE_URL": url,
         "HEPATICA_INSTALLATION_KEY": "k" * 32,
         "HEPATICA_NODE_CALLERS": "SCANNER@127.0.0.1",
+        "HEPATICA_LOG_FORMAT": "words",
     }
     command = ("dicom-node", "--aet", "HEPATICA", "--port", str(port))
 

@@ -193,7 +193,7 @@ def test_many_at_once_get_each_their_own_answer(api, app):
 
     batched = asyncio.run(together())
     for one, found in zip(rois, batched, strict=True):
-        (alone,) = served.network.said([one], [True], served.level)
+        (alone,) = served.network.said([one], [True], app.state.inference.level)
         given, own = found.said.probabilities, alone.probabilities
         assert list(given.values()) == pytest.approx(list(own.values()), abs=2e-6)
     assert len({tuple(found.said.probabilities.values()) for found in batched}) > 20
