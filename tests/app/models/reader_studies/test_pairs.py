@@ -153,7 +153,9 @@ def test_neither_bytes_heads_nor_addresses_tell_the_sides_apart(desk, session):
             reply = browser.get(f"/pixels/{trial.token}/{side}")
             truth = trial.at(side).truth
             heads = {one for one in reply.headers.items() if one[0] != "x-request-id"}
-            seen.setdefault(truth, set()).add((reply.status_code, len(reply.content), frozenset(heads)))
+            seen.setdefault(truth, set()).add(
+                (reply.status_code, len(reply.content), frozenset(heads))
+            )
         assert browser.get(f"/pixels/{trial.token}").status_code == 404
         assert browser.get(f"/pixels/{trial.token}/above").status_code in (404, 422)
     assert len(seen["real"]) == 1
