@@ -163,7 +163,7 @@ def rates(
         by_count = counts * known / max((counts * known).sum(), 1e-12)
         if name == "sensitivity":  # weighted, it is the accuracy: class counts are drawn, too
             everyone = (called == truth).astype(np.float64)
-            weighted_parts, group = _parts(everyone, np.ones_like(everyone, bool)), 0 * truth
+            weighted_parts, group = _parts(everyone), 0 * truth
         else:
             weighted_parts, group = np.tensordot(by_count, parts, 1), truth
         for mean, value, drawn, part, of in (
@@ -185,14 +185,10 @@ def rates(
             found[name][mean] = supported.mean(
                 interval(value, drawn, part, of), behind, weighted=mean == "weighted"
             )
-    areas, drawn = np.empty((seeds, classes)), np.empty((seeds, resamples, classes))
-    parts = np.zeros((classes, seeds, truth.size))
-    for i in range(classes):
-        for k, table in enumerate(probabilities):
-            areas[k, i] = area.auc(truth == i, table[:, i])
-            drawn[k, :, i] = area.weighted(truth == i, table[:, i], weights)
-            parts[i, k] = area.parts(truth == i, table[:, i])
-    plain = [interval(areas[:, i], drawn[..., i], parts[i]) for i in range(classes)]
+    of_areas = [_areas(truth == i, probabilities[..., i], weights) for i in range(classes)]
+    areas, drawn = (np.stack([one[j] for one in of_areas], axis=-1) for j in (0, 2))
+    parts = np.stack([one[1] for one in of_areas])
+    plain = [interval(values, draws, part) for values, part, draws in of_areas]
     each = [supported.area(one, i, probabilities[..., i]) for i, one in enumerate(plain)]
     found["auc"] = dict(zip(keys, each, strict=True))
     known = np.isfinite(areas).all(axis=0)
@@ -208,7 +204,16 @@ def rates(
     return found
 
 
-def _parts(values: Floats, among: Bools) -> Floats:
+def _areas(positive: Bools, scores: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of one class: areas (seeds,), what each lesion adds (seeds, n), resamples (seeds, b)."""
+    return (
+        np.asarray([area.auc(positive, row) for row in scores]),
+        np.stack([area.parts(positive, row) for row in scores]),
+        np.stack([area.weighted(positive, row, weights) for row in scores]),
+    )
+
+
+def _parts(values: Floats, among: Bools | np.bool_ = np.True_) -> Floats:
     """What each lesion adds to the mean of ``values`` (…, n) ``among`` some, beyond the mean."""
     values, inside = np.broadcast_arrays(values, among)
     count = np.maximum(inside.sum(axis=-1, keepdims=True), 1)
@@ -271,8 +276,7 @@ def believed(
     total = weights.sum(axis=1)
 
     def mean(each: Floats) -> Figure:
-        parts = _parts(each, np.ones_like(each, bool))
-        spread = trainings.of_parts(each.mean(axis=1), parts, member, 0 * truth, folds)
+        spread = trainings.of_parts(each.mean(axis=1), _parts(each), member, 0 * truth, folds)
         drawn = (each.mean(axis=0) @ weights.T) / total
         return trainings.interval(float(each.mean()), drawn, spread, 0.0)
 
@@ -317,11 +321,9 @@ def curves(
     member = exact.member_of(patients)
 
     def of_class(positive: Bools, scores: Floats) -> RocCurve | None:
-        areas = np.asarray([area.auc(positive, row) for row in scores])
-        parts = np.stack([area.parts(positive, row) for row in scores])
+        areas, parts, drawn = _areas(positive, scores, weights)
         spread = trainings.of_parts(areas, parts, member, truth, folds)
-        drawn = np.mean([area.weighted(positive, row, weights) for row in scores], axis=0)
-        return mean_curve(positive, scores, weights, spread.widening(drawn))
+        return mean_curve(positive, scores, weights, spread.widening(drawn.mean(axis=0)))
 
     found = {key: of_class(truth == i, probabilities[:, :, i]) for i, key in enumerate(keys)}
     return {key: curve for key, curve in found.items() if curve is not None}

@@ -1,11 +1,12 @@
 // A second stack beside the first: another phase of the case, or an earlier or later case of the same
 // patient. It scrolls with the first and has its window; nothing is marked in it.
 
+import { request } from "./fragment.js";
 import { $, byId, data, say, state, store, toCanvas, viewer } from "./page.js";
 import { rooted } from "./root.js";
 import { current, neighbour, open, remember } from "./slices.js";
 import { levelOf, linkedBy, within } from "./stacks.js";
-import { Mouse, Viewer } from "./viewer/viewer.js";
+import { Viewer } from "./viewer/viewer.js";
 
 const SIDES = ["left", "right", "top", "bottom"];
 const pane = $("#beside");
@@ -30,9 +31,8 @@ export const isOpen = () => chosen !== null;
 export const placeOfBeside = () => (chosen ? `${chosen.key}${offset ? `,${offset}` : ""}` : null);
 
 async function otherCases() {
-  const response = await fetch(rooted(`/cases/${data.case_id}/beside`), { headers: { Accept: "application/json" } });
-  if (!response.ok) throw new Error(response.status === 401 ? "you are signed out." : `the server answered ${response.status}.`);
-  const { cases, closed } = await response.json();
+  const { html } = await request(rooted(`/cases/${data.case_id}/beside`), { headers: { Accept: "application/json" } });
+  const { cases, closed } = JSON.parse(html);
   const found = cases.flatMap((one) => one.series.map((series) => ({
     key: series.images[0].id, label: `${one.label}, ${series.label}`, isSameCase: false,
     images: series.images.map((image) => ({ ...image, series })), lesions: () => one.lesions,
@@ -45,21 +45,22 @@ function fill() {
     `${stack.label}, ${stack.images.length} ${stack.images.length === 1 ? "slice" : "slices"}`, String(at), false, stack === chosen)));
 }
 
-function show() {
+/** Where in the chosen stack the slice of the first one lies. */
+function level() {
   const image = current();
-  const { at, by } = levelOf(image, chosen.images, image.series.images.length, chosen);
-  const target = isLinked ? chosen.images[within(at + offset, chosen.images)] : (second.wanted ?? chosen.images[within(at + offset, chosen.images)]);
-  $("[data-beside=link]").textContent = isLinked ? linkedBy(by, offset) : "not linked";
-  if (second.wanted !== target) second.show(target);
+  return levelOf(image, chosen.images, image.series.images.length, chosen);
 }
 
-/** The place of the pane's slice in its stack. */
-const placeIn = () => chosen.images.indexOf(second.wanted);
+function show() {
+  const { at, by } = level();
+  $("[data-beside=link]").textContent = isLinked ? linkedBy(by, offset) : "not linked";
+  const target = chosen.images[within(at + offset, chosen.images)];
+  if (isLinked && second.wanted !== target) second.show(target);
+}
 
 function move(by) {
-  const at = within(placeIn() + by, chosen.images);
-  const image = current();
-  offset = at - levelOf(image, chosen.images, image.series.images.length, chosen).at;
+  const at = within(chosen.images.indexOf(second.wanted) + by, chosen.images);
+  offset = at - level().at;
   second.show(chosen.images[at]);
   show();
   remember();
@@ -72,7 +73,7 @@ function make() {
   second.addEventListener("slice", ({ detail: { image } }) => {
     for (const side of SIDES) $(`[data-beside-edge=${side}]`).textContent = image.edges?.[side] ?? "";
     $("[data-beside=uncalibrated]").hidden = image.calibrated;
-    takeWindow();
+    follow(second, viewer);
   });
   second.addEventListener("wanted", () => {
     const { wanted, image, fault, stale } = second;
@@ -86,22 +87,19 @@ function make() {
     $("#beside-slice").setAttribute("aria-label", `Beside it: ${chosen?.label ?? ""}, ${words}`);
   });
   second.addEventListener("scroll", ({ detail: { by } }) => (isLinked ? open(neighbour(by)) : move(by)));
-  second.addEventListener("window", ({ detail: { width, level, curve, steps } }) => {
-    if (!second.image || !second.calibrated || !viewer.calibrated || !viewer.window) return;
-    const { width: w, level: l, curve: c = "linear" } = viewer.window;
-    if (w !== width || l !== level || c !== (curve ?? "linear")) viewer.setWindow(width, level, curve ?? "linear", steps);
-  });
+  second.addEventListener("window", () => follow(viewer, second));
   second.addEventListener("cursor", ({ detail: { value } }) => {
     $("[data-beside=value]").textContent = value === null ? "" : `${String(value).replace("-", "−")} ${second.calibrated ? "HU" : "grey"}`;
   });
   second.addEventListener("say", ({ detail: { text } }) => say(text));
 }
 
-function takeWindow() {
-  if (!chosen || !second.image || !second.calibrated || !viewer.calibrated || !viewer.window) return;
-  const { width, level, curve = "linear", steps } = viewer.window;
-  const mine = second.window;
-  if (mine.width !== width || mine.level !== level || (mine.curve ?? "linear") !== curve) second.setWindow(width, level, curve, steps);
+/** Give one viewer the window of the other, where both are in HU and it is another one. */
+function follow(one, other) {
+  if (!chosen || !second.image || !one.calibrated || !other.calibrated || !other.window) return;
+  const { width, level: middle, curve = "linear", steps } = other.window;
+  const own = one.window;
+  if (own.width !== width || own.level !== middle || (own.curve ?? "linear") !== curve) one.setWindow(width, middle, curve, steps);
 }
 
 /** The marks of the case that is shown, where the pane shows a stack of it. */
@@ -116,8 +114,6 @@ function choose(stack, moved = 0) {
   $("#beside-linked").checked = true;
   second.setLesions(stack.lesions());
   fill();
-  const image = current();
-  second.show(stack.images[within(levelOf(image, stack.images, image.series.images.length, stack).at + offset, stack.images)]);
   show();
   remember();
 }
@@ -171,7 +167,7 @@ export function toggleBeside() {
 export function moveBeside(by) {
   if (!isOpen()) return false;
   move(by);
-  say(`Beside: slice ${second.wanted.number}, ${linkedBy(levelOf(current(), chosen.images, current().series.images.length, chosen).by, offset)}`);
+  say(`Beside: slice ${second.wanted.number}, ${linkedBy(level().by, offset)}`);
   return true;
 }
 
@@ -182,7 +178,7 @@ export function besideOfAddress() {
 }
 
 viewer.addEventListener("wanted", () => { if (chosen && isLinked) show(); });
-viewer.addEventListener("window", takeWindow);
+viewer.addEventListener("window", () => follow(second, viewer));
 choice?.addEventListener("change", () => { choose(stacks[Number(choice.value)]); toCanvas(); });
 $("#beside-linked")?.addEventListener("change", ({ target }) => {
   isLinked = target.checked;
@@ -191,4 +187,4 @@ $("#beside-linked")?.addEventListener("change", ({ target }) => {
   toCanvas();
 });
 $("[data-beside-again]")?.addEventListener("click", () => second.retry());
-$("#mouse")?.addEventListener("change", () => { if (second) second.mouse = Object.values(Mouse).includes($("#mouse").value) ? $("#mouse").value : second.mouse; });
+$("#mouse")?.addEventListener("change", ({ target }) => { if (second) second.mouse = target.value; });
