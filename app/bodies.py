@@ -286,6 +286,12 @@ class _InMemory(MultiPartParser):
     """Files stay in memory; names, file names and fields are UTF-8 that can be kept."""
 
     spool_max_size = 1 << 62  # SpooledTemporaryFile rolls over to disk only past this
+    ended = False
+    """Whether its last boundary has come."""
+
+    def on_end(self) -> None:
+        self.ended = True
+        super().on_end()
 
     def on_headers_finished(self) -> None:
         text.read(self._current_part.content_disposition or b"", lines=False)
@@ -316,7 +322,14 @@ async def _parsed(
         max_part_size=_FIELD_BYTES,
     )
     try:
-        return await parser.parse()
+        form = await parser.parse()
+        if not parser.ended:  # the part that was cut off would be missing without a word
+            await form.close()
+            raise BadRequest(
+                "The form is cut short: its last boundary is missing. Nothing was changed; send it "
+                "again."
+            )
+        return form
     except AppError:
         raise
     except Unfit as fault:

@@ -36,6 +36,10 @@ def most_connections() -> int:
     return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft // 2)
 
 
+_UNDONE = "nothing was changed. Send it again."
+"""No address acts on a body before it has come whole."""
+
+
 class _Refused(Exception):
     """Ends the parsing of a head."""
 
@@ -87,10 +91,29 @@ class Edge(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # answered as an ordinary request: nothing here upgrades
         except httptools.HttpParserError:
-            words = {400: "Invalid HTTP request.", 431: "The head of the request is too large."}
-            self._refuse(self._refused, words[self._refused])
+            if self._refused == 431:
+                self._refuse(431, "The head of the request is too large.")
+            elif self._is_in_body:
+                self._refuse(400, f"The body of the request is not sound HTTP; {_UNDONE}")
+            else:
+                self._refuse(400, "Invalid HTTP request.")
         if self.is_idle and self._head_timer is None and not self.transport.is_closing():
             self._await_head()  # bytes came, and no request of them
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: 400 where a head or a body has not come whole.
+
+        Returns:
+            True where it still has an answer to come, for which it may listen.
+        """
+        if self._is_in_body:
+            self._refuse(400, f"The connection was closed before the body had come; {_UNDONE}")
+        elif not self.is_idle:
+            self.cycle.keep_alive = False
+            return True
+        elif self._head_begun:
+            self._refuse(400, "The connection was closed before the head had come.")
+        return False
 
     def on_message_begin(self) -> None:
         """A request begins: from now on its head has ``HEAD_S`` seconds."""
@@ -147,6 +170,10 @@ class Edge(HttpToolsProtocol):
             self._watch_no_more()
         super().resume_writing()
 
+    @property
+    def _is_in_body(self) -> bool:
+        return not self.is_idle and bool(self.cycle.more_body)
+
     def _is_room(self) -> bool:
         """Make room for a new connection; False when all others are being answered."""
         if len(self.connections) <= most_connections():
@@ -195,13 +222,17 @@ class Edge(HttpToolsProtocol):
 
     def _refuse(self, status: int, words: str, retry_after_s: int | None = None) -> None:
         self._head_is_here()
-        if not self.is_idle:  # an earlier request is being answered: no second voice in its answer
-            if self.cycle.more_body:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
+        if not self.is_idle:  # no second voice in an answer that is being given
+            if not self.cycle.more_body:
+                self.cycle.keep_alive = False
+                return
+            silent = self.cycle.response_started or self.pipeline
+            self.cycle.disconnected = True  # whoever reads the body hears that no more will come
+            self.cycle.message_event.set()
+            if silent:
+                self.cycle.keep_alive = False
                 self._close()
-            self.cycle.keep_alive = False
-            return
+                return
         body = words.encode("ascii")
         head = [
             STATUS_LINE[status],

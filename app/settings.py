@@ -34,6 +34,17 @@ DOOR_WORDS = ("return-results", "shift-dates", "refuse-burned-in")
 _DOOR = f": none, or of {', '.join(DOOR_WORDS)}, with commas between."
 
 
+OWN_PATHS = frozenset(
+    {
+        "account", "api", "cases", "checkpoints", "datasets", "dicomweb", "docs", "erasures",
+        "fetches", "guide", "health", "images", "launch", "lesions", "metrics", "monitoring",
+        "openapi.json", "patterns", "pixels", "reader-studies", "readings", "returns", "runs",
+        "sessions", "static", "status", "synthetics", "tokens", "users",
+    }
+)  # fmt: skip
+"""What the application's own addresses begin with; no prefix of a host can."""
+
+
 class KeyRefused(Exception):
     """The installation key is missing where it was, too short, or another one than before."""
 
@@ -409,6 +420,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"HEPATICA_ROOT_PATH is {value!r}. Write it as a path such as /hepatica, of "
                 "letters, digits and -._~, or leave it empty."
+            )
+        first = path.split("/")[1] if path else ""
+        if first in OWN_PATHS:
+            raise ValueError(
+                f"HEPATICA_ROOT_PATH is {path}, and /{first} is an address of the application "
+                "itself: one could not be told from the other. Choose another, such as /hepatica."
             )
         return path
 

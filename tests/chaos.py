@@ -772,11 +772,12 @@ def killed(
 
         made.archive.at_post = at_post
         ready = []
+        first = chance.sample(victims, len(victims))  # so that each is killed, however few kills
         while sum(one.kills for one in victims) < kills:
             assert time.monotonic() < made.until, "too slow"
             made.refuse_faults()
             time.sleep(chance.uniform(0.05, 2.5))
-            victim = chance.choices(victims, weights)[0]
+            victim = first.pop() if first else chance.choices(victims, weights)[0]
             victim.kill(chance)
             made.keep_going()
             if victim is made.web and chance.random() < 0.5:  # else it is killed as it starts

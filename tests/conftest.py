@@ -260,14 +260,15 @@ def _settings(_environment: tuple[tuple[str, str], ...]) -> Any:
 
 
 @pytest.fixture
-def app(_built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+def app(_built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FastAPI:
     """The application, furnished anew for each test."""
     import app.main as main
 
     monkeypatch.setattr(main, "Database", lambda _url: database)
     monkeypatch.setattr(type(database.engine), "dispose", lambda *_args, **_more: None)
     ours = (one for one in os.environ.items() if one[0].upper().startswith("HEPATICA_"))
-    main.furnish(_built, _settings(tuple(sorted(ours))).model_copy())
+    own = {"deletions_file": tmp_path / "deletions.jsonl", "runs_dir": tmp_path / "runs"}
+    main.furnish(_built, _settings(tuple(sorted(ours))).model_copy(update=own))
     return _built
 
 

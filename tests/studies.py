@@ -17,6 +17,7 @@ import once
 from app.db import now
 from app.inference import Inference
 from app.models import Blob, Case, Checkpoint, Conduct, Lesion, ReaderStudy, Review, User
+from app.models.cases.case import drop_pixels
 from app.models.reader_studies.composition import Draw
 from app.models.reader_studies.conduct import CheckIn
 from app.models.reader_studies.design import Design
@@ -102,6 +103,11 @@ def make_lesion(
     case = Case.require(session, receipt.accepted[0].case_id)
     image = case.series[0].images[0]
     return [Lesion.mark(session, image, Box(x - 14, y - 14, 28, 28), maker) for x, y in boxes]
+
+
+def remove(session: Session, case: Case) -> None:
+    """Delete a case and its pixels at once, as the last part of a deletion does."""
+    drop_pixels(session, case.leave(session, "tests"))
 
 
 def desk_of_ada(

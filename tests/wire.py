@@ -9,6 +9,7 @@ import uuid
 import numpy as np
 import sqlalchemy as sa
 
+import studies
 from app.db import Database
 from app.models import Case
 from factories import hidden_fields, make_dicom, make_hu, make_zip
@@ -73,7 +74,7 @@ class TwoLesions:
         """Take the case away, so that the work list stays short for the tests that follow."""
         with self._database.transaction() as session:
             if case := session.get(Case, uuid.UUID(self.id)):
-                case.remove(session, "tests")
+                studies.remove(session, case)
         self._database.engine.dispose()
 
     @staticmethod

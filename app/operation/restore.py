@@ -181,10 +181,6 @@ class Restore:
                 f"There is no register of deletions at {register.path}: what was deleted since "
                 "must be deleted again. Put the register there before a backup is restored."
             )
-        self.cleared.append(
-            "Cases that were deleted since on their own page or in the work list are not in the "
-            "register: delete them again."
-        )
         for entry in entries:
             with database.transaction() as session:
                 erasure = Erasure.again(

@@ -114,11 +114,7 @@ def _old_cases(session: Session, days: float) -> list[uuid.UUID]:
     if not days:
         return []
     query = sa.select(Case.id).where(Case.created_at < now() - timedelta(days=days))
-    going = {
-        one
-        for erasure_id in Erasure.unfinished(session)
-        for one in Erasure.require(session, erasure_id).case_ids
-    }
+    going = Erasure.going(session)
     found = session.scalars(query.order_by(Case.created_at, Case.id))
     return [one for one in found if one not in going]
 

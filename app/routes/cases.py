@@ -18,6 +18,7 @@ from app.auth import Reader
 from app.bodies import Multipart, files_of, text_of
 from app.db import Db, ReadDb
 from app.decoding import Decoding, limits
+from app.deleting import cases_deleted
 from app.errors import BadRequest, Unreadable
 from app.models.cases.case import (
     PHASES,
@@ -34,14 +35,12 @@ from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Marking
 from app.models.cases.settlement import Settlement
 from app.models.correction import PhaseCorrection, may_correct
-from app.models.deletion import delete as delete_cases
-from app.models.deletion import refuse_deletion
-from app.models.erasures.erasure import Erasure
+from app.models.erasures.erasure import Erasure, ErasureKind
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.worklist import MOST, Filter, Order, Wanted, work_list
 from app.presenters import Standing, lesion_json, marking_told, panel_context, returns_told
-from app.responses import page, see_other, wants_json
+from app.responses import page, wants_json
 from app.uploads import asking
 from app.uploads.parcel import Parcel, RefusalCode
 from ml.images.voi import Table, Window
@@ -240,11 +239,14 @@ def _series(case: Case, standings: list[Standing]) -> list[dict[str, object]]:
 
 def _leaving(session: Session, case: Case) -> list[str]:
     """That the case is being deleted, where it is."""
-    if Erasure.of_case(session, case.id) is None:
+    going = Erasure.of_case(session, case.id)
+    if going is None:
         return []
+    whole = going.kind is ErasureKind.PATIENT
+    with_patient = ", with all that there is of its patient" if whole else ""
     return [
-        "This case is being deleted for good, with all that there is of its patient. Its lesions "
-        "are withdrawn already; nothing that is added now stays."
+        f"This case is being deleted for good{with_patient}. Its lesions are "
+        "withdrawn already; nothing that is added now stays."
     ]
 
 
@@ -296,23 +298,29 @@ def _absent(
 
 @router.post("/cases/{case_id}/deletion")
 def delete(
-    user: Reader, db: Db, case_id: uuid.UUID, typed: Annotated[str, Form()] = ""
+    request: Request,
+    user: Reader,
+    look: ReadDb,
+    db: Db,
+    case_id: uuid.UUID,
+    typed: Annotated[str, Form()] = "",
 ) -> Response:
-    """Delete a case for good; its pseudonym must be typed.
+    """Begin to delete a case for good; its pseudonym must be typed.
 
     Raises:
         NotFound: no such case.
         Forbidden: somebody else's upload, or a blinded reading could be about it.
         Unreadable: another pseudonym was typed.
-        Conflict: a reader study shows one of its lesions.
+        Conflict: something stands in the way, or only an administrator may.
+        Unavailable: the register of deletions cannot be written.
     """
-    case = Case.require(db, case_id)
-    refuse_deletion(db, case, user)
+    case = Case.require(look, case_id)
+    Enrolment.refuse_case(look, user, case.id)
     if typed.strip() != case.pseudonym:
         raise Unreadable(
             f"The case was not deleted: type its pseudonym {case.pseudonym} exactly to delete it."
         )
-    return see_other("/cases", delete_cases(db, [case], user))
+    return cases_deleted(request, user, look, db, [case])
 
 
 def _work_list_page(
@@ -329,6 +337,7 @@ def _work_list_page(
         "cases/index.html",
         422 if receipt is not None and not receipt.took else 200,
         cases=found.items,
+        leaving=Erasure.going(db),
         some_closed=found.closed,
         closed_because=_closed_because(db, user) if found.closed else "",
         review_first=configuration.review_first,

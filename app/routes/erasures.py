@@ -1,4 +1,4 @@
-"""Deleting all that there is of a patient: what would go, the act, and its certificate."""
+"""Deleting all that there is of a patient: what would go, the act; and every certificate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from app.auth import Admin, Reader
 from app.db import Db, ReadDb
+from app.deleting import begun
 from app.errors import AppError, Forbidden, Unreadable
 from app.models.cases.case import Case
 from app.models.erasures.certificate import Certificate
@@ -18,7 +19,6 @@ from app.models.erasures.erasure import Erasure, ErasureKind
 from app.models.erasures.extent import Extent, cases_called, hindrances
 from app.models.people.user import User
 from app.operation.erasing import Erasing
-from app.operation.register import Register
 from app.operation.retention import Due
 from app.responses import page, see_other
 
@@ -103,19 +103,7 @@ def create(
     pseudonym = Case.require(look, case).pseudonym
     if typed.strip() != pseudonym:
         raise Unreadable(f"Nothing was deleted: type the pseudonym {pseudonym} exactly.")
-    Register(request.app.state.settings.deletions_file).refuse_unwritable()
-    begun = Erasure.begin(
-        db,
-        ErasureKind.PATIENT,
-        user.name,
-        extent,
-        cases=[one.id for one in cases],
-        reference=reference,
-    )
-    request.app.state.clerk.ring()
-    response = see_other(f"/erasures/{begun.id}", "The deletion is under way.", "info")
-    response.headers["clear-site-data"] = '"cache"'  # the pictures that this browser kept
-    return response
+    return begun(request, db, ErasureKind.PATIENT, user, extent, cases, reference)
 
 
 @router.get("/erasures/{erasure_id}")

@@ -10,13 +10,14 @@ from starlette.responses import Response
 
 from app.auth import Reader
 from app.db import Db, ReadDb
+from app.deleting import cases_deleted
 from app.errors import BadRequest, Unreadable
-from app.models.deletion import chosen, delete, hindrance
+from app.models.erasures.chosen import chosen, staying
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.runs.dataset import MIXED
 from app.models.runs.known_lesions import KINDS
 from app.models.worklist import PAGE_SIZE
-from app.responses import page, see_other
+from app.responses import page
 
 router = APIRouter(include_in_schema=False)
 
@@ -46,6 +47,7 @@ def show(
     cases = chosen(db, _few(case))
     for one in cases:
         Enrolment.refuse_case(db, user, one.id)
+    stay = staying(db, cases, user)
     lines = [
         {
             "id": one.id,
@@ -53,7 +55,7 @@ def show(
             "phantom": one.phantom,
             "slices": one.slice_count,
             "lesions": one.lesion_count,
-            "stays": hindrance(db, one, user),
+            "stays": stay[one.id].detail if one.id in stay else "",
         }
         for one in cases
     ]
@@ -70,21 +72,24 @@ def show(
 
 @router.post("/cases/selection/deletion")
 def remove(
+    request: Request,
     user: Reader,
+    look: ReadDb,
     db: Db,
     case: Annotated[list[uuid.UUID], Form(default_factory=list)],
     typed: Annotated[str, Form()] = "",
 ) -> Response:
-    """Delete all of these cases or none; how many they are must be typed.
+    """Begin to delete all of these cases or none; how many they are must be typed.
 
     Raises:
         BadRequest: none is chosen, or too many.
         NotFound: one of them is not there.
         Unreadable: something else was typed.
         Forbidden, Conflict: one of them has to stay.
+        Unavailable: the register of deletions cannot be written.
     """
-    cases = chosen(db, _few(case))
+    cases = chosen(look, _few(case))
     word = f"delete {len(cases)}"
     if typed.strip().lower() != word:
         raise Unreadable(f"No case was deleted: type “{word}” to delete them.")
-    return see_other("/cases", delete(db, cases, user))
+    return cases_deleted(request, user, look, db, cases)

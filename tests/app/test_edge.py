@@ -9,14 +9,22 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
+import sqlalchemy as sa
 import uvicorn
 
 from app import edge
+from app.cookies import SESSION
 from app.db import Database
 from app.main import create_app
+from app.models import ApiToken, Blob, Case, Job, SignIn, User
 from app.settings import Settings
+from factories import make_dicom
 
 KEY = "a key for tests, thirty-two characters or more"
+FILE_PART = (
+    b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.dcm"\r\n\r\n%s\r\n'
+    % make_dicom()
+)
 GET = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n"
 
 
@@ -56,6 +64,18 @@ def app(tmp_path_factory):
         raise RuntimeError
 
     return made
+
+
+@pytest.fixture
+def known(app) -> dict[str, bytes]:
+    """Who asks at an address: a person at pages, a program elsewhere."""
+    with app.state.database.transaction() as session:
+        who = User.named(session, "ada") or User.add(session, "ada", "reader", "correct horse")
+        token = ApiToken.add(session, "pacs", "machine")
+        cookie = SignIn.begin(session, who, 12.0)
+    program = b"authorization: Bearer %s\r\n" % token.encode()
+    person = f"cookie: {SESSION}={cookie}\r\n".encode()
+    return {"/api/v1/fetches": program, "/dicomweb/studies": program, "/cases": person}
 
 
 @pytest.fixture
@@ -274,6 +294,58 @@ def test_a_request_that_a_proxy_may_read_otherwise_is_refused_and_the_connection
         told = answer(connection)
         assert told.startswith(b"HTTP/1.1 400 ")
         assert told.count(b"HTTP/1.1") == 1
+
+
+def asked_for(port: int, sent: bytes, *, half_closed: bool = False) -> bytes:
+    """All that is answered to these bytes."""
+    with closing(connected(port)) as connection:
+        connection.sendall(sent)
+        if half_closed:
+            connection.shutdown(socket.SHUT_WR)
+        return answer(connection)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "begun"),
+    [
+        ("/sessions", b"application/x-www-form-urlencoded", b"name=ada&password="),
+        ("/cases", b"multipart/form-data; boundary=x", FILE_PART + FILE_PART[:150]),
+        ("/api/v1/fetches", b"application/json", b'{"study": "1.2'),
+        ("/dicomweb/studies", b'multipart/related; type="application/dicom"; boundary=x',
+         b"--x\r\ncontent-type: application/dicom\r\n\r\nDICM"),
+    ],
+)  # fmt: skip
+def test_a_body_that_breaks_off_is_answered_and_nothing_of_it_is_kept(
+    app, known, port, path, kind, begun
+):
+    head = (
+        b"POST %s HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\n"
+        b"%scontent-type: %s\r\n" % (path.encode(), known.get(path, b""), kind)
+    )
+    length = b"content-length: %d\r\n\r\n"
+    chunk = b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(begun), begun)
+    told = asked_for(port, head + chunk + b"nonsense\r\n")
+    assert told.startswith(b"HTTP/1.1 400 ") and b"not sound HTTP; nothing was changed" in told
+    told = asked_for(port, head + length % (len(begun) + 99) + begun, half_closed=True)
+    assert told.startswith(b"HTTP/1.1 400 ") and b"closed before the body had come" in told
+    assert told.count(b"HTTP/1.1 ") == 1
+    if path != "/sessions":  # its length as it is told, its content cut short
+        told = asked_for(port, head + b"connection: close\r\n" + length % len(begun) + begun)
+        status, words = told.partition(b"\r\n")[0], told.partition(b"\r\n\r\n")[2]
+        assert b" 400 " in status and (b"cut short" in words or b"not JSON" in words), told
+    with app.state.database.reading() as session:
+        assert (
+            not session.scalars(sa.select(Blob)).all()
+            and not session.scalars(sa.select(Case)).all()
+        )
+        assert not session.scalars(sa.select(Job)).all()
+
+
+def test_a_head_that_breaks_off_is_answered_and_whoever_says_no_more_hears_the_answer(port):
+    told = asked_for(port, GET, half_closed=True)
+    assert told.startswith(b"HTTP/1.1 400 ") and b"before the head had come" in told
+    whole = asked_for(port, GET + b"\r\n", half_closed=True)  # who says no more may listen
+    assert whole.startswith(b"HTTP/1.1 200 ")
 
 
 def test_an_upgrade_that_nobody_offers_is_an_ordinary_request(port):

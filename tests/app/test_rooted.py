@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+import whole
 from markupsafe import escape
 from pydantic import ValidationError
 from starlette.testclient import TestClient
@@ -14,7 +15,7 @@ import studies
 from app import main
 from app.oidc import Provider
 from app.rooted import within
-from app.settings import Settings
+from app.settings import OWN_PATHS, Settings
 
 KEY = studies.KEY.decode()
 ORIGIN = "https://testserver"
@@ -79,6 +80,15 @@ def test_others_are_told_whole_addresses():
     provider = Provider.of(told, KEY.encode())
     assert provider.redirect == "https://testserver/hepatica/sessions/oidc/answer"
     assert told.public_root == "https://testserver/hepatica"
+
+
+def test_a_prefix_that_is_an_address_of_ours_is_refused():
+    own = {words.split("/")[1] for words in whole.routes().values()} - {""}
+    assert own | {"static"} == OWN_PATHS
+    for path in ("/cases", "/api", "/static/hepatica", "/openapi.json/"):
+        with pytest.raises(ValidationError, match="could not be told from the other"):
+            Settings(root_path=path)
+    assert Settings(root_path="/hepatica/cases").root_path == "/hepatica/cases"
 
 
 @pytest.mark.parametrize("path", ["hepatica", "https://x.example.org/h", "/a b", "/a//b", "/.."])

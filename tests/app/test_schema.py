@@ -209,7 +209,7 @@ def test_a_case_goes_with_its_reviews_and_a_draft_with_its_audit(database):
         studies.review(session, lesion, "cyst")
         studies.review(session, lesion, "metastasis")
         case = lesion.image.series.case
-        case.remove(session, "maker")
+        studies.remove(session, case)
         assert not session.scalars(sa.select(Review)).all()
         ada = studies.make_user(session, "ada")
         draft = studies.make_study(session, ada, opened=False)

@@ -19,6 +19,7 @@ from wire import TwoLesions
 
 import forked
 import once
+import studies
 from app.cookies import SESSION
 from app.db import Database
 from app.inference import Inference
@@ -148,7 +149,7 @@ def newcomer(database) -> Iterator[str]:
     with database.transaction() as session:
         user = User.require(session, name)
         for case in session.scalars(sa.select(Case).where(Case.uploaded_by_id == user.id)):
-            case.remove(session, "tests")
+            studies.remove(session, case)
 
 
 @pytest.fixture(scope="session")

@@ -379,10 +379,6 @@ class Case(Base):
             Event.record(session, told_by, "case received", str(case_id))
         return receipt
 
-    def remove(self, session: Session, actor: str) -> None:
-        """Delete the case with its images and pixels; the caller has checked what depends on it."""
-        drop_pixels(session, self.leave(session, actor))
-
     def leave(self, session: Session, actor: str) -> set[str]:
         """Delete all rows of the case; the digests of its pixels, which `drop_pixels` takes."""
         digests = {image.pixels_digest for series in self.series for image in series.images}

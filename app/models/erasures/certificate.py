@@ -98,6 +98,12 @@ def _stays(extent: Extent) -> Iterator[Stays]:
             "the record of the study; the protocol names each picture by its SHA-256 and the "
             "patient by a code that holds within that study alone",
         )
+    if extent.other_cases:
+        number = extent.other_cases
+        yield Stays(
+            f"{number} other {'case' if number == 1 else 'cases'} of the same patients",
+            "not meant by this deletion; “all that there is of this patient” takes every one",
+        )
     if extent.cases:
         yield Stays(
             "The audit trail",

@@ -32,7 +32,9 @@ class ErasureKind(StrEnum):
     """Why it was done."""
 
     PATIENT = "patient"
-    """Somebody asked for it."""
+    """Somebody asked for all that there is of one."""
+    CASES = "cases"
+    """Somebody asked for these, whatever else there is of their patients."""
     OLD_CASES = "old cases"
     """HEPATICA_KEEP_CASES_DAYS had passed."""
     OLD_PICTURES = "old pictures"
@@ -48,7 +50,7 @@ class Erasure(Base):
 
     __tablename__ = "erasure"
     __table_args__ = (
-        sa.CheckConstraint("kind IN ('patient','old cases','old pictures')", name="kind"),
+        sa.CheckConstraint("kind IN ('patient','cases','old cases','old pictures')", name="kind"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -87,6 +89,12 @@ class Erasure(Base):
         """The one that a case is going with, if any."""
         under_way = session.scalars(sa.select(Erasure).where(Erasure.ended_at.is_(None)))
         return next((one for one in under_way if str(case_id) in one.cases), None)
+
+    @staticmethod
+    def going(session: Session) -> frozenset[uuid.UUID]:
+        """The cases that are being deleted."""
+        under_way = session.scalars(sa.select(Erasure).where(Erasure.ended_at.is_(None)))
+        return frozenset(one for erasure in under_way for one in erasure.case_ids)
 
     @property
     def state(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -30,6 +30,9 @@ from app.models.runs.run import Run
 from app.models.study_results.analysis import Analysis
 
 Ids = Sequence[uuid.UUID]
+Held = Sequence[tuple[DatasetVersion, Mapping[str, uuid.UUID]]]
+"""Frozen versions that hold lesions, each with the ids of its lines about them and the lesion of
+each."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Extent:
         pixel_bytes: of images, as they are stored.
         ways_back: cases that could be answered to the PACS that they came from.
         returned: objects that were sent to a PACS, where they stay; ``unsent`` go.
+        other_cases: of the same patients, which stay.
         objects_sha256: SHA-256 over the digests of the stored objects that go, in order, one a
             line: who has all of them can tell that it was these.
     """
@@ -86,6 +90,7 @@ class Extent:
     checkpoints: tuple[FromCheckpoint, ...] = ()
     studies: tuple[FromStudy, ...] = ()
     objects_sha256: str = ""
+    other_cases: int = 0
 
     @property
     def touches_others(self) -> bool:
@@ -134,6 +139,7 @@ class Extent:
                 FromStudy(str(one), known[one].title, len(some)) for one, some in pictures.items()
             ),
             objects_sha256=hashlib.sha256("\n".join(sorted(objects)).encode()).hexdigest(),
+            other_cases=_others(session, cases),
         )  # fmt: skip
 
 
@@ -168,18 +174,16 @@ def lesions_of(session: Session, cases: Ids) -> list[uuid.UUID]:
     ]
 
 
-def held_by(
-    session: Session, lesions: Collection[uuid.UUID]
-) -> list[tuple[DatasetVersion, frozenset[str]]]:
-    """The frozen versions that hold any of them, each with the ids of its lines about them."""
+def held_by(session: Session, lesions: Collection[uuid.UUID]) -> Held:
+    """The frozen versions that hold any of them."""
     wanted = set(lesions)
     if not wanted:
         return []
     found = []
     for version in DatasetVersion.all(session):
-        lines = {line for line, one in version.lesions(session).items() if one in wanted}
+        lines = {line: one for line, one in version.lesions(session).items() if one in wanted}
         if lines:
-            found.append((version, frozenset(lines)))
+            found.append((version, lines))
     return found
 
 
@@ -223,13 +227,17 @@ def pictures_of(
 
 
 def markings_of(session: Session, cases: Ids) -> list[uuid.UUID]:
-    """Objects that mark lesions of these cases, or wait for images of the same patients."""
+    """Objects that mark lesions of these cases, or wait for images of patients of whom no other
+    case stays."""
     found: set[uuid.UUID] = set()
+    going = set(cases)
     for some in in_parts(cases):
         of = sa.select(Case.uid, Case.patient_hmac).where(Case.id.in_(some))
         told = session.execute(of).all()
         uids = [row.uid for row in told if row.uid]
-        patients = [row.patient_hmac for row in told if row.patient_hmac]
+        patients = {row.patient_hmac for row in told if row.patient_hmac}
+        everybody = sa.select(Case.id, Case.patient_hmac).where(Case.patient_hmac.in_(patients))
+        patients -= {row.patient_hmac for row in session.execute(everybody) if row.id not in going}
         found |= set(
             session.scalars(
                 sa.select(Marking.id).where(
@@ -240,14 +248,20 @@ def markings_of(session: Session, cases: Ids) -> list[uuid.UUID]:
     return sorted(found)
 
 
-def hindrances(session: Session, cases: Ids, studies: Ids = ()) -> list[str]:
-    """What stands in the way of an erasure, in sentences that say what to do."""
+def hindrances(
+    session: Session, cases: Ids, studies: Ids = (), held: Held | None = None
+) -> list[str]:
+    """What stands in the way of an erasure, in sentences that say what to do.
+
+    Args:
+        held: what frozen versions hold of the cases, where that is known.
+    """
     lesions = lesions_of(session, cases)
     told: list[str] = []
     shown = pictures_of(session, lesions, studies)
     for study in _studies(session, shown):
         told += _why_not(session, study, len(shown[study.id]))
-    for version, _ in held_by(session, lesions):
+    for version, _ in held_by(session, lesions) if held is None else held:
         alive = [run for run in runs_on(session, [version.id]) if not run.is_over]
         told += [
             f"The run {run.short_name} on {version.name} waits or is at work, and has a copy of "
@@ -296,9 +310,22 @@ def _images(session: Session, cases: Ids) -> int:
     )
 
 
+def _others(session: Session, cases: Ids) -> int:
+    """How many other cases there are of the same patients, by PatientID or pseudonym."""
+    found: set[uuid.UUID] = set()
+    for some in in_parts(cases):
+        of = sa.select(Case.pseudonym, Case.patient_hmac).where(Case.id.in_(some))
+        told = session.execute(of).all()
+        patients = {row.patient_hmac for row in told if row.patient_hmac}
+        same = Case.pseudonym.in_({row.pseudonym for row in told}) | Case.patient_hmac.in_(patients)
+        found |= set(session.scalars(sa.select(Case.id).where(same)))
+    return len(found - set(cases))
+
+
 def _pixels(session: Session, cases: Ids) -> tuple[set[str], int]:
-    """The digests of the pixels of these cases, and how many bytes they are."""
-    digests, size = set(), 0
+    """The digests of the pixels of these cases, and how many bytes they are; those left out that
+    another case has too."""
+    sizes: dict[str, int] = {}
     for some in in_parts(cases, 50):
         rows = session.execute(
             sa.select(Blob.digest, Blob.size)
@@ -307,15 +334,19 @@ def _pixels(session: Session, cases: Ids) -> tuple[set[str], int]:
             .where(Series.case_id.in_(some))
             .distinct()
         )
-        for digest, bytes_ in rows:
-            size += 0 if digest in digests else bytes_
-            digests.add(digest)
-    return digests, size
+        sizes |= {row.digest: row.size for row in rows}
+    going = set(cases)
+    for part in in_parts(sorted(sizes)):
+        having = sa.select(Image.pixels_digest, Series.case_id).join(Series).distinct()
+        for digest, case in session.execute(having.where(Image.pixels_digest.in_(part))):
+            if case not in going:
+                sizes.pop(digest, None)
+    return set(sizes), sum(sizes.values())
 
 
 def _checkpoints(
     session: Session,
-    versions: Sequence[tuple[DatasetVersion, frozenset[str]]],
+    versions: Held,
     digests: Collection[str],
 ) -> tuple[FromCheckpoint, ...]:
     lines: Counter[str] = Counter()

@@ -224,20 +224,6 @@ class Stimulus(Base):
             Event.record(session, by, told, str(study_id))
 
     @staticmethod
-    def refuse_removal(session: Session, case_id: uuid.UUID) -> None:
-        """Conflict when a lesion of the case is in a reader study: its sources must stay."""
-        used = session.scalar(
-            sa.select(
-                sa.exists().where(Stimulus.lesion_id == Lesion.id).where(Lesion.case_id == case_id)
-            )
-        )
-        if used:
-            raise Conflict(
-                "The case is a source of a reader study and cannot be deleted: the study's record "
-                "would lose what its images were."
-            )
-
-    @staticmethod
     def gone(session: Session, study_id: uuid.UUID) -> set[str]:
         """The digests of a study's pictures that were erased with their patient's data."""
         return set(

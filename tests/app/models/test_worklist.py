@@ -319,7 +319,7 @@ def test_a_page_stays_when_cases_come_and_go(session, ada, eleven):
     before = listed(session, ada, place=second_page.place)
     studies.make_lesion(session, 99)
     for item in first.items[1:]:  # the one behind which the page begins among them
-        Case.require(session, item.id).remove(session, "ada")
+        studies.remove(session, Case.require(session, item.id))
     assert listed(session, ada, place=second_page.place) == before
     back = work_list(session, ada, second_page, review_first=True).pages.previous
     assert listed(session, ada, place=back) == listed(session, ada)
@@ -380,7 +380,7 @@ def test_the_database_keeps_what_the_list_shows_whoever_writes(session, ada):
     session.execute(sa.delete(Prediction))
     session.execute(sa.delete(Lesion).where(Lesion.id == other.id))
     assert kept() == (1, 1, "awaiting")
-    Case.require(session, lesion.case_id).remove(session, "ada")
+    studies.remove(session, Case.require(session, lesion.case_id))
     assert session.scalar(sa.select(sa.func.count()).select_from(Case)) == 0
 
 

@@ -38,6 +38,8 @@ from app.models import (
     Run,
     Stimulus,
 )  # fmt: skip
+from app.models.erasures.certificate import Certificate
+from app.models.erasures.chosen import chosen, refuse_staying
 from app.models.erasures.erasure import ErasureKind
 from app.models.erasures.extent import Extent, cases_called, hindrances
 from app.models.jobs.job import JobKind, JobState
@@ -223,13 +225,13 @@ class Planted:
             if any(trace in one for one in held.values())
         }
 
-    def erase(self) -> Erasure:
+    def erase(self, case: uuid.UUID | None = None) -> Erasure:
+        """A case, or all that there is of the patient."""
         erasing = Erasing(self.database, self.settings)
+        kind = ErasureKind.PATIENT if case is None else ErasureKind.CASES
         with self.database.transaction() as session:
-            ids = [case.id for case in cases_called(session, NAME)]
-            begun = Erasure.begin(
-                session, ErasureKind.PATIENT, "admin", Extent.of(session, ids), cases=ids
-            )
+            ids = [case] if case else [one.id for one in cases_called(session, NAME)]
+            begun = Erasure.begin(session, kind, "admin", Extent.of(session, ids), cases=ids)
         for _ in erasing.run(begun.id, "tests"):
             pass
         with self.database.reading() as session:
@@ -316,6 +318,60 @@ def test_nothing_of_a_patient_is_left_in_any_byte_and_what_stays_says_so(on_eith
         ]  # fmt: skip
 
 
+def test_nothing_of_a_case_is_left_in_any_byte_where_another_of_its_patient_stays(on_either):
+    planted = on_either
+    of_patient = {"pseudonym", "HMAC of the PatientID"}
+    with planted.database.transaction() as session:
+        mine = session.get(Case, planted.case)
+        [lesion] = studies.make_lesion(session, 901)
+        other = session.get(Case, lesion.case_id)
+        other.pseudonym, other.patient_hmac = mine.pseudonym, mine.patient_hmac
+        waiting = session.scalars(sa.select(Marking)).one()
+        waiting_id, waiting.waiting = waiting.id, ["2.25.79"]
+        staff = studies.make_user(session, "ada")
+        theirs = chosen(session, [planted.case])[0]
+        theirs.uploaded_by_id = staff.id
+        session.flush()
+        with pytest.raises(Conflict, match="only an administrator"):
+            refuse_staying(session, [theirs], staff)
+
+    told = planted.erase(planted.case)
+
+    assert told.ended_at is not None
+    assert planted.found(planted.files() | planted.rows()) - of_patient == set()
+    assert planted.found(planted.rows()) == of_patient  # those of the other case
+    extent = told.extent
+    assert (extent.cases, extent.other_cases, extent.markings) == (1, 1, 0)
+    assert [(one.name, one.rois) for one in extent.versions] == [("frozen", 1)]
+    assert any("1 other case of the same" in one for one in Certificate.of(extent).lines)
+    with planted.database.reading() as session:
+        assert session.get(Case, other.id).lesion_count == 1
+        # it waits for images of the patient, of whom something stays
+        assert session.get(Marking, waiting_id) is not None
+        assert session.get(DatasetVersion, planted.version).erased == 1
+        assert len(Stimulus.gone(session, planted.study)) == 1
+    assert [one.kind for one in Register(planted.settings.deletions_file).read()] == ["cases"]
+
+
+def test_pixels_that_another_case_has_too_stay_and_are_not_counted(planted):
+    with planted.database.transaction() as session:
+        lesions = [studies.make_lesion(session, 902), studies.make_lesion(session, 903)]
+        one, two = (session.get(Case, lesion.case_id) for [lesion] in lesions)
+        alone = Extent.of(session, [one.id]).pixel_bytes
+        mine, theirs = one.series[0].images[0], two.series[0].images[0]
+        theirs.pixels_digest = mine.pixels_digest
+        session.flush()
+        ids, digest = (one.id, two.id), mine.pixels_digest
+        assert alone and Extent.of(session, ids[:1]).pixel_bytes == 0
+        assert Extent.of(session, ids).pixel_bytes == alone
+    assert planted.erase(ids[0]).extent.images == 1
+    with planted.database.reading() as session:
+        assert Blob.read(session, digest)
+    planted.erase(ids[1])
+    with planted.database.reading() as session:
+        assert session.get(Blob, digest) is None
+
+
 def test_what_is_read_or_trained_on_is_refused_by_name(planted):
     with planted.database.transaction() as session:
         run = session.get(Run, planted.run)
@@ -366,6 +422,7 @@ def test_killed_at_any_part_it_is_gone_on_with_by_whoever_comes_next(planted):
 def test_a_backup_of_before_is_cleared_again_by_the_register(planted, tmp_path):
     with planted.database.transaction() as session:
         studies.make_lesion(session, 777)
+        single = studies.make_lesion(session, 778)[0].case_id
 
     def run(url: str, *words: str) -> str:
         done = command_here(url, tmp_path, *words)
@@ -379,13 +436,16 @@ def test_a_backup_of_before_is_cleared_again_by_the_register(planted, tmp_path):
     assert "1  ROIs of a frozen data set: frozen" in told and "it ended" in told
     held = b"".join(path.read_bytes() for path in Path(folder).iterdir())
     assert planted.traces["pixels as they are stored"] in held  # what a backup holds, it holds
+    planted.erase(single)
     fresh = f"sqlite:///{tmp_path}/fresh/h.sqlite3"
-    assert "was done again" in run(fresh, "restore", folder)
+    assert run(fresh, "restore", folder).count("was done again") == 2
     restored = (tmp_path / "fresh" / "h.sqlite3").read_bytes()
     assert {what for what, trace in planted.traces.items() if trace in restored} == set()
     database = Database(fresh)
     with database.reading() as session:
         assert session.scalar(sa.select(sa.func.count(Case.id))) > 1
-        assert session.scalars(sa.select(Erasure)).one().ended_at is not None
+        again = session.scalars(sa.select(Erasure).order_by(Erasure.kind)).all()
+        assert [one.kind for one in again] == [ErasureKind.CASES, ErasureKind.PATIENT]
+        assert all(one.ended_at for one in again) and session.get(Case, single) is None
     database.engine.dispose()
     assert run(fresh, "verify").startswith("All is what was stored")

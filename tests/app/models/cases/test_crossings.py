@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from conftest import ORIGIN
 from starlette.testclient import TestClient
 
+import studies
 from app.db import Database
 from app.main import create_app
 from app.models import Case, Checkpoint, Image, Lesion, Prediction, Review, User
@@ -47,7 +48,7 @@ class Ward:
         """With one case, whose slice has no lesion."""
         with self.database.transaction() as session:
             for case in session.scalars(sa.select(Case)).all():
-                case.remove(session, "tests")
+                studies.remove(session, case)
         file = {"files": ("a.dcm", make_dicom())}
         self.ada.post("/cases", files=file, data={"contrast_phase": "portal"})
         with self.database.reading() as session:

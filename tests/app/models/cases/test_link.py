@@ -150,14 +150,14 @@ def test_a_link_opens_under_no_other_key_and_in_no_other_row(session):
 def test_the_same_values_are_never_sealed_alike(session):
     case, _ = receive(session, slice_of(1))
     once = session.scalar(sa.select(Case.link))
-    case.remove(session, "tests")
+    studies.remove(session, case)
     receive(session, slice_of(1))
     assert session.scalar(sa.select(Case.link)) != once
 
 
 def test_a_link_goes_with_its_case(session):
     case, _ = receive(session, slice_of(1))
-    case.remove(session, "tests")
+    studies.remove(session, case)
     assert session.scalars(sa.select(Case.id)).all() == []
     assert Link.of(session, Case(id=uuid.uuid4()), KEY) is None
 

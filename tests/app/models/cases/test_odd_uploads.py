@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 import stow
+import studies
 from app.db import Database
 from app.main import create_app
 from app.models import ApiToken, Case, Checkpoint, Image, User
@@ -79,7 +80,7 @@ class House:
         """Remove every case."""
         with self.database.transaction() as session:
             for case_id in session.scalars(sa.select(Case.id)).all():
-                Case.require(session, case_id).remove(session, "tests")
+                studies.remove(session, Case.require(session, case_id))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
+import deletions
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -228,7 +229,7 @@ def test_without_scripts_the_page_lists_what_became_of_each_file(signed_in_as):
     assert "b.txt" in reply.text
 
 
-def test_deleting_a_case_needs_its_pseudonym_and_its_owner(signed_in_as, session):
+def test_deleting_a_case_needs_its_pseudonym_and_its_owner(signed_in_as, session, database, app):
     owner, other = signed_in_as("reader", name="ada"), signed_in_as("reader", name="ben")
     upload(owner, ("a.dcm", make_dicom()))
     case = session.scalars(sa.select(Case)).one()
@@ -241,7 +242,13 @@ def test_deleting_a_case_needs_its_pseudonym_and_its_owner(signed_in_as, session
     assert count(session, Image) == 1
     session.expire_all()
     assert owner.post(path, data={"typed": case.pseudonym}).status_code == 303
+    assert "being deleted for good. Its lesions" in owner.get(f"/cases/{case.id}").text
+    assert "being deleted" in owner.get("/cases").text
+    again = owner.post(path, data={"typed": case.pseudonym})
+    assert again.status_code == 409 and "It is being deleted already" in again.text
+    deletions.finish(database, app)
     assert count(session, Image) == 0
+    session.expire_all()
     assert session.get(Blob, digest) is None  # the pixels are gone as well
 
 

@@ -128,7 +128,7 @@ def test_what_was_said_goes_with_a_deleted_case_and_the_deletion_is_told(session
     ids = monitored.fill(session, 30, Site())
     before = watched(session).deleted_cases
     case = Case.require(session, session.get_one(Lesion, ids[0]).case_id)
-    case.remove(session, "admin")
+    studies.remove(session, case)
     session.flush()
     found = watched(session)
     assert found.months.whole.lesions == 29
