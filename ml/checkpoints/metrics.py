@@ -76,6 +76,10 @@ class GeneratorMetrics:
         nearest_other_real: … and of training ROIs.
         synthetic_to_nearest_training: mean correlation of samples with the nearest training ROI …
         held_out_to_nearest_training: … and of held-out lesions.
+        radiomic_distance: Fréchet distance of samples to held-out lesions, in named measurements …
+        radiomic_distance_real: … and of as many training lesions.
+        told_apart: share of pairs of a sample and a held-out lesion that a program tells apart …
+        told_apart_real: … and of a training lesion and a held-out one.
         attempts: trainings until one did not collapse.
         notes: how it was trained, a sentence each.
     """
@@ -87,6 +91,10 @@ class GeneratorMetrics:
     held_out_to_nearest_training: Figure | None = None
     n_held_out_lesions: int | None = None
     n_held_out_patients: int | None = None
+    radiomic_distance: Figure | None = None
+    radiomic_distance_real: Figure | None = None
+    told_apart: Figure | None = None
+    told_apart_real: Figure | None = None
     attempts: int | None = None
     generator_steps: int | None = None
     training: TrainedOn | None = None

@@ -17,7 +17,10 @@ def measured(
     Args:
         measure: that of ``ml.images.measurements``, or of ``ml.images.quick``, as serving does.
     """
-    # other greys have no window: all of them are seen
-    window = None if manifest.kind == ImageKind.UNCALIBRATED else window_hu
     sizes = [line.size_mm for line in manifest.lines]
-    return measure(manifest.rois(window_hu), window, sizes)
+    return measure(manifest.rois(window_hu), window_of(manifest, window_hu), sizes)
+
+
+def window_of(manifest: Manifest, window_hu: tuple[float, float]) -> tuple[float, float] | None:
+    """What −1 and 1 of an ROI stand for; other greys have no window: all of them are seen."""
+    return None if manifest.kind == ImageKind.UNCALIBRATED else window_hu

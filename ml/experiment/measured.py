@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,21 +21,39 @@ from ml.experiment.results.synthetic import (
     KindFidelity,
     KindTwins,
     Memorisation,
+    SpaceFidelity,
     SpaceMemorisation,
     Synthetic,
     TaskPair,
 )
 from ml.experiment.tasks import INNER, OUTER, Measure, Rois, TrainGenerator, measurements
 from ml.experiment.training_sets import fold_of
-from ml.statistics import classification, copies, memorisation, trainings
+from ml.statistics import (
+    classification,
+    copies,
+    exact,
+    memorisation,
+    nearness,
+    trainings,
+    two_sample,
+)
 from ml.statistics.figure import Figure
 
 FEATURE_NETWORK = WEIGHTS / "phantom-cnn"
 """The checkpoint whose features ROIs are compared by."""
 SHOWN = 8
 """Nearest pairs of a synthetic and a training ROI that are kept."""
-_DRAWN = ("kid", "fid", "density", "coverage")
 _RESAMPLES = 500
+_RADIOMICS = (
+    "the measurements that the simple model learns from (ml/images/measurements.py), without the "
+    "size, scaled by the lesions that the fold trains on; its FID is the Fréchet radiomic distance"
+)
+_APART = (
+    "share of pairs, one of these ROIs and one held-out lesion, that a logistic regression on "
+    "these measurements tells apart (area under the ROC curve): 0.5 none, 1 all. Patients are kept "
+    f"together in {two_sample.FOLDS} parts; what is tested has no part in learning, nor in the "
+    "choice of the ridge. The bootstrap takes what was learned as it is"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +125,8 @@ def collect(
             memorised[kind] = _memorised(settings, manifest, done)
             if twins := tuple(_twins(manifest.scheme.keys, [one for _, one in done])):
                 alike[kind] = twins
+    # runs of earlier versions have neither
+    apart = any(isinstance(one, KindFidelity) and one.radiomics for one in fidelity_of.values())
     return Synthetic(
         generators=fared,
         fidelity=Fidelity(
@@ -114,15 +135,28 @@ def collect(
             "of each class as synthetic ones",
             interval="95 % bootstrap over patients, seeds and synthetic ROIs, folds averaged; "
             "density's over ROIs drawn and coverage's over held-out lesions alone; FID's is moved "
-            "by the bootstrap's own bias",
+            "by the bootstrap's own bias"
+            + (
+                "; density and coverage are of as many ROIs of each class on either side"
+                if apart
+                else ""
+            ),
             kinds=fidelity_of,
+            radiomics=_RADIOMICS if apart else None,
+            told_apart=_APART if apart else None,
         ),
         memorisation=Memorisation(
             network=network,
             distance="root mean square difference to the nearest ROI that the generator was "
-            "trained on (augmented ones too), of the same class, under 8 symmetries; correlation: "
-            "1 − the highest correlation with a training lesion after blur, under any turn, mirror "
-            f"and shift of up to {copies.SHIFT_PX} pixels, whatever gain and offset",
+            "trained on (augmented ones too), of the same class, under 8 symmetries"
+            + (
+                ", in features also as it lies on the lesion that is most alike by correlation"
+                if apart
+                else ""
+            )
+            + "; correlation: 1 − the highest correlation with a training lesion after blur, "
+            f"under any turn, mirror and shift of up to {copies.SHIFT_PX} pixels, whatever gain "
+            "and offset",
             flagged_below=f"the {memorisation.EXPECTED:.0%} quantile of the same distance for "
             "held-out lesions of the same class (of all classes in runs of earlier versions)",
             interval="95 % bootstrap over patients, seeds and synthetic ROIs",
@@ -134,23 +168,48 @@ def collect(
 
 def _fidelity_of(folder: RunFolder, patients: int, done: Sequence[Measure]) -> KindFidelity:
     """Folds averaged, then seeds; chance of training as far as seeds lie apart."""
-    draws: dict[str, dict[int, list[npt.NDArray[np.float64]]]] = {name: {} for name in _DRAWN}
+    draws: dict[str, dict[int, list[npt.NDArray[np.float64]]]] = {}
     for task in done:
         with np.load(folder.task(task.name).path / "draws.npz") as stored:
             for name in stored.files:
-                draws[name].setdefault(task.seed, []).append(stored[name])
+                draws.setdefault(name, {}).setdefault(task.seed, []).append(stored[name])
     measured: dict[str, Figure] = {}
     for name, found in draws.items():
-        if found:
-            by_seed = np.stack([np.mean(folds, axis=0) for folds in found.values()])
-            value, drawn = float(by_seed[:, 0].mean()), by_seed[:, 1:]
-            spread = trainings.of_draws(by_seed[:, 0], drawn, patients)
-            resampled = drawn.mean(axis=0)
-            if name == "fid":
-                # a resample has fewer different ROIs, which FID takes for distance
-                resampled += value - np.nanmean(resampled)
-            measured[name] = trainings.interval(value, resampled, spread)
-    return KindFidelity(len(done), **measured)
+        by_seed = np.stack([np.mean(folds, axis=0) for folds in found.values()])
+        value, drawn = float(by_seed[:, 0].mean()), by_seed[:, 1:]
+        spread = trainings.of_draws(by_seed[:, 0], drawn, patients)
+        resampled = drawn.mean(axis=0)
+        if name.endswith("fid"):
+            # a resample has fewer different ROIs, which FID takes for distance
+            resampled += value - np.nanmean(resampled)
+        figure = trainings.interval(value, resampled, spread)
+        if name == nearness.APART:
+            of = partial(exact.of_area, positives=patients, negatives=patients)
+            figure = _within(figure, of)
+        elif name.endswith("coverage"):
+            figure = _within(
+                figure, lambda share: exact.clopper_pearson(share * patients, patients)
+            )
+        measured[name] = figure
+    radiomics = {
+        name: measured[key]
+        for name in nearness.MEASURES
+        if (key := f"{nearness.RADIOMICS}{name}") in measured
+    }
+    return KindFidelity(
+        len(done),
+        SpaceFidelity(**{name: measured[name] for name in nearness.MEASURES if name in measured}),
+        SpaceFidelity(**radiomics) if radiomics else None,
+        measured.get(nearness.APART),
+    )
+
+
+def _within(found: Figure, exact_ends: Callable[[float], tuple[float, float]]) -> Figure:
+    """A share within 0 and 1; where all resamples gave the same, with its exact interval."""
+    if found.value is None:
+        return found
+    low, high = found.ends or exact_ends(found.value)
+    return Figure(found.value, max(0.0, low), min(1.0, high))
 
 
 def _memorised(

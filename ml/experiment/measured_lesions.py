@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ml.config import Experiment
 from ml.dataset.manifest import Manifest
-from ml.dataset.measured import measured
+from ml.dataset.measured import measured, window_of
 from ml.experiment import fresh_phantoms
 from ml.experiment.folder import RunFolder
 from ml.experiment.training_sets import fresh_of, manifest_of
@@ -32,6 +32,13 @@ def sized(folder: RunFolder, settings: Experiment, manifest: Manifest) -> bool:
 def of_data(data: Path, window_hu: tuple[float, float], with_size: bool) -> Floats:
     """(lesions, k) in the order of the data set; computed once in a process."""
     return _plain(_of_data(data, window_hu), with_size)
+
+
+def of_rois(
+    rois: npt.NDArray[np.floating], manifest: Manifest, window_hu: tuple[float, float]
+) -> Floats:
+    """(n, k) without the size, of ROIs (n, 64, 64) that lie in the greys of a data set."""
+    return _plain(measure(rois, window_of(manifest, window_hu)), with_size=False)
 
 
 def of_fresh(

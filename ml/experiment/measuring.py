@@ -18,14 +18,14 @@ from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, tensors_from_
 from ml.checkpoints.members import parted
 from ml.config import Experiment, seed_for
 from ml.dataset.folds import Fold
-from ml.dataset.manifest import Manifest
-from ml.experiment import arms, evaluation
+from ml.dataset.manifest import Line, Manifest
+from ml.experiment import arms, evaluation, measured_lesions
 from ml.experiment.folder import RunFolder
 from ml.experiment.measured import FEATURE_NETWORK, SHOWN, ResampledPatients
 from ml.experiment.outcomes import Distances, Measurement, Missing, NearestPair, Twins
 from ml.experiment.results.origin import FeatureFigures
 from ml.experiment.results.scores import Selection
-from ml.experiment.tasks import OUTER, Measure, TrainClassifier
+from ml.experiment.tasks import OUTER, Measure, Rois, TrainClassifier
 from ml.experiment.training_sets import (
     Pixels,
     classic_rois,
@@ -38,7 +38,7 @@ from ml.experiment.training_sets import (
 )
 from ml.ground.records import to_json
 from ml.progress import RunDir
-from ml.statistics import classification, copies, fidelity, memorisation, symmetry
+from ml.statistics import classification, copies, fidelity, memorisation, nearness, symmetry
 from ml.training import runtime
 from ml.training.networks.cnn import Cnn
 
@@ -87,100 +87,83 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
         return
     manifest = manifest_of(folder.data)
     fold = fold_of(manifest, settings, task.seed, task.fold, OUTER)
-    held = np.stack([manifest.roi(line, settings.window_hu) for line in fold.test])
-    train = np.stack([manifest.roi(line, settings.window_hu) for line in fold.train])
     scheme = manifest.scheme
-    train_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.train])
-    # as many of each class on either side: FID of other sizes is another figure
-    shared = [
-        min(int((train_labels == i).sum()), settings.fidelity_rois) for i in range(len(scheme))
-    ]
-    owners: list[str] | None = None
-    if task.kind == "real":
-        rows = np.concatenate(
-            [np.flatnonzero(train_labels == i)[:count] for i, count in enumerate(shared)]
-        )
-        drawn, most = train[rows], None
-        lines = list(fold.train)
-        owners = [lines[row].patient for row in rows]
-    else:
+    if task.kind != Rois.REAL:
         failed = failed_generator(folder, task.kind, OUTER, task.fold, task.seed, scheme.keys)
         if failed:
             missing = Missing(f"generator {failed[0]} collapsed")
             out.write_json("result.json", to_json(missing))
             return
+    row = {line.id: i for i, line in enumerate(manifest.lines)}
+    table = measured_lesions.of_data(folder.data, settings.window_hu, with_size=False)
+    patients = ResampledPatients.of(manifest, settings)
+
+    def of_lines(lines: Sequence[Line], rois: Pixels) -> nearness.Side:
+        owners = tuple(line.patient for line in lines)
+        return nearness.Side(
+            features=features_of(net, rois).astype(np.float64),
+            radiomics=table[[row[line.id] for line in lines]],
+            kinds=np.asarray([scheme.index(line.lesion_class) for line in lines]),
+            owners=owners,
+            weights=patients.of_patients(owners),
+        )
+
+    # as many of each class on either side: FID of other sizes is another figure
+    lines = [list(fold.train.only(key))[: settings.fidelity_rois] for key in scheme.keys]
+    tested = list(fold.test)
+    held = np.stack([manifest.roi(line, settings.window_hu) for line in tested])
+    most = None
+    if task.kind == Rois.REAL:
+        chosen = [line for own in lines for line in own]
+        rois = np.stack([manifest.roi(line, settings.window_hu) for line in chosen])
+        side = of_lines(chosen, rois)
+    else:
         most = synthetic_rois(
             folder, settings, fold, task.kind, OUTER, task.seed, settings.fidelity_rois
         )
-        drawn = np.concatenate([most[0][most[1] == i][:count] for i, count in enumerate(shared)])
-    draws = _fidelity(
-        settings,
-        task,
-        ResampledPatients.of(manifest, settings),
-        [line.patient for line in fold.test],
-        owners,
-        features_of(net, drawn),
-        features_of(net, held),
-    )
+        rois = np.concatenate([most[0][most[1] == i][: len(own)] for i, own in enumerate(lines)])
+        each = [f"{task.kind} {i}" for i in range(len(rois))]
+        seed = seed_for("fidelity", task.name, settings.seed)
+        side = nearness.Side(
+            features=features_of(net, rois).astype(np.float64),
+            radiomics=measured_lesions.of_rois(rois, manifest, settings.window_hu),
+            kinds=np.repeat(np.arange(len(scheme)), [len(own) for own in lines]),
+            owners=tuple(each),
+            weights=classification.patient_resamples(each, len(patients.weights), seed),
+        )
+    training = table[[row[line.id] for line in fold.train]]
+    seed = seed_for("nearness", task.name, settings.seed)
+    draws = nearness.draws(side, of_lines(tested, held), training, seed)
     out.write_arrays("draws.npz", draws)
     distances, twins = None, None
     if most is not None:
         distances = _memorisation(folder, settings, manifest, fold, task, most, held, net)
         twins = _twins(manifest, fold, most, settings.window_hu)
-    out.write_json("result.json", to_json(Measurement(len(drawn), len(held), distances, twins)))
-
-
-def _fidelity(
-    settings: Experiment,
-    task: Measure,
-    resampled: ResampledPatients,
-    tested: Sequence[str],
-    owners: Sequence[str] | None,
-    drawn: Pixels,
-    held: Pixels,
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Each measure: its value first, then its bootstrap resamples.
-
-    Args:
-        tested: patients of ``held``.
-        owners: patients of ``drawn``; None for synthetic ROIs, which are drawn one by one.
-    """
-    first, second = drawn.astype(np.float64), held.astype(np.float64)
-    held_weights = resampled.of_patients(tested)
-    if owners is None:
-        each = [str(i) for i in range(len(drawn))]
-        seed = seed_for("fidelity", task.name, settings.seed)
-        drawn_weights = classification.patient_resamples(each, len(held_weights), seed)
-    else:
-        drawn_weights = resampled.of_patients(owners)
-    a = np.concatenate([np.ones((1, len(drawn))), drawn_weights])
-    b = np.concatenate([np.ones((1, len(held))), held_weights])
-    draws = {"kid": fidelity.kid(first, second, a, b), "fid": fidelity.fid(first, second, a, b)}
-    if len(held) > 5:
-        density, coverage = fidelity.density_parts(second, first)
-        draws["density"] = fidelity.weighted_mean(density, a)
-        draws["coverage"] = fidelity.weighted_mean(coverage, b)
-    return draws
+    out.write_json("result.json", to_json(Measurement(len(rois), len(held), distances, twins)))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """For each query its nearest reference: ``both`` draws the two as they lie on each other."""
+    """For each query its nearest reference: ``both`` draws the two as they lie on each other.
+
+    ``symmetries`` are −1 where any turn and shift counts.
+    """
 
     gap: npt.NDArray[np.float64]
     where: npt.NDArray[np.int64]
-    symmetries: npt.NDArray[np.int64] | None
+    symmetries: npt.NDArray[np.int64]
     both: Callable[[int], npt.NDArray[Any]]
 
 
-_Search = Callable[[Pixels], _Found]
-"""Among references (m, 64, 64), for queries that are fixed."""
+_Search = Callable[[Pixels, int], _Found]
+"""Among references (m, 64, 64), for queries that are fixed; each so many begin with a lesion as it
+is, and views of it follow."""
 
 
 def _by_description(describe: Callable[[Pixels], Pixels], queries: Pixels) -> _Search:
     asked = memorisation.turns(queries, describe)
 
-    def search(references: Pixels) -> _Found:
+    def search(references: Pixels, _each: int) -> _Found:
         gap, where, how = memorisation.nearest(asked, describe(references))
 
         def both(i: int) -> npt.NDArray[Any]:
@@ -192,11 +175,36 @@ def _by_description(describe: Callable[[Pixels], Pixels], queries: Pixels) -> _S
     return search
 
 
+def by_features(net: Cnn, queries: Pixels) -> _Search:
+    """Under the 8 symmetries, and as the lesion most like it by correlation lies on each query.
+
+    A network's features change with turns and shifts; so what is turned and shifted is first laid
+    on what it may be a copy of.
+    """
+    square = _by_description(partial(features_of, net), queries)
+    alike = _by_correlation(queries)
+
+    def search(references: Pixels, each: int) -> _Found:
+        found, near = square(references, each), alike(references[::each], 1)
+        laid = np.stack([near.both(i) for i in range(len(queries))])
+        gap = memorisation.apart(features_of(net, laid[:, 0]), features_of(net, laid[:, 1]))
+        better = gap < found.gap
+        return _Found(
+            np.where(better, gap, found.gap),
+            np.where(better, near.where * each, found.where),
+            np.where(better, near.symmetries, found.symmetries),
+            lambda i: near.both(i) if better[i] else found.both(i),
+        )
+
+    return search
+
+
 def _by_correlation(queries: Pixels) -> _Search:
-    def search(references: Pixels) -> _Found:
+    def search(references: Pixels, _each: int) -> _Found:
         among = list(references)
         near = copies.nearest(queries, among)
-        return _Found(near.gap, near.where, None, lambda i: near.both(i, queries, among))
+        anyhow = np.full(len(queries), -1)
+        return _Found(near.gap, near.where, anyhow, lambda i: near.both(i, queries, among))
 
     return search
 
@@ -218,7 +226,7 @@ def _memorisation(
     # correlation tries turns and shifts itself, so that it needs no views
     spaces: dict[str, tuple[int, Callable[[Pixels], _Search]]] = {
         memorisation.PIXELS: (each, partial(_by_description, memorisation.flat)),
-        memorisation.FEATURES: (each, partial(_by_description, partial(features_of, net))),
+        memorisation.FEATURES: (each, partial(by_features, net)),
         memorisation.COPIES: (0, _by_correlation),
     }
     measured: dict[str, Distances] = {}
@@ -233,10 +241,10 @@ def _memorisation(
             queries = synthetic[0][synthetic[1] == position]
             references, _ = classic_rois(folder, manifest, task.seed, lines, views)
             search = of(queries)
-            found = search(references)
+            found = search(references, 1 + views)
             ours.append((key, found.gap))
             for i in range(len(queries)):
-                how = None if found.symmetries is None else int(found.symmetries[i])
+                how = None if found.symmetries[i] < 0 else int(found.symmetries[i])
                 pair = NearestPair(
                     lesion_class=key,
                     roi=i,
@@ -250,13 +258,13 @@ def _memorisation(
             unseen = held[held_labels == position]
             if not len(unseen):
                 continue
-            theirs[key] = of(unseen)(references).gap
+            theirs[key] = of(unseen)(references, 1 + views).gap
             # as many training originals as there are held-out ones: 50 % are nearer to either
             plain = references[:: 1 + views]
             rng = runtime.generator("nearer", task.name, position)
             some = plain[np.sort(rng.permutation(len(plain))[: len(unseen)])]
             few = unseen[np.sort(rng.permutation(len(unseen))[: len(some)])]
-            nearer.append(search(some).gap < search(few).gap)
+            nearer.append(search(some, 1).gap < search(few, 1).gap)
         judged = memorisation.judged(ours, theirs)
         own = np.concatenate([gap for _, gap in ours])
         other = np.concatenate(list(theirs.values()))

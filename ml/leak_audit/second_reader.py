@@ -1,9 +1,7 @@
 """A program that reads the same images: the classifier two-sample test, beside human readers.
 
-Lopez-Paz & Oquab (2017, ICLR; arXiv 1610.06545): if a classifier trained on some of the images
-tells the rest apart better than chance, the two kinds differ. Here it is a ridge logistic
-regression on the cheap measures of `ml.leak_audit.content`, so it is a lower bound: a network
-would find more.
+See `ml.statistics.two_sample`. Here the columns are the cheap measures of `ml.leak_audit.content`,
+so it is a lower bound: a network would find more.
 """
 
 from __future__ import annotations
@@ -16,19 +14,14 @@ from numpy.typing import NDArray
 
 from ml.leak_audit import content, rendering
 from ml.leak_audit.rendering import Encoded
-from ml.statistics import logistic, roc
+from ml.statistics import roc, two_sample
 from ml.statistics.figure import Figure
 from ml.statistics.proportion import wilson
+from ml.statistics.two_sample import FOLDS, LEAST
 
 Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
-FOLDS = 5
-LEAST = 2 * FOLDS
-"""Images of each kind that it needs."""
 _RIDGE = 1.0
-_CUT = 5.0
-"""Standardised measures are cut here: one odd image must not lead."""
 
 WHAT = (
     "ridge logistic regression on {features} measures of brightness, texture, noise and spectrum, "
@@ -93,7 +86,9 @@ def read(
     table = table[:, np.ptp(table, axis=0) > 0]
     if not table.shape[1]:
         return SecondReader(None, None, None, None, "", "all images measure alike")
-    scores = _out_of_fold(table, truth, _folds(truth, labels, seed))
+    scores = two_sample.out_of_part(
+        table, truth, two_sample.parts(truth, labels, FOLDS, seed), _RIDGE
+    )
     hits, passed = scores[truth == 1] > 0, scores[truth == 0] <= 0
     return SecondReader(
         roc.auc_interval(truth, scores, 0.95, clusters, resamples, seed),
@@ -113,37 +108,3 @@ def _measures(images: Sequence[bytes]) -> Floats:
         opened = rendering.read(Encoded(data, "image"))
         rows.append(list(content.features(opened.pixels, opened.top).values()))
     return np.array(rows, dtype=np.float64)
-
-
-def _folds(truth: Labels, clusters: NDArray[np.str_], seed: int) -> Labels:
-    """A fold for each image: clusters whole, the kinds spread evenly."""
-    rng = np.random.default_rng(seed)
-    names = sorted(set(clusters.tolist()))
-    sizes = {name: np.bincount(truth[clusters == name], minlength=2) for name in names}
-    order = [names[int(k)] for k in rng.permutation(len(names))]
-    order.sort(key=lambda name: -int(sizes[name].sum()))  # the large ones first; else as drawn
-    filled = np.zeros((FOLDS, 2))
-    where = {}
-    for name in order:
-        kinds = sizes[name] > 0
-        fold = int(np.argmin(filled[:, kinds].sum(axis=1)))
-        filled[fold] += sizes[name]
-        where[name] = fold
-    return np.array([where[name] for name in clusters.tolist()], dtype=np.int64)
-
-
-def _out_of_fold(table: Floats, truth: Labels, fold: Labels) -> Floats:
-    """Log odds of synthetic (n,), each by a model of the other folds."""
-    scores = np.zeros(len(truth))
-    penalty = np.full(table.shape[1] + 1, _RIDGE)
-    penalty[0] = 1e-6  # spares the intercept, but for what keeps it finite
-    for k in range(FOLDS):
-        train, test = fold != k, fold == k
-        centre, scale = table[train].mean(axis=0), table[train].std(axis=0)
-        scale[scale == 0] = 1.0
-        standard = np.clip((table - centre) / scale, -_CUT, _CUT)
-        design = np.column_stack([np.ones(len(standard)), standard])
-        found = logistic.fit(design[train], truth[train], penalty, steps=30, tolerance=1e-8)
-        assert found is not None  # a ridge leaves nothing singular
-        scores[test] = design[test] @ found.weights
-    return scores

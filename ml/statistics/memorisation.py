@@ -1,8 +1,9 @@
 """Whether a generator copies: how near synthetic ROIs come to those that it was trained on.
 
 Distances are root mean square differences of pixels, or of features, over the 8 symmetries of the
-square (4 turns, each also mirrored). What they are compared with are ROIs of patients that the
-generator never saw: a generator that copies comes nearer to its training ROIs than they do.
+square (4 turns, each also mirrored); of features also as the most alike by correlation lie on each
+other (`copies`). What they are compared with are ROIs of patients that the generator never saw: a
+generator that copies comes nearer to its training ROIs than they do.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ def nearest(
         best[better], where[better], how[better] = value[better], found[better], symmetry
     size = references.shape[1]
     return np.sqrt(np.maximum(best, 0).astype(np.float64) / size), where, how
+
+
+def apart(first: Pixels, second: Pixels) -> npt.NDArray[np.float64]:
+    """Root mean square difference (n,) of descriptions (n, d), pair by pair."""
+    gaps = (first.astype(np.float64) - second.astype(np.float64)) ** 2
+    return np.asarray(np.sqrt(gaps.mean(axis=1)))
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from ml.images.roi import to_grey
 from ml.progress import Progress, RunDir, refuse_data_set
 from ml.statistics import classification, correlation
 from ml.statistics.figure import Figure
-from ml.training import runtime
+from ml.training import likened, runtime
 from ml.training.described import described
 from ml.training.gan_steps import Steps
 from ml.training.learned import EndedTraining, GeneratorTraining, Unfinished
@@ -428,6 +428,9 @@ def train(
             held_out_to_nearest_training=_likeness(pictures, patients, rois.pixels),
             n_held_out_lesions=len(held),
             n_held_out_patients=len(set(patients)),
+        )
+        metrics = likened.to_held_out(
+            metrics, manifest, settings.window_hu, list(lines), held, samples
         )
     meta = replace(meta, metrics=metrics)
     saving.save(meta, checkpoint or run.path / "checkpoint", model, tensors)

@@ -18,7 +18,7 @@ from ml.__main__ import main as command
 from ml.config import experiment
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
-from ml.experiment.measuring import features_of, network
+from ml.experiment.measuring import by_features, network
 from ml.statistics import copies, memorisation
 from ml.statistics.copies import Floats, Pixels
 
@@ -59,9 +59,7 @@ def _found(name: str, manifest: Manifest) -> Iterator[str]:
         memorisation.PIXELS: lambda a, b: memorisation.nearest(
             memorisation.turns(a, memorisation.flat), memorisation.flat(b)
         )[0],
-        memorisation.FEATURES: lambda a, b: memorisation.nearest(
-            memorisation.turns(a, lambda x: features_of(net, x)), features_of(net, b)
-        )[0],
+        memorisation.FEATURES: lambda a, b: by_features(net, a)(b, 1).gap,
         memorisation.COPIES: lambda a, b: copies.nearest(a, list(b)).gap,
     }
     for key in manifest.scheme.keys:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ml.experiment.outcomes import Collapsed, Missing
-from ml.experiment.report import believed, embedding, figures, paper, svg
+from ml.experiment.report import believed, embedding, fidelity, figures, paper, svg
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
@@ -515,33 +515,24 @@ def _fidelity(results: Results) -> str:
     head = "<h2>Fidelity and variety</h2>"
     if isinstance(told, Missing):
         return f"{head}<p>{escape(told.missing)}</p>"
-    rows = []
-    names = {"real": "real training lesions (baseline)", "dcgan": "DCGAN", "acgan": "ACGAN"}
-    for kind, one in told.kinds.items():
-        if isinstance(one, Missing):
-            rows.append([names[kind], escape(one.missing), "", "", ""])
-            continue
-        rows.append([names[kind], *map(_plain, (one.kid, one.fid, one.density, one.coverage))])
     network = told.network
     known = " It was trained on this very data set." if network.trained_on_this_data else ""
+    answers = "".join(f"<p>{line}</p>" for line in fidelity.answers(told))
+    measured = ""
+    if told.radiomics and told.told_apart:
+        measured = (
+            f"<h3>In named measurements</h3><p>{escape(told.radiomics)}.</p>"
+            + _table((*fidelity.HEAD, "told apart"), fidelity.by_measurements(told))
+            + f'<p class="soft">Told apart: {escape(told.told_apart)}.</p>'
+        )
     return (
-        f"{head}<p>Distances to {escape(told.against)}. Features: {escape(network.features)} of "
-        f"{escape(network.network)}.{known}</p>"
-        + _table(["ROIs", "KID", "FID", "density", "coverage"], rows, escape(told.interval))
+        f"{head}{answers}<p>Distances to {escape(told.against)}. Features: "
+        f"{escape(network.features)} of {escape(network.network)}.{known}</p>"
+        + _table(fidelity.HEAD, fidelity.by_network(told), escape(told.interval))
         + '<p class="soft">Small sets inflate FID; read it beside the baseline. KID is unbiased. '
         "Density above 1: synthetic ROIs crowd where real ones are dense; low coverage: they miss "
-        "kinds of lesions.</p>"
+        f"kinds of lesions.</p>{measured}"
     )
-
-
-def _plain(found: Figure | None) -> str:
-    if found is None:
-        return "–"
-    value = "–" if found.value is None else f"{found.value:.3g}"
-    if found.ends is None:
-        return value
-    low, high = found.ends
-    return f"{value} <span class='soft'>({low:.3g} to {high:.3g})</span>"
 
 
 def _picture(rois: npt.NDArray[Any], columns: int, scale: int = 1) -> str:
@@ -652,7 +643,7 @@ def _memorisation(results: Results, folder: Path) -> str:
                     f"{kind.upper()}, {space}",
                     f"{found.median_synthetic:.3g}",
                     f"{found.median_held_out:.3g}",
-                    _plain(found.ratio_of_medians),
+                    fidelity.plain(found.ratio_of_medians),
                     f"{found.flagged} of {found.synthetic_rois} "
                     f"({100 * found.flagged_share:.1f} %, {100 * found.expected_share:.0f} "
                     "expected)",

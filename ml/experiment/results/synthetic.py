@@ -45,10 +45,9 @@ class FeatureNetwork:
 
 
 @dataclass(frozen=True)
-class KindFidelity:
+class SpaceFidelity:
     """How near ROIs of one kind come to held-out lesions; None where too few were held out."""
 
-    folds_and_seeds: int
     kid: Figure | None = None
     fid: Figure | None = None
     density: Figure | None = None
@@ -56,13 +55,37 @@ class KindFidelity:
 
 
 @dataclass(frozen=True)
+class KindFidelity:
+    """Of ROIs of one kind.
+
+    Attributes:
+        network: in the features of the network.
+        radiomics: in named measurements; ``fid`` is then the Fréchet radiomic distance. None of
+            earlier runs.
+        told_apart: how well a program tells them from held-out lesions; None of earlier runs, and
+            where there are few patients.
+    """
+
+    folds_and_seeds: int
+    network: SpaceFidelity = field(metadata=merged())
+    radiomics: SpaceFidelity | None = None
+    told_apart: Figure | None = None
+
+
+@dataclass(frozen=True)
 class Fidelity:
-    """Fidelity and variety per kind of ROIs; ``against`` and ``interval`` say how, in words."""
+    """Fidelity and variety per kind of ROIs.
+
+    ``against``, ``interval``, ``radiomics`` and ``told_apart`` say how, in words; the last two are
+    None of earlier runs.
+    """
 
     network: FeatureNetwork = field(metadata=merged())
     against: str
     interval: str
     kinds: Mapping[str, KindFidelity | Missing]
+    radiomics: str | None = None
+    told_apart: str | None = None
 
 
 @dataclass(frozen=True)

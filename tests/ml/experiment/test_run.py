@@ -405,6 +405,10 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
     assert of_paper == names - set(NESTED_ALONE)
     assert results["features"].startswith("78 measurements of each ROI")
     assert set(results["fidelity"]["kinds"]) == {"real", "dcgan", "acgan"}
+    for kind in results["fidelity"]["kinds"].values():
+        for space in (kind, kind["radiomics"]):
+            assert {"kid", "fid", "density", "coverage"} <= set(space)
+        assert "told_apart" not in kind  # 9 patients are held out
     assert set(results["memorisation"]["kinds"]) == {"dcgan", "acgan"}
 
 

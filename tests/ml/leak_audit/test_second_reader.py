@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from app.models.reader_studies.stimulus import stimulus_png
-from ml.leak_audit import second_reader
-from ml.leak_audit.second_reader import FOLDS, LEAST, read
+from ml.leak_audit.second_reader import LEAST, read
 from ml.readers.published import PUBLISHED
 
 
@@ -50,17 +49,6 @@ def test_a_difference_is_found_and_where_there_is_none_none_is(noise, tells):
     assert found.auc.n == 80 and (found.sensitivity.n, found.specificity.n) == (40, 40)
     assert found.accuracy.value == (found.sensitivity.value + found.specificity.value) / 2
     assert "patients kept together" in found.what
-
-
-def test_the_images_of_one_patient_are_in_one_fold_and_kinds_are_spread():
-    truth = np.array([0] * 40 + [1] * 40)
-    clusters = np.array(names("p", 40, 4) + names("s", 40))
-    fold = second_reader._folds(truth, clusters, 0)
-    assert set(fold.tolist()) == set(range(FOLDS))
-    for name in set(clusters.tolist()):
-        assert len(set(fold[clusters == name].tolist())) == 1
-    for k in range(FOLDS):
-        assert np.bincount(truth[fold == k], minlength=2).tolist() == [8, 8]
 
 
 def test_published_figures_are_shares_within_their_intervals_and_have_a_source():

@@ -222,7 +222,7 @@ def test_command_trains_on_training_patients_of_one_class_and_draws(tmp_path: Pa
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:120, :120]
     findings = []
-    for i in range(12):
+    for i in range(24):
         radius = rng.uniform(8, 14)
         disc = np.hypot(x - 60, y - 60) < radius
         findings.append(
@@ -237,7 +237,7 @@ def test_command_trains_on_training_patients_of_one_class_and_draws(tmp_path: Pa
                 source="phantom",
             )
         )
-    list(write(findings, 12, LIVER, tmp_path / "data"))
+    list(write(findings, 24, LIVER, tmp_path / "data"))
     words = ["gan", "--data", str(tmp_path / "data"), "--lesion-class", "hemangioma"]
     words += ["--out", str(tmp_path / "run"), "--set", "gan.width=3", "gan.discriminator_width=3"]
     words += ["gan.epochs=2", "gan.batch=8", "augment.per_fold=40", "gan.collapse_spread=0"]
@@ -253,6 +253,10 @@ def test_command_trains_on_training_patients_of_one_class_and_draws(tmp_path: Pa
     assert meta.metrics.n_held_out_lesions == len(fold.test.only("hemangioma"))
     card = (tmp_path / "run" / "checkpoint" / "CARD.md").read_text("utf-8")
     assert "Generator width 3, the paper's is 128" in card
+    far, real = meta.metrics.radiomic_distance, meta.metrics.radiomic_distance_real
+    assert far.value > real.value > 0 and far.ends and real.ends  # noise after two epochs
+    assert meta.metrics.told_apart is None  # too few patients
+    assert "Fréchet radiomic distance to held-out lesions, of synthetic ROIs" in card
     network = dcgan.Generator(3)
     network.load_state_dict({k: torch.from_numpy(v) for k, v in meta.weights().items()})
     with torch.no_grad():

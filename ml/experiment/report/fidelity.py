@@ -1,0 +1,105 @@
+"""The report's section on fidelity and variety."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from ml.experiment.outcomes import Missing
+from ml.experiment.results.synthetic import Fidelity, KindFidelity, SpaceFidelity
+from ml.statistics.figure import Figure
+
+HEAD = ("ROIs", "KID", "FID", "density", "coverage")
+_REAL = "real"
+_NAMES = {_REAL: "real training lesions (baseline)", "dcgan": "DCGAN", "acgan": "ACGAN"}
+_FURTHER_UP = ("kid", "fid")
+_WORDS = {"kid": "KID", "fid": "FID", "density": "density", "coverage": "coverage"}
+
+
+def by_network(told: Fidelity) -> list[list[str]]:
+    """Cells (HTML) per kind: the measures in the network's features."""
+    rows = []
+    for kind, one in told.kinds.items():
+        if isinstance(one, Missing):
+            rows.append([_NAMES[kind], escape(one.missing), "", "", ""])
+        else:
+            rows.append([_NAMES[kind], *_cells(one.network)])
+    return rows
+
+
+def by_measurements(told: Fidelity) -> list[list[str]]:
+    """The same in the named measurements, and how well the ROIs are told apart; [] of old runs."""
+    return [
+        [_NAMES[kind], *_cells(one.radiomics), plain(one.told_apart)]
+        for kind, one in told.kinds.items()
+        if isinstance(one, KindFidelity) and one.radiomics is not None
+    ]
+
+
+def answers(told: Fidelity) -> list[str]:
+    """A sentence for each generator: where it is further off than real lesions are; [] of old runs.
+
+    Further: the two 95 % intervals do not meet.
+    """
+    real = told.kinds.get(_REAL)
+    if not isinstance(real, KindFidelity) or real.radiomics is None:
+        return []
+    sentences = []
+    for kind, one in told.kinds.items():
+        if kind == _REAL or isinstance(one, Missing) or one.radiomics is None:
+            continue
+        further = [
+            *(f"{name} in measurements" for name in _further(one.radiomics, real.radiomics)),
+            *(f"{name} in the network's features" for name in _further(one.network, real.network)),
+        ]
+        apart = ""
+        if one.told_apart is not None and real.told_apart is not None:
+            if _above(one.told_apart, real.told_apart):
+                further.insert(0, "what a program tells apart")
+            apart = (
+                f" The program tells {plain(one.told_apart)} of pairs apart, of real lesions "
+                f"{plain(real.told_apart)}."
+            )
+        what = ", ".join(further) or "none of the measures"
+        sentences.append(
+            f"{_NAMES[kind]}: further from held-out lesions than real ones are by {what}.{apart}"
+        )
+    return sentences
+
+
+def _further(one: SpaceFidelity, real: SpaceFidelity) -> list[str]:
+    found = []
+    for name, word in _WORDS.items():
+        ours: Figure | None = getattr(one, name)
+        theirs: Figure | None = getattr(real, name)
+        if ours is None or theirs is None:
+            continue
+        if _above(ours, theirs) if name in _FURTHER_UP else _above(theirs, ours):
+            found.append(word)
+    return found
+
+
+def _above(one: Figure, other: Figure) -> bool:
+    """Whether all of the one interval lies above the other.
+
+    A figure without one did not vary when patients were drawn again: it is told as it is.
+    """
+    if one.value is None or other.value is None:
+        return False
+    return (one.ends or (one.value,))[0] > (other.ends or (other.value,))[-1]
+
+
+def _cells(of: SpaceFidelity | None) -> Sequence[str]:
+    found = of or SpaceFidelity()
+    return [plain(one) for one in (found.kid, found.fid, found.density, found.coverage)]
+
+
+def plain(found: Figure | None) -> str:
+    """A figure as it is, with its interval; HTML."""
+    if found is None or found.value is None:
+        return "–"
+    value = f"{found.value:.3g}"
+    if found.ends is None:
+        return value
+    low, high = found.ends
+    return f"{value} <span class='soft'>({low:.3g} to {high:.3g})</span>"

@@ -1,0 +1,79 @@
+"""How far a generator's ROIs are from lesions that it never saw, in named measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.checkpoints.metrics import GeneratorMetrics
+from ml.dataset.manifest import Line, Manifest
+from ml.dataset.measured import measured, window_of
+from ml.images.measurements import SIZE, measure
+from ml.statistics import classification, nearness
+from ml.statistics.figure import Figure
+
+Floats = npt.NDArray[np.float64]
+
+_RESAMPLES = 500
+_LEAST = 2
+"""Lesions, of which a covariance is told."""
+
+
+def to_held_out(
+    metrics: GeneratorMetrics,
+    manifest: Manifest,
+    window_hu: tuple[float, float],
+    lines: Sequence[Line],
+    held: Sequence[Line],
+    samples: npt.NDArray[np.float32],
+) -> GeneratorMetrics:
+    """The metrics with what is measured of samples and of training lesions, as many of either.
+
+    Args:
+        lines: of the class, that it was trained on; ``held``: that it never saw.
+        samples: (n, 64, 64) in [−1, 1], what it drew.
+    """
+    if min(len(lines), len(held), len(samples)) < _LEAST:
+        return metrics
+    everyone = measured(manifest, window_hu, measure).without(SIZE)
+    row = {line.id: i for i, line in enumerate(manifest.lines)}
+
+    def side(values: Floats, owners: Sequence[str]) -> nearness.Side:
+        weights = classification.patient_resamples(owners, _RESAMPLES, 0)
+        kinds = np.zeros(len(owners), np.int64)
+        return nearness.Side(None, values, kinds, tuple(owners), weights)
+
+    def of_lines(chosen: Sequence[Line]) -> nearness.Side:
+        rows = everyone.rows([row[line.id] for line in chosen])
+        return side(rows.values, [line.patient for line in chosen])
+
+    # a distance of other numbers is another distance
+    real, some = of_lines(lines[: len(samples)]), samples[: len(lines)]
+    drawn = measure(some, window_of(manifest, window_hu)).without(SIZE).values
+    synthetic = side(drawn, [f"sample {i}" for i in range(len(some))])
+    far, far_real = (
+        nearness.draws(one, of_lines(held), real.radiomics, 0) for one in (synthetic, real)
+    )
+    return replace(
+        metrics,
+        radiomic_distance=_distance(far),
+        radiomic_distance_real=_distance(far_real),
+        told_apart=_figure(far.get(nearness.APART)),
+        told_apart_real=_figure(far_real.get(nearness.APART)),
+    )
+
+
+def _distance(draws: dict[str, Floats]) -> Figure | None:
+    found = draws[f"{nearness.RADIOMICS}fid"]
+    # a resample has fewer different ROIs, which is taken for distance
+    return _figure(np.concatenate([found[:1], found[1:] + found[0] - np.nanmean(found[1:])]))
+
+
+def _figure(draws: Floats | None) -> Figure | None:
+    """Of a value and its resamples; None where there is none."""
+    if draws is None or not np.isfinite(draws[0]):
+        return None
+    return classification.percentile_interval(float(draws[0]), draws[1:])
