@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import pwd
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from app.db import Database
+    from app.server import Server
+    from app.settings import Settings
 
 _PATIENCE_S = 120.0
 """So long a command waits for the right to write; nobody waits for a command."""
@@ -97,62 +100,47 @@ def serve(
     Args:
         host: address to listen on; default HEPATICA_HOST.
         port: default HEPATICA_PORT.
-        workers: web processes; default HEPATICA_WORKERS.
+        workers: web processes; default HEPATICA_WORKERS, or one for each core, at most 4.
         demo: first fill a database without accounts (make run).
     """
-    import uvicorn
-
-    from app import logs, processes
-    from app.edge import KEEP_ALIVE_S, Edge
-    from app.jobs import hooks
-    from app.models.checkpoint import Checkpoint
-    from app.oidc import Provider
-    from app.operation import started
-    from app.operation.syslog import Receiver
-    from app.pacs.configured import ConfiguredPacs
+    from app import logs, starting
+    from app.processes import by_default
     from app.settings import settings
-    from app.starting import Start
 
     configuration = settings()
     logs.begin(configuration)
-    ConfiguredPacs.of(configuration)  # refused before anything is begun
-    hooks.read(configuration.hooks_file)
-    Receiver.of(configuration)
-    Provider.of(configuration, configuration.key())
     host = configuration.host if host is None else host
     port = configuration.port if port is None else port
     workers = configuration.workers if workers is None else workers
-    if workers > 1:
-        processes.prepare("app.main")
-    start = Start()
-    with start.told(host, port, configuration.root_path):
+    listening = starting.listen(host, port)
+    start = starting.Start()
+    with start.told(listening, configuration.root_path):
+        start.does("loads the application")
+        server = _loaded(configuration)
         start.does("brings the database up to date, or waits for another process that does")
         database = _keyed_database()
         if demo:
             start.does("simulates the content of the demo")
             _fill(database, only_if_empty=True)
         start.does("registers the networks that come with it")
-        with database.transaction() as session:
-            Checkpoint.register_shipped(session)
-            started.record(session, configuration, _actor())
+        server.register(database, _actor())
         database.engine.dispose()
     logs.say(configuration, f"Hepatica: http://{host}:{port} (Ctrl+C ends it)")
-    uvicorn.run(
-        "app.main:create_served_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        access_log=False,  # addresses of cases do not belong in a log: app.counting has a line
-        log_config=logs.configuration(configuration),
-        log_level=configuration.log_level,
-        server_header=False,
-        http=Edge,
-        ws="none",
-        timeout_keep_alive=KEEP_ALIVE_S,
-        proxy_headers=False,  # the application reads them itself, once it has seen who is connected
-        timeout_graceful_shutdown=10,
-    )
+    code = server.run(listening, by_default() if workers is None else workers)
+    if code:
+        sys.exit(code)
+
+
+def _loaded(configuration: Settings) -> Server:
+    """All that serving needs; what modules make stays, so no garbage is looked for meanwhile."""
+    gc.disable()
+    try:
+        from app.server import Server
+
+        return Server.of(configuration)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _password() -> str:

@@ -5,10 +5,12 @@ Plain numbers, for this is on the way of every request; `app.operation.metrics` 
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -31,6 +33,59 @@ class Durations:
     sum_s: float = 0.0
 
 
+@dataclass
+class Figures:
+    """What web processes have counted, one or all of a server."""
+
+    since: datetime
+    """When the first of them began to count."""
+    answered: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    """(method, route, status) → how many requests."""
+    took: dict[tuple[str, str], Durations] = field(default_factory=dict)
+    """(method, route) → how long they took."""
+    running: int = 0
+    """Requests that are being answered."""
+    rois: int = 0
+    """ROIs that networks have scored, and for how long."""
+    seconds: float = 0.0
+
+    def add(self, other: Figures) -> None:
+        """Count what another process has counted as well."""
+        self.since = min(self.since, other.since)
+        self.answered.update(other.answered)
+        for of, durations in other.took.items():
+            own = self.took.setdefault(of, Durations())
+            own.counts = [a + b for a, b in zip(own.counts, durations.counts, strict=True)]
+            own.sum_s += durations.sum_s
+        self.running += other.running
+        self.rois += other.rois
+        self.seconds += other.seconds
+
+    def to_bytes(self) -> bytes:
+        """For the other processes of the server."""
+        return json.dumps(
+            [
+                self.since.isoformat(),
+                [[*of, count] for of, count in self.answered.items()],
+                [[*of, one.counts, one.sum_s] for of, one in self.took.items()],
+                [self.running, self.rois, self.seconds],
+            ]
+        ).encode()
+
+    @classmethod
+    def of_bytes(cls, told: bytes) -> Figures:
+        """What another process of this server told."""
+        since, answered, took, (running, rois, seconds) = json.loads(told)
+        return cls(
+            datetime.fromisoformat(since),
+            Counter({(method, route, status): n for method, route, status, n in answered}),
+            {(method, route): Durations(counts, sum_s) for method, route, counts, sum_s in took},
+            running,
+            rois,
+            seconds,
+        )
+
+
 class Requests:
     """The requests of one process since it began."""
 
@@ -43,6 +98,12 @@ class Requests:
         self.running = 0
         self.since = datetime.now(UTC)
         """When the process began to count."""
+
+    def figures(self) -> Figures:
+        """A copy of what was counted."""
+        with self._lock:
+            took = {of: Durations([*one.counts], one.sum_s) for of, one in self.took.items()}
+            return Figures(self.since, Counter(self.answered), took, self.running)
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one that was answered."""
@@ -66,6 +127,48 @@ class Computed:
         with self._lock:
             self.rois += rois
             self.seconds += seconds
+
+
+class Counts:
+    """What all web processes of this server have counted, those that have ended as well.
+
+    Of the others it is what they told last, a second ago at most.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        computed: Computed,
+        before: bytes = b"",
+        others: Callable[[], Iterable[bytes]] = tuple,
+    ) -> None:
+        """Count on.
+
+        Args:
+            before: what the processes had counted whose place this one took.
+            others: what those at other places have told.
+        """
+        self._requests = requests
+        self._computed = computed
+        self._before = Figures.of_bytes(before) if before else None
+        if self._before is not None:
+            self._before.running = 0
+        self._others = others
+
+    def own(self) -> Figures:
+        """Of this place."""
+        found = self._requests.figures()
+        found.rois, found.seconds = self._computed.rois, self._computed.seconds
+        if self._before is not None:
+            found.add(self._before)
+        return found
+
+    def all(self) -> Figures:
+        """Of the whole server."""
+        found = self.own()
+        for told in self._others():
+            found.add(Figures.of_bytes(told))
+        return found
 
 
 class Counted:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import dicomweb, logs, place, processes, routes
+from app import dicomweb, place, routes
 from app.auth import Attendance, OriginCheck, TokenDesk
 from app.bodies import BodyLimit
 from app.comparing import Comparing
-from app.counting import Counted, Requests
+from app.counting import Counted, Counts, Requests
 from app.db import Database
 from app.decoding import Decoding, limits
 from app.doors import Answered, FrontDoor, SecurityHeaders
@@ -30,10 +31,12 @@ from app.inference import Inference, ServingDesk
 from app.jobs import hooks
 from app.jobs.clerk import Clerk
 from app.jobs.fetcher import Fetchers
+from app.jobs.loop import Beside, Elsewhere, Loop
 from app.jobs.messenger import Messengers
 from app.models.people.user import User
 from app.oidc import Provider
 from app.pacs.configured import ConfiguredPacs
+from app.processes import ALONE, Bell, Place
 from app.request_ids import LOOPBACK, Identified
 from app.responses import install_handlers, scripts_tag
 from app.rooted import Rooted
@@ -51,7 +54,10 @@ DESCRIPTION = (
 )
 
 
+log = logging.getLogger("hepatica")
+
 READERS_AFTER_S = 5.0
+TELL_EVERY_S = 1.0
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _CONDITIONS = {b"range", b"if-range", b"if-none-match", b"if-modified-since"}
 
@@ -132,16 +138,15 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     return app
 
 
-def create_served_app() -> FastAPI:
-    """As `create_app`, in a process of its own, which logs as the settings say."""
-    logs.begin(settings())
-    return create_app()
+def furnish(app: FastAPI, chosen: Settings, process: Place = ALONE) -> None:
+    """Give the application all that it keeps between requests, each of it new.
 
-
-def furnish(app: FastAPI, chosen: Settings) -> None:
-    """Give the application all that it keeps between requests, each of it new."""
+    Args:
+        process: which of the web processes of its server this one is.
+    """
     database = Database(chosen.database_url)
     key = chosen.key()
+    app.state.process = process
     app.state.settings = chosen
     app.state.key = key
     app.state.provider = Provider.of(chosen, key)
@@ -154,6 +159,9 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.witness = Witness(database)
     app.state.watch = Watch(database)
     app.state.inference = Inference(chosen.inference_threads, chosen.set_level)
+    app.state.counts = Counts(
+        app.state.requests, app.state.inference.computed, process.told(), process.told_by_others
+    )
     app.state.comparing = Comparing(app.state.inference)
     app.state.tokens = TokenDesk(database, chosen.token_cache_s)
     app.state.decoding = Decoding(limits(chosen))
@@ -162,16 +170,19 @@ def furnish(app: FastAPI, chosen: Settings) -> None:
     app.state.demo = False
     app.state.served = ServingDesk(database, app.state.inference)
     app.state.hooks = hooks.read(chosen.hooks_file)
-    app.state.clerk = Clerk(database, app.state.inference, app.state.watch, chosen)
-    app.state.messenger = Messengers(database, app.state.hooks, app.state.pacs, chosen, key)
-    app.state.fetcher = Fetchers(database, app.state.pacs, chosen, key)
+    if process.is_first or process.bell is None:
+        app.state.clerk = Clerk(database, app.state.inference, app.state.watch, chosen)
+        app.state.messenger = Messengers(database, app.state.hooks, app.state.pacs, chosen, key)
+        app.state.fetcher = Fetchers(database, app.state.pacs, chosen, key)
+    else:
+        elsewhere = Elsewhere(process.bell.ring)
+        app.state.clerk = app.state.messenger = app.state.fetcher = elsewhere
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # every sync handler runs in this pool; more threads than cores only wait for the database
     anyio.to_thread.current_default_thread_limiter().total_tokens = 16
-    processes.end_with_parent()
     database: Database = app.state.database
     with database.reading() as session:
         app.state.demo = session.scalar(sa.select(sa.exists().where(User.demo))) or False
@@ -182,10 +193,33 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if app.state.settings.clerk:
         for loop in loops:
             loop.start()
+    telling = asyncio.create_task(_told_again_and_again(app))
+    process: Place = app.state.process
+    if process.is_first and process.bell is not None:
+        asyncio.get_running_loop().add_reader(process.bell.file, _heard, process.bell, loops)
     yield
+    telling.cancel()
     for loop in loops:
         await anyio.to_thread.run_sync(loop.stop)
+    process.tell(app.state.counts.own().to_bytes())
     later.cancel()
     app.state.decoding.close()
     app.state.witness.close()
     database.engine.dispose()
+
+
+async def _told_again_and_again(app: FastAPI) -> None:
+    """Tell the other processes of the server that this one lives, and what it has counted."""
+    process: Place = app.state.process
+    while True:
+        try:
+            process.tell(app.state.counts.own().to_bytes())
+        except Exception:
+            log.exception("What this process has counted cannot be told to the others.")
+        await asyncio.sleep(TELL_EVERY_S)
+
+
+def _heard(bell: Bell, loops: Iterable[Loop | Beside]) -> None:
+    bell.heard()
+    for loop in loops:
+        loop.ring()

@@ -63,7 +63,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port that `serve` listens on.")
-    workers: int = Field(1, ge=1, description="Web processes.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="Web processes. None: one for each core that they may use, at most 4.",
+    )
     installation_key: str = Field(
         "",
         description="Secret of this installation, at least 32 characters; keys the HMAC of "

@@ -6,17 +6,56 @@ starting it again; ``/health/live`` says that it lives, and people are told to w
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET, AF_INET6
+from time import monotonic, sleep
+from typing import Any
 
+from app.errors import AppError
 from app.settings import VERSION
 
+log = logging.getLogger("hepatica")
+
 _RETRY_S = 5
+_TAKEN_S = 10.0
+"""So long a port may be taken: a server that was killed leaves it as soon as its processes end."""
+_WAITING = 2048
+"""Connections that wait at most until a process takes them."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that connections come to, from the start on and whichever process takes them.
+
+    Raises:
+        AppError: another program has the port, or this one may not have it.
+    """
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    until, told = monotonic() + _TAKEN_S, False
+    while True:
+        try:
+            listening.bind((host, port))
+            listening.listen(_WAITING)
+            return listening
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and monotonic() < until:
+                if not told:
+                    log.warning("Port %d is taken; it is waited for %g s.", port, _TAKEN_S)
+                    told = True
+                sleep(0.1)
+                continue
+            listening.close()
+            raise AppError(
+                f"Nothing can listen at {host}, port {port} ({error.strerror}). Choose another "
+                "port with --port or HEPATICA_PORT, or end what has it."
+            ) from error
 
 
 class Start:
@@ -31,13 +70,9 @@ class Start:
         self.doing, self.since = doing, datetime.now(UTC)
 
     @contextmanager
-    def told(self, host: str, port: int, root_path: str) -> Iterator[None]:
-        """Answer for the server that is to listen there; not at all where it could not either."""
-        try:
-            server = _Server(host, port, self, root_path)
-        except OSError:  # the server will say why
-            yield
-            return
+    def told(self, listening: socket.socket, root_path: str) -> Iterator[None]:
+        """Answer for the server that will; who comes at the end of the block waits for it."""
+        server = _Server(listening, self, root_path)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -49,13 +84,31 @@ class Start:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+    daemon_threads = False  # none may be left when processes are forked
 
-    def __init__(self, host: str, port: int, start: Start, root_path: str) -> None:
-        self.address_family = AF_INET6 if ":" in host else AF_INET
+    def __init__(self, listening: socket.socket, start: Start, root_path: str) -> None:
         self.start, self.root_path = start, root_path
-        super().__init__((host, port), _Answers)
+        super().__init__(listening.getsockname()[:2], _Answers, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening.dup()
+        self._asking: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """As its own, and known until it is over."""
+        self._asking.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """As its own."""
+        self._asking.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """End every connection, and wait for its thread: who has not asked by now is cut off."""
+        for one in self._asking.copy():
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RD)
+        super().server_close()
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -128,10 +128,16 @@ class Process:
         with self._log.open("ab") as log:
             self.process = self._begin(log.fileno())
 
-    def kill(self, _chance: random.Random) -> None:
-        """End it at once and start it again; one killer at a time."""
+    def kill(self, chance: random.Random) -> None:
+        """End it at once and start it again, or one that it forked; one killer at a time."""
         if self._turn.acquire(blocking=False):
             try:
+                forked_by_it = _children(self.process.pid) if self.name == "web" else []
+                if forked_by_it and chance.random() < 0.5:
+                    with suppress(ProcessLookupError):
+                        os.kill(chance.choice(forked_by_it), signal.SIGKILL)
+                        self.kills += 1
+                    return
                 if self.process.poll() is None:
                     os.kill(self.process.pid, signal.SIGKILL)
                     self.kills += 1
@@ -268,6 +274,7 @@ class Installation:
                  "connect_s": 2, "read_s": 5, "total_s": 10}  # fmt: skip
         self._environment = environment(
             url, folder,
+            HEPATICA_WORKERS="2",
             HEPATICA_PACS=json.dumps([entry]),
             HEPATICA_NODE_CALLERS="ARCHIVE@127.0.0.1",
             HEPATICA_CLASSIFY_QUIET_SERIES="true",

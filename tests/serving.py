@@ -32,6 +32,7 @@ def environment(database_url: str, folder: Path, **more: str) -> dict[str, str]:
         "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
         "HEPATICA_RUNS_DIR": f"{folder}/runs",
         "HEPATICA_DELETIONS_FILE": f"{folder}/deletions.jsonl",
+        "HEPATICA_WORKERS": "1",
         "OMP_NUM_THREADS": "1",
         **more,
     }

@@ -8,7 +8,7 @@ import socket
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import sqlalchemy as sa
@@ -129,6 +129,27 @@ class Beside:
         """Do what is due, and return when nothing is."""
         for loop in self._loops:
             loop.work(once=True)
+
+
+class Elsewhere:
+    """Loops that go on in another process, which hears of what was queued here.
+
+    Args:
+        bell: what is rung there.
+    """
+
+    def __init__(self, bell: Callable[[], None]) -> None:
+        self._bell = bell
+
+    def start(self) -> None:
+        """Nothing: they were begun there."""
+
+    def stop(self) -> None:
+        """Nothing: they go on."""
+
+    def ring(self) -> None:
+        """Something was queued here: look now."""
+        self._bell()
 
 
 class JobLoop(Loop):

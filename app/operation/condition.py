@@ -11,7 +11,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.counting import Requests
+from app.counting import Figures
 from app.db import Database, now
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
@@ -92,7 +92,7 @@ class Looking:
 
     database: Database
     settings: Settings
-    requests: Requests
+    counted: Figures
     is_safe: bool
     """Whoever looks came over HTTPS, or from this machine."""
 
@@ -210,15 +210,15 @@ class Looking:
 
     def _of_requests(self) -> Point:
         faults = total = 0
-        for (_, _, status), count in list(self.requests.answered.items()):
+        for (_, _, status), count in self.counted.answered.items():
             total += count
             faults += count if status == 500 else 0
         met = "none met a fault" if not faults else f"{faults:,} met a fault"
-        words = f"{_count(total, 'request')} since this process began; {met}."
+        words = f"{_count(total, 'request')} since the server began; {met}."
         if not faults:
-            return Point("Requests", State.WELL, words, at=self.requests.since)
+            return Point("Requests", State.WELL, words, at=self.counted.since)
         to_do = "Look into the log for status 500; the lines of the same request say where."
-        return Point("Requests", State.WRONG, words, to_do, self.requests.since)
+        return Point("Requests", State.WRONG, words, to_do, self.counted.since)
 
     def _of_the_way_here(self) -> Point:
         if self.is_safe:

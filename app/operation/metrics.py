@@ -1,19 +1,17 @@
 """How the installation is, for Prometheus: numbers alone, nothing of a patient or a person.
 
-What stands in the database is the same whichever web process is asked; requests are those of the
-process that answers, which the label ``process`` tells apart.
+Whichever web process of a server is asked, the numbers are those of all of them.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.counting import BOUNDS_S, Computed, Requests
+from app.counting import BOUNDS_S, Figures
 from app.db import Database
 from app.errors import Unavailable
 from app.models.checkpoint import Checkpoint
@@ -30,13 +28,10 @@ if TYPE_CHECKING:
 class Metrics:
     """The numbers of one moment."""
 
-    def __init__(
-        self, database: Database, settings: Settings, requests: Requests, computed: Computed
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings, figures: Figures) -> None:
         self._database = database
         self._settings = settings
-        self._requests = requests
-        self._computed = computed
+        self._figures = figures
 
     def text(self) -> tuple[bytes, str]:
         """All of them as Prometheus reads them, and their media type."""
@@ -81,46 +76,41 @@ class Metrics:
     def _of_requests(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-        process = str(os.getpid())
         counted = CounterMetricFamily(
             "hepatica_http_requests",
             "Requests that were answered; 499: nobody waited for the answer.",
-            labels=("process", "method", "route", "status"),
+            labels=("method", "route", "status"),
         )
-        for (method, route, status), count in list(self._requests.answered.items()):
-            counted.add_metric((process, method, route, str(status)), count)
+        for (method, route, status), count in self._figures.answered.items():
+            counted.add_metric((method, route, str(status)), count)
         yield counted
         took = HistogramMetricFamily(
             "hepatica_http_request_seconds",
             "How long requests took.",
-            labels=("process", "method", "route"),
+            labels=("method", "route"),
         )
         bounds = [*(f"{one:g}" for one in BOUNDS_S), "+Inf"]
-        for of, durations in list(self._requests.took.items()):
+        for of, durations in self._figures.took.items():
             total, buckets = 0, []
             for bound, count in zip(bounds, durations.counts, strict=True):
                 total += count
                 buckets.append((bound, total))
-            took.add_metric((process, *of), buckets, durations.sum_s)
+            took.add_metric(of, buckets, durations.sum_s)
         yield took
         yield self._gauge(
             "hepatica_http_requests_running",
             "Requests that are being answered.",
-            self._requests.running,
-            process=process,
+            self._figures.running,
         )
 
     def _of_inference(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily
 
-        process = str(os.getpid())
         for name, words, value in (
-            ("rois", "ROIs that networks scored.", self._computed.rois),
-            ("seconds", "How long networks computed for that.", self._computed.seconds),
+            ("rois", "ROIs that networks scored.", self._figures.rois),
+            ("seconds", "How long networks computed for that.", self._figures.seconds),
         ):
-            counted = CounterMetricFamily(f"hepatica_inference_{name}", words, labels=("process",))
-            counted.add_metric((process,), value)
-            yield counted
+            yield CounterMetricFamily(f"hepatica_inference_{name}", words, value)
 
     def _of_disk(self) -> Iterator[Metric]:
         free = disk.free_bytes(self._database, self._settings)

@@ -60,7 +60,7 @@ async def ready(request: Request) -> Response:
 def metrics(request: Request, program: Program) -> Response:
     """Numbers for Prometheus; whoever asks needs a token, of a machine for example."""
     state = request.app.state
-    numbers = Metrics(state.database, state.settings, state.requests, state.inference.computed)
+    numbers = Metrics(state.database, state.settings, state.counts.all())
     body, media_type = numbers.text()
     return Response(body, headers={"content-type": media_type})
 

@@ -21,7 +21,7 @@ def show(request: Request, user: Admin, db: ReadDb) -> Response:
     """What is wrong and what to do, what waits, and what is well."""
     state = request.app.state
     is_safe = over_https(request.scope) or _is_of_this_machine(request.url.hostname or "")
-    looking = Looking(state.database, state.settings, state.requests, is_safe)
+    looking = Looking(state.database, state.settings, state.counts.all(), is_safe)
     return page(request, "status/show.html", condition=looking.found(db))
 
 

@@ -27,8 +27,7 @@ def scraped(client, session):
         assert reply.headers["content-type"].startswith("text/plain")
         scrape.text = reply.text
         return {
-            (one.name, *(value for name, value in one.labels.items() if name != "process")):
-            one.value
+            (one.name, *one.labels.values()): one.value
             for family in text_string_to_metric_families(reply.text)
             for one in family.samples
         }  # fmt: skip
