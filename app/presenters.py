@@ -17,6 +17,7 @@ from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion, Reach
 from app.models.cases.link import Link
 from app.models.cases.marking import Mark, Marking
+from app.models.cases.measure import Measure
 from app.models.cases.newest import newest_first
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import BASES, WORDS, Review, superseded
@@ -38,7 +39,9 @@ class Standing:
     """A lesion with everything that is said of it, for one person.
 
     ``predictions`` and ``reviews`` are all there are, the newest first; what may be *shown* while
-    ``covered`` is less, and only the functions below decide it.
+    ``covered`` is less, and only the functions below decide it. ``measures`` are those that the
+    person may see: where one's own class comes first, a colleague's are as suggestive as their
+    class, and ``measures_covered`` counts them until it is given.
     """
 
     lesion: Lesion
@@ -46,6 +49,8 @@ class Standing:
     reviews: tuple[Review, ...]
     own: Review | None
     covered: bool
+    measures: tuple[Measure, ...]
+    measures_covered: int
 
     @classmethod
     def of(cls, request: Request, session: Session, user: User, lesion: Lesion) -> Standing:
@@ -56,10 +61,11 @@ class Standing:
     def of_all(
         cls, request: Request, session: Session, user: User, lesions: Sequence[Lesion]
     ) -> list[Standing]:
-        """Those of several lesions, in two queries however many they are."""
+        """Those of several lesions, in three queries however many they are."""
         ids = [lesion.id for lesion in lesions]
         predictions = newest_first(session, Prediction, ids, Prediction.checkpoint)
         reviews = newest_first(session, Review, ids, Review.by)
+        kept = Measure.of_lesions(session, ids)
         first = request.app.state.settings.review_first
         made = []
         for lesion in lesions:
@@ -68,6 +74,7 @@ class Standing:
             own = next(
                 (one for one in given if one.by_id == user.id and one.id not in replaced), None
             )
+            seen = [one for one in kept[lesion.id] if not first or own or one.by_id == user.id]
             made.append(
                 cls(
                     lesion=lesion,
@@ -75,6 +82,8 @@ class Standing:
                     reviews=tuple(given),
                     own=own,
                     covered=first and own is None and bool(predictions[lesion.id] or given),
+                    measures=tuple(seen),
+                    measures_covered=len(kept[lesion.id]) - len(seen),
                 )
             )
         return made
@@ -214,6 +223,33 @@ def lesion_json(standing: Standing) -> dict[str, object]:
     }
 
 
+def measures_json(standing: Standing, user: User) -> list[dict[str, object]]:
+    """The measures that the viewer draws: their points in slice pixels, and whose they are."""
+    return [
+        {
+            "id": str(one.id),
+            "image_id": str(one.image_id),
+            "kind": one.kind,
+            "points": [{"x": x, "y": y} for x, y in one.points],
+            "by": one.by.name,
+            "deletable": one.may_be_withdrawn_by(user),
+        }
+        for one in standing.measures
+    ]
+
+
+@dataclass(frozen=True)
+class ShownMeasure:
+    """A measure in words: what it says, whose it is, and whether the person may delete it."""
+
+    id: uuid.UUID
+    image_id: uuid.UUID
+    says: str
+    by: str
+    at: datetime
+    deletable: bool
+
+
 @dataclass(frozen=True)
 class ShownRoi:
     """Address of the ROI as the network sees it, the window in words, and the network's name."""
@@ -312,6 +348,9 @@ class Panel:
     predictions: tuple[ShownPrediction, ...]
     has_score: bool
     reviews: tuple[ShownReview, ...]
+    measures: tuple[ShownMeasure, ...]
+    measures_json: list[dict[str, object]]
+    measures_covered: int
     after: uuid.UUID | str
     own_review: ShownReview | None
 
@@ -343,6 +382,19 @@ def lesion_panel(session: Session, user: User, standing: Standing) -> Panel:
         predictions=tuple(_prediction(item, corrections) for item in scores),
         has_score=bool(standing.predictions),
         reviews=tuple(_review(item, standing, replaced) for item in shown),
+        measures=tuple(
+            ShownMeasure(
+                one.id,
+                one.image_id,
+                ", ".join(one.says),
+                one.by.name,
+                one.created_at,
+                one.may_be_withdrawn_by(user),
+            )
+            for one in standing.measures
+        ),
+        measures_json=measures_json(standing, user),
+        measures_covered=standing.measures_covered,
         after=own.id if own else "",
         own_review=None if own is None else _review(own, standing, replaced),
     )

@@ -18,6 +18,7 @@ Each stands on those above it.
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Mark, Marking
+from app.models.cases.measure import Measure
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import Review
 from app.models.cases.settlement import Settlement
@@ -82,6 +83,7 @@ __all__ = [
     "Look",
     "Mark",
     "Marking",
+    "Measure",
     "Notice",
     "Pilot",
     "Prediction",

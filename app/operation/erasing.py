@@ -221,8 +221,8 @@ class Erasing:
 
 
 _TABLES = (
-    "case", "series", "image", "lesion", "review", "prediction", "marking", "mark", "settlement",
-    "returned_object", "job", "kept_answer", "erasure",
+    "case", "series", "image", "lesion", "review", "measure", "prediction", "marking", "mark",
+    "settlement", "returned_object", "job", "kept_answer", "erasure",
 )  # fmt: skip
 """Where the deleted rows stood."""
 

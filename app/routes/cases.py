@@ -39,7 +39,14 @@ from app.models.erasures.erasure import Erasure, ErasureKind
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
 from app.models.worklist import MOST, Filter, Order, Wanted, work_list
-from app.presenters import Standing, lesion_json, marking_told, panel_context, returns_told
+from app.presenters import (
+    Standing,
+    lesion_json,
+    marking_told,
+    measures_json,
+    panel_context,
+    returns_told,
+)
 from app.responses import page, wants_json
 from app.uploads import asking
 from app.uploads.parcel import Parcel, RefusalCode
@@ -191,6 +198,7 @@ def show(
             "series": series,
             "lesions": marked,
             "presets": [*WINDOWS, *_windows_of(images)],
+            "measures": {str(item.lesion.id): measures_json(item, user) for item in standings},
             "selected_lesion": str(selected.lesion.id) if selected else None,
         },
     )

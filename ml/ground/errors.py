@@ -7,6 +7,7 @@ HepaticaError(ValueError)
  ├ VolumeError           ml.images.nifti            a NIfTI file that is no volume of slices
  ├ MarkError             ml.marks.region            an object that marks no lesion
  ├ RoiError              ml.images.roi              a box or an array that gives no ROI
+ ├ RulerError            ml.images.ruler            points that measure nothing on the slice
  ├ GreyRangeError        ml.images.greys            grey values that are no range of the image
  ├ ManifestError         ml.dataset.manifest        a data set that does not hold together
  │  └ PrepareError       ml.dataset.table           a table or folder from which none can be made

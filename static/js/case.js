@@ -10,6 +10,7 @@ import { habitsOf, keepHabit, windowOf } from "./habits.js";
 import { listPageKeys } from "./help.js";
 import { bind } from "./hotkeys.js";
 import { choose, drawLesions, load, onLesionsDrawn, settlePanel, step } from "./lesions.js";
+import { drawTools, keep, removeKept } from "./keeping.js";
 import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
 import { current, neighbour, open, otherSeries, tellBeside, windowOfAddress } from "./slices.js";
 import { tryAgain } from "./unsaved.js";
@@ -21,6 +22,12 @@ page.addEventListener("click", (event) => {
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
     choose(state.lesions.find((lesion) => lesion.id === link.dataset.lesion));
+    return;
+  }
+  const slice = event.target.closest("[data-slice]");
+  if (slice && byId.has(slice.dataset.slice) && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    open(byId.get(slice.dataset.slice));
     return;
   }
   const action = event.target.closest("[data-do]");
@@ -95,6 +102,8 @@ const actions = {
   next: () => step(1),
   again: tryAgain,
   beside: toggleBeside,
+  keep,
+  remove: () => removeKept() || viewer.removeMeasure(),
   map: () => {
     if (!panel.toggleMap()) say("No score is shown here, so there is nothing to draw a map of.");
   },
@@ -143,7 +152,8 @@ const keys = {
   e: { run: actions.disc, label: "Values in a circle", group: "Measure" },
   g: { run: actions.rectangle, label: "Values in a box", group: "Measure" },
   f: { run: actions.outline, label: "Values in an outline, free-hand", group: "Measure" },
-  delete: { run: () => viewer.removeMeasure() || removeChosen(), label: "Delete the measure that was clicked, or the last; where there is none, the lesion", group: "Measure", shown: ["Del"] },
+  delete: { run: () => removeKept() || viewer.removeMeasure() || removeChosen(), label: "Delete the measure that was clicked, or the last; where there is none, the lesion", group: "Measure", shown: ["Del"] },
+  k: { run: keep, label: "Keep the measure with the chosen lesion", group: "Measure" },
   "Ctrl+z": { run: takeBack, label: "Take the last measure or mark back", group: "Measure" },
   "Meta+z": { run: takeBack },
   ".": { run: () => cine.start(1), label: "Play on, back, while held", group: "Slices", shown: [".", ","] },
@@ -256,7 +266,7 @@ window.addEventListener("pageshow", (event) => {
 });
 
 tellBeside(placeOfBeside);
-onLesionsDrawn(marksChanged);
+onLesionsDrawn(() => { marksChanged(); drawTools(); });
 
 if (images.length > 0) {
   const beside = besideOfAddress(); // before the address follows the slice

@@ -18,6 +18,7 @@ export function onLesionsDrawn(then) { drawnToo = then; }
 
 export function drawLesions() {
   viewer.setLesions(state.lesions);
+  viewer.setKept(state.lesions.flatMap(({ id, number, measures }) => measures.map(({ by, deletable, ...measure }) => ({ ...measure, kept: { by, deletable, lesion: id, number } }))));
   drawnToo();
   const list = $("#lesion-list");
   const template = $("#lesion-row");
@@ -62,13 +63,20 @@ export function takeOut(id) {
 export function lesionOf(answer, id, write) {
   let told = null;
   try { told = JSON.parse(answer.headers.get("X-Lesion")); } catch { /* not ours */ }
-  if (told?.id === id && told.person === data.person.id) return told;
+  if (told?.id === id && told.person === data.person.id) return { ...told, measures: measuresIn(answer.html) };
   if (told && told.person !== data.person.id) {
     throw new Refusal(409, "Somebody else", "Somebody else is signed in in this browser now.", { person_changed: true });
   }
   throw new Refusal(0, "Another answer", write
     ? "something else answered in the server's place, so it is not known whether this was stored."
     : "something else answered in the server's place.");
+}
+
+/** The measures that are kept with the lesion of a panel: an outline may be too long for a header. */
+function measuresIn(html) {
+  const panel = document.createElement("template");
+  panel.innerHTML = html;
+  return JSON.parse($("[data-measures]", panel.content).dataset.measures);
 }
 
 export function showPanel(html, lesion) {

@@ -23,10 +23,10 @@ export const reviews = new Drafts(data.person.id, "review");   // lesion id → 
 export const boxes = new Drafts(data.person.id, "box");        // id of the lesion to be → what is drawn
 
 /**
- * lesions: as the server described them last. chosen: null, { lesion }, or { box } while a box is being
+ * lesions: as the server described them last, each with the measures that are kept with it. chosen: null, { lesion }, or { box } while a box is being
  * marked. stranger: somebody else signed in in this browser, so nothing is sent any more.
  */
-export const state = { lesions: data.lesions, chosen: null, stranger: false };
+export const state = { lesions: data.lesions.map((lesion) => ({ ...lesion, measures: data.measures[lesion.id] ?? [] })), chosen: null, stranger: false };
 
 /** For the live region: what the person who cannot see the picture must hear. */
 export function say(text) { $("#viewer-says").textContent = text; }

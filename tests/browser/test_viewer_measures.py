@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from wire import TwoLesions
+from wire import TwoLesions, Wire
 
 
 @pytest.fixture
@@ -100,3 +100,51 @@ def test_the_film_plays_while_its_key_is_held(case, page):
     resting = page.inner_text("[data-hud=slice]")
     page.wait_for_timeout(400)
     assert page.inner_text("[data-hud=slice]") == resting
+
+
+def test_a_measure_is_kept_with_a_lesion_by_key_and_button_and_taken_back(case, page):
+    """One story: a lost connection, a reload, another lesion, deletion and its way back."""
+    wire = Wire(page, r"/lesions/[^/]+/measures$", "POST", "fail")
+    page.keyboard.press("e")
+    drag(page, (0.5, 0.5), (0.56, 0.5))
+    says = told(page, "HU").split(", ")[0]
+    page.keyboard.press("k")
+    page.locator("#unsent", has_text=f"The measure {says}").wait_for()
+    wire.way = "pass"
+    page.keyboard.press("t")
+    page.locator("#panel-says", has_text=f"Kept with lesion 1: {says}").wait_for()
+    assert page.locator("#unsent > *").count() == 0
+
+    page.reload()
+    case.wait_for_panel(1)
+    page.click("[data-kept] > summary")
+    entry = page.locator("[data-kept] li")
+    assert entry.inner_text().startswith(says)
+    page.keyboard.press("End")
+    case.wait_for_slice(4)
+    entry.locator("a").click()
+    case.wait_for_slice(1)
+
+    entry.locator("button").click()
+    page.locator("#panel-says", has_text="was deleted from lesion 1").wait_for()
+    assert page.locator("[data-kept]").count() == 0
+    page.keyboard.press("Control+z")
+    page.locator("#panel-says", has_text="is back with lesion 1").wait_for()
+
+    case.go_to(2, "keys")
+    case.wait_for_panel(2)
+    page.keyboard.press("d")
+    drag(page, (0.3, 0.7), (0.4, 0.7))
+    told(page, "mm")
+    page.keyboard.press("Escape")
+    page.click("text=Keep with lesion 2")
+    page.locator("#panel-says", has_text="Kept with lesion 2").wait_for()
+    page.keyboard.press("Delete")  # it is chosen still: the kept one
+    page.locator("#panel-says", has_text="was deleted from lesion 2").wait_for()
+    page.keyboard.press("Control+z")
+    page.locator("#panel-says", has_text="is back with lesion 2").wait_for()
+    page.keyboard.press("Control+z")
+    page.locator("#panel-says", has_text="Taken back: the measure is no longer kept").wait_for()
+    page.keyboard.press("Control+z")
+    told(page, "Taken back")
+    assert page.locator("[data-kept]").count() == 0

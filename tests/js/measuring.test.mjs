@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Measures } from "../../static/js/viewer/measures.js";
-import { Kind, extended, isMeant, isOn, lengthOf, radiiOf, regionOf, saysOf } from "../../static/js/viewer/measuring.js";
+import { Kind, extended, isMeant, isOn, keepable, lengthOf, radiiOf, regionOf, saysOf } from "../../static/js/viewer/measuring.js";
 
 const image = { rows: 60, columns: 80, calibrated: true, spacing_mm: [2, 0.5] }; // rows 2 mm apart, columns 0.5 mm
 const ramp = () => Int16Array.from({ length: 60 * 80 }, (_, n) => (n % 80) - 20); // value: column - 20
@@ -99,4 +100,36 @@ test("what was placed or deleted is taken back, in turn, slice by slice", () => 
   assert.deepEqual([placed("a"), placed("b")], [[Kind.length], []]);
   measures.undo();
   assert.equal(measures.undo(), null);
+});
+
+// ---- the same as the server (ml/images/ruler.py) ------------------------------------------------
+
+const table = JSON.parse(readFileSync(new URL("measures.json", import.meta.url), "utf-8"));
+const pattern = Int16Array.from({ length: 60 * 80 }, (_, n) => {
+  const [r, c] = [Math.floor(n / 80), n % 80];
+  return ((7 * c + 13 * r + r * c) % 251) - 120;
+});
+
+for (const { kind, points, spacing_mm, calibrated, says } of table.cases) {
+  test(`${kind} from ${points[0]}: what the server says as well`, () => {
+    const slice = { rows: 60, columns: 80, spacing_mm, calibrated };
+    assert.deepEqual(saysOf(kind, points.map(([x, y]) => ({ x, y })), slice, pattern), says);
+  });
+}
+
+test("a point is kept to hundredths of a pixel", () => {
+  assert.deepEqual(keepable({ x: 1.23456, y: 9.999 }), { x: 1.23, y: 10 });
+});
+
+test("what is kept with a lesion is out of sight here, and undo goes on in turn", () => {
+  const measures = new Measures();
+  const first = measures.place("a", { kind: Kind.length });
+  measures.place("a", { kind: Kind.disc });
+  measures.give(first.id);
+  assert.deepEqual(measures.of("a").map(({ kind }) => kind), [Kind.disc]);
+  assert.equal(measures.undo(), "a");
+  measures.takeBack(first.id);
+  assert.deepEqual(measures.of("a").map(({ kind }) => kind), [Kind.length]);
+  measures.undo();
+  assert.deepEqual(measures.of("a"), []);
 });

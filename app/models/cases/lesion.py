@@ -267,6 +267,9 @@ class Lesion(Base):
         session.flush()
         if old is not None and marker is not None:
             Event.record(session, marker.name, _REPLACED, str(old.id), by=str(lesion.id))
+            measure = Base.metadata.tables["measure"]  # its module imports this one
+            goes_on = sa.update(measure).where(measure.c.lesion_id == old.id)
+            session.execute(goes_on.values(lesion_id=lesion.id))
         return lesion
 
     @staticmethod

@@ -54,6 +54,7 @@ def _gone(extent: Extent) -> Iterator[Row]:
         ("images with their pixels", extent.images),
         ("lesions", extent.lesions),
         ("classes given by people", extent.reviews),
+        ("measures kept with lesions", extent.measures),
         ("scores of networks", extent.predictions),
         ("DICOM objects that marked lesions, as they were kept", extent.markings),
         ("ways back to a PACS", extent.ways_back),

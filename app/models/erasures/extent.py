@@ -16,6 +16,7 @@ from app.errors import Conflict, NotFound
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Marking
+from app.models.cases.measure import Measure
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import Review
 from app.models.checkpoint import Checkpoint
@@ -80,6 +81,7 @@ class Extent:
     pixel_bytes: int = 0
     lesions: int = 0
     reviews: int = 0
+    measures: int = 0
     predictions: int = 0
     markings: int = 0
     ways_back: int = 0
@@ -115,6 +117,7 @@ class Extent:
             pixel_bytes=pixel_bytes,
             lesions=len(lesions),
             reviews=_number(session, Review.id, Review.lesion_id, lesions),
+            measures=_number(session, Measure.id, Measure.lesion_id, lesions),
             predictions=_number(session, Prediction.id, Prediction.lesion_id, lesions),
             markings=len(markings_of(session, cases)),
             ways_back=_number(session, Case.id, Case.id, cases, Case.link.is_not(None)),

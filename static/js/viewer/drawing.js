@@ -13,7 +13,7 @@ const COLORS = ["mark", "mark-soft", "stage", "stage-text"];
  *   scene     what is to be drawn: {image, pixels, lie, window, invert, smooth, isDim, words, marks,
  *             handles, pending, draft, measures}; image null: nothing yet. marks: [{box, shape, square,
  *             number, isChosen}], handles: [{x, y}], pending: [{box, shape, words}], draft: {box, kind} or null,
- *             measures: [{kind, points, says, isChosen}]
+ *             measures: [{kind, points, says, isChosen, kept}], kept: {by, number} where it is kept with a lesion
  *   resized() the canvas has another size
  *   drawn()   a frame is done
  */
@@ -183,7 +183,8 @@ export class Drawing {
 
   #drawMeasure(c, measure, { lie, image }) {
     const path = pathOf(lie, measure, image);
-    const { kind, says, isChosen } = measure;
+    const { kind, isChosen, kept } = measure;
+    const says = kept ? [...measure.says, `lesion ${kept.number}, ${kept.by}`] : measure.says;
     const color = this.#colors["mark-soft"];
     const isOpen = kind === Kind.length;
     this.#stroke(c, () => {

@@ -1,4 +1,5 @@
 // The measures of a visit, slice by slice: what was placed, which is chosen, and the way back.
+// What is kept with a lesion stands with the lesion; here it is out of sight from then on.
 
 const KEPT_STEPS = 200;
 
@@ -7,14 +8,21 @@ export class Measures {
   #bySlice = new Map(); // image id → [measure]
   #past = []; // {image, before: [measure]}
   #next = 1;
+  #given = new Set(); // ids of those that are kept with a lesion
   chosen = null; // id
 
-  of(imageId) { return this.#bySlice.get(imageId) ?? []; }
+  of(imageId) { return this.#all(imageId).filter(({ id }) => !this.#given.has(id)); }
+
+  #all(imageId) { return this.#bySlice.get(imageId) ?? []; }
+
+  /** It is kept with a lesion now, and drawn as that; or no longer. */
+  give(id) { this.#given.add(id); }
+  takeBack(id) { this.#given.delete(id); }
 
   place(imageId, measure) {
     const placed = { ...measure, id: this.#next };
     this.#next += 1;
-    this.#change(imageId, [...this.of(imageId), placed]);
+    this.#change(imageId, [...this.#all(imageId), placed]);
     this.chosen = placed.id;
     return placed;
   }
@@ -23,7 +31,7 @@ export class Measures {
   remove(imageId) {
     const here = this.of(imageId);
     const gone = here.find(({ id }) => id === this.chosen) ?? here.at(-1) ?? null;
-    if (gone) this.#change(imageId, here.filter((one) => one !== gone));
+    if (gone) this.#change(imageId, this.#all(imageId).filter((one) => one !== gone));
     this.chosen = null;
     return gone;
   }
@@ -38,7 +46,7 @@ export class Measures {
   }
 
   #change(imageId, now) {
-    this.#past.push({ imageId, before: this.of(imageId) });
+    this.#past.push({ imageId, before: this.#all(imageId) });
     if (this.#past.length > KEPT_STEPS) this.#past.shift();
     this.#bySlice.set(imageId, now);
   }

@@ -19,13 +19,15 @@ export function lengthOf([a, b], image) {
 
 /**
  * The values of the pixels whose centre lies within a region: {n, mean, sd, low, high, mm2}.
- * sd is that of a sample, null of one value; mm2 is the area of the shape, null without spacing.
+ * sd is that of a sample, null of one value; mm2 is the area of the shape, of its pixels where it leaves
+ * the slice, null without spacing.
  * Null where no centre lies within.
  */
 export function regionOf(kind, points, image, pixels) {
   const [left, top, right, bottom] = boundsOf(kind, points, image);
   const isWithin = withinOf(kind, points, image);
   let n = 0;
+  let sum = 0; // of whole numbers: exact
   let mean = 0;
   let squares = 0;
   let low = Infinity;
@@ -35,6 +37,7 @@ export function regionOf(kind, points, image, pixels) {
       if (!isWithin(column + 0.5, row + 0.5)) continue;
       const value = pixels[row * image.columns + column];
       n += 1;
+      sum += value;
       const off = value - mean; // Welford: no sum of squares that cancels
       mean += off / n;
       squares += off * (value - mean);
@@ -43,7 +46,7 @@ export function regionOf(kind, points, image, pixels) {
     }
   }
   if (n === 0) return null;
-  return { n, mean, sd: n > 1 ? Math.sqrt(squares / (n - 1)) : null, low, high, mm2: areaOf(kind, points, image) };
+  return { n, mean: sum / n, sd: n > 1 ? Math.sqrt(squares / (n - 1)) : null, low, high, mm2: areaWithin(kind, points, image, n) };
 }
 
 /** Whether a measure is large enough to have been meant. */
@@ -51,6 +54,9 @@ export function isMeant(kind, points) {
   if (kind === Kind.outline) return points.length >= 3;
   return Math.hypot(points[1].x - points[0].x, points[1].y - points[0].y) >= 1;
 }
+
+/** A point as it can be kept: to hundredths of a pixel, so that what is kept says what was drawn. */
+export const keepable = ({ x, y }) => ({ x: Math.round(x * 100) / 100, y: Math.round(y * 100) / 100 });
 
 /** The outline with another point, unless it is hardly another. */
 export function extended(points, to) {
@@ -114,8 +120,15 @@ function withinOf(kind, points, image) {
   };
 }
 
-function areaOf(kind, points, image) {
+/** Of what leaves the slice the area is that of the n pixels within: whose values are told. */
+function areaWithin(kind, points, image, n) {
   if (!image.spacing_mm) return null;
+  const [left, top, right, bottom] = boundsOf(kind, points, image);
+  const isWhole = left >= 0 && top >= 0 && right <= image.columns && bottom <= image.rows;
+  return isWhole ? areaOf(kind, points, image) : n * image.spacing_mm[0] * image.spacing_mm[1];
+}
+
+function areaOf(kind, points, image) {
   const perPixel = image.spacing_mm[0] * image.spacing_mm[1];
   if (kind === Kind.disc) {
     const { rx, ry } = radiiOf(points, image);

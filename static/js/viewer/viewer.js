@@ -7,7 +7,7 @@ import { adjusted, aspectOf, boxBetween, boxInMiddle, clamp, cursorOf, diameterM
 import { Button, Gesture, Input } from "./input.js";
 import { Loading } from "./loading.js";
 import { Measures } from "./measures.js";
-import { Kind, extended, isMeant, isOn, saysOf } from "./measuring.js";
+import { Kind, extended, isMeant, isOn, keepable, saysOf } from "./measuring.js";
 
 const HANDLE_PX = 7;
 const HOW_TO = {
@@ -41,6 +41,7 @@ export const Shown = Object.freeze({ nothing: "nothing", wanted: "wanted", stale
  *   adjusted {lesion, box}   a handle of the selected lesion was let go
  *   pick {lesion}            a lesion was clicked
  *   measured {kind, says}    a length or region was placed; says: its lines
+ *   chosen {measure}         the measure that is chosen, {id, kind, points, says, kept}, or null
  *   undoable {undo}          a measure came or went; undo() takes that back
  *   say {text}               for the live region
  *
@@ -60,6 +61,7 @@ export class Viewer extends EventTarget {
   #tool = "window";
   #draft = null; // {kind, image, box, lesion?}
   #measures = new Measures();
+  #kept = []; #keptSays = new Map(); // id → its lines, counted once
   #measuring = null; // {kind, image, points} while one is dragged
   #mouse = Mouse.window;
   #cursor = null; // {px, py}
@@ -109,8 +111,13 @@ export class Viewer extends EventTarget {
   get settings() { return { ...this.#settings }; }
   get mouse() { return this.#mouse; }
   set mouse(mouse) { if (Object.values(Mouse).includes(mouse)) this.#mouse = mouse; }
-  /** Of the slice on the screen: [{id, kind, points, says}]. */
-  get measures() { return this.#measures.of(this.#image?.id); }
+  /** Of the slice on the screen: [{id, kind, points, says, kept}]; kept: whose it is, where it stands with a lesion. */
+  get measures() {
+    const kept = this.stale ? [] : this.#kept.filter(({ image_id: id }) => id === this.#image?.id);
+    return [...this.#measures.of(this.#image?.id), ...kept.map((one) => ({ ...one, says: this.#saysOfKept(one) }))];
+  }
+  /** The one of them that is chosen, or null. */
+  get chosenMeasure() { return this.measures.find(({ id }) => id === this.#measures.chosen) ?? null; }
 
   /** Show a slice. While one is on its way only the newest wish is kept, so fast scrolling stays near. */
   show(image) { this.#loading.ask(image); }
@@ -127,6 +134,7 @@ export class Viewer extends EventTarget {
     if (before !== image) this.#input.drop();
     this.#image = image;
     this.#pixels = pixels;
+    if (before !== image) this.#chooseMeasure(null);
     if (!image.calibrated && (!this.#windows.grey || before?.dtype !== image.dtype)) this.#windows.grey = this.#fullRange();
     this.#openings.push(request);
     this.#drawing.schedule({ newGreys: true });
@@ -262,6 +270,23 @@ export class Viewer extends EventTarget {
     this.#drawing.schedule();
   }
 
+  /** The measures that are kept with lesions: [{id, image_id, kind, points, kept: {by, number, …}}] of every slice. */
+  setKept(kept) {
+    this.#kept = kept;
+    this.#drawing.schedule();
+    this.#chooseMeasure(this.#measures.chosen);
+  }
+
+  #saysOfKept({ id, kind, points }) {
+    if (!this.#keptSays.has(id)) this.#keptSays.set(id, saysOf(kind, points, this.#image, this.#pixels));
+    return this.#keptSays.get(id);
+  }
+
+  #chooseMeasure(id) {
+    this.#measures.chosen = id;
+    this.#emit("chosen", { measure: id === null ? null : this.chosenMeasure });
+  }
+
   /** Select a lesion by id, or none; editable: its box gets drag handles. */
   select(id, { editable = false } = {}) {
     this.#selected = id;
@@ -304,14 +329,36 @@ export class Viewer extends EventTarget {
     return true;
   }
 
-  /** Delete the measure that was clicked, or the last one of this slice; false when there is none. */
+  /** Delete the measure of this visit that was clicked, or the last one of this slice; false when there is none. */
   removeMeasure() {
     const gone = this.#image && !this.stale ? this.#measures.remove(this.#image.id) : null;
     if (!gone) return false;
     this.#drawing.schedule();
+    this.#chooseMeasure(null);
     this.#emit("undoable", { undo: () => this.undoMeasure() });
     this.#say(`Deleted: ${gone.says.join(", ")}. Ctrl and Z brings it back.`);
     return true;
+  }
+
+  /** The measure of this visit that is to be kept: the one that was clicked, or the last of this slice; or null. */
+  get toKeep() {
+    if (!this.#image || this.stale) return null;
+    const chosen = this.chosenMeasure;
+    if (chosen) return chosen.kept ? null : { ...chosen, image: this.#image };
+    const last = this.#measures.of(this.#image.id).at(-1);
+    return last ? { ...last, image: this.#image } : null;
+  }
+
+  /** A measure of this visit stands with a lesion now (keptAs: its id there), or no longer. */
+  gaveMeasure(id, keptAs) {
+    this.#measures.give(id);
+    if (this.#measures.chosen === id) this.#chooseMeasure(keptAs);
+    this.#drawing.schedule();
+  }
+
+  tookBackMeasure(id) {
+    this.#measures.takeBack(id);
+    this.#drawing.schedule();
   }
 
   /** Take the last placing or deleting of a measure back; false when there was none. */
@@ -319,6 +366,7 @@ export class Viewer extends EventTarget {
     const slice = this.#measures.undo();
     if (slice === null) return false;
     this.#drawing.schedule();
+    this.#chooseMeasure(null);
     this.#say(slice === this.#image?.id ? "Taken back" : "Taken back, on another slice");
     return true;
   }
@@ -434,9 +482,9 @@ export class Viewer extends EventTarget {
   }
 
   #measureTo(from, to) {
-    const end = { x: clamp(to.x, 0, this.#image.columns), y: clamp(to.y, 0, this.#image.rows) };
-    if (this.#tool !== Kind.outline) return { kind: this.#tool, image: this.#image, points: [from, end] };
-    const points = extended(this.#measuring?.points ?? [from], end);
+    const [start, end] = [from, to].map(({ x, y }) => keepable({ x: clamp(x, 0, this.#image.columns), y: clamp(y, 0, this.#image.rows) }));
+    if (this.#tool !== Kind.outline) return { kind: this.#tool, image: this.#image, points: [start, end] };
+    const points = extended(this.#measuring?.points ?? [start], end);
     return { kind: this.#tool, image: this.#image, points };
   }
 
@@ -445,7 +493,8 @@ export class Viewer extends EventTarget {
     this.#measuring = null;
     if (image !== this.#image || !isMeant(kind, points)) return;
     const says = saysOf(kind, points, image, this.#pixels);
-    this.#measures.place(image.id, { kind, points, says });
+    const { id } = this.#measures.place(image.id, { kind, points, says });
+    this.#chooseMeasure(id);
     this.#emit("undoable", { undo: () => this.undoMeasure() });
     this.#say(says.join(", "));
     this.#emit("measured", { kind, says });
@@ -453,7 +502,7 @@ export class Viewer extends EventTarget {
 
   #pickMeasure(at) {
     const hit = this.measures.find((one) => isOn(this.#lie, one, this.#image, at));
-    this.#measures.chosen = hit?.id ?? null;
+    this.#chooseMeasure(hit?.id ?? null);
     return hit !== undefined;
   }
 

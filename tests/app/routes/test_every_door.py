@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -34,6 +35,7 @@ from app.models import (
     Enrolment,
     Image,
     Lesion,
+    Measure,
     Run,
     Sketch,
     Stimulus,
@@ -42,6 +44,7 @@ from app.models import (
 )  # fmt: skip
 from app.settings import Settings
 from factories import make_png
+from ml.images.ruler import Kind
 
 ORIGIN = "http://testserver"
 KEY = studies.KEY.decode()
@@ -139,6 +142,8 @@ def _names(params: Any) -> tuple[str, ...]:
 
 
 def _valid(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return next(iter(kind)).value
     return {int: "1", float: "30", bool: "true", uuid.UUID: str(uuid.uuid4())}.get(kind, "x")
 
 
@@ -177,6 +182,12 @@ def house(request, tmp_path_factory, checkpoints) -> Iterator[House]:
             User.add(session, role, role, "correct horse")
         studies.make_study(session, User.require(session, "reader"), design=None)
         token = ApiToken.add(session, "machine", "machine")
+        lesion = session.scalars(sa.select(Lesion)).first()
+        reader = User.require(session, "reader")
+        ends = [(9, 9), (20, 9)]
+        Measure.keep(
+            session, lesion, lesion.image, Kind.LENGTH, ends, reader, measure_id=uuid.uuid4()
+        )
     app = create_app(Settings(database_url=url, installation_key=KEY))
     app.state.inference.draw = studies.draw  # quick, and enough to answer
     people_and_machines = ("anonymous", "reader", "researcher", "admin", "machine")
@@ -224,6 +235,7 @@ def _ids(database: Database) -> dict[str, str]:
             "case_id": session.scalar(sa.select(Case.id)),
             "image_id": session.scalar(sa.select(Image.id)),
             "lesion_id": session.scalar(sa.select(Lesion.id)),
+            "measure_id": session.scalar(sa.select(Measure.id)),
             "study_id": session.scalar(sa.select(Stimulus.study_id)),
             "stimulus_id": session.scalar(sa.select(Stimulus.id)),
             "enrolment_id": session.scalar(sa.select(Enrolment.id)),

@@ -6,6 +6,7 @@ Every request of the walk is undone, so that who may not meets the same rows as 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -30,6 +31,7 @@ from app.models import (
     Erasure,
     Job,
     Lesion,
+    Measure,
     ReaderStudy,
     Review,
     Run,
@@ -45,6 +47,7 @@ from app.models.reader_studies.steps import Step
 from app.models.reader_studies.unblinding import Unblinding
 from app.routes import guide
 from app.settings import Settings
+from ml.images.ruler import Kind
 from tests.app.routes.test_every_door import GENERATOR, KEY, ORIGIN, Door, House, doors, knock, told
 
 TABLE = Path(__file__).resolve().parents[3] / "DOORS.md"
@@ -235,10 +238,14 @@ class Place:
             kind="patient", asked_by="maker", cases=[], ended_at=now(), extent_json={}
         )
         session.add(erasure)
+        measure = Measure.keep(
+            session, lesion, lesion.image, Kind.LENGTH, [(9, 9), (20, 9)], maker,
+            measure_id=uuid.uuid4(),
+        )  # fmt: skip
         session.flush()
         found = {
             "token_id": token,
-            "erasure_id": erasure.id,
+            "erasure_id": erasure.id, "measure_id": measure.id,
             "case_id": case.id, "image_id": lesion.image_id, "lesion_id": lesion.id,
             "study_id": study.id, "enrolment_id": enrolment.id,
             "stimulus_id": session.scalar(shown),

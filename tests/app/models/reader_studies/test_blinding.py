@@ -497,6 +497,12 @@ def test_the_cases_in_the_study_are_closed_in_every_way(session, study, enrolmen
             "basis": "imaging",
         },
         f"/lesions/{lesion.id}/withdrawal": {},
+        f"/lesions/{lesion.id}/measures": {
+            "measure": str(uuid.uuid4()),
+            "image": str(image.id),
+            "kind": "length",
+            "points": "9,9 20,9",
+        },
         f"/cases/{case.id}/deletion": {"typed": case.pseudonym},
     }
     for address in looks:
