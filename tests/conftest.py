@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -95,6 +96,7 @@ def done_once() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(audit, "audit", once.audits(audit.audit))
     patch.setattr(schema, "upgrade", once.migrations(schema.upgrade))
+    patch.setattr(ssl, "create_default_context", once.contexts(ssl.create_default_context))
     patch.setattr(serving, "_session", lru_cache(maxsize=16)(serving._session))
     yield
     patch.undo()

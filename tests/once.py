@@ -15,6 +15,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import sqlalchemy as sa
 
@@ -48,6 +49,20 @@ def audits(audit: Callable[..., Any]) -> Callable[..., Any]:
         if images not in kept:
             kept[images] = audit(*images)
         return kept[images]
+
+    return once
+
+
+def contexts(create: Callable[..., Any]) -> Callable[..., Any]:
+    """What every client of HTTP trusts by itself: 300 authorities, read for each of them anew."""
+    kept: dict[str, Any] = {}
+
+    def once(*purpose: Any, **sources: Any) -> Any:
+        if purpose or list(sources) != ["cafile"] or sources["cafile"] != certifi.where():
+            return create(*purpose, **sources)
+        if "certifi" not in kept:
+            kept["certifi"] = create(**sources)
+        return kept["certifi"]
 
     return once
 

@@ -56,7 +56,8 @@ def prepare(threads: int = 1) -> None:
     torch.set_num_threads(threads)
     # NumPy's sums depend on how many threads share them
     threadpool_limits(threads)
-    torch.use_deterministic_algorithms(True)
+    # as use_deterministic_algorithms does, which imports the compiler for two seconds to tell it too
+    torch.set_deterministic_debug_mode("error")
     # memory is always written before it is read here; filling it first takes 5 % of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if torch.cuda.is_available():
