@@ -56,7 +56,7 @@ def prepare(threads: int = 1) -> None:
     torch.set_num_threads(threads)
     # NumPy's sums depend on how many threads share them
     threadpool_limits(threads)
-    # as use_deterministic_algorithms does, which imports the compiler for two seconds to tell it too
+    # use_deterministic_algorithms does the same, and imports a compiler for two seconds to tell it
     torch.set_deterministic_debug_mode("error")
     # memory is always written before it is read here; filling it first takes 5 % of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
