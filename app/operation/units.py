@@ -112,10 +112,12 @@ class Units:
         for path in (self.python, self.settings):
             if not path.is_absolute() or re.search(r"[\s%\"'\\$]", str(path)):
                 raise UnitsRefused(f"{path}: name an absolute path without spaces and %.")
-        if self.python.is_relative_to("/home") or self.python.is_relative_to("/root"):
-            raise UnitsRefused(
-                f"{self.python} lies in a home, which the services do not see. Install under /opt."
-            )
+        for path in (self.python, self.python.resolve()):  # a venv leads to what made it
+            if path.is_relative_to("/home") or path.is_relative_to("/root"):
+                raise UnitsRefused(
+                    f"{path} lies in a home, which the services do not see. Install under /opt, "
+                    "with a Python that all may use."
+                )
         if not _ACCOUNT.fullmatch(self.account):
             raise UnitsRefused(f"{self.account!r} cannot be an account: small letters and digits.")
 

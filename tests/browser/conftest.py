@@ -80,6 +80,7 @@ def _environment(folder: Path) -> dict[str, str]:
         **os.environ,
         "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/hepatica.sqlite3",
         "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
+        "HEPATICA_DELETIONS_FILE": f"{folder}/deletions.jsonl",
     }
 
 

@@ -51,7 +51,7 @@ def _gone(extent: Extent) -> Iterator[Row]:
     plain = (
         ("cases", extent.cases),
         ("series", extent.series),
-        ("images with their pixels", extent.images),
+        ("images", extent.images),
         ("lesions", extent.lesions),
         ("classes given by people", extent.reviews),
         ("measures kept with lesions", extent.measures),
@@ -105,6 +105,11 @@ def _stays(extent: Extent) -> Iterator[Stays]:
             f"{number} other {'case' if number == 1 else 'cases'} of the same patients",
             "not meant by this deletion; “all that there is of this patient” takes every one",
         )
+    if extent.shared:
+        yield Stays(
+            f"Stored pixels of {extent.shared:,} image{'' if extent.shared == 1 else 's'}",
+            "another case has the very same, and they go with it",
+        )
     if extent.cases:
         yield Stays(
             "The audit trail",
@@ -122,8 +127,8 @@ def _stays(extent: Extent) -> Iterator[Stays]:
         )
     yield Stays(
         "Backups made before",
-        "they are not opened; `restore` deletes again by the register of deletions what they bring "
-        "back, and until then they are to be deleted by their own dates",
+        "they are not opened; “python -m app restore” deletes again by the register of deletions "
+        "what they bring back, and until then they are to be deleted by their own dates",
     )
     yield Stays(
         "Pictures in caches of browsers",

@@ -71,8 +71,9 @@ class Extent:
         ways_back: cases that could be answered to the PACS that they came from.
         returned: objects that were sent to a PACS, where they stay; ``unsent`` go.
         other_cases: of the same patients, which stay.
+        shared: stored pixels that another case has too, which stay.
         objects_sha256: SHA-256 over the digests of the stored objects that go, in order, one a
-            line: who has all of them can tell that it was these.
+            line: who has all of them can tell that it was these. "" where none goes.
     """
 
     cases: int = 0
@@ -93,6 +94,7 @@ class Extent:
     studies: tuple[FromStudy, ...] = ()
     objects_sha256: str = ""
     other_cases: int = 0
+    shared: int = 0
 
     @property
     def touches_others(self) -> bool:
@@ -106,7 +108,7 @@ class Extent:
         versions = held_by(session, lesions)
         digests = {version.digest for version, _ in versions}
         pictures = pictures_of(session, lesions, studies)
-        objects, pixel_bytes = _pixels(session, cases)
+        objects, pixel_bytes, shared = _pixels(session, cases)
         objects |= {digest for some in pictures.values() for digest in some}
         known = {one.id: one for one in _studies(session, pictures)}
         within_cases = Series.case_id, Lesion.case_id
@@ -141,8 +143,9 @@ class Extent:
             studies=tuple(
                 FromStudy(str(one), known[one].title, len(some)) for one, some in pictures.items()
             ),
-            objects_sha256=hashlib.sha256("\n".join(sorted(objects)).encode()).hexdigest(),
+            objects_sha256=_together(objects),
             other_cases=_others(session, cases),
+            shared=shared,
         )  # fmt: skip
 
 
@@ -325,9 +328,15 @@ def _others(session: Session, cases: Ids) -> int:
     return len(found - set(cases))
 
 
-def _pixels(session: Session, cases: Ids) -> tuple[set[str], int]:
-    """The digests of the pixels of these cases, and how many bytes they are; those left out that
-    another case has too."""
+def _together(digests: Collection[str]) -> str:
+    if not digests:
+        return ""
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def _pixels(session: Session, cases: Ids) -> tuple[set[str], int, int]:
+    """The digests of the pixels that go with these cases, how many bytes they are, and how many
+    stay because another case has them too."""
     sizes: dict[str, int] = {}
     for some in in_parts(cases, 50):
         rows = session.execute(
@@ -338,13 +347,13 @@ def _pixels(session: Session, cases: Ids) -> tuple[set[str], int]:
             .distinct()
         )
         sizes |= {row.digest: row.size for row in rows}
-    going = set(cases)
+    going, every = set(cases), len(sizes)
     for part in in_parts(sorted(sizes)):
         having = sa.select(Image.pixels_digest, Series.case_id).join(Series).distinct()
         for digest, case in session.execute(having.where(Image.pixels_digest.in_(part))):
             if case not in going:
                 sizes.pop(digest, None)
-    return set(sizes), sum(sizes.values())
+    return set(sizes), sum(sizes.values()), every - len(sizes)
 
 
 def _checkpoints(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from app.__main__ import main
 from app.operation.units import Units, UnitsRefused
-from serving import command_here
 
 PYTHON = Path("/usr/bin/env")  # systemd asks whether it is there
 MOST = 20
@@ -78,10 +79,16 @@ def test_units_that_could_not_start_are_refused(other, why):
         units(**other)
 
 
-def test_the_command_names_the_files_and_what_to_do_next(tmp_path):
-    done = command_here(f"sqlite:///{tmp_path}/none", tmp_path, "units", str(tmp_path / "units"))
-    assert done.returncode == 0, done.stderr
-    assert "systemctl enable --now hepatica-web" in done.stdout
-    text = (tmp_path / "units/hepatica-web.service").read_text()
-    assert "bin/python" in text
-    assert not (tmp_path / "none").exists()
+def test_a_python_that_leads_into_a_home_is_refused(tmp_path):
+    """As that of a venv, which is a link to what made it."""
+    link = tmp_path / "python"
+    link.symlink_to("/root/versions/3.11/bin/python3")
+    with pytest.raises(UnitsRefused, match="/root/versions/3.11/bin/python3 lies in a home"):
+        units(python=link)
+
+
+def test_the_command_names_the_files_and_what_to_do_next(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "executable", str(PYTHON))
+    assert main(["units", str(tmp_path / "units")]) == 0
+    assert "systemctl enable --now hepatica-web" in capsys.readouterr().out
+    assert f"ExecStart={PYTHON} -m" in (tmp_path / "units/hepatica-web.service").read_text()
