@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 import sqlalchemy as sa
@@ -58,13 +59,23 @@ class Wire:
 
 
 class TwoLesions:
-    """A case of four slices with lesion 1 on slice 1 and lesion 2 on slice 3, open in a page."""
+    """A case of four slices with lesion 1 on slice 1 and lesion 2 on slice 3, open in a page.
 
-    def __init__(self, page, installation, lesions: int = 2):
+    ``more(word)``: further files of the study and patient that are named by the word.
+    """
+
+    def __init__(
+        self,
+        page,
+        installation,
+        lesions: int = 2,
+        more: Callable[[str], list[bytes]] = lambda _: [],
+    ):
         self.page, self.address = page, installation.address
         self._database = Database(installation.environment["HEPATICA_DATABASE_URL"])
         word = uuid.uuid4().hex
         slices = {f"{n}.dcm": self._slice(word, n) for n in range(4)}
+        slices |= {f"more/{n}.dcm": data for n, data in enumerate(more(word))}
         self.id = self._upload(make_zip(slices))
         listed = page.request.get(f"{self.address}/cases/{self.id}").text()
         self.images: list[str] = re.findall(r'data-image="([^"]+)"', listed)

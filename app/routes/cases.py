@@ -50,6 +50,7 @@ from app.presenters import (
 from app.responses import page, wants_json
 from app.uploads import asking
 from app.uploads.parcel import Parcel, RefusalCode
+from ml.images.description import DESCRIPTION, PER_SECOND
 from ml.images.voi import Table, Window
 
 router = APIRouter(include_in_schema=False)
@@ -421,10 +422,13 @@ def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[
 def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict[str, object]:
     first = stack.images[0]
     spacing = first.spacing_mm
+    per_second = first.tags.get(PER_SECOND)
     size = f"{first.columns} × {first.rows}"
     return {
         "id": str(first.id),
         "label": label,
+        "description": first.tags.get(DESCRIPTION, ""),
+        "per_second": None if per_second is None else float(per_second),
         "spacing": f"{size}, {spacing[0]:.2f} × {spacing[1]:.2f} mm"
         if spacing
         else f"{size}, no pixel spacing",

@@ -20,7 +20,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
-from ml.images import burned_in, orientation, voi
+from ml.images import burned_in, description, orientation, voi
 from ml.images.ct_slice import Corrupt, CTSlice, NotCT
 from ml.images.header import REMEDY, Header
 from ml.images.voi import Window
@@ -532,10 +532,12 @@ def _identity(header: Header, keyword: str, told: list[str]) -> str:
 
 
 def allowed_tags(header: Header) -> dict[str, str]:
-    """The values of ``ALLOWED_TAGS``, at most 64 characters each."""
+    """The values of ``ALLOWED_TAGS``, at most 64 characters each, and what may be kept of how the
+    series is called and played."""
+    told = {word: header.text(word) for word in (description.DESCRIPTION, *description.FILM)}
     return {
         keyword: text for keyword in ALLOWED_TAGS if (text := header.text(keyword)[:64].strip())
-    }
+    } | description.tags(told)
 
 
 def _tags_of(frame: Frame, tags: dict[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@
 import { request } from "./fragment.js";
 import { $, byId, data, say, state, store, toCanvas, viewer } from "./page.js";
 import { rooted } from "./root.js";
-import { current, neighbour, open, remember } from "./slices.js";
+import { current, neighbour, nameOf, open, remember } from "./slices.js";
 import { levelOf, linkedBy, within } from "./stacks.js";
 import { Viewer } from "./viewer/viewer.js";
 
@@ -20,7 +20,7 @@ let offset = 0;         // slices that it is ahead of where it would lie
 let isLinked = true;
 
 const own = () => data.series.map((series) => ({
-  key: series.images[0].id, label: series.label, isSameCase: true,
+  key: series.images[0].id, label: nameOf(series), isSameCase: true,
   images: series.images.map(({ id }) => byId.get(id)), lesions: () => state.lesions,
 }));
 
@@ -34,7 +34,7 @@ async function otherCases() {
   const { html } = await request(rooted(`/cases/${data.case_id}/beside`), { headers: { Accept: "application/json" } });
   const { cases, closed } = JSON.parse(html);
   const found = cases.flatMap((one) => one.series.map((series) => ({
-    key: series.images[0].id, label: `${one.label}, ${series.label}`, isSameCase: false,
+    key: series.images[0].id, label: `${one.label}, ${nameOf(series)}`, isSameCase: false,
     images: series.images.map((image) => ({ ...image, series })), lesions: () => one.lesions,
   })));
   return { found, closed };

@@ -5,7 +5,7 @@
 // through the outbox, which lets nothing go before the server has it.
 
 import { besideOfAddress, closeBeside, isOpen, marksChanged, moveBeside, openBeside, placeOfBeside, toggleBeside } from "./beside.js";
-import { Cine } from "./cine.js";
+import { Cine, speedOf } from "./cine.js";
 import { habitsOf, keepHabit, windowOf } from "./habits.js";
 import { listPageKeys } from "./help.js";
 import { bind } from "./hotkeys.js";
@@ -81,6 +81,7 @@ const cine = new Cine({
     return true;
   },
   isHere: () => !viewer.stale,
+  tells: (words) => { $("[data-hud=film]").textContent = words; },
 });
 
 const tool = (name) => () => viewer.setTool(viewer.tool === name ? "window" : name);
@@ -156,8 +157,8 @@ const keys = {
   k: { run: keep, label: "Keep the measure with the chosen lesion", group: "Measure" },
   "Ctrl+z": { run: takeBack, label: "Take the last measure or mark back", group: "Measure" },
   "Meta+z": { run: takeBack },
-  ".": { run: () => cine.start(1), label: "Play on, back, while held", group: "Slices", shown: [".", ","] },
-  ",": { run: () => cine.start(-1) },
+  ".": { run: () => cine.start(1, speedOf(current().series)), label: "Play on, back, while held: as fast as the file asks, else 10 a second", group: "Slices", shown: [".", ","] },
+  ",": { run: () => cine.start(-1, speedOf(current().series)) },
   enter: {
     run: () => (marking() && viewer.draft ? viewer.confirm() : sendReview()),
     label: "Mark the box; save your class", group: "Lesions",
@@ -165,6 +166,7 @@ const keys = {
   escape: { run: () => viewer.cancel(), label: "Leave the tool", group: "Lesions" },
   "[": { run: actions.previous, label: "Previous lesion", group: "Lesions" },
   "]": { run: actions.next, label: "Next lesion", group: "Lesions" },
+  a: { run: () => panel.toggleAnswer() || (say("No score is shown here."), true), label: "What is behind the network's line, open or closed", group: "Lesions" },
   m: { run: actions.map, label: "Map of what moves the score, on or off", group: "Lesions" },
   l: { run: () => panel.compare(), label: "Compare with other lesions", group: "Lesions" },
   t: { run: tryAgain, label: "Try again what failed", group: "Lesions" },

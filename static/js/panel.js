@@ -96,6 +96,14 @@ export class Panel extends EventTarget {
     return true;
   }
 
+  /** Open or close what is behind the network's line; false where no answer is shown. */
+  toggleAnswer() {
+    const details = this.#toggled("[data-answer]");
+    if (!details) return false;
+    if (details.open) details.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
   /** Open or close the comparison with other lesions; false where the panel has none, as while it is covered. */
   compare() {
     const details = this.#toggled("[data-compare]");

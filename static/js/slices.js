@@ -97,10 +97,14 @@ const SIDES = ["left", "right", "top", "bottom"];
 function showPlace(image) {
   for (const side of SIDES) $(`[data-edge=${side}]`).textContent = image.edges?.[side] ?? "";
   $("[data-hud=scanner]").textContent = [
+    image.series.description,
     image.instance_number === null ? "" : `instance ${image.instance_number}`,
     image.place === null ? "" : `${image.place[0]} ${image.place[1].toFixed(1).replace("-", "−")} mm`,
   ].filter(Boolean).join(", ");
 }
+
+/** What a series is called here, and by its file as far as that was kept. */
+export const nameOf = ({ label, description }) => (description ? `${label}, ${description}` : label);
 
 let shownSeries = null;
 
@@ -125,7 +129,7 @@ viewer.addEventListener("slice", ({ detail: { image } }) => {
   $("[data-hud=uncalibrated]").hidden = image.calibrated;
   const here = state.lesions.filter((lesion) => lesion.image_id === image.id).length;
   $("#slice").setAttribute("aria-label",
-    `CT slice ${image.number} of ${image.series.images.length}, ${image.series.label}${here ? `, ${here} ${here === 1 ? "lesion" : "lesions"} marked` : ""}${image.edges ? `, edges ${SIDES.map((side) => `${side} ${image.edges[side]}`).join(", ")}` : ""}`);
+    `CT slice ${image.number} of ${image.series.images.length}, ${nameOf(image.series)}${here ? `, ${here} ${here === 1 ? "lesion" : "lesions"} marked` : ""}${image.edges ? `, edges ${SIDES.map((side) => `${side} ${image.edges[side]}`).join(", ")}` : ""}`);
   prefetchAround(image);
 });
 

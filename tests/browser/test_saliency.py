@@ -49,6 +49,9 @@ def test_a_key_turns_the_map_on_and_off_and_it_is_off_by_default(case, page) -> 
     assert page.locator(f"{MAP}[open]").count() == 0 and asked == []
 
     page.focus("#slice")
+    for is_open in (True, False):  # the line of the answer has a key of its own
+        page.keyboard.press("a")
+        assert page.locator("[data-answer][open]").count() == is_open
     page.keyboard.press("m")
     wait_until_it_says(page, MAP, "Maps of networks with random weights")
     wait_until_it_says(page, MAP, "not why the class was named")

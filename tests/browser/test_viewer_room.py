@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 
-from wire import Wire
+from wire import TwoLesions, Wire
+
+from factories import make_dicom, make_hu
 
 SHARE_OF_THE_SCREEN = 0.7
 
@@ -51,3 +54,36 @@ def test_a_case_deleted_under_the_viewer_is_said_and_what_is_seen_is_marked_as_o
     page.locator("#slice-fault", has_text="There is no such image").wait_for()
     assert "What you see, dimmed, is slice 1." in page.inner_text("#slice-fault")
     assert page.inner_text("[data-hud=slice]") == "slice 2/4 not loaded"
+
+
+def test_windows_of_the_file_and_a_second_series_leave_the_picture_its_room(page, installation):
+    """The longest row of tools that there is; what the file calls its series, and how fast."""
+
+    def portal(word: str) -> list[bytes]:
+        return [
+            make_dicom(
+                make_hu(n), study=word, series="2", number=n + 10, z=5.0 * n, patient_id=word,
+                SeriesDescription="Sylvia Secret portal venous 5.0 B30f", CineRate="30",
+                WindowCenter=[50, 300, -500], WindowWidth=[350, 1500, 1400],
+            )
+            for n in range(40)
+        ]  # fmt: skip
+
+    with closing(TwoLesions(page, installation, more=portal)) as case:
+        case.open(1)
+        assert page.locator("[data-preset]").count() == 4 + 3
+        tools = [one.bounding_box() for one in page.locator(".viewer__tools button").all()]
+        assert max(one["y"] for one in tools) < min(one["y"] + one["height"] for one in tools)
+        assert page.locator(".viewer__tools [data-do=beside]").is_visible()
+        frame = page.locator("#slice").bounding_box()
+        assert frame["width"] * frame["height"] >= SHARE_OF_THE_SCREEN * 1280 * 800
+
+        page.focus("#slice")
+        page.keyboard.press("n")
+        page.locator("[data-hud=scanner]", has_text="… portal venous 5.0 B30f, instance").wait_for()
+        assert "Secret" not in page.content()
+        page.keyboard.press("Home")
+        page.keyboard.down(".")
+        page.locator("[data-hud=film]", has_text="30 slices a second, as the file asks").wait_for()
+        page.keyboard.up(".")
+        assert page.locator("[data-hud=film]").inner_text() == ""

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { Cine } from "../../static/js/cine.js";
+import { Cine, speedOf } from "../../static/js/cine.js";
 import { habitsOf, keepHabit, windowOf } from "../../static/js/habits.js";
 
 let kept;
@@ -42,8 +42,9 @@ test("the film plays while the key is held, waits for late slices, and ends at t
   globalThis.window = target;
   const steps = [];
   let isHere = true;
-  const cine = new Cine({ step: (by) => { steps.push(by); return steps.length < 5; }, isHere: () => isHere });
-  cine.start(1);
+  const told = [];
+  const cine = new Cine({ step: (by) => { steps.push(by); return steps.length < 5; }, isHere: () => isHere, tells: (words) => told.push(words) });
+  cine.start(1, speedOf({ per_second: null }));
   context.mock.timers.tick(200);
   assert.deepEqual(steps, [1, 1, 1]);
   isHere = false;
@@ -54,9 +55,13 @@ test("the film plays while the key is held, waits for late slices, and ends at t
   context.mock.timers.tick(500);
   assert.equal(steps.length, 3);
   assert.equal(cine.plays, false);
-  cine.start(-1);
+  assert.deepEqual(told, ["10 slices a second", ""]);
+  cine.start(-1, speedOf({ per_second: 25 }));
+  context.mock.timers.tick(39); // 40 ms a slice
+  assert.equal(steps.length, 4);
   context.mock.timers.tick(1000);
   assert.deepEqual(steps, [1, 1, 1, -1, -1]);
+  assert.deepEqual(told.slice(2), ["25 slices a second, as the file asks", ""]);
   assert.equal(cine.plays, false);
   delete globalThis.document;
   delete globalThis.window;

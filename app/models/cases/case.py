@@ -46,7 +46,7 @@ from app.uploads.parcel import (
     Refusal,
     RefusalCode,
 )
-from ml.images import voi
+from ml.images import description, voi
 from ml.images.burned_in import SUSPECTED
 from ml.images.ct_slice import CTSlice, ImageKind
 from ml.images.dicom import Identity
@@ -579,6 +579,10 @@ class Image(Base):
         windows = {word: item.tags[word] for word in told if word in item.tags}
         if windows and not self.windows:
             self.tags = {**self.tags, **windows}
+        of_series = (description.DESCRIPTION, description.PER_SECOND)
+        new = {word: item.tags[word] for word in of_series if word in item.tags}
+        if new.keys() - self.tags.keys():
+            self.tags = {**new, **self.tags}
 
     @property
     def windows(self) -> tuple[Window, ...]:
