@@ -83,7 +83,7 @@ def test_a_python_that_leads_into_a_home_is_refused(tmp_path):
     """As that of a venv, which is a link to what made it."""
     link = tmp_path / "python"
     link.symlink_to("/root/versions/3.11/bin/python3")
-    with pytest.raises(UnitsRefused, match="/root/versions/3.11/bin/python3 lies in a home"):
+    with pytest.raises(UnitsRefused, match="bin/python3 lies in a home"):
         units(python=link)
 
 
