@@ -192,6 +192,7 @@ class Preparation:
         grey_range: grey values that become black and white, of images without Hounsfield units,
             such as 0,4095, or image: each image's own, as magnetic resonance needs; default the
             full range of their 8 or 16 bits.
+        test: another folder of the same make, whose lesions test and are never trained on.
         out: a new folder.
     """
 
@@ -213,6 +214,7 @@ class Preparation:
             allow_leading_hyphen=True,
         ),
     ] = None
+    test: Annotated[Path | None, Parameter(metavar="DIR")] = None
     out: Annotated[Path, Parameter(metavar="DATA")]
 
     def run(self, what: str, folder: Path, unit: columns.Unit | None = None) -> None:
@@ -232,6 +234,7 @@ class Preparation:
             patients=self.patient,
             columns=self.renamed or {},
             table=self.table,
+            test=self.test,
             unit=unit,
         )
         scheme = None if self.scheme is None else LesionScheme.load(self.scheme)

@@ -254,7 +254,17 @@ class Committee(StrEnum):
     """Those of every fold: each lesion was seen by some of them, and no figure is of all."""
 
 
+class Split(StrEnum):
+    """How an experiment divides patients into those that are trained on and those that test."""
+
+    FOLDS = "folds"
+    """Every patient tests once."""
+    GIVEN = "given"
+    """The data set names those that test, once and for all (`ml.dataset.folds.given`)."""
+
+
 _WORDS: Mapping[str, type[StrEnum]] = {
+    "split": Split,
     "classifier.schedule": Schedule,
     "classifier.precision": Precision,
     "classifier.committee": Committee,
@@ -309,8 +319,9 @@ class Classifier(_Named):
         )
         # a reader has seen to this; whoever makes one in Python may give any word
         for name, known in _WORDS.items():
-            given = getattr(self, name.removeprefix("classifier."))
-            _require(given in tuple(known), _one_of(name, known, repr(given)))
+            if name.startswith("classifier."):
+                given = getattr(self, name.removeprefix("classifier."))
+                _require(given in tuple(known), _one_of(name, known, repr(given)))
         _require(0 <= self.momentum < 1, "classifier.momentum must be in [0, 1).")
         _require(0 <= self.dropout < 1, "classifier.dropout must be in [0, 1).")
 
@@ -440,10 +451,18 @@ class Experiment(Config):
     fidelity_rois: Whole = 256
     """Synthetic ROIs per class that fidelity and memorisation are measured on."""
     resamples: Whole = 2000
+    split: Split = Split.FOLDS
+    """Sizes are told per fold in either case: of ``folds`` folds, all but one train."""
     device: str = "cuda"
+
+    @property
+    def tested_folds(self) -> int:
+        """How many folds are trained and tested."""
+        return 1 if self.split == Split.GIVEN else self.folds
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(self.split in tuple(Split), _one_of("split", tuple(Split), repr(self.split)))
         _require(
             self.classifier.of_one == self.classifier,
             "An experiment trains one network of an arm, fold and seed: classifier.members and "

@@ -48,7 +48,8 @@ ROI itself):
 optional:
   diameter_mm  the lesion's longer side in mm
   frame        of a DICOM file with several frames, from 1
-  split, site, source, scanner, age, sex, size, phase
+  split        train, val or test: experiments then keep to it
+  site, source, scanner, age, sex, size, phase
                kept with every ROI
 instead of a table, DIR may hold a folder for each class, a COCO file
 (--table FILE.json), or arrays in the manner of MedMNIST; DIR may be an npz
@@ -82,7 +83,8 @@ columns of labels.csv (comma, semicolon, tab or bar; their order does not matter
   patient      whose it is, what separates training and test; see --patient
 optional:
   value        the voxels' value that is meant, where the mask has several
-  split, site, source, scanner, age, sex, size, phase
+  split        train, val or test: experiments then keep to it
+  site, source, scanner, age, sex, size, phase
                kept with every ROI
 each connected region becomes an ROI on the axial slice where it is largest
 """

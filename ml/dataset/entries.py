@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ml.dataset.columns import Boxes, Unit
-from ml.dataset.labels import Labels, Patients
+from ml.dataset.labels import Labels, Patients, Whose
 from ml.dataset.manifest import Finding
-from ml.dataset.table import CellError
+from ml.dataset.table import CellError, PrepareError
 from ml.dataset.writing import write
 from ml.images.ct_slice import NARROW, CTSlice, DicomError
 from ml.images.greys import Chosen
@@ -22,6 +22,7 @@ from ml.lesion import LesionScheme
 from ml.progress import Progress
 
 _MOST_NOTES = 12
+TEST = "test"
 LEAST_WHOLE_PX = 12
 MOST_LONGER = 3.0
 """An image that is the ROI itself has at least so many pixels on its shorter side, and is at most
@@ -41,6 +42,7 @@ class Options:
         patients: how patients are known where no column tells them.
         columns: names used here → header words of the table.
         table: another table than the one of the usual name.
+        test: a folder of the same make whose lesions test, and are never trained on.
         unit: what the values of volumes mean.
     """
 
@@ -52,6 +54,7 @@ class Options:
     patients: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     table: Path | None = None
+    test: Path | None = None
     unit: Unit | None = None
 
 
@@ -91,41 +94,87 @@ class Entry:
     groups: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a folder tells of its lesions.
+
+    Attributes:
+        notes: sentences that are kept with the data set; ``later``: more of them, known when every
+            image has been read.
+        difficulty: of phantoms, where it is known.
+    """
+
+    entries: Sequence[Entry]
+    notes: Sequence[str] = ()
+    later: Callable[[], Sequence[str]] = tuple
+    difficulty: float | None = None
+
+    def tested_on(self, other: Told, folder: Path) -> Told:
+        """Both, the other one's lesions for testing alone.
+
+        Raises:
+            PrepareError: these lesions have a split already.
+        """
+        if any("split" in one.groups for one in self.entries):
+            raise PrepareError(
+                "The folder tells itself what trains and what tests (split), and --test does so as "
+                "well; leave one of the two out."
+            )
+        train = [replace(one, groups={**one.groups, "split": "train"}) for one in self.entries]
+        return replace(
+            self,
+            entries=(*train, *map(_for_testing, other.entries)),
+            notes=(
+                *self.notes,
+                *(f"Of --test: {note}" for note in other.notes),
+                f"{len(other.entries)} rows or images are of {folder.name}, for testing alone.",
+            ),
+            later=lambda: (*self.later(), *other.later()),
+        )
+
+
+def _for_testing(entry: Entry) -> Entry:
+    """The same under ``test/``, so that files of one name in two folders are two."""
+
+    def marks() -> list[Mark]:
+        return [replace(mark, file=f"{TEST}/{mark.file}") for mark in entry.marks()]
+
+    return replace(
+        entry,
+        where=f"--test, {entry.where}",
+        marks=marks,
+        under=f"{TEST}/{entry.under}" if entry.under else TEST,
+        groups={**entry.groups, "split": TEST},
+    )
+
+
 def data_set(
-    entries: Sequence[Entry],
-    scheme: LesionScheme | None,
-    out: Path,
-    options: Options,
-    notes: Sequence[str] = (),
-    later: Callable[[], Sequence[str]] = tuple,
-    difficulty: float | None = None,
+    told: Told, scheme: LesionScheme | None, out: Path, options: Options
 ) -> Iterator[Progress]:
-    """A data set of entries under ``out``, whole or not at all.
+    """A data set of what was told, under ``out``, whole or not at all.
 
     Args:
         scheme: None: made of the labels.
-        notes: sentences that are kept with it.
-        later: more of them, known when every image has been read.
 
     Raises:
         PrepareError: labels that make no scheme, or options that are none.
         ManifestError: everything that is wrong with rows and images, in one message.
     """
-    labels = Labels.of([one.label for one in entries], scheme, options.mapped, out.name)
+    labels = Labels.of([one.label for one in told.entries], scheme, options.mapped, out.name)
     patients = Patients.told(options.patients)
     faults: list[str] = []
-    told = [*notes, *labels.notes()]
-    findings = _findings(entries, labels, patients, options, faults, told, later)
+    notes = [*told.notes, *labels.notes()]
+    findings = _findings(told.entries, labels, patients, options, faults, notes, told.later)
     yield from write(
         findings,
-        len(entries),
+        len(told.entries),
         labels.scheme,
         out,
         faults,
         options.mixed_patients,
-        difficulty,
+        told.difficulty,
         options.grey_range,
-        told,
+        notes,
         sheet=True,
     )
 
@@ -144,6 +193,7 @@ def _findings(
     What the images warn of, and patients whom their files call otherwise, go to ``notes``.
     """
     seen = _Said(options.grey_range is not None)
+    parts: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         try:
             lesion_class = labels.class_of(entry.label)
@@ -156,7 +206,15 @@ def _findings(
             continue
         for mark, finding in zip(marks, found, strict=True):
             seen.add(mark.ct_slice, mark.file, finding.patient)
+            parts[finding.patient].add(entry.groups.get("split", ""))
             yield finding
+    if options.test is not None and (both := sorted(p for p, of in parts.items() if len(of) > 1)):
+        shown = ", ".join(both[:5]) + (" …" if len(both) > 5 else "")
+        faults.append(
+            f"{len(both)} patient(s) ({shown}) are in the folder and in that of --test, so "
+            "networks would be tested on patients that they were trained on; leave them out of "
+            "one, or give other names if they are other people."
+        )
     notes += seen.notes()
     notes += later()
 
@@ -166,6 +224,8 @@ def _finding(
 ) -> Finding:
     ct_slice = mark.ct_slice
     file = mark.file.removeprefix(f"{entry.under}/") if entry.under else mark.file
+    if patients.rule == Whose.IMAGE:
+        file = mark.file  # pictures of one name in two folders are two
     patient = patients.of(entry.patient, file, ct_slice.patient_id, ct_slice.issuer)
     if options.whole:
         _refuse_odd(ct_slice, mark.box)

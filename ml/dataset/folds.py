@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.config import seed_for
+from ml.config import Experiment, Split, seed_for
 from ml.dataset.manifest import Line, Manifest, Source
 from ml.ground.errors import HepaticaError
 from ml.lesion import LesionScheme
@@ -92,6 +92,80 @@ def patient_folds(manifest: Manifest, k: int, seed: int) -> tuple[Fold, ...]:
         LeakageError: the manifest holds synthetic lines.
     """
     return split(Part(tuple(manifest.lines)), manifest.scheme, k, seed)
+
+
+_PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Words of the group ``split`` → the part that they mean."""
+
+
+def parts_told(manifest: Manifest) -> dict[str, Part] | None:
+    """The parts ``train``, ``val`` and ``test`` that the group ``split`` of a data set tells.
+
+    None unless every line is in one of them, and both training and test have some.
+    """
+    told = [_PARTS.get(line.groups.get("split", "").strip().lower()) for line in manifest.lines]
+    if None in told or not {"train", "test"} <= set(told):
+        return None
+    return {
+        name: Part(
+            tuple(line for line, own in zip(manifest.lines, told, strict=True) if own == name)
+        )
+        for name in ("train", "val", "test")
+    }
+
+
+def given(manifest: Manifest) -> tuple[Fold, Fold | None]:
+    """The one fold that the data set names, and the one on whose test part settings are chosen.
+
+    The first trains on what is for training and for validation. The second is within its training
+    part; None where the data set names nothing for validation.
+
+    Raises:
+        FoldError: no such split, or a class without a lesion in one of the parts.
+        LeakageError: a patient in two parts, or a synthetic line that tests.
+    """
+    parts = parts_told(manifest)
+    if parts is None:
+        raise FoldError(
+            "The data set names no split of its own: every lesion needs train, val or test in the "
+            "column split, and some of them test. Without it leave split=given out: every patient "
+            "tests once, in folds."
+        )
+    train, val, test = parts["train"], parts["val"], parts["test"]
+    for name, one in parts.items():
+        missing = [key for key in manifest.scheme.keys if not len(one.only(key))]
+        if len(one) and missing:
+            raise FoldError(
+                f"Of class {missing[0]!r} the column split has no lesion in {name}; give some, or "
+                "leave the split to the program with --set split=folds."
+            )
+    try:
+        inner = Fold(0, manifest.scheme, train, val) if len(val) else None
+        tested = {line.id for line in test}
+        whole = Part(tuple(line for line in manifest.lines if line.id not in tested))
+        return Fold(0, manifest.scheme, whole, test), inner
+    except LeakageError as error:
+        raise LeakageError(
+            f"The column split does not keep patients apart: {error} Correct it, or leave the "
+            "split to the program with --set split=folds."
+        ) from error
+
+
+def folds_of(manifest: Manifest, settings: Experiment, seed: int) -> tuple[Fold, ...]:
+    """The folds that an experiment trains and tests in one seed; raises as they do."""
+    if settings.split == Split.GIVEN:
+        return (given(manifest)[0],)
+    return patient_folds(manifest, settings.folds, seed)
+
+
+def inner_of(manifest: Manifest, settings: Experiment, seed: int, fold: Fold) -> Fold:
+    """The fold, within a fold's training part, on whose test part sizes and models are chosen."""
+    inner = given(manifest)[1] if settings.split == Split.GIVEN else None
+    return inner or fold.validation(settings.validation_parts, seed)
 
 
 def split(part: Part, scheme: LesionScheme, k: int, seed: int) -> tuple[Fold, ...]:

@@ -7,7 +7,7 @@ Everything wrong with any of them is told at once, and then nothing is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from ml.dataset import arrays, cells, coco, folders, segmentations, table
 from ml.dataset import volumes as nifti_volumes
 from ml.dataset.columns import Boxes
-from ml.dataset.entries import Entry, Mark, Options, data_set
+from ml.dataset.entries import Entry, Mark, Options, Told, data_set
 from ml.dataset.files import Files
 from ml.dataset.labels import Whose
 from ml.dataset.table import CellError, PrepareError, Row
@@ -47,12 +47,23 @@ def images(
         ManifestError: everything that is wrong with rows and images, in one message.
     """
     chosen = options or Options()
-    path = table.found(folder, "labels.csv", chosen.table)
-    read = _without_table(folder, path, chosen)
-    if read is not None:
-        entries, notes = read
-        return data_set(entries, scheme, out, chosen, notes)
-    return _of_table(folder, path, ("file", "class"), scheme, out, chosen)
+    return data_set(_with_test(_images, folder, chosen), scheme, out, chosen)
+
+
+def _images(folder: Path, options: Options) -> Told:
+    path = table.found(folder, "labels.csv", options.table)
+    read = _without_table(folder, path, options)
+    return Told(*read) if read is not None else _of_table(folder, path, ("file", "class"), options)
+
+
+def _with_test(of: Callable[[Path, Options], Told], folder: Path, options: Options) -> Told:
+    """What a folder tells, together with that of ``options.test``."""
+    told = of(folder, options)
+    if options.test is None:
+        return told
+    if options.test.resolve() == folder.resolve():
+        raise PrepareError("--test names the folder that is trained on; give another one.")
+    return told.tested_on(of(options.test, replace(options, table=None)), options.test)
 
 
 def _without_table(
@@ -89,15 +100,19 @@ def dicom(
         As ``images``.
     """
     chosen = options or Options()
-    path = table.found(folder, "lesions.csv", chosen.table)
+    if not table.found(folder, "lesions.csv", chosen.table).exists():
+        # segmentations tell whose they are
+        chosen = replace(chosen, patients=chosen.patients or Whose.DICOM)
+    return data_set(_with_test(_dicom, folder, chosen), scheme, out, chosen)
+
+
+def _dicom(folder: Path, options: Options) -> Told:
+    path = table.found(folder, "lesions.csv", options.table)
     if path.exists():
-        return _of_table(folder, path, ("class",), scheme, out, chosen)
+        return _of_table(folder, path, ("class",), options)
     marked = segmentations.found(folder, Files(folder))
-    # these objects tell whose they are
-    chosen = replace(chosen, patients=chosen.patients or Whose.DICOM)
-    later = partial(_specks, marked.counts)
     notes = ["Lesions were told by DICOM segmentations and structure sets."]
-    return data_set(marked.entries, scheme, out, chosen, notes, later)
+    return Told(marked.entries, notes, partial(_specks, marked.counts))
 
 
 def volumes(
@@ -114,9 +129,13 @@ def volumes(
         As ``images``.
     """
     chosen = options or Options()
-    path = table.found(folder, "labels.csv", chosen.table)
-    entries, notes, counts = nifti_volumes.entries(folder, path, chosen)
-    return data_set(entries, scheme, out, chosen, notes, partial(_specks, counts))
+    return data_set(_with_test(_volumes, folder, chosen), scheme, out, chosen)
+
+
+def _volumes(folder: Path, options: Options) -> Told:
+    path = table.found(folder, "labels.csv", options.table)
+    entries, notes, counts = nifti_volumes.entries(folder, path, options)
+    return Told(entries, notes, partial(_specks, counts))
 
 
 def _specks(counts: Mapping[str, int]) -> Sequence[str]:
@@ -125,17 +144,9 @@ def _specks(counts: Mapping[str, int]) -> Sequence[str]:
     return (f"Left out: {counts['small']} regions of masks under 2 pixels across.",)
 
 
-def _of_table(
-    folder: Path,
-    path: Path,
-    needed: Sequence[str],
-    scheme: LesionScheme | None,
-    out: Path,
-    options: Options,
-) -> Iterator[Progress]:
+def _of_table(folder: Path, path: Path, needed: Sequence[str], options: Options) -> Told:
     entries, notes, files = entries_of(folder, path, needed, options)
-    later = partial(_whole_paths, files)
-    return data_set(entries, scheme, out, options, notes, later, _difficulty(folder))
+    return Told(entries, notes, partial(_whole_paths, files), _difficulty(folder))
 
 
 def entries_of(

@@ -80,7 +80,7 @@ def _scores(
     paper: tuple[ArmComparison, ...],
     answer: tuple[str, ...],
 ) -> Scores:
-    groups, left_out = subgroups.groups_of(outputs.manifest.lines)
+    groups, left_out = subgroups.groups_of(outputs.lines)
     within = tuple(subgroups.scores(outputs, groups, entries.selected[Selection.NESTED]))
     return Scores(
         arms=entries.arms,

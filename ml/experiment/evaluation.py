@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.config import Experiment
+from ml.dataset.folds import folds_of
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.arms import ArmSize
@@ -63,8 +64,16 @@ class Outputs:
         self.settings, self.manifest, self.seeds = settings, manifest, tuple(seeds)
         scheme = manifest.scheme
         self.keys = scheme.keys
-        self.truth = np.asarray([scheme.index(line.lesion_class) for line in manifest.lines])
-        self.patients = [line.patient for line in manifest.lines]
+        tested = {
+            line.id for fold in folds_of(manifest, settings, settings.seed) for line in fold.test
+        }
+        self.lines = [line for line in manifest.lines if line.id in tested]
+        """Those that test, in the order of the data set."""
+        self._place = np.full(len(manifest.lines), -1)
+        self._place[[line.id in tested for line in manifest.lines]] = np.arange(len(self.lines))
+        self._answers = np.asarray([scheme.index(line.lesion_class) for line in manifest.lines])
+        self.truth = self._answers[self._place >= 0]
+        self.patients = [line.patient for line in self.lines]
         needed = fresh_of(settings, manifest)
         self.sizes = arms.sizes(settings, len(scheme), bool(needed))
         self.fresh = (
@@ -77,7 +86,7 @@ class Outputs:
         for size in self.sizes:
             for part in (OUTER, INNER) if size.arm in arms.SELECTED else (OUTER,):
                 for seed in self.seeds:
-                    for fold in range(settings.folds):
+                    for fold in range(settings.tested_folds):
                         task = TrainClassifier(size, part, fold, seed)
                         if size.arm in arms.MATCHED and not folder.has_result(task.name):
                             continue  # trained only at the sizes that selection chose
@@ -97,8 +106,9 @@ class Outputs:
             stored = self._stored.get((size, OUTER, fold, seed))
             if stored is None:
                 return None
-            table[stored["rows"]] = stored["probabilities"]
-            folds[stored["rows"]] = fold
+            place = self._place[stored["rows"]]
+            table[place] = stored["probabilities"]
+            folds[place] = fold
             if self.fresh is not None:
                 fresh.append(stored["fresh"].astype(np.int64))
         if not np.isfinite(table).all():
@@ -107,15 +117,16 @@ class Outputs:
 
     def same(self, size: ArmSize, seed: int) -> Outcome | None:
         """One size in all folds."""
-        return self.outcome([size] * self.settings.folds, seed)
+        return self.outcome([size] * self.settings.tested_folds, seed)
 
     def validated(self, size: ArmSize, fold: int, seed: int) -> float | None:
         """Balanced accuracy on the validation patients of a fold."""
         stored = self._stored.get((size, INNER, fold, seed))
         if stored is None:
             return None
-        right = stored["probabilities"].argmax(axis=1) == self.truth[stored["rows"]]
-        return float(comparison.balanced(right.astype(float), self.truth[stored["rows"]]))
+        truth = self._answers[stored["rows"]]
+        right = stored["probabilities"].argmax(axis=1) == truth
+        return float(comparison.balanced(right.astype(float), truth))
 
     def right(self, outcome: Outcome) -> Bools:
         """(n,) whether the most probable class is the true one, in the data set's order."""
@@ -150,9 +161,9 @@ class Outputs:
                 if outcome is not None:
                     scores[size] = float(self.right(outcome).mean())
             of_paper = [arm for arm in arms.ARMS if arm not in arms.NESTED_ALONE]
-            return [arms.chosen(self.sizes, scores, of_paper)] * self.settings.folds
+            return [arms.chosen(self.sizes, scores, of_paper)] * self.settings.tested_folds
         per_fold = []
-        for fold in range(self.settings.folds):
+        for fold in range(self.settings.tested_folds):
             validated = {
                 size: self.validated(size, fold, seed)
                 for size in self.sizes

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ml.config import Experiment
+from ml.config import Experiment, Split
+from ml.dataset.folds import parts_told
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms, comparing, evaluation, fresh_phantoms, measured
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import Missing
 from ml.experiment.results import Evaluated
-from ml.experiment.results.origin import Asked, DataSet, FreshPatients
+from ml.experiment.results.origin import Asked, DataSet, FreshPatients, PartSize
 from ml.experiment.results.synthetic import FeatureNetwork
 from ml.experiment.tasks import OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
@@ -42,12 +43,22 @@ def evaluated(
             patients=len(manifest.patients),
             counts=manifest.counts(),
             calibration=phantom_note(manifest),
+            split=_split(settings, manifest),
         ),
         asked=Asked(settings.dump(), outputs.seeds, command, tuple(capped)),
         scores=comparing.evaluate(outputs, _features(folder, outputs)),
         synthetic=measured.collect(folder, settings, manifest, outputs.seeds, network),
         fresh=_fresh(settings, manifest),
     )
+
+
+def _split(settings: Experiment, manifest: Manifest) -> dict[str, PartSize] | None:
+    parts = parts_told(manifest) if settings.split == Split.GIVEN else None
+    if parts is None:
+        return None
+    return {
+        name: PartSize(len(part), len(part.patients)) for name, part in parts.items() if len(part)
+    }
 
 
 def _features(folder: RunFolder, outputs: evaluation.Outputs) -> str | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ml.checkpoints.checkpoint import WEIGHTS, Checkpoint, CheckpointError
 from ml.config import Experiment
+from ml.dataset.folds import folds_of
 from ml.dataset.manifest import Manifest
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import Measurement, Missing
@@ -120,7 +121,9 @@ def collect(
         if not done:
             fidelity_of[kind] = next(one for _, one in told if isinstance(one, Missing))
             continue
-        fidelity_of[kind] = _fidelity_of(folder, len(manifest.patients), [task for task, _ in done])
+        tested = folds_of(manifest, settings, settings.seed)
+        patients = len(frozenset[str]().union(*(fold.test.patients for fold in tested)))
+        fidelity_of[kind] = _fidelity_of(folder, patients, [task for task, _ in done])
         if kind != Rois.REAL:
             memorised[kind] = _memorised(settings, manifest, done)
             if twins := tuple(_twins(manifest.scheme.keys, [one for _, one in done])):
@@ -329,7 +332,7 @@ def _generators(
 ) -> Iterator[GeneratorFate]:
     for seed in seeds:
         for part in (OUTER, INNER):
-            for fold in range(settings.folds):
+            for fold in range(settings.tested_folds):
                 tasks = [
                     TrainGenerator("dcgan", part, fold, seed, key) for key in manifest.scheme.keys
                 ]

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ml.config import ConfigError, Experiment, Gan
-from ml.dataset.folds import FoldError, patient_folds
+from ml.config import ConfigError, Experiment, Gan, Split
+from ml.dataset.folds import FoldError, folds_of, inner_of
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.experiment import arms, fresh_phantoms, tasks
 from ml.experiment.arms import ArmSize
@@ -137,7 +137,7 @@ class Plan:
             found += [
                 TrainClassifier(size, OUTER, fold, seed)
                 for seed in self.seeds
-                for fold in range(self.settings.folds)
+                for fold in range(self.settings.tested_folds)
                 for size in sorted(chosen)
             ]
         return self.later(found, folder)
@@ -221,6 +221,16 @@ class Plan:
                 f"{free / 2**30:.1f} GB left; make room or give another --out."
             )
 
+    @property
+    def _divided(self) -> str:
+        if self.settings.split == Split.FOLDS:
+            return f"{self.settings.folds} folds"
+        fold = folds_of(self.manifest, self.settings, self.settings.seed)[0]
+        return (
+            f"{len(fold.train)} lesions train and {len(fold.test)} test, as the data set's split "
+            "has it"
+        )
+
     def describe(self, folder: RunFolder, jobs: int, on_gpu: bool = False) -> str:
         """For ``--dry-run``: what would be done, and about how long it would take."""
         jobs = jobs or os.cpu_count() or 1
@@ -230,7 +240,7 @@ class Plan:
             f"{self.manifest.kind} lesions of {len(self.manifest.patients)} patients ("
             + ", ".join(f"{number} {key}" for key, number in counts.items())
             + f"), digest {self.manifest.digest[:12]}",
-            f"{self.settings.folds} folds, seeds {', '.join(map(str, self.seeds))}, "
+            f"{self._divided}, seeds {', '.join(map(str, self.seeds))}, "
             f"device {self.settings.device}, {jobs} task(s) at a time",
             "",
             "arm                    classic per fold   synthetic per class and fold",
@@ -262,9 +272,9 @@ class Plan:
 
 
 def _refuse_folds(settings: Experiment, manifest: Manifest, seed: int) -> None:
-    for split in patient_folds(manifest, settings.folds, seed):
+    for split in folds_of(manifest, settings, seed):
         try:
-            split.validation(settings.validation_parts, seed)
+            inner_of(manifest, settings, seed, split)
         except FoldError as error:
             raise FoldError(
                 "Nested selection needs training patients to set aside in fold "
@@ -277,7 +287,7 @@ def _generators(
 ) -> Iterable[TrainGenerator]:
     for seed in seeds:
         for part in (OUTER, INNER):
-            for fold in range(settings.folds):
+            for fold in range(settings.tested_folds):
                 yield TrainGenerator("acgan", part, fold, seed)
                 for key in classes:
                     yield TrainGenerator("dcgan", part, fold, seed, key)
@@ -288,7 +298,7 @@ def _classifiers(
 ) -> Iterable[TrainClassifier]:
     for seed in seeds:
         for part in (OUTER, INNER):
-            for fold in range(settings.folds):
+            for fold in range(settings.tested_folds):
                 for size in sizes:
                     alone = part == OUTER and size.arm not in arms.MATCHED
                     if alone or size.arm in arms.SELECTED:

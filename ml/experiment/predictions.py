@@ -33,7 +33,7 @@ def write(outputs: Outputs, run_dir: RunDir) -> str:
     Raises:
         OutputError: the system does not let it be written.
     """
-    groups = sorted({name for line in outputs.manifest.lines for name in line.groups})
+    groups = sorted({name for line in outputs.lines for name in line.groups})
     columns = (
         *COLUMNS,
         *(f"probability_{key}" for key in outputs.keys),
@@ -73,7 +73,7 @@ def _rows(outputs: Outputs, groups: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 def _of(
     outputs: Outputs, groups: Sequence[str], arm: str, how: Selection, seed: int, outcome: Outcome
 ) -> Iterator[tuple[Any, ...]]:
-    for i, line in enumerate(outputs.manifest.lines):
+    for i, line in enumerate(outputs.lines):
         fold = int(outcome.folds[i])
         size = outcome.sizes[fold]
         yield (

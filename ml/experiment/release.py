@@ -119,7 +119,12 @@ def _classifier(
         f"Arm {size.arm} of an experiment: per training fold {size.classic} classic ROIs and "
         f"{size.synthetic} synthetic ones of each class.",
         f"Trained on the {len(fold.train)} lesions of {len(fold.train.patients)} patients of "
-        f"{settings.folds - 1} of {settings.folds} folds, tested on the {len(fold.test)} lesions "
+        + (
+            f"{settings.folds - 1} of {settings.folds} folds"
+            if settings.tested_folds > 1
+            else "the part that the data set names for it"
+        )
+        + f", tested on the {len(fold.test)} lesions "
         f"of the other {len(fold.test.patients)}; the size was chosen on a part of the training "
         "patients.",
     ]
@@ -154,6 +159,8 @@ def _trust(
     Args:
         served: the first fold's network.
     """
+    if settings.tested_folds < 2:
+        return None, None
     logits = np.full((len(manifest.lines), len(manifest.scheme)), np.nan)
     folds = np.zeros(len(manifest.lines), np.int64)
     for fold in range(settings.folds):

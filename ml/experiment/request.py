@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ml import config
-from ml.config import ConfigError, Experiment, command, experiment, named
+from ml.config import ConfigError, Experiment, Split, command, experiment, named
 from ml.dataset.augment import count_of
-from ml.dataset.folds import patient_folds
+from ml.dataset.folds import folds_of, parts_told
 from ml.dataset.manifest import Manifest
 from ml.experiment import arms
 from ml.ground.records import from_json, to_json
@@ -153,21 +153,30 @@ def _kept(folder: Path) -> _Kept:
 def capped(
     settings: Experiment, manifest: Manifest, seeds: int, kept: Collection[str] = ()
 ) -> tuple[Experiment, tuple[str, ...]]:
-    """Settings whose sizes the data set's views allow, and one sentence for each that was lowered.
+    """Settings that the data set allows, and one sentence for each that was changed.
+
+    Sizes are lowered to what its views give; a split that it names is taken.
 
     Args:
         kept: names of settings that somebody asked for: they stay, to be refused if impossible.
     """
+    of_split: tuple[str, ...] = ()
+    if "split" not in kept and (told := parts_told(manifest)) is not None:
+        settings, test = replace(settings, split=Split.GIVEN), told["test"]
+        of_split = (
+            f"split={Split.GIVEN}, not {Split.FOLDS}: the data set names {len(test)} lesions of "
+            f"{len(test.patients)} patients that test, and nothing is trained or chosen on them",
+        )
     classes = len(manifest.scheme)
     least = min((count_of(line, settings.augment) for line in manifest.lines), default=0)
     lesions = min(
         len(fold.train)
         for seed in range(settings.seed, settings.seed + seeds)
-        for fold in patient_folds(manifest, settings.folds, seed)
+        for fold in folds_of(manifest, settings, seed)
     )
     most = least * lesions // (settings.folds - 1)
     if arms.most_classic(settings, classes) <= most:
-        return settings, ()
+        return settings, of_split
     lowered = settings
     if "classic" not in kept:
         lowered = replace(lowered, classic=_at_most(settings.classic, most))
@@ -183,7 +192,7 @@ def capped(
         for name in ("classic", "base", "synthetic")
         if getattr(lowered, name) != getattr(settings, name)
     )
-    return lowered, words
+    return lowered, (*of_split, *words)
 
 
 def _at_most(sizes: Sequence[int], most: int) -> tuple[int, ...]:

@@ -155,6 +155,6 @@ def measurements(settings: Experiment, seeds: Sequence[int]) -> tuple[Measure, .
     return tuple(
         Measure(kind, fold, seed)
         for seed in seeds
-        for fold in range(settings.folds)
+        for fold in range(settings.tested_folds)
         for kind in Rois
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ml.config import ConfigError, Experiment, seed_for
 from ml.dataset.augment import count_of
-from ml.dataset.folds import Fold, LeakageError, patient_folds
+from ml.dataset.folds import Fold, LeakageError, folds_of, inner_of
 from ml.dataset.manifest import Line, Manifest
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.folder import RunFolder
@@ -36,8 +36,8 @@ def manifest_of(data: Path) -> Manifest:
 
 def fold_of(manifest: Manifest, settings: Experiment, seed: int, index: int, part: str) -> Fold:
     """A fold of a seed's partition: tested on its test patients, or on its validation patients."""
-    fold = patient_folds(manifest, settings.folds, seed)[index]
-    return fold if part == OUTER else fold.validation(settings.validation_parts, seed)
+    fold = folds_of(manifest, settings, seed)[index]
+    return fold if part == OUTER else inner_of(manifest, settings, seed, fold)
 
 
 def views_each(manifest: Manifest, settings: Experiment, fold: Fold, per_fold: int) -> int:
@@ -52,7 +52,7 @@ def views_needed(manifest: Manifest, settings: Experiment, seed: int) -> int:
         ConfigError: more than a lesion can give.
     """
     per_fold = arms.most_classic(settings, len(manifest.scheme))
-    folds = patient_folds(manifest, settings.folds, seed)
+    folds = folds_of(manifest, settings, seed)
     each = max(views_each(manifest, settings, fold, per_fold) for fold in folds)
     smallest = min(settings.base, *settings.classic)
     if any(views_each(manifest, settings, fold, smallest) == 0 for fold in folds):

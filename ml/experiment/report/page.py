@@ -149,10 +149,22 @@ def _head(results: Results) -> str:
         f"The {' and the '.join(told)}; the paper's about 3,500 and 7,900 of batch 64 at width "
         "128. Undertrained generators hurt."
     )
+    divided = f"{settings.folds} patient-separated folds"
+    if data.split is not None:
+        sizes = {
+            name: f"{part.lesions} lesions of {part.patients} patients"
+            for name, part in data.split.items()
+        }
+        chosen = sizes.get("val", "a part of the training patients")
+        divided = (
+            f"The data set's own split: tested on {sizes['test']} alone, trained on "
+            f"{sizes['train']}; sizes and models were chosen on {chosen}, which every network that "
+            "is tested was then trained on as well. Intervals are over the patients that test"
+        )
     return (
         f"<h1>Did synthetic ROIs help? {escape(data.name)}</h1>"
         f'<p class="soft">{data.lesions} lesions of {data.patients} patients: '
-        f"{escape(counts)}. {kind} {settings.folds} patient-separated folds, "
+        f"{escape(counts)}. {kind} {divided}, "
         f"{seeds} seed{'s' if seeds > 1 else ''}. The experiment of Frid-Adar et al. (2018) with "
         "the controls that it lacks. Research use only.</p>"
         f'{note}<div class="answer">{answers}<p class="soft">From the nested protocol: sizes were '

@@ -12,6 +12,14 @@ from ml.lesion import LesionScheme
 
 
 @dataclass(frozen=True)
+class PartSize:
+    """How much of a data set is in one part of its split."""
+
+    lesions: int
+    patients: int
+
+
+@dataclass(frozen=True)
 class DataSet:
     """The data set that was trained and tested on.
 
@@ -19,6 +27,7 @@ class DataSet:
         kind: ``phantom``, ``calibrated`` or ``uncalibrated``.
         counts: lesions of each class.
         calibration: what stands beside every result on phantoms; None for other data.
+        split: of ``train``, ``val`` and ``test``, where the data set's own split was taken.
     """
 
     name: str
@@ -29,6 +38,7 @@ class DataSet:
     patients: int
     counts: Mapping[str, int]
     calibration: str | None
+    split: Mapping[str, PartSize] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.dataset.folds import Fold, FoldError, LeakageError, Part, patient_folds
+from ml.config import EXPERIMENTS, Split
+from ml.dataset.folds import (
+    Fold,
+    FoldError,
+    LeakageError,
+    Part,
+    folds_of,
+    given,
+    inner_of,
+    patient_folds,
+)
 from ml.dataset.manifest import Line, Manifest
 from ml.images.roi import Box
 from ml.lesion import LIVER, LesionClass, LesionScheme
@@ -44,6 +54,55 @@ def _liver(seed: int) -> Manifest:
     rng.shuffle(keys)
     patients = np.repeat(np.arange(182), rng.integers(1, 6, 182))[:182]
     return _manifest([(key, f"p{patient}") for key, patient in zip(keys, patients, strict=True)])
+
+
+def _told(words: str) -> Manifest:
+    """Two lesions a word: of a patient each, with that word in the column split."""
+    made = _manifest([(LIVER.keys[i % 3], f"p{i}") for i in range(3 * len(words.split()))])
+    lines = tuple(
+        replace(line, groups={"split": words.split()[i // 3]}) for i, line in enumerate(made.lines)
+    )
+    return replace(made, lines=lines)
+
+
+def test_a_split_that_the_data_set_names_is_taken_as_it_is() -> None:
+    manifest = _told("train train Training val test test")
+    fold, inner = given(manifest)
+    assert [line.id for line in fold.train] == [line.id for line in manifest.lines[:12]]
+    assert [line.id for line in fold.test] == [line.id for line in manifest.lines[12:]]
+    assert inner is not None and not inner.test.patients & fold.test.patients
+    assert [line.id for line in inner.test] == [line.id for line in manifest.lines[9:12]]
+    fixed = replace(EXPERIMENTS["quick"], split=Split.GIVEN)
+    assert folds_of(manifest, fixed, 0) == folds_of(manifest, fixed, 1) == (fold,)
+    assert inner_of(manifest, fixed, 0, fold) == inner
+    assert len(folds_of(manifest, EXPERIMENTS["quick"], 0)) == 3
+
+
+def test_without_a_validation_part_one_is_made_of_training_patients() -> None:
+    manifest = _told("train train train train test")
+    fixed = replace(EXPERIMENTS["quick"], split=Split.GIVEN, validation_parts=2)
+    [fold] = folds_of(manifest, fixed, 0)
+    inner = inner_of(manifest, fixed, 0, fold)
+    assert inner.test.patients < fold.train.patients
+    assert inner.train.patients | inner.test.patients == fold.train.patients
+
+
+@pytest.mark.parametrize(
+    ("words", "changed", "refusal"),
+    [
+        ("train train", {}, "names no split of its own"),
+        ("train site-b test", {}, "names no split of its own"),
+        ("train train test", {"patient": "p0"}, "does not keep patients apart: Patient 'p0'"),
+        ("train val test", {"lesion_class": "cyst"}, "'hemangioma' the column split has no lesion"),
+    ],
+)
+def test_a_split_that_tests_on_what_trains_or_lacks_a_class_is_refused(
+    words: str, changed: dict[str, str], refusal: str
+) -> None:
+    manifest = _told(words)
+    lines = (*manifest.lines[:-1], replace(manifest.lines[-1], **changed))
+    with pytest.raises((FoldError, LeakageError), match=refusal):
+        given(replace(manifest, lines=lines))
 
 
 def test_patient_on_both_sides_is_refused() -> None:

@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from ml.__main__ import main
-from ml.dataset import inspect
+from ml.dataset import folds, inspect
 from ml.dataset.columns import Boxes
 from ml.dataset.entries import Options
 from ml.dataset.labels import mapping
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.dataset.prepare import images
+from ml.dataset.table import PrepareError
 from ml.images import dicom, roi
 from ml.images.greys import OfImage
 from ml.images.roi import View
@@ -189,7 +190,7 @@ def classes(tmp_path: Path, name: str, count: int = 4, top: str = "") -> Path:
     [
         ("P{n:02d}_3.png", "(P[0-9]+)_", [f"P{n:02d}" for n in range(8)]),
         ("{n}/slice.png", "folder", [str(n) for n in range(8)]),
-        ("{n}.png", "image", [f"{n}.png" for n in range(8)]),
+        ("{n}.png", "image", [f"{'Cyst' if n < 4 else 'Metastasis'}/{n}.png" for n in range(8)]),
     ],
 )
 def test_a_folder_for_each_class_is_read(
@@ -348,6 +349,52 @@ def test_a_coco_file_is_read(tmp_path: Path) -> None:
 
 
 # Inspecting.
+
+
+def _other(tmp_path: Path, patients: str = "q") -> Path:
+    """A folder of six further pictures, named as those of ``table``."""
+    where = tmp_path / "other"
+    for i in range(6):
+        picture(where / "images" / f"{i}.png", 100 + i)
+    rows = [f"images/{i}.png,{LIVER.keys[i % 3]},{patients}{i}" for i in range(6)]
+    (where / "labels.csv").write_text("\n".join(["file,class,patient", *rows]) + "\n")
+    return where
+
+
+def test_lesions_of_an_external_folder_test_and_never_train(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    words = ["prepare", "images", str(where), "--whole", "--test", str(_other(tmp_path))]
+    assert main([*words, "--out", str(tmp_path / "data")]) == 0
+    manifest = Manifest.load(tmp_path / "data")
+    fold, inner = folds.given(manifest)
+    assert fold.train.patients == {f"p{i}" for i in range(6)} and inner is None
+    assert fold.test.patients == {f"q{i}" for i in range(6)}
+    assert {line.file for line in fold.test} == {f"test/images/{i}.png" for i in range(6)}
+    assert any("for testing alone" in note for note in manifest.notes)
+
+
+def test_an_external_test_of_patients_who_train_is_refused(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    words = refused(where, test=_other(tmp_path, "p"))
+    assert "6 patient(s) (p0, p1, p2, p3, p4 …) are in the folder and in that of --test" in words
+
+
+def test_an_external_test_beside_a_split_or_of_the_same_folder_is_refused(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient,split", "images/{i}.png,{key},p{i},train")
+    with pytest.raises(PrepareError, match="leave one of the two out"):
+        made(where, test=_other(tmp_path))
+    with pytest.raises(PrepareError, match="names the folder that is trained on"):
+        made(where, test=where)
+
+
+def test_pictures_of_one_name_in_training_and_test_are_of_two_patients(tmp_path: Path) -> None:
+    where = classes(tmp_path, "{i}.png", 2, "train")
+    for c, key in enumerate(("Cyst", "Metastasis")):
+        for i in range(2):
+            picture(where / "test" / key / f"{i}.png", 50 + 10 * i + c)
+    manifest = made(where, patients="image")
+    fold, _ = folds.given(manifest)
+    assert (len(fold.train), len(fold.test), len(manifest.patients)) == (4, 4, 8)
 
 
 def test_inspect_says_what_is_there_and_its_command_works(

@@ -686,3 +686,46 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
     assert np.bincount(pools[0].labels).tolist() == [6, 6, 6]
     list(report.write(run.path))
     assert "fresh phantom patients" in (run.path / "report.html").read_text()
+
+
+# -- a split that the data set names ---------------------------------------------------------------
+
+
+def test_on_a_split_of_the_data_set_nothing_is_trained_or_chosen_on_what_tests(
+    tmp_path: Path, capsys
+) -> None:
+    parts = {0: "test", 1: "test", 2: "val", 3: "val"}
+    made = [
+        replace(one, groups={"split": parts.get(int(one.patient[1:]), "train")})
+        for one in findings(16, 1)
+    ]
+    list(write(made, len(made), TWO, tmp_path / "data"))
+    manifest = Manifest.load(tmp_path / "data")
+    small = replace(SMALL, classic=(10, 20))
+    request = Request(small, 1, "command").fitted(manifest)
+    assert request.capped[0].startswith("split=given, not folds: the data set names 2 lesions of 2")
+    assert Request(small, 1, "command", ("split",)).fitted(manifest).settings.split == "folds"
+
+    run = RunDir(tmp_path / "run")
+    list(experiment.run(request.settings, manifest, run, jobs=1, capped=request.capped))
+    test = {"p0", "p1"}
+    for path in (run.path / "tasks").glob("*/result.json"):
+        saw = set(json.loads(path.read_text()).get("patients", ()))
+        assert not saw & test
+        if "-inner-" in path.parent.name:
+            assert not saw & {"p2", "p3"}  # what a size is chosen on is not trained on before
+    for path in (run.path / "tasks").glob("*-outer-*/outputs.npz"):
+        rows = np.load(path)["rows"]
+        assert {manifest.lines[row].patient for row in rows} == test
+    for path in (run.path / "tasks").glob("*-inner-*/outputs.npz"):
+        assert {manifest.lines[row].patient for row in np.load(path)["rows"]} == {"p2", "p3"}
+    results = run.read_json("results.json")
+    assert results["dataset"]["split"]["test"] == {"lesions": 2, "patients": 2}
+    assert {(one["n_lesions"], one["n_patients"]) for one in results["arms"]} == {(2, 2)}
+    table = (run.path / "predictions.csv").read_text("utf-8").splitlines()[1:]
+    assert {line.split(",")[2] for line in table} == test
+    list(report.write(run.path))
+    page = (run.path / "report.html").read_text("utf-8")
+    assert "tested on 2 lesions of 2 patients alone, trained on 12 lesions of 12 patients" in page
+    assert main(["report", str(run.path), "--again", "--data", str(manifest.root)]) == 0
+    assert "is not what it was" not in capsys.readouterr().err
