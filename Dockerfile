@@ -53,6 +53,8 @@ RUN /srv/venv/bin/pip install ${PIP_OPTIONS} ${TORCH_PIP_OPTIONS} $(grep -E '^to
     && /srv/venv/bin/pip install ${PIP_OPTIONS} -e '.[postgres,train]'
 USER 10001:10001
 
+# as Ctrl+C: the first process of a container hears no SIGTERM that it does not handle
+STOPSIGNAL SIGINT
 CMD ["python", "-m", "app", "work"]
 
 

@@ -53,6 +53,11 @@ class Clerk(JobLoop):
         """Do one thing that is due; False when nothing is."""
         return self.do_job() or self._settling.act(self.name) or self._erase() or self._sweep()
 
+    def ring(self) -> None:
+        """Something was queued here, or a deletion begun: look now."""
+        self._erase_at = 0.0
+        super().ring()
+
     def _erase(self) -> bool:
         """Go on with deletions that were begun; what waits is asked again after a while."""
         if monotonic() < self._erase_at:

@@ -34,6 +34,7 @@ _STATUSES = {
     RefusalCode.TAKEN: (DUPLICATE, "Other bytes are here under its SOP Instance UID"),
     RefusalCode.OWN: (DUPLICATE, "Rebuilt by Hepatica; its original is here"),
     RefusalCode.OTHER_PATIENT: (0xC111, "Its study is here under another patient"),
+    RefusalCode.LEAVING: (NOT_NOW, "Its examination is being deleted"),
     RefusalCode.NO_PATIENT: (0xC110, "It has no PatientID"),
 }
 """Refusals as statuses of C-STORE (PS3.4 B.2.3, PS3.7 C.5), with comments that hold nothing of the

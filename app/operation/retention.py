@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.db import Database, in_parts, now
-from app.models.cases.case import Case
+from app.models.cases.case import Case, being_deleted
 from app.models.cases.lesion import Lesion
 from app.models.erasures.erasure import Erasure, ErasureKind
 from app.models.erasures.extent import Extent, hindrances, pictures_of
@@ -114,7 +114,7 @@ def _old_cases(session: Session, days: float) -> list[uuid.UUID]:
     if not days:
         return []
     query = sa.select(Case.id).where(Case.created_at < now() - timedelta(days=days))
-    going = Erasure.going(session)
+    going = being_deleted(session)
     found = session.scalars(query.order_by(Case.created_at, Case.id))
     return [one for one in found if one not in going]
 

@@ -29,6 +29,7 @@ from app.models.cases.case import (
     ImageStack,
     Receipt,
     Series,
+    being_deleted,
 )
 from app.models.cases.entry import Door, Entry
 from app.models.cases.lesion import Lesion
@@ -346,7 +347,7 @@ def _work_list_page(
         "cases/index.html",
         422 if receipt is not None and not receipt.took else 200,
         cases=found.items,
-        leaving=Erasure.going(db),
+        leaving=being_deleted(db),
         some_closed=found.closed,
         closed_because=_closed_because(db, user) if found.closed else "",
         review_first=configuration.review_first,

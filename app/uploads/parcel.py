@@ -41,6 +41,8 @@ class RefusalCode(StrEnum):
     """Text is in its pixels, and its door takes none of that."""
     OWN = "own_object"
     """It was rebuilt here, from an image that is here."""
+    LEAVING = "being_deleted"
+    """Its case is being deleted."""
 
     @staticmethod
     def of(error: HepaticaError) -> RefusalCode:

@@ -390,6 +390,13 @@ class Case(Base):
         return digests
 
 
+def being_deleted(session: Session) -> set[uuid.UUID]:
+    """The cases whose deletion was begun and has not ended."""
+    erasure = Base.metadata.tables["erasure"]  # its module imports this one
+    going = session.scalars(sa.select(erasure.c.cases).where(erasure.c.ended_at.is_(None)))
+    return {uuid.UUID(one) for cases in going for one in cases}
+
+
 def drop_pixels(session: Session, digests: Collection[str]) -> None:
     """Delete pixels that no image has any more; another case may hold the very same ones."""
     for some in in_parts(sorted(digests)):
@@ -675,6 +682,7 @@ class _Intake:
     _own: dict[str, bool] = field(default_factory=dict)
     _issuers: dict[str, dict[uuid.UUID, str | None]] = field(default_factory=dict)
     _linked: set[uuid.UUID] = field(default_factory=set)
+    _leaving: set[uuid.UUID] = field(default_factory=set)
 
     @classmethod
     def of(cls, session: Session, parcel: Parcel, sender: Sender) -> _Intake:
@@ -684,7 +692,7 @@ class _Intake:
         for first in range(0, len(wanted), _AT_ONCE):
             some = wanted[first : first + _AT_ONCE]
             here |= set(session.scalars(sa.select(Image.sop_uid).where(Image.sop_uid.in_(some))))
-        return cls(session, sender, here)
+        return cls(session, sender, here, _leaving=being_deleted(session))
 
     def write(self) -> None:
         """Write what waits."""
@@ -765,7 +773,7 @@ class _Intake:
         """The case that a slice belongs to; None where there is none.
 
         Raises:
-            Unreadable: its study is another patient's.
+            Unreadable: its study is another patient's, or is being deleted.
         """
         sender = self.sender
         if patient_hmac and item.issuer and self._is_issued_twice(patient_hmac, item):
@@ -776,6 +784,12 @@ class _Intake:
         found = self._known_case(item, patient_hmac, name)
         if found is None:
             return None
+        if found.id in self._leaving:
+            raise Unreadable(
+                "its examination is being deleted, and would take it along. Send it again once "
+                "the deletion has ended.",
+                code=RefusalCode.LEAVING,
+            )
         if item.study_uid and patient_hmac != found.patient_hmac:
             raise Unreadable(
                 "its study is here already under another patient. Check the PatientID at the "

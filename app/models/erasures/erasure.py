@@ -90,12 +90,6 @@ class Erasure(Base):
         under_way = session.scalars(sa.select(Erasure).where(Erasure.ended_at.is_(None)))
         return next((one for one in under_way if str(case_id) in one.cases), None)
 
-    @staticmethod
-    def going(session: Session) -> frozenset[uuid.UUID]:
-        """The cases that are being deleted."""
-        under_way = session.scalars(sa.select(Erasure).where(Erasure.ended_at.is_(None)))
-        return frozenset(one for erasure in under_way for one in erasure.case_ids)
-
     @property
     def state(self) -> str:
         """How far it is, in words."""

@@ -246,10 +246,14 @@ def test_deleting_a_case_needs_its_pseudonym_and_its_owner(signed_in_as, session
     assert "being deleted" in owner.get("/cases").text
     again = owner.post(path, data={"typed": case.pseudonym})
     assert again.status_code == 409 and "It is being deleted already" in again.text
+    late = upload(owner, ("a.dcm", make_dicom()))
+    assert late.status_code == 422 and "its examination is being deleted" in late.text
     deletions.finish(database, app)
     assert count(session, Image) == 0
     session.expire_all()
     assert session.get(Blob, digest) is None  # the pixels are gone as well
+    upload(owner, ("a.dcm", make_dicom()))
+    assert count(session, Image) == 1
 
 
 def test_an_id_that_is_guessed_finds_nothing(signed_in_as):
