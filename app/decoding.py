@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
+from app import memory
 from app.errors import TooMany, Unavailable
 from app.settings import Settings
 from app.uploads.asking import Images
@@ -31,6 +32,9 @@ PATIENCE_S = 120.0
 """So long an upload waits for its turn."""
 IMAGES_AT_ONCE = 4
 """Single images, of programs, that one process decodes at the same moment."""
+
+_STORED_AFTER_S = 5.0
+"""So long after it was decoded an upload is stored and answered, as a rule."""
 
 DECODING_S = 120.0
 """So long one upload may be decoded; a series of 512 × 512 slices takes seconds."""
@@ -116,10 +120,16 @@ class Decoding:
             finally:
                 self._places.release()
                 own.release()
+                self._give_back_soon()
         finally:
             self._under_way[whose] -= 1
             if not self._under_way[whose]:
                 del self._under_way[whose], self._own[whose]
+
+    def _give_back_soon(self) -> None:
+        """What the upload took is free once it is stored and answered."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(_STORED_AFTER_S, loop.run_in_executor, None, memory.give_back)
 
     async def _in(self, threads: ThreadPoolExecutor, act: Callable[[], Decoded]) -> Decoded:
         return await asyncio.get_running_loop().run_in_executor(threads, act)

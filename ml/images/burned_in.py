@@ -60,8 +60,7 @@ def has_text(pixels: npt.NDArray[Any]) -> bool:
 
 def _inks(pixels: npt.NDArray[Any]) -> list[int]:
     """Values that stand out among their neighbours, the most frequent first."""
-    lowest = int(pixels.min())
-    every = _counts(pixels, lowest)
+    lowest, every = _counts(pixels)
     if not _often(every, pixels.size).any():  # most bands of a small image; the rest costs more
         return []
     values = np.flatnonzero(every) if _has_gaps(every) else np.arange(len(every))
@@ -78,14 +77,21 @@ def _often(counts: npt.NDArray[np.int64], pixels: int) -> npt.NDArray[np.bool_]:
     return (counts >= _LEAST_PIXELS) & (counts <= _MOST_SHARE * pixels)
 
 
-def _counts(pixels: npt.NDArray[Any], lowest: int) -> npt.NDArray[np.int64]:
-    """How often each value from ``lowest`` on is there; counted in parts, which stay small."""
-    every = np.zeros(int(pixels.max()) - lowest + 1, np.int64)
+def _counts(pixels: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.int64]]:
+    """The lowest value, and how often each from it on is there; in parts, which stay small."""
     flat = pixels.reshape(-1)
-    for start in range(0, flat.size, _AT_ONCE):
-        some = flat[start : start + _AT_ONCE].astype(np.int64) - lowest
-        every += np.bincount(some, minlength=every.size)
-    return every
+    parts = [flat[start : start + _AT_ONCE] for start in range(0, flat.size, _AT_ONCE)]
+    if pixels.dtype == np.uint8:  # nothing need be looked for first
+        every = np.zeros(256, np.int64)
+        for some in parts:
+            every += np.bincount(some, minlength=256)
+        there = np.flatnonzero(every)
+        return int(there[0]), every[there[0] : there[-1] + 1]
+    lowest = int(pixels.min())
+    every = np.zeros(int(pixels.max()) - lowest + 1, np.int64)
+    for some in parts:
+        every += np.bincount(some.astype(np.int64) - lowest, minlength=every.size)
+    return lowest, every
 
 
 def _has_gaps(counts: npt.NDArray[Any]) -> bool:

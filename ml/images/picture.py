@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ml.images import burned_in, codestream
+from ml.images import burned_in, codestream, percentiles
 from ml.images.codestream import Coding, StreamHeader
 from ml.images.ct_slice import (
     MAX_PIXELS,
@@ -141,7 +141,7 @@ def read(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> CTSlice:
 
 def _narrow(pixels: npt.NDArray[Any]) -> tuple[str, ...]:
     """Said of a picture whose grey values lie so close together that no network sees them."""
-    low, high = np.percentile(pixels, (0.1, 99.9))
+    low, high = percentiles.span(pixels, 0.1, 99.9)
     if low == high:
         return (f"Every pixel has the same grey value ({low:.0f}): there is nothing to see.",)
     share = (high - low) / float(np.iinfo(pixels.dtype).max)

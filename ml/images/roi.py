@@ -27,7 +27,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ml.ground.errors import HepaticaError
-from ml.images import greys
+from ml.images import greys, percentiles
 from ml.images.ct_slice import NARROW, CTSlice
 from ml.lesion import ROI_SIZE_PX
 
@@ -527,7 +527,7 @@ def make(
 
 def _flat(roi: Float32) -> tuple[str, ...]:
     """Said of an ROI in which a network sees nothing, whatever made it so."""
-    low, high = np.percentile(roi, (1, 99))
+    low, high = percentiles.span(roi, 1, 99)
     if high - low >= _FLAT:
         return ()
     return (

@@ -122,3 +122,18 @@ def test_few_bytes_that_are_many_pixels_never_hold_the_event_loop(
     )
     assert answer.status_code == httpx.codes.OK
     assert threads[0].startswith("image")
+
+
+def test_memory_is_given_back_once_an_upload_is_stored(monkeypatch) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr(decoding, "_STORED_AFTER_S", 0.0)
+    monkeypatch.setattr(decoding.memory, "give_back", given_back.set)
+    room = Decoding(Limits(9, 10**9, 10**9))
+
+    async def upload() -> bool:
+        assert await room.of_upload("a", lambda: "stored") == "stored"
+        return await asyncio.to_thread(given_back.wait, 30)
+
+    assert asyncio.run(upload())
+    monkeypatch.undo()
+    decoding.memory.give_back()  # really, or nothing where the C library has no way to

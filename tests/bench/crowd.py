@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
@@ -20,11 +20,12 @@ from urllib.parse import urlencode
 import studies
 from app.cookies import SESSION
 from app.db import Database
+from app.main import READERS_AFTER_S
 from app.models.people.sign_in import SignIn
 from app.models.people.token import ApiToken
 from app.models.reader_studies.enrolment import Enrolment
 from bench.load import ask_once, multipart_post, rate
-from bench.running import environment_for, free_port, process_of
+from bench.running import cpu_s, environment_for, free_port, process_of, with_children
 from bench.serving import png_rois
 from factories import make_dicom, make_hu
 
@@ -105,7 +106,8 @@ def readers() -> Iterator[str]:
         database.engine.dispose()
         port = free_port()
         serve = ["-m", "app", "serve", "--port", str(port)]
-        with process_of(serve, port, "/health/ready", **settings):
+        with process_of(serve, port, "/health/ready", **settings) as server:
+            spent = cpu_s(server.pid)
             crowd = [
                 _Reader(port, token, cookie, n)
                 for n, (token, cookie) in enumerate(zip(tokens, cookies, strict=True))
@@ -115,6 +117,7 @@ def readers() -> Iterator[str]:
                 thread.start()
             for thread in threads:
                 thread.join()
+            spent = cpu_s(server.pid) - spent
     faults = [one.fault for one in crowd if one.fault]
     if faults:
         raise RuntimeError(f"{len(faults)} readers did not come to the end: {faults[0]}")
@@ -127,6 +130,8 @@ def readers() -> Iterator[str]:
             f"{word}: median {statistics.median(times):.1f} ms, 95 % {p95:.1f} ms (aim {aim}); "
             f"{len(times)} of {what}"
         )
+    asked = sum(1 + len(one.saved_ms) + len(one.shown_ms) for one in crowd)
+    yield f"the server's CPU: {1000 * spent / asked:.1f} ms each of {asked} requests"
 
 
 @contextmanager
@@ -154,17 +159,12 @@ def _let_in(settings: dict[str, str]) -> tuple[str, str]:
 
 def _resident_mb(pid: int) -> float:
     """Memory of a process and of all that it started, in MB."""
-    total, left = 0.0, [pid]
-    while left:
-        one = left.pop()
-        try:
+    total = 0.0
+    for one in with_children(pid):
+        with suppress(OSError, StopIteration):  # it ended meanwhile
             text = Path(f"/proc/{one}/smaps_rollup").read_text()
             found = next(line for line in text.splitlines() if line.startswith("Pss:"))
             total += int(found.split()[1]) / 1000
-            for task in Path(f"/proc/{one}/task").glob("*/children"):
-                left += map(int, task.read_text().split())
-        except (OSError, StopIteration):
-            continue  # it ended meanwhile
     return total
 
 
@@ -182,6 +182,8 @@ def memory() -> Iterator[str]:
             multipart_post("/api/v1/classifications", f"127.0.0.1:{port}", token, "roi.png", one)
             for one in pngs
         ]
+        _scored(port, requests)
+        time.sleep(READERS_AFTER_S)  # what reads files is loaded, and was not counted as growth
         first = done = _scored(port, requests)
         after_first = _resident_mb(process.pid)
         while done < SCORES:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,11 +32,17 @@ def running(arguments: list[str], port: int, path: str, **environment: str) -> I
 
 @contextmanager
 def process_of(
-    arguments: list[str], port: int, path: str, **environment: str
+    arguments: list[str],
+    port: int,
+    path: str,
+    *,
+    python: str | Path = sys.executable,
+    **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """As ``running``, but yields the process."""
+    """As ``running``, but yields the process; ``python`` may be one of another environment."""
     process = subprocess.Popen(
-        [sys.executable, *arguments],
+        [str(python), *arguments],
+        start_new_session=True,
         cwd=ROOT,
         env=environment_with(environment),
         stdout=subprocess.DEVNULL,
@@ -57,7 +64,11 @@ def process_of(
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(20)
+        finally:  # what others leave behind when they end
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def environment_with(settings: dict[str, str]) -> dict[str, str]:
@@ -71,3 +82,30 @@ def environment_for(folder: Path) -> dict[str, str]:
         "HEPATICA_DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3",
         "HEPATICA_INSTALLATION_KEY_FILE": f"{folder}/installation.key",
     }
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has begun itself (Linux)."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += map(int, task.read_text().split())
+    return found
+
+
+def with_children(pid: int) -> list[int]:
+    """A process and all that came of it (Linux)."""
+    found = [pid]
+    for one in found:
+        with suppress(OSError):  # it ended meanwhile
+            found += children_of(one)
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processors that a process and all that came of it have used (Linux)."""
+    ticks = 0
+    for one in with_children(pid):
+        with suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
