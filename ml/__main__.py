@@ -441,6 +441,7 @@ def run_experiment(
     jobs: Jobs = 0,
     cluster: Annotated[str | None, Parameter(metavar="ADDRESS")] = None,
     fresh: Annotated[Path | None, Parameter(metavar="DIR")] = None,
+    config: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     resume: bool = False,
     dry_run: bool = False,
 ) -> None:
@@ -456,20 +457,30 @@ def run_experiment(
         jobs: tasks at a time; 0: one per core.
         cluster: a Ray cluster that sees DATA and RUN, such as auto.
         fresh: where fresh phantoms are kept, for several runs; default RUN/fresh.
+        config: the config.json of another run, whose settings and seeds are taken instead of a
+            preset's; --set changes single ones.
         resume: go on with RUN, with the settings that it has.
         dry_run: check everything, print the plan, train nothing.
     """
+    from ml.config import ConfigError
     from ml.dataset.manifest import Manifest
     from ml.experiment import report
     from ml.experiment import run as experiment
     from ml.experiment.request import Request
     from ml.progress import RunDir, drive
 
+    if config and (preset or resume):
+        raise ConfigError(
+            "--config brings all settings of a run: leave --preset out; with --resume the run has "
+            "its own."
+        )
     changes = [*assignments, *([f"device={device}"] if device else [])]
     manifest = Manifest.load(data)
     asked = (
         Request.again(out, preset, changes, seeds, manifest)
         if resume
+        else Request.of_file(config, changes, seeds).on(manifest)
+        if config
         else Request.of(preset, changes, seeds).fitted(manifest)
     )
     if dry_run:

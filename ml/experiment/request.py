@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml import config
-from ml.config import ConfigError, Experiment, Split, command, experiment, named
+from ml.config import ConfigError, Experiment, Split, command, experiment, keys, named
 from ml.dataset.augment import count_of
 from ml.dataset.folds import folds_of, parts_told
 from ml.dataset.manifest import Manifest
@@ -58,9 +58,43 @@ class Request:
         Raises:
             ConfigError: its ``config.json`` cannot be read.
         """
-        kept = _kept(folder)
+        return cls._of(_kept(folder))
+
+    @classmethod
+    def _of(cls, kept: _Kept) -> Request:
         settings = config.kept(kept.experiment)
         return cls(settings, kept.seeds, kept.command, capped=kept.capped or ())
+
+    @classmethod
+    def of_file(cls, file: Path, assignments: Sequence[str], seeds: int | None) -> Request:
+        """A new run with the settings that another left in its ``config.json``.
+
+        They are taken as they stand, on whatever data; only ``assignments`` and ``seeds`` change
+        them.
+
+        Raises:
+            ConfigError: no such file, or none of a run.
+        """
+        if not file.is_file():
+            raise ConfigError(f"{file} is no file; --config takes the config.json of a run.")
+        kept = cls._of(_read(file))
+        repeats = kept.seeds if seeds is None else seeds
+        refuse_seeds(repeats)
+        settings = kept.settings.override(assignments)
+        words = f"python -m ml experiment --data DATA --out RUN --config CONFIG --seeds {repeats}"
+        told = " ".join([words, "--set", *assignments] if assignments else [words])
+        return cls(settings, repeats, told, tuple(keys(Experiment)))
+
+    def on(self, manifest: Manifest) -> Request:
+        """The same; says so where the settings do not keep to a split that the data set names."""
+        told = parts_told(manifest)
+        if told is None or self.settings.split == Split.GIVEN:
+            return self
+        words = (
+            f"split={self.settings.split}: the data set names {len(told['test'])} lesions that "
+            "test, and these settings train on them in other folds; --set split=given keeps to it"
+        )
+        return replace(self, capped=(*self.capped, words))
 
     @classmethod
     def again(
@@ -138,12 +172,15 @@ def digest_of(folder: Path) -> str:
 
 
 def _kept(folder: Path) -> _Kept:
+    return _read(folder / "config.json")
+
+
+def _read(file: Path) -> _Kept:
     try:
-        return from_json(_Kept, RunDir(folder).read_json("config.json"))
+        return from_json(_Kept, RunDir(file.parent).read_json(file.name))
     except ValueError as error:
         raise ConfigError(
-            f"{folder / 'config.json'} is damaged, or of another program ({error}); begin in "
-            "another folder."
+            f"{file} is damaged, or of another program ({error}); begin in another folder."
         ) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ml
 from ml.__main__ import main
 from ml.config import EXPERIMENTS, Augment, ConfigError
 from ml.dataset.folds import FoldError, LeakageError
@@ -29,6 +30,7 @@ from ml.experiment.arms import (
     DISCRIMINATOR,
     DUPLICATE,
     EQUAL,
+    FEATURES,
     NESTED_ALONE,
     ORACLE,
     ArmSize,
@@ -412,6 +414,27 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
     assert set(results["memorisation"]["kinds"]) == {"dcgan", "acgan"}
 
 
+def test_a_notebook_gets_the_numbers_of_the_experiment(manifest: Manifest, done: Path) -> None:
+    nested = evaluation.Outputs(_folder(manifest, done), TINY, manifest, (0,)).selected("nested", 0)
+    found = ml.arm(manifest, folds=TINY.folds, seed=0)
+    assert np.array_equal(found.probabilities, nested[FEATURES].probabilities)
+    assert found.models == tuple(size.model for size in nested[FEATURES].sizes)
+
+
+def test_the_settings_of_a_run_are_taken_back(manifest: Manifest, done: Path, capsys) -> None:
+    config, new = str(done / "config.json"), str(done.parent / "new")
+    words = ["experiment", "--data", str(manifest.root), "--out", new, "--config", config]
+    assert main([*words, "--dry-run", "--set", "folds=3"]) == 0
+    asked = Request.of_file(done / "config.json", ["folds=3"], None)
+    assert asked.settings == replace(TINY, folds=3) and asked.seeds == 1
+    assert asked.command.endswith("--config CONFIG --seeds 1 --set folds=3")
+    assert "3 folds, seeds 0" in capsys.readouterr().out
+    assert main([*words, "--preset", "quick"]) == 1
+    assert "leave --preset out" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"takes the config\.json of a run"):
+        Request.of_file(done, [], None)
+
+
 def test_nested_picks_by_validation_and_the_papers_by_what_it_reports(
     manifest: Manifest, done: Path
 ) -> None:
@@ -704,7 +727,9 @@ def test_on_a_split_of_the_data_set_nothing_is_trained_or_chosen_on_what_tests(
     small = replace(SMALL, classic=(10, 20))
     request = Request(small, 1, "command").fitted(manifest)
     assert request.capped[0].startswith("split=given, not folds: the data set names 2 lesions of 2")
-    assert Request(small, 1, "command", ("split",)).fitted(manifest).settings.split == "folds"
+    folds = Request(small, 1, "command", ("split",))
+    assert folds.fitted(manifest).settings.split == "folds"
+    assert "train on them in other folds" in folds.on(manifest).capped[0]
 
     run = RunDir(tmp_path / "run")
     list(experiment.run(request.settings, manifest, run, jobs=1, capped=request.capped))
