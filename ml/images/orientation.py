@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,15 @@ def is_orientation(cosines: Cosines) -> bool:
 
 def normal(cosines: Cosines) -> Vector:
     """The direction in which slices of this orientation follow each other, (3,), unit length."""
+    return _normal(tuple(cosines))
+
+
+@lru_cache(maxsize=256)  # the slices of a series have one
+def _normal(cosines: tuple[float, ...]) -> Vector:
     across = np.cross(cosines[:3], cosines[3:])
-    return np.asarray(across / np.linalg.norm(across))
+    found: Vector = np.asarray(across / np.linalg.norm(across))
+    found.flags.writeable = False
+    return found
 
 
 def along_normal(cosines: Cosines, position_mm: Sequence[float]) -> float:
@@ -68,10 +76,19 @@ def along_normal(cosines: Cosines, position_mm: Sequence[float]) -> float:
 
 def plane(cosines: Cosines) -> Plane:
     """The body plane nearest to a slice, or oblique when none is within 30 degrees."""
+    return _plane(tuple(cosines))
+
+
+@lru_cache(maxsize=256)
+def _plane(cosines: tuple[float, ...]) -> Plane:
     across = np.abs(normal(cosines))
     if across.max() < _SAME_PLANE:
         return Plane.OBLIQUE
     return (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[int(across.argmax())]
+
+
+_AXES = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2, Plane.OBLIQUE: None}
+"""The axis across the slices of a plane."""
 
 
 def coordinate(cosines: Cosines, position_mm: Sequence[float]) -> tuple[str, float] | None:
@@ -80,11 +97,8 @@ def coordinate(cosines: Cosines, position_mm: Sequence[float]) -> tuple[str, flo
     For axial slices that is the z of the scanner's table. None for oblique slices, which no single
     axis places.
     """
-    across = np.abs(normal(cosines))
-    if plane(cosines) is Plane.OBLIQUE:
-        return None
-    axis = int(across.argmax())
-    return "xyz"[axis], float(position_mm[axis])
+    axis = _AXES[plane(cosines)]
+    return None if axis is None else ("xyz"[axis], float(position_mm[axis]))
 
 
 def tilt_deg(cosines: Cosines) -> float:
@@ -106,6 +120,11 @@ def reading_sign(cosines: Cosines) -> int:
 
 def edges(cosines: Cosines) -> Edges:
     """The letters of the picture's four edges."""
+    return _edges(tuple(cosines))
+
+
+@lru_cache(maxsize=256)
+def _edges(cosines: tuple[float, ...]) -> Edges:
     row, column = np.asarray(cosines[:3], float), np.asarray(cosines[3:], float)
     return Edges(
         left=_letters(-row), right=_letters(row), top=_letters(-column), bottom=_letters(column)

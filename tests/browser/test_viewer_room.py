@@ -87,3 +87,19 @@ def test_windows_of_the_file_and_a_second_series_leave_the_picture_its_room(page
         page.locator("[data-hud=film]", has_text="30 slices a second, as the file asks").wait_for()
         page.keyboard.up(".")
         assert page.locator("[data-hud=film]").inner_text() == ""
+
+
+def test_a_portrait_monitor_shows_picture_tools_and_panel_without_scrolling(open_as, installation):
+    page = open_as("reader", 1080, 1920, at=None)
+    with closing(TwoLesions(page, installation)) as case:
+        case.open(1)
+        frame = page.locator("#slice").bounding_box()
+        assert frame["width"] * frame["height"] >= 0.55 * 1080 * 1920
+        assert page.evaluate("document.documentElement.scrollHeight") == 1920
+        save = page.locator("[data-save]").bounding_box()
+        assert save["y"] + save["height"] <= 1920
+        assert page.locator("[data-do=box]").bounding_box()["y"] < frame["y"]
+        # twice the text: as a small window
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        page.wait_for_function("() => document.documentElement.scrollHeight > 1920")
+        assert page.locator("[data-do=box]").bounding_box()["y"] > frame["y"]

@@ -214,20 +214,36 @@ def tap_the_bar(page, part: float) -> None:
     page.tap("#scrub", position={"x": box["width"] / 2, "y": part * box["height"]})
 
 
-def swipe(page, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """One finger over the picture, from one place to another, in pixels from its middle."""
+Place = tuple[float, float]
+"""Pixels to the right of the picture's middle, and down from it."""
+
+
+def swipe(page, *ways: tuple[Place, Place]) -> None:
+    """Fingers over the picture, each from one place to another."""
     box = page.locator("#slice").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     device = page.context.new_cdp_session(page)
 
-    def touch(kind: str, *places: tuple[float, float]) -> None:
+    def touch(kind: str, *places: Place) -> None:
         points = [{"x": x + right, "y": y + down} for right, down in places]
         device.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
-    touch("touchStart", start)
+    touch("touchStart", *(start for start, _ in ways))
     for part in (0.25, 0.5, 0.75, 1.0):
-        touch("touchMove", tuple(a + part * (b - a) for a, b in zip(start, end, strict=True)))
+        places = [(a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])) for a, b in ways]
+        touch("touchMove", *places)
     touch("touchEnd")
+
+
+def tap_until(page, selector: str, then: str) -> None:
+    """Chromium drops a tap that comes right after a swipe; one taps again, as with any screen."""
+    for _ in range(20):
+        if page.locator(selector).first.is_visible():  # else what it does is on its way
+            page.tap(selector)
+        page.wait_for_timeout(200)
+        if page.locator(then).count():
+            return
+    raise AssertionError(f"{selector} was tapped, and no {then} came")
 
 
 def test_the_path_by_touch(open_as, newcomer, sample):
@@ -244,25 +260,32 @@ def test_the_path_by_touch(open_as, newcomer, sample):
     first = slice_shown(page)
     tap_the_bar(page, 0.25)
     wait_for_another(page, first)
-    page.tap("[data-do=box]")
-    swipe(page, (-70, -50), (10, 30))
+    window, zoom = page.inner_text("[data-hud=window]"), page.inner_text("[data-hud=zoom]")
+    swipe(page, ((0, 0), (60, 20)))
+    assert page.inner_text("[data-hud=window]") != window
+    assert page.inner_text("[data-hud=zoom]") == zoom
+    window = page.inner_text("[data-hud=window]")
+    swipe(page, ((-40, 0), (-120, 0)), ((40, 0), (120, 0)))
+    assert int(page.inner_text("[data-hud=zoom]").split()[0]) > 2 * int(zoom.split()[0])
+    assert page.inner_text("[data-hud=window]") == window
+    tap_until(page, "[data-do=reset]", f"[data-hud=zoom]:text-is('{zoom}')")
+    tap_until(page, "[data-do=box]", "[data-do=box][aria-pressed=true]")
+    swipe(page, ((-70, -50), (10, 30)))
     page.locator("text=marked on slice").wait_for()  # the panel moves no more
     page.locator("[data-review]").wait_for()
     assert not has_answer(page)
-    # Chromium drops a tap that comes right after a swipe; one taps again, as with any screen
-    hemangioma = page.locator("[name=lesion_class][value=hemangioma]")
-    for _ in range(20):
-        page.tap(".review .radio-keys__option:has-text('hemangioma')")
-        page.wait_for_timeout(100)
-        if hemangioma.is_checked():
-            break
+    hemangioma = "[name=lesion_class][value=hemangioma]:checked"
+    tap_until(page, ".review .radio-keys__option:has-text('hemangioma')", hemangioma)
     page.tap(".review .radio-keys__option:has([name=confidence][value='3'])")
     page.tap("[data-save]")
     page.locator("#lesion-panel .lesion__answer").first.wait_for()
     assert "hemangioma" in page.inner_text("#lesion-panel")
+    tap_until(page, "[data-do=length]", "[data-do=length][aria-pressed=true]")
+    swipe(page, ((-60, 0), (0, 0)))
+    tap_until(page, "text=Keep with lesion 1", "[data-kept]")
     tap_the_bar(page, 0.75)
     page.tap("[data-do=circle]")
-    swipe(page, (60, 60), (90, 60))
+    swipe(page, ((60, 60), (90, 60)))
     wait_until_it_says(page, "#lesion-title", "Lesion 2")
     page.tap("[data-do=previous]")
     wait_until_it_says(page, "#lesion-title", "Lesion 1")

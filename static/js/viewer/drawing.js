@@ -6,6 +6,8 @@ import { diameterMm, rectOf, scaleBarMm, toScreen } from "./geometry.js";
 import { Kind, pathOf } from "./measuring.js";
 
 const RESTED_MS = 120; // a frame so long after the one before is drawn in full quality
+const TEXT_PX = 13; // at the usual size of text
+const USUAL_PX = 16;
 const COLORS = ["mark", "mark-soft", "stage", "stage-text"];
 
 /**
@@ -26,6 +28,7 @@ export class Drawing {
   #drawnAt = -Infinity;
   #rest = 0; // the timer of the frame in full quality
   #observer = null;
+  #larger = 1; // text of the page over its usual size
   #colors = {};
 
   constructor({ canvas, delegate }) {
@@ -67,6 +70,7 @@ export class Drawing {
     const { width, height } = this.canvas.getBoundingClientRect();
     if (!width || !height) return;
     this.size = { width, height, ratio };
+    this.#larger = parseFloat(getComputedStyle(document.documentElement).fontSize) / USUAL_PX || 1;
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
     // Setting the size clears the canvas: paint before the browser shows it black.
@@ -132,11 +136,12 @@ export class Drawing {
 
   #words(c, text) {
     const { width, height } = this.size;
-    c.font = "15px system-ui, sans-serif";
+    const step = 18 * this.#larger;
+    c.font = `${15 * this.#larger}px system-ui, sans-serif`;
     c.textAlign = "center";
     c.fillStyle = "rgb(0 0 0 / 0.75)";
     const wide = Math.min(width, c.measureText(text).width + 32);
-    c.fillRect((width - wide) / 2, height / 2 - 18, wide, 36);
+    c.fillRect((width - wide) / 2, height / 2 - step, wide, 2 * step);
     c.fillStyle = this.#colors["stage-text"];
     c.fillText(text, width / 2, height / 2 + 5, width - 16);
     c.textAlign = "start";
@@ -167,7 +172,7 @@ export class Drawing {
     for (const { box, shape, words } of pending) {
       const rect = rectOf(lie, box);
       this.#stroke(c, () => outline(c, shape, rect), mark, 2, [3, 3]);
-      this.#label(c, words, rect[0], rect[1] + rect[3] + 16, mark, true);
+      this.#label(c, words, rect[0], rect[1] + rect[3] + USUAL_PX * this.#larger, mark, true);
     }
     if (draft) this.#drawDraft(c, draft, lie, image);
   }
@@ -178,7 +183,7 @@ export class Drawing {
     this.#stroke(c, () => outline(c, kind, rect), mark, 2);
     const mm = diameterMm(box, image);
     const text = mm === null ? `${Math.max(box[2], box[3]).toFixed(0)} px, uncalibrated` : `${mm.toFixed(1)} mm`;
-    this.#label(c, text, rect[0], rect[1] + rect[3] + 16, mark, true);
+    this.#label(c, text, rect[0], rect[1] + rect[3] + USUAL_PX * this.#larger, mark, true);
   }
 
   #drawMeasure(c, measure, { lie, image }) {
@@ -193,9 +198,10 @@ export class Drawing {
     }, color, isChosen ? 2 : 1.2);
     if (isOpen) for (const { x, y } of path) this.#stroke(c, () => c.arc(x, y, 3, 0, 7), color, 1.2);
     const right = path.reduce((a, b) => (b.x > a.x ? b : a));
-    const x = Math.min(right.x + 8, Math.max(4, lie.width - 150)); // stays on the canvas
-    const y = Math.min(Math.max(right.y, 16), lie.height - 16 * says.length);
-    says.forEach((line, n) => this.#label(c, line, x, y + 16 * n, color, n === 0));
+    const step = USUAL_PX * this.#larger;
+    const x = Math.min(right.x + 8, Math.max(4, lie.width - 150 * this.#larger)); // stays on the canvas
+    const y = Math.min(Math.max(right.y, step), lie.height - step * says.length);
+    says.forEach((line, n) => this.#label(c, line, x, y + step * n, color, n === 0));
   }
 
   #handle(c, { x, y }) {
@@ -207,7 +213,7 @@ export class Drawing {
   }
 
   #label(c, text, x, y, color, isStrong) {
-    c.font = `${isStrong ? "600 " : ""}13px system-ui, sans-serif`;
+    c.font = `${isStrong ? "600 " : ""}${TEXT_PX * this.#larger}px system-ui, sans-serif`;
     c.lineWidth = 3;
     c.lineJoin = "round";
     c.strokeStyle = "rgb(0 0 0 / 0.8)";
