@@ -97,8 +97,8 @@ def _database(request: Request) -> Database:
 def _behind(request: Request, session: Session) -> SignIn | None:
     secret = cookies.read(request, cookies.SESSION)
     hours: float = request.app.state.settings.session_idle_hours
-    unaware = Enrolment.unaware_of(SignIn.user_id)
-    return SignIn.behind(session, secret, hours, unaware) if secret else None
+    kept = Enrolment.kept_from(SignIn.user_id)
+    return SignIn.behind(session, secret, hours, *kept) if secret else None
 
 
 async def identify(request: Request) -> None:

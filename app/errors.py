@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class AppError(Exception):
@@ -56,6 +56,11 @@ class AppError(Exception):
         wait_s = self.retry_after_s if retry_after_s is None else retry_after_s
         if wait_s is not None:
             self.headers["retry-after"] = str(max(1, math.ceil(wait_s)))
+
+    def about(self, *fields: str) -> Self:
+        """The same, with the fields of a form or call that it is about: there the page says it."""
+        self.more["errors"] = [{"field": field, "message": self.detail} for field in fields]
+        return self
 
 
 class BadRequest(AppError):

@@ -144,6 +144,7 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
     frame = {
         "current_user": getattr(request.state, "user", None),
         "keeps_unaware": getattr(request.state, "unaware", False),
+        "reads_blind": _reads_blind(request),
         "owes": getattr(request.state, "owes", None),
         "ends": left(request),
         "demo": getattr(request.app.state, "demo", False),
@@ -157,6 +158,12 @@ def render(request: Request, template: str, context: dict[str, Any]) -> str:
     }
     html = _templates().get_template(template).render({**frame, **context})
     return rooted.within(request.scope, html)
+
+
+def _reads_blind(request: Request) -> bool:
+    """Whether what is synthetic is closed to who asks; a stranger reads nothing."""
+    row: SignIn | None = getattr(request.state, "sign_in", None)
+    return bool(row is not None and row.blind)
 
 
 @dataclass(frozen=True)
@@ -201,12 +208,14 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
     """A whole page. Pages hold patients' data, so they are never kept by a cache.
 
     One that refuses a form says why in ``error``, or in what ends in ``_error``: a script that
-    stays on its page is told that alone.
+    stays on its page is told that alone, and of an `AppError` the fields that it is about.
     """
     if status >= 400 and _stays(request):
         said = [why for name, why in context.items() if why and f"_{name}".endswith("_error")]
         if said:
             told = {"title": "Refused", "status": status, "detail": str(said[0])}
+            if isinstance(said[0], AppError) and "errors" in said[0].more:
+                told["errors"] = said[0].more["errors"]
             return JSONResponse(told, status, media_type="application/problem+json")
     response = HTMLResponse(
         render(request, template, context), status, {"cache-control": "no-store"}
@@ -340,11 +349,15 @@ def problem(scope: Scope, error: AppError) -> Response:
     return JSONResponse(body, error.status, headers, media_type="application/problem+json")
 
 
+def _of_programs(request: Request) -> bool:
+    """Whether an address is for programs, which are answered in JSON whatever they accept."""
+    return request.url.path.startswith(("/api/", "/dicomweb/", "/metrics"))
+
+
 def refusal(scope: Any, error: AppError) -> Response:
     """A refusal in the form that the caller understands: a page, or problem+json."""
     request = Request(scope)
-    of_programs = request.url.path.startswith(("/api/", "/dicomweb/", "/metrics"))
-    if of_programs or wants_json(request) or wants_fragment(request) or _stays(request):
+    if _of_programs(request) or wants_json(request) or wants_fragment(request) or _stays(request):
         return problem(scope, error)
     if isinstance(error, Unauthorised) and request.method == "GET":
         own = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -463,6 +476,8 @@ _OF_THE_DATABASE = (sa.exc.DBAPIError, sa.exc.TimeoutError)
 def answered(request: Request, error: Exception) -> Response:
     """The refusal that an exception becomes, in the form that the caller understands."""
     found = app_error_of(error)
+    if isinstance(error, RequestValidationError) and _names_nothing(request, error):
+        found = NotFound("There is nothing at this address.")
     if found.status == 500 or isinstance(error, _OF_THE_DATABASE):
         report(request, error)
     if isinstance(found, NotFound) and isinstance(error, HTTPException):
@@ -474,6 +489,15 @@ def answered(request: Request, error: Exception) -> Response:
     if found.status == 405:
         found.headers["allow"] = allowed_methods(request.scope)
     return refusal(request.scope, found)
+
+
+def _names_nothing(request: Request, error: RequestValidationError) -> bool:
+    """Whether the address of a page has an id in it that can be nobody's.
+
+    It was cut on the way, or typed: the person needs no grammar of it. A program does.
+    """
+    ids = all(one["loc"][0] == "path" and one["type"] == "uuid_parsing" for one in error.errors())
+    return ids and not _of_programs(request)
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -498,8 +522,8 @@ def _recognise(request: Request) -> None:
         return
     configuration = request.app.state.settings
     with request.app.state.database.reading() as session:
-        unaware = Enrolment.unaware_of(SignIn.user_id)
-        row = SignIn.behind(session, secret, configuration.session_idle_hours, unaware)
+        kept = Enrolment.kept_from(SignIn.user_id)
+        row = SignIn.behind(session, secret, configuration.session_idle_hours, *kept)
         user: User | None = row.user if row is not None else None
         request.state.user = user
         request.state.unaware = bool(row is not None and row.unaware)

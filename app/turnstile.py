@@ -223,7 +223,7 @@ class Turnstile:
                 raise Unreadable(
                     "This code is not good now. Type the six digits that the app shows at this "
                     "moment; each is good once."
-                )
+                ).about("code")
 
     async def own_password(self, user: User, password: str) -> None:
         """Nothing where it is the person's; tries are counted like those of signing in.
@@ -249,7 +249,7 @@ class Turnstile:
         with self._known.place(user.name):
             await self._is_own(user, old, "The old password is another one.")
             if new == old:
-                raise Unreadable("The new password is the old one. Choose another.")
+                raise Unreadable("The new password is the old one. Choose another.").about("new")
             return await self._known.hash(lambda: hashed(new))
 
     async def _is_own(self, user: User, password: str, refusal: str) -> None:
@@ -271,7 +271,7 @@ class Turnstile:
         right = await line.hash(lambda: fits(password, user.password_hash))
         await line.ask(lambda: settle(right))
         if not right:
-            raise Unreadable(refusal)
+            raise Unreadable(refusal).about("old", "password")
 
     def _stored(self, attempt: Attempt, origin: Origin) -> str | None:
         """The account's hash, None without one; a try refused here takes no lock."""

@@ -46,7 +46,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Look
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.reading import Reading
-from app.models.reader_studies.sketch import Sketch
+from app.models.reader_studies.sketch import Sketch, SketchChange, SketchSharing
 from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.study import ReaderStudy
 from app.models.reader_studies.trial import Trial
@@ -101,6 +101,8 @@ __all__ = [
     "Settlement",
     "SignIn",
     "Sketch",
+    "SketchChange",
+    "SketchSharing",
     "Stimulus",
     "Tally",
     "TrailEntry",

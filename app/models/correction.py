@@ -67,7 +67,7 @@ def correct_phase(session: Session, case: Case, user: User, *, before: str, afte
     _held(session, case)
     _refuse_others(case, user, _PHASE)
     if after not in PHASES:
-        raise Unreadable(f"Choose the contrast phase: {', '.join(PHASES)}.")
+        raise Unreadable(f"Choose the contrast phase: {', '.join(PHASES)}.").about("contrast_phase")
     if case.contrast_phase == after:
         raise Conflict(f"The contrast phase is {after} already; nothing was changed.")
     if case.contrast_phase != before:
@@ -95,7 +95,9 @@ def rename(session: Session, case: Case, user: User, pseudonym: str) -> None:
     _refuse_others(case, user, _PSEUDONYM)
     wanted = pseudonym.strip()
     if not PSEUDONYM.fullmatch(wanted):
-        raise Unreadable("The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ .")
+        raise Unreadable(
+            "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
+        ).about("pseudonym")
     if wanted == case.pseudonym:
         raise Conflict("That is the pseudonym already; nothing was changed.")
     others = sa.select(Case.patient_hmac).where(Case.pseudonym == wanted, Case.id != case.id)
@@ -103,7 +105,7 @@ def rename(session: Session, case: Case, user: User, pseudonym: str) -> None:
         raise Conflict(
             f"Another patient is called {wanted} already: two patients under one pseudonym could "
             "be taken for one. Choose another."
-        )
+        ).about("pseudonym")
     if case.patient_hmac is None:
         _refuse_bound(session, case)
     case.pseudonym = wanted

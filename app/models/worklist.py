@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -57,6 +57,10 @@ class Order(StrEnum):
     LESIONS = "lesions"
     OWN = "own"
     """When the person last gave a class."""
+    COLLEAGUES = "colleagues"
+    """When others last gave a class that the person may know."""
+    NETWORK = "network"
+    """When the network's word that the person may know was given."""
     REVIEW = "review"
     PHASE = "phase"
     UPLOADED = "uploaded"
@@ -97,6 +101,7 @@ class NetworkClass:
     checkpoint: str
     preset: str
     lesion: int
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ class WorkItem:
             its lesions is told, so that a line does not tell whether it is.
         own: the person's own classes; None before they gave one.
         colleagues: others' classes of the lesions that may be told, each with how many.
+        colleagues_at: when the newest of these was given; None for none.
         network: the newest prediction that may be told.
         covered: there is a score or a colleague's class that is told after one's own.
     """
@@ -121,6 +127,7 @@ class WorkItem:
     closed: bool
     own: OwnClass | None
     colleagues: tuple[tuple[str, int], ...]
+    colleagues_at: datetime | None
     network: NetworkClass | None
     covered: bool
     review_state: ReviewState
@@ -207,7 +214,7 @@ def work_list(session: Session, user: User, wanted: Wanted, *, review_first: boo
     here: list[uuid.UUID] = []
     pages = Pages()
     if found:
-        walk = _Walk(session, conditions, _ways(wanted, user, closed), wanted.down)
+        walk = _Walk(session, conditions, _ways(wanted, user, closed, review_first), wanted.down)
         here, pages = walk.page(wanted.place)
     items = _items(session, user, here, closed, review_first)
     return WorkList(items, counts, found, pages, closed is not None)
@@ -231,10 +238,13 @@ class _Way:
 _KNOWN: tuple[sa.ColumnElement[Any], ...] = (Case.id.expression, Case.created_at.expression)
 
 
-def _ways(wanted: Wanted, user: User, closed: sa.ColumnElement[bool] | None) -> list[_Way]:
+def _ways(
+    wanted: Wanted, user: User, closed: sa.ColumnElement[bool] | None, review_first: bool
+) -> list[_Way]:
     """The stretches of the list, one after the other.
 
-    A closed case is put where one without lesions is: its place must tell no more than its line.
+    The place of a case tells no more than its line: a closed one is put where one without lesions
+    is, and what is covered counts for nothing.
     """
     cases = sa.select(*_KNOWN)
     by: sa.ColumnElement[Any]
@@ -243,7 +253,11 @@ def _ways(wanted: Wanted, user: User, closed: sa.ColumnElement[bool] | None) -> 
         case Order.UPLOADED:
             return [_Way(cases)]
         case Order.OWN:
-            return _by_own(cases, user, closed)
+            return _by_newest(cases, Review, _of_one(user), closed)
+        case Order.COLLEAGUES:
+            return _by_newest(cases, Review, _of_others(user, review_first), closed)
+        case Order.NETWORK:
+            return _by_newest(cases, Prediction, _of_network(user, review_first), closed)
         case Order.PSEUDONYM:
             by = sa.func.lower(Case.pseudonym.expression, type_=sa.String)
         case Order.PHASE:
@@ -261,29 +275,72 @@ def _ways(wanted: Wanted, user: User, closed: sa.ColumnElement[bool] | None) -> 
     return [_Way(cases.add_columns(by.label("by")), by, kind)]
 
 
-def _by_own(cases: sa.Select[Any], user: User, closed: sa.ColumnElement[bool] | None) -> list[_Way]:
-    """First the cases that have a class of the person's, by the last of them; then the others."""
+_Said = type[Review] | type[Prediction]
+_Counts = Callable[[Any], tuple[sa.ColumnElement[bool], ...]]
+"""For a WHERE on what was said, by its class or an alias of it: that it counts for the order."""
 
-    def given(review: type[Review], lesion: type[Lesion]) -> sa.ColumnElement[bool]:
-        return sa.and_(
-            lesion.case_id == Case.id,
-            lesion.withdrawn_at.is_(None),
-            review.lesion_id == lesion.id,
-            review.by_id == user.id,
-        )
 
-    after, of = aliased(Review), aliased(Lesion)
-    is_last = ~sa.exists().where(
-        given(after, of),
-        sa.tuple_(after.created_at, after.id) > sa.tuple_(Review.created_at, Review.id),
+def _of_one(user: User) -> _Counts:
+    return lambda said: (said.by_id == user.id,)
+
+
+def _of_others(user: User, review_first: bool) -> _Counts:
+    def told(said: Any) -> tuple[sa.ColumnElement[bool], ...]:
+        later = aliased(Review)
+        stands = ~sa.exists().where(later.supersedes_id == said.id)
+        return said.by_id != user.id, stands, *_uncovered(said, user, review_first)
+
+    return told
+
+
+def _of_network(user: User, review_first: bool) -> _Counts:
+    def told(said: Any) -> tuple[sa.ColumnElement[bool], ...]:
+        later = aliased(Prediction)
+        last = ~sa.exists().where(later.lesion_id == said.lesion_id, later.number > said.number)
+        return last, *_uncovered(said, user, review_first)
+
+    return told
+
+
+def _uncovered(said: Any, user: User, review_first: bool) -> tuple[sa.ColumnElement[bool], ...]:
+    """That the person has given their own class of the lesion, or need not first."""
+    own = aliased(Review)
+    given = sa.exists().where(
+        own.lesion_id == said.lesion_id, own.by_id == user.id, own.supersedes_id.is_(None)
     )
-    told = () if closed is None else (~closed,)
-    by = Review.created_at.expression
-    first = cases.add_columns(by.label("by")).select_from(Review, Lesion, Case)
-    has = sa.exists().where(given(Review, Lesion))
+    return (given,) if review_first else ()
+
+
+def _by_newest(
+    cases: sa.Select[Any], of: _Said, told: _Counts, closed: sa.ColumnElement[bool] | None
+) -> list[_Way]:
+    """First the cases of which something is told, by the newest of it; then the others.
+
+    What is asked of one case goes from its lesions to what was said of each: a plan that went the
+    other way would read all that was ever said, for every case.
+    """
+
+    def has(*more: Callable[[Any], sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
+        said, lesion = aliased(of), aliased(Lesion)
+        counts = sa.and_(*told(said), *(condition(said) for condition in more))
+        of_it = sa.exists().where(
+            said.lesion_id == lesion.id,
+            sa.case((counts, 1), else_=0) == 1,  # so that no index is taken for it
+        )
+        standing = lesion.case_id == Case.id, lesion.withdrawn_at.is_(None)
+        return sa.exists().where(*standing, of_it.correlate(lesion, of)).correlate(Case, of)
+
+    by = of.created_at.expression
+    first = cases.add_columns(by.label("by")).select_from(of, Lesion, Case)
+    given = (
+        Lesion.case_id == Case.id, Lesion.withdrawn_at.is_(None), of.lesion_id == Lesion.id,
+        *told(of),
+        ~has(lambda said: sa.tuple_(said.created_at, said.id) > sa.tuple_(of.created_at, of.id)),
+    )  # fmt: skip
+    open_to_me = () if closed is None else (~closed,)
     return [
-        _Way(first.where(given(Review, Lesion), is_last, *told), by, datetime, led=True),
-        _Way(cases.where(~sa.and_(has, *told))),
+        _Way(first.where(*given, *open_to_me), by, datetime, led=True),
+        _Way(cases.where(~sa.and_(has(), *open_to_me))),
     ]
 
 
@@ -415,6 +472,7 @@ def _items(
                 closed=is_closed,
                 own=told.own(case.id),
                 colleagues=told.colleagues(case.id),
+                colleagues_at=told.colleagues_at(case.id),
                 network=told.network(case.id),
                 covered=told.covers(case.id),
                 review_state=ReviewState.NO_LESION if is_closed else case.review_state,
@@ -485,13 +543,18 @@ class _Told:
         return OwnClass(self._counted(mine), len(mine), max(one.created_at for one in mine))
 
     def colleagues(self, case_id: uuid.UUID) -> tuple[tuple[str, int], ...]:
+        return self._counted(self._others(case_id))
+
+    def colleagues_at(self, case_id: uuid.UUID) -> datetime | None:
+        return max((one.created_at for one in self._others(case_id)), default=None)
+
+    def _others(self, case_id: uuid.UUID) -> list[Review]:
         open_to_me = self._open(case_id)
-        others = [
+        return [
             one
             for one in self._reviews(case_id)
             if one.by_id != self.user_id and one.lesion_id in open_to_me
         ]
-        return self._counted(others)
 
     def network(self, case_id: uuid.UUID) -> NetworkClass | None:
         # of one lesion the last made, whatever the clock said
@@ -506,6 +569,7 @@ class _Told:
             checkpoint=newest.checkpoint.name,
             preset=newest.checkpoint.preset,
             lesion=self.lesions[case_id][newest.lesion_id],
+            at=newest.created_at,
         )
 
     def covers(self, case_id: uuid.UUID) -> bool:

@@ -43,7 +43,9 @@ async def _decided(
     turnstile: Turnstile = request.app.state.turnstile
     try:
         if new != again:
-            raise Unreadable("The two new passwords differ. Type the same one twice.")
+            raise Unreadable("The two new passwords differ. Type the same one twice.").about(
+                "again"
+            )
         return await turnstile.new_password(user, old, new)
     except Unreadable as refusal:
         return refusal
@@ -185,7 +187,7 @@ def _page(request: Request, session: Session, user: User, refusal: AppError | No
         sign_ins=SignIn.of(session, user, configuration.session_idle_hours),
         here=digest_of(_cookie(request)),
         tokens=ApiToken.of(session, user),
-        error=refusal.detail if refusal else "",
+        error=refusal or "",
     )
 
 
@@ -206,7 +208,7 @@ def _second_step(
         picture=_picture(told.uri) if told is not None else "",
         codes_left=RecoveryCode.left(session, user),
         demanded=demanded_of(user, configuration.second_step_roles),
-        error=refusal.detail if refusal else "",
+        error=refusal or "",
     )
 
 

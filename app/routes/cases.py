@@ -36,6 +36,7 @@ from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Marking
 from app.models.cases.settlement import Settlement
 from app.models.correction import PhaseCorrection, may_correct
+from app.models.erasures.chosen import refuse_staying
 from app.models.erasures.erasure import Erasure, ErasureKind
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Blindness, Enrolment
@@ -326,10 +327,11 @@ def delete(
     """
     case = Case.require(look, case_id)
     Enrolment.refuse_case(look, user, case.id)
+    refuse_staying(look, [case], user)  # before a word of it is told
     if typed.strip() != case.pseudonym:
         raise Unreadable(
             f"The case was not deleted: type its pseudonym {case.pseudonym} exactly to delete it."
-        )
+        ).about("typed")
     return cases_deleted(request, user, look, db, [case])
 
 

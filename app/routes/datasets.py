@@ -56,14 +56,13 @@ def create(
         )
         version = DatasetVersion.freeze(db, user, archive)
     except (AppError, HepaticaError) as error:
-        detail = error.detail if isinstance(error, AppError) else str(error)
         typed: dict[str, object] = {
             "name": name,
             "kind": kind,
             "mixed_patients": mixed_patients,
             "cases": case,
         }
-        return _index(request, reading, typed, detail, 422)
+        return _index(request, reading, typed, error, 422)
     return see_other("/datasets", f"Version {version.name} with {version.rois} ROIs is frozen.")
 
 
@@ -80,7 +79,7 @@ def download(user: Researcher, look: ReadDb, db: Db, version_id: uuid.UUID) -> R
 
 
 def _index(
-    request: Request, db: ReadDb, form: dict[str, object], error: str | None, status: int
+    request: Request, db: ReadDb, form: dict[str, object], error: Exception | None, status: int
 ) -> Response:
     pool = KnownLesions.of(db, Checkpoint.scheme_for_review(db))
     return page(

@@ -102,7 +102,9 @@ def create(
     cases, extent = _meant(look, case, user)  # counted before anybody has to wait
     pseudonym = Case.require(look, case).pseudonym
     if typed.strip() != pseudonym:
-        raise Unreadable(f"Nothing was deleted: type the pseudonym {pseudonym} exactly.")
+        raise Unreadable(f"Nothing was deleted: type the pseudonym {pseudonym} exactly.").about(
+            "typed"
+        )
     return begun(request, db, ErasureKind.PATIENT, user, extent, cases, reference)
 
 

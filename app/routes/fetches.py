@@ -105,10 +105,12 @@ def create(
     """
     _refuse_unfit(study, series, instance)
     if contrast_phase not in PHASES:
-        raise Unreadable(f"Choose the contrast phase: {', '.join(PHASES)}.")
+        raise Unreadable(f"Choose the contrast phase: {', '.join(PHASES)}.").about("contrast_phase")
     pseudonym = pseudonym.strip()
     if pseudonym and not PSEUDONYM.fullmatch(pseudonym):
-        raise Unreadable("The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ .")
+        raise Unreadable(
+            "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
+        ).about("pseudonym")
     name = request.app.state.pacs.named(pacs).name
     wanted = Wanted(name, study, series, "", series, instance, contrast_phase, pseudonym)
     key: bytes = request.app.state.key

@@ -361,7 +361,7 @@ def _study_page(
             () if blind else study.generator_names(session), study.design.measure
         ),
         amendment=amendment or {"what": "", "text": "", "reason": ""},
-        amendment_error=amendment_refusal.detail if amendment_refusal else "",
+        amendment_error=amendment_refusal or "",
         asked=asked,
         enrolment_error=enrolment_refusal.detail if enrolment_refusal else "",
         delete_word=DELETE_WORD,
@@ -392,6 +392,6 @@ def _study_page(
         sharing=study.sharing(session) if study.state is StudyState.OPEN else [],
         blind_elsewhere=Blindness.of(session, user.id) is not None,
         withdrawn_sources=_withdrawn_sources(session, study),
-        error=refusal.detail if refusal else "",
+        error=refusal or "",
         reason=reason,
     )

@@ -91,5 +91,5 @@ def remove(
     cases = chosen(look, _few(case))
     word = f"delete {len(cases)}"
     if typed.strip().lower() != word:
-        raise Unreadable(f"No case was deleted: type “{word}” to delete them.")
+        raise Unreadable(f"No case was deleted: type “{word}” to delete them.").about("typed")
     return cases_deleted(request, user, look, db, cases)

@@ -136,7 +136,7 @@ Asked = Annotated[Asking, Depends(Asking.of)]
 @router.get("/reader-studies/new")
 def new(request: Request, user: Researcher, db: ReadDb) -> Response:
     """The first step; the sketch is made when something is typed."""
-    return _step(request, db, None, Typed(), Step.DESIGN)
+    return _step(request, db, None, Typed(), Step.DESIGN, user=user)
 
 
 @router.post("/reader-studies/sketches")
@@ -155,7 +155,7 @@ def begin(
     fields = {**Typed().model_dump(), **_fields(sent, emptied, Step.DESIGN)}
     sketch = Sketch.begin(db, user, fields, Step.DESIGN)
     refusal = _refused(db, user, sketch.form, Step.DESIGN) if sent.go is Go.NEXT else ""
-    return _onward(request, db, sketch, Step.DESIGN, sent.go, refusal)
+    return _onward(request, db, sketch, Step.DESIGN, sent.go, refusal, user)
 
 
 @router.get("/reader-studies/sketches/{sketch_id}/{step}")
@@ -170,16 +170,42 @@ def show(
     sketch = Sketch.require(db, sketch_id, user)
     if sketch.study_id is not None:
         return see_other(f"/reader-studies/{sketch.study_id}")
-    return _step(request, db, sketch, sketch.form, _known(step))
+    return _step(request, db, sketch, sketch.form, _known(step), user=user)
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/deletion")
 def delete(user: Researcher, db: Db, sketch_id: uuid.UUID) -> Response:
     """Delete one's own sketch; what was composed from it stays."""
-    sketch = Sketch.require(db, sketch_id, user, to_change=True)
+    sketch = Sketch.require(db, sketch_id, user, to_change=True, own=True)
     title = sketch.title or "untitled"
     sketch.discard(db)
     return see_other("/reader-studies", f"The sketch “{title}” is deleted.", "info")
+
+
+@router.post("/reader-studies/sketches/{sketch_id}/sharing")
+def share(
+    user: Researcher,
+    db: Db,
+    sketch_id: uuid.UUID,
+    person: Annotated[list[str], Form()] = [],  # noqa: B006  FastAPI copies it
+    step: Annotated[Step, Form()] = Step.DESIGN,
+) -> Response:
+    """Share one's own sketch with these people, and with nobody else.
+
+    Raises:
+        NotFound: no such sketch of this person's, or no such account.
+        Unreadable: one of the people may make no reader studies.
+    """
+    sketch = Sketch.require(db, sketch_id, user, to_change=True, own=True)
+    sketch.share(db, [User.require(db, name) for name in person], user)
+    names = ", ".join(sketch.shared_with)
+    told = (
+        f"{names} can open and change this sketch. It is among their reader studies; its address "
+        "works for them too."
+        if names
+        else "Nobody but you can open this sketch."
+    )
+    return see_other(_address(sketch, step), told)
 
 
 @router.post("/reader-studies/sketches/{sketch_id}/composition")
@@ -199,7 +225,7 @@ def compose(
     if sketch.study_id is not None:  # pressed twice
         return see_other(f"/reader-studies/{sketch.study_id}")
     if chosen is None:
-        sketch.refuse(Step.CHECK, refusal)
+        sketch.refuse(Step.CHECK, refusal, user)
         return see_other(_address(sketch, Step.CHECK))
     study = ReaderStudy.keep(db, user, chosen)
     sketch.study_id, sketch.refusal = study.id, None
@@ -261,9 +287,9 @@ def _stored(asked: Asking, step: Step, page_sent: Page) -> Response:
         return see_other(f"/reader-studies/{sketch.study_id}")
     other = {name: value for name, value in sent.items() if sketch.typed.get(name) != value}
     if other and page_sent.seen and page_sent.seen != _mark(sketch, step):
-        return _changed_elsewhere(asked.request, asked.db, sketch, step, sent, other)
-    sketch.keep(sent, step)
-    return _onward(asked.request, asked.db, sketch, step, page_sent.go, refusal)
+        return _changed_elsewhere(asked, sketch, step, sent, other)
+    sketch.keep(sent, step, asked.user)
+    return _onward(asked.request, asked.db, sketch, step, page_sent.go, refusal, asked.user)
 
 
 def _fields(sent: Page, emptied: frozenset[str], step: Step) -> Fields:
@@ -280,7 +306,13 @@ def _mark(sketch: Sketch, step: Step) -> str:
 
 
 def _onward(
-    request: Request, session: Session, sketch: Sketch, step: Step, go: Go | Step, refusal: str
+    request: Request,
+    session: Session,
+    sketch: Sketch,
+    step: Step,
+    go: Go | Step,
+    refusal: str,
+    user: User,
 ) -> Response:
     """Where to after a step was stored."""
     order = list(Step)
@@ -292,33 +324,33 @@ def _onward(
     if isinstance(go, Step) or go is Go.BACK:
         return see_other(_address(sketch, go if isinstance(go, Step) else order[max(0, place - 1)]))
     if step is Step.DESIGN:
-        _apply_preset(session, sketch)
+        _apply_preset(session, sketch, user)
     if refusal:
-        sketch.refuse(step, refusal)
+        sketch.refuse(step, refusal, user)
         return see_other(_address(sketch, step))
     return see_other(_address(sketch, order[min(place + 1, len(order) - 1)]))
 
 
 def _changed_elsewhere(
-    request: Request,
-    session: Session,
-    sketch: Sketch,
-    step: Step,
-    sent: Fields,
-    other: Iterable[str],
+    asked: Asking, sketch: Sketch, step: Step, sent: Fields, other: Iterable[str]
 ) -> Response:
-    """Two tabs changed one step: nothing is written over before both were seen."""
+    """Two people or tabs changed one step: nothing is written over before both were seen."""
     stored = "; ".join(
         f"{name.replace('_', ' ')} “{_short(sketch.typed.get(name))}”" for name in other
     )
+    # a preset that is chosen at the first step fills in the others
+    changes = [one for one in (sketch.changed(step), sketch.changed(Step.DESIGN)) if one]
+    last = max(changes, key=lambda one: one.at, default=None)
+    by_other = last is not None and last.by_id != asked.user.id
+    who = f"by {last.by.name} meanwhile" if last and by_other else "in another tab or window"
     refusal = Conflict(
-        f"This step was changed in another tab or window, where it says: {stored}. What you typed "
+        f"This step was changed {who}, where it says: {stored}. What you typed "
         "is below and not stored yet; go on to store it instead."
     )
-    if wants_json(request):
+    if wants_json(asked.request):
         raise refusal
     typed = Typed(**{**sketch.typed, **sent})
-    return _step(request, session, sketch, typed, step, refusal)
+    return _step(asked.request, asked.db, sketch, typed, step, refusal, user=asked.user)
 
 
 def _short(value: object) -> str:
@@ -345,7 +377,7 @@ def _scheme(session: Session, typed: Typed) -> LesionScheme | None:
     return schemes.get(typed.scheme) or next(iter(schemes.values()), None)
 
 
-def _apply_preset(session: Session, sketch: Sketch) -> None:
+def _apply_preset(session: Session, sketch: Sketch, user: User) -> None:
     """Fill in what a preset says, once, and keep what stood there for the way back."""
     typed = sketch.form
     if typed.preset not in DESIGNS or typed.preset == typed.applied:
@@ -355,7 +387,7 @@ def _apply_preset(session: Session, sketch: Sketch) -> None:
         sketch.by_preset = {**sketch.by_preset, typed.applied: before}
     kept = sketch.by_preset.get(typed.preset)
     filled = kept or filled_by(typed.preset, _scheme(session, typed))
-    sketch.keep({**filled, "applied": typed.preset}, Step.DESIGN)
+    sketch.keep({**filled, "applied": typed.preset}, Step.DESIGN, user)
 
 
 def _fitted(session: Session, typed: Typed, sent: Fields) -> Fields:
@@ -425,6 +457,17 @@ def _frozen(session: Session, typed: Typed, scheme: LesionScheme) -> dict[uuid.U
         return None
 
 
+def _partners(session: Session, sketch: Sketch, user: User) -> list[str]:
+    """With whom its maker could share a sketch; nobody where somebody else asks."""
+    if sketch.made_by_id != user.id:
+        return []
+    return [
+        one.name
+        for one in User.everyone(session)
+        if one.may("researcher") and one.disabled_at is None and one.id != user.id
+    ]
+
+
 def _hypotheses(pool: KnownLesions | None, typed: Typed, kind: str) -> list[tuple[str, str]]:
     """Key and words of what a study of the chosen generators can be judged by.
 
@@ -451,6 +494,8 @@ def _step(
     typed: Typed,
     step: Step,
     refusal: AppError | None = None,
+    *,
+    user: User,
 ) -> Response:
     schemes = KnownLesions.schemes(session)
     chosen = _scheme(session, typed)
@@ -473,7 +518,7 @@ def _step(
     form["scheme"] = form["scheme"] or (chosen.name if chosen else "")
     error = refusal.detail if refusal else ""
     if sketch and not error:
-        error = sketch.refusal_at(step)
+        error = sketch.refusal_at(step, user)
     preset = DESIGNS.get(typed.applied)
     return page(
         request,
@@ -504,4 +549,6 @@ def _step(
         multiplicities=[(one.value, f"{one}: {one.words}") for one in Multiplicity],
         plans=[(one.value, f"{one}: {one.words}") for one in Missing],
         people=[one.name for one in User.everyone(session) if one.disabled_at is None],
+        changed=sketch.changed(step) if sketch else None,
+        partners=_partners(session, sketch, user) if sketch else [],
     )

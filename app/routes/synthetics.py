@@ -257,7 +257,7 @@ def use(
         found = Sketch.begin(db, user, fields, Step.DESIGN)
     else:
         found = Sketch.require(db, sketch, user, to_change=True)
-        found.choose(row.name, seeds)
+        found.choose(row.name, seeds, user)
     at = Step.IMAGES if found.title else Step.DESIGN
     images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     told = f"Chosen for the study (step Images): {images} of {row.name}."

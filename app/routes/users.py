@@ -184,7 +184,7 @@ def _index(
         seen=SignIn.last_seen(session),
         alarms=Alarm.recent(session),
         form=form,
-        error=refusal.detail if refusal else "",
+        error=refusal or "",
     )
 
 
@@ -201,5 +201,5 @@ def _account(
         second_step=SecondFactor.asked_of(session, account),
         sign_ins=SignIn.of(session, account, configuration.session_idle_hours),
         tokens=ApiToken.of(session, account),
-        error=refusal.detail if refusal else "",
+        error=refusal or "",
     )

@@ -162,6 +162,11 @@ def _smallest(real: int, synthetic: int, named: int) -> float | None:
     return None
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Names of features in words; some have commas in them."""
+    return "; ".join(names[:-1]) + "; and " * (len(names) > 1) + names[-1]
+
+
 def _text(worst: Colour, found: Sequence[Feature], learned: Classifier) -> str:
     if worst is Colour.GREEN:
         return "No cheap feature tells real from synthetic."
@@ -176,14 +181,14 @@ def _text(worst: Colour, found: Sequence[Feature], learned: Classifier) -> str:
     parts = []
     if files:
         parts.append(
-            f"The files themselves give the answer away ({', '.join(files)}): render all images by "
+            f"The files themselves give the answer away ({_listed(files)}): render all images by "
             "one encoder, or remove duplicates, before the study opens."
         )
     if marks:
         parts.append(
-            f"The pictures bear marks that no honest picture has ({', '.join(marks)}): find the "
+            f"The pictures bear marks that no honest picture has ({_listed(marks)}): find the "
             "step that was made on one kind alone, and make it on both or on none."
         )
     if amber:
-        parts.append(f"Readers could use: {', '.join(amber)}; it is written into the protocol.")
+        parts.append(f"Readers could use: {_listed(amber)}; it is written into the protocol.")
     return " ".join(parts)

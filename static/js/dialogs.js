@@ -1,6 +1,7 @@
 // Dialogs, dismissable notes, forms that stay on their page, and who is signed in. On every page.
 
 import { forgetDrafts } from "./drafts.js";
+import "./menu.js";
 import { ROOT, rooted } from "./root.js";
 import "./signing.js";
 import "./staying.js";

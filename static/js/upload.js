@@ -91,6 +91,9 @@ export function lacksPatient(answer) {
   return answer.code === "no_patient";
 }
 
+/** The phase that is chosen beside a pseudonym. */
+const phaseBeside = (input) => input.parentElement.querySelector("select");
+
 /** A reason without the name of its file, so that files with one reason share a line. */
 export function withoutName(reason, file) {
   if (reason.startsWith(`${file}: `)) return reason.slice(file.length + 2);
@@ -186,10 +189,12 @@ class Lines {
     const group = this.#group(`case ${answer.case_url}`);
     group.files.push(answer.file);
     group.url = answer.case_url;
+    group.phase = answer.contrast_phase;
+    group.phaseWarning = answer.phase_warning;
     this.counts.accepted += 1;
     if (answer.known) { group.known += 1; this.counts.known += 1; }
     for (const text of new Set(answer.warnings)) {
-      group.warnings.set(text, (group.warnings.get(text) ?? 0) + 1);
+      if (text !== answer.phase_warning) group.warnings.set(text, (group.warnings.get(text) ?? 0) + 1);
     }
     this.#showCase(group);
   }
@@ -202,6 +207,8 @@ class Lines {
     const texts = [...group.warnings].map(([text, files]) => (
       total > 1 && files < total ? `${files} of ${count(total)}: ${text}` : text
     ));
+    if (group.phaseWarning) texts.push(group.phaseWarning);
+    if (group.phaseRefused) texts.unshift(group.phaseRefused);
     if (group.known) {
       const all = group.known === total;
       const which = all ? `All ${total} were` : `${group.known} of ${total} were`;
@@ -214,6 +221,34 @@ class Lines {
       listed?.textContent ?? "Case", [`${count(total)} accepted, `, link]);
     this.#detail(group, texts);
     this.#list(group, 1);
+    this.#showPhase(group, listed?.textContent ?? "the case");
+  }
+
+  /** The phase of one case, which may be another than that of the rest of the upload. */
+  #showPhase(group, name) {
+    const box = group.line.querySelector("[data-phase]");
+    const select = box.querySelector("select");
+    box.hidden = false;
+    select.value = group.phase;
+    select.setAttribute("aria-label", `Contrast phase of ${name}`);
+    select.onchange = async () => {
+      select.disabled = true;
+      const wanted = new URLSearchParams({ contrast_phase: select.value, before: group.phase });
+      const { status, body } = await send(`${group.url}/phase`, wanted, () => {});
+      if (status === 200) {
+        group.phase = body.contrast_phase;
+        group.phaseWarning = body.phase_warning;
+        group.phaseRefused = "";
+      } else {
+        const why = status === 0 ? "The server could not be reached, so it is not known whether this was stored." : body.detail;
+        group.phaseRefused = `Contrast phase: ${why ?? `the server answered ${status}.`}`;
+      }
+      select.disabled = false;
+      this.#showCase(group);
+      select.focus();
+      this.said.textContent = group.phaseRefused || `The contrast phase of ${name} is ${group.phase} now.`;
+      await refreshWorkList();
+    };
   }
 
   /** The cases by the names that the work list has for them. */
@@ -306,7 +341,7 @@ class Lines {
     group.asked ??= new Map();
     let added = 0;
     for (const [key, { label, caution, items, typed = "" }] of groups) {
-      const held = group.asked.get(key) ?? { label, caution, items: [], typed };
+      const held = group.asked.get(key) ?? { label, caution, items: [], typed, phase: typed ? phase : undefined };
       const same = (one, two) => one.name === two.name && one.size === two.size;
       const fresh = items.filter((item) => !held.items.some((one) => same(one, item)));
       this.counts.total -= items.length - fresh.length;
@@ -326,9 +361,10 @@ class Lines {
     problem.textContent = words;
     problem.hidden = !words;
     const fields = line.querySelector("[data-ask-fields]");
+    const select = line.querySelector("#ask-phase");
     for (const input of fields.querySelectorAll("input")) {
       const held = group.asked.get(input.dataset.key);
-      if (held) held.typed = input.value;
+      if (held) { held.typed = input.value; held.phase = phaseBeside(input).value; }
     }
     fields.replaceChildren(...[...group.asked].map(([key, held], number) => {
       const field = document.getElementById("upload-ask-field").content.firstElementChild.cloneNode(true);
@@ -336,15 +372,22 @@ class Lines {
       input.id = `ask-${number}`;
       input.dataset.key = key;
       input.value = held.typed;
+      const own = phaseBeside(input);
+      own.hidden = !many;
+      own.value = held.phase ?? (group.bound ? select.value : phase);
+      own.setAttribute("aria-label", `Contrast phase of ${held.label}`);
       field.querySelector("label").htmlFor = input.id;
       field.querySelector("[data-ask-label]").textContent = many ? `Pseudonym of ${held.label}` : "Pseudonym";
       field.querySelector("[data-ask-hint]").textContent = `${count(held.items.length)}: ${held.label}${held.caution && (held.items.length > 1 || key.startsWith("zip ")) ? `. ${held.caution}` : ""}`;
       return field;
     }));
-    const select = line.querySelector("select");
+    line.querySelector("[data-ask-all]").hidden = !many;
+    select.value = many && group.bound ? select.value : phaseBeside(fields.querySelector("input")).value;
     if (!group.bound) {
       group.bound = true;
-      select.value = phase;
+      select.addEventListener("change", () => {
+        for (const input of fields.querySelectorAll("input")) phaseBeside(input).value = select.value;
+      });
       line.querySelector("form").addEventListener("submit", (event) => {
         event.preventDefault();
         for (const input of [...fields.querySelectorAll("input")]) {
@@ -355,7 +398,7 @@ class Lines {
           group.asked.delete(key);
           this.counts.held -= items.length;
           this.counts.total -= items.length;
-          send(items, { pseudonym, contrast_phase: select.value, asked: { key, label, caution } });
+          send(items, { pseudonym, contrast_phase: phaseBeside(input).value, asked: { key, label, caution } });
         }
         if (group.asked.size === 0) this.#drop("ask");
         else this.ask(new Map(), send, phase);

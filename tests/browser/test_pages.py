@@ -55,6 +55,31 @@ def test_pages_fit_and_are_accessible(role, open_as, installation):
             assert not overflows(page), (path, width)
 
 
+def test_the_menu_of_administration_opens_by_key_and_gives_the_focus_back(open_as, installation):
+    page = open_as("admin")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(installation.address + "/status")
+    head = page.locator(".masthead")
+    assert head.bounding_box()["height"] < 60  # one row
+    menu = page.locator("details[data-menu]")
+    menu.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert serious_faults(page) == []
+    assert not overflows(page)
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Monitoring"
+    page.keyboard.press("Escape")
+    assert page.locator(":focus").inner_text() == "Administration"
+    assert menu.get_attribute("open") is None
+    page.keyboard.press("Enter")
+    page.locator("h1").click()  # something else is wanted
+    assert menu.get_attribute("open") is None
+    menu.locator("summary").click()
+    page.get_by_role("link", name="People").click()
+    page.wait_for_url("**/users")
+    assert page.locator("details[data-menu]").get_attribute("open") is None
+
+
 def test_the_light_theme_is_accessible_too(open_as, installation):
     page = open_as("reader")
     page.click("[data-theme-toggle]")

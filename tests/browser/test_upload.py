@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 
 import pytest
+import sqlalchemy as sa
 
+from app.models import Case
 from factories import make_dicom, make_hu, make_png, make_zip
 from tests.browser.test_pages import overflows, serious_faults
 from tests.browser.waits import wait_until_it_says
@@ -86,22 +88,38 @@ def test_twenty_files_without_a_patient_are_asked_about_once_and_not_chosen_agai
     assert "asked once" in page.inner_text("h1")
 
 
-def test_a_zip_of_two_studies_is_asked_about_by_study(page):
+def test_a_zip_of_two_studies_is_asked_about_by_study_and_phase(page, database):
+    """A phase for all, another for one, and one that is put right in the line of its study."""
     one, two = series("zipped one", 3), series("zipped two", 4)
     drop(page, {"both.zip": make_zip({f"a/{n}": b for n, b in one.items()} | two)})
     fields(page).nth(1).wait_for()
     assert "They are of 2 studies" in lines(page)[0]
+    page.select_option("#ask-phase", "portal")
+    page.locator("[data-ask-fields] select").nth(1).select_option("other")
+    assert serious_faults(page) == []
+    assert not overflows(page)
     fields(page).nth(0).fill("zipped one")
     send_again(page)  # the other is still held
     settled(page, "3 files accepted, 4 wait for a pseudonym")
     assert fields(page).count() == 1
+    assert page.locator("#ask-phase").input_value() == "other"
     fields(page).fill("zipped two")
     send_again(page)
     settled(page, "7 files accepted")
-    for name, files in (("zipped one", 3), ("zipped two", 4)):
+    for name, files, phase in (("zipped one", 3, "portal"), ("zipped two", 4, "other")):
         line = page.locator("[data-lines] > *", has_text=name)
         line.wait_for()
         assert f"{files} files accepted" in line.inner_text()
+        assert line.get_by_label(f"Contrast phase of {name}").input_value() == phase
+    line.get_by_label("Contrast phase of zipped two").select_option("portal")
+    line.get_by_text("The contrast phase is not portal").wait_for(state="detached")
+    assert serious_faults(page) == []
+    with database.reading() as session:
+        found = sa.select(Case.pseudonym, Case.contrast_phase).where(
+            Case.pseudonym.like("zipped ___")
+        )
+        phases = dict(session.execute(found).all())
+    assert phases == {"zipped one": "portal", "zipped two": "portal"}
 
 
 def test_what_was_here_already_is_named(page):

@@ -99,6 +99,7 @@ class Accepted:
         known: all of it was here already, and nothing was changed.
         address: of its first frame.
         identity: which object it is; None for pictures.
+        contrast_phase: of its case, with what there is to say of it among the warnings.
     """
 
     file: str
@@ -107,16 +108,20 @@ class Accepted:
     known: bool
     address: Address
     identity: Identity | None
+    contrast_phase: str
+    phase_warning: str | None
 
     def to_dict(self, root: str) -> dict[str, object]:
         """The JSON form: ``file``, ``case_id``, ``case_url`` below ``root``, ``warnings``,
-        ``known``."""
+        ``known``, ``contrast_phase``, ``phase_warning``."""
         return {
             "file": self.file,
             "case_id": str(self.case_id),
             "case_url": f"{root}/cases/{self.case_id}",
             "warnings": list(self.warnings),
             "known": self.known,
+            "contrast_phase": self.contrast_phase,
+            "phase_warning": self.phase_warning,
         }
 
 
@@ -750,7 +755,11 @@ class _Intake:
         told = tuple(dict.fromkeys(warnings))
         address = Address(case.uid or "", series.uid or "", images[0].uid or "")
         is_known = known == len(item.slices)
-        return Accepted(item.file, case.id, told, is_known, address, item.identity), series
+        accepted = Accepted(
+            item.file, case.id, told, is_known, address, item.identity,
+            case.contrast_phase, case.phase_warning,
+        )  # fmt: skip
+        return accepted, series
 
     # -- judging -------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class Prediction(Base):
     __table_args__ = (
         sa.UniqueConstraint("lesion_id", "checkpoint_id"),
         sa.UniqueConstraint("lesion_id", "number"),
+        sa.Index("ix_prediction_given", "created_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)

@@ -69,6 +69,7 @@ class Review(Base):
             info={"taken": _TWICE},
         ),
         sa.Index("ix_review_own", "by_id", "created_at"),
+        sa.Index("ix_review_given", "created_at"),
         sa.CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
         sa.CheckConstraint("basis IN ('pathology','follow_up','imaging')", name="basis"),
     )

@@ -138,7 +138,9 @@ class Erasure(Base):
             raise Conflict(f"{' '.join(why)} Nothing was deleted.")
         reference = reference.strip()
         if len(reference) > 100:
-            raise Unreadable("The reference may have 100 characters at most. Nothing was deleted.")
+            raise Unreadable(
+                "The reference may have 100 characters at most. Nothing was deleted."
+            ).about("reference")
         if any(Erasure.of_case(session, one) for one in cases):
             raise Conflict("This is being deleted already.")
         erasure = Erasure(

@@ -68,6 +68,8 @@ class SignIn(Base):
     user: Mapped[User] = relationship()
     unaware: Mapped[bool | None] = query_expression()
     """What ``behind`` was given as ``unaware``; it is no column."""
+    blind: Mapped[bool | None] = query_expression()
+    """The same of ``blind``."""
     has_second_step: Mapped[bool | None] = query_expression()
     """Whether the account has an authenticator app, where ``behind`` found it; no column either."""
 
@@ -115,11 +117,13 @@ class SignIn(Base):
         secret: str,
         idle_hours: float,
         unaware: sa.ColumnElement[bool] | None = None,
+        blind: sa.ColumnElement[bool] | None = None,
     ) -> SignIn | None:
         """The sign-in of a cookie while it is good: not over, not idle, account not disabled.
 
         Args:
             unaware: of the person, asked in the same query because every page asks it.
+            blind: the same.
         """
         if not _SECRET.fullmatch(secret):
             return None
@@ -129,6 +133,7 @@ class SignIn(Base):
             .options(
                 joinedload(SignIn.user),
                 with_expression(SignIn.unaware, sa.null() if unaware is None else unaware),
+                with_expression(SignIn.blind, sa.null() if blind is None else blind),
                 with_expression(SignIn.has_second_step, SecondFactor.confirmed(SignIn.user_id)),
             )
             .where(

@@ -54,9 +54,13 @@ def hashed(password: str) -> str:
         Unreadable: shorter than 8 characters, or longer than 1000.
     """
     if len(password) < _SHORTEST:
-        raise Unreadable(f"The password is too short: at least {_SHORTEST} characters.")
+        raise Unreadable(f"The password is too short: at least {_SHORTEST} characters.").about(
+            "password", "new"
+        )
     if len(password) > _LONGEST:
-        raise Unreadable(f"The password is too long: at most {_LONGEST} characters.")
+        raise Unreadable(f"The password is too long: at most {_LONGEST} characters.").about(
+            "password", "new"
+        )
     return _passwords().hash(password)
 
 
@@ -75,9 +79,11 @@ def _refuse_unfit(name: str, role: str) -> None:
         raise Unreadable(
             f"The name {name!r} cannot be used: letters, digits and . _ @ - only, at most "
             f"{LONGEST_NAME}."
-        )
+        ).about("name")
     if role not in ROLES:
-        raise Unreadable(f"There is no role {role!r}; choose one of {', '.join(ROLES)}.")
+        raise Unreadable(f"There is no role {role!r}; choose one of {', '.join(ROLES)}.").about(
+            "role"
+        )
 
 
 class User(Base):
@@ -137,7 +143,7 @@ class User(Base):
         session: Session, name: str, role: str, password_hash: str, demo: bool, by: str
     ) -> User:
         if User.named(session, name) is not None:
-            raise Conflict(f"There is already an account named {name!r}.")
+            raise Conflict(f"There is already an account named {name!r}.").about("name")
         user = User(name=name, role=role, password_hash=password_hash, demo=demo)
         session.add(user)
         session.flush()

@@ -163,6 +163,17 @@ class Enrolment(Base):
         return unaware if user_id is None else unaware.where(Enrolment.reader_id == user_id)
 
     @staticmethod
+    def kept_from(
+        user_id: sa.SQLColumnExpression[uuid.UUID],
+    ) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+        """What the frame of every page asks of a person: whether they are unaware, and blind.
+
+        Unaware as of `unaware_of`; blind where there is a `Blindness`.
+        """
+        blind = sa.exists().where(Enrolment.reader_id == user_id, *_is_closed())
+        return Enrolment.unaware_of(user_id), blind
+
+    @staticmethod
     def not_yet() -> Forbidden:
         """What an unaware person is answered everywhere else, whether there is anything or not."""
         return Forbidden(

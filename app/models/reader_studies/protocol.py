@@ -148,16 +148,18 @@ class Protocol(Base):
             raise Unreadable(
                 f"{what[:40]!r} is frozen: it affects what readers see or do. An amendment may "
                 f"change the {', the '.join(AMENDABLE.values())}."
-            )
+            ).about("what")
         if not 5 <= len(reason.strip()) <= 2000:
-            raise Unreadable("Say why the protocol is amended, in 5 to 2000 characters.")
+            raise Unreadable("Say why the protocol is amended, in 5 to 2000 characters.").about(
+                "reason"
+            )
         if not 1 <= len(text.strip()) <= 10_000:
-            raise Unreadable("Give the new text in 1 to 10,000 characters.")
+            raise Unreadable("Give the new text in 1 to 10,000 characters.").about("text")
         content = self.content_json
         intent = content.get("intent", write(UNSAID))
         value = _amendment(what, text.strip())
         if (intent if what in OF_INTENT else content).get(what) == value:
-            raise Unreadable("The amendment changes nothing.")
+            raise Unreadable("The amendment changes nothing.").about("text")
         changed: dict[str, object] = {what: value}
         if what in OF_INTENT:
             changed = {"intent": {**intent, **changed}}
@@ -189,7 +191,7 @@ def _amendment(what: str, text: str) -> str | float | Json:
     if what == "margin":
         margin = number(text, "the margin")
         if not 0.01 <= margin <= 0.3:
-            raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {margin}.")
+            raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {margin}.").about("text")
         return margin
     if what == "primary":
         return write(Primary.typed(text))
@@ -198,5 +200,7 @@ def _amendment(what: str, text: str) -> str | float | Json:
     if what == "missing":
         return of_missing(text).value
     if what == "margin_reason" and len(text) > MOST_REASON:
-        raise Unreadable(f"Give the reason for the margin in at most {MOST_REASON} characters.")
+        raise Unreadable(
+            f"Give the reason for the margin in at most {MOST_REASON} characters."
+        ).about("text")
     return text

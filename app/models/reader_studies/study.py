@@ -367,7 +367,7 @@ class ReaderStudy(Owned, Base):
         if self.protocols:
             raise Conflict("The study was opened; its record stays. Unblind it to close it.")
         if typed.strip() != DELETE_WORD:
-            raise Unreadable(f"Type {DELETE_WORD} exactly to delete the draft.")
+            raise Unreadable(f"Type {DELETE_WORD} exactly to delete the draft.").about("typed")
         ids = sa.select(Enrolment.id).where(Enrolment.study_id == self.id)
         session.execute(sa.delete(Withdrawal).where(Withdrawal.enrolment_id.in_(ids)))
         session.execute(sa.delete(Conduct).where(Conduct.enrolment_id.in_(ids)))
@@ -633,7 +633,9 @@ class ReaderStudy(Owned, Base):
         if primary.key not in {
             one.key for one in choices(self.generator_names(session), self.design.measure)
         }:
-            raise Unreadable("There are no images in the study for this primary hypothesis.")
+            raise Unreadable("There are no images in the study for this primary hypothesis.").about(
+                "text"
+            )
 
     # -- readers -------------------------------------------------------------------------------
 
@@ -812,16 +814,20 @@ class ReaderStudy(Owned, Base):
         if self.unblinding is not None:
             raise Conflict("The study was unblinded before.")
         if not 5 <= len(reason.strip()) <= 2000:
-            raise Unreadable("Say why the study is unblinded now, in 5 to 2000 characters.")
+            raise Unreadable("Say why the study is unblinded now, in 5 to 2000 characters.").about(
+                "reason"
+            )
         if typed.strip() != WORD:
-            raise Unreadable(f"Type {WORD} exactly to unblind the study; it cannot be taken back.")
+            raise Unreadable(
+                f"Type {WORD} exactly to unblind the study; it cannot be taken back."
+            ).about("typed")
         sharing = self.sharing(session)
         if sharing and shared.strip() != SHARED_WORD:
             raise Unreadable(
                 f"Images of this study are shown in {len(sharing)} that "
                 f"{'is' if len(sharing) == 1 else 'are'} still being read; unblinding shows their "
                 f"truth too. Unblind the others first, or type {SHARED_WORD} exactly to go on."
-            )
+            ).about("shared")
         # an answer that is being stored locks its enrolment: it is in before, or refused after
         session.execute(
             sa.select(Enrolment.id).where(Enrolment.study_id == self.id).with_for_update()

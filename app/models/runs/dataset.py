@@ -177,9 +177,9 @@ class DatasetVersion(Base):
         if not _NAME.fullmatch(name):
             raise Unreadable(
                 "Name the version with lower-case letters, digits, - and _, at most 60 characters."
-            )
+            ).about("name")
         if kind not in KINDS:
-            raise Unreadable(f"Choose the kind of image: {', '.join(KINDS)}.")
+            raise Unreadable(f"Choose the kind of image: {', '.join(KINDS)}.").about("kind")
         known = KnownLesions.of(session, scheme).of_kind(kind)
         if cases:
             known = tuple(one for one in known if one.case_id in cases)
@@ -187,7 +187,7 @@ class DatasetVersion(Base):
             raise Unreadable(
                 f"No lesion{' of the chosen cases' if cases else ''} of the kind {KINDS[kind]} "
                 f"has a class of the scheme {scheme.name}. Mark and review lesions first."
-            )
+            ).about("kind")
         if not mixed_patients:
             _refuse_mixed(session, known)
         with tempfile.TemporaryDirectory() as folder:
@@ -214,7 +214,7 @@ class DatasetVersion(Base):
         if taken is not None:
             raise Conflict(
                 f"There is a dataset version named {manifest.name}; choose another name."
-            )
+            ).about("name")
         version = DatasetVersion(
             name=manifest.name,
             kind=manifest.kind,
@@ -413,7 +413,7 @@ def _refuse_mixed(session: Session, known: Sequence[KnownLesion]) -> None:
         raise Unreadable(
             f"{who} lesions of several classes: {'; '.join(sorted(told)[:_MOST_TOLD])}{more}. "
             f"Correct the reviews, or tick “{MIXED}”."
-        )
+        ).about("mixed_patients")
 
 
 def _findings(session: Session, known: tuple[KnownLesion, ...]) -> Iterator[Finding]:

@@ -243,9 +243,9 @@ class Run(Owned, Base):
             Conflict: ROIs were erased from the version.
         """
         if preset not in EXPERIMENTS:
-            raise Unreadable(f"Choose a preset: {', '.join(EXPERIMENTS)}.")
+            raise Unreadable(f"Choose a preset: {', '.join(EXPERIMENTS)}.").about("preset")
         if not 1 <= seeds <= MOST_SEEDS:
-            raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.")
+            raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.").about("seeds")
         dataset.refuse_erased()
         serialise(session, "queue")
         waiting = session.scalars(

@@ -210,6 +210,8 @@ def test_a_part_of_a_pseudonym_finds_it_as_it_is_written(session, ada, three, se
         ("lesions", True, ["B_1", "b21", "a%"]),
         ("own", True, ["b21", "B_1", "a%"]),
         ("own", False, ["B_1", "b21", "a%"]),  # what has none comes last either way
+        ("colleagues", True, ["b21", "B_1", "a%"]),
+        ("colleagues", False, ["b21", "a%", "B_1"]),
         ("uploaded", False, ["a%", "B_1", "b21"]),
         ("slices", True, ["b21", "B_1", "a%"]),  # all alike: newest first
         ("phase", False, ["a%", "B_1", "b21"]),  # what is equal follows the order
@@ -238,10 +240,48 @@ def test_no_order_changes_what_a_filter_finds(session, ada, three):
             assert sorted(found) == names, (chosen, order)
 
 
+def test_what_is_covered_does_not_move_a_case_and_what_is_told_does(session, ada, bob):
+    """The order of the rows must not tell that a colleague or the network has spoken, nor when."""
+    old, middle, new = (studies.make_lesion(session, number)[0] for number in (1, 2, 3))
+    names = [one.image.series.case.pseudonym for one in (new, middle, old)]
+    unanswered = second(session, middle)
+    for lesion in (old, unanswered):
+        predict(session, lesion, "cyst")
+        studies.review(session, lesion, "cyst", by=bob)
+    studies.review(session, middle, "cyst", by=ada)  # of the other lesion of that case
+    for order in (Order.COLLEAGUES, Order.NETWORK):
+        assert listed(session, ada, order=order) == names
+        uncovered = work_list(session, ada, Wanted(order=order), review_first=False)
+        assert [one.pseudonym for one in uncovered.items] == [names[1], names[2], names[0]]
+    studies.review(session, old, "cyst", by=ada)
+    for order in (Order.COLLEAGUES, Order.NETWORK):
+        assert listed(session, ada, order=order) == [names[2], names[0], names[1]]
+        assert listed(session, ada, order=order, down=False) == [names[2], names[1], names[0]]
+
+
+def test_the_list_by_colleagues_or_the_network_says_when_each_last_spoke(
+    session, ada, bob, signed_in_as
+):
+    [lesion] = studies.make_lesion(session, 1)
+    given = studies.review(session, lesion, "cyst", by=bob), predict(session, lesion, "cyst")
+    studies.review(session, lesion, "cyst", by=ada)
+    found = item(session, ada)
+    assert (found.colleagues_at, found.network.at) == tuple(one.created_at for one in given)
+    session.commit()
+    browser = signed_in_as("reader", name="ada")
+    for order, label in (("colleagues", "Colleagues"), ("network", "network")):
+        page = browser.get(f"/cases?order={order}").text
+        head = (
+            page.partition("Colleagues")[0].rpartition("<th")[2] + page.partition("Colleagues")[2]
+        )
+        assert 'aria-sort="descending"' in head.partition("</th>")[0]
+        assert f"{label} <span" in page
+
+
 def test_the_place_of_a_closed_case_tells_nothing_of_its_lesions(session, ada):
     """Nor how many it has, nor when the person gave a class."""
     studies.make_study(session, ada)
-    for order in ("lesions", "own"):
+    for order in ("lesions", "own", "colleagues", "network"):
         found = work_list(session, ada, Wanted(order=Order(order)), review_first=True)
         assert any(item.closed for item in found.items)
         shut = [item.uploaded_at for item in found.items if item.closed]
@@ -278,6 +318,9 @@ def eleven(session, ada, bob, monkeypatch) -> list[str]:
         case.contrast_phase = ("portal", "other")[number % 2]
         if number % 3:
             studies.review(session, lesion, "cyst", by=(ada, bob)[number % 2])
+            predict(session, lesion, "cyst")
+        if number in (1, 2, 10):  # both have
+            studies.review(session, lesion, "cyst", by=(bob, ada)[number % 2])
         if number == 6:
             second(session, lesion)
         if number == 7:
@@ -397,6 +440,8 @@ WALKED = [
     (Wanted(order=Order.LESIONS), "ix_case_lesion_count"),
     (Wanted(order=Order.REVIEW), "ix_case_review_state"),
     (Wanted(order=Order.OWN), "ix_review_own"),
+    (Wanted(order=Order.COLLEAGUES), "ix_review_given"),
+    (Wanted(order=Order.NETWORK), "ix_prediction_given"),
 ]
 """What is asked for, and the index that holds it in its order."""
 
@@ -414,7 +459,7 @@ def test_a_page_is_walked_along_an_index_from_its_place(on, tmp_path, request):
             for way in ("seqscan", "sort", "bitmapscan"):
                 session.execute(sa.text(f"SET enable_{way} = off"))
         for wanted, index in WALKED:
-            ways = worklist._ways(wanted, user, None)
+            ways = worklist._ways(wanted, user, None, True)
             walk = worklist._Walk(session, worklist._under(wanted.filter, user), ways, wanted.down)
             way = ways[0]
             by = {str: "x", int: 1, datetime: now()}.get(way.kind)

@@ -21,6 +21,25 @@ def test_whoever_has_something_to_read_lands_on_their_readings(app, client, sess
     assert signed_in_as("researcher").get("/").headers["location"] == "/cases"
 
 
+def test_synthetics_look_closed_while_they_are_and_the_way_leads_to_what_closes_them(
+    client, session, signed_in_as
+):
+    study = studies.make_study(session, studies.make_user(session, "ada"))
+    session.commit()
+    ada = signed_in_as("reader", name="ada")
+    for address in ("/cases", "/no-such-page"):
+        head = ada.get(address).text.partition("</header>")[0]
+        assert 'href="/synthetics"' not in head
+        closed = head.partition("Synthetics<")[0].rpartition("<a ")[2]
+        assert closed.startswith('class="is-closed" href="/readings"')
+    for role in ("reader", "researcher"):
+        head = signed_in_as(role).get("/checkpoints").text.partition("</header>")[0]
+        assert 'href="/synthetics"' in head and "is-closed" not in head
+    answered.unblind(session, study, studies.make_user(session, "maker", "researcher"))
+    session.commit()
+    assert 'href="/synthetics"' in ada.get("/cases").text
+
+
 def test_a_refusal_is_a_page_that_leads_on(app, session, signed_in_as):
     study = studies.make_study(session, studies.make_user(session, "ada"))
     [enrolment] = Enrolment.of_study(session, study.id)
@@ -36,6 +55,15 @@ def test_a_refusal_is_a_page_that_leads_on(app, session, signed_in_as):
         link = refused.text.partition(f">{label}</a>")[0].rpartition('href="')[2]
         assert link.startswith("/")
         assert target in link
+
+
+def test_a_cut_address_is_not_found_and_says_no_grammar(signed_in_as, client, token):
+    for address in ("/cases/zz", "/reader-studies/1f/results", "/runs/x/report"):
+        page = signed_in_as("researcher").get(address)
+        assert page.status_code == 404 and "There is nothing at this address." in page.text
+        assert "UUID" not in page.text
+    told = client.get("/api/v1/jobs/zz", headers={"authorization": f"Bearer {token}"})
+    assert told.status_code == 422 and "UUID" in told.text
 
 
 def test_a_script_that_stays_is_told_the_way_on_or_the_reason(session, signed_in_as):

@@ -100,6 +100,80 @@ def test_another_researchers_sketch_is_not_found(browser, session, signed_in_as)
     assert reader.post("/reader-studies/sketches", data={"title": "T"}).status_code == 403
 
 
+def share(browser, sketch, *people, step="images"):
+    return browser.post(f"{sketch}/sharing", data={"person": people, "step": step})
+
+
+def test_a_shared_sketch_is_its_partners_to_change_and_its_makers_to_delete_and_share(
+    browser, session, signed_in_as
+):
+    sketch = begin(browser, title="Ours")
+    partner = signed_in_as("researcher", name="partner")
+    signed_in_as("researcher", name="stranger")
+    assert share(browser, sketch, "partner").headers["location"] == f"{sketch}/images"
+    assert "Shared with partner" in browser.get(f"{sketch}/images").text
+    listed = html.unescape(partner.get("/reader-studies").text)
+    assert "Ours" in listed and "researcher, shared with you" in listed
+    assert f"{sketch}/deletion" not in listed
+    assert "began this sketch and shares it with you" in partner.get(f"{sketch}/images").text
+    step(partner, sketch, "images", seed="7", go="keep")
+    page = html.unescape(browser.get(f"{sketch}/images").text)
+    assert 'value="7"' in page and "This step was changed last by partner, " in page
+    assert "last by researcher, " in browser.get(f"{sketch}/design").text
+    assert "by partner" in browser.get("/reader-studies").text
+    for reply in (
+        partner.post(f"{sketch}/deletion"),
+        share(partner, sketch, "stranger"),
+        signed_in_as("researcher", name="stranger").get(f"{sketch}/images"),
+    ):
+        assert reply.status_code == 404
+    step(browser, sketch, "images", seed="7", go="next")  # who changes nothing has changed nothing
+    assert stored(session).changed().by.name == "partner"
+    assert share(browser, sketch).status_code == 303
+    assert partner.get(f"{sketch}/images").status_code == 404
+    assert "Ours" not in partner.get("/reader-studies").text
+
+
+def test_who_may_make_no_studies_is_given_no_sketch(browser, session, signed_in_as):
+    sketch = begin(browser)
+    signed_in_as("reader", name="eve")
+    refused = share(browser, sketch, "eve")
+    assert refused.status_code == 422 and "eve may not make reader studies" in refused.text
+    assert share(browser, sketch, "researcher").status_code == 422
+    assert share(browser, sketch, "nobody").status_code == 404
+    assert stored(session).shared_with == []
+
+
+def test_two_people_write_nothing_over_unseen_and_are_told_whose_it_is(
+    browser, session, signed_in_as
+):
+    sketch = begin(browser)
+    partner = signed_in_as("researcher", name="partner")
+    share(browser, sketch, "partner")
+    mine, theirs = (fields(one.get(f"{sketch}/images").text) for one in (browser, partner))
+    partner.post(f"{sketch}/images", data={**theirs, "real": "4", "go": "keep"})
+    kept = browser.post(f"{sketch}/images", data={**mine, "real": "6", "go": "keep"}, headers=JSON)
+    assert kept.status_code == 409
+    assert "changed by partner meanwhile, where it says: real “4”" in kept.json()["detail"]
+    refused = browser.post(f"{sketch}/images", data={**mine, "real": "6", "go": "next"})
+    assert refused.status_code == 409
+    assert stored(session).typed["real"] == "4"
+    again = fields(refused.text)
+    assert again["real"] == "6"
+    browser.post(f"{sketch}/images", data={**again, "go": "keep"})
+    assert stored(session).typed["real"] == "6"
+
+
+def test_what_one_is_refused_is_not_said_to_the_other(browser, session, signed_in_as):
+    """One may be blinded in another study, where such words could tell."""
+    sketch = begin(browser)
+    partner = signed_in_as("researcher", name="partner")
+    share(browser, sketch, "partner")
+    step(browser, sketch, "images", real="70", synthetic="3")
+    assert "There are 2 cyst" in alert(browser, f"{sketch}/images")
+    assert alert(partner, f"{sketch}/images") == ""
+
+
 def test_a_step_that_there_is_not_is_not_found(browser):
     sketch = begin(browser)
     for name in ("²", "6", "imagesx"):
