@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ml.experiment.evaluation import Outcome, Outputs
+from ml.experiment.results import PREDICTIONS
 from ml.experiment.results.scores import Selection
 from ml.ground import delimited
 from ml.progress import RunDir
 
-CSV, PARQUET = "predictions.csv", "predictions.parquet"
+CSV, PARQUET = PREDICTIONS, "predictions.parquet"
 COLUMNS = ("lesion", "file", "patient", "arm", "selection", "seed", "fold", "truth")
 """Before the classes' columns, ``probability_KEY``."""
 SIZES = ("classic_per_fold", "synthetic_per_fold", "model")

@@ -69,8 +69,12 @@ def planes(names: tuple[str, ...] = ("classic", "classic+dcgan")) -> tuple[Plane
 
 
 def sections(page: str) -> dict[str, str]:
-    """SHA-256 of a report's sections by their titles, pictures left out: their packing differs."""
+    """SHA-256 of a report's sections by their titles, pictures left out: their packing differs.
+
+    So are the names under which links find the sections.
+    """
     plain = re.sub(r"data:image/png;base64,[^\"]*", "", page)
+    plain = re.sub(r'<h2 id="[^"]*">', "<h2>", plain)
     head, *parts = plain.split("<h2>")
     named = {"": head, **{part.partition("</h2>")[0]: part for part in parts}}
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in named.items()}

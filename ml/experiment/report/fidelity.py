@@ -61,6 +61,8 @@ def answers(told: Fidelity) -> list[str]:
                 f"{plain(real.told_apart)}."
             )
         what = ", ".join(further) or "none of the measures"
+        if len(further) == 1 + 2 * len(_WORDS):
+            what = "every measure"
         sentences.append(
             f"{_NAMES[kind]}: further from held-out lesions than real ones are by {what}.{apart}"
         )

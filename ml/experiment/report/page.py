@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -15,7 +16,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from ml.experiment.outcomes import Collapsed, Missing
-from ml.experiment.report import believed, embedding, fidelity, figures, paper, svg
+from ml.experiment.report import (
+    believed,
+    claim,
+    embedding,
+    failures,
+    fidelity,
+    figures,
+    limits,
+    paper,
+    svg,
+)
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
@@ -91,20 +102,37 @@ def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> 
         _subgroups(results),
         _compared(results),
         _matrices(results),
+        _failures(results, folder),
         _fidelity(results),
         _sheets(results, folder),
         _memorisation(results, folder),
         _embedding(results, planes),
         _generators(results),
+        limits.section(results),
         _choices(results),
+        claim.section(results),
         _provenance(results),
     ]
+    head, *rest = filter(None, sections)
+    links, linked = _linked(rest)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Experiment on {escape(name)}</title><style>{_STYLE}</style>"
-        f"<body>{''.join(sections)}</body></html>\n"
+        f"<body>{head}{links}{''.join(linked)}</body></html>\n"
     )
+
+
+def _linked(sections: Sequence[str]) -> tuple[str, list[str]]:
+    """Links to the sections, and the sections with what they lead to."""
+    links, linked = "", []
+    for section in sections:
+        title = section.partition("<h2>")[2].partition("</h2>")[0]
+        place = "report-" + re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")
+        links += f'<li><a href="#{place}">{title}</a></li>'
+        linked.append(section.replace("<h2>", f'<h2 id="{place}">', 1))
+    nav = f'<nav aria-label="Sections of the report"><ul class="legend">{links}</ul></nav>'
+    return nav, linked
 
 
 def _head(results: Results) -> str:
@@ -522,6 +550,12 @@ def _matrices(results: Results) -> str:
     )
 
 
+def _failures(results: Results, folder: Path) -> str:
+    displays = {item.key: item.display for item in results.found.dataset.scheme.classes}
+    seed = results.found.asked.seeds[0]
+    return failures.section(folder, displays, seed, lambda rois: _picture(rois, 1, 2))
+
+
 def _fidelity(results: Results) -> str:
     told = results.found.synthetic.fidelity
     head = "<h2>Fidelity and variety</h2>"
@@ -533,7 +567,7 @@ def _fidelity(results: Results) -> str:
     measured = ""
     if told.radiomics and told.told_apart:
         measured = (
-            f"<h3>In named measurements</h3><p>{escape(told.radiomics)}.</p>"
+            f"<h3>In named measurements</h3><p>Measurements: {escape(told.radiomics)}.</p>"
             + _table((*fidelity.HEAD, "told apart"), fidelity.by_measurements(told))
             + f'<p class="soft">Told apart: {escape(told.told_apart)}.</p>'
         )

@@ -19,6 +19,8 @@ from ml.ground.records import RecordError, from_json, merged, to_json
 from ml.progress import RunDir
 
 FILE = "results.json"
+PREDICTIONS = "predictions.csv"
+"""Beside it: every prediction, a line each (`ml.experiment.predictions`)."""
 VERSION = 2
 _FIRST = 1
 
