@@ -457,7 +457,7 @@ def delete_patient(
         print("\n".join(("What stands in the way:", *why) if why else ("Nothing is in the way.",)))
         return
     erasing = Erasing(database, settings())
-    erasing.register.refuse_unwritable()
+    erasing.register.refuse_unusable()
     with database.transaction() as session:
         begun = Erasure.begin(
             session, ErasureKind.PATIENT, _actor(), extent, cases=found, reference=reference
@@ -495,7 +495,7 @@ def retention(*, dry_run: bool = False) -> None:
         return
     erasing = Erasing(database, chosen)
     if due.cases or due.studies:
-        erasing.register.refuse_unwritable()
+        erasing.register.refuse_unusable()
     begun = due.begin(database, _actor())
     for erasure_id in begun:
         drive(erasing.run(erasure_id, _actor()))

@@ -47,7 +47,7 @@ def begun(
         Unreadable: a reference that is too long or has control characters.
         Unavailable: the register of deletions cannot be written.
     """
-    Register(request.app.state.settings.deletions_file).refuse_unwritable()
+    Register(request.app.state.settings.deletions_file).refuse_unusable()
     erasure = Erasure.begin(
         session, kind, user.name, extent, cases=[one.id for one in cases], reference=reference
     )

@@ -87,7 +87,7 @@ class Clerk(JobLoop):
         with self._database.reading() as session:
             due = Due.of(session, self._settings)
         if due.cases or due.studies:
-            self._erasing.register.refuse_unwritable()
+            self._erasing.register.refuse_unusable()
             with suppress(Conflict):
                 due.begin(self._database, self.name)
 

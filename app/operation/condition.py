@@ -13,11 +13,14 @@ from sqlalchemy.orm import Session
 
 from app.counting import Figures
 from app.db import Database, now
+from app.errors import AppError
 from app.models.checkpoint import Checkpoint
+from app.models.erasures.erasure import Erasure
 from app.models.ground.event import Event
 from app.models.ground.trail import SEALED, TrailEntry, TrailReceiver
 from app.models.runs.run import WorkerSign
 from app.operation import disk, waiting
+from app.operation.erasing import Erasing
 from app.operation.started import STARTED
 from app.operation.syslog import address_of
 from app.settings import VERSION, Settings
@@ -107,6 +110,7 @@ class Looking:
             self._of_classifier(session),
             *self._of_queues(session),
             *self._of_given_up(session),
+            self._of_deletions(session),
             *self._of_trail(session),
             self._of_requests(),
             self._of_the_way_here(),
@@ -166,6 +170,24 @@ class Looking:
             elif name in LATE and queue.age_s > LATE[name].total_seconds():
                 state, to_do = State.WRONG, self._late(name)
             yield Point(about, state, words, to_do, queue.oldest, address or "")
+
+    def _of_deletions(self, session: Session) -> Point:
+        erasing, address = Erasing(self.database, self.settings), "/erasures"
+        under_way = [Erasure.require(session, one) for one in Erasure.unfinished(session)]
+        told = f"{_count(len(under_way), 'deletion')} {_is(len(under_way))} under way."
+        for one in under_way:
+            if why := erasing.waits_for(session, one):
+                words = f"A deletion waits. {' '.join(why)}"
+                return Point(
+                    "Deletions", State.WRONG, words, "", one.begun_at, f"{address}/{one.id}"
+                )
+        if under_way:
+            return Point("Deletions", State.WAITS, told, "", under_way[0].begun_at, address)
+        try:
+            erasing.register.read()
+        except AppError as refusal:
+            return Point("Deletions", State.WRONG, refusal.detail, "Nothing is deleted until then.")
+        return Point("Deletions", State.WELL, "None waits.", address=address)
 
     def _late(self, name: str) -> str:
         if name == "jobs" and not self.settings.clerk:

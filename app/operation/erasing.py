@@ -78,13 +78,17 @@ class Erasing:
             try:
                 yield from self.run(erasure_id, by)
             except AppError as refusal:
-                if isinstance(refusal, Unavailable) and not refusal.logged:
+                if not (isinstance(refusal, Unavailable) and refusal.logged):
                     log.error("Deletion %s waits: %s", erasure_id, refusal.detail)
 
     def waits_for(self, session: Session, erasure: Erasure) -> list[str]:
         """Why it does not go on, as sentences; none: it does, or has ended."""
         if erasure.ended_at is not None:
             return []
+        try:
+            self.register.refuse_unusable()
+        except AppError as refusal:
+            return [refusal.detail]
         return hindrances(session, self._left(session, erasure), erasure.study_ids)
 
     def run(self, erasure_id: uuid.UUID, by: str) -> Iterator[Progress]:

@@ -35,12 +35,14 @@ class Register:
 
     path: Path
 
-    def refuse_unwritable(self) -> None:
-        """Nothing where a line can be added.
+    def refuse_unusable(self) -> None:
+        """Nothing where it can be read and a line be added.
 
         Raises:
             Unavailable: it cannot.
+            Damaged: a line cannot be read.
         """
+        self.read()
         self._add("")
 
     def note(self, erasure: Erasure) -> None:

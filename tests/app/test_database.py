@@ -445,7 +445,7 @@ def database(request, tmp_path):
 def test_two_accounts_of_one_name_at_once_are_one_account_and_a_refusal(database, monkeypatch):
     with database.transaction() as session:
         User.add(session, "ada", "reader", PASSWORD)
-    monkeypatch.setattr(User, "named", staticmethod(lambda _session, _name: None))
+    monkeypatch.setattr(User, "alike", staticmethod(lambda _session, _name: None))
     with pytest.raises(Taken, match="already an account of this name"), database.transaction() as s:
         User.add(s, "ada", "admin", PASSWORD)
 
@@ -478,7 +478,7 @@ def test_what_a_constraint_of_any_other_name_means_is_said_too(database):
 
 
 def test_a_race_for_a_name_is_409_on_the_page(installation, monkeypatch):
-    monkeypatch.setattr(User, "named", staticmethod(lambda _session, _name: None))
+    monkeypatch.setattr(User, "alike", staticmethod(lambda _session, _name: None))
     reply = installation.add_account("ada")
     assert reply.status_code == 409
     assert "already an account of this name" in reply.text

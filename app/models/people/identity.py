@@ -156,9 +156,9 @@ def _made(session: Session, person: Person, role: str) -> User | str:
             "The identity provider tells no name for you that can be used here. Its administrator "
             "can choose another claim (HEPATICA_OIDC_NAME_CLAIM)."
         )
-    if User.named(session, name) is not None:
+    if (other := User.alike(session, name)) is not None:
         return (
-            f"There is already an account named {name} that was made here. An administrator can "
-            f"join it to yours: python -m app user join {name} {person.subject}"
+            f"There is already an account named {other.name} that was made here. An administrator "
+            f"can join it to yours: python -m app user join {other.name} {person.subject}"
         )
     return User.add_without_password(session, name, role, by=BY)

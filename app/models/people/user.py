@@ -142,8 +142,11 @@ class User(Base):
     def _made(
         session: Session, name: str, role: str, password_hash: str, demo: bool, by: str
     ) -> User:
-        if User.named(session, name) is not None:
-            raise Conflict(f"There is already an account named {name!r}.").about("name")
+        if (other := User.alike(session, name)) is not None:
+            raise Conflict(
+                f"There is already an account named {other.name!r}."
+                + ("" if other.name == name else " Capitals alone would not tell the two apart.")
+            ).about("name")
         user = User(name=name, role=role, password_hash=password_hash, demo=demo)
         session.add(user)
         session.flush()
@@ -154,6 +157,14 @@ class User(Base):
     def named(session: Session, name: str) -> User | None:
         """The account of that name, a disabled one too; None when there is none."""
         return session.execute(sa.select(User).where(User.name == name)).scalar_one_or_none()
+
+    @staticmethod
+    def alike(session: Session, name: str) -> User | None:
+        """The account of that name whatever its capitals, an equal one first; None: there is
+        none."""
+        same = sa.func.lower(User.name) == name.lower()  # names are of ASCII
+        found = list(session.scalars(sa.select(User).where(same).order_by(User.name)))
+        return next((one for one in found if one.name == name), found[0] if found else None)
 
     @staticmethod
     def everyone(session: Session) -> list[User]:

@@ -59,6 +59,28 @@ def test_an_administrator_sees_what_would_go_types_the_name_and_gets_a_certifica
     assert kinds.count("deletion begun") == kinds.count("deletion ended") == 1
 
 
+def test_a_register_that_cannot_be_read_is_told_and_nothing_is_deleted(
+    session, app, database, signed_in_as, case
+):
+    register = app.state.settings.deletions_file
+    admin = signed_in_as("admin", name="boss")
+    asked = {"case": str(case.id), "typed": case.pseudonym}
+    register.write_text('{"erasure": "nonsense"}\n')
+    assert "Line 1 of the register" in text(admin.post("/erasures", data=asked))
+    assert "Line 1 of the register" in text(admin.get("/status"))
+    register.write_text("")
+    place = admin.post("/erasures", data=asked).headers["location"]
+    register.write_text('{"erasure": "nonsense"}\n')
+    deletions.finish(database, app)
+    assert "It waits: Line 1 of the register" in text(admin.get(place))
+    assert "A deletion waits. Line 1" in text(admin.get("/status"))
+    session.expire_all()
+    assert session.get(Case, case.id) is not None
+    register.write_text("")
+    deletions.finish(database, app)
+    assert "Certificate of deletion" in text(admin.get(place))
+
+
 def test_who_uploaded_all_may_and_nobody_else(session, signed_in_as, case):
     reader = signed_in_as("reader", name="ada")
     where = f"/erasures/new?case={case.id}"

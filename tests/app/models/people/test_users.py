@@ -246,6 +246,15 @@ def test_guessing_that_was_noticed_stands_above_the_people(session, signed_in_as
     assert "from many places" in shown
 
 
+def test_a_name_that_differs_in_capitals_alone_is_taken(session, signed_in_as):
+    boss = signed_in_as("admin", name="boss")
+    for name in ("Boss", "boss"):
+        form = {"name": name, "role": "reader", "password": "long enough"}
+        reply = boss.post("/users", data=form)
+        assert reply.status_code == 409 and "already an account named" in reply.text
+    assert [one.name for one in User.everyone(session)] == ["boss"]
+
+
 def test_whoever_makes_or_changes_an_account_is_its_events_actor(session, signed_in_as):
     boss = signed_in_as("admin", name="boss")
     form = {"name": "ada", "role": "reader", "password": PASSWORD}
