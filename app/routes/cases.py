@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -53,6 +53,7 @@ from app.responses import page, wants_json
 from app.uploads import asking
 from app.uploads.parcel import Parcel, RefusalCode
 from ml.images.description import DESCRIPTION, PER_SECOND
+from ml.images.orientation import Edges
 from ml.images.voi import Table, Window
 
 router = APIRouter(include_in_schema=False)
@@ -422,6 +423,11 @@ def _stacks(series: Series, number: int, lesions: dict[uuid.UUID, int]) -> list[
     ]
 
 
+@lru_cache(maxsize=64)  # the slices of a series have the same
+def _sides(edges: Edges) -> Mapping[str, str]:
+    return asdict(edges)
+
+
 def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict[str, object]:
     first = stack.images[0]
     spacing = first.spacing_mm
@@ -441,7 +447,7 @@ def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict
                 "number": position,
                 "instance_number": image.instance_number,
                 "place": image.place,
-                "edges": asdict(image.edges) if image.edges else None,
+                "edges": _sides(image.edges) if image.edges else None,
                 "rows": image.rows,
                 "columns": image.columns,
                 "dtype": image.dtype,
