@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
+from app.models.cases.measure import Measure
 from app.models.cases.newest import newest_first
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import BASES, CANNOT_TELL, OTHER, WORDS, Review, superseded
@@ -79,6 +80,7 @@ class Statement:
         unseen: whether the radiologist had not seen the network's score.
         confidence: 1 (guessing) to 5 (certain); None in a network's.
         at: when it was said, where it is a row.
+        measures: what the radiologist measured and keeps with the lesion; empty in a network's.
     """
 
     lesion: Lesion
@@ -99,6 +101,7 @@ class Statement:
     basis: str = ""
     warnings: tuple[str, ...] = ()
     at: datetime | None = None
+    measures: tuple[Measure, ...] = ()
 
     @property
     def image(self) -> Image:
@@ -176,14 +179,16 @@ def by_radiologists(session: Session, case: Case) -> list[Account]:
     ids = [lesion.id for lesion in standing]
     predictions = newest_first(session, Prediction, ids, Prediction.checkpoint)
     reviews = newest_first(session, Review, ids, Review.by)
+    measures = Measure.of_lesions(session, ids)
     served = Checkpoint.scheme_for_review(session)
     for lesion in standing:
         given = reviews[lesion.id]
         replaced = superseded(given)
         for review in given:
             if review.id not in replaced:
-                said = (_reviewed(lesion, review, predictions[lesion.id], served), review)
-                found.setdefault(review.by_id, []).append(said)
+                said = _reviewed(lesion, review, predictions[lesion.id], served)
+                own = tuple(one for one in measures[lesion.id] if one.by_id == review.by_id)
+                found.setdefault(review.by_id, []).append((replace(said, measures=own), review))
     made = [
         Account(
             case=case,

@@ -15,6 +15,7 @@ from app.auth import Machine, Program
 from app.db import ReadDb
 from app.errors import Conflict, Forbidden, NotFound
 from app.models.cases.case import Case
+from app.models.cases.measure import Measure
 from app.models.cases.review import Review
 from app.models.reader_studies.enrolment import Enrolment
 from app.objects import frames, said
@@ -24,6 +25,10 @@ from app.objects.said import Account, By
 from app.routes.api.problems import problems, refuse_unread
 
 router = APIRouter(tags=["reports"])
+
+
+_MEASURED = ("px", "mm", "n", "mean", "sd", "low", "high", "mm2")
+"""Of a length px and mm, of a region the rest; the others are null."""
 
 
 class Format(StrEnum):
@@ -115,6 +120,17 @@ def _objects(db: Session, account: Account, format: Format, key: bytes) -> list[
     return capture.made(db, account, key)
 
 
+def _measure(one: Measure) -> dict[str, object]:
+    """A measure that is kept with a lesion; HU where its image is in HU, else grey values."""
+    return {
+        "kind": one.kind,
+        "image_uid": one.image.uid,
+        "points": one.points,
+        "unit": "HU" if one.image.calibrated else "grey",
+        **{name: getattr(one, name) for name in _MEASURED},
+    }
+
+
 def _json(account: Account) -> dict[str, object]:
     return {
         "case": str(account.case.id),
@@ -143,6 +159,7 @@ def _json(account: Account) -> dict[str, object]:
                 "score_was_seen": None if one.assessment is None else not one.unseen,
                 "confidence": one.confidence,
                 "warnings": list(one.warnings),
+                "measures": [_measure(measure) for measure in one.measures],
             }
             for one in account.statements
         ],

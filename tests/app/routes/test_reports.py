@@ -19,7 +19,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 import studies
-from app.models import Case, Checkpoint, Image, Prediction
+from app.models import Case, Checkpoint, Image, Measure, Prediction
 from app.models.cases.lesion import Lesion
 from app.objects import capture, part10, report, said
 from app.objects.naming import Names
@@ -27,6 +27,7 @@ from app.objects.report import HYDRATABLE
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
+from ml.images.ruler import Kind
 from ml.lesion import Code, LesionClass, LesionScheme
 from ml.trust.answer import PredictionSet, Said
 from ml.trust.novelty import Unlike
@@ -248,6 +249,25 @@ def test_json_says_the_same(asked):
     assert told["lesions"][0]["finding"]["value"] == "128462008"
     people = asked.get("json", "radiologist").json()["accounts"]
     assert [one["assessment"] for one in people[0]["lesions"]] == ["accepted", "rejected"]
+
+
+def test_json_tells_what_the_radiologist_measured_and_nobody_else(asked, session):
+    lesion = session.scalars(sa.select(Lesion).order_by(Lesion.number)).first()
+    for name, points in (("marker", [(40, 30), (60, 46)]), ("ben", [(1, 1), (9, 9)])):
+        by = studies.make_user(session, name)
+        Measure.keep(
+            session, lesion, lesion.image, Kind.RECTANGLE, points, by, measure_id=uuid.uuid4()
+        )
+    session.commit()
+    [account] = asked.get("json", "radiologist").json()["accounts"]
+    first, second = account["lesions"]
+    [told] = first["measures"]
+    within = make_hu(0)[30:46, 40:60]
+    assert (told["n"], told["low"], told["high"]) == (320, within.min(), within.max())
+    assert told["mean"] == pytest.approx(within.mean())
+    assert (told["unit"], told["px"], told["image_uid"]) == ("HU", None, first["image_uid"])
+    assert second["measures"] == []
+    assert asked.get("json").json()["accounts"][0]["lesions"][0]["measures"] == []
 
 
 @pytest.mark.parametrize("by", ["network", "radiologist"])
