@@ -29,7 +29,7 @@ export function keep() {
   });
   const key = `measure:${local}`;
   const sent = outbox.put(item({
-    key, lesion, image, address: `/lesions/${lesion.id}/measures`, body,
+    key, lesion, image, address: rooted(`/lesions/${lesion.id}/measures`), body,
     what: `The measure ${words(measure)} on slice ${image.number}`, is: "kept", drop: "Keep it on this page only",
     done: () => {
       viewer.gaveMeasure(local, body.get("measure"));
@@ -74,7 +74,7 @@ function send(id, act, { number, ...former }, image, done) {
   // its box may have been moved since: then another lesion of the same number has the measure
   const lesion = state.lesions.find((one) => one.number === number) ?? { number, ...former };
   return outbox.put(item({
-    key: `measure:${id}`, lesion, image, address: `/measures/${id}/${act}`, done,
+    key: `measure:${id}`, lesion, image, address: rooted(`/measures/${id}/${act}`), done,
     body: new URLSearchParams({ person: data.person.id }),
     what: `The measure on slice ${image.number}`, is: act === "withdrawal" ? "deleted" : "brought back", drop: "Leave it",
   }));
@@ -87,7 +87,7 @@ function item({ key, lesion, image, address, body, what, is, drop, done }) {
     go: { text: `Show slice ${image.number}`, run: () => open(image) },
     drop: { text: drop, run: () => outbox.drop(key) },
     send: async () => {
-      const answer = await request(rooted(address), { method: "POST", body, keepalive: true });
+      const answer = await request(address, { method: "POST", body, keepalive: true });
       return { html: answer.html, told: lesionOf(answer, lesion.id, true) };
     },
     done: ({ html, told }) => {

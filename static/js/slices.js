@@ -160,7 +160,7 @@ viewer.addEventListener("window", ({ detail: { width, level, curve = "linear", s
   if (`${width} ${level} ${curve}` === shownWindow) return;
   if (shownWindow !== null && viewer.calibrated && !steps) { isWindowChosen = true; remember(); }
   shownWindow = `${width} ${level} ${curve}`;
-  $("[data-hud=window]").textContent = steps ? "by table" : `W ${width} L ${level}`;
+  $("[data-hud=window]").textContent = steps ? "by table" : `W ${width} L ${String(level).replace("-", "−")}`;
   for (const button of page.querySelectorAll("[data-preset]")) {
     const preset = data.presets[Number(button.dataset.preset)];
     const isIt = preset.width === width && preset.level === level && (preset.curve ?? "linear") === curve && preset.steps === steps;
