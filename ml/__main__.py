@@ -193,6 +193,8 @@ class Preparation:
             such as 0,4095, or image: each image's own, as magnetic resonance needs; default the
             full range of their 8 or 16 bits.
         test: another folder of the same make, whose lesions test and are never trained on.
+        about: what you know of the data and reports repeat: a JSON object with any of source,
+            dates, inclusion, reference_standard, scanner, labellers.
         out: a new folder.
     """
 
@@ -215,11 +217,13 @@ class Preparation:
         ),
     ] = None
     test: Annotated[Path | None, Parameter(metavar="DIR")] = None
+    about: Annotated[Path | None, Parameter(metavar="FILE")] = None
     out: Annotated[Path, Parameter(metavar="DATA")]
 
     def run(self, what: str, folder: Path, unit: columns.Unit | None = None) -> None:
         """Prepare what is in ``folder``."""
         from ml.dataset import prepare
+        from ml.dataset.about import About
         from ml.dataset.entries import Options
         from ml.lesion import LesionScheme
         from ml.progress import drive
@@ -235,6 +239,7 @@ class Preparation:
             columns=self.renamed or {},
             table=self.table,
             test=self.test,
+            about=None if self.about is None else About.load(self.about),
             unit=unit,
         )
         scheme = None if self.scheme is None else LesionScheme.load(self.scheme)

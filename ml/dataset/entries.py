@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ml.dataset.about import About
 from ml.dataset.columns import Boxes, Unit
 from ml.dataset.labels import Labels, Patients, Whose
 from ml.dataset.manifest import Finding
@@ -44,6 +45,7 @@ class Options:
         table: another table than the one of the usual name.
         test: a folder of the same make whose lesions test, and are never trained on.
         unit: what the values of volumes mean.
+        about: what the owner says of the data.
     """
 
     mixed_patients: bool = False
@@ -56,6 +58,7 @@ class Options:
     table: Path | None = None
     test: Path | None = None
     unit: Unit | None = None
+    about: About | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def data_set(
         options.grey_range,
         notes,
         sheet=True,
+        about=options.about,
     )
 
 

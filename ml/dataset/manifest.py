@@ -25,7 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.dataset.about import About
 from ml.ground.errors import HepaticaError, reason
+from ml.ground.records import RecordError, from_json, to_json
 from ml.images import greys, roi
 from ml.images.ct_slice import CTSlice, ImageKind
 from ml.images.greys import Chosen, Range
@@ -229,6 +231,7 @@ class Manifest:
     ``grey_range``: grey values that become −1 and 1, or that each image tells them (they stand in
     its lines); None: the full range of the images' type.
     ``notes``: what should be known about how it was made, a sentence each.
+    ``about``: what its owner says of it; not part of the digest.
     """
 
     name: str
@@ -240,6 +243,7 @@ class Manifest:
     difficulty: float | None = None
     grey_range: Chosen | None = None
     notes: tuple[str, ...] = ()
+    about: About | None = None
 
     @property
     def digest(self) -> str:
@@ -375,6 +379,7 @@ class Manifest:
                     "difficulty": self.difficulty,
                     "grey_range": greys.stored(self.grey_range),
                     "notes": list(self.notes),
+                    **({} if self.about is None else {"about": to_json(self.about)}),
                 },
             )
         except OSError as error:
@@ -409,9 +414,10 @@ class Manifest:
                 difficulty=None if head.get("difficulty") is None else float(head["difficulty"]),
                 grey_range=greys.read(head.get("grey_range")),
                 notes=tuple(map(str, head.get("notes", ()))),
+                about=from_json(About, head["about"], "about") if "about" in head else None,
             )
             digest = str(head["digest"])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecordError) as error:
             if isinstance(error, ManifestError):
                 raise
             raise ManifestError(f"{folder}: manifest.json is damaged ({error!r}).") from error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from ml.dataset.about import About
 from ml.dataset.columns import GROUPS
 from ml.dataset.manifest import Line, Manifest
 
@@ -95,6 +96,8 @@ def render(manifest: Manifest, pixels: Pixels, notes: Iterable[str]) -> str:
           for first, second in pixels.alike[:20]),
         *(f"- … and {len(pixels.alike) - 20} more such pairs." for _ in pixels.alike[20:21]),
     ]  # fmt: skip
+    rows += ["", "Its owner says (--about FILE):", ""]
+    rows += [f"- {what}: {words}" for what, words in (manifest.about or About()).rows()]
     told = list(notes)
     if told:
         rows += ["", "To be known:", "", *(f"- {note}" for note in told)]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ml.config import Augment
 from ml.dataset import contact_sheet as contactsheet
 from ml.dataset import copies, reach, summary
+from ml.dataset.about import About
 from ml.dataset.manifest import (
     Finding,
     Line,
@@ -47,6 +48,7 @@ def write(
     grey_range: Chosen | None = None,
     notes: Sequence[str] = (),
     sheet: bool = False,
+    about: About | None = None,
 ) -> Iterator[Progress]:
     """Make a data set of findings under ``out``, whole or not at all.
 
@@ -58,6 +60,7 @@ def write(
         difficulty: of phantoms, where it is known.
         grey_range: grey values that become −1 and 1, of images without HU.
         notes: sentences that are kept with the data set.
+        about: what its owner says of it.
         sheet: also write ``contact-sheet.png`` and ``summary.md``, for people to see what was cut.
 
     Raises:
@@ -92,7 +95,16 @@ def write(
         if far is not None and far.words:
             told = (*told, far.words)
         manifest = Manifest(
-            name, scheme, kind, tuple(lines), partial, mixed_patients, difficulty, grey_range, told
+            name,
+            scheme,
+            kind,
+            tuple(lines),
+            partial,
+            mixed_patients,
+            difficulty,
+            grey_range,
+            told,
+            about,
         )
         problems = [*faults, *refused]
         if len(kinds) > 1:

@@ -44,6 +44,7 @@ def evaluated(
             counts=manifest.counts(),
             calibration=phantom_note(manifest),
             split=_split(settings, manifest),
+            about=manifest.about,
         ),
         asked=Asked(settings.dump(), outputs.seeds, command, tuple(capped)),
         scores=comparing.evaluate(outputs, _features(folder, outputs)),

@@ -12,6 +12,7 @@ HepaticaError(ValueError)
  ├ ManifestError         ml.dataset.manifest        a data set that does not hold together
  │  └ PrepareError       ml.dataset.table           a table or folder from which none can be made
  ├ CellError             ml.dataset.table           one row of a table that cannot be used
+ ├ AboutError            ml.dataset.about           words about a data set that cannot be read
  ├ LeakageError          ml.dataset.folds           a test patient or synthetic ROI out of place
  ├ FoldError             ml.dataset.folds           a data set that cannot be split as asked
  ├ PhantomError          ml.phantom                 a phantom that cannot be made as asked

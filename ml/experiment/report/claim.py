@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from ml.checkpoints.card.guidelines import CLAIM
+from ml.dataset.about import About
 from ml.experiment.report import paper
 from ml.experiment.results import Results
 from ml.experiment.results.scores import Selection
@@ -46,7 +47,13 @@ def answers(results: Results) -> dict[str, str]:
             for name, part in data.split.items()
         )
     )
-    return {
+    about = data.about or About()
+    owners = {
+        "5": about.dates, "7": about.source, "8": about.inclusion, "13": about.scanner,
+        "14": about.reference_standard, "16": about.labellers,
+    }  # fmt: skip
+    said = {number: f"The owner says: {words}" for number, words in owners.items() if words}
+    return said | {
         "1": f"Classifiers of lesions and generators of synthetic lesions, in {len(nested)} arms: "
         f"{', '.join(nested)}.",
         "4": "Each generator against as many classic ROIs, as one family of two hypotheses that "

@@ -55,8 +55,12 @@ def _limits(results: Results) -> list[str]:
         f"class ({rarest}): shares of single classes have wide intervals.",
         "Single two-dimensional ROIs around lesions that somebody marked: nothing is said of "
         "finding lesions, of other slices or of a patient's history.",
-        "The classes are those of the data set's labels; how they came about the software does not "
-        "know.",
+        "The classes are those of the data set's labels; how they came about "
+        + (
+            "stands under The data set, unchecked."
+            if data.about is not None and data.about.reference_standard
+            else "the software does not know."
+        ),
     ]
     if data.kind == "phantom":
         told.append("Simulated images: no figure is one of patients.")

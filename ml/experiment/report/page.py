@@ -19,6 +19,7 @@ from ml.experiment.outcomes import Collapsed, Missing
 from ml.experiment.report import (
     believed,
     claim,
+    data_set,
     embedding,
     failures,
     fidelity,
@@ -108,6 +109,7 @@ def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> 
         _memorisation(results, folder),
         _embedding(results, planes),
         _generators(results),
+        data_set.section(results.found.dataset),
         limits.section(results),
         _choices(results),
         claim.section(results),

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ml.config import Experiment, kept
+from ml.dataset.about import About
 from ml.lesion import LesionScheme
 
 
@@ -27,6 +28,7 @@ class DataSet:
         kind: ``phantom``, ``calibrated`` or ``uncalibrated``.
         counts: lesions of each class.
         calibration: what stands beside every result on phantoms; None for other data.
+        about: what the owner says of it; None where nothing was said.
         split: of ``train``, ``val`` and ``test``, where the data set's own split was taken.
     """
 
@@ -39,6 +41,7 @@ class DataSet:
     counts: Mapping[str, int]
     calibration: str | None
     split: Mapping[str, PartSize] | None = None
+    about: About | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ml.__main__ import main
 from ml.dataset import folds, inspect
+from ml.dataset.about import About, AboutError
 from ml.dataset.columns import Boxes
 from ml.dataset.entries import Options
 from ml.dataset.labels import mapping
@@ -349,6 +350,37 @@ def test_a_coco_file_is_read(tmp_path: Path) -> None:
 
 
 # Inspecting.
+
+
+def test_what_the_owner_says_is_kept_and_what_nobody_says_is_not_given(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    told = tmp_path / "about.json"
+    told.write_text(json.dumps({"source": "Hospital A", "reference_standard": "biopsy"}))
+    words = ["prepare", "images", str(where), "--whole", "--out", str(tmp_path / "data")]
+    assert main([*words, "--about", str(told)]) == 0
+    manifest = Manifest.load(tmp_path / "data")
+    assert manifest.about == About(source="Hospital A", reference_standard="biopsy")
+    summary = (tmp_path / "data" / "summary.md").read_text("utf-8")
+    assert "- reference standard: biopsy" in summary and "- dates: not given" in summary
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"hospital": "A"}', "no JSON object of texts named source, dates"),
+        ('{"source": 3}', "no JSON object of texts"),
+        ("source: A", "no JSON object of texts"),
+        (json.dumps({"dates": "x" * 2001}), "dates has over 2000 characters"),
+    ],
+)
+def test_words_about_the_data_that_cannot_be_read_are_refused(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    (tmp_path / "about.json").write_text(content)
+    with pytest.raises(AboutError, match=words):
+        About.load(tmp_path / "about.json")
+    with pytest.raises(AboutError, match="cannot be read"):
+        About.load(tmp_path / "none.json")
 
 
 def _other(tmp_path: Path, patients: str = "q") -> Path:

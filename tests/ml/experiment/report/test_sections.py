@@ -12,12 +12,14 @@ import pytest
 import scipy.stats
 
 from ml.checkpoints.card.guidelines import CLAIM
-from ml.experiment.report import claim, failures, limits, page
+from ml.dataset.about import About
+from ml.experiment.report import claim, data_set, failures, limits, page
 from ml.experiment.results import Results
 from ml.experiment.results.origin import PartSize
 from ml.statistics.figure import Figure
 from tests.golden import stored_run
 
+ABOUT = About(reference_standard="biopsy <all>")
 _HEAD = "lesion,file,patient,arm,selection,seed,fold,truth,probability_a,probability_b\n"
 
 
@@ -96,9 +98,13 @@ def test_limits_and_claim_say_what_was_tested_where(stored: tuple[Path, Results]
     assert known.keys() < {item.number for item in CLAIM.items}
     assert "2 folds, every patient tested once" in known["19"].lower() and known["33"] == "None."
     assert "no figure is one of patients" in limits.section(results)
+    assert '<td class="left">not given</td>' in data_set.section(results.found.dataset)
     split = {"train": PartSize(20, 10), "test": PartSize(5, 4)}
-    given = replace(results.found.dataset, split=split, kind="calibrated")
+    given = replace(results.found.dataset, split=split, kind="calibrated", about=ABOUT)
     other = replace(results, found=replace(results.found, dataset=given))
     assert "test 5 lesions of 4 patients" in claim.answers(other)["19"]
+    assert claim.answers(other)["14"] == "The owner says: biopsy <all>"
+    assert "biopsy &lt;all&gt;" in data_set.section(given)
+    assert "stands under The data set" in limits.section(other)
     assert "Tested on the part that the data set names" in limits.section(other)
     assert "tested on 5 lesions of 4 patients alone" in page.render(other, stored[0], None)
