@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relations
 
 from app.db import Base, now
 from app.errors import Conflict, Forbidden, NotFound
-from app.models.cases.case import Case, Image, Series
+from app.models.cases.case import Case, Image, Series, being_deleted
 from app.models.ground.event import Event
 from app.models.people.user import User
 from ml.images import roi
@@ -241,7 +241,8 @@ class Lesion(Base):
 
         Raises:
             RoiError: the box gives no ROI on this image (checked before anything is stored).
-            Conflict: the id is that of another lesion, or of one that was withdrawn.
+            Conflict: the id is that of another lesion, or of one that was withdrawn; or the case is
+                being deleted.
             NotFound, Forbidden: ``replaces`` names no lesion that stands, or one that ``marker``
                 may not move.
         """
@@ -444,8 +445,14 @@ class Pen:
 
     @classmethod
     def of(cls, session: Session, case_id: uuid.UUID) -> Pen:
-        """For a case; two that mark at once get two numbers."""
+        """For a case; two that mark at once get two numbers.
+
+        Raises:
+            Conflict: the case is being deleted, and would take along what is marked now.
+        """
         session.execute(sa.select(Case.id).where(Case.id == case_id).with_for_update())
+        if case_id in being_deleted(session):
+            raise Conflict("This case is being deleted; nothing was marked on it.")
         highest = sa.select(sa.func.max(Lesion.number)).where(Lesion.case_id == case_id)
         return cls(session, case_id, session.execute(highest).scalar_one() or 0)
 

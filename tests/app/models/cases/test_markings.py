@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 import marks
+import studies
 from app.db import Database
 from app.models import Case, Event, Image, Lesion, Mark, Marking
 from app.models.cases.case import Receipt
@@ -242,7 +243,7 @@ def test_nothing_of_the_object_that_names_anybody_is_kept(database, session):
 def test_a_case_that_is_deleted_takes_what_marks_it_along(database, session):
     send(database, *SLICES, SEG, SR)
     with database.transaction() as opened:
-        opened.scalars(sa.select(Case)).one().remove(opened, "admin")
+        studies.remove(opened, opened.scalars(sa.select(Case)).one())
     for table in (Marking, Mark):
         assert session.scalars(sa.select(table)).all() == []
 

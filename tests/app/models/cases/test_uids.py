@@ -9,6 +9,7 @@ import uuid
 import pydicom
 import sqlalchemy as sa
 
+import studies
 from app.models import Case, Image
 from app.models.cases.case import Series
 from app.models.cases.naming import name_older, veil_older
@@ -67,7 +68,7 @@ def test_uids_survive_a_deletion_and_parts_of_a_study_meet(signed_in_as, session
     before = uids(session)
     assert [len(found) for found in before.values()] == [1, 1, 2]
     with database.transaction() as opened:
-        Case.require(opened, opened.scalars(sa.select(Case.id)).one()).remove(opened, "tests")
+        studies.remove(opened, opened.scalars(sa.select(Case)).one())
     upload(browser, make_dicom(number=1), make_dicom(number=2))
     assert {table: set(found) for table, found in before.items()} == {
         table: set(found) for table, found in uids(session).items()
