@@ -32,7 +32,7 @@ from app.models.jobs.holder import Holder
 from app.models.people.sign_in import Owed, SignIn
 from app.models.people.token import ApiToken
 from app.models.people.user import User, digest_of
-from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.enrolment import Enrolment, kept_behind
 from app.roles import ROLES
 
 log = logging.getLogger("hepatica")
@@ -97,8 +97,7 @@ def _database(request: Request) -> Database:
 def _behind(request: Request, session: Session) -> SignIn | None:
     secret = cookies.read(request, cookies.SESSION)
     hours: float = request.app.state.settings.session_idle_hours
-    kept = Enrolment.kept_from(SignIn.user_id)
-    return SignIn.behind(session, secret, hours, *kept) if secret else None
+    return SignIn.behind(session, secret, hours, *kept_behind()) if secret else None
 
 
 async def identify(request: Request) -> None:

@@ -44,7 +44,7 @@ from app.models.cases.uids import is_mapped, mapped
 from app.models.ground.event import Event
 from app.models.people.sign_in import SignIn
 from app.models.people.user import User
-from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.enrolment import Enrolment, kept_behind
 from app.settings import VERSION
 from app.text import Unfit
 from app.tour import Tour
@@ -522,7 +522,7 @@ def _recognise(request: Request) -> None:
         return
     configuration = request.app.state.settings
     with request.app.state.database.reading() as session:
-        kept = Enrolment.kept_from(SignIn.user_id)
+        kept = kept_behind()
         row = SignIn.behind(session, secret, configuration.session_idle_hours, *kept)
         user: User | None = row.user if row is not None else None
         request.state.user = user

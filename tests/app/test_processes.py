@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,13 +15,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 
 from app.counting import Counts, Requests
 from app.db import Database
 from app.inference import Computed
+from app.jobs.loop import Loop
+from app.main import create_app, furnish
 from app.models import ApiToken
 from app.place import ROOT
-from app.processes import NOT_STARTED, Board, Place, WebProcesses, by_default
+from app.processes import NOT_STARTED, Bell, Board, Place, WebProcesses, by_default
+from app.settings import Settings
 from serving import environment
 
 pytestmark = pytest.mark.timeout(280)
@@ -190,3 +195,23 @@ def test_what_processes_counted_is_added_up_and_what_is_half_written_is_left_out
     begin = bytes(board._memory).index(board.read(1))
     board._memory[begin : begin + len(damaged)] = damaged
     assert places[0].told_by_others() == [board.read(2)]
+
+
+def test_what_was_queued_in_another_process_is_heard_where_the_loops_are(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/h.sqlite3"
+    database = Database(url)
+    database.migrate()
+    database.engine.dispose()
+    settings = Settings(database_url=url, installation_key="k" * 32, clerk=False)
+    app, bell = create_app(settings), Bell()
+    furnish(app, settings, Place(1, Board(2), bell))
+    heard = []
+    monkeypatch.setattr(Loop, "ring", lambda self: heard.append(self.kind))
+    with TestClient(app):
+        for loop in (app.state.clerk, app.state.fetcher, app.state.messenger):
+            loop.ring()
+    assert heard == []
+    furnish(app, settings, Place(0, Board(2), bell))
+    with TestClient(app):
+        wait_until(lambda: "clerk" in heard and len(set(heard)) > 2)
+    assert not select.select([bell.file], [], [], 0)[0]  # once for all three

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.running import ROOT, environment_for, environment_with, free_port, running
+from bench.running import ROOT, environment_for, environment_with, free_port, process_of
 
 PASSWORD = "hepatica-demo"
 
@@ -36,7 +36,9 @@ _CHECK_IN = {
 class Browser:
     """One connection, one cookie, writes from our own origin."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, server: int = 0) -> None:
+        self.server = server
+        """Its process."""
         self.address = f"http://127.0.0.1:{port}"
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
         self._headers = {"Origin": self.address, "Accept": "application/json"}
@@ -85,8 +87,8 @@ def demo(name: str) -> Iterator[Browser]:
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=quiet, stderr=quiet)
         port = free_port()
         serve = ["-m", "app", "serve", "--port", str(port)]
-        with running(serve, port, "/health/ready", **settings):
-            browser = Browser(port)
+        with process_of(serve, port, "/health/ready", **settings) as server:
+            browser = Browser(port, server.pid)
             browser.send("POST", "/sessions", {"name": name, "password": PASSWORD})
             yield browser
 

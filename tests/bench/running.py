@@ -102,10 +102,11 @@ def with_children(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of processors that a process and all that came of it have used (Linux)."""
+    """Seconds of processors that a process and all that came of it have used, ended ones as well
+    (Linux)."""
     ticks = 0
     for one in with_children(pid):
         with suppress(OSError):
             fields = Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")

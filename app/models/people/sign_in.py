@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import (
@@ -123,25 +124,17 @@ class SignIn(Base):
 
         Args:
             unaware: of the person, asked in the same query because every page asks it.
-            blind: the same.
+            blind: the same. Both are made once, as the query is made once for them.
         """
         if not _SECRET.fullmatch(secret):
             return None
         moment = now()
-        row = session.execute(
-            sa.select(SignIn)
-            .options(
-                joinedload(SignIn.user),
-                with_expression(SignIn.unaware, sa.null() if unaware is None else unaware),
-                with_expression(SignIn.blind, sa.null() if blind is None else blind),
-                with_expression(SignIn.has_second_step, SecondFactor.confirmed(SignIn.user_id)),
-            )
-            .where(
-                SignIn.cookie_hash == digest_of(secret),
-                SignIn.expires_at > moment,
-                SignIn.seen_at > moment - timedelta(hours=idle_hours),
-            )
-        ).scalar_one_or_none()
+        found = {
+            "cookie_hash": digest_of(secret),
+            "moment": moment,
+            "idle_since": moment - timedelta(hours=idle_hours),
+        }
+        row = session.execute(_good(unaware, blind), found).scalar_one_or_none()
         return row if row is not None and row.user.disabled_at is None else None
 
     def owes(self, demanding: Collection[str]) -> Owed | None:
@@ -209,3 +202,24 @@ class SignIn(Base):
         """Sign a person out everywhere, but for the browser with the cookie ``keep``."""
         user.sign_out(session, keep=keep)
         Event.record(session, by, "sign-ins ended", str(user.id), name=user.name)
+
+
+@lru_cache(8)
+def _good(
+    unaware: sa.ColumnElement[bool] | None, blind: sa.ColumnElement[bool] | None
+) -> sa.Select[SignIn]:
+    """The question of `SignIn.behind`: every request asks it, and making it costs most of that."""
+    return (
+        sa.select(SignIn)
+        .options(
+            joinedload(SignIn.user),
+            with_expression(SignIn.unaware, sa.null() if unaware is None else unaware),
+            with_expression(SignIn.blind, sa.null() if blind is None else blind),
+            with_expression(SignIn.has_second_step, SecondFactor.confirmed(SignIn.user_id)),
+        )
+        .where(
+            SignIn.cookie_hash == sa.bindparam("cookie_hash"),
+            SignIn.expires_at > sa.bindparam("moment"),
+            SignIn.seen_at > sa.bindparam("idle_since"),
+        )
+    )

@@ -6,6 +6,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, relationship
@@ -15,6 +16,7 @@ from app.errors import Conflict, Forbidden, NotFound, Unreadable
 from app.models.cases.case import IMAGE_KIND, Case, Image
 from app.models.cases.lesion import Lesion
 from app.models.ground.event import Event
+from app.models.people.sign_in import SignIn
 from app.models.people.user import User
 from app.models.reader_studies.protocol import Protocol
 from app.models.reader_studies.stimulus import Stimulus
@@ -403,3 +405,9 @@ def _is_closed() -> tuple[sa.ColumnElement[bool], ...]:
 def order_seed(study_seed: int, number: int) -> int:
     """The seed of reader ``number``'s order: 63 bits of SHA-256 over the study's seed and it."""
     return seeds.of_text(f"{study_seed}:order:{number}")
+
+
+@cache
+def kept_behind() -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """`Enrolment.kept_from` of the person of a `SignIn`: made once, as every request asks it."""
+    return Enrolment.kept_from(SignIn.user_id)
