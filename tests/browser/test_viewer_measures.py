@@ -7,6 +7,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from browser.test_pages import serious_faults
 from wire import TwoLesions, Wire
 
 
@@ -120,6 +121,7 @@ def test_a_measure_is_kept_with_a_lesion_by_key_and_button_and_taken_back(case, 
     page.click("[data-kept] > summary")
     entry = page.locator("[data-kept] li")
     assert entry.inner_text().startswith(says)
+    assert serious_faults(page) == []
     page.keyboard.press("End")
     case.wait_for_slice(4)
     entry.locator("a").click()
