@@ -107,6 +107,15 @@ def _counts(_type: object, tokens: Sequence[Token]) -> dict[str, int]:
     return counts
 
 
+def _ends(_type: object, tokens: Sequence[Token]) -> tuple[float, float]:
+    text = tokens[0].value
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not of the form 0,255.") from error
+    return low, high
+
+
 _SIZE = Group("Size (one of)", validator=LimitedChoice(1, 1))
 
 
@@ -429,6 +438,79 @@ def weights(
     from ml.training import shipped
 
     drive(shipped.train(out, work, jobs))
+
+
+# Phantoms against real tissue.
+
+
+@application.command
+def paste(
+    *,
+    images: Annotated[Path, Parameter(metavar="DIR")],
+    masks: Annotated[Path, Parameter(metavar="DIR")],
+    spacing_mm: Annotated[float, Parameter(metavar="MM")],
+    hu: Annotated[
+        tuple[float, float],
+        Parameter(
+            metavar="LOW,HIGH",
+            converter=_ends,
+            n_tokens=1,
+            accepts_keys=False,
+            allow_leading_hyphen=True,
+        ),
+    ],
+    patient: Annotated[str, Parameter(metavar="REGEX")],
+    thickness_mm: Annotated[float, Parameter(metavar="MM")] = 3.0,
+    count: Annotated[Whole, Parameter(metavar="N")] = 1000,
+    seed: Annotated[Whole, Parameter(metavar="S")] = 0,
+    difficulty: Annotated[float | None, Parameter(metavar="D")] = None,
+    checkpoint: Annotated[Path | None, Parameter(metavar="DIR")] = None,
+    out: Annotated[Path, Parameter(metavar="DIR")],
+) -> None:
+    """Paste phantom lesions into real liver slices, and ask classifiers about them.
+
+    report.md in DIR tells how often a network and the simple model, both trained on phantoms, are
+    right about lesions in real tissue, and in what phantom liver differs from real liver.
+
+    Args:
+        images: PNG or JPEG slices.
+        masks: a mask of the liver for each, of the same name; bright is liver.
+        spacing_mm: of a pixel, which a picture does not tell.
+        hu: of black and of white, which a picture does not tell, such as 0,255.
+        patient: a regular expression for a picture's name with the patient in brackets.
+        thickness_mm: of a slice.
+        count: lesions; a patient's are of one class.
+        seed: of the lesions.
+        difficulty: of the lesions, as of phantom; default 0.2.
+        checkpoint: a classifier; default the one that comes with the program.
+        out: a new folder.
+    """
+    from ml.experiment.tissue import paste as pasting
+    from ml.experiment.tissue.slices import Folder
+    from ml.phantom.lesions import DEFAULT_DIFFICULTY
+    from ml.progress import drive
+
+    told = "" if difficulty is None else f" --difficulty {difficulty:g}"
+    other = "" if checkpoint is None else " --checkpoint DIR"
+    command = (
+        f"python -m ml paste --images DIR --masks DIR --spacing-mm {spacing_mm:g} "
+        f"--hu {hu[0]:g},{hu[1]:g} --patient '{patient}' --thickness-mm {thickness_mm:g} "
+        f"--count {count} --seed {seed}{told}{other} --out DIR"
+    )
+    drive(
+        pasting.run(
+            pasting.Asking(
+                Folder(images, masks, spacing_mm, hu, patient),
+                count,
+                seed,
+                thickness_mm,
+                command,
+                DEFAULT_DIFFICULTY if difficulty is None else difficulty,
+                checkpoint,
+            ),
+            out,
+        )
+    )
 
 
 # The experiment.

@@ -207,6 +207,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of ml.dataset": ("ml/dataset/copies.py", "import ml.dataset.prepare"),
         "the staircase of ml.marks": ("ml/marks/region.py", "import ml.marks.report"),
         "the staircase of ml.phantom": ("ml/phantom/patient.py", "import ml.phantom.series"),
+        "the staircase of pasted lesions": (
+            "ml/experiment/tissue/grain.py",
+            "import ml.experiment.tissue.pasting",
+        ),
         "the staircase of ml.checkpoints": (
             "ml/checkpoints/checkpoint.py",
             "import ml.checkpoints.serving",

@@ -37,8 +37,10 @@ from ml.checkpoints import checkpoint
 from ml.experiment import fresh_phantoms
 from ml.experiment.report import markdown
 from ml.experiment.results.scores import ArmComparison, ArmSummary
+from ml.experiment.tissue import asked, paste
 from ml.ground.records import from_json
 from ml.trust.answer import Said
+from tests.ml.experiment.tissue import livers
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -115,6 +117,7 @@ MACHINE = "python -m app token"
 EXPERIMENT = "python -m ml phantom --counts cyst=53"
 OWN = "python -m ml prepare inspect"
 PUBLIC = "python -m ml prepare nifti"
+PASTED = "python -m ml paste"
 NODULES = "cat > nodules.json"
 CARD = "python -m ml card"
 MAP = "app/ "
@@ -122,7 +125,9 @@ MAP = "app/ "
 
 def test_every_code_block_of_the_readme_is_run_here():
     """All but the map of the packages; whoever adds a block adds the test that runs it."""
-    known = (TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, PUBLIC, NODULES, CARD, MAP)
+    known = (
+        TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, PUBLIC, PASTED, NODULES, CARD, MAP,
+    )  # fmt: skip
     assert len(BLOCKS) == len(known)
     for start in known:
         assert block(start)
@@ -262,6 +267,15 @@ def test_two_public_sets_become_one_and_are_told_apart_by_their_source(tmp_path)
     assert counts == {"metastasis": 2, "hemangioma": 2, "cyst": 2}
     told = (tmp_path / "PUBLIC" / "summary.md").read_text("utf-8")
     assert "Every cyst and nothing else has source MSWAL" in told
+
+
+def test_the_block_of_pasted_lesions_runs_on_made_up_livers(tmp_path, monkeypatch):
+    monkeypatch.setattr(asked, "TRAINED", dict.fromkeys(asked.TRAINED, 6))
+    monkeypatch.setattr(paste, "TESTED_OF_EACH", 2)
+    monkeypatch.chdir(livers.folder(tmp_path / "SLICES", patients=8, each=1).parent)
+    words = shlex.split(block(PASTED).replace("--count 1200", "--count 30"))
+    assert ml.__main__.main(words[3:]) == 0
+    assert "30 lesions" in (tmp_path / "pasted" / "report.md").read_text("utf-8")
 
 
 def test_the_nodules_of_the_readme_have_its_digest(test_data, tmp_path):

@@ -44,18 +44,43 @@ class Seen:
 def plain_liver(patient: PhantomPatient, rng: np.random.Generator) -> Seen | None:
     """Liver without a lesion, of a lesion's size; None where nothing of 10 mm has room."""
     diameter = min(draw_diameter(rng), _LARGEST_MM)
-    height = patient.heights_mm[patient.lesions[0].key_slice]
-    points = rng.uniform((-140, -100, height), (110, 100, height), (4000, 3))
-    depth = patient._anatomy.liver_distance(points)
+    points, depth = _liver_points(patient, rng)
     while diameter >= DIAMETER_MM[0]:
-        free = depth < -0.55 * diameter
-        for lesion in patient.lesions:
-            away = np.linalg.norm(points - np.asarray(lesion.center_mm), axis=1)
-            free &= away > 0.55 * (diameter + lesion.diameter_mm) + _GAP_MM
+        free = _free(patient, points, depth, diameter)
         if free.any():
             return _seen(patient, points[free][0], diameter)
         diameter *= 0.8
     return None
+
+
+def liver_square(patient: PhantomPatient, side_mm: float, rng: np.random.Generator) -> Seen | None:
+    """A square of liver without a lesion and without the liver's edge; None where none has room."""
+    points, depth = _liver_points(patient, rng)
+    free = _free(patient, points, depth, side_mm * np.sqrt(2))
+    return _seen(patient, points[free][0], side_mm) if free.any() else None
+
+
+def _liver_points(
+    patient: PhantomPatient, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floating]]:
+    """Points (n, 3) of the plane of the largest lesion, and how far in the liver they lie (< 0)."""
+    height = patient.heights_mm[patient.lesions[0].key_slice]
+    points = rng.uniform((-140, -100, height), (110, 100, height), (4000, 3))
+    return points, patient._anatomy.liver_distance(points)
+
+
+def _free(
+    patient: PhantomPatient,
+    points: npt.NDArray[np.float64],
+    depth: npt.NDArray[np.floating],
+    diameter: float,
+) -> npt.NDArray[np.bool_]:
+    """About which points a disc of ``diameter`` mm is liver alone."""
+    free = depth < -0.55 * diameter
+    for lesion in patient.lesions:
+        away = np.linalg.norm(points - np.asarray(lesion.center_mm), axis=1)
+        free &= away > 0.55 * (diameter + lesion.diameter_mm) + _GAP_MM
+    return free
 
 
 def organ(patient: PhantomPatient, name: str, rng: np.random.Generator) -> Seen:
