@@ -37,8 +37,8 @@ _DOOR = f": none, or of {', '.join(DOOR_WORDS)}, with commas between."
 OWN_PATHS = frozenset(
     {
         "account", "api", "cases", "checkpoints", "datasets", "dicomweb", "docs", "erasures",
-        "fetches", "guide", "health", "images", "launch", "lesions", "metrics", "monitoring",
-        "openapi.json", "patterns", "pixels", "reader-studies", "readings", "returns", "runs",
+        "fetches", "guide", "health", "images", "launch", "lesions", "measures", "metrics",
+        "monitoring", "openapi.json", "patterns", "pixels", "reader-studies", "readings", "returns", "runs",
         "sessions", "static", "status", "synthetics", "tokens", "users",
     }
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 import ssl
@@ -68,6 +69,15 @@ def own_umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a command that is tried in this process lets it write to standard error ends with it."""
+    yield
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if type(one).__module__ == "app.logs"]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

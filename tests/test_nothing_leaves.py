@@ -265,6 +265,8 @@ def test_every_way_to_onnx_runtime_leads_through_our_door() -> None:
     reached = []
     for folder in ("app", "ml", "migrations", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
+            if path.parent.name == "bench" and path.stem.startswith("peer_"):
+                continue  # run by another Python, which has no ml
             text = path.read_text("utf-8")
             if re.search(r"^\s*(import|from) onnxruntime", text, re.M):
                 reached.append(path)

@@ -82,7 +82,7 @@ h1{font-size:16px}h2{font-size:13px;margin:18px 0 6px;padding-top:8px}h3{font-si
 .scroll,pre{overflow:visible}pre{white-space:pre-wrap}code{overflow-wrap:anywhere;font-size:9px}
 table{width:100%;font-size:9px}th,td{padding:2px 4px;white-space:normal;overflow-wrap:break-word}
 tr,figure,svg,.answer,img{break-inside:avoid}tr:nth-child(-n+3){break-before:avoid}
-h1,h2,h3,h4,.legend{break-after:avoid}p:has(+.scroll),p:has(+figure),p:has(+.row){break-after:avoid}
+nav{display:none}h1,h2,h3,h4,.legend{break-after:avoid}p:has(+.scroll),p:has(+figure),p:has(+.row){break-after:avoid}
 .scroll:has(tr:nth-child(-n+12):last-child){break-inside:avoid}
 p:has(+h3),p:has(+p.soft){break-after:avoid}
 details:not([open]){display:block}
