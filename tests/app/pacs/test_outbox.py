@@ -12,13 +12,13 @@ import subprocess
 import time
 from datetime import timedelta
 
+import deletions
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from bad_pacs import answer, bad_pacs
 from pydicom import dcmread
 
-import deletions
 import forked
 import studies
 from app.db import Database, now
