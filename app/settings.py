@@ -38,8 +38,8 @@ OWN_PATHS = frozenset(
     {
         "account", "api", "cases", "checkpoints", "datasets", "dicomweb", "docs", "erasures",
         "fetches", "guide", "health", "images", "launch", "lesions", "measures", "metrics",
-        "monitoring", "openapi.json", "patterns", "pixels", "reader-studies", "readings", "returns", "runs",
-        "sessions", "static", "status", "synthetics", "tokens", "users",
+        "monitoring", "openapi.json", "patterns", "pixels", "reader-studies", "readings",
+        "returns", "runs", "sessions", "static", "status", "synthetics", "tokens", "users",
     }
 )  # fmt: skip
 """What the application's own addresses begin with; no prefix of a host can."""
