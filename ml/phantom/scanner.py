@@ -19,6 +19,8 @@ import scipy.fft
 from ml.phantom.grid import SIZE_PX, Floats
 
 THICKNESS_MM = (1.25, 2.5, 3.0, 5.0)
+_PLANE_MM = 1.25
+"""Planes lie about this far from each other."""
 ALIASED = 0.03
 """Floor of the noise-power spectrum as a share of its peak."""
 
@@ -49,9 +51,8 @@ class Scanner:
         return f"HEP{self.cutoff_per_mm * 100:.0f}"
 
     def depths(self) -> Floats:
-        """Offsets (planes,) in mm of the planes that together make one slice (midpoint rule)."""
-        planes = max(2, round(self.thickness_mm / 1.25))
-        return ((np.arange(planes) + 0.5) / planes - 0.5).astype(np.float32) * self.thickness_mm
+        """``depths_of`` its slices."""
+        return depths_of(self.thickness_mm)
 
     def blur(self, hu: Floats, spacing_mm: float) -> Floats:
         """The in-plane point spread of the kernel, (512, 512) → (512, 512)."""
@@ -65,6 +66,12 @@ class Scanner:
         white = rng.standard_normal((SIZE_PX, SIZE_PX), np.float32)
         spectrum = scipy.fft.rfft2(white) * amplitude
         return np.asarray(scipy.fft.irfft2(spectrum, s=white.shape), np.float32) * self.noise_hu
+
+
+def depths_of(thickness_mm: float) -> Floats:
+    """Offsets (planes,) in mm of the planes that together make one slice (midpoint rule)."""
+    planes = max(2, round(thickness_mm / _PLANE_MM))
+    return ((np.arange(planes) + 0.5) / planes - 0.5).astype(np.float32) * thickness_mm
 
 
 @lru_cache(maxsize=4)

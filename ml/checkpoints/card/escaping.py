@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 _MARKUP = re.compile(r"[\\`*\[\]<|]|~~|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 _AT_START = re.compile(r"^(?:([-+](?=\s|$|-)|=|>|#)|(\d{1,9})([.)])(?=\s|$))", re.MULTILINE)
@@ -24,6 +25,12 @@ def _plain(text: str) -> str:
 def cell(text: str) -> str:
     """The same in one cell of a table."""
     return _plain(" ".join(shown(text).split()))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown."""
+    lines = ["| " + " | ".join(cell(word) for word in row) + " |" for row in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
 
 
 def code(text: str) -> list[str]:

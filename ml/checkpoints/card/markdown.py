@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from ml.checkpoints.card import escaping
 from ml.checkpoints.card.card import Card, Field
-from ml.checkpoints.card.entry import RELIABILITY, Empty, FigureTable, Statement, capital
+from ml.checkpoints.card.entry import RELIABILITY, Empty, Statement, capital
 from ml.checkpoints.card.escaping import cell, code, markdown
 
 
@@ -63,18 +64,9 @@ def figures(statement: Statement) -> list[str]:
         told = capital(", ".join(f"{cell(one.measure)} {one.told}" for one in whole))
         lines += ["", f"{told}."]
     if table:
-        lines += _table(table)
+        lines += ["", *escaping.table(table.head, table.rows)]
     if statement.curves:
         lines += ["", capital(RELIABILITY)]
         for curve in statement.curves:
-            lines += _table(curve.table)
+            lines += ["", *escaping.table(curve.table.head, curve.table.rows)]
     return lines
-
-
-def _table(table: FigureTable) -> list[str]:
-    return [
-        "",
-        "| " + " | ".join(cell(word) for word in table.head) + " |",
-        "|" + "---|" * len(table.head),
-        *("| " + " | ".join(cell(word) for word in row) + " |" for row in table.rows),
-    ]

@@ -156,8 +156,11 @@ def answers(
     window = network.meta.window_hu
     measured = [one.measurements(window) for one in tested]
     for own in trained:
-        told = f"features (77 numbers, trees), trained on {len(own.truth)} lesions in {own.where}"
         values = own.measurements(window)
+        told = (
+            f"features ({values.shape[1]} numbers, trees), trained on {len(own.truth)} lesions in "
+            f"{own.where}"
+        )
         for one, numbers in zip(tested, measured, strict=True):
             said = simple.probabilities(
                 SimpleModel.TREES, values, own.truth, numbers, len(CLASSES), _SEED

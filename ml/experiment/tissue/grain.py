@@ -89,9 +89,12 @@ def coarse(one: LiverSlice) -> Floats:
     )
 
 
-def measured(one: LiverSlice) -> Grain | str:
-    """The grain of a slice's liver, or why it cannot be told."""
-    shown = coarse(one)
+def measured(one: LiverSlice, shown: Floats) -> Grain | str:
+    """The grain of a slice's liver, or why it cannot be told.
+
+    Args:
+        shown: what is ``coarse`` of the slice.
+    """
     even = one.inner & (np.abs(shown - one.median_hu) < EVEN_HU)
     if int(even.sum()) < _LEAST_PX:
         return f"under {_LEAST_PX} pixels of even liver"

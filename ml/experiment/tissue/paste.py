@@ -254,25 +254,16 @@ class _Pasting:
     ) -> None:
         asking, folder = self._asking, self._asking.folder
         table = io.StringIO()
-        writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(COLUMNS)
         low, high = folder.greys_hu
         for number, one in enumerate(pasted, 1):
-            name = f"images/{number:05d}.png"
+            name, box = f"images/{number:05d}.png", one.box
             self._out.write_bytes(name, _png(one.hu, low, high))
-            box = one.box
+            sides = (f"{side:g}" for side in (box.x, box.y, box.width, box.height))
             writer.writerow(
-                dict(
-                    zip(
-                        COLUMNS,
-                        (
-                            name, one.lesion_class, one.patient, f"{box.x:g}", f"{box.y:g}",
-                            f"{box.width:g}", f"{box.height:g}", f"{one.diameter_mm:.2f}",
-                            int(one.atypical), one.background,
-                        ),
-                        strict=True,
-                    )
-                )
+                (name, one.lesion_class, one.patient, *sides, f"{one.diameter_mm:.2f}",
+                 int(one.atypical), one.background)
             )  # fmt: skip
         self._out.write_bytes("labels.csv", table.getvalue().encode())
         sheet = {key: [cut.roi for cut in real if cut.lesion_class == key] for key in CLASSES}

@@ -16,6 +16,7 @@ from ml.experiment.tissue import grain
 from ml.experiment.tissue.grain import Grain
 from ml.experiment.tissue.slices import Floats, LiverSlice
 from ml.images.roi import Box
+from ml.phantom import scanner
 from ml.phantom.grid import SIZE_PX, Grid
 from ml.phantom.lesions import (
     DIAMETER_MM,
@@ -31,7 +32,6 @@ DARK_HU = 20.0
 _DARK_SHARE = 0.05
 _SHRINK = 0.94
 _TRIES = 60
-_PLANES_MM = 1.25
 _VESSEL_MM = 1.5
 """Standard deviation of the Gaussian under which vessels are looked for."""
 _LEAST_BLOOD_HU = 25.0
@@ -76,10 +76,10 @@ class Background:
     @classmethod
     def of(cls, one: LiverSlice) -> Background | str:
         """The background, or why the slice can be none."""
-        found = grain.measured(one)
+        shown = grain.coarse(one)
+        found = grain.measured(one, shown)
         if isinstance(found, str):
             return found
-        shown = grain.coarse(one)
         fine = scipy.ndimage.gaussian_filter(one.hu, _VESSEL_MM / one.spacing_mm)
         vessels = float(np.percentile(fine[one.inner], 99))
         return cls(one, found, shown, max(vessels, one.median_hu + _LEAST_BLOOD_HU))
@@ -180,8 +180,7 @@ class Background:
         # the lesion is drawn on finer pixels where its window then still holds it
         finer = 2 if 1.3 * lesion.diameter_mm + 20 < SIZE_PX / 2 * one.spacing_mm else 1
         grid = Grid(one.spacing_mm / finer, (0.0, 0.0))
-        planes = max(2, round(thickness_mm / _PLANES_MM))
-        depths = ((np.arange(planes) + 0.5) / planes - 0.5).astype(np.float32) * thickness_mm
+        depths = scanner.depths_of(thickness_mm)
         # painted on nothing, and on 1: the two together tell the share of the voxel
         own = np.zeros((SIZE_PX, SIZE_PX), np.float32)
         lit = np.ones_like(own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ml.checkpoints.card.escaping import table
 from ml.experiment.tissue.asked import Asked
 from ml.experiment.tissue.compared import Compared
 from ml.experiment.tissue.record import Found
@@ -74,7 +75,7 @@ def _asked(rows: Sequence[Asked]) -> list[str]:
         ]
         for one in rows
     ]
-    return _table(heads, body)
+    return table(heads, body)
 
 
 def _compared(found: Compared | str) -> list[str]:
@@ -96,13 +97,13 @@ def _compared(found: Compared | str) -> list[str]:
         "ones, both at the pixels and greys of the slices. Means of patients with 95 % intervals; "
         "the difference is phantom less real in standard deviations of patients.",
         "",
-        *_table(["Number", "Phantom", "Real", "Difference"], body),
+        *table(["Number", "Phantom", "Real", "Difference"], body),
         "",
         "A classifier (extremely randomised trees on the measurements of the arm `features`) that "
         "is asked of each square whether it is real; 0.5 is what chance gives, and the patients it "
         "is asked about are none that it learned from:",
         "",
-        *_table(["Squares", "Area under the ROC curve"], told),
+        *table(["Squares", "Area under the ROC curve"], told),
     ]
 
 
@@ -124,27 +125,15 @@ def _limits(found: Found) -> list[str]:
 
 
 def _percent(figure: Figure) -> str:
+    return _value(figure, "%", 100)
+
+
+def _value(figure: Figure, unit: str, times: float = 1) -> str:
     if figure.value is None:
         return f"not defined ({figure.note})"
-    told = f"{100 * figure.value:.1f} %"
-    if figure.low is None or figure.high is None:
+    places = 1 if unit else 2
+    told = f"{times * figure.value:.{places}f}" + (f" {unit}" if unit else "")
+    if figure.ends is None:
         return f"{told} (no interval)"
-    return f"{told} ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
-
-
-def _value(figure: Figure, unit: str) -> str:
-    if figure.value is None:
-        return f"not defined ({figure.note})"
-    places = 2 if unit == "" else 1
-    after = f" {unit}" if unit else ""
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.{places}f}{after} (no interval)"
-    return f"{figure.value:.{places}f}{after} ({figure.low:.{places}f} to {figure.high:.{places}f})"
-
-
-def _table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(heads) + " |",
-        "|" + "---|" * len(heads),
-        *("| " + " | ".join(row) + " |" for row in body),
-    ]
+    low, high = (f"{times * end:.{places}f}" for end in figure.ends)
+    return f"{told} ({low} to {high})"

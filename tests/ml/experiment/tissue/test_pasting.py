@@ -19,7 +19,8 @@ def pasted(one, lesion_class="cyst", seed=0, difficulty=0.0):
 
 @pytest.mark.parametrize(("cutoff", "noise"), [(0.18, 9), (0.25, 20)])
 def test_the_noise_and_the_point_spread_of_a_liver_are_found(cutoff, noise):
-    found = [grain.measured(liver_slice(k, cutoff=cutoff, noise=noise)) for k in range(6)]
+    slices = [liver_slice(k, cutoff=cutoff, noise=noise) for k in range(6)]
+    found = [grain.measured(one, grain.coarse(one)) for one in slices]
     assert np.mean([one.sd_hu for one in found]) == pytest.approx(noise, rel=0.08)
     assert np.median([one.cutoff_per_mm for one in found]) == pytest.approx(cutoff, rel=0.15)
     fresh = found[0].noise(np.random.default_rng(0), 256)
