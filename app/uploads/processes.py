@@ -121,6 +121,9 @@ class Readers:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",  # it forks, so it must have one thread
             "MALLOC_ARENA_MAX": "2",
+            # memory of one slice is used again for the next, and all of it ends with the process
+            "MALLOC_MMAP_THRESHOLD_": str(2**25),
+            "MALLOC_TRIM_THRESHOLD_": str(2**29),
         }
         try:
             with theirs:

@@ -80,15 +80,14 @@ export class PixelStore {
   }
 
   async #receive(image, priority, bytes) {
-    const control = new AbortController();
+    const path = rooted(`/images/${image.id}/pixels`);
+    const { control, answer } = taken(path) ?? asked(path, priority);
     let timer = 0;
     const heard = () => { clearTimeout(timer); timer = setTimeout(() => control.abort(), SILENCE_MS); };
     heard();
     let at = 0;
     try {
-      const response = await fetch(rooted(`/images/${image.id}/pixels`), {
-        priority, signal: control.signal, headers: { Accept: "application/octet-stream, application/json" },
-      });
+      const response = await answer;
       if (!response.ok) throw new NoPixels(response.status, await wordsOf(response));
       const reader = response.body.getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -105,6 +104,20 @@ export class PixelStore {
       clearTimeout(timer);
     }
   }
+}
+
+function asked(path, priority) {
+  const control = new AbortController();
+  const headers = { Accept: "application/octet-stream, application/json" };
+  return { control, answer: fetch(path, { priority, signal: control.signal, headers }) };
+}
+
+/** What first.js has asked for already, once; null where it is another slice. */
+function taken(path) {
+  const first = globalThis.firstPixels;
+  if (first?.path !== path) return null;
+  delete globalThis.firstPixels;
+  return first;
 }
 
 async function wordsOf(response) {

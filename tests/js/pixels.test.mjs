@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { runInThisContext } from "node:vm";
 
 import { GreyTable, NoPixels, PixelStore, rangeOf } from "../../static/js/pixels.js";
 import { settled, standIn } from "./page.mjs";
@@ -100,6 +102,41 @@ test("pixels arrive as they were sent, are kept, and are fetched once", async (c
   assert.equal(store.peek(image("a")), one);
   assert.equal(await store.get(image("a")), one);
   assert.deepEqual(asked, ["a"]);
+});
+
+const FIRST = readFileSync(new URL("../../static/js/first.js", import.meta.url), "utf8");
+
+/** What the page does before its modules: the link that preloads a slice, and the script after it. */
+function askFirst(context, id) {
+  const href = `http://127.0.0.1:8000/images/${id}/pixels`;
+  const before = Object.getOwnPropertyDescriptor(globalThis, "document");
+  globalThis.document = { currentScript: { previousElementSibling: { href } } };
+  runInThisContext(FIRST);
+  if (before) Object.defineProperty(globalThis, "document", before); else delete globalThis.document;
+  context.after(() => { delete globalThis.firstPixels; });
+}
+
+test("what was asked for before the modules came is not asked for again, and once only", async (context) => {
+  standIn(context);
+  const asked = [];
+  context.mock.method(globalThis, "fetch", async (address) => { asked.push(address); return whole(); });
+  askFirst(context, "a");
+  const store = new PixelStore({ budgetBytes: 8 });
+  assert.deepEqual([...await store.get(image("a"))], [1, 2, 3, 4]);
+  assert.deepEqual(asked, ["http://127.0.0.1:8000/images/a/pixels"]);
+  await store.get(image("b")); // and "a" is kept no longer
+  await store.get(image("a"));
+  assert.deepEqual(asked.slice(1), ["/images/b/pixels", "/images/a/pixels"]);
+});
+
+test("a first slice that failed is told as any other, and the next try asks anew", async (context) => {
+  standIn(context);
+  const replies = [() => { throw new TypeError("away"); }, whole];
+  context.mock.method(globalThis, "fetch", async () => replies.shift()());
+  askFirst(context, "a");
+  const store = new PixelStore();
+  await assert.rejects(store.get(image("a")), { status: 0, message: "the server cannot be reached." });
+  assert.deepEqual([...await store.get(image("a"))], [1, 2, 3, 4]);
 });
 
 test("a slice that arrives incomplete or too long is refused and not kept", async (context) => {
