@@ -111,13 +111,17 @@ class Review(Base):
             Unreadable: a class, confidence or basis that there is not.
         """
         if lesion_class not in (*scheme.keys, OTHER, CANNOT_TELL):
-            raise Unreadable(f"Choose a class: {', '.join(scheme.keys)}, other, or cannot tell.")
+            raise Unreadable(
+                f"Choose a class: {', '.join(scheme.keys)}, other, or cannot tell."
+            ).about("lesion_class")
         if not 1 <= confidence <= 5:
-            raise Unreadable("Choose a confidence from 1 (guessing) to 5 (certain).")
+            raise Unreadable("Choose a confidence from 1 (guessing) to 5 (certain).").about(
+                "confidence"
+            )
         if basis not in BASES:
-            raise Unreadable(f"Choose a basis: {', '.join(BASES.values())}.")
+            raise Unreadable(f"Choose a basis: {', '.join(BASES.values())}.").about("basis")
         if len(note) > 2000:
-            raise Unreadable("The note is longer than 2000 characters. Shorten it.")
+            raise Unreadable("The note is longer than 2000 characters. Shorten it.").about("note")
         session.execute(  # of two at once the second supersedes the first
             sa.select(Lesion.id).where(Lesion.id == lesion.id).with_for_update()
         )

@@ -296,7 +296,9 @@ class Design(Stored):
         """What a study of graded realism asks, and nothing beside it."""
         if self.task is not Task.REALISM:
             if self.graded:
-                raise Unreadable("Graded questions are asked in studies of graded realism only.")
+                raise Unreadable(
+                    "Graded questions are asked in studies of graded realism only."
+                ).about("graded")
             return
         typed(said(self.graded))
         if self.lesion_class or self.class_confidence or self.reasons:
@@ -308,7 +310,7 @@ class Design(Stored):
             raise Unreadable(
                 f"There are {POINTS} grades, so a reader cannot use {self.least_ratings} of them. "
                 f"Choose from 2 to {POINTS} that must be used."
-            )
+            ).about("least_ratings")
 
     def _check_unaware(self) -> None:
         """What a study needs whose readers are not told at first."""
@@ -322,23 +324,23 @@ class Design(Stored):
                 "An unaware study has neither practice, whose feedback would tell of synthetic "
                 "images, nor hidden repeats, which the second part could not be told from. Choose "
                 "0 of both."
-            )
+            ).about("practice", "repeats")
         if self.tell_prevalence:
             raise Unreadable("How many images are synthetic cannot be told to unaware readers.")
-        for text, words in (
-            (self.instructions, "instructions"),
-            (self.consent, "consent text"),
-            (self.consent_version, "version of the consent"),
-            (self.ethics_reference, "ethics reference"),
+        for field_name, words in (
+            ("instructions", "instructions"),
+            ("consent", "consent text"),
+            ("consent_version", "version of the consent"),
+            ("ethics_reference", "ethics reference"),
         ):
-            found = telling(fitting(text.strip(), self.task, unaware=True))
-            if found:
+            text = getattr(self, field_name).strip()
+            if found := telling(fitting(text, self.task, unaware=True)):
                 raise Unreadable(
                     f"The {words} would tell readers before the time (“{found}”). Say what the "
                     "study is about in the debriefing."
-                )
+                ).about(field_name)
         if not 1 <= len(self.debriefing.strip()) <= 10_000:
-            raise Unreadable("Give the debriefing in 1 to 10,000 characters.")
+            raise Unreadable("Give the debriefing in 1 to 10,000 characters.").about("debriefing")
         if not self.debriefing_confirmed:
             raise Unreadable(
                 "Confirm that every reader is debriefed (step Conduct and analysis): readers who "
@@ -366,7 +368,7 @@ class Design(Stored):
             raise Unreadable(
                 "Nothing is right or wrong about a preference, so practice has nothing to tell. "
                 "Choose 0 practice pairs."
-            )
+            ).about("practice")
         if self.task.is_paired and self.tell_prevalence:
             raise Unreadable("Of every pair one image is synthetic; there is nothing else to tell.")
         if self.class_confidence and not self.lesion_class:
@@ -377,49 +379,63 @@ class Design(Stored):
         if self.practice and not 2 <= self.practice <= 40:
             raise Unreadable(
                 f"Choose 0 practice {things}, or from 2 to 40: both sources are shown."
-            )
+            ).about("practice")
         if not 0 <= self.repeats <= images // 2:
             raise Unreadable(
                 f"Choose from 0 to {images // 2} repeats for {images} {things}, not {self.repeats}."
-            )
+            ).about("repeats")
         if self.repeats and not 1 <= self.repeat_distance <= images // 2:
             raise Unreadable(
                 f"With {images} {things} repeats can be from 1 to {images // 2} trials apart, not "
                 f"{self.repeat_distance}."
-            )
+            ).about("repeat_distance")
         if self.break_every and not 5 <= self.break_every <= 500:
-            raise Unreadable("Offer a break after 5 to 500 trials, or after 0: never.")
+            raise Unreadable("Offer a break after 5 to 500 trials, or after 0: never.").about(
+                "break_every"
+            )
         if self.interpolation not in ("smooth", "crisp"):
-            raise Unreadable("Choose smooth or crisp interpolation.")
+            raise Unreadable("Choose smooth or crisp interpolation.").about("interpolation")
         if self.size_mm is not None and not 20 <= self.size_mm <= 300:
-            raise Unreadable("Choose an image size from 20 to 300 mm, or leave it empty.")
+            raise Unreadable("Choose an image size from 20 to 300 mm, or leave it empty.").about(
+                "size_mm"
+            )
         if self.near_limit is not None and not 0.5 <= self.near_limit <= 0.999:
-            raise Unreadable("Choose a limit of likeness from 0.5 to 0.999, or leave it empty.")
+            raise Unreadable(
+                "Choose a limit of likeness from 0.5 to 0.999, or leave it empty."
+            ).about("near_limit")
         if not 0 <= self.least_ms <= 60_000:
-            raise Unreadable("Choose a least time for an answer from 0 to 60,000 ms.")
+            raise Unreadable("Choose a least time for an answer from 0 to 60,000 ms.").about(
+                "least_ms"
+            )
         if not 0.01 <= self.margin <= 0.3:
-            raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {self.margin}.")
+            raise Unreadable(f"Choose a margin from 0.01 to 0.30, not {self.margin}.").about(
+                "margin"
+            )
         if self.least_off is None or not 0.05 <= self.least_off <= 0.5:
             raise Unreadable(
                 "Choose from 5 to 50 % of answers off the commonest rating, not "
                 f"{'none' if self.least_off is None else f'{100 * self.least_off:g} %'}."
-            )
+            ).about("least_off")
         if self.least_ratings is None or not 2 <= self.least_ratings <= 6:
             raise Unreadable(
                 f"Choose from 2 to 6 ratings that a reader must use, not "
                 f"{self.least_ratings or 'none'}."
-            )
-        for text, words in (
-            (self.analysis, "the analysis plan"),
-            (self.instructions, "the instructions"),
-            (self.consent, "the consent text"),
+            ).about("least_ratings")
+        for field_name, words in (
+            ("analysis", "the analysis plan"),
+            ("instructions", "the instructions"),
+            ("consent", "the consent text"),
         ):
-            if not 1 <= len(text.strip()) <= 10_000:
-                raise Unreadable(f"Give {words} in 1 to 10,000 characters.")
+            if not 1 <= len(getattr(self, field_name).strip()) <= 10_000:
+                raise Unreadable(f"Give {words} in 1 to 10,000 characters.").about(field_name)
         if not 1 <= len(self.consent_version.strip()) <= 40:
-            raise Unreadable("Give the version of the consent text in 1 to 40 characters.")
+            raise Unreadable("Give the version of the consent text in 1 to 40 characters.").about(
+                "consent_version"
+            )
         if len(self.ethics_reference) > 500:
-            raise Unreadable("Give the ethics reference in at most 500 characters.")
+            raise Unreadable("Give the ethics reference in at most 500 characters.").about(
+                "ethics_reference"
+            )
         return replace(
             self,
             intent=self.intent.checked(),

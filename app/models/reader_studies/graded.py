@@ -43,10 +43,10 @@ def typed(text: str) -> tuple[Graded, ...]:
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not 1 <= len(lines) <= MOST_QUESTIONS:
-        raise Unreadable(f"Ask 1 to {MOST_QUESTIONS} graded questions, one a line.")
+        raise Unreadable(f"Ask 1 to {MOST_QUESTIONS} graded questions, one a line.").about("graded")
     found = tuple(_line(line, number) for number, line in enumerate(lines, 1))
     if len({one.text for one in found}) < len(found):
-        raise Unreadable("Two graded questions have the same text.")
+        raise Unreadable("Two graded questions have the same text.").about("graded")
     return found
 
 
@@ -61,12 +61,14 @@ def _line(line: str, number: int) -> Graded:
         raise Unreadable(
             f"Graded question {number} needs its text and {POINTS} anchors, from the least to the "
             f"most realistic, with {_BETWEEN} between them; it has {len(anchors)}."
-        )
+        ).about("graded")
     if len(text) > MOST_TEXT or max(map(len, anchors)) > MOST_ANCHOR:
         raise Unreadable(
             f"Graded question {number}: give the text in at most {MOST_TEXT} characters, each "
             f"anchor in at most {MOST_ANCHOR}."
-        )
+        ).about("graded")
     if len(set(anchors)) < POINTS:
-        raise Unreadable(f"Graded question {number}: two of its anchors are the same.")
+        raise Unreadable(f"Graded question {number}: two of its anchors are the same.").about(
+            "graded"
+        )
     return Graded(text, tuple(anchors))

@@ -53,7 +53,9 @@ class Intent(Stored):
             Unreadable: a reason that is too long.
         """
         if len(self.margin_reason) > MOST_REASON:
-            raise Unreadable(f"Give the reason for the margin in at most {MOST_REASON} characters.")
+            raise Unreadable(
+                f"Give the reason for the margin in at most {MOST_REASON} characters."
+            ).about("margin_reason")
         return replace(self, margin_reason=self.margin_reason.strip())
 
 

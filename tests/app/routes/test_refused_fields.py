@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
+
+from app import place
+from app.errors import Unreadable
+from app.models.reader_studies.design import Design
 
 STAYS = {"x-stays": "1"}
 NOWHERE = str(uuid.uuid4())
@@ -34,3 +39,33 @@ def test_a_refusal_names_its_field_and_says_there_what_the_page_would(
     named = {one["field"]: one["message"] for one in told["errors"]}
     assert field in named
     assert named[field] in told["detail"]
+
+
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        ("reader_studies/design.py", "sketches/show.html"),
+        ("reader_studies/graded.py", "sketches/show.html"),
+        ("reader_studies/intent.py", "sketches/show.html"),
+        ("cases/review.py", "lesions/_panel.html"),
+    ],
+)
+def test_fields_that_a_refusal_names_are_in_the_form(source, form):
+    told = (place.ROOT / "app/models" / source).read_text("utf-8")
+    page = (place.ROOT / "templates" / form).read_text("utf-8")
+    found = [
+        name
+        for call in re.findall(r"\.about\(([^)]*)\)", told)
+        for name in re.findall(r'"(\w+)"', call)
+    ]
+    assert found
+    for name in found:
+        assert re.search(rf"""(?:name="|forms\.\w+\(')({name})\b""", page), name
+
+
+def test_a_refused_design_names_what_is_wrong_with_it():
+    with pytest.raises(Unreadable) as refused:
+        Design(margin=0.9).checked(20)
+    [told] = refused.value.more["errors"]
+    assert told["field"] == "margin"
+    assert "0.9" in told["message"]
