@@ -1,7 +1,7 @@
 """The science of Hepatica, usable without the web.
 
 ``ml.load``, ``ml.arm``, ``ml.run``, ``ml.results`` and ``ml.predictions`` are for notebooks
-(`ml.notebook`).
+(`ml.experiment.notebook`).
 """
 
 import importlib
@@ -24,5 +24,5 @@ predictions: Callable[..., Any]
 
 def __getattr__(name: str) -> object:
     if name in ("load", "arm", "run", "results", "predictions"):
-        return getattr(importlib.import_module("ml.notebook"), name)
+        return getattr(importlib.import_module("ml.experiment.notebook"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -426,6 +426,7 @@ def weights(
     out: Annotated[Path, Parameter(metavar="DIR")],
     work: Annotated[Path, Parameter(metavar="DIR")] = Path("var/weights"),
     jobs: Jobs = 2,
+    measure: bool = False,
 ) -> None:
     """Train the shipped checkpoints again (phantoms).
 
@@ -433,11 +434,13 @@ def weights(
         out: gets a folder per checkpoint.
         work: scratch; a killed run goes on from there.
         jobs: trainings at a time.
+        measure: train nothing, and measure again how far the generators in DIR are from lesions
+            that they never saw.
     """
     from ml.progress import drive
     from ml.training import shipped
 
-    drive(shipped.train(out, work, jobs))
+    drive(shipped.measure(out, work) if measure else shipped.train(out, work, jobs))
 
 
 # Phantoms against real tissue.
@@ -596,6 +599,59 @@ def run_experiment(
         )
     )
     drive(report.write(out))
+
+
+def _numbers(_type: object, tokens: Sequence[Token]) -> tuple[int, ...]:
+    text = tokens[0].value
+    try:
+        return tuple(int(part) for part in text.split("+"))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not of the form 20+40+80+160.") from error
+
+
+@application.command(name="curve")
+def learning_curve(
+    *,
+    preset: Annotated[str, Parameter(metavar="NAME")] = "quick",
+    sizes: Annotated[
+        tuple[int, ...],
+        Parameter(metavar="N+N+…", converter=_numbers, n_tokens=1, accepts_keys=False),
+    ] = (20, 40, 80, 160),
+    seeds: Annotated[Whole, Parameter(metavar="N")] = 3,
+    out: Annotated[Path, Parameter(metavar="OUT")],
+    assignments: Assignments = (),
+    device: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    jobs: Jobs = 0,
+    fresh: Annotated[Path | None, Parameter(metavar="DIR")] = None,
+    dry_run: bool = False,
+) -> None:
+    """Where does synthetic data help? Every arm by the number of training lesions, on phantoms.
+
+    report.md, curve.svg and curve.json in OUT tell what each arm is worth on fresh phantom
+    lesions. Given again, the command goes on where it was killed; with more seeds it adds some.
+
+    Args:
+        preset: of the experiment: quick, compact or paper (wants a GPU).
+        sizes: training lesions, smaller sets part of larger ones.
+        seeds: repeats, each with training patients of its own.
+        out: the curve's folder.
+        assignments: settings instead of the preset's, such as fresh_lesions=6000.
+        device: cpu or cuda, instead of the preset's.
+        jobs: trainings at a time; 0: one per core.
+        fresh: where fresh phantoms are kept, for several curves and runs; default OUT/fresh.
+        dry_run: check everything, print the plan, train nothing.
+    """
+    from ml.experiment.curve import run as curve
+    from ml.experiment.curve.asked import Asking
+    from ml.progress import drive
+
+    changes = [*assignments, *([f"device={device}"] if device else [])]
+    asking = Asking.of(preset, sizes, changes, seeds)
+    if dry_run:
+        for words in curve.rehearse(asking, out, jobs, fresh):
+            print(words, flush=True)
+        return
+    drive(curve.run(asking, out, jobs, fresh))
 
 
 @application.command(name="report")

@@ -57,7 +57,7 @@ def _whole(value: object) -> object:
 
 
 def _sizes(value: object) -> object:
-    """Sizes in one text, "500+1000" or "500, 1000", one by one."""
+    """Numbers in one text, "500+1000" or "500, 1000", one by one."""
     return re.split(r"[+,\s]+", value) if isinstance(value, str) else value
 
 
@@ -67,6 +67,8 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 """A finite number, however it is written."""
 Sizes = Annotated[tuple[Whole, ...], BeforeValidator(_sizes)]
 """Whole numbers: a list, or a text such as ``500+1000``."""
+Shares = Annotated[tuple[Number, ...], BeforeValidator(_sizes)]
+"""Numbers: a list, or a text such as ``0.25+0.5+1``."""
 
 
 class _Named:
@@ -261,6 +263,8 @@ class Split(StrEnum):
     """Every patient tests once."""
     GIVEN = "given"
     """The data set names those that test, once and for all (`ml.dataset.folds.given`)."""
+    FRESH = "fresh"
+    """Every patient trains, and fresh phantoms alone test (`python -m ml curve`)."""
 
 
 _WORDS: Mapping[str, type[StrEnum]] = {
@@ -392,8 +396,12 @@ class Config(_Named):
         return (self.window_low_hu, self.window_high_hu)
 
     def dump(self) -> dict[str, Any]:
-        """Nested JSON form; ``load`` of it gives an equal Config."""
-        return {**dataclasses.asdict(self), "classifier": self.classifier.dump()}
+        """Nested JSON form; ``load`` of it gives an equal Config.
+
+        A list that is empty is left out: settings from before there was one stay as they were.
+        """
+        values = {**dataclasses.asdict(self), "classifier": self.classifier.dump()}
+        return {name: value for name, value in values.items() if value != ()}
 
     def override(self: C, assignments: Sequence[str]) -> C:
         """The same kind of settings with some changed: ``["gan.epochs=40", "seed=1"]``.
@@ -434,6 +442,9 @@ class Experiment(Config):
     """Classic ROIs per training fold in every arm with synthetic ROIs, and for the generators."""
     synthetic: Sizes = (100, 500, 1000, 2000, 3000, 4000)
     """Sizes of the arms with synthetic ROIs: added per class and training fold."""
+    shares: Shares = ()
+    """Instead of ``synthetic``: synthetic ROIs by their share of the ``base`` classic ones, which
+    are of real lesions; 0.25+0.5+1, of which nested selection chooses. Empty: ``synthetic``."""
     acgan: Gan = field(default_factory=lambda: Gan(epochs=50, learning_rate=1e-4))
     validation_parts: Whole = 4
     """Nested selection chooses a size on one of so many parts of the training patients."""
@@ -458,10 +469,27 @@ class Experiment(Config):
     @property
     def tested_folds(self) -> int:
         """How many folds are trained and tested."""
-        return 1 if self.split == Split.GIVEN else self.folds
+        return self.folds if self.split == Split.FOLDS else 1
+
+    def synthetic_of(self, classes: int) -> tuple[int, ...]:
+        """The sizes of the arms with synthetic ROIs: ROIs per class and training fold.
+
+        Args:
+            classes: of the data set, over which a share is spread.
+        """
+        if not self.shares:
+            return self.synthetic
+        return tuple(sorted({max(1, round(one * self.base / classes)) for one in self.shares}))
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(
+            list(self.shares) == sorted(set(self.shares))
+            and len(self.shares) <= 20
+            and all(0.01 <= one <= 100 for one in self.shares),
+            "shares must be at most 20 numbers from 0.01 to 100, each larger than the one before, "
+            "such as 0.25+0.5+1.",
+        )
         _require(self.split in tuple(Split), _one_of("split", tuple(Split), repr(self.split)))
         _require(
             self.classifier.of_one == self.classifier,
@@ -732,7 +760,12 @@ def _told(error: ErrorDetails, kind: type[Config]) -> str:
         case "dataclass_type":
             return f"{name} is a group of settings; set one of them by {name}.name."
         case "tuple_type":
-            return f"{name} wants whole numbers such as 500+1000, not {given}."
+            like = (
+                "numbers such as 0.25+0.5+1"
+                if name == "shares"
+                else "whole numbers such as 500+1000"
+            )
+            return f"{name} wants {like}, not {given}."
         case "enum":
             return _one_of(name, _WORDS[name], given)
         case "wanted":

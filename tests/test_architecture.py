@@ -225,6 +225,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
         "the staircase of ml.readers": ("ml/readers/results.py", "import ml.readers.analysis"),
         "the staircase of ml.leak_audit": ("ml/leak_audit/places.py", "import ml.leak_audit.audit"),
         "the staircase of ml.experiment": ("ml/experiment/arms.py", "import ml.experiment.run"),
+        "the staircase of learning curves": (
+            "ml/experiment/curve/cohorts.py",
+            "import ml.experiment.curve.cells",
+        ),
         "the staircase of ml.experiment.results": (
             "ml/experiment/results/scores.py",
             "import ml.experiment.results.origin",

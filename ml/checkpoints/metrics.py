@@ -78,6 +78,8 @@ class GeneratorMetrics:
         held_out_to_nearest_training: … and of held-out lesions.
         radiomic_distance: Fréchet distance of samples to held-out lesions, in named measurements …
         radiomic_distance_real: … and of as many training lesions.
+        coverage: share of held-out lesions with one of as many samples near, so measured …
+        coverage_real: … and with one of as many training lesions.
         told_apart: share of pairs of a sample and a held-out lesion that a program tells apart …
         told_apart_real: … and of a training lesion and a held-out one.
         attempts: trainings until one did not collapse.
@@ -93,6 +95,8 @@ class GeneratorMetrics:
     n_held_out_patients: int | None = None
     radiomic_distance: Figure | None = None
     radiomic_distance_real: Figure | None = None
+    coverage: Figure | None = None
+    coverage_real: Figure | None = None
     told_apart: Figure | None = None
     told_apart_real: Figure | None = None
     attempts: int | None = None

@@ -19,6 +19,7 @@ from ml.checkpoints.checkpoint import (
     Checkpoint,
     tensors_to_bytes,
 )
+from ml.checkpoints.metrics import Metrics
 from ml.progress import RunDir
 from ml.trust.lesions import Lesions
 from ml.trust.record import Trust
@@ -74,6 +75,22 @@ def say(root: str | Path, said: OwnersWords) -> None:
     folder = RunDir(Path(root))
     card = making.of_folder(root, said)
     folder.write_bytes(words.FILE, words.dumped(said))
+    folder.write_bytes(CARD, exports.written(card, exports.Format.MARKDOWN))
+
+
+def measure(root: str | Path, metrics: Metrics) -> None:
+    """Put what was measured anew into a checkpoint, and write its card with it.
+
+    The network and its digests stay as they are.
+
+    Raises:
+        CheckpointError: the folder holds no whole checkpoint.
+        OutputError: the system did not let a file be written.
+    """
+    measured = replace(Checkpoint.load(root), metrics=metrics)
+    folder = RunDir(Path(root))
+    folder.write_json("checkpoint.json", measured.to_dict())
+    card = making.of_folder(root, None)
     folder.write_bytes(CARD, exports.written(card, exports.Format.MARKDOWN))
 
 

@@ -91,7 +91,7 @@ def sizes(settings: Experiment, classes: int, oracle: bool) -> tuple[ArmSize, ..
     Args:
         oracle: whether fresh patients can be had.
     """
-    base, synthetic = settings.base, settings.synthetic
+    base, synthetic = settings.base, settings.synthetic_of(classes)
     found: list[ArmSize] = []
     if settings.method_version > 1:
         found += [ArmSize(FEATURES, 0, model=model) for model in SimpleModel]

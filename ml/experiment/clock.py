@@ -118,7 +118,7 @@ class Clock:
             (self.folder.run / "tasks").glob("*/log.jsonl"), key=lambda path: path.stat().st_mtime
         )
         if logs:
-            last = _last_step(logs[-1])
+            last = last_step(logs[-1])
             if last is not None:
                 text = f"{text}; {logs[-1].parent.name}: {last.text}"
                 figures = last.figures
@@ -129,7 +129,7 @@ class Clock:
         return (*self.before, Start(time.time() - self.started, tuple(self.stages)))
 
 
-def _last_step(log: Path) -> Progress | None:
+def last_step(log: Path) -> Progress | None:
     """The step of the last whole line of a ``log.jsonl`` that may be growing."""
     try:
         with log.open("rb") as stream:

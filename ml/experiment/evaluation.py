@@ -178,9 +178,11 @@ class Outputs:
 
         They are known once all of the ``SELECTED`` arms have ended.
         """
+        # where fresh lesions alone test there is nothing that the paper's way could look at
+        hows = (Selection.PAPER, Selection.NESTED) if len(self.truth) else (Selection.NESTED,)
         wanted = {
             (seed, fold, picked[arm])
-            for how in (Selection.PAPER, Selection.NESTED)
+            for how in hows
             for seed in self.seeds
             for fold, picked in enumerate(self.picked(how, seed))
             for arm in arms.MATCHED

@@ -49,7 +49,7 @@ def evaluated(
         asked=Asked(settings.dump(), outputs.seeds, command, tuple(capped)),
         scores=comparing.evaluate(outputs, _features(folder, outputs)),
         synthetic=measured.collect(folder, settings, manifest, outputs.seeds, network),
-        fresh=_fresh(settings, manifest),
+        fresh=fresh_patients(settings, manifest),
     )
 
 
@@ -90,7 +90,8 @@ def phantom_note(manifest: Manifest) -> str | None:
     return f"{note} {CALIBRATION}"
 
 
-def _fresh(settings: Experiment, manifest: Manifest) -> FreshPatients | None:
+def fresh_patients(settings: Experiment, manifest: Manifest) -> FreshPatients | None:
+    """The fresh lesions that a run is tested on; None where there can be none."""
     chunks = fresh_of(settings, manifest)
     if not chunks:
         return None

@@ -219,10 +219,14 @@ def _classifier(
             mixing=_MIXED.get(task.size.arm),
         )  # fmt: skip
     tested = list(fold.test)
-    rois = np.stack([manifest.roi(line, settings.window_hu) for line in tested])
+    rois = np.empty((len(tested), 64, 64), np.float32)
+    for i, line in enumerate(tested):
+        rois[i] = manifest.roi(line, settings.window_hu)
     outputs: dict[str, npt.NDArray[Any]] = {
-        "rows": np.asarray([_row(manifest)[line.id] for line in tested]),
-        "probabilities": probabilities(network, rois, settings.device),
+        "rows": np.asarray([_row(manifest)[line.id] for line in tested], np.int64),
+        "probabilities": probabilities(network, rois, settings.device)
+        if tested
+        else np.empty((0, len(keys)), np.float32),
     }
     if task.part == OUTER and (needed := fresh_of(settings, manifest)):
         lesions = _fresh_lesions(needed, folder.fresh, manifest.scheme.keys)
@@ -246,7 +250,9 @@ def _features(
     values = measured_lesions.of_data(folder.data, settings.window_hu, with_size)
     yield Progress(1, 2, f"{task.name}: lesions measured")
     row = _row(manifest)
-    train, test = (np.asarray([row[line.id] for line in side]) for side in (fold.train, fold.test))
+    train, test = (
+        np.asarray([row[line.id] for line in side], np.int64) for side in (fold.train, fold.test)
+    )
     keys = manifest.scheme.keys
     labels = np.asarray([manifest.scheme.index(line.lesion_class) for line in fold.train])
     tested = [values[test]]

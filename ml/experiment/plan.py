@@ -243,10 +243,13 @@ class Plan:
             f"{self._divided}, seeds {', '.join(map(str, self.seeds))}, "
             f"device {self.settings.device}, {jobs} task(s) at a time",
             "",
-            "arm                    classic per fold   synthetic per class and fold",
+            "arm                    classic per fold   synthetic per class and fold"
+            if self.settings.split == Split.FOLDS
+            else "arm                      classic in all            synthetic per class",
         ]
+        times = 1 if self.settings.split == Split.FOLDS else self.settings.folds - 1
         for size in self.sizes:
-            lines.append(f"  {size.arm:<20} {size.classic:>16} {size.added:>30}")
+            lines.append(f"  {size.arm:<20} {times * size.classic:>16} {times * size.added:>30}")
         lines.append("")
         for stage in tasks.STAGES:
             of = [one for one in self.tasks if one.task.stage == stage]

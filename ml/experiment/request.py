@@ -219,8 +219,9 @@ def capped(
         lowered = replace(lowered, classic=_at_most(settings.classic, most))
     if "base" not in kept:
         # synthetic ROIs stand beside it, and equal-compute replaces them by classic ones
-        lowered = replace(lowered, base=max(1, min(settings.base, most // 2)))
-    if "synthetic" not in kept:
+        room = int(most / (1 + max(1, *settings.shares, 0)))
+        lowered = replace(lowered, base=max(1, min(settings.base, room)))
+    if "synthetic" not in kept and not settings.shares:
         room = (most - lowered.base) // classes
         lowered = replace(lowered, synthetic=_at_most(settings.synthetic, max(1, room)))
     words = tuple(

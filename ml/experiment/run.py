@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ml.checkpoints.checkpoint import current_commit
-from ml.config import Experiment
+from ml.config import ConfigError, Experiment, Split
 from ml.dataset.manifest import Manifest
 from ml.experiment import (
     arms,
@@ -83,6 +83,29 @@ def run(
     clock = Clock(plan.tasks, folder, run_dir, plan.expected(folder))
     for words in capped:
         yield replace(clock.note(words), said=True)
+    yield from trained(plan, folder, clock, jobs, cluster)
+
+    outputs = evaluation.Outputs(folder, settings, manifest, plan.seeds)
+    yield clock.note("comparing the arms")
+    network = measured.feature_network(manifest)
+    found = evaluated(folder, outputs, network, command, capped)
+    embedding = measuring.embedding(folder, outputs)
+    of_the_run = OfTheRun(current_commit(), machine.described(settings), embedding, clock.times())
+    yield clock.note(predictions.write(outputs, run_dir))
+    Results(of_the_run, found, version=VERSION).save(run_dir)
+    yield clock.note(f"results in {run_dir.path / 'results.json'}")
+
+
+def trained(
+    plan: Plan, folder: RunFolder, clock: Clock, jobs: int = 0, cluster: str | None = None
+) -> Generator[Progress]:
+    """Every task of a plan that is not done, stage by stage; then the controls, once it is known
+    at which sizes.
+
+    Args:
+        jobs, cluster: as of ``run``.
+    """
+    settings = plan.settings
     work = partial(_work, folder, settings)
     on_device = partial(_on_device, settings) if on_gpu(settings.device, cluster) else None
 
@@ -98,22 +121,12 @@ def run(
     beside = plan.measurements if on_device else ()
     yield from through(*plan.classifiers, *beside)
     # the controls, at the sizes that were chosen
-    chosen = evaluation.Outputs(folder, settings, manifest, plan.seeds).matched()
+    chosen = evaluation.Outputs(folder, settings, plan.manifest, plan.seeds).matched()
     controls = plan.later(chosen, folder)
     clock.expect(controls)
     yield from through(*controls)
     if not beside:
         yield from through(*plan.measurements)
-
-    outputs = evaluation.Outputs(folder, settings, manifest, plan.seeds)
-    yield clock.note("comparing the arms")
-    network = measured.feature_network(manifest)
-    found = evaluated(folder, outputs, network, command, capped)
-    embedding = measuring.embedding(folder, outputs)
-    of_the_run = OfTheRun(current_commit(), machine.described(settings), embedding, clock.times())
-    yield clock.note(predictions.write(outputs, run_dir))
-    Results(of_the_run, found, version=VERSION).save(run_dir)
-    yield clock.note(f"results in {run_dir.path / 'results.json'}")
 
 
 def rehearse(
@@ -176,6 +189,11 @@ def _is_network(task: Task) -> bool:
 
 def _planned(settings: Experiment, manifest: Manifest, seeds: int, folder: RunFolder) -> Plan:
     """The plan, for a device that is there."""
+    if settings.split == Split.FRESH:
+        raise ConfigError(
+            "split=fresh tests no patient of the data set: python -m ml curve trains so. An "
+            "experiment takes split=folds, or split=given where the data set names a split."
+        )
     request.refuse_seeds(seeds)
     runtime.device(settings.device)
     return Plan.of(settings, manifest, seeds, folder)

@@ -204,4 +204,5 @@ def fresh_of(settings: Experiment, manifest: Manifest) -> tuple[fresh_phantoms.C
     """The fresh lesions that a run on this data set needs; none where there can be none."""
     if not fresh_phantoms.possible(manifest):
         return ()
-    return fresh_phantoms.chunks(settings, settings.synthetic[-1], settings.folds - 1)
+    most = settings.synthetic_of(len(manifest.scheme))[-1]
+    return fresh_phantoms.chunks(settings, most, settings.folds - 1)

@@ -33,6 +33,7 @@ HepaticaError(ValueError)
  ├ MemoryFullError       ml.experiment.lanes        one training alone does not fit the GPU
  ├ LostDeviceError       ml.experiment.lanes        a GPU that failed while it trained
  ├ RecordError           ml.ground.records          JSON that has not the form of a record
+ ├ CurveError            ml.experiment.curve        a learning curve that cannot be made
  ├ TissueError           ml.experiment.tissue       slices in which nothing can be pasted
  ├ ResultsError          ml.experiment.results      no whole results of a run
  ├ EvaluationError       ml.experiment.again        a run that cannot be evaluated again

@@ -12,12 +12,13 @@ from ml.checkpoints.metrics import GeneratorMetrics
 from ml.dataset.manifest import Line, Manifest
 from ml.dataset.measured import measured, window_of
 from ml.images.measurements import SIZE, measure
-from ml.statistics import classification, nearness
+from ml.statistics import classification, exact, nearness
 from ml.statistics.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 
 _RESAMPLES = 500
+_COVERAGE = f"{nearness.RADIOMICS}coverage"
 _LEAST = 2
 """Lesions, of which a covariance is told."""
 
@@ -61,6 +62,8 @@ def to_held_out(
         metrics,
         radiomic_distance=_distance(far),
         radiomic_distance_real=_distance(far_real),
+        coverage=_share(far.get(_COVERAGE), held),
+        coverage_real=_share(far_real.get(_COVERAGE), held),
         told_apart=_figure(far.get(nearness.APART)),
         told_apart_real=_figure(far_real.get(nearness.APART)),
     )
@@ -70,6 +73,15 @@ def _distance(draws: dict[str, Floats]) -> Figure | None:
     found = draws[f"{nearness.RADIOMICS}fid"]
     # a resample has fewer different ROIs, which is taken for distance
     return _figure(np.concatenate([found[:1], found[1:] + found[0] - np.nanmean(found[1:])]))
+
+
+def _share(draws: Floats | None, held: Sequence[Line]) -> Figure | None:
+    """Of held-out lesions; where every resample gave the same, in its exact interval."""
+    found = _figure(draws)
+    if found is None or found.ends is not None:
+        return found
+    patients = len({line.patient for line in held})
+    return found.widened(exact.clopper_pearson(found.known * patients, patients))
 
 
 def _figure(draws: Floats | None) -> Figure | None:

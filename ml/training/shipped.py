@@ -17,15 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from ml import config
-from ml.checkpoints import saving
+from ml.checkpoints import saving, serving
 from ml.checkpoints.card.words import OwnersWords
+from ml.checkpoints.checkpoint import CheckpointError
+from ml.checkpoints.metrics import GeneratorMetrics
 from ml.dataset import prepare
+from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
 from ml.phantom import series
 from ml.phantom.lesions import DEFAULT_DIFFICULTY
 from ml.progress import Progress
-from ml.training import classifier, gan
+from ml.training import classifier, gan, likened
 
 COUNTS = {"cyst": 53, "metastasis": 64, "hemangioma": 65}
 SEED = 2018
@@ -67,11 +70,7 @@ def train(
     """
     target, scratch = Path(out), Path(work)
     data = scratch / NAME
-    if not (data / "manifest.json").exists():
-        images = scratch / "dicom"
-        shutil.rmtree(images, ignore_errors=True)
-        yield from series.write_cohort(counts, SEED, images, DIFFICULTY, key_slices_only=True)
-        yield from prepare.dicom(images, LIVER, data)
+    yield from _lesions(scratch, counts)
     names = ["cnn", *(f"dcgan-{key}" for key in Manifest.load(data).scheme.keys)]
     of_networks = settings.classifier.epochs * settings.classifier.members * settings.folds
     total = of_networks + settings.gan.epochs * len(LIVER)
@@ -90,6 +89,57 @@ def train(
         for future in work_of.values():
             future.result()
     yield Progress(total, total, f"{len(names)} checkpoints in {target}")
+
+
+def measure(
+    out: str | Path, work: str | Path, counts: Mapping[str, int] = COUNTS
+) -> Iterator[Progress]:
+    """How far the generators in ``out`` are from held-out lesions, measured again.
+
+    Their lesions are drawn again from the seed; nothing is trained, no network changes.
+
+    Args:
+        work: as of ``train``.
+
+    Raises:
+        CheckpointError: a generator of other lesions than are drawn here.
+    """
+    scratch = Path(work)
+    yield from _lesions(scratch, counts)
+    manifest = Manifest.load(scratch / NAME)
+    keys = manifest.scheme.keys
+    for done, key in enumerate(keys, 1):
+        root = Path(out) / f"phantom-dcgan-{key}"
+        generator = serving.load(root)
+        meta = generator.meta
+        if not isinstance(generator, serving.Generator) or not isinstance(
+            meta.metrics, GeneratorMetrics
+        ):
+            raise CheckpointError(f"{root} holds no generator.")
+        if meta.dataset_digest != manifest.digest:
+            raise CheckpointError(
+                f"{meta.name} was trained on lesions of digest {meta.dataset_digest[:12]}, and "
+                f"those drawn here have {manifest.digest[:12]}: the phantom is another, or the "
+                "processor rounds otherwise. Measure where they are the same, or train anew."
+            )
+        settings: config.Config = config.load(meta.config)
+        fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
+        lines, held = (list(part.only(key)) for part in (fold.train, fold.test))
+        found = likened.to_held_out(
+            meta.metrics, manifest, settings.window_hu, lines, held, generator.draw(range(256))
+        )
+        saving.measure(root, found)
+        yield Progress(done, len(keys), f"{meta.name} measured")
+
+
+def _lesions(scratch: Path, counts: Mapping[str, int]) -> Iterator[Progress]:
+    """The data set that the checkpoints are trained on, unless it is in ``scratch`` already."""
+    data = scratch / NAME
+    if not (data / "manifest.json").exists():
+        images = scratch / "dicom"
+        shutil.rmtree(images, ignore_errors=True)
+        yield from series.write_cohort(counts, SEED, images, DIFFICULTY, key_slices_only=True)
+        yield from prepare.dicom(images, LIVER, data)
 
 
 def _one(

@@ -17,6 +17,7 @@ from ml.config import (
     Gan,
     Precision,
     Schedule,
+    experiment,
     keys,
     load,
     preset,
@@ -70,6 +71,17 @@ def test_a_number_without_end_is_refused_by_its_bound(key: str) -> None:
             Experiment().override([f"{key}={huge}"])
 
 
+def test_shares_stand_for_sizes_of_the_classic_ones_and_are_not_told_where_there_are_none() -> None:
+    compact = experiment("compact")
+    assert compact.synthetic_of(3) == compact.synthetic == (100, 400)
+    assert "shares" not in compact.dump()
+    shared = compact.override(["shares=0.25+0.5+1"])
+    assert shared.synthetic_of(3) == (83, 167, 333) and load(shared.dump(), Experiment) == shared
+    for impossible in ("0.5+0.25", "0", "1000", "many"):
+        with pytest.raises(ConfigError, match=r"^(shares|0) (must be|wants)"):
+            compact.override([f"shares={impossible}"])
+
+
 def test_more_views_than_can_be_drawn_are_refused_with_their_number() -> None:
     with pytest.raises(ConfigError, match=r"gives 392400 views of a lesion.*at most 50000"):
         Config().override(["augment.rotations=3600", "augment.translations=100"])
@@ -106,6 +118,7 @@ def test_boolean_is_no_number() -> None:
         ("classic=500, 1000", "classic", (500, 1000)),
         ("classic=500 1e3", "classic", (500, 1000)),
         ("classic=500", "classic", (500,)),
+        ("shares=0.25+0.5+1", "shares", (0.25, 0.5, 1.0)),
         ("classifier.precision=bfloat16", "classifier.precision", Precision.BFLOAT16),
         ("classifier.schedule=linear", "classifier.schedule", Schedule.LINEAR),
         ("device=cuda:1", "device", "cuda:1"),

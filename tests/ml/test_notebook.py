@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import ml
-from ml import notebook
 from ml.config import ConfigError
+from ml.experiment import notebook
 from ml.experiment.results import ResultsError
 from tests.golden import stored_run
 from tests.ml.discs import data_set

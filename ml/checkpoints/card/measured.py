@@ -125,6 +125,11 @@ def _nearness(measured: GeneratorMetrics) -> Statement | None:
                 measured.radiomic_distance_real,
             ),
             (
+                "share of held-out lesions that have one as near as their neighbours (coverage)",
+                measured.coverage,
+                measured.coverage_real,
+            ),
+            (
                 "told apart from held-out lesions (area, 0.5: not at all)",
                 measured.told_apart,
                 measured.told_apart_real,

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -235,7 +236,9 @@ def _curve(results: Results) -> str:
     curve = results.found.scores.curve
     # the controls are trained at the sizes that were chosen alone, and these differ by fold
     shown = [point for point in curve if point.name not in _CONTROLS or point.seeds == all_seeds]
-    sizes = len(results.found.asked.settings.synthetic)
+    data = results.found.dataset
+    sizes = len(results.found.asked.settings.synthetic_of(len(data.scheme)))
+    told = _Added.of(results)
     trained = {row.name for row in results.found.scores.summary}
     partly = [
         name
@@ -245,7 +248,7 @@ def _curve(results: Results) -> str:
     for arm in _CURVES:
         points = sorted(
             (
-                float(point.added.total),
+                float(told.times * point.added.total),
                 point.accuracy.known,
                 *(point.accuracy.ends or (None, None)),
             )
@@ -258,13 +261,13 @@ def _curve(results: Results) -> str:
         ("classic: paper, private data", paper.CLASSIC, "classic"),
         ("classic + DCGAN: paper, private data", paper.DCGAN, "classic+dcgan"),
     ):
-        known = [(float(x), k / paper.LESIONS, None, None) for x, k in counts]
+        known = [(float(told.papers * x), k / paper.LESIONS, None, None) for x, k in counts]
         series.append(svg.Series(label, known, colours[arm], paper=True))
     drawn = svg.curve(
         series,
-        "Accuracy against samples added per fold",
-        "ROIs added per fold (classic and synthetic together; square-root scale)",
-        (0, 500, 1000, 2000, 5000, 8000, 12000, 17000),
+        f"Accuracy against samples added {told.each}",
+        f"ROIs added {told.each} (classic and synthetic together; square-root scale)",
+        [told.papers * tick for tick in (0, 500, 1000, 2000, 5000, 8000, 12000, 17000)],
     )
     note = ""
     if partly:
@@ -281,8 +284,29 @@ def _curve(results: Results) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Added:
+    """How added ROIs are told: per fold, or for the training part that a data set names.
+
+    Attributes:
+        each: in words.
+        times: what a size per fold is multiplied by; ``papers``: one of the paper's.
+    """
+
+    each: str = "per fold"
+    times: int = 1
+    papers: int = 1
+
+    @classmethod
+    def of(cls, results: Results) -> _Added:
+        if results.found.dataset.split is None:
+            return cls()
+        return cls("in all", results.found.asked.settings.folds - 1, paper.FOLDS - 1)
+
+
 def _scores(results: Results) -> str:
-    told = ""
+    told, added = "", _Added.of(results)
+    shares = results.found.asked.settings.shares
     for how, title, words in (
         (Selection.NESTED, "Nested selection", "size picked per fold on validation patients"),
         (
@@ -311,7 +335,12 @@ def _scores(results: Results) -> str:
             published = paper.SUMMARY.get(row.name)
             if how == Selection.PAPER and published:
                 correct, _, spec = published
-                size = {"none": "0", "classic": "5000", "classic+dcgan": "5000 + 3000"}
+                classic, synthetic = 5000 * added.papers, 3000 * added.papers
+                size = {
+                    "none": "0",
+                    "classic": str(classic),
+                    "classic+dcgan": f"{classic} + {synthetic}",
+                }
                 line = [
                     "*" + escape(row.name) + ", published",
                     size.get(row.name, ""),
@@ -322,7 +351,7 @@ def _scores(results: Results) -> str:
                 ]
                 rows.append([*line, ""] if phantom else line)
         head = [
-            "arm", "per fold", "sens. weighted", "spec. weighted", "sens. macro", "spec. macro",
+            "arm", added.each, "sens. weighted", "spec. weighted", "sens. macro", "spec. macro",
         ]  # fmt: skip
         if phantom:
             head.append("true bal. acc.")
@@ -331,6 +360,11 @@ def _scores(results: Results) -> str:
             f"{_EXACT}. "
             "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
         )
+        if shares:
+            caption += (
+                " Sizes with synthetic ROIs are shares of the classic ones beside them, which are "
+                f"of real lesions: {', '.join(f'{share:g}' for share in shares)}."
+            )
         if how == Selection.PAPER:
             caption += " Italic: the paper's own table, private data."
         told += f"<h3>{title}</h3>{_table(head, rows, caption)}"
@@ -354,13 +388,20 @@ def _sizes(results: Results, arm: str, how: Selection) -> str:
     }
     if models:
         return "<br>".join(sorted(models))
+    times = _Added.of(results).times
+    shared = bool(results.found.asked.settings.shares)
     found = {
-        (size.classic_per_fold, size.synthetic_per_fold)
+        (times * size.classic_per_fold, times * size.synthetic_per_fold)
         for score in results.found.scores.arms
         if score.name == arm and score.selection == how
         for size in score.chosen_per_fold
     }
-    return "<br>".join(f"{a} + {b}" if b else f"{a}" for a, b in sorted(found))
+
+    def told(classic: int, synthetic: int) -> str:
+        share = f" ({synthetic / classic:.2g})" if shared and classic else ""
+        return f"{classic} + {synthetic}{share}" if synthetic else f"{classic}"
+
+    return "<br>".join(told(*one) for one in sorted(found))
 
 
 def _per_class(results: Results) -> str:
@@ -794,7 +835,9 @@ def _choices(results: Results) -> str:
     rows = "".join(
         f'<tr><td class="left">{escape(what)}</td><td class="left">{escape(how)}</td></tr>'
         for what, how in paper.choices(
-            results.found.asked.settings.method_version, results.found.scores.inference
+            results.found.asked.settings.method_version,
+            results.found.scores.inference,
+            given=results.found.dataset.split is not None,
         )
     )
     asked = results.found.asked.config

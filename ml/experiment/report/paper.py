@@ -7,6 +7,8 @@ The points of figure 8 are counts of 182 lesions, read off the figure (every mar
 from __future__ import annotations
 
 LESIONS = 182
+FOLDS = 3
+"""All but one of which train; what is told per fold is added so many times."""
 CLASSIC = (
     (0, 104), (500, 130), (1000, 136), (2000, 141), (3000, 141), (5000, 143), (7500, 143),
     (10000, 142), (15000, 142),
@@ -33,8 +35,8 @@ CLASSES = ("cyst", "metastasis", "hemangioma")
 _CHOICES = (
     ("Folds", "by patient, balanced over classes; another partition for every seed. The paper's "
      "fold sizes (63, 63, 62) do not add up to its 182 lesions."),
-    ("Added “per fold”", "the paper trains on two folds, so a group of n adds 2 n ROIs; every "
-     "lesion gives the same number of views; smaller groups are parts of larger ones."),
+    ("Added {each}", "{added}; every lesion gives the same number of views; smaller groups are "
+     "parts of larger ones."),
     ("Window", "−150 … 250 HU to −1 … 1 for HU; the whole range of grey for other images. The "
      "paper gives none."),
     ("Margin of the ROI", "0.28 lesion diameters on each side, measured on the paper's figure 3."),
@@ -83,21 +85,35 @@ INFERENCE = (
     "arms differ on few patients; p by sign-flip permutation of patients."
 )
 """Of results that do not say how intervals and p were made."""
+_ADDED = {
+    False: (
+        "“per fold”",
+        "the paper trains on two folds, so a group of n adds 2 n ROIs",
+    ),
+    True: (
+        "“in all”",
+        "the data set names who trains, so sizes are told for its training part as a whole: the "
+        "settings' sizes, which are per fold, times folds − 1; the paper's times two",
+    ),
+}
+"""By whether the split is the data set's own: how sizes are told."""
 _FAMILIES = {1: "Holm over all arms against classic", 2: "Holm over the two primary hypotheses"}
 
 
-def choices(method: int, inference: str | None) -> tuple[tuple[str, str], ...]:
+def choices(method: int, inference: str | None, given: bool = False) -> tuple[tuple[str, str], ...]:
     """Where the paper is silent or contradicts itself: what was done here.
 
     Args:
         method: the ``method_version`` of the run.
         inference: how its intervals and p were made, where its results say it.
+        given: the split is the data set's own: there are no folds to tell sizes by.
     """
     more = _SECOND if method > 1 else ()
     filled = {"{family}": _FAMILIES[method], "{inference}": inference or INFERENCE}
+    filled |= dict(zip(("{each}", "{added}"), _ADDED[given], strict=True))
     told = []
     for what, how in (*_CHOICES, *more):
         for name, words in filled.items():
-            how = how.replace(name, words)
+            what, how = what.replace(name, words), how.replace(name, words)
         told.append((what, how))
     return tuple(told)

@@ -47,6 +47,11 @@ def text(x: float, y: float, words: str, anchor: str = "start", soft: bool = Fal
 
 
 def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[float]) -> str:
+    """``chart`` with the names of its lines beneath, as HTML."""
+    return chart(series, title, x_label, x_ticks) + legend(series)
+
+
+def chart(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[float]) -> str:
     """Accuracy against samples; the x axis goes with the square root, so small sizes have room."""
     width, height, left, bottom, top = 760, 400, 56, 46, 14
     plot_right = width - 26
@@ -102,7 +107,7 @@ def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[
             f'fill="{fill}" stroke="{item.colour}" stroke-width="1.5"/>'
             for (x, y), depth in zip(line, covered, strict=True)
         ]
-    return document(width, height, title, "".join(parts)) + legend(series)
+    return document(width, height, title, "".join(parts))
 
 
 def covered_lines(lines: Sequence[_Line]) -> list[int]:

@@ -129,7 +129,7 @@ def of_real(one: LiverSlice, rng: np.random.Generator) -> Square | None:
         return None
     i = int(rng.integers(len(rows)))
     found = one.hu[rows[i] : rows[i] + side, columns[i] : columns[i] + side]
-    return Square(one.patient, found)
+    return Square(one.patient, found.copy())  # a part would hold the whole slice
 
 
 def of_phantom(patient: PhantomPatient, like: LiverSlice) -> Square | None:
@@ -142,7 +142,7 @@ def of_phantom(patient: PhantomPatient, like: LiverSlice) -> Square | None:
     side = side_px(like)
     x, y, width, height = (value * by for value in seen.box)
     left, top = round(x + (width - side) / 2), round(y + (height - side) / 2)
-    return Square(patient.patient_id, hu[top : top + side, left : left + side])
+    return Square(patient.patient_id, hu[top : top + side, left : left + side].copy())
 
 
 def compare(phantom: Sequence[Square], real: Sequence[Square], like: LiverSlice) -> Compared:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ml.experiment.tissue.asked import Cut, Lesions
 from ml.experiment.tissue.compared import Compared, Square
 from ml.experiment.tissue.pasting import Background, Pasted
 from ml.experiment.tissue.record import Found
+from ml.experiment.tissue.shelf import NO_PIXELS, Shelf
 from ml.experiment.tissue.slices import Floats, Folder, LiverSlice
 from ml.phantom import VERSION, series
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
@@ -110,15 +112,25 @@ def run(asking: Asking, out: Path) -> Iterator[Progress]:
         asking.folder.whose(name)
     network = asking.network()
     refuse_taken(out)
-    with whole(out) as partial:
-        yield from _Pasting(asking, network, names, RunDir(partial)).run()
+    with (
+        whole(out) as partial,
+        tempfile.TemporaryDirectory(prefix=".slices-", dir=partial) as shelf,
+    ):
+        yield from _Pasting(asking, network, names, RunDir(partial), Shelf(Path(shelf))).run()
 
 
 class _Pasting:
-    """One call; counts its steps in lesions."""
+    """One call; counts its steps in lesions.
 
-    def __init__(self, asking: Asking, network: Classifier, names: list[str], out: RunDir) -> None:
+    What is in memory does not grow with slices: they lie on a shelf, and what was pasted is written
+    at once; of a lesion its ROI stays.
+    """
+
+    def __init__(
+        self, asking: Asking, network: Classifier, names: list[str], out: RunDir, shelf: Shelf
+    ) -> None:
         self._asking, self._network, self._names, self._out = asking, network, names, out
+        self._shelf = shelf
         # what a step costs, in pasted lesions
         self._reading = len(names)
         self._phantoms = sum(asked.TRAINED.values()) + TESTED_OF_EACH * len(CLASSES)
@@ -128,27 +140,33 @@ class _Pasting:
         self._real: list[Square] = []
 
     def run(self) -> Iterator[Progress]:
-        by_patient: dict[str, list[Background]] = {}
+        by_patient: dict[str, list[int]] = {}
+        like: LiverSlice | None = None
         for done, (name, found) in enumerate(self._asking.folder.slices(), 1):
             background = found if isinstance(found, str) else Background.of(found)
             if isinstance(background, str):
                 self._left_out[background] += 1
             else:
-                by_patient.setdefault(background.one.patient, []).append(background)
+                like = like or background.one
+                by_patient.setdefault(background.one.patient, []).append(
+                    self._shelf.put(background)
+                )
             yield Progress(done, self._total, f"liver of {name} ({done} of {len(self._names)})")
-        if len(by_patient) < 2 * len(CLASSES):
+        if like is None or len(by_patient) < 2 * len(CLASSES):
             why = "; ".join(f"{number} slices: {told}" for told, number in self._left_out.items())
             raise TissueError(
                 f"{len(by_patient)} patients have a liver of use, and at least "
                 f"{2 * len(CLASSES)} are needed, some for each class." + (f" {why}." if why else "")
             )
-        like = next(iter(by_patient.values()))[0].one
         pasted: list[Pasted] = []
+        real: list[Cut] = []
+        low, high = self._asking.folder.greys_hu
         for one in self._pasted(by_patient):
-            pasted.append(one)
+            real.append(self._cut(one))
+            self._out.write_bytes(_picture(len(real)), _png(one.hu, low, high))
+            pasted.append(replace(one, hu=NO_PIXELS))
             done = self._reading + len(pasted)
             yield Progress(done, self._total, f"lesion {len(pasted)} of {self._asking.count}")
-        real = [self._cut(one) for one in pasted]
         done = self._reading + len(pasted)
         trained: list[tuple[Cut, Cut]] = []
         tested: list[tuple[Cut, Cut]] = []
@@ -166,27 +184,28 @@ class _Pasting:
         self._write(pasted, real, said, beside)
         yield Progress(self._total, self._total, f"{len(pasted)} lesions pasted and asked about")
 
-    def _pasted(self, by_patient: dict[str, list[Background]]) -> Iterator[Pasted]:
+    def _pasted(self, by_patient: dict[str, list[int]]) -> Iterator[Pasted]:
         """Patient after patient, each of one class, until there are as many as asked for."""
         asking = self._asking
         root = np.random.SeedSequence(asking.seed)
         rng = np.random.default_rng(root.spawn(1)[0])
         order = [sorted(by_patient)[i] for i in rng.permutation(len(by_patient))]
         class_of = {name: CLASSES[i % len(CLASSES)] for i, name in enumerate(order)}
-        room = {id(one): _MISSES for many in by_patient.values() for one in many}
+        room = {one: _MISSES for many in by_patient.values() for one in many}
         made = tried = 0
         while made < asking.count:
             before = made
             for name in order:
-                free = [one for one in by_patient[name] if room[id(one)] > 0]
+                free = [one for one in by_patient[name] if room[one] > 0]
                 if not free or made == asking.count:
                     continue
-                background = free[int(rng.integers(len(free)))]
+                chosen = free[int(rng.integers(len(free)))]
+                background = self._shelf[chosen]
                 seed = np.random.SeedSequence(asking.seed, spawn_key=(1, tried))
                 tried += 1
                 one = background.paste(class_of[name], seed, asking.difficulty, asking.thickness_mm)
                 if one is None:
-                    room[id(background)] -= 1
+                    room[chosen] -= 1
                     continue
                 made += 1
                 yield one
@@ -220,15 +239,15 @@ class _Pasting:
         return asked.answers(self._network, name, both(trained), tissues)
 
     def _beside(
-        self, by_patient: dict[str, list[Background]], like: LiverSlice, done: int
+        self, by_patient: dict[str, list[int]], like: LiverSlice, done: int
     ) -> Generator[Progress, None, Compared | str]:
         rng = np.random.default_rng(np.random.SeedSequence(self._asking.seed, spawn_key=(2,)))
         try:
             real = [
                 square
                 for many in by_patient.values()
-                for background in many[: compared.MOST_OF_A_PATIENT]
-                if (square := compared.of_real(background.one, rng)) is not None
+                for number in many[: compared.MOST_OF_A_PATIENT]
+                if (square := compared.of_real(self._shelf[number].one, rng)) is not None
             ]
             wanted = len({one.patient for one in real})
             phantoms: list[Square] = []
@@ -256,10 +275,8 @@ class _Pasting:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
-        low, high = folder.greys_hu
         for number, one in enumerate(pasted, 1):
-            name, box = f"images/{number:05d}.png", one.box
-            self._out.write_bytes(name, _png(one.hu, low, high))
+            name, box = _picture(number), one.box
             sides = (f"{side:g}" for side in (box.x, box.y, box.width, box.height))
             writer.writerow(
                 (name, one.lesion_class, one.patient, *sides, f"{one.diameter_mm:.2f}",
@@ -279,6 +296,11 @@ class _Pasting:
         )  # fmt: skip
         self._out.write_json("tissue.json", found.to_json())
         self._out.write_bytes("report.md", words.page(found).encode())
+
+
+def _picture(number: int) -> str:
+    """The file of a pasted lesion, by its number from 1."""
+    return f"images/{number:05d}.png"
 
 
 def _png(hu: Floats, low: float, high: float) -> bytes:

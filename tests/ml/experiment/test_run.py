@@ -724,7 +724,7 @@ def test_on_a_split_of_the_data_set_nothing_is_trained_or_chosen_on_what_tests(
     ]
     list(write(made, len(made), TWO, tmp_path / "data"))
     manifest = Manifest.load(tmp_path / "data")
-    small = replace(SMALL, classic=(10, 20))
+    small = replace(SMALL, folds=3, classic=(10, 20), shares=(0.4, 1.0))
     request = Request(small, 1, "command").fitted(manifest)
     assert request.capped[0].startswith("split=given, not folds: the data set names 2 lesions of 2")
     folds = Request(small, 1, "command", ("split",))
@@ -752,5 +752,12 @@ def test_on_a_split_of_the_data_set_nothing_is_trained_or_chosen_on_what_tests(
     list(report.write(run.path))
     page = (run.path / "report.html").read_text("utf-8")
     assert "tested on 2 lesions of 2 patients alone, trained on 12 lesions of 12 patients" in page
+    # sizes per fold are added twice here, and told so; of synthetic ROIs with their share
+    assert "<th>in all</th>" in page and "per fold</th>" not in page
+    sizes = {one["synthetic_per_fold"] for one in results["arms"] if one["name"] == DCGAN}
+    assert sizes == {4, 10}
+    of_row = page.partition("<td>classic+dcgan</td>")[2].partition("</tr>")[0]
+    assert "20 + 8 (0.4)" in of_row or "20 + 20 (1)" in of_row
+    assert "are shares of the classic ones beside them, which are of real lesions: 0.4, 1." in page
     assert main(["report", str(run.path), "--again", "--data", str(manifest.root)]) == 0
     assert "is not what it was" not in capsys.readouterr().err

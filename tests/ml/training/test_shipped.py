@@ -6,7 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from ml.checkpoints import saving
+from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
+from ml.checkpoints.metrics import GeneratorMetrics
 from ml.checkpoints.serving import Classifier, Generator, load
 from ml.config import TRAININGS, Augment, Gan
 from ml.config import Classifier as Cnn
@@ -49,6 +53,20 @@ def test_one_command_makes_every_shipped_checkpoint(tmp_path: Path) -> None:
             assert np.abs(checkpoint.draw([0])).max() <= 1
         else:
             assert isinstance(checkpoint, Classifier)
+
+    before = {path: path.read_bytes() for path in out.glob("*/*")}
+    list(shipped.measure(out, work, counts))
+    for path, data in before.items():  # measured by the same lesions and draws: the same
+        assert path.read_bytes() == data, path
+    saving.measure(out / "phantom-dcgan-cyst", GeneratorMetrics(attempts=7))
+    list(shipped.measure(out, work, counts))
+    found = Checkpoint.load(out / "phantom-dcgan-cyst")
+    assert isinstance(found.metrics, GeneratorMetrics) and found.metrics.attempts == 7
+    assert found.metrics.radiomic_distance is not None
+    assert found.metrics.radiomic_distance_real is not None
+    assert "Fréchet radiomic distance" in (found.root / "CARD.md").read_text("utf-8")
+    with pytest.raises(CheckpointError, match="those drawn here have"):
+        list(shipped.measure(out, tmp_path / "other", dict.fromkeys(LIVER.keys, 5)))
 
 
 def test_shipped_lesions_are_as_many_as_the_papers() -> None:
