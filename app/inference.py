@@ -40,7 +40,7 @@ SET_LEVEL = 0.9
 
 ROIs = npt.NDArray[np.float32]
 MOST_SYNTHETICS = 1024
-"""Most synthetic ROIs of one request."""
+"""Most synthetic ROIs of one request, of a generator whose network is computed once for each."""
 
 ASK_EVERY_S = 5.0
 """A server process notices within this time that another one promoted a classifier."""
@@ -237,6 +237,25 @@ def scored(classifier: serving.Classifier, roi: Roi, said: Said, *, phantom: boo
         ],
         limits=classifier.limits_of(said),
     )
+
+
+def most_of(checkpoint: Checkpoint, most: int = MOST_SYNTHETICS) -> int:
+    """Most images of one request of a generator: fewer, the longer each takes.
+
+    Args:
+        most: of a generator whose network is computed once for an image.
+    """
+    return max(1, most // checkpoint.file.evaluations)
+
+
+def refuse_many(checkpoint: Checkpoint, count: int, most: int = MOST_SYNTHETICS) -> None:
+    """Nothing for as many images as `most_of`; Unreadable for more."""
+    if count > most_of(checkpoint, most):
+        raise Unreadable(
+            f"{checkpoint.name} computes its network {checkpoint.file.evaluations} times for an "
+            f"image: choose at most {most_of(checkpoint, most)} at a time, not {count}. Further "
+            "seeds give more."
+        )
 
 
 def seeds_from(first: int, count: int) -> list[int]:

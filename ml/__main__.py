@@ -48,8 +48,8 @@ class Training:
         preset: quick (a minute, learns nothing), shipped (minutes on a CPU), paper (wants a GPU:
             hours on a CPU).
         assignments: settings instead of the preset's, such as gan.epochs=40 seed=1.
-        name: the checkpoint's name.
-        checkpoint: where it goes, instead of RUN/checkpoint.
+        name: the checkpoint's name; of checkpoints of several classes the beginning.
+        checkpoint: where it goes, instead of RUN/checkpoint; several go in folders there.
         device: cpu or cuda.
     """
 
@@ -364,6 +364,38 @@ def train_gan(
             name=training.name,
             checkpoint=training.checkpoint,
             command=training.command("gan", f"--lesion-class {lesion_class}"),
+            device=training.device,
+            lower=training.lower,
+        )
+    )
+
+
+@application.command(name="cgan")
+def train_cgan(*, training: Training) -> None:
+    """Train a conditional GAN for few lesions, one of all classes; a checkpoint for each class."""
+    _train_joint("cgan", training)
+
+
+@application.command(name="diffusion")
+def train_diffusion(*, training: Training) -> None:
+    """Train a diffusion model at the cgan's training budget; a checkpoint for each class."""
+    _train_joint("diffusion", training)
+
+
+def _train_joint(kind: str, training: Training) -> None:
+    from ml.config import GeneratorKind
+    from ml.progress import drive
+    from ml.training import joint
+
+    drive(
+        joint.train(
+            GeneratorKind(kind),
+            training.data,
+            training.settings(),
+            training.out,
+            name=training.name,
+            checkpoints=training.checkpoint,
+            command=training.command(kind),
             device=training.device,
             lower=training.lower,
         )

@@ -71,6 +71,13 @@ Shares = Annotated[tuple[Number, ...], BeforeValidator(_sizes)]
 """Numbers: a list, or a text such as ``0.25+0.5+1``."""
 
 
+def _words(value: object) -> object:
+    """Words in one text, "cgan+diffusion" or "cgan, diffusion", one by one; "" is none."""
+    return (
+        [word for word in re.split(r"[+,\s]+", value) if word] if isinstance(value, str) else value
+    )
+
+
 class _Named:
     """What reads a group of settings refuses names that the group does not have."""
 
@@ -210,6 +217,116 @@ class Gan(_Named):
             _require(0 <= getattr(self, name) < 1, f"gan.{name} must be in [0, 1).")
 
 
+class GeneratorKind(StrEnum):
+    """What draws synthetic ROIs."""
+
+    DCGAN = "dcgan"
+    """One of each class (Frid-Adar et al. 2018, section III-B)."""
+    ACGAN = "acgan"
+    """One of all classes, which the discriminator also names (section III-C)."""
+    CGAN = "cgan"
+    """One of all classes for small data (`Conditional`); not the paper's."""
+    DIFFUSION = "diffusion"
+    """One of all classes that removes noise step by step (`Diffusion`); not the paper's."""
+
+
+Kinds = Annotated[tuple[GeneratorKind, ...], BeforeValidator(_words)]
+"""Generators: a list, or a text such as ``cgan+diffusion``."""
+FURTHER = (GeneratorKind.CGAN, GeneratorKind.DIFFUSION)
+"""Generators beyond the paper, which are trained where they are named."""
+
+
+class Copying(StrEnum):
+    """What a training does when its samples are nearer to training lesions than these to others."""
+
+    WARN = "warn"
+    """It goes on, and says so wherever it is told of."""
+    STOP = "stop"
+    """It ends with the weights of the last look at which it did not copy."""
+
+
+def _refuse_copying(group: str, given: object) -> None:
+    _require(given in tuple(Copying), _one_of(f"{group}.copying", Copying, repr(given)))
+
+
+@dataclass(frozen=True)
+class Conditional(_Named):
+    """A conditional GAN for small data, beside what it takes from the GAN's own settings.
+
+    Projection discriminator (Miyato & Koyama 2018) under spectral norm (Miyato et al. 2018),
+    differentiable geometric augmentation of real and drawn alike (Zhao et al. 2020), averaged
+    weights after a long burn-in. Widths, epochs, batch and learning rate are those of ``gan``; in
+    an experiment those of ``acgan``, which is one generator of all classes as well.
+    """
+
+    shift_px: Whole = 8
+    """Largest shift that real and drawn ROIs are shown to the discriminator with, after one of the
+    8 symmetries of the square. All are exact: none smooths the grain."""
+    burn_in: Number = 0.3
+    """Share of the steps before the averaging of weights begins."""
+    copying: Copying = Copying.WARN
+
+    def __post_init__(self) -> None:
+        _within(self, "cgan.", {"shift_px": (0, 32)})
+        _require(0 <= self.burn_in < 1, "cgan.burn_in must be in [0, 1).")
+        _refuse_copying("cgan", self.copying)
+
+
+@dataclass(frozen=True)
+class Diffusion(_Named):
+    """A class-conditional diffusion model, EDM (Karras et al. 2022), small enough for two cores.
+
+    Batch and number of ROIs are the GAN's, and the epochs are as many as cost the same as the
+    conditional GAN of the same settings (`ml.training.budget`).
+    """
+
+    width: Whole = 0
+    """Channels at 32 × 32; twice as many below. 0: those of the GAN's generator, at most 32."""
+    budget: Number = 1.0
+    """Of the conditional GAN's multiplications and additions, so many times as many."""
+    learning_rate: Number = 1e-3
+    beta2: Number = 0.99
+    ema: Number = 0.999
+    """Decay per step of the averaged weights."""
+    sigma_data: Number = 0.5
+    """Standard deviation of the ROIs that the preconditioning assumes."""
+    noise_mean: Number = -1.2
+    """Mean of ln σ in training, σ the noise's standard deviation …"""
+    noise_sd: Number = 1.2
+    """… and its standard deviation (table 1 of the paper)."""
+    sigma_min: Number = 0.002
+    """Noise of the last step in drawing but one, after which there is none …"""
+    sigma_max: Number = 80.0
+    """… and of the first."""
+    rho: Number = 7.0
+    """How much denser the steps lie at little noise."""
+    steps: Whole = 18
+    """Of Heun's method in drawing: an image costs twice as many evaluations of the network, less
+    one."""
+    copying: Copying = Copying.WARN
+
+    def __post_init__(self) -> None:
+        _within(
+            self,
+            "diffusion.",
+            {
+                "width": (0, 256),
+                "budget": (1e-6, 1000),
+                "learning_rate": (1e-12, 1e6),
+                "sigma_data": (1e-3, 1000),
+                "noise_mean": (-20, 20),
+                "noise_sd": (1e-3, 20),
+                "sigma_min": (1e-6, 1),
+                "sigma_max": (1, 1e6),
+                "rho": (1, 100),
+                "steps": (2, 256),
+            },
+        )
+        for name in ("beta2", "ema"):
+            _require(0 <= getattr(self, name) < 1, f"diffusion.{name} must be in [0, 1).")
+        _refuse_copying("diffusion", self.copying)
+
+
 class Schedule(StrEnum):
     """How the learning rate goes through a training."""
 
@@ -272,6 +389,9 @@ _WORDS: Mapping[str, type[StrEnum]] = {
     "classifier.schedule": Schedule,
     "classifier.precision": Precision,
     "classifier.committee": Committee,
+    "cgan.copying": Copying,
+    "diffusion.copying": Copying,
+    "further_generators": GeneratorKind,
 }
 
 _OF_ENSEMBLES = ("members", "committee")
@@ -366,6 +486,8 @@ class Config(_Named):
     augment: Augment = field(default_factory=Augment)
     gan: Gan = field(default_factory=Gan)
     classifier: Classifier = field(default_factory=Classifier)
+    cgan: Conditional = field(default_factory=Conditional)
+    diffusion: Diffusion = field(default_factory=Diffusion)
 
     def __post_init__(self) -> None:
         _within(
@@ -395,13 +517,23 @@ class Config(_Named):
         """(low, high) in HU: what the networks see as [−1, 1]."""
         return (self.window_low_hu, self.window_high_hu)
 
+    @property
+    def joint(self) -> Gan:
+        """Of a generator of all classes: widths, epochs, batch and learning rate."""
+        return self.gan
+
     def dump(self) -> dict[str, Any]:
         """Nested JSON form; ``load`` of it gives an equal Config.
 
-        A list that is empty is left out: settings from before there was one stay as they were.
+        A list that is empty is left out, and generators beyond the paper where nothing was set of
+        them: settings from before there were any stay as they were.
         """
         values = {**dataclasses.asdict(self), "classifier": self.classifier.dump()}
-        return {name: value for name, value in values.items() if value != ()}
+        return {
+            name: value
+            for name, value in values.items()
+            if value not in ((), _further().get(name, ()))
+        }
 
     def override(self: C, assignments: Sequence[str]) -> C:
         """The same kind of settings with some changed: ``["gan.epochs=40", "seed=1"]``.
@@ -464,7 +596,14 @@ class Experiment(Config):
     resamples: Whole = 2000
     split: Split = Split.FOLDS
     """Sizes are told per fold in either case: of ``folds`` folds, all but one train."""
+    further_generators: Kinds = ()
+    """Generators beyond the paper whose arms are added: ``cgan``, ``diffusion``."""
     device: str = "cuda"
+
+    @property
+    def joint(self) -> Gan:
+        """Of a generator of all classes: widths, epochs, batch and learning rate."""
+        return self.acgan
 
     @property
     def tested_folds(self) -> int:
@@ -495,6 +634,16 @@ class Experiment(Config):
             self.classifier.of_one == self.classifier,
             "An experiment trains one network of an arm, fold and seed: classifier.members and "
             "classifier.committee are for python -m ml classifier.",
+        )
+        _require(
+            all(kind in FURTHER for kind in self.further_generators)
+            and len(set(self.further_generators)) == len(self.further_generators),
+            f"further_generators must be {' or '.join(FURTHER)}, each at most once; the paper's "
+            "are trained in any case.",
+        )
+        _require(
+            not self.further_generators or self.method_version > 1,
+            "further_generators are no part of method_version 1.",
         )
         for name in ("classic", "synthetic"):
             sizes = getattr(self, name)
@@ -617,6 +766,15 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 """
 
 
+@cache
+def _further() -> Mapping[str, object]:
+    """What is left out of a dump that does not differ from it."""
+    return {
+        "cgan": dataclasses.asdict(Conditional()),
+        "diffusion": dataclasses.asdict(Diffusion()),
+    }
+
+
 def preset(name: str) -> Config:
     """A preset by name; ConfigError names the known ones."""
     if name not in TRAININGS:
@@ -689,6 +847,9 @@ def preset_of(settings: Mapping[str, Any]) -> str:
     kept = {k: v for k, v in plain.items() if k not in _NO_PART}
     if isinstance(recipe := kept.get("classifier"), dict):
         kept["classifier"] = {k: v for k, v in recipe.items() if k not in _OF_ENSEMBLES}
+    for group, values in _further().items():
+        if kept.get(group) == json.loads(json.dumps(values)):
+            del kept[group]  # a checkpoint of such a generator says its group in any case
     known: Mapping[str, Config] = EXPERIMENTS if "classic" in settings else TRAININGS
     for name, made in known.items():
         if kept and _holds(json.loads(json.dumps(made.dump())), kept):
@@ -759,6 +920,8 @@ def _told(error: ErrorDetails, kind: type[Config]) -> str:
             return str(error["ctx"]["error"])
         case "dataclass_type":
             return f"{name} is a group of settings; set one of them by {name}.name."
+        case "tuple_type" if name in _WORDS:
+            return f"{name} wants words such as {'+'.join(_WORDS[name])}, not {given}."
         case "tuple_type":
             like = (
                 "numbers such as 0.25+0.5+1"

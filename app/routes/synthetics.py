@@ -19,7 +19,7 @@ from app.auth import Reader, Researcher
 from app.comparing import Comparing, NearTraining
 from app.db import Db, ReadDb
 from app.errors import Unreadable
-from app.inference import MOST_SYNTHETICS, seeds_from, truncation_from
+from app.inference import MOST_SYNTHETICS, most_of, refuse_many, seeds_from, truncation_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
@@ -85,7 +85,7 @@ def index(
     db: ReadDb,
     checkpoint: str = "",
     beside: str = "",
-    count: int = _DEFAULT_COUNT,
+    count: int | None = None,
     seed: int = 0,
     truncation: float = 1.0,
     chosen: Chosen = [],  # noqa: B006  FastAPI copies it
@@ -94,8 +94,13 @@ def index(
     generators = Checkpoint.served(db, CheckpointKind.GENERATOR)
     row = _generator(db, checkpoint) if checkpoint else next(iter(generators), None)
     other = _generator(db, beside) if beside else None
-    if row is not None and row not in generators:
-        generators = [*generators, row]
+    shown = list(dict.fromkeys(one for one in (row, other) if one is not None))
+    generators = [*generators, *(one for one in shown if one not in generators)]
+    most = min([most_of(one) for one in shown], default=MOST_SYNTHETICS)
+    if count is None:
+        count = min(_DEFAULT_COUNT, most)
+    for one in shown:
+        refuse_many(one, count)
     return page(
         request,
         "synthetics/index.html",
@@ -105,7 +110,9 @@ def index(
         count=count,
         seed=seed,
         truncation=truncation_from(truncation),
-        most=MOST_SYNTHETICS,
+        most=most,
+        most_of_all=MOST_SYNTHETICS,
+        evaluations={one.name: one.file.evaluations for one in generators},
         most_chosen=MOST_CHOSEN,
         seeds=seeds_from(seed, count) if row else [],
         picked=_chosen(chosen),
@@ -146,14 +153,15 @@ def sheet(
     truncation: float = 1.0,
 ) -> Response:
     """A portion of a contact sheet: ``count`` × 64 × 64 bytes of grey, image after image."""
-    row = Checkpoint.require(db, checkpoint)
+    row = _generator(db, checkpoint)
+    refuse_many(row, count)
     seeds, scale = seeds_from(seed, count), truncation_from(truncation)
     _saw(request, user, row, seed, count)
     etag = etag_of("sheet", row.onnx_digest, seed, count, scale)
     held = unchanged(request, etag)
     if held is not None:
         return held
-    with request.app.state.drawings.place(count):
+    with request.app.state.drawings.place(count, row.file.evaluations):
         rois = request.app.state.inference.draw(db, row, seeds, scale)
     grey = to_grey(rois)
     headers = {**KEPT, "etag": etag}
@@ -179,10 +187,11 @@ def download(
     """
     if format not in ("zip", "dicom", "npz"):
         raise Unreadable("Choose the format zip, dicom or npz.")
-    row = Checkpoint.require(db, checkpoint)
+    row = _generator(db, checkpoint)
     scale = truncation_from(truncation)
     seeds = _chosen(chosen) or seeds_from(seed, count)
-    with request.app.state.drawings.place(len(seeds)):
+    refuse_many(row, len(seeds))
+    with request.app.state.drawings.place(len(seeds), row.file.evaluations):
         rois = request.app.state.inference.draw(db, row, seeds, scale)
     if chosen:
         witness: Witness = request.app.state.witness

@@ -35,6 +35,8 @@ from ml.checkpoints.metrics import (
     HeldOutScore,
     Metrics,
 )
+from ml.checkpoints.sampler import Sampler
+from ml.config import GeneratorKind
 from ml.ground.errors import HepaticaError, reason
 from ml.ground.records import RecordError, from_json, to_json
 from ml.images import greys
@@ -104,6 +106,8 @@ class Checkpoint:
         trust: of a classifier, how far its answers can be believed; None: it was not measured.
         ensemble: the networks of a classifier whose mean answers; None: it is one network.
         lesions: of a classifier, the lesions of its data set; None: they were not kept.
+        network: of a generator, what draws.
+        sampler: of a diffusion model, how it is drawn from; None for anything else.
     """
 
     name: str
@@ -126,6 +130,8 @@ class Checkpoint:
     trust: Figures | None = None
     ensemble: Ensemble | None = None
     lesions: LesionsRecord | None = None
+    network: GeneratorKind = GeneratorKind.DCGAN
+    sampler: Sampler | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -134,6 +140,7 @@ class Checkpoint:
             )
         self._take("kind", CheckpointKind)
         self._take("training_kind", ImageKind)
+        self._take("network", GeneratorKind)
         if self.lesion_class is not None:
             self.scheme.index(self.lesion_class)
         if self.kind == CheckpointKind.GENERATOR and not (self.latent_size and self.lesion_class):
@@ -142,6 +149,10 @@ class Checkpoint:
             )
         if self.kind == CheckpointKind.GENERATOR and self.ensemble is not None:
             raise CheckpointError(f"Checkpoint {self.name}: generators form no ensemble.")
+        if (self.network == GeneratorKind.DIFFUSION) != (self.sampler is not None):
+            raise CheckpointError(
+                f"Checkpoint {self.name}: a diffusion model has a sampler, and nothing else has."
+            )
 
     def _take(self, name: str, vocabulary: type[StrEnum]) -> None:
         """Make a word the member that it names."""
@@ -213,6 +224,10 @@ class Checkpoint:
                 if data.get("ensemble")
                 else None,
                 lesions=kept.read_record(data["lesions"]) if data.get("lesions") else None,
+                network=data.get("network", GeneratorKind.DCGAN),
+                sampler=from_json(Sampler, data["sampler"], "sampler")
+                if data.get("sampler")
+                else None,
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, HepaticaError) and not isinstance(error, RecordError):
@@ -242,6 +257,8 @@ class Checkpoint:
             **({} if self.trust is None else {"trust": to_json(self.trust)}),
             **({} if self.ensemble is None else {"ensemble": to_json(self.ensemble)}),
             **({} if self.lesions is None else {"lesions": to_json(self.lesions)}),
+            **({} if self.network == GeneratorKind.DCGAN else {"network": self.network}),
+            **({} if self.sampler is None else {"sampler": to_json(self.sampler)}),
         }
 
     def onnx(self) -> bytes:
@@ -326,6 +343,11 @@ class Checkpoint:
     def measured_hu(self) -> tuple[float, float] | None:
         """The window in which its ROIs are measured; None where they are grey values, all seen."""
         return None if self.training_kind == ImageKind.UNCALIBRATED else self.window_hu
+
+    @property
+    def evaluations(self) -> int:
+        """How often a generator's network is computed for one image."""
+        return 1 if self.sampler is None else self.sampler.evaluations
 
     @property
     def held_out(self) -> HeldOutScore | None:

@@ -19,7 +19,7 @@ _USE = "Research use only. Not a medical device."
 
 @dataclass(frozen=True)
 class Drawn:
-    """What drew an image: a generator's name, SHA-256, class and seed, and the latent's scale."""
+    """What drew an image: a generator's name, SHA-256, class and seed, and its numbers' scale."""
 
     checkpoint: str
     digest: str

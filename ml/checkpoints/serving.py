@@ -15,6 +15,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointKind
+from ml.checkpoints.latents import latent as latent
+from ml.checkpoints.latents import noise
 from ml.images import quick
 from ml.images.roi import Roi
 from ml.lesion import ROI_SIZE_PX
@@ -26,7 +28,6 @@ Pixels = npt.NDArray[np.float32]
 
 _CLASSIFIER_BATCH = 128
 _MEMBERS = "members"
-_GENERATOR_BATCH = 1
 
 
 @dataclass(frozen=True)
@@ -204,15 +205,23 @@ class Generator:
             raise CheckpointError(f"Checkpoint {meta.name} is a {meta.kind}, not a generator.")
         self.meta = meta
         self.latent_size = meta.latent_size
-        self._run = _session(onnx, meta.name, threads).run
+        self.sampler = meta.sampler
+        session = _session(onnx, meta.name, threads)
+        needed = {"latents"} if self.sampler is None else {"noisy", "sigma"}
+        if {one.name for one in session.get_inputs()} != needed:
+            raise CheckpointError(
+                f"Checkpoint {meta.name}: its ONNX file is no network of the kind "
+                f"{meta.network} that its checkpoint.json names."
+            )
+        self._run = session.run
 
     def draw(self, seeds: Sequence[int], truncation: float = 1.0) -> Pixels:
         """One ROI per seed, (n, 64, 64) in [-1, 1].
 
         Args:
             seeds: whole numbers in [0, 2⁶⁴).
-            truncation: scale of the latent vector in (0, 1]; below 1 draws nearer to the average
-                lesion, with less variety.
+            truncation: scale of the latent vector, or of the noise, in (0, 1]; below 1 draws nearer
+                to the average lesion, with less variety.
 
         Raises:
             CheckpointError: a seed or a truncation out of range.
@@ -222,24 +231,24 @@ class Generator:
         rois = np.empty((len(seeds), ROI_SIZE_PX, ROI_SIZE_PX), np.float32)
         # One at a time: kernels may sum in another order for another batch, and an image must not
         # depend on its neighbours.
-        for start in range(0, len(seeds), _GENERATOR_BATCH):
-            part = seeds[start : start + _GENERATOR_BATCH]
-            latents = np.stack([latent(seed, self.latent_size) for seed in part])
-            drawn = self._run(["rois"], {"latents": latents * np.float32(truncation)})[0]
-            rois[start : start + len(part)] = drawn[:, 0]
+        for i, seed in enumerate(seeds):
+            rois[i] = self._one(seed, np.float32(truncation))
         return rois
 
+    def _one(self, seed: int, truncation: np.float32) -> Pixels:
+        if self.sampler is None:
+            latents = latent(seed, self.latent_size)[None] * truncation
+            drawn: Pixels = self._run(["rois"], {"latents": latents})[0][0, 0]
+            return drawn
+        start = noise(seed, ROI_SIZE_PX)[None] * truncation
+        clean = self.sampler.draw(self._denoised, start)[0]
+        roi: Pixels = np.clip(clean, -1, 1).astype(np.float32)
+        return roi
 
-def latent(seed: int, size: int) -> Pixels:
-    """The latent vector (size,) of a seed: uniform in [-1, 1) (Frid-Adar et al., section III-B).
-
-    Raises:
-        CheckpointError: the seed is not a whole number in [0, 2⁶⁴).
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise CheckpointError(f"A seed is a whole number from 0 to 2^64 − 1, not {seed!r}.")
-    rng = np.random.Generator(np.random.Philox(key=int(seed)))
-    return rng.random(size, dtype=np.float32) * np.float32(2) - np.float32(1)
+    def _denoised(self, noisy: Pixels, sigma: float) -> Pixels:
+        feed = {"noisy": noisy[:, None], "sigma": np.full(len(noisy), sigma, np.float32)}
+        clean: Pixels = self._run(["rois"], feed)[0][:, 0]
+        return clean
 
 
 def load(root: str | Path | Checkpoint, threads: int = 1) -> Classifier | Generator:

@@ -95,6 +95,20 @@ def nearest(queries: Pixels, references: Sequence[Pixels], but: Ints | None = No
     return Nearest(gap, found[0], found[1].astype(bool), found[2], _SHIFTS[found[3]])
 
 
+def gaps(queries: Pixels, references: Sequence[Pixels]) -> Floats:
+    """The gap (n, m) between each of ``queries`` (n, 64, 64) and each of ``references``.
+
+    Lesser memory than all windows at once would take: one reference at a time, as ``nearest``.
+    """
+    smooth = _smoothed(queries)
+    asked = [_units(each[:, _AT[:, 0], _AT[:, 1]]) for each in (smooth, smooth[:, :, ::-1])]
+    alike = np.empty((len(queries), len(references)))
+    for i, reference in enumerate(references):
+        windows = _windows(_smoothed(reference[None])[0])
+        alike[:, i] = np.maximum(*((each @ windows.T).max(axis=1) for each in asked))
+    return np.clip(1.0 - alike, 0.0, 2.0)
+
+
 def twins(rois: Pixels) -> Floats:
     """(n,): the gap between each ROI and the other one that is most like it; n at least 2."""
     return nearest(rois, list(rois), np.arange(len(rois))).gap

@@ -1,6 +1,7 @@
 """Training of a DCGAN on the lesions of one class → a generator's checkpoint.
 
-``fit`` trains ``ml.training.acgan``'s networks as well: what differs is a ``Pair``.
+``fit`` trains the other generators as well (``ml.training.acgan``, ``cgan``, ``diffusion``): what
+differs is a ``Learner``.
 
 Frid-Adar et al. (2018, section III-B): alternating steps of discriminator and generator on
 classically augmented ROIs of training patients, with the non-saturating generator loss. Here also:
@@ -13,9 +14,11 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +35,8 @@ from ml.checkpoints.checkpoint import (
 )
 from ml.checkpoints.metrics import GeneratorMetrics
 from ml.dataset import augment
-from ml.dataset.folds import Fold, Part, patient_folds
-from ml.dataset.manifest import Manifest
+from ml.dataset.folds import Fold, patient_folds
+from ml.dataset.manifest import Line, Manifest
 from ml.ground.errors import HepaticaError
 from ml.ground.records import RecordError, to_json
 from ml.images.roi import to_grey
@@ -42,13 +45,16 @@ from ml.statistics import classification, correlation
 from ml.statistics.figure import Figure
 from ml.training import likened, runtime
 from ml.training.described import described
-from ml.training.gan_steps import Steps
-from ml.training.learned import EndedTraining, GeneratorTraining, Unfinished
+from ml.training.gan_steps import Steps, new_weight
+from ml.training.learned import EndedTraining, GeneratorTraining, Look, Unfinished
 from ml.training.networks import dcgan
+from ml.training.watched import Watch, copying, words
 
 Pixels = npt.NDArray[np.float32]
 
 _STATE = "state.safetensors"
+DRAWN = 256
+"""Samples that a checkpoint is measured on."""
 _FIXED = 64
 """Latents that stay the same through a training, drawn on every sample sheet."""
 _CHECK_AFTER = 0.2
@@ -101,8 +107,86 @@ def collapsed(samples: Pixels, real: Variety, settings: config.Gan) -> str | Non
     return None
 
 
-class Pair:
+class Learner(ABC):
+    """One attempt: what is trained, its averaged weights and its optimizers.
+
+    Attributes:
+        losses: names of what ``step`` gives.
+        generator: what draws; in a diffusion model what removes noise.
+        average: the same with averaged weights, which are kept.
+    """
+
+    losses: ClassVar[tuple[str, ...]]
+    generator: torch.nn.Module
+    average: torch.nn.Module
+    optimizers: dict[str, torch.optim.Optimizer]
+    settings: config.Gan
+    device: torch.device
+
+    @property
+    @abstractmethod
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """The networks that the saved state of an unfinished training holds, by name."""
+
+    @abstractmethod
+    def latents(self, rng: np.random.Generator, count: int) -> Pixels:
+        """What ``count`` images are drawn from, (count, anything)."""
+
+    def positions(self, latents: Pixels) -> npt.NDArray[np.int64]:
+        """The classes that rows of ``latents`` ask for, (n,)."""
+        return np.zeros(len(latents), np.int64)
+
+    @abstractmethod
+    def step(
+        self,
+        real: torch.Tensor,
+        answers: torch.Tensor,
+        latents: torch.Tensor,
+        new: float | torch.Tensor,
+    ) -> torch.Tensor:
+        """One update; returns its ``losses``, (number of them,).
+
+        Args:
+            real: (n, 1, 64, 64) in [−1, 1].
+            answers: class positions of ``real``, for networks that look at them.
+            latents: n rows as of ``latents``.
+            new: weight of the present weights in the averaged ones (``new_weight``).
+        """
+
+    def new_weight(self, count: int, total: int) -> float:
+        """Weight of the present weights in the averaged ones, after ``count`` of ``total``."""
+        return new_weight(self.settings, count)
+
+    def average_in(self, new: float | torch.Tensor) -> None:
+        """Move the averaged weights towards the present ones."""
+        with torch.no_grad():
+            for mean, now in zip(
+                self.average.parameters(), self.generator.parameters(), strict=True
+            ):
+                mean.lerp_(now, new)
+
+    @property
+    def judged_after(self) -> float:
+        """Share of the epochs before which no collapse is judged."""
+        return _CHECK_AFTER
+
+    @abstractmethod
+    def settle(self, *seed: object) -> None:
+        """Make the averaged weights ready to draw."""
+
+    @abstractmethod
+    def sample(self, latents: Pixels) -> Pixels:
+        """ROIs (n, 64, 64) in [−1, 1] by the averaged weights, from n rows as of ``latents``."""
+
+    @abstractmethod
+    def told(self, losses: tuple[float, ...]) -> str:
+        """Losses of an epoch, in a few words."""
+
+
+class Pair(Learner):
     """Generator, discriminator, averaged generator and optimizers of one attempt."""
+
+    losses = ("discriminator_loss", "generator_loss")
 
     def __init__(self, settings: config.Gan, device: torch.device, *seed: object) -> None:
         with runtime.seeded("gan", "weights", *seed):
@@ -191,11 +275,7 @@ class Pair:
         self.optimizers["generator"].step()
         self.discriminator.requires_grad_(True)
 
-        with torch.no_grad():
-            for mean, now in zip(
-                self.average.parameters(), self.generator.parameters(), strict=True
-            ):
-                mean.lerp_(now, new)
+        self.average_in(new)
         return torch.stack([loss_d.detach(), loss_g.detach()])
 
     def settle(self, *seed: object) -> None:
@@ -222,6 +302,10 @@ class Pair:
         rois: Pixels = drawn[:, 0].cpu().numpy()
         return rois
 
+    def told(self, losses: tuple[float, ...]) -> str:
+        """Both losses, in words."""
+        return f"D {losses[0]:.3f}, G {losses[1]:.3f}"
+
 
 def fit(
     pixels: Pixels,
@@ -230,22 +314,28 @@ def fit(
     *seed: object,
     device: str = "cpu",
     labels: npt.NDArray[np.int64] | None = None,
-    make: Callable[..., Pair] = Pair,
+    make: Callable[..., Learner] = Pair,
+    own: config.Conditional | config.Diffusion | None = None,
+    watch: Watch | None = None,
+    when_copying: config.Copying = config.Copying.WARN,
 ) -> Iterator[Progress]:
     """Train one generator; a killed run goes on from its last saved epoch, a finished one is kept.
 
-    Writes ``out``: ``generator.safetensors`` (averaged weights), ``discriminator.safetensors``,
-    ``training.json`` (attempts, variety, losses), sample sheets and loss curves as PNG,
-    ``log.jsonl``.
+    Writes ``out``: ``generator.safetensors`` (averaged weights), ``discriminator.safetensors``
+    where there is one, ``training.json`` (attempts, variety, losses, looks for copies), sample
+    sheets and loss curves as PNG, ``log.jsonl``.
 
     Args:
         pixels: (n, 64, 64) in [-1, 1], ROIs of one class, or of those in ``labels``.
         labels: (n,) class positions, for a generator of several classes.
-        make: builds the networks of an attempt from (settings, device, *seed).
+        make: builds what learns in an attempt from (settings, device, *seed).
+        own: its further settings, which ``make`` knows: they are part of what names the training.
+        watch: looks for copies after the first epoch and at every sheet.
+        when_copying: what is done when there are some.
         seed: names this training; everything drawn follows from it.
 
     Yields:
-        One Progress per epoch with ``discriminator_loss`` and ``generator_loss``.
+        One Progress per epoch with the losses; what must be read is said in one of its own.
 
     Raises:
         CollapseError: collapse in the first attempt and in all ``settings.restarts`` after it.
@@ -263,56 +353,76 @@ def fit(
         )
     answers = np.zeros(len(pixels), np.int64) if labels is None else labels
     told_labels = [] if labels is None else [labels.tolist()]
-    task = runtime.task_of(pixels, sorted(asdict(settings).items()), *told_labels, *seed)
+    told_own = [] if own is None else [sorted(asdict(own).items())]
+    told_settings = sorted(asdict(settings).items())
+    task = runtime.task_of(pixels, told_settings, *told_labels, *told_own, *seed)
     if _finished(out, task):
         return
 
     failures: list[str] = []
     pace = runtime.Pace()
     steps = Steps(pixels, answers, settings, target)
-    pair = make(settings, target, *seed, 0)
-    fixed = pair.latents(runtime.generator("gan", "fixed", *seed), _FIXED)
-    told = runtime.load_state(out, _STATE, pair.modules, pair.optimizers, task)
-    first, losses = 0, list[list[float]]()
+    stopping = watch is not None and when_copying == config.Copying.STOP
+
+    def begun() -> tuple[Learner, dict[str, torch.nn.Module]]:
+        made = make(settings, target, *seed, len(failures))
+        kept = {"kept": copy.deepcopy(made.average)} if stopping else {}
+        return made, {**made.modules, **kept}
+
+    learner, modules = begun()
+    fixed = learner.latents(runtime.generator("gan", "fixed", *seed), _FIXED)
+    told = runtime.load_state(out, _STATE, modules, learner.optimizers, task)
+    first, losses, looks = 0, list[tuple[float, ...]](), list[Look]()
     if told is not None:
         failures, first = list(told.failures), told.epochs
-        losses = [list(both) for both in told.losses]
-        pair.average.eval()
+        losses, looks = list(told.losses), list(told.looks)
+        learner.average.eval()
     while True:
         attempt = (*seed, len(failures))
-        reason = None
-        steps.begin(pair)
+        reason, stopped = None, None
+        steps.begin(learner)
         for epoch in range(first, settings.epochs):
             rng = runtime.generator("gan", "epoch", *attempt, epoch)
             with runtime.stream(target):
                 steps.run(rng, epoch)
-                loss_d, loss_g = steps.told()
-            losses.append([loss_d, loss_g])
-            figures = {"discriminator_loss": loss_d, "generator_loss": loss_g}
+                losses.append(steps.told())
+            figures = dict(zip(learner.losses, losses[-1], strict=True))
             done = epoch + 1
+            looked = None
+            sheets = done % settings.sheet_every == 0 or done == settings.epochs
             if not np.isfinite(losses[-1]).all():
                 reason = "the loss is not a number"
-            elif done % settings.sheet_every == 0 or done == settings.epochs:
-                pair.settle(*attempt, epoch)
-                samples = pair.sample(fixed)
-                if done >= _CHECK_AFTER * settings.epochs:
+            elif sheets or (watch is not None and done == 1):
+                learner.settle(*attempt, epoch)
+                samples = learner.sample(fixed)
+                if done >= learner.judged_after * settings.epochs:
                     reason = collapsed(samples, real, settings)
                 name = f"sheets/attempt-{len(failures)}-epoch-{done:04d}.png"
                 out.write_bytes(name, sheet(samples))
-                out.write_bytes(f"losses-attempt-{len(failures)}.png", _curves(losses))
-                if reason is None and done < settings.epochs and pace.due():
-                    told = Unfinished(task, done, tuple(failures), tuple(map(tuple, losses)))
+                out.write_bytes(f"losses-attempt-{len(failures)}.png", _curves(losses, learner))
+                if watch is not None and reason is None:
+                    looked = watch.look(done, samples, learner.positions(fixed))
+                    looks.append(looked)
+                    if stopping and copying(looked):
+                        stopped = done
+                    elif stopping:
+                        modules["kept"].load_state_dict(learner.average.state_dict())
+                unfinished = reason is None and stopped is None and done < settings.epochs
+                if unfinished and pace.due():
+                    told = Unfinished(task, done, tuple(failures), tuple(losses), tuple(looks))
                     with pace.saving():
-                        runtime.save_state(out, _STATE, pair.modules, pair.optimizers, told)
+                        runtime.save_state(out, _STATE, modules, learner.optimizers, told)
             step = Progress(
                 done,
                 settings.epochs,
-                f"generator epoch {done}: D {loss_d:.3f}, G {loss_g:.3f}",
+                f"generator epoch {done}: {learner.told(losses[-1])}",
                 figures if reason is None else None,
             )
             out.log(step)
             yield step
-            if reason is not None:
+            if looked is not None and copying(looked):
+                yield _said(out, done, settings.epochs, looked, looks if stopping else None)
+            if reason is not None or stopped is not None:
                 break
         if reason is None:
             break
@@ -328,25 +438,115 @@ def fit(
         )
         out.log(restart)
         yield restart
-        pair = make(settings, target, *seed, len(failures))
-        first, losses = 0, []
+        learner, modules = begun()
+        first, losses, looks = 0, [], []
 
-    drawn = variety(pair.sample(fixed))
-    out.write_bytes("generator.safetensors", tensors_to_bytes(runtime.arrays(pair.average)))
-    told_apart = runtime.arrays(pair.discriminator)
-    out.write_bytes("discriminator.safetensors", tensors_to_bytes(told_apart))
+    kept = None if stopped is None else _last_without(looks)
+    if kept is not None:
+        learner.average.load_state_dict(modules["kept"].state_dict())
+    drawn = variety(learner.sample(fixed))
+    out.write_bytes("generator.safetensors", tensors_to_bytes(runtime.arrays(learner.average)))
+    if "discriminator" in modules:
+        told_apart = runtime.arrays(modules["discriminator"])
+        out.write_bytes("discriminator.safetensors", tensors_to_bytes(told_apart))
     learned = GeneratorTraining(
         attempts=len(failures) + 1,
         collapsed=tuple(failures),
-        steps=steps.number * settings.epochs,
-        losses=tuple(map(tuple, losses)),
+        steps=steps.number * len(losses),
+        losses=tuple(losses),
         spread=drawn.spread,
         spread_real=real.spread,
         nearest=drawn.nearest,
         nearest_real=real.nearest,
+        looks=tuple(looks),
+        stopped=stopped,
+        kept=kept,
     )
     EndedTraining(task, len(pixels), learned).save(out)
     (out.path / _STATE).unlink(missing_ok=True)
+
+
+def _last_without(looks: Sequence[Look]) -> int | None:
+    """The epoch of the last look that found no copying."""
+    return next((one.epoch for one in reversed(looks) if not copying(one)), None)
+
+
+def _said(
+    out: RunDir, done: int, total: int, looked: Look, looks: Sequence[Look] | None
+) -> Progress:
+    """That it copies, and what is done about it.
+
+    Args:
+        looks: all of them, where the training is stopped; None: it goes on.
+    """
+    if looks is None:
+        end = "The training goes on; its checkpoint will say so."
+    elif (kept := _last_without(looks)) is not None:
+        end = f"The training ends here, and the weights of epoch {kept} are kept."
+    else:
+        end = "The training ends here; it copied from the first look on, and these are kept."
+    said = Progress(done, total, f"It copies: {words(looked)}. {end}", said=True)
+    out.log(said)
+    return said
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a generator is trained on: the training lesions of a data set, and their views.
+
+    Attributes:
+        lines: the lesions.
+        rois: (n, 64, 64) in [−1, 1].
+        labels: (n,) class positions.
+    """
+
+    manifest: Manifest
+    fold: Fold
+    settings: config.Config
+    lines: Sequence[Line]
+    rois: Pixels
+    labels: npt.NDArray[np.int64]
+
+
+def views(
+    data: str | Path,
+    settings: config.Config,
+    run: RunDir,
+    lesion_class: str | None,
+    total: int,
+    lower: bool,
+    refuse: Callable[[Sequence[str], Sequence[Line]], None] = lambda _keys, _lines: None,
+) -> Generator[Progress, None, Views]:
+    """Cut the training lesions; writes ``config.json`` and ``views.jsonl``.
+
+    Args:
+        lesion_class: the class that is cut; None: all of them.
+        total: epochs that are going to be trained, for what is told.
+        lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
+        refuse: raises where the lesions of a scheme's keys are too few, before anything is written.
+    """
+    manifest = Manifest.load(Path(data))
+    refuse_data_set(run.path)
+    if lesion_class is not None:
+        manifest.scheme.index(lesion_class)
+    fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
+    lines = list(fold.train if lesion_class is None else fold.train.only(lesion_class))
+    refuse(manifest.scheme.keys, lines)
+    if lower:
+        settings, lowered = augment.capped(settings, [fold.train])
+        if lowered:
+            yield Progress(0, total, lowered, said=True)
+    run.write_json("config.json", settings.dump())
+    rois = augment.Rois(manifest, settings.window_hu)
+    # the group of the whole training part, so that the classifier's and the generators' ROIs agree
+    everyone = augment.group(fold.train, settings.augment, settings.seed, settings.folds - 1)
+    own = {line.id for line in lines}
+    drawn = [record for record in everyone if record.line_id in own]
+    for step in rois.fill(lines, drawn):
+        yield Progress(0, total, step.text)
+    told = "".join(json.dumps(record.to_dict()) + "\n" for record in rois.records)
+    run.write_bytes("views.jsonl", told.encode())
+    return Views(manifest, fold, settings, lines, rois.pixels, rois.labels)
 
 
 def train(
@@ -378,66 +578,61 @@ def train(
 
     runtime.prepare()
     runtime.device(device)
-    manifest = Manifest.load(Path(data))
-    refuse_data_set(Path(out))
-    manifest.scheme.index(lesion_class)
-    fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
-    lines = fold.train.only(lesion_class)
     commit = current_commit()
-    run = RunDir(Path(out))
-    if lower:
-        settings, words = augment.capped(settings, [fold.train])
-        if words:
-            yield Progress(0, settings.gan.epochs, words, said=True)
-    run.write_json("config.json", settings.dump())
-    rois = augment.Rois(manifest, settings.window_hu)
-    # the group of the whole training part, so that the classifier's and the generators' ROIs agree
-    everyone = augment.group(fold.train, settings.augment, settings.seed, settings.folds - 1)
-    own = {line.id for line in lines}
-    drawn = [record for record in everyone if record.line_id in own]
-    for step in rois.fill(lines, drawn):
-        yield Progress(0, settings.gan.epochs, step.text)
-    views = "".join(json.dumps(record.to_dict()) + "\n" for record in rois.records)
-    run.write_bytes("views.jsonl", views.encode())
+    run, total = RunDir(Path(out)), settings.gan.epochs
+    cut = yield from views(data, settings, run, lesion_class, total, lower)
+    manifest, fold, settings = cut.manifest, cut.fold, cut.settings
     seed = (lesion_class, fold.index, settings.seed)
-    yield from fit(rois.pixels, settings.gan, run, *seed, device=device)
+    yield from fit(cut.rois, settings.gan, run, *seed, device=device)
 
     tensors = tensors_from_bytes((run.path / "generator.safetensors").read_bytes())
     ended = EndedTraining.load(run)
-    learned = ended.learned
     meta = described(
         manifest, settings, name or f"dcgan-{lesion_class}", commit,
         draws=lesion_class, without="classifier", command=command,
     )  # fmt: skip
     model = export.generator(tensors)
-    samples = serving.Generator(model, meta).draw(range(256))
-    metrics = GeneratorMetrics(
-        spread_as_share_of_real=learned.spread / learned.spread_real,
-        nearest_other_sample=learned.nearest,
-        nearest_other_real=learned.nearest_real,
-        synthetic_to_nearest_training=float(_nearest(samples, rois.pixels).mean()),
-        attempts=learned.attempts,
-        generator_steps=learned.steps,
-        notes=tuple(_notes(fold, lines, settings, ended)),
-    )
-    if held := list(fold.test.only(lesion_class)):
-        patients = [line.patient for line in held]
-        pictures = np.stack([manifest.roi(line, settings.window_hu) for line in held])
-        metrics = replace(
-            metrics,
-            held_out_to_nearest_training=_likeness(pictures, patients, rois.pixels),
-            n_held_out_lesions=len(held),
-            n_held_out_patients=len(set(patients)),
-        )
-        metrics = likened.to_held_out(
-            metrics, manifest, settings.window_hu, list(lines), held, samples
-        )
+    samples = serving.Generator(model, meta).draw(range(DRAWN))
+    metrics = measured(cut, lesion_class, samples, ended, _notes(cut, ended))
     meta = replace(meta, metrics=metrics)
     saving.save(meta, checkpoint or run.path / "checkpoint", model, tensors)
     run.write_bytes("sheets/checkpoint.png", sheet(samples[:_FIXED]))
     run.write_json("results.json", to_json(metrics))
-    total = settings.gan.epochs
     yield Progress(total, total, f"checkpoint {meta.name} written")
+
+
+def measured(
+    cut: Views, lesion_class: str, samples: Pixels, ended: EndedTraining, notes: Sequence[str]
+) -> GeneratorMetrics:
+    """What is measured of samples (n, 64, 64) of a class: variety, likeness, copies.
+
+    Args:
+        notes: how the generator was trained, a sentence each.
+    """
+    manifest, window_hu = cut.manifest, cut.settings.window_hu
+    own = cut.rois[cut.labels == manifest.scheme.index(lesion_class)]
+    lines = list(cut.fold.train.only(lesion_class))
+    learned = ended.learned
+    metrics = GeneratorMetrics(
+        spread_as_share_of_real=learned.spread / learned.spread_real,
+        nearest_other_sample=learned.nearest,
+        nearest_other_real=learned.nearest_real,
+        synthetic_to_nearest_training=float(_nearest(samples, own).mean()),
+        attempts=learned.attempts,
+        generator_steps=learned.steps,
+        notes=tuple(notes),
+    )
+    if held := list(cut.fold.test.only(lesion_class)):
+        patients = [line.patient for line in held]
+        pictures = np.stack([manifest.roi(line, window_hu) for line in held])
+        metrics = replace(
+            metrics,
+            held_out_to_nearest_training=_likeness(pictures, patients, own),
+            n_held_out_lesions=len(held),
+            n_held_out_patients=len(set(patients)),
+        )
+        metrics = likened.to_held_out(metrics, manifest, window_hu, lines, held, samples)
+    return metrics
 
 
 def sheet(rois: Pixels, columns: int = 8) -> bytes:
@@ -461,16 +656,20 @@ def _finished(out: RunDir, task: str) -> bool:
         return False
 
 
-def _curves(losses: Sequence[Sequence[float]]) -> bytes:
-    """PNG of the two losses over the epochs; discriminator dark, generator light."""
+def _curves(losses: Sequence[Sequence[float]], learner: Learner) -> bytes:
+    """PNG of the losses over the epochs; the first dark, the second light."""
     width, height, edge = 480, 240, 24
     picture = Image.new("L", (width, height), 255)
     pen = ImageDraw.Draw(picture)
     values = np.nan_to_num(np.asarray(losses, np.float64), posinf=0, neginf=0)
     top = max(float(values.max()), 1e-6)
     pen.rectangle((edge, edge, width - edge, height - edge), outline=160)
-    pen.text((edge, 6), f"loss 0-{top:.2f}, epochs 1-{len(values)}: D black, G grey", fill=0)
-    for column, ink in ((1, 150), (0, 0)):
+    names = ", ".join(
+        f"{name.removesuffix('_loss')} {ink}"
+        for name, ink in zip(learner.losses, ("black", "grey"), strict=False)
+    )
+    pen.text((edge, 6), f"loss 0-{top:.2f}, epochs 1-{len(values)}: {names}", fill=0)
+    for column, ink in ((1, 150), (0, 0))[-values.shape[1] :]:
         points = [
             (
                 edge + (width - 2 * edge) * i / max(len(values) - 1, 1),
@@ -510,19 +709,31 @@ def _likeness(held: Pixels, patients: Sequence[str], training: Pixels) -> Figure
     return classification.percentile_interval(float(real.mean()), drawn)
 
 
-def _notes(fold: Fold, lines: Part, settings: config.Config, ended: EndedTraining) -> list[str]:
-    gan = settings.gan
-    notes = [
-        f"Trained on {len(lines)} lesions of {len(lines.patients)} patients "
-        f"({settings.folds - 1} of {settings.folds} patient-separated folds), "
-        f"{ended.rois} ROIs with classic augmentation; the patients of fold {fold.index} "
-        "were never seen.",
+def trained_on(cut: Views, ended: EndedTraining) -> str:
+    """What a generator was trained on, in a sentence."""
+    folds = cut.settings.folds
+    return (
+        f"Trained on {len(cut.lines)} lesions of {len({line.patient for line in cut.lines})} "
+        f"patients ({folds - 1} of {folds} patient-separated folds), {ended.rois} ROIs with "
+        f"classic augmentation; the patients of fold {cut.fold.index} were never seen."
+    )
+
+
+def narrow(gan: config.Gan) -> list[str]:
+    """That its networks are narrower than the paper's; nothing where they are not."""
+    if gan.width >= 128:
+        return []
+    return [
+        f"Generator width {gan.width}, the paper's is 128: narrower, so that training fits two CPU "
+        "cores."
+    ]
+
+
+def _notes(cut: Views, ended: EndedTraining) -> list[str]:
+    gan = cut.settings.gan
+    return [
+        trained_on(cut, ended),
         f"{ended.learned.steps} steps of batch {gan.batch}; weights averaged (decay {gan.ema:g}); "
         f"attempt {ended.learned.attempts}.",
+        *narrow(gan),
     ]
-    if gan.width < 128:
-        notes.append(
-            f"Generator width {gan.width}, the paper's is 128: narrower, so that training fits "
-            "two CPU cores."
-        )
-    return notes

@@ -16,7 +16,7 @@ from ml.training.captured import Captured
 from ml.training.cnn_steps import on_device
 
 if TYPE_CHECKING:
-    from ml.training.gan import Pair
+    from ml.training.gan import Learner
 
 Pixels = npt.NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def new_weight(settings: config.Gan, count: int) -> float:
 
 
 class Steps:
-    """Trains a pair of networks on ROIs (n, 64, 64) in [-1, 1] with class positions (n,).
+    """Trains what learns on ROIs (n, 64, 64) in [-1, 1] with class positions (n,).
 
     Attributes:
         number: steps of an epoch.
@@ -49,15 +49,15 @@ class Steps:
         self._offsets = torch.arange(self.batch, device=device)
         self._place = torch.zeros((), dtype=torch.int64, device=device)
         self._count = torch.zeros(1, dtype=torch.int64, device=device)
-        self._total = torch.zeros(2, device=device)
         self._order = torch.zeros(len(pixels), dtype=torch.int64, device=device)
         self._new = torch.zeros(self.number, device=device)
         self._told: list[float] = []
 
-    def begin(self, pair: Pair) -> None:
-        """The pair that is trained from now on."""
-        self.pair = pair
-        drawn = pair.latents(np.random.default_rng(0), 1).shape[1]
+    def begin(self, learner: Learner) -> None:
+        """What is trained from now on."""
+        self.learner = learner
+        self._total = torch.zeros(len(learner.losses), device=self.device)
+        drawn = learner.latents(np.random.default_rng(0), 1).shape[1]
         self._latents = torch.zeros(self.number * self.batch, drawn, device=self.device)
         self._step_of = Captured(self._step, self.device) if self._capture else self._step
 
@@ -67,21 +67,21 @@ class Steps:
         Args:
             rng: draws the order of the ROIs, then the latents.
         """
-        self.pair.generator.train()
+        self.learner.generator.train()
         self._order.copy_(torch.from_numpy(rng.permutation(len(self.images))))
-        self._latents.copy_(torch.from_numpy(self.pair.latents(rng, len(self._latents))))
+        self._latents.copy_(torch.from_numpy(self.learner.latents(rng, len(self._latents))))
         first = epoch * self.number
-        self._told = [new_weight(self.settings, first + i) for i in range(self.number)]
+        total = self.settings.epochs * self.number
+        self._told = [self.learner.new_weight(first + i, total) for i in range(self.number)]
         self._new.copy_(torch.tensor(self._told))
         for value in (self._place, self._count, self._total):
             value.zero_()
         for _ in range(self.number):
             self._step_of(self.batch)
 
-    def told(self) -> tuple[float, float]:
-        """Mean losses of discriminator and generator in the last epoch; waits for its end."""
-        loss_d, loss_g = self._total.tolist()
-        return loss_d / self.number, loss_g / self.number
+    def told(self) -> tuple[float, ...]:
+        """Mean losses in the last epoch, as the learner names them; waits for its end."""
+        return tuple(total / self.number for total in self._total.tolist())
 
     def _step(self, size: int) -> None:
         at = self._place + self._offsets[:size]
@@ -95,6 +95,6 @@ class Steps:
         if self.device.type == "cuda":
             # the one channel last, too: otherwise all of the first layers are copied over
             real = real.view(size, 64, 64, 1).permute(0, 3, 1, 2)
-        self._total += self.pair.step(real, self.answers[chosen], self._latents[at], new)
+        self._total += self.learner.step(real, self.answers[chosen], self._latents[at], new)
         self._place += size
         self._count += 1

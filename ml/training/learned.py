@@ -12,6 +12,20 @@ _FILE = "training.json"
 
 
 @dataclass(frozen=True)
+class Look:
+    """Of one look for copies, after ``epoch``.
+
+    Attributes:
+        samples: that were compared; 0 where there are too few patients to tell.
+        flagged: those that may be copies; 5 % at most are expected of a generator that copies none.
+    """
+
+    epoch: int
+    samples: int
+    flagged: int
+
+
+@dataclass(frozen=True)
 class Unfinished:
     """How far a training has come.
 
@@ -19,13 +33,15 @@ class Unfinished:
         task: names the settings and the data.
         epochs: those that are behind it.
         failures: why a generator's earlier attempts collapsed.
-        losses: of a generator's present attempt, (discriminator, generator) of each epoch.
+        losses: of a generator's present attempt, those of each epoch.
+        looks: of the same, for copies.
     """
 
     task: str
     epochs: int
     failures: tuple[str, ...] = ()
     losses: tuple[tuple[float, ...], ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,11 +51,14 @@ class GeneratorTraining:
     Attributes:
         attempts: trainings until one did not collapse.
         collapsed: why each of those before did.
-        losses: (discriminator, generator) of each epoch.
+        losses: of each epoch: (discriminator, generator), of a diffusion model its one.
         spread: mean distance between two samples (0–2) …
         spread_real: … and between two real ROIs.
         nearest: mean correlation of a sample with the one most like it …
         nearest_real: … and of real ROIs.
+        looks: for copies in training; of the paper's generators there are none.
+        stopped: the epoch after which it was ended, since it copied; None: it went to its end.
+        kept: the epoch whose weights were kept then.
     """
 
     attempts: int
@@ -50,6 +69,9 @@ class GeneratorTraining:
     spread_real: float
     nearest: float
     nearest_real: float
+    looks: tuple[Look, ...] = ()
+    stopped: int | None = None
+    kept: int | None = None
 
 
 @dataclass(frozen=True)

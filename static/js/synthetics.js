@@ -9,6 +9,7 @@ import { rooted } from "./root.js";
 
 const SIDE = 64;
 const PORTION = 16;
+const EVALUATIONS = 80; // of a network in one portion: of a diffusion model an image takes many
 const form = document.querySelector("[data-synthetics]");
 const picking = document.querySelector("[data-picking]");
 const sheet = document.querySelector("[data-sheet]");
@@ -29,10 +30,26 @@ function asked() {
     kind: option.dataset.kind,
     beside: form.beside.value,
     besideClass: form.beside.selectedOptions[0].dataset.class,
+    evaluations: often(),
     count: Number(form.count.value),
     seed: Number(form.seed.value),
     truncation: Number(form.truncation.value),
   };
+}
+
+function often() {
+  return Math.max(...[form.checkpoint, form.beside].map((field) => Number(field.selectedOptions[0].dataset.evaluations ?? 1)));
+}
+
+// Fewer at a time, the longer each takes; the server refuses more.
+function limit() {
+  const evaluations = often();
+  const most = Math.max(1, Math.floor(Number(form.dataset.most) / evaluations));
+  form.count.max = most;
+  if (Number(form.count.value) > most) form.count.value = most;
+  form.querySelector("[data-slow]").hidden = evaluations === 1;
+  form.querySelector("[data-evaluations-said]").textContent = evaluations;
+  form.querySelector("[data-most-said]").textContent = most;
 }
 
 function chosenOf(generator) {
@@ -101,9 +118,10 @@ async function draw({ remember }) {
   sheet.classList.toggle("sheet--two", Boolean(own.beside));
   sheet.replaceChildren(...cells.map(({ item }) => item));
   const started = performance.now();
+  const size = Math.max(1, Math.min(PORTION, Math.floor(EVALUATIONS / own.evaluations)));
   try {
-    for (let start = 0; start < own.count; start += PORTION) {
-      const count = Math.min(PORTION, own.count - start);
+    for (let start = 0; start < own.count; start += size) {
+      const count = Math.min(size, own.count - start);
       const generators = [own.checkpoint, own.beside].filter(Boolean);
       const drawn = await Promise.all(
         generators.map((one) => portion(one, start, count, mine.signal)),
@@ -244,7 +262,10 @@ if (form && sheet) {
     event.preventDefault();
     if (form.reportValidity()) draw({ remember: true });
   });
-  form.addEventListener("input", () => draw({ remember: true }));
+  form.addEventListener("input", (event) => {
+    if (event.target !== form.count) limit();
+    draw({ remember: true });
+  });
   form.querySelector("[data-next-seeds]").addEventListener("click", () => {
     form.seed.value = Number(form.seed.value) + Number(form.count.value);
     draw({ remember: true });

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.auth import Program
 from app.db import ReadDb
 from app.errors import NotFound
-from app.inference import seeds_from, truncation_from
+from app.inference import refuse_many, seeds_from, truncation_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
@@ -25,7 +25,9 @@ from ml.config import PROVES_NOTHING, QUICK
 router = APIRouter(tags=["synthetics"])
 
 MOST = 256
-"""Most synthetic ROIs of one request, about two seconds of one core; further seeds give more."""
+"""Most synthetic ROIs of one request, about two seconds of one core; further seeds give more.
+
+Of a diffusion model as many fewer as an image of it takes evaluations of its network."""
 
 
 class SyntheticsOrder(BaseModel):
@@ -38,15 +40,19 @@ class SyntheticsOrder(BaseModel):
         None, max_length=200, description="Class, when no checkpoint is named."
     )
     count: int = Field(
-        1, ge=1, le=MOST, strict=True, description=f"How many, at most {MOST} at a time."
+        1,
+        ge=1,
+        le=MOST,
+        strict=True,
+        description=f"How many, at most {MOST} at a time; of a diffusion model fewer, as it says.",
     )
     seed: int = Field(
         0, ge=0, strict=True, description="Seed of the first image; image n has seed + n."
     )
     truncation: float = Field(
         1.0,
-        description="Scale of the latent vector, 0.01 to 1 in hundredths: below 1 images are "
-        "nearer to the average lesion, with less variety.",
+        description="Scale of the latent vector, or of the noise, 0.01 to 1 in hundredths: below 1 "
+        "images are nearer to the average lesion, with less variety.",
     )
     format: str = Field(
         "png",
@@ -88,9 +94,10 @@ def draw(
     else:
         Enrolment.refuse_synthetics_to(db, program.owner_id)
     row = _generator(db, order)
+    refuse_many(row, order.count, MOST)
     seeds = seeds_from(order.seed, order.count)
     truncation = truncation_from(order.truncation)
-    with request.app.state.drawings.place(order.count):
+    with request.app.state.drawings.place(order.count, row.file.evaluations):
         rois = request.app.state.inference.draw(db, row, seeds, truncation)
     if program.owner_id is not None:
         request.app.state.witness.saw(

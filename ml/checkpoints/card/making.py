@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml.checkpoints.card import measured, network, recorded, trusted, words
+from ml.checkpoints.card import drawing, measured, network, recorded, trusted, words
 from ml.checkpoints.card.card import Card
 from ml.checkpoints.card.entry import capital
 from ml.checkpoints.card.subject import Subject
@@ -105,7 +105,8 @@ def _summary(of: Subject) -> str:
             f"{of.classes} out."
         )
     drawn = told.scheme.display(str(told.lesion_class))
+    numbers = "uniform" if told.sampler is None else "standard normal"
     return (
-        f"A DCGAN after Frid-Adar et al. (2018): {told.latent_size} uniform numbers in, a "
-        f"64 × 64 ROI of class “{drawn}” out."
+        f"{drawing.of(told).name}: {told.latent_size} {numbers} numbers in, a 64 × 64 ROI of class "
+        f"“{drawn}” out."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ml.checkpoints.card import several
+from ml.checkpoints.card import drawing, several
 from ml.checkpoints.card.entry import NOT_APPLICABLE, Entry, Gap, Source, Statement, capital, entry
 from ml.checkpoints.card.subject import (
     Subject,
@@ -28,11 +28,6 @@ from ml.images.roi import MARGIN
 from ml.lesion import ROI_SIZE_PX
 
 RESEARCH = "Research use only. Not a medical device. No diagnosis may rest on it."
-PAPER = (
-    "Frid-Adar M, Diamant I, Klang E, Amitai M, Goldberger J, Greenspan H. GAN-based synthetic "
-    "medical image augmentation for increased CNN performance in liver lesion classification. "
-    "Neurocomputing 2018;321:321-331."
-)
 _NO_PATIENTS = f"{NOT_APPLICABLE}: its lesions were simulated"
 _TRAINED_ON: Mapping[ImageKind, str] = {
     ImageKind.PHANTOM: "simulated CT (phantoms), no patient",
@@ -172,9 +167,7 @@ def takes(of: Subject) -> Entry:
     """Field 8."""
     told = of.checkpoint
     if not of.classifies:
-        return entry(
-            recorded(f"{told.latent_size} numbers, uniform in [-1, 1), which a seed gives.")
-        )
+        return entry(recorded(drawing.takes(told)))
     return entry(
         of_software(
             f"One ROI of {ROI_SIZE_PX} × {ROI_SIZE_PX} pixels: a square around the lesion's "
@@ -241,17 +234,16 @@ def answers(of: Subject, calibrated: bool) -> Entry:
 def architecture(of: Subject) -> Entry:
     """Field 10."""
     network = of.network
-    group = "classifier" if of.classifies else "gan"
     settings = {
         key: value
-        for key, value in of.settings(group).items()
-        if key in ("width", "features", "dropout", "discriminator_width", "latent")
+        for key, value in _group(of).items()
+        if key in ("width", "features", "dropout", "discriminator_width", "latent", "sigma_data")
     }
     return entry(
         of_software(
             "The CNN of Frid-Adar et al. (2018): three convolutions, two dense layers."
             if of.classifies
-            else "A DCGAN after Frid-Adar et al. (2018), the generator alone.",
+            else drawing.of(of.checkpoint).network,
             "network",
         ),
         several.networks(of),
@@ -267,6 +259,15 @@ def architecture(of: Subject) -> Entry:
         if network
         else Gap("they are not at hand here", "files"),
     )
+
+
+def _group(of: Subject) -> dict[str, object]:
+    """The settings of its training."""
+    return of.settings("classifier") if of.classifies else drawing.settings(of.checkpoint)
+
+
+def _sources(of: Subject) -> tuple[str, ...]:
+    return (drawing.PAPER,) if of.classifies else drawing.of(of.checkpoint).sources
 
 
 def pretraining(of: Subject) -> Entry:
@@ -386,15 +387,18 @@ def synthetic_data(of: Subject) -> Entry:
 def training(of: Subject) -> Entry:
     """Field 18."""
     augment = of.settings("augment")
-    group = of.settings("classifier" if of.classifies else "gan")
     kept = {
         key: value
-        for key, value in group.items()
+        for key, value in _group(of).items()
         if key
         in ("epochs", "batch", "learning_rate", "momentum", "schedule", "clip", "precision",
-            "beta1", "beta2", "ema")
+            "beta1", "beta2", "ema", "burn_in", "shift_px", "budget", "noise_mean", "noise_sd")
     }  # fmt: skip
-    optimiser = "Stochastic gradient descent (Nesterov)" if of.classifies else "Adam"
+    optimiser = (
+        "Stochastic gradient descent (Nesterov)"
+        if of.classifies
+        else drawing.of(of.checkpoint).optimiser
+    )
     return entry(
         *(recorded(note, "training") for note in of.notes),
         recorded(f"{capital(listed(augment))}.", "augmentation")
@@ -513,7 +517,8 @@ def compute(of: Subject) -> Entry:
 def references(of: Subject) -> Entry:
     """Field 39."""
     return entry(
-        of_software(PAPER, "method"), typed(of.words.references, "this network and its evaluation")
+        *(of_software(source, "method") for source in _sources(of)),
+        typed(of.words.references, "this network and its evaluation"),
     )
 
 

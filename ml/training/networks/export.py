@@ -15,6 +15,7 @@ import numpy.typing as npt
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from ml.checkpoints.members import Tensors, refuse_unequal
+from ml.training.budget import groups_of
 
 _OPSET, _IR = 17, 8
 _EPSILON = 1e-5  # torch.nn.BatchNorm2d
@@ -194,6 +195,151 @@ def generator(tensors: Tensors) -> bytes:
         [_value("latents", ["n", tensors["dense.weight"].shape[1]])],
         [_value("rois", ["n", 1, 64, 64])],
     )
+
+
+def conditional(tensors: Tensors, position: int) -> bytes:
+    """ONNX of a ``networks.cgan.Generator`` for one class: there it is a DCGAN's generator.
+
+    Args:
+        position: of the class.
+    """
+    own = {name.removeprefix("body."): array for name, array in tensors.items()}
+    for layer in range(sum(name.startswith("scales.") for name in tensors)):
+        own[f"norms.{layer}.weight"] = tensors[f"scales.{layer}.weight"][position]
+        own[f"norms.{layer}.bias"] = tensors[f"shifts.{layer}.weight"][position]
+    return generator(own)
+
+
+def denoiser(tensors: Tensors, position: int, data: float) -> bytes:
+    """ONNX of a ``networks.edm.Denoiser`` for one class.
+
+    Inputs ``noisy`` (n, 1, 64, 64) and ``sigma`` (n,), the noise's standard deviation; output
+    ``rois`` (n, 1, 64, 64), what is under the noise on average.
+
+    Args:
+        position: of the class.
+        data: standard deviation of ROIs that the preconditioning assumes.
+    """
+    return _Denoiser(tensors, position, data).model()
+
+
+class _Denoiser:
+    """Node by node what ``networks.edm`` computes; method by method the same names."""
+
+    def __init__(self, tensors: Tensors, position: int, data: float) -> None:
+        self.tensors, self.position, self.data = tensors, position, data
+        self.g = _Graph()
+        self.count = 0
+
+    def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
+        self.count += 1
+        return self.g.add(operator, inputs, f"{operator.lower()}.{self.count}", **attributes)
+
+    def number(self, value: npt.ArrayLike, dtype: type[Any] = np.float32) -> str:
+        self.count += 1
+        return self.g.constant(f"constant.{self.count}", value, dtype)
+
+    def trained(self, name: str) -> str:
+        return self.g.constant(name, self.tensors[name])
+
+    def model(self) -> bytes:
+        levels = self.number([-1, 1, 1, 1], np.int64)
+        sigma = self.add("Reshape", ["sigma", levels])
+        square, of_data = self.add("Mul", [sigma, sigma]), self.number(self.data**2)
+        whole = self.add("Add", [square, of_data])
+        root = self.add("Sqrt", [whole])
+        skip = self.add("Div", [of_data, whole])
+        out = self.add("Div", [self.add("Mul", [sigma, self.number(self.data)]), root])
+        quarter = self.add("Mul", [self.add("Log", [sigma]), self.number(0.25)])
+        noise = self.add("Reshape", [quarter, self.number([-1, 1], np.int64)])
+        found = self.network(self.add("Div", ["noisy", root]), noise)
+        parts = [self.add("Mul", [skip, "noisy"]), self.add("Mul", [out, found])]
+        self.g.add("Add", parts, "rois")
+        return self.g.model(
+            "denoiser",
+            [_value("noisy", ["n", 1, 64, 64]), _value("sigma", ["n"])],
+            [_value("rois", ["n", 1, 64, 64])],
+        )
+
+    def network(self, x: str, noise: str) -> str:
+        angles = self.add("Mul", [noise, self.trained("angles")])
+        level = self.add("Concat", [self.add("Sin", [angles]), self.add("Cos", [angles])], axis=1)
+        level = self.linear(self.silu(self.linear(level, "level1")), "level2")
+        of_class = self.number(self.tensors["classes.weight"][self.position][None])
+        told = self.silu(self.add("Add", [level, of_class]))
+        high = self.block(self.conv(self.halved(x), "enter"), told, "down32")
+        middle = self.block(self.conv(high, "to16", 2), told, "down16")
+        low = self.block(self.conv(middle, "to8", 2), told, "low1")
+        low = self.conv(self.doubled(self.block(low, told, "low2")), "from8")
+        middle = self.block(self.add("Concat", [low, middle], axis=1), told, "up16")
+        middle = self.conv(self.doubled(middle), "from16")
+        high = self.block(self.add("Concat", [middle, high], axis=1), told, "up32")
+        left = self.conv(self.silu(self.norm(high, "norm")), "leave")
+        return self.add("DepthToSpace", [left], blocksize=2, mode="CRD")
+
+    def block(self, x: str, told: str, name: str) -> str:
+        places = self.number([0, -1, 1, 1], np.int64)
+        both = self.add("Reshape", [self.linear(told, f"{name}.told"), places])
+        half = self.tensors[f"{name}.conv2.bias"].size
+        scale, shift = (
+            self.add(
+                "Slice",
+                [both, *(self.number([end], np.int64) for end in (first, first + half, 1))],
+            )
+            for first in (0, half)
+        )
+        y = self.conv(self.silu(self.norm(x, f"{name}.norm1")), f"{name}.conv1")
+        y = self.norm(y, f"{name}.norm2")
+        y = self.add("Mul", [y, self.add("Add", [scale, self.number(1.0)])])
+        y = self.conv(self.silu(self.add("Add", [y, shift])), f"{name}.conv2")
+        if f"{name}.skip.weight" in self.tensors:
+            x = self.conv(x, f"{name}.skip")
+        return self.add("Add", [x, y])
+
+    def norm(self, x: str, name: str) -> str:
+        """Group normalisation, which opset 17 has not: each group as one channel."""
+        channels = self.tensors[f"{name}.weight"].size
+        groups = groups_of(channels)
+        flat = self.add("Reshape", [x, self.number([0, groups, -1], np.int64)])
+        ends = [self.number(np.ones(groups)), self.number(np.zeros(groups))]
+        even = self.add("InstanceNormalization", [flat, *ends], epsilon=_EPSILON)
+        back = self.add("Reshape", [even, self.add("Shape", [x])])
+        scale, shift = (
+            self.g.constant(f"{name}.{part}", self.tensors[f"{name}.{part}"][:, None, None])
+            for part in ("weight", "bias")
+        )
+        return self.add("Add", [self.add("Mul", [back, scale]), shift])
+
+    def conv(self, x: str, name: str, stride: int = 1) -> str:
+        side = self.tensors[f"{name}.weight"].shape[-1]
+        return self.add(
+            "Conv",
+            [x, self.trained(f"{name}.weight"), self.trained(f"{name}.bias")],
+            kernel_shape=[side, side],
+            pads=[side // 2] * 4,
+            strides=[stride, stride],
+        )
+
+    def linear(self, x: str, name: str) -> str:
+        return self.add(
+            "Gemm", [x, self.trained(f"{name}.weight"), self.trained(f"{name}.bias")], transB=1
+        )
+
+    def silu(self, x: str) -> str:
+        return self.add("Mul", [x, self.add("Sigmoid", [x])])
+
+    def halved(self, x: str) -> str:
+        """Two by two pixels as channels; SpaceToDepth orders those of one channel alike."""
+        return self.add("SpaceToDepth", [x], blocksize=2)
+
+    def doubled(self, x: str) -> str:
+        return self.add(
+            "Resize",
+            [x, "", self.number([1, 1, 2, 2])],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        )
 
 
 def _folded(tensors: Tensors, norm: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -363,3 +363,46 @@ def test_who_reads_blind_sees_no_seed_large(app, signed_in_as, session):
     browser, _, _ = studies.desk_of_ada(app, session, signed_in_as, Design())
     for path in ("", f"/{GENERATOR}/3", f"/{GENERATOR}/3.png"):
         assert browser.get(f"/synthetics{path}").status_code == 403
+
+
+def test_a_diffusion_model_is_served_alike_and_asked_for_fewer_at_a_time(
+    api, session, signed_in_as, tmp_path
+):
+    import torch
+
+    from ml.checkpoints.sampler import Sampler
+    from ml.training import runtime
+    from ml.training.networks import edm, export
+
+    torch.manual_seed(0)
+    network = edm.Denoiser(3, 4, 0.5)
+    network.leave.weight.data += 0.05  # which begins as zero
+    tensors = runtime.arrays(network)
+    made = File(
+        name="diffusion-cyst", kind="generator", scheme=LIVER, lesion_class="cyst",
+        window_hu=(-150.0, 250.0), training_kind="phantom", dataset_digest="d", commit="c",
+        config={}, metrics=GeneratorMetrics(), latent_size=4096, network="diffusion",
+        sampler=Sampler(20, 0.002, 80, 7),
+    )  # fmt: skip
+    saving.save(made, tmp_path, export.denoiser(tensors, 0, 0.5), tensors)
+    Checkpoint.register(session, tmp_path, "tests")
+    session.commit()
+
+    order = {"checkpoint": "diffusion-cyst", "seed": 3}
+    images = api.post("/api/v1/synthetics", json={**order, "count": 2}).json()["images"]
+    browser = signed_in_as("reader")
+    png = browser.get("/synthetics/diffusion-cyst/4.png").content
+    assert base64.b64decode(images[1]["data"]) == png  # seed 4, whatever was drawn before it
+    assert len(browser.get("/synthetics/diffusion-cyst/sheet?seed=3&count=2").content) == 2 * 64**2
+
+    told = "computes its network 39 times for an image: choose at most"
+    refused = api.post("/api/v1/synthetics", json={**order, "count": 7})
+    assert refused.status_code == 422 and f"{told} 6 at a time, not 7." in refused.text
+    for path in ("?count=27&", "/diffusion-cyst/download?count=27&seed=0&"):
+        answer = browser.get(f"/synthetics{path}checkpoint=diffusion-cyst")
+        assert answer.status_code == 422 and f"{told} 26 at a time, not 27." in answer.text
+    html = browser.get("/synthetics?checkpoint=diffusion-cyst&count=5").text
+    assert 'data-evaluations="39"' in html and 'max="26"' in html
+    assert "How long the rest takes is told while they are drawn" in html
+    plain = browser.get(f"/synthetics?checkpoint={GENERATOR}").text
+    assert re.search(r"data-slow hidden", plain) and 'max="1024"' in plain

@@ -1,0 +1,188 @@
+"""One generator of all classes, to checkpoints that serve: one for each class.
+
+Both kinds beyond the paper are trained and measured alike, and as the DCGAN is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ml.checkpoints import saving
+from ml.checkpoints.checkpoint import current_commit, tensors_from_bytes
+from ml.checkpoints.members import Tensors
+from ml.checkpoints.metrics import GeneratorMetrics
+from ml.config import Config, ConfigError, GeneratorKind
+from ml.dataset.manifest import Line
+from ml.ground.records import to_json
+from ml.progress import Progress, RunDir
+from ml.training import budget, cgan, diffusion, gan, runtime
+from ml.training.described import described
+from ml.training.gan import Views
+from ml.training.learned import EndedTraining, GeneratorTraining
+from ml.training.watched import Watch, copying, words
+
+LEAST_LESIONS, LEAST_OF_A_CLASS = 12, 4
+"""Of fewer a network that learns all classes at once has nothing to learn but these by heart."""
+_AT_ONCE = 16
+"""Samples between two lines of what is told, while a checkpoint's are drawn."""
+NAMES: Mapping[GeneratorKind, str] = {
+    GeneratorKind.CGAN: "conditional GAN",
+    GeneratorKind.DIFFUSION: "diffusion model",
+}
+_FITS = {GeneratorKind.CGAN: cgan.fit, GeneratorKind.DIFFUSION: diffusion.fit}
+
+
+def refuse_few(kind: GeneratorKind, keys: Sequence[str], classes: Sequence[str]) -> None:
+    """Nothing where lesions are enough for one generator of all classes.
+
+    Args:
+        keys: of the scheme.
+        classes: of the training lesions, a key each.
+
+    Raises:
+        ConfigError: they are too few.
+    """
+    counts = Counter(classes)
+    least = min(keys, key=lambda key: counts[key])
+    if len(classes) < LEAST_LESIONS or counts[least] < LEAST_OF_A_CLASS:
+        raise ConfigError(
+            f"A {NAMES[kind]} is not trained on {len(classes)} lesions, {counts[least]} of them of "
+            f"class {least!r}: it would learn them by heart. Give at least {LEAST_LESIONS}, and "
+            f"{LEAST_OF_A_CLASS} of each class, on the training side."
+        )
+
+
+def train(
+    kind: GeneratorKind,
+    data: str | Path,
+    settings: Config,
+    out: str | Path,
+    name: str | None = None,
+    checkpoints: str | Path | None = None,
+    command: str = "",
+    device: str = "cpu",
+    lower: bool = False,
+) -> Iterator[Progress]:
+    """A generator of all classes from the training patients of a data set.
+
+    Writes ``out`` as ``gan.fit`` does, ``config.json``, ``views.jsonl``, ``results.json`` (by
+    class), and a checkpoint for each class, ``NAME-CLASS`` in ``out/checkpoints`` unless told
+    where.
+
+    Args:
+        kind: ``cgan`` or ``diffusion``.
+        name: the beginning of every checkpoint's name; that of the kind unless told.
+        lower: lower ``augment.per_fold`` to what the lesions give, and say so, instead of refusing.
+
+    Raises:
+        ConfigError: too few lesions.
+        CollapseError: see ``gan.fit``.
+    """
+    # not above: the whole experiment trains where there is no ONNX
+    from ml.checkpoints import serving
+
+    runtime.prepare()
+    runtime.device(device)
+    commit, run = current_commit(), RunDir(Path(out))
+    total = epochs_of(kind, settings)
+
+    def refuse(keys: Sequence[str], lines: Sequence[Line]) -> None:
+        refuse_few(kind, keys, [line.lesion_class for line in lines])
+
+    cut = yield from gan.views(data, settings, run, None, total, lower, refuse)
+    settings, keys = cut.settings, cut.manifest.scheme.keys
+    yield Progress(0, total, "comparing the training lesions with each other")
+    watch = Watch.of(cut.manifest, cut.lines, settings.window_hu)
+    seed = (cut.fold.index, settings.seed)
+    yield from _FITS[kind](
+        cut.rois, cut.labels, len(keys), settings, run, *seed, watch=watch, device=device
+    )
+    tensors = tensors_from_bytes((run.path / "generator.safetensors").read_bytes())
+    ended = EndedTraining.load(run)
+    notes = _notes(kind, cut, ended)
+    stem, folder = name or kind.value, Path(checkpoints or run.path / "checkpoints")
+    found: dict[str, GeneratorMetrics] = {}
+    for position, key in enumerate(keys):
+        meta = described(
+            cut.manifest, settings, f"{stem}-{key}", commit,
+            draws=key, without="classifier", command=command, network=kind,
+        )  # fmt: skip
+        model = exported(kind, tensors, position, settings)
+        drawing, parts = serving.Generator(model, meta), []
+        for first in range(0, gan.DRAWN, _AT_ONCE):
+            parts.append(drawing.draw(range(first, first + _AT_ONCE)))
+            yield Progress(total, total, f"{meta.name}: {first + _AT_ONCE} of {gan.DRAWN} drawn")
+        samples = np.concatenate(parts)
+        found[key] = gan.measured(cut, key, samples, ended, notes)
+        saving.save(replace(meta, metrics=found[key]), folder / meta.name, model, tensors)
+        run.write_bytes(f"sheets/checkpoint-{key}.png", gan.sheet(samples[:64]))
+    run.write_json("results.json", {key: to_json(one) for key, one in found.items()})
+    yield Progress(total, total, f"{len(found)} checkpoints {stem}-CLASS written to {folder}")
+
+
+def epochs_of(kind: GeneratorKind, settings: Config) -> int:
+    """Epochs of a generator of all classes."""
+    return (
+        budget.diffusion_epochs(settings)
+        if kind == GeneratorKind.DIFFUSION
+        else settings.joint.epochs
+    )
+
+
+def exported(kind: GeneratorKind, tensors: Tensors, position: int, settings: Config) -> bytes:
+    """ONNX of a generator of all classes for one of them."""
+    from ml.training.networks import export
+
+    if kind == GeneratorKind.DIFFUSION:
+        return export.denoiser(tensors, position, settings.diffusion.sigma_data)
+    return export.conditional(tensors, position)
+
+
+def _notes(kind: GeneratorKind, cut: Views, ended: EndedTraining) -> list[str]:
+    settings, learned = cut.settings, ended.learned
+    joint, own = settings.joint, settings.diffusion
+    rois = learned.steps * min(joint.batch, ended.rois)
+    if kind == GeneratorKind.DIFFUSION:
+        width = budget.width_of(own, joint)
+        how = f"weights averaged (decay {own.ema:g})"
+        spent = rois * budget.diffusion_gflop(width)
+        also = [
+            f"Its training budget is {own.budget:g} times that of the conditional GAN of the same "
+            "settings, in multiplications and additions, to a whole number of epochs."
+        ]
+    else:
+        how = (
+            f"weights averaged (decay {joint.ema:g}) after a burn-in of "
+            f"{settings.cgan.burn_in:.0%} of the steps"
+        )
+        spent = rois * budget.gan_gflop(joint)
+        also = gan.narrow(joint)
+    return [
+        gan.trained_on(cut, ended),
+        f"One network of all classes: {learned.steps} steps of batch {joint.batch}, "
+        f"{len(learned.losses)} epochs, about {spent / 1000:,.1f} · 10¹² operations; {how}; "
+        f"attempt {learned.attempts}.",
+        *also,
+        copies_note(learned),
+    ]
+
+
+def copies_note(learned: GeneratorTraining) -> str:
+    """What was seen of copies in training, in words."""
+    looks = [look for look in learned.looks if look.samples]
+    if not looks:
+        return "Whether it copies was not looked at in training: too few patients of each class."
+    if learned.stopped is not None:
+        end = f"the weights of epoch {learned.kept}" if learned.kept else "the last weights"
+        return (
+            f"It copied after epoch {learned.stopped}, where training was ended and {end} kept: "
+            f"{words(looks[-1])}."
+        )
+    if copying(looks[-1]):
+        return f"It copies: at the end of its training {words(looks[-1])}."
+    return f"At the end of its training {words(looks[-1])}; of none that copies 5 % are expected."
