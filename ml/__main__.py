@@ -15,6 +15,7 @@ from cyclopts.validators import LimitedChoice, Number
 from ml.dataset import columns
 from ml.ground import terminal
 from ml.ground.terminal import Whole
+from ml.phantom import VERSION, Version
 
 if TYPE_CHECKING:
     from ml.config import Config
@@ -119,6 +120,23 @@ def _ends(_type: object, tokens: Sequence[Token]) -> tuple[float, float]:
 _SIZE = Group("Size (one of)", validator=LimitedChoice(1, 1))
 
 
+def _version(_type: object, tokens: Sequence[Token]) -> Version:
+    text = tokens[0].value
+    if text not in set(Version):
+        raise ValueError(f"{text!r} is none of {', '.join(Version)}.")
+    return Version(text)
+
+
+_VERSION = Parameter(
+    metavar="1|2",
+    converter=_version,
+    n_tokens=1,
+    accepts_keys=False,
+    show_choices=False,
+    show_default=str,
+)
+
+
 @application.command
 def phantom(
     *,
@@ -131,6 +149,7 @@ def phantom(
     ] = None,
     seed: Annotated[Whole, Parameter(metavar="S")] = 0,
     difficulty: Annotated[float | None, Parameter(metavar="D")] = None,
+    phantom_version: Annotated[Version, _VERSION] = VERSION,
     key_slices_only: bool = False,
     out: Annotated[Path, Parameter(metavar="DIR")],
 ) -> None:
@@ -140,7 +159,8 @@ def phantom(
         patients: how many patients.
         counts: exact lesion counts instead, such as cyst=53,metastasis=64,hemangioma=65.
         seed: of the simulation.
-        difficulty: 0 textbook … 1 heavy overlap; default 0.2.
+        difficulty: 0 textbook … 1 heavy overlap; default 0.2, which version 1 is calibrated at.
+        phantom_version: 1, or 2, whose liver is harder to tell from a real one; see README.
         key_slices_only: write only the slice through each lesion.
         out: a new folder.
     """
@@ -150,9 +170,9 @@ def phantom(
 
     chosen = DEFAULT_DIFFICULTY if difficulty is None else difficulty
     if counts is not None:
-        drive(series.write_cohort(counts, seed, out, chosen, key_slices_only))
+        drive(series.write_cohort(counts, seed, out, chosen, key_slices_only, phantom_version))
     elif patients is not None:
-        drive(series.write(patients, seed, out, chosen, key_slices_only))
+        drive(series.write(patients, seed, out, chosen, key_slices_only, phantom_version))
 
 
 def _range(_type: object, tokens: Sequence[Token]) -> tuple[float, float] | str:
@@ -499,6 +519,7 @@ def paste(
     count: Annotated[Whole, Parameter(metavar="N")] = 1000,
     seed: Annotated[Whole, Parameter(metavar="S")] = 0,
     difficulty: Annotated[float | None, Parameter(metavar="D")] = None,
+    phantom_version: Annotated[Version, _VERSION] = VERSION,
     checkpoint: Annotated[Path | None, Parameter(metavar="DIR")] = None,
     out: Annotated[Path, Parameter(metavar="DIR")],
 ) -> None:
@@ -517,6 +538,7 @@ def paste(
         count: lesions; a patient's are of one class.
         seed: of the lesions.
         difficulty: of the lesions, as of phantom; default 0.2.
+        phantom_version: which phantom draws lesions and liver, as of phantom.
         checkpoint: a classifier; default the one that comes with the program.
         out: a new folder.
     """
@@ -526,6 +548,8 @@ def paste(
     from ml.progress import drive
 
     told = "" if difficulty is None else f" --difficulty {difficulty:g}"
+    if phantom_version is not VERSION:
+        told += f" --phantom-version {phantom_version}"
     other = "" if checkpoint is None else " --checkpoint DIR"
     command = (
         f"python -m ml paste --images DIR --masks DIR --spacing-mm {spacing_mm:g} "
@@ -542,6 +566,7 @@ def paste(
                 command,
                 DEFAULT_DIFFICULTY if difficulty is None else difficulty,
                 checkpoint,
+                phantom_version,
             ),
             out,
         )

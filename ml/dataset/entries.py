@@ -20,6 +20,7 @@ from ml.images.greys import Chosen
 from ml.images.picture import PICTURE
 from ml.images.roi import Box, RoiError
 from ml.lesion import LesionScheme
+from ml.phantom import VERSION, Version
 from ml.progress import Progress
 
 _MOST_NOTES = 12
@@ -105,19 +106,26 @@ class Told:
         notes: sentences that are kept with the data set; ``later``: more of them, known when every
             image has been read.
         difficulty: of phantoms, where it is known.
+        phantom: which phantom they are of, where they are of one.
     """
 
     entries: Sequence[Entry]
     notes: Sequence[str] = ()
     later: Callable[[], Sequence[str]] = tuple
     difficulty: float | None = None
+    phantom: Version = VERSION
 
     def tested_on(self, other: Told, folder: Path) -> Told:
         """Both, the other one's lesions for testing alone.
 
         Raises:
-            PrepareError: these lesions have a split already.
+            PrepareError: these lesions have a split already, or both are of different phantoms.
         """
+        if self.phantom is not other.phantom:
+            raise PrepareError(
+                f"The folder is of phantom {self.phantom} and --test of phantom {other.phantom}; "
+                "what is told of both would be of neither. Prepare one of them anew."
+            )
         if any("split" in one.groups for one in self.entries):
             raise PrepareError(
                 "The folder tells itself what trains and what tests (split), and --test does so as "
@@ -180,6 +188,7 @@ def data_set(
         notes,
         sheet=True,
         about=options.about,
+        phantom=told.phantom,
     )
 
 

@@ -33,6 +33,7 @@ from ml.images.ct_slice import CTSlice, ImageKind
 from ml.images.greys import Chosen, Range
 from ml.images.roi import Box, Float32, Spacing, View
 from ml.lesion import ROI_SIZE_PX, LesionScheme
+from ml.phantom import VERSION, Version
 from ml.progress import RunDir
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -232,6 +233,7 @@ class Manifest:
     its lines); None: the full range of the images' type.
     ``notes``: what should be known about how it was made, a sentence each.
     ``about``: what its owner says of it; not part of the digest.
+    ``phantom``: which phantom the images are of, where they are of one.
     """
 
     name: str
@@ -244,6 +246,7 @@ class Manifest:
     grey_range: Chosen | None = None
     notes: tuple[str, ...] = ()
     about: About | None = None
+    phantom: Version = VERSION
 
     @property
     def digest(self) -> str:
@@ -380,6 +383,7 @@ class Manifest:
                     "grey_range": greys.stored(self.grey_range),
                     "notes": list(self.notes),
                     **({} if self.about is None else {"about": to_json(self.about)}),
+                    **({} if self.phantom is Version.FIRST else {"phantom": self.phantom}),
                 },
             )
         except OSError as error:
@@ -415,6 +419,7 @@ class Manifest:
                 grey_range=greys.read(head.get("grey_range")),
                 notes=tuple(map(str, head.get("notes", ()))),
                 about=from_json(About, head["about"], "about") if "about" in head else None,
+                phantom=Version(head.get("phantom", Version.FIRST)),
             )
             digest = str(head["digest"])
         except (KeyError, TypeError, AttributeError, ValueError, RecordError) as error:

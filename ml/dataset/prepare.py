@@ -22,6 +22,7 @@ from ml.dataset.table import CellError, PrepareError, Row
 from ml.images.ct_slice import CTSlice, DicomError
 from ml.images.roi import Box, RoiError, check
 from ml.lesion import LesionScheme
+from ml.phantom import VERSION, Version
 from ml.progress import Progress
 
 _BOX = ("x", "y", "width", "height")
@@ -146,7 +147,7 @@ def _specks(counts: Mapping[str, int]) -> Sequence[str]:
 
 def _of_table(folder: Path, path: Path, needed: Sequence[str], options: Options) -> Told:
     entries, notes, files = entries_of(folder, path, needed, options)
-    return Told(entries, notes, partial(_whole_paths, files), _difficulty(folder))
+    return Told(entries, notes, partial(_whole_paths, files), *_of_phantom(folder))
 
 
 def entries_of(
@@ -264,13 +265,23 @@ def _refuse_doubtful_boxes(rows: Sequence[Row], files: Files) -> None:
         )
 
 
-def _difficulty(folder: Path) -> float | None:
-    """What ``phantom`` told of the images that it wrote there, if it did."""
+def _of_phantom(folder: Path) -> tuple[float | None, Version]:
+    """What ``phantom`` told of the images that it wrote there, if it did: difficulty, version.
+
+    Raises:
+        PrepareError: they are of a phantom that this program does not know.
+    """
     try:
-        told = json.loads((folder / "phantom.json").read_text("utf-8"))["difficulty"]
-        return float(told)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        told = json.loads((folder / "phantom.json").read_text("utf-8"))
+        difficulty, version = float(told["difficulty"]), str(told.get("version", VERSION))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, VERSION
+    if version not in set(Version):
+        raise PrepareError(
+            f"{folder}: phantoms of version {version[:40]}, and this program has "
+            f"{', '.join(Version)}. Prepare them with the program that made them."
+        )
+    return difficulty, Version(version)
 
 
 def _refuse_other_diameter(diameter: float | None, box: Box | None, ct_slice: CTSlice) -> None:

@@ -31,6 +31,7 @@ from ml.images.ct_slice import ImageKind
 from ml.images.greys import Chosen, GreyRangeError, Greys, OfImage, Range
 from ml.images.roi import Float32, RoiError
 from ml.lesion import ROI_SIZE_PX, LesionScheme
+from ml.phantom import VERSION, Version
 from ml.progress import Progress, RunDir, whole
 
 _SHOWN = 20
@@ -49,6 +50,7 @@ def write(
     notes: Sequence[str] = (),
     sheet: bool = False,
     about: About | None = None,
+    phantom: Version = VERSION,
 ) -> Iterator[Progress]:
     """Make a data set of findings under ``out``, whole or not at all.
 
@@ -61,6 +63,7 @@ def write(
         grey_range: grey values that become −1 and 1, of images without HU.
         notes: sentences that are kept with the data set.
         about: what its owner says of it.
+        phantom: which phantom they are of, where they are of one.
         sheet: also write ``contact-sheet.png`` and ``summary.md``, for people to see what was cut.
 
     Raises:
@@ -105,6 +108,7 @@ def write(
             grey_range,
             told,
             about,
+            phantom,
         )
         problems = [*faults, *refused]
         if len(kinds) > 1:

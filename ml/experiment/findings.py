@@ -15,6 +15,7 @@ from ml.experiment.results.origin import Asked, DataSet, FreshPatients, PartSize
 from ml.experiment.results.synthetic import FeatureNetwork
 from ml.experiment.tasks import OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
+from ml.phantom import Version
 from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
 
 
@@ -83,8 +84,12 @@ def phantom_note(manifest: Manifest) -> str | None:
     if manifest.kind != "phantom":
         return None
     note = "Phantoms: simulated CT with known truth, no patient."
+    if manifest.phantom is not Version.FIRST:
+        note = f"{note} They are of phantom {manifest.phantom}, which is not calibrated."
     if manifest.difficulty is None:
         return f"{note} Their difficulty is not known."
+    if manifest.phantom is not Version.FIRST:
+        return f"{note} Their difficulty is {manifest.difficulty:g}."
     if manifest.difficulty != DEFAULT_DIFFICULTY:
         return f"{note} Their difficulty, {manifest.difficulty:g}, is not the calibrated one."
     return f"{note} {CALIBRATION}"
@@ -96,11 +101,12 @@ def fresh_patients(settings: Experiment, manifest: Manifest) -> FreshPatients | 
     if not chunks:
         return None
     each = 3 * fresh_phantoms.CHUNK
+    of = "" if manifest.phantom is Version.FIRST else f"phantom {manifest.phantom}; "
     return FreshPatients(
         test_lesions=each * sum(chunk.use == fresh_phantoms.TEST for chunk in chunks),
         oracle_lesions=each * sum(chunk.use == fresh_phantoms.ORACLE for chunk in chunks),
         seed=settings.fresh_seed,
         difficulty=settings.difficulty,
-        note="equal numbers of each class; no patient of the data set; one pool for all folds, "
-        "arms and seeds",
+        note=f"{of}equal numbers of each class; no patient of the data set; one pool for all "
+        "folds, arms and seeds",
     )

@@ -22,7 +22,7 @@ from ml.ground.errors import HepaticaError
 from ml.images import roi
 from ml.images.ct_slice import ImageKind
 from ml.lesion import ROI_SIZE_PX
-from ml.phantom import VERSION
+from ml.phantom import VERSION, Version
 from ml.phantom.lesions import CLASSES
 from ml.progress import RunDir
 
@@ -48,6 +48,7 @@ class Chunk:
     seed: int
     difficulty: float
     window_hu: tuple[float, float]
+    phantom: Version = VERSION
 
     @property
     def cohort_seed(self) -> int:
@@ -59,7 +60,7 @@ class Chunk:
         """The name under which the chunk is kept; another phantom or view gives another."""
         low, high = self.window_hu
         told = (f"{value:g}" for value in (self.difficulty, low, high))
-        return f"{VERSION}.{_FORMAT}-{self.cohort_seed}-{'-'.join(told)}-{self.views}.npz"
+        return f"{self.phantom}.{_FORMAT}-{self.cohort_seed}-{'-'.join(told)}-{self.views}.npz"
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,20 @@ def possible(manifest: Manifest) -> bool:
     return manifest.kind == ImageKind.PHANTOM and set(manifest.scheme.keys) == set(CLASSES)
 
 
-def chunks(settings: Experiment, most_synthetic: int, folds: int) -> tuple[Chunk, ...]:
+def chunks(
+    settings: Experiment, most_synthetic: int, folds: int, phantom: Version
+) -> tuple[Chunk, ...]:
     """What a run needs: the test pool, then the oracle's.
 
     Args:
         most_synthetic: ROIs per class and fold of the largest arm that the oracle stands beside.
         folds: training folds.
+        phantom: which phantom the data set is of.
     """
     each = len(CLASSES) * CHUNK
     test, oracle = (-(-n // each) for n in (settings.fresh_lesions, settings.oracle_lesions))
     views = -(-most_synthetic * folds // (oracle * CHUNK))
-    told = (settings.fresh_seed, settings.difficulty, settings.window_hu)
+    told = (settings.fresh_seed, settings.difficulty, settings.window_hu, phantom)
     return (
         *(Chunk(TEST, i, 1, *told) for i in range(test)),
         *(Chunk(ORACLE, i, views, *told) for i in range(oracle)),
@@ -155,7 +159,8 @@ def make(chunk: Chunk, folder: Path) -> None:
     diameters: list[float] = []
     slices: set[str] = set()
     counts = dict.fromkeys(CLASSES, CHUNK)
-    for made, number, image in draw_lesion_slices(counts, chunk.cohort_seed, chunk.difficulty):
+    drawn = draw_lesion_slices(counts, chunk.cohort_seed, chunk.difficulty, chunk.phantom)
+    for made, number, image in drawn:
         found = image.box(number)
         if found is None:
             raise HepaticaError(f"Phantom {made.patient_id} lacks lesion {number} on its slice.")

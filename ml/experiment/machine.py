@@ -26,6 +26,7 @@ from ml.experiment.costs import Rates, nominal
 from ml.experiment.results.origin import Device
 from ml.experiment.training_sets import manifest_of
 from ml.images.roi import View
+from ml.phantom import Version
 from ml.phantom.lesions import CLASSES
 from ml.statistics import classification
 from ml.training import acgan, classifier, cnn_steps, gan, gan_steps, runtime
@@ -122,7 +123,7 @@ def _of_a_core(settings: Experiment, data: Path, number: int) -> tuple[float, Ra
         found = Rates(*_steps_on_a_core(settings, len(manifest.scheme)))
     found = replace(found, view_s=_view_s(settings, manifest), measure_s=Rates.measure_s)
     if fresh_phantoms.possible(manifest):
-        found = replace(found, lesion_s=_lesion_s(settings, number))
+        found = replace(found, lesion_s=_lesion_s(settings, number, manifest.phantom))
     took = time.perf_counter() - started
     # what is not timed takes longer, too, on a machine that others use
     others = max(1.0, took / max(1e-3, time.process_time() - worked))
@@ -207,12 +208,12 @@ def _view_s(settings: Experiment, manifest: Manifest) -> float:
     return _repeated(cut) / len(wanted)
 
 
-def _lesion_s(settings: Experiment, number: int) -> float:
+def _lesion_s(settings: Experiment, number: int, phantom: Version) -> float:
     from ml.phantom.series import draw_lesion_slices
 
     each = dict.fromkeys(CLASSES, 2)
     started = time.perf_counter()
-    found = sum(1 for _ in draw_lesion_slices(each, number, settings.difficulty))
+    found = sum(1 for _ in draw_lesion_slices(each, number, settings.difficulty, phantom))
     return (time.perf_counter() - started) / found
 
 

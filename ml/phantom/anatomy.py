@@ -15,13 +15,17 @@ from functools import lru_cache
 import numpy as np
 import scipy.ndimage
 
+from ml.phantom import VERSION, Version
 from ml.phantom.grid import Array, Floats, Grid, coverage, paint, refine
+from ml.phantom.parenchyma import Mottle, hepatic_skeleton, portal_skeleton
 from ml.phantom.tissues import RANGES
-from ml.phantom.vessels import Vessels, grow
+from ml.phantom.vessels import Skeleton, Vessels, grow
 
 HALF_WIDTH, HALF_DEPTH = 135.0, 98.0
 _NOISE_LEVELS = 12
 _LEVEL_MM = 18.0
+_SEPTUM_HU = 45.0
+"""Of a septum above fat, as thin as a pixel sees it: the makers' estimate."""
 
 
 def _softplus(t: Array, width: float) -> Array:
@@ -154,9 +158,13 @@ class Anatomy:
     room. What does not change through z is computed once per grid.
     """
 
-    def __init__(self, rng: np.random.Generator, roomy: bool = False) -> None:
+    def __init__(
+        self, rng: np.random.Generator, roomy: bool = False, version: Version = VERSION
+    ) -> None:
         """Draw a patient; ``roomy`` asks for a large liver (for lesions of 60 mm and more)."""
+        self.version = version
         self.build = Build.draw(rng, roomy)
+        self._fissure_mm = 3.0 if version is Version.FIRST else float(rng.uniform(2.0, 5.5))
         self.hu: Mapping[str, float] = _attenuations(rng)
         self._scale = (
             self.build.inner_width / HALF_WIDTH,
@@ -167,9 +175,13 @@ class Anatomy:
         noise = rng.standard_normal((_NOISE_LEVELS, 64, 64)).astype(np.float32)
         smooth = scipy.ndimage.gaussian_filter(noise, (0.5, 1.0, 1.0))
         self._texture: Floats = (smooth / smooth.std()).astype(np.float32)
-        self.portal, self.hepatic = self._draw_liver_vessels(rng)
+        draw = self._draw_liver_vessels if version is Version.FIRST else self._draw_joining_vessels
+        self.portal, self.hepatic = draw(rng)
         self.others = self._draw_other_vessels(rng)
         self.pulmonary = self._draw_lung_vessels(rng)
+        self.mottle = None if version is Version.FIRST else Mottle(rng)
+        self.falciform = 0.0 if version is Version.FIRST else float(rng.uniform(0.3, 0.9))
+        """Share of fat in the ligament's sheet."""
 
     # the standard torso
 
@@ -248,8 +260,9 @@ class Anatomy:
         if not fissures:
             return np.asarray(z)
         bow = 0.005 * (v + 62) ** 2
-        teres = np.exp(-(((u - 6 - 0.10 * (v + 50) - bow) / 3.0) ** 2)) * _sigmoid(-(v + 30) / 8)
-        venosum = np.exp(-(((v + 7 - 0.25 * (u - 12)) / 3.0) ** 2)) * _sigmoid((u + 4) / 4)
+        wide = self._fissure_mm
+        teres = np.exp(-(((u - 6 - 0.10 * (v + 50) - bow) / wide) ** 2)) * _sigmoid(-(v + 30) / 8)
+        venosum = np.exp(-(((v + 7 - 0.25 * (u - 12)) / wide) ** 2)) * _sigmoid((u + 4) / 4)
         return np.asarray(z + 30 * teres + 22 * venosum)
 
     def liver_distance(self, points: Array) -> Array:
@@ -330,15 +343,23 @@ class Anatomy:
         portal_trunk = np.array([(10, 6, -26), (-4, 5, -14), (-14, 2, -2), (-24, 0, 6.0)])
         left = np.array([(-10, -6, 8), (2, -18, 16), (10, -30, 22.0)])
         leaves = self._inside_liver(rng, 95, 5)
-        portal = grow(rng, np.vstack([portal_trunk, left[:1]]), np.vstack([left, leaves]), 1.2)
+        portal_line = Skeleton.line(np.vstack([portal_trunk, left[:1]]))
+        portal = grow(rng, portal_line, np.vstack([left, leaves]), 1.2)
         top = 0.74 * self.build.dome_mm
         caval = np.array([(-33, 19, top + 6), (-34, 12, top)])
         mains = np.array(
             [(-70, 22, 0.5 * top), (-100, 28, 0.2 * top), (-42, -26, 0.55 * top),
              (-52, -48, 0.1 * top), (8, -20, 0.62 * top), (40, -36, 0.5 * top)]
         ) + rng.normal(0, 4, (6, 3))  # fmt: skip
-        hepatic = grow(rng, caval, np.vstack([mains, self._inside_liver(rng, 60, 6)]), 1.45)
-        return portal, hepatic
+        leaves = np.vstack([mains, self._inside_liver(rng, 60, 6)])
+        return portal, grow(rng, Skeleton.line(caval), leaves, 1.45)
+
+    def _draw_joining_vessels(self, rng: np.random.Generator) -> tuple[Vessels, Vessels]:
+        """Those of the second phantom: more of them, the small ones too, from branches that fork
+        where a liver's do."""
+        portal = grow(rng, portal_skeleton(rng), self._inside_liver(rng, 150, 4), 1.1)
+        trunk = hepatic_skeleton(rng, self.build.dome_mm)
+        return portal, grow(rng, trunk, self._inside_liver(rng, 90, 5), 1.35)
 
     def _draw_other_vessels(self, rng: np.random.Generator) -> Vessels:
         """Splenic and mesenteric vessels, and strands in the fat: (start, end, radii)."""
@@ -453,7 +474,7 @@ class _Static:
         self._table(out, grid, bottom)
         paint(out, coverage(skin, px), 30.0)
         grain = anatomy.texture(0.0)
-        paint(out, coverage(skin + 1.6, px), hu["fat"] + 5 * grain)
+        paint(out, coverage(skin + 1.6, px), hu["fat"] + 5 * grain + _septa(anatomy, grain))
         # intermuscular fat planes: muscle groups seen apart from each other
         depth_in = -muscle
         planes = np.exp(-(((depth_in - 8 - 1.5 * grain) / 1.1) ** 2))
@@ -469,6 +490,16 @@ class _Static:
         for depth, value in ((2.0, 260.0), (38.0, 180.0)):
             cover = np.clip(0.5 + (1.3 - np.abs(y - depth)) / grid.spacing_mm, 0, 1)
             paint(out, cover.astype(np.float32), value)
+
+
+def _septa(anatomy: Anatomy, grain: Floats) -> Floats:
+    """HU of the septa in fat: thin sheets, which a slice cuts as lines; none in the first phantom.
+
+    ``grain``: the patient's texture there, whose zeros are where they lie.
+    """
+    if anatomy.version is Version.FIRST:
+        return np.zeros_like(grain)
+    return np.asarray(np.float32(_SEPTUM_HU) * np.exp(-((grain / np.float32(0.07)) ** 2)))
 
 
 @lru_cache(maxsize=2)
@@ -587,7 +618,7 @@ class _Scene:
     def cavity(self) -> None:
         """Fat where no organ will lie, and the diaphragm and peritoneum as a thin band."""
         inside = coverage(self.s.wall, self.px)
-        paint(self.hu, inside, self.value["fat"] + 5 * self.grain)
+        paint(self.hu, inside, self.value["fat"] + 5 * self.grain + _septa(self.a, self.grain))
 
     def spine(self) -> None:
         value, px = self.value, self.px
@@ -722,10 +753,13 @@ class _Scene:
         grain = self.grain[box]
         paint(self.hu[box], self._cover(shape, box, rough=1.5) * room, self.value["bowel_wall"])
         lumen = self._cover(shape, box, 4.5, rough=2.2) * room
-        # standard millimetres against the patient's: the level lies some mm beside the ellipsoid's.
-        # Put right, the same seeds would give other pixels, so it waits for the next VERSION.
         gas_level = shape.centre[1] + (self.a.build.gas * 2 - 1.2) * shape.radii[1]
-        gas = np.clip((gas_level - self.grid.y[box[0], None]) / self.px + 0.5, 0, 1)
+        if self.a.version is Version.FIRST:
+            # standard millimetres against the patient's: the level lies some mm off
+            above = gas_level - self.grid.y[box[0], None]
+        else:
+            above = gas_level - self.s.v[box]
+        gas = np.clip(above / self.px + 0.5, 0, 1)
         food = self.value["stomach_content"] + 9 * grain
         paint(self.hu[box], lumen, (food + gas * (-970.0 - food)).astype(np.float32))
 
@@ -742,7 +776,15 @@ class _Scene:
         # nothing but fat lies in the fissures
         paint(self.hu, self._above(self.s.hull, self.s.hull_slope) * room, self.value["fat"])
         cover = self._above(self.s.visceral, self.s.floor_slope) * room
-        paint(self.hu, cover, self.value["liver"] + 2 * self.grain)
+        liver = self.value["liver"] + 2 * self.grain
+        if self.a.mottle is not None:
+            liver += self.a.mottle.at(self.z)
+        paint(self.hu, cover, liver)
+        if self.a.falciform:
+            # from the fissure of the ligamentum teres to the wall in front
+            u, v = self.s.u, self.s.v
+            sheet = np.exp(-(((u - 6 - 0.10 * (v + 50)) / 1.3) ** 2)) * _sigmoid(-(v + 68) / 3)
+            paint(self.hu, self.a.falciform * sheet * cover, self.value["fat"])
         blood = self.value["blood"]
         cava = _cava(self.z)
         if box := self._box(cava):

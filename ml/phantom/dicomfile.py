@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 
-from ml.phantom import VERSION
 from ml.phantom.patient import PhantomPatient, PhantomSlice
 
 INTERCEPT_HU = -1024
@@ -30,7 +29,7 @@ def encode(patient: PhantomPatient, image: PhantomSlice) -> bytes:
     data.Modality = "CT"
     data.Manufacturer = "Hepatica"
     data.ManufacturerModelName = "Phantom"
-    data.SoftwareVersions = f"phantom {VERSION}"
+    data.SoftwareVersions = f"phantom {patient.version}"
     data.StudyDescription = DESCRIPTION
     data.SeriesDescription = DESCRIPTION
     data.PatientName = f"Phantom^{patient.patient_id.removeprefix('PHANTOM-')}"

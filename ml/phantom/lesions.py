@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
+from ml.phantom import VERSION, Version
 from ml.phantom.grid import Array, Floats, Grid, coverage
 from ml.phantom.tissues import RANGES
 
@@ -35,6 +36,10 @@ CALIBRATION = (
     "sensitivity 78.6, 75.3, 80.2 and 74.7 %, where 74 to 83 % were asked for. Then it was frozen."
 )
 """How ``DEFAULT_DIFFICULTY`` came about (``make bench SECTIONS=difficulty``)."""
+
+
+_MERGE = np.float32(0.05)
+"""Nodules flow together over so much of the lesion's radius."""
 
 
 def atypical_share(difficulty: float) -> float:
@@ -257,6 +262,7 @@ class Lesion:
     look: Appearance
     shape: Shape
     seed: np.random.SeedSequence
+    version: Version = VERSION
 
     def box(self, grid: Grid) -> tuple[slice, slice] | None:
         """Rows and columns about it, the same on every slice; None outside the picture."""
@@ -320,8 +326,10 @@ class Lesion:
         to_cell = np.float32((cells - 1) / side)
         middle = np.float32((cells - 1) / 2)
         where = np.stack(np.broadcast_arrays(h, dy, dx)) * to_cell + middle
+        # by straight lines the edge that the noise makes has corners
+        order = 1 if self.version is Version.FIRST else 3
         return np.asarray(
-            scipy.ndimage.map_coordinates(noise, where, order=1, mode="nearest"), np.float32
+            scipy.ndimage.map_coordinates(noise, where, order=order, mode="nearest"), np.float32
         )
 
     def _inside(
@@ -351,16 +359,23 @@ class Lesion:
         ups = rng.uniform(-0.75, 0.75, number)
         sizes = look.nodule_size * rng.uniform(0.55, 1.15, number)
         if look.nodules > 0.02:
+            first = self.version is Version.FIRST
+            # nodules of the second phantom grow from the rim, and into each other
+            far = 0.86 if first else 0.97
             field = np.full(level.shape, -1.0, np.float32)
             for angle, up, size in zip(angles, ups, sizes, strict=True):
-                ring = np.sqrt(1 - up * up) * 0.86
+                ring = np.sqrt(1 - up * up) * far
                 size = size * (1 + look.fill)
                 gone = (
                     (p - np.float32(ring * np.cos(angle))) ** 2
                     + (q - np.float32(ring * np.sin(angle))) ** 2
-                    + (k - np.float32(up * 0.86)) ** 2
+                    + (k - np.float32(up * far)) ** 2
                 )
-                np.maximum(field, np.float32(size) - np.sqrt(gone), out=field)
+                own = np.float32(size) - np.sqrt(gone)
+                if first:
+                    np.maximum(field, own, out=field)
+                else:
+                    field = np.logaddexp(field / _MERGE, own / _MERGE) * _MERGE
             bright = _step(field + 0.05 * grain, 0.05) * np.float32(look.nodules)
             lit = np.float32(look.nodule_hu) + np.float32(0.8 * look.texture_hu) * grain
             value = value + bright * (lit - value)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ml.phantom import VERSION
+from ml.phantom import VERSION, Version
 from ml.phantom.anatomy import Anatomy
 from ml.phantom.grid import Floats, Grid
 from ml.phantom.lesions import Lesion
@@ -27,10 +27,10 @@ def seed_of(seed: int, index: int, stream: str, *more: int) -> np.random.SeedSeq
     return np.random.SeedSequence(seed, spawn_key=(index, _STREAMS[stream], *more))
 
 
-def uid(*entropy: str) -> str:
+def uid(*entropy: str, version: Version = VERSION) -> str:
     """A UID that depends on nothing but ``entropy`` and the generator version."""
     # as pydicom.uid.generate_uid, which a machine that only trains need not have
-    told = hashlib.sha512("".join(["hepatica phantom", VERSION, *entropy]).encode())
+    told = hashlib.sha512("".join(["hepatica phantom", version, *entropy]).encode())
     return f"{UID_ROOT}{int(told.hexdigest(), 16)}"[:64]
 
 
@@ -102,6 +102,7 @@ class PhantomPatient:
     frame_of_reference_uid: str
     _anatomy: Anatomy
     _drawn: tuple[Lesion, ...]
+    version: Version = VERSION
 
     @cached_property
     def slices(self) -> tuple[PhantomSlice, ...]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from ml.lesion import LIVER
-from ml.phantom import VERSION, PhantomError
+from ml.phantom import VERSION, PhantomError, Version
 from ml.phantom.anatomy import Anatomy
 from ml.phantom.dicomfile import encode
 from ml.phantom.grid import SIZE_PX, Grid
@@ -60,6 +61,7 @@ def patient(
     index: int = 0,
     lesion_class: str | None = None,
     lesions: int | None = None,
+    version: Version = VERSION,
 ) -> PhantomPatient:
     """Patient ``index`` of ``seed``.
 
@@ -71,6 +73,7 @@ def patient(
         index: the patient's number, from 0.
         lesion_class: a class for all lesions of the patient; drawn where not given.
         lesions: how many, 1 or more; drawn by ``LESIONS_SHARE`` where not given.
+        version: which phantom.
 
     Raises:
         PhantomError: a number out of range or an unknown class.
@@ -90,9 +93,11 @@ def patient(
     number = lesions or drawn_number
     diameters = sorted((draw_diameter(rng) for _ in range(number)), reverse=True)
 
-    scanner = Scanner.draw(np.random.default_rng(seed_of(seed, index, "scanner")), difficulty)
+    scanner = Scanner.draw(
+        np.random.default_rng(seed_of(seed, index, "scanner")), difficulty, version
+    )
     anatomy = Anatomy(
-        np.random.default_rng(seed_of(seed, index, "anatomy")), roomy=diameters[0] > 55
+        np.random.default_rng(seed_of(seed, index, "anatomy")), diameters[0] > 55, version
     )
     step = scanner.interval_mm * np.ceil(0.8 * diameters[0] / (12 * scanner.interval_mm))
     drawn: list[Lesion] = []
@@ -105,10 +110,13 @@ def patient(
         if placed is None:
             continue
         texture = seed_of(seed, index, "texture", k)
-        drawn.append(Lesion(lesion_class, placed[1], atypical, look, placed[0], texture))
+        drawn.append(Lesion(lesion_class, placed[1], atypical, look, placed[0], texture, version))
     heights = _heights(drawn, float(step))
     grid = _field_of_view(np.random.default_rng(seed_of(seed, index, "scanner", 1)), anatomy)
     name = (str(seed), str(index), repr(float(difficulty)), lesion_class, str(lesions))
+    study, series, frame = (
+        uid(what, *name, version=version) for what in ("study", "series", "frame")
+    )
     truth = tuple(
         PhantomLesion(
             lesion.lesion_class,
@@ -121,8 +129,7 @@ def patient(
     )
     return PhantomPatient(
         f"PHANTOM-{seed}-{index:05d}", seed, index, float(difficulty), lesion_class, truth, scanner,
-        grid, heights, float(step), uid("study", *name), uid("series", *name), uid("frame", *name),
-        anatomy, tuple(drawn),
+        grid, heights, float(step), study, series, frame, anatomy, tuple(drawn), version,
     )  # fmt: skip
 
 
@@ -190,7 +197,10 @@ def _heights(lesions: list[Lesion], step: float) -> tuple[float, ...]:
 
 
 def cohort(
-    counts: Mapping[str, int], seed: int, difficulty: float = DEFAULT_DIFFICULTY
+    counts: Mapping[str, int],
+    seed: int,
+    difficulty: float = DEFAULT_DIFFICULTY,
+    version: Version = VERSION,
 ) -> Iterator[PhantomPatient]:
     """Patients until exactly ``counts`` lesions of each class are reached.
 
@@ -209,10 +219,12 @@ def cohort(
             raise PhantomError(f"{count} lesions of class {key}: give 0 or more.")
     if sum(counts.values()) == 0:
         raise PhantomError("No lesions asked for; give counts such as cyst=53.")
-    return _cohort(dict(counts), seed, difficulty)
+    return _cohort(dict(counts), seed, difficulty, version)
 
 
-def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[PhantomPatient]:
+def _cohort(
+    left: dict[str, int], seed: int, difficulty: float, version: Version
+) -> Iterator[PhantomPatient]:
     index = 0
     patients = dict.fromkeys(left, 0)
     while total := sum(left.values()):
@@ -222,7 +234,7 @@ def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[Phan
         # one lesion is kept for each patient that the class still needs besides this one
         kept = max(0, SPREAD - patients[chosen] - 1)
         number = min(_number(rng), max(1, left[chosen] - kept))
-        made = patient(seed, difficulty, index, chosen, number)
+        made = patient(seed, difficulty, index, chosen, number, version)
         left[chosen] -= len(made.lesions)
         patients[chosen] += 1
         index += 1
@@ -230,10 +242,13 @@ def _cohort(left: dict[str, int], seed: int, difficulty: float) -> Iterator[Phan
 
 
 def draw_lesion_slices(
-    counts: Mapping[str, int], seed: int, difficulty: float = DEFAULT_DIFFICULTY
+    counts: Mapping[str, int],
+    seed: int,
+    difficulty: float = DEFAULT_DIFFICULTY,
+    version: Version = VERSION,
 ) -> Iterator[tuple[PhantomPatient, int, PhantomSlice]]:
     """The fast way to a pool: each lesion of ``cohort`` (from 1) with its key slice only."""
-    for made in cohort(counts, seed, difficulty):
+    for made in cohort(counts, seed, difficulty, version):
         drawn: dict[int, PhantomSlice] = {}
         for number, lesion in enumerate(made.lesions, start=1):
             if lesion.key_slice not in drawn:
@@ -247,6 +262,7 @@ def write(
     out: Path,
     difficulty: float = DEFAULT_DIFFICULTY,
     key_slices_only: bool = False,
+    version: Version = VERSION,
 ) -> Iterator[Progress]:
     """Write ``patients`` DICOM series under ``out`` with ``lesions.csv`` and ``phantom.json``.
 
@@ -257,9 +273,9 @@ def write(
     if patients < 1:
         raise PhantomError(f"{patients} patients: give 1 or more.")
     _check(seed, difficulty)
-    made = (patient(seed, difficulty, index) for index in range(patients))
+    made = (patient(seed, difficulty, index, version=version) for index in range(patients))
     refuse_taken(out)
-    return _write(made, patients, None, seed, out, difficulty, key_slices_only)
+    return _write(made, patients, None, _Origin(version, seed, difficulty, key_slices_only), out)
 
 
 def write_cohort(
@@ -268,6 +284,7 @@ def write_cohort(
     out: Path,
     difficulty: float = DEFAULT_DIFFICULTY,
     key_slices_only: bool = False,
+    version: Version = VERSION,
 ) -> Iterator[Progress]:
     """``write`` for a ``cohort`` of exact lesion counts; progress counts lesions.
 
@@ -275,10 +292,11 @@ def write_cohort(
         PhantomError: as ``cohort``.
         OutputError: as ``write``.
     """
-    made = cohort(counts, seed, difficulty)
+    made = cohort(counts, seed, difficulty, version)
     total = sum(counts.values())
     refuse_taken(out)
-    steps = _write(made, None, total, seed, out, difficulty, key_slices_only)
+    origin = _Origin(version, seed, difficulty, key_slices_only)
+    steps = _write(made, None, total, origin, out)
     return chain(_thin({key: counts.get(key, 0) for key in CLASSES}, 0, total), steps)
 
 
@@ -295,19 +313,25 @@ def _thin(patients: Mapping[str, int], done: int, total: int) -> Iterator[Progre
         )
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """What a folder of phantoms is made by."""
+
+    version: Version
+    seed: int
+    difficulty: float
+    key_slices_only: bool
+
+
 def _write(
     made: Iterator[PhantomPatient],
     patients: int | None,
     lesions: int | None,
-    seed: int,
+    origin: _Origin,
     out: Path,
-    difficulty: float,
-    key_slices_only: bool,
 ) -> Iterator[Progress]:
     with whole(out) as partial:
-        yield from _write_into(
-            RunDir(partial), made, patients, lesions, seed, difficulty, key_slices_only
-        )
+        yield from _write_into(RunDir(partial), made, patients, lesions, origin)
 
 
 def _write_into(
@@ -315,9 +339,7 @@ def _write_into(
     made: Iterator[PhantomPatient],
     patients: int | None,
     lesions: int | None,
-    seed: int,
-    difficulty: float,
-    key_slices_only: bool,
+    origin: _Origin,
 ) -> Iterator[Progress]:
     rows: list[dict[str, object]] = []
     counts = dict.fromkeys(CLASSES, 0)
@@ -325,7 +347,7 @@ def _write_into(
     atypical = slices = done = number = 0
     for number, one in enumerate(made, start=1):
         keys = {lesion.key_slice for lesion in one.lesions}
-        for index in sorted(keys) if key_slices_only else range(len(one.heights_mm)):
+        for index in sorted(keys) if origin.key_slices_only else range(len(one.heights_mm)):
             image = one.slice(index)
             name = f"{one.patient_id}/IM{image.number:04d}.dcm"
             target = folder.path / name
@@ -353,12 +375,12 @@ def _write_into(
         "phantom.json",
         {
             "generator": "hepatica phantom",
-            "version": VERSION,
-            "seed": seed,
-            "difficulty": difficulty,
-            "atypical_share_expected": atypical_share(difficulty),
+            "version": origin.version,
+            "seed": origin.seed,
+            "difficulty": origin.difficulty,
+            "atypical_share_expected": atypical_share(origin.difficulty),
             "atypical_lesions": atypical,
-            "key_slices_only": key_slices_only,
+            "key_slices_only": origin.key_slices_only,
             "scheme": LIVER.to_dict(),
             "counts": {
                 "patients": number, "slices": slices, "lesions": sum(counts.values()), **counts,

@@ -32,11 +32,29 @@ class Vessels:
         return np.flatnonzero((low < z) & (z < high))
 
 
-def grow(rng: np.random.Generator, trunk: Points, leaves: Points, leaf_radius: float) -> Vessels:
-    """A tree from ``trunk`` (a polyline, (m, 3)) to each of ``leaves`` (n, 3), nearest first."""
-    nodes = [np.asarray(point, float) for point in trunk]
-    parents = list(range(-1, len(nodes) - 1))
-    order = np.argsort(np.linalg.norm(leaves - trunk[-1], axis=1))
+@dataclass(frozen=True)
+class Skeleton:
+    """The large branches of a tree: ``points`` (m, 3) in mm, and of each the one before it.
+
+    ``parents``: positions in ``points``, each before its own; −1 of the root, which is the first.
+    """
+
+    points: Points
+    parents: tuple[int, ...]
+
+    @classmethod
+    def line(cls, points: Points) -> Skeleton:
+        """One branch."""
+        return cls(points, tuple(range(-1, len(points) - 1)))
+
+
+def grow(
+    rng: np.random.Generator, trunk: Skeleton, leaves: npt.NDArray[np.floating], leaf_radius: float
+) -> Vessels:
+    """A tree from ``trunk`` to each of ``leaves`` (n, 3), those nearest to its last point first."""
+    nodes = [np.asarray(point, float) for point in trunk.points]
+    parents = list(trunk.parents)
+    order = np.argsort(np.linalg.norm(leaves - trunk.points[-1], axis=1))
     for leaf in leaves[order]:
         known = np.asarray(nodes)
         # a branch that leaves its parent backwards is not how vessels grow: trunk first is cheaper

@@ -15,6 +15,7 @@ from ml.experiment.tissue.slices import Floats, LiverSlice
 from ml.images import roi
 from ml.images.measurements import measure
 from ml.images.roi import Box
+from ml.phantom import Version
 from ml.phantom.lesions import CLASSES
 from ml.phantom.series import draw_lesion_slices
 from ml.statistics import comparison
@@ -114,9 +115,10 @@ def of_phantoms(
     difficulty: float,
     like: LiverSlice,
     window_hu: tuple[float, float],
+    phantom: Version,
 ) -> Iterator[tuple[Cut, Cut]]:
     """Every phantom lesion as it is simulated, and as slices like ``like`` would hold it."""
-    for patient, number, image in draw_lesion_slices(counts, seed, difficulty):
+    for patient, number, image in draw_lesion_slices(counts, seed, difficulty, phantom):
         found = image.box(number)
         if found is None:
             continue

@@ -24,7 +24,7 @@ from ml.experiment.tissue.pasting import Background, Pasted
 from ml.experiment.tissue.record import Found
 from ml.experiment.tissue.shelf import NO_PIXELS, Shelf
 from ml.experiment.tissue.slices import Floats, Folder, LiverSlice
-from ml.phantom import VERSION, series
+from ml.phantom import VERSION, Version, series
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.progress import Progress, RunDir, refuse_taken, whole
 
@@ -54,6 +54,7 @@ class Asking:
         difficulty, seed: of the lesions, as of the phantom.
         thickness_mm: of a slice.
         checkpoint: a classifier's folder; None: the shipped one.
+        phantom: which phantom draws lesions and liver.
         command: told in what is written.
     """
 
@@ -64,6 +65,7 @@ class Asking:
     command: str
     difficulty: float = DEFAULT_DIFFICULTY
     checkpoint: Path | None = None
+    phantom: Version = VERSION
 
     def __post_init__(self) -> None:
         if not 30 <= self.count <= MOST:
@@ -203,7 +205,9 @@ class _Pasting:
                 background = self._shelf[chosen]
                 seed = np.random.SeedSequence(asking.seed, spawn_key=(1, tried))
                 tried += 1
-                one = background.paste(class_of[name], seed, asking.difficulty, asking.thickness_mm)
+                one = background.paste(
+                    class_of[name], seed, asking.difficulty, asking.thickness_mm, asking.phantom
+                )
                 if one is None:
                     room[chosen] -= 1
                     continue
@@ -223,8 +227,8 @@ class _Pasting:
     def _phantoms_of(
         self, counts: Mapping[str, int], seed: int, like: LiverSlice
     ) -> Iterator[tuple[Cut, Cut]]:
-        window = self._network.meta.window_hu
-        return asked.of_phantoms(counts, seed, self._asking.difficulty, like, window)
+        window, asking = self._network.meta.window_hu, self._asking
+        return asked.of_phantoms(counts, seed, asking.difficulty, like, window, asking.phantom)
 
     def _said(
         self, trained: list[tuple[Cut, Cut]], tested: list[tuple[Cut, Cut]], real: list[Cut]
@@ -255,7 +259,12 @@ class _Pasting:
             for index in range(_MOST_PHANTOMS * wanted):
                 if len(phantoms) == wanted:
                     break
-                own = series.patient(asked.COMPARED_SEED, self._asking.difficulty, index)
+                own = series.patient(
+                    asked.COMPARED_SEED,
+                    self._asking.difficulty,
+                    index,
+                    version=self._asking.phantom,
+                )
                 square = compared.of_phantom(own, like)
                 if square is not None:
                     phantoms.append(square)
@@ -292,7 +301,7 @@ class _Pasting:
             sum(one.diameter_mm < one.drawn_mm for one in pasted),
             dict(self._left_out),
             asking.difficulty, asking.seed, folder.spacing_mm, folder.greys_hu, asking.thickness_mm,
-            self._network.meta.name, VERSION, said, beside, asking.command,
+            self._network.meta.name, asking.phantom, said, beside, asking.command,
         )  # fmt: skip
         self._out.write_json("tissue.json", found.to_json())
         self._out.write_bytes("report.md", words.page(found).encode())

@@ -16,7 +16,7 @@ from ml.experiment.tissue import grain
 from ml.experiment.tissue.grain import Grain
 from ml.experiment.tissue.slices import Floats, LiverSlice
 from ml.images.roi import Box
-from ml.phantom import scanner
+from ml.phantom import VERSION, Version, scanner
 from ml.phantom.grid import SIZE_PX, Grid
 from ml.phantom.lesions import (
     DIAMETER_MM,
@@ -90,6 +90,7 @@ class Background:
         seed: np.random.SeedSequence,
         difficulty: float,
         thickness_mm: float,
+        phantom: Version = VERSION,
     ) -> Pasted | None:
         """A lesion of a class, drawn as the phantom draws it; None where none of 10 mm has room.
 
@@ -97,6 +98,7 @@ class Background:
             seed: draws everything; the same gives the same pixels.
             difficulty: as of ``ml.phantom.series.patient``.
             thickness_mm: of the slice, over which the lesion is averaged.
+            phantom: which phantom draws it.
         """
         rng = np.random.default_rng(seed)
         # the looks depend on the liver about the place; the same numbers are drawn for every place
@@ -113,7 +115,7 @@ class Background:
             diameter = max(_SHRINK * diameter, DIAMETER_MM[0])
         liver = self._liver_about(place, diameter)
         look, atypical = self._look(lesion_class, look_seed, liver, difficulty)
-        lesion = Lesion(lesion_class, diameter, atypical, look, shape, texture_seed)
+        lesion = Lesion(lesion_class, diameter, atypical, look, shape, texture_seed, phantom)
         hu, box = self._painted(lesion, place, thickness_mm, rng)
         if box is None:
             return None

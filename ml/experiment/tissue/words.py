@@ -55,7 +55,8 @@ def _made(found: Found) -> str:
     )
     return (
         f"{sum(found.counts.values())} lesions ({counts}) in {found.slices} slices of "
-        f"{found.patients} patients; difficulty {found.difficulty:g}, seed {found.seed}. "
+        f"{found.patients} patients; phantom {found.phantom_version}, "
+        f"difficulty {found.difficulty:g}, seed {found.seed}. "
         f"{found.shrunk} of them are smaller than drawn, because the liver had no more room."
         f"{left}"
     )

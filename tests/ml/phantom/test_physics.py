@@ -14,7 +14,7 @@ from ml.phantom.anatomy import Anatomy, Ellipsoid
 from ml.phantom.grid import Grid, coverage, paint, refine
 from ml.phantom.scanner import THICKNESS_MM, Scanner
 from ml.phantom.tissues import RANGES
-from ml.phantom.vessels import MURRAY, grow
+from ml.phantom.vessels import MURRAY, Skeleton, grow
 
 GRID = Grid(0.75, (0.0, 8.0))
 
@@ -184,7 +184,8 @@ def test_noise_of_drawn_protocols_is_realistic_and_falls_with_thickness(difficul
 def test_parent_vessel_carries_what_its_branches_carry() -> None:
     rng = np.random.default_rng(1)
     leaves = rng.uniform(-50, 50, (40, 3))
-    tree = grow(rng, np.array([(0, 0, -70.0), (0, 0, -60.0)]), leaves, 1.0)
+    trunk = Skeleton.line(np.array([(0, 0, -70.0), (0, 0, -60.0)]))
+    tree = grow(rng, trunk, leaves, 1.0)
     assert tree.radius[0, 1] ** MURRAY == pytest.approx(
         sum(tree.radius[i, 1] ** MURRAY for i in range(len(tree)) if _is_leaf(tree, i)), rel=1e-6
     )

@@ -79,6 +79,13 @@ def test_lesions_are_pasted_asked_about_and_become_a_data_set(slices, tmp_path, 
     assert run(slices, again) == 1  # taken
     assert "again" in capsys.readouterr().err
 
+    second = tmp_path / "second"
+    assert run(slices, second, phantom_version=2) == 0
+    told = json.loads((second / "tissue.json").read_text())
+    assert told["phantom_version"] == "2" and found["phantom_version"] == "1"
+    assert "--phantom-version 2" in told["command"]
+    assert told["compared"]["rows"] != found["compared"]["rows"]
+
 
 def refusal(capsys, root, out, **changes):
     assert run(root, out, **changes) == 1
