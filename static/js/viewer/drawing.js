@@ -107,10 +107,13 @@ export class Drawing {
     this.delegate.drawn();
   }
 
-  /** Whether frames follow each other fast, so that one in full quality, which takes longer, comes after them. */
+  /**
+   * Whether frames follow each other fast, or a page waits for its first one, so that one in full quality,
+   * which takes longer, comes after them.
+   */
   #isHurried() {
     const now = performance.now();
-    const isFast = now - this.#drawnAt < RESTED_MS;
+    const isFast = this.#drawnAt === -Infinity || now - this.#drawnAt < RESTED_MS;
     this.#drawnAt = now;
     clearTimeout(this.#rest);
     if (isFast) this.#rest = setTimeout(() => this.schedule(), RESTED_MS);
