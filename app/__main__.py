@@ -107,11 +107,9 @@ def serve(
     from app.processes import by_default
     from app.settings import settings
 
-    configuration = settings()
+    configuration = settings().but(host=host, port=port, workers=workers)
     logs.begin(configuration)
-    host = configuration.host if host is None else host
-    port = configuration.port if port is None else port
-    workers = configuration.workers if workers is None else workers
+    host, port, workers = configuration.host, configuration.port, configuration.workers
     listening = starting.listen(host, port)
     start = starting.Start()
     with start.told(listening, configuration.root_path):
@@ -588,7 +586,8 @@ def dicom_node(
     from app.settings import settings
 
     logs.begin(settings())
-    listening = Listening(aet, host, port, settings().node_associations)
+    at = settings().but(host=host, port=port)  # held to the bounds of the server's own
+    listening = Listening(aet, at.host, at.port, at.node_associations)
     node = node_of(settings(), _keyed_database(), listening, phase)
     logs.say(settings(), f"DICOM node {aet}: {host}, port {port} (Ctrl+C ends it)")
     serve(node)

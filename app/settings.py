@@ -31,6 +31,10 @@ KEY_CHARACTERS = 32
 
 DOOR_WORDS = ("return-results", "shift-dates", "refuse-burned-in")
 """The terms of a door (`app.models.cases.entry.Term` says what each means)."""
+MOST_WORKERS = 256
+"""Web processes, and threads of a network, at most: a number that was typed wrongly must not fill
+the machine."""
+_MOST_MB = 1e9
 _DOOR = f": none, or of {', '.join(DOOR_WORDS)}, with commas between."
 
 
@@ -55,7 +59,7 @@ class Settings(BaseSettings):
     The numbers of experiments are not here: they live in ``ml.config``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="HEPATICA_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="HEPATICA_", extra="ignore", allow_inf_nan=False)
 
     database_url: str = Field(
         "sqlite:///var/hepatica.sqlite3",
@@ -66,6 +70,7 @@ class Settings(BaseSettings):
     workers: int | None = Field(
         None,
         ge=1,
+        le=MOST_WORKERS,
         description="Web processes. None: one for each core that they may use, at most 4.",
     )
     installation_key: str = Field(
@@ -124,27 +129,35 @@ class Settings(BaseSettings):
     max_upload_mb: float = Field(
         256.0,
         gt=0,
+        le=_MOST_MB,
         description="Largest upload in one request in MB; more is refused with 413. Whatever is "
         "no upload may have 2 MB.",
     )
     max_unpacked_mb: float = Field(
-        1024.0, gt=0, description="Largest unpacked size of a zip in MB; more is refused."
+        1024.0,
+        gt=0,
+        le=_MOST_MB,
+        description="Largest unpacked size of a zip in MB; more is refused.",
     )
     max_decoded_mpx: float = Field(
         1024.0,
         gt=0,
+        le=_MOST_MB,
         description="Most pixels of one upload, in millions, all files and frames together; "
         "1024 are some 3,900 slices of 512 × 512.",
     )
     max_decoding_mb: float = Field(
         1500.0,
         ge=100,
+        le=_MOST_MB,
         description="Most memory of the process that reads an upload, in MB, beyond what it has "
         "when it begins; a file that takes more is refused.",
     )
-    max_upload_files: int = Field(2000, ge=1, description="Most files in one upload or zip.")
+    max_upload_files: int = Field(
+        2000, ge=1, le=1_000_000, description="Most files in one upload or zip."
+    )
     inference_threads: int = Field(
-        1, ge=1, description="Threads that one ONNX Runtime call may use."
+        1, ge=1, le=MOST_WORKERS, description="Threads that one ONNX Runtime call may use."
     )
     set_level: float = Field(
         0.9,
@@ -209,6 +222,7 @@ class Settings(BaseSettings):
     token_cache_s: float = Field(
         5.0,
         ge=0,
+        le=3600,
         description="Seconds for which a checked API token is trusted without asking the "
         "database again; a revoked token works at most this long.",
     )
@@ -314,6 +328,17 @@ class Settings(BaseSettings):
                     "name, or call what it is for something else."
                 )
         return self
+
+    @field_validator("host")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        """An address or a name: nothing at all would be every address of the machine."""
+        if not value.strip():
+            raise ValueError(
+                "HEPATICA_HOST, or --host, is empty. Name the address to listen on, such as "
+                "127.0.0.1, or 0.0.0.0 for every one of this machine."
+            )
+        return value.strip()
 
     @field_validator("set_level")
     @classmethod
@@ -447,6 +472,15 @@ class Settings(BaseSettings):
                     "10.0.0.7 or 10.0.0.0/24."
                 ) from None
         return ",".join(named)
+
+    def but(self, **options: object) -> Settings:
+        """The same with what a command line says instead, held to the same bounds; None: nothing.
+
+        Raises:
+            ValidationError: it is out of them.
+        """
+        said = {name: value for name, value in options.items() if value is not None}
+        return self.model_validate({**self.model_dump(), **said})
 
     @property
     def second_step_roles(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Forbidden, Unreadable
-from app.models.cases.case import PHASES, PSEUDONYM, Case
+from app.models.cases.case import PHASES, PSEUDONYM, Case, refuse_leaving
 from app.models.cases.lesion import Lesion
 from app.models.ground.event import Event
 from app.models.people.user import User
@@ -128,8 +128,13 @@ def of_same_patient(session: Session, case: Case) -> int:
 
 
 def _held(session: Session, case: Case) -> None:
-    """Two corrections at once follow each other, and the second sees the first."""
+    """Two corrections at once follow each other, and the second sees the first.
+
+    Raises:
+        Conflict: the case is being deleted.
+    """
     session.execute(sa.select(Case.id).where(Case.id == case.id).with_for_update())
+    refuse_leaving(session, case.id)
     session.refresh(case, ["contrast_phase", "pseudonym"])
 
 

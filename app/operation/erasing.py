@@ -23,6 +23,7 @@ from app.models.cases.marking import Marking
 from app.models.checkpoint import Checkpoint
 from app.models.erasures.erasure import Erasure
 from app.models.erasures.extent import (
+    Extent,
     held_by,
     hindrances,
     lesions_of,
@@ -38,6 +39,7 @@ from app.models.jobs.returned_object import ReturnedObject
 from app.models.runs.dataset import DatasetVersion
 from app.operation.register import Register
 from app.settings import Settings
+from ml.ground import records
 from ml.progress import Progress
 
 log = logging.getLogger("hepatica.clerk")
@@ -104,6 +106,8 @@ class Erasing:
             erasure = Erasure.require(session, erasure_id)
             if erasure.ended_at is not None or self.waits_for(session, erasure):
                 return
+            if not self.register.holds(erasure_id):  # all of it is here yet, and no more can come
+                self._count(session, erasure)
             self.register.note(erasure)
             cases, total = self._left(session, erasure), len(erasure.cases) + 1
             studies, done = erasure.study_ids, len(erasure.cases) - len(cases)
@@ -128,6 +132,13 @@ class Erasing:
                 erasure.end(session, by)
         self._database.forget(tables=_TABLES)
         yield Progress(total, total, "the deletion has ended")
+
+    def _count(self, look: Session, erasure: Erasure) -> None:
+        """Let it tell what goes, with what was added after it was asked for."""
+        extent = Extent.of(look, erasure.case_ids, erasure.study_ids)
+        if extent != erasure.extent:
+            with self._database.transaction() as session:
+                Erasure.require(session, erasure.id).extent_json = records.to_json(extent)
 
     def _left(self, session: Session, erasure: Erasure) -> list[uuid.UUID]:
         """Those of its cases that are still here, in its order."""

@@ -45,6 +45,10 @@ class Register:
         self.read()
         self._add("")
 
+    def holds(self, erasure: uuid.UUID) -> bool:
+        """Whether that deletion stands in it; raises as ``read``."""
+        return any(one.erasure == erasure for one in self.read())
+
     def note(self, erasure: Erasure) -> None:
         """Write a deletion down, unless it stands there.
 
@@ -52,7 +56,7 @@ class Register:
             Unavailable: it cannot be written.
             Damaged: a line cannot be read.
         """
-        if any(one.erasure == erasure.id for one in self.read()):
+        if self.holds(erasure.id):
             return
         told = {
             "erasure": str(erasure.id),

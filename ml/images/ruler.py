@@ -3,7 +3,7 @@
 The same as ``static/js/viewer/measuring.js``, to the last digit that is shown; one table of tests
 holds both to it (``tests/js/measures.json``). Coordinates are pixels of the slice: x to the right,
 y down; pixel (row r, column c) covers [c, c + 1) × [r, r + 1), and lies within a region where its
-centre does.
+centre does. An outline encloses what it goes round, however often and whichever way.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Values:
         n: how many.
         mean, low, high: HU, or grey values.
         sd: of a sample; None of one pixel.
-        mm2: area of the shape, and of its pixels where it leaves the slice; None without pixel
-            spacing.
+        mm2: area of the shape, and of its pixels where it leaves the slice or its outline crosses
+            itself; None without pixel spacing.
     """
 
     n: int
@@ -107,8 +107,9 @@ def check(kind: Kind, points: Points, size: tuple[int, int]) -> None:
     fewest, most = (3, MOST_POINTS) if kind == Kind.OUTLINE else (2, 2)
     if not fewest <= len(points) <= most:
         raise RulerError(
-            f"A {kind} has {fewest if fewest == most else f'{fewest} to {most}'} points, and "
-            f"{len(points)} came. Measure it again."
+            f"{'An' if kind == Kind.OUTLINE else 'A'} {kind} has "
+            f"{fewest if fewest == most else f'{fewest} to {most}'} points, and {len(points)} "
+            "came. Measure it again."
         )
     rows, columns = size
     first = points[0]
@@ -149,7 +150,8 @@ def values(
         raise _none(kind)
     y = np.arange(first, last)[:, None] + 0.5
     x = np.arange(start, end)[None, :] + 0.5
-    part = pixels[first:last, start:end][_within(kind, points, x, y, spacing_mm)].astype(np.int64)
+    inside, is_plain = _within(kind, points, x, y, spacing_mm)
+    part = pixels[first:last, start:end][inside].astype(np.int64)
     if part.size == 0:
         raise _none(kind)
     mean = int(part.sum()) / part.size
@@ -157,7 +159,9 @@ def values(
     area = None
     if spacing_mm is not None:
         is_whole = left >= 0 and top >= 0 and right <= columns and bottom <= rows
-        area = _area(kind, points, spacing_mm) if is_whole else part.size * math.prod(spacing_mm)
+        area = part.size * math.prod(spacing_mm)
+        if is_whole and is_plain:
+            area = _area(kind, points, spacing_mm)
     return Values(part.size, mean, sd, int(part.min()), int(part.max()), area)
 
 
@@ -195,21 +199,23 @@ def _within(
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
     spacing_mm: tuple[float, float] | None,
-) -> Mask:
-    """Which of the centres at columns ``x`` (1, n) and rows ``y`` (m, 1) lie within: (m, n)."""
+) -> tuple[Mask, bool]:
+    """Which of the centres at columns ``x`` (1, n) and rows ``y`` (m, 1) lie within, (m, n), and
+    whether the line goes round each of them once, and round all the same way."""
     if kind == Kind.RECTANGLE:
         left, top, right, bottom = _bounds(kind, points, spacing_mm)
-        return (x >= left) & (x < right) & (y >= top) & (y < bottom)
+        return (x >= left) & (x < right) & (y >= top) & (y < bottom), True
     if kind == Kind.DISC:
         (cx, cy), _ = points
         wide, high = _radii(points, spacing_mm)
-        return ((x - cx) / wide) ** 2 + ((y - cy) / high) ** 2 <= 1
-    inside = np.zeros((y.size, x.size), dtype=bool)
-    for (bx, by), (ax, ay) in pairwise([points[-1], *points]):  # even-odd rule
+        return ((x - cx) / wide) ** 2 + ((y - cy) / high) ** 2 <= 1, True
+    rounds = np.zeros((y.size, x.size), dtype=np.int32)
+    for (bx, by), (ax, ay) in pairwise([points[-1], *points]):
         lines = np.flatnonzero((ay > y) != (by > y))  # the few that this side crosses
         if lines.size:
-            inside[lines] ^= x < (bx - ax) * (y[lines] - ay) / (by - ay) + ax
-    return inside
+            way = 1 if ay > by else -1
+            rounds[lines] += way * (x < (bx - ax) * (y[lines] - ay) / (by - ay) + ax)
+    return rounds != 0, max(int(rounds.max()), 0) - min(int(rounds.min()), 0) <= 1
 
 
 def _area(kind: Kind, points: Points, spacing_mm: tuple[float, float]) -> float:

@@ -59,6 +59,39 @@ def test_what_cannot_be_done_is_one_sentence_and_status_1(run, database):
         assert words in line
 
 
+def test_where_and_how_often_to_listen_is_held_to_bounds_before_anything_is_begun(
+    run, path, monkeypatch
+):
+    """An empty address would be every one of the machine's; 0 processes would be a fault."""
+    for called in (("serve",), ("dicom-node", "--aet", "A")):
+        for options, words in (
+            (("--port", "11112", "--host", ""), "HEPATICA_HOST, or --host, is empty"),
+            (("--port", "11112", "--host", " "), "HEPATICA_HOST, or --host, is empty"),
+            (("--port", "70000"), "HEPATICA_PORT"),
+            (("--port", "0"), "HEPATICA_PORT"),
+            (("--port", "-5"), "HEPATICA_PORT"),
+        ):
+            assert_refused(run(*called, *options), words)
+    for workers in ("0", "-2", "99999"):
+        assert_refused(run("serve", "--workers", workers), "HEPATICA_WORKERS")
+    for name, value in (
+        ("HEPATICA_HOST", ""),
+        ("HEPATICA_MAX_UPLOAD_MB", "inf"),
+        ("HEPATICA_MAX_DECODED_MPX", "1e300"),
+        ("HEPATICA_TOKEN_CACHE_S", "inf"),
+    ):
+        with monkeypatch.context() as own:
+            own.setenv(name, value)
+            assert_refused(run("serve"), name)
+    assert not path.exists()
+
+
+def assert_refused(ran, words: str) -> None:
+    status, said, complained = ran
+    [line] = complained.splitlines()
+    assert (status, said) == (1, "") and line.startswith("error: ") and words in line, ran
+
+
 def test_an_account_is_changed_and_the_record_says_who_was_at_the_command_line(run, database):
     with database.transaction() as session:
         SignIn.begin(session, User.require(session, "ada"), 1.0)

@@ -30,7 +30,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
 from app.db import Base, Word, in_parts, now, serialise
-from app.errors import NotFound, Unreadable
+from app.errors import Conflict, NotFound, Unreadable
 from app.models.cases.dates import all_moved, days_of
 from app.models.cases.entry import STRICT, Entry
 from app.models.cases.uids import kept, mapped
@@ -400,6 +400,18 @@ def being_deleted(session: Session) -> set[uuid.UUID]:
     erasure = Base.metadata.tables["erasure"]  # its module imports this one
     going = session.scalars(sa.select(erasure.c.cases).where(erasure.c.ended_at.is_(None)))
     return {uuid.UUID(one) for cases in going for one in cases}
+
+
+def refuse_leaving(session: Session, case_id: uuid.UUID) -> None:
+    """Nothing where a case, which this transaction holds, is not being deleted.
+
+    Raises:
+        Conflict: it is.
+    """
+    if case_id in being_deleted(session):
+        raise Conflict(
+            "This case is being deleted, with all that is added to it. Nothing was changed."
+        )
 
 
 def drop_pixels(session: Session, digests: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,9 +11,9 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
 
-from app.db import Base, now
+from app.db import Base, in_parts, now, serialise
 from app.errors import Conflict, Forbidden, NotFound
-from app.models.cases.case import Case, Image, Series, being_deleted
+from app.models.cases.case import Case, Image, Series, being_deleted, refuse_leaving
 from app.models.ground.event import Event
 from app.models.people.user import User
 from ml.images import roi
@@ -142,12 +142,36 @@ class Lesion(Base):
 
         Raises:
             NotFound: there is none.
+            Conflict: its case is being deleted, and would take along what is changed now.
         """
         Lesion._hold_case(session, lesion_id)
         lesion = session.get(Lesion, lesion_id, with_for_update=True)
         if lesion is None:
             raise NotFound("There is no such lesion.")
+        refuse_leaving(session, lesion.case_id)
         return lesion
+
+    @staticmethod
+    def refuse_gone(session: Session, lesions: Collection[uuid.UUID], otherwise: str) -> None:
+        """Nothing where no deletion has these lesions, and none begins until the transaction ends.
+
+        What was cut from them in an earlier transaction can be stored in this one: a deletion that
+        begins afterwards finds it.
+
+        Args:
+            otherwise: what was not done, and what to do, as sentences.
+
+        Raises:
+            Conflict: some of them are being deleted, or were.
+        """
+        serialise(session, "erasure")
+        leaving, here = being_deleted(session), 0
+        for some in in_parts(sorted(lesions)):
+            cases = session.scalars(sa.select(Lesion.case_id).where(Lesion.id.in_(some)))
+            here += sum(case not in leaving for case in cases)
+        if gone := len(lesions) - here:
+            what = "1 of the lesions is" if gone == 1 else f"{gone} of the lesions are"
+            raise Conflict(f"{what} being deleted with all of their case, or were. {otherwise}")
 
     @staticmethod
     def withdrawn(session: Session, case_id: uuid.UUID, lesion_id: uuid.UUID) -> Lesion | None:
@@ -399,8 +423,10 @@ class Lesion(Base):
 
     def farewell(self, session: Session) -> str:
         """Who withdrew this lesion and when, and what took its place."""
-        by = self.withdrawn_by.name if self.withdrawn_by else "somebody"
         at = f" at {self.withdrawn_at:%Y-%m-%d %H:%M} UTC" if self.withdrawn_at else ""
+        if self.withdrawn_by is None:  # nobody did: a deletion was begun
+            return f"Lesion {self.number} was withdrawn{at}, since its case is being deleted."
+        by = self.withdrawn_by.name
         new = self.replacement(session)
         if new is None:
             return f"Lesion {self.number} was withdrawn by {by}{at}."
@@ -451,8 +477,7 @@ class Pen:
             Conflict: the case is being deleted, and would take along what is marked now.
         """
         session.execute(sa.select(Case.id).where(Case.id == case_id).with_for_update())
-        if case_id in being_deleted(session):
-            raise Conflict("This case is being deleted; nothing was marked on it.")
+        refuse_leaving(session, case_id)
         highest = sa.select(sa.func.max(Lesion.number)).where(Lesion.case_id == case_id)
         return cls(session, case_id, session.execute(highest).scalar_one() or 0)
 

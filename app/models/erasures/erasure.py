@@ -127,7 +127,8 @@ class Erasure(Base):
         of them.
 
         Args:
-            extent: of these, as it was counted before anybody had to wait for this.
+            extent: of these, as it was counted before anybody had to wait for this; counted again
+                before the first of it goes.
 
         Raises:
             Conflict: something stands in the way, or they are going already.
@@ -154,7 +155,10 @@ class Erasure(Base):
         )
         session.add(erasure)
         session.flush()
-        for some in in_parts(cases):
+        for some in in_parts(sorted(cases)):
+            # whoever writes about one of them has done so by now, or sees that it is leaving
+            held = sa.select(Case.id).where(Case.id.in_(some)).order_by(Case.id)
+            session.execute(held.with_for_update())
             standing = sa.and_(Lesion.case_id.in_(some), Lesion.withdrawn_at.is_(None))
             session.execute(sa.update(Lesion).where(standing).values(withdrawn_at=now()))
         Event.record(

@@ -486,12 +486,17 @@ class ReaderStudy(Owned, Base):
         Raises:
             Forbidden: it is somebody else's, or ``by`` reads another study blind, which what is
                 refused here could tell of.
-            Conflict: it is open already, its images are not fit for blinded reading, or an
-                enrolled reader knows one of its images already.
+            Conflict: it is open already, its images are not fit for blinded reading, an enrolled
+                reader knows one of its images already, or one of them was deleted since.
         """
         self.refuse_stranger(by)
         if self.protocols:
             raise Conflict("This reader study was opened before.")
+        Lesion.refuse_gone(
+            session,
+            {one.lesion_id for one in pictures if one.lesion_id is not None},
+            "The study was not opened; compose another one without them.",
+        )
         planned = self.images + self.practice_images
         if len(pictures) != planned:
             raise Conflict(f"{len(pictures)} images were rendered for {planned} planned ones.")

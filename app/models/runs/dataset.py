@@ -9,7 +9,7 @@ import tempfile
 import uuid
 import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +20,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, Word, now
+from app.db import Base, Word, now, serialise
 from app.errors import Conflict, Gone, NotFound, Unreadable
-from app.models.cases.case import Case
+from app.models.cases.case import Case, being_deleted
 from app.models.cases.lesion import Lesion
 from app.models.ground.append_only import append_only
 from app.models.ground.blob import Blob
@@ -204,10 +204,12 @@ class DatasetVersion(Base):
         """Store what ``pack`` made.
 
         Raises:
-            Conflict: the name is taken.
+            Conflict: the name is taken, or some of its lesions were deleted since.
         """
         with tempfile.TemporaryDirectory() as folder:
             manifest = Manifest.load(_unzipped(archive, Path(folder)))
+        again = "Nothing was frozen; freeze the version again."
+        Lesion.refuse_gone(session, _lesions_of(manifest.lines), again)
         taken = session.execute(
             sa.select(DatasetVersion.id).where(DatasetVersion.name == manifest.name)
         ).first()
@@ -269,6 +271,19 @@ class DatasetVersion(Base):
         """
         if self.remains:
             raise Conflict(f"{self.erased_words} Freeze a new version, and use that.")
+
+    def refuse_leaving(self, session: Session) -> None:
+        """Nothing where no deletion under way will take something from it.
+
+        None begins until the transaction ends, so that it finds what is made of this one.
+
+        Raises:
+            Conflict: one will.
+        """
+        serialise(session, "erasure")
+        if being_deleted(session):
+            fresh = f"No run was begun on {self.name}; freeze a new version, and use that."
+            Lesion.refuse_gone(session, _lesions_of(self._lines(session)), fresh)
 
     def archive(self, session: Session) -> bytes:
         """The zip with the folder that ``python -m ml experiment --data`` takes.
@@ -389,6 +404,10 @@ class DatasetRemains(Base):
 
 def _lesion_of(line: Line) -> uuid.UUID:
     return uuid.UUID(line.file.removeprefix(_FILE))
+
+
+def _lesions_of(lines: Iterable[Line]) -> set[uuid.UUID]:
+    return {_lesion_of(line) for line in lines if line.file.startswith(_FILE)}
 
 
 def _refuse_mixed(session: Session, known: Sequence[KnownLesion]) -> None:

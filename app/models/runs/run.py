@@ -240,13 +240,14 @@ class Run(Owned, Base):
 
         Raises:
             Unreadable: an unknown preset, or seeds out of range.
-            Conflict: ROIs were erased from the version.
+            Conflict: ROIs were erased from the version, or are being.
         """
         if preset not in EXPERIMENTS:
             raise Unreadable(f"Choose a preset: {', '.join(EXPERIMENTS)}.").about("preset")
         if not 1 <= seeds <= MOST_SEEDS:
             raise Unreadable(f"Choose from 1 to {MOST_SEEDS} seeds, not {seeds}.").about("seeds")
         dataset.refuse_erased()
+        dataset.refuse_leaving(session)
         serialise(session, "queue")
         waiting = session.scalars(
             sa.select(Run).where(

@@ -7,6 +7,7 @@ from html import escape
 
 from ml.experiment.outcomes import Missing
 from ml.experiment.results.synthetic import Fidelity, KindFidelity, SpaceFidelity
+from ml.statistics import two_sample
 from ml.statistics.figure import Figure
 
 HEAD = ("ROIs", "KID", "FID", "density", "coverage")
@@ -59,6 +60,11 @@ def answers(told: Fidelity) -> list[str]:
             apart = (
                 f" The program tells {plain(one.told_apart)} of pairs apart, of real lesions "
                 f"{plain(real.told_apart)}."
+            )
+        elif told.told_apart is not None:
+            apart = (
+                " Whether a program tells them apart is not known: it needs "
+                f"{two_sample.LEAST} patients on either side, in a fold, and numbers that vary."
             )
         what = ", ".join(further) or "none of the measures"
         if len(further) == 1 + 2 * len(_WORDS):

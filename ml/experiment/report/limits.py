@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from ml.experiment.results import Results
@@ -12,15 +13,17 @@ _REACH, _CHANCE = 1.959964, 0.841621
 
 
 def smallest(found: ArmComparison) -> float | None:
-    """The true difference that would have been shown with a chance of 80 %, about; 0–1.
+    """The true difference that would have been shown with a chance of 80 %, about; over 0.
 
-    By the width of the interval that was found: the standard error times both quantiles. None where
-    there is no interval.
+    By the width of the interval that was found: the standard error times both quantiles. Infinity
+    where that is more than a difference can be (1), or where the interval is cut off there, so that
+    no standard error follows from it. None where there is no interval.
     """
     ends = found.difference.ends
     if ends is None:
         return None
-    return (ends[1] - ends[0]) / 2 * (1 + _CHANCE / _REACH)
+    reach = (ends[1] - ends[0]) / 2 * (1 + _CHANCE / _REACH)
+    return math.inf if reach > 1 or ends[0] <= -1 or ends[1] >= 1 else reach
 
 
 def section(results: Results) -> str:
@@ -43,7 +46,12 @@ def _effects(results: Results) -> list[str]:
     for one in scores.primary if scores.primary is not None else scores.comparisons:
         effect = smallest(one)
         if effect is not None:
-            told.append(f"{one.arm} against {one.against}: {100 * effect:.1f} points")
+            points = (
+                f"{100 * effect:.1f} points"
+                if math.isfinite(effect)
+                else "none, not even the greatest that there can be (100 points)"
+            )
+            told.append(f"{one.arm} against {one.against}: {points}")
     return told
 
 

@@ -1,7 +1,8 @@
 // What is measured on a slice: a length, or the values within a region. Pure; coordinates are slice pixels.
 //
 // A measure is {id, kind, points: [{x, y}, …], says: [line, …]}: of a length its two ends, of a rectangle
-// two corners, of a disc its centre and a point of its edge, of an outline its corners in order.
+// two corners, of a disc its centre and a point of its edge, of an outline its corners in order. An outline
+// encloses what it goes round, however often and whichever way.
 
 import { aspectOf, toScreen } from "./geometry.js";
 
@@ -20,12 +21,14 @@ export function lengthOf([a, b], image) {
 /**
  * The values of the pixels whose centre lies within a region: {n, mean, sd, low, high, mm2}.
  * sd is that of a sample, null of one value; mm2 is the area of the shape, of its pixels where it leaves
- * the slice, null without spacing.
+ * the slice or its outline crosses itself, null without spacing.
  * Null where no centre lies within.
  */
 export function regionOf(kind, points, image, pixels) {
   const [left, top, right, bottom] = boundsOf(kind, points, image);
-  const isWithin = withinOf(kind, points, image);
+  const roundsOf = roundsIn(kind, points, image);
+  let most = 0;
+  let least = 0;
   let n = 0;
   let sum = 0; // of whole numbers: exact
   let mean = 0;
@@ -34,7 +37,10 @@ export function regionOf(kind, points, image, pixels) {
   let high = -Infinity;
   for (let row = Math.max(0, Math.floor(top)); row < Math.min(image.rows, Math.ceil(bottom)); row += 1) {
     for (let column = Math.max(0, Math.floor(left)); column < Math.min(image.columns, Math.ceil(right)); column += 1) {
-      if (!isWithin(column + 0.5, row + 0.5)) continue;
+      const rounds = roundsOf(column + 0.5, row + 0.5);
+      if (rounds === 0) continue;
+      if (rounds > most) most = rounds;
+      if (rounds < least) least = rounds;
       const value = pixels[row * image.columns + column];
       n += 1;
       sum += value;
@@ -46,7 +52,7 @@ export function regionOf(kind, points, image, pixels) {
     }
   }
   if (n === 0) return null;
-  return { n, mean: sum / n, sd: n > 1 ? Math.sqrt(squares / (n - 1)) : null, low, high, mm2: areaWithin(kind, points, image, n) };
+  return { n, mean: sum / n, sd: n > 1 ? Math.sqrt(squares / (n - 1)) : null, low, high, mm2: areaWithin(kind, points, image, n, most - least <= 1) };
 }
 
 /** Whether a measure is large enough to have been meant. */
@@ -101,31 +107,32 @@ function boundsOf(kind, points, image) {
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }
 
-function withinOf(kind, points, image) {
+/** How often the line goes round a place: 0 outside; negative the other way round. */
+function roundsIn(kind, points, image) {
   const [left, top, right, bottom] = boundsOf(kind, points, image);
-  if (kind === Kind.rectangle) return (x, y) => x >= left && x < right && y >= top && y < bottom;
+  if (kind === Kind.rectangle) return (x, y) => Number(x >= left && x < right && y >= top && y < bottom);
   if (kind === Kind.disc) {
     const { rx, ry } = radiiOf(points, image);
     const [centre] = points;
-    return (x, y) => ((x - centre.x) / rx) ** 2 + ((y - centre.y) / ry) ** 2 <= 1;
+    return (x, y) => Number(((x - centre.x) / rx) ** 2 + ((y - centre.y) / ry) ** 2 <= 1);
   }
-  return (x, y) => { // even-odd rule
-    let isIn = false;
+  return (x, y) => {
+    let rounds = 0;
     for (let i = 0, j = points.length - 1; i < points.length; j = i, i += 1) {
       const a = points[i];
       const b = points[j];
-      if (a.y > y !== b.y > y && x < ((b.x - a.x) * (y - a.y)) / (b.y - a.y) + a.x) isIn = !isIn;
+      if (a.y > y !== b.y > y && x < ((b.x - a.x) * (y - a.y)) / (b.y - a.y) + a.x) rounds += a.y > b.y ? 1 : -1;
     }
-    return isIn;
+    return rounds;
   };
 }
 
-/** Of what leaves the slice the area is that of the n pixels within: whose values are told. */
-function areaWithin(kind, points, image, n) {
+/** Of what leaves the slice, or crosses itself, the area is that of the n pixels within: whose values are told. */
+function areaWithin(kind, points, image, n, isPlain) {
   if (!image.spacing_mm) return null;
   const [left, top, right, bottom] = boundsOf(kind, points, image);
   const isWhole = left >= 0 && top >= 0 && right <= image.columns && bottom <= image.rows;
-  return isWhole ? areaOf(kind, points, image) : n * image.spacing_mm[0] * image.spacing_mm[1];
+  return isWhole && isPlain ? areaOf(kind, points, image) : n * image.spacing_mm[0] * image.spacing_mm[1];
 }
 
 function areaOf(kind, points, image) {

@@ -38,6 +38,8 @@ from app.models import (
     Run,
     Stimulus,
 )  # fmt: skip
+from app.models.cases.measure import Measure
+from app.models.correction import correct_phase, rename
 from app.models.erasures.certificate import Certificate
 from app.models.erasures.chosen import chosen, refuse_staying
 from app.models.erasures.erasure import ErasureKind
@@ -52,6 +54,7 @@ from app.models.study_results.results import Results
 from app.operation.erasing import Erasing
 from app.operation.register import Register
 from app.settings import Settings
+from ml.images.ruler import Kind
 from ml.lesion import LIVER
 from serving import command_here
 
@@ -393,6 +396,83 @@ def test_what_is_read_or_trained_on_is_refused_by_name(planted):
         with pytest.raises(Conflict, match="Nothing was deleted"):
             Erasure.begin(session, ErasureKind.PATIENT, "admin", Extent(), cases=[case.id])
         assert session.get(Lesion, planted.lesion).withdrawn_at is None
+
+
+def test_nothing_is_made_of_what_is_being_deleted_and_what_was_made_is_told(on_either):
+    """What was read before a deletion began is stored after it: a version, a study, a mark."""
+    here = on_either
+
+    def writing(act):
+        with here.database.transaction() as session:
+            return act(session, studies.make_user(session, "maker", "admin"))
+
+    def prepared(session, maker):
+        study = studies.compose(
+            session, maker, title="Second reading", scheme=LIVER, real=6, synthetic=6, seed=8,
+            design=Design(), draw=studies.draw,
+        )  # fmt: skip
+        study.enrol(session, studies.make_user(session, "bob"), maker)
+        session.flush()
+        pictures = study.pictures(session, studies.draw)
+        archives = [
+            DatasetVersion.pack(session, name, LIVER, "phantom") for name in ("late", "later")
+        ]
+        return study.id, pictures, archives, Extent.of(session, [here.case])
+
+    study_id, pictures, (late, later), counted = writing(prepared)
+    # one was stored after all was counted, and before it began
+    writing(lambda session, maker: DatasetVersion.freeze(session, maker, late))
+
+    def begin(session, _maker):
+        return Erasure.begin(session, ErasureKind.CASES, "admin", counted, cases=[here.case]).id
+
+    begun = writing(begin)
+
+    def measured(session, maker):
+        lesion = session.get(Lesion, here.lesion)
+        measure_id = uuid.uuid4()
+        session.add(
+            Measure(
+                id=measure_id, lesion_id=lesion.id, image_id=lesion.image_id, kind=Kind.LENGTH,
+                points=[[1, 1], [9, 9]], px=11.3, by_id=maker.id,
+            )
+        )  # fmt: skip
+        return measure_id
+
+    measure = writing(measured)  # as one that was kept in the moment before it began
+    refused = {
+        "a version": lambda session, maker: DatasetVersion.freeze(session, maker, later),
+        "a study": lambda session, maker: session.get(ReaderStudy, study_id).open(
+            session, maker, pictures
+        ),
+        "a run": lambda session, maker: Run.queue(
+            session, maker, session.get(DatasetVersion, here.version), "quick", 1
+        ),
+        "a lesion": lambda session, maker: Lesion.held(session, here.lesion).restore(
+            session, maker
+        ),
+        "a measure": lambda session, maker: Measure.held(session, measure),
+        "a name": lambda session, maker: rename(
+            session, session.get(Case, here.case), maker, "Another"
+        ),
+        "a phase": lambda session, maker: correct_phase(
+            session, session.get(Case, here.case), maker, before="portal", after="other"
+        ),
+    }
+    for what, act in refused.items():
+        with pytest.raises(Conflict, match="being deleted"):
+            pytest.fail(f"{what} was made: {writing(act)}")
+    for _ in Erasing(here.database, here.settings).run(begun, "tests"):
+        pass
+    for what in ("a version", "a study"):
+        with pytest.raises(Conflict, match=r"1 of the lesions is being deleted .* or were"):
+            pytest.fail(f"{what} was made: {writing(refused[what])}")
+    with here.database.reading() as session:
+        ended = session.get(Erasure, begun)
+        assert ended.ended_at is not None
+        assert {one.name for one in ended.extent.versions} == {"frozen", "late"}
+        assert (counted.measures, ended.extent.measures) == (0, 1)
+    assert here.found(here.rows()) == set()
 
 
 def test_killed_at_any_part_it_is_gone_on_with_by_whoever_comes_next(planted):

@@ -83,3 +83,16 @@ def test_a_region_between_the_pixels_is_refused():
     ):
         with pytest.raises(RulerError, match="No pixel lies within"):
             ruler.values(kind, points, pattern(), None)
+
+
+def test_an_outline_encloses_what_it_goes_round_and_its_area_is_that_of_those_pixels():
+    """Freely drawn lines cross: the area is never less, nor more, than the pixels that are told."""
+    rng = np.random.default_rng(5)
+    pixels, spacing = pattern(), (0.5, 0.8)
+    for corners in range(4, 24):
+        points = [(float(x), float(y)) for x, y in rng.uniform((1, 1), (79, 59), (corners, 2))]
+        once = ruler.values(Kind.OUTLINE, points, pixels, spacing)
+        assert once.mm2 == pytest.approx(once.n * 0.4, rel=0.2)
+        twice = ruler.values(Kind.OUTLINE, points * 2, pixels, spacing)
+        assert (twice.n, twice.mean, twice.sd) == (once.n, once.mean, once.sd)
+        assert twice.mm2 == pytest.approx(once.n * 0.4)

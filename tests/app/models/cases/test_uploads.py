@@ -248,7 +248,7 @@ def test_deleting_a_case_needs_its_pseudonym_and_its_owner(signed_in_as, session
     assert again.status_code == 409 and "It is being deleted already" in again.text
     box = {"x": 9, "y": 9, "width": 20, "height": 20}
     mark = owner.post(f"/images/{session.scalar(sa.select(Image.id))}/lesions", data=box)
-    assert mark.status_code == 409 and "nothing was marked on it" in mark.text
+    assert mark.status_code == 409 and "This case is being deleted" in mark.text
     late = upload(owner, ("a.dcm", make_dicom()))
     assert late.status_code == 422 and "its examination is being deleted" in late.text
     deletions.finish(database, app)

@@ -92,6 +92,22 @@ def test_the_smallest_effect_is_shown_four_times_in_five(stored: tuple[Path, Res
     assert limits.smallest(replace(one, difference=Figure(0.0, None, None))) is None
 
 
+@pytest.mark.parametrize("ends", [(-0.9, 0.8), (-0.2, 1.0), (-1.0, 0.5)])
+def test_no_effect_is_named_that_there_cannot_be(
+    stored: tuple[Path, Results], ends: tuple[float, float]
+) -> None:
+    results = stored[1]
+    scores = results.found.scores
+    wide = tuple(replace(one, difference=Figure(0.1, *ends)) for one in scores.comparisons)
+    other = replace(
+        results,
+        found=replace(results.found, scores=replace(scores, comparisons=wide, primary=wide)),
+    )
+    html = limits.section(other)
+    assert html.count("none, not even the greatest that there can be") == len(wide)
+    assert re.search(r"[0-9] points<", html) is None
+
+
 def test_limits_and_claim_say_what_was_tested_where(stored: tuple[Path, Results]) -> None:
     results = stored[1]
     known = claim.answers(results)
