@@ -191,12 +191,14 @@ def spoken(seconds: float) -> str:
 def drive(steps: Iterator[Progress], stream: TextIO | None = None) -> None:
     """Run long work to its end and print its progress with an estimate of the time left.
 
-    On a terminal one line is rewritten; elsewhere a line is printed at most every 5 s.
+    On a terminal one line is rewritten; elsewhere a line is printed at most every 5 s, and one that
+    says nothing new once a minute.
     """
     out = sys.stderr if stream is None else stream
     tty = out.isatty()
     started = time.monotonic()
     printed = -5.0
+    shown: tuple[int, str] | None = None
     before: int | None = None  # a run that is resumed has much behind it already
     try:
         for step in steps:
@@ -206,9 +208,11 @@ def drive(steps: Iterator[Progress], stream: TextIO | None = None) -> None:
                 continue
             before = max(0, step.done - 1) if before is None else before
             elapsed = time.monotonic() - started
-            if not tty and elapsed - printed < 5 and step.done < step.total:
+            news = (step.done, step.text)
+            pause = 60 if news == shown else 5
+            if not tty and elapsed - printed < pause and step.done < step.total:
                 continue
-            printed = elapsed
+            printed, shown = elapsed, news
             left = remaining_s(step.done - before, step.total - before, elapsed)
             unfinished = left is not None and step.done < step.total
             estimate = f", about {spoken(left)} left" if left is not None and unfinished else ""

@@ -99,6 +99,16 @@ def test_what_was_done_before_is_not_taken_for_the_pace(monkeypatch: pytest.Monk
     assert out.getvalue().splitlines()[-1].endswith("about 80 s left")
 
 
+def test_a_file_is_told_once_a_minute_what_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 2000, 10))
+    monkeypatch.setattr("ml.progress.time.monotonic", lambda: next(clock))
+    out = io.StringIO()
+    waiting = [Progress(3, 9, "waiting")] * 20 + [Progress(4, 9, "waiting"), Progress(9, 9, "done")]
+    drive(iter(waiting), out)
+    lines = out.getvalue().splitlines()
+    assert [line[:13] for line in lines] == ["[3/9] waiting"] * 4 + ["[4/9] waiting", "[9/9] done"]
+
+
 def test_a_terminal_has_one_line_rewritten() -> None:
     out = Terminal()
     drive(steps(5), out)

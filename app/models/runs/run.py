@@ -332,13 +332,14 @@ class Run(Owned, Base):
         return run
 
     def save(self, session: Session, progress: Progress) -> None:
-        """Note how far it is."""
+        """Note how far it is; what says nothing new since the claim gets no line of the log."""
         self.done, self.total, self.text = progress.done, progress.total, progress.text
         self.heard_at = now()
-        last = session.scalar(
-            sa.select(sa.func.max(RunLine.number)).where(RunLine.run_id == self.id)
-        )
-        number = (last or 0) + 1
+        kept = sa.select(RunLine).where(RunLine.run_id == self.id)
+        last = session.scalars(kept.order_by(RunLine.number.desc()).limit(1)).one_or_none()
+        if last is not None and last.says(progress) and last.at >= (self.started_at or last.at):
+            return
+        number = 1 if last is None else last.number + 1
         session.add(
             RunLine(
                 run_id=self.id,
@@ -390,6 +391,11 @@ class RunLine(Base):
     figures: Mapped[dict[str, float]]
 
     run: Mapped[Run] = relationship(back_populates="log")
+
+    def says(self, progress: Progress) -> bool:
+        """Whether it tells just that."""
+        told = (progress.done, progress.total, progress.text, dict(progress.figures or {}))
+        return (self.done, self.total, self.text, self.figures) == told
 
 
 class WorkerSign(Base):

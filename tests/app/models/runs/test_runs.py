@@ -194,6 +194,23 @@ def test_the_time_left_is_told_by_the_pace_of_this_claim(installation):
         assert Run.require(session, run.id).remaining_s == pytest.approx(900, rel=0.1)
 
 
+def test_what_is_no_news_is_no_line_of_the_log(installation):
+    run = installation.queue()
+    with installation.transaction() as session:
+        Run.claim(session, "one")
+    same = Progress(3, 9, "epoch 8", {"loss": 0.5})
+    for told in (same, same, same, Progress(3, 9, "epoch 8", {"loss": 0.4}), same):
+        with installation.transaction() as session:
+            claimed = Run.of_worker(session, run.id, "one")
+            claimed.heard_at = None
+            claimed.save(session, told)
+            assert claimed.heard_at is not None
+    with installation.reading() as session:
+        log = Run.require(session, run.id).tail(session)
+        assert [line.figures["loss"] for line in log] == [0.5, 0.4, 0.5]
+        assert [line.number for line in log] == [1, 2, 3]
+
+
 def never_falls_back(told: list[Progress]) -> None:
     """Nor when the report is written, which is of the same whole."""
     shares = [step.done / step.total for step in told]
