@@ -232,7 +232,8 @@ def _simple(
 
 # -- words -----------------------------------------------------------------------------------------
 
-_NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
+NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
+"""By arm, what is told of in the first sentences."""
 
 
 def _points(found: Figure) -> str:
@@ -294,9 +295,9 @@ def _of_one(outputs: Outputs) -> Iterator[str]:
 def _of_first(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
     """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
     for row in comparisons:
-        if row.arm in _NAMES:
+        if row.arm in NAMES:
             yield (
-                f"{_NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
+                f"{NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
                 f"accuracy {_points(row.difference)}, {_p_of(row)}, {len(row.seeds)} seed(s)."
                 f"{_true(row)}"
             )
@@ -309,7 +310,7 @@ def _of_second(
     against = {row.arm: row for row in comparisons}
     for row in primary:
         told = (
-            f"{_NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
+            f"{NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
             f"balanced accuracy {_points(row.difference)}, {_p_of(row)} of two primary hypotheses, "
             f"{len(row.seeds)} seed(s).{_true(row)}"
         )
@@ -323,7 +324,7 @@ def _of_second(
     for arm in arms.PRIMARY:
         if arm not in {row.arm for row in primary}:
             yield (
-                f"{_NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
+                f"{NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
                 "counts with p = 1 in the family."
             )
 
@@ -340,7 +341,7 @@ def _of_repeated(controls: Sequence[ArmComparison]) -> Iterator[str]:
             else:
                 verdict = "were not shown to be better than"
             yield (
-                f"{_NAMES[row.arm]} {verdict} the real lesions repeated as often "
+                f"{NAMES[row.arm]} {verdict} the real lesions repeated as often "
                 f"(duplicate-real): balanced accuracy {_points(row.difference)}, {_p_of(row)} "
                 f"(secondary, not corrected).{_true(row)}"
             )
