@@ -133,6 +133,7 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # a process answers by the templates that it began with
     )
     environment.globals["static"] = static
     environment.filters |= {"datetime": _datetime, "percent": _percent, "filesize": _filesize}
