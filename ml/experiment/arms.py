@@ -2,12 +2,13 @@
 
 =====================  ==============================================================
 features               no network: measurements of the real training lesions (simple model)
-visual-words           no network: words of the real training lesions' patches (where asked for)
 none                   the real training lesions alone
 classic                + n classic augmentations per fold
 classic+dcgan          + ``base`` classic ones + m DCGAN ROIs per class and fold
 classic+acgan          the same with ROIs of the ACGAN
 acgan-discriminator    no CNN: the class head of the ACGAN's discriminator
+classic+cgan           as classic+acgan with ROIs of the conditional GAN for few lesions
+classic+diffusion      the same with ROIs of the diffusion model
 equal-compute          + as many classic ones as classic+dcgan has classic and synthetic
 duplicate-real         + ``base`` classic ones + the real lesions repeated, m per class
 mixup, cutmix          + as many classic ones as equal-compute, mixed in pairs
@@ -15,8 +16,9 @@ synthetic-only         DCGAN ROIs alone, as many as the largest classic+dcgan ha
 oracle                 + ``base`` classic ones + m ROIs of fresh patients (phantoms only)
 =====================  ==============================================================
 
-From none to the discriminator they are the paper's (Frid-Adar et al. 2018, section IV); the others
-are controls. Two hypotheses are primary, and were before any run of this method was begun
+From none to the discriminator they are the paper's (Frid-Adar et al. 2018, section IV). The two
+below it are there where ``further_generators`` names their generators; the others are controls. Two
+hypotheses are primary, and were before any run of this method was begun
 (`PRIMARY`).
 """
 
@@ -25,20 +27,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml.config import Experiment, SimpleModel
+from ml.config import Experiment, GeneratorKind, SimpleModel
 
-FEATURES, VISUAL = "features", "visual-words"
+FEATURES = "features"
 NONE, CLASSIC, DCGAN, ACGAN = "none", "classic", "classic+dcgan", "classic+acgan"
 DISCRIMINATOR, EQUAL = "acgan-discriminator", "equal-compute"
 DUPLICATE, MIXUP, CUTMIX = "duplicate-real", "mixup", "cutmix"
 SYNTHETIC, ORACLE = "synthetic-only", "oracle"
+CGAN, DIFFUSION = "classic+cgan", "classic+diffusion"
 ARMS = (
-    FEATURES, VISUAL, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, EQUAL, DUPLICATE, MIXUP, CUTMIX,
-    SYNTHETIC, ORACLE,
+    FEATURES, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, CGAN, DIFFUSION, EQUAL, DUPLICATE, MIXUP,
+    CUTMIX, SYNTHETIC, ORACLE,
 )  # fmt: skip
-SIMPLE = (FEATURES, VISUAL)
-"""Arms without a network, of which ``model`` tells what is chosen."""
-SELECTED = (*SIMPLE, CLASSIC, DCGAN, ACGAN)
+FURTHER: Mapping[str, GeneratorKind] = {
+    CGAN: GeneratorKind.CGAN,
+    DIFFUSION: GeneratorKind.DIFFUSION,
+}
+"""Arms with ROIs of generators beyond the paper: only in a run that names them."""
+SELECTED = (FEATURES, CLASSIC, DCGAN, ACGAN, *FURTHER)
 """Arms whose size, or model, is chosen on validation patients under nested selection."""
 MATCHED = (EQUAL, DUPLICATE, MIXUP, CUTMIX, ORACLE)
 """Arms that take the size chosen for classic+dcgan; the largest where no DCGAN was trained."""
@@ -48,7 +54,7 @@ and its way flatters."""
 PRIMARY = (DCGAN, ACGAN)
 """Each against equal-compute with as many ROIs: does it help that they are synthetic? Corrected as
 a family of these two, whatever became of the generators. All other comparisons are secondary."""
-NETWORKS = tuple(arm for arm in ARMS if arm not in (*SIMPLE, ORACLE))
+NETWORKS = tuple(arm for arm in ARMS if arm not in (FEATURES, ORACLE))
 """Networks trained on the same lesions as the simple model."""
 
 
@@ -59,9 +65,9 @@ class ArmSize:
     Attributes:
         classic: classic ROIs added per training fold.
         synthetic: ROIs of ``source`` added per class and training fold.
-        source: ``dcgan``, ``acgan``, ``oracle``, ``real`` (lesions repeated) or empty.
+        source: a generator's kind, ``oracle``, ``real`` (lesions repeated) or empty.
         real: whether real lesions are trained on.
-        model: of the simple model, or the number of visual words; empty for a network.
+        model: of the simple model; empty for a network.
     """
 
     arm: str
@@ -98,12 +104,14 @@ def sizes(settings: Experiment, classes: int, oracle: bool) -> tuple[ArmSize, ..
     found: list[ArmSize] = []
     if settings.method_version > 1:
         found += [ArmSize(FEATURES, 0, model=model) for model in SimpleModel]
-        found += [ArmSize(VISUAL, 0, model=str(words)) for words in settings.visual_words]
     found.append(ArmSize(NONE, 0))
     found += [ArmSize(CLASSIC, n) for n in settings.classic]
     found += [ArmSize(DCGAN, base, m, "dcgan") for m in synthetic]
     found += [ArmSize(ACGAN, base, m, "acgan") for m in synthetic]
     found.append(ArmSize(DISCRIMINATOR, base, 0, "acgan"))
+    for arm, kind in FURTHER.items():
+        if kind in settings.further_generators:
+            found += [ArmSize(arm, base, m, kind.value) for m in synthetic]
     # the size that it is matched to stands in ``synthetic``; nothing synthetic is added
     found += [ArmSize(EQUAL, base + classes * m, m) for m in synthetic]
     if settings.method_version > 1:

@@ -56,20 +56,22 @@ def evaluate(outputs: Outputs, features: str | None = None) -> Scores:
         comparisons = _corrected(comparisons, len(comparisons))
         told = (*_of_first(comparisons), *_of_one(outputs))
         return _scores(outputs, entries, comparisons, paper, told)
-    primary = _corrected(_primary(outputs, nested), len(arms.PRIMARY))
+    primary = _corrected(_against_equal(outputs, nested, arms.PRIMARY), len(arms.PRIMARY))
     simple = _simple(outputs, entries.summary, nested)
     controls = _controls(outputs, nested)
+    further = _against_equal(outputs, nested, tuple(arms.FURTHER))
     answer = [
         *([_simple_words(simple, entries.summary)] if simple else []),
         *_of_second(primary, comparisons),
         *_of_repeated(controls),
+        *_of_further(further),
         *_of_one(outputs),
     ]
     return replace(
         _scores(outputs, entries, comparisons, paper, tuple(answer)),
         features=features,
         primary=primary,
-        secondary=(*((simple,) if simple else ()), *controls),
+        secondary=(*((simple,) if simple else ()), *controls, *further),
     )
 
 
@@ -159,10 +161,12 @@ def _against_classic(
     return tuple(rows)
 
 
-def _primary(outputs: Outputs, by_seed: _BySeed) -> tuple[ArmComparison, ...]:
-    """Each generator against as many classic ROIs in the place of its synthetic ones."""
+def _against_equal(
+    outputs: Outputs, by_seed: _BySeed, of: Sequence[str]
+) -> tuple[ArmComparison, ...]:
+    """Each generator's arm against as many classic ROIs in the place of its synthetic ones."""
     rows = []
-    for arm in arms.PRIMARY:
+    for arm in of:
         pairs = {}
         for seed, found in by_seed.items():
             equal = outputs.equal_compute(found[arm], seed) if arm in found else None
@@ -196,7 +200,7 @@ def _share_of_gap(
     """The share of the way from classic to oracle on fresh lesions that synthetic ROIs go."""
     lesions = outputs.fresh
     there = all(arms.ORACLE in by_seed[seed] for seed in seeds)
-    if lesions is None or arm not in (arms.DCGAN, arms.ACGAN) or not there:
+    if lesions is None or arm not in (*arms.PRIMARY, *arms.FURTHER) or not there:
         return None
     ours, classic, oracle = (
         np.concatenate([outputs.fresh_right(by_seed[seed][name]) for seed in seeds])
@@ -232,8 +236,12 @@ def _simple(
 
 # -- words -----------------------------------------------------------------------------------------
 
-NAMES = {arms.DCGAN: "Synthetic ROIs of the DCGANs", arms.ACGAN: "Synthetic ROIs of the ACGAN"}
-"""By arm, what is told of in the first sentences."""
+_NAMES = {
+    arms.DCGAN: "Synthetic ROIs of the DCGANs",
+    arms.ACGAN: "Synthetic ROIs of the ACGAN",
+    arms.CGAN: "Synthetic ROIs of the conditional GAN",
+    arms.DIFFUSION: "Synthetic ROIs of the diffusion model",
+}
 
 
 def _points(found: Figure) -> str:
@@ -295,9 +303,9 @@ def _of_one(outputs: Outputs) -> Iterator[str]:
 def _of_first(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
     """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
     for row in comparisons:
-        if row.arm in NAMES:
+        if row.arm in _NAMES:
             yield (
-                f"{NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
+                f"{_NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
                 f"accuracy {_points(row.difference)}, {_p_of(row)}, {len(row.seeds)} seed(s)."
                 f"{_true(row)}"
             )
@@ -310,7 +318,7 @@ def _of_second(
     against = {row.arm: row for row in comparisons}
     for row in primary:
         told = (
-            f"{NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
+            f"{_NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
             f"balanced accuracy {_points(row.difference)}, {_p_of(row)} of two primary hypotheses, "
             f"{len(row.seeds)} seed(s).{_true(row)}"
         )
@@ -324,7 +332,7 @@ def _of_second(
     for arm in arms.PRIMARY:
         if arm not in {row.arm for row in primary}:
             yield (
-                f"{NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
+                f"{_NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
                 "counts with p = 1 in the family."
             )
 
@@ -333,18 +341,28 @@ def _of_repeated(controls: Sequence[ArmComparison]) -> Iterator[str]:
     """Are synthetic ROIs better than the real lesions once more? If not, that is a result."""
     for row in controls:
         if row.against == arms.DUPLICATE:
-            low, high = _ends(row)
-            if row.p < 0.05 and low > 0:
-                verdict = "were better than"
-            elif row.p < 0.05 and high < 0:
-                verdict = "were worse than"
-            else:
-                verdict = "were not shown to be better than"
-            yield (
-                f"{NAMES[row.arm]} {verdict} the real lesions repeated as often "
-                f"(duplicate-real): balanced accuracy {_points(row.difference)}, {_p_of(row)} "
-                f"(secondary, not corrected).{_true(row)}"
-            )
+            yield _uncorrected(row, "the real lesions repeated as often (duplicate-real)")
+
+
+def _of_further(further: Sequence[ArmComparison]) -> Iterator[str]:
+    """Do ROIs of generators beyond the paper help? Not asked before the paper's were."""
+    for row in further:
+        yield _uncorrected(row, "as many more classic ones (equal-compute)")
+
+
+def _uncorrected(row: ArmComparison, what: str) -> str:
+    """A secondary comparison in a sentence."""
+    low, high = _ends(row)
+    if row.p < 0.05 and low > 0:
+        verdict = "were better than"
+    elif row.p < 0.05 and high < 0:
+        verdict = "were worse than"
+    else:
+        verdict = "were not shown to be better than"
+    return (
+        f"{_NAMES[row.arm]} {verdict} {what}: balanced accuracy {_points(row.difference)}, "
+        f"{_p_of(row)} (secondary, not corrected).{_true(row)}"
+    )
 
 
 def _simple_words(row: ArmComparison, summary: Sequence[ArmSummary]) -> str:

@@ -6,7 +6,8 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ml.config import Classifier, Experiment, Gan
+from ml.checkpoints.sampler import Sampler
+from ml.config import Classifier, Experiment, GeneratorKind
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.tasks import (
     INNER,
@@ -17,6 +18,10 @@ from ml.experiment.tasks import (
     TrainClassifier,
     TrainGenerator,
 )
+from ml.training import budget
+
+_LOOK_S = 0.03
+"""Of one training lesion in a look for copies."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Rates:
 
     Attributes:
         classifier_s, dcgan_s, acgan_s: one training step at the settings' widths and batch.
+        cgan_s, diffusion_s: the same of generators that a run may have besides.
         view_s: cutting one classic ROI.
         lesion_s: simulating one fresh lesion.
         task_s: what a classifier needs beside its steps: reading, scoring, writing.
@@ -46,6 +52,8 @@ class Rates:
     measure_s: float = 4.0
     begin_s: float = 0.0
     score_s: float = 0.0
+    cgan_s: float = 0.0
+    diffusion_s: float = 0.0
 
 
 def nominal(settings: Experiment) -> Rates:
@@ -55,14 +63,20 @@ def nominal(settings: Experiment) -> Rates:
     48 GFLOP/s, and some milliseconds for whatever else) and on one H100 (``tests/bench/gpu.py``).
     """
     cnn = _cnn_gflop(settings.classifier)
-    dcgan, acgan = _gan_gflop(settings.gan), _gan_gflop(settings.acgan)
+    dcgan, acgan = (of.batch * budget.gan_gflop(of) for of in (settings.gan, settings.acgan))
+    width = budget.width_of(settings.diffusion, settings.joint)
+    diffusion = settings.joint.batch * budget.diffusion_gflop(width)
     if settings.device.startswith("cuda"):
         # what the cores do is done beside it
         return Rates(
             5e-5 + cnn / 60_000, 4e-4 + dcgan / 130_000, 4e-4 + acgan / 130_000,
             view_s=4e-5, lesion_s=0.01, task_s=0.33, generator_task_s=1.6, measure_s=0.4,
+            cgan_s=4e-4 + acgan / 130_000, diffusion_s=1e-3 + diffusion / 65_000,
         )  # fmt: skip
-    return Rates(0.006 + cnn / 48, 0.02 + dcgan / 46, 0.02 + acgan / 46)
+    return Rates(
+        0.006 + cnn / 48, 0.02 + dcgan / 46, 0.02 + acgan / 46,
+        cgan_s=0.02 + acgan / 46, diffusion_s=0.02 + diffusion / 46,
+    )  # fmt: skip
 
 
 def _cnn_gflop(of: Classifier) -> float:
@@ -70,14 +84,6 @@ def _cnn_gflop(of: Classifier) -> float:
     w = of.width
     areas = 62 * 62 * 1 * w + 29 * 29 * w * 2 * w + 12 * 12 * 2 * w * 4 * w
     return 3 * of.batch * 2 * (9 * areas + 36 * 4 * w * of.features) / 1e9
-
-
-def _gan_gflop(of: Gan) -> float:
-    """The same of both networks: the discriminator sees real ROIs, drawn ones, and these again."""
-    g, d = of.width, of.discriminator_width
-    up = 8 * g * 4 * g * 16 + 4 * g * 2 * g * 64 + 2 * g * g * 256 + g * 1024
-    down = d * 1024 + d * 2 * d * 256 + 2 * d * 4 * d * 64 + 4 * d * 8 * d * 16
-    return of.batch * 2 * 25 * (3 * up + 8 * down) / 1e9
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ class Costs:
         settings = self.settings
         if task.size.arm == arms.DISCRIMINATOR:
             return 2.0
-        if task.size.arm in arms.SIMPLE:
+        if task.size.arm == arms.FEATURES:
             return 2.0 + 0.002 * (settings.fresh_lesions if self.fresh else 0)
         batch = settings.classifier.batch
         steps = -(-self.rois(task) // batch)
@@ -138,18 +144,25 @@ class Costs:
         return self.rates.classifier_s * (steps * epochs + scored / batch / 3) + self.rates.task_s
 
     def _generator_s(self, task: TrainGenerator) -> float:
-        settings = self.settings
-        of = settings.gan if task.kind == "dcgan" else settings.acgan
+        settings, kind = self.settings, GeneratorKind(task.kind)
+        of = settings.gan if kind == GeneratorKind.DCGAN else settings.acgan
+        epochs, often, looked = of.epochs, 1, 0.0
+        if kind in settings.further_generators:
+            looked = _LOOK_S * self._training_lesions * (3 + of.epochs / of.sheet_every)
+        if kind == GeneratorKind.DIFFUSION:
+            epochs = budget.diffusion_epochs(settings)
+            often = Sampler.of(settings.diffusion).evaluations * self.classes
         rois = self._training_lesions + settings.base * (settings.folds - 1)
-        if task.kind == "dcgan":
+        if kind == GeneratorKind.DCGAN:
             rois /= self.classes
         if task.part == INNER:
             rois *= 1 - 1 / settings.validation_parts
-        step = self.rates.dcgan_s if task.kind == "dcgan" else self.rates.acgan_s
+        step: float = getattr(self.rates, f"{kind}_s")
         drawn = arms.most_synthetic(settings, self.classes)
         return (
-            step * of.epochs * rois / of.batch
-            + step * drawn / of.batch / 3
+            step * epochs * rois / of.batch
+            + step * often * drawn / of.batch / 3
+            + looked
             + self.rates.generator_task_s
         )
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.config import Experiment, Gan
+from ml.config import Experiment, Gan, GeneratorKind
 from ml.dataset.augment import views_of
 from ml.dataset.manifest import Manifest
 from ml.experiment import fresh_phantoms
@@ -29,7 +29,7 @@ from ml.images.roi import View
 from ml.phantom import Version
 from ml.phantom.lesions import CLASSES
 from ml.statistics import classification
-from ml.training import acgan, classifier, cnn_steps, gan, gan_steps, runtime
+from ml.training import acgan, cgan, classifier, cnn_steps, diffusion, gan, gan_steps, runtime
 
 LANES = {"generator": 4, "classifier": 8}
 """Trainings that share a GPU at a time: with more, an H100 made no more steps in all."""
@@ -120,7 +120,7 @@ def _of_a_core(settings: Experiment, data: Path, number: int) -> tuple[float, Ra
     manifest = manifest_of(data)
     found = nominal(settings)
     if not settings.device.startswith("cuda"):
-        found = Rates(*_steps_on_a_core(settings, len(manifest.scheme)))
+        found = replace(found, **_steps_on_a_core(settings, len(manifest.scheme)))
     found = replace(found, view_s=_view_s(settings, manifest), measure_s=Rates.measure_s)
     if fresh_phantoms.possible(manifest):
         found = replace(found, lesion_s=_lesion_s(settings, number, manifest.phantom))
@@ -135,7 +135,23 @@ def _of_a_core(settings: Experiment, data: Path, number: int) -> tuple[float, Ra
     )
 
 
-def _steps_on_a_core(settings: Experiment, classes: int) -> list[float]:
+def _learner(
+    settings: Experiment, kind: GeneratorKind, classes: int
+) -> tuple[Gan, Callable[..., gan.Learner]]:
+    """What trains a kind of generator: its settings, and what builds it from them."""
+    match kind:
+        case GeneratorKind.DCGAN:
+            return settings.gan, gan.Pair
+        case GeneratorKind.ACGAN:
+            return settings.acgan, partial(acgan.Pair, classes)
+        case GeneratorKind.CGAN:
+            return settings.joint, partial(cgan.Pair, classes, settings.cgan)
+        case GeneratorKind.DIFFUSION:
+            own = settings.diffusion
+            return diffusion.schedule(settings), partial(diffusion.Model, classes, own)
+
+
+def _steps_on_a_core(settings: Experiment, classes: int) -> dict[str, float]:
     device = torch.device("cpu")
     most = max(settings.classifier.batch, settings.gan.batch, settings.acgan.batch)
     rois = _rois(most)
@@ -148,18 +164,23 @@ def _steps_on_a_core(settings: Experiment, classes: int) -> list[float]:
         drawn = cnn_steps.draw(recipe, count, 0, "rate")
         return lambda: steps.run(drawn)
 
-    def generate(make: Callable[..., gan.Pair], recipe: Gan, count: int) -> Callable[[], object]:
+    def generate(kind: GeneratorKind, count: int) -> Callable[[], object]:
+        recipe, make = _learner(settings, kind, classes)
         few = replace(recipe, batch=count)
         steps = gan_steps.Steps(rois[:count], answers[:count], few, device)
         steps.begin(make(few, device, "rate"))
         return lambda: steps.run(np.random.default_rng(0), 1)
 
-    of_all = partial(acgan.Pair, classes)
-    return [
-        _step_s(classify, settings.classifier.batch),
-        _step_s(partial(generate, gan.Pair, settings.gan), settings.gan.batch),
-        _step_s(partial(generate, of_all, settings.acgan), settings.acgan.batch),
-    ]
+    kinds = (GeneratorKind.DCGAN, GeneratorKind.ACGAN, *settings.further_generators)
+    return {
+        "classifier_s": _step_s(classify, settings.classifier.batch),
+        **{
+            f"{kind}_s": _step_s(
+                partial(generate, kind), _learner(settings, kind, classes)[0].batch
+            )
+            for kind in kinds
+        },
+    }
 
 
 def _step_s(step_of: Callable[[int], Callable[[], object]], batch: int) -> float:
@@ -235,12 +256,12 @@ def _score_s(settings: Experiment, manifest: Manifest) -> float:
 def _of_a_gpu(settings: Experiment, classes: int) -> dict[str, float]:
     """One over the steps that all lanes together make in a second, of each network."""
     runtime.prepare()
+    kinds = (GeneratorKind.DCGAN, GeneratorKind.ACGAN, *settings.further_generators)
     found = {
         f"{name}_s": 1 / steps_per_s(settings, kind, classes, LANES[stage])
         for name, kind, stage in (
             ("classifier", "cnn", "classifier"),
-            ("dcgan", "dcgan", "generator"),
-            ("acgan", "acgan", "generator"),
+            *((kind.value, kind.value, "generator") for kind in kinds),
         )
     }
     return {
@@ -256,16 +277,16 @@ def steps_per_s(
     """Training steps that ``lanes`` networks together make in a second on the settings' device.
 
     Args:
-        kind: ``cnn``, ``dcgan`` or ``acgan``.
+        kind: ``cnn``, or a generator's.
         seconds: for so long it is measured, about.
     """
     device = runtime.device(settings.device)
-    batches = {
-        "cnn": settings.classifier.batch,
-        "dcgan": settings.gan.batch,
-        "acgan": settings.acgan.batch,
-    }
-    rois = _rois(_STEPS * batches[kind])
+    batch = (
+        settings.classifier.batch
+        if kind == "cnn"
+        else _learner(settings, GeneratorKind(kind), classes)[0].batch
+    )
+    rois = _rois(_STEPS * batch)
     answers = np.arange(len(rois)) % classes
     made = [0] * lanes
     ready, begin = threading.Barrier(lanes + 1), threading.Event()
@@ -321,8 +342,7 @@ def _epochs(
             of_cnn.told()
 
         return classify
-    chosen = settings.gan if kind == "dcgan" else settings.acgan
-    make = gan.Pair if kind == "dcgan" else partial(acgan.Pair, classes)
+    chosen, make = _learner(settings, GeneratorKind(kind), classes)
     of_gan = gan_steps.Steps(rois, answers, chosen, device)
     of_gan.begin(make(chosen, device, number))
 

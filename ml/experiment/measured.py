@@ -27,7 +27,15 @@ from ml.experiment.results.synthetic import (
     Synthetic,
     TaskPair,
 )
-from ml.experiment.tasks import INNER, OUTER, Measure, Rois, TrainGenerator, measurements
+from ml.experiment.tasks import (
+    INNER,
+    OUTER,
+    Measure,
+    Rois,
+    generators,
+    measured_kinds,
+    measurements,
+)
 from ml.experiment.training_sets import fold_of
 from ml.statistics import (
     classification,
@@ -114,7 +122,7 @@ def collect(
     fidelity_of: dict[str, KindFidelity | Missing] = {}
     memorised: dict[str, dict[str, SpaceMemorisation]] = {}
     alike: dict[str, tuple[KindTwins, ...]] = {}
-    for kind in Rois:
+    for kind in measured_kinds(settings):
         of = [task for task in measurements(settings, seeds) if task.kind == kind]
         told = [(task, folder.result(task)) for task in of]
         done = [(task, one) for task, one in told if isinstance(one, Measurement)]
@@ -333,10 +341,7 @@ def _generators(
     for seed in seeds:
         for part in (OUTER, INNER):
             for fold in range(settings.tested_folds):
-                tasks = [
-                    TrainGenerator("dcgan", part, fold, seed, key) for key in manifest.scheme.keys
-                ]
-                for task in (*tasks, TrainGenerator("acgan", part, fold, seed)):
+                for task in generators(settings, manifest.scheme.keys, seed, part, fold):
                     told = folder.result(task)
                     yield GeneratorFate(
                         name=task.name,

@@ -28,7 +28,7 @@ class GeneratorOutcome:
     """Of one generator: whom it saw, and how it fared.
 
     Attributes:
-        kind: ``dcgan`` or ``acgan``.
+        kind: one of ``GeneratorKind``.
         lesion_class: None for one of all classes.
         lesions: that it was trained on …
         rois: … and their views.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 
 from ml.checkpoints.checkpoint import tensors_from_bytes, tensors_to_bytes
-from ml.config import Experiment, Mixing, SimpleModel
+from ml.config import FURTHER, Experiment, GeneratorKind, Mixing, SimpleModel
 from ml.dataset.augment import Drawn, views_of
 from ml.dataset.folds import Fold
-from ml.dataset.manifest import Line, Manifest
+from ml.dataset.manifest import Manifest
 from ml.experiment import arms, fresh_phantoms, measured_lesions
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import ClassifierOutcome, Collapsed, GeneratorOutcome
@@ -47,12 +47,14 @@ from ml.experiment.training_sets import (
 from ml.ground.records import to_json
 from ml.images.roi import View
 from ml.progress import Progress, RunDir
-from ml.training import acgan, classifier, gan, runtime, simple, visual_words
+from ml.training import acgan, classifier, gan, joint, runtime, simple, watched
 from ml.training.learned import EndedTraining, GeneratorTraining
 from ml.training.networks import acgan as acgan_networks
 from ml.training.networks import dcgan as dcgan_networks
 
 _SCORE_BATCH = 256
+_DRAWN_AT_ONCE = 32
+"""ROIs between two looks at whether the run is to stop."""
 _MIXED = {arms.MIXUP: Mixing.MIXUP, arms.CUTMIX: Mixing.CUTMIX}
 
 
@@ -116,6 +118,7 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
     own = fold.train.only(task.lesion_class) if task.lesion_class else fold.train
     each = views_each(manifest, settings, whole, settings.base)
     pixels, labels = classic_rois(folder, manifest, task.seed, list(own), each)
+    kind = GeneratorKind(task.kind)
     seed = (task.kind, task.lesion_class, task.part, task.fold, task.seed)
     keys = manifest.scheme.keys
 
@@ -135,11 +138,16 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
 
     device = settings.device
     try:
-        if task.kind == "dcgan":
+        if kind == GeneratorKind.DCGAN:
             yield from gan.fit(pixels, settings.gan, out, *seed, device=device)
-        else:
+        elif kind == GeneratorKind.ACGAN:
             yield from acgan.fit(
                 pixels, labels, len(keys), settings.acgan, out, *seed, device=device
+            )
+        else:
+            watch = watched.Watch.of(manifest, list(own), settings.window_hu)
+            yield from joint.FITS[kind](
+                pixels, labels, len(keys), settings, out, *seed, watch=watch, device=device
             )
     except gan.CollapseError as error:
         ended(Collapsed(str(error)))
@@ -147,9 +155,25 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
     most = arms.most_synthetic(settings, len(keys)) * (settings.folds - 1)
     count = max(most, settings.fidelity_rois)
     for key in [task.lesion_class] if task.lesion_class else keys:
-        rois = _draw(out, settings, task, len(keys), keys.index(key), count)
+        if kind in FURTHER:
+            rois = yield from _draw_joint(out, settings, task, len(keys), keys.index(key), count)
+        else:
+            rois = _draw(out, settings, task, len(keys), keys.index(key), count)
         _write_array(out, f"rois-{key}.npy", rois.astype(np.float16))
     ended(EndedTraining.load(out).learned)
+
+
+def _draw_joint(
+    out: RunDir, settings: Experiment, task: TrainGenerator, classes: int, position: int, count: int
+) -> Generator[Progress, None, Pixels]:
+    """ROIs of one class by a generator beyond the paper: image i is that of seed i."""
+    tensors = tensors_from_bytes((out.path / "generator.safetensors").read_bytes())
+    kind, parts = GeneratorKind(task.kind), []
+    for first in range(0, count, _DRAWN_AT_ONCE):
+        seeds = range(first, min(count, first + _DRAWN_AT_ONCE))
+        parts.append(joint.draw(kind, tensors, settings, classes, position, seeds, settings.device))
+        yield Progress(seeds.stop, count, f"{task.name}: {seeds.stop} of {count} drawn")
+    return np.concatenate(parts)
 
 
 def _draw(
@@ -191,7 +215,7 @@ def _classifier(
     out = folder.task(task.name)
     fold = fold_of(manifest, settings, task.seed, task.fold, task.part)
     source, keys = task.size.source, manifest.scheme.keys
-    if source in ("dcgan", "acgan"):
+    if source in tuple(GeneratorKind):
         failed = failed_generator(folder, source, task.part, task.fold, task.seed, keys)
         if failed:
             outcome = ClassifierOutcome(failed=": ".join(failed))
@@ -200,9 +224,6 @@ def _classifier(
     trained = ClassifierOutcome()
     if task.size.arm == arms.FEATURES:
         yield from _features(folder, settings, manifest, task, fold)
-        return
-    if task.size.arm == arms.VISUAL:
-        yield from _visual_words(folder, settings, manifest, task, fold)
         return
     if task.size.arm == arms.DISCRIMINATOR:
         network = _discriminator(folder, settings, manifest, task, fold)
@@ -222,7 +243,9 @@ def _classifier(
             mixing=_MIXED.get(task.size.arm),
         )  # fmt: skip
     tested = list(fold.test)
-    rois = _plain(manifest, settings, tested)
+    rois = np.empty((len(tested), 64, 64), np.float32)
+    for i, line in enumerate(tested):
+        rois[i] = manifest.roi(line, settings.window_hu)
     outputs: dict[str, npt.NDArray[Any]] = {
         "rows": np.asarray([_row(manifest)[line.id] for line in tested], np.int64),
         "probabilities": probabilities(network, rois, settings.device)
@@ -265,52 +288,12 @@ def _features(
     model = SimpleModel(task.size.model)
     both = np.concatenate(tested)
     table = simple.probabilities(model, values[train], labels, both, len(keys), *seed)
+    outputs = {"rows": test, "probabilities": table[: len(test)]}
+    if len(tested) > 1:
+        outputs["fresh"] = table[len(test) :].argmax(axis=1).astype(np.uint8)
     trained = ClassifierOutcome(rois=len(train), measurements=values.shape[1], with_size=with_size)
-    _leave_table(folder.task(task.name), test, table, len(tested) > 1, trained)
+    _leave(folder.task(task.name), outputs, trained)
     yield Progress(2, 2, task.name)
-
-
-def _visual_words(
-    folder: RunFolder, settings: Experiment, manifest: Manifest, task: TrainClassifier, fold: Fold
-) -> Iterator[Progress]:
-    """Words of the real training lesions' patches; it sees no view of them."""
-    keys, row = manifest.scheme.keys, _row(manifest)
-    train, tested = (_plain(manifest, settings, list(side)) for side in (fold.train, fold.test))
-    labels = np.asarray([manifest.scheme.index(line.lesion_class) for line in fold.train])
-    test = np.asarray([row[line.id] for line in fold.test], np.int64)
-    fresh = fresh_of(settings, manifest) if task.part == OUTER else ()
-    if fresh:
-        lesions = _fresh_lesions(fresh, folder.fresh, keys)
-        tested = np.concatenate([tested, lesions.rois[:, 0]])
-    yield Progress(1, 2, f"{task.name}: ROIs read")
-    seed = (task.part, task.fold, task.seed)
-    words = int(task.size.model)
-    table = visual_words.probabilities(words, train, labels, tested, len(keys), *seed)
-    trained = ClassifierOutcome(rois=len(train))
-    _leave_table(folder.task(task.name), test, table, bool(fresh), trained)
-    yield Progress(2, 2, task.name)
-
-
-def _leave_table(
-    out: RunDir,
-    rows: npt.NDArray[np.int64],
-    table: npt.NDArray[np.float64],
-    fresh: bool,
-    trained: ClassifierOutcome,
-) -> None:
-    """Probabilities of the lines of these rows, and what is said of fresh lesions behind them."""
-    outputs = {"rows": rows, "probabilities": table[: len(rows)]}
-    if fresh:
-        outputs["fresh"] = table[len(rows) :].argmax(axis=1).astype(np.uint8)
-    _leave(out, outputs, trained)
-
-
-def _plain(manifest: Manifest, settings: Experiment, lines: Sequence[Line]) -> Pixels:
-    """(n, 64, 64) of some lines as they are."""
-    rois = np.empty((len(lines), 64, 64), np.float32)
-    for i, line in enumerate(lines):
-        rois[i] = manifest.roi(line, settings.window_hu)
-    return rois
 
 
 class _Named(torch.nn.Module):

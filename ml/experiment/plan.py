@@ -30,6 +30,7 @@ from ml.experiment.tasks import (
 )
 from ml.experiment.training_sets import fresh_of, views_needed, views_starts
 from ml.progress import refuse_data_set, spoken
+from ml.training.enough import refuse_few
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Plan:
             for stage in ((*generators, *left(*self.fresh)), classifiers, left(*later)):
                 seconds += makespan((one.cost_s for one in stage), jobs)
             seconds += makespan((one.cost_s for one in left(*self.measurements)), jobs)
-        scored = len(self.seeds) * (len(self.sizes) + 2 * len(arms.ARMS))
+        scored = len(self.seeds) * (len(self.sizes) + 2 * len(self.known))
         return self.costs.rates.begin_s + seconds + self.costs.rates.score_s * scored
 
     def bytes_needed(self) -> int:
@@ -192,9 +193,11 @@ class Plan:
         roi = 64 * 64 * 2
         folds = settings.folds
         each = arms.most_classic(settings, classes) * folds + len(self.manifest.lines)
-        drawn = arms.most_synthetic(settings, classes) * (folds - 1) * classes * 2 * 2 * folds
+        kinds = 2 + len(settings.further_generators)
+        drawn = arms.most_synthetic(settings, classes) * (folds - 1) * classes * kinds * 2 * folds
         fresh = len(self.fresh) * fresh_phantoms.CHUNK * 3 * 4
-        pair = classes * _generator_bytes(settings.gan) + _generator_bytes(settings.acgan)
+        pair = classes * _generator_bytes(settings.gan)
+        pair += (kinds - 1) * _generator_bytes(settings.acgan)
         weights = 2 * folds * len(self.seeds) * pair
         return weights + roi * ((each + drawn) * len(self.seeds) + fresh) + 2**26
 
@@ -277,12 +280,14 @@ class Plan:
 def _refuse_folds(settings: Experiment, manifest: Manifest, seed: int) -> None:
     for split in folds_of(manifest, settings, seed):
         try:
-            inner_of(manifest, settings, seed, split)
+            inner = inner_of(manifest, settings, seed, split)
         except FoldError as error:
             raise FoldError(
                 "Nested selection needs training patients to set aside in fold "
                 f"{split.index}: {error} Give more patients, or fewer validation_parts."
             ) from error
+        for kind in settings.further_generators:
+            refuse_few(kind, manifest.scheme.keys, [line.lesion_class for line in inner.train])
 
 
 def _generators(
@@ -291,9 +296,7 @@ def _generators(
     for seed in seeds:
         for part in (OUTER, INNER):
             for fold in range(settings.tested_folds):
-                yield TrainGenerator("acgan", part, fold, seed)
-                for key in classes:
-                    yield TrainGenerator("dcgan", part, fold, seed, key)
+                yield from tasks.generators(settings, classes, seed, part, fold)
 
 
 def _classifiers(

@@ -2,7 +2,7 @@
 
 Released are networks of the first fold and seed: the classifiers of the classic arms and of the
 arms with synthetic ROIs at the size that nested selection chose, scored on the patients that the
-fold held out, and the DCGAN of each class.
+fold held out, the DCGAN of each class, and generators beyond the paper for each class.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ml.checkpoints.metrics import (
     HeldOutScore,
     TrainedOn,
 )
-from ml.config import Experiment
+from ml.config import FURTHER, Experiment, GeneratorKind
 from ml.dataset.manifest import Manifest
 from ml.dataset.measured import measured
 from ml.experiment import arms
@@ -45,7 +45,7 @@ from ml.trust.evidence import Missing
 from ml.trust.lesions import Lesions
 from ml.trust.record import Looks, Trust
 
-RELEASED = (arms.NONE, arms.CLASSIC, arms.DCGAN, arms.ACGAN, arms.EQUAL)
+RELEASED = (arms.NONE, arms.CLASSIC, arms.DCGAN, arms.ACGAN, *arms.FURTHER, arms.EQUAL)
 _FOLD = 0
 _LEAST = 1e-30
 """A probability that was stored as 0 was smaller than what its type holds."""
@@ -66,13 +66,14 @@ def checkpoints(
         for size in _chosen(settings, manifest, Results.load(run.path).found.scores.arms)
         if (folder.task(_name(size, settings)).path / "weights.safetensors").exists()
     ]
-    for key in manifest.scheme.keys:
-        task = generator_of("dcgan", OUTER, _FOLD, settings.seed, key)
-        outcome = folder.result(task)
-        if isinstance(outcome.fared, GeneratorTraining):
-            made.append(
-                _generator(settings, manifest, run, folder, task, outcome.fared, stem, preset)
-            )
+    for kind in (GeneratorKind.DCGAN, *settings.further_generators):
+        for key in manifest.scheme.keys:
+            task = generator_of(kind.value, OUTER, _FOLD, settings.seed, key)
+            fared = folder.result(task).fared
+            if isinstance(fared, GeneratorTraining):
+                made.append(
+                    _generator(settings, manifest, run, folder, task, key, fared, stem, preset)
+                )
     return made
 
 
@@ -190,6 +191,7 @@ def _generator(
     run: RunDir,
     folder: RunFolder,
     task: TrainGenerator,
+    drawn: str,
     training: GeneratorTraining,
     stem: str,
     preset: str,
@@ -197,11 +199,19 @@ def _generator(
     tensors = tensors_from_bytes(
         (folder.task(task.name).path / "generator.safetensors").read_bytes()
     )
-    name, drawn = f"{stem}-dcgan-{task.lesion_class}", task.lesion_class
+    kind = GeneratorKind(task.kind)
     fold = fold_of(manifest, settings, settings.seed, _FOLD, OUTER)
-    own = fold.train.only(task.lesion_class)
+    own = fold.train.only(task.lesion_class) if task.lesion_class else fold.train
     made = replace(
-        described(manifest, settings, name, current_commit(), draws=drawn, preset=preset),
+        described(
+            manifest,
+            settings,
+            f"{stem}-{kind}-{drawn}",
+            current_commit(),
+            draws=drawn,
+            preset=preset,
+            network=kind,
+        ),
         metrics=GeneratorMetrics(
             generator_steps=training.steps,
             attempts=training.attempts,
@@ -210,4 +220,10 @@ def _generator(
         ),
     )
     target = run.path / "checkpoints" / made.name
-    return saving.save(made, target, export.generator(tensors), tensors)
+    position = manifest.scheme.index(drawn)
+    model = (
+        export.joint(kind, tensors, position, settings.diffusion.sigma_data)
+        if kind in FURTHER
+        else export.generator(tensors)
+    )
+    return saving.save(made, target, model, tensors)

@@ -5,12 +5,12 @@ A name stands in seeds and in folders: changed, it would give other numbers and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from ml.config import Experiment
+from ml.config import Experiment, GeneratorKind
 from ml.experiment.arms import ArmSize
 from ml.experiment.fresh_phantoms import Chunk
 
@@ -34,6 +34,8 @@ class Rois(StrEnum):
     """The training lesions in the place of synthetic ROIs: a baseline."""
     DCGAN = "dcgan"
     ACGAN = "acgan"
+    CGAN = "cgan"
+    DIFFUSION = "diffusion"
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ class DrawFresh:
 
 @dataclass(frozen=True)
 class TrainGenerator:
-    """Train a DCGAN of one class, or an ACGAN of all (empty ``lesion_class``), and draw from it.
+    """Train a DCGAN of one class, or a generator of all (empty ``lesion_class``), and draw from it.
 
     Attributes:
-        kind: ``dcgan`` or ``acgan``.
+        kind: one of ``GeneratorKind``.
         part: ``OUTER`` or ``INNER``.
     """
 
@@ -145,7 +147,7 @@ class PlannedTask:
 
 
 def generator_of(kind: str, part: str, fold: int, seed: int, lesion_class: str) -> TrainGenerator:
-    """The generator that draws a class: the ACGAN draws all of them."""
+    """The generator that draws a class: all kinds but the DCGAN draw all of them."""
     # a validation split counts as part of its fold
     return TrainGenerator(kind, part, fold, seed, lesion_class if kind == "dcgan" else "")
 
@@ -156,5 +158,21 @@ def measurements(settings: Experiment, seeds: Sequence[int]) -> tuple[Measure, .
         Measure(kind, fold, seed)
         for seed in seeds
         for fold in range(settings.tested_folds)
-        for kind in Rois
+        for kind in measured_kinds(settings)
+    )
+
+
+def measured_kinds(settings: Experiment) -> tuple[Rois, ...]:
+    """Whose ROIs a run measures."""
+    return (Rois.REAL, Rois.DCGAN, Rois.ACGAN, *(Rois(one) for one in settings.further_generators))
+
+
+def generators(
+    settings: Experiment, classes: Iterable[str], seed: int, part: str, fold: int
+) -> tuple[TrainGenerator, ...]:
+    """Every generator of a part of a fold: a DCGAN of each class, and those of all classes."""
+    joint = (GeneratorKind.ACGAN, *settings.further_generators)
+    return (
+        *(TrainGenerator("dcgan", part, fold, seed, key) for key in classes),
+        *(TrainGenerator(kind.value, part, fold, seed) for kind in joint),
     )

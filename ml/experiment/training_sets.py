@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ml.config import ConfigError, Experiment, seed_for
+from ml.config import ConfigError, Experiment, GeneratorKind, seed_for
 from ml.dataset.augment import count_of
 from ml.dataset.folds import Fold, LeakageError, folds_of, inner_of
 from ml.dataset.manifest import Line, Manifest
@@ -177,7 +177,7 @@ def training_set(
         whole = fold_of(manifest, settings, task.seed, task.fold, OUTER)
         each = views_each(manifest, settings, whole, size.classic)
         parts.append(classic_rois(folder, manifest, task.seed, list(fold.train), each))
-    if size.source in ("dcgan", "acgan"):
+    if size.source in tuple(GeneratorKind):
         count = _synthetic_per_class(settings, manifest, task, fold)
         numbered = replace(fold, index=task.fold)
         parts.append(

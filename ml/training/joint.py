@@ -5,56 +5,42 @@ Both kinds beyond the paper are trained and measured alike, and as the DCGAN is.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import current_commit, tensors_from_bytes
+from ml.checkpoints.latents import latent, noise
 from ml.checkpoints.members import Tensors
 from ml.checkpoints.metrics import GeneratorMetrics
-from ml.config import Config, ConfigError, GeneratorKind
+from ml.config import Config, GeneratorKind
 from ml.dataset.manifest import Line
 from ml.ground.records import to_json
+from ml.lesion import ROI_SIZE_PX
 from ml.progress import Progress, RunDir
 from ml.training import budget, cgan, diffusion, gan, runtime
+from ml.training.acgan import with_class
 from ml.training.described import described
+from ml.training.enough import refuse_few
 from ml.training.gan import Views
 from ml.training.learned import EndedTraining, GeneratorTraining
+from ml.training.networks import cgan as cgan_networks
+from ml.training.networks.edm import Denoiser
 from ml.training.watched import Watch, copying, words
 
-LEAST_LESIONS, LEAST_OF_A_CLASS = 12, 4
-"""Of fewer a network that learns all classes at once has nothing to learn but these by heart."""
+Pixels = npt.NDArray[np.float32]
+
 _AT_ONCE = 16
 """Samples between two lines of what is told, while a checkpoint's are drawn."""
-NAMES: Mapping[GeneratorKind, str] = {
-    GeneratorKind.CGAN: "conditional GAN",
-    GeneratorKind.DIFFUSION: "diffusion model",
+FITS: Mapping[GeneratorKind, Callable[..., Iterator[Progress]]] = {
+    GeneratorKind.CGAN: cgan.fit,
+    GeneratorKind.DIFFUSION: diffusion.fit,
 }
-_FITS = {GeneratorKind.CGAN: cgan.fit, GeneratorKind.DIFFUSION: diffusion.fit}
-
-
-def refuse_few(kind: GeneratorKind, keys: Sequence[str], classes: Sequence[str]) -> None:
-    """Nothing where lesions are enough for one generator of all classes.
-
-    Args:
-        keys: of the scheme.
-        classes: of the training lesions, a key each.
-
-    Raises:
-        ConfigError: they are too few.
-    """
-    counts = Counter(classes)
-    least = min(keys, key=lambda key: counts[key])
-    if len(classes) < LEAST_LESIONS or counts[least] < LEAST_OF_A_CLASS:
-        raise ConfigError(
-            f"A {NAMES[kind]} is not trained on {len(classes)} lesions, {counts[least]} of them of "
-            f"class {least!r}: it would learn them by heart. Give at least {LEAST_LESIONS}, and "
-            f"{LEAST_OF_A_CLASS} of each class, on the training side."
-        )
 
 
 def train(
@@ -85,6 +71,7 @@ def train(
     """
     # not above: the whole experiment trains where there is no ONNX
     from ml.checkpoints import serving
+    from ml.training.networks import export
 
     runtime.prepare()
     runtime.device(device)
@@ -99,7 +86,7 @@ def train(
     yield Progress(0, total, "comparing the training lesions with each other")
     watch = Watch.of(cut.manifest, cut.lines, settings.window_hu)
     seed = (cut.fold.index, settings.seed)
-    yield from _FITS[kind](
+    yield from FITS[kind](
         cut.rois, cut.labels, len(keys), settings, run, *seed, watch=watch, device=device
     )
     tensors = tensors_from_bytes((run.path / "generator.safetensors").read_bytes())
@@ -112,7 +99,7 @@ def train(
             cut.manifest, settings, f"{stem}-{key}", commit,
             draws=key, without="classifier", command=command, network=kind,
         )  # fmt: skip
-        model = exported(kind, tensors, position, settings)
+        model = export.joint(kind, tensors, position, settings.diffusion.sigma_data)
         drawing, parts = serving.Generator(model, meta), []
         for first in range(0, gan.DRAWN, _AT_ONCE):
             parts.append(drawing.draw(range(first, first + _AT_ONCE)))
@@ -134,13 +121,39 @@ def epochs_of(kind: GeneratorKind, settings: Config) -> int:
     )
 
 
-def exported(kind: GeneratorKind, tensors: Tensors, position: int, settings: Config) -> bytes:
-    """ONNX of a generator of all classes for one of them."""
-    from ml.training.networks import export
+def draw(
+    kind: GeneratorKind,
+    tensors: Tensors,
+    settings: Config,
+    classes: int,
+    position: int,
+    seeds: range,
+    device: str,
+) -> Pixels:
+    """ROIs (n, 64, 64) in [−1, 1] of one class, where there is no ONNX.
 
+    Image n is the one that a checkpoint of these tensors draws for seed n, up to the rounding of
+    another program and of the images beside it.
+    """
+    target, count = runtime.device(device), len(seeds)
+    chosen = np.full(count, position)
+    network = _network(kind, settings, classes)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    network.eval().to(target)
     if kind == GeneratorKind.DIFFUSION:
-        return export.denoiser(tensors, position, settings.diffusion.sigma_data)
-    return export.conditional(tensors, position)
+        start = np.stack([noise(seed, ROI_SIZE_PX).ravel() for seed in seeds])
+        return diffusion.drawn(network, settings.diffusion, start, chosen, target)
+    rows = with_class(np.stack([latent(seed, settings.joint.latent) for seed in seeds]), chosen)
+    with torch.no_grad():
+        rois: Pixels = network(torch.from_numpy(rows).to(target))[:, 0].cpu().numpy()
+    return rois
+
+
+def _network(kind: GeneratorKind, settings: Config, classes: int) -> torch.nn.Module:
+    if kind == GeneratorKind.DIFFUSION:
+        width = budget.width_of(settings.diffusion, settings.joint)
+        return Denoiser(classes, width, settings.diffusion.sigma_data)
+    return cgan_networks.Generator(classes, settings.joint.width, settings.joint.latent)
 
 
 def _notes(kind: GeneratorKind, cut: Views, ended: EndedTraining) -> list[str]:

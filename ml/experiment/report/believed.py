@@ -11,7 +11,10 @@ from ml.lesion import LesionScheme
 from ml.statistics.figure import Figure
 
 _Point = tuple[float, float, float | None, float | None]
-_DRAWN = ("features", "classic", "classic+dcgan", "classic+acgan", "equal-compute")
+_DRAWN = (
+    "features", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "classic+cgan",
+    "classic+diffusion",
+)  # fmt: skip
 """Arms whose curves are drawn; all have figures."""
 
 

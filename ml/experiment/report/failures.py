@@ -16,7 +16,9 @@ import numpy.typing as npt
 from ml.experiment.results import PREDICTIONS
 from ml.experiment.results.scores import Selection
 
-_ARMS = ("features", "classic", "classic+dcgan", "classic+acgan")
+_ARMS = (
+    "features", "classic", "classic+dcgan", "classic+acgan", "classic+cgan", "classic+diffusion",
+)  # fmt: skip
 _SHOWN = 8
 
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,13 @@ from ml.statistics.figure import Figure
 
 HEAD = ("ROIs", "KID", "FID", "density", "coverage")
 _REAL = "real"
-_NAMES = {_REAL: "real training lesions (baseline)", "dcgan": "DCGAN", "acgan": "ACGAN"}
+NAMES = {
+    _REAL: "real training lesions (baseline)",
+    "dcgan": "DCGAN",
+    "acgan": "ACGAN",
+    "cgan": "conditional GAN",
+    "diffusion": "diffusion model",
+}
 _FURTHER_UP = ("kid", "fid")
 _WORDS = {"kid": "KID", "fid": "FID", "density": "density", "coverage": "coverage"}
 
@@ -22,16 +28,16 @@ def by_network(told: Fidelity) -> list[list[str]]:
     rows = []
     for kind, one in told.kinds.items():
         if isinstance(one, Missing):
-            rows.append([_NAMES[kind], escape(one.missing), "", "", ""])
+            rows.append([NAMES[kind], escape(one.missing), "", "", ""])
         else:
-            rows.append([_NAMES[kind], *_cells(one.network)])
+            rows.append([NAMES[kind], *_cells(one.network)])
     return rows
 
 
 def by_measurements(told: Fidelity) -> list[list[str]]:
     """The same in the named measurements, and how well the ROIs are told apart; [] of old runs."""
     return [
-        [_NAMES[kind], *_cells(one.radiomics), plain(one.told_apart)]
+        [NAMES[kind], *_cells(one.radiomics), plain(one.told_apart)]
         for kind, one in told.kinds.items()
         if isinstance(one, KindFidelity) and one.radiomics is not None
     ]
@@ -70,7 +76,7 @@ def answers(told: Fidelity) -> list[str]:
         if len(further) == 1 + 2 * len(_WORDS):
             what = "every measure"
         sentences.append(
-            f"{_NAMES[kind]}: further from held-out lesions than real ones are by {what}.{apart}"
+            f"{NAMES[kind]}: further from held-out lesions than real ones are by {what}.{apart}"
         )
     return sentences
 

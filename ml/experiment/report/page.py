@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ml.config import GeneratorKind
 from ml.experiment.outcomes import Collapsed, Missing
 from ml.experiment.report import (
     believed,
@@ -37,11 +38,15 @@ from ml.ground.records import to_json
 from ml.images.roi import to_grey
 from ml.statistics.comparison import p_text
 from ml.statistics.figure import Figure
+from ml.training import budget
 from ml.training.learned import GeneratorTraining
 
 _Measure = Callable[[ArmSummary], Mapping[str, Figure]]
 _EXACT = "widened to exact limits where few patients are right or wrong"
-_CURVES = ("none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle")
+_CURVES = (
+    "none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle", "classic+cgan",
+    "classic+diffusion",
+)  # fmt: skip
 _CONTROLS = ("equal-compute", "oracle")
 
 _MUCH_ALIKE = 0.25
@@ -166,7 +171,7 @@ def _head(results: Results) -> str:
             for one in results.found.synthetic.generators
             if one.kind == kind
         )
-        for kind in ("dcgan", "acgan")
+        for kind in ("dcgan", "acgan", *asked.settings.further_generators)
     }
     settings = asked.settings
     told = [
@@ -174,8 +179,16 @@ def _head(results: Results) -> str:
         for name, kind, group in (
             ("DCGANs", "dcgan", settings.gan),
             ("ACGANs", "acgan", settings.acgan),
+            ("conditional GANs", "cgan", settings.joint),
         )
+        if kind in steps
     ]
+    if "diffusion" in steps:
+        width = budget.width_of(settings.diffusion, settings.joint)
+        told.append(
+            f"diffusion models at most {steps['diffusion']} steps of batch {settings.joint.batch} "
+            f"at width {width}"
+        )
     trained = (
         f"The {' and the '.join(told)}; the paper's about 3,500 and 7,900 of batch 64 at width "
         "128. Undertrained generators hurt."
@@ -387,7 +400,7 @@ def _sizes(results: Results, arm: str, how: Selection) -> str:
         for model in score.models or ()
     }
     if models:
-        return "<br>".join(f"{m} words" if m.isdecimal() else m for m in sorted(models))
+        return "<br>".join(sorted(models))
     times = _Added.of(results).times
     shared = bool(results.found.asked.settings.shares)
     found = {
@@ -440,7 +453,10 @@ def _believed(results: Results) -> str:
     )
 
 
-_BY_GROUP = ("features", "classic", "classic+dcgan", "classic+acgan", "equal-compute")
+_BY_GROUP = (
+    "features", "classic", "classic+dcgan", "classic+acgan", "classic+cgan", "classic+diffusion",
+    "equal-compute",
+)  # fmt: skip
 
 
 def _subgroups(results: Results) -> str:
@@ -650,6 +666,10 @@ def _sheets(results: Results, folder: Path) -> str:
             for kind, task in (
                 ("DCGAN", f"dcgan-{key}-outer-0-{seed}"),
                 ("ACGAN", f"acgan-outer-0-{seed}"),
+                *(
+                    (fidelity.NAMES[kind], f"{kind}-outer-0-{seed}")
+                    for kind in results.found.asked.settings.further_generators
+                ),
             ):
                 path = folder / "tasks" / task / f"rois-{key}.npy"
                 if path.exists():
@@ -676,9 +696,14 @@ def _trainings(results: Results, folder: Path) -> str:
         if (one.part, one.fold, one.seed) != ("outer", 0, seed) or isinstance(fared, Collapsed):
             continue
         name = escape(one.name)
+        of = (
+            "in removing noise"
+            if one.kind == GeneratorKind.DIFFUSION
+            else "of discriminator (full) and generator (dashed)"
+        )
         figures = (
             f"<figure>{svg.losses(fared.losses, f'Losses of {name}')}<figcaption>Loss per epoch "
-            "of discriminator (full) and generator (dashed)</figcaption></figure>"
+            f"{of}</figcaption></figure>"
         )
         for path in sorted((folder / "tasks" / one.name / "sheets").glob("*.png")):
             epoch = int(path.stem.rsplit("-", 1)[1])
@@ -699,7 +724,7 @@ def _twins(told: Memorisation) -> str:
     """Which generators draw the same again and again."""
     rows = [
         [
-            f"{kind.upper()}, {escape(one.lesion_class)}",
+            f"{fidelity.NAMES[kind]}, {escape(one.lesion_class)}",
             str(one.rois),
             f"{100 * one.share:.0f} %" + (" – much alike" if one.share > _MUCH_ALIKE else ""),
             f"{one.median:.3g}",
@@ -729,7 +754,7 @@ def _memorisation(results: Results, folder: Path) -> str:
         for space, found in spaces.items():
             rows.append(
                 [
-                    f"{kind.upper()}, {space}",
+                    f"{fidelity.NAMES[kind]}, {space}",
                     f"{found.median_synthetic:.3g}",
                     f"{found.median_held_out:.3g}",
                     fidelity.plain(found.ratio_of_medians),
@@ -753,7 +778,8 @@ def _memorisation(results: Results, folder: Path) -> str:
                     f'src="{_picture(both, 2)}"><figcaption>{escape(pair.lesion_class)}, '
                     f"{pair.distance:.3g}, {mark}</figcaption></figure>"
                 )
-            shown += f'<h3>{kind.upper()}: nearest in {space}</h3><div class="row">{pictures}</div>'
+            title = f"{fidelity.NAMES[kind]}: nearest in {space}"
+            shown += f'<h3>{title}</h3><div class="row">{pictures}</div>'
     return (
         f"{head}<p>Distance: {escape(told.distance)}. Flagged: below "
         f"{escape(told.flagged_below)}.</p>"

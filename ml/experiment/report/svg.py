@@ -51,18 +51,8 @@ def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[
     return chart(series, title, x_label, x_ticks) + legend(series)
 
 
-def chart(
-    series: Sequence[Series],
-    title: str,
-    x_label: str,
-    x_ticks: Sequence[float],
-    narrowest: float = 0.0,
-) -> str:
-    """Accuracy against samples; the x axis goes with the square root, so small sizes have room.
-
-    Args:
-        narrowest: where the x axis begins.
-    """
+def chart(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[float]) -> str:
+    """Accuracy against samples; the x axis goes with the square root, so small sizes have room."""
     width, height, left, bottom, top = 760, 400, 56, 46, 14
     plot_right = width - 26
     shown = [point for item in series for point in item.points]
@@ -72,8 +62,7 @@ def chart(
     widest = max([point[0] for point in shown], default=1.0) or 1.0
 
     def at_x(value: float) -> float:
-        share = (sqrt(value) - sqrt(narrowest)) / (sqrt(widest) - sqrt(narrowest))
-        return left + (plot_right - left) * share
+        return left + (plot_right - left) * sqrt(value / widest)
 
     def at_y(value: float) -> float:
         return top + (height - bottom - top) * (high - value) / (high - low)
@@ -202,7 +191,7 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], title: str) -> 
 
 
 def losses(steps: Sequence[Sequence[float]], title: str) -> str:
-    """Losses over steps: (discriminator, generator), the second dashed."""
+    """Losses over steps: (discriminator, generator), the second dashed; or one alone."""
     width, height, left, bottom, top = 340, 200, 40, 22, 8
     highest = max((value for step in steps for value in step), default=1.0) or 1.0
 
@@ -217,7 +206,8 @@ def losses(steps: Sequence[Sequence[float]], title: str) -> str:
         parts.append(text(left - 6, y + 4, f"{share * highest:.1f}", "end", soft=True))
     parts.append(text(left, height - 4, "1", soft=True))
     parts.append(text(width - 8, height - 4, f"{len(steps)}", "end", soft=True))
-    for which, dash in ((0, ""), (1, ' stroke-dasharray="4 3"')):
+    dashes = ("", ' stroke-dasharray="4 3"')
+    for which, dash in enumerate(dashes[: len(steps[0]) if steps else 0]):
         line = " ".join(at(i, step[which]) for i, step in enumerate(steps))
         parts.append(f'<polyline points="{line}" class="bar" fill="none"{dash}/>')
     return document(width, height, title, "".join(parts))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from ml.checkpoints.members import Tensors, refuse_unequal
+from ml.config import GeneratorKind
 from ml.training.budget import groups_of
 
 _OPSET, _IR = 17, 8
@@ -195,6 +196,17 @@ def generator(tensors: Tensors) -> bytes:
         [_value("latents", ["n", tensors["dense.weight"].shape[1]])],
         [_value("rois", ["n", 1, 64, 64])],
     )
+
+
+def joint(kind: GeneratorKind, tensors: Tensors, position: int, data: float) -> bytes:
+    """ONNX of a generator of all classes beyond the paper for one class, by ``kind``.
+
+    Args:
+        data: as ``denoiser``'s.
+    """
+    if kind == GeneratorKind.DIFFUSION:
+        return denoiser(tensors, position, data)
+    return conditional(tensors, position)
 
 
 def conditional(tensors: Tensors, position: int) -> bytes:
