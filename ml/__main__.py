@@ -677,6 +677,7 @@ def learning_curve(
     seeds: Annotated[Whole, Parameter(metavar="N")] = 3,
     out: Annotated[Path, Parameter(metavar="OUT")],
     assignments: Assignments = (),
+    phantom_version: Annotated[Version, _VERSION] = VERSION,
     device: Annotated[str | None, Parameter(metavar="NAME")] = None,
     jobs: Jobs = 0,
     fresh: Annotated[Path | None, Parameter(metavar="DIR")] = None,
@@ -693,6 +694,7 @@ def learning_curve(
         seeds: repeats, each with training patients of its own.
         out: the curve's folder.
         assignments: settings instead of the preset's, such as fresh_lesions=6000.
+        phantom_version: which phantom is trained and tested on, as of phantom.
         device: cpu or cuda, instead of the preset's.
         jobs: trainings at a time; 0: one per core.
         fresh: where fresh phantoms are kept, for several curves and runs; default OUT/fresh.
@@ -703,7 +705,7 @@ def learning_curve(
     from ml.progress import drive
 
     changes = [*assignments, *([f"device={device}"] if device else [])]
-    asking = Asking.of(preset, sizes, changes, seeds)
+    asking = Asking.of(preset, sizes, changes, seeds, phantom_version)
     if dry_run:
         for words in curve.rehearse(asking, out, jobs, fresh):
             print(words, flush=True)

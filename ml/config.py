@@ -578,6 +578,9 @@ class Experiment(Config):
     """Instead of ``synthetic``: synthetic ROIs by their share of the ``base`` classic ones, which
     are of real lesions; 0.25+0.5+1, of which nested selection chooses. Empty: ``synthetic``."""
     acgan: Gan = field(default_factory=lambda: Gan(epochs=50, learning_rate=1e-4))
+    visual_words: Sizes = ()
+    """Sizes of the vocabulary of the arm ``visual-words``, such as 64+256, of which nested
+    selection chooses. Empty: no such arm."""
     validation_parts: Whole = 4
     """Nested selection chooses a size on one of so many parts of the training patients."""
     least_steps: Whole = 0
@@ -655,6 +658,14 @@ class Experiment(Config):
                 len(sizes) <= 100 and max(sizes) <= MOST_ROIS,
                 f"{name} must be at most 100 sizes of at most {MOST_ROIS}.",
             )
+        words = self.visual_words
+        _require(
+            list(words) == sorted(set(words))
+            and len(words) <= 20
+            and all(2 <= one <= 4096 for one in words),
+            "visual_words must be at most 20 whole numbers from 2 to 4096, each larger than the "
+            "one before, such as 64+256.",
+        )
         _within(
             self,
             "",

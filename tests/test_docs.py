@@ -117,6 +117,7 @@ MACHINE = "python -m app token"
 EXPERIMENT = "python -m ml phantom --counts cyst=53"
 OWN = "python -m ml prepare inspect"
 PUBLIC = "python -m ml prepare nifti"
+CURVE = "python -m ml curve"
 PASTED = "python -m ml paste"
 NODULES = "cat > nodules.json"
 CARD = "python -m ml card"
@@ -126,7 +127,8 @@ MAP = "app/ "
 def test_every_code_block_of_the_readme_is_run_here():
     """All but the map of the packages; whoever adds a block adds the test that runs it."""
     known = (
-        TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, PUBLIC, PASTED, NODULES, CARD, MAP,
+        TWO_COMMANDS, RESEARCHER, MACHINE, EXPERIMENT, OWN, PUBLIC, CURVE, PASTED, NODULES, CARD,
+        MAP,
     )  # fmt: skip
     assert len(BLOCKS) == len(known)
     for start in known:
@@ -267,6 +269,16 @@ def test_two_public_sets_become_one_and_are_told_apart_by_their_source(tmp_path)
     assert counts == {"metastasis": 2, "hemangioma": 2, "cyst": 2}
     told = (tmp_path / "PUBLIC" / "summary.md").read_text("utf-8")
     assert "Every cyst and nothing else has source MSWAL" in told
+
+
+def test_the_block_of_the_learning_curve_can_be_planned_on_a_small_scale(tmp_path):
+    """The curve itself takes an hour; its test makes a small one."""
+    words = "--preset compact --sizes 20+40+80+160"
+    assert words in block(CURVE)
+    small = block(CURVE).replace(words, f"--dry-run --sizes 12+15 {SMALL}")
+    told = run_here(small, tmp_path)
+    assert "3 seed(s), each with training patients of its own; 60 fresh lesions test" in told
+    assert not (tmp_path / "curve-liver").exists()
 
 
 def test_the_block_of_pasted_lesions_runs_on_made_up_livers(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 =====================  ==============================================================
 features               no network: measurements of the real training lesions (simple model)
+visual-words           no network: words of the real training lesions' patches (where asked for)
 none                   the real training lesions alone
 classic                + n classic augmentations per fold
 classic+dcgan          + ``base`` classic ones + m DCGAN ROIs per class and fold
@@ -29,22 +30,24 @@ from dataclasses import dataclass
 
 from ml.config import Experiment, GeneratorKind, SimpleModel
 
-FEATURES = "features"
+FEATURES, VISUAL = "features", "visual-words"
 NONE, CLASSIC, DCGAN, ACGAN = "none", "classic", "classic+dcgan", "classic+acgan"
 DISCRIMINATOR, EQUAL = "acgan-discriminator", "equal-compute"
 DUPLICATE, MIXUP, CUTMIX = "duplicate-real", "mixup", "cutmix"
 SYNTHETIC, ORACLE = "synthetic-only", "oracle"
 CGAN, DIFFUSION = "classic+cgan", "classic+diffusion"
 ARMS = (
-    FEATURES, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, CGAN, DIFFUSION, EQUAL, DUPLICATE, MIXUP,
-    CUTMIX, SYNTHETIC, ORACLE,
+    FEATURES, VISUAL, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, CGAN, DIFFUSION, EQUAL, DUPLICATE,
+    MIXUP, CUTMIX, SYNTHETIC, ORACLE,
 )  # fmt: skip
+SIMPLE = (FEATURES, VISUAL)
+"""Arms without a network, of which ``model`` tells what is chosen."""
 FURTHER: Mapping[str, GeneratorKind] = {
     CGAN: GeneratorKind.CGAN,
     DIFFUSION: GeneratorKind.DIFFUSION,
 }
 """Arms with ROIs of generators beyond the paper: only in a run that names them."""
-SELECTED = (FEATURES, CLASSIC, DCGAN, ACGAN, *FURTHER)
+SELECTED = (*SIMPLE, CLASSIC, DCGAN, ACGAN, *FURTHER)
 """Arms whose size, or model, is chosen on validation patients under nested selection."""
 MATCHED = (EQUAL, DUPLICATE, MIXUP, CUTMIX, ORACLE)
 """Arms that take the size chosen for classic+dcgan; the largest where no DCGAN was trained."""
@@ -54,7 +57,7 @@ and its way flatters."""
 PRIMARY = (DCGAN, ACGAN)
 """Each against equal-compute with as many ROIs: does it help that they are synthetic? Corrected as
 a family of these two, whatever became of the generators. All other comparisons are secondary."""
-NETWORKS = tuple(arm for arm in ARMS if arm not in (FEATURES, ORACLE))
+NETWORKS = tuple(arm for arm in ARMS if arm not in (*SIMPLE, ORACLE))
 """Networks trained on the same lesions as the simple model."""
 
 
@@ -67,7 +70,7 @@ class ArmSize:
         synthetic: ROIs of ``source`` added per class and training fold.
         source: a generator's kind, ``oracle``, ``real`` (lesions repeated) or empty.
         real: whether real lesions are trained on.
-        model: of the simple model; empty for a network.
+        model: of the simple model, or the number of visual words; empty for a network.
     """
 
     arm: str
@@ -104,6 +107,7 @@ def sizes(settings: Experiment, classes: int, oracle: bool) -> tuple[ArmSize, ..
     found: list[ArmSize] = []
     if settings.method_version > 1:
         found += [ArmSize(FEATURES, 0, model=model) for model in SimpleModel]
+        found += [ArmSize(VISUAL, 0, model=str(words)) for words in settings.visual_words]
     found.append(ArmSize(NONE, 0))
     found += [ArmSize(CLASSIC, n) for n in settings.classic]
     found += [ArmSize(DCGAN, base, m, "dcgan") for m in synthetic]

@@ -236,12 +236,13 @@ def _simple(
 
 # -- words -----------------------------------------------------------------------------------------
 
-_NAMES = {
+NAMES = {
     arms.DCGAN: "Synthetic ROIs of the DCGANs",
     arms.ACGAN: "Synthetic ROIs of the ACGAN",
     arms.CGAN: "Synthetic ROIs of the conditional GAN",
     arms.DIFFUSION: "Synthetic ROIs of the diffusion model",
 }
+"""By arm, what is told of in the first sentences."""
 
 
 def _points(found: Figure) -> str:
@@ -303,9 +304,9 @@ def _of_one(outputs: Outputs) -> Iterator[str]:
 def _of_first(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
     """Did synthetic data help? One sentence per generator, from the confirmatory comparisons."""
     for row in comparisons:
-        if row.arm in _NAMES:
+        if row.arm in NAMES:
             yield (
-                f"{_NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
+                f"{NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
                 f"accuracy {_points(row.difference)}, {_p_of(row)}, {len(row.seeds)} seed(s)."
                 f"{_true(row)}"
             )
@@ -318,7 +319,7 @@ def _of_second(
     against = {row.arm: row for row in comparisons}
     for row in primary:
         told = (
-            f"{_NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
+            f"{NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
             f"balanced accuracy {_points(row.difference)}, {_p_of(row)} of two primary hypotheses, "
             f"{len(row.seeds)} seed(s).{_true(row)}"
         )
@@ -332,7 +333,7 @@ def _of_second(
     for arm in arms.PRIMARY:
         if arm not in {row.arm for row in primary}:
             yield (
-                f"{_NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
+                f"{NAMES[arm]} could not be tested, since generators collapsed; the hypothesis "
                 "counts with p = 1 in the family."
             )
 
@@ -360,7 +361,7 @@ def _uncorrected(row: ArmComparison, what: str) -> str:
     else:
         verdict = "were not shown to be better than"
     return (
-        f"{_NAMES[row.arm]} {verdict} {what}: balanced accuracy {_points(row.difference)}, "
+        f"{NAMES[row.arm]} {verdict} {what}: balanced accuracy {_points(row.difference)}, "
         f"{_p_of(row)} (secondary, not corrected).{_true(row)}"
     )
 

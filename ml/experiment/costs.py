@@ -135,7 +135,7 @@ class Costs:
         settings = self.settings
         if task.size.arm == arms.DISCRIMINATOR:
             return 2.0
-        if task.size.arm == arms.FEATURES:
+        if task.size.arm in arms.SIMPLE:
             return 2.0 + 0.002 * (settings.fresh_lesions if self.fresh else 0)
         batch = settings.classifier.batch
         steps = -(-self.rois(task) // batch)

@@ -276,7 +276,7 @@ def _scored(outputs: Outputs, arm: str, how: Selection, seed: int, outcome: Outc
         log_loss=believed.log_loss,
         calibration_error=believed.error,
         calibration_error_by_chance=believed.error_by_chance,
-        models=tuple(size.model for size in outcome.sizes) if arm == arms.FEATURES else None,
+        models=tuple(size.model for size in outcome.sizes) if arm in arms.SIMPLE else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from ml.checkpoints.checkpoint import tensors_from_bytes, tensors_to_bytes
 from ml.config import FURTHER, Experiment, GeneratorKind, Mixing, SimpleModel
 from ml.dataset.augment import Drawn, views_of
 from ml.dataset.folds import Fold
-from ml.dataset.manifest import Manifest
+from ml.dataset.manifest import Line, Manifest
 from ml.experiment import arms, fresh_phantoms, measured_lesions
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import ClassifierOutcome, Collapsed, GeneratorOutcome
@@ -47,7 +47,16 @@ from ml.experiment.training_sets import (
 from ml.ground.records import to_json
 from ml.images.roi import View
 from ml.progress import Progress, RunDir
-from ml.training import acgan, classifier, gan, joint, runtime, simple, watched
+from ml.training import (
+    acgan,
+    classifier,
+    gan,
+    joint,
+    runtime,
+    simple,
+    visual_words,
+    watched,
+)
 from ml.training.learned import EndedTraining, GeneratorTraining
 from ml.training.networks import acgan as acgan_networks
 from ml.training.networks import dcgan as dcgan_networks
@@ -225,6 +234,9 @@ def _classifier(
     if task.size.arm == arms.FEATURES:
         yield from _features(folder, settings, manifest, task, fold)
         return
+    if task.size.arm == arms.VISUAL:
+        yield from _visual_words(folder, settings, manifest, task, fold)
+        return
     if task.size.arm == arms.DISCRIMINATOR:
         network = _discriminator(folder, settings, manifest, task, fold)
     else:
@@ -243,9 +255,7 @@ def _classifier(
             mixing=_MIXED.get(task.size.arm),
         )  # fmt: skip
     tested = list(fold.test)
-    rois = np.empty((len(tested), 64, 64), np.float32)
-    for i, line in enumerate(tested):
-        rois[i] = manifest.roi(line, settings.window_hu)
+    rois = _plain(manifest, settings, tested)
     outputs: dict[str, npt.NDArray[Any]] = {
         "rows": np.asarray([_row(manifest)[line.id] for line in tested], np.int64),
         "probabilities": probabilities(network, rois, settings.device)
@@ -288,12 +298,52 @@ def _features(
     model = SimpleModel(task.size.model)
     both = np.concatenate(tested)
     table = simple.probabilities(model, values[train], labels, both, len(keys), *seed)
-    outputs = {"rows": test, "probabilities": table[: len(test)]}
-    if len(tested) > 1:
-        outputs["fresh"] = table[len(test) :].argmax(axis=1).astype(np.uint8)
     trained = ClassifierOutcome(rois=len(train), measurements=values.shape[1], with_size=with_size)
-    _leave(folder.task(task.name), outputs, trained)
+    _leave_table(folder.task(task.name), test, table, len(tested) > 1, trained)
     yield Progress(2, 2, task.name)
+
+
+def _visual_words(
+    folder: RunFolder, settings: Experiment, manifest: Manifest, task: TrainClassifier, fold: Fold
+) -> Iterator[Progress]:
+    """Words of the real training lesions' patches; it sees no view of them."""
+    keys, row = manifest.scheme.keys, _row(manifest)
+    train, tested = (_plain(manifest, settings, list(side)) for side in (fold.train, fold.test))
+    labels = np.asarray([manifest.scheme.index(line.lesion_class) for line in fold.train])
+    test = np.asarray([row[line.id] for line in fold.test], np.int64)
+    fresh = fresh_of(settings, manifest) if task.part == OUTER else ()
+    if fresh:
+        lesions = _fresh_lesions(fresh, folder.fresh, keys)
+        tested = np.concatenate([tested, lesions.rois[:, 0]])
+    yield Progress(1, 2, f"{task.name}: ROIs read")
+    seed = (task.part, task.fold, task.seed)
+    words = int(task.size.model)
+    table = visual_words.probabilities(words, train, labels, tested, len(keys), *seed)
+    trained = ClassifierOutcome(rois=len(train))
+    _leave_table(folder.task(task.name), test, table, bool(fresh), trained)
+    yield Progress(2, 2, task.name)
+
+
+def _leave_table(
+    out: RunDir,
+    rows: npt.NDArray[np.int64],
+    table: npt.NDArray[np.float64],
+    fresh: bool,
+    trained: ClassifierOutcome,
+) -> None:
+    """Probabilities of the lines of these rows, and what is said of fresh lesions behind them."""
+    outputs = {"rows": rows, "probabilities": table[: len(rows)]}
+    if fresh:
+        outputs["fresh"] = table[len(rows) :].argmax(axis=1).astype(np.uint8)
+    _leave(out, outputs, trained)
+
+
+def _plain(manifest: Manifest, settings: Experiment, lines: Sequence[Line]) -> Pixels:
+    """(n, 64, 64) of some lines as they are."""
+    rois = np.empty((len(lines), 64, 64), np.float32)
+    for i, line in enumerate(lines):
+        rois[i] = manifest.roi(line, settings.window_hu)
+    return rois
 
 
 class _Named(torch.nn.Module):

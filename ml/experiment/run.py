@@ -183,7 +183,7 @@ def _on_device(
 
 def _is_network(task: Task) -> bool:
     if isinstance(task, TrainClassifier):
-        return task.size.arm != arms.FEATURES
+        return task.size.arm not in arms.SIMPLE
     return isinstance(task, TrainGenerator)
 
 

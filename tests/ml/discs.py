@@ -32,6 +32,7 @@ TINY = Experiment(
     classic=(10, 20),
     base=20,
     synthetic=(4, 8),
+    visual_words=(4, 8),
     augment=Augment(rotations=4),
     gan=_GAN,
     acgan=_GAN,
@@ -42,7 +43,7 @@ TINY = Experiment(
     resamples=200,
     device="cpu",
 )
-SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), fidelity_rois=10)
+SMALL = replace(TINY, classic=(10,), base=10, synthetic=(4,), visual_words=(), fidelity_rois=10)
 WHOLE = replace(SMALL, folds=3)
 """Settings of the one whole run that the tests share (``finished``)."""
 BARELY = (

@@ -80,6 +80,9 @@ def test_shares_stand_for_sizes_of_the_classic_ones_and_are_not_told_where_there
     for impossible in ("0.5+0.25", "0", "1000", "many"):
         with pytest.raises(ConfigError, match=r"^(shares|0) (must be|wants)"):
             compact.override([f"shares={impossible}"])
+    for impossible in ("256+64", "1", "5000"):
+        with pytest.raises(ConfigError, match="visual_words must be at most 20 whole numbers"):
+            compact.override([f"visual_words={impossible}"])
 
 
 def test_more_views_than_can_be_drawn_are_refused_with_their_number() -> None:

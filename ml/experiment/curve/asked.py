@@ -12,6 +12,7 @@ from ml.config import Experiment, Split
 from ml.experiment.curve import CurveError, cohorts
 from ml.experiment.request import refuse_seeds
 from ml.ground.records import from_json, to_json
+from ml.phantom import VERSION, Version
 from ml.progress import RunDir, refuse_data_set
 
 _FILE = "config.json"
@@ -25,6 +26,7 @@ class Asking:
         sizes: numbers of training lesions.
         seeds: repeats, each with training patients of its own: ``settings.seed`` and up.
         kept: settings named by the command; those of a preset may be lowered to fit the lesions.
+        phantom: which phantom is trained and tested on.
     """
 
     settings: Experiment
@@ -32,10 +34,16 @@ class Asking:
     seeds: int
     command: str
     kept: tuple[str, ...] = ()
+    phantom: Version = VERSION
 
     @classmethod
     def of(
-        cls, preset: str, sizes: Sequence[int], assignments: Sequence[str], seeds: int
+        cls,
+        preset: str,
+        sizes: Sequence[int],
+        assignments: Sequence[str],
+        seeds: int,
+        phantom: Version = VERSION,
     ) -> Asking:
         """Refuses what cannot be.
 
@@ -56,8 +64,10 @@ class Asking:
             f"python -m ml curve --preset {preset} --sizes {'+'.join(map(str, sizes))} "
             f"--seeds {seeds} --out OUT"
         )
+        if phantom is not VERSION:
+            words += f" --phantom-version {phantom}"
         told = " ".join([words, "--set", *assignments] if assignments else [words])
-        return cls(settings, tuple(sizes), seeds, told, kept)
+        return cls(settings, tuple(sizes), seeds, told, kept, phantom)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -79,7 +89,8 @@ class Asking:
         """
         refuse_data_set(out)
         self.refuse_other(out)
-        kept = _Kept(self.settings.dump(), self.sizes, self.seeds, self.command)
+        told = (self.settings.dump(), self.sizes, self.seeds, self.command)
+        kept = _Kept(*told, phantom_version=self.phantom)
         RunDir(out).write_json(_FILE, to_json(kept))
 
     def refuse_other(self, out: Path) -> None:
@@ -97,6 +108,11 @@ class Asking:
             raise CurveError(
                 f"{out} holds a curve with other settings or sizes; give a new folder with --out."
             )
+        if before.phantom_version != self.phantom:
+            raise CurveError(
+                f"{out} holds a curve on phantoms of version {before.phantom_version}, not "
+                f"{self.phantom}; give a new folder with --out."
+            )
         if before.seeds > self.seeds:
             raise CurveError(
                 f"{out} holds a curve of {before.seeds} seeds; give as many or more, or a new "
@@ -106,7 +122,10 @@ class Asking:
 
 @dataclass(frozen=True)
 class _Kept:
+    """``config.json``; a curve that names no version of the phantom had the first."""
+
     experiment: Mapping[str, Any]
     sizes: tuple[int, ...]
     seeds: int
     command: str
+    phantom_version: str = Version.FIRST

@@ -15,6 +15,7 @@ from ml.experiment.curve import CurveError
 from ml.images.ct_slice import ImageKind
 from ml.images.roi import Box
 from ml.lesion import LIVER
+from ml.phantom import VERSION, Version
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import Progress
 
@@ -44,7 +45,9 @@ def are_made(out: Path, seed: int, sizes: Sequence[int]) -> bool:
     return all((folder(out, seed, size) / "manifest.json").exists() for size in sizes)
 
 
-def make(out: Path, seed: int, sizes: Sequence[int], difficulty: float) -> Iterator[Progress]:
+def make(
+    out: Path, seed: int, sizes: Sequence[int], difficulty: float, phantom: Version = VERSION
+) -> Iterator[Progress]:
     """Simulate the training lesions of a seed and write a data set for each size, where missing."""
     if are_made(out, seed, sizes):
         return
@@ -52,8 +55,8 @@ def make(out: Path, seed: int, sizes: Sequence[int], difficulty: float) -> Itera
     if not (largest / "manifest.json").exists():
         counts = shares(sizes[-1], LIVER.keys)
         yield from writing.write(
-            _findings(counts, SEED + seed, difficulty), sizes[-1], LIVER, largest,
-            difficulty=difficulty,
+            _findings(counts, SEED + seed, difficulty, phantom), sizes[-1], LIVER, largest,
+            difficulty=difficulty, phantom=phantom,
         )  # fmt: skip
     whole = Manifest.load(largest)
     parts = nested(whole.lines, whole.scheme.keys, sizes, seed)
@@ -92,8 +95,10 @@ def nested(
     return found
 
 
-def _findings(counts: Mapping[str, int], seed: int, difficulty: float) -> Iterator[Finding]:
-    for patient, number, image in draw_lesion_slices(counts, seed, difficulty):
+def _findings(
+    counts: Mapping[str, int], seed: int, difficulty: float, phantom: Version
+) -> Iterator[Finding]:
+    for patient, number, image in draw_lesion_slices(counts, seed, difficulty, phantom):
         found = image.box(number)
         if found is None:
             raise CurveError(f"Phantom {patient.patient_id} lacks lesion {number} on its slice.")

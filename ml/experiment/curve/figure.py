@@ -20,7 +20,7 @@ _ROW_PX = 20
 
 
 def series(found: Curve) -> list[svg.Series]:
-    """The lines that are drawn, and the paper's two points."""
+    """The lines that are drawn, and what the paper's DCGANs added."""
     colours = svg.paired_colours(SHOWN)
     lines = []
     for arm in SHOWN:
@@ -33,16 +33,20 @@ def series(found: Curve) -> list[svg.Series]:
         ]  # fmt: skip
         if known:
             lines.append(svg.Series(arm, known, colours[arm]))
-    for arm, words in ((arms.CLASSIC, "classic"), (arms.DCGAN, "classic and DCGAN")):
-        _, sensitivity, specificity = paper.SUMMARY[arm]
-        if sensitivity is not None and specificity is not None:
-            label = (
-                f"Frid-Adar et al. 2018, {words}, {PAPERS_LESIONS} private training lesions: "
-                f"sensitivity {100 * sensitivity:.1f} %, specificity {100 * specificity:.1f} %"
-            )
-            point = (float(PAPERS_LESIONS), sensitivity, None, None)
-            lines.append(svg.Series(label, [point], colours[arm], paper=True))
+    (low, lower), (high, higher) = (paper.SUMMARY[arm][1:] for arm in (arms.CLASSIC, arms.DCGAN))
+    if low is not None and lower is not None and high is not None and higher is not None:
+        label = (
+            f"Frid-Adar et al. 2018, {PAPERS_LESIONS} private lesions, with DCGANs: "
+            f"sens. {_percents(low, high)}, spec. {_percents(lower, higher)}"
+        )
+        x = float(PAPERS_LESIONS)
+        claimed = [(x, low, None, None), (x, high, None, None)]
+        lines.append(svg.Series(label, claimed, svg.COLOURS[-1], paper=True))
     return lines
+
+
+def _percents(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def drawn(found: Curve) -> str:
@@ -52,7 +56,8 @@ def drawn(found: Curve) -> str:
         "Phantoms: balanced accuracy on fresh lesions by the number of training lesions, "
         f"{len(found.seeds)} seeds"
     )
-    plot = svg.chart(lines, title, "training lesions", found.sizes)
+    ticks = found.sizes
+    plot = svg.chart(lines, title, "training lesions", ticks, narrowest=0.7 * ticks[0])
     width, height, top = 760, 400, 24
     rows = []
     for i, line in enumerate(lines):

@@ -52,9 +52,10 @@ def run(asking: Asking, out: Path, jobs: int = 0, fresh: Path | None = None) -> 
     asking.keep(out)
     runtime.prepare()
     run_dir = RunDir(out)
+    difficulty = asking.settings.difficulty
     yield Progress(0, 1, "training lesions")
     for seed in asking.numbers:
-        for step in cohorts.make(out, seed, asking.sizes, asking.settings.difficulty):
+        for step in cohorts.make(out, seed, asking.sizes, difficulty, asking.phantom):
             yield Progress(0, 1, f"training lesions of seed {seed}: {step.text}")
     cells = _cells(asking, out, fresh or out / "fresh")
     cost_s = {cell: sum(one.cost_s for one in cell.tasks()) for cell in cells}
@@ -106,13 +107,13 @@ def rehearse(asking: Asking, out: Path, jobs: int = 0, fresh: Path | None = None
     runtime.device(asking.settings.device)
     asking.refuse_other(out)
     cores = jobs or os.cpu_count() or 1
-    first = asking.settings.seed
+    first, difficulty = asking.settings.seed, asking.settings.difficulty
     kept = fresh or out / "fresh"
     with tempfile.TemporaryDirectory() as scratch:
         home = out if cohorts.are_made(out, first, asking.sizes) else Path(scratch)
         if home != out:
             yield f"simulating {asking.sizes[-1]} training lesions, to plan with …"
-            for _ in cohorts.make(home, first, asking.sizes, asking.settings.difficulty):
+            for _ in cohorts.make(home, first, asking.sizes, difficulty, asking.phantom):
                 pass
         of_first = [Cell(asking, home, kept, first, size) for size in asking.sizes]
         plans = [cell.plan() for cell in of_first]

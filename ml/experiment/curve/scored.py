@@ -17,7 +17,6 @@ from ml.experiment.evaluation import Outcome, Outputs
 from ml.experiment.findings import fresh_patients
 from ml.experiment.fresh_phantoms import FreshLesions
 from ml.experiment.results.scores import Selection
-from ml.phantom import VERSION as PHANTOM_VERSION
 from ml.statistics import comparison
 from ml.statistics.figure import Figure
 
@@ -92,7 +91,7 @@ def curve(cells: Sequence[Cell], commit: str) -> Curve:
     return Curve(
         command=asking.command,
         commit=commit,
-        phantom_version=PHANTOM_VERSION,
+        phantom_version=asking.phantom,
         config=asking.settings.dump(),
         sizes=asking.sizes,
         seeds=asking.numbers,

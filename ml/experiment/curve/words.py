@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from ml.checkpoints.card.escaping import table
 from ml.experiment import arms
-from ml.experiment.comparing import LEAST_SEEDS, ONE_SEED
+from ml.experiment.comparing import LEAST_SEEDS, NAMES, ONE_SEED
 from ml.experiment.curve.figure import PAPERS_LESIONS
 from ml.experiment.curve.record import Curve, Gap, Point
-from ml.experiment.report import figures, paper
+from ml.experiment.report import figures, paper, svg
 from ml.statistics.comparison import p_text
 from ml.statistics.figure import Figure
 
@@ -17,6 +17,8 @@ PHANTOM = (
     "**Phantom results**: simulated CT with known truth, no patient. They tell how the arms do on "
     "these phantoms at this width and number of steps, and nothing about lesions of people."
 )
+
+_OTHERS = "as many more classic ones"
 
 
 def answer(found: Curve) -> Iterator[str]:
@@ -27,12 +29,16 @@ def answer(found: Curve) -> Iterator[str]:
         worse = [gap.size for gap in gaps if _shown(gap, -1)]
         open_ = [gap.size for gap in gaps if gap.size not in (*better, *worse)]
         told = [
-            *([f"beat as many classic ones at {_listed(better)}"] if better else []),
-            *([f"were worse than as many classic ones at {_listed(worse)}"] if worse else []),
-            *([f"were not shown to differ at {_listed(open_)}"] if open_ else []),
+            *([f"beat {_OTHERS} at {_listed(better)}"] if better else []),
+            *([f"were worse than {_OTHERS} at {_listed(worse)}"] if worse else []),
+            *(
+                [f"were not shown to differ from as many more classic ones at {_listed(open_)}"]
+                if open_
+                else []
+            ),
             *([] if gaps else ["could not be tested: generators collapsed in every seed"]),
         ]
-        yield f"ROIs of {arm} in the place of classic ones {', '.join(told)} training lesions."
+        yield f"{NAMES[arm]} {', '.join(told)} training lesions."
     if len(found.seeds) < LEAST_SEEDS:
         yield ONE_SEED
 
@@ -65,7 +71,8 @@ def page(found: Curve, picture: str) -> str:
             "",
             f"![Balanced accuracy by the number of training lesions]({picture})",
             "",
-            f"Beside it, hollow, what Frid-Adar et al. (2018) claimed of {PAPERS_LESIONS} private "
+            f"Bands are 95 % intervals. {svg.ON_EACH_OTHER} Beside it, dashed, what Frid-Adar et "
+            f"al. (2018) claimed that DCGANs added, of {PAPERS_LESIONS} private "
             f"training lesions (two of three folds of {paper.LESIONS}), weighted by class counts: "
             f"{_claimed()}. Their lesions are others, so that heights cannot be compared.",
             "",

@@ -400,7 +400,7 @@ def _sizes(results: Results, arm: str, how: Selection) -> str:
         for model in score.models or ()
     }
     if models:
-        return "<br>".join(sorted(models))
+        return "<br>".join(f"{m} words" if m.isdecimal() else m for m in sorted(models))
     times = _Added.of(results).times
     shared = bool(results.found.asked.settings.shares)
     found = {

@@ -71,6 +71,9 @@ _CHOICES = (
 _SECOND = (
     ("Simple model", "measurements of the real training lesions, no views, no network; which of "
      "three models speaks in a fold is chosen as the sizes of the other arms are."),
+    ("Visual words", "an arm where visual_words gives sizes of its vocabulary: patches of 8 × 8 "
+     "pixels, principal components, k-means and logistic regression, all of the real training "
+     "lesions alone."),
     ("Duplicate-real", "plain ROIs of the real training lesions, repeated, in the place of the "
      "DCGANs' and as many: more of the same."),
     ("MixUp, CutMix", "the classic ROIs of equal-compute and as many steps; pairs are mixed anew "

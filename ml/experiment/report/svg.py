@@ -51,8 +51,18 @@ def curve(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[
     return chart(series, title, x_label, x_ticks) + legend(series)
 
 
-def chart(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[float]) -> str:
-    """Accuracy against samples; the x axis goes with the square root, so small sizes have room."""
+def chart(
+    series: Sequence[Series],
+    title: str,
+    x_label: str,
+    x_ticks: Sequence[float],
+    narrowest: float = 0.0,
+) -> str:
+    """Accuracy against samples; the x axis goes with the square root, so small sizes have room.
+
+    Args:
+        narrowest: where the x axis begins.
+    """
     width, height, left, bottom, top = 760, 400, 56, 46, 14
     plot_right = width - 26
     shown = [point for item in series for point in item.points]
@@ -62,7 +72,8 @@ def chart(series: Sequence[Series], title: str, x_label: str, x_ticks: Sequence[
     widest = max([point[0] for point in shown], default=1.0) or 1.0
 
     def at_x(value: float) -> float:
-        return left + (plot_right - left) * sqrt(value / widest)
+        share = (sqrt(value) - sqrt(narrowest)) / (sqrt(widest) - sqrt(narrowest))
+        return left + (plot_right - left) * share
 
     def at_y(value: float) -> float:
         return top + (height - bottom - top) * (high - value) / (high - low)

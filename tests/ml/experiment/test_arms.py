@@ -25,8 +25,9 @@ def test_paper_preset_has_the_papers_sizes() -> None:
 
 def test_oracle_is_there_only_where_there_are_fresh_patients() -> None:
     for oracle in (True, False):
-        found = {p.arm for p in arms.sizes(PAPER, 3, oracle)}
+        found = {p.arm for p in arms.sizes(replace(PAPER, visual_words=(64, 256)), 3, oracle)}
         assert found == set(arms.ARMS) - set(arms.FURTHER) - (set() if oracle else {ORACLE})
+    assert arms.VISUAL not in {p.arm for p in arms.sizes(PAPER, 3, oracle=True)}
 
 
 def test_equal_compute_has_as_many_rois_as_the_synthetic_arm() -> None:

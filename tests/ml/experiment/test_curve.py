@@ -22,6 +22,8 @@ from ml.experiment.curve.asked import Asking
 from ml.experiment.curve.cells import Cell
 from ml.experiment.curve.record import Curve
 from ml.experiment.evaluation import Outputs
+from ml.experiment.training_sets import fresh_of
+from ml.phantom import Version
 from ml.progress import RunDir
 from ml.statistics import comparison
 from ml.statistics.figure import Figure
@@ -33,7 +35,8 @@ SMALL = [
     "gan.epochs=1", "gan.width=2", "gan.discriminator_width=2", "gan.collapse_spread=0",
     "gan.collapse_correlation=0", "acgan.epochs=1", "acgan.width=2", "acgan.discriminator_width=2",
     "acgan.collapse_spread=0", "acgan.collapse_correlation=0", "classifier.epochs=2",
-    "classifier.width=2", "fresh_lesions=10", "oracle_lesions=10", "resamples=100",
+    "classifier.width=2", "fresh_lesions=10", "oracle_lesions=10",
+    "resamples=100", "visual_words=4+8",
 ]  # fmt: skip
 SIZES = (12, 18)
 
@@ -130,7 +133,7 @@ def test_page_and_figure_say_phantoms_and_the_papers_claim(done: Path) -> None:
     assert "python -m ml curve --preset quick --sizes 12+18 --seeds 2 --out OUT --set" in page
     for arm in arms.ARMS:
         assert f"| {arm} |" in page
-    assert drawn.count("<polyline") == len(figure.SHOWN) + 2
+    assert drawn.count("<polyline") == len(figure.SHOWN) + 1
 
 
 def test_a_verdict_needs_two_seeds_an_interval_off_zero_and_holm(done: Path) -> None:
@@ -141,7 +144,7 @@ def test_a_verdict_needs_two_seeds_an_interval_off_zero_and_holm(done: Path) -> 
     def told(gap: Any) -> str:
         return next(words.answer(replace(found, primary=(gap, *found.primary[1:]))))
 
-    assert "beat as many classic ones at 12" in told(better)
+    assert "of the DCGANs beat as many more classic ones at 12" in told(better)
     for doubtful in (
         replace(better, seeds=(0,)), replace(better, holm_p=0.2),
         replace(better, difference=Figure(0.05, -0.01, 0.1)),
@@ -161,6 +164,10 @@ def test_what_cannot_be_is_refused(done: Path, tmp_path: Path, capsys) -> None:
     for asking, why in ((other, "other settings or sizes"), (_asking(1), "a curve of 2 seeds")):
         with pytest.raises(CurveError, match=why):
             list(curve.run(asking, done, jobs=1))
+    kept = RunDir(done).read_json("config.json")
+    RunDir(tmp_path / "later").write_json("config.json", kept | {"phantom_version": "9"})
+    with pytest.raises(CurveError, match="on phantoms of version 9, not 1"):
+        list(curve.run(_asking(2), tmp_path / "later", jobs=1))
     RunDir(tmp_path).write_json("config.json", {"seeds": 1})
     with pytest.raises(CurveError, match="holds no curve"):
         list(curve.run(_asking(1), tmp_path, jobs=1))
@@ -172,6 +179,16 @@ def test_what_cannot_be_is_refused(done: Path, tmp_path: Path, capsys) -> None:
     RunDir(done.parent / "damaged").write_json("curve.json", {"version": 99})
     with pytest.raises(CurveError, match="version 99"):
         Curve.load(done.parent / "damaged")
+
+
+def test_another_phantom_is_trained_and_tested_on_where_it_is_asked_for(tmp_path: Path) -> None:
+    asking = Asking.of("quick", SIZES, SMALL, 1, Version.SECOND)
+    assert "--phantom-version 2" in asking.command
+    list(cohorts.make(tmp_path, 0, SIZES, 0.2, asking.phantom))
+    cell = Cell(asking, tmp_path, tmp_path / "fresh", 0, 12)
+    assert cell.manifest().phantom is Version.SECOND
+    tested = fresh_of(cell.settings(cell.manifest())[0], cell.manifest())
+    assert {chunk.phantom for chunk in tested} == {Version.SECOND}
 
 
 def test_a_dry_run_tells_lesions_tasks_and_time_and_trains_nothing(

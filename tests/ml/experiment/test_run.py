@@ -572,6 +572,7 @@ def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) ->
         "Memorisation",
         "t-SNE",
         "silhouette",
+        "<td>visual-words</td>",
         manifest.digest,
     ):
         assert words in html
@@ -686,7 +687,7 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
         )
     list(write(findings, len(findings), LIVER, tmp_path / "data"))
     manifest = Manifest.load(tmp_path / "data")
-    settings = replace(SMALL, fresh_lesions=18, oracle_lesions=18)
+    settings = replace(SMALL, visual_words=(4,), fresh_lesions=18, oracle_lesions=18)
     run = RunDir(tmp_path / "run")
     list(experiment.run(settings, manifest, run, jobs=1, fresh=tmp_path / "fresh"))
     results = run.read_json("results.json")
