@@ -270,6 +270,12 @@ def test_no_file_is_decoded_but_by_the_process_for_it():
     }
 
 
+def test_ml_has_no_more_rooms_than_a_newcomer_finds():
+    parts = (ROOT / "ml").iterdir()
+    rooms = {one.stem for one in parts if one.suffix == ".py" or (one / "__init__.py").exists()}
+    assert len(rooms - {"__init__", "__main__"}) <= 15, rooms
+
+
 def test_every_refusal_of_ml_stands_in_the_tree_of_its_errors():
     """In ``ml/ground/errors.py``, or in the module's own docstring where a branch has several."""
     tree = ast.get_docstring(ast.parse((ROOT / "ml/ground/errors.py").read_text("utf-8")))
