@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from app.roles import Role, TokenRole
 from ml.ground import terminal
-from ml.ground.terminal import Whole
+from ml.ground.terminal import Jobs, Whole
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -536,7 +536,7 @@ def check_pacs(
 
 
 @application.command
-def work(*, jobs: Annotated[Whole, Parameter(metavar="N")] = 0, once: bool = False) -> None:
+def work(*, jobs: Jobs = 0, once: bool = False) -> None:
     """Execute queued runs (needs PyTorch: make worker).
 
     Args:

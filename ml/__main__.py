@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from cyclopts import Group, Parameter, Token
-from cyclopts.validators import LimitedChoice, Number
+from cyclopts.validators import LimitedChoice
 
 from ml.dataset import columns
 from ml.ground import terminal
-from ml.ground.terminal import Whole
+from ml.ground.terminal import Jobs, Whole
 from ml.phantom import VERSION, Version
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ readers = terminal.group(application, "readers", "Statistics of reader studies."
 
 # Options that several commands have.
 
-Jobs = Annotated[Whole, Parameter(metavar="N", validator=Number(gte=0, lte=1024))]
 Assignments = Annotated[
     tuple[str, ...], Parameter(name="--set", metavar="KEY=VALUE", consume_multiple=1)
 ]

@@ -6,7 +6,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import sqlalchemy as sa
@@ -197,7 +197,7 @@ class Days:
         if self.since:
             yield Event.at >= datetime.combine(self.since, time(), UTC)
         if self.until:
-            yield Event.at < datetime.combine(self.until, time(), UTC) + timedelta(days=1)
+            yield Event.at <= datetime.combine(self.until, time.max, UTC)
 
 
 def _day(text: str) -> date | None:

@@ -59,6 +59,8 @@ def look(folder: Path) -> Finding:
     """
     if not folder.exists():
         raise PrepareError(f"{folder} does not exist.")
+    if not folder.is_dir() and folder.suffix.lower() != ".npz":
+        raise PrepareError(f"{folder} is neither a folder nor an npz.")
     tables = table.tables_in(folder) if folder.is_dir() else []
     files = Files(folder)
     if tables:
@@ -92,7 +94,7 @@ def look(folder: Path) -> Finding:
         "",
         (
             "Write labels.csv with the columns file, class and patient, or sort the images into a "
-            "folder for each class.",
+            "folder for each class, of which there must be two.",
         ),
     )
 

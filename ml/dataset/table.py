@@ -84,6 +84,8 @@ def read(path: Path, needed: Sequence[str], renamed: Mapping[str, str] | None = 
     try:
         data = path.read_bytes()
     except OSError as error:
+        if not path.parent.is_dir():
+            raise PrepareError(f"{path.parent} is no folder.") from error
         raise PrepareError(
             f"{path} cannot be read ({reason(error)}); it must list {', '.join(needed)}."
         ) from error

@@ -23,6 +23,7 @@ from cyclopts import (
     Token,
     UnusedCliTokensError,
 )
+from cyclopts.validators import Number
 
 from ml.ground.errors import HepaticaError, is_full, reason
 
@@ -135,6 +136,8 @@ def _whole(_type: object, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 """A whole number; Cyclopts alone would round 1.5."""
+Jobs = Annotated[Whole, Parameter(metavar="N", validator=Number(gte=0, lte=1024))]
+"""How much is done at a time."""
 
 
 def run(

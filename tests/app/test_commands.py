@@ -86,6 +86,13 @@ def test_where_and_how_often_to_listen_is_held_to_bounds_before_anything_is_begu
     assert not path.exists()
 
 
+def test_days_at_the_ends_of_the_calendar_are_days_and_less_than_no_tasks_are_not(run, database):
+    status, said, _ = run("audit", "export", "--since", "0001-01-01", "--until", "9999-12-31")
+    assert status == 0 and "account made" in said
+    status, _, complained = run("work", "--once", "--jobs", "-1")
+    assert status == 2 and "Must be >= 0" in complained
+
+
 def assert_refused(ran, words: str) -> None:
     status, said, complained = ran
     [line] = complained.splitlines()

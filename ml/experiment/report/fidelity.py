@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ml.experiment.outcomes import Missing
+from ml.experiment.results import Results
 from ml.experiment.results.synthetic import Fidelity, KindFidelity, SpaceFidelity
 from ml.statistics import two_sample
 from ml.statistics.figure import Figure
@@ -79,6 +80,22 @@ def answers(told: Fidelity) -> list[str]:
             f"{NAMES[kind]}: further from held-out lesions than real ones are by {what}.{apart}"
         )
     return sentences
+
+
+def few_held_out(results: Results) -> str:
+    """A caution in HTML where what is held out is of few patients; "" where it is of more."""
+    data = results.found.dataset
+    if data.split is None:
+        patients = data.patients // results.found.asked.settings.folds
+    else:
+        patients = data.split["test"].patients
+    if patients >= two_sample.LEAST:
+        return ""
+    return (
+        f'<p class="warn">Held-out lesions are of {patients} patients in a fold. Of fewer than '
+        f"{two_sample.LEAST}, distances to them say little, and intervals over them are too "
+        "narrow.</p>"
+    )
 
 
 def _further(one: SpaceFidelity, real: SpaceFidelity) -> list[str]:

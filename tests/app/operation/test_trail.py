@@ -212,7 +212,8 @@ def test_the_way_down_and_up_begins_anew_and_says_so(database):
 def test_days_are_of_utc_and_both_count():
     days = Days.read("2026-01-31", "2026-01-31")
     since, until = (one.right.value for one in days.clauses())
-    assert since == datetime(2026, 1, 31, tzinfo=UTC) and until == datetime(2026, 2, 1, tzinfo=UTC)
+    assert since == datetime(2026, 1, 31, tzinfo=UTC)
+    assert until == datetime(2026, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)
     assert list(Days.read("", "").clauses()) == []
     for since, until in (("31.1.2026", ""), ("", "2026-02-30"), ("2026-02-01", "2026-01-31")):
         with pytest.raises(Unreadable):

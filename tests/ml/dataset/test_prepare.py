@@ -15,7 +15,7 @@ from PIL import Image
 from pydicom import dcmread
 
 from ml.__main__ import main
-from ml.dataset import columns
+from ml.dataset import columns, inspect
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.dataset.prepare import dicom as prepare_dicom
 from ml.dataset.prepare import images as prepare_images
@@ -70,6 +70,11 @@ def refused(where: Path, scheme: LesionScheme = LIVER) -> str:
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
     assert "labels.csv cannot be read" in refused(folder(tmp_path))
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(ManifestError, match="nowhere is no folder"):
+        list(prepare_images(nowhere, LIVER, tmp_path / "data"))
+    with pytest.raises(ManifestError, match="neither a folder nor an npz"):
+        inspect.look(next(path for path in folder(tmp_path).rglob("*") if path.is_file()))
 
 
 @pytest.mark.parametrize(

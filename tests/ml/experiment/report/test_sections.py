@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +107,20 @@ def test_no_effect_is_named_that_there_cannot_be(
     html = limits.section(other)
     assert html.count("none, not even the greatest that there can be") == len(wide)
     assert re.search(r"[0-9] points<", html) is None
+
+
+def test_what_is_measured_against_few_patients_says_so(stored: tuple[Path, Results]) -> None:
+    run, results = stored
+    data = results.found.dataset
+
+    def cautions(**changed: Any) -> tuple[int, int]:
+        other = replace(results, found=replace(results.found, dataset=replace(data, **changed)))
+        html = page.render(other, run, None)
+        return html.count("intervals over them are too narrow"), html.count("without any being")
+
+    assert cautions(patients=19) == (2, 0) and cautions(patients=20) == (0, 0)  # in two folds
+    few, enough = ({"train": PartSize(20, 10), "test": PartSize(30, n)} for n in (9, 10))
+    assert cautions(split=few) == (2, 1) and cautions(split=enough) == (0, 1)
 
 
 def test_limits_and_claim_say_what_was_tested_where(stored: tuple[Path, Results]) -> None:
