@@ -35,6 +35,8 @@ from ml.training.watched import Watch, copying, words
 
 Pixels = npt.NDArray[np.float32]
 
+_FIXED = 64
+"""Samples whose variety is told, of each class."""
 _AT_ONCE = 16
 """Samples between two lines of what is told, while a checkpoint's are drawn."""
 FITS: Mapping[GeneratorKind, Callable[..., Iterator[Progress]]] = {
@@ -105,9 +107,10 @@ def train(
             parts.append(drawing.draw(range(first, first + _AT_ONCE)))
             yield Progress(total, total, f"{meta.name}: {first + _AT_ONCE} of {gan.DRAWN} drawn")
         samples = np.concatenate(parts)
-        found[key] = gan.measured(cut, key, samples, ended, notes)
+        own = cut.rois[cut.labels == position]
+        found[key] = _varied(gan.measured(cut, key, samples, ended, notes), samples, own)
         saving.save(replace(meta, metrics=found[key]), folder / meta.name, model, tensors)
-        run.write_bytes(f"sheets/checkpoint-{key}.png", gan.sheet(samples[:64]))
+        run.write_bytes(f"sheets/checkpoint-{key}.png", gan.sheet(samples[:_FIXED]))
     run.write_json("results.json", {key: to_json(one) for key, one in found.items()})
     yield Progress(total, total, f"{len(found)} checkpoints {stem}-CLASS written to {folder}")
 
@@ -118,6 +121,18 @@ def epochs_of(kind: GeneratorKind, settings: Config) -> int:
         budget.diffusion_epochs(settings)
         if kind == GeneratorKind.DIFFUSION
         else settings.joint.epochs
+    )
+
+
+def _varied(metrics: GeneratorMetrics, samples: Pixels, own: Pixels) -> GeneratorMetrics:
+    """With the variety of this class: what was told in training is of all classes together."""
+    drawn = gan.variety(samples[:_FIXED])
+    real = gan.variety(own[np.linspace(0, len(own) - 1, min(len(own), 4 * _FIXED)).astype(int)])
+    return replace(
+        metrics,
+        spread_as_share_of_real=drawn.spread / real.spread,
+        nearest_other_sample=drawn.nearest,
+        nearest_other_real=real.nearest,
     )
 
 

@@ -378,6 +378,7 @@ def test_command_leaves_a_checkpoint_for_each_class(kind: GeneratorKind, tmp_pat
     own |= {"gan.batch": 8, "gan.collapse_spread": 0, "gan.collapse_correlation": 0}
     own |= {"augment.per_fold": 20, "diffusion.steps": 2}
     assert main([*words, *(f"{name}={value}" for name, value in own.items())]) == 0
+    spread = set()  # each class has its own variety
     for key in ("dark", "ring"):
         meta = Checkpoint.load(tmp_path / "run" / "checkpoints" / f"{kind}-{key}")
         assert (meta.network, meta.lesion_class, meta.evaluations) == (
@@ -385,11 +386,13 @@ def test_command_leaves_a_checkpoint_for_each_class(kind: GeneratorKind, tmp_pat
         )  # fmt: skip
         assert kind in meta.config and meta.metrics.n_held_out_lesions == 3
         assert meta.metrics.synthetic_to_nearest_training is not None
+        spread.add(meta.metrics.spread_as_share_of_real)
         assert Generator(meta.onnx(), meta).draw([1]).shape == (1, 64, 64)
         card = (meta.root / "CARD.md").read_text("utf-8")  # type: ignore[operator]
         assert "One network of all classes" in card and "python -m ml " + kind in card
         assert "Whether it copies was not looked at" in card  # nine patients of two folds' six
         assert (tmp_path / "run" / "sheets" / f"checkpoint-{key}.png").exists()
+    assert len(spread) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
