@@ -6,7 +6,9 @@ from ml.experiment import arms
 from ml.experiment.curve.record import Curve
 from ml.experiment.report import paper, svg
 
-SHOWN = (arms.FEATURES, arms.CLASSIC, arms.EQUAL, arms.DCGAN, arms.ACGAN, arms.ORACLE)
+SHOWN = (
+    arms.FEATURES, arms.CLASSIC, arms.EQUAL, arms.DCGAN, arms.ACGAN, arms.ORACLE, *arms.FURTHER,
+)  # fmt: skip
 """Arms that are drawn; the table has them all."""
 PAPERS_LESIONS = round(paper.LESIONS * 2 / 3)
 """The paper trained on two of three folds of its lesions."""
@@ -17,6 +19,7 @@ _STYLE = (
     ".grid{stroke:#3d444d}.page{fill:#0d1117}}"
 )
 _ROW_PX = 20
+_PAPERS = "#7d8590"
 
 
 def series(found: Curve) -> list[svg.Series]:
@@ -41,7 +44,7 @@ def series(found: Curve) -> list[svg.Series]:
         )
         x = float(PAPERS_LESIONS)
         claimed = [(x, low, None, None), (x, high, None, None)]
-        lines.append(svg.Series(label, claimed, svg.COLOURS[-1], paper=True))
+        lines.append(svg.Series(label, claimed, _PAPERS, paper=True))
     return lines
 
 

@@ -30,6 +30,7 @@ INFERENCE = (
     "training patients too; with one seed it does not. Of differences Student's, and p is that of "
     "the same; of other figures percentile bootstrap over patients, stretched alike."
 )
+_AGAINST_EQUAL = (*arms.PRIMARY, *arms.FURTHER)
 _AGAINST = (
     (arms.DCGAN, arms.DUPLICATE), (arms.DCGAN, arms.CLASSIC), (arms.ACGAN, arms.CLASSIC),
     (arms.FEATURES, arms.EQUAL), (arms.ORACLE, arms.EQUAL), (arms.CLASSIC, arms.NONE),
@@ -52,7 +53,7 @@ class _AtSize:
 
     Attributes:
         arms: by arm, the seeds in which it could be trained.
-        equal: by primary arm, equal-compute with as many ROIs as it had.
+        equal: by arm with a generator, equal-compute with as many ROIs as it had.
     """
 
     size: int
@@ -110,8 +111,9 @@ def _gather(at: _AtSize, outputs: Outputs, seed: int) -> None:
     found = outputs.selected(Selection.NESTED, seed)
     for arm, outcome in found.items():
         at.arms.setdefault(arm, []).append(_called(seed, outcome))
-        if arm in arms.PRIMARY and (equal := outputs.equal_compute(outcome, seed)):
-            at.equal.setdefault(arm, []).append(_called(seed, equal))
+        control = outputs.equal_compute(outcome, seed) if arm in _AGAINST_EQUAL else None
+        if control is not None:
+            at.equal.setdefault(arm, []).append(_called(seed, control))
 
 
 def _called(seed: int, outcome: Outcome) -> _Called:
@@ -172,6 +174,10 @@ def _primary(at: _AtSize, lesions: FreshLesions) -> Iterator[Gap]:
 
 
 def _secondary(at: _AtSize, lesions: FreshLesions) -> Iterator[Gap]:
+    for arm in arms.FURTHER:
+        gap = _gap(at, arm, arms.EQUAL, at.equal.get(arm, []), lesions)
+        if gap is not None:
+            yield gap
     for arm, against in _AGAINST:
         gap = _gap(at, arm, against, at.arms.get(against, []), lesions)
         if gap is not None:
