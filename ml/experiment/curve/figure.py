@@ -57,7 +57,7 @@ def drawn(found: Curve) -> str:
     lines = series(found)
     title = (
         "Phantoms: balanced accuracy on fresh lesions by the number of training lesions, "
-        f"{len(found.seeds)} seeds"
+        f"{found.told_seeds}"
     )
     ticks = found.sizes
     plot = svg.chart(lines, title, "training lesions", ticks, narrowest=0.7 * ticks[0])

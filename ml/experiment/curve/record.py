@@ -106,6 +106,11 @@ class Curve:
     inference: str
     version: int
 
+    @property
+    def told_seeds(self) -> str:
+        """How many there are, in words."""
+        return "1 seed" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
+
     def to_json(self) -> Any:
         """Every field under its name."""
         return to_json(self)

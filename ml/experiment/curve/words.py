@@ -200,7 +200,7 @@ def by_class(found: Curve) -> list[str]:
 def _how(found: Curve) -> Iterator[str]:
     fresh = found.fresh
     yield (
-        f"{len(found.seeds)} seed(s). Each has phantom patients of its own to train on; its "
+        f"{found.told_seeds}. Each has phantom patients of its own to train on; its "
         "smaller sets are parts of its larger ones, whole patients with all their lesions, classes "
         "as equal as patients allow (below)."
     )
