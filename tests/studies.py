@@ -53,8 +53,17 @@ def make_generators(
     window_hu: tuple[float, float] = (-150.0, 250.0),
     word: str = SOURCE_WORD,
 ) -> list[Checkpoint]:
-    """A served generator for each class; nothing is in its files."""
+    """A served generator for each class; nothing is in its files but what it says of itself."""
     digest = Blob.store(session, b"no network", "application/onnx")
+
+    def meta(name: str, key: str) -> dict[str, Any]:
+        return {
+            "format": 1, "name": name, "kind": "generator", "lesion_class": key,
+            "scheme": scheme.to_dict(), "window_hu": list(window_hu),
+            "training_kind": training_kind, "dataset_digest": "0" * 64, "commit": "",
+            "config": {}, "preset": "quick", "latent_size": 1, "metrics": {}, "digests": {},
+        }  # fmt: skip
+
     rows = [
         Checkpoint(
             name=f"{word}-{training_kind}-{key}",
@@ -62,7 +71,7 @@ def make_generators(
             lesion_class=key,
             training_kind=training_kind,
             dataset_digest="0" * 64,
-            meta={"scheme": scheme.to_dict(), "window_hu": list(window_hu), "metrics": {}},
+            meta=meta(f"{word}-{training_kind}-{key}", key),
             card=f"# {word}",
             onnx_digest=digest,
             weights_digest=digest,
