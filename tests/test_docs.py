@@ -35,6 +35,9 @@ from app.settings import Settings
 from factories import make_dicom, make_hu
 from ml.checkpoints import checkpoint
 from ml.experiment import fresh_phantoms
+from ml.experiment.curve import figure as curve_figure
+from ml.experiment.curve import words as curve_words
+from ml.experiment.curve.record import Curve
 from ml.experiment.report import markdown
 from ml.experiment.results.scores import ArmComparison, ArmSummary
 from ml.experiment.tissue import asked, paste
@@ -456,6 +459,16 @@ def test_the_tables_of_the_readme_are_those_of_their_runs(path):
         assert sentence in README
     arm = re.escape("python -m ml experiment") + ".*" + re.escape("--preset compact --seeds 3")
     assert re.search(arm, results["command"])
+
+
+def test_the_learning_curve_of_the_readme_is_that_of_its_run():
+    told = json.loads((ROOT / "tests/evidence/curve/compact.json").read_text("utf-8"))
+    found = Curve.from_json(told)
+    assert "\n".join(curve_words.balanced(found)) in README
+    assert "\n".join(curve_words.differences(found.primary)) in README
+    assert all(sentence in README for sentence in curve_words.answer(found))
+    assert curve_figure.drawn(found) == (ROOT / "static/img/learning-curve.svg").read_text("utf-8")
+    assert found.commit[:12] in README and f"--seeds {len(found.seeds)}" in README
 
 
 def test_every_make_target_that_is_promised_is_listed_by_help():
