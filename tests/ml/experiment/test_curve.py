@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import once
 from ml.__main__ import main
 from ml.config import ConfigError, Split, experiment
 from ml.dataset.manifest import Manifest
@@ -57,7 +58,11 @@ def pool_of_pieces_of_fifteen() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A curve of one seed that was killed after its first cell, and then given two seeds."""
-    out = tmp_path_factory.mktemp("curve") / "out"
+    return once.folder(tmp_path_factory, "curve", _killed_and_gone_on_with) / "out"
+
+
+def _killed_and_gone_on_with(folder: Path) -> None:
+    out = folder / "out"
     steps = curve.run(_asking(1), out, jobs=1)
     for step in steps:
         if "1 of 2 cells" in step.text:
@@ -68,7 +73,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert told[-1].done == told[-1].total
     counted = [step.done for step in told if step.total > 1]
     assert counted == sorted(counted)
-    return out
 
 
 def test_smaller_sets_are_parts_of_larger_ones_and_hold_whole_patients(done: Path) -> None:
@@ -198,9 +202,9 @@ def test_what_cannot_be_is_refused(done: Path, tmp_path: Path, capsys) -> None:
     assert main([*words_of, "--set", "split=fresh"]) == 1
     assert "python -m ml curve trains so" in capsys.readouterr().err
     assert replace(experiment("quick"), split=Split.FRESH).tested_folds == 1
-    RunDir(done.parent / "damaged").write_json("curve.json", {"version": 99})
+    RunDir(tmp_path / "damaged").write_json("curve.json", {"version": 99})
     with pytest.raises(CurveError, match="version 99"):
-        Curve.load(done.parent / "damaged")
+        Curve.load(tmp_path / "damaged")
 
 
 def test_another_phantom_is_trained_and_tested_on_where_it_is_asked_for(tmp_path: Path) -> None:
