@@ -31,6 +31,7 @@ from ml.experiment.arms import (
     DUPLICATE,
     EQUAL,
     FEATURES,
+    FURTHER,
     NESTED_ALONE,
     ORACLE,
     ArmSize,
@@ -45,6 +46,7 @@ from ml.ground.records import to_json
 from ml.images import dicom
 from ml.images.roi import Box
 from ml.lesion import LIVER
+from ml.phantom import VERSION
 from ml.phantom.dicomfile import encode
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
@@ -202,7 +204,7 @@ def test_fresh_patients_under_a_pseudonym_are_refused(
 
 def test_test_and_oracle_patients_never_share_a_seed() -> None:
     for name, preset in EXPERIMENTS.items():
-        made = fresh_phantoms.chunks(preset, 4000, 2)
+        made = fresh_phantoms.chunks(preset, 4000, 2, VERSION)
         assert len({chunk.cohort_seed for chunk in made}) == len(made)
         # quick proves nothing, and is not to spend its time on patients
         assert preset.fresh_lesions >= (100 if name == "quick" else 3000)
@@ -377,7 +379,7 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
     results = RunDir(done).read_json("results.json")
     assert results["dataset"]["digest"] == manifest.digest
     names = {entry["name"] for entry in results["arms"]}
-    assert names == set(ARMS) - {ORACLE}
+    assert names == set(ARMS) - {ORACLE, *FURTHER}
     for entry in results["arms"]:
         matrix = np.asarray(entry["confusion"])
         assert matrix.sum() == len(manifest.lines)
@@ -583,7 +585,7 @@ def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) ->
 
 def test_table_has_a_line_for_every_arm_with_its_figures(done: Path) -> None:
     head, _, *lines = report.table(done).splitlines()
-    assert {line.split("|")[1].strip() for line in lines} == set(ARMS) - {"oracle"}
+    assert {line.split("|")[1].strip() for line in lines} == set(ARMS) - {ORACLE, *FURTHER}
     results = RunDir(done).read_json("results.json")
     [row] = [
         row
@@ -693,7 +695,7 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
     results = run.read_json("results.json")
     assert results["fresh"]["test_lesions"] == 18
     assert results["dataset"]["calibration"]
-    assert {entry["name"] for entry in results["arms"]} == set(ARMS)
+    assert {entry["name"] for entry in results["arms"]} == set(ARMS) - set(FURTHER)
     for entry in results["arms"]:
         assert 0 <= entry["true_balanced_accuracy"]["value"] <= 1
     for row in results["comparisons"]:
