@@ -589,7 +589,7 @@ def dicom_node(
     at = settings().but(host=host, port=port)  # held to the bounds of the server's own
     listening = Listening(aet, at.host, at.port, at.node_associations)
     node = node_of(settings(), _keyed_database(), listening, phase)
-    logs.say(settings(), f"DICOM node {aet}: {host}, port {port} (Ctrl+C ends it)")
+    logs.say(settings(), f"DICOM node {aet}: {at.host}, port {at.port} (Ctrl+C ends it)")
     serve(node)
 
 

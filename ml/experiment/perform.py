@@ -155,8 +155,8 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
             )
         else:
             watch = watched.Watch.of(manifest, list(own), settings.window_hu)
-            yield from joint.FITS[kind](
-                pixels, labels, len(keys), settings, out, *seed, watch=watch, device=device
+            yield from joint.fit(
+                kind, pixels, labels, len(keys), settings, out, *seed, watch=watch, device=device
             )
     except gan.CollapseError as error:
         ended(Collapsed(str(error)))

@@ -474,7 +474,7 @@ class _Static:
         self._table(out, grid, bottom)
         paint(out, coverage(skin, px), 30.0)
         grain = anatomy.texture(0.0)
-        paint(out, coverage(skin + 1.6, px), hu["fat"] + 5 * grain + _septa(anatomy, grain))
+        paint(out, coverage(skin + 1.6, px), _fat(anatomy, grain))
         # intermuscular fat planes: muscle groups seen apart from each other
         depth_in = -muscle
         planes = np.exp(-(((depth_in - 8 - 1.5 * grain) / 1.1) ** 2))
@@ -492,14 +492,16 @@ class _Static:
             paint(out, cover.astype(np.float32), value)
 
 
-def _septa(anatomy: Anatomy, grain: Floats) -> Floats:
-    """HU of the septa in fat: thin sheets, which a slice cuts as lines; none in the first phantom.
+def _fat(anatomy: Anatomy, grain: Floats) -> Floats:
+    """HU of fat about organs and under the skin, of the second phantom with septa.
 
-    ``grain``: the patient's texture there, whose zeros are where they lie.
+    These are thin sheets, which a slice cuts as lines; they lie where ``grain``, the patient's
+    texture there, is zero.
     """
+    fat = anatomy.hu["fat"] + 5 * grain
     if anatomy.version is Version.FIRST:
-        return np.zeros_like(grain)
-    return np.asarray(np.float32(_SEPTUM_HU) * np.exp(-((grain / np.float32(0.07)) ** 2)))
+        return fat
+    return np.asarray(fat + np.float32(_SEPTUM_HU) * np.exp(-((grain / np.float32(0.07)) ** 2)))
 
 
 @lru_cache(maxsize=2)
@@ -618,7 +620,7 @@ class _Scene:
     def cavity(self) -> None:
         """Fat where no organ will lie, and the diaphragm and peritoneum as a thin band."""
         inside = coverage(self.s.wall, self.px)
-        paint(self.hu, inside, self.value["fat"] + 5 * self.grain + _septa(self.a, self.grain))
+        paint(self.hu, inside, _fat(self.a, self.grain))
 
     def spine(self) -> None:
         value, px = self.value, self.px

@@ -1,4 +1,4 @@
-"""Training of the conditional GAN for small data (``ml.training.gan.fit`` does the rest).
+"""The conditional GAN for small data, as it is trained (``ml.training.joint`` does the rest).
 
 What few lesions need, each from its paper: a projection discriminator (Miyato & Koyama 2018) under
 spectral norm (Miyato et al. 2018) with their hinge loss, real and drawn ROIs shown to it moved
@@ -7,20 +7,15 @@ spectral norm (Miyato et al. 2018) with their hinge loss, real and drawn ROIs sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn.functional import relu
 
 from ml import config
-from ml.progress import Progress, RunDir
 from ml.training import augmented, gan, gan_steps
 from ml.training.acgan import with_class
 from ml.training.networks import cgan
-from ml.training.watched import Watch
 
 Pixels = npt.NDArray[np.float32]
 
@@ -101,29 +96,3 @@ class Pair(gan.Pair):
     def _moved(self, rois: torch.Tensor, latents: torch.Tensor, time: int) -> torch.Tensor:
         first = self.settings.latent + 1 + time * augmented.DRAWS
         return augmented.shown(rois, latents[:, first : first + augmented.DRAWS], self.own.shift_px)
-
-
-def fit(
-    pixels: Pixels,
-    labels: npt.NDArray[np.int64],
-    classes: int,
-    settings: config.Config,
-    out: RunDir,
-    *seed: object,
-    watch: Watch | None = None,
-    device: str = "cpu",
-) -> Iterator[Progress]:
-    """Train one generator of all classes; as ``ml.training.gan.fit``.
-
-    Args:
-        pixels: (n, 64, 64) in [−1, 1], with their class positions in ``labels`` (n,).
-        watch: looks for copies of the lesions that the ROIs are views of.
-
-    Raises:
-        CollapseError, ConfigError: as ``ml.training.gan.fit``.
-    """
-    own = settings.cgan
-    yield from gan.fit(
-        pixels, settings.joint, out, *seed, device=device, labels=labels,
-        make=partial(Pair, classes, own), own=own, watch=watch, when_copying=own.copying,
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Training of the class-conditional diffusion model (``ml.training.gan.fit`` does the rest).
+"""The class-conditional diffusion model, as it is trained (``ml.training.joint`` does the rest).
 
 EDM (Karras et al. 2022, arXiv 2206.00364): ROIs under noise of log-normal level, weighted so that
 every level counts alike at first, Adam, averaged weights. Trained for as many operations as the
@@ -8,9 +8,7 @@ conditional GAN of the same settings (``ml.training.budget``).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +17,8 @@ import torch
 from ml import config
 from ml.checkpoints.sampler import Sampler
 from ml.lesion import ROI_SIZE_PX
-from ml.progress import Progress, RunDir
 from ml.training import budget, gan, runtime
 from ml.training.networks.edm import Denoiser
-from ml.training.watched import Watch
 
 Pixels = npt.NDArray[np.float32]
 
@@ -156,29 +152,3 @@ def drawn(
 
     rois = Sampler.of(own).draw(denoise, noise.reshape(-1, ROI_SIZE_PX, ROI_SIZE_PX))
     return np.clip(rois, -1, 1).astype(np.float32)
-
-
-def fit(
-    pixels: Pixels,
-    labels: npt.NDArray[np.int64],
-    classes: int,
-    settings: config.Config,
-    out: RunDir,
-    *seed: object,
-    watch: Watch | None = None,
-    device: str = "cpu",
-) -> Iterator[Progress]:
-    """Train one model of all classes; as ``ml.training.gan.fit``.
-
-    Args:
-        pixels: (n, 64, 64) in [−1, 1], with their class positions in ``labels`` (n,).
-        watch: looks for copies of the lesions that the ROIs are views of.
-
-    Raises:
-        CollapseError, ConfigError: as ``ml.training.gan.fit``.
-    """
-    own = settings.diffusion
-    yield from gan.fit(
-        pixels, schedule(settings), out, *seed, device=device, labels=labels,
-        make=partial(Model, classes, own), own=own, watch=watch, when_copying=own.copying,
-    )  # fmt: skip

@@ -5,8 +5,9 @@ Both kinds beyond the paper are trained and measured alike, and as the DCGAN is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ml.checkpoints.checkpoint import current_commit, tensors_from_bytes
 from ml.checkpoints.latents import latent, noise
 from ml.checkpoints.members import Tensors
 from ml.checkpoints.metrics import GeneratorMetrics
-from ml.config import Config, GeneratorKind
+from ml.config import Conditional, Config, Diffusion, GeneratorKind
 from ml.dataset.manifest import Line
 from ml.ground.records import to_json
 from ml.lesion import ROI_SIZE_PX
@@ -39,10 +40,6 @@ _FIXED = 64
 """Samples whose variety is told, of each class."""
 _AT_ONCE = 16
 """Samples between two lines of what is told, while a checkpoint's are drawn."""
-FITS: Mapping[GeneratorKind, Callable[..., Iterator[Progress]]] = {
-    GeneratorKind.CGAN: cgan.fit,
-    GeneratorKind.DIFFUSION: diffusion.fit,
-}
 
 
 def train(
@@ -88,8 +85,8 @@ def train(
     yield Progress(0, total, "comparing the training lesions with each other")
     watch = Watch.of(cut.manifest, cut.lines, settings.window_hu)
     seed = (cut.fold.index, settings.seed)
-    yield from FITS[kind](
-        cut.rois, cut.labels, len(keys), settings, run, *seed, watch=watch, device=device
+    yield from fit(
+        kind, cut.rois, cut.labels, len(keys), settings, run, *seed, watch=watch, device=device
     )
     tensors = tensors_from_bytes((run.path / "generator.safetensors").read_bytes())
     ended = EndedTraining.load(run)
@@ -113,6 +110,41 @@ def train(
         run.write_bytes(f"sheets/checkpoint-{key}.png", gan.sheet(samples[:_FIXED]))
     run.write_json("results.json", {key: to_json(one) for key, one in found.items()})
     yield Progress(total, total, f"{len(found)} checkpoints {stem}-CLASS written to {folder}")
+
+
+def fit(
+    kind: GeneratorKind,
+    pixels: Pixels,
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    settings: Config,
+    out: RunDir,
+    *seed: object,
+    watch: Watch | None = None,
+    device: str = "cpu",
+) -> Iterator[Progress]:
+    """Train one generator of all classes; as ``ml.training.gan.fit``.
+
+    Args:
+        kind: ``cgan`` or ``diffusion``.
+        pixels: (n, 64, 64) in [−1, 1], with their class positions in ``labels`` (n,).
+        watch: looks for copies of the lesions that the ROIs are views of.
+
+    Raises:
+        CollapseError, ConfigError: as ``ml.training.gan.fit``.
+    """
+    own: Conditional | Diffusion
+    make: Callable[..., gan.Learner]
+    if kind == GeneratorKind.DIFFUSION:
+        own, schedule = settings.diffusion, diffusion.schedule(settings)
+        make = partial(diffusion.Model, classes, settings.diffusion)
+    else:
+        own, schedule = settings.cgan, settings.joint
+        make = partial(cgan.Pair, classes, settings.cgan)
+    yield from gan.fit(
+        pixels, schedule, out, *seed, device=device, labels=labels, make=make, own=own,
+        watch=watch, when_copying=own.copying,
+    )  # fmt: skip
 
 
 def epochs_of(kind: GeneratorKind, settings: Config) -> int:

@@ -40,8 +40,7 @@ TINY = Config(
     diffusion=Diffusion(width=4, steps=2, budget=2.0, ema=0.5),
     cgan=Conditional(shift_px=2, burn_in=0.5),
 )  # fmt: skip
-FIT = {GeneratorKind.CGAN: cgan.fit, GeneratorKind.DIFFUSION: diffusion.fit}
-KINDS = tuple(FIT)
+KINDS = (GeneratorKind.CGAN, GeneratorKind.DIFFUSION)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def _fit(
     settings: Config = TINY, watch: watched.Watch | None = None,
 ) -> list[Progress]:  # fmt: skip
     runtime.prepare()
-    steps = FIT[kind](*rois, 2, settings, RunDir(path), "t", watch=watch)
+    steps = joint.fit(kind, *rois, 2, settings, RunDir(path), "t", watch=watch)
     return list(steps)
 
 
@@ -274,7 +273,7 @@ def test_same_training_gives_the_same_bytes_also_when_it_was_killed(
     watch = _Counting(rois[0][:0], rois[1][:0], [])
     for name in "ab":
         _fit(kind, rois, tmp_path / name, stopping, watch)
-    steps = FIT[kind](*rois, 2, stopping, RunDir(tmp_path / "killed"), "t", watch=watch)
+    steps = joint.fit(kind, *rois, 2, stopping, RunDir(tmp_path / "killed"), "t", watch=watch)
     for _ in range(4):  # saved after the third epoch at the latest
         next(steps)
     steps.close()
