@@ -29,7 +29,7 @@ from ml.images.roi import View
 from ml.phantom import Version
 from ml.phantom.lesions import CLASSES
 from ml.statistics import classification
-from ml.training import acgan, cgan, classifier, cnn_steps, diffusion, gan, gan_steps, runtime
+from ml.training import acgan, classifier, cnn_steps, gan, gan_steps, joint, runtime
 
 LANES = {"generator": 4, "classifier": 8}
 """Trainings that share a GPU at a time: with more, an H100 made no more steps in all."""
@@ -144,11 +144,8 @@ def _learner(
             return settings.gan, gan.Pair
         case GeneratorKind.ACGAN:
             return settings.acgan, partial(acgan.Pair, classes)
-        case GeneratorKind.CGAN:
-            return settings.joint, partial(cgan.Pair, classes, settings.cgan)
-        case GeneratorKind.DIFFUSION:
-            own = settings.diffusion
-            return diffusion.schedule(settings), partial(diffusion.Model, classes, own)
+        case _:
+            return joint.learner(kind, settings, classes)
 
 
 def _steps_on_a_core(settings: Experiment, classes: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ from ml.checkpoints.checkpoint import current_commit, tensors_from_bytes
 from ml.checkpoints.latents import latent, noise
 from ml.checkpoints.members import Tensors
 from ml.checkpoints.metrics import GeneratorMetrics
-from ml.config import Conditional, Config, Diffusion, GeneratorKind
+from ml.config import Config, Gan, GeneratorKind
 from ml.dataset.manifest import Line
 from ml.ground.records import to_json
 from ml.lesion import ROI_SIZE_PX
@@ -133,18 +133,21 @@ def fit(
     Raises:
         CollapseError, ConfigError: as ``ml.training.gan.fit``.
     """
-    own: Conditional | Diffusion
-    make: Callable[..., gan.Learner]
-    if kind == GeneratorKind.DIFFUSION:
-        own, schedule = settings.diffusion, diffusion.schedule(settings)
-        make = partial(diffusion.Model, classes, settings.diffusion)
-    else:
-        own, schedule = settings.cgan, settings.joint
-        make = partial(cgan.Pair, classes, settings.cgan)
+    own = settings.diffusion if kind == GeneratorKind.DIFFUSION else settings.cgan
+    told, make = learner(kind, settings, classes)
     yield from gan.fit(
-        pixels, schedule, out, *seed, device=device, labels=labels, make=make, own=own,
+        pixels, told, out, *seed, device=device, labels=labels, make=make, own=own,
         watch=watch, when_copying=own.copying,
     )  # fmt: skip
+
+
+def learner(
+    kind: GeneratorKind, settings: Config, classes: int
+) -> tuple[Gan, Callable[..., gan.Learner]]:
+    """What ``gan.fit`` is told of a kind, and what builds its networks from that."""
+    if kind == GeneratorKind.DIFFUSION:
+        return diffusion.schedule(settings), partial(diffusion.Model, classes, settings.diffusion)
+    return settings.joint, partial(cgan.Pair, classes, settings.cgan)
 
 
 def epochs_of(kind: GeneratorKind, settings: Config) -> int:
