@@ -15,5 +15,8 @@ def wait_until_it_says(page, selector: str, words: str | re.Pattern[str], *besid
     try:
         page.locator(selector, has_text=words).wait_for()
     except TookTooLong:
-        said = {one: page.locator(one).all_inner_texts() for one in (selector, *beside)}
+        said = {
+            one: page.locator(one).filter(visible=True).all_inner_texts()
+            for one in (selector, *beside)
+        }
         raise AssertionError(f"waited at {page.url} for {words}; the page says {said}") from None
