@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ml.checkpoints.checkpoint import tensors_from_bytes, tensors_to_bytes
-from ml.config import FURTHER, Experiment, GeneratorKind, Mixing, SimpleModel
+from ml.config import Experiment, GeneratorKind, Mixing, SimpleModel
 from ml.dataset.augment import Drawn, views_of
 from ml.dataset.folds import Fold
 from ml.dataset.manifest import Line, Manifest
@@ -50,6 +50,7 @@ from ml.progress import Progress, RunDir
 from ml.training import (
     acgan,
     classifier,
+    drawing,
     gan,
     joint,
     runtime,
@@ -59,7 +60,6 @@ from ml.training import (
 )
 from ml.training.learned import EndedTraining, GeneratorTraining
 from ml.training.networks import acgan as acgan_networks
-from ml.training.networks import dcgan as dcgan_networks
 
 _SCORE_BATCH = 256
 _DRAWN_AT_ONCE = 32
@@ -164,52 +164,24 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
     most = arms.most_synthetic(settings, len(keys)) * (settings.folds - 1)
     count = max(most, settings.fidelity_rois)
     for key in [task.lesion_class] if task.lesion_class else keys:
-        if kind in FURTHER:
-            rois = yield from _draw_joint(out, settings, task, len(keys), keys.index(key), count)
-        else:
-            rois = _draw(out, settings, task, len(keys), keys.index(key), count)
+        rois = yield from _draw(out, settings, task, len(keys), keys.index(key), count)
         _write_array(out, f"rois-{key}.npy", rois.astype(np.float16))
     ended(EndedTraining.load(out).learned)
 
 
-def _draw_joint(
+def _draw(
     out: RunDir, settings: Experiment, task: TrainGenerator, classes: int, position: int, count: int
 ) -> Generator[Progress, None, Pixels]:
-    """ROIs of one class by a generator beyond the paper: image i is that of seed i."""
+    """ROIs of one class: image i is that of seed i, as a checkpoint of the generator serves it."""
     tensors = tensors_from_bytes((out.path / "generator.safetensors").read_bytes())
     kind, parts = GeneratorKind(task.kind), []
     for first in range(0, count, _DRAWN_AT_ONCE):
         seeds = range(first, min(count, first + _DRAWN_AT_ONCE))
-        parts.append(joint.draw(kind, tensors, settings, classes, position, seeds, settings.device))
+        parts.append(
+            drawing.draw(kind, tensors, settings, classes, position, seeds, settings.device)
+        )
         yield Progress(seeds.stop, count, f"{task.name}: {seeds.stop} of {count} drawn")
     return np.concatenate(parts)
-
-
-def _draw(
-    out: RunDir, settings: Experiment, task: TrainGenerator, classes: int, position: int, count: int
-) -> Pixels:
-    """ROIs of one class: image i depends on (generator, class, i) alone, up to batch arithmetic."""
-    chosen = settings.gan if task.kind == "dcgan" else settings.acgan
-    network: torch.nn.Module
-    if task.kind == "dcgan":
-        network = dcgan_networks.Generator(chosen.width, chosen.latent)
-    else:
-        network = acgan_networks.Generator(classes, chosen.width, chosen.latent)
-    tensors = tensors_from_bytes((out.path / "generator.safetensors").read_bytes())
-    network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
-    device = runtime.device(settings.device)
-    network.eval().to(device)
-    rng = runtime.generator("synthetic", task.name, position)
-    latents = rng.random((count, chosen.latent), dtype=np.float32) * np.float32(2) - np.float32(1)
-    if task.kind != "dcgan":
-        latents = acgan.with_class(latents, np.full(count, position))
-    with torch.no_grad():
-        parts = [
-            network(part.to(device))[:, 0].cpu()
-            for part in torch.split(torch.from_numpy(latents), _SCORE_BATCH)
-        ]
-    rois: Pixels = torch.cat(parts).numpy()
-    return rois
 
 
 # -- classifiers ----------------------------------------------------------------------------------

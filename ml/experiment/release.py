@@ -2,7 +2,7 @@
 
 Released are networks of the first fold and seed: the classifiers of the classic arms and of the
 arms with synthetic ROIs at the size that nested selection chose, scored on the patients that the
-fold held out, the DCGAN of each class, and generators beyond the paper for each class.
+fold held out, and every kind of generator for each class.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ml.checkpoints.metrics import (
     HeldOutScore,
     TrainedOn,
 )
-from ml.config import FURTHER, Experiment, GeneratorKind
+from ml.config import Experiment, GeneratorKind
 from ml.dataset.manifest import Manifest
 from ml.dataset.measured import measured
 from ml.experiment import arms
@@ -66,7 +66,7 @@ def checkpoints(
         for size in _chosen(settings, manifest, Results.load(run.path).found.scores.arms)
         if (folder.task(_name(size, settings)).path / "weights.safetensors").exists()
     ]
-    for kind in (GeneratorKind.DCGAN, *settings.further_generators):
+    for kind in (GeneratorKind.DCGAN, GeneratorKind.ACGAN, *settings.further_generators):
         for key in manifest.scheme.keys:
             task = generator_of(kind.value, OUTER, _FOLD, settings.seed, key)
             fared = folder.result(task).fared
@@ -221,9 +221,5 @@ def _generator(
     )
     target = run.path / "checkpoints" / made.name
     position = manifest.scheme.index(drawn)
-    model = (
-        export.joint(kind, tensors, position, settings.diffusion.sigma_data)
-        if kind in FURTHER
-        else export.generator(tensors)
-    )
+    model = export.of_class(kind, tensors, position, settings.diffusion.sigma_data)
     return saving.save(made, target, model, tensors)

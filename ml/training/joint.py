@@ -12,26 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ml.checkpoints import saving
 from ml.checkpoints.checkpoint import current_commit, tensors_from_bytes
-from ml.checkpoints.latents import latent, noise
-from ml.checkpoints.members import Tensors
 from ml.checkpoints.metrics import GeneratorMetrics
 from ml.config import Config, Gan, GeneratorKind
 from ml.dataset.manifest import Line
 from ml.ground.records import to_json
-from ml.lesion import ROI_SIZE_PX
 from ml.progress import Progress, RunDir
 from ml.training import budget, cgan, diffusion, gan, runtime
-from ml.training.acgan import with_class
 from ml.training.described import described
 from ml.training.enough import refuse_few
 from ml.training.gan import Views
 from ml.training.learned import EndedTraining, GeneratorTraining
-from ml.training.networks import cgan as cgan_networks
-from ml.training.networks.edm import Denoiser
 from ml.training.watched import Watch, copying, words
 
 Pixels = npt.NDArray[np.float32]
@@ -98,7 +91,7 @@ def train(
             cut.manifest, settings, f"{stem}-{key}", commit,
             draws=key, without="classifier", command=command, network=kind,
         )  # fmt: skip
-        model = export.joint(kind, tensors, position, settings.diffusion.sigma_data)
+        model = export.of_class(kind, tensors, position, settings.diffusion.sigma_data)
         drawing, parts = serving.Generator(model, meta), []
         for first in range(0, gan.DRAWN, _AT_ONCE):
             parts.append(drawing.draw(range(first, first + _AT_ONCE)))
@@ -169,41 +162,6 @@ def _varied(metrics: GeneratorMetrics, samples: Pixels, own: Pixels) -> Generato
         nearest_other_sample=drawn.nearest,
         nearest_other_real=real.nearest,
     )
-
-
-def draw(
-    kind: GeneratorKind,
-    tensors: Tensors,
-    settings: Config,
-    classes: int,
-    position: int,
-    seeds: range,
-    device: str,
-) -> Pixels:
-    """ROIs (n, 64, 64) in [−1, 1] of one class, where there is no ONNX.
-
-    Image n is the one that a checkpoint of these tensors draws for seed n, up to the rounding of
-    another program and of the images beside it.
-    """
-    target, count = runtime.device(device), len(seeds)
-    chosen = np.full(count, position)
-    network = _network(kind, settings, classes)
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-    network.eval().to(target)
-    if kind == GeneratorKind.DIFFUSION:
-        start = np.stack([noise(seed, ROI_SIZE_PX).ravel() for seed in seeds])
-        return diffusion.drawn(network, settings.diffusion, start, chosen, target)
-    rows = with_class(np.stack([latent(seed, settings.joint.latent) for seed in seeds]), chosen)
-    with torch.no_grad():
-        rois: Pixels = network(torch.from_numpy(rows).to(target))[:, 0].cpu().numpy()
-    return rois
-
-
-def _network(kind: GeneratorKind, settings: Config, classes: int) -> torch.nn.Module:
-    if kind == GeneratorKind.DIFFUSION:
-        width = budget.width_of(settings.diffusion, settings.joint)
-        return Denoiser(classes, width, settings.diffusion.sigma_data)
-    return cgan_networks.Generator(classes, settings.joint.width, settings.joint.latent)
 
 
 def _notes(kind: GeneratorKind, cut: Views, ended: EndedTraining) -> list[str]:

@@ -42,6 +42,19 @@ _OF: Mapping[GeneratorKind, Told] = {
         "Adam",
         (PAPER,),
     ),
+    GeneratorKind.ACGAN: Told(
+        "A generator of an ACGAN after Frid-Adar et al. (2018)",
+        "The DCGAN's generator on a latent vector times the embedding of a class, one network of "
+        "all classes: here that of one class alone. The discriminator that it was trained against "
+        "also named the class.",
+        ("acgan",),
+        "Adam",
+        (
+            PAPER,
+            "Odena A, Olah C, Shlens J. Conditional image synthesis with auxiliary classifier "
+            "GANs. ICML 2017, arXiv 1610.09585.",
+        ),
+    ),
     GeneratorKind.CGAN: Told(
         "A conditional GAN for few lesions",
         "The DCGAN's generator with batch normalisation by class, one network of all classes: here "
@@ -78,7 +91,7 @@ _NO_PART: Mapping[GeneratorKind, tuple[str, ...]] = {
 
 def of(checkpoint: Checkpoint) -> Told:
     """What is told of a generator's kind."""
-    return _OF.get(checkpoint.network, _OF[GeneratorKind.DCGAN])
+    return _OF[checkpoint.network]
 
 
 def settings(checkpoint: Checkpoint) -> dict[str, object]:

@@ -198,15 +198,39 @@ def generator(tensors: Tensors) -> bytes:
     )
 
 
-def joint(kind: GeneratorKind, tensors: Tensors, position: int, data: float) -> bytes:
-    """ONNX of a generator of all classes beyond the paper for one class, by ``kind``.
+def of_class(kind: GeneratorKind, tensors: Tensors, position: int, data: float) -> bytes:
+    """ONNX of a generator of any kind for one class.
 
     Args:
+        position: of the class; a DCGAN draws one class alone.
         data: as ``denoiser``'s.
     """
-    if kind == GeneratorKind.DIFFUSION:
-        return denoiser(tensors, position, data)
-    return conditional(tensors, position)
+    match kind:
+        case GeneratorKind.DCGAN:
+            return generator(tensors)
+        case GeneratorKind.ACGAN:
+            return embedded(tensors, position)
+        case GeneratorKind.CGAN:
+            return conditional(tensors, position)
+        case GeneratorKind.DIFFUSION:
+            return denoiser(tensors, position, data)
+
+
+def embedded(tensors: Tensors, position: int) -> bytes:
+    """ONNX of a ``networks.acgan.Generator`` for one class: there it is a DCGAN's generator.
+
+    The class's embedding multiplies the latent vector, so it is taken into the first weights.
+
+    Args:
+        position: of the class.
+    """
+    own = {
+        name.removeprefix("body."): array
+        for name, array in tensors.items()
+        if name.startswith("body.")
+    }
+    own["dense.weight"] = own["dense.weight"] * tensors["embedding.weight"][position]
+    return generator(own)
 
 
 def conditional(tensors: Tensors, position: int) -> bytes:

@@ -25,7 +25,7 @@ from ml.config import (
     GeneratorKind,
 )
 from ml.progress import Progress, RunDir
-from ml.training import augmented, budget, cgan, diffusion, gan_steps, joint, runtime, watched
+from ml.training import augmented, budget, cgan, diffusion, drawing, gan_steps, joint, runtime, watched
 from ml.training.learned import EndedTraining, Look
 from ml.training.networks import cgan as networks
 from ml.training.networks import edm, export
@@ -238,9 +238,9 @@ def test_class_learned_is_the_class_drawn(
     tensors = tensors_from_bytes((tmp_path / "generator.safetensors").read_bytes())
     meta = _described(kind, longer)
     drawn = [
-        Generator(export.joint(kind, tensors, key, 0.5), meta).draw(range(20)) for key in (0, 1)
+        Generator(export.of_class(kind, tensors, key, 0.5), meta).draw(range(20)) for key in (0, 1)
     ]
-    beside = joint.draw(kind, tensors, longer, 2, 1, range(20), "cpu")
+    beside = drawing.draw(kind, tensors, longer, 2, 1, range(20), "cpu")
     assert np.abs(beside - drawn[1]).max() < 1e-3  # a run's ROIs are the checkpoint's
     drawn = [rois.mean((1, 2)) for rois in drawn]
     assert (drawn[1] > drawn[0]).mean() > 0.9
