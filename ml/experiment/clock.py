@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ml.experiment import parallel
+from ml.experiment import parallel, spent
 from ml.experiment.folder import RunFolder
 from ml.experiment.results.origin import Stage, Start, Times
 from ml.experiment.tasks import PlannedTask
@@ -109,7 +109,8 @@ class Clock:
         """When it ended, seconds by start and stage."""
         starts = self._starts()
         ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return Times(ended, sum(start.wall_s for start in starts), starts)
+        wall_s = sum(start.wall_s for start in starts)
+        return Times(ended, wall_s, starts, spent.by_kind(self.folder.run / "tasks"))
 
     def _live(self, text: str) -> Progress:
         """What a task at work told last."""

@@ -23,6 +23,7 @@ from ml.experiment import arms, fresh_phantoms, measured_lesions
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import ClassifierOutcome, Collapsed, GeneratorOutcome
 from ml.experiment.parallel import Watch
+from ml.experiment.spent import DRAWN
 from ml.experiment.tasks import (
     OUTER,
     CutViews,
@@ -180,7 +181,9 @@ def _draw(
         parts.append(
             drawing.draw(kind, tensors, settings, classes, position, seeds, settings.device)
         )
-        yield Progress(seeds.stop, count, f"{task.name}: {seeds.stop} of {count} drawn")
+        drawn = Progress(seeds.stop, count, f"{task.name}: {seeds.stop} of {count} {DRAWN}")
+        out.log(drawn)
+        yield drawn
     return np.concatenate(parts)
 
 

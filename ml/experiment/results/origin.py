@@ -107,12 +107,32 @@ class Start:
 
 
 @dataclass(frozen=True)
+class GeneratorTimes:
+    """Seconds of one process for generators of one kind, medians over their trainings.
+
+    Attributes:
+        trainings: that were timed; of one of all classes each is one.
+        training_s: from the first epoch to the last, without pauses of a run that was killed.
+        drawing_s: an ROI; None where a generator drew too few to tell.
+    """
+
+    trainings: int
+    training_s: float
+    drawing_s: float | None
+
+
+@dataclass(frozen=True)
 class Times:
-    """When a run ended (UTC), and the seconds that its starts took."""
+    """When a run ended (UTC), and the seconds that its starts took.
+
+    Attributes:
+        generators: by kind; None of earlier runs.
+    """
 
     finished_at: str
     wall_s: float
     starts: tuple[Start, ...]
+    generators: Mapping[str, GeneratorTimes] | None = None
 
 
 @dataclass(frozen=True)

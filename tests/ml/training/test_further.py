@@ -25,7 +25,17 @@ from ml.config import (
     GeneratorKind,
 )
 from ml.progress import Progress, RunDir
-from ml.training import augmented, budget, cgan, diffusion, drawing, gan_steps, joint, runtime, watched
+from ml.training import (
+    augmented,
+    budget,
+    cgan,
+    diffusion,
+    drawing,
+    gan_steps,
+    joint,
+    runtime,
+    watched,
+)
 from ml.training.learned import EndedTraining, Look
 from ml.training.networks import cgan as networks
 from ml.training.networks import edm, export
