@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ml.experiment.report import embedding, markdown, page
+from ml.experiment.report import embedding, generators, markdown, page
 from ml.experiment.results import Results, ResultsError
 from ml.ground.errors import HepaticaError
 from ml.progress import Progress, RunDir
@@ -37,13 +37,18 @@ def write(folder: Path) -> Iterator[Progress]:
 
 
 def table(folder: Path) -> str:
-    """The nested scores as a Markdown table.
+    """The nested scores as a Markdown table, and a second one of the generators.
 
     Raises:
         ReportError: as ``write``.
     """
-    scores = _results(folder).found.scores
-    return markdown.table(scores.summary, scores.comparisons)
+    results = _results(folder)
+    scores = results.found.scores
+    found = [
+        markdown.table(scores.summary, scores.comparisons),
+        markdown.generators_table(generators.rows(results)),
+    ]
+    return "\n".join(filter(None, found))
 
 
 def _results(folder: Path) -> Results:

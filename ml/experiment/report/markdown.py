@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ml.experiment.report import figures
+from ml.experiment.report import figures, generators
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
 from ml.statistics.comparison import p_text
 from ml.statistics.figure import Figure
@@ -40,6 +40,12 @@ def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -
             cells.append(_interval(row.true_balanced_accuracy))
             cells.append(_interval(compared.true_difference if compared else None, signed=True))
         lines.append(cells)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def generators_table(rows: Sequence[Sequence[str]]) -> str:
+    """The generators beside each other, of ``generators.rows``; "" where there are none."""
+    lines = [generators.HEAD, ["---"] * len(generators.HEAD), *rows] if rows else []
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

@@ -26,6 +26,7 @@ from ml.experiment.report import (
     failures,
     fidelity,
     figures,
+    generators,
     limits,
     paper,
     svg,
@@ -856,8 +857,14 @@ def _generators(results: Results) -> str:
                 escape("; ".join(fared.collapsed)) or "–",
             ]
         )
+    beside = [[escape(cell) for cell in row] for row in generators.rows(results)]
+    compared = (
+        _table(list(generators.HEAD), beside) + f'<p class="soft">{generators.READ}</p>'
+        if beside
+        else ""
+    )
     return (
-        f"<h2>Generators</h2><details><summary>{len(rows)} trainings</summary>"
+        f"<h2>Generators</h2>{compared}<details><summary>{len(rows)} trainings</summary>"
         + _table(
             ["generator", "attempts", "steps", "spread, share of real", "collapsed before"], rows
         )

@@ -14,9 +14,9 @@ import scipy.stats
 
 from ml.checkpoints.card.guidelines import CLAIM
 from ml.dataset.about import About
-from ml.experiment.report import claim, data_set, failures, limits, page
+from ml.experiment.report import claim, data_set, failures, generators, limits, page
 from ml.experiment.results import Results
-from ml.experiment.results.origin import PartSize
+from ml.experiment.results.origin import GeneratorTimes, PartSize
 from ml.statistics.figure import Figure
 from tests.golden import stored_run
 
@@ -139,3 +139,34 @@ def test_limits_and_claim_say_what_was_tested_where(stored: tuple[Path, Results]
     assert "stands under The data set" in limits.section(other)
     assert "Tested on the part that the data set names" in limits.section(other)
     assert "tested on 5 lesions of 4 patients alone" in page.render(other, stored[0], None)
+
+
+def test_generators_stand_beside_each_other_with_what_they_took(
+    stored: tuple[Path, Results],
+) -> None:
+    run, results = stored
+    assert generators.rows(results) == []  # of an earlier run, which did not time them
+    took = {"dcgan": GeneratorTimes(6, 90.0, 0.002), "acgan": GeneratorTimes(3, 90.0, None)}
+    scores = results.found.scores
+    primary = [
+        replace(row, against="equal-compute", holm_p=0.5)
+        for row in scores.comparisons
+        if row.arm in ("classic+dcgan", "classic+acgan")
+    ]
+    timed = replace(
+        results,
+        run=replace(results.run, times=replace(results.run.times, generators=took)),
+        found=replace(results.found, scores=replace(scores, primary=tuple(primary))),
+    )
+    rows = {row[0]: row for row in generators.rows(timed)}
+    classes = len(results.found.dataset.scheme)
+    assert rows["DCGAN"][-2:] == [f"{1.5 * classes:.2g}", "0.2"]  # one for each class
+    assert rows["ACGAN"][-2:] == ["1.5", "–"]
+    real = rows["real training lesions (baseline)"]
+    assert real[4:] == ["–"] * 5  # neither copies nor an arm
+    for found in primary:
+        row = rows[found.arm.removeprefix("classic+").upper()]
+        assert row[5].startswith(f"{100 * (found.difference.value or 0):+.1f} (")
+        assert row[6].endswith(", 0.500 after Holm")
+    assert generators.HEAD[1] in page.render(timed, run, None)
+    assert all(len(row) == len(generators.HEAD) for row in rows.values())
