@@ -20,7 +20,7 @@ from tests.browser.guide import Step, steps_of
 from tests.browser.test_classify import drag, slice_shown, wait_for_slice
 from tests.browser.test_desk import check_in, commit
 from tests.browser.test_pages import serious_faults
-from tests.browser.waits import wait_until_it_says
+from tests.browser.waits import type_all_of, wait_until_it_says
 
 
 @pytest.fixture
@@ -34,9 +34,11 @@ def sample(open_as, newcomer, installation, tmp_path):
 
 def sign_in(page, name: str) -> None:
     """The form has the focus: a name, a password, and Enter."""
-    page.keyboard.type(name)
+    page.locator("[name=name]:focus").wait_for()
+    type_all_of(page, name)
     page.keyboard.press("Tab")
-    page.keyboard.type(DEMO_PASSWORD)
+    page.locator("[name=password]:focus").wait_for()
+    type_all_of(page, DEMO_PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/cases")
 

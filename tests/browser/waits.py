@@ -1,4 +1,4 @@
-"""Waiting for a page to say something; a failure tells what it says instead."""
+"""Waiting for a page to say something, or to have what was typed; a busy browser loses keys."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ def wait_until_it_says(page, selector: str, words: str | re.Pattern[str], *besid
             for one in (selector, *beside)
         }
         raise AssertionError(f"waited at {page.url} for {words}; the page says {said}") from None
+
+
+def type_all_of(page, words: str) -> None:
+    """Type words into the field that has the focus, again where the browser lost a key."""
+    for _ in range(3):
+        page.keyboard.type(words)
+        if page.locator(":focus").input_value() == words:
+            return
+        page.keyboard.press("Control+a")
+    raise AssertionError(f"{words!r} was typed three times and never came whole")
