@@ -133,9 +133,11 @@ def most_classic(settings: Experiment, classes: int) -> int:
     return max(size.classic for size in sizes(settings, classes, oracle=False))
 
 
-def most_synthetic(settings: Experiment, classes: int) -> int:
-    """The largest number of one generator's ROIs in any arm, per class and training fold."""
-    return max(size.synthetic for size in sizes(settings, classes, oracle=False) if size.source)
+def most_synthetic(settings: Experiment, classes: int, kind: str) -> int:
+    """The largest number of ROIs of this kind of generator in any arm, per class and training
+    fold."""
+    every = sizes(settings, classes, oracle=False)
+    return max(size.synthetic for size in every if size.source == kind)
 
 
 def pick(scores: Mapping[ArmSize, float], candidates: Sequence[ArmSize]) -> ArmSize:

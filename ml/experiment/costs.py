@@ -158,7 +158,7 @@ class Costs:
         if task.part == INNER:
             rois *= 1 - 1 / settings.validation_parts
         step: float = getattr(self.rates, f"{kind}_s")
-        drawn = arms.most_synthetic(settings, self.classes)
+        drawn = arms.most_synthetic(settings, self.classes, kind) * (settings.folds - 1)
         return (
             step * epochs * rois / of.batch
             + step * often * drawn / of.batch / 3

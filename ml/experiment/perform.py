@@ -162,7 +162,7 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
     except gan.CollapseError as error:
         ended(Collapsed(str(error)))
         return
-    most = arms.most_synthetic(settings, len(keys)) * (settings.folds - 1)
+    most = arms.most_synthetic(settings, len(keys), kind) * (settings.folds - 1)
     count = max(most, settings.fidelity_rois)
     for key in [task.lesion_class] if task.lesion_class else keys:
         rois = yield from _draw(out, settings, task, len(keys), keys.index(key), count)

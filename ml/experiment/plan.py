@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ml.config import ConfigError, Experiment, Gan, Split
+from ml.config import ConfigError, Experiment, Gan, GeneratorKind, Split
 from ml.dataset.folds import FoldError, folds_of, inner_of
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.experiment import arms, fresh_phantoms, tasks
@@ -193,11 +193,12 @@ class Plan:
         roi = 64 * 64 * 2
         folds = settings.folds
         each = arms.most_classic(settings, classes) * folds + len(self.manifest.lines)
-        kinds = 2 + len(settings.further_generators)
-        drawn = arms.most_synthetic(settings, classes) * (folds - 1) * classes * kinds * 2 * folds
+        kinds = (GeneratorKind.DCGAN, GeneratorKind.ACGAN, *settings.further_generators)
+        most = sum(arms.most_synthetic(settings, classes, kind) for kind in kinds)
+        drawn = most * (folds - 1) * classes * 2 * folds
         fresh = len(self.fresh) * fresh_phantoms.CHUNK * 3 * 4
         pair = classes * _generator_bytes(settings.gan)
-        pair += (kinds - 1) * _generator_bytes(settings.acgan)
+        pair += (len(kinds) - 1) * _generator_bytes(settings.acgan)
         weights = 2 * folds * len(self.seeds) * pair
         return weights + roi * ((each + drawn) * len(self.seeds) + fresh) + 2**26
 

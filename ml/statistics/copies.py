@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +29,14 @@ RADIUS_PX = 22
 SHIFT_PX = 4
 ANGLE_DEG = 6
 """Between two angles that are tried; a copy between them still correlates."""
+_SIDE = 64
 _STEP = 3
 """Every third pixel is compared: after the blur neighbours tell the same."""
 
 
 def _disc() -> npt.NDArray[np.int64]:
     """(d, 2) rows and columns of the pixels that are compared."""
-    rows, columns = np.mgrid[:64, :64]
+    rows, columns = np.mgrid[:_SIDE, :_SIDE]
     inside = (rows - 31.5) ** 2 + (columns - 31.5) ** 2 <= RADIUS_PX**2
     return np.argwhere(inside & (rows % _STEP == 0) & (columns % _STEP == 0))
 
@@ -116,16 +119,52 @@ def twins(rois: Pixels) -> Floats:
 
 def _windows(roi: Pixels) -> Pixels:
     """(angles × shifts, d): what the ROI shows in the disc under each turn and shift."""
-    rows = _AT[:, 0] + _SHIFTS[:, :1]
-    columns = _AT[:, 1] + _SHIFTS[:, 1:]
-    return _units(
-        np.concatenate([_turned(roi, angle)[rows, columns] for angle in range(0, 360, ANGLE_DEG)])
-    )
+    turns, places = _turns(ANGLE_DEG)
+    seen = (turns @ roi.ravel().astype(np.float64)).astype(np.float32).reshape(-1, places.max() + 1)
+    return _units(seen[:, places].reshape(-1, len(_AT)))
 
 
 def _turned(roi: Pixels, angle: int) -> Pixels:
     turned: Pixels = scipy.ndimage.rotate(roi, angle, reshape=False, order=1, mode="reflect")
     return turned
+
+
+@lru_cache(maxsize=2)
+def _turns(every: int) -> tuple[Any, Ints]:
+    """All turns at once: a sparse matrix (angles × p, 4096) that gives of a flat ROI the p pixels
+    of each turn that some shift brings under the disc; and which of the p (shifts, d) that are.
+
+    The pixels are those of ``_turned``, to rounding.
+    """
+    flat = (_AT[:, 0] + _SHIFTS[:, :1]) * _SIDE + _AT[:, 1] + _SHIFTS[:, 1:]
+    needed, places = np.unique(flat, return_inverse=True)
+    middle = (_SIDE - 1) / 2
+    out = np.stack(np.divmod(needed, _SIDE)) - middle
+    blocks = []
+    for angle in np.deg2rad(np.arange(0, 360, every)):
+        cos, sin = np.cos(angle), np.sin(angle)
+        at = np.asarray([[cos, sin], [-sin, cos]]) @ out + middle
+        below = np.floor(at)
+        share = at - below
+        for down, right in product((0, 1), repeat=2):
+            of = _reflected(np.add(below, [[down], [right]]))
+            weight = np.abs(1 - down - share[0]) * np.abs(1 - right - share[1])
+            blocks.append((of[0] * _SIDE + of[1], weight))
+    columns, weights = (
+        np.stack(parts).reshape(-1, 4, len(needed)) for parts in zip(*blocks, strict=True)
+    )
+    rows = np.arange(len(columns) * len(needed)).reshape(-1, 1, len(needed))
+    shape = (len(columns) * len(needed), _SIDE**2)
+    matrix = scipy.sparse.csr_array(
+        (weights.ravel(), (np.broadcast_to(rows, columns.shape).ravel(), columns.ravel())), shape
+    )
+    return matrix, places.reshape(flat.shape)
+
+
+def _reflected(at: Floats) -> Ints:
+    """Whole coordinates as of an ROI that goes on mirrored beyond its edges."""
+    within = np.mod(at, 2 * _SIDE)
+    return np.where(within < _SIDE, within, 2 * _SIDE - 1 - within).astype(np.int64)
 
 
 def _smoothed(rois: Pixels) -> Pixels:

@@ -106,3 +106,15 @@ def test_each_class_is_judged_by_its_own_held_out_lesions() -> None:
     assert judged.flagged.tolist() == [True, False, True, True, False]
     assert judged.nearer_than_any.tolist() == [True, False, True, True, False]
     assert set(judged.thresholds) == {"a", "b"}
+
+
+@pytest.mark.parametrize("every", [6, 90])
+def test_all_turns_at_once_are_those_of_scipy(every: int) -> None:
+    roi = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
+    turns, places = copies._turns(every)
+    seen = (turns @ roi.ravel()).reshape(360 // every, -1)
+    rows = copies._AT[:, 0] + copies._SHIFTS[:, :1]
+    columns = copies._AT[:, 1] + copies._SHIFTS[:, 1:]
+    for at, angle in enumerate(range(0, 360, every)):
+        expected = ndimage.rotate(roi, angle, reshape=False, order=1, mode="reflect")
+        assert np.allclose(seen[at][places], expected[rows, columns], atol=1e-5)
