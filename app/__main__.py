@@ -345,10 +345,11 @@ def revoke_tokens(name: Name, /) -> None:
         name: of the tokens.
     """
     from app.models.people.token import ApiToken
+    from ml.ground.counted import counted
 
     with _database().transaction() as session:
         count = ApiToken.revoke(session, name, by=_actor())
-    print(f"{count} token(s) of {name} revoked.")
+    print(f"{counted(count, 'token')} of {name} revoked.")
 
 
 @key.command(name="adopt")

@@ -23,7 +23,6 @@ from sqlalchemy.orm import Session
 from app.errors import Damaged, Forbidden, NotFound
 from app.inference import Inference
 from app.models import beside
-from app.models.beside import counted
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.models.people.user import User
@@ -41,6 +40,7 @@ from app.training_lesions import (
 )
 from ml.checkpoints.checkpoint import SIMULATED
 from ml.checkpoints.serving import Classifier
+from ml.ground.counted import counted
 from ml.ground.errors import HepaticaError
 from ml.images import quick
 from ml.images import roi as roi_maker
@@ -310,7 +310,7 @@ class Comparing:
         shown = [Near(found.row, None)] if sources.has(found.row) else []
         unit = (
             "1 is as far as a lesion of patients that it had not seen usually lies from its "
-            f"nearest one (median of {counted(known.held)})."
+            f"nearest one (median of {counted(known.held, 'lesion')})."
         )
         return NearTraining(
             "",
@@ -473,11 +473,12 @@ def _compared(ready: int, asked: int, found: int) -> Iterator[str]:
         )
     else:
         few = f"; fewer than {FEW}, so that even the nearest may be unlike" if ready < FEW else ""
-        yield f"Compared with {counted(ready)} of this installation that somebody reviewed{few}."
+        number = counted(ready, "lesion")
+        yield f"Compared with {number} of this installation that somebody reviewed{few}."
     if ready < asked:
         yield (
-            f"Not compared: {counted(asked - ready)} whose image is damaged, or has grey values "
-            "that the network does not take."
+            f"Not compared: {counted(asked - ready, 'lesion')} whose image is damaged, or has "
+            "grey values that the network does not take."
         )
 
 

@@ -16,10 +16,11 @@ from urllib.parse import quote
 from sqlalchemy.orm import Session
 
 from app.models import beside
-from app.models.beside import Beside, counted
+from app.models.beside import Beside
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.models.runs.dataset import DatasetVersion
+from ml.ground.counted import counted
 from ml.trust.lesions import Lesions
 from ml.trust.similar import Near
 
@@ -127,9 +128,9 @@ class OfCheckpoint:
     def told(self) -> tuple[str, ...]:
         """What is left out."""
         if not self.kept.pictures:
-            return (f"{counted(len(self.kept))} not shown: {self.kept.no_pictures}.",)
+            return (f"{counted(len(self.kept), 'lesion')} not shown: {self.kept.no_pictures}.",)
         if self._same:
-            return (f"Left out: {counted(len(self._same))} of the same patient.",)
+            return (f"Left out: {counted(len(self._same), 'lesion')} of the same patient.",)
         return ()
 
     @cached_property

@@ -280,7 +280,7 @@ def test_the_block_of_the_learning_curve_can_be_planned_on_a_small_scale(tmp_pat
     assert words in block(CURVE)
     small = block(CURVE).replace(words, f"--dry-run --sizes 12+15 {SMALL}")
     told = run_here(small, tmp_path)
-    assert "3 seed(s), each with training patients of its own; 60 fresh lesions test" in told
+    assert "3 seeds, each with training patients of its own; 60 fresh lesions test" in told
     assert not (tmp_path / "curve-liver").exists()
 
 

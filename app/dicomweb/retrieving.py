@@ -25,6 +25,7 @@ from app.models.reader_studies.look import Seen, Shown
 from app.objects import rebuilt
 from app.objects.related import DICOM, Writing
 from app.witness import Witness
+from ml.ground.counted import counted
 
 router = APIRouter()
 
@@ -173,7 +174,9 @@ def _frames(images: Sequence[Image], told: str) -> list[Image]:
     by_number = {1 if one_alone else image.frame: image for image in images}
     missing = [one for one in numbers if int(one) not in by_number]
     if missing:
-        raise NotFound(f"The instance has {len(images)} frame(s); there is no frame {missing[0]}.")
+        raise NotFound(
+            f"The instance has {counted(len(images), 'frame')}; there is no frame {missing[0]}."
+        )
     return [by_number[int(one)] for one in numbers]
 
 

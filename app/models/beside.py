@@ -20,6 +20,7 @@ from app.models.cases.newest import newest_first
 from app.models.cases.review import BASES, CANNOT_TELL, WORDS, Review, superseded
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
+from ml.ground.counted import counted
 from ml.lesion import LesionScheme
 
 
@@ -66,14 +67,15 @@ class Found:
         if self.closed:
             yield "Lesions of cases that a blinded reading of yours could be about are left out."
         if self.same:
-            yield f"Left out: {counted(self.same)} of the same patient or on the same image."
+            same = counted(self.same, "lesion")
+            yield f"Left out: {same} of the same patient or on the same image."
         if self.covered:
             yield (
-                f"Left out: {counted(self.covered)} of which you have given no class yet; yours "
-                "comes first."
+                f"Left out: {counted(self.covered, 'lesion')} of which you have given no "
+                "class yet; yours comes first."
             )
         if self.gone:
-            yield f"Left out: {counted(self.gone)} withdrawn or deleted since."
+            yield f"Left out: {counted(self.gone, 'lesion')} withdrawn or deleted since."
 
 
 def reviewed(session: Session, user: User, lesion: Lesion, *, review_first: bool) -> Found:
@@ -136,11 +138,6 @@ def classes_of(
             if review.id not in replaced
         )
     return found
-
-
-def counted(n: int) -> str:
-    """``1 lesion``, ``3 lesions``."""
-    return f"{n} lesion{'' if n == 1 else 's'}"
 
 
 def _found(

@@ -15,6 +15,7 @@ from ml.dataset.labels import Labels, Patients, Whose
 from ml.dataset.manifest import Finding
 from ml.dataset.table import CellError, PrepareError
 from ml.dataset.writing import write
+from ml.ground.counted import counted
 from ml.images.ct_slice import NARROW, CTSlice, DicomError
 from ml.images.greys import Chosen
 from ml.images.picture import PICTURE
@@ -224,7 +225,7 @@ def _findings(
     if options.test is not None and (both := sorted(p for p, of in parts.items() if len(of) > 1)):
         shown = ", ".join(both[:5]) + (" …" if len(both) > 5 else "")
         faults.append(
-            f"{len(both)} patient(s) ({shown}) are in the folder and in that of --test, so "
+            f"In the folder and in that of --test: {counted(len(both), 'patient')} ({shown}). So "
             "networks would be tested on patients that they were trained on; leave them out of "
             "one, or give other names if they are other people."
         )

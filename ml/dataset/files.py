@@ -13,6 +13,7 @@ import scipy  # its parts are loaded when they are used: serving starts without 
 
 from ml.dataset import cells
 from ml.dataset.table import CellError, Row
+from ml.ground.counted import counted
 from ml.ground.errors import reason
 from ml.images import dicom as dicom_files
 from ml.images.ct_slice import CTSlice, DicomError
@@ -120,7 +121,7 @@ class Files:
             raise CellError(f"file {file!r} has {len(slices)} frames; give a column frame.")
         number = 1 if frame is None else frame
         if number > len(slices):
-            raise CellError(f"file {file!r} has {len(slices)} frame(s), not {number}.")
+            raise CellError(f"file {file!r} has {counted(len(slices), 'frame')}, not {number}.")
         return slices[number - 1], file
 
     def only(self, file: str) -> tuple[CTSlice]:

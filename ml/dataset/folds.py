@@ -12,6 +12,7 @@ import numpy as np
 
 from ml.config import Experiment, Split, seed_for
 from ml.dataset.manifest import Line, Manifest, Source
+from ml.ground.counted import counted
 from ml.ground.errors import HepaticaError
 from ml.lesion import LesionScheme
 
@@ -190,7 +191,8 @@ def split(part: Part, scheme: LesionScheme, k: int, seed: int) -> tuple[Fold, ..
     names = sorted(part.patients)
     if k < 2 or len(names) < k:
         raise FoldError(
-            f"{len(names)} patient(s) cannot make {k} folds; two or more are needed each way."
+            f"{counted(len(names), 'patient')} cannot make {k} folds; two or more are needed each "
+            "way."
         )
     counts = {name: np.zeros(len(scheme)) for name in names}
     for line in part:

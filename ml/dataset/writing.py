@@ -26,6 +26,7 @@ from ml.dataset.manifest import (
     range_of,
     sha256_of,
 )
+from ml.ground.counted import counted
 from ml.images import roi
 from ml.images.ct_slice import ImageKind
 from ml.images.greys import Chosen, GreyRangeError, Greys, OfImage, Range
@@ -269,7 +270,7 @@ def _listed(problems: Sequence[str]) -> str:
     ]
     shown = "".join(f"\n  - {text}" for text in problems[:_SHOWN])
     more = f"\n  … and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    return f"The data set was not made; {len(problems)} problem(s):{shown}{more}"
+    return f"The data set was not made; {counted(len(problems), 'problem')}:{shown}{more}"
 
 
 def _line(

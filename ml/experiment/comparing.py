@@ -21,6 +21,7 @@ from ml.experiment.results.scores import (
     Selection,
     ShareOfGap,
 )
+from ml.ground.counted import counted
 from ml.statistics import comparison
 from ml.statistics.figure import Figure
 
@@ -307,8 +308,8 @@ def _of_first(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
         if row.arm in NAMES:
             yield (
                 f"{NAMES[row.arm]} {_verdict(row, 'classic augmentation alone')}: balanced "
-                f"accuracy {_points(row.difference)}, {_p_of(row)}, {len(row.seeds)} seed(s)."
-                f"{_true(row)}"
+                f"accuracy {_points(row.difference)}, {_p_of(row)}, "
+                f"{counted(len(row.seeds), 'seed')}.{_true(row)}"
             )
 
 
@@ -321,7 +322,7 @@ def _of_second(
         told = (
             f"{NAMES[row.arm]} {_verdict(row, 'as many more classic ones (equal-compute)')}: "
             f"balanced accuracy {_points(row.difference)}, {_p_of(row)} of two primary hypotheses, "
-            f"{len(row.seeds)} seed(s).{_true(row)}"
+            f"{counted(len(row.seeds), 'seed')}.{_true(row)}"
         )
         beside = against.get(row.arm)
         if beside is not None:
@@ -384,6 +385,6 @@ def _simple_words(row: ArmComparison, summary: Sequence[ArmSummary]) -> str:
         f"The simple model (features: measurements of the real lesions, no network) {verdict}: "
         f"balanced accuracy {_percent(accuracy[arms.FEATURES])}, that of the best, {row.against}, "
         f"{_percent(accuracy[row.against])}; difference {_points(row.difference)}, {_p_of(row)} "
-        f"(secondary, not corrected; the best is named after the fact), {len(row.seeds)} seed(s)."
-        f"{_true(row)}"
+        f"(secondary, not corrected; the best is named after the fact), "
+        f"{counted(len(row.seeds), 'seed')}.{_true(row)}"
     )

@@ -29,6 +29,7 @@ from ml.experiment.tasks import (
     TrainGenerator,
 )
 from ml.experiment.training_sets import fresh_of, views_needed, views_starts
+from ml.ground.counted import counted
 from ml.progress import refuse_data_set, spoken
 from ml.training.enough import refuse_few
 
@@ -245,7 +246,7 @@ class Plan:
             + ", ".join(f"{number} {key}" for key, number in counts.items())
             + f"), digest {self.manifest.digest[:12]}",
             f"{self._divided}, seeds {', '.join(map(str, self.seeds))}, "
-            f"device {self.settings.device}, {jobs} task(s) at a time",
+            f"device {self.settings.device}, {counted(jobs, 'task')} at a time",
             "",
             "arm                    classic per fold   synthetic per class and fold"
             if self.settings.split == Split.FOLDS
@@ -270,10 +271,10 @@ class Plan:
                 f"then {', '.join(arm for arm in arms.MATCHED if arm in self.known)} at the "
                 f"sizes that were chosen, at most {len(later)} tasks"
             )
-        beside = f"a GPU and {jobs}" if on_gpu else str(jobs)
+        beside = "a GPU and " if on_gpu else ""
         lines += [
-            f"about {spoken(self.wall_s(folder, jobs, on_gpu))} in all on {beside} core(s), "
-            f"{self.bytes_needed() / 2**20:.0f} MB in {folder.run}",
+            f"about {spoken(self.wall_s(folder, jobs, on_gpu))} in all on {beside}"
+            f"{counted(jobs, 'core')}, {self.bytes_needed() / 2**20:.0f} MB in {folder.run}",
         ]
         return "\n".join(lines)
 

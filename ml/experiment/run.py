@@ -38,6 +38,7 @@ from ml.experiment.plan import Plan
 from ml.experiment.results import VERSION, Results
 from ml.experiment.results.origin import OfTheRun
 from ml.experiment.tasks import Measure, PlannedTask, Task, TrainClassifier, TrainGenerator
+from ml.ground.counted import counted
 from ml.progress import Progress, RunDir
 from ml.training import runtime
 
@@ -152,7 +153,7 @@ def rehearse(
     yield from capped
     cores = jobs or os.cpu_count() or 1
     yield (
-        f"timing here, on {cores} core(s) at a time, what the run will do "
+        f"timing here, on {counted(cores, 'core')} at a time, what the run will do "
         f"({settings.device}); this takes about ten seconds …"
     )
     measured_here = machine.rates(settings, manifest, cores)

@@ -40,6 +40,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from ml.ground.counted import counted
 from ml.images import codestream, frame, picture
 from ml.images.ct_slice import (
     MAX_FILE_BYTES,
@@ -176,7 +177,9 @@ class _Wanted:
         if self.number is None and frames > 1:
             raise FrameError(f"{name} has {frames} frames; say which with frame=1…{frames}.")
         if self.number is not None and not 1 <= self.number <= frames:
-            raise FrameError(f"{name} has {frames} frame(s); there is no frame {self.number}.")
+            raise FrameError(
+                f"{name} has {counted(frames, 'frame')}; there is no frame {self.number}."
+            )
         return self.number or 1
 
 

@@ -123,7 +123,7 @@ def _header(cells: list[str], name: str) -> dict[str, int]:
     missing = [c for c in LONG_COLUMNS if c not in columns and c != "treatment"]
     if missing:
         raise RatingsFileError(
-            f"{name} lacks the column(s) {', '.join(missing)}; its first line must name "
+            f"{name} lacks {', '.join(missing)} among its columns; its first line must name "
             f"{', '.join(LONG_COLUMNS)}, and names {', '.join(cells)[:200]}."
         )
     return columns

@@ -29,6 +29,7 @@ from ml.experiment.curve.record import FILE
 from ml.experiment.fresh_phantoms import Chunk
 from ml.experiment.run import on_gpu
 from ml.experiment.training_sets import fresh_of
+from ml.ground.counted import counted
 from ml.progress import Progress, RunDir, spoken
 from ml.training import runtime
 
@@ -117,7 +118,7 @@ def rehearse(asking: Asking, out: Path, jobs: int = 0, fresh: Path | None = None
                 pass
         of_first = [Cell(asking, home, kept, first, size) for size in asking.sizes]
         plans = [cell.plan() for cell in of_first]
-        yield f"timing here, on {cores} core(s) at a time, what the curve will do …"
+        yield f"timing here, on {counted(cores, 'core')} at a time, what the curve will do …"
         settings = asking.of_seed(first)
         rates = machine.rates(settings, of_first[-1].manifest(), cores)
         lines = [asking.command, "", "size  lesions  patients  tasks  of one core"]
@@ -147,9 +148,10 @@ def rehearse(asking: Asking, out: Path, jobs: int = 0, fresh: Path | None = None
         tested = 3 * fresh_phantoms.CHUNK * sum(one.use == fresh_phantoms.TEST for one in chunks)
         lines += [
             "",
-            f"{asking.seeds} seed(s), each with training patients of its own; {tested} fresh "
-            f"lesions test, {len(missing)} of {len(chunks)} pieces of the pool still to be drawn",
-            f"about {spoken(left)} left on {cores} core(s)",
+            f"{counted(asking.seeds, 'seed')}, each with training patients of its own; {tested} "
+            f"fresh lesions test, {len(missing)} of {len(chunks)} pieces of the pool still "
+            "to be drawn",
+            f"about {spoken(left)} left on {counted(cores, 'core')}",
         ]
         yield "\n".join(lines)
 

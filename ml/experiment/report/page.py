@@ -35,6 +35,7 @@ from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
 from ml.experiment.results.synthetic import Memorisation
+from ml.ground.counted import counted
 from ml.ground.records import to_json
 from ml.images.roi import to_grey
 from ml.statistics.comparison import p_text
@@ -161,8 +162,8 @@ def _head(results: Results) -> str:
     failed = ""
     if scores.failed:
         failed = (
-            f'<div class="answer warn"><p>{len(scores.failed)} classifier(s) were not trained, '
-            "because a generator collapsed in every attempt; their arms are missing in those "
+            f'<div class="answer warn"><p>Not trained: {counted(len(scores.failed), "classifier")}'
+            ", because a generator collapsed in every attempt; their arms are missing in those "
             "seeds, and the controls take the largest size there.</p></div>"
         )
     seeds = len(asked.seeds)

@@ -408,7 +408,7 @@ def test_lesions_of_an_external_folder_test_and_never_train(tmp_path: Path) -> N
 def test_an_external_test_of_patients_who_train_is_refused(tmp_path: Path) -> None:
     where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
     words = refused(where, test=_other(tmp_path, "p"))
-    assert "6 patient(s) (p0, p1, p2, p3, p4 …) are in the folder and in that of --test" in words
+    assert "In the folder and in that of --test: 6 patients (p0, p1, p2, p3, p4 …)." in words
 
 
 def test_an_external_test_beside_a_split_or_of_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_every_bad_row_is_told_at_once_and_nothing_is_written(tmp_path: Path) ->
         "Row 17: neither a file",
     ):
         assert words in told
-    assert "10 problem(s)" in told
+    assert "10 problems:" in told
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_dicom_table_that_does_not_fit_its_files_is_refused(tmp_path: Path) ->
         "lacks one of x, y, width, height",
         "needs a diameter_mm",
         "all black",
-        "1 frame(s), not 3",
+        "1 frame, not 3",
         "needs a box",
     ):
         assert words in told
@@ -483,7 +483,7 @@ def test_copies_under_two_patients_are_refused(tmp_path: Path) -> None:
     told = refused(where)
     for pair in ("p0, p1", "p2, p3", "p4, p5"):
         assert f"Patients {pair} have images that look like copies" in told
-    assert "3 problem(s)" in told
+    assert "3 problems:" in told
     label(where, [header, *(line for i, line in enumerate(lines) if i not in (1, 3, 5))])
     assert len(prepared(where).lines) == 21
 

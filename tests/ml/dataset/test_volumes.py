@@ -139,7 +139,7 @@ def test_a_volume_or_mask_that_does_not_fit_is_refused(
     told = refused(where)
     assert words in told
     assert "Row 2: " in told
-    assert "1 problem(s)" in told
+    assert "1 problem:" in told
 
 
 def test_a_file_that_is_no_volume_is_refused(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_a_dry_run_tells_lesions_tasks_and_time_and_trains_nothing(
     asked = ["curve", "--preset", "quick", "--sizes", "12+18", "--seeds", "2", "--jobs", "1"]
     assert main([*asked, "--out", str(tmp_path / "new"), "--dry-run", "--set", *SMALL]) == 0
     told = capsys.readouterr().out
-    assert "simulating 18 training lesions" in told and "left on 1 core(s)" in told
+    assert "simulating 18 training lesions" in told and "left on 1 core" in told
     assert "15 fresh lesions test, 2 of 2 pieces of the pool still to be drawn" in told
     assert not (tmp_path / "new").exists()
     assert main([*asked, "--out", str(done), "--dry-run", "--set", *SMALL]) == 0

@@ -260,7 +260,7 @@ def test_a_gpu_trains_while_the_cores_do_the_rest(manifest: Manifest, tmp_path: 
     )
     trained = makespan([one.cost_s for one in plan.classifiers], 2)
     assert plan.wall_s(folder, 2) > beside + trained
-    assert "a GPU and 2 core(s)" in plan.describe(folder, 2, on_gpu=True)
+    assert "a GPU and 2 cores" in plan.describe(folder, 2, on_gpu=True)
 
 
 # -- clock -----------------------------------------------------------------------------------------

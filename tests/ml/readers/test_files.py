@@ -17,7 +17,7 @@ IMRMC = (
     [
         ("", "is empty"),
         (HEAD, "no rating"),
-        ("reader,case,rating\na,1,2\n", "lacks the column\\(s\\) truth"),
+        ("reader,case,rating\na,1,2\n", "lacks truth among its columns"),
         (HEAD + "a,t,1,2,3\n", "line 2: truth must be 0"),
         (HEAD + "a,t,1,1,high\n", "line 2: the rating 'high'"),
         (HEAD + "a,t,1,1,inf\n", "line 2: the rating 'inf'"),

@@ -145,7 +145,11 @@ def test_a_pilot_is_estimated_planned_with_and_told_with_its_doubt(signed_in_as,
 
 @pytest.mark.parametrize(
     ("data", "why"),
-    [(ratings(1), "1 reader says nothing"), (b"a,b\n1,2\n", "lacks the column"), (b"", "is empty")],
+    [
+        (ratings(1), "1 reader says nothing"),
+        (b"a,b\n1,2\n", "among its columns"),
+        (b"", "is empty"),
+    ],
 )
 def test_a_file_that_says_nothing_of_readers_is_refused(signed_in_as, session, data, why):
     files = {"ratings": ("p.csv", data, "text/csv")}
