@@ -7,6 +7,7 @@ they are in ``…_patients``, where it is known.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -89,13 +90,20 @@ def _read(path: Path) -> dict[str, Array]:
         if path.is_dir():
             return {file.stem: np.load(file, allow_pickle=False) for file in files}
         with np.load(path, allow_pickle=False) as packed:
-            return {name: packed[name] for name in packed.files}
+            arrays = {name: packed[name] for name in packed.files}
     except PrepareError:
         raise
     except OSError as error:
         raise PrepareError(f"{path} cannot be read: {reason(error)}.") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except NotImplementedError as error:
+        raise PrepareError(f"{path} is packed in a way that is not read ({error}).") from error
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
+        # zipfile tells an encrypted member as a RuntimeError
         raise PrepareError(f"{path} is no file of plain NumPy arrays ({error}).") from error
+    strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if strange:
+        raise PrepareError(f"{path} is no file of plain NumPy arrays ({strange[0]} is none).")
+    return arrays
 
 
 def _unpacked(file: Path) -> int:
@@ -139,7 +147,7 @@ def _labels(arrays: dict[str, Array], name: str, count: int) -> list[str]:
             f"{name} has the shape {labels.shape} and type {labels.dtype}; one number or word for "
             f"each of {count} images is needed."
         )
-    return _words(labels)
+    return _words(labels, name)
 
 
 def _patients(arrays: dict[str, Array], name: str, count: int) -> list[str] | None:
@@ -148,12 +156,18 @@ def _patients(arrays: dict[str, Array], name: str, count: int) -> list[str] | No
     patients = arrays[name].reshape(-1)
     if len(patients) != count or patients.dtype.kind not in "iuUS":
         raise PrepareError(f"{name} must name a patient for each of {count} images.")
-    return _words(patients)
+    return _words(patients, name)
 
 
-def _words(values: Array) -> list[str]:
+def _words(values: Array, name: str) -> list[str]:
     if values.dtype.kind == "S":
-        return [value.decode("utf-8", "replace") for value in values.tolist()]
+        try:
+            return [value.decode("utf-8") for value in values.tolist()]
+        except UnicodeDecodeError as error:
+            raise PrepareError(
+                f"{name} has bytes that are no UTF-8 ({error.object!r}), so words in it cannot be "
+                "told apart; give it as text."
+            ) from error
     return [str(value) for value in values.tolist()]
 
 

@@ -28,9 +28,11 @@ def found(folder: Path) -> Path | None:
 
 
 def _is_coco(path: Path) -> bool:
+    if not path.is_file():
+        return False
     try:
         told = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, dict) and all(part in told for part in _PARTS)
 
@@ -45,12 +47,14 @@ def entries(path: Path, files: Files, options: Options) -> tuple[list[Entry], li
     """
     try:
         told = json.loads(path.read_bytes())
-        images = {entry["id"]: entry for entry in told["images"]}
-        names = {entry["id"]: str(entry["name"]) for entry in told["categories"]}
+        images = _by_id(told["images"], "images")
+        names = {key: one["name"] for key, one in _by_id(told["categories"], "categories").items()}
         annotations = list(told["annotations"])
     except OSError as error:
         raise PrepareError(f"{path} cannot be read: {reason(error)}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except PrepareError as error:
+        raise PrepareError(f"{path.name}: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PrepareError(
             f"{path.name} is no COCO file: it needs images with id and file_name, annotations with "
             f"image_id, category_id and bbox, categories with id and name ({error!r})."
@@ -70,31 +74,66 @@ def entries(path: Path, files: Files, options: Options) -> tuple[list[Entry], li
     return made, notes
 
 
+def _by_id(entries: list[Any], what: str) -> dict[Any, Any]:
+    """Images or categories by their ids.
+
+    Raises:
+        PrepareError: an id that two of them have, so that nobody can tell which is meant.
+    """
+    found: dict[Any, Any] = {}
+    for entry in entries:
+        if found.setdefault(entry["id"], entry) != entry:
+            raise PrepareError(
+                f"two {what} have the id {entry['id']!r}, so that it is not clear which of them an "
+                "annotation names; give each an id of its own."
+            )
+    return found
+
+
 def _entry(
     place: int,
     one: Any,
     images: dict[Any, Any],
-    names: dict[Any, str],
+    names: dict[Any, Any],
     files: Files,
     options: Options,
 ) -> Entry:
     where = f"Annotation {one.get('id', place) if isinstance(one, dict) else place}"
     try:
         image = images[one["image_id"]]
-        label, box, file = names[one["category_id"]], one.get("bbox"), str(image["file_name"])
+        label, box, file = names[one["category_id"]], one.get("bbox"), image["file_name"]
+        patient = image.get("patient", image.get("patient_id"))
     except (KeyError, TypeError, AttributeError) as error:
         raise PrepareError(f"{where} names no image or category of the file ({error}).") from error
-    patient = image.get("patient", image.get("patient_id"))
+    for what, value in (("category", label), ("file_name", file), ("patient", patient)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+            raise PrepareError(f"{where}: the {what} {value!r} is neither a word nor a number.")
+    if label is None or file is None:
+        raise PrepareError(f"{where} names an image without file_name, or a category without name.")
     if patient is None and options.patients is None:
-        raise nobody("No image of the COCO file has a patient", Whose.FOLDER, Whose.IMAGE)
+        any_other = any(one.get("patient", one.get("patient_id")) for one in images.values())
+        who = f"Image {file!r}" if any_other else "No image"
+        lacks = "has no patient" if any_other else "of the COCO file has a patient"
+        raise nobody(f"{who} {lacks}", Whose.FOLDER, Whose.IMAGE)
     whose = "" if patient is None else str(patient)
-    return Entry(where, label, whose, partial(_marks, files, file, box))
+    size = image.get("height"), image.get("width")
+    return Entry(where, str(label), whose, partial(_marks, files, str(file), box, size))
 
 
-def _marks(files: Files, file: str, box: Any) -> Sequence[Mark]:
+def _marks(files: Files, file: str, box: Any, size: tuple[Any, Any]) -> Sequence[Mark]:
+    """The lesion of an annotation; ``size``: (height, width) of its image, as the file tells."""
     try:
+        if not isinstance(box, list):
+            raise TypeError
         x, y, width, height = map(float, box)
     except (TypeError, ValueError) as error:
         raise CellError(f"bbox {box!r} is not x, y, width, height.") from error
     (ct_slice,) = files.only(file)
+    if None not in size and size != ct_slice.size:
+        rows, columns = ct_slice.size
+        raise CellError(
+            f"file {file!r} has {columns} × {rows} pixels, and the COCO file says "
+            f"{size[1]} × {size[0]} (width × height), so its boxes lie elsewhere; give the images "
+            "that were marked."
+        )
     return [Mark(ct_slice, files.named(file), Box(x, y, width, height))]

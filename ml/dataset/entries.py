@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ml.dataset.about import About
 from ml.dataset.columns import Boxes, Unit
+from ml.dataset.folds import part_of
 from ml.dataset.labels import Labels, Patients, Whose
 from ml.dataset.manifest import Finding
 from ml.dataset.table import CellError, PrepareError
@@ -172,6 +173,7 @@ def data_set(
         PrepareError: labels that make no scheme, or options that are none.
         ManifestError: everything that is wrong with rows and images, in one message.
     """
+    _refuse_half_a_split(told.entries)
     labels = Labels.of([one.label for one in told.entries], scheme, options.mapped, out.name)
     patients = Patients.told(options.patients)
     faults: list[str] = []
@@ -191,6 +193,24 @@ def data_set(
         about=options.about,
         phantom=told.phantom,
     )
+
+
+def _refuse_half_a_split(entries: Sequence[Entry]) -> None:
+    """Ask for the part of every lesion where some tell theirs.
+
+    Raises:
+        PrepareError: one has none, or a word that is none: experiments would make folds of all.
+    """
+    told = [entry.groups.get("split", "") for entry in entries]
+    if not any(told):
+        return
+    for entry, word in zip(entries, told, strict=True):
+        if part_of(word) is None:
+            what = f"split {word!r} is no part" if word else "no split, and other rows have one"
+            raise PrepareError(
+                f"{entry.where}: {what}; write train, val or test in every row, or leave the "
+                "column out."
+            )
 
 
 def _findings(
@@ -220,14 +240,28 @@ def _findings(
             continue
         for mark, finding in zip(marks, found, strict=True):
             seen.add(mark.ct_slice, mark.file, finding.patient)
-            parts[finding.patient].add(entry.groups.get("split", ""))
+            parts[finding.patient].add(part_of(entry.groups.get("split", "")) or "")
             yield finding
-    if options.test is not None and (both := sorted(p for p, of in parts.items() if len(of) > 1)):
-        shown = ", ".join(both[:5]) + (" …" if len(both) > 5 else "")
+    both = sorted(patient for patient, of in parts.items() if len(of) > 1)
+    shown = ", ".join(both[:5]) + (" …" if len(both) > 5 else "")
+    if both and options.test is None:
+        notes.append(
+            f"In more than one part of the split that is told (train, val, test): "
+            f"{counted(len(both), 'patient')} ({shown}). No experiment can keep to it, since it "
+            "would test networks on patients that they were trained on. Correct it, or leave the "
+            "split to the program with --set split=folds."
+        )
+    elif both:
         faults.append(
             f"In the folder and in that of --test: {counted(len(both), 'patient')} ({shown}). So "
             "networks would be tested on patients that they were trained on; leave them out of "
             "one, or give other names if they are other people."
+        )
+    split = {part for of in parts.values() for part in of}
+    if split - {""} and not {"train", "test"} <= split:
+        notes.append(
+            f"The split that is told has {' and '.join(sorted(split))} alone; it needs train and "
+            "test to be kept to, so experiments make folds of all patients."
         )
     notes += seen.notes()
     notes += later()

@@ -12,7 +12,7 @@ import numpy as np
 import scipy  # its parts are loaded when they are used: serving starts without them
 
 from ml.dataset import cells
-from ml.dataset.table import CellError, Row
+from ml.dataset.table import CellError, Row, is_pipe
 from ml.ground.counted import counted
 from ml.ground.errors import reason
 from ml.images import dicom as dicom_files
@@ -84,12 +84,16 @@ class Files:
             return False
 
     def path(self, file: str) -> Path:
-        """Where a file of a table lies; CellError outside the folder."""
-        return self.root / self.named(file)
+        """Where a file of a table lies; CellError outside the folder, or where reading may wait."""
+        path = self.root / self.named(file)
+        if is_pipe(path):
+            raise CellError(f"file {file!r} is a pipe or a device; give a file.")
+        return path
 
     def _bytes(self, file: str) -> bytes:
+        path = self.path(file)
         try:
-            return self.path(file).read_bytes()
+            return path.read_bytes()
         except (OSError, ValueError) as error:
             told = reason(error) if isinstance(error, OSError) else error
             raise CellError(f"file {file!r} cannot be read: {told}.") from error

@@ -28,13 +28,25 @@ def files(folder: Path) -> Iterator[Path]:
 
 def classes(folder: Path) -> dict[str, list[Path]]:
     """The images of each class, if a folder has at least two folders with images; else empty."""
+    found = _named(folder)
+    return found if len(found) > 1 else {}
+
+
+def only_class(folder: Path) -> str | None:
+    """The one folder that holds all images of a folder; None where there are several, or none."""
+    found = _named(folder)
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _named(folder: Path) -> dict[str, list[Path]]:
+    """Images by the folder that would be their class."""
     found: dict[str, list[Path]] = {}
     for path in files(folder):
         parts = path.relative_to(folder).parts
         named = parts[_depth(parts) : -1]
         if named:
             found.setdefault(named[0], []).append(path)
-    return found if len(found) > 1 else {}
+    return found
 
 
 def _depth(parts: tuple[str, ...]) -> int:

@@ -103,12 +103,17 @@ _PARTS = {
 """Words of the group ``split`` → the part that they mean."""
 
 
+def part_of(word: str) -> str | None:
+    """Which part the word of a group ``split`` means: train, val or test; None if it is none."""
+    return _PARTS.get(word.strip().lower())
+
+
 def parts_told(manifest: Manifest) -> dict[str, Part] | None:
     """The parts ``train``, ``val`` and ``test`` that the group ``split`` of a data set tells.
 
     None unless every line is in one of them, and both training and test have some.
     """
-    told = [_PARTS.get(line.groups.get("split", "").strip().lower()) for line in manifest.lines]
+    told = [part_of(line.groups.get("split", "")) for line in manifest.lines]
     if None in told or not {"train", "test"} <= set(told):
         return None
     return {

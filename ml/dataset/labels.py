@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ _SHORTENED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
 
 def key_of(label: str) -> str:
     """A label as a class's key: ``Focal nodular hyperplasia`` → ``focal_nodular_hyperplasia``."""
+    label = unicodedata.normalize("NFC", label)  # ä may be written as one letter or as two
     key = re.sub(r"[^a-z0-9]+", "_", label.strip().lower()).strip("_")[:40].rstrip("_")
     return key if key[:1].isalpha() else f"class_{key}".rstrip("_")
 
@@ -48,7 +50,18 @@ def mapping(text: str) -> dict[str, str]:
 
 
 def _plain(label: str) -> str:
-    return " ".join(label.split()).casefold()
+    return " ".join(unicodedata.normalize("NFC", label).split()).casefold()
+
+
+def _as_read(label: str) -> str:
+    """A label without what makes no other word of it: case, spaces, hyphens between words.
+
+    A sign stays (``C+``, ``-1``, ``cyst?``), as do letters and digits of every script.
+    """
+    text = unicodedata.normalize("NFKC", label)
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    text = " ".join(text.replace("_", " ").split()).casefold()
+    return re.sub(r"(?<=[^\W\d])-(?=\w)|(?<=\w)-(?=[^\W\d])", " ", text)
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ class Labels:
 
         Raises:
             PrepareError: a mapped label that no row has, or labels of which no scheme is made:
-                one alone, over 40, or two that may be one class.
+                one alone, over 40, two that may be one class, or two that differ in signs alone.
         """
         counts = Counter(label for label in labels if label)
         seen = {_plain(label) for label in counts}
@@ -108,7 +121,12 @@ class Labels:
         words: dict[str, str] = {}
         for label in kept:
             word = to.get(_plain(label), label)
-            words.setdefault(key_of(word), word)
+            key = key_of(word)
+            first = words.setdefault(key, word)
+            if _as_read(first) != _as_read(word):
+                raise PrepareError(_one_key(label, first, key))
+            if _plain(label) not in to and _is_other(label, key, LIVER):
+                raise PrepareError(_one_key(label, key, key))
         _refuse_unlikely(words, {key_of(key) for key in mapped.values() if key}, kept)
         return cls(_scheme(words, name), True, out, to)
 
@@ -129,6 +147,12 @@ class Labels:
                 f"class {label!r} is not in scheme {self.scheme.name!r} "
                 f'({", ".join(self.scheme.keys)}); say which it is: --map "{label}=CLASS".'
             )
+        if (
+            _plain(label) not in self._to
+            and not self.inferred
+            and _is_other(label, key, self.scheme)
+        ):
+            raise CellError(_one_key(label, key, key))
         return key
 
     def notes(self) -> list[str]:
@@ -145,6 +169,21 @@ def _listed(counts: Mapping[str, int]) -> str:
     """``Mets (12), cyst (8) …`` of labels and their rows."""
     shown = [f"{label} ({n})" for label, n in [*counts.items()][:12]]
     return ", ".join(shown) + (" …" if len(counts) > 12 else "") or "none"
+
+
+def _is_other(label: str, key: str, scheme: LesionScheme) -> bool:
+    """Whether a label of that key differs from the scheme's class in more than its writing."""
+    names = {_as_read(one) for entry in scheme.classes if entry.key == key
+             for one in (entry.key, entry.display)}  # fmt: skip
+    return bool(names) and names.isdisjoint({_as_read(label), _as_read(f"class {label}")})
+
+
+def _one_key(label: str, other: str, key: str) -> str:
+    return (
+        f"The classes {label!r} and {other!r} would both be {key!r}, since a class is told by the "
+        f'letters a to z and by digits. If they are one, say so: --map "{label}={other}"; if not, '
+        f'give each a word of its own: --map "{label}=WORD".'
+    )
 
 
 def _refuse_unlikely(words: Mapping[str, str], sure: set[str], kept: Mapping[str, int]) -> None:

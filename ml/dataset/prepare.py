@@ -27,6 +27,7 @@ from ml.progress import Progress
 
 _BOX = ("x", "y", "width", "height")
 _DIAMETERS_DIFFER = 2.0
+_MOST_ASIDE = 6
 _MOST_FOLDERS = 12
 """More are those of patients."""
 
@@ -83,7 +84,25 @@ def _without_table(
         return coco.entries(boxes, Files(folder), options)
     if folders.classes(folder):
         return folders.entries(folder, Files(folder), options)
+    if options.table is None and folder.is_dir():
+        raise _untold(folder, path.name)
     return None
+
+
+def _untold(folder: Path, name: str) -> PrepareError:
+    """The refusal of a folder in which nothing tells the classes."""
+    only = folders.only_class(folder)
+    if only is not None:
+        return PrepareError(
+            f"{folder} has one folder with images, {only}, and so one class; two are the least "
+            f"that can be told apart. Add a folder of another class, or write {name} with the "
+            "columns file, class and patient."
+        )
+    return PrepareError(
+        f"{folder} has neither {name}, a COCO file, arrays nor a folder for each class, so "
+        f"nothing tells the classes. Write {name} with the columns file, class and patient, or "
+        "sort the images into a folder for each class."
+    )
 
 
 def dicom(
@@ -112,7 +131,7 @@ def _dicom(folder: Path, options: Options) -> Told:
     if path.exists():
         return _of_table(folder, path, ("class",), options)
     marked = segmentations.found(folder, Files(folder))
-    notes = ["Lesions were told by DICOM segmentations and structure sets."]
+    notes = ["Lesions were told by DICOM segmentations and structure sets.", *_some(marked.aside)]
     return Told(marked.entries, notes, partial(_specks, marked.counts))
 
 
@@ -137,6 +156,11 @@ def _volumes(folder: Path, options: Options) -> Told:
     path = table.found(folder, "labels.csv", options.table)
     entries, notes, counts = nifti_volumes.entries(folder, path, options)
     return Told(entries, notes, partial(_specks, counts))
+
+
+def _some(aside: Sequence[str]) -> list[str]:
+    more = [f"… and {len(aside) - _MOST_ASIDE} more that are no lesions, as they tell themselves."]
+    return [*aside[:_MOST_ASIDE], *(more if len(aside) > _MOST_ASIDE else [])]
 
 
 def _specks(counts: Mapping[str, int]) -> Sequence[str]:

@@ -35,10 +35,12 @@ class Found:
     Attributes:
         entries: one for each segment or ROI.
         counts: "small": specks that were left out; grows while the entries are read.
+        aside: what of them is no lesion, as they tell themselves, a sentence each.
     """
 
     entries: list[Entry]
     counts: dict[str, int] = field(default_factory=lambda: {"small": 0})
+    aside: list[str] = field(default_factory=list)
 
 
 def found(folder: Path, files: Files) -> Found:
@@ -54,7 +56,10 @@ def found(folder: Path, files: Files) -> Found:
             continue
         file = path.relative_to(folder).as_posix()
         labels = _segments(dataset) if str(dataset.SOPClassUID) == _SEG else _rois(dataset)
-        for number, label in labels:
+        for number, label, flaw in labels:
+            if flaw:
+                told.aside.append(f"Left out: {file}, {label or number}: {flaw}")
+                continue
             told.entries.append(
                 Entry(
                     f"{file}, {label or number}",
@@ -63,6 +68,8 @@ def found(folder: Path, files: Files) -> Found:
                     partial(_marks, path, number, label, files, told.counts),
                 )
             )
+    if told.aside and not told.entries:
+        raise PrepareError(f"{folder} marks no lesion. {told.aside[0]}")
     if not told.entries:
         raise PrepareError(
             f"{folder} has neither lesions.csv nor a DICOM segmentation (SEG) or structure set "
@@ -76,7 +83,10 @@ def _object(path: Path) -> Dataset | None:
     try:
         if not path.is_file():
             return None
-        wanted = ["SOPClassUID", "SegmentSequence", "StructureSetROISequence"]
+        wanted = [
+            "SOPClassUID", "SegmentSequence", "StructureSetROISequence",
+            "RTROIObservationsSequence",
+        ]  # fmt: skip
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
     except MemoryError:
         raise
@@ -85,14 +95,19 @@ def _object(path: Path) -> Dataset | None:
     return dataset if str(dataset.get("SOPClassUID", "")) in (_SEG, _RTSTRUCT) else None
 
 
-def _segments(dataset: Dataset) -> Iterator[tuple[int, str]]:
+def _segments(dataset: Dataset) -> Iterator[tuple[int, str, str]]:
+    """Number and label of each segment, and why it is no lesion ("" where it may be one)."""
     for item in dataset.get("SegmentSequence") or []:
-        yield int(item.get("SegmentNumber", 0)), str(item.get("SegmentLabel", "")).strip()
+        label = str(item.get("SegmentLabel", "")).strip()
+        yield int(item.get("SegmentNumber", 0)), label, segmentation.no_lesion(item)
 
 
-def _rois(dataset: Dataset) -> Iterator[tuple[int, str]]:
+def _rois(dataset: Dataset) -> Iterator[tuple[int, str, str]]:
+    """The same of each ROI of a structure set."""
     for item in dataset.get("StructureSetROISequence") or []:
-        yield int(item.get("ROINumber", 0)), str(item.get("ROIName", "")).strip()
+        number = int(item.get("ROINumber", 0))
+        label = str(item.get("ROIName", "")).strip()
+        yield number, label, contours.no_lesion(dataset, number)
 
 
 def _marks(

@@ -48,6 +48,8 @@ def found(folder: Path, name: str, told: Path | None) -> Path:
         return told
     path = folder / name
     if path.exists():
+        if is_pipe(path):
+            raise PrepareError(f"{path} is a pipe or a device; give a file.")
         return path
     tables = tables_in(folder)
     if len(tables) > 1:
@@ -64,10 +66,17 @@ def tables_in(folder: Path) -> list[Path]:
         return sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in (".csv", ".tsv") and not path.name.startswith(".")
+            if path.suffix.lower() in (".csv", ".tsv")
+            and not path.name.startswith(".")
+            and not is_pipe(path)
         )
     except OSError:
         return []
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is a pipe, a socket or a device: reading it may wait for ever."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def read(path: Path, needed: Sequence[str], renamed: Mapping[str, str] | None = None) -> list[Row]:
@@ -138,15 +147,20 @@ def unused(rows: Sequence[Row], *known: str) -> list[str]:
 
 def _lines(text: str, name: str) -> list[tuple[int, list[str]]]:
     """Every line that is not empty, with the number that a spreadsheet shows."""
+    rows = Rows(text)
+    number = 0
+    found = []
     try:
         # empty lines count
-        return [
-            (number, [cell.strip() for cell in line])
-            for number, line in enumerate(Rows(text), 1)
-            if any(cell.strip() for cell in line)
-        ]
+        for number, line in enumerate(rows, 1):
+            if any(cell.strip() for cell in line):
+                found.append((number, [cell.strip() for cell in line]))
     except csv.Error as error:
-        raise PrepareError(f"{name} is not a CSV file ({error}).") from error
+        raise PrepareError(
+            f"{name} is not a CSV file: row {number + 1} cannot be read ({error}); look for a "
+            "quotation mark that is not closed, and write two for one within a cell."
+        ) from error
+    return found
 
 
 def _header(cells: Sequence[str], name: str, renamed: Mapping[str, str]) -> list[str]:

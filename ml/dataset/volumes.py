@@ -23,6 +23,8 @@ from ml.marks import components
 
 _LIKE_HU = -500
 """Air, of which every body scan has some."""
+_LEAST_APART = 64
+"""Grey values or HU in a slice, fewer of which whole numbers would flatten."""
 _APART_MM = 0.1
 
 
@@ -107,6 +109,12 @@ class _Volumes:
         pixels = _pixels(values, self.unit, name)
         calibrated = self.unit == Unit.HU
         told = volume.warnings if calibrated else (PICTURE, *volume.warnings)
+        if calibrated and (lowest := float(np.nanmin(volume.values))) > _LIKE_HU:
+            told = (
+                *told,
+                f"Its lowest value is {lowest:g}, so there is no air in it: look whether it is in "
+                "Hounsfield units, and not shifted by 1024 or cut off.",
+            )
         return CTSlice(pixels, calibrated, volume.spacing_mm, frame=place + 1, warnings=told)
 
 
@@ -116,6 +124,8 @@ def _sides(volume: Volume) -> str:
 
 def _inside(mask: Volume, value: str, name: str) -> npt.NDArray[np.bool_]:
     values = mask.values
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise CellError(f"mask {name!r} has values that are no numbers.")
     if not value:
         inside = values != 0
         if np.unique(values[inside]).size > 1:
@@ -146,9 +156,13 @@ def _pixels(values: npt.NDArray[Any], unit: Unit, name: str) -> Any:
             f"{name} has values from {values.min():g} to {values.max():g}; "
             + ("these are no Hounsfield units." if unit == Unit.HU else "grey is 0 to 65535.")
         )
-    if unit == Unit.GREY and float(np.abs(values - whole).max()) > 1e-3 and values.max() < 256:
+    if float(np.abs(values - whole).max()) > 1e-3 and (
+        values.max() < 256 if unit == Unit.GREY else np.ptp(values) < _LEAST_APART
+    ):
+        told = "grey values" if unit == Unit.GREY else "Hounsfield units"
         raise CellError(
-            f"{name} has fractions as grey values ({values.min():g} to {values.max():g}), which "
-            "whole numbers would flatten; multiply them first."
+            f"{name} has fractions as {told} ({values.min():g} to {values.max():g}), which "
+            "whole numbers would flatten; "
+            + ("multiply them first." if unit == Unit.GREY else "undo what they were divided by.")
         )
     return np.ascontiguousarray(whole.astype(np.int16 if unit == Unit.HU else np.uint16))

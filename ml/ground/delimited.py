@@ -50,7 +50,8 @@ class Rows:
 
     A first line ``sep=;`` is obeyed and is no row, as in the spreadsheets that write it. ``line``
     is the number of the line that was read last, from 1. Iterating raises `csv.Error` for a text
-    that is no table.
+    that is no table, and for a quotation mark that nothing closes: it would swallow the rows after
+    it.
     """
 
     def __init__(self, text: str) -> None:
@@ -61,7 +62,7 @@ class Rows:
         else:
             first = next((line for line in text.splitlines() if line.strip()), "")
             delimiter = max(_DELIMITERS, key=first.count)
-        self._reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+        self._reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
 
     def __iter__(self) -> Iterator[list[str]]:
         return self._reader

@@ -11,11 +11,21 @@ from ml.marks.region import Form, MarkError, Place, Region
 from ml.marks.words import cleaned
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_OPEN = ("OPEN_PLANAR", "OPEN_NONPLANAR")
 _LESION_TYPES = ("", "GTV")
 """Interpreted types (C.8.8.8.1) that may be a lesion: a CTV or PTV is one with a margin around."""
 _MOST_POINTS = 500_000
 
 Contour = tuple[Place, tuple[tuple[float, float, float], ...]]
+
+
+def no_lesion(dataset: Dataset, number: int) -> str:
+    """Why an ROI is no lesion, by its interpreted type; "" where it may be one."""
+    for item in dataset.get("RTROIObservationsSequence") or []:
+        kind = str(item.get("RTROIInterpretedType") or "")
+        if int(item.get("ReferencedROINumber", -1)) == number and kind.upper() not in _LESION_TYPES:
+            return f"its type is {kind}, and no lesion (GTV)."
+    return ""
 
 
 def read(dataset: Dataset) -> tuple[Region, ...]:
@@ -24,15 +34,11 @@ def read(dataset: Dataset) -> tuple[Region, ...]:
     Raises:
         MarkError: it has no ROI, or more points than are read.
     """
-    types = {
-        int(item.get("ReferencedROINumber", -1)): str(item.get("RTROIInterpretedType") or "")
-        for item in dataset.get("RTROIObservationsSequence") or []
-    }
     found = []
     total = 0
     for item in dataset.get("StructureSetROISequence") or []:
         number = int(item.get("ROINumber", 0))
-        region = _region(dataset, number, cleaned(item.get("ROIName"), dataset), types.get(number))
+        region = _region(dataset, number, cleaned(item.get("ROIName"), dataset))
         total += sum(len(points) for _, points in region.contours)
         if total > _MOST_POINTS:
             raise MarkError(f"it has more than {_MOST_POINTS} points; send fewer structures.")
@@ -42,9 +48,9 @@ def read(dataset: Dataset) -> tuple[Region, ...]:
     return tuple(found)
 
 
-def _region(dataset: Dataset, number: int, label: str, kind: str | None) -> Region:
-    if (kind or "").upper() not in _LESION_TYPES:
-        return Region(number, label, flaw=f"its type is {kind}, and no lesion (GTV).")
+def _region(dataset: Dataset, number: int, label: str) -> Region:
+    if flaw := no_lesion(dataset, number):
+        return Region(number, label, flaw=flaw)
     try:
         contours = list(of_roi(dataset, number))
     except MarkError as error:
@@ -65,14 +71,23 @@ def _region(dataset: Dataset, number: int, label: str, kind: str | None) -> Regi
 def of_roi(dataset: Dataset, number: int) -> Iterator[Contour]:
     """The closed contours of an ROI, each with the image that it names, in mm of the patient.
 
+    A contour that is written twice counts once: contours within each other are holes, and a second
+    copy would cut the first one out.
+
     Raises:
-        MarkError: one does not name its image, or its points are no numbers.
+        MarkError: one does not name its image, is open, or its points are no numbers.
     """
+    seen = set()
+    closed = opened = False
     for item in dataset.get("ROIContourSequence") or []:
         if int(item.get("ReferencedROINumber", -1)) != number:
             continue
         for contour in item.get("ContourSequence") or []:
-            if str(contour.get("ContourGeometricType", "")) not in _CLOSED:
+            kind = str(contour.get("ContourGeometricType", ""))
+            closed, opened = closed or kind in _CLOSED, opened or kind in _OPEN
+            if closed and opened:
+                raise MarkError("some of its contours are closed and some open; close all of them.")
+            if kind not in _CLOSED:
                 continue
             images = contour.get("ContourImageSequence") or []
             if len(images) != 1 or not images[0].get("ReferencedSOPInstanceUID"):
@@ -84,4 +99,9 @@ def of_roi(dataset: Dataset, number: int) -> Iterator[Contour]:
             if len(values) % 3 or len(values) < 9 or not all(map(math.isfinite, values)):
                 raise MarkError("a contour of it is no polygon in mm (Contour Data).")
             triples = zip(values[0::3], values[1::3], values[2::3], strict=True)
-            yield place, tuple(triples)
+            points = tuple(triples)
+            # the same outline may begin elsewhere, or run the other way round
+            outline = place, frozenset(points)
+            if outline not in seen:
+                seen.add(outline)
+                yield place, points

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from ml.dataset.table import PrepareError
 from ml.images import dicom, roi
 from ml.images.greys import OfImage
 from ml.images.roi import View
-from ml.lesion import LIVER
+from ml.lesion import LIVER, LesionClass, LesionScheme
 
 
 def picture(path: Path, seed: int, rows: int = 72, columns: int = 66, bits: int = 8) -> None:
@@ -175,6 +177,99 @@ def test_two_spellings_of_a_class_are_asked_about(tmp_path: Path, other: str) ->
     assert "may be one" in refused(where)
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (("C+", "C-", "D"), "'C-' and 'C+' would both be 'c'"),
+        (("-1", "0", "1"), "'1' and '-1' would both be 'class_1'"),
+        (("囊肿", "转移", "cyst"), "would both be 'class'"),
+        (("cyst", "metastasis", "cyst?"), '--map "cyst?=cyst"'),
+        (("cyst?", "metastasis", "hemangioma"), '--map "cyst?=cyst"'),
+        (("H\u00e4mangiom", "H\u00c3\u00a4mangiom", "D"), "would both be 'h_mangiom'"),
+    ],
+)
+def test_classes_that_differ_in_more_than_writing_are_never_made_one(
+    tmp_path: Path, labels: tuple[str, ...], words: str
+) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    text = (where / "labels.csv").read_text()
+    for key, label in zip(LIVER.keys, labels, strict=True):
+        text = text.replace(key, f"<{label}>")
+    (where / "labels.csv").write_text(text.replace("<", "").replace(">", ""), "utf-8")
+    assert words in refused(where)
+    if "cyst?" in labels:
+        scheme = LesionScheme("two", (LesionClass("cyst", "Cyst"), LesionClass("other", "Other")))
+        with pytest.raises(ManifestError, match=r"'cyst\?' and 'cyst' would both be"):
+            list(images(where, scheme, tmp_path / "data", Options(whole=True)))
+        assert len(made(where, mapped={"cyst?": "cyst"}).scheme) == 3 - (labels[0] == "cyst")
+
+
+def test_one_class_written_in_several_ways_is_one(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    ways = (
+        "H\u00e4mangiom grob",
+        "Ha\u0308mangiom  Grob",
+        "h\u00e4mangiom-grob",
+        "h\u00e4mangiom_grob",
+    )
+    rows = [f"images/{i}.png,{(*ways, 'cyst', 'cyst')[i]},p{i}" for i in range(6)]
+    (where / "labels.csv").write_text("\n".join(["file,class,patient", *rows]), "utf-8")
+    assert made(where).counts() == {"cyst": 2, "h_mangiom_grob": 4}
+
+
+# Tables that lose rows.
+
+
+@pytest.mark.parametrize(
+    "row", ['images/{i}.png,{key},"p{i}', 'images/{i}.png,{key},p{i},"see', '"images/{i}.png,a,b']
+)
+def test_a_quotation_mark_that_nothing_closes_swallows_no_rows(tmp_path: Path, row: str) -> None:
+    where = table(tmp_path, "file,class,patient,note", 'images/{i}.png,{key},p{i},5" wide')
+    assert len(made(where).lines) == 6
+    (tmp_path / "data").rename(tmp_path / "whole")
+    text = (where / "labels.csv").read_text().splitlines()
+    text[4] = row.format(i=3, key="cyst")
+    (where / "labels.csv").write_text("\n".join(text))
+    assert "row 5 cannot be read" in refused(where)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "images/0.png"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    (where / name).unlink()
+    os.mkfifo(where / name)
+    assert "is a pipe or a device" in refused(where)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (("train", "holdout"), "Row 3: split 'holdout' is no part"),
+        (("train", ""), "Row 3: no split, and other rows have one"),
+    ],
+)
+def test_a_split_is_told_of_every_row_or_of_none(
+    tmp_path: Path, parts: tuple[str, str], words: str
+) -> None:
+    where = table(tmp_path, "file,class,patient,split", "images/{i}.png,{key},p{i},?")
+    text = (where / "labels.csv").read_text()
+    for i in range(6):
+        text = text.replace("?", parts[i % 2], 1)
+    (where / "labels.csv").write_text(text)
+    assert words in refused(where)
+
+
+def test_a_split_that_no_experiment_can_keep_to_is_said(tmp_path: Path) -> None:
+    where = table(tmp_path, "file,class,patient,split", "images/{i}.png,{key},p{i},test")
+    assert any("has test alone" in note for note in made(where).notes)
+    (tmp_path / "data").rename(tmp_path / "first")
+    rows = (where / "labels.csv").read_text().replace("5.png,hemangioma,p5,test",
+                                                      "5.png,hemangioma,p2,train")  # fmt: skip
+    (where / "labels.csv").write_text(rows)
+    notes = made(where).notes
+    assert any("In more than one part" in note and "1 patient (p2)" in note for note in notes)
+
+
 # Patients.
 
 
@@ -314,6 +409,7 @@ def test_arrays_in_the_manner_of_medmnist_are_read(tmp_path: Path) -> None:
         ({"train_images": np.zeros((8, 28, 28, 28), np.uint8)}, "Of volumes give one slice"),
         ({"train_images": np.zeros((8, 28, 28), np.float32)}, "type float32"),
         ({"train_images": np.array([{}], object)}, "no file of plain NumPy arrays"),
+        ({"train_labels": np.array([b"M\xfc", b"M\xf6"] * 4)}, "bytes that are no UTF-8"),
     ],
 )
 def test_arrays_that_are_no_pictures_with_labels_are_refused(
@@ -321,6 +417,72 @@ def test_arrays_that_are_no_pictures_with_labels_are_refused(
 ) -> None:
     how = "image" if more else None
     assert words in refused(packed(tmp_path, **more), patients=how)
+
+
+@pytest.mark.parametrize("damage", ["deflated", "encrypted", "method", "member"])
+def test_a_damaged_npz_is_refused_in_words(tmp_path: Path, damage: str) -> None:
+    path = packed(tmp_path)
+    if damage == "deflated":
+        with np.load(path) as arrays:
+            np.savez_compressed(path, **dict(arrays))
+        data = bytearray(path.read_bytes())
+        data[600:700] = b"\xff" * 100
+    elif damage == "member":
+        with zipfile.ZipFile(path, "w") as made_anew:
+            made_anew.writestr("images", "no array")
+        data = bytearray(path.read_bytes())
+    else:
+        data = bytearray(path.read_bytes())
+        for mark, flag, method in ((b"PK\x03\x04", 6, 8), (b"PK\x01\x02", 8, 10)):
+            at = -1
+            while (at := data.find(mark, at + 1)) >= 0:
+                data[at + (flag if damage == "encrypted" else method)] = (
+                    1 if damage == "encrypted" else 99
+                )
+    path.write_bytes(data)
+    assert str(path) in refused(path, patients="image")
+    with pytest.raises(PrepareError):
+        images(path, None, tmp_path / "data").send(None)
+
+
+def coco(tmp_path: Path) -> dict[str, list[dict[str, object]]]:
+    """Four pictures of 120 × 120 pixels, and what a COCO file tells of them."""
+    for i in range(4):
+        picture(tmp_path / "in" / f"{i}.png", i, 120, 120)
+    return {
+        "images": [{"id": i, "file_name": f"{i}.png", "patient": f"p{i}"} for i in range(4)],
+        "categories": [{"id": 1, "name": "cyst"}, {"id": 7, "name": "metastasis"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": (1, 7)[i % 2], "bbox": [40, 30, 20, 25]}
+            for i in range(4)
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "place", "change", "words"),
+    [
+        ("images", None, {"id": 0, "file_name": "3.png"}, "two images have the id 0"),
+        ("categories", None, {"id": 7, "name": "other"}, "two categories have the id 7"),
+        ("images", 0, {"width": 60, "height": 120}, "120 × 120 pixels, and the COCO file says 60"),
+        ("images", 0, {"patient": None}, "Image '0.png' has no patient"),
+        ("images", 0, {"patient": {"a": 1}}, "neither a word nor a number"),
+        ("images", 0, {"file_name": None}, "without file_name"),
+        ("images", 0, {"file_name": "/etc/hosts"}, "Annotation 0: file '/etc/hosts' lies outside"),
+        ("categories", 1, {"name": None}, "category without name"),
+        ("annotations", 0, {"bbox": "1234"}, "'1234' is not x, y, width, height"),
+    ],
+)
+def test_a_coco_file_that_contradicts_itself_or_its_images_is_refused(
+    tmp_path: Path, part: str, place: int | None, change: dict[str, object], words: str
+) -> None:
+    told = coco(tmp_path)
+    if place is None:
+        told[part].append(change)
+    else:
+        told[part][place].update(change)
+    (tmp_path / "in" / "annotations.json").write_text(json.dumps(told))
+    assert words in refused(tmp_path / "in", whole=False)
 
 
 def test_a_coco_file_is_read(tmp_path: Path) -> None:

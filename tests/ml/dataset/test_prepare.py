@@ -69,7 +69,12 @@ def refused(where: Path, scheme: LesionScheme = LIVER) -> str:
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
-    assert "labels.csv cannot be read" in refused(folder(tmp_path))
+    assert "has one folder with images, images, and so one class" in refused(folder(tmp_path))
+    flat = tmp_path / "flat"
+    png(flat / "0.png", 0)
+    with pytest.raises(ManifestError, match="nor a folder for each class, so nothing tells"):
+        list(prepare_images(flat, LIVER, tmp_path / "data"))
+    shutil.rmtree(flat)
     nowhere = tmp_path / "nowhere"
     with pytest.raises(ManifestError, match="nowhere is no folder"):
         list(prepare_images(nowhere, LIVER, tmp_path / "data"))

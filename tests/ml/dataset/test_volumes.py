@@ -129,6 +129,8 @@ def test_every_region_is_a_lesion_on_the_slice_where_it_is_largest() -> None:
         ("m0.nii.gz", mask(LESION) + mask((slice(1),) * 3, value=2), AFFINE, "several values"),
         ("m0.nii.gz", mask((slice(1),) * 3), AFFINE, "1 specks"),
         ("0.nii.gz", body(0).astype(np.float32) * np.nan, AFFINE, "no numbers"),
+        ("m0.nii.gz", np.where(mask(LESION), np.nan, 0.0), AFFINE, "values that are no numbers"),
+        ("0.nii.gz", (body(0) + 1000) / 2000.0, AFFINE, "fractions as Hounsfield units"),
     ],
 )
 def test_a_volume_or_mask_that_does_not_fit_is_refused(
@@ -151,6 +153,52 @@ def test_a_file_that_is_no_volume_is_refused(tmp_path: Path) -> None:
     told = refused(where)
     for row in (2, 3, 4):
         assert f"Row {row}: " in told
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("qform", np.diag([-0.8, 0.7, 5.0, 1.0]), "its sform and its qform are up to 94 mm apart"),
+        ("units", "meter", "lengths in metres"),
+        ("units", "micron", "lengths in micrometres"),
+        ("flat", np.diag([0, 0.7, 5.0, 1.0]), "no whole NIfTI file"),
+        ("checksum", None, "CRC check failed"),
+        ("middle", None, "Row 2: 0.nii.gz"),
+    ],
+)
+def test_a_volume_that_contradicts_itself_is_refused(
+    tmp_path: Path, field: str, value: object, words: str
+) -> None:
+    where = study(tmp_path)
+    path = where / "0.nii.gz"
+    image = nibabel.load(path)
+    if field == "qform":
+        image.set_qform(value, 1)
+    elif field == "flat":
+        image.header["qform_code"] = 0
+        image.header.set_sform(value, 1)
+    elif field == "units":
+        image.header.set_xyzt_units(value)
+    nibabel.save(nibabel.Nifti1Image(np.asanyarray(image.dataobj), None, image.header), path)
+    data = bytearray(path.read_bytes())
+    if field == "checksum":
+        data[-8:-4] = b"\0\0\0\0"
+    elif field == "middle":
+        data[len(data) // 2 : len(data) // 2 + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    told = refused(where)
+    assert words in told
+    assert "1 problem:" in told
+
+
+def test_what_a_volume_may_not_know_of_itself_is_said(tmp_path: Path) -> None:
+    where = study(tmp_path)
+    for i in range(4):
+        save(where / f"{i}.nii.gz", body(i) + 1024, np.eye(4))
+        save(where / f"m{i}.nii.gz", mask(LESION), np.eye(4))
+    notes = made(where).notes
+    assert any("Its voxels are cubes of 1 mm" in note for note in notes)
+    assert any("Its lowest value is 24, so there is no air in it" in note for note in notes)
 
 
 def test_what_the_values_are_is_asked(tmp_path: Path) -> None:
@@ -271,6 +319,31 @@ def test_segmentations_and_contours_mark_lesions(tmp_path: Path) -> None:
     assert {line.box for line in manifest.lines} == {Box(20, 10, 10, 8)}
     assert [line.file for line in manifest.lines] == [f"{n}/2.dcm" for n in (1, 2, 3, 4)]
     assert [line.patient for line in manifest.lines] == [f"patient-000{n}" for n in (1, 2, 3, 4)]
+
+
+def test_what_says_of_itself_that_it_is_no_lesion_is_left_out(tmp_path: Path) -> None:
+    where = marked(tmp_path)
+    for patient in ("1", "3"):
+        path = where / patient / "marks.dcm"
+        whole = dcmread(path)
+        if patient == "1":
+            code = item(CodingSchemeDesignator="SCT", CodeValue="123037004")
+            whole.SegmentSequence[0].SegmentedPropertyCategoryCodeSequence = [code]
+        else:
+            kind = item(ReferencedROINumber=4, RTROIInterpretedType="EXTERNAL")
+            whole.RTROIObservationsSequence = [kind]
+        whole.save_as(path, enforce_file_format=True)
+    for patient in ("5", "6"):
+        write_seg(where / patient / "marks.dcm", series(where / patient, patient), "Metastasis")
+    list(dicom(where, None, tmp_path / "data"))
+    manifest = Manifest.load(tmp_path / "data")
+    assert [line.file for line in manifest.lines] == [f"{n}/2.dcm" for n in (2, 4, 5, 6)]
+    left_out = [note for note in manifest.notes if note.startswith("Left out")]
+    assert left_out == [
+        "Left out: 1/marks.dcm, Metastasis: its segment is an anatomical structure, by its "
+        "category, and no lesion.",
+        "Left out: 3/marks.dcm, Metastasis: its type is EXTERNAL, and no lesion (GTV).",
+    ]
 
 
 def test_marks_without_a_place_are_refused(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 
 from ml.ground.delimited import Rows, cell, written
@@ -9,6 +11,12 @@ def test_the_first_line_tells_the_delimiter(delimiter):
     rows = Rows(text)
     assert [row for row in rows if row] == [["a", "b"], ["1", "2"]]
     assert rows.line == 3
+
+
+def test_a_quotation_mark_that_nothing_closes_is_told():
+    with pytest.raises(csv.Error):
+        list(Rows('a,b\n1,"2\n3,4\n'))
+    assert list(Rows('a,b\n1,5" wide\n')) == [["a", "b"], ["1", '5" wide']]
 
 
 def test_a_delimiter_within_quotes_is_part_of_the_cell():

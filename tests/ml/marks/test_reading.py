@@ -148,6 +148,22 @@ def test_a_structure_that_is_no_lesion_or_off_its_image_marks_nothing(kind, z, w
         region.placed(seen)
 
 
+def test_a_contour_that_is_written_twice_cuts_nothing_out():
+    outline = square(10, 8, 5.0, 6)
+    once, hole = (0, outline), (0, square(12, 9, 5.0, 2))
+    again = (0, [*outline[2:], *outline[:2]][::-1])
+    (_, _, expected, _) = only(marks.structures(SLICES, [once, hole]))
+    (_, _, box, _) = only(marks.structures(SLICES, [once, hole, again]))
+    assert box == expected
+
+
+def test_a_structure_with_a_contour_that_is_open_marks_nothing():
+    whole = parsed(marks.structures(SLICES, [(0, square(10, 8, 5.0, 6))] * 2))
+    whole.ROIContourSequence[0].ContourSequence[1].ContourGeometricType = "OPEN_PLANAR"
+    (region,) = read(marks.part10.written(whole)).regions
+    assert region.flaw == "some of its contours are closed and some open; close all of them."
+
+
 def test_a_region_is_the_same_when_it_was_kept():
     for data in (
         marks.structures(SLICES, [(0, square(10, 8, 5.0, 6))]),
