@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 
@@ -20,12 +21,14 @@ from starlette.concurrency import run_in_threadpool
 
 from app.counting import Computed
 from app.db import Database
-from app.errors import Unavailable, Unreadable
+from app.errors import Damaged, Unavailable, Unreadable
+from app.kept_drawings import KeptDrawings
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
+from app.models.reader_studies.study import ReaderStudy
 from ml.checkpoints import serving
-from ml.checkpoints.checkpoint import CheckpointKind
+from ml.checkpoints.checkpoint import CheckpointError, CheckpointKind
 from ml.checkpoints.members import parted
 from ml.images import roi as roi_maker
 from ml.images.roi import Box, Roi
@@ -42,6 +45,8 @@ ROIs = npt.NDArray[np.float32]
 MOST_SYNTHETICS = 1024
 """Most synthetic ROIs of one request, of a generator whose network is computed once for each."""
 
+_RENDERED_S = 0.02
+"""To render and audit an image of a reader study that is there."""
 ASK_EVERY_S = 5.0
 """A server process notices within this time that another one promoted a classifier."""
 
@@ -74,6 +79,7 @@ class Inference:
         # another name, and what is said has the name, the figures and the kind of image of one
         self._classifiers: dict[uuid.UUID, serving.Classifier] = {}
         self._generators: dict[uuid.UUID, serving.Generator] = {}
+        self._drawings = KeptDrawings()
 
     def classifier(self, session: Session, checkpoint: Checkpoint) -> serving.Classifier:
         """The classifier behind a checkpoint, loaded at first use.
@@ -223,7 +229,21 @@ class Inference:
             CheckpointError: a seed out of range.
             Damaged: the stored weights are not what was stored.
         """
-        return self.generator(session, checkpoint).draw(seeds, truncation)
+        generator = self.generator(session, checkpoint)
+        return self._drawings.draw(checkpoint.id, generator, seeds, truncation)
+
+    def rendering_s(self, session: Session, study: ReaderStudy) -> int:
+        """Whole seconds that rendering and auditing the images of a draft takes, about.
+
+        A generator whose weights are damaged counts nothing: opening the study says so.
+        """
+        seconds = study.images * _RENDERED_S
+        for row, count in study.drawings(session).items():
+            if row.file.evaluations > 1:
+                with suppress(Damaged, CheckpointError):
+                    generator = self.generator(session, row)
+                    seconds += self._drawings.seconds(row.id, generator, count)
+        return max(1, round(seconds))
 
 
 def scored(classifier: serving.Classifier, roi: Roi, said: Said, *, phantom: bool) -> Scores:

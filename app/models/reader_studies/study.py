@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -313,6 +314,11 @@ class ReaderStudy(Owned, Base):
                 sa.select(Checkpoint).where(Checkpoint.id.in_(ids)).order_by(Checkpoint.name)
             )
         )
+
+    def drawings(self, session: Session) -> dict[Checkpoint, int]:
+        """How many of its images, practice too, each generator draws."""
+        numbers = Counter(item.checkpoint for item in self.plan.every.synthetic)
+        return {row: numbers[row.id] for row in self.generators(session)}
 
     def generator_names(self, session: Session) -> tuple[str, ...]:
         """What they are called without the classes that they draw, each once."""

@@ -42,7 +42,11 @@ def table(folder: Path) -> str:
     Raises:
         ReportError: as ``write``.
     """
-    results = _results(folder)
+    return tables(_results(folder))
+
+
+def tables(results: Results) -> str:
+    """What ``table`` gives, of results."""
     scores = results.found.scores
     found = [
         markdown.table(scores.summary, scores.comparisons),

@@ -374,6 +374,7 @@ def test_a_diffusion_model_is_served_alike_and_asked_for_fewer_at_a_time(
     from ml.training import runtime
     from ml.training.networks import edm, export
 
+    studies.make_study(session, opened=False)
     torch.manual_seed(0)
     network = edm.Denoiser(3, 4, 0.5)
     network.leave.weight.data += 0.05  # which begins as zero
@@ -406,3 +407,14 @@ def test_a_diffusion_model_is_served_alike_and_asked_for_fewer_at_a_time(
     assert "How long the rest takes is told while they are drawn" in html
     plain = browser.get(f"/synthetics?checkpoint={GENERATOR}").text
     assert re.search(r"data-slow hidden", plain) and 'max="1024"' in plain
+
+    # a study's images are drawn once, and the page says how long its opening takes
+    study = studies.compose(
+        session, User.require(session, "maker"), title="slow", scheme=LIVER, real=6, synthetic=6,
+        seed=8, design=Design(), draw=studies.draw,
+    )  # fmt: skip
+    session.commit()
+    slow = study.drawings(session)
+    assert {row.name for row in slow} >= {"diffusion-cyst"} and sum(slow.values()) == 6
+    page = signed_in_as("researcher", name="maker").get(f"/reader-studies/{study.id}").text
+    assert re.search(r'data-busy="Rendering and auditing 12 images, about \d+ s"', page)
