@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ ROI_SIZE_PX = 64
 """Side of an ROI in pixels (Frid-Adar et al. 2018, section III-A)."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_UNREADABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Kinds of characters that end a line, steer a terminal, or are halves of others."""
 
 
 class SchemeError(HepaticaError):
@@ -130,7 +133,8 @@ class LesionScheme:
         """``liver``, or the path of a JSON file.
 
         Raises:
-            SchemeError: no such file, not JSON, or not a scheme.
+            SchemeError: no such file, not JSON, not a scheme, or classes that people or DICOM could
+                not tell apart.
         """
         if str(source) == "liver":
             return LIVER
@@ -140,7 +144,45 @@ class LesionScheme:
             raise SchemeError(f"Lesion scheme {source} cannot be read: {reason(error)}.") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise SchemeError(f"Lesion scheme {source} is not JSON: {error}.") from error
-        return cls.from_dict(data)
+        found = cls.from_dict(data)
+        _refuse_unreadable(found)
+        return found
+
+
+def is_readable(text: str) -> bool:
+    """Whether a text is one line that people can read."""
+    return bool(text.strip()) and not any(unicodedata.category(c) in _UNREADABLE for c in text)
+
+
+def _refuse_unreadable(scheme: LesionScheme) -> None:
+    shown: dict[str, str] = {}
+    for one in scheme.classes:
+        if not is_readable(one.display):
+            raise SchemeError(
+                f"Lesion scheme {scheme.name!r}: the display {one.display!r} of class {one.key!r} "
+                "is no line that people can read."
+            )
+        other = shown.setdefault(" ".join(one.display.split()).casefold(), one.key)
+        if other != one.key:
+            raise SchemeError(
+                f"Lesion scheme {scheme.name!r}: classes {other!r} and {one.key!r} have the same "
+                f"display {one.display!r}; give each its own."
+            )
+        code = one.code
+        if code is not None and not (_fits(code.value, 16) and _fits(code.scheme, 16)
+                                     and _fits(code.meaning, 64)):  # fmt: skip
+            raise SchemeError(
+                f"Lesion scheme {scheme.name!r}: the code of class {one.key!r} has value and "
+                "scheme of 1 to 16 characters and a meaning of 1 to 64, without backslash "
+                "(PS3.5 6.2, SH and LO)."
+            )
+
+
+def _fits(value: object, most: int) -> bool:
+    """Whether a value is a text that DICOM keeps in so many characters."""
+    return (
+        isinstance(value, str) and len(value) <= most and "\\" not in value and is_readable(value)
+    )
 
 
 def _entry(item: LesionClass) -> dict[str, str | dict[str, str]]:

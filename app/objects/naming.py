@@ -46,4 +46,6 @@ class Names:
         # a version of the network alone is as it was when objects said nothing else of it
         version = self.account.version
         more = f" {version}" if "-" in version else ""
+        # classes of long names are told apart since they are marked
+        more += " marked" if any(one.is_marked for one in self.account.statements) else ""
         return mapped(f"{self.kind} {_FORM} {what} {rows}{more}", self.key)

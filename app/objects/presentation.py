@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from app.objects import frames
 from app.objects.naming import Names
-from app.objects.said import Account, By, Statement
+from app.objects.said import Account, By, Statement, one_line
 
 SERIES_DESCRIPTION = "Research use only: boxes of lesions"
 _SERIES_NUMBER = 9002
@@ -59,8 +59,10 @@ def words(said: Statement, by: By) -> str:
     if by == By.NETWORK:
         best = said.scores[0]
         word = "probability" if said.calibrated else "score"
-        return f"{said.lesion.number}: {best.display}, network {word} {100 * best.value:.0f} %"
-    return f"{said.lesion.number}: {said.display}, radiologist, confidence {said.confidence} of 5"
+        name = one_line(best.display)
+        return f"{said.lesion.number}: {name}, network {word} {100 * best.value:.0f} %"
+    name = one_line(said.display)
+    return f"{said.lesion.number}: {name}, radiologist, confidence {said.confidence} of 5"
 
 
 def _annotation(said: Statement, image: Dataset, layer: GraphicLayer, by: By) -> GraphicAnnotation:

@@ -32,7 +32,7 @@ from app.objects.content import (
     uid,
 )
 from app.objects.naming import Names
-from app.objects.said import OWN_SCHEME, Account, By, Statement
+from app.objects.said import OWN_SCHEME, Account, By, Statement, meaning_of, one_line
 from ml.lesion import Code
 
 HYDRATABLE = "Cornerstone3DTools@^0.1.0:RectangleROI"
@@ -182,14 +182,14 @@ def _numbers(said: Statement) -> Iterator[bytes]:
     for such images), or how sure the radiologist was."""
     word = "Probability" if said.calibrated else "Score"
     for place, score in enumerate(said.scores, 1):
-        name = Code(f"{word.lower()}_{place}", OWN_SCHEME, f"{word} of {score.display}"[:64])
+        name = Code(f"{word.lower()}_{place}", OWN_SCHEME, meaning_of(f"{word} of {score.display}"))
         percent = round(100 * score.value, 2)
         # OHIF prints a value of 0 without its number, as if there were none
         if percent > 0:
             yield number(Relation.CONTAINS, name, percent, _PERCENT)
     if said.confidence is not None:
         words = f"{said.display}, confidence 1 to 5"
-        name = Code("confidence", OWN_SCHEME, words[:64])
+        name = Code("confidence", OWN_SCHEME, meaning_of(words))
         yield number(Relation.CONTAINS, name, float(said.confidence), _NO_UNITS)
 
 
@@ -215,9 +215,10 @@ def _not_excluded(said: Statement) -> Iterator[bytes]:
     which a part is cut off would exclude what it does not."""
     if not said.left_open:
         return
-    if len(said.left_open) <= _MEANING:
+    words = one_line(said.left_open)
+    if len(words) <= _MEANING:
         name = Code("not_excluded", OWN_SCHEME, "Classes that cannot be excluded")
-        value = Code("prediction_set", OWN_SCHEME, said.left_open)
+        value = Code("prediction_set", OWN_SCHEME, words)
         yield coded(Relation.CONTAINS, name, value)
         return
     level = "" if said.open_level is None else f" ({100 * said.open_level:g} %)"

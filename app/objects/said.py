@@ -5,6 +5,8 @@ A lesion of which nobody said anything is in no account, and neither is a withdr
 
 from __future__ import annotations
 
+import hashlib
+import re
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +34,9 @@ _CODES = {
     CANNOT_TELL: Code("373068000", "SCT", "Undetermined"),
 }
 OWN_SCHEME = "99HEPATICA"
-_CODE_LENGTH = 16
+_CODE_LENGTH, _MEANING_LENGTH = 16, 64
+_MARK = 4
+"""Characters of a digest at the end of what had to be cut."""
 
 
 class By(StrEnum):
@@ -102,6 +106,16 @@ class Statement:
     warnings: tuple[str, ...] = ()
     at: datetime | None = None
     measures: tuple[Measure, ...] = ()
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the name of a class of it had to be cut, or changed, in codes and meanings."""
+        keys = (self.lesion_class, *(one.lesion_class for one in self.scores))
+        names = (self.display, *(one.display for one in self.scores))
+        longest = [f"{name}, confidence 1 to 5" for name in names]
+        return any(len(key) > _CODE_LENGTH for key in keys) or any(
+            meaning_of(words) != words for words in longest
+        )
 
     @property
     def image(self) -> Image:
@@ -308,5 +322,32 @@ def code_of(scheme: LesionScheme, key: str) -> Code:
 
 
 def own_code(key: str, meaning: str) -> Code:
-    """A concept that no standard names, under a value of at most 16 characters (PS3.5 6.2 SH)."""
-    return Code(key[:_CODE_LENGTH].rstrip("_"), OWN_SCHEME, meaning[:64])
+    """A concept that no standard names, under a value of at most 16 characters (PS3.5 6.2 SH).
+
+    Of longer keys the end tells those apart that begin alike: the value alone names a class.
+    """
+    value = key
+    if len(key) > _CODE_LENGTH:
+        value = f"{key[: _CODE_LENGTH - _MARK - 1]}_{_mark_of(key)}"
+    return Code(value, OWN_SCHEME, meaning_of(meaning))
+
+
+def meaning_of(text: str) -> str:
+    """A text as the meaning of a code: one line of at most 64 characters (PS3.5 6.2 LO).
+
+    Of a longer one the end tells those apart that begin alike.
+    """
+    text = one_line(text)
+    if len(text) <= _MEANING_LENGTH:
+        return text
+    return f"{text[: _MEANING_LENGTH - _MARK - 2]}… {_mark_of(text)}"
+
+
+def one_line(text: str) -> str:
+    """A text without line ends, other control characters and backslashes, which DICOM takes for
+    the end of a value."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text.replace("\\", "/")).split())
+
+
+def _mark_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_MARK]

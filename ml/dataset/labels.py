@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import PurePosixPath
 
 from ml.dataset.table import CellError, PrepareError
-from ml.lesion import LIVER, LesionClass, LesionScheme
+from ml.lesion import LIVER, LesionClass, LesionScheme, is_readable
 
 _MOST_CLASSES = 40
 _ALIKE = 0.85
@@ -120,7 +120,9 @@ class Labels:
         kept = {label: n for label, n in counts.items() if label not in out}
         words: dict[str, str] = {}
         for label in kept:
-            word = to.get(_plain(label), label)
+            word = " ".join(to.get(_plain(label), label).split())
+            if not is_readable(word):
+                raise PrepareError(f"The class {word!r} has characters that nobody can read.")
             key = key_of(word)
             first = words.setdefault(key, word)
             if _as_read(first) != _as_read(word):

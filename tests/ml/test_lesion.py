@@ -42,6 +42,28 @@ def test_a_scheme_file_that_is_missing_or_no_json_is_refused_by_name(tmp_path: P
             LesionScheme.load(tmp_path / "bad.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"display": "a\x1b[31m"}, "no line that people can read"),
+        ({"display": "two\nlines"}, "no line that people can read"),
+        ({"display": " "}, "no line that people can read"),
+        ({"display": "B"}, "have the same display"),
+        ({"code": {"value": "1", "scheme": "SCT", "meaning": "x" * 65}}, "meaning of 1 to 64"),
+        ({"code": {"value": "a\\b", "scheme": "SCT", "meaning": "x"}}, "without backslash"),
+        ({"code": {"value": 12, "scheme": "SCT", "meaning": "x"}}, "value and scheme of 1 to 16"),
+    ],
+)
+def test_classes_that_could_not_be_told_apart_are_refused(
+    tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    classes = [{"key": "a", **change}, {"key": "b", "display": "b"}]
+    path = tmp_path / "scheme.json"
+    path.write_text(json.dumps({"name": "x", "classes": classes}))
+    with pytest.raises(SchemeError, match=words):
+        LesionScheme.load(path)
+
+
 def test_a_class_that_the_scheme_lacks_is_refused() -> None:
     with pytest.raises(SchemeError, match="cyst, metastasis, hemangioma"):
         LIVER.index("adenoma")

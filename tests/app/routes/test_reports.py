@@ -153,6 +153,47 @@ def test_a_set_that_is_too_long_for_one_line_leaves_out_no_class(asked, session)
     ] == names[:4]
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"hemangioma_atypical_small": "small", "hemangioma_atypical_large": "large"},
+        {"a": "a class of the same sixty letters as another one of them, but for its end: one",
+         "b": "a class of the same sixty letters as another one of them, but for its end: two"},
+        {"a": "cyst\\metastasis\nof the liver", "b": "cyst\\metastasis\tof the spleen"},
+    ],
+)  # fmt: skip
+def test_classes_that_begin_alike_are_told_apart_in_what_leaves(asked, session, classes):
+    scheme = LesionScheme("odd", tuple(LesionClass(key, name) for key, name in classes.items()))
+    network = Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1]
+    network.meta = {**network.meta, "scheme": scheme.to_dict()}
+    for prediction in session.scalars(sa.select(Prediction)):
+        session.delete(prediction)  # of a scheme of three
+    lesions = session.scalars(sa.select(Lesion).order_by(Lesion.number)).all()
+    for lesion, key in zip(lesions, scheme.keys, strict=True):
+        scores = {other: 0.75 if other == key else 0.25 for other in scheme.keys}
+        Prediction.record(session, lesion, network, Said(scores), [])
+    session.commit()
+    groups = groups_of(asked.object())
+    for values in (
+        {group.finding_type.value for group in groups},
+        {group.finding_type.meaning for group in groups},
+        {one.name.meaning for one in groups[0].get_measurements()},
+    ):
+        assert len(values) == 2
+        assert all(isinstance(value, str) and "\n" not in value for value in values)
+    assert all(len(group.finding_type.value) <= 16 for group in groups)
+    labels = [
+        text.UnformattedTextValue
+        for one in asked.object("pr").GraphicAnnotationSequence
+        for text in one.TextObjectSequence
+    ]
+    assert len(set(labels)) == 2 and not any("\n" in label for label in labels)
+    account = said.by_networks(session, asked.case)[0]
+    plain = [replace(one, lesion_class="a", display="a", scores=()) for one in account.statements]
+    before = Names(replace(account, statements=tuple(plain)), "sr", KEY)
+    assert before.instance_uid() != Names(account, "sr", KEY).instance_uid()
+
+
 def test_no_line_of_a_picture_runs_out_of_it():
     font = ImageFont.load_default(size=14)
     line = f"Cannot be excluded: {', '.join(f'a class of many words {n}' for n in range(9))} (90 %)"

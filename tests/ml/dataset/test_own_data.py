@@ -185,6 +185,7 @@ def test_two_spellings_of_a_class_are_asked_about(tmp_path: Path, other: str) ->
         (("囊肿", "转移", "cyst"), "would both be 'class'"),
         (("cyst", "metastasis", "cyst?"), '--map "cyst?=cyst"'),
         (("cyst?", "metastasis", "hemangioma"), '--map "cyst?=cyst"'),
+        (("cyst", "a\x1b[31mb", "hemangioma"), "characters that nobody can read"),
         (("H\u00e4mangiom", "H\u00c3\u00a4mangiom", "D"), "would both be 'h_mangiom'"),
     ],
 )
