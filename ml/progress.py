@@ -86,7 +86,8 @@ class RunDir:
             ValueError: NaN or an infinite number, which JSON does not know.
         """
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        return self.write_bytes(name, text.encode() + b"\n")
+        # a file's name may have bytes that are no UTF-8: JSON keeps them as \udc…
+        return self.write_bytes(name, text.encode("utf-8", "backslashreplace") + b"\n")
 
     def read_json(self, name: str) -> Any:
         """What ``write_json`` wrote.

@@ -17,6 +17,7 @@ from ml.dataset.manifest import Finding
 from ml.dataset.table import CellError, PrepareError
 from ml.dataset.writing import write
 from ml.ground.counted import counted
+from ml.ground.plain_text import is_text
 from ml.images.ct_slice import NARROW, CTSlice, DicomError
 from ml.images.greys import Chosen
 from ml.images.picture import PICTURE
@@ -277,6 +278,12 @@ def _finding(
     patient = patients.of(entry.patient, file, ct_slice.patient_id, ct_slice.issuer)
     if options.whole:
         _refuse_odd(ct_slice, mark.box)
+    for told in (mark.file, patient, *entry.groups.values()):
+        if not is_text(told):
+            raise CellError(
+                f"the name {told!r} is no UTF-8, so no table can hold it; rename the file or "
+                "folder."
+            )
     found = Finding.on(
         ct_slice,
         mark.box,

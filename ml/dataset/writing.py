@@ -27,13 +27,14 @@ from ml.dataset.manifest import (
     sha256_of,
 )
 from ml.ground.counted import counted
+from ml.ground.plain_text import is_text
 from ml.images import roi
 from ml.images.ct_slice import ImageKind
 from ml.images.greys import Chosen, GreyRangeError, Greys, OfImage, Range
 from ml.images.roi import Float32, RoiError
 from ml.lesion import ROI_SIZE_PX, LesionScheme
 from ml.phantom import VERSION, Version
-from ml.progress import Progress, RunDir, whole
+from ml.progress import OutputError, Progress, RunDir, whole
 
 _SHOWN = 20
 SHEET, SUMMARY = "contact-sheet.png", "summary.md"
@@ -74,6 +75,8 @@ def write(
         OutputError: ``out`` is taken or cannot be written.
     """
     name = out.resolve().name
+    if not is_text(name):
+        raise OutputError(f"The folder's name {name!r} is no UTF-8; choose another one.")
     with whole(out) as partial:
         (partial / "contexts").mkdir()
         seen = _Seen(scheme, Greys(grey_range), sheet)

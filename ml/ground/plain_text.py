@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def is_text(words: str) -> bool:
+    """Whether words can be written as UTF-8; a file's name may have bytes that cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in words)
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """``0.1235``; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"

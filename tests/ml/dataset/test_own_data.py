@@ -24,6 +24,7 @@ from ml.images import dicom, roi
 from ml.images.greys import OfImage
 from ml.images.roi import View
 from ml.lesion import LIVER, LesionClass, LesionScheme
+from ml.progress import OutputError, RunDir
 
 
 def picture(path: Path, seed: int, rows: int = 72, columns: int = 66, bits: int = 8) -> None:
@@ -216,6 +217,19 @@ def test_one_class_written_in_several_ways_is_one(tmp_path: Path) -> None:
     rows = [f"images/{i}.png,{(*ways, 'cyst', 'cyst')[i]},p{i}" for i in range(6)]
     (where / "labels.csv").write_text("\n".join(["file,class,patient", *rows]), "utf-8")
     assert made(where).counts() == {"cyst": 2, "h_mangiom_grob": 4}
+
+
+def test_a_file_whose_name_is_no_utf8_is_refused_before_anything_trains(tmp_path: Path) -> None:
+    where = classes(tmp_path, "{n}.png")
+    odd = os.fsdecode(b"L\xe4sion.png")
+    (where / "Cyst" / "0.png").rename(where / "Cyst" / odd)
+    told = refused(where, patients="image")
+    assert "L\\udce4sion.png' is no UTF-8" in told and "1 problem:" in told
+    with pytest.raises(OutputError, match="is no UTF-8"):
+        list(images(where, None, tmp_path / odd, Options(whole=True, patients="image")))
+    run = RunDir(tmp_path / "run")
+    run.write_json("names.json", {"file": odd})
+    assert run.read_json("names.json") == {"file": odd}
 
 
 # Tables that lose rows.
