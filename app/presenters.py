@@ -29,6 +29,7 @@ from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
 from app.pacs.configured import PacsSettings
 from app.responses import fragment
+from ml.ground.counted import counted
 from ml.images import greys, roi
 from ml.lesion import LesionScheme
 from ml.trust.answer import Said
@@ -564,5 +565,14 @@ def returns_told(
     elif any(Review.current(session, one.id, user.id) is None for one in lesions):
         hint = "Every lesion needs a class of yours first."
     else:
-        hint = ""
+        hint = _staying(session, lesions, user)
     return ReturnsTold(tuple(lines), bool(takers and lesions), hint)
+
+
+def _staying(session: Session, lesions: Sequence[Lesion], user: User) -> str:
+    """That this person's measures are in no object that is sent; nothing without any."""
+    kept = Measure.of_lesions(session, [one.id for one in lesions]).values()
+    own = sum(measure.by_id == user.id for some in kept for measure in some)
+    if not own:
+        return ""
+    return f"What is sent tells classes; {counted(own, 'measure')} of yours will stay here."

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+import uuid
 from datetime import timedelta
 
 import deletions
@@ -23,7 +24,7 @@ import forked
 import studies
 from app.db import Database, now
 from app.jobs.messenger import Messengers
-from app.models import Case, Checkpoint, Event, Prediction, ReturnedObject
+from app.models import Case, Checkpoint, Event, Measure, Prediction, ReturnedObject, User
 from app.models.cases.entry import Door, Entry, Term
 from app.models.cases.lesion import Lesion
 from app.models.cases.link import Link
@@ -36,6 +37,7 @@ from app.uploads.parcel import Limits
 from factories import make_dicom, make_hu
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.roi import Box
+from ml.images.ruler import Kind
 from ml.trust.answer import Said
 from orthanc import PASSWORD, PERSON
 from stow import parsed
@@ -312,6 +314,14 @@ def test_the_case_page_sends_the_answer_of_whoever_reviewed(app, case, signed_in
     use(app, main_pacs("http://127.0.0.1:9/x"))
     assert "Send the answer to the PACS" in ada.get(address).text
     assert "Every lesion needs a class of yours first" in ben.get(address).text
+    lesion = session.scalars(sa.select(Lesion).where(Lesion.case_id == case.id)).first()
+    by = session.scalars(sa.select(User).where(User.name == "ada")).one()
+    assert "will stay here" not in ada.get(address).text
+    points = [(10.0, 10.0), (20.0, 10.0)]
+    Measure.keep(session, lesion, lesion.image, Kind.LENGTH, points, by, measure_id=uuid.uuid4())
+    session.commit()
+    words = "What is sent tells classes; 1 measure of yours will stay here."
+    assert words in ada.get(address).text
     assert ben.post(f"{address}/returns").status_code == 409
     assert session.scalars(sa.select(ReturnedObject)).all() == []
     assert ada.post(f"{address}/returns").headers["location"] == address
