@@ -587,6 +587,7 @@ def run_experiment(
     jobs: Jobs = 0,
     cluster: Annotated[str | None, Parameter(metavar="ADDRESS")] = None,
     fresh: Annotated[Path | None, Parameter(metavar="DIR")] = None,
+    tissue: Annotated[Path | None, Parameter(metavar="PASTED")] = None,
     config: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     resume: bool = False,
     dry_run: bool = False,
@@ -601,8 +602,10 @@ def run_experiment(
         assignments: settings instead of the preset's, such as gan.epochs=40 classic=500+2000.
         device: cpu or cuda, instead of the preset's.
         jobs: tasks at a time; 0: one per core.
-        cluster: a Ray cluster that sees DATA and RUN, such as auto.
+        cluster: a Ray cluster that sees DATA, RUN and PASTED, such as auto.
         fresh: where fresh phantoms are kept, for several runs; default RUN/fresh.
+        tissue: a folder from paste, whose lesions are a further arm, phantom lesions in real
+            tissue; given again with --resume.
         config: the config.json of another run, whose settings and seeds are taken instead of a
             preset's; --set changes single ones.
         resume: go on with RUN, with the settings that it has.
@@ -613,6 +616,7 @@ def run_experiment(
     from ml.experiment import report
     from ml.experiment import run as experiment
     from ml.experiment.request import Request
+    from ml.experiment.tissue.stock import Stock
     from ml.progress import RunDir, drive
 
     if config and (preset or resume):
@@ -622,12 +626,13 @@ def run_experiment(
         )
     changes = [*assignments, *([f"device={device}"] if device else [])]
     manifest = Manifest.load(data)
+    stock = None if tissue is None else Stock.load(tissue)
     asked = (
-        Request.again(out, preset, changes, seeds, manifest)
+        Request.again(out, preset, changes, seeds, manifest, stock)
         if resume
-        else Request.of_file(config, changes, seeds).on(manifest)
+        else Request.of_file(config, changes, seeds).with_tissue(stock, manifest).on(manifest)
         if config
-        else Request.of(preset, changes, seeds).fitted(manifest)
+        else Request.of(preset, changes, seeds).with_tissue(stock, manifest).fitted(manifest)
     )
     if dry_run:
         for words in experiment.rehearse(
@@ -638,6 +643,7 @@ def run_experiment(
             jobs=jobs,
             fresh=fresh,
             capped=asked.capped,
+            tissue=tissue,
         ):
             print(words, flush=True)
         return
@@ -652,6 +658,7 @@ def run_experiment(
             fresh=fresh,
             command=asked.command,
             capped=asked.capped,
+            tissue=tissue,
         )
     )
     drive(report.write(out))

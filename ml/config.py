@@ -525,14 +525,14 @@ class Config(_Named):
     def dump(self) -> dict[str, Any]:
         """Nested JSON form; ``load`` of it gives an equal Config.
 
-        A list that is empty is left out, and generators beyond the paper where nothing was set of
-        them: settings from before there were any stay as they were.
+        A list or text that is empty is left out, and generators beyond the paper where nothing was
+        set of them: settings from before there were any stay as they were.
         """
         values = {**dataclasses.asdict(self), "classifier": self.classifier.dump()}
         return {
             name: value
             for name, value in values.items()
-            if value not in ((), _further().get(name, ()))
+            if value not in ((), "", _further().get(name, ()))
         }
 
     def override(self: C, assignments: Sequence[str]) -> C:
@@ -601,6 +601,9 @@ class Experiment(Config):
     """Sizes are told per fold in either case: of ``folds`` folds, all but one train."""
     further_generators: Kinds = ()
     """Generators beyond the paper whose arms are added: ``cgan``, ``diffusion``."""
+    tissue: str = ""
+    """Phantom lesions in real tissue whose arm is added: the digest of what ``python -m ml paste``
+    made; ``--tissue`` names its folder and sets this. Empty: no such arm."""
     device: str = "cuda"
 
     @property
@@ -647,6 +650,14 @@ class Experiment(Config):
         _require(
             not self.further_generators or self.method_version > 1,
             "further_generators are no part of method_version 1.",
+        )
+        _require(
+            not self.tissue or re.fullmatch("[0-9a-f]{64}", self.tissue) is not None,
+            "tissue is the digest of pasted lesions: give their folder with --tissue, which sets "
+            "it.",
+        )
+        _require(
+            not self.tissue or self.method_version > 1, "tissue is no part of method_version 1."
         )
         for name in ("classic", "synthetic"):
             sizes = getattr(self, name)

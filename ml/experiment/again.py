@@ -130,7 +130,9 @@ def _refuse_missing(plan: Plan, folder: RunFolder) -> None:
             f"{folder.fresh} lacks {len(missing)} of the {len(tested)} pieces of fresh phantoms "
             "that the run was tested on; give the folder that has them with --fresh."
         )
-    _refuse_incomplete((*plan.generators, *plan.classifiers, *plan.measurements), folder)
+    _refuse_incomplete(
+        (*plan.tissue, *plan.generators, *plan.classifiers, *plan.measurements), folder
+    )
 
 
 def _refuse_incomplete(needed: Sequence[PlannedTask], folder: RunFolder) -> None:

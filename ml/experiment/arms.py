@@ -10,6 +10,7 @@ classic+acgan          the same with ROIs of the ACGAN
 acgan-discriminator    no CNN: the class head of the ACGAN's discriminator
 classic+cgan           as classic+acgan with ROIs of the conditional GAN for few lesions
 classic+diffusion      the same with ROIs of the diffusion model
+classic+tissue         the same with phantom lesions that were pasted into real tissue
 equal-compute          + as many classic ones as classic+dcgan has classic and synthetic
 duplicate-real         + ``base`` classic ones + the real lesions repeated, m per class
 mixup, cutmix          + as many classic ones as equal-compute, mixed in pairs
@@ -18,9 +19,9 @@ oracle                 + ``base`` classic ones + m ROIs of fresh patients (phant
 =====================  ==============================================================
 
 From none to the discriminator they are the paper's (Frid-Adar et al. 2018, section IV). The two
-below it are there where ``further_generators`` names their generators; the others are controls. Two
-hypotheses are primary, and were before any run of this method was begun
-(`PRIMARY`).
+below it are there where ``further_generators`` names their generators, and the next where
+``tissue`` names a folder of pasted lesions; the others are controls. Two hypotheses are primary,
+and were before any run of this method was begun (`PRIMARY`).
 """
 
 from __future__ import annotations
@@ -35,18 +36,21 @@ NONE, CLASSIC, DCGAN, ACGAN = "none", "classic", "classic+dcgan", "classic+acgan
 DISCRIMINATOR, EQUAL = "acgan-discriminator", "equal-compute"
 DUPLICATE, MIXUP, CUTMIX = "duplicate-real", "mixup", "cutmix"
 SYNTHETIC, ORACLE = "synthetic-only", "oracle"
-CGAN, DIFFUSION = "classic+cgan", "classic+diffusion"
+CGAN, DIFFUSION, TISSUE = "classic+cgan", "classic+diffusion", "classic+tissue"
 ARMS = (
-    FEATURES, VISUAL, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, CGAN, DIFFUSION, EQUAL, DUPLICATE,
-    MIXUP, CUTMIX, SYNTHETIC, ORACLE,
+    FEATURES, VISUAL, NONE, CLASSIC, DCGAN, ACGAN, DISCRIMINATOR, CGAN, DIFFUSION, TISSUE, EQUAL,
+    DUPLICATE, MIXUP, CUTMIX, SYNTHETIC, ORACLE,
 )  # fmt: skip
 SIMPLE = (FEATURES, VISUAL)
 """Arms without a network, of which ``model`` tells what is chosen."""
-FURTHER: Mapping[str, GeneratorKind] = {
-    CGAN: GeneratorKind.CGAN,
-    DIFFUSION: GeneratorKind.DIFFUSION,
+PASTED = "tissue"
+"""The source of ROIs that nobody trained a generator for: phantom lesions in real tissue."""
+FURTHER: Mapping[str, str] = {
+    CGAN: GeneratorKind.CGAN.value,
+    DIFFUSION: GeneratorKind.DIFFUSION.value,
+    TISSUE: PASTED,
 }
-"""Arms with ROIs of generators beyond the paper: only in a run that names them."""
+"""Arms with ROIs beyond the paper, and their sources: only in a run that names them."""
 SELECTED = (*SIMPLE, CLASSIC, DCGAN, ACGAN, *FURTHER)
 """Arms whose size, or model, is chosen on validation patients under nested selection."""
 MATCHED = (EQUAL, DUPLICATE, MIXUP, CUTMIX, ORACLE)
@@ -68,7 +72,8 @@ class ArmSize:
     Attributes:
         classic: classic ROIs added per training fold.
         synthetic: ROIs of ``source`` added per class and training fold.
-        source: a generator's kind, ``oracle``, ``real`` (lesions repeated) or empty.
+        source: a generator's kind, ``tissue`` (pasted), ``oracle``, ``real`` (lesions repeated) or
+            empty.
         real: whether real lesions are trained on.
         model: of the simple model, or the number of visual words; empty for a network.
     """
@@ -113,9 +118,9 @@ def sizes(settings: Experiment, classes: int, oracle: bool) -> tuple[ArmSize, ..
     found += [ArmSize(DCGAN, base, m, "dcgan") for m in synthetic]
     found += [ArmSize(ACGAN, base, m, "acgan") for m in synthetic]
     found.append(ArmSize(DISCRIMINATOR, base, 0, "acgan"))
-    for arm, kind in FURTHER.items():
-        if kind in settings.further_generators:
-            found += [ArmSize(arm, base, m, kind.value) for m in synthetic]
+    for arm, source in FURTHER.items():
+        if source in settings.further_generators or (source == PASTED and settings.tissue):
+            found += [ArmSize(arm, base, m, source) for m in synthetic]
     # the size that it is matched to stands in ``synthetic``; nothing synthetic is added
     found += [ArmSize(EQUAL, base + classes * m, m) for m in synthetic]
     if settings.method_version > 1:

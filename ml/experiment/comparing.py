@@ -242,6 +242,7 @@ NAMES = {
     arms.ACGAN: "Synthetic ROIs of the ACGAN",
     arms.CGAN: "Synthetic ROIs of the conditional GAN",
     arms.DIFFUSION: "Synthetic ROIs of the diffusion model",
+    arms.TISSUE: "Phantom lesions pasted into real tissue",
 }
 """By arm, what is told of in the first sentences."""
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from ml.checkpoints.sampler import Sampler
 from ml.config import Classifier, Experiment, GeneratorKind
-from ml.experiment import arms, fresh_phantoms
+from ml.experiment import arms, fresh_phantoms, pasted
 from ml.experiment.tasks import (
     INNER,
     OUTER,
+    CutPasted,
     CutViews,
     DrawFresh,
     Task,
@@ -20,6 +21,8 @@ from ml.experiment.tasks import (
 )
 from ml.training import budget
 
+_PASTED_S = 0.01
+"""Of one pasted lesion: its picture read and held to its digest, its ROI cut."""
 _LOOK_S = 0.03
 """Of one training lesion in a look for copies."""
 
@@ -110,6 +113,9 @@ class Costs:
                 return self._generator_s(task)
             case DrawFresh():
                 return self.rates.lesion_s * 3 * fresh_phantoms.CHUNK
+            case CutPasted():
+                most = pasted.needed(self.settings, self.classes)
+                return _PASTED_S * max(most, self.settings.fidelity_rois)
             case CutViews():
                 each = arms.most_classic(self.settings, self.classes)
                 views = 24 * each * self.settings.folds / max(1, self.lesions)

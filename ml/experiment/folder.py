@@ -2,8 +2,8 @@
 
 RUN/views/SEED/      classic augmentations of all lesions, and what was drawn
 RUN/fresh/           lesions of fresh phantom patients, unless another folder keeps them
-RUN/tasks/NAME/      one generator, classifier or measurement; ``result.json`` is written last, and
-                     means done
+RUN/tasks/NAME/      one generator, classifier or measurement, or pasted lesions of a class;
+                     ``result.json`` is written last, and means done
 """
 
 from __future__ import annotations
@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import overload
 
 from ml.experiment import fresh_phantoms
-from ml.experiment.outcomes import ClassifierOutcome, GeneratorOutcome, Measurement, Missing
+from ml.experiment.outcomes import (
+    ClassifierOutcome,
+    GeneratorOutcome,
+    Measurement,
+    Missing,
+    PastedOutcome,
+)
 from ml.experiment.tasks import (
+    CutPasted,
     CutViews,
     DrawFresh,
     Measure,
@@ -35,6 +42,7 @@ class RunFolder:
         fresh: where fresh phantoms are kept; one folder may serve many runs.
         owner: process id of the run, when its tasks are on the same machine.
         start: names this start of the run, of several.
+        tissue: where pasted lesions lie; None where no arm has such, or their ROIs are cut.
     """
 
     data: Path
@@ -42,6 +50,7 @@ class RunFolder:
     fresh: Path
     owner: int = 0
     start: str = ""
+    tissue: Path | None = None
 
     @property
     def stop(self) -> Path:
@@ -61,14 +70,16 @@ class RunFolder:
         return (self.run / "tasks" / name / "result.json").exists()
 
     @overload
+    def result(self, task: CutPasted) -> PastedOutcome: ...
+    @overload
     def result(self, task: TrainGenerator) -> GeneratorOutcome: ...
     @overload
     def result(self, task: TrainClassifier) -> ClassifierOutcome: ...
     @overload
     def result(self, task: Measure) -> Measurement | Missing: ...
     def result(
-        self, task: TrainGenerator | TrainClassifier | Measure
-    ) -> GeneratorOutcome | ClassifierOutcome | Measurement | Missing:
+        self, task: CutPasted | TrainGenerator | TrainClassifier | Measure
+    ) -> PastedOutcome | GeneratorOutcome | ClassifierOutcome | Measurement | Missing:
         """What a generator, classifier or measurement told at its end.
 
         Raises:
@@ -78,6 +89,8 @@ class RunFolder:
         """
         data, place = self.task(task.name).read_json("result.json"), f"{task.name}/result.json"
         match task:
+            case CutPasted():
+                return from_json(PastedOutcome, data, place)
             case TrainGenerator():
                 return from_json(GeneratorOutcome, data, place)
             case TrainClassifier():

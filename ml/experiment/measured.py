@@ -30,6 +30,7 @@ from ml.experiment.results.synthetic import (
 from ml.experiment.tasks import (
     INNER,
     OUTER,
+    CutPasted,
     Measure,
     Rois,
     generators,
@@ -117,8 +118,9 @@ def collect(
         network: what ``feature_network`` said when the run measured.
     """
     fared = tuple(_generators(folder, settings, manifest, seeds))
+    pasted = tuple(folder.result(CutPasted(key)) for key in manifest.scheme.keys if settings.tissue)
     if isinstance(network, Missing):
-        return Synthetic(fared, network, network)
+        return Synthetic(fared, network, network, pasted or None)
     fidelity_of: dict[str, KindFidelity | Missing] = {}
     memorised: dict[str, dict[str, SpaceMemorisation]] = {}
     alike: dict[str, tuple[KindTwins, ...]] = {}
@@ -174,6 +176,7 @@ def collect(
             kinds=memorised,
             twins=alike or None,
         ),
+        tissue=pasted or None,
     )
 
 

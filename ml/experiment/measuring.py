@@ -25,7 +25,7 @@ from ml.experiment.measured import FEATURE_NETWORK, SHOWN, ResampledPatients
 from ml.experiment.outcomes import Distances, Measurement, Missing, NearestPair, Twins
 from ml.experiment.results.origin import FeatureFigures
 from ml.experiment.results.scores import Selection
-from ml.experiment.tasks import OUTER, Measure, Rois, TrainClassifier
+from ml.experiment.tasks import OUTER, CutPasted, Measure, Rois, TrainClassifier
 from ml.experiment.training_sets import (
     Pixels,
     classic_rois,
@@ -88,7 +88,11 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
     manifest = manifest_of(folder.data)
     fold = fold_of(manifest, settings, task.seed, task.fold, OUTER)
     scheme = manifest.scheme
-    if task.kind != Rois.REAL:
+    most_rois = settings.fidelity_rois
+    if task.kind == Rois.TISSUE:
+        there = [folder.result(CutPasted(key)).rois for key in scheme.keys]
+        most_rois = min(most_rois, *there)
+    elif task.kind != Rois.REAL:
         failed = failed_generator(folder, task.kind, OUTER, task.fold, task.seed, scheme.keys)
         if failed:
             missing = Missing(f"generator {failed[0]} collapsed")
@@ -109,7 +113,7 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
         )
 
     # as many of each class on either side: FID of other sizes is another figure
-    lines = [list(fold.train.only(key))[: settings.fidelity_rois] for key in scheme.keys]
+    lines = [list(fold.train.only(key))[:most_rois] for key in scheme.keys]
     tested = list(fold.test)
     held = np.stack([manifest.roi(line, settings.window_hu) for line in tested])
     most = None
@@ -118,9 +122,7 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
         rois = np.stack([manifest.roi(line, settings.window_hu) for line in chosen])
         side = of_lines(chosen, rois)
     else:
-        most = synthetic_rois(
-            folder, settings, fold, task.kind, OUTER, task.seed, settings.fidelity_rois
-        )
+        most = synthetic_rois(folder, settings, fold, task.kind, OUTER, task.seed, most_rois)
         rois = np.concatenate([most[0][most[1] == i][: len(own)] for i, own in enumerate(lines)])
         each = [f"{task.kind} {i}" for i in range(len(rois))]
         seed = seed_for("fidelity", task.name, settings.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ml.experiment.tissue.made import Made
 from ml.ground.records import json_key, merged
 from ml.training.learned import GeneratorTraining
 
@@ -43,6 +44,22 @@ class GeneratorOutcome:
     lesions: int
     rois: int
     fared: Collapsed | GeneratorTraining = field(metadata=merged())
+
+
+@dataclass(frozen=True)
+class PastedOutcome:
+    """Of one class: phantom lesions in real tissue whose ROIs a run trains on and measures.
+
+    Attributes:
+        slices, patients: in whose tissue they are.
+        made: of all that were pasted.
+    """
+
+    lesion_class: str = field(metadata=json_key("class"))
+    rois: int
+    slices: tuple[str, ...]
+    patients: tuple[str, ...]
+    made: Made
 
 
 @dataclass(frozen=True)

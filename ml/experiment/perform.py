@@ -19,13 +19,14 @@ from ml.config import Experiment, GeneratorKind, Mixing, SimpleModel
 from ml.dataset.augment import Drawn, views_of
 from ml.dataset.folds import Fold
 from ml.dataset.manifest import Line, Manifest
-from ml.experiment import arms, fresh_phantoms, measured_lesions
+from ml.experiment import arms, fresh_phantoms, measured_lesions, pasted
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import ClassifierOutcome, Collapsed, GeneratorOutcome
 from ml.experiment.parallel import Watch
 from ml.experiment.spent import DRAWN
 from ml.experiment.tasks import (
     OUTER,
+    CutPasted,
     CutViews,
     DrawFresh,
     TrainClassifier,
@@ -33,6 +34,8 @@ from ml.experiment.tasks import (
     Training,
     generator_of,
 )
+from ml.experiment.tissue import TissueError
+from ml.experiment.tissue.stock import Stock
 from ml.experiment.training_sets import (
     LINES_AT_A_TIME,
     Pixels,
@@ -82,6 +85,8 @@ def _steps(folder: RunFolder, settings: Experiment, task: Training) -> Iterator[
     match task:
         case CutViews():
             return _views(folder, settings, task)
+        case CutPasted():
+            return _pasted(folder, settings, task)
         case DrawFresh():
             return _fresh(folder, task)
         case TrainGenerator():
@@ -107,6 +112,20 @@ def _views(folder: RunFolder, settings: Experiment, task: CutViews) -> Iterator[
     out = folder.views(task.seed)
     out.write_bytes(f"{task.start}.jsonl", ("\n".join(records) + "\n").encode())
     _write_array(out, f"{task.start}.npy", rois)
+
+
+def _pasted(folder: RunFolder, settings: Experiment, task: CutPasted) -> Iterator[Progress]:
+    if folder.has_result(task.name):
+        return
+    if folder.tissue is None:
+        raise TissueError("The run's pasted lesions are not cut: give their folder with --tissue.")
+    manifest, key = manifest_of(folder.data), task.lesion_class
+    most = max(pasted.needed(settings, len(manifest.scheme)), settings.fidelity_rois)
+    rois, outcome = pasted.cut(Stock.load(folder.tissue), key, most, settings.window_hu)
+    out = folder.task(task.name)
+    _write_array(out, f"rois-{key}.npy", rois)
+    out.write_json("result.json", to_json(outcome))
+    yield Progress(1, 1, task.name)
 
 
 def _fresh(folder: RunFolder, task: DrawFresh) -> Iterator[Progress]:

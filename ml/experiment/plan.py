@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ml.config import ConfigError, Experiment, Gan, GeneratorKind, Split
 from ml.dataset.folds import FoldError, folds_of, inner_of
 from ml.dataset.manifest import Manifest, ManifestError
-from ml.experiment import arms, fresh_phantoms, tasks
+from ml.experiment import arms, fresh_phantoms, pasted, tasks
 from ml.experiment.arms import ArmSize
 from ml.experiment.costs import Costs, Rates, makespan, nominal
 from ml.experiment.folder import RunFolder
@@ -21,6 +21,7 @@ from ml.experiment.request import refuse_other, refuse_seeds
 from ml.experiment.tasks import (
     INNER,
     OUTER,
+    CutPasted,
     CutViews,
     DrawFresh,
     PlannedTask,
@@ -28,6 +29,8 @@ from ml.experiment.tasks import (
     TrainClassifier,
     TrainGenerator,
 )
+from ml.experiment.tissue import TissueError
+from ml.experiment.tissue.stock import Stock
 from ml.experiment.training_sets import fresh_of, views_needed, views_starts
 from ml.ground.counted import counted
 from ml.progress import refuse_data_set, spoken
@@ -49,6 +52,8 @@ class Plan:
     classifiers: tuple[PlannedTask, ...]
     """Those whose size nobody has to choose; the others are planned by ``later``."""
     measurements: tuple[PlannedTask, ...]
+    tissue: tuple[PlannedTask, ...] = ()
+    """Pasted lesions to be cut, where an arm has such."""
 
     @classmethod
     def of(cls, settings: Experiment, manifest: Manifest, seeds: int, folder: RunFolder) -> Plan:
@@ -97,6 +102,7 @@ class Plan:
             planned(DrawFresh(chunk) for chunk in needed),
             _longest_first(planned(_classifiers(settings, sizes, numbers))),
             planned(tasks.measurements(settings, numbers)),
+            planned(CutPasted(key) for key in classes if settings.tissue),
         )
 
     @property
@@ -109,6 +115,7 @@ class Plan:
         """All of them, in the order of the stages."""
         return (
             *self.views,
+            *self.tissue,
             *self.generators,
             *self.fresh,
             *self.classifiers,
@@ -159,6 +166,7 @@ class Plan:
             fresh=priced(self.fresh),
             classifiers=priced(self.classifiers),
             measurements=priced(self.measurements),
+            tissue=priced(self.tissue),
         )
 
     def wall_s(self, folder: RunFolder, jobs: int, on_gpu: bool = False) -> float:
@@ -174,7 +182,7 @@ class Plan:
 
         later = self.expected(folder)
         generators, classifiers = left(*self.generators), left(*self.classifiers)
-        seconds = makespan((one.cost_s for one in left(*self.views)), jobs)
+        seconds = makespan((one.cost_s for one in left(*self.views, *self.tissue)), jobs)
         if on_gpu:
             for trainings, beside in (
                 (generators, self.fresh), (classifiers, self.measurements), (left(*later), ()),
@@ -198,6 +206,8 @@ class Plan:
         most = sum(arms.most_synthetic(settings, classes, kind) for kind in kinds)
         drawn = most * (folds - 1) * classes * 2 * folds
         fresh = len(self.fresh) * fresh_phantoms.CHUNK * 3 * 4
+        if settings.tissue:
+            fresh += classes * max(pasted.needed(settings, classes), settings.fidelity_rois)
         pair = classes * _generator_bytes(settings.gan)
         pair += (len(kinds) - 1) * _generator_bytes(settings.acgan)
         weights = 2 * folds * len(self.seeds) * pair
@@ -209,10 +219,20 @@ class Plan:
         Raises:
             ConfigError: another run's folder, or too little room.
             OutputError: the folder is a data set.
-            LeakageError: a fresh patient that is kept is in the data set.
+            LeakageError: a fresh patient that is kept is in the data set, or pasted lesions lie in
+                slices of a patient who tests.
+            TissueError: pasted lesions that are not there, or that this run cannot train on.
         """
         refuse_data_set(folder.run)
         refuse_other(folder.run, self.settings, self.manifest)
+        if self.settings.tissue:
+            if folder.tissue is None:
+                raise TissueError(
+                    f"The arm {arms.TISSUE} needs its pasted lesions: python -m ml experiment "
+                    "takes their folder with --tissue."
+                )
+            stock = Stock.load(folder.tissue)
+            pasted.refuse_unfit(stock, self.settings, self.manifest, self.seeds)
         for one in self.fresh:
             if one.done and isinstance(one.task, DrawFresh):
                 fresh_phantoms.refuse_same(self.manifest, one.task.chunk, folder.fresh)
@@ -258,6 +278,8 @@ class Plan:
         lines.append("")
         for stage in tasks.STAGES:
             of = [one for one in self.tasks if one.task.stage == stage]
+            if stage == CutPasted.stage and not of:
+                continue
             left = [one for one in of if not one.done]
             cost = sum(one.cost_s for one in left)
             training = stage in (TrainGenerator.stage, TrainClassifier.stage)

@@ -77,6 +77,12 @@ def checkpoints(
     return made
 
 
+def _kind(size: arms.ArmSize) -> str:
+    if size.source == arms.PASTED:
+        return "phantom lesions in real tissue (the tissue is real, the lesions are simulated)"
+    return "synthetic ones"
+
+
 def _name(size: arms.ArmSize, settings: Experiment) -> str:
     return TrainClassifier(size, OUTER, _FOLD, settings.seed).name
 
@@ -118,7 +124,7 @@ def _classifier(
     scored = classification.score(truth, probabilities, patients, manifest.scheme.keys)
     notes = [
         f"Arm {size.arm} of an experiment: per training fold {size.classic} classic ROIs and "
-        f"{size.synthetic} synthetic ones of each class.",
+        f"{size.synthetic} {_kind(size)} of each class.",
         f"Trained on the {len(fold.train)} lesions of {len(fold.train.patients)} patients of "
         + (
             f"{settings.folds - 1} of {settings.folds} folds"

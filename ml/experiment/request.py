@@ -12,7 +12,8 @@ from ml.config import ConfigError, Experiment, Split, command, experiment, keys,
 from ml.dataset.augment import count_of
 from ml.dataset.folds import folds_of, parts_told
 from ml.dataset.manifest import Manifest
-from ml.experiment import arms
+from ml.experiment import arms, pasted
+from ml.experiment.tissue.stock import Stock
 from ml.ground.records import from_json, to_json
 from ml.progress import RunDir
 
@@ -49,7 +50,20 @@ class Request:
     def fitted(self, manifest: Manifest) -> Request:
         """The same with a preset's sizes lowered to what the data set's views allow."""
         settings, lowered = capped(self.settings, manifest, self.seeds, self.kept)
-        return replace(self, settings=settings, capped=lowered)
+        return replace(self, settings=settings, capped=(*self.capped, *lowered))
+
+    def with_tissue(self, stock: Stock | None, manifest: Manifest) -> Request:
+        """The same with the arm of these pasted lesions; a preset's sizes are lowered to them.
+
+        None leaves everything as it is.
+        """
+        if stock is None:
+            return self
+        settings = replace(self.settings, tissue=stock.digest)
+        settings, lowered = _capped_by(stock, settings, len(manifest.scheme), self.kept)
+        words, mark, changed = self.command.partition(" --set ")
+        told = f"{words} --tissue PASTED{mark}{changed}"
+        return replace(self, settings=settings, command=told, capped=(*self.capped, *lowered))
 
     @classmethod
     def of_run(cls, folder: Path) -> Request:
@@ -104,8 +118,12 @@ class Request:
         assignments: Sequence[str],
         seeds: int | None,
         manifest: Manifest,
+        stock: Stock | None = None,
     ) -> Request:
         """What the run in ``folder`` was asked for; nothing else may be asked of it.
+
+        Args:
+            stock: pasted lesions that are given again; whether they are the run's, its plan says.
 
         Raises:
             ConfigError: no run there, or other settings asked of it.
@@ -114,13 +132,19 @@ class Request:
             raise ConfigError(f"{folder} holds no run to resume; start it without --resume.")
         kept = cls.of_run(folder)
         if preset:
-            asked = cls.of(preset, assignments, kept.seeds).fitted(manifest).settings
+            begun = cls.of(preset, assignments, kept.seeds).with_tissue(stock, manifest)
+            asked = begun.fitted(manifest).settings
         else:
             asked = kept.settings.override(assignments)
         if asked != kept.settings or seeds not in (None, kept.seeds):
             raise ConfigError(
                 f"The run in {folder} has other settings; resume it without --preset, --set and "
                 "--seeds."
+            )
+        if stock is not None and not kept.settings.tissue:
+            raise ConfigError(
+                f"The run in {folder} was begun without pasted lesions; leave --tissue out, or "
+                "begin another run."
             )
         return kept
 
@@ -231,6 +255,24 @@ def capped(
         if getattr(lowered, name) != getattr(settings, name)
     )
     return lowered, (*of_split, *words)
+
+
+def _capped_by(
+    stock: Stock, settings: Experiment, classes: int, kept: Collection[str]
+) -> tuple[Experiment, tuple[str, ...]]:
+    """Sizes of synthetic ROIs that are pasted of each class, and a sentence where one was lowered.
+
+    All arms keep the same sizes, so that they can be compared.
+    """
+    room = stock.fewest // (settings.folds - 1)
+    fits = pasted.needed(settings, classes) <= stock.fewest
+    if fits or not room or "synthetic" in kept or settings.shares:
+        return settings, ()
+    lowered = replace(settings, synthetic=_at_most(settings.synthetic, room))
+    return lowered, (
+        f"synthetic={_spoken(lowered.synthetic)}, not {_spoken(settings.synthetic)}: "
+        f"{stock.fewest} pasted lesions of the rarest class give {room} per training fold",
+    )
 
 
 def _at_most(sizes: Sequence[int], most: int) -> tuple[int, ...]:

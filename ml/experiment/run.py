@@ -53,6 +53,7 @@ def run(
     fresh: Path | None = None,
     command: str = "",
     capped: Sequence[str] = (),
+    tissue: Path | None = None,
 ) -> Iterator[Progress]:
     """The whole method; a run that was killed goes on where it stopped, with the same numbers.
 
@@ -66,6 +67,7 @@ def run(
         cluster: address of a Ray cluster that shares the folders of data and run.
         fresh: where fresh phantoms are kept; one folder may serve many runs.
         capped: what ``request.capped`` told of the settings; stands in the results.
+        tissue: the folder of the pasted lesions whose digest ``settings.tissue`` is.
 
     Raises:
         HepaticaError: before anything trains, for everything that can be known by then.
@@ -76,6 +78,7 @@ def run(
         (fresh or run_dir.path / "fresh").resolve(),
         0 if cluster else os.getpid(),
         f"-{secrets.token_hex(4)}",
+        tissue and tissue.resolve(),
     )
     plan = _planned(settings, manifest, seeds, folder)
     runtime.prepare()
@@ -113,8 +116,9 @@ def trained(
     def through(*stage: PlannedTask) -> Iterator[Progress]:
         yield from clock.through(work, stage, jobs, cluster, on_device)
 
-    # classic augmentation: every view that any fold will ask for, cut from the whole slices
-    yield from through(*plan.views)
+    # classic augmentation: every view that any fold will ask for, cut from the whole slices; and
+    # phantom lesions in real tissue, where an arm has such
+    yield from through(*plan.views, *plan.tissue)
     # a DCGAN per class and an ACGAN, on training patients; and patients nobody has seen
     yield from through(*plan.generators, *plan.fresh)
     # one CNN per arm and size, scored on the patients that its fold holds out; and, where the
@@ -138,6 +142,7 @@ def rehearse(
     jobs: int = 0,
     fresh: Path | None = None,
     capped: Sequence[str] = (),
+    tissue: Path | None = None,
 ) -> Iterator[str]:
     """Everything that ``run`` would refuse, then the plan with its tasks and time; trains nothing.
 
@@ -147,7 +152,9 @@ def rehearse(
     Raises:
         HepaticaError: as ``run``.
     """
-    folder = RunFolder(manifest.root.resolve(), out.resolve(), (fresh or out / "fresh").resolve())
+    folder = RunFolder(
+        manifest.root.resolve(), out.resolve(), (fresh or out / "fresh").resolve(), tissue=tissue
+    )
     plan = _planned(settings, manifest, seeds, folder)
     plan.check(folder)
     yield from capped

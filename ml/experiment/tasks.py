@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from ml.config import Experiment, GeneratorKind
-from ml.experiment.arms import ArmSize
+from ml.experiment.arms import PASTED, ArmSize
 from ml.experiment.fresh_phantoms import Chunk
 
 
@@ -36,6 +36,8 @@ class Rois(StrEnum):
     ACGAN = "acgan"
     CGAN = "cgan"
     DIFFUSION = "diffusion"
+    TISSUE = PASTED
+    """Phantom lesions in real tissue."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,19 @@ class DrawFresh:
     def name(self) -> str:
         """The folder of the task within the run's."""
         return f"fresh-{self.chunk.use}-{self.chunk.number}"
+
+
+@dataclass(frozen=True)
+class CutPasted:
+    """Cut the ROIs of one class of phantom lesions in real tissue; for all folds and seeds."""
+
+    stage: ClassVar[str] = "tissue"
+    lesion_class: str
+
+    @property
+    def name(self) -> str:
+        """The folder of the task within the run's."""
+        return f"{PASTED}-{self.lesion_class}"
 
 
 @dataclass(frozen=True)
@@ -123,11 +138,12 @@ class Measure:
         return f"measure-{self.kind}-{self.fold}-{self.seed}"
 
 
-Training = CutViews | DrawFresh | TrainGenerator | TrainClassifier
+Training = CutViews | CutPasted | DrawFresh | TrainGenerator | TrainClassifier
 Task = Training | Measure
 
 STAGES = tuple(
-    kind.stage for kind in (CutViews, TrainGenerator, DrawFresh, TrainClassifier, Measure)
+    kind.stage
+    for kind in (CutViews, CutPasted, TrainGenerator, DrawFresh, TrainClassifier, Measure)
 )
 """Names of the kinds of tasks, in the order in which they are told."""
 
@@ -164,7 +180,9 @@ def measurements(settings: Experiment, seeds: Sequence[int]) -> tuple[Measure, .
 
 def measured_kinds(settings: Experiment) -> tuple[Rois, ...]:
     """Whose ROIs a run measures."""
-    return (Rois.REAL, Rois.DCGAN, Rois.ACGAN, *(Rois(one) for one in settings.further_generators))
+    further = [Rois(one) for one in settings.further_generators]
+    pasted = [Rois.TISSUE] if settings.tissue else []
+    return (Rois.REAL, Rois.DCGAN, Rois.ACGAN, *further, *pasted)
 
 
 def generators(

@@ -21,7 +21,7 @@ from ml.dataset.manifest import Line, Manifest
 from ml.experiment import arms, fresh_phantoms
 from ml.experiment.folder import RunFolder
 from ml.experiment.outcomes import Collapsed
-from ml.experiment.tasks import OUTER, TrainClassifier, generator_of
+from ml.experiment.tasks import OUTER, CutPasted, TrainClassifier, generator_of
 
 Pixels = npt.NDArray[np.float32]
 LINES_AT_A_TIME = 24
@@ -106,22 +106,31 @@ def synthetic_rois(
 ) -> tuple[Pixels, npt.NDArray[np.int64]]:
     """The first ``per_class`` ROIs of each class from the generators of a fold, with labels.
 
+    Pasted lesions are the same in every fold, part and seed.
+
     Raises:
-        LeakageError: a generator saw a patient that this fold tests on.
+        LeakageError: a generator saw a patient that this fold tests on, or a lesion lies in their
+            tissue.
     """
     parts, labels = [], []
     for position, key in enumerate(fold.scheme.keys):
-        generator = generator_of(kind, part, fold.index, seed, key)
-        name = generator.name
-        saw = set(folder.result(generator).patients) & fold.test.patients
+        if kind == arms.PASTED:
+            pasted = CutPasted(key)
+            name, patients = pasted.name, folder.result(pasted).patients
+            told = f"{name} holds lesions in tissue of"
+        else:
+            generator = generator_of(kind, part, fold.index, seed, key)
+            name, patients = generator.name, folder.result(generator).patients
+            told = f"Generator {name} was trained on"
+        saw = set(patients) & fold.test.patients
         if saw:
             raise LeakageError(
-                f"Generator {name} was trained on patient {min(saw)!r}, whom fold {fold.index} "
-                "tests on; remove the run's folder and begin again."
+                f"{told} patient {min(saw)!r}, whom fold {fold.index} tests on; remove the run's "
+                "folder and begin again."
             )
         stored = np.load(folder.task(name).path / f"rois-{key}.npy", mmap_mode="r")
         if len(stored) < per_class:
-            raise ConfigError(f"Generator {name} drew {len(stored)} ROIs, not {per_class}.")
+            raise ConfigError(f"{name} has {len(stored)} ROIs, not {per_class}.")
         parts.append(np.asarray(stored[:per_class], np.float32))
         labels.append(np.full(per_class, position))
     return np.concatenate(parts), np.concatenate(labels).astype(np.int64)
@@ -177,7 +186,7 @@ def training_set(
         whole = fold_of(manifest, settings, task.seed, task.fold, OUTER)
         each = views_each(manifest, settings, whole, size.classic)
         parts.append(classic_rois(folder, manifest, task.seed, list(fold.train), each))
-    if size.source in tuple(GeneratorKind):
+    if size.source in (*GeneratorKind, arms.PASTED):
         count = _synthetic_per_class(settings, manifest, task, fold)
         numbered = replace(fold, index=task.fold)
         parts.append(

@@ -49,8 +49,9 @@ def section() -> Iterator[str]:
             raise RuntimeError("no lesions were pasted")
         wall = time.perf_counter() - began
         found = from_json(Found, RunDir(out).read_json("tissue.json"))
+        made = found.made
     yield (
-        f"{sum(found.counts.values())} lesions in {found.slices} slices of {found.patients} "
+        f"{sum(made.counts.values())} lesions in {made.slices} slices of {made.patients} "
         f"patients, of {len(some)} slices: {wall:.0f} s, "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most"
     )

@@ -13,7 +13,7 @@ from ml.statistics.figure import Figure
 _Point = tuple[float, float, float | None, float | None]
 _DRAWN = (
     "features", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "classic+cgan",
-    "classic+diffusion",
+    "classic+diffusion", "classic+tissue",
 )  # fmt: skip
 """Arms whose curves are drawn; all have figures."""
 

@@ -18,6 +18,7 @@ from ml.experiment.results.scores import Selection
 
 _ARMS = (
     "features", "classic", "classic+dcgan", "classic+acgan", "classic+cgan", "classic+diffusion",
+    "classic+tissue",
 )  # fmt: skip
 _SHOWN = 8
 

@@ -19,6 +19,7 @@ NAMES = {
     "acgan": "ACGAN",
     "cgan": "conditional GAN",
     "diffusion": "diffusion model",
+    "tissue": "phantom lesions in real tissue",
 }
 _FURTHER_UP = ("kid", "fid")
 _WORDS = {"kid": "KID", "fid": "FID", "density": "density", "coverage": "coverage"}

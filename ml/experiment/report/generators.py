@@ -25,6 +25,8 @@ READ = (
 _EQUAL = "equal-compute"
 _ARM = "classic+{}"
 _PER_CLASS = "dcgan"
+_PASTED, _NOTHING = "tissue", "none"
+"""Phantom lesions in real tissue: no generator is trained for them, and they were made before."""
 
 
 def rows(results: Results) -> list[list[str]]:
@@ -42,7 +44,7 @@ def rows(results: Results) -> list[list[str]]:
     for kind in (name for name in fidelity.NAMES if name in kinds):
         one = kinds[kind]
         took = times.get(kind)
-        minutes = seconds = "–"
+        minutes = seconds = _NOTHING if kind == _PASTED else "–"
         if took is not None:
             trainings = classes if kind == _PER_CLASS else 1
             minutes = f"{took.training_s * trainings / 60:.2g}"

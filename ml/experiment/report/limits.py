@@ -70,6 +70,11 @@ def _limits(results: Results) -> list[str]:
             else "the software does not know."
         ),
     ]
+    if results.found.synthetic.tissue is not None:
+        told.append(
+            "classic+tissue: the tissue is real and the lesions in it are simulated; what the arm "
+            "adds or costs is said of this simulation, not of lesions of patients."
+        )
     if data.kind == "phantom":
         told.append("Simulated images: no figure is one of patients.")
     elif data.split is None:

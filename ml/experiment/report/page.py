@@ -30,6 +30,7 @@ from ml.experiment.report import (
     limits,
     paper,
     svg,
+    tissue,
 )
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
@@ -47,7 +48,7 @@ _Measure = Callable[[ArmSummary], Mapping[str, Figure]]
 _EXACT = "widened to exact limits where few patients are right or wrong"
 _CURVES = (
     "none", "classic", "classic+dcgan", "classic+acgan", "equal-compute", "oracle", "classic+cgan",
-    "classic+diffusion",
+    "classic+diffusion", "classic+tissue",
 )  # fmt: skip
 _CONTROLS = ("equal-compute", "oracle")
 
@@ -117,6 +118,7 @@ def render(results: Results, folder: Path, planes: tuple[Plane, ...] | None) -> 
         _memorisation(results, folder),
         _embedding(results, planes),
         _generators(results),
+        tissue.section(results.found.synthetic.tissue),
         data_set.section(results.found.dataset),
         limits.section(results),
         _choices(results),
@@ -457,7 +459,7 @@ def _believed(results: Results) -> str:
 
 _BY_GROUP = (
     "features", "classic", "classic+dcgan", "classic+acgan", "classic+cgan", "classic+diffusion",
-    "equal-compute",
+    "classic+tissue", "equal-compute",
 )  # fmt: skip
 
 
@@ -673,6 +675,7 @@ def _sheets(results: Results, folder: Path) -> str:
                     (fidelity.NAMES[kind], f"{kind}-outer-0-{seed}")
                     for kind in results.found.asked.settings.further_generators
                 ),
+                (fidelity.NAMES["tissue"], f"tissue-{key}"),
             ):
                 path = folder / "tasks" / task / f"rois-{key}.npy"
                 if path.exists():

@@ -8,7 +8,10 @@ from html import escape
 from itertools import pairwise
 from math import dist, sqrt
 
-COLOURS = ("#5b8ff9", "#e8684a", "#5ad8a6", "#f6bd16", "#9270ca", "#6dc8ec", "#ff99c3", "#8d99ae")
+COLOURS = (
+    "#5b8ff9", "#e8684a", "#5ad8a6", "#f6bd16", "#9270ca", "#6dc8ec", "#ff99c3", "#8d99ae",
+    "#a9714b",
+)  # fmt: skip
 
 
 ON_EACH_OTHER = "Where some lie on each other, those beneath are drawn wider."

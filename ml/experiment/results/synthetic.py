@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ml.experiment.outcomes import Collapsed, Missing, NearestPair
+from ml.experiment.outcomes import Collapsed, Missing, NearestPair, PastedOutcome
 from ml.ground.records import json_key, merged
 from ml.statistics.figure import Figure
 from ml.training.learned import GeneratorTraining
@@ -155,8 +155,12 @@ class Memorisation:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """All that is told of synthetic ROIs."""
+    """All that is told of synthetic ROIs.
+
+    ``tissue``: by class, phantom lesions that were pasted into real tissue; None without such.
+    """
 
     generators: tuple[GeneratorFate, ...]
     fidelity: Fidelity | Missing
     memorisation: Memorisation | Missing
+    tissue: tuple[PastedOutcome, ...] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import tempfile
 from collections import Counter
@@ -20,10 +21,12 @@ from ml.dataset import contact_sheet
 from ml.experiment.tissue import TissueError, asked, compared, words
 from ml.experiment.tissue.asked import Cut, Lesions
 from ml.experiment.tissue.compared import Compared, Square
+from ml.experiment.tissue.made import Made
 from ml.experiment.tissue.pasting import Background, Pasted
 from ml.experiment.tissue.record import Found
 from ml.experiment.tissue.shelf import NO_PIXELS, Shelf
 from ml.experiment.tissue.slices import Floats, Folder, LiverSlice
+from ml.experiment.tissue.stock import COLUMNS, FOUND, TABLE
 from ml.phantom import VERSION, Version, series
 from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
 from ml.progress import Progress, RunDir, refuse_taken, whole
@@ -38,10 +41,6 @@ _MISSES = 10
 _PHANTOM = "phantom tissue"
 _SEEN = "phantom tissue, at the pixels and greys of the slices"
 _REAL = "real tissue"
-COLUMNS = (
-    "file", "label", "patient", "x", "y", "width", "height", "diameter_mm", "atypical",
-    "background",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,10 +161,13 @@ class _Pasting:
             )
         pasted: list[Pasted] = []
         real: list[Cut] = []
+        digests: list[str] = []
         low, high = self._asking.folder.greys_hu
         for one in self._pasted(by_patient):
             real.append(self._cut(one))
-            self._out.write_bytes(_picture(len(real)), _png(one.hu, low, high))
+            picture = _png(one.hu, low, high)
+            self._out.write_bytes(_picture(len(real)), picture)
+            digests.append(hashlib.sha256(picture).hexdigest())
             pasted.append(replace(one, hu=NO_PIXELS))
             done = self._reading + len(pasted)
             yield Progress(done, self._total, f"lesion {len(pasted)} of {self._asking.count}")
@@ -183,7 +185,7 @@ class _Pasting:
                 yield Progress(done, self._total, "phantom lesions to stand beside")
         said = tuple(self._said(trained, tested, real))
         beside = yield from self._beside(by_patient, like, done)
-        self._write(pasted, real, said, beside)
+        self._write(pasted, digests, real, said, beside)
         yield Progress(self._total, self._total, f"{len(pasted)} lesions pasted and asked about")
 
     def _pasted(self, by_patient: dict[str, list[int]]) -> Iterator[Pasted]:
@@ -276,6 +278,7 @@ class _Pasting:
     def _write(
         self,
         pasted: list[Pasted],
+        digests: list[str],
         real: list[Cut],
         said: tuple[asked.Asked, ...],
         beside: Compared | str,
@@ -284,26 +287,27 @@ class _Pasting:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for number, one in enumerate(pasted, 1):
+        for number, (one, digest) in enumerate(zip(pasted, digests, strict=True), 1):
             name, box = _picture(number), one.box
             sides = (f"{side:g}" for side in (box.x, box.y, box.width, box.height))
             writer.writerow(
                 (name, one.lesion_class, one.patient, *sides, f"{one.diameter_mm:.2f}",
-                 int(one.atypical), one.background)
+                 int(one.atypical), one.background, digest)
             )  # fmt: skip
-        self._out.write_bytes("labels.csv", table.getvalue().encode())
+        self._out.write_bytes(TABLE, table.getvalue().encode())
         sheet = {key: [cut.roi for cut in real if cut.lesion_class == key] for key in CLASSES}
         self._out.write_bytes("contact-sheet.png", contact_sheet.render(sheet))
-        found = Found(
+        made = Made(
             {key: sum(one.lesion_class == key for one in pasted) for key in CLASSES},
             len({one.background for one in pasted}),
             len({one.patient for one in pasted}),
             sum(one.diameter_mm < one.drawn_mm for one in pasted),
             dict(self._left_out),
             asking.difficulty, asking.seed, folder.spacing_mm, folder.greys_hu, asking.thickness_mm,
-            self._network.meta.name, asking.phantom, said, beside, asking.command,
-        )  # fmt: skip
-        self._out.write_json("tissue.json", found.to_json())
+            asking.phantom, "",
+        ).sealed(table.getvalue().encode())  # fmt: skip
+        found = Found(made, self._network.meta.name, said, beside, asking.command)
+        self._out.write_json(FOUND, found.to_json())
         self._out.write_bytes("report.md", words.page(found).encode())
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ml.checkpoints.card.escaping import table
 from ml.experiment.tissue.asked import Asked
 from ml.experiment.tissue.compared import Compared
+from ml.experiment.tissue.made import Made
 from ml.experiment.tissue.record import Found
 from ml.statistics.figure import Figure
 
@@ -24,7 +25,7 @@ def page(found: Found) -> str:
             "",
             _SIMULATED,
             "",
-            _made(found),
+            _made(found.made),
             "",
             "## What classifiers trained on phantoms say of them",
             "",
@@ -40,7 +41,7 @@ def page(found: Found) -> str:
             "",
             "## Limits",
             "",
-            *(f"- {one}" for one in _limits(found)),
+            *(f"- {one}" for one in _limits(found.made)),
             "",
             f"Made by: `{found.command}`",
             "",
@@ -48,7 +49,7 @@ def page(found: Found) -> str:
     )
 
 
-def _made(found: Found) -> str:
+def _made(found: Made) -> str:
     counts = ", ".join(f"{number} {key}" for key, number in found.counts.items())
     left = "".join(
         f" Left out: {number} slices ({why})." for why, number in sorted(found.left_out.items())
@@ -108,7 +109,7 @@ def _compared(found: Compared | str) -> list[str]:
     ]
 
 
-def _limits(found: Found) -> list[str]:
+def _limits(found: Made) -> list[str]:
     low, high = found.greys_hu
     return [
         f"HU under {low:g} and over {high:g} are unknown to the slices; lesions are clipped like "

@@ -13,6 +13,7 @@ from PIL import Image
 from ml import __main__ as commands
 from ml.dataset.manifest import Manifest
 from ml.experiment.tissue import asked, paste
+from ml.experiment.tissue.stock import Stock
 from tests.ml.experiment.tissue import livers
 
 OPTIONS = {
@@ -71,6 +72,15 @@ def test_lesions_are_pasted_asked_about_and_become_a_data_set(slices, tmp_path, 
     )
     manifest = Manifest.load(data)
     assert sorted(line.lesion_class for line in manifest.lines) == sorted(r["label"] for r in rows)
+
+    # an experiment takes the folder as it is: the same ROIs, in HU
+    stock = Stock.load(out)
+    stock.verify()
+    assert stock.made.counts == found["counts"] and len(stock.patients) == 12
+    ends = stock.made.greys_hu
+    for line in manifest.lines[::7]:
+        one = next(one for one in stock.lesions if one.file == line.file)
+        assert np.abs(stock.roi(one, ends) - manifest.roi(line, ends)).max() < 1e-5
 
     again = tmp_path / "again"
     assert run(slices, again) == 0
