@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import re
 import shlex
@@ -34,11 +35,12 @@ from app.routes.docs import EXAMPLES
 from app.settings import Settings
 from factories import make_dicom, make_hu
 from ml.checkpoints import checkpoint
-from ml.experiment import fresh_phantoms
+from ml.experiment import fresh_phantoms, report
 from ml.experiment.curve import figure as curve_figure
 from ml.experiment.curve import words as curve_words
 from ml.experiment.curve.record import Curve
 from ml.experiment.report import markdown
+from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmComparison, ArmSummary
 from ml.experiment.tissue import asked, paste
 from ml.ground.records import from_json
@@ -459,6 +461,19 @@ def test_the_tables_of_the_readme_are_those_of_their_runs(path):
         assert sentence in README
     arm = re.escape("python -m ml experiment") + ".*" + re.escape("--preset compact --seeds 3")
     assert re.search(arm, results["command"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/evidence").glob("*.json.xz")), ids=str)
+def test_what_the_readme_says_of_a_run_stands_in_its_results(path):
+    results = Results.from_json(json.loads(lzma.decompress(path.read_bytes())))
+    found, data = results.found, results.found.dataset
+    for table in report.tables(results).split("\n\n"):
+        assert table in README
+    for sentence in found.scores.answer:
+        assert sentence in README
+    assert f"{data.lesions} lesions of {data.patients} patients" in README
+    assert data.digest[:12] in README and results.run.commit[:12] in README
+    assert "--preset compact --seeds 3" in found.asked.command
 
 
 def test_the_learning_curve_of_the_readme_is_that_of_its_run():
