@@ -15,6 +15,7 @@ from ml.experiment.tasks import (
     CutPasted,
     CutViews,
     DrawFresh,
+    Rois,
     Task,
     TrainClassifier,
     TrainGenerator,
@@ -23,7 +24,9 @@ from ml.training import budget
 
 _PASTED_S = 0.01
 """Of one pasted lesion: its picture read and held to its digest, its ROI cut."""
-_LOOK_S = 0.03
+_REAL = 0.06
+"""Of what measuring drawn ROIs takes, what real ones do."""
+_LOOK_S = 0.01
 """Of one training lesion in a look for copies."""
 
 
@@ -40,7 +43,7 @@ class Rates:
         lesion_s: simulating one fresh lesion.
         task_s: what a classifier needs beside its steps: reading, scoring, writing.
         generator_task_s: what a generator needs, which also draws its ROIs.
-        measure_s: measuring the ROIs of one origin in one fold.
+        measure_s: measuring the ROIs of one generator in one fold, for each training lesion.
         begin_s: before the first task is at work.
         score_s: scoring one arm in one seed, with its bootstrap.
     """
@@ -52,7 +55,7 @@ class Rates:
     lesion_s: float = 0.1
     task_s: float = 0.5
     generator_task_s: float = 0.5
-    measure_s: float = 4.0
+    measure_s: float = 0.14
     begin_s: float = 0.0
     score_s: float = 0.0
     cgan_s: float = 0.0
@@ -73,7 +76,7 @@ def nominal(settings: Experiment) -> Rates:
         # what the cores do is done beside it
         return Rates(
             5e-5 + cnn / 60_000, 4e-4 + dcgan / 130_000, 4e-4 + acgan / 130_000,
-            view_s=4e-5, lesion_s=0.01, task_s=0.33, generator_task_s=1.6, measure_s=0.4,
+            view_s=4e-5, lesion_s=0.01, task_s=0.33, generator_task_s=1.6, measure_s=0.14,
             cgan_s=4e-4 + acgan / 130_000, diffusion_s=1e-3 + diffusion / 65_000,
         )  # fmt: skip
     return Rates(
@@ -120,8 +123,9 @@ class Costs:
                 each = arms.most_classic(self.settings, self.classes)
                 views = 24 * each * self.settings.folds / max(1, self.lesions)
                 return self.rates.view_s * views + 0.1
-            case _:
-                return self.rates.measure_s
+            case _:  # real lesions are not searched for copies
+                share = _REAL if task.kind == Rois.REAL else 1.0
+                return self.rates.measure_s * self._training_lesions * share
 
     def rois(self, task: TrainClassifier) -> int:
         """Training ROIs of a classifier, about."""
