@@ -71,8 +71,12 @@ def _likeness(one: KindFidelity | Missing) -> Sequence[str]:
 def _plain(found: Figure | None) -> str:
     if found is None or found.value is None:
         return "–"
-    ends = "" if found.ends is None else " ({:.2g} to {:.2g})".format(*found.ends)
-    return f"{found.value:.2g}{ends}"
+    ends = "" if found.ends is None else f" ({' to '.join(map(_short, found.ends))})"
+    return f"{_short(found.value)}{ends}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def _share(found: SpaceMemorisation | None) -> str:
