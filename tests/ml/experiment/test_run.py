@@ -584,7 +584,11 @@ def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) ->
 
 
 def test_table_has_a_line_for_every_arm_with_its_figures(done: Path) -> None:
-    head, _, *lines = report.table(done).splitlines()
+    of_arms, of_generators = report.table(done).split("\n\n")
+    assert [line.split("|")[1].strip() for line in of_generators.splitlines()[2:]] == [
+        "real lesions", "DCGAN", "ACGAN",
+    ]  # fmt: skip
+    head, _, *lines = of_arms.splitlines()
     assert {line.split("|")[1].strip() for line in lines} == set(ARMS) - {ORACLE, *FURTHER}
     results = RunDir(done).read_json("results.json")
     [row] = [
