@@ -26,7 +26,7 @@ from app.kept_drawings import KeptDrawings
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
 from app.models.checkpoint import Checkpoint
-from app.models.reader_studies.study import ReaderStudy
+from app.models.reader_studies.study import ReaderStudy, StudyState
 from ml.checkpoints import serving
 from ml.checkpoints.checkpoint import CheckpointError, CheckpointKind
 from ml.checkpoints.members import parted
@@ -233,10 +233,13 @@ class Inference:
         return self._drawings.draw(checkpoint.id, generator, seeds, truncation)
 
     def rendering_s(self, session: Session, study: ReaderStudy) -> int:
-        """Whole seconds that rendering and auditing the images of a draft takes, about.
+        """Whole seconds that rendering and auditing the images of a draft takes, about; 0 for a
+        study that is none.
 
         A generator whose weights are damaged counts nothing: opening the study says so.
         """
+        if study.state is not StudyState.DRAFT:
+            return 0
         seconds = study.images * _RENDERED_S
         for row, count in study.drawings(session).items():
             if row.file.evaluations > 1:

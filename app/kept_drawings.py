@@ -50,7 +50,8 @@ class KeptDrawings:
             begun = perf_counter()
             drawn = generator.draw([seed for _, seed, _ in missing], truncation)
             self._each_s[key] = (perf_counter() - begun) / len(missing)
-            found |= zip(missing, drawn, strict=True)
+            # copies: a part of an array would keep all of it
+            found |= {one: roi.copy() for one, roi in zip(missing, drawn, strict=True)}
         with self._lock:
             for one in asked:
                 self._kept[one] = found[one]

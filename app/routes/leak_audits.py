@@ -14,7 +14,7 @@ from app.errors import Conflict
 from app.models.people.user import User
 from app.models.reader_studies.audit import Audited, GivenAway, LeakAudit, given_away, looks_at
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.study import ReaderStudy, StudyState
+from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -85,7 +85,5 @@ def _audit_page(request: Request, session: Session, user: User, study: ReaderStu
         study=study,
         may_change=study.may_be_changed_by(user),
         audit=LeakAudit.latest(session, study.id),
-        seconds=request.app.state.inference.rendering_s(session, study)
-        if study.state is StudyState.DRAFT
-        else 0,
+        seconds=request.app.state.inference.rendering_s(session, study),
     )

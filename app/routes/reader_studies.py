@@ -346,9 +346,7 @@ def _study_page(
         "reader_studies/show.html",
         refused.status if refused else 200,
         study=study,
-        seconds=request.app.state.inference.rendering_s(session, study)
-        if study.state is StudyState.DRAFT
-        else 0,
+        seconds=request.app.state.inference.rendering_s(session, study),
         design=study.design,
         judged=judged,
         versions=versions,

@@ -14,7 +14,7 @@ from typing import Any
 from ml.experiment import parallel, spent
 from ml.experiment.folder import RunFolder
 from ml.experiment.results.origin import Stage, Start, Times
-from ml.experiment.tasks import PlannedTask
+from ml.experiment.tasks import PlannedTask, TrainGenerator
 from ml.ground.records import RecordError, from_json, to_json
 from ml.progress import Progress, RunDir
 
@@ -40,6 +40,7 @@ class Clock:
         expected: Sequence[PlannedTask] = (),
     ) -> None:
         self.folder, self.run_dir = folder, run_dir
+        self._trained = [one.task for one in planned if isinstance(one.task, TrainGenerator)]
         self._planned_s = sum(one.cost_s for one in planned)
         self.total, self.done = 1, 0.0
         self.expect(expected)
@@ -110,7 +111,8 @@ class Clock:
         starts = self._starts()
         ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         wall_s = sum(start.wall_s for start in starts)
-        return Times(ended, wall_s, starts, spent.by_kind(self.folder.run / "tasks"))
+        generators = spent.by_kind(self.folder.run / "tasks", self._trained)
+        return Times(ended, wall_s, starts, generators)
 
     def _live(self, text: str) -> Progress:
         """What a task at work told last."""

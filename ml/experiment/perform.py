@@ -195,11 +195,10 @@ def _draw(
     """ROIs of one class: image i is that of seed i, as a checkpoint of the generator serves it."""
     tensors = tensors_from_bytes((out.path / "generator.safetensors").read_bytes())
     kind, parts = GeneratorKind(task.kind), []
+    draw = drawing.drawer(kind, tensors, settings, classes, position, settings.device)
     for first in range(0, count, _DRAWN_AT_ONCE):
         seeds = range(first, min(count, first + _DRAWN_AT_ONCE))
-        parts.append(
-            drawing.draw(kind, tensors, settings, classes, position, seeds, settings.device)
-        )
+        parts.append(draw(seeds))
         drawn = Progress(seeds.stop, count, f"{task.name}: {seeds.stop} of {count} {DRAWN}")
         out.log(drawn)
         yield drawn

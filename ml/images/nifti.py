@@ -100,9 +100,10 @@ def read(path: Path) -> Volume:
         raise
     except OSError as error:
         raise VolumeError(f"{path.name} cannot be read: {reason(error)}.") from error
-    except (ImageFileError, HeaderDataError, OrientationError, zlib.error) as error:
-        raise VolumeError(f"{path.name} is no whole NIfTI file ({error}).") from error
-    except (ValueError, KeyError, EOFError) as error:
+    except (
+        ImageFileError, HeaderDataError, OrientationError, zlib.error, ValueError, KeyError,
+        EOFError,
+    ) as error:  # fmt: skip
         raise VolumeError(f"{path.name} is no whole NIfTI file ({error}).") from error
     if values.dtype.kind not in "iuf" or affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise VolumeError(f"{path.name} is no volume of numbers with a place in the patient.")

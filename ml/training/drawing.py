@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,16 +20,15 @@ from ml.training.networks.edm import Denoiser
 Pixels = npt.NDArray[np.float32]
 
 
-def draw(
+def drawer(
     kind: GeneratorKind,
     tensors: Tensors,
     settings: Config,
     classes: int,
     position: int,
-    seeds: range,
     device: str,
-) -> Pixels:
-    """ROIs (n, 64, 64) in [−1, 1] of one class.
+) -> Callable[[range], Pixels]:
+    """What draws ROIs (n, 64, 64) in [−1, 1] of one class, from n seeds.
 
     Image n is the one that a checkpoint of these tensors draws for seed n, up to the rounding of
     another program and of the images beside it.
@@ -37,20 +38,24 @@ def draw(
         classes: of the data set; ``position`` is that of the class among them. Of a DCGAN, which
             draws one class, they do not matter.
     """
-    target, count = runtime.device(device), len(seeds)
-    chosen = np.full(count, position)
+    target, sizes = runtime.device(device), _sizes(kind, settings)
     network = _network(kind, settings, classes)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     network.eval().to(target)
-    if kind == GeneratorKind.DIFFUSION:
-        start = np.stack([noise(seed, ROI_SIZE_PX).ravel() for seed in seeds])
-        return diffusion.drawn(network, settings.diffusion, start, chosen, target)
-    rows = np.stack([latent(seed, _sizes(kind, settings).latent) for seed in seeds])
-    if kind != GeneratorKind.DCGAN:
-        rows = acgan.with_class(rows, chosen)
-    with torch.no_grad():
-        rois: Pixels = network(torch.from_numpy(rows).to(target))[:, 0].cpu().numpy()
-    return rois
+
+    def draw(seeds: range) -> Pixels:
+        chosen = np.full(len(seeds), position)
+        if kind == GeneratorKind.DIFFUSION:
+            start = np.stack([noise(seed, ROI_SIZE_PX).ravel() for seed in seeds])
+            return diffusion.drawn(network, settings.diffusion, start, chosen, target)
+        rows = np.stack([latent(seed, sizes.latent) for seed in seeds])
+        if kind != GeneratorKind.DCGAN:
+            rows = acgan.with_class(rows, chosen)
+        with torch.no_grad():
+            rois: Pixels = network(torch.from_numpy(rows).to(target))[:, 0].cpu().numpy()
+        return rois
+
+    return draw
 
 
 def _sizes(kind: GeneratorKind, settings: Config) -> Gan:

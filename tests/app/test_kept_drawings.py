@@ -56,6 +56,7 @@ def test_the_last_ones_asked_for_are_kept(slow: Any) -> None:
         kept.draw(ONE, slow, [seed], 1.0)
     assert slow.drawn == [1, 2, 3, 2]
     assert len(kept.draw(ONE, slow, [4, 5, 6], 1.0)) == 3  # more than are kept
+    assert all(roi.base is None for roi in kept._kept.values())  # none keeps those beside it
 
 
 def test_what_an_image_takes_is_found_by_drawing_one(slow: Any) -> None:

@@ -40,12 +40,16 @@ def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -
             cells.append(_interval(row.true_balanced_accuracy))
             cells.append(_interval(compared.true_difference if compared else None, signed=True))
         lines.append(cells)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return _written(lines)
 
 
 def generators_table(rows: Sequence[Sequence[str]]) -> str:
     """The generators beside each other, of ``generators.rows``; "" where there are none."""
     lines = [generators.HEAD, ["---"] * len(generators.HEAD), *rows] if rows else []
+    return _written(lines)
+
+
+def _written(lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

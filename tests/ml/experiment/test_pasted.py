@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ml import __main__ as commands
-from ml.config import ConfigError
+from ml.config import ConfigError, Experiment
 from ml.dataset.folds import LeakageError
 from ml.dataset.manifest import Finding, Manifest
 from ml.dataset.writing import write
@@ -22,6 +23,7 @@ from ml.experiment.folder import RunFolder
 from ml.experiment.plan import Plan
 from ml.experiment.request import Request
 from ml.experiment.results import Results
+from ml.experiment.results.synthetic import Fidelity, Memorisation
 from ml.experiment.tissue import TissueError, asked, compared, paste
 from ml.experiment.tissue.stock import Stock
 from ml.images.roi import Box
@@ -59,7 +61,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def _data(out: Path, change=lambda finding: finding, kind: str = "calibrated") -> Manifest:  # type: ignore[no-untyped-def]
+def _data(
+    out: Path,
+    change: Callable[[Finding], Finding] = lambda finding: finding,
+    kind: str = "calibrated",
+) -> Manifest:
     """Discs and rings of 12 patients under the liver's classes."""
     made = [
         change(replace(one, lesion_class=LIVER.keys[int(one.patient[1:]) % 3]))
@@ -114,8 +120,10 @@ def test_the_arm_is_trained_measured_compared_told_and_begun_only_with_its_folde
     }
     assert [row.arm for row in found.scores.primary or ()] == list(arms.PRIMARY)
     assert any(line.startswith("Phantom lesions pasted") for line in found.scores.answer)
-    assert "tissue" in found.synthetic.fidelity.kinds  # type: ignore[union-attr]
-    copied = found.synthetic.memorisation.kinds["tissue"]["pixels"]  # type: ignore[union-attr]
+    likeness, memorised = found.synthetic.fidelity, found.synthetic.memorisation
+    assert isinstance(likeness, Fidelity) and isinstance(memorised, Memorisation)
+    assert "tissue" in likeness.kinds
+    copied = memorised.kinds["tissue"]["pixels"]
     assert copied.synthetic_rois == 2 * 36  # both folds, fewer than fidelity_rois
     assert {one.lesion_class: one.rois for one in found.synthetic.tissue or ()} == dict.fromkeys(
         LIVER.keys, 12
@@ -149,7 +157,7 @@ def _changed(folder: Path, **told: object) -> None:
     (folder / "tissue.json").write_text(json.dumps(after))
 
 
-def _refuse(folder: Path, manifest: Manifest, settings=SETTINGS) -> str:  # type: ignore[no-untyped-def]
+def _refuse(folder: Path, manifest: Manifest, settings: Experiment = SETTINGS) -> str:
     stock = Stock.load(folder)
     with pytest.raises((TissueError, LeakageError)) as refused:
         pasted.refuse_unfit(stock, replace(settings, tissue=stock.digest), manifest, (0,))
@@ -162,7 +170,7 @@ def test_a_folder_that_is_none_or_was_damaged_is_refused(
     with pytest.raises(TissueError, match=r"holds no pasted lesions .*python -m ml paste"):
         Stock.load(tmp_path)
 
-    def broken(change) -> str:  # type: ignore[no-untyped-def]
+    def broken(change: Callable[[Path], None]) -> str:
         copy = tmp_path / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(folder, copy)
@@ -171,7 +179,7 @@ def test_a_folder_that_is_none_or_was_damaged_is_refused(
             Stock.load(copy).verify()
         return str(refused.value)
 
-    def edit(name: str, old: str, new: str):  # type: ignore[no-untyped-def]
+    def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
         def change(copy: Path) -> None:
             text = (copy / name).read_text()
             assert old in text

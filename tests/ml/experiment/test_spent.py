@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from ml.experiment import spent
 from ml.experiment.results.origin import GeneratorTimes
+from ml.experiment.tasks import OUTER, TrainGenerator
 
 
 def _log(tasks: Path, name: str, *steps: tuple[float, str], cut: str = "") -> None:
-    lines = [json.dumps({"at": at, "done": 1, "total": 9, "text": text}) for at, text in steps]
+    lines = [
+        json.dumps({"at": at, "done": int(re.findall(r"\d+", text)[0]), "total": 9, "text": text})
+        for at, text in steps
+    ]
     (tasks / name).mkdir(parents=True)
     (tasks / name / "log.jsonl").write_text("\n".join([*lines, cut]) + "\n", "utf-8")
 
@@ -30,10 +35,16 @@ def test_epochs_and_drawn_rois_are_timed_without_the_pause_of_a_kill(tmp_path: P
         tmp_path, "dcgan-b-outer-0-0", (0.0, "epoch 1: D 1"), (4.0, "epoch 2: D 1")
     )  # fmt: skip
     _log(tmp_path, "acgan-outer-0-0", (0.0, "epoch 1: D 1"))  # one epoch: no time between
-    assert spent.by_kind(tmp_path) == {
+    # a classifier, whose folder is called like a generator's
+    _log(tmp_path, "acgan-discriminator-10-0-outer-0-0", (0.0, "epoch 1"), (9.0, "epoch 2"))
+    trained = [
+        TrainGenerator("dcgan", OUTER, 0, 0, "a"), TrainGenerator("dcgan", OUTER, 0, 0, "b"),
+        TrainGenerator("acgan", OUTER, 0, 0, ""),
+    ]  # fmt: skip
+    assert spent.by_kind(tmp_path, trained) == {
         "dcgan": GeneratorTimes(2, pytest.approx((2 + 2 + 2 + 8) / 2), pytest.approx(1.5 / 48))
     }
 
 
 def test_a_run_without_generators_has_no_times(tmp_path: Path) -> None:
-    assert spent.by_kind(tmp_path) == {}
+    assert spent.by_kind(tmp_path, [TrainGenerator("dcgan", OUTER, 0, 0, "a")]) == {}

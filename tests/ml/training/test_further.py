@@ -250,7 +250,7 @@ def test_class_learned_is_the_class_drawn(
     drawn = [
         Generator(export.of_class(kind, tensors, key, 0.5), meta).draw(range(20)) for key in (0, 1)
     ]
-    beside = drawing.draw(kind, tensors, longer, 2, 1, range(20), "cpu")
+    beside = drawing.drawer(kind, tensors, longer, 2, 1, "cpu")(range(20))
     assert np.abs(beside - drawn[1]).max() < 1e-3  # a run's ROIs are the checkpoint's
     drawn = [rois.mean((1, 2)) for rois in drawn]
     assert (drawn[1] > drawn[0]).mean() > 0.9
