@@ -22,7 +22,7 @@ TRAIN_STAMP := $(VENV)/.train
 TEST_STAMP  := $(VENV)/.test
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz hashes wheelhouse image sbom screens help setup setup-train setup-test setup-browser setup-oidc setup-compose setup-peers setup-pacs setup-syslog setup-proxy run demo-reset worker weights licences test test-all chaos lint types bench clean
+.PHONY: fuzz hashes wheelhouse image sbom screens help setup setup-train setup-test setup-browser setup-oidc setup-compose setup-peers setup-pacs setup-syslog setup-proxy run demo-reset worker weights licences test check test-all chaos lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -138,8 +138,11 @@ image: $(TEST_STAMP) ## put the image for serving into the wheelhouse (buildah, 
 sbom: $(TEST_STAMP) ## print what is installed here as CycloneDX
 	@PYTHONPATH=tests $(BIN)/python -m release sbom
 
-test: $(TEST_STAMP) ## run the tests (TEST_OPTIONS="-n 0 -x": in one process)
+test: $(TEST_STAMP) ## run the tests, minutes in all (TEST_OPTIONS="-n 0 -x": in one process)
 	$(BIN)/python -m pytest $(TEST_OPTIONS)
+
+check: lint types ## what every change must pass: lint, types, and the tests that take longer as well
+	$(BIN)/python -m pytest $(TEST_OPTIONS) -m "not chaos and not slow"
 
 test-all: $(TEST_STAMP) ## run what takes minutes by itself as well
 	$(BIN)/python -m pytest $(TEST_OPTIONS) -m ""

@@ -40,6 +40,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(whole.Whole(config))
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    # a worker is given what its run decided
+    if named and not hasattr(config, "workerinput") and config.option.markexpr == whole.UNASKED:
+        config.option.markexpr = whole.EVERY_CHANGE  # whoever names tests means the long ones too
 
 
 def pytest_collection_finish() -> None:

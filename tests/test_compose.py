@@ -24,6 +24,8 @@ from app.models import WorkerSign
 from app.settings import Settings
 from tests.app.test_processes import free_port, is_ready, wait_until
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = {
     "HEPATICA_DB_PASSWORD": "a-password",

@@ -191,6 +191,7 @@ def researcher(tmp_path_factory):
     return folder, run_here(block(RESEARCHER), folder)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_path_of_the_researcher_runs_as_written(researcher):
     folder, told = researcher
@@ -202,6 +203,7 @@ def test_the_path_of_the_researcher_runs_as_written(researcher):
     assert "5 readers, 120 images" in told
 
 
+@pytest.mark.long
 def test_the_commands_of_the_card_run_as_written():
     told = run(block(CARD), ROOT)
     assert told.startswith("# phantom-cnn\n")
@@ -225,6 +227,7 @@ def test_the_commands_of_the_experiment_give_the_digest_and_a_plan(tmp_path):
         pytest.skip(f"a kind of processor that the README does not know: digest {digest}")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_block_of_the_experiment_runs_to_its_table_on_a_small_scale(researcher, monkeypatch):
     """The same four commands with the smallest preset, on the phantoms that are there already."""
@@ -239,6 +242,7 @@ def test_the_block_of_the_experiment_runs_to_its_table_on_a_small_scale(research
         assert re.search(rf"^\| {re.escape(arm)} \|", table, re.M)
 
 
+@pytest.mark.long
 def test_the_block_of_ones_own_data_takes_a_folder_for_each_class(tmp_path):
     random = np.random.default_rng(0)
     for number, name in enumerate(("Mets", "Haemangioma", "0") * 3):
@@ -276,6 +280,7 @@ def test_two_public_sets_become_one_and_are_told_apart_by_their_source(tmp_path)
     assert "Every cyst and nothing else has source MSWAL" in told
 
 
+@pytest.mark.long
 def test_the_block_of_the_learning_curve_can_be_planned_on_a_small_scale(tmp_path):
     """The curve itself takes an hour; its test makes a small one."""
     words = "--preset compact --sizes 20+40+80+160"
@@ -286,6 +291,7 @@ def test_the_block_of_the_learning_curve_can_be_planned_on_a_small_scale(tmp_pat
     assert not (tmp_path / "curve-liver").exists()
 
 
+@pytest.mark.long
 def test_the_block_of_pasted_lesions_runs_on_made_up_livers(tmp_path, monkeypatch):
     monkeypatch.setattr(asked, "TRAINED", dict.fromkeys(asked.TRAINED, 6))
     monkeypatch.setattr(paste, "TESTED_OF_EACH", 2)
@@ -491,7 +497,7 @@ def test_every_make_target_that_is_promised_is_listed_by_help():
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     promised = "setup setup-browser setup-pacs lint types bench weights worker demo-reset run "
-    promised += "test test-all chaos"
+    promised += "test check test-all chaos"
     for target in promised.split():
         assert re.search(rf"^ *{target} ", listed, re.M), target
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+import pytest
 import sqlalchemy as sa
 from fuzz import __main__ as fuzz
 from fuzz import seeds, targets
@@ -53,6 +54,7 @@ def test_what_ended_the_process_twice_is_not_tried_again(tmp_path):
     assert (log.next, log.failures) == (1, 1)
 
 
+@pytest.mark.long
 def test_the_api_answers_as_its_description_says(client, token, database):
     from fuzz.calls import Asking
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ("app", "ml", "templates", "static", "migrations")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "LICENSES.md")

@@ -25,6 +25,8 @@ from factories import make_dicom, make_hu
 from ml.checkpoints import checkpoint
 from tests.ml.discs import BARELY, data_set
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = next(root for root in checkpoint.shipped() if root.name == "phantom-cnn")
 GENERATOR = next(root for root in checkpoint.shipped() if "dcgan" in root.name)

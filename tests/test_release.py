@@ -23,6 +23,8 @@ from referencing import Registry, Resource
 import licences
 from release import hashes, image, sbom, verify, wheelhouse
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 PINS = {pin.name: pin for pin in hashes.read()}
 INSTALL = ROOT / "tests/release/install.sh"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import whole
@@ -23,3 +26,13 @@ def test_a_file_that_a_merge_left_without_tests_is_told(tmp_path: Path):
     (tmp_path / "within" / "test_two.py").touch()
     assert whole.empty(tmp_path) == ["within/test_two.py"]
     assert whole.empty() == []
+
+
+def test_the_long_ones_wait_until_they_are_named():
+    kept = tomllib.loads((whole.TESTS.parent / "pyproject.toml").read_text("utf-8"))["tool"]
+    assert f"-m '{whole.UNASKED}'" in kept["pytest"]["ini_options"]["addopts"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/browser/test_ohif.py"]
+    told = subprocess.run(
+        command, cwd=whole.TESTS.parent, capture_output=True, text=True, check=False
+    )
+    assert "ohif_shows_the_answer" in told.stdout

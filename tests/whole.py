@@ -21,7 +21,10 @@ _EVERY_DOOR = "test_every_door.py"
 REFUSES = "POST app.routes.sketches.store_nowhere"
 """Is there to refuse, and does nothing else."""
 
-DEFAULT = "not chaos and not slow"
+EVERY_CHANGE = "not chaos and not slow"
+"""The marks of the run that every change must pass (``make check``)."""
+
+UNASKED = f"{EVERY_CHANGE} and not long"
 """The marks of a run that asks for none (pyproject.toml)."""
 
 Called = dict[str, set[str]]
@@ -129,7 +132,7 @@ class Whole:
 
     def _is_whole(self) -> bool:
         chosen = self._config.option
-        marked = chosen.markexpr not in ("", DEFAULT)
+        marked = chosen.markexpr not in ("", EVERY_CHANGE)
         narrowed = chosen.keyword or marked or chosen.lf or chosen.maxfail
         few = self._config.args_source is pytest.Config.ArgsSource.ARGS
         return not (narrowed or few or chosen.collectonly or self._config.getoption("ignore"))

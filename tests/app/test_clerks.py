@@ -54,6 +54,7 @@ def in_hand(database: Database) -> bool:
         return session.scalars(query).first() is not None
 
 
+@pytest.mark.long
 def test_a_job_whose_clerk_is_killed_has_one_end_and_one_result(tmp_path, checkpoints):
     database = Database(f"sqlite:///{tmp_path}/clerks.sqlite3")
     database.migrate()

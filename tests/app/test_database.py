@@ -494,6 +494,7 @@ def test_a_number_that_no_database_keeps_is_no_fault_of_the_server(database):
 # -- PostgreSQL -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_server_that_is_gone_is_503_and_comes_back_by_itself(
     tmp_path, folder_for_postgres, checkpoints
 ):
@@ -532,6 +533,7 @@ def test_a_pool_that_is_exhausted_is_503(postgres, monkeypatch):
     database.engine.dispose()
 
 
+@pytest.mark.long
 def test_a_row_that_another_holds_is_waited_for_but_not_for_ever(postgres):
     database = Database(postgres, patience_s=0.2)
     database.migrate()
@@ -544,6 +546,7 @@ def test_a_row_that_another_holds_is_waited_for_but_not_for_ever(postgres):
     database.engine.dispose()
 
 
+@pytest.mark.long
 def test_many_requests_at_once_never_wait_for_each_others_connections(
     postgres, tmp_path, checkpoints
 ):

@@ -23,6 +23,8 @@ from app.models.reader_studies.reading import Answer
 from app.models.reader_studies.task import Part
 from app.place import ROOT
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def _in_earnest(monkeypatch):

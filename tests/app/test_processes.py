@@ -28,7 +28,7 @@ from app.processes import NOT_STARTED, Bell, Board, Place, WebProcesses, by_defa
 from app.settings import Settings
 from serving import environment
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.timeout(280), pytest.mark.long]
 
 
 def free_port() -> int:

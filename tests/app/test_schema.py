@@ -57,6 +57,7 @@ def set_revision(database: Database, revision: str) -> None:
 # -- who migrates ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_servers_that_start_at_once_on_an_empty_database_both_come_up(url, tmp_path):
     servers = [Served(url, tmp_path, f"server{number}") for number in range(2)]
     try:
@@ -73,6 +74,7 @@ def test_two_servers_that_start_at_once_on_an_empty_database_both_come_up(url, t
     assert len(names) == len(set(names)) > 0
 
 
+@pytest.mark.long
 def test_of_six_that_migrate_at_once_one_does_and_the_others_wait(url, monkeypatch):
     upgrade, inside, most, steps = schema.upgrade, [], [], []
 
@@ -110,6 +112,7 @@ def test_a_command_that_only_looks_changes_no_schema_and_makes_no_file(url, data
     assert database.found_schema() == Schema.OLDER
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments", [("user", "list"), ("user", "enable", "ada"), ("serve",), ("token", "list")]
 )

@@ -133,6 +133,7 @@ def test_a_run_whose_worker_is_killed_is_claimed_again_and_goes_on_to_the_same_n
     assert found == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_eight_workers_at_once_take_every_run_once(tmp_path, request, kind):
     if kind == "sqlite":
@@ -242,6 +243,7 @@ sys.exit(main(["work", "--once"]))
 """
 
 
+@pytest.mark.long
 def test_a_run_whose_worker_is_killed_is_claimed_again_with_what_was_done(
     installation, tmp_path, staged, monkeypatch
 ):

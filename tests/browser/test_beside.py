@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from factories import make_dicom, make_hu
 from tests.browser.test_upload import drop, settled
+
+pytestmark = pytest.mark.long
 
 SLICES = 6
 

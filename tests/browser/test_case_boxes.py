@@ -9,6 +9,8 @@ from wire import Wire
 
 from app.models.people.user import DEMO_PASSWORD
 
+pytestmark = pytest.mark.long
+
 MARKS = r"/images/[0-9a-f-]{36}/lesions$"
 PIXELS = r"/images/[0-9a-f-]{36}/pixels$"
 

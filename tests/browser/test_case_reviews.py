@@ -17,6 +17,7 @@ def sign_out(page) -> list:
     return cookies
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("way", "first", "second", "by"),
     [
@@ -266,6 +267,7 @@ def test_somebody_else_who_signs_in_in_this_browser_gives_no_class_with_this_pag
     assert case.reviews() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["hold", "fail", "lose", "signed out"])
 def test_a_withdrawal_that_fails_is_said_and_done_once(way, case, page):
     case.open(1)

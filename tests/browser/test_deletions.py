@@ -8,6 +8,8 @@ from axe_playwright_python.sync_playwright import Axe
 import studies
 from app.models import Case, User
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def two_cases(database, newcomer):

@@ -20,6 +20,8 @@ from ml.lesion import LIVER
 from tests.browser.test_desk import commit, have, position, press, says
 from tests.browser.test_pages import serious_faults
 
+pytestmark = pytest.mark.long
+
 _NUMBERS = itertools.count(1)
 FULL = """() => {
   let size = 1 << 20, filled = 0;

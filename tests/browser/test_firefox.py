@@ -9,6 +9,8 @@ from ml.phantom import sample
 from tests.browser import marionette
 from tests.browser.marionette import ESCAPE, Firefox
 
+pytestmark = pytest.mark.long
+
 IS_ANOTHER = """
   const textContent = document.querySelector('[data-hud=slice]')?.textContent ?? '';
   return textContent !== arguments[0] && !textContent.includes('loading');

@@ -28,6 +28,8 @@ from orthanc import PASSWORD, PERSON, Orthanc, missing
 from stow import parsed
 from tests.browser.conftest import FLAGS, _chromium
 
+pytestmark = pytest.mark.long
+
 SIDE = 256
 BOX = (90, 100, 40, 30)
 """Left, top, width and height of the lesion in pixels."""

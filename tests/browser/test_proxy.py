@@ -37,7 +37,10 @@ from tests.browser.test_classify import mark_and_review, wait_for_slice
 from tests.browser.test_desk import check_in, commit, says
 from tests.browser.test_ways import sign_in
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "nginx is here")
+pytestmark = [
+    pytest.mark.skipif(bool(missing()), reason=missing() or "nginx is here"),
+    pytest.mark.long,
+]
 
 AS_JSON = {"Accept": "application/json"}
 MOST_OF_ONE = 2

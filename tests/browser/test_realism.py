@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from browser.test_desk import check_in, give, open_to, overflows, press, says, serious_faults
 from browser.test_wizard import leave
 from browser.unblind import unblind
+
+pytestmark = pytest.mark.long
 
 
 def compose(page, installation) -> str:

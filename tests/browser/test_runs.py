@@ -13,7 +13,7 @@ from tests.browser.test_pages import SIZES, overflows, serious_faults
 from tests.browser.test_print import GOOD, on_paper
 from tests.ml.discs import WORK, data_set
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from browser.test_desk import check_in, give, open_to, overflows, says, serious_faults
 from browser.test_wizard import leave
 from browser.unblind import unblind
@@ -11,6 +12,8 @@ from browser.unblind import unblind
 from app.db import Database
 from app.models import User
 from app.models.people.user import DEMO_PASSWORD
+
+pytestmark = pytest.mark.long
 
 
 def compose(page, installation) -> str:

@@ -174,6 +174,7 @@ def test_the_guide_is_walked_by_keyboard_alone(open_as, newcomer, sample, instal
     assert "metastasis" in page.locator("tbody tr", has_text="PHANTOM-20261128").inner_text()
 
 
+@pytest.mark.long
 def test_the_path_by_mouse_alone(open_as, newcomer, sample):
     page = open_as(None, at="/sessions/new")
     hand_over(page, sample)
@@ -248,6 +249,7 @@ def tap_until(page, selector: str, then: str) -> None:
     raise AssertionError(f"{selector} was tapped, and no {then} came")
 
 
+@pytest.mark.long
 def test_the_path_by_touch(open_as, newcomer, sample):
     page = open_as(None, at="/sessions/new", width=1180, height=820, touch=True)
     hand_over(page, sample)

@@ -341,6 +341,7 @@ def walk(session, user, wanted, way) -> list[list[str]]:
         wanted = replace(wanted, place=place)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("blind", [False, True])
 def test_pages_ahead_and_back_hold_every_case_once_in_one_order(session, ada, eleven, blind):
     if blind:  # some that she has reviewed are closed, too

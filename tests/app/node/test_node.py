@@ -376,6 +376,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.long
 def test_a_killed_node_has_lost_nothing_that_it_acknowledged(tmp_path):
     """SIGKILL in the middle of a series; sent again as senders do, each image is there once."""
     port, url = free_port(), f"sqlite:///{tmp_path}/killed.sqlite3"

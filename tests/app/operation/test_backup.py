@@ -75,6 +75,7 @@ def test_a_backup_is_restored_into_a_fresh_place(tmp_path, home):
     assert not list((tmp_path / "fresh").glob(".*"))
 
 
+@pytest.mark.long
 def test_the_same_on_postgresql(tmp_path, home, postgres, postgres_of_module, tools):
     there = Installation(postgres, tmp_path)
     there.fill()

@@ -58,6 +58,8 @@ from ml.images.ruler import Kind
 from ml.lesion import LIVER
 from serving import command_here
 
+pytestmark = pytest.mark.long
+
 NAME = "PLANTED-9471"
 """The pseudonym; the PatientID has studies.PATIENT_WORD in it."""
 

@@ -328,6 +328,7 @@ def test_the_case_page_sends_the_answer_of_whoever_reviewed(app, case, signed_in
     assert "8 objects on the way (main)" in ada.get(address).text
 
 
+@pytest.mark.long
 def test_kill_9_on_the_way_leaves_one_object_of_each_in_the_pacs(tmp_path, orthanc, checkpoints):
     orthanc.forget()
     database = Database(f"sqlite:///{tmp_path}/outbox.sqlite3")

@@ -398,6 +398,7 @@ def test_a_header_or_the_name_of_a_file_that_is_no_text_is_refused_at_every_door
             assert reply.status_code == 400, told(reply)
 
 
+@pytest.mark.long
 @once
 def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
     """Not a page, not a picture, not a file: a browser's copy would outlive the right to see it."""
@@ -421,6 +422,7 @@ def test_nothing_that_a_door_answers_is_shown_again_without_asking(house):
     assert "/dicomweb/studies/{study}/thumbnail" in pictures
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["admin", "reader", "machine"])
 @pytest.mark.parametrize(
     "share", [pytest.param(4, id="a fourth"), pytest.param(1, id="all", marks=pytest.mark.slow)]
@@ -455,6 +457,7 @@ def test_no_absurd_value_of_any_one_field_is_a_fault(house, role, share):
     assert knock(house, role, Door("GET", "/health/live", (), ())).status_code == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["anonymous", "reader", "researcher"])
 def test_no_absurd_values_of_all_fields_at_once_are_a_fault(house, role):
     tried = [quote(UNKEEPABLE[0])]  # the others are refused before anything is asked of a database

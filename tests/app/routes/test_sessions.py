@@ -153,6 +153,7 @@ def test_many_names_from_one_source_are_limited_and_recorded_once(browser_at, da
     assert sign_in(browser_at("192.0.2.77"), "reader1").status_code == 303
 
 
+@pytest.mark.long
 def test_strangers_do_not_fill_the_audit_trail_from_many_addresses(browser_at, session):
     for number in range(260):
         sign_in(browser_at(f"198.51.{number // 250}.{number % 250}"), f"nobody{number}")

@@ -402,6 +402,7 @@ def test_every_address_is_in_the_table_and_none_that_is_not(place):
     assert set(written().values()) == set(meant()), "each word has its line in the first table"
 
 
+@pytest.mark.long
 def test_every_address_lets_in_whom_the_table_says_and_nobody_else(place, request):
     by_door, words, how = written(), meant(), request.node.callspec.id
     faults = []

@@ -311,6 +311,7 @@ asking.parcel([("a.png", png("hangs"))], Limits(9, 10**9, 10**9))
 """
 
 
+@pytest.mark.long
 def test_none_outlives_the_one_that_asked(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(PLANTED)
     path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests")])

@@ -31,6 +31,8 @@ from ml.statistics import comparison
 from ml.statistics.figure import Figure
 from tests.ml.discs import data_set
 
+pytestmark = pytest.mark.long
+
 KEYS = ("cyst", "metastasis", "hemangioma")
 SMALL = [
     "folds=2", "validation_parts=2", "classic=20", "base=20", "synthetic=4", "least_steps=0",

@@ -21,6 +21,8 @@ from ml.progress import RunDir
 from ml.statistics import copies
 from tests.ml.discs import SMALL, data_set
 
+pytestmark = pytest.mark.long
+
 BOTH = (GeneratorKind.CGAN, GeneratorKind.DIFFUSION)
 SETTINGS = replace(
     SMALL,

@@ -33,6 +33,8 @@ from ml.statistics import copies
 from tests.ml.discs import SMALL, findings
 from tests.ml.experiment.tissue import livers
 
+pytestmark = pytest.mark.long
+
 WINDOW = ["window_low_hu=-50", "window_high_hu=250"]
 SETTINGS = replace(
     SMALL,

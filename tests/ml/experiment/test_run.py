@@ -423,6 +423,7 @@ def test_a_notebook_gets_the_numbers_of_the_experiment(manifest: Manifest, done:
     assert found.models == tuple(size.model for size in nested[FEATURES].sizes)
 
 
+@pytest.mark.long
 def test_the_settings_of_a_run_are_taken_back(manifest: Manifest, done: Path, capsys) -> None:
     config, new = str(done / "config.json"), str(done.parent / "new")
     words = ["experiment", "--data", str(manifest.root), "--out", new, "--config", config]
@@ -468,6 +469,7 @@ def test_every_view_that_was_drawn_is_recorded(manifest: Manifest, done: Path) -
     assert {line["line"] for line in lines} == {line.id for line in manifest.lines}
 
 
+@pytest.mark.long
 def test_cancelled_run_goes_on_with_more_jobs_and_with_one_and_gives_the_same_results(
     finished_run: Path, tmp_path: Path
 ) -> None:
@@ -613,6 +615,7 @@ def test_report_of_no_run_is_refused(tmp_path: Path) -> None:
         report.table(tmp_path)
 
 
+@pytest.mark.long
 def test_generator_that_collapses_takes_its_arms_away_and_says_so(
     manifest: Manifest, tmp_path: Path
 ) -> None:
@@ -670,6 +673,7 @@ def test_real_lesions_are_repeated_as_often_as_the_dcgans_draw(
 # -- phantoms --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_phantoms_have_an_oracle_and_a_true_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -721,6 +725,7 @@ def test_phantoms_have_an_oracle_and_a_true_effect(
 # -- a split that the data set names ---------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_on_a_split_of_the_data_set_nothing_is_trained_or_chosen_on_what_tests(
     tmp_path: Path, capsys
 ) -> None:

@@ -19,6 +19,8 @@ from ml.leak_audit import audit as leaks
 from ml.leak_audit import record as records
 from ml.leak_audit.rendering import Encoded, LeakAuditError
 
+pytestmark = pytest.mark.long
+
 N = 20
 Pixels = np.ndarray
 

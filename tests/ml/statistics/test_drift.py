@@ -49,6 +49,7 @@ def test_p_is_holms_times_what_a_window_may_spend():
     assert drift.adjusted([], 2) == []
 
 
+@pytest.mark.long
 def test_of_installations_without_any_change_at_most_one_in_twenty_ever_sees_one():
     rng = np.random.default_rng(5)
     misled, sites, windows = 0, 400, 8

@@ -24,6 +24,8 @@ from ml.trust.novelty import NoveltyRecord
 from ml.trust.together import Together
 from tests.ml import discs
 
+pytestmark = pytest.mark.long
+
 FAST = ["classifier.width=4", "classifier.features=16", "classifier.epochs=3",
         "classifier.batch=16", "classifier.learning_rate=0.02", "augment.per_fold=60"]  # fmt: skip
 SEEDS = "classifier.members=2"

@@ -41,6 +41,8 @@ from ml.training.networks import cgan as networks
 from ml.training.networks import edm, export
 from tests.ml.discs import data_set
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 TINY = Config(
     gan=Gan(

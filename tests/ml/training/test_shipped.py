@@ -18,6 +18,8 @@ from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
 from ml.training import shipped
 
+pytestmark = pytest.mark.long
+
 TINY = replace(
     TRAININGS["shipped"],
     folds=2,

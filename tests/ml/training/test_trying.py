@@ -33,6 +33,8 @@ from ml.trust.record import Looks, Trust, read_figures
 from ml.trust.together import Gain, Together
 from ml.trust.tried import Detections, Robustness
 
+pytestmark = pytest.mark.long
+
 WINDOW = (-150.0, 250.0)
 _LEVEL = (10, 70, 130)
 

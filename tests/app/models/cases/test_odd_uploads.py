@@ -137,6 +137,7 @@ def values(*seeds: int) -> list[int]:
 # -- built here --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", ["456115117112105110101", "2147483648", "-2147483649"])
 def test_an_instance_number_of_no_use_costs_nobody(house: House, number: str) -> None:
     odd = with_raw("InstanceNumber", number.encode())
@@ -484,6 +485,7 @@ TEXTS = (
 """Every attribute of text that is read of an image, and some that are not."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("bad", "charset"),
     [(b"a\0b", None), (b"a\x07b\xed\xa0\x80b", "ISO_IR 192"), (b"a\x1b$B\xff", "\\ISO 2022 IR 87")],

@@ -114,6 +114,7 @@ EVERYTHING = Design(
 WITHOUT_CLASS = Design(lesion_class=False, reasons=True, practice=2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "design",
     [Design(), EVERYTHING, WITHOUT_CLASS],

@@ -16,6 +16,8 @@ from ml.experiment.tissue import asked, paste
 from ml.experiment.tissue.stock import Stock
 from tests.ml.experiment.tissue import livers
 
+pytestmark = pytest.mark.long
+
 OPTIONS = {
     "--spacing-mm": "1.5", "--hu": "-50,250", "--patient": r"case_(\d+)_", "--count": "36",
 }  # fmt: skip
