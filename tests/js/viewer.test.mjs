@@ -272,6 +272,28 @@ test("the left drag sets the window, Space and the middle button move the slice"
   assert.deepEqual(of("pick"), []);
 });
 
+test("two fingers zoom about their middle and move the slice with it; two that only tremble change little", (context) => {
+  const { viewer, pointer, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  const finger = (id) => ({ pointerId: id, pointerType: "touch" });
+  const at = (px, py) => { pointer("pointermove", px, py); return of("cursor").at(-1); };
+  const middle = at(405, 305);
+  pointer("pointerdown", 305, 305, finger(1));
+  pointer("pointerdown", 505, 305, finger(2));
+  pointer("pointermove", 306, 305, finger(1));
+  assert.ok(Math.abs(viewer.zoom / 10 - 1) < 0.01);
+  pointer("pointermove", 205, 305, finger(1));
+  pointer("pointermove", 605, 305, finger(2));
+  assert.ok(Math.abs(viewer.zoom / 10 - 2) < 0.05, viewer.zoom);
+  pointer("pointermove", 205, 405, finger(1));
+  pointer("pointermove", 605, 405, finger(2));
+  pointer("pointerup", 205, 405, finger(1));
+  pointer("pointerup", 605, 405, finger(2));
+  assert.deepEqual(at(405, 405), middle); // what was between the fingers still is
+  assert.deepEqual([viewer.window.width, viewer.window.level], [150, 60]);
+  assert.deepEqual(of("marked"), []);
+});
+
 test("a notch of the wheel is one slice, small steps add up to one, and with Ctrl it zooms", (context) => {
   const { viewer, canvas, of } = made(context, { here: [ONE] });
   viewer.show(ONE);

@@ -2,12 +2,11 @@
 // nothing of slices or boxes.
 
 import { clamp } from "./geometry.js";
+import { Wheel } from "./wheel.js";
 
 const HANDLE_PX = 7;
 const TOUCH_HANDLE_PX = 14;
 const CLICK_PX = 3;
-const NOTCH = 50; // a wheel's notch is at least so much, a trackpad's step less
-const STEP = 30;
 const FAST = 10; // slices at a time with Shift
 const STACK_PX = 6; // so far is one slice when dragging through them
 
@@ -35,7 +34,7 @@ export class Input {
   #pointers = new Map();
   #gesture = null; // {kind, start, last, moved, …}
   #isSpaceDown = false;
-  #wheel = 0;
+  #wheel = new Wheel();
   #stopping = null;
 
   constructor({ canvas, delegate }) {
@@ -68,7 +67,7 @@ export class Input {
     this.#pointers.clear();
     this.#gesture = null;
     this.#isSpaceDown = false;
-    this.#wheel = 0;
+    this.#wheel = new Wheel();
   }
 
   get gesture() { return this.#gesture?.kind ?? Gesture.none; }
@@ -172,11 +171,8 @@ export class Input {
       this.delegate.zoomedBy(Math.exp(-clamp(dy, -60, 60) * 0.005), px, py);
       return;
     }
-    // A notch of a wheel is one slice; a trackpad sends many small steps that add up to one.
-    if (Math.abs(dy) >= NOTCH) { this.#wheel = 0; this.delegate.scrolledBy(Math.sign(dy) * stride); return; }
-    this.#wheel += dy;
-    const by = Math.trunc(this.#wheel / STEP);
-    if (by !== 0) { this.#wheel -= by * STEP; this.delegate.scrolledBy(by * stride); }
+    const by = this.#wheel.turn(dy, event.timeStamp);
+    if (by !== 0) this.delegate.scrolledBy(by * stride);
   }
 
   #keyDown(event) {
