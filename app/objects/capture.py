@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from highdicom.sc import SCImage
 from PIL import Image as Picture
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
-from app.objects import frames, presentation
+from app.objects import frames, letters, presentation
 from app.objects.naming import Names
-from app.objects.said import Account, By, Statement
+from app.objects.said import Account, By, Statement, one_line
 from ml.images import roi
 from ml.images.ct_slice import CTSlice
 
@@ -26,7 +26,6 @@ _MOST_PX = 1024
 """Longer side at most; of larger images the picture is made smaller, so that a case with many
 lesions does not fill the memory."""
 _LINE_PX = 18
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _YELLOW, _BLACK = (255, 214, 10), (0, 0, 0)
 
 
@@ -78,9 +77,8 @@ def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.u
     slice_picture = Picture.fromarray(grey).resize(
         (round(grey.shape[1] * times), round(grey.shape[0] * times)), Picture.Resampling.BICUBIC
     )
-    font = ImageFont.load_default(size=14)
     room = slice_picture.width - 12
-    lines = [part for line in _lines(said, account) for part in _parts(line, font, room)]
+    lines = [part for line in _lines(said, account) for part in _parts(line, room)]
     sheet = Picture.new(
         "RGB", (slice_picture.width, slice_picture.height + _LINE_PX * len(lines) + 8), _BLACK
     )
@@ -90,7 +88,7 @@ def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.u
     pen.line(corners, fill=_YELLOW, width=2)
     for place, text in enumerate(lines):
         at = (6, slice_picture.height + 4 + place * _LINE_PX)
-        pen.text(at, text, fill=_YELLOW, font=font)
+        pen.text(at, text, fill=_YELLOW, font=letters.font())
     return np.asarray(sheet)
 
 
@@ -107,15 +105,21 @@ def _lines(said: Statement, account: Account) -> list[str]:
     elif said.assessment is not None:
         seen = "not seen" if said.unseen else "seen"
         told.append(f"The network's class was {said.assessment}; its score was {seen} before.")
-    return [*told, frames.CAUTION]
+    keys = {one.display: one.lesion_class for one in said.scores} | {
+        said.display: said.lesion_class
+    }
+    names = keys | {one_line(display): key for display, key in keys.items()}
+    drawable = [letters.named(line, names) for line in told]
+    less = [letters.NOT_WHOLE] if drawable != told else []
+    return [*drawable, *less, frames.CAUTION]
 
 
-def _parts(line: str, font: _Font, room: int) -> list[str]:
+def _parts(line: str, room: int) -> list[str]:
     """A line as lines that fit into ``room`` pixels: a set that is cut off excludes a class."""
     found: list[str] = []
     for word in line.split(" "):
         longer = f"{found[-1]} {word}" if found else word
-        if found and font.getlength(longer) <= room:
+        if found and letters.font().getlength(longer) <= room:
             found[-1] = longer
         else:
             found.append(word)

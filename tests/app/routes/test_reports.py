@@ -14,14 +14,13 @@ import pytest
 import sqlalchemy as sa
 import sr_by_highdicom
 from highdicom.sr import srread
-from PIL import ImageFont
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 import studies
 from app.models import Case, Checkpoint, Image, Measure, Prediction
 from app.models.cases.lesion import Lesion
-from app.objects import capture, part10, report, said
+from app.objects import capture, letters, part10, report, said
 from app.objects.naming import Names
 from app.objects.report import HYDRATABLE
 from factories import make_dicom, make_hu
@@ -195,11 +194,32 @@ def test_classes_that_begin_alike_are_told_apart_in_what_leaves(asked, session, 
 
 
 def test_no_line_of_a_picture_runs_out_of_it():
-    font = ImageFont.load_default(size=14)
     line = f"Cannot be excluded: {', '.join(f'a class of many words {n}' for n in range(9))} (90 %)"
-    parts = capture._parts(line, font, 500)
+    parts = capture._parts(line, 500)
     assert " ".join(parts) == line and len(parts) > 1
-    assert all(font.getlength(part) <= 500 for part in parts)
+    assert all(letters.font().getlength(part) <= 500 for part in parts)
+
+
+def test_what_a_picture_has_no_letters_for_is_written_otherwise_and_said(asked, session):
+    account = said.by_networks(session, asked.case)[0]
+    first = account.statements[0]
+    scored = first.scores[0]
+
+    def lines(key: str, display: str) -> list[str]:
+        scores = (replace(scored, lesion_class=key, display=display),)
+        told = replace(first, lesion_class=key, display=display, scores=scores, left_open=display)
+        return capture._lines(told, account)
+
+    assert letters.NOT_WHOLE not in lines("cyst", "Cyst")
+    german = lines("hamangiom", "Hämangiom")
+    assert german[0].startswith("1: Hamangiom, network score") and letters.NOT_WHOLE in german
+    other = lines("zyste", "größere Zyste – ×2")[0]
+    assert other.startswith("1: grossere Zyste - x2 [zyste], network")
+    chinese = lines("cyst_2", "囊肿\n肿")
+    assert chinese[0].startswith("1: class cyst_2, network score")
+    assert chinese[-2] == letters.NOT_WHOLE and "Cannot be excluded: class cyst_2" in chinese
+    every = " ".join([*german, *chinese])
+    assert every.isascii() and letters.plain("囊 é\u0301 …") == "? e …"
 
 
 def groups_of(found: Dataset) -> list:
