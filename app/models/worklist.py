@@ -6,6 +6,7 @@ of the list (`Place`), not counted off from its beginning, and nothing is counte
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from app.models.cases.case import Case, Image, ReviewState, Series
+from app.models.cases.case import MOST_LETTERS, Case, Image, ReviewState, Series
 from app.models.cases.lesion import Lesion
 from app.models.cases.prediction import Prediction
 from app.models.cases.review import WORDS, Review
@@ -208,7 +209,7 @@ def work_list(session: Session, user: User, wanted: Wanted, *, review_first: boo
         conditions.append(~closed)
     search = wanted.search.strip()
     if search:
-        conditions.append(Case.pseudonym.icontains(search, autoescape=True))
+        conditions.append(_has(search))
     asked = search or wanted.filter not in counts
     found = _count(session, conditions) if asked else counts[wanted.filter]
     here: list[uuid.UUID] = []
@@ -218,6 +219,26 @@ def work_list(session: Session, user: User, wanted: Wanted, *, review_first: boo
         here, pages = walk.page(wanted.place)
     items = _items(session, user, here, closed, review_first)
     return WorkList(items, counts, found, pages, closed is not None)
+
+
+def _has(search: str) -> sa.ColumnElement[bool]:
+    """Whether a pseudonym has a text in it, in either case of every letter.
+
+    A database lowers letters beyond ASCII only under some collations, and SQLite never: those of
+    the text are lowered one by one.
+    """
+    wanted = unicodedata.normalize("NFC", search).replace(_DOTTED_I, "i").lower()
+    if len(wanted) > MOST_LETTERS:
+        return sa.false()
+    found = sa.func.lower(sa.func.replace(Case.pseudonym.expression, _DOTTED_I, "i"))
+    for letter in sorted({one for one in wanted if not one.isascii()}):
+        for other in sorted({letter.upper(), letter.title()} - {letter}):
+            found = sa.func.replace(found, other, letter)
+    return found.contains(wanted, autoescape=True)
+
+
+_DOTTED_I = "\u0130"
+"""The only letter that lower case makes two of."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ from ml.images.voi import Window
 PHASES = ("portal", "other", "unknown")
 """Contrast phases that an uploader can state; the networks know the portal phase only."""
 
-PSEUDONYM = re.compile(r"[\w .:+-]{1,40}")
+MOST_LETTERS = 40
+"""Of a pseudonym."""
+PSEUDONYM = re.compile(rf"[\w .:+-]{{1,{MOST_LETTERS}}}")
 _PLACEHOLDER = re.compile(
     r"(deident(ified)?|anon(ym(ous|i[sz]ed)?)?|pseudonym(i[sz]ed)?|unknown|none|null|nil|na|no|"
     r"not|available|removed|deleted|redacted|masked|hidden|blank|empty|default|dummy|undefined|"
@@ -244,7 +246,7 @@ class Case(Base):
     """The sender's, as a keyed digest (`uids.kept`); None for pictures."""
     uid: Mapped[str | None] = mapped_column(sa.String(64), unique=True)
     patient_hmac: Mapped[str | None] = mapped_column(sa.String(64), index=True)
-    pseudonym: Mapped[str] = mapped_column(sa.String(40), index=True)
+    pseudonym: Mapped[str] = mapped_column(sa.String(MOST_LETTERS), index=True)
     contrast_phase: Mapped[str] = mapped_column(sa.String(10))
     phantom: Mapped[bool] = mapped_column(default=False)
     uploaded_by_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("user.id"))
@@ -354,7 +356,7 @@ class Case(Base):
         pseudonym = pseudonym.strip()
         if pseudonym and not PSEUDONYM.fullmatch(pseudonym):
             raise Unreadable(
-                "The pseudonym may have 1 to 40 letters, digits, spaces and . : + - _ ."
+                f"The pseudonym may have 1 to {MOST_LETTERS} letters, digits, spaces and . : + - _ ."
             )
         receipt = Receipt(refused=list(parcel.refused), passed_over=list(parcel.passed_over))
         told_by = actor or (uploader.name if uploader else "nobody")

@@ -202,6 +202,31 @@ def test_a_part_of_a_pseudonym_finds_it_as_it_is_written(session, ada, three, se
     assert counted.found == len(names) and counted.counts["all"] == 3
 
 
+ABROAD = ["Ärzte-MÜ", "ärzte-mü", "ΣΟΦΊΑ ς", "ЖУКОВ_2", "İz ß"]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        *(("äRZTE-mü", 2), ("Ü", 2), ("U\u0308", 2), ("a", 0), ("софия", 0), ("жуков_", 1)),
+        *(("σοφία", 1), ("ς", 1), ("ß", 1), ("İZ", 1), ("iz", 1), ("SS", 0)),
+        *(("".join(map(chr, range(256, 256 + many))), 0) for many in (40, 100)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_letters_beyond_ascii_are_found_in_either_case(request, tmp_path, kind, search, found):
+    url = f"sqlite:///{tmp_path}/names.sqlite3"
+    (tmp_path / "names.sqlite3").touch()
+    database = Database(request.getfixturevalue("postgres") if kind == "postgresql" else url)
+    names = sa.Table("case", sa.MetaData(), sa.Column("pseudonym", sa.String(40)))
+    with database.engine.begin() as connection:
+        names.create(connection)
+        connection.execute(names.insert(), [{"pseudonym": name} for name in ABROAD])
+        counted = sa.select(sa.func.count()).where(worklist._has(search))
+        assert connection.scalar(counted) == found
+    database.engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("order", "down", "names"),
     [
