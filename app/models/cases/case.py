@@ -356,7 +356,8 @@ class Case(Base):
         pseudonym = pseudonym.strip()
         if pseudonym and not PSEUDONYM.fullmatch(pseudonym):
             raise Unreadable(
-                f"The pseudonym may have 1 to {MOST_LETTERS} letters, digits, spaces and . : + - _ ."
+                f"The pseudonym may have 1 to {MOST_LETTERS} letters, digits, spaces and "
+                ". : + - _ ."
             )
         receipt = Receipt(refused=list(parcel.refused), passed_over=list(parcel.passed_over))
         told_by = actor or (uploader.name if uploader else "nobody")
@@ -1087,7 +1088,7 @@ def _patient_of(item: PackedSlice, sender: Sender, warnings: list[str]) -> tuple
             )
         patient_hmac, name = pseudonymised(patient_id, sender.key)
         if item.phantom:  # a phantom has no privacy to lose, and its name says what it is
-            name = patient_id[:40]
+            name = patient_id[:MOST_LETTERS]
         elif sender.pseudonym:
             warnings.append(
                 f"The pseudonym {sender.pseudonym} was not used: the file names a patient, who is "
