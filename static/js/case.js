@@ -275,6 +275,7 @@ if (images.length > 0) {
   const { lesion, image } = fromAddress();
   if (lesion) state.chosen = { lesion };
   drawLesions();
+  document.body.dataset.begun = "";
   viewer.start();
   viewer.show(image);
   if (lesion) {
