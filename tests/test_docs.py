@@ -39,11 +39,8 @@ from ml.experiment import fresh_phantoms, report
 from ml.experiment.curve import figure as curve_figure
 from ml.experiment.curve import words as curve_words
 from ml.experiment.curve.record import Curve
-from ml.experiment.report import markdown
 from ml.experiment.results import Results
-from ml.experiment.results.scores import ArmComparison, ArmSummary
 from ml.experiment.tissue import asked, paste
-from ml.ground.records import from_json
 from ml.trust.answer import Said
 from tests.ml.experiment.tissue import livers
 
@@ -451,22 +448,6 @@ def test_the_figures_of_the_shipped_generators_are_those_of_their_checkpoints():
         figures = [getattr(one.metrics, name) for one in all_of]
         told = ", ".join(f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in figures)
         assert told in README, told
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "tests/evidence").glob("*.json")), ids=str)
-def test_the_tables_of_the_readme_are_those_of_their_runs(path):
-    results = json.loads(path.read_text("utf-8"))
-    summary = [from_json(ArmSummary, row) for row in results["summary"]]
-    comparisons = [from_json(ArmComparison, row) for row in results["comparisons"]]
-    assert markdown.table(summary, comparisons) in README
-    data = results["dataset"]
-    assert f"{data['lesions']} lesions of {data['patients']} patients" in README
-    assert data["digest"][:12] in README
-    assert results["commit"][:12] in README
-    for sentence in results["answer"]:
-        assert sentence in README
-    arm = re.escape("python -m ml experiment") + ".*" + re.escape("--preset compact --seeds 3")
-    assert re.search(arm, results["command"])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/evidence").glob("*.json.xz")), ids=str)

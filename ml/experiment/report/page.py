@@ -699,7 +699,8 @@ def _trainings(results: Results, folder: Path) -> str:
     seed, drawn = results.found.asked.seeds[0], ""
     for one in results.found.synthetic.generators:
         fared = one.fared
-        if (one.part, one.fold, one.seed) != ("outer", 0, seed) or isinstance(fared, Collapsed):
+        chosen = one.of_held_out and (one.fold, one.seed) == (0, seed)
+        if not chosen or isinstance(fared, Collapsed):
             continue
         name = escape(one.name)
         of = (

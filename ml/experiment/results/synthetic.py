@@ -34,6 +34,11 @@ class GeneratorFate:
     rois: int
     fared: Collapsed | GeneratorTraining = field(metadata=merged())
 
+    @property
+    def of_held_out(self) -> bool:
+        """Whether its ROIs stand beside lesions that test, and none within choose by them."""
+        return self.part == "outer"
+
 
 @dataclass(frozen=True)
 class FeatureNetwork:

@@ -14,6 +14,7 @@ import scipy.stats
 
 from ml.checkpoints.card.guidelines import CLAIM
 from ml.dataset.about import About
+from ml.experiment.outcomes import Collapsed
 from ml.experiment.report import claim, data_set, failures, generators, limits, page
 from ml.experiment.results import Results
 from ml.experiment.results.origin import GeneratorTimes, PartSize
@@ -170,3 +171,20 @@ def test_generators_stand_beside_each_other_with_what_they_took(
         assert row[6].endswith(" (0.500)")
     assert generators.HEAD[1] in page.render(timed, run, None)
     assert all(len(row) == len(generators.HEAD) for row in rows.values())
+
+    synthetic, gone = timed.found.synthetic, Collapsed("It collapsed.")
+    fates = [one for one in synthetic.generators if one.kind == "acgan"]
+    outer = [one for one in fates if one.of_held_out]
+    without = tuple(
+        replace(one, fared=gone) if one is outer[0] else one for one in synthetic.generators
+    )
+    found = replace(
+        timed.found,
+        synthetic=replace(synthetic, generators=without),
+        scores=replace(scores, primary=(primary[0],), secondary=()),
+    )
+    row = generators.rows(replace(timed, found=found))[2]
+    assert row[0] == f"ACGAN, {len(outer) - 1} of {len(outer)} trainings" and len(outer) < len(
+        fates
+    )
+    assert row[5:7] == ["collapsed", "–"]
