@@ -157,10 +157,17 @@ class Lines {
     line.querySelector("[data-icon], .icon").replaceWith(
       document.getElementById(`icon-${icon}`).content.firstElementChild.cloneNode(true),
     );
-    line.querySelector("[data-name]").textContent = name;
-    line.querySelector("[data-dismiss]").setAttribute("aria-label", `Dismiss ${name}`);
+    this.#call(line, name);
     line.querySelector("[data-state]").replaceChildren(...state);
   }
+
+  #call(line, name) {
+    line.querySelector("[data-name]").textContent = name;
+    line.querySelector("[data-dismiss]").setAttribute("aria-label", `Dismiss ${name}`);
+  }
+
+  /** What the work list calls the case, once it has it. */
+  #nameOf({ url }) { return document.querySelector(`#worklist a[href="${url}"]`)?.textContent; }
 
   #list(group, least = 2) {
     const { files } = group;
@@ -216,12 +223,12 @@ class Lines {
         ? "It was here already and stays as it is, pseudonym and phase included."
         : `${which} here already and stay as they are, pseudonym and phase included.`);
     }
-    const listed = document.querySelector(`#worklist a[href="${group.url}"]`);
+    const name = this.#nameOf(group);
     this.#mark(group, texts.length ? "warning" : "ok", texts.length ? "warned" : "accepted",
-      listed?.textContent ?? "Case", [`${count(total)} accepted, `, link]);
+      name ?? "Case", [`${count(total)} accepted, `, link]);
     this.#detail(group, texts);
     this.#list(group, 1);
-    this.#showPhase(group, listed?.textContent ?? "the case");
+    this.#showPhase(group, name ?? "the case");
   }
 
   /** The phase of one case, which may be another than that of the rest of the upload. */
@@ -251,8 +258,15 @@ class Lines {
     };
   }
 
-  /** The cases by the names that the work list has for them. */
-  name() { for (const group of this.#groups.values()) if (group.url) this.#showCase(group); }
+  /** The cases by the names that the work list has for them. The link stays, and the focus on it. */
+  name() {
+    for (const group of this.#groups.values()) {
+      const name = group.url && this.#nameOf(group);
+      if (!name) continue;
+      this.#call(group.line, name);
+      this.#showPhase(group, name);
+    }
+  }
 
   refused(file, reason) {
     const text = withoutName(reason, file);

@@ -132,6 +132,24 @@ def test_what_was_here_already_is_named(page):
     assert "2 of 5 were here already and stay as they are" in line
 
 
+def test_the_link_to_a_case_keeps_the_focus_when_the_work_list_tells_its_name(page):
+    held = []
+    page.route(
+        "**/cases*",
+        lambda route: held.append(route) if route.request.method == "GET" else route.continue_(),
+    )
+    drop(page, series("focus kept", count=1, patient_id="focus kept"))
+    link = page.locator("[data-lines] a")
+    link.focus()
+    assert "Case" in lines(page)[0]
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.locator("[data-lines] [data-name]").filter(has_not_text="Case").wait_for()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/cases/*")
+
+
 def test_files_with_one_reason_share_a_line_that_lists_them(page):
     letters = {f"letter {n}.dcm": b"a letter that was given the wrong name " * 10 for n in range(7)}
     drop(page, letters | {"empty.dcm": b""})

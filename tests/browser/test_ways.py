@@ -132,8 +132,8 @@ def test_the_guide_is_walked_by_keyboard_alone(open_as, newcomer, sample, instal
     tab_to(page, "[data-upload] button.button--primary")
     page.keyboard.press("Enter")
     walk(page, steps["open"])
-    assert serious_faults(page) == []
     tab_to(page, "[data-lines] a")
+    assert serious_faults(page) == []
     page.keyboard.press("Enter")
     wait_for_slice(page)
 
