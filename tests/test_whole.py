@@ -31,6 +31,8 @@ def test_a_file_that_a_merge_left_without_tests_is_told(tmp_path: Path):
 def test_the_long_ones_wait_until_they_are_named():
     kept = tomllib.loads((whole.TESTS.parent / "pyproject.toml").read_text("utf-8"))["tool"]
     assert f"-m '{whole.UNASKED}'" in kept["pytest"]["ini_options"]["addopts"]
+    make = (whole.TESTS.parent / "Makefile").read_text("utf-8")
+    assert f'-m "{whole.EVERY_CHANGE}"' in make.partition("\ncheck:")[2].partition("\n\n")[0]
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/browser/test_ohif.py"]
     told = subprocess.run(
         command, cwd=whole.TESTS.parent, capture_output=True, text=True, check=False

@@ -105,9 +105,8 @@ def _lines(said: Statement, account: Account) -> list[str]:
     elif said.assessment is not None:
         seen = "not seen" if said.unseen else "seen"
         told.append(f"The network's class was {said.assessment}; its score was {seen} before.")
-    keys = {one.display: one.lesion_class for one in said.scores} | {
-        said.display: said.lesion_class
-    }
+    keys = {one.display: one.lesion_class for one in said.scores}
+    keys[said.display] = said.lesion_class
     names = keys | {one_line(display): key for display, key in keys.items()}
     drawable = [letters.named(line, names) for line in told]
     less = [letters.NOT_WHOLE] if drawable != told else []

@@ -10,16 +10,17 @@ const FRAMES_MS = 40; // a trackpad sends in every frame or two; notches of a wh
 const SHRUNK = 0.6; // of the largest
 const SHRINKING = 5; // events since the largest
 const PUSHED = 1.6; // so much more at once is fingers again
-const LEVEL = 0.9; // what has kept so much of its size over
-const LEVEL_OVER = 8; // so many events does not run out but is moved; of less than
-const LEVEL_PX = 4; // this nobody can tell
+const LEVEL = 0.9; // what keeps so much of its size does not run out: it is moved,
+const LEVEL_OVER = 8; // over so many events,
+const LEVEL_PX = 4; // if it is larger than this, under which nobody can tell
 const MERGED = 1.3; // so much more, in more time, are several steps that a busy browser sends as one
 
 export class Wheel {
   #rest = 0; // px that are not a slice yet
   #last = { at: -Infinity, sign: 0, size: 0, gap: 1 }; // of one step
-  #sizes = []; // of this push, smoothed, px
-  #largest = 0; // its place among them
+  #sizes = []; // the last of this push, smoothed, px
+  #largest = 0; // of all of this push,
+  #since = 0; // so many events ago
   #isCoasting = false;
 
   /** dy: how far it was turned, in px, down is positive; at: when, in ms. How many slices that is. */
@@ -48,20 +49,21 @@ export class Wheel {
 
   #push(size) {
     this.#sizes = [size];
-    this.#largest = 0;
+    this.#largest = size;
+    this.#since = 0;
     this.#isCoasting = false;
   }
 
   #coasts(size, gap) {
     const smoothed = this.#sizes.at(-1);
     if (size > PUSHED * smoothed) { this.#push(size); return false; }
-    this.#sizes.push((smoothed + size) / 2);
-    const last = this.#sizes.length - 1;
-    const now = this.#sizes[last];
-    if (now >= this.#sizes[this.#largest]) this.#largest = last;
-    const isShrinking = now < SHRUNK * this.#sizes[this.#largest] && last - this.#largest >= SHRINKING;
+    const now = (smoothed + size) / 2;
+    this.#sizes = [...this.#sizes.slice(-LEVEL_OVER), now];
+    this.#since += 1;
+    if (now >= this.#largest) { this.#largest = now; this.#since = 0; }
+    const isShrinking = now < SHRUNK * this.#largest && this.#since >= SHRINKING;
     if (isShrinking && gap <= FRAMES_MS) this.#isCoasting = true;
-    const isLevel = now > LEVEL_PX && now >= LEVEL * this.#sizes[Math.max(0, last - LEVEL_OVER)];
+    const isLevel = now > LEVEL_PX && now >= LEVEL * this.#sizes[0];
     if (this.#isCoasting && isLevel) this.#push(now);
     return this.#isCoasting;
   }
