@@ -158,20 +158,19 @@ def phantom(
         patients: how many patients.
         counts: exact lesion counts instead, such as cyst=53,metastasis=64,hemangioma=65.
         seed: of the simulation.
-        difficulty: 0 textbook … 1 heavy overlap; default 0.2, which version 1 is calibrated at.
+        difficulty: 0 textbook … 1 heavy overlap; default 0.2 of version 1 and 0.05 of 2, which
+            they are calibrated at.
         phantom_version: 1, or 2, whose liver is harder to tell from a real one; see README.
         key_slices_only: write only the slice through each lesion.
         out: a new folder.
     """
     from ml.phantom import series
-    from ml.phantom.lesions import DEFAULT_DIFFICULTY
     from ml.progress import drive
 
-    chosen = DEFAULT_DIFFICULTY if difficulty is None else difficulty
     if counts is not None:
-        drive(series.write_cohort(counts, seed, out, chosen, key_slices_only, phantom_version))
+        drive(series.write_cohort(counts, seed, out, difficulty, key_slices_only, phantom_version))
     elif patients is not None:
-        drive(series.write(patients, seed, out, chosen, key_slices_only, phantom_version))
+        drive(series.write(patients, seed, out, difficulty, key_slices_only, phantom_version))
 
 
 def _range(_type: object, tokens: Sequence[Token]) -> tuple[float, float] | str:
@@ -536,14 +535,14 @@ def paste(
         thickness_mm: of a slice.
         count: lesions; a patient's are of one class.
         seed: of the lesions.
-        difficulty: of the lesions, as of phantom; default 0.2.
+        difficulty: of the lesions, as of phantom.
         phantom_version: which phantom draws lesions and liver, as of phantom.
         checkpoint: a classifier; default the one that comes with the program.
         out: a new folder.
     """
     from ml.experiment.tissue import paste as pasting
     from ml.experiment.tissue.slices import Folder
-    from ml.phantom.lesions import DEFAULT_DIFFICULTY
+    from ml.phantom.lesions import DIFFICULTY
     from ml.progress import drive
 
     told = "" if difficulty is None else f" --difficulty {difficulty:g}"
@@ -563,7 +562,7 @@ def paste(
                 seed,
                 thickness_mm,
                 command,
-                DEFAULT_DIFFICULTY if difficulty is None else difficulty,
+                DIFFICULTY[phantom_version] if difficulty is None else difficulty,
                 checkpoint,
                 phantom_version,
             ),

@@ -16,7 +16,7 @@ from ml.experiment.results.synthetic import FeatureNetwork
 from ml.experiment.tasks import OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
 from ml.phantom import Version
-from ml.phantom.lesions import CALIBRATION, DEFAULT_DIFFICULTY
+from ml.phantom.lesions import CALIBRATION, DIFFICULTY
 
 
 def evaluated(
@@ -85,14 +85,12 @@ def phantom_note(manifest: Manifest) -> str | None:
         return None
     note = "Phantoms: simulated CT with known truth, no patient."
     if manifest.phantom is not Version.FIRST:
-        note = f"{note} They are of phantom {manifest.phantom}, which is not calibrated."
+        note = f"{note} They are of phantom {manifest.phantom}."
     if manifest.difficulty is None:
         return f"{note} Their difficulty is not known."
-    if manifest.phantom is not Version.FIRST:
-        return f"{note} Their difficulty is {manifest.difficulty:g}."
-    if manifest.difficulty != DEFAULT_DIFFICULTY:
+    if manifest.difficulty != DIFFICULTY[manifest.phantom]:
         return f"{note} Their difficulty, {manifest.difficulty:g}, is not the calibrated one."
-    return f"{note} {CALIBRATION}"
+    return f"{note} {CALIBRATION[manifest.phantom]}"
 
 
 def fresh_patients(settings: Experiment, manifest: Manifest) -> FreshPatients | None:

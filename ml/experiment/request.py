@@ -216,15 +216,22 @@ def capped(
 ) -> tuple[Experiment, tuple[str, ...]]:
     """Settings that the data set allows, and one sentence for each that was changed.
 
-    Sizes are lowered to what its views give; a split that it names is taken.
+    Sizes are lowered to what its views give; a split that it names is taken, and so is the
+    difficulty of its phantoms for the fresh ones.
 
     Args:
         kept: names of settings that somebody asked for: they stay, to be refused if impossible.
     """
-    of_split: tuple[str, ...] = ()
+    told_by_data: tuple[str, ...] = ()
+    own = manifest.difficulty
+    if "difficulty" not in kept and own not in (None, settings.difficulty):
+        told_by_data = (
+            f"difficulty={own:g}, not {settings.difficulty:g}: that of the data set's phantoms",
+        )
+        settings = replace(settings, difficulty=own)
     if "split" not in kept and (told := parts_told(manifest)) is not None:
         settings, test = replace(settings, split=Split.GIVEN), told["test"]
-        of_split = (
+        told_by_data += (
             f"split={Split.GIVEN}, not {Split.FOLDS}: the data set names {len(test)} lesions of "
             f"{len(test.patients)} patients that test, and nothing is trained or chosen on them",
         )
@@ -237,7 +244,7 @@ def capped(
     )
     most = least * lesions // (settings.folds - 1)
     if arms.most_classic(settings, classes) <= most:
-        return settings, of_split
+        return settings, told_by_data
     lowered = settings
     if "classic" not in kept:
         lowered = replace(lowered, classic=_at_most(settings.classic, most))
@@ -254,7 +261,7 @@ def capped(
         for name in ("classic", "base", "synthetic")
         if getattr(lowered, name) != getattr(settings, name)
     )
-    return lowered, (*of_split, *words)
+    return lowered, (*told_by_data, *words)
 
 
 def _capped_by(

@@ -24,10 +24,10 @@ class Version(StrEnum):
     """
 
     FIRST = "1"
-    """Calibrated (`ml.phantom.lesions.CALIBRATION`); what the shipped checkpoints learned from."""
+    """What the shipped checkpoints learned from."""
     SECOND = "2"
     """Mended where real liver was told from the first (`python -m ml paste`): mottle, veins, a
-    spread of kernels and noise, fat with septa, lesions without corners. Not calibrated yet."""
+    spread of kernels and noise, fat with septa, lesions without corners."""
 
 
 VERSION = Version.FIRST

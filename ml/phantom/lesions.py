@@ -26,16 +26,26 @@ SPREAD = 0.55
 """Sizes are log-normal with this median and standard deviation of the logarithm, truncated."""
 
 CLASSES = ("cyst", "metastasis", "hemangioma")
-DEFAULT_DIFFICULTY = 0.2
-"""A random forest on ring statistics of the lesion (its true box given), trained on 53/64/65
-lesions, has a mean sensitivity of about 0.83 at difficulty 0.2, 0.80 at 0.3, 0.69 at 0.5 and
-0.64 at 0.8."""
-CALIBRATION = (
-    "Their difficulty, 0.2, was calibrated at the compact preset on the classic arm alone, on four "
-    "data sets of 182 lesions whose seeds (7001 to 7004) are used for nothing else: weighted "
-    "sensitivity 78.6, 75.3, 80.2 and 74.7 %, where 74 to 83 % were asked for. Then it was frozen."
-)
-"""How ``DEFAULT_DIFFICULTY`` came about (``make bench SECTIONS=difficulty``)."""
+DIFFICULTY: Mapping[Version, float] = {Version.FIRST: 0.2, Version.SECOND: 0.05}
+"""What each version is calibrated at, and made at where no difficulty is asked for.
+
+Of the first, a random forest on ring statistics of the lesion (its true box given), trained on
+53/64/65 lesions, has a mean sensitivity of about 0.83 at difficulty 0.2, 0.80 at 0.3, 0.69 at 0.5
+and 0.64 at 0.8."""
+_SENSITIVITIES = {
+    Version.FIRST: "78.6, 75.3, 80.2 and 74.7 %",
+    Version.SECOND: "78.0, 72.5, 85.2 and 76.4 %",
+}
+CALIBRATION: Mapping[Version, str] = {
+    version: (
+        f"Their difficulty, {DIFFICULTY[version]:g}, was calibrated at the compact preset on the "
+        "classic arm alone, on four data sets of 182 lesions whose seeds (7001 to 7004) are used "
+        f"for nothing else: weighted sensitivity {found}, where 74 to 83 % were asked for. Then it "
+        "was frozen."
+    )
+    for version, found in _SENSITIVITIES.items()
+}
+"""How ``DIFFICULTY`` came about (``make bench SECTIONS=difficulty``)."""
 
 
 _MERGE = np.float32(0.05)

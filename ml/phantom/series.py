@@ -21,8 +21,8 @@ from ml.phantom.dicomfile import encode
 from ml.phantom.grid import SIZE_PX, Grid
 from ml.phantom.lesions import (
     CLASSES,
-    DEFAULT_DIFFICULTY,
     DIAMETER_MM,
+    DIFFICULTY,
     Lesion,
     Shape,
     atypical_share,
@@ -46,18 +46,21 @@ COLUMNS = (
 _GAP_MM = 4.0
 
 
-def _check(seed: int, difficulty: float) -> None:
+def _checked(seed: int, difficulty: float | None, version: Version) -> float:
+    """The difficulty that was asked for, or the version's own."""
     if seed < 0:
         raise PhantomError(f"Seed {seed} is negative; give a whole number from 0.")
-    if not 0 <= difficulty <= 1:
+    asked = DIFFICULTY[version] if difficulty is None else float(difficulty)
+    if not 0 <= asked <= 1:
         raise PhantomError(
-            f"Difficulty {difficulty:g} is outside 0…1; 0 is textbook, 1 is heavy overlap."
+            f"Difficulty {asked:g} is outside 0…1; 0 is textbook, 1 is heavy overlap."
         )
+    return asked
 
 
 def patient(
     seed: int,
-    difficulty: float = DEFAULT_DIFFICULTY,
+    difficulty: float | None = None,
     index: int = 0,
     lesion_class: str | None = None,
     lesions: int | None = None,
@@ -69,7 +72,8 @@ def patient(
         seed: a whole number from 0.
         difficulty: 0 (textbook) to 1 (heavy overlap): the proportion of atypical lesions
             (``lesions.atypical_share``), how far typical ones stray, how much contrast is lost and
-            how strong the noise is all grow with it, smoothly.
+            how strong the noise is all grow with it, smoothly. None: the one that the version is
+            calibrated at (``lesions.DIFFICULTY``).
         index: the patient's number, from 0.
         lesion_class: a class for all lesions of the patient; drawn where not given.
         lesions: how many, 1 or more; drawn by ``LESIONS_SHARE`` where not given.
@@ -78,7 +82,7 @@ def patient(
     Raises:
         PhantomError: a number out of range or an unknown class.
     """
-    _check(seed, difficulty)
+    difficulty = _checked(seed, difficulty, version)
     if index < 0:
         raise PhantomError(f"Patient {index}: patients are counted from 0.")
     if lesion_class is not None and lesion_class not in CLASSES:
@@ -113,7 +117,7 @@ def patient(
         drawn.append(Lesion(lesion_class, placed[1], atypical, look, placed[0], texture, version))
     heights = _heights(drawn, float(step))
     grid = _field_of_view(np.random.default_rng(seed_of(seed, index, "scanner", 1)), anatomy)
-    name = (str(seed), str(index), repr(float(difficulty)), lesion_class, str(lesions))
+    name = (str(seed), str(index), repr(difficulty), lesion_class, str(lesions))
     study, series, frame = (
         uid(what, *name, version=version) for what in ("study", "series", "frame")
     )
@@ -128,7 +132,7 @@ def patient(
         for lesion in drawn
     )
     return PhantomPatient(
-        f"PHANTOM-{seed}-{index:05d}", seed, index, float(difficulty), lesion_class, truth, scanner,
+        f"PHANTOM-{seed}-{index:05d}", seed, index, difficulty, lesion_class, truth, scanner,
         grid, heights, float(step), study, series, frame, anatomy, tuple(drawn), version,
     )  # fmt: skip
 
@@ -199,7 +203,7 @@ def _heights(lesions: list[Lesion], step: float) -> tuple[float, ...]:
 def cohort(
     counts: Mapping[str, int],
     seed: int,
-    difficulty: float = DEFAULT_DIFFICULTY,
+    difficulty: float | None = None,
     version: Version = VERSION,
 ) -> Iterator[PhantomPatient]:
     """Patients until exactly ``counts`` lesions of each class are reached.
@@ -211,7 +215,7 @@ def cohort(
     Raises:
         PhantomError: an unknown class, a negative count, or no lesion asked for.
     """
-    _check(seed, difficulty)
+    chosen = _checked(seed, difficulty, version)
     for key, count in counts.items():
         if key not in CLASSES:
             raise PhantomError(f"The phantom has no class {key!r}; it has {', '.join(CLASSES)}.")
@@ -219,7 +223,7 @@ def cohort(
             raise PhantomError(f"{count} lesions of class {key}: give 0 or more.")
     if sum(counts.values()) == 0:
         raise PhantomError("No lesions asked for; give counts such as cyst=53.")
-    return _cohort(dict(counts), seed, difficulty, version)
+    return _cohort(dict(counts), seed, chosen, version)
 
 
 def _cohort(
@@ -244,7 +248,7 @@ def _cohort(
 def draw_lesion_slices(
     counts: Mapping[str, int],
     seed: int,
-    difficulty: float = DEFAULT_DIFFICULTY,
+    difficulty: float | None = None,
     version: Version = VERSION,
 ) -> Iterator[tuple[PhantomPatient, int, PhantomSlice]]:
     """The fast way to a pool: each lesion of ``cohort`` (from 1) with its key slice only."""
@@ -260,7 +264,7 @@ def write(
     patients: int,
     seed: int,
     out: Path,
-    difficulty: float = DEFAULT_DIFFICULTY,
+    difficulty: float | None = None,
     key_slices_only: bool = False,
     version: Version = VERSION,
 ) -> Iterator[Progress]:
@@ -272,17 +276,17 @@ def write(
     """
     if patients < 1:
         raise PhantomError(f"{patients} patients: give 1 or more.")
-    _check(seed, difficulty)
-    made = (patient(seed, difficulty, index, version=version) for index in range(patients))
+    chosen = _checked(seed, difficulty, version)
+    made = (patient(seed, chosen, index, version=version) for index in range(patients))
     refuse_taken(out)
-    return _write(made, patients, None, _Origin(version, seed, difficulty, key_slices_only), out)
+    return _write(made, patients, None, _Origin(version, seed, chosen, key_slices_only), out)
 
 
 def write_cohort(
     counts: Mapping[str, int],
     seed: int,
     out: Path,
-    difficulty: float = DEFAULT_DIFFICULTY,
+    difficulty: float | None = None,
     key_slices_only: bool = False,
     version: Version = VERSION,
 ) -> Iterator[Progress]:
@@ -295,7 +299,8 @@ def write_cohort(
     made = cohort(counts, seed, difficulty, version)
     total = sum(counts.values())
     refuse_taken(out)
-    origin = _Origin(version, seed, difficulty, key_slices_only)
+    chosen = _checked(seed, difficulty, version)
+    origin = _Origin(version, seed, chosen, key_slices_only)
     steps = _write(made, None, total, origin, out)
     return chain(_thin({key: counts.get(key, 0) for key in CLASSES}, 0, total), steps)
 

@@ -25,14 +25,15 @@ from ml.dataset import prepare
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
-from ml.phantom import series
-from ml.phantom.lesions import DEFAULT_DIFFICULTY
+from ml.phantom import Version, series
+from ml.phantom.lesions import DIFFICULTY as CALIBRATED
 from ml.progress import Progress
 from ml.training import classifier, gan, likened
 
 COUNTS = {"cyst": 53, "metastasis": 64, "hemangioma": 65}
 SEED = 2018
-DIFFICULTY = DEFAULT_DIFFICULTY
+PHANTOM = Version.FIRST
+DIFFICULTY = CALIBRATED[PHANTOM]
 NAME = "phantom-182"
 
 WORDS = OwnersWords(
@@ -138,7 +139,9 @@ def _lesions(scratch: Path, counts: Mapping[str, int]) -> Iterator[Progress]:
     if not (data / "manifest.json").exists():
         images = scratch / "dicom"
         shutil.rmtree(images, ignore_errors=True)
-        yield from series.write_cohort(counts, SEED, images, DIFFICULTY, key_slices_only=True)
+        yield from series.write_cohort(
+            counts, SEED, images, DIFFICULTY, key_slices_only=True, version=PHANTOM
+        )
         yield from prepare.dicom(images, LIVER, data)
 
 

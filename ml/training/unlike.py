@@ -20,7 +20,6 @@ from ml.ground.errors import HepaticaError
 from ml.images import roi
 from ml.images.ct_slice import ImageKind
 from ml.phantom import elsewhere, series
-from ml.phantom.lesions import DEFAULT_DIFFICULTY
 from ml.phantom.patient import PhantomPatient
 from ml.trust import stability
 from ml.trust.stability import Disturbance
@@ -110,14 +109,14 @@ class Picture:
 def of_patient(
     index: int,
     seed: int = SEED,
-    difficulty: float = DEFAULT_DIFFICULTY,
+    difficulty: float | None = None,
     window_hu: tuple[float, float] = roi.DEFAULT_WINDOW_HU,
 ) -> list[Picture]:
     """`of_phantom` of one patient.
 
     Args:
         index: the patient's number, from 0.
-        seed, difficulty: of the phantom.
+        seed, difficulty: of the phantom, as of `ml.phantom.series.patient`.
         window_hu: of the network's ROIs.
     """
     return of_phantom(series.patient(seed, difficulty, index), window_hu)

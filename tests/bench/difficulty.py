@@ -1,7 +1,7 @@
 """Difficulty of the phantoms: what the compact classic arm reaches on data sets of their own.
 
-The seeds here are used nowhere else, no arm but classic is trained, and nothing but the default
-difficulty may be decided by what is printed.
+The seeds here are used nowhere else, no arm but classic is trained, and nothing but the difficulty
+that a version is made at may be decided by what is printed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ml.experiment.perform import perform
 from ml.experiment.tasks import INNER, OUTER, CutViews, DrawFresh, TrainClassifier
 from ml.experiment.training_sets import fresh_of, views_starts
 from ml.lesion import LIVER
-from ml.phantom import series
-from ml.phantom.lesions import DEFAULT_DIFFICULTY
+from ml.phantom import Version, series
+from ml.phantom.lesions import DIFFICULTY
 from ml.statistics import classification
 from ml.training.shipped import COUNTS
 
@@ -34,23 +34,33 @@ LOW, HIGH = 0.74, 0.83
 
 def calibration() -> Iterator[str]:
     """Weighted sensitivity of the classic arm, sizes by nested selection, on each data set."""
+    for version in Version:
+        yield from _of(version)
+
+
+def _of(version: Version) -> Iterator[str]:
     found = []
+    made = f"phantom {version} at difficulty {DIFFICULTY[version]:g}"
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
-            matrix = _confusion(Path(folder), seed)
+            matrix = _confusion(Path(folder), seed, version)
         value = float(classification.weighted(classification.sensitivities(matrix), matrix))
         found.append(value)
         n = sum(COUNTS.values())
-        yield f"{DEFAULT_DIFFICULTY:g}, data set {seed}: sensitivity {value:.3f}, n = {n}"
+        yield f"{made}, data set {seed}: sensitivity {value:.3f}, n = {n}"
     mean = float(np.mean(found))
     said = "within" if LOW <= mean <= HIGH else "OUTSIDE"
     spread = float(np.std(found, ddof=1))
-    yield f"mean {mean:.3f} (standard deviation {spread:.3f}) is {said} {LOW:.2f} to {HIGH:.2f}"
+    yield (
+        f"{made}: mean {mean:.3f} (standard deviation {spread:.3f}) is {said} {LOW:.2f} to "
+        f"{HIGH:.2f}"
+    )
 
 
-def _confusion(folder: Path, seed: int) -> classification.Ints:
+def _confusion(folder: Path, seed: int, version: Version) -> classification.Ints:
     """One data set from its patients to the counts of the tested lesions."""
-    for _ in series.write_cohort(COUNTS, seed, folder / "ct", key_slices_only=True):
+    made = series.write_cohort(COUNTS, seed, folder / "ct", key_slices_only=True, version=version)
+    for _ in made:
         pass
     for _ in prepare.dicom(folder / "ct", LIVER, folder / "data"):
         pass
@@ -60,6 +70,7 @@ def _confusion(folder: Path, seed: int) -> classification.Ints:
             f"seed={seed}",
             f"fresh_seed={10_000 * seed}",
             "fresh_lesions=10",
+            f"difficulty={DIFFICULTY[version]}",
         ]
     )
     manifest = Manifest.load(folder / "data")

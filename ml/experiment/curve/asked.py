@@ -13,6 +13,7 @@ from ml.experiment.curve import CurveError, cohorts
 from ml.experiment.request import refuse_seeds
 from ml.ground.records import from_json, to_json
 from ml.phantom import VERSION, Version
+from ml.phantom.lesions import DIFFICULTY
 from ml.progress import RunDir, refuse_data_set
 
 _FILE = "config.json"
@@ -60,6 +61,8 @@ class Asking:
                 "A curve is tested on fresh phantoms by the second method; leave split and "
                 "method_version out."
             )
+        if "difficulty" not in kept:
+            settings = replace(settings, difficulty=DIFFICULTY[phantom])
         words = (
             f"python -m ml curve --preset {preset} --sizes {'+'.join(map(str, sizes))} "
             f"--seeds {seeds} --out OUT"

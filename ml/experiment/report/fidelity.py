@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
-from ml.experiment.outcomes import Missing
+from ml.experiment.outcomes import Collapsed, Missing
 from ml.experiment.results import Results
-from ml.experiment.results.synthetic import Fidelity, KindFidelity, SpaceFidelity
+from ml.experiment.results.synthetic import KindFidelity, SpaceFidelity, Synthetic
 from ml.statistics import two_sample
 from ml.statistics.figure import Figure
 
@@ -25,31 +25,45 @@ _FURTHER_UP = ("kid", "fid")
 _WORDS = {"kid": "KID", "fid": "FID", "density": "density", "coverage": "coverage"}
 
 
-def by_network(told: Fidelity) -> list[list[str]]:
+def named(synthetic: Synthetic, kind: str) -> str:
+    """What ROIs of this kind are called, and of how many folds and seeds they are where in some
+    a generator collapsed in every attempt: nothing is measured there of the other classes either.
+    """
+    outer = [one for one in synthetic.generators if one.kind == kind and one.of_held_out]
+    every = {(one.fold, one.seed) for one in outer}
+    gone = {(one.fold, one.seed) for one in outer if isinstance(one.fared, Collapsed)}
+    left = f", {len(every - gone)} of {len(every)} trainings" if gone else ""
+    return f"{NAMES[kind]}{left}"
+
+
+def by_network(synthetic: Synthetic) -> list[list[str]]:
     """Cells (HTML) per kind: the measures in the network's features."""
     rows = []
-    for kind, one in told.kinds.items():
+    for kind, one in _kinds(synthetic).items():
         if isinstance(one, Missing):
-            rows.append([NAMES[kind], escape(one.missing), "", "", ""])
+            rows.append([named(synthetic, kind), escape(one.missing), "", "", ""])
         else:
-            rows.append([NAMES[kind], *_cells(one.network)])
+            rows.append([named(synthetic, kind), *_cells(one.network)])
     return rows
 
 
-def by_measurements(told: Fidelity) -> list[list[str]]:
+def by_measurements(synthetic: Synthetic) -> list[list[str]]:
     """The same in the named measurements, and how well the ROIs are told apart; [] of old runs."""
     return [
-        [NAMES[kind], *_cells(one.radiomics), plain(one.told_apart)]
-        for kind, one in told.kinds.items()
+        [named(synthetic, kind), *_cells(one.radiomics), plain(one.told_apart)]
+        for kind, one in _kinds(synthetic).items()
         if isinstance(one, KindFidelity) and one.radiomics is not None
     ]
 
 
-def answers(told: Fidelity) -> list[str]:
+def answers(synthetic: Synthetic) -> list[str]:
     """A sentence for each generator: where it is further off than real lesions are; [] of old runs.
 
     Further: the two 95 % intervals do not meet.
     """
+    told = synthetic.fidelity
+    if isinstance(told, Missing):
+        return []
     real = told.kinds.get(_REAL)
     if not isinstance(real, KindFidelity) or real.radiomics is None:
         return []
@@ -78,9 +92,15 @@ def answers(told: Fidelity) -> list[str]:
         if len(further) == 1 + 2 * len(_WORDS):
             what = "every measure"
         sentences.append(
-            f"{NAMES[kind]}: further from held-out lesions than real ones are by {what}.{apart}"
+            f"{named(synthetic, kind)}: further from held-out lesions than real ones are by "
+            f"{what}.{apart}"
         )
     return sentences
+
+
+def _kinds(synthetic: Synthetic) -> Mapping[str, KindFidelity | Missing]:
+    told = synthetic.fidelity
+    return {} if isinstance(told, Missing) else told.kinds
 
 
 def few_held_out(results: Results) -> str:

@@ -40,7 +40,8 @@ def rows(results: Results) -> list[list[str]]:
     times, classes = results.run.times.generators, len(results.found.dataset.scheme)
     if not times:
         return []
-    told, copied = results.found.synthetic.fidelity, results.found.synthetic.memorisation
+    synthetic = results.found.synthetic
+    told, copied = synthetic.fidelity, synthetic.memorisation
     kinds = {} if isinstance(told, Missing) else told.kinds
     flagged = {} if isinstance(copied, Missing) else copied.kinds
     found = []
@@ -52,10 +53,10 @@ def rows(results: Results) -> list[list[str]]:
             trainings = classes if kind == _PER_CLASS else 1
             minutes = f"{took.training_s * trainings / 60:.2g}"
             seconds = "–" if took.drawing_s is None else f"{100 * took.drawing_s:.2g}"
-        fates = [fate for fate in results.found.synthetic.generators if fate.kind == kind]
+        fates = [fate for fate in synthetic.generators if fate.kind == kind]
         found.append(
             [
-                "real lesions" if kind == _REAL else fidelity.NAMES[kind] + _left(fates),
+                "real lesions" if kind == _REAL else fidelity.named(synthetic, kind),
                 *_likeness(one),
                 _share(flagged.get(kind, {}).get("pixels")),
                 *_gain(_against_equal(results, kind), fates),
@@ -98,13 +99,6 @@ def _against_equal(results: Results, kind: str) -> ArmComparison | None:
         if key == (_ARM.format(kind), _EQUAL, Selection.NESTED):
             return one
     return None
-
-
-def _left(fates: Sequence[GeneratorFate]) -> str:
-    """How many of those that draw for held-out lesions are there, where some are not."""
-    outer = [fate for fate in fates if fate.of_held_out]
-    there = sum(not isinstance(fate.fared, Collapsed) for fate in outer)
-    return "" if there == len(outer) else f", {there} of {len(outer)} trainings"
 
 
 def _gain(found: ArmComparison | None, fates: Sequence[GeneratorFate]) -> tuple[str, str]:

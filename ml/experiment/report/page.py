@@ -35,7 +35,7 @@ from ml.experiment.report import (
 from ml.experiment.report.embedding import Plane
 from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
-from ml.experiment.results.synthetic import Memorisation
+from ml.experiment.results.synthetic import Memorisation, Synthetic
 from ml.ground.counted import counted
 from ml.ground.records import to_json
 from ml.images.roi import to_grey
@@ -620,25 +620,26 @@ def _failures(results: Results, folder: Path) -> str:
 
 
 def _fidelity(results: Results) -> str:
-    told = results.found.synthetic.fidelity
+    synthetic = results.found.synthetic
+    told = synthetic.fidelity
     head = "<h2>Fidelity and variety</h2>"
     if isinstance(told, Missing):
         return f"{head}<p>{escape(told.missing)}</p>"
     network = told.network
     known = " It was trained on this very data set." if network.trained_on_this_data else ""
-    answers = "".join(f"<p>{line}</p>" for line in fidelity.answers(told))
+    answers = "".join(f"<p>{line}</p>" for line in fidelity.answers(synthetic))
     measured = ""
     if told.radiomics and told.told_apart:
         measured = (
             f"<h3>In named measurements</h3><p>Measurements: {escape(told.radiomics)}.</p>"
-            + _table((*fidelity.HEAD, "told apart"), fidelity.by_measurements(told))
+            + _table((*fidelity.HEAD, "told apart"), fidelity.by_measurements(synthetic))
             + f'<p class="soft">Told apart: {escape(told.told_apart)}.</p>'
         )
     return (
         f"{head}{fidelity.few_held_out(results)}{answers}"
         f"<p>Distances to {escape(told.against)}. Features: {escape(network.features)} of "
         f"{escape(network.network)}.{known}</p>"
-        + _table(fidelity.HEAD, fidelity.by_network(told), escape(told.interval))
+        + _table(fidelity.HEAD, fidelity.by_network(synthetic), escape(told.interval))
         + '<p class="soft">Small sets inflate FID; read it beside the baseline. KID is unbiased. '
         "Density above 1: synthetic ROIs crowd where real ones are dense; low coverage: they miss "
         f"kinds of lesions.</p>{measured}"
@@ -727,11 +728,11 @@ def _trainings(results: Results, folder: Path) -> str:
     )
 
 
-def _twins(told: Memorisation) -> str:
+def _twins(synthetic: Synthetic, told: Memorisation) -> str:
     """Which generators draw the same again and again."""
     rows = [
         [
-            f"{fidelity.NAMES[kind]}, {escape(one.lesion_class)}",
+            f"{fidelity.named(synthetic, kind)}, {escape(one.lesion_class)}",
             str(one.rois),
             f"{100 * one.share:.0f} %" + (" – much alike" if one.share > _MUCH_ALIKE else ""),
             f"{one.median:.3g}",
@@ -752,7 +753,8 @@ def _twins(told: Memorisation) -> str:
 
 
 def _memorisation(results: Results, folder: Path) -> str:
-    told = results.found.synthetic.memorisation
+    synthetic = results.found.synthetic
+    told = synthetic.memorisation
     head = "<h2>Memorisation</h2>"
     if isinstance(told, Missing):
         return f"{head}<p>{escape(told.missing)}</p>"
@@ -761,7 +763,7 @@ def _memorisation(results: Results, folder: Path) -> str:
         for space, found in spaces.items():
             rows.append(
                 [
-                    f"{fidelity.NAMES[kind]}, {space}",
+                    f"{fidelity.named(synthetic, kind)}, {space}",
                     f"{found.median_synthetic:.3g}",
                     f"{found.median_held_out:.3g}",
                     fidelity.plain(found.ratio_of_medians),
@@ -805,7 +807,7 @@ def _memorisation(results: Results, folder: Path) -> str:
         + '<p class="soft">A ratio well under 1, or many more flagged than expected, speaks of '
         "copying; but smooth pictures are near to everything, so the last column compares with as "
         "many training as held-out lesions: 50 % if nothing is copied.</p>"
-        + _twins(told)
+        + _twins(synthetic, told)
         + "<p>The nearest pairs: left synthetic, right its nearest training ROI.</p>" + shown
     )  # fmt: skip
 

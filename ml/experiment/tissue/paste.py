@@ -28,7 +28,7 @@ from ml.experiment.tissue.shelf import NO_PIXELS, Shelf
 from ml.experiment.tissue.slices import Floats, Folder, LiverSlice
 from ml.experiment.tissue.stock import COLUMNS, FOUND, TABLE
 from ml.phantom import VERSION, Version, series
-from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
+from ml.phantom.lesions import CLASSES
 from ml.progress import Progress, RunDir, refuse_taken, whole
 
 MOST = 20_000
@@ -62,7 +62,7 @@ class Asking:
     seed: int
     thickness_mm: float
     command: str
-    difficulty: float = DEFAULT_DIFFICULTY
+    difficulty: float
     checkpoint: Path | None = None
     phantom: Version = VERSION
 

@@ -26,6 +26,7 @@ from ml.experiment.evaluation import Outputs
 from ml.experiment.fresh_phantoms import FreshLesions
 from ml.experiment.training_sets import fresh_of
 from ml.phantom import Version
+from ml.phantom.lesions import DIFFICULTY
 from ml.progress import RunDir
 from ml.statistics import comparison
 from ml.statistics.figure import Figure
@@ -212,7 +213,10 @@ def test_what_cannot_be_is_refused(done: Path, tmp_path: Path, capsys) -> None:
 def test_another_phantom_is_trained_and_tested_on_where_it_is_asked_for(tmp_path: Path) -> None:
     asking = Asking.of("quick", SIZES, SMALL, 1, Version.SECOND)
     assert "--phantom-version 2" in asking.command
-    list(cohorts.make(tmp_path, 0, SIZES, 0.2, asking.phantom))
+    assert asking.settings.difficulty == DIFFICULTY[Version.SECOND]
+    named = Asking.of("quick", SIZES, ["difficulty=0.2"], 1, Version.SECOND)
+    assert named.settings.difficulty == 0.2
+    list(cohorts.make(tmp_path, 0, SIZES, asking.settings.difficulty, asking.phantom))
     cell = Cell(asking, tmp_path, tmp_path / "fresh", 0, 12)
     assert cell.manifest().phantom is Version.SECOND
     tested = fresh_of(cell.settings(cell.manifest())[0], cell.manifest())

@@ -46,9 +46,9 @@ from ml.ground.records import to_json
 from ml.images import dicom
 from ml.images.roi import Box
 from ml.lesion import LIVER
-from ml.phantom import VERSION
+from ml.phantom import VERSION, Version
 from ml.phantom.dicomfile import encode
-from ml.phantom.lesions import CLASSES, DEFAULT_DIFFICULTY
+from ml.phantom.lesions import CLASSES, DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
 from ml.progress import RunDir
 from ml.training.runtime import DeviceError
@@ -208,7 +208,7 @@ def test_test_and_oracle_patients_never_share_a_seed() -> None:
         assert len({chunk.cohort_seed for chunk in made}) == len(made)
         # quick proves nothing, and is not to spend its time on patients
         assert preset.fresh_lesions >= (100 if name == "quick" else 3000)
-        assert preset.difficulty == DEFAULT_DIFFICULTY
+        assert preset.difficulty == DIFFICULTY[Version.FIRST]
 
 
 # -- what is refused before hours are spent --------------------------------------------------------
@@ -255,6 +255,18 @@ def test_phantoms_of_another_difficulty_than_the_fresh_ones_are_refused(
     assert "0.3, is not the calibrated" in str(phantom_note(liver))
     unknown = replace(liver, difficulty=None)
     assert "not known" in str(phantom_note(unknown))
+
+
+def test_fresh_phantoms_take_the_difficulty_of_the_data_set_unless_another_is_named(
+    manifest: Manifest,
+) -> None:
+    of_second = replace(manifest, difficulty=0.03)
+    asked = Request(TINY, 1, "command").fitted(of_second)
+    assert asked.settings == replace(TINY, difficulty=0.03)
+    assert asked.capped == ("difficulty=0.03, not 0.2: that of the data set's phantoms",)
+    named = Request(TINY, 1, "command", ("difficulty",)).fitted(of_second)
+    assert named.settings == TINY and not named.capped
+    assert Request(TINY, 1, "command").fitted(replace(manifest, difficulty=None)).settings == TINY
 
 
 def test_sizes_that_give_no_view_at_all_are_refused(manifest: Manifest, tmp_path: Path) -> None:

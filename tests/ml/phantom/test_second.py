@@ -24,7 +24,7 @@ from ml.phantom import Version, series
 from ml.phantom.anatomy import Anatomy
 from ml.phantom.dicomfile import encode
 from ml.phantom.grid import Grid
-from ml.phantom.lesions import Lesion
+from ml.phantom.lesions import CALIBRATION, DIFFICULTY, Lesion
 from ml.phantom.parenchyma import MOTTLE_HU, Mottle, hepatic_skeleton, portal_skeleton
 from ml.phantom.scanner import Scanner
 from ml.phantom.vessels import grow
@@ -152,13 +152,14 @@ def prepared(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_data_set_knows_which_phantom_it_is_of_and_says_that_it_is_not_calibrated(
-    prepared, tmp_path
-) -> None:
+def test_a_data_set_knows_which_phantom_it_is_of_and_how_it_was_calibrated(prepared) -> None:
     assert json.loads((prepared / "dicom" / "phantom.json").read_text())["version"] == "2"
     manifest = Manifest.load(prepared / "data")
-    assert manifest.phantom is SECOND and manifest.difficulty == 0.2
-    assert "of phantom 2, which is not calibrated" in (phantom_note(manifest) or "")
+    assert manifest.phantom is SECOND and manifest.difficulty == DIFFICULTY[SECOND]
+    assert f"of phantom 2. {CALIBRATION[SECOND]}" in (phantom_note(manifest) or "")
+    assert CALIBRATION[SECOND] != CALIBRATION[Version.FIRST]
+    other = phantom_note(replace(manifest, difficulty=DIFFICULTY[Version.FIRST])) or ""
+    assert "of phantom 2. Their difficulty, 0.2, is not the calibrated one." in other
     head = json.loads((prepared / "data" / "manifest.json").read_text())
     (prepared / "data" / "manifest.json").write_text(json.dumps({**head, "phantom": "7"}))
     with pytest.raises(ManifestError, match="damaged"):

@@ -12,7 +12,6 @@ from ml.checkpoints.checkpoint import Checkpoint, shipped
 from ml.checkpoints.members import parted
 from ml.images import roi
 from ml.phantom import series
-from ml.phantom.lesions import DEFAULT_DIFFICULTY
 from ml.statistics.figure import Figure
 from ml.trust import randomised
 from ml.trust.differentiated import LAYERS, Cnn
@@ -30,7 +29,7 @@ def network() -> Cnn:
 def rois() -> np.ndarray:
     found = []
     for index in range(4):
-        image = series.patient(7_700_000, DEFAULT_DIFFICULTY, index).key_slice(1)
+        image = series.patient(7_700_000, index=index).key_slice(1)
         box = image.box(1)
         assert box is not None
         found.append(roi.cut(image.hu, roi.Box(*box), image.spacing_mm, roi.AIR_HU))

@@ -15,7 +15,7 @@ import scipy.stats
 from ml.checkpoints.card.guidelines import CLAIM
 from ml.dataset.about import About
 from ml.experiment.outcomes import Collapsed
-from ml.experiment.report import claim, data_set, failures, generators, limits, page
+from ml.experiment.report import claim, data_set, failures, fidelity, generators, limits, page
 from ml.experiment.results import Results
 from ml.experiment.results.origin import GeneratorTimes, PartSize
 from ml.statistics.figure import Figure
@@ -184,6 +184,9 @@ def test_generators_stand_beside_each_other_with_what_they_took(
         scores=replace(scores, primary=(primary[0],), secondary=()),
     )
     row = generators.rows(replace(timed, found=found))[2]
+    names = [line[0] for line in fidelity.by_network(found.synthetic)]
+    assert row[0] in names and "DCGAN" in names
+    assert f"{row[0]}, pixels" in page.render(replace(timed, found=found), run, None)
     assert row[0] == f"ACGAN, {len(outer) - 1} of {len(outer)} trainings" and len(outer) < len(
         fates
     )
