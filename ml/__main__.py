@@ -915,7 +915,8 @@ def leak_audit(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 a refusal (told on stderr), 2 wrong arguments, 130 interrupted."""
-    return terminal.run(application, argv)
+    with terminal.ended_tidily():
+        return terminal.run(application, argv)
 
 
 if __name__ == "__main__":

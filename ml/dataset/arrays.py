@@ -19,7 +19,7 @@ from PIL import Image
 
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.labels import Whose, nobody
-from ml.dataset.table import CellError, PrepareError
+from ml.dataset.table import CellError, PrepareError, is_pipe
 from ml.ground.errors import reason
 from ml.images.ct_slice import CTSlice
 from ml.images.picture import PICTURE
@@ -84,6 +84,9 @@ def entries(path: Path, options: Options) -> tuple[list[Entry], list[str]]:
 
 def _read(path: Path) -> dict[str, Array]:
     files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
+    for file in files:
+        if is_pipe(file):
+            raise PrepareError(f"{file} is a pipe or a device; give a file.")
     try:
         if sum(_unpacked(file) for file in files) > _MOST_BYTES:
             raise PrepareError(f"{path} unpacks to over 4 GiB; give fewer images.")

@@ -20,11 +20,16 @@ _PARTS = ("images", "annotations", "categories")
 
 def found(folder: Path) -> Path | None:
     """The only COCO file in a folder, or None."""
-    try:
-        files = [path for path in sorted(folder.glob("*.json")) if _is_coco(path)]
-    except OSError:
-        return None
+    files = all_in(folder)
     return files[0] if len(files) == 1 else None
+
+
+def all_in(folder: Path) -> list[Path]:
+    """Every COCO file in a folder."""
+    try:
+        return [path for path in sorted(folder.glob("*.json")) if _is_coco(path)]
+    except OSError:
+        return []
 
 
 def _is_coco(path: Path) -> bool:

@@ -88,6 +88,8 @@ def look(folder: Path) -> Finding:
     if folders.classes(folder):
         found = _read(lambda told: folders.entries(folder, files, told))
         return _finding(folder, "images", "a folder for each class", found, [])
+    if several := prepare.several(folder):
+        return Finding((f"There are {several}",), "", ())
     count = sum(1 for _ in folders.files(folder))
     return Finding(
         (f"{count} files that may be images, and nothing that tells their classes.",),

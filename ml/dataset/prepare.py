@@ -98,11 +98,28 @@ def _untold(folder: Path, name: str) -> PrepareError:
             f"that can be told apart. Add a folder of another class, or write {name} with the "
             "columns file, class and patient."
         )
+    if words := several(folder):
+        return PrepareError(f"{folder} has {words}")
     return PrepareError(
         f"{folder} has neither {name}, a COCO file, arrays nor a folder for each class, so "
         f"nothing tells the classes. Write {name} with the columns file, class and patient, or "
         "sort the images into a folder for each class."
     )
+
+
+def several(folder: Path) -> str | None:
+    """Words for a folder in which more than one file tells classes, so that none is taken."""
+    boxes, packed = coco.all_in(folder), sorted(folder.glob("*.npz"))
+    if len(boxes) > 1:
+        return f"{len(boxes)} COCO files ({_names(boxes)}); name one of them with --table."
+    if len(packed) > 1:
+        return f"{len(packed)} npz ({_names(packed)}); give one of them instead of the folder."
+    return None
+
+
+def _names(paths: Sequence[Path]) -> str:
+    rest = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(path.name for path in paths[:3]) + rest
 
 
 def dicom(

@@ -9,8 +9,11 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Annotated
 
@@ -178,6 +181,32 @@ def run(
             raise
         return _refused(sentence)
     return DONE
+
+
+@contextmanager
+def ended_tidily() -> Iterator[None]:
+    """SIGTERM ends this process as Ctrl-C does, so that nothing half-made is left behind.
+
+    Processes that are forked meanwhile end at once, as they would without. Where somebody has
+    a handler already, or this is not the main thread, nothing is changed.
+    """
+    here = os.getpid()
+
+    def end(number: int, _frame: object) -> None:
+        if os.getpid() == here:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _refused(sentence: str) -> int:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +19,7 @@ from PIL import Image
 from ml.__main__ import main
 from ml.checkpoints import checkpoint
 from ml.config import Experiment
+from ml.ground import terminal
 from tests.ml.discs import BARELY, TINY, data_set
 
 COUNTS = "cyst=1,metastasis=1,hemangioma=1"
@@ -197,3 +202,37 @@ def test_a_reader_who_has_seen_enough_is_no_fault(
         ask = ["readers", "plan", "--readers", "5", "--cases", "120", "--effect", "0.1"]
         assert main([*ask, "--studies", "0"]) == 1
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_ended_leaves_nothing_half_made(tmp_path: Path, number: int) -> None:
+    words = ["phantom", "--patients", "500", "--out", str(tmp_path / "made" / "out")]
+    (tmp_path / "made").mkdir()
+    command = [sys.executable, "-m", "ml", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        while not list((tmp_path / "made").iterdir()):
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(number)
+        told = running.stderr.read()
+    assert running.returncode == 130 and told.splitlines()[-1] == "interrupted"
+    assert not list((tmp_path / "made").iterdir())
+
+
+def test_an_end_that_is_asked_for_goes_to_this_process_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), terminal.ended_tidily():
+        ready, told = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(told, b".")  # what comes before Python has forked is lost
+            time.sleep(60)
+            os._exit(1)
+        os.read(ready, 1)
+        os.kill(child, signal.SIGTERM)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -256,6 +256,31 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
     assert "is a pipe or a device" in refused(where)
 
 
+def test_a_pipe_among_arrays_is_not_waited_for(tmp_path: Path) -> None:
+    where = tmp_path / "in"
+    where.mkdir()
+    os.mkfifo(where / "images.npy")
+    assert "images.npy is a pipe or a device" in refused(where)
+    assert "images.npy is a pipe or a device" in inspect.look(where).text
+
+
+def test_several_files_that_tell_classes_are_named_and_none_is_taken(tmp_path: Path) -> None:
+    where = tmp_path / "in"
+    where.mkdir()
+    for name in ("train", "val"):
+        told = {"images": [], "annotations": [], "categories": []}
+        (where / f"{name}.json").write_text(json.dumps(told))
+    for asked in (refused(where), inspect.look(where).text):
+        assert "2 COCO files (train.json, val.json); name one of them with --table." in asked
+        (where / "other.json").write_text("{}")
+    (where / "val.json").unlink()
+    (where / "train.json").unlink()
+    for name in "abcd":
+        np.savez(where / f"{name}.npz", images=np.zeros((1, 8, 8), np.uint8), labels=[0])
+    for asked in (refused(where), inspect.look(where).text):
+        assert "4 npz (a.npz, b.npz, c.npz and 1 more); give one of them" in asked
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
