@@ -32,7 +32,7 @@ from app.uploads import opening
 from app.uploads.parcel import Limits
 from ml.images.roi import Box
 from ml.lesion import LIVER
-from ml.phantom import series
+from ml.phantom import SHIPPED, series
 from ml.progress import Progress, drive
 
 CASES = 12
@@ -89,7 +89,7 @@ def _steps(database: Database, key: bytes) -> Iterator[Progress]:
 def _simulate(index: int, folder: Path) -> Path:
     """One phantom patient with one lesion as DICOM, the classes in turn."""
     counts = {LIVER.keys[index % len(LIVER)]: 1}
-    for _ in series.write_cohort(counts, SEED + index, folder):
+    for _ in series.write_cohort(counts, SEED + index, folder, version=SHIPPED):
         pass
     return folder
 

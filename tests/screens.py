@@ -26,7 +26,7 @@ from playwright.sync_api import sync_playwright
 
 from app import place
 from app.models.people.user import DEMO_PASSWORD
-from ml.phantom import sample, series
+from ml.phantom import SHIPPED, sample, series
 from tests.browser.conftest import FLAGS, _chromium, _environment
 from tests.browser.test_classify import drag, wait_for_slice
 from tests.browser.test_desk import check_in
@@ -118,7 +118,7 @@ def _classified(film: Film, page: Any, packed: Path) -> None:
     page.click("[data-lines] a")
     wait_for_slice(page)
 
-    patient = series.patient(sample.SEED, index=_PATIENT, lesions=1)
+    patient = series.patient(sample.SEED, index=_PATIENT, lesions=1, version=SHIPPED)
     truth = patient.slice(patient.lesions[0].key_slice)
     left, top, width, height = truth.box(1)
     rows, columns = truth.hu.shape

@@ -24,7 +24,7 @@ class Version(StrEnum):
     """
 
     FIRST = "1"
-    """What the shipped checkpoints learned from."""
+    """The one that was there first."""
     SECOND = "2"
     """Mended where real liver was told from the first (`python -m ml paste`): mottle, veins, a
     spread of kernels and noise, fat with septa, lesions without corners."""
@@ -32,6 +32,8 @@ class Version(StrEnum):
 
 VERSION = Version.FIRST
 """What is made where no version is asked for."""
+SHIPPED = Version.FIRST
+"""What the shipped checkpoints learned from, so that demo content and the sample are of it."""
 
 
 class PhantomError(HepaticaError):

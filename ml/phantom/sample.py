@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 
+from ml.phantom import SHIPPED
 from ml.phantom.dicomfile import encode
 from ml.phantom.series import patient
 
@@ -24,7 +25,7 @@ def zipped(index: int) -> bytes:
     Raises:
         PhantomError: a negative index.
     """
-    made = patient(SEED, index=index, lesions=1)
+    made = patient(SEED, index=index, lesions=1, version=SHIPPED)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.comment = COMMENT

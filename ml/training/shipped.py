@@ -25,15 +25,14 @@ from ml.dataset import prepare
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
-from ml.phantom import Version, series
+from ml.phantom import SHIPPED, series
 from ml.phantom.lesions import DIFFICULTY as CALIBRATED
 from ml.progress import Progress
 from ml.training import classifier, gan, likened
 
 COUNTS = {"cyst": 53, "metastasis": 64, "hemangioma": 65}
 SEED = 2018
-PHANTOM = Version.FIRST
-DIFFICULTY = CALIBRATED[PHANTOM]
+DIFFICULTY = CALIBRATED[SHIPPED]
 NAME = "phantom-182"
 
 WORDS = OwnersWords(
@@ -140,7 +139,7 @@ def _lesions(scratch: Path, counts: Mapping[str, int]) -> Iterator[Progress]:
         images = scratch / "dicom"
         shutil.rmtree(images, ignore_errors=True)
         yield from series.write_cohort(
-            counts, SEED, images, DIFFICULTY, key_slices_only=True, version=PHANTOM
+            counts, SEED, images, DIFFICULTY, key_slices_only=True, version=SHIPPED
         )
         yield from prepare.dicom(images, LIVER, data)
 

@@ -19,7 +19,7 @@ from ml.dataset.manifest import Line, Manifest
 from ml.ground.errors import HepaticaError
 from ml.images import roi
 from ml.images.ct_slice import ImageKind
-from ml.phantom import elsewhere, series
+from ml.phantom import VERSION, Version, elsewhere, series
 from ml.phantom.patient import PhantomPatient
 from ml.trust import stability
 from ml.trust.stability import Disturbance
@@ -111,15 +111,16 @@ def of_patient(
     seed: int = SEED,
     difficulty: float | None = None,
     window_hu: tuple[float, float] = roi.DEFAULT_WINDOW_HU,
+    version: Version = VERSION,
 ) -> list[Picture]:
     """`of_phantom` of one patient.
 
     Args:
         index: the patient's number, from 0.
-        seed, difficulty: of the phantom, as of `ml.phantom.series.patient`.
+        seed, difficulty, version: of the phantom, as of `ml.phantom.series.patient`.
         window_hu: of the network's ROIs.
     """
-    return of_phantom(series.patient(seed, difficulty, index), window_hu)
+    return of_phantom(series.patient(seed, difficulty, index, version=version), window_hu)
 
 
 def of_phantom(patient: PhantomPatient, window_hu: tuple[float, float]) -> list[Picture]:

@@ -31,7 +31,7 @@ from ml.experiment import fresh_phantoms
 from ml.experiment.fresh_phantoms import TEST, Chunk, FreshLesions
 from ml.images import measurements, quick, roi
 from ml.lesion import LIVER, LesionScheme
-from ml.phantom import series
+from ml.phantom import SHIPPED, series
 from ml.statistics import multinomial
 from ml.statistics.figure import Figure
 from ml.training import classifier, shipped, trying, unlike
@@ -105,11 +105,11 @@ def _network() -> serving.Classifier:
 @cache
 def _known() -> Lesions:
     """The lesions that the shipped classifier was trained and tested on, made again."""
-    data = _KEPT / f"{shipped.NAME}-{shipped.SEED}-{shipped.DIFFICULTY:g}"
+    data = _KEPT / f"{shipped.NAME}-{shipped.SEED}-{shipped.DIFFICULTY:g}-{SHIPPED}"
     if not (data / "manifest.json").exists():
         images = _KEPT / f"dicom-{os.getpid()}"
         for _ in series.write_cohort(
-            shipped.COUNTS, shipped.SEED, images, shipped.DIFFICULTY, key_slices_only=True
+            shipped.COUNTS, shipped.SEED, images, shipped.DIFFICULTY, True, SHIPPED
         ):
             pass
         for _ in prepare.dicom(images, LIVER, data):
@@ -136,7 +136,7 @@ def _of(manifest: Manifest, config: dict[str, object]) -> Lesions:
 @cache
 def _fresh() -> Lesions:
     chunks = tuple(
-        Chunk(TEST, i, 1, FRESH_SEED, shipped.DIFFICULTY, WINDOW)
+        Chunk(TEST, i, 1, FRESH_SEED, shipped.DIFFICULTY, WINDOW, SHIPPED)
         for i in range(FRESH // (3 * fresh_phantoms.CHUNK))
     )
     missing = [one for one in chunks if not fresh_phantoms.is_made(one, _KEPT)]
@@ -152,7 +152,9 @@ def _fresh() -> Lesions:
 
 @cache
 def _tried() -> trying.Answered:
-    each = pool.each(partial(unlike.of_patient, difficulty=shipped.DIFFICULTY), range(PATIENTS))
+    each = pool.each(
+        partial(unlike.of_patient, difficulty=shipped.DIFFICULTY, version=SHIPPED), range(PATIENTS)
+    )
     pictures = [one for some in each for one in some]
     return trying.answered(_network(), _trust(), _trust().novelty, pictures)
 
@@ -476,7 +478,7 @@ def _median(bars: Sequence[Bar], reach: float) -> str:
 
 
 def _asked(index: int) -> tuple[Stability, float]:
-    patient = series.patient(unlike.SEED, shipped.DIFFICULTY, index)
+    patient = series.patient(unlike.SEED, shipped.DIFFICULTY, index, version=SHIPPED)
     image = patient.key_slice(1)
     found = image.box(1)
     assert found is not None
