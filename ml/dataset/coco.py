@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ml.dataset.columns import Boxes
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
 from ml.dataset.labels import Whose, nobody
 from ml.dataset.table import CellError, PrepareError
+from ml.ground.counted import counted
 from ml.ground.errors import reason
 from ml.images.roi import Box
 
@@ -64,19 +66,35 @@ def entries(path: Path, files: Files, options: Options) -> tuple[list[Entry], li
             f"{path.name} is no COCO file: it needs images with id and file_name, annotations with "
             f"image_id, category_id and bbox, categories with id and name ({error!r})."
         ) from error
-    crowds = [one for one in annotations if isinstance(one, dict) and one.get("iscrowd")]
     made = [
         _entry(place, one, images, names, files, options)
         for place, one in enumerate(annotations, 1)
-        if one not in crowds
+        if not _is_crowd(one)
     ]
     notes = []
+    crowds = len(annotations) - len(made)
+    told = (
+        f"{counted(crowds, 'annotation')} with iscrowd 1, which means several things in one box; "
+        "some programs say so of every mask. Set it to 0 where it is one lesion"
+    )
+    if crowds and not made:
+        raise PrepareError(f"{path.name} has nothing but {told}.")
     if crowds:
-        notes.append(f"Not used: {len(crowds)} annotations of crowds, which are no single lesion.")
+        notes.append(f"Not used: {told}.")
+    if made and options.patients is not None and any(map(_whose, images.values())):
+        notes.append(f"Patients are told by --patient {options.patients}, not by {path.name}.")
     empty = len(images) - len({one.get("image_id") for one in annotations if isinstance(one, dict)})
     if empty > 0:
         notes.append(f"Not used: {empty} images without an annotation.")
     return made, notes
+
+
+def _is_crowd(one: Any) -> bool:
+    return isinstance(one, dict) and bool(one.get("iscrowd"))
+
+
+def _whose(image: Any) -> Any:
+    return image.get("patient", image.get("patient_id"))
 
 
 def _by_id(entries: list[Any], what: str) -> dict[Any, Any]:
@@ -107,7 +125,7 @@ def _entry(
     try:
         image = images[one["image_id"]]
         label, box, file = names[one["category_id"]], one.get("bbox"), image["file_name"]
-        patient = image.get("patient", image.get("patient_id"))
+        patient = _whose(image)
     except (KeyError, TypeError, AttributeError) as error:
         raise PrepareError(f"{where} names no image or category of the file ({error}).") from error
     for what, value in (("category", label), ("file_name", file), ("patient", patient)):
@@ -116,23 +134,36 @@ def _entry(
     if label is None or file is None:
         raise PrepareError(f"{where} names an image without file_name, or a category without name.")
     if patient is None and options.patients is None:
-        any_other = any(one.get("patient", one.get("patient_id")) for one in images.values())
+        any_other = any(map(_whose, images.values()))
         who = f"Image {file!r}" if any_other else "No image"
         lacks = "has no patient" if any_other else "of the COCO file has a patient"
         raise nobody(f"{who} {lacks}", Whose.FOLDER, Whose.IMAGE)
     whose = "" if patient is None else str(patient)
     size = image.get("height"), image.get("width")
-    return Entry(where, str(label), whose, partial(_marks, files, str(file), box, size))
+    marks = partial(_marks, files, str(file), box, size, options.boxes or Boxes.XYWH)
+    return Entry(where, str(label), whose, marks)
 
 
-def _marks(files: Files, file: str, box: Any, size: tuple[Any, Any]) -> Sequence[Mark]:
-    """The lesion of an annotation; ``size``: (height, width) of its image, as the file tells."""
+def _marks(files: Files, file: str, box: Any, size: tuple[Any, Any], boxes: str) -> Sequence[Mark]:
+    """The lesion of an annotation.
+
+    Args:
+        size: (height, width) of its image, as the file tells.
+        boxes: what its numbers are; COCO's are x, y, width, height, unless somebody says other.
+    """
     try:
         if not isinstance(box, list):
             raise TypeError
         x, y, width, height = map(float, box)
     except (TypeError, ValueError) as error:
         raise CellError(f"bbox {box!r} is not x, y, width, height.") from error
+    if boxes == Boxes.XYXY:
+        width, height = width - x, height - y
+        if width <= 0 or height <= 0:
+            raise CellError(
+                f"bbox {box!r} is no x1, y1, x2, y2: the second corner lies left of or above the "
+                "first."
+            )
     (ct_slice,) = files.only(file)
     if None not in size and size != ct_slice.size:
         rows, columns = ct_slice.size

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from ml.dataset.about import About
 from ml.dataset.columns import Boxes, Unit
 from ml.dataset.folds import part_of
@@ -72,12 +74,14 @@ class Mark:
     Attributes:
         file: what it is called, relative to the folder; with the slice's number of a volume.
         box: None where the image is the ROI itself.
+        volume: the file that other slices are in as well; empty where there is none.
     """
 
     ct_slice: CTSlice
     file: str
     box: Box | None
     diameter_mm: float | None = None
+    volume: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ def _findings(
             faults.append(f"{entry.where}: {error}")
             continue
         for mark, finding in zip(marks, found, strict=True):
-            seen.add(mark.ct_slice, mark.file, finding.patient)
+            seen.add(mark, finding.patient)
             parts[finding.patient].add(part_of(entry.groups.get("split", "")) or "")
             yield finding
     both = sorted(patient for patient, of in parts.items() if len(of) > 1)
@@ -264,6 +268,7 @@ def _findings(
             f"The split that is told has {' and '.join(sorted(split))} alone; it needs train and "
             "test to be kept to, so experiments make folds of all patients."
         )
+    faults += seen.faults()
     notes += seen.notes()
     notes += later()
 
@@ -274,7 +279,7 @@ def _finding(
     ct_slice = mark.ct_slice
     file = mark.file.removeprefix(f"{entry.under}/") if entry.under else mark.file
     if patients.rule == Whose.IMAGE:
-        file = mark.file  # pictures of one name in two folders are two
+        file = mark.volume or mark.file  # pictures of one name in two folders are two
     patient = patients.of(entry.patient, file, ct_slice.patient_id, ct_slice.issuer)
     if options.whole:
         _refuse_odd(ct_slice, mark.box)
@@ -324,16 +329,32 @@ class _Said:
         self.warned: dict[str, tuple[str, dict[str, None]]] = {}
         self.studies: dict[str, set[str]] = defaultdict(set)
         self.people: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.volumes: dict[str, set[str]] = defaultdict(set)
+        self.boxes: dict[tuple[str, int], list[Box]] = defaultdict(list)
 
-    def add(self, ct_slice: CTSlice, file: str, patient: str) -> None:
+    def add(self, mark: Mark, patient: str) -> None:
+        ct_slice = mark.ct_slice
         for text in ct_slice.warnings:
             if not text.startswith(self.left_out):
                 kind = re.sub(r"\d[\d.]*", "0", text)
-                self.warned.setdefault(kind, (text, {}))[1][file] = None
+                self.warned.setdefault(kind, (text, {}))[1][mark.file] = None
+        if mark.volume:
+            self.volumes[mark.volume].add(patient)
+        if mark.box is not None:
+            self.boxes[mark.file, ct_slice.frame].append(mark.box)
         if ct_slice.study_uid:
             self.studies[ct_slice.study_uid].add(patient)
         if ct_slice.patient_id and not ct_slice.phantom:
             self.people[ct_slice.patient_id, ct_slice.issuer].add(patient)
+
+    def faults(self) -> list[str]:
+        """Volumes of several patients: training and test would not be apart."""
+        return [
+            f"Patients {', '.join(sorted(patients)[:5])}{' …' if len(patients) > 5 else ''} have "
+            f"slices of one volume ({volume}), which is of one person; give it one patient."
+            for volume, patients in self.volumes.items()
+            if len(patients) > 1
+        ]
 
     def notes(self) -> list[str]:
         told = []
@@ -342,6 +363,7 @@ class _Said:
             told.append(f"{len(files)} file(s) ({names}): {text}")
         if len(told) > _MOST_NOTES:
             told = [*told[:_MOST_NOTES], f"… and {len(told) - _MOST_NOTES} more kinds of warning."]
+        told += self._over_each_other()
         for what, groups in (
             ("slices of one study (StudyInstanceUID)", self.studies.values()),
             ("files with one PatientID", self.people.values()),
@@ -355,3 +377,31 @@ class _Said:
                         "anonymiser gave it to all."
                     )
         return told
+
+    def _over_each_other(self) -> list[str]:
+        """Lesions of one image that have most of their boxes in common."""
+        images = {
+            file: alike for (file, _), boxes in self.boxes.items() if (alike := _alike(boxes))
+        }
+        if not images:
+            return []
+        shown = ", ".join([*images][:3]) + (" …" if len(images) > 3 else "")
+        return [
+            f"{sum(images.values())} boxes of {counted(len(images), 'image')} ({shown}) lie mostly "
+            "over another one of the same image, and each is a lesion here: if they are one lesion "
+            "that was marked several times, keep one row of it."
+        ]
+
+
+def _alike(boxes: Sequence[Box]) -> int:
+    """How many boxes share more than half of their common area with another one."""
+    if len(boxes) < 2:
+        return 0
+    left, top, wide, high = np.array([(b.x, b.y, b.width, b.height) for b in boxes]).T
+    across = np.minimum.outer(left + wide, left + wide) - np.maximum.outer(left, left)
+    down = np.minimum.outer(top + high, top + high) - np.maximum.outer(top, top)
+    both = across.clip(0) * down.clip(0)
+    area = wide * high
+    shared = both / (np.add.outer(area, area) - both)
+    np.fill_diagonal(shared, 0)
+    return int((shared > 0.5).any(axis=1).sum())

@@ -22,6 +22,8 @@ from ml.images.roi import Box
 
 _NO_SLICE = (".csv", ".tsv", ".json", ".png", ".jpg", ".jpeg", ".npy", ".npz", ".nii", ".gz")
 _DRIVE = re.compile(r"[A-Za-z]:/")
+_SOFT_PX = 3
+"""So far from black a mask may be grey, as smoothing leaves it."""
 
 
 class Files:
@@ -142,7 +144,8 @@ class Files:
         """The box of what is not black on a picture of that shape (rows, columns).
 
         Raises:
-            CellError: no such picture, all black, inverted, or several lesions.
+            CellError: no such picture, all black, inverted, several values away from its edges
+                (these may be soft), or several lesions.
         """
         if self._bytes(file).startswith(JPEG):
             raise CellError(
@@ -163,6 +166,12 @@ class Files:
             raise CellError(
                 f"mask {file!r} is not black at any edge: is it inverted? The lesion must be what "
                 "is not black."
+            )
+        deep = mask[scipy.ndimage.binary_erosion(mask, np.ones((3, 3)), _SOFT_PX)]
+        if np.unique(deep).size > 1:
+            raise CellError(
+                f"mask {file!r} has {np.unique(deep).size} values or colours besides black, and "
+                "one box would span them all; give a mask in which the lesion alone is not black."
             )
         regions, count = scipy.ndimage.label(mask, np.ones((3, 3)))
         slices = scipy.ndimage.find_objects(regions)

@@ -144,7 +144,9 @@ def _finding(
     """What was read, in sentences, with the command that takes it."""
     if not read.entries:
         return Finding((f"{by}, which cannot be used as it is.",), "", tuple(read.complaints))
-    told = [f"{len(read.entries)} lesions told by {by}.", *read.notes]
+    # what a mask or an outline marks may be several lesions
+    things = "outlined structures" if whose else "masks" if what == "nifti" else "lesions"
+    told = [f"{len(read.entries)} {things} told by {by}.", *read.notes]
     wanted = list(read.complaints)
     counts = Counter(entry.label for entry in read.entries)
     shown = ", ".join(f"{k or 'none'} ({n})" for k, n in counts.most_common(_MOST_LABELS))
@@ -160,9 +162,9 @@ def _finding(
         Labels.of([entry.label for entry in read.entries], None, {}, folder.stem)
     except PrepareError as error:
         wanted.append(str(error))
-    marks, broken = _decoded(read.entries)
+    marks, broken, tried = _decoded(read.entries)
     if broken:
-        wanted.append(f"{len(broken)} of {_LOOKED_AT} that were tried cannot be read: {broken[0]}")
+        wanted.append(f"{len(broken)} of {tried} that were tried cannot be read: {broken[0]}")
     if marks:
         told += _images(marks)
         odd = any(mark.ct_slice.size != (ROI_SIZE_PX, ROI_SIZE_PX) for mark in marks)
@@ -194,14 +196,15 @@ def _images(marks: Sequence[Mark]) -> list[str]:
     return [*told, *sorted({text for image in images for text in image.warnings})]
 
 
-def _decoded(entries: Sequence[Entry]) -> tuple[list[Mark], list[str]]:
-    """Some of the marks, and why others cannot be read."""
+def _decoded(entries: Sequence[Entry]) -> tuple[list[Mark], list[str], int]:
+    """Some of the marks, why others cannot be read, and of how many entries."""
     step = max(1, len(entries) // _LOOKED_AT)
     marks: list[Mark] = []
     broken: list[str] = []
-    for entry in entries[::step][:_LOOKED_AT]:
+    chosen = entries[::step][:_LOOKED_AT]
+    for entry in chosen:
         try:
             marks += entry.marks()
         except (CellError, DicomError, RoiError) as error:
             broken.append(f"{entry.where}: {error}")
-    return marks, broken
+    return marks, broken, len(chosen)

@@ -19,10 +19,17 @@ _MOST_CLASSES = 40
 _ALIKE = 0.85
 _LONG = 7
 """Shorter words differ in few letters and are different all the same (HCC, ICC)."""
+_NOTHING = r"nan|nat|<na>|n/a|null|#(n/?[abdv]|.*[!?])"
 _NOBODY = re.compile(
-    r"nan|none|null|nil|n/?a|#.*[!?a]|-+|\?+|\.+|unknown|anon(ym(ous|i[sz]ed)?)?", re.IGNORECASE
+    rf"{_NOTHING}|none|nil|na|n\.a\.|k\. ?a\.|-+|\?+|\.+|unknown|unbekannt|inconnue?|"
+    r"desconocid[oa]|sconosciut[oa]|onbekend|anon(ym(ous|e|i[sz]ed|is[ée]e?|isiert)?)?|"
+    r"an[oó]nim[oa]",
+    re.IGNORECASE,
 )
-"""What programs write where there is nothing."""
+"""What people and programs write where there is nobody."""
+_NO_CLASS = re.compile(_NOTHING, re.IGNORECASE)
+"""What programs write where there is nothing, in any language of a spreadsheet (#N/A, #NV); a
+person may well call a class unknown."""
 _SHORTENED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
 """A long number as spreadsheets save it: what told patients apart is gone."""
 
@@ -117,7 +124,11 @@ class Labels:
                         f"{', '.join(scheme.keys)}."
                     )
             return cls(scheme, False, out, to)
-        kept = {label: n for label, n in counts.items() if label not in out}
+        kept = {
+            label: n
+            for label, n in counts.items()
+            if label not in out and (_plain(label) in to or not _NO_CLASS.fullmatch(label))
+        }
         words: dict[str, str] = {}
         for label in kept:
             word = " ".join(to.get(_plain(label), label).split())
@@ -143,6 +154,11 @@ class Labels:
         word = self._to.get(_plain(label), label)
         if not word:
             return None
+        if _plain(label) not in self._to and _NO_CLASS.fullmatch(label):
+            raise CellError(
+                f"class {label!r} is what a program writes where it has none; correct the table, "
+                f'or leave these rows out: --map "{label}=".'
+            )
         key = key_of(word)
         if key not in self.scheme.keys:
             raise CellError(

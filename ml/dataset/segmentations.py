@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from ml.dataset.entries import Entry, Mark
 from ml.dataset.files import Files
 from ml.dataset.table import CellError, PrepareError, Row
-from ml.images.ct_slice import CTSlice
+from ml.images.ct_slice import CTSlice, DicomError
 from ml.marks import components, contours, region, segmentation
 from ml.marks.region import MarkError, Mask, Seen
 
@@ -121,7 +121,7 @@ def _marks(
             masks = _of_contours(dataset, number, files)
     except MarkError as error:
         raise CellError(str(error)) from None
-    except (CellError, MemoryError):
+    except (CellError, DicomError, MemoryError):
         raise
     except Exception as error:  # a damaged object makes pydicom raise nearly anything
         raise CellError(

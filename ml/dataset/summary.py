@@ -75,6 +75,8 @@ class Pixels:
 def render(manifest: Manifest, pixels: Pixels, notes: Iterable[str]) -> str:
     """The page, as Markdown."""
     lines = manifest.lines
+    # an image may have several lesions
+    images = {line.image_sha256 or line.id: line for line in lines}
     unit = "" if manifest.kind == "uncalibrated" else " HU"
     rows = [
         f"# {manifest.name}",
@@ -88,7 +90,7 @@ def render(manifest: Manifest, pixels: Pixels, notes: Iterable[str]) -> str:
         "",
         f"- Black and white are {pixels.low:g} and {pixels.high:g}{unit}; {pixels.black:.1%} of "
         f"the ROIs' pixels are plain black, {pixels.white:.1%} plain white.",
-        f"- Sizes of the images (columns × rows): {_counted(_size(line) for line in lines)}.",
+        f"- Sizes of the images (columns × rows): {_counted(map(_size, images.values()))}.",
         f"- Surroundings: {_surroundings(lines)}.",
         *(f"- {column}: {_counted(line.groups.get(column, '') for line in lines)}."
           for column in GROUPS if any(column in line.groups for line in lines)),

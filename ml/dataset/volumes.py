@@ -92,7 +92,12 @@ class _Volumes:
             raise CellError(f"mask {mask_file!r} has {small} specks of a pixel, and no lesion.")
         name = self.files.named(file)
         return [
-            Mark(self._slice(volume, one.place, name), f"{name}#{one.place + 1}", one.box)
+            Mark(
+                self._slice(volume, one.place, name),
+                f"{name}#{one.place + 1}",
+                one.box,
+                volume=name,
+            )
             for one in found
         ]
 

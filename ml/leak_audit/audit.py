@@ -71,7 +71,8 @@ _SUFFIXES_OF_NOTES = {".json", ".jsonl", ".csv", ".txt", ".md", ".npz", ".npy", 
 
 def _files(folder: Path, skipped: list[str]) -> Iterable[Encoded]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if path.name.startswith(".") or path.suffix.lower() in _SUFFIXES_OF_NOTES:
+        litter = path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini")
+        if litter or path.suffix.lower() in _SUFFIXES_OF_NOTES:
             skipped.append(str(path.relative_to(folder)))
             continue
         yield Encoded(path.read_bytes(), f"{folder.name}/{path.relative_to(folder)}")

@@ -93,7 +93,12 @@ def _picture(image: Encoded) -> Opened:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, struct.error) as error:
         if isinstance(error, LeakAuditError):
             raise
-        raise LeakAuditError(f"{image.name} is not a readable image ({error}).") from error
+        # Pillow's own words quote where in memory it is
+        nothing = isinstance(error, UnidentifiedImageError)
+        why = "no picture can be made out in it" if nothing else error
+        raise LeakAuditError(
+            f"{image.name} is not a readable image ({why}); take it out of the folder."
+        ) from error
     except Image.DecompressionBombError as error:
         raise LeakAuditError(f"{image.name} is too large to audit.") from error
     bits, trailing = _BITS.get(mode, 8), 0

@@ -119,7 +119,13 @@ def _header(cells: list[str], name: str) -> dict[str, int]:
     names = [re.sub(r"[\s.]+", "_", cell.lower()) for cell in cells]
     columns: dict[str, int] = {}
     for place, column in enumerate(names):
-        columns.setdefault(_ALIASES.get(column, column), place)
+        meant = _ALIASES.get(column, column)
+        if meant in LONG_COLUMNS and meant in columns:
+            raise RatingsFileError(
+                f"{name} has two columns for the {meant}, {cells[columns[meant]]!r} and "
+                f"{cells[place]!r}; leave out the one that is not meant."
+            )
+        columns.setdefault(meant, place)
     missing = [c for c in LONG_COLUMNS if c not in columns and c != "treatment"]
     if missing:
         raise RatingsFileError(

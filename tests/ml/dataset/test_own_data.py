@@ -525,6 +525,68 @@ def test_a_coco_file_that_contradicts_itself_or_its_images_is_refused(
     assert words in refused(tmp_path / "in", whole=False)
 
 
+def test_corners_in_a_coco_file_are_corners_where_somebody_says_so(tmp_path: Path) -> None:
+    told = coco(tmp_path)
+    for one in told["annotations"]:
+        one["bbox"] = [40, 30, 60, 55]
+    (tmp_path / "in" / "annotations.json").write_text(json.dumps(told))
+    boxes = {line.box for line in made(tmp_path / "in", whole=False, boxes=Boxes.XYXY).lines}
+    assert boxes == {roi.Box(40, 30, 20, 25)}
+    (tmp_path / "data").rename(tmp_path / "corners")
+    told["annotations"][2]["bbox"] = [40, 30, 20, 25]
+    (tmp_path / "in" / "annotations.json").write_text(json.dumps(told))
+    assert "Annotation 2: bbox [40, 30, 20, 25] is no x1, y1, x2, y2" in refused(
+        tmp_path / "in", whole=False, boxes=Boxes.XYXY
+    )
+
+
+def test_annotations_of_crowds_are_counted_and_never_all_there_is(tmp_path: Path) -> None:
+    told = coco(tmp_path)
+    told["annotations"] += [one | {"iscrowd": 1} for one in told["annotations"][:2]]
+    (tmp_path / "in" / "annotations.json").write_text(json.dumps(told))
+    notes = made(tmp_path / "in", whole=False, patients="image").notes
+    assert any("Not used: 2 annotations with iscrowd 1" in note for note in notes)
+    assert "Patients are told by --patient image, not by annotations.json." in notes
+    (tmp_path / "data").rename(tmp_path / "without")
+    for one in told["annotations"]:
+        one["iscrowd"] = 1
+    (tmp_path / "in" / "annotations.json").write_text(json.dumps(told))
+    words = "annotations.json has nothing but 6 annotations with iscrowd 1"
+    assert words in refused(tmp_path / "in", whole=False)
+    assert words in inspect.look(tmp_path / "in").text
+
+
+def test_one_lesion_that_several_people_marked_is_told(tmp_path: Path) -> None:
+    told = coco(tmp_path)
+    told["annotations"] += [
+        one | {"id": 10 + i, "bbox": [42, 31, 20, 25]}
+        for i, one in enumerate(told["annotations"][:2])
+    ]
+    told["annotations"].append(told["annotations"][0] | {"id": 20, "bbox": [70, 30, 20, 25]})
+    (tmp_path / "in" / "annotations.json").write_text(json.dumps(told))
+    manifest = made(tmp_path / "in", whole=False)
+    assert len(manifest.lines) == 7
+    assert any(
+        note.startswith("4 boxes of 2 images (0.png, 1.png) lie mostly over another one")
+        for note in manifest.notes
+    )
+    assert "(columns × rows): 120 × 120 (4)." in (tmp_path / "data" / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("label", ["#NV", "nan", "#N/A", "#WERT!"])
+def test_what_a_program_writes_where_there_is_nothing_is_no_class(
+    tmp_path: Path, label: str
+) -> None:
+    where = table(tmp_path, "file,class,patient", "images/{i}.png,{key},p{i}")
+    text = (where / "labels.csv").read_text().splitlines()
+    text[6] = f"images/5.png,{label},p5"
+    (where / "labels.csv").write_text("\n".join(text))
+    assert f"Row 7: class '{label}' is what a program writes where it has none" in refused(where)
+    assert len(made(where, mapped={label: ""}).lines) == 5
+    (tmp_path / "data").rename(tmp_path / "without")
+    assert "unspecified" in made(where, mapped={label: "unspecified"}).scheme.keys
+
+
 def test_a_coco_file_is_read(tmp_path: Path) -> None:
     where = tmp_path / "in"
     for i in range(4):

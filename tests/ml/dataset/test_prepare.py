@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
 from PIL import Image
 from pydicom import dcmread
 
@@ -626,7 +627,7 @@ def refusal_of(where: Path) -> str:
     return str(refusal.value)
 
 
-@pytest.mark.parametrize("form", ["jpeg", "two", "inverted", "ct"])
+@pytest.mark.parametrize("form", ["jpeg", "two", "inverted", "ct", "labels", "colours"])
 def test_a_mask_that_is_not_one_lesion_is_refused(form: str, tmp_path: Path) -> None:
     where, _ = series(tmp_path)
     mask = np.zeros((80, 90), np.uint8)
@@ -635,14 +636,32 @@ def test_a_mask_that_is_not_one_lesion_is_refused(form: str, tmp_path: Path) -> 
         mask[60:64, 2:6] = 1
     if form == "inverted":
         mask = 255 - mask
+    if form in ("labels", "colours"):  # the liver, and a tumour in it
+        mask = np.where(mask > 0, 1, 0).astype(np.uint8)
+        mask[25:34, 36:50] = 2
+    if form == "colours":
+        mask = np.array([(0, 0, 0), (0, 255, 0), (255, 0, 0)], np.uint8)[mask]
     if form == "ct":
         shutil.copy(where / "s0" / "IM0", where / "mask")
     else:
         Image.fromarray(mask).save(where / "mask", "JPEG" if form == "jpeg" else "PNG")
     lesions(where, [f"p{i},mask" for i in range(6)], "file,lesion_class,patient,mask")
     words = {"jpeg": "is a JPEG", "two": "2 separate regions", "inverted": "is it inverted",
-             "ct": "is a CT slice"}  # fmt: skip
+             "ct": "is a CT slice", "labels": "2 values or colours besides black",
+             "colours": "2 values or colours besides black"}  # fmt: skip
     assert words[form] in refusal_of(where)
+
+
+def test_a_mask_may_be_grey_at_its_edges(tmp_path: Path) -> None:
+    where, _ = series(tmp_path)
+    mask = np.zeros((80, 90))
+    mask[20:40, 30:55] = 255
+    soft = scipy.ndimage.uniform_filter(mask, 3).astype(np.uint8)
+    Image.fromarray(soft).save(where / "mask.png")
+    lesions(where, [f"p{i},mask.png" for i in range(6)], "file,lesion_class,patient,mask")
+    list(prepare_dicom(where, LIVER, tmp_path / "data"))
+    (box,) = {line.box for line in Manifest.load(tmp_path / "data").lines}
+    assert (box.x, box.y, box.width, box.height) == (29, 19, 27, 22)
 
 
 def test_files_that_differ_under_one_uid_are_not_chosen_for_the_user(tmp_path: Path) -> None:
@@ -675,6 +694,8 @@ def test_what_the_images_warn_of_is_told_and_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("patient", "words"),
     [("nan", "names nobody"), ("N/A", "names nobody"), ("#REF!", "names nobody"),
+     ("#NV", "names nobody"), ("#DIV/0!", "names nobody"), ("<NA>", "names nobody"),
+     ("k.A.", "names nobody"), ("unbekannt", "names nobody"), ("anonymisiert", "names nobody"),
      ("Anonymized", "names nobody"), ("1.23457E+12", "spreadsheet shortened"),
      ("1.2e+5", "spreadsheet shortened")],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from ml.dataset import inspect
 from ml.dataset.columns import Unit
 from ml.dataset.entries import Options
+from ml.dataset.labels import Whose
 from ml.dataset.manifest import Manifest, ManifestError
 from ml.dataset.prepare import dicom, volumes
 from ml.images import nifti
@@ -366,3 +367,23 @@ def test_a_folder_without_marks_is_refused(tmp_path: Path) -> None:
     series(tmp_path / "in", "1")
     with pytest.raises(ManifestError, match=r"neither lesions.csv nor a DICOM segmentation"):
         list(dicom(tmp_path / "in", None, tmp_path / "data"))
+
+
+def test_a_volume_is_of_one_patient(tmp_path: Path) -> None:
+    where = study(tmp_path)
+    two = mask(LESION, (slice(40, 46), slice(30, 36), slice(9, 11)))
+    for i in range(4):
+        save(where / f"m{i}.nii.gz", two)
+    options = Options(unit=Unit.HU, patients=Whose.IMAGE)
+    list(volumes(where, None, tmp_path / "data", options))
+    manifest = Manifest.load(tmp_path / "data")
+    assert (len(manifest.lines), len(manifest.patients)) == (8, 4)
+    lines = ["file,mask,class,patient"]
+    for i in range(4):
+        key = ("cyst", "metastasis")[i % 2]
+        for k, box in enumerate((LESION, (slice(40, 46), slice(30, 36), slice(9, 11)))):
+            save(where / f"m{i}{k}.nii.gz", mask(box))
+            lines.append(f"{i}.nii.gz,m{i}{k}.nii.gz,{key},p{i}-{k}")
+    (where / "labels.csv").write_text("\n".join(lines))
+    with pytest.raises(ManifestError, match=r"Patients p0-0, p0-1 have slices of one volume"):
+        list(volumes(where, None, tmp_path / "other", Options(unit=Unit.HU)))

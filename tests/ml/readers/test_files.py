@@ -17,6 +17,8 @@ IMRMC = (
     [
         ("", "is empty"),
         (HEAD, "no rating"),
+        ("reader,treatment,case,truth,score,rating\na,t,1,1,2,3\n", "two columns for the rating"),
+        ("reader,Modality,Treatment,case,truth,rating\n", "'Modality' and 'Treatment'"),
         ("reader,case,rating\na,1,2\n", "lacks truth among its columns"),
         (HEAD + "a,t,1,2,3\n", "line 2: truth must be 0"),
         (HEAD + "a,t,1,1,high\n", "line 2: the rating 'high'"),
