@@ -133,6 +133,12 @@ class Standing:
         """Whether the person sees a network's score now."""
         return bool(self.predictions) and not self.covered
 
+    @classmethod
+    def is_score_known(cls, request: Request, session: Session, user: User, lesion: Lesion) -> bool:
+        """Whether the person sees a network's score of the lesion now, or of one at its place."""
+        alike = [lesion, *lesion.at_its_place(session)]
+        return any(one.score_is_visible for one in cls.of_all(request, session, user, alike))
+
     def claims(self) -> list[dict[str, str]]:
         """Who calls the lesion what: the person's own class, the network's, then colleagues'.
 

@@ -219,18 +219,11 @@ class _Held:
 def _refuse_covered(session: Session, image: Image, box: Box | None, person: uuid.UUID) -> None:
     """Their own class comes first: asked for by its place, a lesion's score is covered too."""
     for lesion in Lesion.of_case(session, image.series.case_id):
-        same = lesion.image_id == image.id and (box is None or _overlap(lesion.box, box))
-        if same and Review.current(session, lesion.id, person) is None:
+        if lesion.lies_at(image, box) and Review.current(session, lesion.id, person) is None:
             raise Forbidden(
                 f"At this place lies lesion {lesion.number}, which has no class of yours yet, and "
                 "yours comes first here. Review it, or ask with a token that acts for nobody."
             )
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    across = min(one.x + one.width, other.x + other.width) > max(one.x, other.x)
-    down = min(one.y + one.height, other.y + other.height) > max(one.y, other.y)
-    return across and down
 
 
 def answer_of(found: Roi, scores: Scores, version: str, more: Answer | None = None) -> Answer:

@@ -14,6 +14,7 @@ from app.errors import Conflict
 from app.models.people.user import User
 from app.models.reader_studies.audit import Audited, GivenAway, LeakAudit, given_away, looks_at
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.stimulus import Stimulus
 from app.models.reader_studies.study import ReaderStudy
 from app.responses import page, see_other
 
@@ -39,6 +40,7 @@ def run(request: Request, user: Researcher, look: ReadDb, db: Db, study_id: uuid
     Enrolment.refuse_audit(look, user, study_id)
     draft.require_draft()
     pictures = draft.pictures(look, request.app.state.inference.draw)
+    Stimulus.refuse_copies(look, pictures)
     audited = Audited.of(pictures)
     study = ReaderStudy.require(db, study_id, to_change=True)
     audit = study.audit(db, user, pictures, audited)

@@ -84,7 +84,7 @@ def create(
             confidence=confidence,
             basis=basis,
             note=note,
-            score_visible=Standing.of(request, db, user, standing).score_is_visible,
+            score_visible=Standing.is_score_known(request, db, user, standing),
         )
     said = f"Saved for lesion {standing.number}: {said_of(scheme, lesion_class, confidence)}."
     if not wants_fragment(request):

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.dataset.about import About
+from ml.ground.counted import counted
 from ml.ground.errors import HepaticaError, reason
 from ml.ground.records import RecordError, from_json, to_json
 from ml.images import greys, roi
@@ -347,8 +348,16 @@ class Manifest:
             if len({line.patient for line in lines}) > 1:
                 patients = ", ".join(sorted({line.patient for line in lines}))
                 told.append(f"Patients {patients} have the same image ({names}); keep one.")
-            elif len({line.box for line in lines}) < len(lines):
-                told.append(f"A lesion is listed twice ({names}); keep one line.")
+            boxes = defaultdict(list)
+            for line in lines:
+                boxes[line.box].append(line)
+            for box, same in boxes.items():
+                if len(same) > 1 and len({line.patient for line in same}) == 1:
+                    files = sorted({line.file for line in same})
+                    told.append(
+                        f"A lesion is listed {counted(len(same), 'time')} ({', '.join(files)}, box "
+                        f"{box.x:g}, {box.y:g}, {box.width:g}, {box.height:g}); keep one line."
+                    )
         return told
 
     def save(self, folder: Path) -> None:

@@ -84,6 +84,12 @@ class Box:
     width: float
     height: float
 
+    def meets(self, other: Box) -> bool:
+        """Whether the two have some area in common."""
+        across = min(self.x + self.width, other.x + other.width) > max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) > max(self.y, other.y)
+        return across and down
+
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.x, self.y, self.width, self.height))):
             raise BoxError("The lesion's box has a number that is not finite; mark it again.")

@@ -734,6 +734,8 @@ class _Intake:
         self._refuse_own(first)
         patient_hmac, name = _patient_of(first, sender, warnings)
         case = self._case(first, patient_hmac, name, warnings)
+        if case is None:
+            self._refuse_namesake(patient_hmac, name)
         series = self._series_of(case, first.series_uid) if case else None
         if first.sop_uid and first.study_uid:
             self._refuse_taken(series, kept(first.sop_uid, key))
@@ -831,6 +833,29 @@ class _Intake:
                 f"{found.pseudonym}."
             )
         return found
+
+    def _refuse_namesake(self, patient_hmac: str | None, name: str) -> None:
+        """Two patients under one pseudonym could be taken for one.
+
+        Raises:
+            Unreadable: a case of that name is known by another PatientID, or by none.
+        """
+        others = sa.select(Case.patient_hmac).where(Case.pseudonym == name).distinct()
+        if all(hmac == patient_hmac for hmac in self.session.scalars(others)):
+            return
+        if patient_hmac is None:
+            why = (
+                f"{name} is what a patient is called here whose files have a PatientID. This one "
+                "has none, so it cannot be known whether it is theirs. Give it another pseudonym, "
+                "or send it with the PatientID."
+            )
+        else:
+            why = (
+                f"its patient would be called {name}, and another case has that pseudonym, of "
+                "another PatientID or of none. Correct the pseudonym on the page of that case, "
+                "then send this again."
+            )
+        raise Unreadable(why, code=RefusalCode.OTHER_PATIENT)
 
     def _known_case(self, item: PackedSlice, patient_hmac: str | None, name: str) -> Case | None:
         by = self._case_key(item, patient_hmac, name)

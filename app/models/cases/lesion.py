@@ -193,6 +193,34 @@ class Lesion(Base):
             )
         )
 
+    def at_its_place(self, session: Session) -> list[Lesion]:
+        """Other lesions of the case, withdrawn ones too, that show what this one shows."""
+        others = (
+            sa.select(Lesion)
+            .options(joinedload(Lesion.image))
+            .where(Lesion.case_id == self.case_id, Lesion.id != self.id)
+        )
+        return [one for one in session.scalars(others) if self.lies_at(one.image, one.box)]
+
+    def lies_at(self, image: Image, box: Box | None) -> bool:
+        """Whether a box on an image (None: all of it) shows what this lesion's box shows.
+
+        They lie over each other, on one slice, on slices next to each other, or on slices of one
+        series that are no further apart than half of the lesion's width.
+        """
+        mine = self.image
+        if image.series_id != mine.series_id or (box is not None and not self.box.meets(box)):
+            return False
+        if image.id == mine.id:
+            return True
+        number, other = mine.instance_number, image.instance_number
+        if number is not None and other is not None and abs(number - other) <= 1:
+            return True
+        width, here, there = self.diameter_mm, mine.position_mm, image.position_mm
+        if width is None or here is None or there is None:
+            return False
+        return abs(here - there) <= width / 2
+
     @staticmethod
     def standing(session: Session, case_id: uuid.UUID) -> Sequence[Lesion]:
         """The same without whoever marked them, and without their images."""

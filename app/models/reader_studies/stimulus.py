@@ -11,6 +11,7 @@ import hashlib
 import struct
 import uuid
 import zlib
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,6 +97,14 @@ class ShownIn:
     images: frozenset[uuid.UUID]
 
 
+def _named(session: Session, picture: Picture) -> str:
+    if picture.lesion_id is not None:
+        lesion = Lesion.require(session, picture.lesion_id)
+        return f"lesion {lesion.number} of {lesion.image.series.case.pseudonym}"
+    checkpoint = session.get(Checkpoint, picture.checkpoint_id)
+    return f"seed {picture.seed} of {checkpoint.name if checkpoint else 'a checkpoint'}"
+
+
 @append_only
 class Stimulus(Base):
     """One picture of a study with its truth: a lesion's, or a checkpoint's by seed."""
@@ -132,6 +141,26 @@ class Stimulus(Base):
     checkpoint: Mapped[Checkpoint | None] = relationship()
 
     @staticmethod
+    def refuse_copies(session: Session, pictures: Sequence[Picture]) -> None:
+        """A study shows no picture twice under two names.
+
+        Raises:
+            Conflict: two pictures are the same; which, is told to who composes the study.
+        """
+        same: defaultdict[str, list[Picture]] = defaultdict(list)
+        for picture in pictures:
+            same[hashlib.sha256(picture.png).hexdigest()].append(picture)
+        if len(same) == len(pictures):
+            return
+        groups = [" = ".join(_named(session, one) for one in of) for of in same.values() if of[1:]]
+        more = f"; and {len(groups) - 3} more" if len(groups) > 3 else ""
+        raise Conflict(
+            f"{len(pictures) - len(same)} of the {len(pictures)} images are exact copies of "
+            f"others: {'; '.join(sorted(groups)[:3])}{more}. Compose the study anew, with other "
+            "lesions or another seed."
+        )
+
+    @staticmethod
     def keep(session: Session, study_id: uuid.UUID, pictures: Sequence[Picture]) -> list[Stimulus]:
         """Store pictures as the stimuli of a study, in the order of their digests.
 
@@ -140,12 +169,8 @@ class Stimulus(Base):
         """
         if len({len(picture.png) for picture in pictures}) != 1:
             raise Conflict("The rendered images differ in size and would tell which is which.")
+        Stimulus.refuse_copies(session, pictures)
         by_digest = {hashlib.sha256(picture.png).hexdigest(): picture for picture in pictures}
-        if len(by_digest) != len(pictures):
-            raise Conflict(
-                f"{len(pictures) - len(by_digest)} of the {len(pictures)} images are exact copies "
-                "of others. Compose the study anew, with other lesions or another seed."
-            )
         stimuli = [
             Stimulus(
                 study_id=study_id,

@@ -190,6 +190,7 @@ class DatasetVersion(Base):
             ).about("kind")
         if not mixed_patients:
             _refuse_mixed(session, known)
+        _refuse_doubled(session, known)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / name
             findings = _findings(session, known)
@@ -433,6 +434,29 @@ def _refuse_mixed(session: Session, known: Sequence[KnownLesion]) -> None:
             f"{who} lesions of several classes: {'; '.join(sorted(told)[:_MOST_TOLD])}{more}. "
             f"Correct the reviews, or tick “{MIXED}”."
         ).about("mixed_patients")
+
+
+def _refuse_doubled(session: Session, known: Sequence[KnownLesion]) -> None:
+    """Refuse lesions that are one box on one image, naming them as their case does.
+
+    ``ml.dataset.manifest`` refuses them too, by their ids.
+    """
+    same: defaultdict[tuple[object, ...], list[Lesion]] = defaultdict(list)
+    for item in known:
+        lesion = Lesion.require(session, item.id)
+        same[lesion.image_id, lesion.box].append(lesion)
+    told = sorted(
+        f"lesions {' and '.join(str(one.number) for one in of)} of "
+        f"{of[0].image.series.case.pseudonym}"
+        for of in same.values()
+        if len(of) > 1
+    )
+    if told:
+        more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        raise Unreadable(
+            f"The same box of one slice was marked more than once: {'; '.join(told[:_MOST_TOLD])}"
+            f"{more}. Withdraw all but one on the page of the case."
+        ).about("kind")
 
 
 def _findings(session: Session, known: tuple[KnownLesion, ...]) -> Iterator[Finding]:

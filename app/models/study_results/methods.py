@@ -21,7 +21,7 @@ from app.models.reader_studies.stimulus import Source, Stimulus
 from app.models.reader_studies.task import Part, Task
 from app.models.reader_studies.versions import Amendment
 from app.models.study_results.answers import Answers, Line, reader_code
-from app.models.study_results.times import Clock, Mark
+from app.models.study_results.times import Clock
 from app.settings import VERSION
 from ml.images.ct_slice import ImageKind
 from ml.leak_audit.record import Colour
@@ -317,12 +317,11 @@ class Conducted:
     def _marked(self, least_ms: int) -> list[str]:
         """Answers that cannot be what they seem: to pictures never sent, and too fast or odd."""
         clock = Clock(self._session, self._answers)
-        marks = [
-            clock.of(one, one.reading).marks
+        others = sum(
+            bool(clock.of(one, one.reading).marks)
             for one in self._answers.lines
-            if one.reading is not None and not one.is_practice
-        ]
-        others = sum(any(mark is not Mark.UNSENT for mark in one) for one in marks)
+            if one.reading is not None and not one.is_practice and not one.unsent
+        )
         said = []
         unsent = Unsent.of(
             (

@@ -48,7 +48,8 @@ class Mark(StrEnum):
 
 MARKS = {
     Mark.FAST: "in view for less than the least time of the protocol, by the browser; or, by the "
-    "server, less than half of it between the picture's sending or the answer before and this one",
+    "server, less than half of it between the picture's sending (of a first answer: or the answer "
+    "before) and this one",
     Mark.LONG: "the browser says a longer time than there was since the picture was sent, the "
     "reader checked in, or the study was opened",
     Mark.UNSENT: "answered without its picture ever having been sent to the reader",
@@ -126,11 +127,10 @@ class Clock:
         sent = self._sent.get(line.trial.id)
         before = self._before.get(line.trial.id)
         is_first = reading.revision == 1
+        # whoever goes back may have answered others meanwhile
+        since = max(sent, before) if sent and before and is_first else sent
         if timedelta(milliseconds=reading.active_ms) < self._least or (
-            is_first
-            and self._least
-            and sent is not None
-            and answered - max(sent, before or sent) < self._least / 2
+            since is not None and answered - since < self._least / 2
         ):
             found.append(Mark.FAST)
         if answered - spent < begun - TOLERANCE:
@@ -164,8 +164,8 @@ class ReaderTimes:
     """How many answers of a reader are marked, and their area with and without them.
 
     ``counts``, by `Mark`, are of every part. ``area`` and ``without`` are of first presentations
-    that were rated or chosen, as `ml.statistics.roc.auc_interval` has them, without clusters, for
-    comparison with each other.
+    that were rated or chosen and whose pictures were sent, as `ml.statistics.roc.auc_interval` has
+    them, without clusters, for comparison with each other.
     """
 
     reader: str
@@ -191,7 +191,7 @@ def marked_by_reader(session: Session, answers: Answers) -> list[ReaderTimes]:
         first = [
             (line, marks)
             for line, marks in mine
-            if not line.is_repeat and line.trial.part is not Part.UNAWARE
+            if not line.is_repeat and not line.unsent and line.trial.part is not Part.UNAWARE
         ]
         found.append(
             ReaderTimes(

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.main import create_app
 from app.models import ApiToken, Case, Event, Image, User
+from app.models.cases.case import pseudonymised
 from app.models.cases.uids import kept
 from app.settings import Settings
 from factories import make_dicom, make_hu, make_png, make_zip
@@ -243,6 +244,24 @@ def test_a_patient_whom_the_objects_do_not_name_is_named_by_a_header(client, tok
     assert store(client, token, data, **{"hepatica-pseudonym": "<x>"}).status_code == 400
     assert store(client, token, data, **{"hepatica-pseudonym": "P 17"}).status_code == 200
     assert session.scalars(sa.select(Case.pseudonym)).all() == ["P 17"]
+
+
+def test_two_patients_never_share_a_name(client, token, session):
+    """A name that one has by the PatientID of their files cannot be given to who has none."""
+    assert store(client, token, make_dicom(patient_id="one")).status_code == 200
+    [name] = session.scalars(sa.select(Case.pseudonym))
+    nobodys = make_dicom(patient_id="", study="9")
+    reply = store(client, token, nobodys, **{"hepatica-pseudonym": name})
+    assert reply.status_code == 409
+    [failed] = told(reply).FailedSOPSequence
+    assert failed.FailureReason == 0x0110 and name in failed.TextValue
+    _, other = pseudonymised("two", KEY.encode())
+    assert store(client, token, nobodys, **{"hepatica-pseudonym": other}).status_code == 200
+    reply = store(client, token, make_dicom(patient_id="two", study="8"))
+    assert reply.status_code == 409
+    assert "Correct the pseudonym" in told(reply).FailedSOPSequence[0].TextValue
+    assert sorted(session.scalars(sa.select(Case.pseudonym))) == sorted([name, other])
+    assert store(client, token, make_dicom(patient_id="one", study="7")).status_code == 200
 
 
 # ---- once, and the first -------------------------------------------------------------------------

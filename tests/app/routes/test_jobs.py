@@ -367,6 +367,21 @@ def test_a_covered_score_is_not_told_by_its_place(api, held, database, session):
     assert classify(api, {"instance": image.uid, "box": BOX}).status_code == 200
 
 
+def test_a_covered_score_is_not_told_one_slice_further(api, token, database, session):
+    images = [make_dicom(make_hu(n), number=n, z=5.0 * n) for n in range(1, 7)]
+    assert store(api, token, *images, query="?contrast_phase=portal").status_code == 200
+    stack = session.scalars(sa.select(Image).order_by(Image.instance_number)).all()
+    headers = token_of(database, "ada's", "admin", "ada")
+    with database.transaction() as db:
+        marker = studies.make_user(db, "marker")
+        Lesion.mark(db, db.get_one(Image, stack[0].id), Box(44, 44, 40, 40), marker)
+    spacing = stack[0].row_spacing_mm
+    assert spacing is not None and 2 * 5 <= 40 * spacing / 2 < 5 * 5
+    found = [classify(api, {"instance": one.uid, "box": BOX}, **headers) for one in stack]
+    assert [one.status_code for one in found][:3] == [403, 403, 403]
+    assert found[-1].status_code == 200
+
+
 def test_an_object_that_marks_lesions_is_a_place(api, token, session):
     images = [make_dicom(make_hu(n), number=n, z=5.0 * n) for n in (1, 2)]
     assert store(api, token, *images, query="?contrast_phase=portal").status_code == 200

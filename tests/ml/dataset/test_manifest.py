@@ -54,7 +54,7 @@ def made(tmp_path: Path, given: list[Finding], **more: object) -> Manifest:
     [
         (lambda f: [replace(f[0], patient="p1", lesion_class="cyst"), *f[1:]], "p1.*in classes"),
         (lambda f: [*f, replace(f[0], patient="other")], "Patients other, p0 have the same image"),
-        (lambda f: [*f, f[0]], "listed twice"),
+        (lambda f: [*f, f[0]], r"A lesion is listed 2 times \(0.dcm, box "),
         (lambda f: [x for x in f if x.lesion_class != "cyst"], "'cyst' has no ROI"),
         (lambda f: [replace(f[0], lesion_class="bone"), *f[1:]], "'bone'"),
         (lambda f: [*f, *[replace(x, kind="phantom") for x in findings(1)]], "never share"),

@@ -124,6 +124,23 @@ def test_each_review_records_whether_the_score_was_visible_and_none_is_overwritt
     assert second.supersedes_id == first.id
 
 
+def test_a_class_after_the_score_of_the_same_place_is_not_called_blind(
+    image, signed_in_as, session
+):
+    """Marked again beside it, withdrawn or not: whoever knows that score knows this one."""
+    browser = signed_in_as("reader")
+    first, second = (json.loads(mark(browser, image, x=x).headers["x-lesion"]) for x in (44, 50))
+    beside = json.loads(mark(browser, image, x=100, width=20, height=20).headers["x-lesion"])
+    for lesion in (second, first, beside):
+        assert review(browser, lesion["id"]).status_code == 201
+    seen = dict(session.execute(sa.select(Review.lesion_id, Review.score_visible)).all())
+    assert {str(key): value for key, value in seen.items()} == {
+        second["id"]: False,
+        first["id"]: True,
+        beside["id"]: False,
+    }
+
+
 def test_where_reviews_need_not_come_first_the_score_is_there_at_once(image, signed_in_as, app):
     app.state.settings.review_first = False
     marked = mark(signed_in_as("reader"), image)

@@ -95,7 +95,7 @@ def test_marked_answers_are_counted_and_left_out_of_a_second_area(session, read)
     [ada] = marked_by_reader(session, read)
     assert (ada.reader, ada.answers, ada.marked) == ("R1", 12, 5)
     assert ada.counts == {Mark.FAST: 1, Mark.LONG: 2, Mark.UNSENT: 1, Mark.CLOCK: 1}
-    assert (ada.area.n, ada.without.n) == (12, 7)
+    assert (ada.area.n, ada.without.n) == (11, 7)  # what was never sent is in neither
 
 
 def test_an_answer_to_a_picture_never_sent_is_in_no_figure_and_said_to_be(session, read):
@@ -104,6 +104,9 @@ def test_an_answer_to_a_picture_never_sent_is_in_no_figure_and_said_to_be(sessio
     assert content.result.readers[0].n == 11 and content.curves[0].blocks[-1].last == 11
     assert content.result.counts.unanswered_left_out == 0
     assert "1 of 12 answers came to pictures" in content.result.methods
+    # what was never sent is in no figure, and so not in the analysis
+    marked = sum(content.times[0].counts.values()) - 1
+    assert f"a rule set beforehand: {marked}. They are in" in content.result.methods
     assert content.times == tuple(marked_by_reader(session, read))
     table = exports.require("analysis.csv").make(session, read).decode()
     assert analyse(tidy.readings(table)).readers[0].n == 11
@@ -161,3 +164,25 @@ def test_an_earlier_protocol_fixed_no_least_time_and_kept_no_sendings(session):
     session.execute(sa.text("UPDATE protocol SET content = :text"), {"text": json.dumps(content)})
     session.expire_all()
     assert marked_by_reader(session, Answers.of(session, Unblinded(study))) == []
+
+
+def test_an_answer_that_is_changed_at_once_is_fast_as_well(session):
+    """And one that is changed later, after others, is not."""
+    ada = studies.make_user(session, "ada")
+    study = studies.make_study(session, ada, design=Design(least_ms=1200, back=True))
+    [enrolment] = Enrolment.of_study(session, study.id)
+    begun = now() + timedelta(seconds=5)
+    trials = answered.trials_of(session, enrolment)
+    for trial in trials:
+        sent = begun + timedelta(seconds=9 * trial.position)
+        Delivery.keep(session, {trial.id: sent})
+        at = sent + timedelta(seconds=5)
+        answered.add(session, trial, answered_at=at, active_ms=4000, sent=False)
+    early, late = trials[2], trials[3]
+    for trial, after in ((early, 0.4), (late, 40.0)):
+        sent = begun + timedelta(seconds=9 * trial.position)
+        change = {"answered_at": sent + timedelta(seconds=after), "revision": 2}
+        answered.add(session, trial, active_ms=4000, rating=6, sent=False, **change)
+    answered.unblind(session, study, study.owner)
+    [found] = marked_by_reader(session, Answers.of(session, Unblinded(study)))
+    assert (found.marked, found.counts[Mark.FAST]) == (1, 1)
