@@ -84,12 +84,6 @@ class Box:
     width: float
     height: float
 
-    def meets(self, other: Box) -> bool:
-        """Whether the two have some area in common."""
-        across = min(self.x + self.width, other.x + other.width) > max(self.x, other.x)
-        down = min(self.y + self.height, other.y + other.height) > max(self.y, other.y)
-        return across and down
-
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.x, self.y, self.width, self.height))):
             raise BoxError("The lesion's box has a number that is not finite; mark it again.")
@@ -103,6 +97,12 @@ class Box:
     def center(self) -> tuple[float, float]:
         """(x, y)"""
         return self.x + self.width / 2, self.y + self.height / 2
+
+    def meets(self, other: Box) -> bool:
+        """Whether the two have some area in common."""
+        across = min(self.x + self.width, other.x + other.width) > max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) > max(self.y, other.y)
+        return across and down
 
     @classmethod
     def centred(cls, center_x: float, center_y: float, width: float, height: float) -> Box:

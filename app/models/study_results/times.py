@@ -130,7 +130,7 @@ class Clock:
         # whoever goes back may have answered others meanwhile
         since = max(sent, before) if sent and before and is_first else sent
         if timedelta(milliseconds=reading.active_ms) < self._least or (
-            since is not None and answered - since < self._least / 2
+            self._least and since is not None and answered - since < self._least / 2
         ):
             found.append(Mark.FAST)
         if answered - spent < begun - TOLERANCE:
