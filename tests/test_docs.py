@@ -216,7 +216,7 @@ def test_the_commands_of_the_experiment_give_the_digest_and_a_plan(tmp_path):
     run(lines, tmp_path)
     experiment = f"{trains}{rest}".partition("\n")[0].split("  #")[0]
     plan = run(f"{experiment} --dry-run", tmp_path)
-    told = re.search(r"182 lesions of (\d+) patients .*?digest `(\w+)` \(`(\w+)` on", README)
+    told = re.search(r"182 lesions of (\d+) patients .*?digest `(\w+)` \(on a", README)
     assert f"182 phantom lesions of {told[1]} patients" in plan
     assert not (tmp_path / "run-liver").exists()
     digest = re.search(r"digest (\w+)", plan)[1]

@@ -205,9 +205,8 @@ def test_a_reader_who_has_seen_enough_is_no_fault(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_command_that_is_ended_leaves_nothing_half_made(tmp_path: Path, number: int) -> None:
-    words = ["phantom", "--patients", "500", "--out", str(tmp_path / "made" / "out")]
+def test_a_command_that_is_ended_leaves_nothing_half_made(tmp_path: Path) -> None:
+    words = ["phantom", "--patients", "50", "--out", str(tmp_path / "made" / "out")]
     (tmp_path / "made").mkdir()
     command = [sys.executable, "-m", "ml", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
@@ -215,7 +214,7 @@ def test_a_command_that_is_ended_leaves_nothing_half_made(tmp_path: Path, number
         while not list((tmp_path / "made").iterdir()):
             assert running.poll() is None
             time.sleep(0.05)
-        running.send_signal(number)
+        running.terminate()
         told = running.stderr.read()
     assert running.returncode == 130 and told.splitlines()[-1] == "interrupted"
     assert not list((tmp_path / "made").iterdir())
