@@ -74,14 +74,19 @@ class Mark:
     Attributes:
         file: what it is called, relative to the folder; with the slice's number of a volume.
         box: None where the image is the ROI itself.
-        volume: the file that other slices are in as well; empty where there is none.
+        in_volume: whether other slices are in the same file.
     """
 
     ct_slice: CTSlice
     file: str
     box: Box | None
     diameter_mm: float | None = None
-    volume: str = ""
+    in_volume: bool = False
+
+    @property
+    def volume(self) -> str:
+        """The file that other slices are in as well, by the folder it is of; "" if it is none."""
+        return self.file.rpartition("#")[0] if self.in_volume else ""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class _Volumes:
                 self._slice(volume, one.place, name),
                 f"{name}#{one.place + 1}",
                 one.box,
-                volume=name,
+                in_volume=True,
             )
             for one in found
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -387,3 +388,19 @@ def test_a_volume_is_of_one_patient(tmp_path: Path) -> None:
     (where / "labels.csv").write_text("\n".join(lines))
     with pytest.raises(ManifestError, match=r"Patients p0-0, p0-1 have slices of one volume"):
         list(volumes(where, None, tmp_path / "other", Options(unit=Unit.HU)))
+
+
+@pytest.mark.parametrize("patients", [None, Whose.IMAGE])
+def test_volumes_of_one_name_in_two_folders_are_two(tmp_path: Path, patients) -> None:
+    where = study(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    other = study(tmp_path / "elsewhere")
+    for i in range(4):
+        save(other / f"{i}.nii.gz", body(10 + i))
+    table = re.sub(r",p(\d)", r",q\1", (other / "labels.csv").read_text())
+    (other / "labels.csv").write_text(table)
+    options = Options(unit=Unit.HU, test=other, patients=patients)
+    list(volumes(where, None, tmp_path / "data", options))
+    manifest = Manifest.load(tmp_path / "data")
+    assert (len(manifest.lines), len(manifest.patients)) == (8, 8)
+    assert not any("lie mostly over" in note for note in manifest.notes)
