@@ -542,7 +542,7 @@ def paste(
     """
     from ml.experiment.tissue import paste as pasting
     from ml.experiment.tissue.slices import Folder
-    from ml.phantom.lesions import DIFFICULTY
+    from ml.phantom.lesions import difficulty_of
     from ml.progress import drive
 
     told = "" if difficulty is None else f" --difficulty {difficulty:g}"
@@ -562,7 +562,7 @@ def paste(
                 seed,
                 thickness_mm,
                 command,
-                DIFFICULTY[phantom_version] if difficulty is None else difficulty,
+                difficulty_of(phantom_version, difficulty),
                 checkpoint,
                 phantom_version,
             ),

@@ -100,8 +100,7 @@ def rename(session: Session, case: Case, user: User, pseudonym: str) -> None:
         ).about("pseudonym")
     if wanted == case.pseudonym:
         raise Conflict("That is the pseudonym already; nothing was changed.")
-    others = sa.select(Case.patient_hmac).where(Case.pseudonym == wanted, Case.id != case.id)
-    if any(hmac != case.patient_hmac for hmac in session.scalars(others)):
+    if Case.is_of_another(session, wanted, case.patient_hmac):
         raise Conflict(
             f"Another patient is called {wanted} already: two patients under one pseudonym could "
             "be taken for one. Choose another."

@@ -40,7 +40,7 @@ def run(request: Request, user: Researcher, look: ReadDb, db: Db, study_id: uuid
     Enrolment.refuse_audit(look, user, study_id)
     draft.require_draft()
     pictures = draft.pictures(look, request.app.state.inference.draw)
-    Stimulus.refuse_copies(look, pictures)
+    Stimulus.told_apart(look, pictures)
     audited = Audited.of(pictures)
     study = ReaderStudy.require(db, study_id, to_change=True)
     audit = study.audit(db, user, pictures, audited)

@@ -77,7 +77,7 @@ def entries(path: Path, options: Options) -> tuple[list[Entry], list[str]]:
             "train_images and train_labels, with one image per label."
         )
     if options.patients is not None and any(entry.patient for entry in made):
-        notes.append(f"Patients are told by --patient {options.patients}, not by the arrays.")
+        notes.append(options.overruled("the arrays"))
     rest = [name for name in arrays if name not in used]
     if rest:
         notes.append(f"Not used: {', '.join(rest)}.")

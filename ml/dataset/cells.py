@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
+from ml.dataset.columns import Boxes
 from ml.dataset.table import CellError
+from ml.images.roi import Box
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 YES = ("1", "1.0", "1,0", "true", "t", "yes", "y", "x")
@@ -41,3 +44,18 @@ def numbers(cell: str, count: int, what: str) -> list[float]:
     if not len(values) == len(parts) == count:
         raise CellError(f"{what} {cell!r} is not {count} numbers such as 120,80,40,35.")
     return values
+
+
+def box(values: Sequence[float], boxes: Boxes, refused: str) -> Box:
+    """The box of four numbers.
+
+    Args:
+        boxes: what they are.
+        refused: begins the refusal of corners that are none.
+    """
+    x, y, third, fourth = values
+    if boxes == Boxes.XYWH:
+        return Box(x, y, third, fourth)
+    if third <= x or fourth <= y:
+        raise CellError(f"{refused}: the second corner lies left of or above the first.")
+    return Box(x, y, third - x, fourth - y)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ml.dataset import cells
 from ml.dataset.columns import Boxes
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
@@ -15,7 +16,6 @@ from ml.dataset.labels import Whose, nobody
 from ml.dataset.table import CellError, PrepareError
 from ml.ground.counted import counted
 from ml.ground.errors import reason
-from ml.images.roi import Box
 
 _PARTS = ("images", "annotations", "categories")
 
@@ -82,7 +82,7 @@ def entries(path: Path, files: Files, options: Options) -> tuple[list[Entry], li
     if crowds:
         notes.append(f"Not used: {told}.")
     if made and options.patients is not None and any(map(_whose, images.values())):
-        notes.append(f"Patients are told by --patient {options.patients}, not by {path.name}.")
+        notes.append(options.overruled(path.name))
     empty = len(images) - len({one.get("image_id") for one in annotations if isinstance(one, dict)})
     if empty > 0:
         notes.append(f"Not used: {empty} images without an annotation.")
@@ -144,7 +144,9 @@ def _entry(
     return Entry(where, str(label), whose, marks)
 
 
-def _marks(files: Files, file: str, box: Any, size: tuple[Any, Any], boxes: str) -> Sequence[Mark]:
+def _marks(
+    files: Files, file: str, box: Any, size: tuple[Any, Any], boxes: Boxes
+) -> Sequence[Mark]:
     """The lesion of an annotation.
 
     Args:
@@ -154,16 +156,10 @@ def _marks(files: Files, file: str, box: Any, size: tuple[Any, Any], boxes: str)
     try:
         if not isinstance(box, list):
             raise TypeError
-        x, y, width, height = map(float, box)
+        x, y, third, fourth = map(float, box)
     except (TypeError, ValueError) as error:
         raise CellError(f"bbox {box!r} is not x, y, width, height.") from error
-    if boxes == Boxes.XYXY:
-        width, height = width - x, height - y
-        if width <= 0 or height <= 0:
-            raise CellError(
-                f"bbox {box!r} is no x1, y1, x2, y2: the second corner lies left of or above the "
-                "first."
-            )
+    place = cells.box((x, y, third, fourth), boxes, f"bbox {box!r} is no x1, y1, x2, y2")
     (ct_slice,) = files.only(file)
     if None not in size and size != ct_slice.size:
         rows, columns = ct_slice.size
@@ -172,4 +168,4 @@ def _marks(files: Files, file: str, box: Any, size: tuple[Any, Any], boxes: str)
             f"{size[1]} × {size[0]} (width × height), so its boxes lie elsewhere; give the images "
             "that were marked."
         )
-    return [Mark(ct_slice, files.named(file), Box(x, y, width, height))]
+    return [Mark(ct_slice, files.named(file), place)]

@@ -66,6 +66,10 @@ class Options:
     unit: Unit | None = None
     about: About | None = None
 
+    def overruled(self, source: str) -> str:
+        """A note for who gave ``patients`` although something else names them too."""
+        return f"Patients are told by --patient {self.patients}, not by {source}."
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -253,7 +257,7 @@ def _findings(
             parts[finding.patient].add(part_of(entry.groups.get("split", "")) or "")
             yield finding
     both = sorted(patient for patient, of in parts.items() if len(of) > 1)
-    shown = ", ".join(both[:5]) + (" …" if len(both) > 5 else "")
+    shown = _first(both, 5)
     if both and options.test is None:
         notes.append(
             f"In more than one part of the split that is told (train, val, test): "
@@ -355,7 +359,7 @@ class _Said:
     def faults(self) -> list[str]:
         """Volumes of several patients: training and test would not be apart."""
         return [
-            f"Patients {', '.join(sorted(patients)[:5])}{' …' if len(patients) > 5 else ''} have "
+            f"Patients {_first(sorted(patients), 5)} have "
             f"slices of one volume ({volume}), which is of one person; give it one patient."
             for volume, patients in self.volumes.items()
             if len(patients) > 1
@@ -364,7 +368,7 @@ class _Said:
     def notes(self) -> list[str]:
         told = []
         for text, files in self.warned.values():
-            names = ", ".join([*files][:3]) + (" …" if len(files) > 3 else "")
+            names = _first([*files], 3)
             told.append(f"{len(files)} file(s) ({names}): {text}")
         if len(told) > _MOST_NOTES:
             told = [*told[:_MOST_NOTES], f"… and {len(told) - _MOST_NOTES} more kinds of warning."]
@@ -375,7 +379,7 @@ class _Said:
         ):
             for patients in groups:
                 if len(patients) > 1:
-                    shown = ", ".join(sorted(patients)[:5]) + (" …" if len(patients) > 5 else "")
+                    shown = _first(sorted(patients), 5)
                     told.append(
                         f"Patients {shown} have {what}: if they are one person, training and test "
                         "are not apart. Correct the column patient, or make sure that an "
@@ -390,12 +394,16 @@ class _Said:
         }
         if not images:
             return []
-        shown = ", ".join([*images][:3]) + (" …" if len(images) > 3 else "")
+        shown = _first([*images], 3)
         return [
             f"{sum(images.values())} boxes of {counted(len(images), 'image')} ({shown}) lie mostly "
             "over another one of the same image, and each is a lesion here: if they are one lesion "
             "that was marked several times, keep one row of it."
         ]
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
 def _alike(boxes: Sequence[Box]) -> int:

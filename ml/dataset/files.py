@@ -167,10 +167,10 @@ class Files:
                 f"mask {file!r} is not black at any edge: is it inverted? The lesion must be what "
                 "is not black."
             )
-        deep = mask[scipy.ndimage.binary_erosion(mask, np.ones((3, 3)), _SOFT_PX)]
-        if np.unique(deep).size > 1:
+        deep = np.unique(mask[scipy.ndimage.binary_erosion(mask, np.ones((3, 3)), _SOFT_PX)])
+        if deep.size > 1:
             raise CellError(
-                f"mask {file!r} has {np.unique(deep).size} values or colours besides black, and "
+                f"mask {file!r} has {deep.size} values or colours besides black, and "
                 "one box would span them all; give a mask in which the lesion alone is not black."
             )
         regions, count = scipy.ndimage.label(mask, np.ones((3, 3)))

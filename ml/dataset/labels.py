@@ -125,9 +125,7 @@ class Labels:
                     )
             return cls(scheme, False, out, to)
         kept = {
-            label: n
-            for label, n in counts.items()
-            if label not in out and (_plain(label) in to or not _NO_CLASS.fullmatch(label))
+            label: n for label, n in counts.items() if label not in out and not _is_blank(label, to)
         }
         words: dict[str, str] = {}
         for label in kept:
@@ -154,7 +152,7 @@ class Labels:
         word = self._to.get(_plain(label), label)
         if not word:
             return None
-        if _plain(label) not in self._to and _NO_CLASS.fullmatch(label):
+        if _is_blank(label, self._to):
             raise CellError(
                 f"class {label!r} is what a program writes where it has none; correct the table, "
                 f'or leave these rows out: --map "{label}=".'
@@ -181,6 +179,11 @@ class Labels:
         if self.left_out:
             told.append(f"Left out as told (--map): {_listed(self.left_out)}.")
         return told
+
+
+def _is_blank(label: str, to: Mapping[str, str]) -> bool:
+    """Whether a label is what a program writes where there is none, and nobody mapped it."""
+    return _plain(label) not in to and _NO_CLASS.fullmatch(label) is not None
 
 
 def _listed(counts: Mapping[str, int]) -> str:

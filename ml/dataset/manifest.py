@@ -348,11 +348,12 @@ class Manifest:
             if len({line.patient for line in lines}) > 1:
                 patients = ", ".join(sorted({line.patient for line in lines}))
                 told.append(f"Patients {patients} have the same image ({names}); keep one.")
+                continue
             boxes = defaultdict(list)
             for line in lines:
                 boxes[line.box].append(line)
             for box, same in boxes.items():
-                if len(same) > 1 and len({line.patient for line in same}) == 1:
+                if len(same) > 1:
                     files = sorted({line.file for line in same})
                     told.append(
                         f"A lesion is listed {counted(len(same), 'time')} ({', '.join(files)}, box "

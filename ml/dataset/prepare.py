@@ -253,9 +253,7 @@ def _aside(rows: Sequence[Row], options: Options) -> list[str]:
     """Sentences for a patient that is told twice, and for columns that nothing is made of."""
     told = []
     if "patient" in rows[0].cells and options.patients:
-        told.append(
-            f"Patients are told by --patient {options.patients}, not by the column patient."
-        )
+        told.append(options.overruled("the column patient"))
     return told + table.unused(rows)
 
 
@@ -337,17 +335,10 @@ def _refuse_other_diameter(diameter: float | None, box: Box | None, ct_slice: CT
         )
 
 
-def _box(row: Row, ct_slice: CTSlice, boxes: str, files: Files) -> Box | None:
+def _box(row: Row, ct_slice: CTSlice, boxes: Boxes, files: Files) -> Box | None:
     if row.get("box"):
-        x, y, third, fourth = cells.numbers(row.get("box"), 4, "box")
-        if boxes == Boxes.XYWH:
-            return Box(x, y, third, fourth)
-        if third <= x or fourth <= y:
-            raise CellError(
-                f"box {row.get('box')!r} is no x1,y1,x2,y2: the second corner lies left of or "
-                "above the first."
-            )
-        return Box(x, y, third - x, fourth - y)
+        told = row.get("box")
+        return cells.box(cells.numbers(told, 4, "box"), boxes, f"box {told!r} is no x1,y1,x2,y2")
     sides = [row.get(column) for column in _BOX]
     if all(sides):
         return Box(*(cells.numbers(cell.replace(",", "."), 1, "box")[0] for cell in sides))

@@ -52,6 +52,11 @@ _MERGE = np.float32(0.05)
 """Nodules flow together over so much of the lesion's radius."""
 
 
+def difficulty_of(version: Version, asked: float | None) -> float:
+    """What is made: what was asked for, or what the version is calibrated at."""
+    return DIFFICULTY[version] if asked is None else asked
+
+
 def atypical_share(difficulty: float) -> float:
     """The stated proportion of atypical lesions: 5 % at difficulty 0, 50 % at 1, linear."""
     return 0.05 + 0.45 * difficulty

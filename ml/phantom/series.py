@@ -22,10 +22,10 @@ from ml.phantom.grid import SIZE_PX, Grid
 from ml.phantom.lesions import (
     CLASSES,
     DIAMETER_MM,
-    DIFFICULTY,
     Lesion,
     Shape,
     atypical_share,
+    difficulty_of,
     draw_appearance,
     draw_diameter,
 )
@@ -50,7 +50,7 @@ def _checked(seed: int, difficulty: float | None, version: Version) -> float:
     """The difficulty that was asked for, or the version's own."""
     if seed < 0:
         raise PhantomError(f"Seed {seed} is negative; give a whole number from 0.")
-    asked = DIFFICULTY[version] if difficulty is None else float(difficulty)
+    asked = float(difficulty_of(version, difficulty))
     if not 0 <= asked <= 1:
         raise PhantomError(
             f"Difficulty {asked:g} is outside 0…1; 0 is textbook, 1 is heavy overlap."
@@ -296,10 +296,10 @@ def write_cohort(
         PhantomError: as ``cohort``.
         OutputError: as ``write``.
     """
-    made = cohort(counts, seed, difficulty, version)
+    chosen = _checked(seed, difficulty, version)
+    made = cohort(counts, seed, chosen, version)
     total = sum(counts.values())
     refuse_taken(out)
-    chosen = _checked(seed, difficulty, version)
     origin = _Origin(version, seed, chosen, key_slices_only)
     steps = _write(made, None, total, origin, out)
     return chain(_thin({key: counts.get(key, 0) for key in CLASSES}, 0, total), steps)

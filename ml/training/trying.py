@@ -20,7 +20,7 @@ from ml.dataset.manifest import Line, Manifest
 from ml.images import quick
 from ml.images.ct_slice import ImageKind
 from ml.phantom import Version, series
-from ml.phantom.lesions import CLASSES, DIFFICULTY
+from ml.phantom.lesions import CLASSES, difficulty_of
 from ml.phantom.patient import slice_uids
 from ml.progress import Progress
 from ml.statistics import multinomial
@@ -185,8 +185,7 @@ def on_phantoms(manifest: Manifest, network: Classifier, trust: Trust, patients:
         One Progress a patient.
     """
     known = {line.phantom_uid for line in manifest.lines} - {""}
-    of_lesions = manifest.difficulty
-    difficulty = DIFFICULTY[manifest.phantom] if of_lesions is None else of_lesions
+    difficulty = difficulty_of(manifest.phantom, manifest.difficulty)
     parts = []
     for index in range(patients):
         patient = series.patient(unlike.SEED, difficulty, index, version=manifest.phantom)

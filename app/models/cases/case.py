@@ -288,6 +288,13 @@ class Case(Base):
         return sa.func.coalesce(Case.patient_hmac, sa.literal(_BY_PSEUDONYM) + Case.pseudonym)
 
     @staticmethod
+    def is_of_another(session: Session, pseudonym: str, patient_hmac: str | None) -> bool:
+        """Whether a case of that pseudonym is known by another PatientID, or by none: two patients
+        under one pseudonym could be taken for one."""
+        known = sa.select(Case.patient_hmac).where(Case.pseudonym == pseudonym).distinct()
+        return any(hmac != patient_hmac for hmac in session.scalars(known))
+
+    @staticmethod
     def others_of_patient(
         session: Session, case: Case, closed: sa.ColumnElement[bool] | None, most: int
     ) -> tuple[list[Case], int]:
@@ -835,13 +842,8 @@ class _Intake:
         return found
 
     def _refuse_namesake(self, patient_hmac: str | None, name: str) -> None:
-        """Two patients under one pseudonym could be taken for one.
-
-        Raises:
-            Unreadable: a case of that name is known by another PatientID, or by none.
-        """
-        others = sa.select(Case.patient_hmac).where(Case.pseudonym == name).distinct()
-        if all(hmac == patient_hmac for hmac in self.session.scalars(others)):
+        """Unreadable where the name is another patient's."""
+        if not Case.is_of_another(self.session, name, patient_hmac):
             return
         if patient_hmac is None:
             why = (

@@ -7,7 +7,6 @@ clipped at the window's ends against a generator's tanh) is content; a leak audi
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import uuid
 import zlib
@@ -141,17 +140,17 @@ class Stimulus(Base):
     checkpoint: Mapped[Checkpoint | None] = relationship()
 
     @staticmethod
-    def refuse_copies(session: Session, pictures: Sequence[Picture]) -> None:
-        """A study shows no picture twice under two names.
+    def told_apart(session: Session, pictures: Sequence[Picture]) -> dict[str, Picture]:
+        """Pictures by the digests of their bytes: a study shows none twice under two names.
 
         Raises:
             Conflict: two pictures are the same; which, is told to who composes the study.
         """
         same: defaultdict[str, list[Picture]] = defaultdict(list)
         for picture in pictures:
-            same[hashlib.sha256(picture.png).hexdigest()].append(picture)
+            same[Blob.digest_of(picture.png)].append(picture)
         if len(same) == len(pictures):
-            return
+            return {digest: picture for digest, (picture,) in same.items()}
         groups = [" = ".join(_named(session, one) for one in of) for of in same.values() if of[1:]]
         more = f"; and {len(groups) - 3} more" if len(groups) > 3 else ""
         raise Conflict(
@@ -169,8 +168,7 @@ class Stimulus(Base):
         """
         if len({len(picture.png) for picture in pictures}) != 1:
             raise Conflict("The rendered images differ in size and would tell which is which.")
-        Stimulus.refuse_copies(session, pictures)
-        by_digest = {hashlib.sha256(picture.png).hexdigest(): picture for picture in pictures}
+        by_digest = Stimulus.told_apart(session, pictures)
         stimuli = [
             Stimulus(
                 study_id=study_id,

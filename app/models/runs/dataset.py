@@ -20,7 +20,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from app.db import Base, Word, now, serialise
+from app.db import Base, Word, in_parts, now, serialise
 from app.errors import Conflict, Gone, NotFound, Unreadable
 from app.models.cases.case import Case, being_deleted
 from app.models.cases.lesion import Lesion
@@ -441,15 +441,21 @@ def _refuse_doubled(session: Session, known: Sequence[KnownLesion]) -> None:
 
     ``ml.dataset.manifest`` refuses them too, by their ids.
     """
-    same: defaultdict[tuple[object, ...], list[Lesion]] = defaultdict(list)
-    for item in known:
-        lesion = Lesion.require(session, item.id)
-        same[lesion.image_id, lesion.box].append(lesion)
+    same: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    box = (Lesion.x, Lesion.y, Lesion.width, Lesion.height)
+    for some in in_parts([item.id for item in known]):
+        rows = session.execute(
+            sa.select(Case.pseudonym, Lesion.number, Lesion.image_id, *box)
+            .join(Case, Case.id == Lesion.case_id)
+            .where(Lesion.id.in_(some))
+            .order_by(Lesion.number)
+        )
+        for pseudonym, number, *place in rows:
+            same[pseudonym, *place].append(str(number))
     told = sorted(
-        f"lesions {' and '.join(str(one.number) for one in of)} of "
-        f"{of[0].image.series.case.pseudonym}"
-        for of in same.values()
-        if len(of) > 1
+        f"lesions {' and '.join(numbers)} of {pseudonym}"
+        for (pseudonym, *_), numbers in same.items()
+        if len(numbers) > 1
     )
     if told:
         more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""

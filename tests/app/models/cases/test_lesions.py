@@ -127,7 +127,7 @@ def test_each_review_records_whether_the_score_was_visible_and_none_is_overwritt
 def test_a_class_after_the_score_of_the_same_place_is_not_called_blind(
     image, signed_in_as, session
 ):
-    """Marked again beside it, withdrawn or not: whoever knows that score knows this one."""
+    """Marked again over it: whoever knows that score knows this one."""
     browser = signed_in_as("reader")
     first, second = (json.loads(mark(browser, image, x=x).headers["x-lesion"]) for x in (44, 50))
     beside = json.loads(mark(browser, image, x=100, width=20, height=20).headers["x-lesion"])
