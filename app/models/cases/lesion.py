@@ -200,7 +200,11 @@ class Lesion(Base):
             .options(joinedload(Lesion.image))
             .where(Lesion.case_id == self.case_id, Lesion.id != self.id)
         )
-        return [one for one in session.scalars(others) if self.lies_at(one.image, one.box)]
+        return [
+            one
+            for one in session.scalars(others)
+            if self.lies_at(one.image, one.box) or one.lies_at(self.image, self.box)
+        ]
 
     def lies_at(self, image: Image, box: Box | None) -> bool:
         """Whether a box on an image (None: all of it) shows what this lesion's box shows.

@@ -382,6 +382,27 @@ def test_a_covered_score_is_not_told_one_slice_further(api, token, database, ses
     assert found[-1].status_code == 200
 
 
+def test_a_small_lesion_lies_in_a_large_one_and_the_large_one_over_it(
+    api, token, database, session
+):
+    images = [make_dicom(make_hu(n), number=n, z=5.0 * n) for n in range(1, 7)]
+    assert store(api, token, *images, query="?contrast_phase=portal").status_code == 200
+    stack = session.scalars(sa.select(Image).order_by(Image.instance_number)).all()
+    with database.transaction() as db:
+        marker = studies.make_user(db, "marker")
+        large, small, far = (
+            Lesion.mark(db, db.get_one(Image, stack[place].id), box, marker)
+            for place, box in (
+                (0, Box(44, 44, 40, 40)),
+                (2, Box(60, 60, 4, 4)),
+                (5, Box(60, 60, 4, 4)),
+            )
+        )
+        assert large.at_its_place(db) == [small]
+        assert small.at_its_place(db) == [large]
+        assert far.at_its_place(db) == []
+
+
 def test_an_object_that_marks_lesions_is_a_place(api, token, session):
     images = [make_dicom(make_hu(n), number=n, z=5.0 * n) for n in (1, 2)]
     assert store(api, token, *images, query="?contrast_phase=portal").status_code == 200
