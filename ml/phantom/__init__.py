@@ -30,9 +30,9 @@ class Version(StrEnum):
     spread of kernels and noise, fat with septa, lesions without corners."""
 
 
-VERSION = Version.FIRST
+VERSION = Version.SECOND
 """What is made where no version is asked for."""
-SHIPPED = Version.FIRST
+SHIPPED = Version.SECOND
 """What the shipped checkpoints learned from, so that demo content and the sample are of it."""
 
 
