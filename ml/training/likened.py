@@ -15,9 +15,11 @@ from ml.images.measurements import SIZE, measure
 from ml.statistics import classification, exact, nearness
 from ml.statistics.figure import Figure
 
+Pixels = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 _RESAMPLES = 500
+_FAR = f"{nearness.RADIOMICS}fid"
 _COVERAGE = f"{nearness.RADIOMICS}coverage"
 _LEAST = 2
 """Lesions, of which a covariance is told."""
@@ -29,7 +31,7 @@ def to_held_out(
     window_hu: tuple[float, float],
     lines: Sequence[Line],
     held: Sequence[Line],
-    samples: npt.NDArray[np.float32],
+    samples: Pixels,
 ) -> GeneratorMetrics:
     """The metrics with what is measured of samples and of training lesions, as many of either.
 
@@ -42,19 +44,14 @@ def to_held_out(
     everyone = measured(manifest, window_hu, measure).without(SIZE)
     row = {line.id: i for i, line in enumerate(manifest.lines)}
 
-    def side(values: Floats, owners: Sequence[str]) -> nearness.Side:
-        weights = classification.patient_resamples(owners, _RESAMPLES, 0)
-        kinds = np.zeros(len(owners), np.int64)
-        return nearness.Side(None, values, kinds, tuple(owners), weights)
-
     def of_lines(chosen: Sequence[Line]) -> nearness.Side:
         rows = everyone.rows([row[line.id] for line in chosen])
-        return side(rows.values, [line.patient for line in chosen])
+        return _side(rows.values, [line.patient for line in chosen])
 
     # a distance of other numbers is another distance
     real, some = of_lines(lines[: len(samples)]), samples[: len(lines)]
     drawn = measure(some, window_of(manifest, window_hu)).without(SIZE).values
-    synthetic = side(drawn, [f"sample {i}" for i in range(len(some))])
+    synthetic = _side(drawn, _each_its_own(some))
     far, far_real = (
         nearness.draws(one, of_lines(held), real.radiomics, 0) for one in (synthetic, real)
     )
@@ -69,8 +66,37 @@ def to_held_out(
     )
 
 
+def distance(
+    samples: Pixels, training: Pixels, held: Pixels, window_hu: tuple[float, float] | None
+) -> float:
+    """Fréchet radiomic distance of samples from lesions that no training saw, of one class.
+
+    Args:
+        samples: (n, 64, 64) in [−1, 1]; ``training``: (m, 64, 64), the lesions by which the
+            measurements are scaled; ``held``: (k, 64, 64). The number of either counts: distances
+            of other numbers are other distances.
+        window_hu: what −1 and 1 stand for; None where there are no HU.
+    """
+
+    def values(rois: Pixels) -> Floats:
+        return measure(rois, window_hu).without(SIZE).values
+
+    one, other = (_side(values(rois), _each_its_own(rois), 0) for rois in (samples, held))
+    return float(nearness.draws(one, other, values(training), 0)[_FAR][0])
+
+
+def _each_its_own(rois: Pixels) -> list[str]:
+    return [f"sample {i}" for i in range(len(rois))]
+
+
+def _side(values: Floats, owners: Sequence[str], resamples: int = _RESAMPLES) -> nearness.Side:
+    """Of one class, without a network's features."""
+    weights = classification.patient_resamples(owners, resamples, 0)
+    return nearness.Side(None, values, np.zeros(len(owners), np.int64), tuple(owners), weights)
+
+
 def _distance(draws: dict[str, Floats]) -> Figure | None:
-    found = draws[f"{nearness.RADIOMICS}fid"]
+    found = draws[_FAR]
     # a resample has fewer different ROIs, which is taken for distance
     return _figure(np.concatenate([found[:1], found[1:] + found[0] - np.nanmean(found[1:])]))
 

@@ -2,7 +2,8 @@
 
 182 phantom lesions (53, 64 and 65, as Frid-Adar et al. 2018 had of patients) → one classifier, the
 networks of all three folds together, and one generator per class, trained on the patients of two of
-three folds.
+three folds. Of every kind that serves generators are trained; those of one kind are shipped
+(``ml.training.nearest``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ml.checkpoints import saving, serving
 from ml.checkpoints.card.words import OwnersWords
 from ml.checkpoints.checkpoint import CheckpointError
 from ml.checkpoints.metrics import GeneratorMetrics
+from ml.config import GeneratorKind
 from ml.dataset import prepare
 from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
@@ -28,12 +30,15 @@ from ml.lesion import LIVER
 from ml.phantom import SHIPPED, series
 from ml.phantom.lesions import DIFFICULTY as CALIBRATED
 from ml.progress import Progress
-from ml.training import classifier, gan, likened
+from ml.training import classifier, gan, joint, likened, nearest
 
 COUNTS = {"cyst": 53, "metastasis": 64, "hemangioma": 65}
 SEED = 2018
 DIFFICULTY = CALIBRATED[SHIPPED]
 NAME = "phantom-182"
+CNN = "cnn"
+CHECKPOINTS = "checkpoints"
+"""Of the scratch: what was trained, shipped or not."""
 
 WORDS = OwnersWords(
     developer="The Hepatica developers.",
@@ -56,31 +61,31 @@ def train(
     counts: Mapping[str, int] = COUNTS,
     settings: config.Config = config.TRAININGS["shipped"],
     tried_on: int = classifier.TRIED_ON,
+    others: int = nearest.OTHERS,
 ) -> Iterator[Progress]:
-    """Simulate, prepare, train and export; about half an hour on two idle cores.
+    """Simulate, prepare, train, choose and export; about 50 minutes on two idle cores.
 
     Args:
-        out: gets one folder per checkpoint, ``phantom-cnn`` and ``phantom-dcgan-CLASS``; those of
-            the same name are replaced when theirs is ready.
+        out: gets one folder per checkpoint, ``phantom-cnn`` and ``phantom-KIND-CLASS``; those that
+            are there are replaced when theirs are ready.
         work: scratch: images, data set and run folders; a killed run goes on from there.
         jobs: trainings at a time, one core each.
         counts: lesions of each class to simulate.
         settings: what every training is told.
         tried_on: phantom patients that the classifier is tried on.
+        others: lesions of each class that the kinds of generators are compared by.
     """
     target, scratch = Path(out), Path(work)
     data = scratch / NAME
-    yield from _lesions(scratch, counts)
-    names = ["cnn", *(f"dcgan-{key}" for key in Manifest.load(data).scheme.keys)]
-    of_networks = settings.classifier.epochs * settings.classifier.members * settings.folds
-    total = of_networks + settings.gan.epochs * len(LIVER)
+    yield from _lesions(data, counts, SEED)
+    keys = Manifest.load(data).scheme.keys
+    # the longest first, so that no core waits for the last
+    names = [CNN, *nearest.JOINT, *(_name(GeneratorKind.DCGAN, key) for key in keys)]
+    total = sum(_length(name, settings) for name in names)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         work_of = {
-            name: pool.submit(
-                _one, name, data, scratch / name, target / f"phantom-{name}", settings, tried_on
-            )
-            for name in names
+            name: pool.submit(_one, name, data, scratch, settings, tried_on) for name in names
         }
         while not all(future.done() for future in work_of.values()):
             time.sleep(2)
@@ -88,7 +93,24 @@ def train(
             yield Progress(min(done, total), total, _told(work_of, scratch))
         for future in work_of.values():
             future.result()
-    yield Progress(total, total, f"{len(names)} checkpoints in {target}")
+    made = {
+        kind: {key: scratch / CHECKPOINTS / f"phantom-{_name(kind, key)}" for key in keys}
+        for kind in nearest.KINDS
+    }
+    unseen = scratch / f"{NAME}-others"
+    yield from _lesions(unseen, dict.fromkeys(counts, others), nearest.SEED)
+    yield Progress(total, total, "comparing the generators with lesions that none of them saw")
+    chosen = nearest.of(made, Manifest.load(data), Manifest.load(unseen))
+    shipped = [scratch / CHECKPOINTS / f"phantom-{CNN}", *made[chosen.kind].values()]
+    for root in made[chosen.kind].values():
+        chosen.say(root)
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("phantom-*"):
+        shutil.rmtree(old)
+    for root in shipped:
+        saving.say(root, WORDS)
+        shutil.copytree(root, target / root.name)
+    yield Progress(total, total, f"{chosen.words} {len(shipped)} checkpoints in {target}")
 
 
 def measure(
@@ -104,12 +126,13 @@ def measure(
     Raises:
         CheckpointError: a generator of other lesions than are drawn here.
     """
-    scratch = Path(work)
-    yield from _lesions(scratch, counts)
-    manifest = Manifest.load(scratch / NAME)
-    keys = manifest.scheme.keys
-    for done, key in enumerate(keys, 1):
-        root = Path(out) / f"phantom-dcgan-{key}"
+    data = Path(work) / NAME
+    yield from _lesions(data, counts, SEED)
+    manifest = Manifest.load(data)
+    roots = sorted(root for root in Path(out).glob("phantom-*") if root.name != f"phantom-{CNN}")
+    if not roots:
+        raise CheckpointError(f"There is no generator of `make weights` in {out}.")
+    for done, root in enumerate(roots, 1):
         generator = serving.load(root)
         meta = generator.meta
         if not isinstance(generator, serving.Generator) or not isinstance(
@@ -124,52 +147,66 @@ def measure(
             )
         settings: config.Config = config.load(meta.config)
         fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
+        key = str(meta.lesion_class)
         lines, held = (list(part.only(key)) for part in (fold.train, fold.test))
         found = likened.to_held_out(
             meta.metrics, manifest, settings.window_hu, lines, held, generator.draw(range(256))
         )
         saving.measure(root, found)
-        yield Progress(done, len(keys), f"{meta.name} measured")
+        yield Progress(done, len(roots), f"{meta.name} measured")
 
 
-def _lesions(scratch: Path, counts: Mapping[str, int]) -> Iterator[Progress]:
-    """The data set that the checkpoints are trained on, unless it is in ``scratch`` already."""
-    data = scratch / NAME
+def _lesions(data: Path, counts: Mapping[str, int], seed: int) -> Iterator[Progress]:
+    """A data set of phantoms in ``data``, unless it is there already."""
     if not (data / "manifest.json").exists():
-        images = scratch / "dicom"
+        images = data.parent / f"{data.name}-dicom"
         shutil.rmtree(images, ignore_errors=True)
         yield from series.write_cohort(
-            counts, SEED, images, DIFFICULTY, key_slices_only=True, version=SHIPPED
+            counts, seed, images, DIFFICULTY, key_slices_only=True, version=SHIPPED
         )
         yield from prepare.dicom(images, LIVER, data)
 
 
-def _one(
-    name: str, data: Path, run: Path, checkpoint: Path, settings: config.Config, tried_on: int
-) -> None:
-    partial = run / "checkpoint"
+def _name(kind: GeneratorKind, key: str) -> str:
+    return f"{kind}-{key}"
+
+
+def _length(name: str, settings: config.Config) -> int:
+    """Epochs of a training."""
+    if name == CNN:
+        return settings.classifier.epochs * settings.classifier.members * settings.folds
+    if name in nearest.JOINT:
+        return joint.epochs_of(GeneratorKind(name), settings)
+    return settings.gan.epochs
+
+
+def _one(name: str, data: Path, scratch: Path, settings: config.Config, tried_on: int) -> None:
+    run, checkpoints = scratch / name, scratch / CHECKPOINTS
     command, title = "make weights", f"phantom-{name}"
-    if name == "cnn":
+    if name == CNN:
         recipe = replace(settings.classifier, committee=config.Committee.EVERY_FOLD)
         steps = classifier.train(
             data,
             replace(settings, classifier=recipe),
             run,
             name=title,
-            checkpoint=partial,
+            checkpoint=checkpoints / title,
             cross_validate=True,
             command=command,
             tried_on=tried_on,
         )
+    elif name in nearest.JOINT:
+        steps = joint.train(
+            GeneratorKind(name), data, settings, run,
+            name=title, checkpoints=checkpoints, command=command,
+        )  # fmt: skip
     else:
-        key = name.removeprefix("dcgan-")
-        steps = gan.train(data, key, settings, run, name=title, checkpoint=partial, command=command)
+        key = name.removeprefix(_name(GeneratorKind.DCGAN, ""))
+        steps = gan.train(
+            data, key, settings, run, name=title, checkpoint=checkpoints / title, command=command
+        )
     for _ in steps:
         pass
-    saving.say(partial, WORDS)
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(partial, checkpoint)
 
 
 def _epochs(run: Path) -> int:

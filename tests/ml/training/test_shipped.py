@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,9 @@ from ml.config import Classifier as Cnn
 from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
 from ml.training import shipped
+from ml.training.nearest import KINDS
 
+KEYS = LIVER.keys
 pytestmark = pytest.mark.long
 
 TINY = replace(
@@ -37,12 +41,16 @@ TINY = replace(
 
 
 def test_one_command_makes_every_shipped_checkpoint(tmp_path: Path) -> None:
-    counts = dict.fromkeys(LIVER.keys, 4)
+    counts = dict.fromkeys(KEYS, 10)
     out, work = tmp_path / "weights", tmp_path / "work"
-    steps = list(shipped.train(out, work, 1, counts, TINY, tried_on=2))
-    assert steps[-1].done == steps[-1].total == 2 + 3
+    (out / "phantom-dcgan-old").mkdir(parents=True)
+    steps = list(shipped.train(out, work, 1, counts, TINY, tried_on=2, others=6))
+    assert steps[-1].done == steps[-1].total == 2 + 3 + 2 * 1
+    made = {path.name for path in (work / shipped.CHECKPOINTS).iterdir()}
+    assert made == {"phantom-cnn", *(f"phantom-{kind}-{key}" for kind, key in product(KINDS, KEYS))}
     served = {folder.name: load(folder) for folder in out.iterdir()}
-    assert set(served) == {"phantom-cnn", *(f"phantom-dcgan-{key}" for key in LIVER.keys)}
+    [kind] = [one for one in KINDS if f"phantom-{one}-cyst" in served]
+    assert set(served) == {"phantom-cnn", *(f"phantom-{kind}-{key}" for key in KEYS)}
     digest = Manifest.load(work / shipped.NAME).digest
     for name, checkpoint in served.items():
         assert checkpoint.meta.name == name
@@ -52,6 +60,10 @@ def test_one_command_makes_every_shipped_checkpoint(tmp_path: Path) -> None:
         assert "make weights" in card
         assert shipped.WORDS.licence in card
         if isinstance(checkpoint, Generator):
+            [told] = [words for words in checkpoint.meta.metrics.notes if "Chosen among" in words]
+            far = dict(zip(KINDS, map(int, re.findall(r"(?:s|N|l) (\d+)", told)), strict=True))
+            assert far[kind] == min(far.values())
+            assert "nearest to 18 lesions of" in card
             assert np.abs(checkpoint.draw([0])).max() <= 1
         else:
             assert isinstance(checkpoint, Classifier)
@@ -60,15 +72,15 @@ def test_one_command_makes_every_shipped_checkpoint(tmp_path: Path) -> None:
     list(shipped.measure(out, work, counts))
     for path, data in before.items():  # measured by the same lesions and draws: the same
         assert path.read_bytes() == data, path
-    saving.measure(out / "phantom-dcgan-cyst", GeneratorMetrics(attempts=7))
+    saving.measure(out / f"phantom-{kind}-cyst", GeneratorMetrics(attempts=7))
     list(shipped.measure(out, work, counts))
-    found = Checkpoint.load(out / "phantom-dcgan-cyst")
+    found = Checkpoint.load(out / f"phantom-{kind}-cyst")
     assert isinstance(found.metrics, GeneratorMetrics) and found.metrics.attempts == 7
     assert found.metrics.radiomic_distance is not None
     assert found.metrics.radiomic_distance_real is not None
     assert "Fréchet radiomic distance" in (found.root / "CARD.md").read_text("utf-8")
     with pytest.raises(CheckpointError, match="those drawn here have"):
-        list(shipped.measure(out, tmp_path / "other", dict.fromkeys(LIVER.keys, 5)))
+        list(shipped.measure(out, tmp_path / "other", dict.fromkeys(KEYS, 5)))
 
 
 def test_shipped_lesions_are_as_many_as_the_papers() -> None:
