@@ -160,7 +160,7 @@ def phantom(
         seed: of the simulation.
         difficulty: 0 textbook … 1 heavy overlap; default 0.2 of version 1 and 0.05 of 2, which
             they are calibrated at.
-        phantom_version: 1, or 2, whose liver is harder to tell from a real one; see README.
+        phantom_version: 2, or 1, whose liver is easier to tell from a real one; see README.
         key_slices_only: write only the slice through each lesion.
         out: a new folder.
     """
@@ -546,13 +546,11 @@ def paste(
     from ml.progress import drive
 
     told = "" if difficulty is None else f" --difficulty {difficulty:g}"
-    if phantom_version is not VERSION:
-        told += f" --phantom-version {phantom_version}"
     other = "" if checkpoint is None else " --checkpoint DIR"
     command = (
         f"python -m ml paste --images DIR --masks DIR --spacing-mm {spacing_mm:g} "
         f"--hu {hu[0]:g},{hu[1]:g} --patient '{patient}' --thickness-mm {thickness_mm:g} "
-        f"--count {count} --seed {seed}{told}{other} --out DIR"
+        f"--count {count} --seed {seed} --phantom-version {phantom_version}{told}{other} --out DIR"
     )
     drive(
         pasting.run(

@@ -592,7 +592,7 @@ class Experiment(Config):
     oracle_lesions: Whole = 1500
     """Phantom data only: lesions of other fresh patients that stand in for synthetic ROIs."""
     fresh_seed: Whole = 900_000_001
-    difficulty: Number = 0.2
+    difficulty: Number = 0.05
     """Difficulty of fresh phantoms; where nobody names it, it becomes the data set's own."""
     fidelity_rois: Whole = 256
     """Synthetic ROIs per class that fidelity and memorisation are measured on."""

@@ -24,7 +24,7 @@ from app.objects.part10 import written
 from app.settings import VERSION
 from ml.images import voi
 from ml.images.decimals import DECIMAL
-from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY
+from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY, MADE_BY
 
 SERIES_DESCRIPTION = "De-identified, rebuilt by Hepatica"
 DERIVATION = (
@@ -65,7 +65,7 @@ KNOWN = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation", "RescaleIntercept", "RescaleSlope",
     "InstanceAvailability", "RetrieveURL", "LongitudinalTemporalInformationModified", *DATES,
-    *voi.TAGS,
+    *voi.TAGS, MADE_BY,
     *(word for word in ALLOWED_TAGS if word not in _STAYS),
 )  # fmt: skip
 """Attributes that an object can have a value of."""
@@ -192,6 +192,8 @@ def _of_acquisition(found: Dataset, image: Image) -> None:
             _put(found, keyword, text)
     if image.phantom:
         found.SyntheticData = "YES"
+        if made := str(image.tags.get(MADE_BY, "")):
+            _put(found, MADE_BY, made)
     if LOSSY in image.warnings:
         found.LossyImageCompression = "01"
 

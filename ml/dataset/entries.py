@@ -25,7 +25,7 @@ from ml.images.greys import Chosen
 from ml.images.picture import PICTURE
 from ml.images.roi import Box, RoiError
 from ml.lesion import LesionScheme
-from ml.phantom import VERSION, Version
+from ml.phantom import Version
 from ml.progress import Progress
 
 _MOST_NOTES = 12
@@ -121,15 +121,15 @@ class Told:
     Attributes:
         notes: sentences that are kept with the data set; ``later``: more of them, known when every
             image has been read.
-        difficulty: of phantoms, where it is known.
-        phantom: which phantom they are of, where they are of one.
+        difficulty: of phantoms, where the folder tells it.
+        phantom: which phantom they are of, where it tells that.
     """
 
     entries: Sequence[Entry]
     notes: Sequence[str] = ()
     later: Callable[[], Sequence[str]] = tuple
     difficulty: float | None = None
-    phantom: Version = VERSION
+    phantom: Version | None = None
 
     def tested_on(self, other: Told, folder: Path) -> Told:
         """Both, the other one's lesions for testing alone.
@@ -137,7 +137,7 @@ class Told:
         Raises:
             PrepareError: these lesions have a split already, or both are of different phantoms.
         """
-        if self.phantom is not other.phantom:
+        if None not in (self.phantom, other.phantom) and self.phantom is not other.phantom:
             raise PrepareError(
                 f"The folder is of phantom {self.phantom} and --test of phantom {other.phantom}; "
                 "what is told of both would be of neither. Prepare one of them anew."

@@ -31,10 +31,11 @@ from ml.ground.errors import HepaticaError, reason
 from ml.ground.records import RecordError, from_json, to_json
 from ml.images import greys, roi
 from ml.images.ct_slice import CTSlice, ImageKind
+from ml.images.frame import MADE_BY
 from ml.images.greys import Chosen, Range
 from ml.images.roi import Box, Float32, Spacing, View
 from ml.lesion import ROI_SIZE_PX, LesionScheme
-from ml.phantom import VERSION, Version
+from ml.phantom import Version
 from ml.progress import RunDir
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -173,7 +174,8 @@ class Finding:
 
     ``box`` is None for a 64 × 64 image that is the ROI itself; a synthetic ROI is such an image,
     float32 in [−1, 1]. With ``whole`` an image of any other size is the ROI itself as well: it is
-    resampled, and made square by mirroring what it lacks on its shorter side.
+    resampled, and made square by mirroring what it lacks on its shorter side. ``made_by``: what a
+    phantom's file says of it (``ml.phantom.Made``).
     """
 
     pixels: npt.NDArray[Any]
@@ -187,6 +189,7 @@ class Finding:
     source: Source = Source.REAL
     seed: int | None = None
     phantom_uid: str = ""
+    made_by: str = ""
     whole: bool = False
     groups: Mapping[str, str] = field(default_factory=dict)
 
@@ -213,6 +216,7 @@ class Finding:
             diameter_mm=diameter_mm,
             source=Source.PHANTOM if ct_slice.phantom else Source.REAL,
             phantom_uid=ct_slice.sop_uid if ct_slice.phantom else "",
+            made_by=ct_slice.tags.get(MADE_BY, "") if ct_slice.phantom else "",
         )
 
 
@@ -222,6 +226,13 @@ def _kind(folder: Path, word: str) -> ImageKind:
     except ValueError as error:
         known = ", ".join(ImageKind)
         raise ManifestError(f"{folder}: kind {word!r} is none of {known}.") from error
+
+
+def _phantom(head: Mapping[str, Any]) -> Version | None:
+    """Which phantom a stored data set is of; one that names none had the first."""
+    if head["kind"] != ImageKind.PHANTOM:
+        return None
+    return Version(head.get("phantom", Version.FIRST))
 
 
 @dataclass(frozen=True)
@@ -234,7 +245,7 @@ class Manifest:
     its lines); None: the full range of the images' type.
     ``notes``: what should be known about how it was made, a sentence each.
     ``about``: what its owner says of it; not part of the digest.
-    ``phantom``: which phantom the images are of, where they are of one.
+    ``phantom``: which phantom the images are of; None of others.
     """
 
     name: str
@@ -247,7 +258,7 @@ class Manifest:
     grey_range: Chosen | None = None
     notes: tuple[str, ...] = ()
     about: About | None = None
-    phantom: Version = VERSION
+    phantom: Version | None = None
 
     @property
     def digest(self) -> str:
@@ -275,6 +286,17 @@ class Manifest:
     def context_path(self, line: Line) -> Path:
         """Where a line's context lies: the pixels about its lesion, as ``.npy``."""
         return self.root / "contexts" / f"{line.id}.npy"
+
+    @property
+    def of_phantom(self) -> Version:
+        """Which phantom it is of.
+
+        Raises:
+            ManifestError: of none.
+        """
+        if self.phantom is None:
+            raise ManifestError(f"{self.name} is of no phantom.")
+        return self.phantom
 
     def roi(self, line: Line, window_hu: tuple[float, float], view: View = roi.IDENTITY) -> Float32:
         """The ROI of a line: float32 (64, 64) in [−1, 1]; equal to ``roi.make`` on the image.
@@ -393,7 +415,7 @@ class Manifest:
                     "grey_range": greys.stored(self.grey_range),
                     "notes": list(self.notes),
                     **({} if self.about is None else {"about": to_json(self.about)}),
-                    **({} if self.phantom is Version.FIRST else {"phantom": self.phantom}),
+                    **({} if self.phantom is None else {"phantom": self.phantom}),
                 },
             )
         except OSError as error:
@@ -429,7 +451,7 @@ class Manifest:
                 grey_range=greys.read(head.get("grey_range")),
                 notes=tuple(map(str, head.get("notes", ()))),
                 about=from_json(About, head["about"], "about") if "about" in head else None,
-                phantom=Version(head.get("phantom", Version.FIRST)),
+                phantom=_phantom(head),
             )
             digest = str(head["digest"])
         except (KeyError, TypeError, AttributeError, ValueError, RecordError) as error:

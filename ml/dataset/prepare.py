@@ -22,7 +22,7 @@ from ml.dataset.table import CellError, PrepareError, Row
 from ml.images.ct_slice import CTSlice, DicomError
 from ml.images.roi import Box, RoiError, check
 from ml.lesion import LesionScheme
-from ml.phantom import VERSION, Version
+from ml.phantom import Version
 from ml.progress import Progress
 
 _BOX = ("x", "y", "width", "height")
@@ -304,7 +304,7 @@ def _refuse_doubtful_boxes(rows: Sequence[Row], files: Files) -> None:
         )
 
 
-def _of_phantom(folder: Path) -> tuple[float | None, Version]:
+def _of_phantom(folder: Path) -> tuple[float | None, Version | None]:
     """What ``phantom`` told of the images that it wrote there, if it did: difficulty, version.
 
     Raises:
@@ -312,9 +312,9 @@ def _of_phantom(folder: Path) -> tuple[float | None, Version]:
     """
     try:
         told = json.loads((folder / "phantom.json").read_text("utf-8"))
-        difficulty, version = float(told["difficulty"]), str(told.get("version", VERSION))
+        difficulty, version = float(told["difficulty"]), str(told.get("version", Version.FIRST))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None, VERSION
+        return None, None
     if version not in set(Version):
         raise PrepareError(
             f"{folder}: phantoms of version {version[:40]}, and this program has "

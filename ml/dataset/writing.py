@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ml.config import Augment
 from ml.dataset import contact_sheet as contactsheet
-from ml.dataset import copies, reach, summary
+from ml.dataset import copies, reach, simulated, summary
 from ml.dataset.about import About
 from ml.dataset.manifest import (
     Finding,
@@ -33,7 +33,7 @@ from ml.images.ct_slice import ImageKind
 from ml.images.greys import Chosen, GreyRangeError, Greys, OfImage, Range
 from ml.images.roi import Float32, RoiError
 from ml.lesion import ROI_SIZE_PX, LesionScheme
-from ml.phantom import VERSION, Version
+from ml.phantom import Version
 from ml.progress import OutputError, Progress, RunDir, whole
 
 _SHOWN = 20
@@ -52,7 +52,7 @@ def write(
     notes: Sequence[str] = (),
     sheet: bool = False,
     about: About | None = None,
-    phantom: Version = VERSION,
+    phantom: Version | None = None,
 ) -> Iterator[Progress]:
     """Make a data set of findings under ``out``, whole or not at all.
 
@@ -61,11 +61,11 @@ def write(
         out: a folder that does not exist yet, or is empty; its name becomes the data set's.
         faults: problems known already, or added while ``findings`` is consumed.
         mixed_patients: accept lesions of several classes in one patient.
-        difficulty: of phantoms, where it is known.
+        difficulty: of phantoms whose images do not tell it, where it is known.
         grey_range: grey values that become −1 and 1, of images without HU.
         notes: sentences that are kept with the data set.
         about: what its owner says of it.
-        phantom: which phantom they are of, where they are of one.
+        phantom: which phantom those are of whose images do not tell it.
         sheet: also write ``contact-sheet.png`` and ``summary.md``, for people to see what was cut.
 
     Raises:
@@ -82,6 +82,7 @@ def write(
         seen = _Seen(scheme, Greys(grey_range), sheet)
         lines: list[Line] = []
         kinds: Counter[ImageKind] = Counter()
+        made_by: Counter[str] = Counter()
         refused: list[str] = []
         done = 0
         for done, finding in enumerate(findings, 1):
@@ -94,10 +95,12 @@ def write(
                 np.save(partial / "contexts" / f"{line.id}.npy", crop)
                 lines.append(line)
                 kinds[finding.kind] += 1
+                made_by[finding.made_by] += finding.kind == ImageKind.PHANTOM
             if done % 20 == 0:
                 yield Progress(done, max(total, done), f"{done} of {total} ROIs cut")
         kind = kinds.most_common(1)[0][0] if kinds else ImageKind.CALIBRATED
-        told = (*notes, *seen.notes(), *summary.coincidences(lines))
+        of = simulated.of(+made_by, phantom, difficulty)
+        told = (*notes, *of.notes, *seen.notes(), *summary.coincidences(lines))
         far = reach.of(lines, Augment()) if sheet else None
         if far is not None and far.words:
             told = (*told, far.words)
@@ -108,13 +111,13 @@ def write(
             tuple(lines),
             partial,
             mixed_patients,
-            difficulty,
+            of.difficulty,
             grey_range,
             told,
             about,
-            phantom,
+            of.version,
         )
-        problems = [*faults, *refused]
+        problems = [*faults, *refused, *of.problems]
         if len(kinds) > 1:
             found = ", ".join(f"{number} {name}" for name, number in sorted(kinds.items()))
             problems.append(

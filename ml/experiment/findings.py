@@ -15,7 +15,6 @@ from ml.experiment.results.origin import Asked, DataSet, FreshPatients, PartSize
 from ml.experiment.results.synthetic import FeatureNetwork
 from ml.experiment.tasks import OUTER, TrainClassifier
 from ml.experiment.training_sets import fresh_of
-from ml.phantom import Version
 from ml.phantom.lesions import CALIBRATION, DIFFICULTY
 
 
@@ -81,11 +80,12 @@ def _features(folder: RunFolder, outputs: evaluation.Outputs) -> str | None:
 
 def phantom_note(manifest: Manifest) -> str | None:
     """What stands beside every result on phantoms; None for other data."""
-    if manifest.kind != "phantom":
+    if manifest.phantom is None:
         return None
-    note = "Phantoms: simulated CT with known truth, no patient."
-    if manifest.phantom is not Version.FIRST:
-        note = f"{note} They are of phantom {manifest.phantom}."
+    note = (
+        "Phantoms: simulated CT with known truth, no patient. They are of phantom "
+        f"{manifest.phantom}."
+    )
     if manifest.difficulty is None:
         return f"{note} Their difficulty is not known."
     if manifest.difficulty != DIFFICULTY[manifest.phantom]:
@@ -99,12 +99,11 @@ def fresh_patients(settings: Experiment, manifest: Manifest) -> FreshPatients | 
     if not chunks:
         return None
     each = 3 * fresh_phantoms.CHUNK
-    of = "" if manifest.phantom is Version.FIRST else f"phantom {manifest.phantom}; "
     return FreshPatients(
         test_lesions=each * sum(chunk.use == fresh_phantoms.TEST for chunk in chunks),
         oracle_lesions=each * sum(chunk.use == fresh_phantoms.ORACLE for chunk in chunks),
         seed=settings.fresh_seed,
         difficulty=settings.difficulty,
-        note=f"{of}equal numbers of each class; no patient of the data set; one pool for all "
-        "folds, arms and seeds",
+        note=f"phantom {manifest.phantom}; equal numbers of each class; no patient of the data "
+        "set; one pool for all folds, arms and seeds",
     )

@@ -124,7 +124,7 @@ def _of_a_core(settings: Experiment, data: Path, number: int) -> tuple[float, Ra
         found = replace(found, **_steps_on_a_core(settings, len(manifest.scheme)))
     found = replace(found, view_s=_view_s(settings, manifest), measure_s=Rates.measure_s)
     if fresh_phantoms.possible(manifest):
-        found = replace(found, lesion_s=_lesion_s(settings, number, manifest.phantom))
+        found = replace(found, lesion_s=_lesion_s(settings, number, manifest.of_phantom))
     took = time.perf_counter() - started
     # what is not timed takes longer, too, on a machine that others use
     others = max(1.0, took / max(1e-3, time.process_time() - worked))

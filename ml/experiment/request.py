@@ -15,6 +15,7 @@ from ml.dataset.manifest import Manifest
 from ml.experiment import arms, pasted
 from ml.experiment.tissue.stock import Stock
 from ml.ground.records import from_json, to_json
+from ml.phantom.lesions import difficulty_of
 from ml.progress import RunDir
 
 MOST_SEEDS = 1000
@@ -217,17 +218,21 @@ def capped(
     """Settings that the data set allows, and one sentence for each that was changed.
 
     Sizes are lowered to what its views give; a split that it names is taken, and so is the
-    difficulty of its phantoms for the fresh ones.
+    difficulty of its phantoms for the fresh ones; where that is not known, their version's.
 
     Args:
         kept: names of settings that somebody asked for: they stay, to be refused if impossible.
     """
     told_by_data: tuple[str, ...] = ()
-    own = manifest.difficulty
-    if "difficulty" not in kept and own not in (None, settings.difficulty):
-        told_by_data = (
-            f"difficulty={own:g}, not {settings.difficulty:g}: that of the data set's phantoms",
+    own = None if manifest.phantom is None else difficulty_of(manifest.phantom, manifest.difficulty)
+    if "difficulty" not in kept and own is not None and own != settings.difficulty:
+        why = (
+            f"what phantom {manifest.phantom} is calibrated at, since that of the data set's "
+            "phantoms is not known"
+            if manifest.difficulty is None
+            else "that of the data set's phantoms"
         )
+        told_by_data = (f"difficulty={own:g}, not {settings.difficulty:g}: {why}",)
         settings = replace(settings, difficulty=own)
     if "split" not in kept and (told := parts_told(manifest)) is not None:
         settings, test = replace(settings, split=Split.GIVEN), told["test"]

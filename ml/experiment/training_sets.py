@@ -214,4 +214,4 @@ def fresh_of(settings: Experiment, manifest: Manifest) -> tuple[fresh_phantoms.C
     if not fresh_phantoms.possible(manifest):
         return ()
     most = settings.synthetic_of(len(manifest.scheme))[-1]
-    return fresh_phantoms.chunks(settings, most, settings.folds - 1, manifest.phantom)
+    return fresh_phantoms.chunks(settings, most, settings.folds - 1, manifest.of_phantom)

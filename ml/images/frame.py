@@ -56,6 +56,10 @@ ALLOWED_TAGS = (
 PHANTOM = ("Hepatica", "Phantom")
 """Manufacturer and ManufacturerModelName of Hepatica's own phantom."""
 
+MADE_BY = "SoftwareVersions"
+"""Kept of a phantom alone, where it tells version and difficulty and nothing else."""
+_MADE = re.compile(r"phantom [0-9.]{1,16}(\\difficulty [0-9.e-]{1,24})?", re.ASCII)
+
 _OF_FRAMES = (
     ("CTImageFrameTypeSequence", "FrameType", "ImageType"),
     ("CTReconstructionSequence", "ConvolutionKernel", "ConvolutionKernel"),
@@ -193,6 +197,8 @@ def ct_slice(
         told.append(burned_in.SUSPECTED)
     cosines, position = _place(frame, told)
     thickness = frame.holder("PixelMeasuresSequence", "SliceThickness").decimal("SliceThickness")
+    phantom = (tags.get("Manufacturer"), tags.get("ManufacturerModelName")) == PHANTOM
+    made = header.text(MADE_BY) if phantom else ""
     return CTSlice(
         pixels=hounsfield,
         calibrated=True,
@@ -208,8 +214,12 @@ def ct_slice(
         position=position,
         instance_number=_instance_number(header, told),
         slice_thickness_mm=thickness if thickness and thickness > 0 else None,
-        phantom=(tags.get("Manufacturer"), tags.get("ManufacturerModelName")) == PHANTOM,
-        tags={**_tags_of(frame, tags), **_windows(frame, told)},
+        phantom=phantom,
+        tags={
+            **_tags_of(frame, tags),
+            **_windows(frame, told),
+            **({MADE_BY: made} if _MADE.fullmatch(made) else {}),
+        },
         warnings=tuple(dict.fromkeys(told)),
     )
 

@@ -10,6 +10,9 @@ classes and their overlap) → ``scanner`` (point spread, quantum noise) → ``p
 the slices) → ``dicomfile`` → ``series`` (patients drawn, cohorts, folders).
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ml.ground.errors import HepaticaError
@@ -38,3 +41,34 @@ SHIPPED = Version.SECOND
 
 class PhantomError(HepaticaError):
     """A phantom that cannot be made as asked; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an image says of how it was made: SoftwareVersions of its DICOM file.
+
+    Attributes:
+        version: as it is written there, known to this program or not; "" where it says nothing.
+        difficulty: None where it says nothing, as the files before 2026-11-29.
+    """
+
+    version: str = ""
+    difficulty: float | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values of SoftwareVersions."""
+        return f"{_VERSION} {self.version}", f"{_DIFFICULTY} {self.difficulty!r}"
+
+    @classmethod
+    def read(cls, words: str) -> Made:
+        """The inverse of ``words``, joined by backslashes; what is none of them is not read."""
+        told = dict(word.split(" ", 1) for word in words.split("\\") if " " in word)
+        try:
+            difficulty = float(told[_DIFFICULTY])
+        except (KeyError, ValueError):
+            difficulty = float("nan")
+        return cls(told.get(_VERSION, ""), difficulty if 0 <= difficulty <= 1 else None)
+
+
+_VERSION, _DIFFICULTY = "phantom", "difficulty"

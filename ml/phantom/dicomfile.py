@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from ml.phantom import Made
 from ml.phantom.patient import PhantomPatient, PhantomSlice
 
 INTERCEPT_HU = -1024
@@ -29,7 +30,7 @@ def encode(patient: PhantomPatient, image: PhantomSlice) -> bytes:
     data.Modality = "CT"
     data.Manufacturer = "Hepatica"
     data.ManufacturerModelName = "Phantom"
-    data.SoftwareVersions = f"phantom {patient.version}"
+    data.SoftwareVersions = [*Made(patient.version, patient.difficulty).words]
     data.StudyDescription = DESCRIPTION
     data.SeriesDescription = DESCRIPTION
     data.PatientName = f"Phantom^{patient.patient_id.removeprefix('PHANTOM-')}"

@@ -19,7 +19,7 @@ from ml.dataset.folds import Fold
 from ml.dataset.manifest import Line, Manifest
 from ml.images import quick
 from ml.images.ct_slice import ImageKind
-from ml.phantom import Version, series
+from ml.phantom import series
 from ml.phantom.lesions import CLASSES, difficulty_of
 from ml.phantom.patient import slice_uids
 from ml.progress import Progress
@@ -185,20 +185,20 @@ def on_phantoms(manifest: Manifest, network: Classifier, trust: Trust, patients:
         One Progress a patient.
     """
     known = {line.phantom_uid for line in manifest.lines} - {""}
-    difficulty = difficulty_of(manifest.phantom, manifest.difficulty)
+    difficulty = difficulty_of(manifest.of_phantom, manifest.difficulty)
     parts = []
     for index in range(patients):
-        patient = series.patient(unlike.SEED, difficulty, index, version=manifest.phantom)
+        patient = series.patient(unlike.SEED, difficulty, index, version=manifest.of_phantom)
         if known & set(slice_uids(patient)):
             why = f"the phantom patients of seed {unlike.SEED} are in its data set"
             return _with(trust, Missing(why), Missing(why))
         pictures = unlike.of_phantom(patient, network.meta.window_hu)
         parts.append(answered(network, trust, trust.novelty, pictures))
         yield Progress(index + 1, patients, f"tried on {index + 1} of {patients} fresh phantoms")
-    of = "" if manifest.phantom is Version.FIRST else f", phantom {manifest.phantom}"
     told = (
         f"the largest lesion of each of {patients} phantom patients that no training saw (patients "
-        f"0 to {patients - 1} of seed {unlike.SEED}, difficulty {difficulty:g}{of})"
+        f"0 to {patients - 1} of seed {unlike.SEED}, difficulty {difficulty:g}, phantom "
+        f"{manifest.phantom})"
     )
     found = together(parts)
     trust = _ensemble(network, trust, found.pictures, told)

@@ -65,10 +65,8 @@ class Asking:
             settings = replace(settings, difficulty=DIFFICULTY[phantom])
         words = (
             f"python -m ml curve --preset {preset} --sizes {'+'.join(map(str, sizes))} "
-            f"--seeds {seeds} --out OUT"
+            f"--seeds {seeds} --phantom-version {phantom} --out OUT"
         )
-        if phantom is not VERSION:
-            words += f" --phantom-version {phantom}"
         told = " ".join([words, "--set", *assignments] if assignments else [words])
         return cls(settings, tuple(sizes), seeds, told, kept, phantom)
 

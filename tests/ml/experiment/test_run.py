@@ -46,7 +46,7 @@ from ml.ground.records import to_json
 from ml.images import dicom
 from ml.images.roi import Box
 from ml.lesion import LIVER
-from ml.phantom import VERSION, Version
+from ml.phantom import VERSION
 from ml.phantom.dicomfile import encode
 from ml.phantom.lesions import CLASSES, DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
@@ -208,7 +208,7 @@ def test_test_and_oracle_patients_never_share_a_seed() -> None:
         assert len({chunk.cohort_seed for chunk in made}) == len(made)
         # quick proves nothing, and is not to spend its time on patients
         assert preset.fresh_lesions >= (100 if name == "quick" else 3000)
-        assert preset.difficulty == DIFFICULTY[Version.FIRST]
+        assert preset.difficulty == DIFFICULTY[VERSION]
 
 
 # -- what is refused before hours are spent --------------------------------------------------------

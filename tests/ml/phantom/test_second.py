@@ -45,7 +45,8 @@ def test_a_seed_gives_each_phantom_its_own_patient_and_each_always_the_same(pati
     again = series.patient(31, index=2, version=SECOND).key_slice(1)
     assert (again.hu == second.hu).all() and again.sop_uid == second.sop_uid
     told = pydicom.dcmread(io.BytesIO(encode(patients[SECOND], second)))
-    assert told.SoftwareVersions == "phantom 2" and told.SOPInstanceUID == second.sop_uid
+    assert told.SoftwareVersions == ["phantom 2", "difficulty 0.05"]
+    assert told.SOPInstanceUID == second.sop_uid
 
 
 def test_the_liver_has_a_mottle_that_belongs_to_the_patient_and_goes_on_through_z() -> None:

@@ -20,7 +20,11 @@ from app.worker import Worker
 from factories import hidden_fields, make_dicom, make_hu
 from ml import config
 from ml.dataset.manifest import Manifest
+from ml.dataset.simulated import ASSUMED
 from ml.experiment.request import Request
+from ml.images.frame import MADE_BY
+from ml.phantom import Version, series
+from ml.phantom.dicomfile import encode
 from ml.progress import Progress
 from tests.ml.discs import SMALL, data_set
 
@@ -64,6 +68,41 @@ def test_a_version_holds_the_reviewed_lesions_and_its_digest_is_theirs(
     loaded = Manifest.load(tmp_path / first.name)
     assert loaded.digest == first.digest
     assert b"patient 0" not in body  # patients go by their HMAC
+
+
+def upload_phantoms(browser, session, version):
+    """A patient of each class, of one phantom, marked and reviewed."""
+    for index, lesion_class in enumerate(("cyst", "metastasis", "hemangioma")):
+        made = series.patient(21, 0.1, index, lesion_class, lesions=1, version=version)
+        dicom = encode(made, made.key_slice(1))
+        browser.post("/cases", files={"files": ("a.dcm", dicom)}, data={"contrast_phase": "portal"})
+        image = session.scalars(sa.select(Image).order_by(Image.created_at.desc())).first()
+        review(browser, image, lesion_class)
+
+
+def test_a_version_of_phantoms_knows_which_phantom_it_is_of_and_holds_one_of_them(
+    signed_in_as, session, tmp_path
+):
+    browser, researcher = signed_in_as("reader"), signed_in_as("researcher")
+    upload_phantoms(browser, session, Version.SECOND)
+    assert researcher.post("/datasets", data={"name": "two", "kind": "phantom"}).status_code == 303
+    [frozen] = DatasetVersion.all(session)
+    found = frozen.unpack(session, tmp_path)
+    assert (found.phantom, found.difficulty, found.notes) == (Version.SECOND, 0.1, ())
+
+    upload_phantoms(browser, session, Version.FIRST)
+    refused = researcher.post("/datasets", data={"name": "both", "kind": "phantom"})
+    assert refused.status_code == 422
+    assert "here are 3 of phantom 2, 3 of phantom 1" in refused.text
+
+    for image in session.scalars(sa.select(Image)):  # as of a version that did not keep it
+        image.tags = {word: told for word, told in image.tags.items() if word != MADE_BY}
+    session.commit()
+    assert researcher.post("/datasets", data={"name": "old", "kind": "phantom"}).status_code == 303
+    [old] = (one for one in DatasetVersion.all(session) if one.name == "old")
+    found = old.unpack(session, tmp_path / "old")
+    assert (found.phantom, found.difficulty) == (Version.FIRST, None)
+    assert ASSUMED in found.notes
 
 
 def test_a_version_that_cannot_be_frozen_says_why(reviewed, signed_in_as, session):
