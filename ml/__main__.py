@@ -835,6 +835,7 @@ def plan_study(
     """
     import os
 
+    from ml.config import ConfigError
     from ml.progress import drive
     from ml.readers import files, tables
     from ml.readers.hypothesis import Claim
@@ -844,6 +845,8 @@ def plan_study(
     from ml.statistics.latent import CUTS_OF_GRADES, Latent
     from ml.statistics.power import Pilot
 
+    if cautious and pilot is None:
+        raise ConfigError("--cautious takes the spread of a pilot; name its file with --pilot.")
     model = Latent(cuts=CUTS_OF_GRADES) if points == 5 else None
     found = estimate(files.load(pilot), pilot.name) if pilot else None
     claims = [Claim[claim.upper()]] if claim else tuple(QUESTIONS)

@@ -31,6 +31,10 @@ ONE_SEED = (
     "One seed: chance of training is told only by how far its folds lie apart, so intervals and p "
     "do not include all of it, and nothing is called shown. Three seeds or more tell."
 )
+ONE_TRAINING = (
+    "One seed and one split: intervals and p include nothing of chance of training, and nothing is "
+    "called shown. Three seeds or more tell."
+)
 INFERENCE = (
     "95 % intervals over patients and trainings: the variance when patients are drawn again, and "
     "chance of training as far as seeds, and the folds within them, lie further apart than their "
@@ -221,16 +225,20 @@ def _share_of_gap(
 def _simple(
     outputs: Outputs, summary: Sequence[ArmSummary], by_seed: _BySeed
 ) -> ArmComparison | None:
-    """The simple model against the network that did best; the networks' luck is in their favour."""
+    """The simple model against the network that did best; the networks' luck is in their favour.
+
+    Of those alone that were trained in most seeds: means over other seeds are no means of these.
+    """
     networks = [
-        row
+        (len(pairs), row.balanced_accuracy.known, row.name)
         for row in summary
-        if row.selection == Selection.NESTED and row.name in arms.NETWORKS
-        and _of_both(by_seed, arms.FEATURES, row.name)
-    ]  # fmt: skip
+        if row.selection == Selection.NESTED
+        and row.name in arms.NETWORKS
+        and (pairs := _of_both(by_seed, arms.FEATURES, row.name))
+    ]
     if not networks:
         return None
-    best = max(networks, key=lambda row: row.balanced_accuracy.known).name
+    _, _, best = max(networks, key=lambda one: one[:2])
     pairs = _of_both(by_seed, arms.FEATURES, best)
     return _compared(outputs, (arms.FEATURES, best), Selection.NESTED, pairs)
 
@@ -300,7 +308,7 @@ def _p_of(row: ArmComparison) -> str:
 
 def _of_one(outputs: Outputs) -> Iterator[str]:
     if len(outputs.seeds) < LEAST_SEEDS:
-        yield ONE_SEED
+        yield ONE_SEED if outputs.settings.tested_folds > 1 else ONE_TRAINING
 
 
 def _of_first(comparisons: Sequence[ArmComparison]) -> Iterator[str]:
@@ -364,7 +372,7 @@ def _uncorrected(row: ArmComparison, what: str) -> str:
         verdict = "were not shown to be better than"
     return (
         f"{NAMES[row.arm]} {verdict} {what}: balanced accuracy {_points(row.difference)}, "
-        f"{_p_of(row)} (secondary, not corrected).{_true(row)}"
+        f"{_p_of(row)} (secondary, not corrected), {counted(len(row.seeds), 'seed')}.{_true(row)}"
     )
 
 
@@ -377,7 +385,9 @@ def _simple_words(row: ArmComparison, summary: Sequence[ArmSummary]) -> str:
     if low > 0:
         verdict = "was better than every network"
     elif row.difference.known >= 0:
-        verdict = "was as good as or better than every network"
+        verdict = (
+            "scored as high as every network or higher, and was not shown to differ from the best"
+        )
     elif high >= 0:
         verdict = "was not shown to be worse than the best network"
     else:

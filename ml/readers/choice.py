@@ -185,7 +185,7 @@ def together(
         right = sum(r.named_first for r in kept)
         figure = Figure(right / len(kept), None, None, len(kept), "mean share")
     else:
-        figure = Figure.undefined(0, "mean share", "no reader read two pairs")
+        figure = Figure.undefined(0, "mean share", choice_shares.NOBODY)
     lazy = [one.reader for one in readers if one.reader not in out and one.verdict.reason]
     reason = None
     if isinstance(random, Refused):

@@ -100,7 +100,37 @@ def _test(shown: PairsShown, hypothesis: Hypothesis, rules: Protocol, name: str)
     )
     if not shown.first:
         return untold
-    lazy = [name for name in shown.readers if choice_shares.unused(shown.of(name), rules)]
+    generators = hypothesis.claim is Claim.GENERATORS
+    out = (
+        choice_shares.left_out_of_generators(shown)
+        if generators
+        else choice_shares.usable(shown)[1]
+    )
+    untold = replace(untold, readers=len(shown.readers) - len(out))
+    tested = _judged(shown, hypothesis, rules, untold, out)
+    if not out or (tested.value is None and tested.p is None):
+        return tested
+    who = (
+        choice_shares.without_of_generators(out)
+        if generators
+        else f"{', '.join(out)}, who read {choice_shares.TOO_FEW}"
+    )
+    return replace(tested, note="; ".join(filter(None, (tested.note, f"without {who}"))))
+
+
+def _judged(
+    shown: PairsShown,
+    hypothesis: Hypothesis,
+    rules: Protocol,
+    untold: ChoiceTested,
+    out: Collection[str],
+) -> ChoiceTested:
+    """The test alone; its note says why there is no verdict."""
+    lazy = [
+        name
+        for name in shown.readers
+        if name not in out and choice_shares.unused(shown.of(name), rules)
+    ]
     note = f"no verdict is given for {', '.join(lazy)}" if lazy else None
     if hypothesis.claim is Claim.GENERATORS:
         compared = choice_shares.between(shown, rules, whose=hypothesis.whose)

@@ -88,7 +88,7 @@ class ChoicesAcross:
 
     ``d_prime`` is that of the mean share of random readers, else of these readers. ``verdict`` is
     None where none is given, and ``no_verdict`` says why. ``left_out`` names who read fewer than
-    two pairs.
+    two pairs, or pairs of one patient alone.
     """
 
     left_out: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ml.readers.hypothesis import Whose
 from ml.readers.pairs import PairReading, PairsShown, Side
@@ -14,6 +15,7 @@ from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
 
 NO_SPREAD = "the readers' shares do not vary, so how far other readers are from them is not known"
+NOBODY = "no reader read two pairs of two patients"
 FEWEST = 10
 """A verdict needs at least so many pairs of a reader."""
 
@@ -66,9 +68,13 @@ def vacuous(readers: Sequence[Sequence[PairReading]], rules: Protocol) -> str | 
     )
 
 
+TOO_FEW = "fewer than two pairs, or pairs of one patient alone"
+"""What those read who count in nothing that is said of several."""
+
+
 def usable(shown: PairsShown) -> tuple[list[PairReading], tuple[str, ...]]:
-    """Readings of readers with two pairs or more, and who is left out."""
-    out = tuple(name for name in shown.readers if len(shown.of(name)) < 2)
+    """Readings of readers with two pairs or more, of two patients, and who is left out."""
+    out = tuple(name for name in shown.readers if len({one.cluster for one in shown.of(name)}) < 2)
     return [r for r in shown.first if r.reader not in out], out
 
 
@@ -90,7 +96,7 @@ def analysed(
     """The mean share of readers like these, or of these readers."""
     kept, _ = usable(shown)
     if not kept:
-        return Refused("no reader read two pairs")
+        return Refused(NOBODY)
     block = _block(kept)
     if whose is Whose.THESE:
         return _tried(lambda: mrmc.fixed_readers(block, FigureOfMerit.MEAN, confidence=confidence))
@@ -103,10 +109,33 @@ def analysed(
 def between(
     shown: PairsShown, rules: Protocol, whose: Whose = Whose.LIKE_THESE
 ) -> mrmc.Analysis | Refused | None:
-    """Generators compared: each has pairs of its own, all readers read them. None for one."""
+    """Generators compared, each by pairs of its own; None for one.
+
+    Readers with too few pairs of one of them are left out, and named among the warnings.
+    """
     if len({r.generator for r in shown.first}) < 2:
         return None
     block = _block(shown.first, by_generator=True)
+    out = block.sparse()
+    if len(out) == len(block.readers):
+        return Refused(f"{NOBODY} of each generator")
+    found = _compared(block.without(out), rules, whose)
+    if isinstance(found, Refused) or not out:
+        return found
+    return replace(found, warnings=(*found.warnings, f"Without {without_of_generators(out)}."))
+
+
+def without_of_generators(out: Sequence[str]) -> str:
+    """Who is left out of what is said of generators, and why."""
+    return f"{', '.join(out)}, who read {TOO_FEW}, of a generator"
+
+
+def left_out_of_generators(shown: PairsShown) -> tuple[str, ...]:
+    """Whom `between` leaves out."""
+    return _block(shown.first, by_generator=True).sparse()
+
+
+def _compared(block: Ratings, rules: Protocol, whose: Whose) -> mrmc.Analysis | Refused:
     jackknife = mrmc.CovarianceMethod.JACKKNIFE
     if whose is Whose.THESE:
         return _tried(lambda: mrmc.fixed_readers(block, FigureOfMerit.MEAN, jackknife))

@@ -56,9 +56,11 @@ def sentences(result: ChoiceResult) -> list[str]:
             said.append(f"{text}; {result.across.no_verdict}.")
         else:
             shown = "shown" if verdict.equivalent_to_chance else "not shown"
-            differs = "different" if verdict.different_from_chance else "not different"
+            differs = (
+                "different from" if verdict.different_from_chance else "not shown to differ from"
+            )
             said.append(
-                f"{text}, {differs} from chance; equivalence within ±{result.margin:.2f} {shown}."
+                f"{text}, {differs} chance; equivalence within ±{result.margin:.2f} {shown}."
             )
     return said
 
@@ -85,7 +87,7 @@ def _sentence(one: ChoicesOfReader, margin: float) -> str:
     if adjusted and adjusted.of_difference:
         text += f"not shown to differ from chance ({adjusted.of_difference})"
     elif not verdict.different_from_chance:
-        text += "not different from chance"
+        text += "not shown to differ from chance"
     elif primary.known > 0.5:
         text += "tells synthetic from real"
     else:

@@ -11,19 +11,35 @@ import re
 import numpy as np
 
 from ml.ground.delimited import written
-from ml.readers.files import LONG_COLUMNS
+from ml.readers.files import LONG_COLUMNS, ONE_PATIENT, PATIENT
 from ml.statistics.ratings import Ratings
 
+NARROW = (
+    "Several cases are of one patient, of which programs that take them for so many patients make "
+    "intervals that are too narrow."
+)
 _TRUTH_READER = -1
 """The reader of the rows of truth. iMRMC also takes the word "truth", RJafroc only this."""
 
 
 def long_csv(ratings: Ratings) -> str:
-    """``reader,treatment,case,truth,rating``, one row per rating; MRMCaov reads the same."""
+    """``reader,treatment,case,truth,rating``, one row per rating; MRMCaov reads the same.
+
+    Where several cases are of one patient a sixth column says so, of which MRMCaov takes no notice.
+    """
+    patient = {
+        case: f"P{number}"
+        for number, cases in enumerate(ratings.of_one_patient, start=1)
+        for case in cases
+    }
+    more = (PATIENT,) if patient else ()
     return written(
-        LONG_COLUMNS,
+        (*LONG_COLUMNS, *more),
         (
-            (row.reader, row.treatment, row.case, row.truth, _number(row.score))
+            (
+                *(row.reader, row.treatment, row.case, row.truth, _number(row.score)),
+                *(patient.get(row.case, "") for _ in more),
+            )
             for row in ratings.rows()
         ),
     )
@@ -33,13 +49,18 @@ def imrmc(ratings: Ratings, title: str) -> str:
     """iMRMC's text form: free text, NR, N0, N1, NM, rows of truth, then reader,case,modality,score.
 
     Readers and cases are whole numbers (see `reader_numbers`), because RJafroc takes nothing else;
-    the free text says who is who. Names of modalities lose commas and white space, which the format
-    cannot hold, and the free text its colons, which iMRMC would take for sizes.
+    the free text says who is who, and which cases are of one patient. Names of modalities lose
+    commas and white space, which the format cannot hold, and the free text its colons, which iMRMC
+    would take for sizes.
     """
     cases, treatments = case_numbers(ratings), modality_names(ratings)
     readers = reader_numbers(ratings)
     present = int(ratings.truth.sum())
     free = [title, *(f"reader {number} is {name}" for name, number in readers.items())]
+    together = ratings.of_one_patient
+    if together:
+        free.append(NARROW)
+        free += (f"{ONE_PATIENT} {' '.join(str(cases[one]) for one in of)}" for of in together)
     refused = rjafroc_refuses(ratings)
     if refused:
         free.append(f"iMRMC reads this file; RJafroc does not, because {refused}")

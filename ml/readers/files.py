@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ml.ground.delimited import Rows
@@ -22,6 +22,10 @@ class RatingsFileError(ReadersError):
 
 
 LONG_COLUMNS = ("reader", "treatment", "case", "truth", "rating")
+PATIENT = "patient"
+"""A further column, where several cases are of one patient; empty: the case is a patient's only."""
+ONE_PATIENT = "of one patient are cases"
+"""How a line in the head of ``.imrmc`` begins that names such cases, which its rows cannot."""
 _ALIASES = {
     "readerid": "reader",
     "reader_code": "reader",
@@ -30,6 +34,9 @@ _ALIASES = {
     "test": "treatment",
     "caseid": "case",
     "case_code": "case",
+    "patient_id": "patient",
+    "patientid": "patient",
+    "cluster": "patient",
     "score": "rating",
 }
 _TRUTH = {
@@ -82,6 +89,7 @@ def _parse_long(text: str, name: str) -> Ratings:
     found: list[Rating] = []
     lines: dict[tuple[str, str, str], int] = {}
     truths: dict[str, tuple[int, int]] = {}
+    patients: dict[str, tuple[str, int]] = {}
     try:
         for row in rows:
             cells = [cell.strip() for cell in row]
@@ -96,6 +104,13 @@ def _parse_long(text: str, name: str) -> Ratings:
                 raise RatingsFileError(
                     f"{name} line {rows.line}: case {rating.case} has truth {rating.truth}, "
                     f"but {truth} in line {line}."
+                )
+            whose = _patient(cells, columns)
+            patient, line = patients.setdefault(rating.case, (whose, rows.line))
+            if patient != whose:
+                raise RatingsFileError(
+                    f"{name} line {rows.line}: case {rating.case} is of patient "
+                    f"{whose or 'nobody'!r}, but of {patient or 'nobody'!r} in line {line}."
                 )
             if math.isnan(rating.score):
                 continue
@@ -112,7 +127,22 @@ def _parse_long(text: str, name: str) -> Ratings:
         raise RatingsFileError(f"{name} line {rows.line}: {error}.") from error
     if not found:
         raise RatingsFileError(f"{name} has a header but no rating.")
-    return Ratings.of(found)
+    return _of(found, {case: patient for case, (patient, _) in patients.items() if patient})
+
+
+def _of(rows: Iterable[Rating], patients: Mapping[str, str]) -> Ratings:
+    """The ratings; a case of nobody in particular is of somebody of its own, whatever its name."""
+    if not patients:
+        return Ratings.of(rows)
+    found = list(rows)
+    of = {row.case: f"case {row.case}" for row in found}
+    return Ratings.of(found, of | {case: f"patient {who}" for case, who in patients.items()})
+
+
+def _patient(cells: list[str], columns: Mapping[str, int]) -> str:
+    place = columns.get(PATIENT)
+    text = "" if place is None or place >= len(cells) else cells[place]
+    return "" if text.lower() in _MISSING else text
 
 
 def _header(cells: list[str], name: str) -> dict[str, int]:
@@ -120,7 +150,7 @@ def _header(cells: list[str], name: str) -> dict[str, int]:
     columns: dict[str, int] = {}
     for place, column in enumerate(names):
         meant = _ALIASES.get(column, column)
-        if meant in LONG_COLUMNS and meant in columns:
+        if meant in (*LONG_COLUMNS, PATIENT) and meant in columns:
             raise RatingsFileError(
                 f"{name} has two columns for the {meant}, {cells[columns[meant]]!r} and "
                 f"{cells[place]!r}; leave out the one that is not meant."
@@ -174,6 +204,7 @@ def _parse_imrmc(text: str, name: str) -> Ratings:
     truths: dict[str, int] = {}
     scores: list[tuple[int, str, str, str, float]] = []
     seen: dict[tuple[str, str, str], int] = {}
+    patients: dict[str, str] = {}
     started = False
     for number, raw in enumerate(text.splitlines(), start=1):
         if not started:
@@ -185,6 +216,8 @@ def _parse_imrmc(text: str, name: str) -> Ratings:
                         f"not {size[2].strip()!r}."
                     )
                 sizes[size[1]] = int(size[2])
+            if raw.startswith(ONE_PATIENT):
+                patients |= dict.fromkeys(raw.removeprefix(ONE_PATIENT).split(), str(number))
             started = raw.upper().startswith("BEGIN DATA:")
             continue
         line = re.sub(r"\s+", "", raw)
@@ -222,7 +255,7 @@ def _parse_imrmc(text: str, name: str) -> Ratings:
             raise RatingsFileError(f"{name} line {number}: case {case} has no truth row.")
     if not scores:
         raise RatingsFileError(f"{name} has no rating after BEGIN DATA:.")
-    ratings = Ratings.of(Rating(r, m, c, truths[c], s) for _, r, c, m, s in scores)
+    ratings = _of((Rating(r, m, c, truths[c], s) for _, r, c, m, s in scores), patients)
     absent = sum(1 for value in truths.values() if value == 0)
     counted = {
         "NR": len(ratings.readers),

@@ -83,7 +83,7 @@ def _sentence(one: GradesOfReader, margin: float) -> str:
     if adjusted and adjusted.of_difference:
         text += f"a difference is not shown ({adjusted.of_difference})"
     elif not verdict.different_from_chance:
-        text += "real and synthetic not graded differently"
+        text += "real and synthetic not shown to be graded differently"
     elif auc.value > 0.5:
         text += "real ones graded higher"
     else:
@@ -108,7 +108,9 @@ def _across(question: QuestionResult, margin: float) -> str:
     if across.verdict is None:
         return f"{text}; no verdict, {(across.no_verdict or '').rstrip('.')}."
     verdict, adjusted = across.verdict, across.verdict.adjusted
-    differs = "different from 0.5" if verdict.different_from_chance else "not different from 0.5"
+    differs = (
+        "different from 0.5" if verdict.different_from_chance else "not shown to differ from 0.5"
+    )
     if adjusted and adjusted.of_difference:
         differs = f"not shown to differ from 0.5 ({adjusted.of_difference})"
     shown = "shown" if verdict.equivalent_to_chance else "not shown"

@@ -109,6 +109,17 @@ def estimate(ratings: Ratings, source: str) -> PilotStudy:
             f"{source}: the answers of its readers do not vary, so they tell nothing of how "
             "readers differ; use a pilot whose readers used the scale."
         )
+    read = np.isfinite(ratings.scores).any(axis=0)
+    if not (read.sum(axis=0) > 1).any():
+        raise ReadersError(
+            f"{source}: no image was read by two of its readers, so it tells nothing of how alike "
+            "they judge one image; use a pilot whose readers read the same images."
+        )
+    if ms_r <= 0:
+        raise ReadersError(
+            f"{source}: its readers have all the same area, which tells nothing of how readers "
+            "differ; use a pilot of more readers or images."
+        )
     if not 0.03 < area < 0.97:
         raise ReadersError(
             f"{source}: a mean AUC of {area:.2f} lies at the edge, where nothing can be learned of "

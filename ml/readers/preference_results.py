@@ -49,7 +49,7 @@ class PreferencesAcross:
     """All readers of one contest together, with random pairs.
 
     ``verdict`` is None where none is given, and ``no_verdict`` says why. ``left_out`` names who
-    read fewer than two pairs of it.
+    read fewer than two pairs of it, or pairs of one patient alone.
     """
 
     left_out: tuple[str, ...]

@@ -117,7 +117,8 @@ def amended(
 def test(shown: Presentations, hypothesis: Hypothesis, rules: Protocol, name: str) -> Tested:
     """The hypothesis on these first presentations, and in its note who is not among them."""
     tested = _judged(shown, hypothesis, rules, name)
-    return tested if tested.value is None else _without(tested, shown, hypothesis)
+    told = tested.value is not None or tested.p is not None
+    return tested if not told else _without(tested, shown, hypothesis, rules)
 
 
 def _meant(shown: Presentations, hypothesis: Hypothesis) -> Presentations:
@@ -127,13 +128,19 @@ def _meant(shown: Presentations, hypothesis: Hypothesis) -> Presentations:
     return _only(shown, lambda one: not one.synthetic or _generator(one) == hypothesis.generator)
 
 
-def _without(tested: Tested, shown: Presentations, hypothesis: Hypothesis) -> Tested:
+def _without(
+    tested: Tested, shown: Presentations, hypothesis: Hypothesis, rules: Protocol
+) -> Tested:
     """With a note of the readers whom the test leaves out."""
-    out = () if hypothesis.claim is Claim.GENERATORS else several.left_out(
-        _meant(shown, hypothesis))  # fmt: skip
+    if hypothesis.claim is Claim.GENERATORS:
+        between = several.between(shown, rules)
+        out = between.left_out if isinstance(between, BetweenGenerators) else ()
+        of = "generator"
+    else:
+        out, of = several.left_out(_meant(shown, hypothesis)), "kind"
     if not out:
         return tested
-    without = f"without {', '.join(out)}, who read fewer than {roc.FEWEST} images of a kind"
+    without = f"without {', '.join(out)}, who read fewer than {roc.FEWEST} images of a {of}"
     return replace(tested, note=f"{tested.note}; {without}" if tested.note else without)
 
 
@@ -200,8 +207,9 @@ def _of_generators(
         p = found.p
     without_p = "the error of the difference is not known" if p is None else None
     gap = found.differences[0] if len(found.differences) == 1 else None
+    parts = found.components
     return Tested(
-        name, sizes[0], sizes[1],
+        name, parts.readers, parts.cases,
         gap.value if gap else None, gap.low if gap else None, gap.high if gap else None,
         None, None, p, None if p is None else p < 0.05, between.no_verdict or without_p,
     )  # fmt: skip
@@ -262,7 +270,8 @@ def _worst(
         if given.holds is None:
             found = replace(found, holds=None, note=given.note)
         # who is left out of the answers as they were given can be in these
-        rows.append(_without(found, filled, hypothesis) if found.value is not None else found)
+        told = found.value is not None or found.p is not None
+        rows.append(_without(found, filled, hypothesis, rules) if told else found)
     return rows
 
 

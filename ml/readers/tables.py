@@ -11,6 +11,7 @@ from ml.readers.planning import StudyPlan
 from ml.readers.rehearsal import Outcome
 from ml.readers.simulation import QUESTIONS, SimulatedGrid, SimulatedPower
 from ml.statistics import mrmc, roc
+from ml.statistics.comparison import p_text
 from ml.statistics.mrmc import Analysis, CovarianceMethod
 from ml.statistics.power import Plan
 from ml.statistics.proportion import ReadersError
@@ -185,15 +186,23 @@ def analysis_text(result: RatingsAnalysis) -> str:
             ],
         )
         lines += table(
-            ("difference", "value", percent, "p"),
+            (
+                "difference",
+                "value",
+                percent,
+                "p" if len(found.differences) < 2 else "p, each alone",
+            ),
             [
-                (f"{d.first} − {d.second}", number(d.value), span(d.low, d.high), number(d.p))
+                (
+                    *(f"{d.first} − {d.second}", number(d.value), span(d.low, d.high)),
+                    "–" if d.p is None else p_text(d.p),
+                )
                 for d in found.differences
             ],
         )
-        if found.f is not None:
+        if found.f is not None and found.p is not None:
             lines.append(
-                f"F({found.df1}, {number(found.df2, 2)}) = {found.f:.4f}, p = {found.p:.4f}"
+                f"F({found.df1}, {number(found.df2, 2)}) = {found.f:.4f}, p {p_text(found.p, '= ')}"
             )
     known = result.random_readers or result.fixed_readers
     parts = asdict(known.components) if known else {}

@@ -171,7 +171,14 @@ def diagnose_others(given: Sequence[Reading], rules: Protocol) -> Analysis | Ref
     ]  # fmt: skip
     try:
         block = Ratings.of(rows, {one.case: one.cluster for one in given})
-        return compare(block)
+        out = block.sparse()
+        if len(out) == len(block.readers):
+            return Refused("nobody named lesions of two patients on real and on synthetic images")
+        found = compare(block.without(out))
+        if not out:
+            return found
+        who = f"Without {', '.join(out)}, who named lesions of fewer than two patients of a kind."
+        return replace(found, warnings=(*found.warnings, who))
     except ReadersError as error:
         return Refused(str(error))
 

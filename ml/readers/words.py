@@ -61,7 +61,7 @@ def _sentence(entry: ReaderResult, margin: float) -> str:
     else:
         undone = verdict.adjusted.of_difference if verdict.adjusted else ""
         text += f"not shown to differ from chance ({undone})" if undone else (
-            "not different from chance")  # fmt: skip
+            "not shown to differ from chance")  # fmt: skip
     if verdict.equivalent_to_chance:
         return f"{text}; equivalent to chance within ±{margin:.2f}."
     text += f"; equivalence within ±{margin:.2f} not shown"

@@ -17,6 +17,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ml.ground.counted import counted
 from ml.statistics import roc
 from ml.statistics.exact import clopper_pearson, newcombe
 from ml.statistics.proportion import ReadersError
@@ -176,7 +177,12 @@ def covariance(
         for j, reader in enumerate(ratings.readers):
             truth = ratings.cell(i, j)[0]
             counts = (int(truth.sum()), int(len(truth) - truth.sum()))
-            if (of_areas and min(counts) < 2) or sum(counts) < 2:
+            if not of_areas and sum(counts) < 2:
+                raise ReadersError(
+                    f"Reader {reader} under {treatment} answered {counted(sum(counts), 'case')}; "
+                    "two are needed."
+                )
+            if of_areas and min(counts) < 2:
                 raise ReadersError(
                     f"Reader {reader} under {treatment} rated {counts[1]} real (signal-absent) and "
                     f"{counts[0]} synthetic (signal-present) cases; two of each are needed."
@@ -226,6 +232,12 @@ def _leave_one_out(ratings: Ratings, figure: FigureOfMerit) -> tuple[Floats, Flo
             continue
         for group in np.unique(members):
             stay = members != group
+            if not stay.any():
+                raise ReadersError(
+                    f"All cases of reader {ratings.readers[cell % r]} under "
+                    f"{ratings.treatments[cell // r]} are of one patient; the jackknife over "
+                    "patients needs two."
+                )
             if figure is FigureOfMerit.AUC and len(np.unique(truth[stay])) < 2:
                 raise ReadersError(
                     f"All cases of one class belong to {labels[kept][~stay][0]}; the jackknife "

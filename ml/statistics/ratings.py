@@ -85,6 +85,14 @@ class Ratings:
         )
 
     @property
+    def of_one_patient(self) -> tuple[tuple[str, ...], ...]:
+        """The cases of each patient who has several."""
+        of: dict[str, list[str]] = {}
+        for case, label in zip(self.cases, self.clusters or (), strict=False):
+            of.setdefault(label, []).append(case)
+        return tuple(tuple(cases) for cases in of.values() if len(cases) > 1)
+
+    @property
     def complete(self) -> bool:
         """Every reader rated every case under every treatment."""
         return bool(np.isfinite(self.scores).all())
@@ -126,6 +134,19 @@ class Ratings:
             if any(min(int(t.sum()), int(len(t) - t.sum())) < fewest for t in truths):
                 out.append(reader)
         return tuple(out)
+
+    def sparse(self) -> tuple[str, ...]:
+        """Readers with fewer than two cases, of two patients, under one of the treatments.
+
+        Of those nothing is left where a patient is left out.
+        """
+        labels = np.array(self.cases if self.clusters is None else self.clusters)
+        read = np.isfinite(self.scores)
+        return tuple(
+            reader
+            for j, reader in enumerate(self.readers)
+            if any(len(set(labels[read[i, j]])) < 2 for i in range(len(self.treatments)))
+        )
 
     def without(self, readers: Sequence[str]) -> Ratings:
         """The ratings of the other readers; cases that nobody else rated are left out as well.

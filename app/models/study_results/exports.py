@@ -257,7 +257,8 @@ EXPORTS = {
     "readings.imrmc": Export(
         "text/plain; charset=utf-8",
         "First presentations for iMRMC; one modality per generator. Its head says whether RJafroc "
-        "reads it too. Answers to pictures that were never sent are left out of this file and of "
+        "reads it too, and which images are of one patient, which neither program takes into "
+        "account. Answers to pictures that were never sent are left out of this file and of "
         "the others for MRMC programs.",
         imrmc,
         tasks=RATED,
@@ -276,7 +277,9 @@ EXPORTS = {
     ),
     "mrmcaov.csv": Export(
         "text/csv; charset=utf-8",
-        "reader, treatment, case, truth, rating: for MRMCaov and `ml readers analyse`.",
+        "reader, treatment, case, truth, rating: for MRMCaov and `ml readers analyse`. Where "
+        "several images are of one patient, a column patient says so; MRMCaov takes no notice of "
+        "it, and its intervals are then too narrow.",
         mrmcaov,
         tasks=RATED,
     ),

@@ -36,8 +36,12 @@ def rows(summary: Sequence[ArmSummary]) -> list[list[str]]:
 HEAD = ("arm", "Brier score", "log loss", "calibration error", "… by chance alone")
 
 
-def curves(summary: Sequence[ArmSummary], scheme: LesionScheme) -> str:
-    """A ROC plane per class with the drawn arms, and one reliability plot each."""
+def curves(summary: Sequence[ArmSummary], scheme: LesionScheme, intervals: str) -> str:
+    """A ROC plane per class with the drawn arms, and one reliability plot each.
+
+    Args:
+        intervals: how they were made, in words.
+    """
     shown = [row for row in summary if row.name in _DRAWN and row.roc is not None]
     colours = svg.paired_colours(_DRAWN)
     drawn = ""
@@ -75,7 +79,7 @@ def curves(summary: Sequence[ArmSummary], scheme: LesionScheme) -> str:
     return (
         f'<h3>ROC, one class against the rest</h3>{legend}<div class="row">{drawn}</div>'
         '<p class="soft">Mean of the seeds\' curves at equal false positives; the band, of classic '
-        "alone, is a pointwise 95 % bootstrap over patients and seeds. Nested selection. "
+        f"alone, is pointwise, 95 % {intervals}. Nested selection. "
         f"{svg.ON_EACH_OTHER}</p>"
         f'<h3>Reliability</h3><div class="row">{reliable}</div>'
         '<p class="soft">Bins of equal mass, all seeds together; under the diagonal a network is '

@@ -19,6 +19,7 @@ def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -
     """
     against = {row.arm: row for row in comparisons}
     rows = [row for row in summary if row.selection == Selection.NESTED]
+    most = max((row.seeds for row in rows), default=0)
     fresh = any(row.true_balanced_accuracy is not None for row in rows)
     corrected = any(row.holm_p is not None for row in comparisons)
     p = "p (Holm)" if corrected else "p (not corrected)"
@@ -29,7 +30,7 @@ def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -
     for row in rows:
         compared = against.get(row.name)
         cells = [
-            row.name,
+            row.name if row.seeds == most else f"{row.name} ({row.seeds} of {most} seeds)",
             _interval(row.sensitivity["weighted"]),
             _interval(row.specificity["weighted"]),
             _interval(row.balanced_accuracy),

@@ -246,6 +246,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
     return f'{told}<div class="scroll" tabindex="0"><table><tr>{top}</tr>{body}</table></div>'
 
 
+def _tested(results: Results) -> str:
+    """Which lesions are tested."""
+    own = results.found.dataset.split is not None
+    return "The lesions that the data set names for testing" if own else "All lesions"
+
+
 def _curve(results: Results) -> str:
     colours = svg.paired_colours(_CURVES)
     series = []
@@ -294,10 +300,11 @@ def _curve(results: Results) -> str:
         )
     return (
         "<h2>Accuracy against samples</h2>"
-        f"<figure>{drawn}<figcaption>All lesions, each tested once per seed. Bands: 95 % "
-        "bootstrap over patients and seeds. The curves are exploratory: reading the best size off "
-        "them flatters it. Dashed: published points, on other, private lesions, and not "
-        f"comparable in height. {svg.ON_EACH_OTHER}{escape(note)}</figcaption></figure>"
+        f"<figure>{drawn}<figcaption>{_tested(results)}, each tested once per seed. Bands: 95 % "
+        f"{paper.intervals(results.found.scores.inference)}. The curves are exploratory: "
+        "reading the best size off them flatters it. Dashed: published points, on other, private "
+        f"lesions, and not comparable in height. {svg.ON_EACH_OTHER}{escape(note)}"
+        "</figcaption></figure>"
     )
 
 
@@ -373,8 +380,8 @@ def _scores(results: Results) -> str:
         if phantom:
             head.append("true bal. acc.")
         caption = (
-            f"%; {words}; mean over seeds; intervals: bootstrap over patients and seeds, "
-            f"{_EXACT}. "
+            f"%; {words}; mean over seeds; intervals: "
+            f"{paper.intervals(results.found.scores.inference)}, {_EXACT}. "
             "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
         )
         if shares:
@@ -436,8 +443,8 @@ def _per_class(results: Results) -> str:
 
     return (
         "<h3>Per class, one against the rest</h3>"
-        '<p class="soft">%; nested selection; mean over seeds; intervals: bootstrap over patients '
-        f"and seeds, {_EXACT}.</p>"
+        '<p class="soft">%; nested selection; mean over seeds; intervals: '
+        f"{paper.intervals(results.found.scores.inference)}, {_EXACT}.</p>"
         + of(((lambda row: row.sensitivity, "sens."), (lambda row: row.specificity, "spec.")))
         + of(((lambda row: row.auc, "AUC"),), ("macro",))
     )
@@ -452,7 +459,11 @@ def _believed(results: Results) -> str:
     return (
         "<h2>How far probabilities can be believed</h2>"
         + _table(believed.HEAD, believed.rows(summary), f"Nested selection. {escape(told)}")
-        + believed.curves(summary, results.found.dataset.scheme)
+        + believed.curves(
+            summary,
+            results.found.dataset.scheme,
+            paper.intervals(results.found.scores.inference),
+        )
         + '<p class="soft">Every prediction stands in <code>predictions.csv</code>.</p>'
     )
 
@@ -493,8 +504,8 @@ def _subgroups(results: Results) -> str:
         ["group", "lesions", *map(escape, shown)],
         list(rows.values()),
         "Balanced accuracy, %, over the classes that occur; nested selection; mean over seeds; "
-        f"intervals: bootstrap over patients and seeds, {_EXACT}. Not corrected for how many "
-        f"groups there are. Numbers are halved at their median.{words}",
+        f"intervals: {paper.intervals(results.found.scores.inference)}, {_EXACT}. Not "
+        f"corrected for how many groups there are. Numbers are halved at their median.{words}",
     )
 
 

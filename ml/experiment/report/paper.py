@@ -33,8 +33,7 @@ MATRICES = {
 CLASSES = ("cyst", "metastasis", "hemangioma")
 
 _CHOICES = (
-    ("Folds", "by patient, balanced over classes; another partition for every seed. The paper's "
-     "fold sizes (63, 63, 62) do not add up to its 182 lesions."),
+    ("Folds", "{folds} The paper's fold sizes (63, 63, 62) do not add up to its 182 lesions."),
     ("Added {each}", "{added}; every lesion gives the same number of views; smaller groups are "
      "parts of larger ones."),
     ("Window", "−150 … 250 HU to −1 … 1 for HU; the whole range of grey for other images. The "
@@ -88,6 +87,11 @@ INFERENCE = (
     "arms differ on few patients; p by sign-flip permutation of patients."
 )
 """Of results that do not say how intervals and p were made."""
+_FOLDS = {
+    False: "by patient, balanced over classes; another partition for every seed.",
+    True: "none: the data set's own split, the same in every seed.",
+}
+"""By whether the split is the data set's own."""
 _ADDED = {
     False: (
         "“per fold”",
@@ -103,6 +107,17 @@ _ADDED = {
 _FAMILIES = {1: "Holm over all arms against classic", 2: "Holm over the two primary hypotheses"}
 
 
+def intervals(inference: str | None) -> str:
+    """How the intervals of scores were made, in a few words.
+
+    Args:
+        inference: as of ``choices``.
+    """
+    if inference is None:
+        return "bootstrap over patients and seeds"
+    return "bootstrap over patients, stretched by chance of training as far as seeds tell of it"
+
+
 def choices(method: int, inference: str | None, given: bool = False) -> tuple[tuple[str, str], ...]:
     """Where the paper is silent or contradicts itself: what was done here.
 
@@ -113,6 +128,7 @@ def choices(method: int, inference: str | None, given: bool = False) -> tuple[tu
     """
     more = _SECOND if method > 1 else ()
     filled = {"{family}": _FAMILIES[method], "{inference}": inference or INFERENCE}
+    filled["{folds}"] = _FOLDS[given]
     filled |= dict(zip(("{each}", "{added}"), _ADDED[given], strict=True))
     told = []
     for what, how in (*_CHOICES, *more):

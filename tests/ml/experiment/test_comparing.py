@@ -52,7 +52,12 @@ def test_a_verdict_asks_for_p_and_interval_and_tells_what_is_secondary() -> None
     ("value", "low", "high", "said"),
     [
         (0.03, 0.01, 0.05, "was better than every network"),
-        (0.00, -0.02, 0.02, "was as good as or better than every network"),
+        (
+            0.00,
+            -0.02,
+            0.02,
+            "scored as high as every network or higher, and was not shown to differ from the best",
+        ),
         (-0.01, -0.03, 0.01, "was not shown to be worse than the best network"),
         (-0.03, -0.05, -0.01, "was worse than the best network"),
     ],

@@ -252,7 +252,7 @@ def test_the_summary_says_what_the_images_could_not_have_shown() -> None:
     rows = readings(2, images=50, skill=0.0, seed=3)
     text = analyse(rows, QUICK).summary
     assert text.startswith("Two readers, 50 images")
-    assert "not different from chance" in text
+    assert "not shown to differ from chance" in text
     assert "equivalence within ±0.10 not shown, and 50 images could not have shown it" in text
 
 

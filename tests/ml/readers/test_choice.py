@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +55,39 @@ def shares(*of_each, n=40):
         for number, right in enumerate(of_each, 1)
         for one in read(f"R{number}", [(7 * k + 3 * number) % n < right for k in range(n)])
     ]
+
+
+def generators(*readers, patients=12, pairs=24):
+    """Readers of pairs of two generators, two of a patient each: (name, last pair read)."""
+    of_patient = [f"P{(k // 2) % patients}" for k in range(pairs)]
+    found = []
+    for number, (name, last) in enumerate(readers):
+        rights = [(5 * k + number) % 7 < 4 for k in range(pairs)]
+        found += read(name, rights, patients=of_patient)[:last]
+    return found
+
+
+def test_who_read_pairs_of_one_patient_alone_takes_nothing_from_the_others():
+    rows = generators(("R1", 24), ("R2", 24), ("R3", 24), ("R4", 2))
+    found = analyse_choices(rows, QUICK)
+    assert found.across.left_out == ("R4",)
+    assert json.dumps(records.to_json(found), allow_nan=False)
+    alone = analyse_choices([one for one in rows if one.reader != "R4"], QUICK)
+    assert found.across.random == alone.across.random
+    nobody = analyse_choices(generators(("R1", 2), ("R2", 2), ("R3", 2)), QUICK)
+    assert "no reader read two pairs of two patients" in nobody.across.random.refused
+
+
+def test_the_comparison_of_generators_names_whom_it_leaves_out_and_counts_the_others():
+    rules = plan(Hypothesis(Claim.GENERATORS), Missing.ALL)
+    rows = generators(("R1", 24), ("R2", 24), ("R3", 24), ("R4", 2))
+    found = analyse_choices(rows, rules)
+    alone = analyse_choices([one for one in rows if one.reader != "R4"], rules)
+    told, wanted = found.primary.planned, alone.primary.planned
+    assert (told.readers, told.value, told.p) == (3, wanted.value, wanted.p)
+    assert told.note is not None and "without R4, who read fewer than two pairs" in told.note
+    assert found.between_generators.differences == alone.between_generators.differences
+    assert "Without R4" in found.between_generators.warnings[-1]
 
 
 def test_each_reader_and_readers_at_large_are_those_of_closed_forms():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.readers import exchange, files
+from ml.statistics.mrmc import random_readers
 from ml.statistics.ratings import Rating, Ratings
 
 
@@ -94,6 +95,35 @@ def test_the_free_text_holds_nothing_that_imrmc_takes_for_a_size() -> None:
     for line in head.upper().splitlines():
         for size in ("N0:", "N1:", "NR:", "NM:"):
             assert size not in line or re.fullmatch(rf"{size} \d+", line)
+
+
+def test_which_cases_are_of_one_patient_survives_both_forms() -> None:
+    rows = [
+        Rating(reader, "t", f"c{case:02}", case % 2, float((case * (3 + len(reader)) + case) % 5))
+        for reader in ("R1", "R22", "R333")
+        for case in range(24)
+    ]
+    of_somebody = [case for case in range(24) if case not in (3, 8)]
+    patients = {f"c{case:02}": f"someone {case // 2 % 6}" for case in of_somebody}
+    ratings = Ratings.of(rows, patients)
+    apart = random_readers(Ratings.of(rows)).mean
+    for text in (exchange.long_csv(ratings), exchange.imrmc(ratings, "t")):
+        assert "someone" not in text
+        back = files.parse(text.encode())
+        assert sorted(map(len, back.of_one_patient)) == [3, 3, 4, 4, 4, 4]
+        found, wanted = random_readers(back).mean, random_readers(ratings).mean
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+        assert found.high - found.low > 1.1 * (apart.high - apart.low)
+    assert exchange.NARROW in exchange.imrmc(ratings, "t")
+    for alone in (Ratings.of(rows), Ratings.of(rows, {})):
+        assert exchange.long_csv(alone).startswith("reader,treatment,case,truth,rating\n")
+        assert exchange.NARROW not in exchange.imrmc(alone, "t")
+
+
+def test_a_case_of_two_patients_is_refused() -> None:
+    text = "reader,case,truth,rating,Patient ID\nA,1,0,3,P1\nB,1,0,2,P2\n"
+    with pytest.raises(files.RatingsFileError, match="line 3: case 1 is of patient 'P2', but of"):
+        files.parse(text.encode())
 
 
 def test_names_of_modalities_lose_what_the_format_cannot_hold_and_stay_apart() -> None:

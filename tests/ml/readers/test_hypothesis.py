@@ -42,6 +42,21 @@ def without(found: list[Reading], keeps) -> list[Reading]:
     return [one if keeps(one) else replace(one, rating=None) for one in found]
 
 
+def test_who_is_left_out_between_generators_is_named_and_counts_in_no_number():
+    rows = [
+        replace(one, generator=f"g{int(one.case[1:]) % 4 // 2}" if one.synthetic else None)
+        for one in skilled(5)
+    ]
+    left = without(rows, lambda one: one.reader != "R4" or one.generator != "g1")
+    found = analyse(left, rules(Claim.GENERATORS)).primary.planned
+    alone = analyse([one for one in left if one.reader != "R4"], rules(Claim.GENERATORS))
+    wanted = alone.primary.planned
+    assert (found.readers, found.images) == (wanted.readers, wanted.images) == (4, 60)
+    assert (found.value, found.p) == (wanted.value, wanted.p)
+    assert "without R4, who read fewer than 5 images of a generator" in (found.note or "")
+    assert wanted.note is None
+
+
 # -- refusals -------------------------------------------------------------------------------------
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,18 @@ def pilot(readers: int, half: int, model: Latent = MODEL, areas: tuple[float, ..
     return ratings_by_generator(present(drawn.readings(0)).first)
 
 
+def apart(block: Ratings) -> Ratings:
+    """Each reader with images of their own."""
+    own = np.arange(len(block.cases)) // 2 % len(block.readers)
+    theirs = own == np.arange(len(block.readers))[:, None]
+    return replace(block, scores=np.where(theirs, block.scores, np.nan))
+
+
+def alike(block: Ratings) -> Ratings:
+    """One reader under three names."""
+    return replace(block, scores=np.repeat(block.scores[:, :1], len(block.readers), axis=1))
+
+
 @pytest.mark.parametrize(
     ("block", "why"),
     [
@@ -24,6 +38,8 @@ def pilot(readers: int, half: int, model: Latent = MODEL, areas: tuple[float, ..
         (pilot(3, 40, areas=(0.995,)), "at the edge"),
         (Ratings(("a", "b"), ("t",), tuple("abcdefghijkl"), np.repeat([0, 1], 6),
                  np.ones((1, 2, 12))), "pilot.csv: .*do not vary"),
+        (apart(pilot(3, 60)), "no image was read by two of its readers"),
+        (alike(pilot(3, 40)), "all the same area"),
     ],
 )  # fmt: skip
 def test_a_pilot_that_says_nothing_of_readers_is_refused(block: Ratings, why: str) -> None:
