@@ -27,6 +27,8 @@ from app.models.jobs.returned_object import ReturnedObject
 from app.models.jobs.tried import TriedState
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
+from app.objects import said as words_of
+from app.objects.said import By
 from app.pacs.configured import PacsSettings
 from app.responses import fragment
 from ml.ground.counted import counted
@@ -559,12 +561,15 @@ def returns_told(
         return None
     rows = ReturnedObject.of_case(session, case.id)
     lines = []
+    sent = [row for row in rows if row.state == TriedState.SENT]
+    old = [row for row in sent if not _stands(session, case, row)]
     for state, (level, words) in _RETURNED.items():
-        some = [row for row in rows if row.state == state]
+        some = [row for row in rows if row.state == state and row not in old]
         if some:
-            pacs = ", ".join(dict.fromkeys(row.pacs for row in some))
-            count = f"{len(some)} object{'s' if len(some) > 1 else ''}"
-            lines.append((level, f"{count} {words} ({pacs})", some[0].error or ""))
+            lines.append((level, f"{_objects(some)} {words} ({_pacs(some)})", some[0].error or ""))
+    if old:
+        told = f"{_objects(old)} in the PACS ({_pacs(old)}) {'say' if len(old) > 1 else 'says'}"
+        lines.append(("danger", f"{told} what was corrected or withdrawn since", _OLD))
     lesions = Lesion.of_case(session, case.id)
     if not takers:
         hint = "No configured PACS takes results; an administrator can allow it."
@@ -573,6 +578,26 @@ def returns_told(
     else:
         hint = _staying(session, lesions, user)
     return ReturnsTold(tuple(lines), bool(takers and lesions), hint)
+
+
+def _stands(session: Session, case: Case, row: ReturnedObject) -> bool:
+    """Whether what an object says is said still."""
+    rows = [uuid.UUID(one) for one in row.rows]
+    return words_of.of_rows(session, case, By(row.said_by), rows) is not None
+
+
+_OLD = (
+    "Send the answer of today, and have the earlier one rejected in the PACS: nothing is deleted "
+    "there from here."
+)
+
+
+def _objects(rows: Sequence[ReturnedObject]) -> str:
+    return counted(len(rows), "object")
+
+
+def _pacs(rows: Sequence[ReturnedObject]) -> str:
+    return ", ".join(dict.fromkeys(row.pacs for row in rows))
 
 
 def _staying(session: Session, lesions: Sequence[Lesion], user: User) -> str:

@@ -69,13 +69,22 @@ def made(session: Session, account: Account, key: bytes, only: int | None = None
 
 
 def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.uint8]:
-    """The slice with box and words: (rows, columns, 3), enlarged, with lines of text below."""
+    """The slice with box and words: (rows, columns, 3), enlarged, with lines of text below.
+
+    Its pixels are square, whatever those of the slice are.
+    """
     window = roi.DEFAULT_WINDOW_HU if image.calibrated else image.grey_range
     grey = roi.to_grey(roi.normalise(image.pixels, window))
-    enlarged = min(_MOST_ENLARGED, max(1, -(-_LEAST_PX // min(grey.shape))))
-    times = min(enlarged, _MOST_PX / max(grey.shape))
+    row, column = image.spacing_mm or (1.0, 1.0)
+    # in units of the shorter side of a pixel
+    tall, wide = row / min(row, column), column / min(row, column)
+    sides = grey.shape[0] * tall, grey.shape[1] * wide
+    enlarged = min(_MOST_ENLARGED, max(1, -(-_LEAST_PX // min(sides))))
+    times = min(enlarged, _MOST_PX / max(sides))
+    across, down = times * wide, times * tall
     slice_picture = Picture.fromarray(grey).resize(
-        (round(grey.shape[1] * times), round(grey.shape[0] * times)), Picture.Resampling.BICUBIC
+        (max(1, round(grey.shape[1] * across)), max(1, round(grey.shape[0] * down))),
+        Picture.Resampling.BICUBIC,
     )
     room = slice_picture.width - 12
     lines = [part for line in _lines(said, account) for part in _parts(line, room)]
@@ -84,7 +93,7 @@ def drawn(image: CTSlice, said: Statement, account: Account) -> npt.NDArray[np.u
     )
     sheet.paste(slice_picture.convert("RGB"), (0, 0))
     pen = ImageDraw.Draw(sheet)
-    corners = [(x * times, y * times) for x, y in frames.corners(said.box)]
+    corners = [(x * across, y * down) for x, y in frames.corners(said.box)]
     pen.line(corners, fill=_YELLOW, width=2)
     for place, text in enumerate(lines):
         at = (6, slice_picture.height + 4 + place * _LINE_PX)

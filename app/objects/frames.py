@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, tzinfo
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -51,24 +51,38 @@ def person(name: str) -> str:
 
 def finished(made: Dataset, account: Account, description: str) -> Dataset:
     """An object with the times of what it says, so that made again it is the same to the bit."""
-    when = account.at if account.at.tzinfo else account.at.replace(tzinfo=UTC)
-    date, time = when.astimezone(UTC).strftime("%Y%m%d"), when.astimezone(UTC).strftime("%H%M%S")
     made.SpecificCharacterSet = "ISO_IR 192"
-    made.ContentDate = made.InstanceCreationDate = date
-    made.ContentTime = made.InstanceCreationTime = time
+    timed(made, account, UTC)
     made.TimezoneOffsetFromUTC = "+0000"
     made.SeriesDescription = description
-    if made.Modality == "PR":
-        made.PresentationCreationDate, made.PresentationCreationTime = date, time
     if made.Modality != "SR":
         made.Laterality = None  # no part of a pair; type 2C
     if any(said.image.phantom for said in account.statements):
         made.SyntheticData = "YES"
-    for equipment in made.get("ContributingEquipmentSequence", ()):
-        if "ContributionDateTime" in equipment:  # when it was made, and so another each time
-            equipment.ContributionDateTime = date + time
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = "Keyed pseudonym and UIDs"
     made.DeidentificationMethodCodeSequence = rebuilt.methods(account.case)
     made.LongitudinalTemporalInformationModified = rebuilt.longitudinal(account.case)
     return made
+
+
+_TIMES = ("Content", "InstanceCreation", "PresentationCreation")
+
+
+def timed(made: Dataset, account: Account, zone: tzinfo | None) -> None:
+    """Write when it was said, wherever an object says when it was made.
+
+    Args:
+        zone: in which; None: that of this installation.
+    """
+    when = account.at if account.at.tzinfo else account.at.replace(tzinfo=UTC)
+    date, time = when.astimezone(zone).strftime("%Y%m%d %H%M%S").split()
+    for what in _TIMES:
+        if what != "PresentationCreation" or made.Modality == "PR":
+            setattr(made, f"{what}Date", date)
+            setattr(made, f"{what}Time", time)
+    if "DateOfSecondaryCapture" in made:
+        made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = date, time
+    for equipment in made.get("ContributingEquipmentSequence", ()):
+        if "ContributionDateTime" in equipment:  # when it was made, and so another each time
+            equipment.ContributionDateTime = date + time

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.models.cases.uids import mapped
 from app.objects.said import Account
 
-_FORM = "2"
+_FORMS = {"sr": "2", "pr": "3", "sc": "2"}
 """Raised when an object of the same rows would say something else."""
 
 
@@ -48,4 +48,4 @@ class Names:
         more = f" {version}" if "-" in version else ""
         # classes of long names are told apart since they are marked
         more += " marked" if any(one.is_marked for one in self.account.statements) else ""
-        return mapped(f"{self.kind} {_FORM} {what} {rows}{more}", self.key)
+        return mapped(f"{self.kind} {_FORMS[self.kind]} {what} {rows}{more}", self.key)

@@ -24,7 +24,7 @@ from app.objects.part10 import written
 from app.settings import VERSION
 from ml.images import voi
 from ml.images.decimals import DECIMAL
-from ml.images.frame import ALLOWED_TAGS, BURNED_IN, LOSSY, MADE_BY
+from ml.images.frame import ALLOWED_TAGS, BURNED_IN, FRAMES, LOSSY, MADE_BY
 
 SERIES_DESCRIPTION = "De-identified, rebuilt by Hepatica"
 DERIVATION = (
@@ -115,7 +115,9 @@ def header(image: Image) -> Dataset:
     found.update(of_series(series, image))
     found.SOPClassUID = sop_class(image.calibrated)
     found.SOPInstanceUID = image.uid
-    found.InstanceNumber = image.instance_number if image.frame == 1 else image.frame
+    # of one object, whose own number says nothing of its frames
+    several = image.frame > 1 or FRAMES in image.tags
+    found.InstanceNumber = image.frame if several else image.instance_number
     found.InstanceCreationDate = image.created_at.strftime("%Y%m%d")
     found.InstanceCreationTime = image.created_at.strftime("%H%M%S")
     found.TimezoneOffsetFromUTC = "+0000"

@@ -8,22 +8,32 @@ here, so that made again it is the same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import timedelta, timezone
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from app.errors import Conflict
 from app.models.cases.case import Image
 from app.models.cases.link import Link
 from app.models.cases.uids import mapped
-from app.models.cases.way_back import SourceObject
+from app.models.cases.way_back import Examination, SourceObject
+from app.objects import frames
 from app.objects.said import Account
+from ml.images.frame import RESCALE
 
+_OFFSET = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)", re.ASCII)
 _GONE = (
     "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
     "LongitudinalTemporalInformationModified",
 )  # fmt: skip
 """What says that an object names nobody; it does from here on."""
+
+
+class NotKept(Conflict):
+    """What an object would have to say of its images was not kept of them."""
 
 
 def uid(of: str, key: bytes) -> str:
@@ -42,19 +52,24 @@ def made(likeness: Dataset, account: Account, link: Link, key: bytes) -> Dataset
         likeness: the object as it leaves here otherwise; it is changed.
         link: of the account's case; it knows all images of the account.
         key: of the installation.
+
+    Raises:
+        NotKept: an image's own file says what was not kept of it.
     """
     sources = {str(said.image.uid): link.objects[said.image.id] for said in account.statements}
     series = {
         str(said.image.series.uid): link.objects[said.image.id].series_uid
         for said in account.statements
     }
-    frames = {
+    of_reference = {
         str(of): link.objects[said.image.id].frame_of_reference_uid
         for said in account.statements
         if (of := said.image.tags.get("FrameOfReferenceUID"))
     }
     known = link.examination
-    plain = {str(account.case.uid): known.study_uid, **series, **frames}
+    plain = {str(account.case.uid): known.study_uid, **series, **of_reference}
+    if likeness.Modality == "PR":
+        _as_stored(likeness, account)
     own = uid(likeness.SOPInstanceUID, key), uid(likeness.SeriesInstanceUID, key)
     _refer(likeness, sources, plain)
     likeness.SOPInstanceUID, likeness.SeriesInstanceUID = own
@@ -68,10 +83,55 @@ def made(likeness: Dataset, account: Account, link: Link, key: bytes) -> Dataset
     likeness.PatientBirthDate = known.patient_birth_date
     likeness.PatientSex = known.patient_sex
     likeness.StudyInstanceUID = known.study_uid
+    _in_time_of_sender(likeness, account, known)
     likeness.StudyDate, likeness.StudyTime = known.study_date, known.study_time
     likeness.StudyID = known.study_id
     likeness.AccessionNumber = known.accession_number
     return likeness
+
+
+def _as_stored(state: Dataset, account: Account) -> None:
+    """Put how the sender's files store values into a presentation state.
+
+    A viewer takes the state's mapping in the place of the file's (PS3.4 N.2.1), and our own images
+    are in HU as they are.
+
+    Raises:
+        NotKept: the images were taken in by a version that did not keep it.
+    """
+    named = {
+        str(one.ReferencedSOPInstanceUID)
+        for series in state.ReferencedSeriesSequence
+        for one in series.ReferencedImageSequence
+    }
+    image = next(said.image for said in account.statements if str(said.image.uid) in named)
+    values = [image.tags.get(word, "") for word in RESCALE]
+    if not all(values):
+        raise NotKept(
+            "How the sender's files store their values was not kept when this case came, and a "
+            "presentation state has to tell it. Send the report (sr) or pictures (sc), or delete "
+            "the case and send the study again."
+        )
+    for word, value in zip(RESCALE, values, strict=True):
+        setattr(state, word, value)
+    state.RescaleType = image.tags.get("RescaleType", "") or "HU"
+
+
+def _in_time_of_sender(likeness: Dataset, account: Account, known: Examination) -> None:
+    """Times as the study has them: its offset from UTC is of every date and time in an object.
+
+    Of a sender who tells none, times are local (PS3.3 C.12.1.1.8), and so are these.
+    """
+    offset = known.timezone_offset_from_utc
+    found = _OFFSET.fullmatch(offset)
+    if found is None:
+        frames.timed(likeness, account, None)
+        del likeness.TimezoneOffsetFromUTC
+        return
+    minutes = 60 * int(found[2]) + int(found[3])
+    zone = timezone(timedelta(minutes=-minutes if found[1] == "-" else minutes))
+    frames.timed(likeness, account, zone)
+    likeness.TimezoneOffsetFromUTC = offset
 
 
 def missing(account: Account, link: Link) -> list[Image]:

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.errors import Conflict, Damaged
+from app.errors import AppError, Conflict, Damaged
 from app.models.cases.case import Case
 from app.models.cases.link import Link
 from app.models.jobs.returned_object import ReturnedObject
@@ -104,9 +104,12 @@ def order(
     """Have what was said sent; ordered twice it is one object of each.
 
     Raises:
-        NoWayBack: an image came by another way, so that nothing about it can be sent.
+        NoWayBack: an image came by another way, or patient or study could not be told in an object,
+            so that nothing can be sent.
     """
     wanted = []
+    if why := link.examination.unreachable:
+        raise NoWayBack(why)
     for account in accounts:
         if returned.missing(account, link):
             raise NoWayBack(
@@ -115,7 +118,7 @@ def order(
             )
         for kind in kinds:
             names = Names(account, kind, key)
-            count = len(account.statements) if kind == "sc" else 1
+            count = _count(account, kind)
             for number in range(1, count + 1):
                 wanted.append(
                     ReturnedObject(
@@ -130,6 +133,18 @@ def order(
                     )
                 )
     return ReturnedObject.order(session, wanted, by)
+
+
+def _count(account: Account, kind: str) -> int:
+    """How many objects of a kind there are of an account."""
+    if kind == "sr":
+        return 1
+    if kind == "sc":
+        return len(account.statements)
+    # highdicom takes 0.3 s to import, which no start of the server is to wait for
+    from app.objects import presentation
+
+    return presentation.count(account)
 
 
 def lease_s(configured: ConfiguredPacs) -> float:
@@ -185,8 +200,13 @@ def _sent(
             return f"The PACS {row.pacs} is not configured any more, or takes no results.", False
         try:
             made, study_uid = _made(session, row, key)
-        except (NoWayBack, Damaged, HepaticaError) as error:
+        except (NoWayBack, returned.NotKept, Damaged, HepaticaError) as error:
             return str(error), True
+        except (sa.exc.SQLAlchemyError, MemoryError):
+            raise
+        except Exception as error:
+            # what a library cannot write is no reason for others to wait, and has to end
+            return f"It could not be made ({type(error).__name__}).", False
         sop_uid, again = row.sop_uid, row.tries > 1
     try:
         with Pacs(settings) as pacs:
@@ -195,6 +215,8 @@ def _sent(
                 pacs.deliver(made, FOUND_WITHIN_S)
     except PacsFault as fault:
         return fault.detail, False
+    except AppError as error:
+        return str(error), True
     return "", False
 
 
@@ -228,6 +250,6 @@ def _likeness(
     if row.kind == "sr":
         yield report.made(account, key)
     elif row.kind == "pr":
-        yield presentation.made(account, key)
+        yield from presentation.made(account, key, only=row.number)
     else:
         yield from capture.made(session, account, key, only=row.number)

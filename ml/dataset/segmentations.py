@@ -22,7 +22,7 @@ from ml.dataset.files import Files
 from ml.dataset.table import CellError, PrepareError, Row
 from ml.images.ct_slice import CTSlice, DicomError
 from ml.marks import components, contours, region, segmentation
-from ml.marks.region import MarkError, Mask, Seen
+from ml.marks.region import MarkError, Mask, Plane, Seen
 
 _SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -154,13 +154,19 @@ class _Marked:
     position: float
 
 
-def _on(uid: str, mask: Mask, files: Files) -> _Marked:
+def _seen(ct_slice: CTSlice) -> Seen:
+    return Seen(ct_slice.size, ct_slice.spacing_mm, ct_slice.orientation, ct_slice.position)
+
+
+def _on(uid: str, mask: Mask, files: Files, plane: Plane | None = None) -> _Marked:
     ct_slice, file = files.slice_of(Row(0, {"sop_instance_uid": uid}))
     if ct_slice.size != mask.shape:
         raise CellError(
             f"it has {mask.shape[1]} × {mask.shape[0]} pixels, the image that it marks "
             f"{ct_slice.size[1]} × {ct_slice.size[0]}; segment on the image itself."
         )
+    if plane is not None:
+        plane.refuse_other(_seen(ct_slice))
     position = ct_slice.position_mm
     if position is None:
         raise CellError(f"file {file!r} does not tell where its slice lies.")
@@ -175,13 +181,15 @@ def _of_segment(dataset: Dataset, number: int, files: Files) -> list[_Marked]:
         raise CellError(f"it has {len(frames)} frames and tells the place of {len(groups)}.")
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     masks: dict[str, Mask] = {}
+    planes: dict[str, Plane | None] = {}
     for frame, group in zip(frames, groups, strict=True):
         mask = segmentation.inside(frame, dataset, number)
         if segmentation.segment_of(group, shared) not in (number, None) or not mask.any():
             continue
         uid = segmentation.source_of(group, shared).sop_uid
         masks[uid] = masks[uid] | mask if uid in masks else mask
-    return [_on(uid, mask, files) for uid, mask in masks.items()]
+        planes[uid] = segmentation.plane_of(group, shared)
+    return [_on(uid, mask, files, planes[uid]) for uid, mask in masks.items()]
 
 
 def _of_contours(dataset: Dataset, number: int, files: Files) -> list[_Marked]:
@@ -191,7 +199,7 @@ def _of_contours(dataset: Dataset, number: int, files: Files) -> list[_Marked]:
     found = []
     for uid, polygons in by_image.items():
         ct_slice, _ = files.slice_of(Row(0, {"sop_instance_uid": uid}))
-        seen = Seen(ct_slice.size, ct_slice.spacing_mm, ct_slice.orientation, ct_slice.position)
+        seen = _seen(ct_slice)
         mask = np.zeros(ct_slice.size, bool)
         for polygon in polygons:
             mask ^= region.drawn(region.in_pixels(polygon, seen), ct_slice.size)

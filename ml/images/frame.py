@@ -60,6 +60,11 @@ MADE_BY = "SoftwareVersions"
 """Kept of a phantom alone, where it tells version and difficulty and nothing else."""
 _MADE = re.compile(r"phantom [0-9.]{1,16}(\\difficulty [0-9.e-]{1,24})?", re.ASCII)
 
+RESCALE = ("RescaleSlope", "RescaleIntercept")
+"""Kept as the file writes them: what refers to the file has to tell them again."""
+FRAMES = "NumberOfFrames"
+"""Kept of a frame of several."""
+
 _OF_FRAMES = (
     ("CTImageFrameTypeSequence", "FrameType", "ImageType"),
     ("CTReconstructionSequence", "ConvolutionKernel", "ConvolutionKernel"),
@@ -219,9 +224,19 @@ def ct_slice(
             **_tags_of(frame, tags),
             **_windows(frame, told),
             **({MADE_BY: made} if _MADE.fullmatch(made) else {}),
+            **_stored_as(frame),
         },
         warnings=tuple(dict.fromkeys(told)),
     )
+
+
+def _stored_as(frame: Frame) -> dict[str, str]:
+    """How the values of a frame are stored in its file, as tags."""
+    values = {
+        word: frame.holder("PixelValueTransformationSequence", word).text(word) for word in RESCALE
+    }
+    several = frame.header.text(FRAMES)
+    return values if several in ("", "1") else {**values, FRAMES: several}
 
 
 # -- Hounsfield units --------------------------------------------------------------------------

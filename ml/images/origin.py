@@ -28,6 +28,7 @@ _KEYWORDS = {
     "acquisition_date": "AcquisitionDate",
     "content_date": "ContentDate",
     "frame_of_reference_uid": "FrameOfReferenceUID",
+    "timezone_offset_from_utc": "TimezoneOffsetFromUTC",
 }
 
 
@@ -52,6 +53,7 @@ class Origin:
     acquisition_date: str = field(default="", repr=False)
     content_date: str = field(default="", repr=False)
     frame_of_reference_uid: str = field(default="", repr=False)
+    timezone_offset_from_utc: str = field(default="", repr=False)
     unread: tuple[str, ...] = ()
 
     @classmethod

@@ -25,6 +25,9 @@ from ml.marks import components
 OFF_PLANE_MM = 1.0
 """Contours further than this off the image that they name are not on it."""
 
+PLANE = "plane"
+"""In the JSON form of a region, which had none at first."""
+
 Point = tuple[float, float]
 Mask = npt.NDArray[np.bool_]
 
@@ -70,6 +73,58 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """Where the pixels of a frame lie in the patient, as its object tells.
+
+    Attributes:
+        orientation: direction cosines of a row and a column.
+        position: of the first pixel's centre, in mm.
+        spacing_mm: distance of rows, distance of columns; None where the object does not tell.
+    """
+
+    orientation: tuple[float, ...]
+    position: tuple[float, ...]
+    spacing_mm: tuple[float, ...] | None = None
+
+    @property
+    def along(self) -> float:
+        """Its place along its normal, in mm."""
+        return orientation.along_normal(self.orientation, self.position)
+
+    def refuse_other(self, image: Seen) -> None:
+        """Refuse an image whose pixels lie elsewhere, by more than half of one.
+
+        How far it is along the normal is not asked: the object names the image.
+
+        Raises:
+            MarkError: they do.
+        """
+        if image.orientation is None or image.position is None or image.spacing_mm is None:
+            return
+        row, column = image.spacing_mm
+        own = np.asarray(self.orientation, np.float64).reshape(2, 3)
+        axes = np.asarray(image.orientation, np.float64).reshape(2, 3)
+        rows, columns = image.size
+        for down, across in ((0, 0), (0, columns - 1), (rows - 1, 0)):
+            there = np.asarray(image.position) + across * column * axes[0] + down * row * axes[1]
+            of_row, of_column = self.spacing_mm or image.spacing_mm
+            here = np.asarray(self.position) + across * of_column * own[0] + down * of_row * own[1]
+            off = np.abs(axes @ (here - there)) / (column, row)
+            if not (off <= 0.5).all():
+                raise MarkError(
+                    "it lies on another grid than the image that it names: column "
+                    f"{across}, row {down} of it is {off.max():.1f} pixels from there; segment on "
+                    "the image itself."
+                )
+
+    @classmethod
+    def of_list(cls, told: Sequence[Sequence[float] | None]) -> Plane:
+        """The inverse of its fields as lists."""
+        turned, place, spacing = told
+        return cls(tuple(turned or ()), tuple(place or ()), tuple(spacing) if spacing else None)
+
+
+@dataclass(frozen=True)
 class Placed:
     """A lesion where it lies.
 
@@ -94,6 +149,7 @@ class Region:
         form: what it is.
         places: the images that must be there before it is placed.
         size: (rows, columns) that its image must have; None where the object does not tell.
+        plane: where its image's pixels lie, as the object tells; None where it does not.
         points: BOX: two corners; CIRCLE: centre and a point of the edge; in pixels, 0.5, 0.5 the
             centre of the first. CONTOURS: nothing.
         contours: CONTOURS: (image's index in ``places``, points in mm of the patient).
@@ -110,6 +166,7 @@ class Region:
     points: tuple[Point, ...] = ()
     contours: tuple[tuple[int, tuple[tuple[float, float, float], ...]], ...] = ()
     flaw: str = ""
+    plane: Plane | None = None
 
     def placed(self, seen: Callable[[Place], Seen]) -> list[Placed]:
         """Where it lies on its images; several of a structure that has parts.
@@ -131,6 +188,8 @@ class Region:
                 f"it has {self.size[1]} × {self.size[0]} pixels, the image that it marks "
                 f"{image.size[1]} × {image.size[0]}; it must lie on the image itself."
             )
+        if self.plane is not None:
+            self.plane.refuse_other(image)
         diameter = None
         if self.form is Form.CIRCLE:
             box, diameter = _circle(self.points[0], self.points[1], image)
@@ -166,6 +225,20 @@ class Region:
             "points": [list(one) for one in self.points],
             "contours": [[index, [list(p) for p in points]] for index, points in self.contours],
             "flaw": self.flaw,
+            **(
+                {}
+                if self.plane is None
+                else {
+                    PLANE: [
+                        list(x) if x else None
+                        for x in (
+                            self.plane.orientation,
+                            self.plane.position,
+                            self.plane.spacing_mm,
+                        )
+                    ]
+                }
+            ),
         }
 
     @classmethod
@@ -185,6 +258,7 @@ class Region:
                 for index, points in told["contours"]
             ),
             flaw=told["flaw"],
+            plane=Plane.of_list(told[PLANE]) if PLANE in told else None,
         )
 
 

@@ -16,8 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from ml.images import orientation
-from ml.marks.region import MarkError, Mask, Place, Point, Region, regions
+from ml.marks.region import MarkError, Mask, Place, Plane, Point, Region, regions
 from ml.marks.words import cleaned
 
 READ = (
@@ -64,7 +63,7 @@ def read(dataset: Dataset, max_pixels: int) -> tuple[tuple[Region, ...], int]:
             found.append(_told(item, number, dataset, flaw=reason))
         else:
             wanted[number] = item
-    masks: dict[int, dict[Place, tuple[Mask, float | None]]] = {one: {} for one in wanted}
+    masks: dict[int, dict[Place, tuple[Mask, Plane | None]]] = {one: {} for one in wanted}
     flaws: dict[int, str] = {}
     if wanted:
         _gather(dataset, max_pixels, masks, flaws)
@@ -78,8 +77,8 @@ def read(dataset: Dataset, max_pixels: int) -> tuple[tuple[Region, ...], int]:
             found.append(_told(item, number, dataset, flaw=str(error)))
             continue
         small += specks
-        for place, size, corners in parts:
-            found.append(_told(item, number, dataset, place, size, corners))
+        for place, size, corners, plane in parts:
+            found.append(_told(item, number, dataset, place, size, corners, plane=plane))
     return tuple(found), small
 
 
@@ -100,6 +99,7 @@ def _told(
     size: tuple[int, int] | None = None,
     corners: tuple[Point, ...] = (),
     flaw: str = "",
+    plane: Plane | None = None,
 ) -> Region:
     return Region(
         number,
@@ -110,36 +110,36 @@ def _told(
         size=size,
         points=corners,
         flaw=flaw,
+        plane=plane,
     )
 
 
-_Part = tuple[Place, tuple[int, int], tuple[Point, ...]]
+_Part = tuple[Place, tuple[int, int], tuple[Point, ...], Plane | None]
 
 
-def _parts(masks: dict[Place, tuple[Mask, float | None]]) -> tuple[list[_Part], int]:
-    """Of each part of a segment its slice, that slice's size, and the corners of its box."""
+def _parts(masks: dict[Place, tuple[Mask, Plane | None]]) -> tuple[list[_Part], int]:
+    """Of each part of a segment its slice, that slice's size, its box's corners and its plane."""
     if not masks:
         raise MarkError("its segment marks nothing.")
-    if len(masks) > 1 and any(position is None for _, position in masks.values()):
+    if len(masks) > 1 and any(plane is None for _, plane in masks.values()):
         raise MarkError("its frames do not tell where they lie (Plane Position and Orientation).")
-    order = sorted(masks, key=lambda place: masks[place][1] or 0.0)
-    found, small = regions(
-        [masks[place][0] for place in order], [masks[place][1] or 0.0 for place in order]
-    )
+    along = {place: plane.along if plane else 0.0 for place, (_, plane) in masks.items()}
+    order = sorted(masks, key=along.__getitem__)
+    found, small = regions([masks[place][0] for place in order], [along[place] for place in order])
     parts: list[_Part] = []
     for one in found:
         box = one.box
         corners = ((box.x, box.y), (box.x + box.width, box.y + box.height))
         place = order[one.place]
         rows, columns = masks[place][0].shape
-        parts.append((place, (int(rows), int(columns)), corners))
+        parts.append((place, (int(rows), int(columns)), corners, masks[place][1]))
     return parts, small
 
 
 def _gather(
     dataset: Dataset,
     max_pixels: int,
-    masks: dict[int, dict[Place, tuple[Mask, float | None]]],
+    masks: dict[int, dict[Place, tuple[Mask, Plane | None]]],
     flaws: dict[int, str],
 ) -> None:
     """Put every frame that marks something to its segment and image."""
@@ -163,7 +163,7 @@ def _gather(
                 continue
             known = masks[number].get(place)
             joined = mask if known is None else known[0] | mask
-            masks[number][place] = joined, _position(group, shared)
+            masks[number][place] = joined, plane_of(group, shared)
     if count != len(groups) or count != int(dataset.get("NumberOfFrames", 1) or 1):
         raise MarkError(
             f"it has {int(dataset.get('NumberOfFrames', 1) or 1)} frames and tells the place of "
@@ -237,13 +237,15 @@ def _first(value: object) -> int:
     return int(value[0]) if isinstance(value, list) or hasattr(value, "__len__") else int(value)  # type: ignore[call-overload,index]
 
 
-def _position(group: Dataset, shared: Dataset) -> float | None:
-    """Where a frame lies along its normal, in mm, as the segmentation itself tells."""
+def plane_of(group: Dataset, shared: Dataset) -> Plane | None:
+    """Where a frame lies, as the segmentation itself tells; None where it does not."""
     place = _in(group, shared, "PlanePositionSequence", "ImagePositionPatient")
     turned = _in(group, shared, "PlaneOrientationSequence", "ImageOrientationPatient")
     if place is None or turned is None or len(place) != 3 or len(turned) != 6:
         return None
-    return orientation.along_normal(turned, place)
+    spacing = _in(group, shared, "PixelMeasuresSequence", "PixelSpacing")
+    known = spacing is not None and len(spacing) == 2 and min(spacing) > 0
+    return Plane(tuple(turned), tuple(place), tuple(spacing) if spacing and known else None)
 
 
 def _in(group: Dataset, shared: Dataset, sequence: str, keyword: str) -> list[float] | None:

@@ -46,7 +46,7 @@ from app.models.ground.event import Event
 from app.uploads.parcel import ParcelMarking, Refusal, RefusalCode
 from ml.ground.errors import HepaticaError
 from ml.images.roi import Box
-from ml.marks.region import MarkError, Place, Placed, Region, Seen
+from ml.marks.region import PLANE, MarkError, Place, Placed, Region, Seen
 from ml.marks.region import Marking as Found
 
 SAME_PX = 1.0
@@ -323,7 +323,9 @@ def _of(
     if all(one.flaw for one in regions):
         raise Unreadable(_flaws(regions))
     own_study = session.scalar(sa.select(Case.uid).where(Case.uid == found.study_uid))
-    content = keyed(json.dumps([one.to_dict() for one in regions], sort_keys=True), sender.key)
+    # without what earlier versions did not keep: what they took in is the same again
+    told = [{word: x for word, x in one.to_dict().items() if word != PLANE} for one in regions]
+    content = keyed(json.dumps(told, sort_keys=True), sender.key)
     source = keyed(item.identity.data_set, sender.key)
     syntax = item.identity.transfer_syntax_uid[:64]
     uid = mapped(found.sop_uid, sender.key)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from pydicom.uid import UID
+
 from app.models.cases import sealing
 from app.models.cases.entry import Door, Entry
 from ml.images.dicom import Identity
@@ -25,6 +27,7 @@ class Examination:
 
     Attributes:
         door, source: where it came in, and the name of who sent it.
+        unread: keywords of what was there and could not be read; it is "" here.
     """
 
     door: Door
@@ -39,6 +42,25 @@ class Examination:
     study_time: str = field(repr=False)
     study_id: str = field(repr=False)
     accession_number: str = field(repr=False)
+    timezone_offset_from_utc: str = field(default="", repr=False)
+    unread: tuple[str, ...] = ()
+
+    @property
+    def unreachable(self) -> str:
+        """Why no object could join the study where it came from; "" where one can."""
+        if not UID(self.study_uid).is_valid:
+            return (
+                "The study that this case came from has no valid StudyInstanceUID, so no object "
+                "can be put into it, and nothing is sent back. Have the study corrected where it "
+                "came from, delete this case and send the study again."
+            )
+        if "PatientID" in self.unread:
+            return (
+                "The PatientID of this case's files cannot be read in their character set, so "
+                "what is sent back would name no patient, and nothing is. Have the files "
+                "corrected where they came from, delete this case and send the study again."
+            )
+        return ""
 
     @classmethod
     def of(cls, identity: Identity, entry: Entry) -> Examination:
@@ -55,7 +77,8 @@ class Examination:
     def opened(cls, text: bytes, case_id: uuid.UUID, key: bytes) -> Examination:
         """From the row of a case; Damaged where it does not open."""
         told: dict[str, Any] = dict(sealing.opened(text, _of_case(case_id), key))
-        return cls(door=Door(told.pop("door")), **told)
+        unread = tuple(told.pop("unread", ()))
+        return cls(door=Door(told.pop("door")), unread=unread, **told)
 
 
 @dataclass(frozen=True)

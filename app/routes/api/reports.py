@@ -116,7 +116,7 @@ def _objects(db: Session, account: Account, format: Format, key: bytes) -> list[
     if format == Format.SR:
         return [report.made(account, key)]
     if format == Format.PR:
-        return [presentation.made(account, key)]
+        return presentation.made(account, key)
     return capture.made(db, account, key)
 
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import deletions
 import numpy as np
@@ -29,7 +29,7 @@ from app.models.cases.entry import Door, Entry, Term
 from app.models.cases.lesion import Lesion
 from app.models.cases.link import Link
 from app.models.jobs.tried import WAITS_S
-from app.objects import said
+from app.objects import returned, said
 from app.pacs import outbox
 from app.pacs.configured import ConfiguredPacs, PacsSettings
 from app.uploads import opening
@@ -176,6 +176,141 @@ def test_what_goes_back_is_valid_also_about_frames(kind, session, tmp_path):
     told = subprocess.run(["dciodvfy", tmp_path / "a.dcm"], capture_output=True, text=True)
     faults = [line for line in told.stderr.splitlines() if line.startswith("Error")]
     assert faults == []
+
+
+def returned_of(session, case, kind) -> list:
+    """What goes back of a case's network, read again."""
+    link = Link.of(session, case, KEY)
+    accounts = said.by_networks(session, case)
+    pacs = main_pacs("http://127.0.0.1:1/x")
+    rows = outbox.order(session, pacs, link, accounts, [kind], by="x", key=KEY)
+    return [parsed(outbox._made(session, row, KEY)[0]) for row in rows]
+
+
+def unsigned(number, side=128, **tags) -> bytes:
+    """As most scanners store it: from 0, with an intercept of -1024."""
+    pixels = (make_hu(number, side) + 1024).astype(np.int16)
+    told = {"RescaleIntercept": -1024, "z": 5.0 * number, "study": "unsigned", **tags}
+    return make_dicom(pixels, number=number, **told)
+
+
+def test_a_state_maps_stored_values_as_the_file_does(session):
+    files = [unsigned(number, WindowCenter=40, WindowWidth=400) for number in (1, 2)]
+    [state] = returned_of(session, answered_case(session, *files), "pr")
+    for file in map(parsed, files):
+        # PS3.4 N.2.1: the mapping of the state takes the place of the file's
+        stored = file.pixel_array[64, 64]
+        hu = stored * state.RescaleSlope + state.RescaleIntercept
+        assert hu == stored * file.RescaleSlope + file.RescaleIntercept
+        assert -50 < hu < 50
+    assert state.RescaleType == "HU"
+    [voi] = state.SoftcopyVOILUTSequence
+    assert (voi.WindowCenter, voi.WindowWidth) == (40, 400)
+
+
+def test_images_that_no_one_state_can_show_have_one_each(session):
+    files = [
+        unsigned(1, spacing=(2.4, 0.8)),
+        unsigned(2, side=192),
+        unsigned(3, study="other", RescaleType="US"),
+        unsigned(4, study="other", RescaleIntercept=-1000),
+    ]
+    case = answered_case(session, *files[:2])
+    states = returned_of(session, case, "pr")
+    assert [one.InstanceNumber for one in states] == [1, 2]
+    assert len({one.SeriesInstanceUID for one in states}) == 1
+    areas = [one.DisplayedAreaSelectionSequence[0] for one in states]
+    assert [list(one.PresentationPixelSpacing) for one in areas] == [[2.4, 0.8], [0.8, 0.8]]
+    assert [list(one.DisplayedAreaBottomRightHandCorner) for one in areas] == [
+        [128, 128], [192, 192],
+    ]  # fmt: skip
+    # without a window in the file a state without one would show every value there is
+    assert states[0].SoftcopyVOILUTSequence[0].WindowWidth == 400
+    [tall, _] = returned_of(session, case, "sc")
+    assert tall.pixel_array.shape[0] > 2.9 * tall.pixel_array.shape[1]
+
+    found = returned_of(session, answered_case(session, *files[2:]), "pr")
+    assert sorted(float(one.RescaleIntercept) for one in found) == [-1024, -1000]
+
+
+def test_a_state_about_images_whose_mapping_was_not_kept_is_not_sent(session):
+    case = answered_case(session, unsigned(1))
+    for image in case.series[0].images:
+        image.tags = {word: told for word, told in image.tags.items() if "Rescale" not in word}
+    session.flush()
+    with pytest.raises(returned.NotKept, match="was not kept when this case came"):
+        returned_of(session, case, "pr")
+    assert len(returned_of(session, case, "sr")) == 1
+
+
+@pytest.mark.parametrize(("offset", "time"), [("+0200", "140000"), ("-0330", "083000"), ("", None)])
+@pytest.mark.parametrize("kind", outbox.KINDS)
+def test_times_are_those_of_the_senders_zone(session, kind, offset, time):
+    more = {"TimezoneOffsetFromUTC": offset} if offset else {}
+    case = answered_case(session, unsigned(1, StudyDate="20260714", StudyTime="143000", **more))
+    at = datetime(2026, 7, 14, 12, 0, 0, tzinfo=UTC)
+    session.execute(sa.update(Prediction).values(created_at=at))
+    session.expire_all()
+    [made] = returned_of(session, case, kind)
+    assert (made.StudyDate, made.StudyTime) == ("20260714", "143000")
+    assert made.get("TimezoneOffsetFromUTC", "") == offset
+    local = at.astimezone().strftime("%H%M%S")
+    assert made.ContentTime == made.InstanceCreationTime == (time or local)
+    assert made.get("PresentationCreationTime", made.ContentTime) == made.ContentTime
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"StudyInstanceUID": "1.2.840.0113619.2.55"}, "no valid StudyInstanceUID"),
+        ({"PatientID": "Gr\xf6\xdfe"}, "PatientID of this case's files cannot be read"),
+    ],
+)
+def test_what_could_not_join_its_study_is_refused_and_does_not_wait(session, tags, words):
+    file = make_dicom(**{name: told for name, told in tags.items() if name != "PatientID"})
+    if "PatientID" in tags:
+        plain = make_dicom(patient_id="Grossen")
+        file = plain.replace(b"Grossen ", "Gr\xf6\xdfe   ".encode("latin-1"))
+    case = answered_case(session, file)
+    with pytest.raises(outbox.NoWayBack, match=words):
+        returned_of(session, case, "sr")
+
+
+def test_an_object_that_a_library_cannot_write_ends_with_a_reason(
+    api, app, case, session, monkeypatch
+):
+    def broken(*_args, **_more):
+        raise ValueError("All referenced images must have the same dimensions.")
+
+    monkeypatch.setattr("app.objects.report.made", broken)
+    messenger = use(app, main_pacs("http://127.0.0.1:9/dicom-web"))
+    order(api, case, formats=["sr"])
+    for _ in range(len(WAITS_S) + 1):
+        session.execute(sa.update(ReturnedObject).values(due_at=now() - timedelta(seconds=1)))
+        session.commit()
+        assert messenger.act()
+    [told] = api.get(f"/api/v1/cases/{case.id}/returns").json()["returns"]
+    assert told["state"] == "given up"
+    assert told["error"] == "It could not be made (ValueError)."
+
+
+def test_an_answer_in_the_pacs_that_was_corrected_since_is_not_called_well(
+    app, case, signed_in_as, session
+):
+    use(app, main_pacs("http://127.0.0.1:9/x"))
+    ada = signed_in_as("researcher", name="ada")
+    address = f"/cases/{case.id}"
+    ada.post(f"{address}/returns")
+    session.execute(sa.update(ReturnedObject).values(state="sent", ended_at=now()))
+    session.commit()
+    assert "8 objects in the PACS (main)" in ada.get(address).text
+    lesion = Lesion.of_case(session, case.id)[0]
+    studies.review(session, lesion, "cyst", by=studies.make_user(session, "ada", "researcher"))
+    session.commit()
+    page = ada.get(address).text
+    assert "4 objects in the PACS (main) say what was corrected or withdrawn since" in page
+    assert "rejected in the PACS" in page
+    assert "4 objects in the PACS (main)</span>" in page
 
 
 def forgetful(asked):

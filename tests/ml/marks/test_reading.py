@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from pydicom.sr.codedict import codes
@@ -67,6 +69,29 @@ def test_a_segmentation_of_another_size_than_its_image_is_not_marked():
     (region,) = read(marks.segmentation(SLICES, mask((0, slice(9, 20), slice(9, 20))))).regions
     with pytest.raises(MarkError, match="128 × 128 pixels, the image that it marks 64 × 64"):
         region.placed(lambda place: Seen((64, 64), None, None, None))
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (([-1, 0, 0, 0, -1, 0], (63.5, 101.6), (0.8, 0.5)), None),
+        (([1, 0, 0, 0, 1, 0], (0, 0), (0.8, 0.8)), "column 127, row 0 of it is 47.6 pixels"),
+        (([1, 0, 0, 0, 1, 0], (0.3, 0), (0.8, 0.5)), "column 0, row 0 of it is 0.6 pixels"),
+        (([1, 0, 0, 0, 1, 0], (0.2, 0.3), (0.8, 0.5)), ""),
+        ((None, None, (0.8, 0.5)), ""),
+    ],
+)
+def test_a_segmentation_on_a_grid_of_its_own_is_not_marked(image, why):
+    turned, corner, spacing = image
+    (region,) = read(marks.segmentation(SLICES, mask((0, slice(9, 20), slice(9, 20))))).regions
+    kept = Region.of_dict(json.loads(json.dumps(region.to_dict())))
+    there = Seen(SIZE, spacing, turned, None if corner is None else (*corner, 5.0))
+    for one in (region, kept):
+        if why == "":
+            assert one.placed(lambda place: there)[0].box == Box(9, 9, 11, 11)
+            continue
+        with pytest.raises(MarkError, match=why or "lies on another grid than the image"):
+            one.placed(lambda place: there)
 
 
 def test_a_label_that_names_the_patient_is_left_out():
