@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from dataclasses import dataclass, field
 
+from pydicom.datadict import keyword_dict
 from pydicom.dataset import Dataset
 
 from app.db import Database
@@ -100,7 +102,18 @@ class Store:
         if receipt.took:
             return _TAKEN
         code = receipt.refused[0].code if receipt.refused else RefusalCode.UNUSABLE
+        about = _about(receipt.refused[0].reason) if receipt.refused else ""
+        log.warning("An instance from %s was refused (%s)%s.", entry.source, code, about)
         return _STATUSES.get(code, (NOT_UNDERSTOOD, "It cannot be used, or is damaged"))
+
+
+_WORD = re.compile(r"[A-Z][A-Za-z]{2,63}")
+
+
+def _about(reason: str) -> str:
+    """The attributes that a refusal names, for the log: no value of theirs, which may name whom."""
+    named = dict.fromkeys(word for word in _WORD.findall(reason) if keyword_dict.get(word))
+    return f": {', '.join(named)}" if named else ""
 
 
 def _identities(parcel: Parcel) -> list[tuple[str, str]]:

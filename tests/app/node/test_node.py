@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -182,6 +183,14 @@ def test_one_bad_instance_has_a_status_of_its_own_and_the_rest_goes_on(own):
     for one in told[:3]:
         assert one.ErrorComment and "Secret" not in one.ErrorComment
     assert [one.instance_number for one in images(own)] == [7]
+
+
+def test_the_log_says_what_was_refused_from_whom_and_nothing_of_a_patient(own, caplog):
+    bad = parsed(make_dicom(number=2, PixelSpacing=[0, 0]))
+    with running(own) as port, association(port) as found:
+        assert found.send_c_store(bad).Status != SUCCESS
+    [line] = [one.getMessage() for one in caplog.records if "refused" in one.getMessage()]
+    assert re.fullmatch(r"An instance from \S+ was refused \(unusable\): PixelSpacing\.", line), line
 
 
 def test_a_command_that_names_another_object_than_its_data_set_is_refused(own):
