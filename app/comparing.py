@@ -524,9 +524,12 @@ def _training_rois(
     else:
         return kept.no_pictures
     own = kept.labels == kept.classes.index(generator.lesion_class or "")
-    trained = own & kept.trained
-    counts = int(trained.sum()), len({kept.patients[row] for row in np.flatnonzero(trained)})
-    if generator.file.trained_on not in (None, counts):
+    # one of all classes tells how many it saw of all
+    counted = [
+        (int(some.sum()), len({kept.patients[row] for row in np.flatnonzero(some)}))
+        for some in (own & kept.trained, kept.trained)
+    ]
+    if generator.file.trained_on not in (None, *counted):
         return "which of the lesions of its data set it was trained on is not known"
     try:
         return TrainingRois.of(rois, own, kept.trained)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = next(root for root in checkpoint.shipped() if root.name == "phantom-cnn")
-GENERATOR = next(root for root in checkpoint.shipped() if "dcgan" in root.name)
+GENERATOR = next(root for root in checkpoint.shipped() if "diffusion" in root.name)
 TRACED = "trace=connect,sendto,sendmsg,sendmmsg"
 BORROWED = re.compile(r"HOME|XDG_\w+|RAY_\w+|HEPATICA_\w+|PYTHONPATH")
 QUIETING = re.compile(

@@ -145,7 +145,7 @@ def test_the_contact_sheet_fills_and_replays_with_the_seed(open_as, installation
     page.keyboard.press("Escape")
     assert "1 chosen: seed 3" in page.inner_text("[data-picking]")
     assert page.is_checked("[name=chosen][value='3']")
-    page.select_option("[name=beside]", "phantom-dcgan-metastasis")
+    page.select_option("[name=beside]", "phantom-diffusion-metastasis")
     page.locator(".sheet canvas >> nth=11").wait_for()
     assert not overflows(page) and serious_faults(page) == []
     page.reload()  # all of it is in the address

@@ -74,7 +74,7 @@ def seeds_of(text: str) -> dict[str, tuple[int, ...]]:
         if not seeds or name in found:
             raise Unreadable(
                 "Give the chosen synthetic images as a generator and its seeds, one line for each "
-                f"generator, as in 'phantom-dcgan-cyst 3 7 12', not {line[:60]!r}."
+                f"generator, as in 'phantom-diffusion-cyst 3 7 12', not {line[:60]!r}."
             )
         numbers = tuple(whole(seed, f"a seed of {name[:60]}") for seed in seeds)
         twice = next((seed for seed in numbers if numbers.count(seed) > 1), None)

@@ -82,7 +82,7 @@ def test_a_model_says_of_which_networks_it_is(api):
     assert told["checkpoint"]["ensemble"] == {"networks": 2, "folds": 2}
     assert "2 networks of 2 folds. Their logits are averaged" in told["card"]
     assert "mean of 2 networks of 2 folds" in told["checkpoint"]["limits"]
-    single = api.get("/api/v1/models/phantom-dcgan-cyst").json()
+    single = api.get("/api/v1/models/phantom-diffusion-cyst").json()
     assert single["checkpoint"]["ensemble"] is None
 
 

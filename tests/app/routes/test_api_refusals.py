@@ -12,7 +12,7 @@ import pytest
 from app.drawings import AT_ONCE
 from factories import make_png
 
-GENERATOR = "phantom-dcgan-cyst"
+GENERATOR = "phantom-diffusion-cyst"
 DRAW = "/api/v1/synthetics"
 CLASSIFY = "/api/v1/classifications"
 

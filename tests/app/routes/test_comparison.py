@@ -211,7 +211,7 @@ def test_training_lesions_come_out_of_the_checkpoint_with_their_pictures(
     again = browser.get(pictures[0][0], headers={"if-none-match": picture.headers["etag"]})
     assert again.status_code == 304
     assert browser.get("/checkpoints/phantom-kept/lesions/9999.png").status_code == 404
-    assert browser.get("/checkpoints/phantom-dcgan-cyst/lesions/0001.png").status_code == 404
+    assert browser.get("/checkpoints/phantom-diffusion-cyst/lesions/0001.png").status_code == 404
     assert "1 is as far as a lesion that it had not seen usually lies" in part
     assert re.search(r"Of 9 lesions that it had not seen, \d+ % of the nearest 3 were", part)
     assert "All pictures are at −150 to 250 HU." in part
@@ -492,7 +492,7 @@ def test_what_a_checkpoint_got_wrong_is_shown_the_surest_first(kept, signed_in_a
     assert "4 of 24 lesions of 12 patients were named wrongly. Out of fold:" in html
     numbers = [float(one) for one in re.findall(r"Probability of \w+ (0\.\d\d)", html)]
     assert numbers == sorted(numbers, reverse=True)
-    assert browser.get("/checkpoints/phantom-dcgan-cyst/mistakes").status_code == 404
+    assert browser.get("/checkpoints/phantom-diffusion-cyst/mistakes").status_code == 404
     assert browser.get("/checkpoints/no-such/mistakes").status_code == 404
 
 

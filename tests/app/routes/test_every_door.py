@@ -49,7 +49,7 @@ from ml.images.ruler import Kind
 ORIGIN = "http://testserver"
 KEY = studies.KEY.decode()
 ROOT = Path(__file__).resolve().parents[3]
-GENERATOR = "phantom-dcgan-cyst"
+GENERATOR = "phantom-diffusion-cyst"
 
 _FILES_OF = {"/cases": b"files", "/reader-studies/planner/pilots": b"ratings"}
 

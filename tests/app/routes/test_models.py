@@ -25,7 +25,7 @@ def test_served_models_are_listed_with_their_labels_and_described_by_their_card(
     assert model["card"].startswith("# ")
     assert "phantom" in model["card"]
     assert model["checkpoint"] in info["classifiers"]
-    drawn = api.get("/api/v1/models/phantom-dcgan-cyst").json()
+    drawn = api.get("/api/v1/models/phantom-diffusion-cyst").json()
     assert drawn["version"] == drawn["digest"][:12]
     assert (drawn["type"], drawn["labels"]) == (
         "generation",

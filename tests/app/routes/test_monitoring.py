@@ -40,7 +40,7 @@ def test_nobody_but_administrators_sees_the_page_or_takes_it(role, signed_in_as)
 
 def test_a_checkpoint_that_is_not_there_or_scores_nothing_is_refused(admin):
     assert admin.get(f"{PAGE}?checkpoint=nowhere").status_code == 404
-    refused = admin.get(f"{PAGE}?checkpoint=phantom-dcgan-cyst")
+    refused = admin.get(f"{PAGE}?checkpoint=phantom-diffusion-cyst")
     assert refused.status_code == 422
     assert "draws lesions and scores none" in refused.text
     for query in ("kind=mri", "standard=none", "measured=perhaps", "kind="):

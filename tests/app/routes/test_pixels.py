@@ -12,7 +12,7 @@ from app.models import Blob, Enrolment, Image, Lesion, User
 from app.models.reader_studies.design import Design
 from factories import make_dicom, make_hu
 
-GENERATOR = "phantom-dcgan-cyst"
+GENERATOR = "phantom-diffusion-cyst"
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ def test_a_picture_that_the_browser_has_is_not_made_again(reader, reviewed, monk
 @pytest.mark.parametrize(
     "more, status, words",
     [
-        ({"checkpoint": "phantom-dcgan-cyst"}, 404, "has not classified this lesion"),
+        ({"checkpoint": "phantom-diffusion-cyst"}, 404, "has not classified this lesion"),
         ({"checkpoint": "nothing"}, 404, "There is no checkpoint named"),
         ({"of": "wart"}, 422, "has no class 'wart'"),
         ({"method": "guesswork"}, 422, "'grad-cam' or 'gradient'"),

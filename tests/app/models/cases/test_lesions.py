@@ -106,7 +106,7 @@ def test_how_far_until_the_class_flips_is_told_after_the_own_class(image, signed
         "stability?checkpoint=phantom-cnn"
         in browser.get(f"/lesions/{lesion_id}", headers=FRAGMENT).text
     )
-    other = browser.get(f"/lesions/{lesion_id}/stability?checkpoint=phantom-dcgan-cyst")
+    other = browser.get(f"/lesions/{lesion_id}/stability?checkpoint=phantom-diffusion-cyst")
     assert other.status_code == 404
     assert "has not classified this lesion" in other.text
 

@@ -271,7 +271,7 @@ def test_what_is_typed_for_a_choice_is_read_or_refused_with_the_line():
     assert seeds_of(text) == {"a-cyst": (3, 7, 12), "b": (0,)}
     assert seeds_of(said_seeds(seeds_of(text))) == seeds_of(text) and seeds_of("") == {}
     for wrong, said in (
-        ("a-cyst", "as in 'phantom-dcgan-cyst 3 7 12', not 'a-cyst'"),
+        ("a-cyst", "as in 'phantom-diffusion-cyst 3 7 12', not 'a-cyst'"),
         ("a 1\na 2", "not 'a 2'"),
         ("a 1 1", "seed 1 of a is chosen twice"),
         ("a -1", "a seed of a as a whole number"),
