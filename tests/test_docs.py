@@ -443,7 +443,9 @@ def test_the_figures_of_the_readme_are_those_of_the_checkpoints():
 
 def test_the_figures_of_the_shipped_generators_are_those_of_their_checkpoints():
     order = ("cyst", "metastasis", "hemangioma")
-    all_of = [checkpoint.Checkpoint.load(checkpoint.WEIGHTS / f"phantom-diffusion-{k}") for k in order]
+    all_of = [
+        checkpoint.Checkpoint.load(checkpoint.WEIGHTS / f"phantom-diffusion-{k}") for k in order
+    ]
     for name in ("told_apart", "told_apart_real"):
         figures = [getattr(one.metrics, name) for one in all_of]
         told = ", ".join(f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in figures)

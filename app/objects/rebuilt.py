@@ -23,8 +23,9 @@ from app.models.cases.case import Case, Image, Series
 from app.objects.part10 import written
 from app.settings import VERSION
 from ml.images import voi
+from ml.images.ct_slice import MADE_BY
 from ml.images.decimals import DECIMAL
-from ml.images.frame import ALLOWED_TAGS, BURNED_IN, FRAMES, LOSSY, MADE_BY
+from ml.images.frame import ALLOWED_TAGS, BURNED_IN, FRAMES, LOSSY
 
 SERIES_DESCRIPTION = "De-identified, rebuilt by Hepatica"
 DERIVATION = (

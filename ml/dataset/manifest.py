@@ -30,8 +30,7 @@ from ml.ground.counted import counted
 from ml.ground.errors import HepaticaError, reason
 from ml.ground.records import RecordError, from_json, to_json
 from ml.images import greys, roi
-from ml.images.ct_slice import CTSlice, ImageKind
-from ml.images.frame import MADE_BY
+from ml.images.ct_slice import MADE_BY, CTSlice, ImageKind
 from ml.images.greys import Chosen, Range
 from ml.images.roi import Box, Float32, Spacing, View
 from ml.lesion import ROI_SIZE_PX, LesionScheme

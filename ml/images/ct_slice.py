@@ -38,6 +38,10 @@ NARROW = "The picture uses only"
 """How the warning begins of a picture whose greys are too close for a network to see them."""
 
 
+MADE_BY = "SoftwareVersions"
+"""Kept of a phantom alone, where it tells version and difficulty and nothing else."""
+
+
 class ImageKind(StrEnum):
     """What the numbers of an image mean; kinds never share a data set, a network or a study."""
 

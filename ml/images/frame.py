@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from ml.images import burned_in, description, orientation, voi
-from ml.images.ct_slice import Corrupt, CTSlice, NotCT
+from ml.images.ct_slice import MADE_BY, Corrupt, CTSlice, NotCT
 from ml.images.header import REMEDY, Header
 from ml.images.voi import Window
 
@@ -56,8 +56,6 @@ ALLOWED_TAGS = (
 PHANTOM = ("Hepatica", "Phantom")
 """Manufacturer and ManufacturerModelName of Hepatica's own phantom."""
 
-MADE_BY = "SoftwareVersions"
-"""Kept of a phantom alone, where it tells version and difficulty and nothing else."""
 _MADE = re.compile(r"phantom [0-9.]{1,16}(\\difficulty [0-9.e-]{1,24})?", re.ASCII)
 
 RESCALE = ("RescaleSlope", "RescaleIntercept")

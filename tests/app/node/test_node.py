@@ -190,7 +190,9 @@ def test_the_log_says_what_was_refused_from_whom_and_nothing_of_a_patient(own, c
     with running(own) as port, association(port) as found:
         assert found.send_c_store(bad).Status != SUCCESS
     [line] = [one.getMessage() for one in caplog.records if "refused" in one.getMessage()]
-    assert re.fullmatch(r"An instance from \S+ was refused \(unusable\): PixelSpacing\.", line), line
+    assert re.fullmatch(r"An instance from \S+ was refused \(unusable\): PixelSpacing\.", line), (
+        line
+    )
 
 
 def test_a_command_that_names_another_object_than_its_data_set_is_refused(own):

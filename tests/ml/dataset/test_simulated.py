@@ -13,8 +13,8 @@ import pytest
 from ml.__main__ import main
 from ml.dataset import simulated
 from ml.dataset.manifest import Manifest
+from ml.images.ct_slice import MADE_BY
 from ml.images.dicom import read
-from ml.images.frame import MADE_BY
 from ml.phantom import Made, Version
 
 FIRST, SECOND = Version

@@ -46,7 +46,7 @@ from ml.ground.records import to_json
 from ml.images import dicom
 from ml.images.roi import Box
 from ml.lesion import LIVER
-from ml.phantom import VERSION
+from ml.phantom import VERSION, Version
 from ml.phantom.dicomfile import encode
 from ml.phantom.lesions import CLASSES, DIFFICULTY
 from ml.phantom.series import draw_lesion_slices
@@ -191,7 +191,10 @@ def test_fresh_patients_under_a_pseudonym_are_refused(
     finding = Finding.on(image, box, **words)
     if how == "pixels alone":
         finding = replace(finding, phantom_uid="")
-    strangers = [replace(one, kind="phantom", source="phantom") for one in findings(8, 1)]
+    strangers = [
+        replace(one, kind="phantom", source="phantom", made_by=finding.made_by)
+        for one in findings(8, 1)
+    ]
     list(write([finding, *strangers], 9, TWO, tmp_path / "data"))
     known = Manifest.load(tmp_path / "data")
     with pytest.raises(LeakageError, match=r"Patient f3a9 .* seed 77\); set fresh_seed"):
@@ -241,6 +244,7 @@ def test_phantoms_of_another_difficulty_than_the_fresh_ones_are_refused(
     liver = replace(
         manifest,
         kind="phantom",
+        phantom=VERSION,
         scheme=LIVER,
         lines=tuple(
             replace(line, lesion_class=LIVER.keys[int(line.patient[1:]) % 3])
@@ -260,13 +264,20 @@ def test_phantoms_of_another_difficulty_than_the_fresh_ones_are_refused(
 def test_fresh_phantoms_take_the_difficulty_of_the_data_set_unless_another_is_named(
     manifest: Manifest,
 ) -> None:
-    of_second = replace(manifest, difficulty=0.03)
+    of_second = replace(manifest, phantom=Version.SECOND, difficulty=0.03)
     asked = Request(TINY, 1, "command").fitted(of_second)
     assert asked.settings == replace(TINY, difficulty=0.03)
-    assert asked.capped == ("difficulty=0.03, not 0.2: that of the data set's phantoms",)
+    assert asked.capped == ("difficulty=0.03, not 0.05: that of the data set's phantoms",)
     named = Request(TINY, 1, "command", ("difficulty",)).fitted(of_second)
     assert named.settings == TINY and not named.capped
-    assert Request(TINY, 1, "command").fitted(replace(manifest, difficulty=None)).settings == TINY
+    unknown = replace(of_second, difficulty=None)
+    assert Request(TINY, 1, "command").fitted(unknown).settings == TINY
+    first = Request(TINY, 1, "command").fitted(replace(unknown, phantom=Version.FIRST))
+    assert first.settings == replace(TINY, difficulty=0.2)
+    assert first.capped == (
+        "difficulty=0.2, not 0.05: what phantom 1 is calibrated at, since that of the data set's "
+        "phantoms is not known",
+    )
 
 
 def test_sizes_that_give_no_view_at_all_are_refused(manifest: Manifest, tmp_path: Path) -> None:

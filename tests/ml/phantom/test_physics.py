@@ -173,7 +173,9 @@ def test_noise_has_its_sd_and_the_power_spectrum_of_filtered_backprojection() ->
 
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_noise_of_drawn_protocols_is_realistic_and_falls_with_thickness(difficulty: float) -> None:
-    drawn = [Scanner.draw(np.random.default_rng(seed), difficulty) for seed in range(80)]
+    drawn = [
+        Scanner.draw(np.random.default_rng(seed), difficulty, Version.FIRST) for seed in range(80)
+    ]
     assert all(8 <= one.noise_hu <= 18 for one in drawn)
     assert {one.thickness_mm for one in drawn} == set(THICKNESS_MM)
     thin = np.mean([one.noise_hu for one in drawn if one.thickness_mm == 1.25])

@@ -187,4 +187,4 @@ def test_phantoms_of_another_program_or_of_two_versions_are_refused(prepared, tm
         drive(prepare.dicom(folder, LIVER, tmp_path / "data"))
     assert not (tmp_path / "data").exists()
     with pytest.raises(PrepareError, match="of phantom 2 and --test of phantom 1"):
-        Told([], phantom=SECOND).tested_on(Told([]), folder)
+        Told([], phantom=SECOND).tested_on(Told([], phantom=Version.FIRST), folder)

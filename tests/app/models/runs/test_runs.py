@@ -22,7 +22,7 @@ from ml import config
 from ml.dataset.manifest import Manifest
 from ml.dataset.simulated import ASSUMED
 from ml.experiment.request import Request
-from ml.images.frame import MADE_BY
+from ml.images.ct_slice import MADE_BY
 from ml.phantom import Version, series
 from ml.phantom.dicomfile import encode
 from ml.progress import Progress
