@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ml.phantom import series
+from ml.phantom import Version, series
 from ml.phantom.anatomy import Anatomy, Ellipsoid
 from ml.phantom.grid import Grid, coverage, paint, refine
 from ml.phantom.scanner import THICKNESS_MM, Scanner
