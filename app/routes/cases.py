@@ -437,6 +437,7 @@ def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict
         "id": str(first.id),
         "label": label,
         "description": first.tags.get(DESCRIPTION, ""),
+        "frame": first.tags.get("FrameOfReferenceUID", ""),
         "per_second": None if per_second is None else float(per_second),
         "spacing": f"{size}, {spacing[0]:.2f} × {spacing[1]:.2f} mm"
         if spacing
@@ -447,6 +448,7 @@ def _stack(stack: ImageStack, label: str, lesions: dict[uuid.UUID, int]) -> dict
                 "number": position,
                 "instance_number": image.instance_number,
                 "place": image.place,
+                "middle": image.middle,
                 "edges": _sides(image.edges) if image.edges else None,
                 "rows": image.rows,
                 "columns": image.columns,

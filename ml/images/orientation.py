@@ -101,6 +101,21 @@ def coordinate(cosines: Cosines, position_mm: Sequence[float]) -> tuple[str, flo
     return None if axis is None else ("xyz"[axis], float(position_mm[axis]))
 
 
+def middle_mm(
+    cosines: Cosines, position_mm: Sequence[float], size: tuple[int, int], spacing: Sequence[float]
+) -> tuple[float, ...]:
+    """Where the middle of a slice lies in the patient, in mm; of a tilted one it is not level with
+    its first pixel.
+
+    Args:
+        size: (rows, columns); ``spacing``: distance of rows, distance of columns, in mm.
+    """
+    along_row, along_column = np.asarray(cosines, np.float64).reshape(2, 3)
+    down, across = ((count - 1) / 2 * mm for count, mm in zip(size, spacing, strict=True))
+    middle = np.asarray(position_mm, np.float64) + across * along_row + down * along_column
+    return tuple(map(float, middle))
+
+
 def tilt_deg(cosines: Cosines) -> float:
     """Angle between a slice and the body plane nearest to it, in degrees."""
     return float(np.degrees(np.arccos(min(1.0, float(np.abs(normal(cosines)).max())))))

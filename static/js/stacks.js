@@ -1,16 +1,19 @@
 // Which slice of one stack lies beside a slice of another: pure, so that it can be tried without a page.
 
 /**
- * Of `images` (in order), the one that lies nearest to `image`: at the same table position where both
- * have one along the same axis and are of one case, else as far through the stack.
+ * Of `images` (in order), the one whose middle lies nearest to that of `image`: at the same table
+ * position where both have one along the same axis, in one frame of reference and of one case, else
+ * as far through the stack.
  * → { at: index, by: "table" | "share" }
  */
 export function levelOf(image, images, total, { isSameCase = true } = {}) {
-  const near = isSameCase && image.place
-    ? images.map(({ place }, at) => ({ at, place })).filter(({ place }) => place && place[0] === image.place[0])
+  const isSameFrame = image.series?.frame === images[0].series?.frame;
+  const near = isSameCase && isSameFrame && image.place
+    ? images.map(({ place, middle }, at) => ({ at, place, middle })).filter(({ place }) => place && place[0] === image.place[0])
     : [];
   if (near.length > 0) {
-    const away = ({ place }) => Math.abs(place[1] - image.place[1]);
+    const along = ({ place, middle }) => middle ?? place[1];
+    const away = (one) => Math.abs(along(one) - along(image));
     return { at: near.reduce((best, one) => (away(one) < away(best) ? one : best)).at, by: "table" };
   }
   const share = (image.number - 1) / Math.max(1, total - 1);

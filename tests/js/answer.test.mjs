@@ -48,6 +48,20 @@ test("taking back goes backwards through the keys, across the questions, and no 
   assert.deepEqual(answer.missing, ["rating", "lesion_class"]);
 });
 
+test("a rating that is taken back takes with it the reasons that it alone allowed", () => {
+  const answer = made();
+  for (const value of ["2", "5"]) answer.choose("rating", value);
+  answer.tick("texture");
+  answer.undo();
+  assert.deepEqual([answer.chosen.rating, answer.reasons], ["2", []]);
+  answer.undo();
+  answer.choose("rating", "5");
+  answer.tick("edge");
+  answer.choose("rating", "6");
+  answer.undo();
+  assert.deepEqual([answer.chosen.rating, answer.reasons], ["5", ["edge"]]);
+});
+
 test("reasons are for images called synthetic: none is taken for others, and a lower rating drops them", () => {
   const answer = made();
   assert.equal(answer.tick("edge"), null);

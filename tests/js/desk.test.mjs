@@ -43,7 +43,7 @@ function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, sides =
   const time = { now: 0 };
   context.mock.method(performance, "now", () => time.now);
   const server = {
-    answers: [], isAway: false, lacks: new Set(), refuses: {}, feedback: null, upTo: Infinity,
+    answers: [], isAway: false, lacks: new Set(), holds: new Map(), refuses: {}, feedback: null, upTo: Infinity,
     earlier(position) {
       const { trial, rating, lesion_class: given } = this.answers[position - 1];
       return { token: trial, position, rating: Number(rating), lesion_class: given, reasons: [] };
@@ -61,6 +61,7 @@ function made(context, { total = 8, practice = 0, rules = {}, ahead = 5, sides =
   });
   context.mock.method(globalThis, "fetch", async (address, options = {}) => {
     if (server.isAway) throw new TypeError("no network");
+    if (address.startsWith("/pixels/")) await server.holds.get(address.slice(8));
     if (address.startsWith("/pixels/")) return reply(server.lacks.has(address.slice(8)) ? 503 : 200);
     if (address.includes("?position=")) return reply(200, server.earlier(Number(address.split("=")[1])));
     if (options.method !== "POST") return reply(200, server.news());
@@ -273,6 +274,44 @@ test("an earlier image comes with its answer, is sent only where that is changed
   const [kept] = [...storage.items.values()].map((text) => JSON.parse(text));
   assert.deepEqual([kept.trial, kept.rating, kept.revises, kept.changes], ["t1", "3", true, 1]);
   assert.equal(part("position").textContent, 2);
+});
+
+test("an image is not answered before its picture is there, and the one before is not seen in its place", async (context) => {
+  const reading = made(context, { ahead: 1 });
+  const { desk, server, press, part, pictures } = reading;
+  await settled();
+  let come;
+  server.holds.set("t2", new Promise((resolve) => { come = resolve; }));
+  await press("5", "c", "Enter");
+  assert.equal(desk.state, loading);
+  assert.equal(pictures[0].style.visibility, "hidden");
+  await press("2", "m", "Enter");
+  assert.equal(server.answers.length, 1);
+  assert.equal(part("said").textContent, "The image is not here yet.");
+  come();
+  await settled();
+  assert.equal(desk.state, showing);
+  assert.equal(pictures[0].style.visibility, "");
+  assert.deepEqual(reading.chosen(), ["2", "metastasis"]); // keys count, and Enter when it is seen
+  await press("Enter");
+  assert.deepEqual(server.answers.map((one) => one.rating), ["5", "2"]);
+});
+
+test("who looks back finds the keys and the time of the image that is to be answered", async (context) => {
+  const reading = made(context, { rules: { back: true } });
+  const { server, press, time } = reading;
+  await settled();
+  await press("2", "c", "Enter");
+  time.now += 40_000;
+  await press("5");
+  await press("ArrowLeft");
+  time.now += 3_000;
+  await press("ArrowRight");
+  assert.deepEqual(reading.chosen(), ["5"]);
+  time.now += 1_000;
+  await press("m", "Enter");
+  const { trial, rating, active_ms: active } = server.answers[1];
+  assert.deepEqual([trial, rating, active], ["t2", "5", "41000"]);
 });
 
 test("who has answered meanwhile is not taken back to an earlier image", async (context) => {

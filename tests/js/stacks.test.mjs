@@ -19,6 +19,18 @@ test("where positions cannot be compared it is as far through the stack", () => 
   assert.deepEqual(levelOf({ number: 5, place: ["z", 3] }, stack(null, null), 5), { at: 1, by: "share" });
 });
 
+test("a tilted slice lies where its middle does, not where its corner does", () => {
+  const tilted = [29.3, 34.3, 100].map((mm, at) => ({ number: at + 1, place: ["z", mm], middle: mm + 65.7 }));
+  assert.deepEqual(levelOf({ number: 14, place: ["z", 95], middle: 95 }, tilted, 20), { at: 0, by: "table" });
+});
+
+test("coordinates of two frames of reference are not compared", () => {
+  const of = (frame, images) => images.map((image) => ({ ...image, series: { frame } }));
+  const image = { number: 1, place: ["z", 20], series: { frame: "1" } };
+  assert.deepEqual(levelOf(image, of("2", stack(0, 10, 20)), 3), { at: 0, by: "share" });
+  assert.deepEqual(levelOf(image, of("1", stack(0, 10, 20)), 3), { at: 2, by: "table" });
+});
+
 test("the table of another case is another table", () => {
   const image = { number: 1, place: ["z", 20] };
   assert.deepEqual(levelOf(image, stack(0, 10, 20), 3, { isSameCase: false }), { at: 0, by: "share" });

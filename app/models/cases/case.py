@@ -51,7 +51,7 @@ from ml.images.burned_in import SUSPECTED
 from ml.images.ct_slice import CTSlice, ImageKind
 from ml.images.dicom import Identity
 from ml.images.frame import BURNED_IN
-from ml.images.orientation import Edges, coordinate, edges
+from ml.images.orientation import Edges, coordinate, edges, middle_mm
 from ml.images.stack import Placement, Stack, mixture, stacks
 from ml.images.voi import Window
 
@@ -565,6 +565,17 @@ class Image(Base):
         if self.orientation is None or self.position is None:
             return None
         return coordinate(self.orientation, self.position)
+
+    @property
+    def middle(self) -> float | None:
+        """Where the middle of the slice lies on the axis of its place, in mm."""
+        if self.place is None or self.orientation is None or self.position is None:
+            return None
+        axis, corner = self.place
+        if self.spacing_mm is None:
+            return corner
+        found = middle_mm(self.orientation, self.position, self.size, self.spacing_mm)
+        return found["xyz".index(axis)]
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:

@@ -137,6 +137,9 @@ class Conduct(Base):
             raise Unreadable(
                 f"The images are shown {design.size_mm:g} mm wide: match the bar to a card first."
             )
+        screen = _screen(said.screen)
+        if design.size_mm is not None and mm_per_px is not None:
+            _refuse_small(screen, design, design.size_mm, mm_per_px)
         row = Conduct(
             enrolment_id=enrolment.id,
             consent_version=design.consent_version,
@@ -147,7 +150,7 @@ class Conduct(Base):
             ramp_dark=said.ramp_dark == "yes",
             ramp_bright=said.ramp_bright == "yes",
             mm_per_px=mm_per_px,
-            screen=_screen(said.screen),
+            screen=screen,
         )
         session.add(row)
         session.flush()
@@ -158,10 +161,28 @@ class Conduct(Base):
         return row
 
     def image_px(self, design: Design) -> int:
-        """Side of the image on this screen in CSS pixels, 64 to 1024."""
+        """Side of the image on this screen in CSS pixels."""
         if design.size_mm is None or self.mm_per_px is None:
             return DISPLAY_PX
-        return max(64, min(1024, round(design.size_mm / self.mm_per_px)))
+        return max(1, round(design.size_mm / self.mm_per_px))
+
+
+def _refuse_small(
+    screen: Mapping[str, float | str], design: Design, size_mm: float, mm_per_px: float
+) -> None:
+    """Refuse a screen, where it says how large it is, on which the images would be smaller."""
+    beside = 2 if design.task.is_paired else 1
+    known = [
+        float(side) / images
+        for side, images in ((screen.get("screen_width"), beside), (screen.get("screen_height"), 1))
+        if side is not None
+    ]
+    largest = min(known, default=math.inf) * mm_per_px
+    if size_mm > largest:
+        raise Unreadable(
+            f"The images are shown {size_mm:g} mm wide, and on this screen there is room for "
+            f"{largest:.0f} mm: read on a larger one, or match the bar to the card again."
+        )
 
 
 def _number(text: str, what: str, least: float, most: float) -> float:

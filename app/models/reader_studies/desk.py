@@ -61,6 +61,8 @@ class Earlier:
     reasons: tuple[str, ...]
     choice: Side | None
     grades: tuple[int, ...] = ()
+    revision: int = 1
+    """Which of its answers that is."""
 
     @classmethod
     def of(
@@ -91,6 +93,7 @@ class Earlier:
             tuple(reading.reasons),
             reading.choice,
             tuple(reading.grades or ()),
+            reading.revision,
         )
 
     def to_dict(self) -> dict[str, object]:

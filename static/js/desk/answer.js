@@ -76,6 +76,7 @@ export class Answer {
     const last = this.#given.pop();
     if (!last) return false;
     this.#chosen[last.name] = last.before;
+    if (!this.mayHaveReasons) this.#reasons.clear();
     this.#changes += 1;
     return true;
   }

@@ -102,6 +102,7 @@ export class Desk {
     if (!trial) { this.#waitOrEnd(); return; }
     this.#trial = { ...trial, key: uuid(), earlier };
     this.#stageBecomes(loading);
+    this.view.hidePictures();
     this.view.showTrial({ ...this.#trial, ...this.#placeOf(trial.position) });
     this.#showPicture(this.#trial);
   }
@@ -156,6 +157,8 @@ export class Desk {
 
   committed() {
     if (!this.#states.isLooking) return;
+    // keys count before the picture is there; nobody has seen it
+    if (!this.#states.is(showing)) { this.view.say(`The ${this.rules.thing} is not here yet.`); return; }
     const { missing } = this.answer;
     if (missing.length) { this.view.showMissing(missing); return; }
     const { earlier, token, position } = this.#trial;
@@ -275,8 +278,10 @@ export class Desk {
     if (position === now) { this.#show(this.#reading.upcoming[0]); return; }
     const found = await this.sending.earlier(position);
     if (this.#trial !== from || !this.#states.isLooking) return; // the reader has gone on
-    if (found) this.#show({ token: found.token, position: found.position }, found);
-    else this.view.say(`The earlier ${this.rules.thing} cannot be reached now.`);
+    if (found) {
+      this.#keepBegun(); // for the way back: its keys and its time
+      this.#show({ token: found.token, position: found.position }, found);
+    } else this.view.say(`The earlier ${this.rules.thing} cannot be reached now.`);
   }
 
   // ---- of the sending -----------------------------------------------------------------------

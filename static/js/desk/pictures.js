@@ -1,6 +1,7 @@
 // The pictures of the trials, fetched and decoded ahead: one, or both of a pair and never one alone.
 
 import { rooted } from "../root.js";
+import { SILENCE_MS } from "./sending.js";
 
 const SINGLE = [""];
 
@@ -44,7 +45,9 @@ export class Pictures {
   }
 
   async #fetch(token, side) {
-    const answer = await fetch(rooted(`/pixels/${token}${side && `/${side}`}`), { credentials: "same-origin" });
+    const answer = await fetch(rooted(`/pixels/${token}${side && `/${side}`}`), {
+      credentials: "same-origin", signal: AbortSignal.timeout(SILENCE_MS),
+    });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     const image = new Image(this.sizePx, this.sizePx);
     image.className = this.className;

@@ -3,6 +3,7 @@
 
 import { States } from "../states.js";
 
+export const SILENCE_MS = 20_000; // without an answer for so long, the network counts as gone
 const FIRST_RETRY_MS = 2_000;
 const LONGEST_RETRY_MS = 15_000;
 const REFUSED = new Set([404, 409, 422]);
@@ -123,6 +124,7 @@ export class Sending {
         headers: { accept: "application/json" },
         body: encoded(answer),
         credentials: "same-origin",
+        signal: AbortSignal.timeout(SILENCE_MS), // its key makes it safe to send it again
       });
     } catch {
       this.trouble = Trouble.away;
@@ -202,7 +204,9 @@ export class Sending {
 
   async #ask(address) {
     try {
-      const reply = await fetch(address, { headers: { accept: "application/json" }, credentials: "same-origin" });
+      const reply = await fetch(address, {
+        headers: { accept: "application/json" }, credentials: "same-origin", signal: AbortSignal.timeout(SILENCE_MS),
+      });
       return { status: reply.status, body: reply.ok ? await reply.json() : null };
     } catch { return { status: 0, body: null }; }
   }

@@ -121,7 +121,13 @@ export class View {
   }
 
   /** All at once, in the place of those that stand there. */
-  showPictures(images) { this.images.forEach((old, at) => old.replaceWith(images[at])); }
+  showPictures(images) {
+    this.images.forEach((old, at) => old.replaceWith(images[at]));
+    for (const image of images) image.style.visibility = "";
+  }
+
+  /** Of the trial before, while this one's are on their way. */
+  hidePictures() { for (const image of this.images) image.style.visibility = "hidden"; }
 
   showDisplay({ zoom, contrast, brightness }) {
     for (const image of this.images) image.style.transform = zoom === 1 ? "" : `scale(${zoom})`;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -555,6 +556,7 @@ def test_nothing_is_seen_or_answered_before_the_check_in(invited, session):
     ("wrong", "said"),
     [
         ({"consent": ""}, "Agree to take part"),
+        ({"card_px": "1200"}, "100 mm wide, and on this screen there is room for 70 mm"),
         ({"years": "many"}, "years of experience"),
         ({"subspecialty": " "}, "subspecialty"),
         ({"room": "cave"}, "how light"),
@@ -753,6 +755,16 @@ def test_going_back_appends_and_the_latest_counts(app, session, signed_in_as, ad
         sa.select(Reading.rating).where(Reading.trial_id == shown[2].id, Reading.counting())
     ).all()
     assert counting == [6]
+
+    # the page as it is without a script: as often as the reader wants, and never in silence
+    for rating in ("3", "5"):
+        page = browser.get(f"{url}?position=3").text
+        [key] = re.findall(r'name="key" value="([^"]+)"', page)
+        again = {**body, "key": key, "rating": rating}
+        assert browser.post(url, data=again).status_code == 303
+        assert session.scalars(
+            sa.select(Reading.rating).where(Reading.trial_id == shown[2].id, Reading.counting())
+        ).all() == [int(rating)]
 
 
 def test_what_was_done_to_the_picture_is_stored_as_numbers(session, ada):
