@@ -470,6 +470,7 @@ def delete_patient(
         if told.reference:
             print(f"Reference: {told.reference}")
         print("\n".join(("What was deleted:", *Certificate.of(told.extent).lines)))
+    print(f"It stands in the register of deletions {erasing.register.path.absolute()}")
 
 
 @application.command

@@ -38,6 +38,19 @@ _MOST_MB = 1e9
 _DOOR = f": none, or of {', '.join(DOOR_WORDS)}, with commas between."
 
 
+_LABEL = "[a-z0-9_]([a-z0-9_-]*[a-z0-9])?"
+_HOST = rf"{_LABEL}(\.{_LABEL})*"
+"""A name of a host, or an address of IPv4, in lower case."""
+_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
+
+
 OWN_PATHS = frozenset(
     {
         "account", "api", "cases", "checkpoints", "datasets", "dicomweb", "docs", "erasures",
@@ -357,7 +370,8 @@ class Settings(BaseSettings):
     @classmethod
     def _a_receiver(cls, value: str) -> str:
         """HOST:PORT, and nothing else."""
-        if value and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", value):
+        found = re.fullmatch(rf"(\[[0-9a-fA-F:]+\]|{_HOST}):([0-9]{{1,5}})", value.lower())
+        if value and not (found and 1 <= int(found[found.lastindex or 0]) <= 65535):
             raise ValueError(
                 f"HEPATICA_AUDIT_SYSLOG is {value!r}; write it as HOST:PORT, such as "
                 "syslog.example.org:6514."
@@ -383,7 +397,8 @@ class Settings(BaseSettings):
         named = [item.strip() for item in value.split(",") if item.strip()]
         for item in named:
             title, at, network = item.partition("@")
-            if not 1 <= len(title.strip()) <= 16 or "\\" in title or not title.isascii():
+            fits = re.fullmatch(r"[^\\;\"']{1,16}", title.strip(), re.ASCII) and title.isascii()
+            if not fits:
                 raise ValueError(
                     f"HEPATICA_NODE_CALLERS names {item!r}, which is no AE title of 1 to 16 "
                     "letters, nor one with an address, such as ORTHANC@10.0.0.7."
@@ -418,14 +433,46 @@ class Settings(BaseSettings):
         if not value.strip():
             return ""
         parts = urlsplit(value.strip())
-        bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
+        bare = parts.path in ("", "/") and not (parts.query or parts.fragment)
+        try:
+            host = (parts.hostname or "").encode("idna").decode()  # as browsers send it
+            port = "" if parts.port is None else f":{parts.port}"
+        except (UnicodeError, ValueError):
+            host = port = ""
+        at = "@" in parts.netloc
+        named = re.fullmatch(_HOST, host) or _is_ipv6(host)
+        if parts.scheme not in ("http", "https") or not bare or at or not named:
             raise ValueError(
                 "HEPATICA_PUBLIC_ORIGIN must be such as https://hepatica.example.org: "
                 "http or https, the host, a port where it is not the usual one, and no path "
                 "(HEPATICA_ROOT_PATH is for that)."
             )
-        return f"{parts.scheme}://{parts.netloc.lower()}"
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+    @field_validator("database_url")
+    @classmethod
+    def _a_database(cls, value: str) -> str:
+        """An address of SQLite, or of PostgreSQL by psycopg; a secret only where it is hidden."""
+        from sqlalchemy import make_url  # which most commands need, and some do not
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            found = make_url(value.strip())
+        except (ArgumentError, ValueError):
+            found = None
+        if found is None or found.drivername not in _DRIVERS:
+            raise ValueError(
+                "HEPATICA_DATABASE_URL is no address of a database that is used here, such as "
+                "sqlite:///var/hepatica.sqlite3 or postgresql+psycopg://user@host/name; it is not "
+                "told here, since a password may stand in it."
+            )
+        if secret := {"password", "sslpassword"} & set(found.query):
+            raise ValueError(
+                f"HEPATICA_DATABASE_URL has {' and '.join(sorted(secret))} among its parameters, "
+                "where logs and other accounts can see it. Write the password before the host "
+                "(postgresql+psycopg://user:password@host/name), or into a file (passfile)."
+            )
+        return value.strip()
 
     @field_validator("hosts")
     @classmethod
@@ -433,7 +480,7 @@ class Settings(BaseSettings):
         """Names of hosts in lower case, without scheme, port or path; no pattern."""
         named = [item.strip().lower() for item in value.split(",") if item.strip()]
         for item in named:
-            if not re.fullmatch(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9])?", item):
+            if not re.fullmatch(_HOST, item):
                 raise ValueError(
                     f"HEPATICA_HOSTS names {item!r}, which is no name of a host such as web or "
                     "hepatica.example.org. Leave out scheme, port and path."

@@ -184,9 +184,19 @@ class Looking:
         if under_way:
             return Point("Deletions", State.WAITS, told, "", under_way[0].begun_at, address)
         try:
-            erasing.register.read()
+            known = {entry.erasure for entry in erasing.register.read()}
         except AppError as refusal:
             return Point("Deletions", State.WRONG, refusal.detail, "Nothing is deleted until then.")
+        if lost := Erasure.ended(session) - known:
+            words = (
+                f"{_count(len(lost), 'deletion')} {_is(len(lost))} not in the register "
+                f"{erasing.register.path}: a restored backup would bring back what they took."
+            )
+            to_do = (
+                "Put its lines back from where the register was kept, or from the register of the "
+                "folder in which the command ran, and set HEPATICA_DELETIONS_FILE to one place."
+            )
+            return Point("Deletions", State.WRONG, words, to_do, address=address)
         return Point("Deletions", State.WELL, "None waits.", address=address)
 
     def _late(self, name: str) -> str:

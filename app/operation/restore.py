@@ -30,6 +30,7 @@ from app.operation import contents, postgresql, sqlite
 from app.operation.contents import Contents
 from app.operation.erasing import Erasing
 from app.operation.manifest import Manifest
+from app.operation.register import Register
 from app.settings import Settings
 from ml.ground.errors import is_full, reason
 from ml.progress import Progress
@@ -53,7 +54,8 @@ class Restore:
             NotFound: there is no backup.
             Damaged: it is not what was written, or what came of it is something else.
             Conflict: the place is taken, of another kind, or the key is another.
-            Unavailable: the disk is full, or the database or its tools do not do their part.
+            Unavailable: the register of deletions cannot be read, the disk is full, or the
+                database or its tools do not do their part.
         """
         self.manifest = Manifest.read(self.folder)
         address = sa.make_url(self.settings.database_url)
@@ -68,6 +70,9 @@ class Restore:
                 f"({self.manifest.version}). Restore it with that version."
             )
         self._refuse_other_key()
+        Register(
+            self.settings.deletions_file
+        ).read()  # before anything is there to be cleared by it
         yield from self.manifest.compare(self.folder)
         if self.manifest.backend == "sqlite":
             yield from self._sqlite(Path(str(address.database)).absolute())

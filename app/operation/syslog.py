@@ -79,6 +79,8 @@ class Receiver:
             return f"it did nothing for {PATIENCE_S:.0f} s"
         except (OSError, ssl.SSLError) as error:
             return _words(error)
+        except UnicodeError:
+            return "its name is no name of a host"
 
 
 def address_of(settings: Settings) -> str:

@@ -35,8 +35,10 @@ class Verification:
         head: how far the chain is.
         faults: what is wrong, in words; at most `MOST_FAULTS`.
         sealed: the number of the last entry that a seal of this key covers; 0: none.
-        other_keys: seals of another key, which cannot be checked with this one.
-        begun_anew: when the chain was reckoned again; no seal of before covers it. None: never.
+        other_keys: seals of another key, which cannot be checked with this one; the last of them
+            is ``last_of_others``.
+        begun_anew: when the chain was reckoned again, at entry ``anew_at``; no seal of before
+            covers it. None: never.
     """
 
     key: bytes | None
@@ -45,13 +47,21 @@ class Verification:
     faults: list[str] = field(default_factory=list)
     sealed: int = 0
     other_keys: int = 0
+    last_of_others: int = 0
     begun_anew: datetime | None = None
+    anew_at: int = 0
 
     def run(self, session: Session) -> Iterator[Progress]:
         """Walk the chain from its beginning."""
-        self.begun_anew = session.scalar(
-            sa.select(sa.func.max(Event.at)).where(Event.kind == BEGUN_ANEW)
-        )
+        anew = session.execute(
+            sa.select(TrailEntry.number, Event.at)
+            .join(Event, Event.id == TrailEntry.event_id)
+            .where(Event.kind == BEGUN_ANEW)
+            .order_by(TrailEntry.number.desc())
+            .limit(1)
+        ).first()
+        if anew is not None:
+            self.anew_at, self.begun_anew = anew
         total = session.scalar(sa.select(sa.func.count()).select_from(TrailEntry)) or 0
         rows = session.execute(
             sa.select(TrailEntry.number, TrailEntry.digest, TrailEntry.event_id, *EVENT)
@@ -96,13 +106,14 @@ class Verification:
             )
         if self.kept is not None and number == self.kept.number and digest != self.kept.digest:
             self._fault(f"Entry {number} has another digest than the one that was kept elsewhere.")
-        if kind == SEALED and (self.begun_anew is None or at > self.begun_anew):
+        if kind == SEALED and (self.begun_anew is None or number > self.anew_at):
             self._seal(number, detail)
 
     def _seal(self, number: int, detail: dict[str, Any]) -> None:
         told = detail.get("head")
         if self.key is None or detail.get("key") != mark(self.key):
             self.other_keys += 1
+            self.last_of_others = number
         elif told != str(self.head) or not hmac.compare_digest(
             str(detail.get("seal")), seal_of(self.key, str(told))
         ):
@@ -136,11 +147,46 @@ class Verification:
                 "digest was kept elsewhere, is not there: the end was removed."
             )
 
+    @property
+    def doubt(self) -> str:
+        """Why a part of it cannot be vouched for here; "" where all of it can.
+
+        Whoever writes to the database could have put another key's name into a seal, or a new
+        beginning into the chain. A head that was kept elsewhere, and fits, vouches for what stands
+        up to it.
+        """
+        told, last = [], 0
+        if self.other_keys and self.key is None:
+            told.append(
+                f"The installation key is not here, so {self.other_keys} seals cannot be checked. "
+                "Set HEPATICA_INSTALLATION_KEY_FILE as for the server."
+            )
+            last = self.last_of_others
+        elif self.other_keys:
+            told.append(
+                f"{self.other_keys} seals, the last at entry {self.last_of_others:,}, are of "
+                "another key than the one that is here, and could not be checked."
+            )
+            last = self.last_of_others
+        if self.begun_anew is not None:
+            told.append(
+                f"The chain was reckoned again on {self.begun_anew:%Y-%m-%d %H:%M} UTC, as it is "
+                "when the schema goes down and up: seals of before cover nothing any longer."
+            )
+            last = max(last, self.anew_at)
+        if not told or (self.kept is not None and self.kept.number >= last):
+            return ""
+        told.append(
+            "Only a head that was kept elsewhere, at that entry or later, can vouch for what "
+            "stands before it: give it with --kept."
+        )
+        return " ".join(told)
+
     def refuse_faults(self) -> None:
         """Return where nothing is wrong.
 
         Raises:
-            Damaged: something is.
+            Damaged: something is, or nothing here can tell whether something is.
         """
         if self.faults:
             more = " or more" if len(self.faults) == MOST_FAULTS else ""
@@ -148,6 +194,12 @@ class Verification:
                 f"The audit trail is not what was written: {len(self.faults)}{more} faults. "
                 "Compare it with a backup that was made before, and find out who can write to the "
                 "database."
+            )
+        if self.doubt:
+            raise Damaged(
+                f"No fault was found in the audit trail, and that does not mean that it is what "
+                f"was written. {self.doubt}"
+                + (f" Its head is {self.head}" if self.head.number else "")
             )
 
     @property
@@ -158,16 +210,8 @@ class Verification:
             told.append(f"Sealed up to entry {self.sealed:,}.")
         elif self.head.number:
             told.append("No seal of this installation's key covers any of it yet.")
-        if self.other_keys:
-            told.append(
-                f"{self.other_keys} seals are of another key than the one that is here, and could "
-                "not be checked."
-            )
-        if self.begun_anew is not None:
-            told.append(
-                f"The chain was reckoned again on {self.begun_anew:%Y-%m-%d %H:%M} UTC, when the "
-                "schema went down and up: seals of before cover nothing any longer."
-            )
+        if self.other_keys or self.begun_anew is not None:
+            told.append("What no seal of this key covers, the head that was kept elsewhere does.")
         if self.head.number:
             told.append(f"Keep its head elsewhere: {self.head}")
         return " ".join(told)

@@ -13,6 +13,7 @@ import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ from joserfc.jwk import RSAKey
 
 from app.errors import Conflict
 from app.models import ApiToken, Event, Identity, SignIn, User
+from app.models.people.identity import Person
 from app.oidc import OidcRefused, Provider
 from app.settings import Settings
 
@@ -251,6 +253,37 @@ def test_an_account_that_was_made_here_is_not_taken_over_but_can_be_joined(
                        ).status_code == 401  # fmt: skip
     with pytest.raises(Conflict, match="no password here"), database.transaction() as own:
         User.require(own, "ada").set_password(own, "x", "root")
+
+
+def test_an_account_that_is_another_one_at_the_provider_now_can_be_joined_again(
+    client, session, database, there, provider
+):
+    assert came_back(client, there).status_code == 303
+    there.claims["sub"] = "subject-2"  # deleted and made anew there
+    reply = came_back(client, there)
+    assert reply.status_code == 403 and "user join ada subject-2" in reply.text
+    assert "made here" not in reply.text
+    for wrong in ("", " subject-2"):
+        with pytest.raises(Conflict, match="empty, or has spaces"), database.transaction() as own:
+            Identity.join(own, User.require(own, "ada"), there.issuer, wrong, "root")
+    with database.transaction() as own:
+        Identity.join(own, User.require(own, "ada"), there.issuer, "subject-2", "root")
+    assert came_back(client, there).status_code == 303
+    with pytest.raises(Conflict, match="signs in as that person"), database.transaction() as own:
+        Identity.join(own, User.require(own, "ada"), there.issuer, "subject-2", "root")
+
+
+def test_a_slash_at_the_end_of_the_providers_name_makes_it_no_other_provider(database):
+    person = Person("https://idp.example/realms/klinik", "s1", "jm", "researcher")
+    slashed = replace(person, issuer=f"{person.issuer}/")
+    with database.transaction() as own:
+        made = Identity.admit(own, person, lambda user: True)
+        assert isinstance(made, User)
+        assert Identity.admit(own, slashed, lambda user: True) is made
+    with database.transaction() as own:
+        gone = Identity.admit(own, replace(slashed, role=None), lambda user: True)
+        assert isinstance(gone, str)
+        assert User.require(own, "jm").disabled_at is not None
 
 
 def test_two_people_of_one_name_stay_two(client, session, there, provider):

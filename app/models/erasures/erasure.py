@@ -79,6 +79,11 @@ class Erasure(Base):
         return found
 
     @staticmethod
+    def ended(session: Session) -> set[uuid.UUID]:
+        """All that have ended."""
+        return set(session.scalars(sa.select(Erasure.id).where(Erasure.ended_at.is_not(None))))
+
+    @staticmethod
     def unfinished(session: Session) -> list[uuid.UUID]:
         """Those that were begun and have not ended, the oldest first."""
         query = sa.select(Erasure.id).where(Erasure.ended_at.is_(None))

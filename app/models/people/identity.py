@@ -69,10 +69,13 @@ class Identity(Base):
 
     @staticmethod
     def of(session: Session, issuer: str, subject: str) -> Identity | None:
-        """The one of a person of a provider."""
+        """The one of a person of a provider, whose name ends in a slash or not."""
+        bare = issuer.rstrip("/")
         return session.scalars(
-            sa.select(Identity).where(Identity.issuer == issuer, Identity.subject == subject)
-        ).one_or_none()
+            sa.select(Identity)
+            .where(Identity.issuer.in_((bare, f"{bare}/")), Identity.subject == subject)
+            .order_by(Identity.created_at)
+        ).first()
 
     @staticmethod
     def admit(session: Session, person: Person, may_change: Callable[[User], bool]) -> User | str:
@@ -132,17 +135,28 @@ class Identity(Base):
 
     @staticmethod
     def join(session: Session, user: User, issuer: str, subject: str, by: str) -> None:
-        """Let an account that was made here sign in at the provider, and by its password no longer.
+        """Let an account sign in at the provider as that person, and by its password no longer.
+
+        One that signs in there as somebody else is that person from now on: a provider may make an
+        account anew, or another one take its place.
 
         Raises:
-            Conflict: it is somebody there already, or somebody else is that person.
+            Conflict: there is no such person, the account is that one already, or somebody else is.
         """
-        if session.scalar(sa.select(sa.exists().where(Identity.user_id == user.id))):
-            raise Conflict(f"{user.name} signs in at the identity provider already.")
+        if not subject.strip() or subject != subject.strip():
+            raise Conflict(
+                'The subject is empty, or has spaces around it. It is the claim "sub" of the '
+                "person there; nothing was changed."
+            )
         other = Identity.of(session, issuer, subject)
         if other is not None:
-            raise Conflict(f"{other.user.name} is that person of the identity provider already.")
-        session.add(Identity(user_id=user.id, issuer=issuer, subject=subject))
+            who = "signs in as" if other.user_id == user.id else "is"
+            raise Conflict(f"{other.user.name} {who} that person of the identity provider already.")
+        before = session.scalars(sa.select(Identity).where(Identity.user_id == user.id)).first()
+        if before is not None:
+            before.issuer, before.subject, before.suspended_at = issuer, subject, None
+        else:
+            session.add(Identity(user_id=user.id, issuer=issuer, subject=subject))
         user.password_hash = ""
         SecondFactor.remove(session, user, by)
         user.sign_out(session)
@@ -157,8 +171,12 @@ def _made(session: Session, person: Person, role: str) -> User | str:
             "can choose another claim (HEPATICA_OIDC_NAME_CLAIM)."
         )
     if (other := User.alike(session, name)) is not None:
+        whose = "is of somebody else at the identity provider, or of an account that was there "
+        elsewhere = session.scalar(sa.select(sa.exists().where(Identity.user_id == other.id)))
+        told = f"{whose}before" if elsewhere else "was made here"
         return (
-            f"There is already an account named {other.name} that was made here. An administrator "
-            f"can join it to yours: python -m app user join {other.name} {person.subject}"
+            f"There is already an account named {other.name} that {told}. If it is yours, an "
+            f"administrator can join it to you: python -m app user join {other.name} "
+            f"{person.subject}"
         )
     return User.add_without_password(session, name, role, by=BY)

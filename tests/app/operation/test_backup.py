@@ -95,6 +95,11 @@ def test_a_password_reaches_the_tools_by_a_file_of_its_own():
 def _and_back(there: Installation, fresh: Installation, home: Path) -> None:
     folder = there.backup(home)
     assert there.run("verify", str(folder))[0] == 0
+    register = there.folder / "deletions.jsonl"
+    register.write_text('{"erasure": "none"}\n')
+    status, _, complained = fresh.run("restore", str(folder))
+    assert status == 1 and "Line 1 of the register of deletions" in complained
+    register.unlink()  # nothing was put in place that could not be cleared
     status, said, complained = fresh.run("restore", str(folder))
     assert status == 0, complained
     assert "Everybody signs in anew" in said and "revoke again" in said

@@ -13,10 +13,11 @@ from alembic import command as alembic
 
 from app import place
 from app.db import Database
-from app.errors import Unreadable
+from app.errors import Damaged, Unreadable
 from app.models import Event, TrailEntry
 from app.models.ground import trail
-from app.models.ground.trail import Head, chained, written
+from app.models.ground.installation import mark
+from app.models.ground.trail import SEALED, Head, chained, written
 from app.operation.trail import Days, Verification
 from serving import command_here
 
@@ -94,7 +95,42 @@ def test_a_trail_that_nobody_touched_is_whole_and_sealed_once(database):
     assert Head.read(str(found.head)) == found.head
     other = verified(database, key=b"o" * 32)
     assert (other.sealed, other.other_keys, other.faults) == (0, 1, [])
-    assert "another key" in other.words
+    assert "another key" in other.doubt and not found.doubt
+    with pytest.raises(Damaged, match="does not mean that it is what was written"):
+        other.refuse_faults()
+    without = verified(database, key=None)
+    assert "installation key is not here" in without.doubt
+    vouched = verified(database, kept=found.head, key=None)
+    assert not vouched.doubt and "kept elsewhere does" in vouched.words
+    assert verified(database, kept=Head(4, b"x" * 32), key=None).faults
+
+
+@pytest.mark.parametrize("how", ["another key's name in the seal", "a new beginning"])
+def test_who_owns_the_database_cannot_make_a_forged_trail_pass_without_doubt(database, how):
+    assert sealed(database)
+    kept = verified(database).head
+    if how == "a new beginning":
+        with database.transaction() as session:
+            Event.record(session, "installation", trail.BEGUN_ANEW)
+    else:
+        as_text = "::text" if database.engine.dialect.name == "postgresql" else ""
+        back = "::json" if as_text else ""
+        own = mark(KEY)
+        by_its_owner(
+            database,
+            f"UPDATE event SET detail = replace(detail{as_text}, '{own}', '{own[::-1]}'){back} "
+            f"WHERE kind = '{SEALED}'",
+        )
+    by_its_owner(database, "UPDATE event SET subject = 'forged' WHERE subject = 'b'")
+    reckoned_again(database)
+    with database.transaction() as session:
+        Event.record(session, "ada", "acted")
+    assert sealed(database)  # the clerk knows nothing of it
+    found = verified(database)
+    assert found.faults == [] and found.sealed and found.doubt
+    with pytest.raises(Damaged, match="does not mean"):
+        found.refuse_faults()
+    assert faults(database, kept)  # who kept a head knows
 
 
 def test_what_is_undone_has_no_place_and_leaves_no_gap(database):
@@ -205,7 +241,7 @@ def test_the_way_down_and_up_begins_anew_and_says_so(database):
         alembic.upgrade(configuration, "head")
     found = verified(database)
     assert found.faults == [] and found.begun_anew is not None and found.sealed == 0
-    assert "reckoned again" in found.words
+    assert "reckoned again" in found.doubt
     assert sealed(database) and verified(database).sealed == 6
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import html
 import re
+import uuid
 from datetime import timedelta
 
 import pytest
 
 from app.db import now
 from app.models import Checkpoint, Event
+from app.models.erasures.erasure import Erasure, ErasureKind
 from app.models.ground.trail import SEALED
 from app.models.jobs.job import Job, JobKind
 from app.models.jobs.notice import Notice
+from app.operation.register import Register
 
 BACKUP = "backup made"
 
@@ -71,6 +74,21 @@ def test_what_is_wrong_stands_first_with_what_to_do(shown, session):
     assert found["Backup"][0] == "well" and f"{now():%Y-%m-%d}" in found["Backup"][1]
     assert found[""] == ("", "All is well.")
     assert {state for about, (state, _) in found.items() if about} == {"well"}
+
+
+def test_a_deletion_that_the_register_does_not_hold_is_wrong(shown, session, app):
+    done = Erasure(
+        kind=ErasureKind.PATIENT, asked_by="root", cases=[str(uuid.uuid4())],
+        extent_json={}, ended_at=now(),
+    )  # fmt: skip
+    session.add(done)
+    session.commit()
+    state, words = shown()["Deletions"]
+    register = app.state.settings.deletions_file
+    assert state == "wrong" and f"1 deletion is not in the register {register}" in words
+    assert "HEPATICA_DELETIONS_FILE" in words
+    Register(register).note(done)
+    assert shown()["Deletions"][0] == "well"
 
 
 def test_whoever_comes_over_plain_http_from_elsewhere_is_told(shown):
