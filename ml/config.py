@@ -743,8 +743,8 @@ TRAININGS: Mapping[str, Config] = {
 
 ``quick``: every step of a training in a minute; its network has learned nothing to speak of.
 ``shipped``: what stands in ``ml/weights``: networks of a fifth of the paper's width and
-smaller batches for the generators, fewer epochs at a larger step for the classifier, so that all
-four train on two CPU cores in about half an hour.
+smaller batches for the generators, fewer epochs at a larger step for the classifier, so that all of
+them train on two CPU cores in under an hour.
 ``paper``: the widths and sizes of Frid-Adar et al. (2018), for a GPU: hours on a CPU.
 """
 

@@ -63,7 +63,7 @@ def train(
     tried_on: int = classifier.TRIED_ON,
     others: int = nearest.OTHERS,
 ) -> Iterator[Progress]:
-    """Simulate, prepare, train, choose and export; about 50 minutes on two idle cores.
+    """Simulate, prepare, train, choose and export; about 50 minutes on two cores.
 
     Args:
         out: gets one folder per checkpoint, ``phantom-cnn`` and ``phantom-KIND-CLASS``; those that
