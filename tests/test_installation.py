@@ -124,7 +124,7 @@ def test_a_wheel_draws_without_the_web(
     program = (
         "from ml.checkpoints import checkpoint, synthesize; from pathlib import Path; "
         f"assert Path(checkpoint.__file__).is_relative_to({str(site)!r}), checkpoint.__file__; "
-        "root = next(one for one in checkpoint.shipped() if 'dcgan' in one.name); "
+        "root = next(one for one in checkpoint.shipped() if 'diffusion' in one.name); "
         "list(synthesize.draw(root, 1, 0, Path('drawn')))"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)

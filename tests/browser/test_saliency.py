@@ -14,7 +14,9 @@ MAP = "[data-saliency]"
 
 @pytest.fixture
 def case(page, installation):
-    with closing(TwoLesions(page, installation, lesions=1)) as made:
+    with closing(TwoLesions(page, installation, lesions=0)) as made:
+        # whose Grad-CAM is not empty
+        made.lesions = [made.mark(made.images[0], 44, 40)]
         yield made
 
 

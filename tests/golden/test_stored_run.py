@@ -68,8 +68,9 @@ def test_evaluated_again_every_figure_is_what_it_was(tmp_path: Path) -> None:
     first = json.loads((run / "results.json").read_text("utf-8"))
     steps = list(again.evaluate(run, tmp_path / "data", tmp_path / "fresh"))
     [told] = [step.text for step in steps if step.said]
-    changed = "answer, arms, comparisons, comparisons_paper_protocol, config, curve, fidelity"
-    assert f"results.json is not what it was, in: {changed}, memorisation, summary" in told
+    changed = "answer, arms, comparisons, comparisons_paper_protocol, config, curve, dataset"
+    more = "fidelity, fresh, memorisation, summary"
+    assert f"results.json is not what it was, in: {changed}, {more}" in told
     assert "has what it had not, in: inference, probabilities, subgroups, version. " in told
     found = json.loads((run / "results.json").read_text("utf-8"))
     assert found.keys() == {
@@ -77,7 +78,8 @@ def test_evaluated_again_every_figure_is_what_it_was(tmp_path: Path) -> None:
     }  # fmt: skip
     was, now = dict(leaves(first)), dict(leaves(found))
     other = {path.rpartition("/")[2] for path in was if not _alike(was[path], now.get(path))}
-    words = {"interval", "distance", "flagged_below"}
+    # which phantom it is of is always said now
+    words = {"interval", "distance", "flagged_below", "note", "calibration"}
     assert other <= {"low", "high", "p", "holm_p", "permutations", *"0123456789", *words}
     moved = {path for path in was if not _alike(was[path], now.get(path)) and path[-1].isdigit()}
     assert all(path.startswith("/answer/") for path in moved)

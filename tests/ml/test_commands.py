@@ -23,7 +23,7 @@ from ml.ground import terminal
 from tests.ml.discs import BARELY, TINY, data_set
 
 COUNTS = "cyst=1,metastasis=1,hemangioma=1"
-GENERATOR = next(str(one) for one in checkpoint.shipped() if "dcgan" in one.name)
+GENERATOR = next(str(one) for one in checkpoint.shipped() if "diffusion" in one.name)
 Told = Callable[[], str]
 
 WRITING = {

@@ -279,7 +279,7 @@ EXPORTS = {
         "text/csv; charset=utf-8",
         "reader, treatment, case, truth, rating: for MRMCaov and `ml readers analyse`. Where "
         "several images are of one patient, a column patient says so; MRMCaov takes no notice of "
-        "it, and its intervals are then too narrow.",
+        "it, and is then surer than it may be.",
         mrmcaov,
         tasks=RATED,
     ),

@@ -67,7 +67,7 @@ def test_large_orders_at_once_are_few_and_the_next_is_told_when_to_come(api, app
         return draw(*arguments)
 
     monkeypatch.setattr(app.state.inference, "draw", slowly)
-    order = {"checkpoint": GENERATOR, "count": 20}
+    order = {"checkpoint": GENERATOR, "count": 7}
     codes: list[int] = []
     threads = [
         threading.Thread(target=lambda: codes.append(api.post(DRAW, json=order).status_code))
@@ -76,7 +76,7 @@ def test_large_orders_at_once_are_few_and_the_next_is_told_when_to_come(api, app
     for thread in threads:
         thread.start()
     for _ in threads:
-        drawing.acquire()
+        assert drawing.acquire(timeout=30)
     refused = api.post(DRAW, json=order)
     let_go.set()
     for thread in threads:

@@ -147,7 +147,7 @@ def test_a_checkpoint_without_the_tables_says_so(calibrated) -> None:
     assert "it was not tried on anything when it was trained" in fields["robustness"]["empty"]
     fields = json_form.form(making.card(replace(META, trust=None)))["fields"]
     assert "were not tried" in fields["robustness"]["empty"]
-    [folder] = [one for one in shipped() if "dcgan-cyst" in one.name]
+    [folder] = [one for one in shipped() if "diffusion-cyst" in one.name]
     fields = json_form.form(making.of_folder(folder))["fields"]
     assert fields["robustness"]["empty"] == "does not apply: a generator names no class"
 
