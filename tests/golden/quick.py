@@ -34,7 +34,9 @@ def of(source: str, folder: Path, jobs: int = 0) -> dict[str, Any]:
     data, run = str(folder / "data"), folder / "run"
     if source == PHANTOMS:
         slices = str(folder / "slices")
-        _do("phantom", "--counts", _COUNTS, "--seed", "1", "--key-slices-only", "--out", slices)
+        # the first phantom, whose digests are known on three processors
+        _do("phantom", "--counts", _COUNTS, "--seed", "1", "--key-slices-only",
+            "--phantom-version", "1", "--out", slices)  # fmt: skip
         _do("prepare", "dicom", slices, "--out", data)
     else:
         nodules = str(Path(os.environ["HEPATICA_TEST_DATA"]) / "nodules_ct64")
