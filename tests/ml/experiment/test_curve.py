@@ -156,7 +156,7 @@ def test_page_and_figure_say_phantoms_and_the_papers_claim(done: Path) -> None:
     for told in (page, drawn):
         assert "hantom" in told and "121" in told and "Frid-Adar" in told
     assert "sensitivity 78.6 to 85.7 %, specificity 88.4 to 92.4 %" in page
-    assert "python -m ml curve --preset quick --sizes 12+18 --seeds 2 --out OUT --set" in page
+    assert "python -m ml curve --preset quick --sizes 12+18 --seeds 2 --phantom-version 2" in page
     for arm in set(arms.ARMS) - set(arms.FURTHER):
         assert f"| {arm} |" in page
     # without the generators that nobody named, with the paper
@@ -195,7 +195,7 @@ def test_what_cannot_be_is_refused(done: Path, tmp_path: Path, capsys) -> None:
             list(curve.run(asking, done, jobs=1))
     kept = RunDir(done).read_json("config.json")
     RunDir(tmp_path / "later").write_json("config.json", kept | {"phantom_version": "9"})
-    with pytest.raises(CurveError, match="on phantoms of version 9, not 1"):
+    with pytest.raises(CurveError, match="on phantoms of version 9, not 2"):
         list(curve.run(_asking(2), tmp_path / "later", jobs=1))
     RunDir(tmp_path).write_json("config.json", {"seeds": 1})
     with pytest.raises(CurveError, match="holds no curve"):
@@ -211,16 +211,16 @@ def test_what_cannot_be_is_refused(done: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_another_phantom_is_trained_and_tested_on_where_it_is_asked_for(tmp_path: Path) -> None:
-    asking = Asking.of("quick", SIZES, SMALL, 1, Version.SECOND)
-    assert "--phantom-version 2" in asking.command
-    assert asking.settings.difficulty == DIFFICULTY[Version.SECOND]
-    named = Asking.of("quick", SIZES, ["difficulty=0.2"], 1, Version.SECOND)
-    assert named.settings.difficulty == 0.2
+    asking = Asking.of("quick", SIZES, SMALL, 1, Version.FIRST)
+    assert "--phantom-version 1" in asking.command
+    assert asking.settings.difficulty == DIFFICULTY[Version.FIRST]
+    named = Asking.of("quick", SIZES, ["difficulty=0.1"], 1, Version.FIRST)
+    assert named.settings.difficulty == 0.1
     list(cohorts.make(tmp_path, 0, SIZES, asking.settings.difficulty, asking.phantom))
     cell = Cell(asking, tmp_path, tmp_path / "fresh", 0, 12)
-    assert cell.manifest().phantom is Version.SECOND
+    assert cell.manifest().phantom is Version.FIRST
     tested = fresh_of(cell.settings(cell.manifest())[0], cell.manifest())
-    assert {chunk.phantom for chunk in tested} == {Version.SECOND}
+    assert {chunk.phantom for chunk in tested} == {Version.FIRST}
 
 
 def test_a_dry_run_tells_lesions_tasks_and_time_and_trains_nothing(

@@ -22,7 +22,7 @@ from ml.images import quick
 from ml.images.ct_slice import ImageKind
 from ml.images.roi import Box
 from ml.lesion import LIVER
-from ml.phantom import series
+from ml.phantom import VERSION, series
 from ml.phantom.patient import slice_uids
 from ml.progress import Progress
 from ml.statistics import multinomial
@@ -174,7 +174,7 @@ def test_of_many_patients_only_some_are_asked(manifest: Manifest) -> None:
 
 def test_phantom_classifiers_are_tried_on_patients_that_no_training_saw(manifest: Manifest) -> None:
     _, _, trust = trained(manifest)
-    phantoms = replace(manifest, kind=ImageKind.PHANTOM, difficulty=0.3)
+    phantoms = replace(manifest, kind=ImageKind.PHANTOM, phantom=VERSION, difficulty=0.3)
     assert trying.of_phantoms(phantoms) and not trying.of_phantoms(manifest)
     network = Network(phantoms)
     steps, made = ended(trying.tables(phantoms, network, trust, [], {}, 2, 0))
@@ -195,6 +195,7 @@ def test_a_patient_of_the_data_set_is_no_fresh_one(manifest: Manifest) -> None:
     phantoms = replace(
         manifest,
         kind=ImageKind.PHANTOM,
+        phantom=VERSION,
         difficulty=0.3,
         lines=(replace(first, phantom_uid=uid), *rest),
     )
@@ -231,7 +232,7 @@ def test_networks_of_every_fold_are_told_together_on_patients_that_none_saw(
     manifest: Manifest,
 ) -> None:
     _, _, trust = trained(manifest)
-    phantoms = replace(manifest, kind=ImageKind.PHANTOM)
+    phantoms = replace(manifest, kind=ImageKind.PHANTOM, phantom=VERSION)
     _, made = ended(trying.on_phantoms(phantoms, Several(phantoms), trust, 12))
     found = made.figures.together_elsewhere
     assert isinstance(found, Together)
@@ -253,6 +254,6 @@ def test_without_a_temperature_networks_together_are_told_as_they_are(manifest: 
     _, _, trust = trained(manifest)
     lacking = Missing("3 lesions: a temperature needs 30")
     trust = replace(trust, sets=None, figures=replace(trust.figures, calibration=lacking))
-    phantoms = replace(manifest, kind=ImageKind.PHANTOM)
+    phantoms = replace(manifest, kind=ImageKind.PHANTOM, phantom=VERSION)
     _, made = ended(trying.on_phantoms(phantoms, Several(phantoms), trust, 4))
     assert made.figures.together_elsewhere.after == lacking
