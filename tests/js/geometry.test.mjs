@@ -136,6 +136,8 @@ test("the first box of the keys is in the middle of the view and fits the slice"
   assert.deepEqual(boxInMiddle({ zoom: 1, cx: 100, cy: 60 }, SQUARE), [76, 36, 48, 48]);
   assert.equal(boxInMiddle({ zoom: 40, cx: 100, cy: 60 }, SQUARE)[2], 8);
   assert.equal(boxInMiddle({ zoom: 1, cx: 3, cy: 3 }, { rows: 6, columns: 6 })[2], 6);
+  const [, , width, height] = boxInMiddle({ zoom: 1, cx: 100, cy: 60 }, { ...SQUARE, spacing_mm: [2.4, 0.8] });
+  assert.equal(width * 0.8, height * 2.4);
 });
 
 test("a box moved by keys stops at the edges with its size kept", () => {

@@ -114,8 +114,10 @@ export function boxBetween(a, b, image) {
 
 /** The first box of marking by keys: in the middle of the view, as large as a lesion is at its zoom. */
 export function boxInMiddle(view, image) {
-  const side = Math.min(image.columns, image.rows, Math.max(8, Math.round(48 / Math.max(1, view.zoom / 2))));
-  return [view.cx - side / 2, view.cy - side / 2, side, side].map(Math.round);
+  const aspect = aspectOf(image); // as wide as high in mm
+  const side = Math.min(image.columns, image.rows * aspect, Math.max(8, Math.round(48 / Math.max(1, view.zoom / 2))));
+  const box = [view.cx - side / 2, view.cy - side / aspect / 2, side, side / aspect];
+  return aspect === 1 ? box.map(Math.round) : box;
 }
 
 /**
