@@ -41,7 +41,7 @@ _DOOR = f": none, or of {', '.join(DOOR_WORDS)}, with commas between."
 _LABEL = "[a-z0-9_]([a-z0-9_-]*[a-z0-9])?"
 _HOST = rf"{_LABEL}(\.{_LABEL})*"
 """A name of a host, or an address of IPv4, in lower case."""
-_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
+_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"})
 
 
 def _is_ipv6(text: str) -> bool:
@@ -72,7 +72,9 @@ class Settings(BaseSettings):
     The numbers of experiments are not here: they live in ``ml.config``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="HEPATICA_", extra="ignore", allow_inf_nan=False)
+    model_config = SettingsConfigDict(
+        env_prefix="HEPATICA_", extra="ignore", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     database_url: str = Field(
         "sqlite:///var/hepatica.sqlite3",

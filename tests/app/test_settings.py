@@ -14,7 +14,7 @@ from app.settings import Settings
         *(
             ("database_url", value, "no address of a database that is used here")
             for value in (
-                "", "var/x.sqlite3", "'sqlite:///x'", "postgres://u@h/x", "postgresql://u@h/x",
+                "", "var/x.sqlite3", "'sqlite:///x'", "postgres://u@h/x", "postgresql+psycopg2://u@h/x",
                 "mysql://x", "sqlite+aiosqlite:///x", "postgresql+psycopg://u@h:$PGPORT/x",
             )
         ),

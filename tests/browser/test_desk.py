@@ -34,6 +34,7 @@ def give(page, *keys: str) -> None:
         press(page, *keys)
         if page.locator("[data-desk] input[type=radio]:checked").count() >= len(keys):
             break
+    page.locator("[data-image]").first.wait_for()  # nothing is answered that was not seen
     press(page, "Enter")
 
 
