@@ -37,7 +37,9 @@ from app.roles import ROLES
 
 log = logging.getLogger("hepatica")
 
-_ASKED_BY_ITSELF = re.compile("/(runs|fetches)/[^/]+/progress|/erasures/[^/]+|/sessions/state")
+_ASKED_BY_ITSELF = re.compile(
+    "/(runs|fetches)/[^/]+/progress|/erasures/[0-9a-f-]{36}|/sessions/state"
+)
 """What an open page asks for without anybody at the computer."""
 _OPEN_TO_UNAWARE = re.compile("/|/(readings|pixels|account|sessions|static|health)(/.*)?")
 """Pages that say nothing of synthetic images to whoever is not to know of them yet."""

@@ -562,7 +562,9 @@ def returns_told(
     rows = ReturnedObject.of_case(session, case.id)
     lines = []
     sent = [row for row in rows if row.state == TriedState.SENT]
-    old = [row for row in sent if not _stands(session, case, row)]
+    said = {(row.said_by, *row.rows) for row in sent}
+    gone = {told for told in said if not _stands(session, case, *told)}
+    old = [row for row in sent if (row.said_by, *row.rows) in gone]
     for state, (level, words) in _RETURNED.items():
         some = [row for row in rows if row.state == state and row not in old]
         if some:
@@ -580,10 +582,10 @@ def returns_told(
     return ReturnsTold(tuple(lines), bool(takers and lesions), hint)
 
 
-def _stands(session: Session, case: Case, row: ReturnedObject) -> bool:
-    """Whether what an object says is said still."""
-    rows = [uuid.UUID(one) for one in row.rows]
-    return words_of.of_rows(session, case, By(row.said_by), rows) is not None
+def _stands(session: Session, case: Case, said_by: str, *rows: str) -> bool:
+    """Whether what objects of these rows say is said still."""
+    ids = [uuid.UUID(one) for one in rows]
+    return words_of.of_rows(session, case, By(said_by), ids) is not None
 
 
 _OLD = (

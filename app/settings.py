@@ -399,7 +399,7 @@ class Settings(BaseSettings):
         named = [item.strip() for item in value.split(",") if item.strip()]
         for item in named:
             title, at, network = item.partition("@")
-            fits = re.fullmatch(r"[^\\;\"']{1,16}", title.strip(), re.ASCII) and title.isascii()
+            fits = re.fullmatch(r"[^\\;\"']{1,16}", title.strip()) and title.isascii()
             if not fits:
                 raise ValueError(
                     f"HEPATICA_NODE_CALLERS names {item!r}, which is no AE title of 1 to 16 "

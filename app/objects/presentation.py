@@ -3,7 +3,8 @@ draws no report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from highdicom.pr import (
@@ -40,8 +41,9 @@ def made(account: Account, key: bytes, only: int | None = None) -> list[Dataset]
         key: of the installation.
         only: the number of one of them, from 1; None: all.
     """
+    headers = frames.of(account)
     return [
-        _state(account, statements, number, key)
+        _state(account, statements, headers, number, key)
         for number, statements in enumerate(_groups(account), 1)
         if only in (None, number)
     ]
@@ -63,16 +65,18 @@ def _groups(account: Account) -> list[list[Statement]]:
     return list(groups.values())
 
 
-def _state(account: Account, statements: Sequence[Statement], number: int, key: bytes) -> Dataset:
+def _state(
+    account: Account,
+    statements: Sequence[Statement],
+    headers: Mapping[uuid.UUID, Dataset],
+    number: int,
+    key: bytes,
+) -> Dataset:
     names = Names(account, "pr", key)
-    headers = frames.of(account)
     images = {said.image.id: headers[said.image.id] for said in statements}
     for image in images.values():
-        if (
-            "RescaleSlope" in image
-            and "WindowCenter" not in image
-            and "VOILUTSequence" not in image
-        ):
+        shown = "WindowCenter" in image or "VOILUTSequence" in image
+        if "RescaleSlope" in image and not shown:
             low, high = DEFAULT_WINDOW_HU  # without one a viewer shows every value there is
             image.WindowCenter, image.WindowWidth = (low + high) / 2, high - low
     layer = GraphicLayer("HEPATICA", order=1, description=frames.CAUTION[:64], display_color=None)

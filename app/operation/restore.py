@@ -70,9 +70,8 @@ class Restore:
                 f"({self.manifest.version}). Restore it with that version."
             )
         self._refuse_other_key()
-        Register(
-            self.settings.deletions_file
-        ).read()  # before anything is there to be cleared by it
+        # before anything is there that must be cleared by it
+        Register(self.settings.deletions_file).read()
         yield from self.manifest.compare(self.folder)
         if self.manifest.backend == "sqlite":
             yield from self._sqlite(Path(str(address.database)).absolute())

@@ -118,7 +118,7 @@ def test(shown: Presentations, hypothesis: Hypothesis, rules: Protocol, name: st
     """The hypothesis on these first presentations, and in its note who is not among them."""
     tested = _judged(shown, hypothesis, rules, name)
     told = tested.value is not None or tested.p is not None
-    return tested if not told else _without(tested, shown, hypothesis, rules)
+    return tested if not told else _without(tested, shown, hypothesis)
 
 
 def _meant(shown: Presentations, hypothesis: Hypothesis) -> Presentations:
@@ -128,16 +128,13 @@ def _meant(shown: Presentations, hypothesis: Hypothesis) -> Presentations:
     return _only(shown, lambda one: not one.synthetic or _generator(one) == hypothesis.generator)
 
 
-def _without(
-    tested: Tested, shown: Presentations, hypothesis: Hypothesis, rules: Protocol
-) -> Tested:
+def _without(tested: Tested, shown: Presentations, hypothesis: Hypothesis) -> Tested:
     """With a note of the readers whom the test leaves out."""
+    meant = _meant(shown, hypothesis)
     if hypothesis.claim is Claim.GENERATORS:
-        between = several.between(shown, rules)
-        out = between.left_out if isinstance(between, BetweenGenerators) else ()
-        of = "generator"
+        out, of = several.left_out_between(meant), "generator"
     else:
-        out, of = several.left_out(_meant(shown, hypothesis)), "kind"
+        out, of = several.left_out(meant), "kind"
     if not out:
         return tested
     without = f"without {', '.join(out)}, who read fewer than {roc.FEWEST} images of a {of}"
@@ -271,7 +268,7 @@ def _worst(
             found = replace(found, holds=None, note=given.note)
         # who is left out of the answers as they were given can be in these
         told = found.value is not None or found.p is not None
-        rows.append(_without(found, filled, hypothesis, rules) if told else found)
+        rows.append(_without(found, filled, hypothesis) if told else found)
     return rows
 
 

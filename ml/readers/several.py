@@ -52,6 +52,12 @@ def left_out(shown: Presentations) -> tuple[str, ...]:
     return tuple(_usable(shown)[1])
 
 
+def left_out_between(shown: Presentations) -> tuple[str, ...]:
+    """Readers of too few images of a generator to count in what is said between generators."""
+    kept, out = _usable(shown)
+    return (*out, *(ratings_by_generator(kept).lacking(roc.FEWEST) if kept else ()))
+
+
 _NO_SIDES = Refused("no point of the scale is right or wrong")
 _NOBODY = f"no reader read {roc.FEWEST} real and {roc.FEWEST} synthetic images"
 
@@ -187,7 +193,7 @@ def between(shown: Presentations, rules: Protocol) -> BetweenGenerators | Refuse
     """
     if len(shown.generators) < 2:
         return None
-    kept, out = _usable(shown)
+    kept, _ = _usable(shown)
     if not kept:
         return Refused(_NOBODY)
     block = ratings_by_generator(kept)
@@ -215,7 +221,7 @@ def between(shown: Presentations, rules: Protocol) -> BetweenGenerators | Refuse
         random=told(random),
         fixed=told(fixed),
         correct=told(correct),
-        left_out=(*out, *lacking),
+        left_out=left_out_between(shown),
         no_verdict=why_not,
     )
 

@@ -19,10 +19,10 @@ from ml.checkpoints import saving, serving
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError
 from ml.checkpoints.metrics import GeneratorMetrics
 from ml.config import FURTHER, GeneratorKind
-from ml.dataset.folds import patient_folds
+from ml.dataset.folds import Fold, patient_folds
 from ml.dataset.manifest import Line, Manifest
 from ml.dataset.measured import window_of
-from ml.training import gan, likened
+from ml.training import enough, gan, likened
 
 Pixels = npt.NDArray[np.float32]
 
@@ -72,11 +72,25 @@ class Nearest:
         saving.measure(root, replace(metrics, notes=(*others, self.words)))
 
 
-_WORDS: Mapping[GeneratorKind, str] = {
-    GeneratorKind.DCGAN: "DCGANs",
-    GeneratorKind.CGAN: "conditional GAN",
-    GeneratorKind.DIFFUSION: "diffusion model",
-}
+_WORDS: Mapping[GeneratorKind, str] = {GeneratorKind.DCGAN: "DCGANs", **enough.NAMES}
+
+
+def opened(root: Path) -> serving.Generator:
+    """The generator of a folder.
+
+    Raises:
+        CheckpointError: it holds none.
+    """
+    found = serving.load(root)
+    if not isinstance(found, serving.Generator):
+        raise CheckpointError(f"{root} holds no generator.")
+    return found
+
+
+def fold_of(generator: serving.Generator, manifest: Manifest) -> Fold:
+    """What it was trained and is tested on, of its data set."""
+    settings: config.Config = config.load(generator.meta.config)
+    return patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
 
 
 def of(
@@ -97,22 +111,18 @@ def of(
 
 
 def _far(root: Path, manifest: Manifest, others: Manifest) -> float:
-    generator = serving.load(root)
-    if not isinstance(generator, serving.Generator):
-        raise CheckpointError(f"{root} holds no generator.")
-    settings: config.Config = config.load(generator.meta.config)
-    fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
-    key = str(generator.meta.lesion_class)
+    generator = opened(root)
+    window, key = generator.meta.window_hu, str(generator.meta.lesion_class)
     samples = np.concatenate(
         [generator.draw(range(first, first + _AT_ONCE)) for first in range(0, gan.DRAWN, _AT_ONCE)]
     )
 
     def rois(of: Manifest, lines: Iterable[Line]) -> Pixels:
-        return np.stack([of.roi(line, settings.window_hu) for line in lines])
+        return np.stack([of.roi(line, window) for line in lines])
 
     return likened.distance(
         samples,
-        rois(manifest, fold.train.only(key)),
+        rois(manifest, fold_of(generator, manifest).train.only(key)),
         rois(others, (line for line in others.lines if line.lesion_class == key)),
-        window_of(manifest, settings.window_hu),
+        window_of(manifest, window),
     )

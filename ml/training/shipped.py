@@ -18,13 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ml import config
-from ml.checkpoints import saving, serving
+from ml.checkpoints import saving
 from ml.checkpoints.card.words import OwnersWords
 from ml.checkpoints.checkpoint import CheckpointError
 from ml.checkpoints.metrics import GeneratorMetrics
 from ml.config import GeneratorKind
 from ml.dataset import prepare
-from ml.dataset.folds import patient_folds
 from ml.dataset.manifest import Manifest
 from ml.lesion import LIVER
 from ml.phantom import SHIPPED, series
@@ -133,11 +132,9 @@ def measure(
     if not roots:
         raise CheckpointError(f"There is no generator of `make weights` in {out}.")
     for done, root in enumerate(roots, 1):
-        generator = serving.load(root)
+        generator = nearest.opened(root)
         meta = generator.meta
-        if not isinstance(generator, serving.Generator) or not isinstance(
-            meta.metrics, GeneratorMetrics
-        ):
+        if not isinstance(meta.metrics, GeneratorMetrics):
             raise CheckpointError(f"{root} holds no generator.")
         if meta.dataset_digest != manifest.digest:
             raise CheckpointError(
@@ -145,12 +142,11 @@ def measure(
                 f"those drawn here have {manifest.digest[:12]}: the phantom is another, or the "
                 "processor rounds otherwise. Measure where they are the same, or train anew."
             )
-        settings: config.Config = config.load(meta.config)
-        fold = patient_folds(manifest, settings.folds, settings.seed)[settings.test_fold]
+        fold = nearest.fold_of(generator, manifest)
         key = str(meta.lesion_class)
         lines, held = (list(part.only(key)) for part in (fold.train, fold.test))
         found = likened.to_held_out(
-            meta.metrics, manifest, settings.window_hu, lines, held, generator.draw(range(256))
+            meta.metrics, manifest, meta.window_hu, lines, held, generator.draw(range(256))
         )
         saving.measure(root, found)
         yield Progress(done, len(roots), f"{meta.name} measured")

@@ -171,9 +171,8 @@ def _made(session: Session, person: Person, role: str) -> User | str:
             "can choose another claim (HEPATICA_OIDC_NAME_CLAIM)."
         )
     if (other := User.alike(session, name)) is not None:
-        whose = "is of somebody else at the identity provider, or of an account that was there "
         elsewhere = session.scalar(sa.select(sa.exists().where(Identity.user_id == other.id)))
-        told = f"{whose}before" if elsewhere else "was made here"
+        told = "is another person's at the identity provider" if elsewhere else "was made here"
         return (
             f"There is already an account named {other.name} that {told}. If it is yours, an "
             f"administrator can join it to you: python -m app user join {other.name} "

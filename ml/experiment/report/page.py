@@ -246,6 +246,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
     return f'{told}<div class="scroll" tabindex="0"><table><tr>{top}</tr>{body}</table></div>'
 
 
+def _intervals(results: Results) -> str:
+    return paper.intervals(results.found.scores.inference)
+
+
 def _tested(results: Results) -> str:
     """Which lesions are tested."""
     own = results.found.dataset.split is not None
@@ -301,7 +305,7 @@ def _curve(results: Results) -> str:
     return (
         "<h2>Accuracy against samples</h2>"
         f"<figure>{drawn}<figcaption>{_tested(results)}, each tested once per seed. Bands: 95 % "
-        f"{paper.intervals(results.found.scores.inference)}. The curves are exploratory: "
+        f"{_intervals(results)}. The curves are exploratory: "
         "reading the best size off them flatters it. Dashed: published points, on other, private "
         f"lesions, and not comparable in height. {svg.ON_EACH_OTHER}{escape(note)}"
         "</figcaption></figure>"
@@ -381,7 +385,7 @@ def _scores(results: Results) -> str:
             head.append("true bal. acc.")
         caption = (
             f"%; {words}; mean over seeds; intervals: "
-            f"{paper.intervals(results.found.scores.inference)}, {_EXACT}. "
+            f"{_intervals(results)}, {_EXACT}. "
             "Sensitivity weighted by class counts is accuracy, its macro mean balanced accuracy."
         )
         if shares:
@@ -444,7 +448,7 @@ def _per_class(results: Results) -> str:
     return (
         "<h3>Per class, one against the rest</h3>"
         '<p class="soft">%; nested selection; mean over seeds; intervals: '
-        f"{paper.intervals(results.found.scores.inference)}, {_EXACT}.</p>"
+        f"{_intervals(results)}, {_EXACT}.</p>"
         + of(((lambda row: row.sensitivity, "sens."), (lambda row: row.specificity, "spec.")))
         + of(((lambda row: row.auc, "AUC"),), ("macro",))
     )
@@ -462,7 +466,7 @@ def _believed(results: Results) -> str:
         + believed.curves(
             summary,
             results.found.dataset.scheme,
-            paper.intervals(results.found.scores.inference),
+            _intervals(results),
         )
         + '<p class="soft">Every prediction stands in <code>predictions.csv</code>.</p>'
     )
@@ -504,7 +508,7 @@ def _subgroups(results: Results) -> str:
         ["group", "lesions", *map(escape, shown)],
         list(rows.values()),
         "Balanced accuracy, %, over the classes that occur; nested selection; mean over seeds; "
-        f"intervals: {paper.intervals(results.found.scores.inference)}, {_EXACT}. Not "
+        f"intervals: {_intervals(results)}, {_EXACT}. Not "
         f"corrected for how many groups there are. Numbers are halved at their median.{words}",
     )
 

@@ -110,6 +110,14 @@ def order(api, case, **wanted):
     return api.post(f"/api/v1/cases/{case.id}/returns", json=wanted)
 
 
+def try_to_the_end(session, messenger) -> None:
+    """Every try that an object gets, one after the other."""
+    for _ in range(len(WAITS_S) + 1):
+        session.execute(sa.update(ReturnedObject).values(due_at=now() - timedelta(seconds=1)))
+        session.commit()
+        assert messenger.act()
+
+
 def states(api, case) -> list[str]:
     returns = api.get(f"/api/v1/cases/{case.id}/returns").json()["returns"]
     return [one["state"] for one in returns]
@@ -285,10 +293,7 @@ def test_an_object_that_a_library_cannot_write_ends_with_a_reason(
     monkeypatch.setattr("app.objects.report.made", broken)
     messenger = use(app, main_pacs("http://127.0.0.1:9/dicom-web"))
     order(api, case, formats=["sr"])
-    for _ in range(len(WAITS_S) + 1):
-        session.execute(sa.update(ReturnedObject).values(due_at=now() - timedelta(seconds=1)))
-        session.commit()
-        assert messenger.act()
+    try_to_the_end(session, messenger)
     [told] = api.get(f"/api/v1/cases/{case.id}/returns").json()["returns"]
     assert told["state"] == "given up"
     assert told["error"] == "It could not be made (ValueError)."
@@ -370,10 +375,7 @@ def test_it_is_given_up_loudly_and_an_administrator_may_try_again(
 ):
     messenger = use(app, main_pacs("http://127.0.0.1:9/dicom-web"))
     order(api, case, formats=["sr"])
-    for _ in range(len(WAITS_S) + 1):
-        session.execute(sa.update(ReturnedObject).values(due_at=now() - timedelta(seconds=1)))
-        session.commit()
-        assert messenger.act()
+    try_to_the_end(session, messenger)
     assert states(api, case) == ["given up"]
     assert session.scalars(sa.select(Event).where(Event.kind == "return given up")).one()
     assert [one for one in caplog.records if one.levelno == logging.ERROR]
