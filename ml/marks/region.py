@@ -101,25 +101,28 @@ class Plane:
         """
         if image.orientation is None or image.position is None or image.spacing_mm is None:
             return
-        row, column = image.spacing_mm
-        own = np.asarray(self.orientation, np.float64).reshape(2, 3)
-        axes = np.asarray(image.orientation, np.float64).reshape(2, 3)
         rows, columns = image.size
-        for down, across in ((0, 0), (0, columns - 1), (rows - 1, 0)):
-            there = np.asarray(image.position) + across * column * axes[0] + down * row * axes[1]
-            of_row, of_column = self.spacing_mm or image.spacing_mm
-            here = np.asarray(self.position) + across * of_column * own[0] + down * of_row * own[1]
-            off = np.abs(axes @ (here - there)) / (column, row)
-            if not (off <= 0.5).all():
+        corners = np.array([(0, 0), (columns - 1, 0), (0, rows - 1)])
+        row, column = self.spacing_mm or image.spacing_mm
+        axes = np.asarray(self.orientation, np.float64).reshape(2, 3)
+        places = np.asarray(self.position) + corners * (column, row) @ axes
+        off = np.abs(_columns_and_rows(places, image) - corners).max(axis=1)
+        for (across, down), pixels in zip(corners, off, strict=True):
+            if not pixels <= 0.5:
                 raise MarkError(
                     "it lies on another grid than the image that it names: column "
-                    f"{across}, row {down} of it is {off.max():.1f} pixels from there; segment on "
+                    f"{across}, row {down} of it is {pixels:.1f} pixels from there; segment on "
                     "the image itself."
                 )
 
+    def to_list(self) -> list[list[float] | None]:
+        """The JSON form, from which `of_list` makes it again."""
+        spacing = list(self.spacing_mm) if self.spacing_mm else None
+        return [list(self.orientation), list(self.position), spacing]
+
     @classmethod
     def of_list(cls, told: Sequence[Sequence[float] | None]) -> Plane:
-        """The inverse of its fields as lists."""
+        """A plane from its JSON form."""
         turned, place, spacing = told
         return cls(tuple(turned or ()), tuple(place or ()), tuple(spacing) if spacing else None)
 
@@ -225,20 +228,7 @@ class Region:
             "points": [list(one) for one in self.points],
             "contours": [[index, [list(p) for p in points]] for index, points in self.contours],
             "flaw": self.flaw,
-            **(
-                {}
-                if self.plane is None
-                else {
-                    PLANE: [
-                        list(x) if x else None
-                        for x in (
-                            self.plane.orientation,
-                            self.plane.position,
-                            self.plane.spacing_mm,
-                        )
-                    ]
-                }
-            ),
+            **({} if self.plane is None else {PLANE: self.plane.to_list()}),
         }
 
     @classmethod
@@ -350,6 +340,14 @@ def in_pixels(points: npt.NDArray[np.float64], image: Seen) -> npt.NDArray[Any]:
     off_plane = float(np.abs(offset @ np.cross(axes[0], axes[1])).max())
     if off_plane > OFF_PLANE_MM:
         raise MarkError(f"its contours lie {off_plane:.1f} mm off the image that they name.")
+    return _columns_and_rows(points, image)
+
+
+def _columns_and_rows(points: npt.NDArray[np.float64], image: Seen) -> npt.NDArray[Any]:
+    """As `in_pixels`, of an image that tells where it lies, whatever lies off it."""
+    assert image.orientation is not None and image.spacing_mm is not None
+    axes = np.asarray(image.orientation, np.float64).reshape(2, 3)
+    offset = points - np.asarray(image.position, np.float64)
     row, column = image.spacing_mm
     return np.stack([offset @ axes[0] / column, offset @ axes[1] / row], axis=1)
 
