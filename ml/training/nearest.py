@@ -45,22 +45,26 @@ class Nearest:
     Attributes:
         far: Fréchet radiomic distance of each kind, the mean over the classes.
         lesions: that it was told by; ``patients``: whose they are.
+        collapsed: kinds of which a training collapsed in every attempt, so that they are not told.
     """
 
     kind: GeneratorKind
     far: Mapping[GeneratorKind, float]
     lesions: int
     patients: int
+    collapsed: tuple[GeneratorKind, ...] = ()
 
     @property
     def words(self) -> str:
         """What was chosen, and by what, in a sentence."""
         told = ", ".join(f"{_WORDS[kind]} {far:.0f}" for kind, far in self.far.items())
+        gone = " and ".join(_WORDS[kind] for kind in self.collapsed)
+        but = f", of which {gone} collapsed in every attempt" if gone else ""
         return (
-            f"{_CHOSEN} {len(self.far)} kinds of generators, each trained as this one was: its "
-            f"lesions are nearest to {self.lesions} lesions of {self.patients} other patients, "
-            "whom no training saw and no other figure is of (Fréchet radiomic distance, mean over "
-            f"the classes: {told})."
+            f"{_CHOSEN} {len(self.far) + len(self.collapsed)} kinds of generators, each trained as "
+            f"this one was{but}: its lesions are nearest to {self.lesions} lesions of "
+            f"{self.patients} other patients, whom no training saw and no other figure is of "
+            f"(Fréchet radiomic distance, mean over the classes: {told})."
         )
 
     def say(self, root: Path) -> None:
@@ -94,20 +98,24 @@ def fold_of(generator: serving.Generator, manifest: Manifest) -> Fold:
 
 
 def of(
-    made: Mapping[GeneratorKind, Mapping[str, Path]], manifest: Manifest, others: Manifest
+    made: Mapping[GeneratorKind, Mapping[str, Path]],
+    manifest: Manifest,
+    others: Manifest,
+    collapsed: tuple[GeneratorKind, ...] = (),
 ) -> Nearest:
     """The kind to ship.
 
     Args:
         made: of each kind its checkpoints, by class.
         manifest: what they were trained on; ``others``: the lesions they are compared with.
+        collapsed: kinds that left none.
     """
     far = {
         kind: float(np.mean([_far(root, manifest, others) for root in of_class.values()]))
         for kind, of_class in made.items()
     }
     kind = min(far, key=lambda one: far[one])
-    return Nearest(kind, far, len(others.lines), len(others.patients))
+    return Nearest(kind, far, len(others.lines), len(others.patients), collapsed)
 
 
 def _far(root: Path, manifest: Manifest, others: Manifest) -> float:

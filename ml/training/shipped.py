@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
-import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +37,7 @@ NAME = "phantom-182"
 CNN = "cnn"
 CHECKPOINTS = "checkpoints"
 """Of the scratch: what was trained, shipped or not."""
+_LOOKS_EVERY_S = 2.0
 
 WORDS = OwnersWords(
     developer="The Hepatica developers.",
@@ -73,6 +73,9 @@ def train(
         settings: what every training is told.
         tried_on: phantom patients that the classifier is tried on.
         others: lesions of each class that the kinds of generators are compared by.
+
+    Raises:
+        CollapseError: a generator of every kind collapsed in every attempt; nothing is shipped.
     """
     target, scratch = Path(out), Path(work)
     data = scratch / NAME
@@ -86,20 +89,19 @@ def train(
         work_of = {
             name: pool.submit(_one, name, data, scratch, settings, tried_on) for name in names
         }
-        while not all(future.done() for future in work_of.values()):
-            time.sleep(2)
+        while wait(work_of.values(), _LOOKS_EVERY_S).not_done:
             done = sum(_epochs(scratch / name) for name in names)
             yield Progress(min(done, total), total, _told(work_of, scratch))
-        for future in work_of.values():
-            future.result()
+        collapsed = collapsed_of(work_of)
     made = {
         kind: {key: scratch / CHECKPOINTS / f"phantom-{_name(kind, key)}" for key in keys}
         for kind in nearest.KINDS
+        if kind not in collapsed
     }
     unseen = scratch / f"{NAME}-others"
     yield from _lesions(unseen, dict.fromkeys(counts, others), nearest.SEED)
     yield Progress(total, total, "comparing the generators with lesions that none of them saw")
-    chosen = nearest.of(made, Manifest.load(data), Manifest.load(unseen))
+    chosen = nearest.of(made, Manifest.load(data), Manifest.load(unseen), collapsed)
     shipped = [scratch / CHECKPOINTS / f"phantom-{CNN}", *made[chosen.kind].values()]
     for root in made[chosen.kind].values():
         chosen.say(root)
@@ -161,6 +163,27 @@ def _lesions(data: Path, counts: Mapping[str, int], seed: int) -> Iterator[Progr
             counts, seed, images, DIFFICULTY, key_slices_only=True, version=SHIPPED
         )
         yield from prepare.dicom(images, LIVER, data)
+
+
+def collapsed_of(work_of: Mapping[str, Future[None]]) -> tuple[GeneratorKind, ...]:
+    """The kinds of generators of which a training collapsed in every attempt: they ship nothing.
+
+    Args:
+        work_of: every training, ended, by its name.
+
+    Raises:
+        CollapseError: no other kind is left; or whatever else a training raised.
+    """
+    collapsed: dict[GeneratorKind, gan.CollapseError] = {}
+    for name, future in work_of.items():
+        kind = GeneratorKind(name) if name in nearest.JOINT else GeneratorKind.DCGAN
+        try:
+            future.result()
+        except gan.CollapseError as error:
+            collapsed[kind] = error
+    if len(collapsed) == len(nearest.KINDS):
+        raise collapsed.popitem()[1]
+    return tuple(collapsed)
 
 
 def _name(kind: GeneratorKind, key: str) -> str:
