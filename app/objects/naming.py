@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.models.cases.uids import mapped
@@ -42,10 +44,30 @@ class Names:
         return mapped(f"device {self.account.name} {self.account.version}", self.key)
 
     def _uid(self, what: str) -> str:
-        rows = " ".join(map(str, self.account.rows))
-        # a version of the network alone is as it was when objects said nothing else of it
-        version = self.account.version
-        more = f" {version}" if "-" in version else ""
-        # classes of long names are told apart since they are marked
-        more += " marked" if any(one.is_marked for one in self.account.statements) else ""
-        return mapped(f"{self.kind} {_FORMS[self.kind]} {what} {rows}{more}", self.key)
+        marked = any(one.is_marked for one in self.account.statements)
+        return _uid(self.kind, what, self.account.rows, self.account.version, self.key, marked)
+
+
+def series_of(kind: str, rows: Iterable[uuid.UUID], version: str, key: bytes) -> Mapping[str, str]:
+    """The series of an object that was made of other rows, by each UID that the object may have.
+
+    Args:
+        version: of the account, as of ``Account``.
+    """
+    ordered = tuple(sorted(rows))
+    return {
+        _uid(kind, "instance 1", ordered, version, key, marked): _uid(
+            kind, "series", ordered, version, key, marked
+        )
+        for marked in (False, True)
+    }
+
+
+def _uid(
+    kind: str, what: str, rows: tuple[uuid.UUID, ...], version: str, key: bytes, marked: bool
+) -> str:
+    # a version of the network alone is as it was when objects said nothing else of it
+    more = f" {version}" if "-" in version else ""
+    # classes of long names are told apart since they are marked
+    more += " marked" if marked else ""
+    return mapped(f"{kind} {_FORMS[kind]} {what} {' '.join(map(str, rows))}{more}", key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta, timezone
 
 from pydicom.dataset import Dataset
@@ -45,13 +46,28 @@ def uid(of: str, key: bytes) -> str:
     return mapped(f"returned {of}", key)
 
 
-def made(likeness: Dataset, account: Account, link: Link, key: bytes) -> Dataset:
+@dataclass(frozen=True)
+class Predecessor:
+    """A report that went back before, and of which one that is made now is the successor."""
+
+    series_uid: str
+    sop_uid: str
+
+
+def made(
+    likeness: Dataset,
+    account: Account,
+    link: Link,
+    key: bytes,
+    predecessor: Predecessor | None = None,
+) -> Dataset:
     """An object as it goes back.
 
     Args:
         likeness: the object as it leaves here otherwise; it is changed.
         link: of the account's case; it knows all images of the account.
         key: of the installation.
+        predecessor: of a report; it is named (PS3.3 C.17.2.2).
 
     Raises:
         NotKept: an image's own file says what was not kept of it.
@@ -73,6 +89,8 @@ def made(likeness: Dataset, account: Account, link: Link, key: bytes) -> Dataset
     own = uid(likeness.SOPInstanceUID, key), uid(likeness.SeriesInstanceUID, key)
     _refer(likeness, sources, plain)
     likeness.SOPInstanceUID, likeness.SeriesInstanceUID = own
+    if predecessor is not None:
+        likeness.PredecessorDocumentsSequence = [_named(predecessor, likeness, known)]
     for keyword in _GONE:
         if keyword in likeness:
             delattr(likeness, keyword)
@@ -88,6 +106,18 @@ def made(likeness: Dataset, account: Account, link: Link, key: bytes) -> Dataset
     likeness.StudyID = known.study_id
     likeness.AccessionNumber = known.accession_number
     return likeness
+
+
+def _named(report: Predecessor, successor: Dataset, known: Examination) -> Dataset:
+    """A report as others refer to it (PS3.3, table C.17-3)."""
+    instance, series, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = successor.SOPClassUID
+    instance.ReferencedSOPInstanceUID = report.sop_uid
+    series.SeriesInstanceUID = report.series_uid
+    series.ReferencedSOPSequence = [instance]
+    study.StudyInstanceUID = known.study_uid
+    study.ReferencedSeriesSequence = [series]
+    return study
 
 
 def _as_stored(state: Dataset, account: Account) -> None:

@@ -232,6 +232,15 @@ def of_rows(session: Session, case: Case, by: By, rows: Collection[uuid.UUID]) -
     return None
 
 
+def whose(session: Session, by: By, row: uuid.UUID) -> uuid.UUID | None:
+    """The checkpoint or the person that a row of an account is of; None where it is gone."""
+    if by == By.NETWORK:
+        prediction = session.get(Prediction, row)
+        return None if prediction is None else prediction.checkpoint_id
+    review = session.get(Review, row)
+    return None if review is None else review.by_id
+
+
 def lesions(session: Session, case: Case) -> Sequence[Lesion]:
     """The lesions of a case that stand, each with its image, series and case."""
     return session.scalars(

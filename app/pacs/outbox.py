@@ -21,7 +21,7 @@ from app.models.cases.case import Case
 from app.models.cases.link import Link
 from app.models.jobs.returned_object import ReturnedObject
 from app.objects import returned, said
-from app.objects.naming import Names
+from app.objects.naming import Names, series_of
 from app.objects.part10 import written
 from app.objects.said import Account, By
 from app.pacs.client import Pacs
@@ -235,10 +235,27 @@ def _made(session: Session, row: ReturnedObject, key: bytes) -> tuple[bytes, str
             "Send the answer of today."
         )
     likeness = next(iter(_likeness(session, account, row, key)))
-    found = returned.made(likeness, account, link, key)
+    found = returned.made(likeness, account, link, key, _predecessor(session, account, row, key))
     if found.SOPInstanceUID != row.sop_uid:
         raise NoWayBack("It would be another object than the one that was ordered. Order it again.")
     return written(found), link.examination.study_uid
+
+
+def _predecessor(
+    session: Session, account: Account, row: ReturnedObject, key: bytes
+) -> returned.Predecessor | None:
+    """The report of the same network or person that the PACS has, if this is a further one."""
+    if row.kind != "sr":
+        return None
+    author = said.whose(session, account.by, account.rows[0])
+    for one in row.sent_before(session):
+        rows = [uuid.UUID(known) for known in one.rows]
+        if said.whose(session, account.by, rows[0]) != author:
+            continue
+        for instance, series in series_of(one.kind, rows, account.version, key).items():
+            if returned.uid(instance, key) == one.sop_uid:
+                return returned.Predecessor(returned.uid(series, key), one.sop_uid)
+    return None
 
 
 def _likeness(

@@ -85,6 +85,19 @@ class ReturnedObject(Tried, Base):
         query = sa.select(ReturnedObject).where(ReturnedObject.case_id == case_id)
         return list(session.scalars(query.order_by(ReturnedObject.created_at, ReturnedObject.id)))
 
+    def sent_before(self, session: Session) -> Sequence[ReturnedObject]:
+        """What is of the same kind, case and PACS, was ordered before this one and is there; the
+        newest first."""
+        query = sa.select(ReturnedObject).where(
+            ReturnedObject.case_id == self.case_id,
+            ReturnedObject.pacs == self.pacs,
+            ReturnedObject.kind == self.kind,
+            ReturnedObject.said_by == self.said_by,
+            ReturnedObject.state == TriedState.SENT,
+            ReturnedObject.created_at < self.created_at,
+        )
+        return session.scalars(query.order_by(ReturnedObject.created_at.desc())).all()
+
     @staticmethod
     def drop_unsent(session: Session, case_id: uuid.UUID, by: str) -> int:
         """Before its case is deleted: what waits is not sent, which the record says; how many."""

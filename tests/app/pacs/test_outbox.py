@@ -318,6 +318,39 @@ def test_an_answer_in_the_pacs_that_was_corrected_since_is_not_called_well(
     assert "4 objects in the PACS (main)</span>" in page
 
 
+def test_a_report_that_corrects_another_names_it_and_nobody_elses(session, database):
+    case = answered_case(session, *SENT)
+    link = Link.of(session, case, KEY)
+    pacs = main_pacs("http://127.0.0.1:9/x")
+    lesion = Lesion.of_case(session, case.id)[0]
+
+    def report(name, *, sent=True):
+        [account] = [one for one in said.by_radiologists(session, case) if one.name == name]
+        [row] = outbox.order(session, pacs, link, [account], ["sr"], by="x", key=KEY)
+        made = parsed(outbox._made(session, row, KEY)[0])
+        if sent:
+            row.succeeded()
+            session.flush()
+        return made
+
+    ada, bob = (studies.make_user(session, name, "researcher") for name in ("ada", "bob"))
+    first = report("ada")
+    assert "PredecessorDocumentsSequence" not in first
+    studies.review(session, lesion, "hemangioma", by=bob)
+    assert "PredecessorDocumentsSequence" not in report("bob")  # ada's is another person's
+    studies.review(session, lesion, "cyst", by=ada)
+    waits = report("ada", sent=False)
+    studies.review(session, lesion, "hemangioma", by=ada)
+    for made in (waits, report("ada")):  # what never came to the PACS is no predecessor
+        [study] = made.PredecessorDocumentsSequence
+        [series] = study.ReferencedSeriesSequence
+        [instance] = series.ReferencedSOPSequence
+        assert study.StudyInstanceUID == first.StudyInstanceUID
+        assert series.SeriesInstanceUID == first.SeriesInstanceUID
+        assert instance.ReferencedSOPInstanceUID == first.SOPInstanceUID
+        assert instance.ReferencedSOPClassUID == first.SOPClassUID
+
+
 def forgetful(asked):
     """Says yes to everything, and keeps nothing."""
     if asked.method == "POST":
