@@ -27,6 +27,7 @@ from app.models.jobs.returned_object import ReturnedObject
 from app.models.jobs.tried import TriedState
 from app.models.people.user import User
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look
 from app.objects import said as words_of
 from app.objects.said import By
 from app.pacs.configured import PacsSettings
@@ -137,7 +138,10 @@ class Standing:
 
     @classmethod
     def is_score_known(cls, request: Request, session: Session, user: User, lesion: Lesion) -> bool:
-        """Whether the person sees a network's score of the lesion now, or of one at its place."""
+        """Whether the person sees a network's score of the lesion now, or of one at its place, or
+        their own program was told one of this image: where on it is not kept."""
+        if Look.knows_score(session, user.id, lesion.image_id):
+            return True
         alike = [lesion, *lesion.at_its_place(session)]
         return any(one.score_is_visible for one in cls.of_all(request, session, user, alike))
 

@@ -26,6 +26,7 @@ from app.models.cases.review import Review
 from app.models.checkpoint import Checkpoint
 from app.models.ground.event import Event
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.look import Look, Seen, Shown
 from app.watch import Watch
 from ml.ground.errors import HepaticaError
 from ml.ground.records import to_json
@@ -83,6 +84,8 @@ class Classifying:
     person: uuid.UUID | None
     review_first: bool
     _events: list[str] = field(default_factory=list)
+    _scored: set[uuid.UUID] = field(default_factory=set)
+    """Images held here of which something was scored."""
 
     def steps(self, session: Session, items: Sequence[Item]) -> Iterator[list[Answer]]:
         """The answers, some at a time, in the order of the items.
@@ -102,6 +105,8 @@ class Classifying:
             answers = []
             for one in cut:
                 if isinstance(one, _Cut):
+                    if one.image_id is not None:
+                        self._scored.add(one.image_id)
                     found = scored(network, one.roi, next(said), phantom=one.phantom)
                     answers.append({"status": 200, **answer_of(one.roi, found, version, one.more)})
                 else:
@@ -112,7 +117,7 @@ class Classifying:
         if "refused" in item:
             return dict(item["refused"])
         try:
-            cut = held.cut(item) if "image" in item else _sent(item)
+            cut = held.cut(item) if "image" in item else _Cut(sent_roi(item), item["phantom"], {})
             self.watch.refuse(self.person, cut.roi.pixels, cut.image_id)
         except (AppError, HepaticaError) as error:
             if isinstance(error, AppError) and error.status >= 500:
@@ -123,11 +128,16 @@ class Classifying:
         return cut
 
     def record(self, database: Database, actor: str) -> None:
-        """Write down what was refused so that an administrator should know of it."""
-        if self._events:
-            with database.transaction() as session:
-                for kind in dict.fromkeys(self._events):
-                    Event.record(session, actor, kind, "/api/v1/classifications")
+        """Write down, before it is answered, on which images the person is told a score, and what
+        was refused so that an administrator should know of it."""
+        scored = [] if self.person is None else sorted(self._scored)
+        if not self._events and not scored:
+            return
+        with database.transaction() as session:
+            for kind in dict.fromkeys(self._events):
+                Event.record(session, actor, kind, "/api/v1/classifications")
+            if self.person is not None:
+                Look.keep(session, (Seen(self.person, Shown.SCORE, one) for one in scored))
 
 
 @dataclass(frozen=True)
@@ -138,10 +148,11 @@ class _Cut:
     image_id: uuid.UUID | None = None
 
 
-def _sent(item: Item) -> _Cut:
+def sent_roi(item: Item) -> Roi:
+    """The ROI of an item as `of_roi` made it."""
     side = ROI_SIZE_PX
     pixels = np.frombuffer(base64.b64decode(item["roi"]), "<f4").reshape(side, side)
-    found = Roi(
+    return Roi(
         pixels.astype(np.float32),
         item["calibrated"],
         Box(*item["box"]) if item["box"] else None,
@@ -149,7 +160,6 @@ def _sent(item: Item) -> _Cut:
         item["side_mm"],
         tuple(item["warnings"]),
     )
-    return _Cut(found, item["phantom"], {})
 
 
 @dataclass

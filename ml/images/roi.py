@@ -527,12 +527,12 @@ def make(
         None if itself else box,
         cut_out,
         side_mm,
-        (*told, *_outside(cut_out, pixels), *_flat(found)),
+        (*told, *_outside(cut_out, pixels), *flat(found)),
     )
 
 
-def _flat(roi: Float32) -> tuple[str, ...]:
-    """Said of an ROI in which a network sees nothing, whatever made it so."""
+def flat(roi: Float32) -> tuple[str, ...]:
+    """What is said of an ROI (64, 64) in which a network sees nothing, whatever made it so."""
     low, high = percentiles.span(roi, 1, 99)
     if high - low >= _FLAT:
         return ()

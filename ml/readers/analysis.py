@@ -57,7 +57,13 @@ def analyse(
     across, between = several.across(shown, rules), several.between(shown, rules)
     family = others.of_ratings({one.reader: one.verdict for one in readers}, across, between, rules)
     readers = tuple(replace(one, verdict=family.judged(one.reader, one.verdict)) for one in readers)
-    across = replace(across, verdict=family.across(across.verdict))
+    primary = None
+    if shown.first:
+        primary = hypothesis.primary(every, rules, marked, given if unsent else None)
+    verdict = others.as_planned(
+        family.across(across.verdict), rules.hypothesis, primary.planned if primary else None
+    )
+    across = replace(across, verdict=verdict)
     found = Result(
         summary="",
         margin=rules.margin,
@@ -70,9 +76,7 @@ def analyse(
         reasons=_reasons(shown),
         warnings=words.warnings(shown, readers, counts.clustered, rules),
         methods="",
-        primary=hypothesis.primary(every, rules, marked, given if unsent else None)
-        if shown.first
-        else None,
+        primary=primary,
         amended=tuple(
             found
             for version, later in (amendments or {}).items()

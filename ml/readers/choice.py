@@ -63,13 +63,17 @@ def analyse_choices(
         between = between.without_p()
     family = secondary.of_choices(readers, across, between, rules)
     readers = tuple(replace(one, verdict=family.judged(one.reader, one.verdict)) for one in readers)
-    across = replace(across, verdict=family.across(across.verdict))
+    primary = choice_primary.primary(every, rules, marked, given if unsent else None)
+    verdict = secondary.as_planned(
+        family.across(across.verdict), rules.hypothesis, primary.planned if primary else None
+    )
+    across = replace(across, verdict=verdict)
     found = ChoiceResult(
         summary="",
         margin=rules.margin,
         least_other_side=rules.scale_rule.least_off,
         choices=counts,
-        primary=choice_primary.primary(every, rules, marked, given if unsent else None),
+        primary=primary,
         amended=tuple(
             one
             for version, amended in (later or {}).items()
@@ -93,7 +97,7 @@ def analyse_choices(
 
 def reader(name: str, shown: PairsShown, rules: Protocol) -> ChoicesOfReader:
     """Every figure of one reader."""
-    mine = sorted(shown.of(name), key=lambda r: (r.session, r.position))
+    mine = shown.of(name)
     right = [r.named_first for r in mine]
     order = list(range(1, len(mine) + 1))
     timed = [(r.active_ms, k) for k, r in zip(order, mine, strict=True) if r.active_ms is not None]

@@ -5,7 +5,7 @@ One test decides. The sensitivity analyses beside it treat missing answers in an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ml.readers import choice_shares
@@ -50,13 +50,16 @@ def primary(
             Missing.COMPLETE: _test(
                 _complete(readings, shown), hypothesis, rules, Missing.COMPLETE.value
             ),
-            RIGHT: _filled_in(readings, answered, hypothesis, rules, right=True),
-            WRONG: _filled_in(readings, answered, hypothesis, rules, right=False),
+            RIGHT: _filled_in(readings, answered, hypothesis, rules, RIGHT, right=True),
+            WRONG: _filled_in(readings, answered, hypothesis, rules, WRONG, right=False),
         }
+        if hypothesis.claim is Claim.GENERATORS:
+            rows |= _drawn_apart(readings, answered, hypothesis, rules)
     if plan in rows or not shown.unanswered:
         planned = rows.pop(plan, None) or rows.pop(Missing.ALL)
     else:
-        planned = _worst(rows[RIGHT], rows[WRONG], hypothesis.claim)
+        filled = [one for way, one in rows.items() if way not in (Missing.ALL, Missing.COMPLETE)]
+        planned = _worst(filled, hypothesis.claim)
     beside = tuple(rows.values())
     if given is not None:
         beside += (_test(present_pairs(given), hypothesis, rules, _WITH_UNSENT),)
@@ -170,16 +173,31 @@ def _judged(
     )
 
 
-def _worst(right: ChoiceTested, wrong: ChoiceTested, claim: Claim) -> ChoiceTested:
-    """Both ways: a difference holds only where it holds both times, and in one direction."""
-    if right.holds is None or wrong.holds is None:
-        return replace(right, holds=None, note=right.note or wrong.note)
-    if right.holds and wrong.holds and claim is not Claim.EQUIVALENT:
+def _worst(ways: Sequence[ChoiceTested], claim: Claim) -> ChoiceTested:
+    """Every way: a difference holds only where it holds each time, and in one direction."""
+    if any(one.holds is None for one in ways):
+        why = next((one.note for one in ways if one.note), None)
+        return replace(ways[0], holds=None, note=why)
+    if all(one.holds for one in ways) and claim is not Claim.EQUIVALENT:
         middle = 0.0 if claim is Claim.GENERATORS else 0.5
-        above = [(one.value or 0) > middle for one in (right, wrong)]
-        if above[0] != above[1]:
-            return replace(right, holds=False, note="it holds in opposite directions")
-    return wrong if right.holds else right
+        if len({(one.value or 0) > middle for one in ways}) > 1:
+            return replace(ways[0], holds=False, note="it holds in opposite directions")
+    return next((one for one in ways if not one.holds), ways[-1])
+
+
+def _drawn_apart(
+    readings: Sequence[PairReading], given: ChoiceTested, hypothesis: Hypothesis, rules: Protocol
+) -> Mapping[str, ChoiceTested]:
+    """With missing answers of one generator taken one way and of the others the other way, which
+    is what draws them furthest together or apart."""
+    found = {}
+    for name in sorted({r.generator for r in readings}):
+        for right, words in ((True, "right, others as wrong"), (False, "wrong, others as right")):
+            way = f"missing answers to {name} taken as {words}"
+            found[way] = _filled_in(
+                readings, given, hypothesis, rules, way, right=not right, but=name
+            )
+    return found
 
 
 def _complete(readings: Sequence[PairReading], shown: PairsShown) -> PairsShown:
@@ -194,23 +212,28 @@ def _filled_in(
     given: ChoiceTested,
     hypothesis: Hypothesis,
     rules: Protocol,
+    name: str,
     *,
     right: bool,
+    but: str | None = None,
 ) -> ChoiceTested:
     """With missing answers taken one way; no verdict where the given ones allow none.
 
     What is filled in must not stand for a use of both sides that the readers did not make.
     """
-    name = RIGHT if right else WRONG
-    found = _test(_filled(readings, right=right), hypothesis, rules, name)
+    found = _test(_filled(readings, right=right, but=but), hypothesis, rules, name)
     return found if given.holds is not None else replace(found, holds=None, note=given.note)
 
 
-def _filled(readings: Sequence[PairReading], *, right: bool) -> PairsShown:
-    """The answers with those that are missing, of readers who began."""
+def _filled(readings: Sequence[PairReading], *, right: bool, but: str | None = None) -> PairsShown:
+    """The answers with those that are missing, of readers who began.
+
+    Args:
+        but: the generator of which they are taken the other way.
+    """
     began = {r.reader for r in readings if r.answer is not None and not r.is_practice}
     return present_pairs(
-        replace(r, answer=r.asked if right else r.asked.other)
+        replace(r, answer=r.asked if right is not (r.generator == but) else r.asked.other)
         if r.answer is None and not r.is_repeat and r.reader in began
         else r
         for r in readings

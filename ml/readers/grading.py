@@ -91,14 +91,18 @@ def analyse_grades(
     asked = [_Asked(every, shown, place, one, rules) for place, one in enumerate(questions)]
     readers = tuple(_reader(name, shown) for name in shown.readers)
     family = others.of_grades({one.question.text: one.judged for one in asked}, rules)
-    results = tuple(one.result(family.part(one.question.text)) for one in asked)
+    primary = asked[0].primary(marked, given if unsent else None) if shown.first else None
+    results = tuple(
+        one.result(family.part(one.question.text), primary if place == 0 else None)
+        for place, one in enumerate(asked)
+    )
     found = GradeResult(
         summary="",
         margin=rules.margin,
         grades=counts,
         questions=results,
         readers=readers,
-        primary=asked[0].primary(marked, given if unsent else None) if shown.first else None,
+        primary=primary,
         amended=asked[0].amended(later or {}) if shown.first else (),
         secondary=family.hypotheses if shown.first else (),
         scale_rule=AppliedRule(
@@ -140,8 +144,12 @@ class _Asked:
         """What is said of this question alone."""
         return {one.reader: one.verdict for one in self.readers}, self.across, self.between
 
-    def result(self, family: others.Family) -> QuestionResult:
-        """Its part of the result, with verdicts by the family of all questions."""
+    def result(self, family: others.Family, primary: Primary | None) -> QuestionResult:
+        """Its part of the result, with verdicts by the family of all questions.
+
+        Args:
+            primary: of the question that the primary hypothesis is of.
+        """
         across, between = self.across, self.between
         return QuestionResult(
             text=self.question.text,
@@ -154,7 +162,11 @@ class _Asked:
                 across.left_out,
                 across.random,
                 across.fixed,
-                family.across(across.verdict),
+                others.as_planned(
+                    family.across(across.verdict),
+                    self._rules.hypothesis,
+                    primary.planned if primary else None,
+                ),
                 across.no_verdict,
             ),
             between_generators=GeneratorsGraded(
@@ -296,7 +308,7 @@ def _of_the_first(rules: Protocol) -> Protocol:
 
 
 def _reader(name: str, shown: GradesShown) -> GradingReader:
-    mine = sorted(shown.of(name), key=lambda one: (one.session, one.position))
+    mine = shown.of(name)
     order = range(1, len(mine) + 1)
     timed = [
         (one.active_ms, k) for k, one in zip(order, mine, strict=True) if one.active_ms is not None

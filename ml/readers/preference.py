@@ -76,6 +76,11 @@ def analyse_preferences(
     family = secondary.of_preferences(
         {_named(*pair): of_pair for pair, of_pair in found.items()}, rules
     )
+    primary = _primary(every, counts.generators, rules, given if unsent else None)
+    # of several contests the hypothesis is of a generator against all others, which is none of them
+    own_hypothesis = rules.hypothesis if len(parts) == 1 else None
+    if own_hypothesis is not None:
+        own_hypothesis = replace(own_hypothesis, generator="")
     contests = []
     for pair, (own, across) in found.items():
         judged = family.part(_named(*pair))
@@ -93,7 +98,12 @@ def analyse_preferences(
                     for one in own
                 ),
                 PreferencesAcross(
-                    across.left_out, across.random, across.fixed, judged.across(across.verdict),
+                    across.left_out, across.random, across.fixed,
+                    secondary.as_planned(
+                        judged.across(across.verdict),
+                        own_hypothesis,
+                        primary.planned if primary else None,
+                    ),
                     across.no_verdict,
                 ),
             )
@@ -104,7 +114,7 @@ def analyse_preferences(
         margin=rules.margin,
         least_other_side=rules.scale_rule.least_off,
         preferences=counts,
-        primary=_primary(every, counts.generators, rules, given if unsent else None),
+        primary=primary,
         amended=tuple(
             row
             for version, amended in (later or {}).items()
@@ -173,7 +183,7 @@ def _readers(part: PairsShown, rules: Protocol) -> tuple[ChoicesOfReader, ...]:
 
 
 def _reader(name: str, shown: PairsShown) -> PreferringReader:
-    mine = sorted(shown.of(name), key=lambda one: (one.session, one.position))
+    mine = shown.of(name)
     timed = [(one.active_ms, k) for k, one in enumerate(mine, 1) if one.active_ms is not None]
     return PreferringReader(
         name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ml.readers import secondary, several, single
 from ml.readers.hypothesis import Claim, Hypothesis, Missing, Whose
@@ -99,7 +100,7 @@ def amended(
     readers = {name: single.verdict(name, shown, later) for name in shown.readers}
     across = several.across(shown, later)
     family = secondary.of_ratings(readers, across, several.between(shown, later), later)
-    mean = family.across(across.verdict)
+    mean = secondary.as_planned(family.across(across.verdict), later.hypothesis, planned)
     return Amended(
         version=version,
         margin=later.margin,
@@ -219,12 +220,19 @@ def _ways(
     readings: Sequence[Reading], shown: Presentations, rules: Protocol
 ) -> Mapping[str, Callable[[], Presentations]]:
     """Name → first presentations with missing answers treated in that way."""
-    return {
+    ways = {
         Missing.ALL.value: lambda: shown,
         Missing.COMPLETE.value: lambda: _complete(readings, shown),
         ALL_RIGHT: lambda: _filled(readings, rules, right=True),
         ALL_WRONG: lambda: _filled(readings, rules, right=False),
     }
+    drawn = {_generator(one) for one in readings if one.synthetic} if shown.unanswered else ()
+    for name in sorted(drawn):
+        for right, words in ((True, "right, others as wrong"), (False, "wrong, others as right")):
+            ways[f"missing answers to {name} taken as {words}"] = partial(
+                _filled, readings, rules, right=not right, but=name
+            )
+    return ways
 
 
 def _by_plan(
@@ -235,19 +243,20 @@ def _by_plan(
 ) -> Tested:
     if missing is not Missing.WORST:
         return test(ways[missing.value](), hypothesis, rules, f"{AS_PLANNED}: {missing}")
-    right, wrong = _worst(ways, hypothesis, rules)
+    rows = _worst(ways, hypothesis, rules)
     name = f"{AS_PLANNED}: {missing}"
-    if right.holds is None or wrong.holds is None:
-        return replace(right, analysis=name, holds=None, note=right.note or wrong.note)
-    sides = [one.value is not None and one.value > _MIDDLE[hypothesis.claim]
-             for one in (right, wrong)]  # fmt: skip
-    one_side = hypothesis.claim is Claim.EQUIVALENT or sides[0] == sides[1]
-    worse = wrong if right.holds else right
-    note = None if one_side else "above with answers taken as right, below with them as wrong"
+    untold = next((one for one in rows if one.holds is None), None)
+    if untold is not None:
+        why = next((one.note for one in rows if one.note), None)
+        return replace(untold, analysis=name, note=why)
+    sides = {one.value is not None and one.value > _MIDDLE[hypothesis.claim] for one in rows}
+    one_side = hypothesis.claim is Claim.EQUIVALENT or len(sides) == 1
+    worse = next((one for one in rows if not one.holds), rows[-1])
+    note = None if one_side else _TURNS[hypothesis.claim]
     return replace(
         worse,
         analysis=name,
-        holds=right.holds and wrong.holds and one_side,
+        holds=all(one.holds for one in rows) and one_side,
         note=note or worse.note,
     )
 
@@ -257,11 +266,16 @@ def _worst(
 ) -> list[Tested]:
     """With missing answers as right, then as wrong; no verdict where the given ones allow none.
 
+    Of a difference between generators also with those of one as right and of the others as wrong,
+    and the other way round, which is what draws them furthest together or apart.
+
     What is filled in must not stand for a use of the scale that the readers did not make.
     """
     given = _judged(ways[Missing.ALL.value](), hypothesis, rules, Missing.ALL.value)
     rows = []
-    for name in (ALL_RIGHT, ALL_WRONG):
+    for name in ways if hypothesis.claim is Claim.GENERATORS else (ALL_RIGHT, ALL_WRONG):
+        if name in _AS_GIVEN:
+            continue
         filled = ways[name]()
         found = _judged(filled, hypothesis, rules, name)
         if given.holds is None:
@@ -272,6 +286,11 @@ def _worst(
     return rows
 
 
+_TURNS = {
+    Claim.DIFFERENT: "above with answers taken as right, below with them as wrong",
+    Claim.GENERATORS: "which generator is above depends on how missing answers are taken",
+}
+_AS_GIVEN = (Missing.ALL.value, Missing.COMPLETE.value)
 _MIDDLE = {Claim.EQUIVALENT: 0.5, Claim.DIFFERENT: 0.5, Claim.GENERATORS: 0.0}
 
 
@@ -289,17 +308,27 @@ def _complete(readings: Sequence[Reading], shown: Presentations) -> Presentation
     return _only(shown, lambda one: one.reader in done)
 
 
-def _filled(readings: Sequence[Reading], rules: Protocol, *, right: bool) -> Presentations:
+def _filled(
+    readings: Sequence[Reading], rules: Protocol, *, right: bool, but: str = ""
+) -> Presentations:
     """With every missing first answer at the end of the scale that is right, or wrong.
 
     Of readers who answered something: who never began did not read.
+
+    Args:
+        but: the generator of which they are taken the other way.
     """
     began = {one.reader for one in readings if one.rating is not None and not one.is_practice}
     return present(
         [
             one
             if one.rating is not None or one.is_repeat or one.reader not in began
-            else replace(one, rating=rules.scale if one.synthetic is right else 1)
+            else replace(
+                one,
+                rating=rules.scale
+                if one.synthetic is (right is not (one.synthetic and _generator(one) == but))
+                else 1,
+            )
             for one in readings
         ],
         rules.scale,

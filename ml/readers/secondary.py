@@ -5,8 +5,8 @@ that of a reader, of readers like these or of two generators holds where its int
 its adjusted p is below 0.05. Intervals stay as they are, and are those of one question each.
 
 A p value is taken from an interval (Altman & Bland 2011, BMJ 343:d2304), as many standard errors as
-the interval's half on that side allows, unless there is an exact one. At 5 % it says what the
-interval says; further away it is an approximation.
+the interval's half on that side allows, by the distribution that the interval is of, unless there
+is an exact one. At 5 % it says what the interval says; further away it is an approximation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,13 @@ from typing import TypeVar
 
 import scipy
 
-from ml.readers.choice_results import ChoicesAcross, ChoicesOfReader, ChoiceVerdict
-from ml.readers.hypothesis import Claim, Measure, Multiplicity, Whose
+from ml.readers.choice_results import (
+    ChoicesAcross,
+    ChoicesOfReader,
+    ChoiceTested,
+    ChoiceVerdict,
+)
+from ml.readers.hypothesis import Claim, Hypothesis, Measure, Multiplicity, Whose
 from ml.readers.reading import Protocol
 from ml.readers.results import (
     LEVEL,
@@ -29,12 +34,12 @@ from ml.readers.results import (
     ReaderVerdict,
     Refused,
     Secondary,
+    Tested,
 )
 from ml.statistics import comparison
 from ml.statistics.figure import Figure
 from ml.statistics.mrmc import Analysis, TreatmentMean
 
-_Z95, _Z90 = 1.959963984540054, 1.6448536269514722
 _ALL = ""
 """Whose a hypothesis is that is of no single reader: of readers like these."""
 
@@ -101,6 +106,28 @@ class Family:
 
 
 NO_FAMILY = Family((), {})
+
+
+def as_planned(
+    verdict: MeanVerdict | None,
+    hypothesis: Hypothesis | None,
+    planned: Tested | ChoiceTested | None,
+) -> MeanVerdict | None:
+    """The verdict of readers like these, its primary claim as the plan for missing answers has it.
+
+    That claim is in no family, and what all answers say of it is an analysis beside the plan.
+    """
+    if verdict is None or hypothesis is None or planned is None or hypothesis.generator:
+        return verdict
+    if hypothesis.whose is not Whose.LIKE_THESE:
+        return verdict
+    holds = bool(planned.holds)
+    if hypothesis.claim is Claim.DIFFERENT:
+        return replace(verdict, different_from_chance=holds)
+    if hypothesis.claim is Claim.EQUIVALENT and verdict.equivalent_to_chance is not holds:
+        why = planned.note or "as planned for missing answers, it is the primary hypothesis"
+        return replace(verdict, equivalent_to_chance=holds, reason=why)
+    return verdict
 
 
 def _still(p: float | None) -> bool:
@@ -205,24 +232,40 @@ def _of_shares(
     return [*rows, *_of_readers(mean, across.verdict, rules, measure)]
 
 
-def difference_p(value: float, low: float, high: float) -> float:
-    """Two-sided p against 0.5 of an area with its 95 % interval."""
+def difference_p(value: float, low: float, high: float, df: float | None = None) -> float:
+    """Two-sided p against 0.5 of an area with its 95 % interval.
+
+    Args:
+        df: of the t distribution that the interval is of; None: of the normal one.
+    """
     half = value - low if value > 0.5 else high - value
     away = abs(value - 0.5)
     if half <= 0:
         return 0.0 if away else 1.0
-    return float(2 * scipy.stats.norm.sf(_Z95 * away / half))
+    return min(1.0, 2 * _beyond(away / half, 0.975, df))
 
 
-def equivalence_p(value: float, low: float, high: float, margin: float) -> float:
-    """p of two one-sided tests within 0.5 ± ``margin``, of an area with its 90 % interval."""
+def equivalence_p(
+    value: float, low: float, high: float, margin: float, df: float | None = None
+) -> float:
+    """p of two one-sided tests within 0.5 ± ``margin``, of an area with its 90 % interval.
+
+    Args:
+        df: as of ``difference_p``.
+    """
 
     def one(room: float, half: float) -> float:
         if half <= 0:
             return 0.0 if room > 0 else 1.0
-        return float(scipy.stats.norm.sf(_Z90 * room / half))
+        return _beyond(room / half, 0.95, df)
 
     return max(one(0.5 + margin - value, high - value), one(value - 0.5 + margin, value - low))
+
+
+def _beyond(halves: float, level: float, df: float | None) -> float:
+    """The tail beyond so many half-widths of an interval that ends at this quantile."""
+    known = scipy.stats.norm if df is None else scipy.stats.t(df)
+    return float(known.sf(known.ppf(level) * halves))
 
 
 def _tested(rows: Sequence[_Question], rules: Protocol) -> Family:
@@ -286,8 +329,9 @@ def _of_readers(
     found: dict[Claim, float | None] = {Claim.DIFFERENT: None, Claim.EQUIVALENT: None}
     if verdict is not None and mean is not None:
         low, high = verdict.equivalence_low, verdict.equivalence_high
-        found[Claim.DIFFERENT] = difference_p(mean.value, mean.low, mean.high)
-        p = equivalence_p(mean.value, low, high, rules.margin)
+        found[Claim.DIFFERENT] = difference_p(mean.value, mean.low, mean.high, mean.df)
+        # the wider interval may be that of these very readers, which is no t interval
+        p = max(equivalence_p(mean.value, low, high, rules.margin, df) for df in (mean.df, None))
         found[Claim.EQUIVALENT] = p if verdict.equivalent_to_chance or p >= LEVEL else None
     return [
         _Question(f"readers like these: mean {measure} {claim}", p, _ALL, claim)

@@ -85,7 +85,7 @@ class Shown(Generic[T]):
 def in_order(
     readings: Iterable[T], is_answered: Callable[[T], bool], check: Callable[[T], None]
 ) -> Shown[T]:
-    """Sort readings into first presentations and repeats, by session and position.
+    """Sort readings into first presentations and repeats, in the order of reading.
 
     A second presentation counts as a repeat whether it was marked as one or not.
 
@@ -95,7 +95,7 @@ def in_order(
     first: dict[tuple[str, str], T] = {}
     repeats: list[tuple[T, T]] = []
     practice = unanswered = 0
-    for reading in sorted(readings, key=lambda r: (r.reader, r.session, r.position, r.is_repeat)):
+    for reading in _as_read(readings):
         if reading.is_practice:
             practice += 1
             continue
@@ -109,3 +109,21 @@ def in_order(
         else:
             repeats.append((first[key], reading))
     return Shown(tuple(first.values()), tuple(repeats), practice, unanswered)
+
+
+def _as_read(readings: Iterable[T]) -> list[T]:
+    """Reader by reader, as each of them saw what was shown.
+
+    By position where it numbers a reader's whole order: an answer that was changed in a later
+    sitting is still of what was shown before. Where positions begin anew in each sitting, by both.
+    """
+    of_reader: dict[str, list[T]] = {}
+    for reading in readings:
+        of_reader.setdefault(reading.reader, []).append(reading)
+    found: list[T] = []
+    for _, mine in sorted(of_reader.items()):
+        if len({one.position for one in mine}) == len(mine):
+            found += sorted(mine, key=lambda one: one.position)
+        else:
+            found += sorted(mine, key=lambda one: (one.session, one.position, one.is_repeat))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def _clustered_share(right: Sequence[bool], clusters: Sequence[str], rules: Prot
 
 def reader(name: str, shown: Presentations, rules: Protocol) -> ReaderResult:
     """Every figure of one reader."""
-    mine = sorted(shown.of(name), key=lambda r: (r.session, r.position))
+    mine = shown.of(name)
     real = [r for r in mine if not r.synthetic]
     fake = [r for r in mine if r.synthetic]
     right = [is_right(r, rules) for r in mine]
@@ -136,8 +137,9 @@ def area(mine: Sequence[Reading], rules: Protocol) -> tuple[ReaderVerdict, tuple
     m = int(truth.sum())
     n = len(truth) - m
     used = np.unique(rated, return_counts=True)[1].tolist()
-    chance = 0.0
-    if min(m, n) > 1:
+    # several images of a patient tell less than as many patients: how much less is not known
+    chance = None if len(set(clusters)) < len(clusters) else 0.0
+    if chance is not None and min(m, n) > 1:
         chance = power.area_equivalence_power(m, n, rules.margin, ratings=used)
     curve = []
     for point in roc.points(truth, rated):
@@ -155,7 +157,8 @@ def _accuracy(mine: Sequence[Reading], right: Sequence[bool], rules: Protocol) -
     fake = sum(r.synthetic for r in mine)
     majority = max(fake, len(mine) - fake) / len(mine)
     word = "synthetic" if fake > len(mine) - fake else "real"
-    p = chance_p(sum(right), len(mine), majority) if majority < 1 else None
+    alone = len({r.cluster for r in mine}) == len(mine)
+    p = chance_p(sum(right), len(mine), majority) if majority < 1 and alone else None
     words = f'always answering "{word}" reaches {majority:.1%}'
     return Accuracy(**vars(found), majority=Majority(majority, p, words))
 
@@ -249,7 +252,7 @@ def class_table(mine: Sequence[Reading], rules: Protocol) -> ClassTable | None:
     of_real, of_fake = named(real, "real"), named(fake, "synthetic")
     gap = None
     if real and fake:
-        gap = trends.difference(of_real.count, len(real), of_fake.count, len(fake))
+        gap = _difference(of_real, of_fake)
     names = classes(asked, rules)
     cells = Counter((r.lesion_class, r.answered_class) for r in asked)
     known = [r for r in asked if r.case in rules.network]
@@ -268,6 +271,15 @@ def class_table(mine: Sequence[Reading], rules: Protocol) -> ClassTable | None:
         confusion=tuple(tuple(cells[t, a] for a in names) for t in names),
         against_network=against,
     )
+
+
+def _difference(one: Share, other: Share) -> Figure:
+    """First minus second share; over patients where they repeat, from the interval of each (Zou &
+    Donner 2008, Stat Med 27:1693)."""
+    if one.clustered is None and other.clustered is None:
+        return trends.difference(one.count, one.n or 0, other.count, other.n or 0)
+    found = trends.apart(one.clustered or one, other.clustered or other)
+    return replace(found, method=f"of patient-clustered intervals ({found.method})")
 
 
 def _intra(name: str, shown: Presentations, rules: Protocol) -> OwnAgreement | None:

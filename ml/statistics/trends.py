@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, sqrt
 
 import numpy as np
@@ -25,13 +25,21 @@ def difference(
     Raises:
         ReadersError: either has no observation.
     """
-    low, high = wilson_limits(successes, n, confidence)
-    other_low, other_high = wilson_limits(other_successes, other_n, confidence)
-    one, other = successes / n, other_successes / other_n
-    value = one - other
-    down = sqrt((one - low) ** 2 + (other_high - other) ** 2)
-    up = sqrt((high - one) ** 2 + (other - other_low) ** 2)
-    return Figure(value, value - down, value + up, n + other_n, "Newcombe hybrid score")
+    one = Figure(successes / n, *wilson_limits(successes, n, confidence), n, "Wilson")
+    limits = wilson_limits(other_successes, other_n, confidence)
+    other = Figure(other_successes / other_n, *limits, other_n, "Wilson")
+    return replace(apart(one, other), method="Newcombe hybrid score")
+
+
+def apart(one: Figure, other: Figure) -> Figure:
+    """First minus second of two independent figures, from the interval of each (Zou & Donner 2008,
+    Stat Med 27:1693)."""
+    value, (low, high) = one.known, one.ends or (one.known, one.known)
+    against, (other_low, other_high) = other.known, other.ends or (other.known, other.known)
+    gap = value - against
+    down = sqrt((value - low) ** 2 + (other_high - against) ** 2)
+    up = sqrt((high - value) ** 2 + (against - other_low) ** 2)
+    return Figure(gap, gap - down, gap + up, (one.n or 0) + (other.n or 0), "Zou and Donner")
 
 
 def learning(correct: Sequence[bool], position: ArrayLike, confidence: float = 0.95) -> Figure:

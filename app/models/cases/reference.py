@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -25,6 +26,11 @@ class Reference:
     series: str = ""
     instance: str = ""
     frame: int | None = None
+
+    def known(self, session: Session, key: bytes) -> list[uuid.UUID]:
+        """Ids of the images of an object, ours or the sender's UID; none where it is not here."""
+        found = sa.or_(Image.uid == self.instance, Image.sop_uid == kept(self.instance, key))
+        return list(session.scalars(sa.select(Image.id).where(found))) if self.instance else []
 
     def image(self, session: Session, key: bytes) -> Image:
         """The image, with its series and case.

@@ -8,6 +8,7 @@ sent once more, under the same id.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -47,6 +48,12 @@ class Notice(Tried, Base):
     def of(session: Session, job_id: uuid.UUID) -> Notice | None:
         """That of a job, where one was asked for."""
         return session.scalars(sa.select(Notice).where(Notice.job_id == job_id)).first()
+
+    @staticmethod
+    def of_all(session: Session, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notice]:
+        """Those of some jobs, by the job."""
+        found = session.scalars(sa.select(Notice).where(Notice.job_id.in_(job_ids)))
+        return {one.job_id: one for one in found}
 
     @staticmethod
     def is_due(session: Session) -> bool:

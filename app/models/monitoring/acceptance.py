@@ -106,7 +106,13 @@ class Acceptance:
         return cls(
             _agreed(before, classes),
             _agreed(shown, classes),
-            _changed([one for one in pairs if one.blind not in (None, CANNOT_TELL)]),
+            _changed(
+                [
+                    one
+                    for one in pairs
+                    if one.blind not in (None, CANNOT_TELL) and one.stands != CANNOT_TELL
+                ]
+            ),
             sum(one.blind is None and one.shown is None for one in pairs),
         )
 

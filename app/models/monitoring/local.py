@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from app.db import in_parts
 from app.models.cases.case import Case, Image
 from app.models.cases.prediction import Prediction
-from app.models.cases.review import Basis
+from app.models.cases.review import CANNOT_TELL, Basis
 from app.models.checkpoint import Checkpoint
 from app.models.monitoring.given import Given, blind, chains
 from app.models.monitoring.scope import Scope, members
@@ -77,7 +77,8 @@ class LeftOut:
     """Scored and reviewed lesions on which nothing was tested, by the first reason that holds.
 
     Attributes:
-        other: their reviews say other, cannot tell, or a class that the checkpoint does not know.
+        other: their reviews, or that which comes first, say other, cannot tell, or a class that
+            the checkpoint does not know.
         imaging: reviewed by imaging alone, which was not asked for.
         seen: reviewed by imaging alone, with a score in sight.
         trained: of patients in the checkpoint's own training data.
@@ -175,8 +176,9 @@ def _truths(
 ) -> tuple[list[_Truth], Counter[str]]:
     """Lesions with a class that counts, and how many have none for which reason."""
     before = _last_blind(given)
-    counting: defaultdict[str, list[Given]] = defaultdict(list)
+    counting: dict[str, list[Given]] = {}
     reasons: defaultdict[str, set[str]] = defaultdict(set)
+    beyond: dict[str, bool] = {}  # lesion → whether the review that comes first names no class here
     for review in given:
         if not review.stands:
             continue
@@ -186,16 +188,22 @@ def _truths(
             one = before.get((review.lesion, review.by), review)
         if one.patient in trained:
             reasons[one.lesion].add("trained")
-        elif one.lesion_class not in keys:
+        elif one.lesion_class == CANNOT_TELL:
             reasons[one.lesion].add("other")
         elif one.basis == Basis.IMAGING and one.visible:
             reasons[one.lesion].add("seen")
         elif one.basis == Basis.IMAGING and standard is Standard.CONFIRMED:
             reasons[one.lesion].add("imaging")
+        elif one.lesion_class not in keys:
+            reasons[one.lesion].add("other")
+            beyond.setdefault(one.lesion, one.lesion not in counting)
         else:
-            counting[one.lesion].append(one)
+            counting.setdefault(one.lesion, []).append(one)
+    # what is no class here by the review that comes first has none by a lesser one
+    others = {lesion for lesion, is_first in beyond.items() if is_first}
+    counting = {lesion: told for lesion, told in counting.items() if lesion not in others}
     left = Counter(
-        next(reason for reason in _REASONS if reason in told)
+        "other" if lesion in others else next(one for one in _REASONS if one in told)
         for lesion, told in reasons.items()
         if lesion not in counting
     )
@@ -204,7 +212,7 @@ def _truths(
             uuid.UUID(str(lesion)),
             told[0].lesion_class,
             told[0].basis,
-            len({one.lesion_class for one in told}) > 1,
+            lesion in beyond or len({one.lesion_class for one in told}) > 1,
             told[0].at,
         )
         for lesion, told in counting.items()

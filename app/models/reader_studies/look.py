@@ -33,6 +33,8 @@ class Shown(StrEnum):
     """Synthetic ROIs of one checkpoint, ``count`` seeds from ``seed`` on."""
     VERSION = "dataset version"
     """The ROIs of a data set with their classes, as a file or in a run's report."""
+    SCORE = "score"
+    """A network's score of a place on an image, told to the person's own program."""
     STUDY = "reader study"
     """The images of an unblinded study, with their truth."""
 
@@ -91,6 +93,14 @@ class Look(Base):
         """Whether a person was shown synthetic lesions, or a study with its truth."""
         told = sa.select(Look.id).where(
             Look.user_id == user_id, Look.of.in_([Shown.SYNTHETIC, Shown.STUDY])
+        )
+        return session.scalar(told.limit(1)) is not None
+
+    @staticmethod
+    def knows_score(session: Session, user_id: uuid.UUID, image_id: uuid.UUID) -> bool:
+        """Whether a person's program was told a score of some place on an image."""
+        told = sa.select(Look.id).where(
+            Look.user_id == user_id, Look.of == Shown.SCORE, Look.subject_id == image_id
         )
         return session.scalar(told.limit(1)) is not None
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.models.cases.case import Case, Image
 from app.models.cases.lesion import Lesion
-from app.models.cases.review import BASES, Review
+from app.models.cases.review import BASES, CANNOT_TELL, Review
 from app.models.checkpoint import Checkpoint
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.images.ct_slice import ImageKind
@@ -148,20 +148,28 @@ def _lesions() -> sa.Select[uuid.UUID, uuid.UUID, str | None, str, bool, bool]:
 
 
 def _known_lesions(session: Session, scheme: LesionScheme) -> list[KnownLesion]:
-    """Every lesion with a class, by its newest review that stands; pathology before the others."""
+    """Every lesion with a class, by its newest review that stands; pathology before the others.
+
+    One that cannot tell leaves the class to the others; one that names another than the scheme's
+    does not: such a lesion has none here.
+    """
     rows = session.execute(
         _lesions()
         .add_columns(Review.lesion_class, Review.basis)
         .join(Review, Review.lesion_id == Lesion.id)
         .where(
-            Review.lesion_class.in_(scheme.keys),
+            Review.lesion_class != CANNOT_TELL,
             Review.stands(),
         )
         .order_by(*Review.precedence())
     )
     known: dict[uuid.UUID, KnownLesion] = {}
+    seen: set[uuid.UUID] = set()
     for lesion_id, case_id, hmac, pseudonym, phantom, calibrated, lesion_class, basis in rows:
-        if lesion_id in known:
+        if lesion_id in seen:
+            continue
+        seen.add(lesion_id)
+        if lesion_class not in scheme.keys:
             continue
         patient, kind = _patient_and_kind(hmac, pseudonym, phantom, calibrated)
         known[lesion_id] = KnownLesion(

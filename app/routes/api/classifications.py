@@ -28,10 +28,12 @@ from app.decoding import Decoding, ReadFrame
 from app.errors import BadRequest, NotAcceptable, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier, ServingDesk
 from app.jobs import rendering
-from app.jobs.classifying import Item, answer_of, of_roi, refused
+from app.jobs.classifying import Item, answer_of, of_roi, refused, sent_roi
 from app.jobs.orders import AT_ONCE, PlaceOrder
 from app.media import JSON, Media, Offer, chosen
+from app.models.cases.reference import Reference
 from app.models.checkpoint import VERSION_SAYS
+from app.models.reader_studies.look import Seen, Shown
 from app.routes.api import jobs, references
 from app.routes.api.once import PARAMETER, Pledge, once
 from app.routes.api.problems import problems, refuse_query
@@ -245,17 +247,33 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
     place = _place(form)
     meta = served.network.meta
 
-    async def act(pledge: Pledge) -> Response:
-        if places:
-            return await _of_many(request, program, served, places, (name, data), sent, pledge)
+    decoding: Decoding = request.app.state.decoding
+    watch: Watch = request.app.state.watch
+    read = decoding.reader_of(str(program.token_id))
+
+    async def cut() -> _Found:
         if _is_small(data):
             found = _found(dicom.read_frame, name, data, place, meta)
         else:
-            decoding: Decoding = request.app.state.decoding
-            read = decoding.reader_of(str(program.token_id))
             found = await decoding.of_one(lambda: _found(read, name, data, place, meta))
-        watch: Watch = request.app.state.watch
         await watch.refuse_program(program.owner_id, found.roi.pixels)
+        return found
+
+    async def still() -> None:
+        """What is answered again is refused as it would be now."""
+        await run_in_threadpool(watch.refuse, program.owner_id)
+        if not places:
+            await cut()
+            return
+        for item in await decoding.of_one(lambda: _items(read, name, data, places, meta)):
+            if "roi" in item:
+                await watch.refuse_program(program.owner_id, sent_roi(item).pixels)
+
+    async def act(pledge: Pledge) -> Response:
+        if places:
+            return await _of_many(request, program, served, places, (name, data), sent, pledge)
+        found = await cut()
+        await run_in_threadpool(_note, request, program, [found.slice])
         if sent.asynchronous:
             items = [of_roi(found.roi, phantom=found.phantom)]
             return await run_in_threadpool(
@@ -271,9 +289,7 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         fields = [f"{key}={value}" for key, value in form.multi_items() if isinstance(value, str)]
         return [json.dumps(sorted(fields)).encode(), told_name.encode(), data]
 
-    return await once(
-        request, program, said, act, lambda: request.app.state.watch.refuse(program.owner_id)
-    )
+    return await once(request, program, said, act, still)
 
 
 async def _of_many(
@@ -290,16 +306,37 @@ async def _of_many(
     meta = served.network.meta
     await run_in_threadpool(request.app.state.watch.refuse, program.owner_id)
     read = decoding.reader_of(str(program.token_id))
-    items = await decoding.of_one(lambda: _items(read, *file, places, meta))
+    shown: list[CTSlice] = []
+    items = await decoding.of_one(lambda: _items(read, *file, places, meta, shown))
+    await run_in_threadpool(_note, request, program, shown)
     return await run_in_threadpool(
         references.scored, request, program, served, items, sent, _OFFERS[0], pledge
     )
 
 
+def _note(request: Request, program: Machine, slices: Sequence[CTSlice | None]) -> None:
+    """That a person's program is told a score of what is held here as well, by its UID: their own
+    class of it is not one that was given before they knew any."""
+    if program.owner_id is None:
+        return
+    uids = {one.sop_uid for one in slices if one is not None and one.sop_uid}
+    state = request.app.state
+    with state.database.reading() as session:
+        images = [
+            image for uid in uids for image in Reference("", "", uid).known(session, state.key)
+        ]
+    state.witness.saw(*(Seen(program.owner_id, Shown.SCORE, image) for image in images))
+
+
 def _items(
-    read: ReadFrame, name: str, data: bytes, places: Sequence[PlaceOrder], meta: Checkpoint
+    read: ReadFrame,
+    name: str,
+    data: bytes,
+    places: Sequence[PlaceOrder],
+    meta: Checkpoint,
+    seen: list[CTSlice] | None = None,
 ) -> list[Item]:
-    """The ROI of each place, or why there is none; a frame is decoded once."""
+    """The ROI of each place, or why there is none; frames, decoded once, go into ``seen``."""
     _refuse_form(name, data)
     frames: dict[int | None, CTSlice] = {}
     items: list[Item] = []
@@ -307,6 +344,8 @@ def _items(
         try:
             if place.frame not in frames:
                 frames[place.frame] = read(data, name, place.frame)
+                if seen is not None:
+                    seen.append(frames[place.frame])
             shown = frames[place.frame]
             box = place.box_on(shown.spacing_mm)
             cut = roi.make(shown, box, meta.window_hu, grey_range=meta.grey_range)
@@ -340,7 +379,9 @@ def _refuse_unknown(form: FormData) -> None:
             f"There is no field {told} in this call; there are {', '.join(_FIELDS)}. Nothing was "
             "classified."
         )
-    twice = next((name for name in _PLACE if names.count(name) > 1), None)
+    twice = next((name for name in _FIELDS if names.count(name) > 1), None)
+    if twice == "image":
+        raise BadRequest("Send one file in the field `image`.")
     if twice is not None:
         raise Unreadable(f"The field {twice} was sent {names.count(twice)} times; send it once.")
 
@@ -455,7 +496,8 @@ def _given(name: str, data: bytes) -> Roi:
         raise Unreadable(f"{name} holds {len(rois)} ROIs; send one at a time.")
     side = rois.shape[-1]
     warning = "the array is taken as Hounsfield units mapped from the checkpoint's window"
-    return Roi(rois[0], True, None, Box(0, 0, side, side), None, (warning,))
+    warnings = (warning, *roi.flat(rois[0]))
+    return Roi(rois[0], True, None, Box(0, 0, side, side), None, warnings)
 
 
 def _unpacked(data: bytes) -> int:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.auth import Program
 from app.db import ReadDb
+from app.inference import most_of
 from app.models.checkpoint import VERSION_SAYS, Checkpoint
 from app.routes.api.problems import refuse_query
 from app.routes.api.synthetics import MOST
@@ -58,6 +59,9 @@ class Details(BaseModel):
 
     name: str
     lesion_class: str | None = Field(description="The class that a generator draws.")
+    most_at_once: int | None = Field(
+        description="Synthetic ROIs of one call; null of a classifier."
+    )
     scheme: object = Field(description="Name and classes, each with key, display and code.")
     window_hu: tuple[float, float]
     training_kind: str = Field(description="The kind of the images it was trained on.")
@@ -131,7 +135,7 @@ def _labelling(row: Checkpoint) -> Labelling:
     scheme = row.scheme
     return Labelling(
         type="classification" if row.kind == CheckpointKind.CLASSIFIER else "generation",
-        labels={key: scheme.display(key) for key in scheme.keys},
+        labels={key: scheme.display(key) for key in scheme.keys if row.lesion_class in (None, key)},
         description=row.limits,
         config=Window(window_hu=row.window_hu, roi_px=ROI_SIZE_PX),
     )
@@ -143,6 +147,7 @@ def _details(row: Checkpoint) -> Details:
     return Details(
         name=row.name,
         lesion_class=row.lesion_class,
+        most_at_once=most_of(row, MOST) if row.kind == CheckpointKind.GENERATOR else None,
         scheme=row.meta["scheme"],
         window_hu=row.window_hu,
         training_kind=row.training_kind,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ from app.models.reader_studies.enrolment import Enrolment
 from app.objects.related import DICOM
 from app.routes.api.once import Pledge
 from app.routes.api.problems import problems, refuse_query, refuse_unread
+from app.watch import Watch
 
 router = APIRouter(tags=["jobs"])
 
@@ -74,7 +75,8 @@ def index(
     """The newest hundred of yours; an administrator's token sees everybody's."""
     refuse_unread(request, "state")
     jobs = Job.of(db, program.holder, state)
-    return JobList(jobs=[JobAnswer(**told(job)) for job in jobs])
+    notices = Notice.of_all(db, [job.id for job in jobs])
+    return JobList(jobs=[JobAnswer(**told(job, notices.get(job.id))) for job in jobs])
 
 
 @router.get(
@@ -93,7 +95,7 @@ def show(request: Request, program: Program, db: ReadDb, job_id: uuid.UUID) -> R
     offer = chosen(request, _OFFERS)
     job = Job.require(db, job_id, program.holder)
     if job.result is not None:
-        _refuse_blind(request, db, program, job.result)
+        refuse_blind(request.app.state.watch, db, program.owner_id, job.result)
     if offer.kind == JSON:
         headers = {} if job.is_over else {"retry-after": "1"}
         body = told(job, Notice.of(db, job.id)) | {"result": _result(request, job)}
@@ -248,13 +250,18 @@ def prefers_async(request: Request) -> bool:
     return any(name.strip().lower() == ASYNC for name in names)
 
 
-def _refuse_blind(request: Request, db: ReadDb, program: Program, result: dict[str, Any]) -> None:
+def refuse_blind(
+    watch: Watch, db: Session, owner_id: uuid.UUID | None, result: Mapping[str, Any]
+) -> None:
     """What the network found is shown to nobody who has come to read blind meanwhile.
+
+    Args:
+        result: of a job, or what was asked: its lesions, each with the case where it is of one.
 
     Raises:
         Forbidden
     """
-    request.app.state.watch.refuse(program.owner_id)
+    watch.refuse(owner_id)
     cases = {one["case"] for one in [*result.get("lesions", []), result] if one.get("case")}
     for case in sorted(cases):
-        Enrolment.refuse_case_to(db, program.owner_id, uuid.UUID(case))
+        Enrolment.refuse_case_to(db, owner_id, uuid.UUID(case))

@@ -61,7 +61,7 @@ async def once(
     program: Machine,
     said: Callable[[], Sequence[bytes]],
     act: Act,
-    may_still: Callable[[], None] = lambda: None,
+    may_still: Callable[[], Awaitable[None]] | None = None,
 ) -> Response:
     """The answer of ``act``, or the one that is kept under the request's key.
 
@@ -69,7 +69,7 @@ async def once(
         said: what the request says, in a fixed form; method, address, Accept and Prefer are added.
             Asked only where there is a key.
         act: does it; may keep its answer itself, in its own transaction.
-        may_still: refuses whoever may not see the kept answer any more, in a thread of its own.
+        may_still: refuses whoever may not see the kept answer any more.
 
     Raises:
         BadRequest: the key is none.
@@ -100,7 +100,8 @@ async def once(
 
     kept = await run_in_threadpool(begin)
     if kept is not None:
-        await run_in_threadpool(may_still)
+        if may_still is not None:
+            await may_still()
         return Response(kept.body, kept.status, {**kept.headers, REPLAYED: "true"})
     pledge = Pledge(claim)
     try:

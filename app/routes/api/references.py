@@ -26,7 +26,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.jobs.job import JobKind
 from app.objects.related import DICOM
 from app.pacs.client import refuse_unfit_uid
-from app.routes.api.jobs import Sending, queued, queued_job, rendered
+from app.routes.api.jobs import Sending, queued, queued_job, refuse_blind, rendered
 from app.routes.api.once import Pledge, once
 
 _OFFERS = (Offer(JSON), Offer(DICOM), Offer(rendering.PNG))
@@ -91,6 +91,9 @@ async def classify(request: Request, program: Machine, served: ServedClassifier)
             "here it was told when they came. Leave it out, or name the PACS."
         )
 
+    async def still() -> None:
+        await run_in_threadpool(_refuse_closed_since, request, program, order)
+
     async def act(pledge: Pledge) -> Response:
         return await run_in_threadpool(
             _answered, request, program, served, order, sent, offer, pledge
@@ -101,8 +104,20 @@ async def classify(request: Request, program: Machine, served: ServedClassifier)
         program,
         lambda: [json.dumps(body, sort_keys=True).encode()],
         act,
-        lambda: request.app.state.watch.refuse(program.owner_id),
+        still,
     )
+
+
+def _refuse_closed_since(request: Request, program: Machine, order: ClassificationOrder) -> None:
+    """What a blinded reading has closed since it was answered is not answered again.
+
+    Raises:
+        Forbidden
+    """
+    state = request.app.state
+    with state.database.reading() as session:
+        items = [item for lesion in order.lesions for item in lesion.items(session, state.key)]
+        refuse_blind(state.watch, session, program.owner_id, {"lesions": items})
 
 
 def _answered(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.auth import Program
 from app.db import ReadDb
-from app.errors import NotFound
+from app.errors import NotFound, Unreadable
 from app.inference import refuse_many, seeds_from, truncation_from
 from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
@@ -132,8 +132,14 @@ def draw(
 
 
 def _generator(db: ReadDb, order: SyntheticsOrder) -> Checkpoint:
-    if order.checkpoint:
-        return Checkpoint.require(db, order.checkpoint)
+    if order.checkpoint is not None:
+        row = Checkpoint.require(db, order.checkpoint)
+        if order.lesion_class not in (None, row.lesion_class):
+            raise Unreadable(
+                f"{row.name} draws {row.lesion_class!r}, not {order.lesion_class!r}: leave one of "
+                "checkpoint and lesion_class out."
+            ).about("lesion_class")
+        return row
     rows = Checkpoint.served(db, CheckpointKind.GENERATOR)
     for row in rows:
         if order.lesion_class in (None, row.lesion_class):

@@ -220,3 +220,11 @@ def test_a_place_on_an_array_is_refused_and_not_left_out(place, api):
     )
     assert answer.status_code == 422
     assert "is the ROI itself" in answer.json()["detail"]
+
+
+def test_of_an_array_of_one_shade_the_answer_says_that_it_means_nothing(api):
+    flat = classify(api, npy(np.zeros((64, 64), np.float32)), "roi.npy").json()
+    assert any("one shade of grey" in told for told in flat["warnings"])
+    rng = np.random.default_rng(0)
+    other = classify(api, npy(rng.uniform(-1, 1, (64, 64)).astype(np.float32)), "roi.npy").json()
+    assert not any("one shade of grey" in told for told in other["warnings"])

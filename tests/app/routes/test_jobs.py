@@ -7,6 +7,7 @@ import json
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,12 +17,13 @@ from pydicom import dcmread
 import marks
 import studies
 from app.db import Database, now
-from app.errors import Conflict
-from app.models import ApiToken, Event, Image, Job, KeptAnswer
+from app.errors import Conflict, Forbidden
+from app.models import ApiToken, Event, Image, Job, KeptAnswer, Review, User
 from app.models.cases.lesion import Lesion
 from app.models.jobs.job import LOST_AFTER_S, MOST_CLAIMS
 from app.models.jobs.kept_answer import LEASE_S, Answer
-from factories import make_dicom, make_hu, make_png
+from app.models.reader_studies.enrolment import Enrolment
+from factories import hidden_fields, make_dicom, make_hu, make_png
 from ml.images.roi import Box
 from stow import parsed, store
 
@@ -147,6 +149,96 @@ def test_a_kept_answer_is_not_told_to_who_has_come_to_read_blind(api, app, datab
     app.state.watch._ask_at = 0.0
     reply = api.post(PATH, **asked)
     assert (reply.status_code, "reads blind" in reply.text) == (403, True)
+
+
+def test_a_kept_answer_about_a_case_that_a_reading_has_closed_is_not_told_again(
+    api, held, app, monkeypatch
+):
+    image, _ = held
+    headers = {"idempotency-key": "k"}
+    of_held = {"json": {"lesions": [{"instance": image.uid, "box": BOX}]}, "headers": headers}
+    assert api.post(PATH, **of_held).status_code == 200
+    own = {"files": {"image": ("a.png", make_png(64))}, "headers": {"idempotency-key": "p"}}
+    several = {
+        "files": {"image": ("a.dcm", make_dicom(make_hu(1)))},
+        "data": {"lesions": json.dumps([{"box": BOX}])},
+        "headers": {"idempotency-key": "s"},
+    }
+    assert [api.post(PATH, **one).status_code for one in (own, several)] == [200, 200]
+
+    def closed(_session, _person, _case):
+        raise Forbidden("A blinded reading is under way that this case could be in.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Enrolment, "refuse_case_to", closed)
+        assert api.post(PATH, **of_held).status_code == 403
+    known = app.state.watch._known
+    app.state.watch._known = replace(known, pictures=Everything())
+    app.state.watch._ask_at = float("inf")
+    for one in (own, several):
+        reply = api.post(PATH, **one)
+        assert (reply.status_code, "being read" in reply.text) == (403, True)
+    app.state.watch._known = known
+    assert api.post(PATH, **own).headers["idempotency-replayed"] == "true"
+
+
+class Everything:
+    """Pictures of studies that are being read, among which every one is."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def knows(self, _roi) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("how", ["by reference", "as a file", "as a job", "several of a file"])
+def test_a_class_after_their_own_program_was_told_a_score_is_none_of_before(
+    api, held, app, database, session, signed_in_as, how
+):
+    image, _ = held
+    ada = signed_in_as("admin", name="ada")
+    headers = token_of(database, "ada's", "admin", "ada")
+    data = make_dicom(make_hu(1))
+    if how == "by reference":
+        reply = classify(api, {"instance": image.uid, "box": BOX}, **headers)
+    elif how == "as a job":
+        reply = classify(api, {"instance": image.uid, "box": BOX}, **headers, **ASYNC)
+        assert app.state.clerk.act()
+    else:
+        told = {"box": "44,44,40,40"} if how == "as a file" else {
+            "lesions": json.dumps([{"box": BOX}])
+        }  # fmt: skip
+        reply = api.post(PATH, files={"image": ("a.dcm", data)}, data=told, headers=headers)
+    assert reply.status_code in (200, 202), reply.text
+    bob = signed_in_as("reader", name="bob")
+    for browser in (ada, bob):
+        told = {"x": 44, "y": 44, "width": 40, "height": 40}
+        marked = browser.post(f"/images/{image.id}/lesions", data=told, headers={"x-fragment": "1"})
+        lesion = json.loads(marked.headers["x-lesion"])["id"]
+        given = {"lesion_class": "cyst", "confidence": 5, "basis": "imaging"}
+        review = {**hidden_fields(marked.text), **given}
+        assert browser.post(f"/lesions/{lesion}/reviews", data=review).status_code == 303
+    known = dict(
+        session.execute(
+            sa.select(User.name, Review.score_visible).join(User, User.id == Review.by_id)
+        ).all()
+    )
+    assert known == {"ada": True, "bob": False}
+
+
+def test_a_field_that_is_sent_twice_is_refused(api):
+    twice = [("lesions", (None, json.dumps([{"box": BOX}])))] * 2
+    hooks = [("hook", (None, "a")), ("hook", (None, "b"))]
+    image = ("image", ("a.dcm", make_dicom(make_hu(1))))
+    for more in (
+        twice,
+        hooks,
+        [("lesions", (None, json.dumps([{"box": BOX}]))), ("lesions", (None, ""))],
+    ):
+        reply = api.post(PATH, files=[image, *more])
+        assert (reply.status_code, "was sent 2 times" in reply.text) == (422, True)
+    assert api.post(PATH, files=[image, ("image", (None, "text"))]).status_code == 400
 
 
 def test_nothing_that_may_name_a_patient_is_kept_of_a_call(api, app, session):

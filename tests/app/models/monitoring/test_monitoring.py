@@ -20,6 +20,7 @@ from app.models.monitoring.local import Standard, Trained
 from app.models.monitoring.monitoring import Monitoring
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.runs.dataset import DatasetVersion
+from app.models.runs.known_lesions import KnownLesions
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER
 from monitored import AT, Site
@@ -242,6 +243,18 @@ def test_a_class_changed_after_the_score_is_agreement_of_none(session):
     assert found.changed.to_another.value == pytest.approx(5 / 30)
 
 
+def test_who_cannot_tell_any_more_changed_to_no_class(session):
+    ids = monitored.fill(session, 90, Site(reviewed=0))
+    for place, one in enumerate(ids):
+        key = called(session, one)
+        give(session, one, key if place < 45 else other_than(key), False)
+        if place % 3 == 0:
+            give(session, one, "cannot_tell", True)
+    changed = accepted(session).changed
+    assert (changed.left_network.value, changed.left_network.n) == (0, 30)
+    assert (changed.to_another.value, changed.to_another.n) == (0, 30)
+
+
 def test_a_score_of_another_network_in_sight_is_neither(session):
     ids = monitored.fill(session, 20, Site(reviewed=0))
     for one in ids:  # the score that was in sight was given before this network's
@@ -348,6 +361,18 @@ def test_pathology_comes_first_and_disagreement_is_told(session):
     found = watched(session).local
     assert found.disagreed == 20
     assert found.test.lesions_of_class == {"cyst": 20, "metastasis": 0, "hemangioma": 0}
+
+
+def test_what_pathology_calls_another_lesion_has_no_class_by_a_lesser_review(session):
+    ids = monitored.fill(session, 60, Site(reviewed=0))
+    colleague = studies.make_user(session, "colleague")
+    for place, one in enumerate(ids):
+        give(session, one, "cyst", False, by=colleague, basis="follow_up")
+        give(session, one, ("other", "cannot_tell")[place % 2], False)
+    found = watched(session).local
+    assert found.left_out.other == 30
+    assert found.test.lesions_of_class["cyst"] == 30  # pathology that cannot tell leaves it
+    assert len(KnownLesions.of(session, LIVER).lesions) == 30  # of which data sets are frozen
 
 
 def test_only_the_class_that_stands_counts(session):
