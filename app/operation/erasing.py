@@ -120,7 +120,7 @@ class Erasing:
             yield Progress(done, total, "a data set is cleared")
         for _ in self._pictures(lesions, studies, by):
             yield Progress(done, total, "pictures of studies are deleted")
-        self._what_names(cases)
+        self._what_names(cases, by)
         yield Progress(done, total, "jobs and answers that name the cases are deleted")
         yield from self._bytes(erasure_id, Progress(done, total, "pixels are deleted"))
         for number, case_id in enumerate(cases, done + 1):
@@ -187,7 +187,7 @@ class Erasing:
             said = True
             yield
 
-    def _what_names(self, cases: Sequence[uuid.UUID]) -> None:
+    def _what_names(self, cases: Sequence[uuid.UUID], by: str) -> None:
         with self._database.reading() as look:
             names = set(map(str, cases))
             for some in in_parts(cases):
@@ -198,7 +198,7 @@ class Erasing:
                     names |= {str(row.id), row.uid or ""}
             markings = markings_of(look, cases)
         with self._database.transaction() as session:
-            Job.forget_naming(session, names)
+            Job.forget_naming(session, names, by)
             KeptAnswer.forget_naming(session, names)
             for some in in_parts(markings):
                 session.execute(sa.delete(Marking).where(Marking.id.in_(some)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -302,22 +302,51 @@ class Job(Base):
             Event.record(session, by, f"job {state}", str(self.id))
 
     @staticmethod
-    def forget_naming(session: Session, names: Collection[str]) -> int:
-        """Delete those in whose wish or result one of these ids or UIDs stands; how many."""
-        gone = []
+    def forget_naming(session: Session, names: Collection[str], by: str) -> int:
+        """Take out of wishes and results where one of these ids or UIDs stands; of how many jobs.
+
+        What was found of others stays. A job that is not over fails, which its holder is told.
+        """
+        found = []
         told = sa.select(Job.id, Job.asked, Job.result)
         for job_id, *kept in session.execute(told).yield_per(100):
             if any(names_any(json.dumps(one), names) for one in kept):
-                gone.append(job_id)
-        for some in in_parts(gone):
-            session.execute(sa.delete(Job).where(Job.id.in_(some)))
-        return len(gone)
+                found.append(job_id)
+        for some in in_parts(found):
+            query = sa.select(Job).where(Job.id.in_(some)).with_for_update()
+            for job in session.scalars(query).all():
+                job._forget(session, names, by)
+        return len(found)
+
+    def _forget(self, session: Session, names: Collection[str], by: str) -> None:
+        if not self.is_over:
+            self.error = "What it asked for was deleted meanwhile. Ask again for what is left."
+            self._end(session, JobState.FAILED, by)
+            return
+        self.asked = None
+        left = self.result and _without(self.result, names)
+        if names_any(json.dumps(left), names):
+            left, self.error = None, "What it found was deleted with the data that it is of."
+        self.result = left
 
     @staticmethod
     def forget(session: Session, days: float) -> int:
         """Delete what has been over for so many days; how many."""
         old = Job.state.in_(OVER) & (Job.ended_at < now() - timedelta(days=days))
         return len(session.scalars(sa.delete(Job).where(old).returning(Job.id)).all())
+
+
+def _without(result: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """A result whose lesions that are named are refused instead, and counted so."""
+    gone = NotFound("It was deleted with the data that it is of.")
+    refusal = {"status": gone.status, "title": gone.title, "detail": str(gone)}
+    lesions = [
+        refusal if names_any(json.dumps(one), names) else one for one in result.get("lesions", ())
+    ]
+    classified = sum(one["status"] == 200 for one in lesions)
+    counts = {"classified": classified, "refused": len(lesions) - classified}
+    told = {name: count for name, count in counts.items() if name in result}
+    return {**result, **told, **({"lesions": lesions} if lesions else {})}
 
 
 def _own(holder: Holder) -> sa.ColumnElement[bool]:

@@ -518,6 +518,31 @@ def test_an_object_that_marks_lesions_is_a_place(api, token, session):
     assert "nothing beside marks" in both.json()["detail"]
 
 
+def test_what_is_deleted_is_taken_out_of_jobs_and_the_rest_stays(api, token, app, session):
+    sent = [make_dicom(make_hu(n), study=f"s{n}", patient_id=f"p{n}") for n in (1, 2)]
+    assert store(api, token, *sent, query="?contrast_phase=portal").status_code == 200
+    images = session.scalars(sa.select(Image).order_by(Image.created_at)).all()
+    asked = [{"instance": one.uid, "box": BOX} for one in images]
+    over = classify(api, *asked, **ASYNC).headers["location"]
+    assert app.state.clerk.act()
+    waiting = classify(api, *asked, **ASYNC, **{"idempotency-key": "k"}).headers["location"]
+    gone, kept = images
+    with app.state.database.transaction() as own:
+        names = {str(gone.id), gone.uid, str(gone.series.case_id), gone.series.case.uid}
+        assert Job.forget_naming(own, names, "an erasure") == 2
+        assert Job.forget_naming(own, names, "an erasure") == 0
+    first, second = api.get(over).json()["result"]["lesions"]
+    assert (first["status"], "deleted" in first["detail"]) == (404, True)
+    assert (second["status"], second["image"]["instance"]) == (200, kept.uid)
+    counts = api.get(over).json()["result"]
+    assert (counts["classified"], counts["refused"]) == (1, 1)
+    failed = api.get(waiting).json()
+    assert (failed["state"], "deleted meanwhile" in failed["error"]) == ("failed", True)
+    assert not app.state.clerk.act()
+    again = classify(api, *asked, **ASYNC, **{"idempotency-key": "k"})
+    assert api.get(again.headers["location"]).json()["state"] == "failed"
+
+
 def test_several_lesions_of_one_image_that_is_sent_are_each_answered(api, app):
     file = {"image": ("a.dcm", make_dicom(make_hu(1)))}
     one = api.post(PATH, files=file, data={"box": "44,44,40,40"}).json()
