@@ -25,7 +25,8 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.decoding import limits
-from app.errors import Conflict, Unreadable
+from app.errors import AppError, Conflict, Unreadable
+from app.jobs.classifying import Item, refused
 from app.jobs.orders import LesionOrder
 from app.models.cases.case import Case, Image, Receipt, Series
 from app.models.cases.entry import Door, Entry
@@ -222,6 +223,8 @@ class Fetching:
             except _Cancelled:
                 return
             except PacsFault as fault:
+                if self._go_on(fault):
+                    return
                 if not self.tally["done"]:
                     raise
                 raise type(fault)(
@@ -344,23 +347,52 @@ class Fetching:
         for refusal in receipt.refused:
             self.refused[refusal.reason.removeprefix(f"{refusal.file}: ")] += 1
 
+    def _go_on(self, why: AppError) -> bool:
+        """Whether some of the lesions that are asked for lie on what is here: these are classified,
+        and the others told why they are not."""
+        with self.hold.database.transaction() as session:
+            job = Job.of_clerk(session, self.hold.job_id, self.hold.clerk, self.hold.claim)
+            return self._handed_on(session, job, why)
+
+    def _handed_on(self, session: Session, job: Job, why: AppError) -> bool:
+        if not self.wanted.then:
+            return False
+        items = self._items(session, why)
+        if all("refused" in item for item in items):
+            return False
+        job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
+        return True
+
+    def _items(self, session: Session, why: AppError | None) -> list[Item]:
+        """The lesions that are asked for; of what is not here, ``why``."""
+        orders = [LesionOrder(**one) for one in json.loads(self.wanted.then)]
+        items = [item for one in orders for item in one.items(session, self.key)]
+        if why is None:
+            return items
+        return [
+            {"refused": refused(why)} if item.get("refused", {}).get("status") == 404 else item
+            for item in items
+        ]
+
     def _finish(self) -> None:
-        refused = self.refused.most_common(MOST_TOLD)
-        reasons = [{"reason": reason, "count": count} for reason, count in refused]
+        unusable = self.refused.most_common(MOST_TOLD)
+        reasons = [{"reason": reason, "count": count} for reason, count in unusable]
         wanted = self.wanted
         with self.hold.database.transaction() as session:
             job = Job.of_clerk(session, self.hold.job_id, self.hold.clerk, self.hold.claim)
             at = place(session, wanted.study, wanted.open_series, wanted.open_instance, self.key)
             at = at or place(session, wanted.study, "", "", self.key)
+            told = " ".join(reason for reason, _ in unusable)
             if at is None or not (self.tally["images"] or self.tally["marks"]):
-                told = " ".join(reason for reason, _ in refused)
-                job.fail(session, f"Nothing of it could be taken in. {told}".strip())
+                why = f"Nothing of it could be taken in. {told}".strip()
+                if not self._handed_on(session, job, Unreadable(why)):
+                    job.fail(session, why)
                 return
             Event.record(session, self.asked_by, "study fetched", str(at.case_id),
                          pacs=wanted.pacs, images=self.tally["images"])  # fmt: skip
             if wanted.then:
-                orders = [LesionOrder(**one) for one in json.loads(wanted.then)]
-                items = [item for one in orders for item in one.items(session, self.key)]
+                why = f"What was fetched could not all be used. {told}"
+                items = self._items(session, Unreadable(why) if told else None)
                 job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
                 return
             job.total = self.tally["total"]

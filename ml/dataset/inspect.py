@@ -13,6 +13,7 @@ from ml.dataset.columns import Boxes
 from ml.dataset.entries import Entry, Mark, Options
 from ml.dataset.files import Files
 from ml.dataset.labels import Labels, Whose
+from ml.dataset.manifest import Manifest, ManifestError
 from ml.dataset.table import CellError, PrepareError
 from ml.images import nifti
 from ml.images.ct_slice import DicomError
@@ -61,6 +62,8 @@ def look(folder: Path) -> Finding:
         raise PrepareError(f"{folder} does not exist.")
     if not folder.is_dir() and folder.suffix.lower() != ".npz":
         raise PrepareError(f"{folder} is neither a folder nor an npz.")
+    if (folder / "manifest.json").is_file():
+        return _prepared(folder)
     tables = table.tables_in(folder) if folder.is_dir() else []
     files = Files(folder)
     if tables:
@@ -98,6 +101,23 @@ def look(folder: Path) -> Finding:
             "Write labels.csv with the columns file, class and patient, or sort the images into a "
             "folder for each class, of which there must be two.",
         ),
+    )
+
+
+def _prepared(folder: Path) -> Finding:
+    """A data set that was prepared, or frozen, already."""
+    try:
+        known = Manifest.load(folder)
+    except ManifestError as error:
+        raise PrepareError(str(error)) from error
+    counts = ", ".join(f"{n} {key}" for key, n in known.counts().items())
+    return Finding(
+        (
+            f"A data set already: {len(known.lines)} lesions of {len(known.patients)} patients "
+            f"({counts}), digest {known.digest[:12]}.",
+        ),
+        f"python -m ml experiment --data {shlex.quote(str(folder))} --out RUN",
+        (),
     )
 
 

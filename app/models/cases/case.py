@@ -840,6 +840,13 @@ class _Intake:
                 "source.",
                 code=RefusalCode.OTHER_PATIENT,
             )
+        if item.study_uid and item.phantom != found.phantom:
+            here, this = ("phantoms", "a patient") if found.phantom else ("a patient", "phantoms")
+            raise Unreadable(
+                f"its study is here already, of {here}, and this image is of {this}. Give one of "
+                "them a Study Instance UID of its own.",
+                code=RefusalCode.OTHER_PATIENT,
+            )
         if found.contrast_phase != sender.contrast_phase:
             warnings.append(
                 f"The case is here already with the contrast phase {found.contrast_phase}, which "

@@ -20,7 +20,7 @@ from app.models.jobs.job import LOST_AFTER_S, JobState
 from app.pacs.configured import ConfiguredPacs, PacsSettings
 from factories import make_dicom, make_hu
 from orthanc import PASSWORD, PERSON
-from stow import content_type, parsed, related
+from stow import content_type, parsed, related, store
 
 FETCHES = "/api/v1/fetches"
 FILES = [make_dicom(make_hu(n), number=n, z=3.0 * n, series=str(n // 3)) for n in range(1, 5)]
@@ -376,3 +376,26 @@ def test_lesions_of_a_study_that_is_not_here_are_fetched_and_then_classified(
         assert refused.status_code in (400, 422)
         assert words in refused.json()["detail"]
     assert classify(client, token, elsewhere, pacs="absent").status_code == 404
+
+
+def test_lesions_that_are_here_are_classified_though_the_pacs_does_not_do_its_part(
+    configure, app, client, token
+):
+    headers = {"authorization": f"Bearer {token}"}
+    held = make_dicom(make_hu(9), study="held")
+    assert store(client, token, held).status_code == 200
+    here = {"instance": uids(held)[2], "box": [44, 44, 40, 40]}
+    study, series, instance = uids(FILES[0])
+    away = {"study": study, "series": series, "instance": instance, "box": [44, 44, 40, 40]}
+    configure(url="http://127.0.0.1:9/x", connect_s=1, read_s=1, total_s=2)
+    reply = classify(client, token, here, away, pacs="main")
+    assert app.state.fetcher.act()
+    assert app.state.clerk.act()
+    job = client.get(reply.headers["location"], headers=headers).json()
+    first, second = job["result"]["lesions"]
+    assert (job["state"], first["status"], second["status"]) == ("done", 200, 502)
+    assert "PACS" in second["detail"]
+    reply = classify(client, token, away, pacs="main")
+    assert app.state.fetcher.act()
+    job = client.get(reply.headers["location"], headers=headers).json()
+    assert (job["state"], "PACS" in job["error"]) == ("failed", True)

@@ -747,3 +747,13 @@ def test_each_image_may_have_its_own_grey_values_wherever_an_roi_is_made(tmp_pat
     Image.fromarray(flat).save(where / "2.png")
     with pytest.raises(ManifestError, match="no range of its own"):
         list(images(where, None, tmp_path / "again", Options(grey_range=OfImage.IMAGE)))
+
+
+def test_inspect_knows_a_data_set(tmp_path: Path) -> None:
+    known = made(classes(tmp_path, "P{n:02d}_1.png"), patients="(P[0-9]+)_")
+    text = inspect.look(known.root).text
+    assert "A data set already: 8 lesions of 8 patients (4 cyst, 4 metastasis)" in text
+    assert f"python -m ml experiment --data {known.root} --out RUN" in text
+    (known.root / "manifest.json").write_text("{", "utf-8")
+    with pytest.raises(PrepareError, match="manifest or lines"):
+        inspect.look(known.root)

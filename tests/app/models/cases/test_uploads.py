@@ -194,6 +194,19 @@ def test_the_same_image_twice_changes_nothing_and_says_so(signed_in_as, session)
     assert count(session, Image) == 1
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_study_is_of_phantoms_or_of_a_patient(signed_in_as, first):
+    browser = signed_in_as("reader")
+    one, other = (
+        make_dicom(make_hu(n), study="s", number=n, z=5.0 * n, patient_id="p", phantom=phantom)
+        for n, phantom in ((1, first), (2, not first))
+    )
+    assert upload(browser, ("a.dcm", one)).status_code == 200
+    reply = upload(browser, ("b.dcm", other))
+    assert reply.status_code == 422
+    assert "UID of its own" in reply.json()["refused"][0]["reason"]
+
+
 def test_a_study_under_another_patient_is_refused(signed_in_as):
     browser = signed_in_as("reader")
     upload(browser, ("a.dcm", make_dicom(number=1, patient_id="one")))
