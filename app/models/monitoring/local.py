@@ -66,6 +66,8 @@ class Trained(StrEnum):
 
     HERE = "here"
     """The data set is a version of this installation: its patients are known."""
+    PARTLY = "partly"
+    """The same, and some of its patients' data were deleted since: who they were is not known."""
     ELSEWHERE = "elsewhere"
     """The data set is not kept here: whose lesions were in it is not known."""
     OTHER_KIND = "other_kind"
@@ -168,7 +170,8 @@ def _trained(
     found = DatasetVersion.by_digest(session, [checkpoint.dataset_digest])
     if not found:
         return Trained.ELSEWHERE, frozenset()
-    return Trained.HERE, found[checkpoint.dataset_digest].whose(session)
+    version = found[checkpoint.dataset_digest]
+    return Trained.PARTLY if version.remains else Trained.HERE, version.whose(session)
 
 
 def _truths(

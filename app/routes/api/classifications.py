@@ -129,6 +129,40 @@ class ClassificationAnswer(BaseModel):
     warnings: list[str]
 
 
+class ImageNamed(BaseModel):
+    """An image that is held here, by the UIDs under which it leaves."""
+
+    study: str
+    series: str
+    instance: str
+
+
+class LesionAnswer(ClassificationAnswer):
+    """One lesion of several, classified."""
+
+    status: int = Field(description="200.")
+    case: str | None = Field(None, description="Where the image is held here.")
+    image: ImageNamed | None = Field(None, description="The same.")
+    lesion: str | None = Field(None, description="Of the case, where the place is that of one.")
+
+
+class LesionRefusal(BaseModel):
+    """One lesion of several, and why it was not classified."""
+
+    status: int
+    title: str
+    detail: str
+
+
+class LesionsAnswer(BaseModel):
+    """Several lesions, or what was asked for by reference: each answered or refused by itself."""
+
+    checkpoint: str
+    classified: int
+    refused: int
+    lesions: list[LesionAnswer | LesionRefusal] = Field(description="In the order of the request.")
+
+
 _COORDINATES = (
     "x runs to the right and y down; 0,0 is the outer corner of the first pixel, whose centre is "
     "0.5,0.5."
@@ -186,11 +220,16 @@ _BODY: dict[str, object] = {
 @router.post(
     "/classifications",
     summary="Classify lesions",
-    response_model=ClassificationAnswer,
+    response_model=ClassificationAnswer | LesionsAnswer,
     responses={
+        200: {
+            "description": "One lesion of an image that was sent; or several, or by reference, in "
+            "`lesions`; or the report or picture that `Accept` asked for.",
+            "content": {one.kind: {} for one in references.OFFERS[1:]},
+        },
         202: {
             "description": "A job, where `Prefer: respond-async` or a batch made it one.",
-            "content": {"application/json": {}},
+            "model": jobs.JobAnswer,
             "headers": {
                 "Location": {
                     "description": "Where the job is asked after.",

@@ -83,7 +83,7 @@ def index(
     "/jobs/{job_id}",
     summary="Ask after a job",
     response_model=JobAnswer,
-    responses=problems(406, 409),
+    responses={200: {"content": {one.kind: {} for one in _OFFERS[1:]}}, **problems(406, 409)},
 )
 def show(request: Request, program: Program, db: ReadDb, job_id: uuid.UUID) -> Response:
     """State, progress, and once it is done the result, which is kept for a set time.

@@ -29,7 +29,7 @@ from app.pacs.client import refuse_unfit_uid
 from app.routes.api.jobs import Sending, queued, queued_job, refuse_blind, rendered
 from app.routes.api.once import Pledge, once
 
-_OFFERS = (Offer(JSON), Offer(DICOM), Offer(rendering.PNG))
+OFFERS = (Offer(JSON), Offer(DICOM), Offer(rendering.PNG))
 _KINDS: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound}
 
 
@@ -82,7 +82,7 @@ async def classify(request: Request, program: Machine, served: ServedClassifier)
     order = read(body, _ORDER)
     batch = len(order.lesions) > AT_ONCE or bool(order.pacs)
     sent = Sending.of(request, order.hook, batch=batch)
-    offer = chosen(request, _OFFERS)
+    offer = chosen(request, OFFERS)
     if order.pacs:
         request.app.state.pacs.named(order.pacs)  # refused though all images are here
     elif "contrast_phase" in order.model_fields_set:

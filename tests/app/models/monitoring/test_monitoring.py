@@ -415,6 +415,11 @@ def test_patients_that_the_checkpoint_was_trained_on_are_left_out(session):
     assert found.trained is Trained.HERE
     assert found.left_out.trained == 16
     assert found.test.n_lesions == 30
+    version.erase(session, version.without(session, {next(iter(trained))}), "an erasure")
+    session.flush()
+    session.expire_all()
+    found = Monitoring.of(session, scope(session, name=row.name), Standard.CONFIRMED, at=AT).local
+    assert found.trained is Trained.PARTLY
 
 
 def test_whether_a_checkpoint_was_trained_here_is_said_where_it_is_not_known(session):
