@@ -289,8 +289,10 @@ def _settings(_environment: tuple[tuple[str, str], ...]) -> Any:
 
 
 @pytest.fixture
-def app(_built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FastAPI:
-    """The application, furnished anew for each test."""
+def app(
+    _built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[FastAPI]:
+    """The application, furnished anew for each test; addresses that a test adds go with it."""
     import app.main as main
 
     monkeypatch.setattr(main, "Database", lambda _url: database)
@@ -298,7 +300,9 @@ def app(_built: FastAPI, database: Any, monkeypatch: pytest.MonkeyPatch, tmp_pat
     ours = (one for one in os.environ.items() if one[0].upper().startswith("HEPATICA_"))
     own = {"deletions_file": tmp_path / "deletions.jsonl", "runs_dir": tmp_path / "runs"}
     main.furnish(_built, _settings(tuple(sorted(ours))).model_copy(update=own))
-    return _built
+    routes = list(_built.router.routes)
+    yield _built
+    _built.router.routes[:] = routes
 
 
 @pytest.fixture
