@@ -274,12 +274,18 @@ def class_table(mine: Sequence[Reading], rules: Protocol) -> ClassTable | None:
 
 
 def _difference(one: Share, other: Share) -> Figure:
-    """First minus second share; over patients where they repeat, from the interval of each (Zou &
-    Donner 2008, Stat Med 27:1693)."""
+    """First minus second share; where patients repeat from the wider interval of each, that of
+    images or that of patients (Zou & Donner 2008, Stat Med 27:1693)."""
     if one.clustered is None and other.clustered is None:
         return trends.difference(one.count, one.n or 0, other.count, other.n or 0)
-    found = trends.apart(one.clustered or one, other.clustered or other)
-    return replace(found, method=f"of patient-clustered intervals ({found.method})")
+    found = trends.apart(_wider(one), _wider(other))
+    return replace(found, method="of the wider intervals, by images and by patients")
+
+
+def _wider(one: Share) -> Figure:
+    ends = [found.ends for found in (one, one.clustered) if found is not None and found.ends]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    return Figure(one.value, low, high, one.n, one.method)
 
 
 def _intra(name: str, shown: Presentations, rules: Protocol) -> OwnAgreement | None:
