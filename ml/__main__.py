@@ -725,6 +725,7 @@ def write_report(
     again: bool = False,
     data: Annotated[Path | None, Parameter(metavar="DATA")] = None,
     fresh: Annotated[Path | None, Parameter(metavar="DIR")] = None,
+    mlflow: Annotated[str | None, Parameter(metavar="EXPERIMENT")] = None,
 ) -> None:
     """Write RUN/report.html from RUN/results.json.
 
@@ -735,6 +736,8 @@ def write_report(
             needs --data.
         data: the run's data set.
         fresh: its fresh phantoms, where not in RUN/fresh.
+        mlflow: then tell the run to MLflow, where that is installed, under this experiment;
+            MLFLOW_TRACKING_URI says where.
     """
     from ml.config import ConfigError
     from ml.experiment import again as anew
@@ -754,6 +757,10 @@ def write_report(
         print(report.table(folder), end="")
     else:
         drive(report.write(folder))
+    if mlflow is not None:
+        from ml.experiment import tracking
+
+        drive(tracking.log(folder, mlflow))
 
 
 # Reader studies.

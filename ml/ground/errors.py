@@ -38,6 +38,7 @@ HepaticaError(ValueError)
  ├ ResultsError          ml.experiment.results      no whole results of a run
  ├ EvaluationError       ml.experiment.again        a run that cannot be evaluated again
  ├ ReportError           ml.experiment.report       a folder of which no report can be made
+ ├ TrackingError         ml.experiment.tracking     a run that MLflow does not take
  ├ ArchiveError          ml.images.archive          a zip that is not taken
  └ ReadersError          ml.readers                 ratings, or a plan, that cannot be analysed
     ├ RatingsFileError   ml.readers.files           a file of ratings that cannot be read
