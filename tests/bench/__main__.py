@@ -59,8 +59,13 @@ SECTIONS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: all")
-    chosen = parser.parse_args().sections or list(SECTIONS)
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help="default: all; also with commas between"
+    )
+    told = parser.parse_args().sections
+    chosen = [name for words in told for name in words.split(",") if name] or list(SECTIONS)
+    if unknown := [name for name in chosen if name not in SECTIONS]:
+        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     for name in chosen:
         print(f"== {name}", flush=True)
         for line in SECTIONS[name]():
