@@ -94,6 +94,7 @@ def test_the_end_of_a_job_is_told_signed_and_without_the_patient(api, app, recei
     digest = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{digest}"
     assert api.get(reply.headers["location"]).json()["notice"] == "sent"
+    assert [one["notice"] for one in api.get("/api/v1/jobs").json()["jobs"]] == ["sent"]
 
 
 def test_one_that_is_not_taken_is_tried_again_later_and_given_up_loudly(

@@ -228,3 +228,20 @@ def test_of_an_array_of_one_shade_the_answer_says_that_it_means_nothing(api):
     rng = np.random.default_rng(0)
     other = classify(api, npy(rng.uniform(-1, 1, (64, 64)).astype(np.float32)), "roi.npy").json()
     assert not any("one shade of grey" in told for told in other["warnings"])
+
+
+def test_a_generator_is_told_by_its_own_class_and_draws_no_other(api):
+    told = api.get("/api/v1/info").json()
+    for one in told["generators"]:
+        assert list(told["models"][one["name"]]["labels"]) == [one["lesion_class"]]
+        assert 1 <= one["most_at_once"] <= told["most_synthetics"]
+    assert [one["most_at_once"] for one in told["classifiers"]] == [None]
+    one = told["generators"][0]
+    other = next(key for key in told["labels"] if key != one["lesion_class"])
+    order = {"checkpoint": one["name"], "count": 1}
+    for more, status in (({}, 200), ({"lesion_class": one["lesion_class"]}, 200),
+                         ({"lesion_class": other}, 422), ({"checkpoint": ""}, 404)):  # fmt: skip
+        reply = api.post("/api/v1/synthetics", json={**order, **more})
+        assert reply.status_code == status, reply.text
+    beyond = {**order, "count": one["most_at_once"] + 1}
+    assert api.post("/api/v1/synthetics", json=beyond).status_code == 422
