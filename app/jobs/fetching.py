@@ -223,7 +223,7 @@ class Fetching:
             except _Cancelled:
                 return
             except PacsFault as fault:
-                if self._go_on(fault):
+                if self.wanted.then and self._go_on(fault):
                     return
                 if not self.tally["done"]:
                     raise

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ml.ground import records
 from ml.progress import Progress
-from ml.readers import choice_shares
 from ml.readers.choice import analyse_choices
 from ml.readers.pairs import PairReading, Side
 from ml.readers.reading import Protocol
@@ -243,7 +242,7 @@ def _chance(design: ChoiceDesign, studies: int, seed: int, margin: float | None)
             mean = mrmc.random_readers(block, mrmc.FigureOfMerit.MEAN, confidence=confidence).mean
             if margin is not None:
                 own = mrmc.fixed_readers(block, mrmc.FigureOfMerit.MEAN, confidence=confidence)
-                mean = choice_shares.wider(mean, own.mean)
+                mean = mean.no_narrower_than(own.mean)
         except ReadersError:  # no verdict
             continue
         if margin is None:

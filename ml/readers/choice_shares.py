@@ -92,15 +92,12 @@ def mean(
         return wide
     narrow = analysed(shown, rules, whose, confidence=0.90)
     assert not isinstance(narrow, Refused)  # the same readings, another quantile
+    if whose is Whose.THESE:
+        return wide.mean, narrow.mean
     own = analysed(shown, rules, Whose.THESE, confidence=0.90)
     if isinstance(own, Refused):
         return own
-    return wide.mean, wider(narrow.mean, own.mean)
-
-
-def wider(others: TreatmentMean, own: TreatmentMean) -> TreatmentMean:
-    """The mean with the wider of both intervals at each end."""
-    return replace(others, low=min(own.low, others.low), high=max(own.high, others.high))
+    return wide.mean, narrow.mean.no_narrower_than(own.mean)
 
 
 def analysed(

@@ -107,10 +107,10 @@ def judged(areas: Ratings, rules: Protocol) -> MeanVerdict | Refused:
     try:
         mean = mrmc.random_readers(areas).mean
         others = mrmc.random_readers(areas, confidence=0.90).mean
-        own = mrmc.fixed_readers(areas, confidence=0.90).mean
+        narrow = others.no_narrower_than(mrmc.fixed_readers(areas, confidence=0.90).mean)
     except ReadersError as error:
         return Refused(str(error))
-    return _told(areas, mean, min(own.low, others.low), max(own.high, others.high), rules)
+    return _told(areas, mean, narrow.low, narrow.high, rules)
 
 
 def of_these(

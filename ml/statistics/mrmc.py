@@ -84,6 +84,10 @@ class TreatmentMean:
             raise ReadersError(f"The mean of {self.treatment} is missing.")
         return found
 
+    def no_narrower_than(self, other: TreatmentMean) -> TreatmentMean:
+        """The same mean, with the wider of both intervals at each end."""
+        return replace(self, low=min(self.low, other.low), high=max(self.high, other.high))
+
 
 @dataclass(frozen=True)
 class Gap:
