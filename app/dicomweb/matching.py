@@ -25,7 +25,7 @@ _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MOST_KEYS, _MOST_CHARACTERS = 50, 20_000
 _WORDS = frozenset({"limit", "offset", "fuzzymatching", "includefield", "accept", "_"})
-_TEXTS = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+_WILD = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 _NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _MOMENTS = {
     "DA": re.compile(r"\d{8}", re.ASCII),
@@ -151,7 +151,10 @@ def _key(name: str, value: str) -> Key:
             "includefield, and attributes of the standard by keyword or tag, such as PatientID or "
             "00100020."
         )
-    return Key(path, name, dictionary_VR(path[-1]).split(" or ")[0], value.strip())
+    vr, value = dictionary_VR(path[-1]).split(" or ")[0], value.strip()
+    if vr in _WILD and not value.strip("*"):  # as no value: what has none matches too (C.2.2.2.4)
+        value = ""
+    return Key(path, name, vr, value)
 
 
 def _included(told: Iterable[str]) -> frozenset[int] | None:

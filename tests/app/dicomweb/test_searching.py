@@ -172,6 +172,15 @@ def test_what_is_not_kept_matches_nothing_and_the_answer_says_so(archive, ask):
     assert len(ask("/studies?StudyDate=&AccessionNumber=")) == 3
 
 
+def test_a_star_alone_matches_everything_as_no_value_does(archive, ask):
+    for query in ("AccessionNumber=*", "ReferringPhysicianName=**", "StudyDescription=%20*",
+                  "PatientName=*&PatientSex=*", "ProcedureCodeSequence.CodeValue=*"):  # fmt: skip
+        assert len(ask(f"/studies?{query}")) == 3 and ask.warning == "", query
+    assert len(ask("/instances?ImageComments=*")) == 5
+    assert ask("/studies?AccessionNumber=*1", 204) == []
+    assert ask("/studies?PatientAge=*", 204) == [] and "PatientAge" in ask.warning
+
+
 def test_fuzzy_matching_is_not_done_and_that_is_said(archive, ask):
     assert found_in(ask("/instances?PatientName=PHANTOM-7&fuzzymatching=true")) == [1]
     assert "fuzzymatching parameter is not supported. Only literal" in ask.warning
