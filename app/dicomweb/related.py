@@ -50,13 +50,14 @@ async def parts(content: Media, stream: AsyncIterator[bytes], most: int) -> list
         found.append(Part(Media.of(headers.get("content-type", "")), data))
 
     cutter = Cutter(boundary, keep, refuse_more)
+    other = "The body is not multipart/related with the boundary that the Content-Type names."
     async for chunk in stream:
         try:
             cutter.take(chunk)
         except NotRelated:
-            raise BadRequest(
-                "The body is not multipart/related with the boundary that the Content-Type names."
-            ) from None
+            raise BadRequest(other) from None
+    if not cutter.begun:
+        raise BadRequest(other)
     if not cutter.ended:
         raise BadRequest(
             "The body is cut short: its last boundary is missing. Nothing was stored; send it "

@@ -16,6 +16,8 @@ DICOM = "application/dicom"
 RELATED = "multipart/related"
 
 _MOST_HEADERS = 20
+_MOST_PREAMBLE = 8192
+"""Bytes before the first boundary, such as a note to old mail programs."""
 
 # its warnings quote what was sent; the refusal says enough
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -40,8 +42,12 @@ class Cutter:
         part: Callable[[dict[str, str], bytes], None],
         begun: Callable[[], None] = lambda: None,
     ) -> None:
+        self.begun = False
+        """Whether the first boundary came."""
         self.ended = False
         """Whether the last boundary came."""
+        self._first = b"\n--" + boundary.encode("latin-1")
+        self._preamble = b"\n"  # a boundary begins a line, and the body does
         self._tell, self._tell_begun = part, begun
         self._headers: dict[str, str] = {}
         self._name = self._value = b""
@@ -68,10 +74,26 @@ class Cutter:
         """
         if self.ended:  # an epilogue says nothing (RFC 2046 5.1.1)
             return
+        if not self.begun:
+            chunk = self._after_preamble(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError:
             raise NotRelated from None
+
+    def _after_preamble(self, chunk: bytes) -> bytes:
+        """From the first boundary on: what stands before it says nothing either; b"" until it is
+        there."""
+        self._preamble += chunk
+        most = _MOST_PREAMBLE + len(self._first)
+        at = self._preamble.find(self._first, 0, most)
+        if at < 0:
+            if len(self._preamble) >= most:
+                raise NotRelated
+            return b""
+        self.begun = True
+        body, self._preamble = self._preamble[at + 1 :], b""
+        return body
 
     def _begin(self) -> None:
         self._tell_begun()

@@ -168,6 +168,35 @@ def test_a_body_that_comes_in_small_pieces_is_read_as_one(client, token, session
     assert count(session, Image) == 2
 
 
+def test_what_stands_before_the_first_boundary_and_after_the_last_says_nothing(
+    client, token, session
+):
+    preamble = b"This is a multi-part message in MIME format.\r\n--a-bound\r\n: \0\r\n"
+    files = related(make_dicom(number=1), make_dicom(number=2))
+    body = preamble + files + b"\r\nAn epilogue.\r\n--" + BOUNDARY.encode() + b"\r\n"
+    for step in (1, 7919, len(body)):
+        pieces = (body[at : at + step] for at in range(0, len(body), step))
+        reply = client.post(
+            "/dicomweb/studies", content=pieces, headers=bearer(token, content_type())
+        )
+        assert reply.status_code == 200, (step, reply.text)
+        assert len(told(reply).ReferencedSOPSequence) == 2
+    assert count(session, Image) == 2
+
+
+def test_a_body_is_not_searched_for_its_first_boundary_without_end(client, token, session):
+    line = b"a line\r\n" * 1024
+    for before, status in ((line, 200), (line + b"\r\n", 400), (b"no line of its own", 400)):
+        for step in (100, 10**6):
+            body = before + related(make_dicom())
+            pieces = (body[at : at + step] for at in range(0, len(body), step))
+            headers = bearer(token, content_type())
+            reply = client.post("/dicomweb/studies", content=pieces, headers=headers)
+            assert reply.status_code == status, (before[-20:], step)
+            assert status == 200 or "the boundary that the Content-Type names" in reply.text
+    assert count(session, Image) == 1
+
+
 # ---- what the answer says ------------------------------------------------------------------------
 
 
