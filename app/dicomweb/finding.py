@@ -1,4 +1,4 @@
-"""Searches over what is kept (QIDO-RS): studies, series and instances in a fixed order.
+"""Searches over what is kept (QIDO-RS): studies, series and instances, from the oldest on.
 
 UIDs are looked up by the database; whatever else is asked for is compared with the attributes that
 the rebuilt object has, so that what is found is what would be retrieved. An attribute that is not
@@ -288,7 +288,7 @@ def _of_instances() -> tuple[sa.Select[Any], int]:
         .join(Series, Series.id == Image.series_id)
         .join(Case, Case.id == Series.case_id)
         .options(contains_eager(Image.series).contains_eager(Series.case))
-        .order_by(*held.IMAGE_ORDER)
+        .order_by(*held.INSTANCE_ORDER)
     )
     return statement, 2
 

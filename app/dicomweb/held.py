@@ -78,7 +78,11 @@ def is_of(ours: Any, theirs: Any, uid: str, key: bytes) -> sa.ColumnElement[bool
 
 
 STUDY_ORDER = (Case.created_at, Case.id)
-SERIES_ORDER = (*STUDY_ORDER, Series.created_at, Series.id)
+SERIES_ORDER = (Series.created_at, Series.id)
+INSTANCE_ORDER = (Image.created_at, Image.frame, Image.id)
+"""From the oldest on, so that what comes meanwhile, in an older study or series too, shifts no page
+of a search; the last part ends all ties."""
+
 IMAGE_ORDER = (
     *SERIES_ORDER,
     sa.func.coalesce(Image.instance_number, 2**31 - 1),
@@ -86,7 +90,7 @@ IMAGE_ORDER = (
     Image.created_at,
     Image.id,
 )
-"""From the oldest on, so that what comes meanwhile shifts no page; the last part ends all ties."""
+"""Of one study, as its images follow each other: for what is given whole."""
 
 
 def address(image: Image) -> Address:

@@ -67,6 +67,10 @@ def found_in(results: list[Dataset]) -> list[int | None]:
     return [one.get("InstanceNumber") for one in results]
 
 
+def addresses(results: list[Dataset]) -> list[str]:
+    return [str(one.RetrieveURL) for one in results]
+
+
 MATCHES = {
     "": [1, 2, 9, 1, None],
     "?InstanceNumber=9": [9],
@@ -157,10 +161,28 @@ def test_a_page_follows_the_other_without_a_gap_or_a_double(client, token, ask):
     files = [make_dicom(study=str(n // 5), series=str(n % 2), number=1 + n % 5) for n in range(20)]
     assert store(client, token, *files).status_code == 200
     for path in ("/instances", "/series", "/studies"):
-        whole = [str(one.RetrieveURL) for one in ask(path)]
+        whole = addresses(ask(path))
         assert len(set(whole)) == len(whole) > 3
         pages = [ask(f"{path}?limit=3&offset={at}") for at in range(0, len(whole), 3)]
-        assert [str(one.RetrieveURL) for page in pages for one in page] == whole
+        assert [one for page in pages for one in addresses(page)] == whole
+
+
+def test_what_comes_between_two_pages_shifts_none_and_stands_at_the_end(client, token, ask):
+    def comes(study: str, series: str, number: int) -> None:
+        file = make_dicom(study=study, series=series, number=number)
+        assert store(client, token, file).status_code == 200
+
+    for study in ("a", "b"):
+        for number in (5, 6):
+            comes(study, "2", number)
+    before = {path: addresses(ask(path)) for path in ("/instances", "/series", "/studies")}
+    comes("a", "2", 1)  # a lower number in the oldest series, and another series of that study
+    comes("a", "1", 1)
+    for path, known in before.items():
+        assert addresses(ask(path))[: len(known)] == known, path
+    assert found_in(ask("/instances")) == [5, 6, 5, 6, 1, 1]
+    study = ask("/studies")[0].StudyInstanceUID
+    assert found_in(ask(f"/studies/{study}/instances?limit=2&offset=2")) == [1, 1]
 
 
 def test_what_is_not_kept_matches_nothing_and_the_answer_says_so(archive, ask):
