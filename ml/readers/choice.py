@@ -138,7 +138,7 @@ def _verdict(mine: Sequence[PairReading], primary: Figure, rules: Protocol) -> C
         low90, high90 = narrow.ends or (0.0, 1.0)
         equivalent = 0.5 - rules.margin <= low90 and high90 <= 0.5 + rules.margin
         if equivalent:
-            reason = choice_shares.vacuous([mine], rules)
+            reason = choice_shares.vacuous(mine, rules)
             equivalent = reason is None
     return ChoiceVerdict(
         margin=rules.margin,
@@ -210,13 +210,14 @@ def _mean_verdict(shown: PairsShown, rules: Protocol) -> MeanVerdict | None:
         return None
     wide, narrow = found
     within = 0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin
-    answers = [shown.of(name) for name in shown.readers]
+    reason = choice_shares.vacuous_mean(shown, rules) if within else None
     return MeanVerdict(
         margin=rules.margin,
         equivalence_low=narrow.low,
         equivalence_high=narrow.high,
         different_from_chance=not wide.low <= 0.5 <= wide.high,
-        equivalent_to_chance=within and choice_shares.vacuous(answers, rules) is None,
+        equivalent_to_chance=within and reason is None,
+        reason=reason,
     )
 
 

@@ -158,7 +158,7 @@ def _judged(
         note = note or choice_shares.NO_SPREAD
     equivalent = 0.5 - rules.margin <= narrow.low and narrow.high <= 0.5 + rules.margin
     if equivalent and hypothesis.claim is Claim.EQUIVALENT:
-        note = note or choice_shares.vacuous([shown.of(name) for name in shown.readers], rules)
+        note = note or choice_shares.vacuous_mean(shown, rules)
     different = not wide.low <= 0.5 <= wide.high
     holds = equivalent if hypothesis.claim is Claim.EQUIVALENT else different
     return replace(

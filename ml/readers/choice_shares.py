@@ -52,19 +52,32 @@ def reach(mine: Sequence[PairReading]) -> float:
     return max(most / n - 0.5, 0.5 - fewest / n)
 
 
-def vacuous(readers: Sequence[Sequence[PairReading]], rules: Protocol) -> str | None:
-    """Why an interval within the margin shows nothing; None where it shows something.
+def vacuous(mine: Sequence[PairReading], rules: Protocol) -> str | None:
+    """Why one reader's interval within the margin shows nothing; None where it shows something."""
+    bound = reach(mine)
+    return _cannot_leave("the share", bound, "it", rules) if bound <= rules.margin else None
 
-    Args:
-        readers: the answers of each; across readers their mean reach counts.
+
+def vacuous_mean(shown: PairsShown, rules: Protocol) -> str | None:
+    """Why an interval of the mean within the margin shows nothing; None where it shows something.
+
+    As for ratings, one of the readers whom the mean is of is enough.
     """
-    bounds = [reach(mine) for mine in readers if mine]
-    bound = sum(bounds) / len(bounds)
+    kept, _ = usable(shown)
+    bounds = {
+        name: reach([r for r in kept if r.reader == name]) for name in {r.reader for r in kept}
+    }
+    bound = min(bounds.values(), default=0.0)
     if bound > rules.margin:
         return None
+    names = ", ".join(name for name in shown.readers if bounds.get(name) == bound)
+    return _cannot_leave(f"the share of {names}", bound, "the mean", rules)
+
+
+def _cannot_leave(whose: str, bound: float, what: str, rules: Protocol) -> str:
     return (
-        f"with the sides as they were named the share could not have come further than "
-        f"{bound:.2f} from 0.5, so that it lies within ±{rules.margin:.2f} shows nothing"
+        f"with the sides as they were named {whose} could not have come further than "
+        f"{bound:.2f} from 0.5, so that {what} lies within ±{rules.margin:.2f} shows nothing"
     )
 
 

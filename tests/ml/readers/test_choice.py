@@ -302,6 +302,39 @@ def test_answers_that_cannot_leave_the_margin_show_nothing() -> None:
         assert found.across.verdict is None or not found.across.verdict.equivalent_to_chance
 
 
+def test_one_reader_who_cannot_leave_the_margin_is_enough() -> None:
+    bound = [
+        replace(one, generator=f"g{number % 2}", lesion_class="cyst")
+        for number, one in enumerate(pressing("R4", 36, 40))
+    ]
+    told = equivalent([*shares(18, 22, 21), *bound], 0.13)
+    assert told.readers[3].verdict.reason is None  # 40 pairs alone do not lie within
+    assert told.across.verdict is not None and not told.across.verdict.equivalent_to_chance
+    assert "share of R4 could not have come further than 0.10" in (told.across.verdict.reason or "")
+
+
+def test_who_is_left_out_does_not_lift_what_the_others_could_have_reached() -> None:
+    left_out = [one for number in range(6) for one in pressing(f"out {number}", 1, 1)]
+    told = equivalent([*(one for name in "abc" for one in pressing(name, 36, 40)), *left_out], 0.25)
+    assert len(told.across.left_out) == 6
+
+
+def equivalent(readings: list[PairReading], margin: float) -> ChoiceResult:
+    """Analysed with a primary hypothesis of equivalence, which must not be shown of these."""
+    rules = replace(
+        plan(Hypothesis(Claim.EQUIVALENT, Whose.THESE), Missing.ALL),
+        margin=margin,
+        scale_rule=replace(QUICK.scale_rule, least_off=0.05),
+    )
+    found = analyse_choices(readings, rules)
+    assert found.primary is not None
+    planned = found.primary.planned
+    assert (planned.low90 or 0) > 0.5 - margin and (planned.high90 or 1) < 0.5 + margin
+    assert not planned.holds
+    assert "could not have come further than 0.10" in (planned.note or "")
+    return found
+
+
 def test_who_never_began_is_not_filled_in() -> None:
     rng = np.random.default_rng(3)
     began = [r for name in "abc" for r in read(name, rng.random(40) < 0.5)]
