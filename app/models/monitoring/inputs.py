@@ -1,10 +1,10 @@
 """Drift: whether the lesions of the last months look as those before them did.
 
 The reference are the site's own first months, as many blocks of three as have enough patients. The
-window that is tested is the last whole block after them. Blocks follow the calendar from the first
-prediction on, so nobody chooses them, and looking again tomorrow tests nothing anew
-(`ml.statistics.drift`). Of each patient there is one lesion; who is in the reference is in no later
-window.
+window that is tested is the last whole block after them. Blocks are the quarters of the calendar,
+so that nobody chooses them, looking again tomorrow tests nothing anew (`ml.statistics.drift`), and
+none moves where the earliest lesion is withdrawn or deleted, or closed to whoever looks. Of each
+patient there is one lesion; who is in the reference is in no later window.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def _windows(months: Ints, patients: Ints, now: int) -> _Windows | Inputs:
 
     if not len(months):
         return none("nothing was scored")
-    first = int(months.min())
+    first = int(months.min()) // BLOCK * BLOCK
     whole = (now - first) // BLOCK  # blocks that are over
     block = (months - first) // BLOCK
     reference = next(

@@ -457,8 +457,8 @@ def test_phases_and_scanners_are_told_where_there_are_enough(session):
 def test_a_site_that_stays_as_it_was_is_not_called_changed(session):
     monitored.fill(session, 400, Site())
     found = watched(session, measure=True).inputs
-    assert (found.before.first, found.before.last) == ("2025-12", "2026-02")
-    assert (found.now.first, found.now.last, found.number) == ("2026-06", "2026-08", 2)
+    assert (found.before.first, found.before.last) == ("2025-10", "2026-03")
+    assert (found.now.first, found.now.last, found.number) == ("2026-07", "2026-09", 2)
     assert [one.name for one in found.told] == [
         "novelty", "diameter_mm", "spacing_mm", "thickness_mm", "manufacturer", "kernel", "phase",
     ]  # fmt: skip
@@ -472,7 +472,7 @@ def test_measurements_stand_beside_the_range_of_the_training_rois_of_the_same_ki
     monitored.fill(session, 400, Site(phantom=True))
     found = {one.name: one for one in watched(session, "phantom", measure=True).inputs.measured}
     assert found["surround_sd"].beyond.value == 1  # the pictures of these tests are flat
-    assert found["surround_sd"].beyond.n == found["surround_sd"].now.n == 105
+    assert found["surround_sd"].beyond.n == found["surround_sd"].now.n == 104
     monitored.fill(session, 400, Site(prefix="Q", seed=1))
     of_patients = watched(session, measure=True).inputs.measured
     assert {one.beyond for one in of_patients} == {None}
@@ -497,13 +497,27 @@ def test_the_window_is_the_last_whole_one_so_that_looking_again_tests_nothing_an
     monitored.fill(session, 400, Site())
     own = scope(session)
     first = Monitoring.of(
-        session, own, Standard.CONFIRMED, at=datetime(2026, 9, 1, tzinfo=UTC)
+        session, own, Standard.CONFIRMED, at=datetime(2026, 10, 1, tzinfo=UTC)
     ).inputs
     later = Monitoring.of(
-        session, own, Standard.CONFIRMED, at=datetime(2026, 11, 30, tzinfo=UTC)
+        session, own, Standard.CONFIRMED, at=datetime(2026, 12, 31, tzinfo=UTC)
     ).inputs
     assert first == later
-    assert (first.now.first, first.now.last) == ("2026-06", "2026-08")
+    assert (first.now.first, first.now.last) == ("2026-07", "2026-09")
+
+
+def test_windows_stay_where_the_earliest_lesion_is_withdrawn(session):
+    [earliest] = monitored.fill(
+        session, 1, Site(begin=datetime(2025, 11, 3, tzinfo=UTC), prefix="Q", seed=1)
+    )
+    monitored.fill(session, 400, Site())
+    before = watched(session).inputs
+    session.get_one(Lesion, earliest).withdrawn_at = monitored.AT
+    session.flush()
+    after = watched(session).inputs
+    assert after.before == replace(before.before, patients=before.before.patients - 1)
+    assert (after.now, after.number) == (before.now, before.number)
+    assert (after.now.first, after.now.last) == ("2026-07", "2026-09")
 
 
 @pytest.mark.parametrize(
@@ -529,7 +543,7 @@ def test_why_nothing_is_compared_is_said(session, count, begin, why):
 def test_the_last_window_needs_patients_who_are_not_in_the_reference(session):
     monitored.fill(session, 200, Site(end=datetime(2026, 2, 20, tzinfo=UTC)))
     later = Site(
-        begin=datetime(2026, 6, 2, tzinfo=UTC), end=datetime(2026, 8, 20, tzinfo=UTC), seed=1
+        begin=datetime(2026, 7, 2, tzinfo=UTC), end=datetime(2026, 9, 20, tzinfo=UTC), seed=1
     )
     monitored.fill(session, 29, replace(later, prefix="Q"))
     monitored.fill(session, 60, replace(later, seed=2))  # of patients who are in the reference
