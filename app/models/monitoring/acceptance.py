@@ -41,7 +41,7 @@ class Pair:
         blind: the last that they gave without any score in sight; None: there is none.
         shown: the first that they gave with this network's score in sight, of who had given none
             before; None: there is none.
-        stands: the class that stands.
+        stands: the last class that they gave on the basis of the blind one.
     """
 
     patient: str
@@ -123,6 +123,8 @@ def pairs(given: Sequence[Given]) -> list[Pair]:
     for chain in chains(given):
         first, before = chain[0], blind(chain)
         shown = first.visible and first.at >= first.scored_at
+        # a class that pathology or follow-up changed later says nothing of the score
+        basis = before[-1].basis if before else first.basis
         found.append(
             Pair(
                 patient=first.patient,
@@ -130,7 +132,7 @@ def pairs(given: Sequence[Given]) -> list[Pair]:
                 called=first.called,
                 blind=before[-1].lesion_class if before else None,
                 shown=first.lesion_class if shown else None,
-                stands=chain[-1].lesion_class,
+                stands=[one.lesion_class for one in chain if one.basis == basis][-1],
             )
         )
     return found

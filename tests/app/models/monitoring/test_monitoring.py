@@ -255,6 +255,22 @@ def test_who_cannot_tell_any_more_changed_to_no_class(session):
     assert (changed.to_another.value, changed.to_another.n) == (0, 30)
 
 
+def test_what_pathology_says_later_is_no_change_that_the_score_made(session):
+    ids = monitored.fill(session, 80, Site(reviewed=0))
+    for place, one in enumerate(ids):
+        key = called(session, one)
+        own = key if place < 40 else other_than(key)
+        give(session, one, own, False, basis="imaging")
+        if place % 4 == 0:  # the score changed it, and pathology changed it back
+            give(session, one, other_than(own) if place < 40 else key, True, basis="imaging")
+        if place % 2 == 0:
+            give(session, one, own if place % 4 == 0 else other_than(own), True, basis="pathology")
+    changed = accepted(session).changed
+    assert (changed.left_network.value, changed.left_network.n) == (pytest.approx(10 / 40), 40)
+    assert (changed.to_network.value, changed.to_network.n) == (pytest.approx(10 / 40), 40)
+    assert changed.to_another.value == 0
+
+
 def test_a_score_of_another_network_in_sight_is_neither(session):
     ids = monitored.fill(session, 20, Site(reviewed=0))
     for one in ids:  # the score that was in sight was given before this network's
