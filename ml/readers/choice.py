@@ -235,4 +235,5 @@ def _counts(shown: PairsShown) -> ChoiceCounts:
         repeats=len(shown.repeats),
         practice_left_out=shown.practice,
         unanswered_left_out=shown.unanswered,
+        late=shown.late,
     )

@@ -149,7 +149,8 @@ class ChoiceAmended:
 
 @dataclass(frozen=True)
 class ChoiceCounts:
-    """What was analysed. ``clustered``: several real images come from one patient."""
+    """What was analysed. ``clustered``: several real images come from one patient; ``late``: as in
+    `ml.readers.shown.Shown`."""
 
     readers: int
     pairs: int
@@ -161,6 +162,7 @@ class ChoiceCounts:
     repeats: int
     practice_left_out: int
     unanswered_left_out: int
+    late: int = 0
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def warnings(counts: ChoiceCounts, readers: Sequence[ChoicesOfReader]) -> tuple[
         )
     if counts.unanswered_left_out:
         said.append(f"{counts.unanswered_left_out} trials without an answer were left out.")
-    return tuple(said)
+    return (*said, *phrases.late(counts.late))
 
 
 def sentences(result: ChoiceResult) -> list[str]:
@@ -182,4 +182,4 @@ def analysed(result: ChoiceResult, resamples: int, seed: int) -> str:
         text.append(_secondary(result.secondary))
     if c.unanswered_left_out:
         text.append(f"{c.unanswered_left_out} unanswered trials were left out.")
-    return " ".join(text)
+    return " ".join([*text, *phrases.late(c.late)])

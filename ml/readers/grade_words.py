@@ -49,7 +49,7 @@ def warnings(
         )
     if counts.unanswered_left_out:
         said.append(f"{phrases.unanswered(counts.unanswered_left_out, rules)}.")
-    return (*said, *phrases.other_rule(rules))
+    return (*said, *phrases.late(counts.late), *phrases.other_rule(rules))
 
 
 def sentences(result: GradeResult) -> list[str]:
@@ -191,7 +191,7 @@ def analysed(result: GradeResult, rules: Protocol) -> str:
         text.append(phrases.secondary(len(result.secondary), rules, " over all questions"))
     if c.unanswered_left_out:
         text.append(f"{phrases.unanswered(c.unanswered_left_out, rules)}.")
-    return " ".join(text)
+    return " ".join([*text, *phrases.late(c.late)])
 
 
 def _decided(result: GradeResult) -> str:

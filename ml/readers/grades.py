@@ -146,4 +146,4 @@ def present_grades(
             raise ReadersError(f"Image {one.case} has two truths among the readings.")
 
     shown = in_order(readings, lambda one: one.grades is not None, check)
-    return GradesShown(shown.first, shown.repeats, shown.practice, shown.unanswered)
+    return GradesShown(shown.first, shown.repeats, shown.practice, shown.unanswered, shown.late)

@@ -84,4 +84,4 @@ def present_pairs(readings: Iterable[PairReading]) -> PairsShown:
             raise ReadersError(f"Pair {reading.case} shows other images in another reading.")
 
     shown = in_order(readings, lambda one: one.answer is not None, check)
-    return PairsShown(shown.first, shown.repeats, shown.practice, shown.unanswered)
+    return PairsShown(shown.first, shown.repeats, shown.practice, shown.unanswered, shown.late)

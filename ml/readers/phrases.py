@@ -51,6 +51,18 @@ def unanswered(trials: int, rules: Protocol) -> str:
     return f"{said} left out, but in the test of the primary hypothesis, which has a plan for them"
 
 
+def late(answers: int) -> list[str]:
+    """That answers to a second showing count as first ones; nothing where there are none."""
+    if not answers:
+        return []
+    said, they = ("1 answer was", "it counts as a first answer") if answers == 1 else (
+        f"{answers} answers were", "they count as first answers")  # fmt: skip
+    return [
+        f"{said} given at a second showing whose first has no answer that counts; {they} wherever "
+        "no plan for missing answers says otherwise."
+    ]
+
+
 def outcome(planned: Tested) -> str:
     """Whether a primary hypothesis held, and why nothing is said, without a full stop."""
     held = {True: "It held", False: "It was not shown", None: "There was no verdict"}

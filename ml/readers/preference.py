@@ -334,4 +334,5 @@ def _counts(shown: PairsShown) -> PreferenceCounts:
         repeats=len(shown.repeats),
         practice_left_out=shown.practice,
         unanswered_left_out=shown.unanswered,
+        late=shown.late,
     )

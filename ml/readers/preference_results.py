@@ -103,7 +103,8 @@ class PreferringReader:
 
 @dataclass(frozen=True)
 class PreferenceCounts:
-    """What was analysed; ``contests`` is “first | second” → pairs."""
+    """What was analysed; ``contests`` is “first | second” → pairs, ``late`` as in
+    `ml.readers.shown.Shown`."""
 
     readers: int
     pairs: int
@@ -114,6 +115,7 @@ class PreferenceCounts:
     repeats: int
     practice_left_out: int
     unanswered_left_out: int
+    late: int = 0
 
 
 @dataclass(frozen=True)

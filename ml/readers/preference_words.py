@@ -43,7 +43,7 @@ def warnings(
         said.append(f"Few pairs, and so no verdict for one reader: {', '.join(few)}.")
     if counts.unanswered_left_out:
         said.append(f"{counts.unanswered_left_out} trials without an answer were left out.")
-    return tuple(said)
+    return (*said, *phrases.late(counts.late))
 
 
 def sentences(result: PreferenceResult) -> list[str]:
@@ -166,4 +166,4 @@ def analysed(result: PreferenceResult, rules: Protocol) -> str:
         )
     if c.unanswered_left_out:
         text.append(f"{c.unanswered_left_out} unanswered trials were left out.")
-    return " ".join(text)
+    return " ".join([*text, *phrases.late(c.late)])

@@ -146,7 +146,7 @@ def present(readings: Iterable[Reading], scale: int = 6) -> Presentations:
             raise ReadersError(f"Image {reading.case} has two truths among the readings.")
 
     shown = in_order(readings, lambda one: one.rating is not None, check)
-    return Presentations(shown.first, shown.repeats, shown.practice, shown.unanswered)
+    return Presentations(shown.first, shown.repeats, shown.practice, shown.unanswered, shown.late)
 
 
 def ratings(

@@ -364,7 +364,8 @@ class LesionClass:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was analysed. ``clustered``: several images of one kind come from one patient."""
+    """What was analysed. ``clustered``: several images of one kind come from one patient;
+    ``late``: as in `ml.readers.shown.Shown`."""
 
     readers: int
     images: int
@@ -378,6 +379,7 @@ class Counts:
     repeats: int
     practice_left_out: int
     unanswered_left_out: int
+    late: int = 0
 
     @classmethod
     def of(cls, shown: Shown[Image]) -> Counts:
@@ -403,6 +405,7 @@ class Counts:
             repeats=len(shown.repeats),
             practice_left_out=shown.practice,
             unanswered_left_out=shown.unanswered,
+            late=shown.late,
         )
 
 

@@ -65,12 +65,17 @@ Image = TypeVar("Image", bound=OfImage)
 
 @dataclass(frozen=True)
 class Shown(Generic[T]):
-    """First presentations, and (first, repeat) pairs; practice and unanswered trials are out."""
+    """First presentations, and (first, repeat) pairs; practice and unanswered trials are out.
+
+    ``late``: how many of ``first`` were answered at a later presentation, since the first one has
+    no answer.
+    """
 
     first: tuple[T, ...]
     repeats: tuple[tuple[T, T], ...]
     practice: int
     unanswered: int
+    late: int = 0
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -87,28 +92,32 @@ def in_order(
 ) -> Shown[T]:
     """Sort readings into first presentations and repeats, in the order of reading.
 
-    A second presentation counts as a repeat whether it was marked as one or not.
+    A second presentation counts as a repeat whether it was marked as one or not, and as the first
+    where that was not answered.
 
     Args:
         check: raises what is wrong with an answered reading; called in the order of reading.
     """
     first: dict[tuple[str, str], T] = {}
     repeats: list[tuple[T, T]] = []
-    practice = unanswered = 0
+    missed: set[tuple[str, str]] = set()
+    practice = unanswered = late = 0
     for reading in _as_read(readings):
         if reading.is_practice:
             practice += 1
             continue
+        key = (reading.reader, reading.case)
         if not is_answered(reading):
             unanswered += 1
+            missed.add(key)
             continue
         check(reading)
-        key = (reading.reader, reading.case)
         if key not in first:
             first[key] = reading
+            late += reading.is_repeat or key in missed
         else:
             repeats.append((first[key], reading))
-    return Shown(tuple(first.values()), tuple(repeats), practice, unanswered)
+    return Shown(tuple(first.values()), tuple(repeats), practice, unanswered, late)
 
 
 def _as_read(readings: Iterable[T]) -> list[T]:

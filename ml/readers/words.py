@@ -43,6 +43,7 @@ def warnings(
         )
     if shown.unanswered:
         said.append(f"{phrases.unanswered(shown.unanswered, rules)}.")
+    said += phrases.late(shown.late)
     return (*said, *phrases.other_rule(rules))
 
 
@@ -211,4 +212,4 @@ def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
         text.append(phrases.secondary(len(result.secondary), rules))
     if c.unanswered_left_out:
         text.append(f"{phrases.unanswered(c.unanswered_left_out, rules)}.")
-    return " ".join(text)
+    return " ".join([*text, *phrases.late(c.late)])

@@ -241,7 +241,8 @@ class Conducted:
         if any(repeated.values()):
             said.append(
                 f"Some {design.task.thing}s came a second time unannounced ({_each(repeated)}); "
-                "these answers serve the agreement of readers with themselves only."
+                "these answers serve the agreement of readers with themselves only"
+                f"{self._late()}."
             )
         said += [] if design.unaware else [self._asked()]
         if design.back:
@@ -347,6 +348,19 @@ class Conducted:
             if kind(line) and line.reading is not None:
                 found[line.reader] += 1
         return found
+
+    def _late(self) -> str:
+        """Of how many repeats the first showing has no answer that counts, so that they do."""
+        counting = [
+            one
+            for one in self._answers.lines
+            if one.reading is not None
+            and not (one.unsent or one.is_practice)
+            and one.trial.part is not Part.UNAWARE
+        ]
+        first = {(one.reader, one.case) for one in counting if not one.is_repeat}
+        late = sum(one.is_repeat and (one.reader, one.case) not in first for one in counting)
+        return f", but for {late} of which the first showing has no answer that counts" * bool(late)
 
     def display(self) -> list[str]:
         """How large images were on the screen, and what readers could do to them."""

@@ -203,6 +203,20 @@ def test_only_first_presentations_count_and_repeats_serve_the_same_reader() -> N
     assert plain.readers[0].intra_reader is None
 
 
+def test_a_second_presentation_that_counts_since_the_first_has_no_answer_is_said() -> None:
+    rows = readings(1)
+    missed = [replace(r, rating=None) if k < 3 else r for k, r in enumerate(rows)]
+    again = [
+        replace(r, position=1000 + k, is_repeat=k != 1, rating=None if k == 2 else r.rating)
+        for k, r in enumerate(rows[:5])
+    ]
+    found = said(analyse(missed + again, QUICK))
+    assert (found.counts.readings, found.counts.repeats, found.counts.late) == (59, 2, 2)
+    told = "2 answers were given at a second showing whose first has no answer that counts"
+    assert told in found.methods and any(told in one for one in found.warnings)
+    assert analyse(rows, QUICK).counts.late == 0
+
+
 def test_every_share_has_both_intervals_and_n() -> None:
     reader = analyse(readings(1), QUICK).readers[0]
     for share in (reader.accuracy, reader.sensitivity, reader.specificity):

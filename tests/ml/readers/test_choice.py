@@ -219,6 +219,15 @@ def test_who_left_a_hidden_repeat_out_answered_every_pair():
     assert analyse_choices([*found, again], rules).primary.planned.readers == 3
 
 
+def test_a_second_showing_that_counts_since_the_first_has_no_answer_is_said():
+    rows = shares(26, 30, 28)
+    again = replace(rows[0], is_repeat=True, position=99)
+    found = analyse_choices([replace(rows[0], answer=None), *rows[1:], again], QUICK)
+    assert (found.choices.readings, found.choices.repeats, found.choices.late) == (120, 0, 1)
+    told = "1 answer was given at a second showing"
+    assert told in found.methods and any(told in one for one in found.warnings)
+
+
 def test_repeats_tell_image_from_side():
     first = read("R1", [True] * 12)
     again = [

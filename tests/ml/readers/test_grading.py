@@ -54,6 +54,15 @@ def test_an_area_is_the_chance_that_a_real_image_gets_the_higher_grade():
     assert (one.real, one.synthetic, found.grades.readings) == (8, 8, 16)
 
 
+def test_a_second_showing_that_counts_since_the_first_has_no_answer_is_said():
+    rows = graded("R1", *spread(1))
+    again = replace(rows[0], is_repeat=True, position=99)
+    found = analyse_grades([replace(rows[0], grades=None), *rows[1:], again], [WHOLE], QUICK)
+    assert (found.grades.readings, found.grades.late) == (40, 1)
+    told = "1 answer was given at a second showing"
+    assert told in found.methods and any(told in one for one in found.warnings)
+
+
 def test_each_question_is_judged_as_ratings_on_that_scale_are():
     rows = [one for j in range(4) for one in graded(f"R{j}", *spread(j, 0.6))]
     plain = [

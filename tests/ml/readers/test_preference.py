@@ -49,6 +49,15 @@ def preferring(*of_each, n=40, generators=("a", "b"), start=0):
     ]  # fmt: skip
 
 
+def test_a_second_showing_that_counts_since_the_first_has_no_answer_is_said():
+    rows = preferring(26, 20, 22)
+    again = replace(rows[0], is_repeat=True, position=99)
+    found = analyse_preferences([replace(rows[0], answer=None), *rows[1:], again], QUICK)
+    assert (found.preferences.readings, found.preferences.late) == (120, 1)
+    told = "1 answer was given at a second showing"
+    assert told in found.methods and any(told in one for one in found.warnings)
+
+
 def test_two_generators_are_a_forced_choice_between_them():
     rows = preferring(26, 30, 28, 22)
     found = analyse_preferences(rows, QUICK)

@@ -15,10 +15,12 @@ from app.db import now
 from app.models import Delivery, Reading
 from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.trial import TrialKind
 from app.models.reader_studies.unblinded import Unblinded
 from app.models.study_results import exports
 from app.models.study_results.analysis import Content, compute
 from app.models.study_results.answers import Answers
+from app.models.study_results.methods import Conducted
 from app.models.study_results.times import Mark, marked_by_reader
 from ml.readers import tidy
 from ml.readers.analysis import analyse
@@ -186,3 +188,24 @@ def test_an_answer_that_is_changed_at_once_is_fast_as_well(session):
     answered.unblind(session, study, study.owner)
     [found] = marked_by_reader(session, Answers.of(session, Unblinded(study)))
     assert (found.marked, found.counts[Mark.FAST]) == (1, 1)
+
+
+def test_a_hidden_repeat_whose_first_showing_was_never_sent_is_said_to_count(session):
+    study = studies.make_study(
+        session, studies.make_user(session, "ada"), design=Design(repeats=3, repeat_distance=2)
+    )
+    [enrolment] = Enrolment.of_study(session, study.id)
+    trials = answered.trials_of(session, enrolment)
+    again = next(one for one in trials if one.kind == TrialKind.REPEAT)
+    first = next(one for one in trials if one.stimulus_id == again.stimulus_id)
+    answered.answer(
+        session, study, 1, lambda _, place: {**sound(place), "sent": place != first.position}
+    )
+    answered.unblind(session, study, study.owner)
+    answers = Answers.of(session, Unblinded(study))
+    content = Content.read(compute(session, answers, lambda *_: []).data)
+    assert (content.result.counts.repeats, content.result.counts.late) == (2, 1)
+    told = "1 answer was given at a second showing whose first has no answer that counts"
+    assert told in " ".join(content.result.warnings)
+    said = " ".join(Conducted(session, answers).reading())
+    assert "only, but for 1 of which the first showing has no answer that counts." in said
