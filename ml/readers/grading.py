@@ -75,10 +75,14 @@ def analyse_grades(
         marked: images that a leak audit marks, by case; None where that is not known.
 
     Raises:
-        ReadersError: no question, or readings that contradict each other (`present_grades`).
+        ReadersError: no question, one that is asked twice, or readings that contradict each other
+            (`present_grades`).
     """
     if not questions:
         raise ReadersError("Grades are given to questions, and there is none.")
+    twice = [text for text, n in Counter(one.text for one in questions).items() if n > 1]
+    if twice:  # its hypotheses are known by its text
+        raise ReadersError(f"The question “{twice[0]}” is asked twice. Word the questions apart.")
     rules = rules_of_grades(protocol or Protocol())
     given = list(readings)
     every = counted_grades(given)

@@ -63,6 +63,12 @@ def test_a_second_showing_that_counts_since_the_first_has_no_answer_is_said():
     assert told in found.methods and any(told in one for one in found.warnings)
 
 
+def test_two_questions_of_one_text_are_refused():
+    other = GradedQuestion(WHOLE.text, ("none", "little", "some", "much", "all"))
+    with pytest.raises(ReadersError, match="“As a whole\\?” is asked twice"):
+        analyse_grades(graded("R1", *spread(1), questions=2), [WHOLE, other], QUICK)
+
+
 def test_each_question_is_judged_as_ratings_on_that_scale_are():
     rows = [one for j in range(4) for one in graded(f"R{j}", *spread(j, 0.6))]
     plain = [
