@@ -405,7 +405,7 @@ def _places(form: FormData) -> list[PlaceOrder]:
         places = json.loads(told, object_pairs_hook=told_once)
     except (ValueError, RecursionError):
         raise Unreadable("lesions must be a list of places as JSON.") from None
-    return references.read(places, references.PLACES)
+    return references.read(places, references.PLACES, "lesions")
 
 
 def _refuse_unknown(form: FormData) -> None:

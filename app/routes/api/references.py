@@ -36,8 +36,11 @@ _KINDS: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound}
 Order = TypeVar("Order")
 
 
-def read(body: Any, kind: TypeAdapter[Order]) -> Order:
+def read(body: Any, kind: TypeAdapter[Order], within: str = "") -> Order:
     """An order from JSON.
+
+    Args:
+        within: the field that the JSON was sent in; "" where it is the body.
 
     Raises:
         RequestValidationError: it is none; field by field.
@@ -45,7 +48,8 @@ def read(body: Any, kind: TypeAdapter[Order]) -> Order:
     try:
         return kind.validate_python(body)
     except ValidationError as error:
-        faults = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        place = ("body", within) if within else ("body",)
+        faults = [{**one, "loc": (*place, *one["loc"])} for one in error.errors()]
         raise RequestValidationError(faults) from None
 
 

@@ -571,3 +571,14 @@ def test_lesions_that_are_no_places_are_refused(api, lesions, more):
     reply = api.post(PATH, files=file, data={"lesions": lesions, **more})
     assert reply.status_code == 422
     assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_a_fault_of_a_place_is_named_alike_in_a_form_and_in_a_body(api):
+    lesions = [{"box": [44, 44, "wide", 40]}]
+    file = {"image": ("a.dcm", make_dicom(make_hu(1)))}
+    for told in (
+        api.post(PATH, files=file, data={"lesions": json.dumps(lesions)}),
+        api.post(PATH, json={"lesions": lesions}),
+    ):
+        assert told.status_code == 422
+        assert "lesions.0.box.2: Input should be a valid number" in told.json()["detail"]
