@@ -90,6 +90,11 @@ class Watch:
         if roi is not None and image_id not in known.sources and known.pictures.knows(roi):
             raise _being_read()
 
+    def compares(self) -> bool:
+        """Whether pictures are being read, so that an ROI could be one of them."""
+        self._ask()
+        return len(self._known.pictures) > 0
+
     def may_score(
         self, user_id: uuid.UUID, image_id: uuid.UUID, roi: npt.NDArray[np.float32]
     ) -> bool:

@@ -301,6 +301,8 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
     async def still() -> None:
         """What is answered again is refused as it would be now."""
         await run_in_threadpool(watch.refuse, program.owner_id)
+        if not await run_in_threadpool(watch.compares):
+            return  # nothing for which the image would have to be decoded once more
         if not places:
             await cut()
             return

@@ -182,6 +182,35 @@ def test_a_kept_answer_about_a_case_that_a_reading_has_closed_is_not_told_again(
     assert api.post(PATH, **own).headers["idempotency-replayed"] == "true"
 
 
+def test_a_kept_answer_is_told_without_decoding_while_no_picture_is_being_read(
+    api, app, monkeypatch
+):
+    file = {"image": ("a.dcm", make_dicom(make_hu(1)))}
+    calls = [
+        {"files": file, "data": more, "headers": {"idempotency-key": key}}
+        for key, more in (
+            ("one", {"box": "44,44,40,40"}),
+            ("all", {"lesions": json.dumps([{"box": BOX}])}),
+        )
+    ]
+    first = [api.post(PATH, **call).json() for call in calls]
+    decoded = []
+
+    async def counted(work):
+        decoded.append(work)
+        return await usual(work)
+
+    usual = app.state.decoding.of_one
+    monkeypatch.setattr(app.state.decoding, "of_one", counted)
+    assert [api.post(PATH, **call).json() for call in calls] == first
+    assert decoded == []
+    known = app.state.watch._known
+    monkeypatch.setattr(app.state.watch, "_known", replace(known, pictures=Everything()))
+    monkeypatch.setattr(app.state.watch, "_ask_at", float("inf"))
+    assert [api.post(PATH, **call).status_code for call in calls] == [403, 403]
+    assert len(decoded) == 2
+
+
 class Everything:
     """Pictures of studies that are being read, among which every one is."""
 
