@@ -27,7 +27,7 @@ from app.db import Database
 from app.decoding import limits
 from app.errors import AppError, Conflict, Unreadable
 from app.jobs.classifying import Item, refused
-from app.jobs.orders import LesionOrder
+from app.jobs.orders import MOST, LesionOrder, too_many
 from app.models.cases.case import Case, Image, Receipt, Series
 from app.models.cases.entry import Door, Entry
 from app.models.cases.sealing import opened, sealed
@@ -360,8 +360,19 @@ class Fetching:
         items = self._items(session, why)
         if all("refused" in item for item in items):
             return False
-        job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
+        self._hand_on(session, job, items)
         return True
+
+    def _hand_on(self, session: Session, job: Job, items: list[Item]) -> None:
+        """Go on as a classification, unless objects mark more lesions than one call may ask for."""
+        if len(items) > MOST:
+            job.fail(
+                session,
+                f"{too_many(len(items))} Ask for fewer of them at a time, each by its instance "
+                "and place; what was fetched until now is here.",
+            )
+            return
+        job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
 
     def _items(self, session: Session, why: AppError | None) -> list[Item]:
         """The lesions that are asked for; of what is not here, ``why``."""
@@ -393,7 +404,7 @@ class Fetching:
             if wanted.then:
                 why = f"What was fetched could not all be used. {told}"
                 items = self._items(session, Unreadable(why) if told else None)
-                job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
+                self._hand_on(session, job, items)
                 return
             job.total = self.tally["total"]
             job.finish(

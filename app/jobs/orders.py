@@ -26,6 +26,11 @@ AT_ONCE = 16
 Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]  # true is no coordinate
 
 
+def too_many(lesions: int) -> str:
+    """Why so many lesions are refused: of one object there may be many."""
+    return f"{lesions} lesions are marked; {MOST} is the most of one call."
+
+
 class PlaceOrder(BaseModel):
     """A place on an image: a box in pixels, or a circle by its centre and diameter."""
 

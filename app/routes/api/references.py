@@ -20,7 +20,7 @@ from app.inference import ServedClassifier
 from app.jobs import rendering
 from app.jobs.classifying import Answer, Classifying, Item, together
 from app.jobs.fetching import Wanted
-from app.jobs.orders import AT_ONCE, MOST, ClassificationOrder, LesionOrder, PlaceOrder
+from app.jobs.orders import AT_ONCE, MOST, ClassificationOrder, LesionOrder, PlaceOrder, too_many
 from app.media import JSON, Offer, chosen
 from app.models.checkpoint import Checkpoint
 from app.models.jobs.job import JobKind
@@ -213,7 +213,7 @@ def scored(
     """
     state = request.app.state
     if len(items) > MOST:
-        raise Unreadable(f"{len(items)} lesions are marked; {MOST} is the most of one call.")
+        raise Unreadable(too_many(len(items)))
     refuse_all([item.get("refused", {"status": 200}) for item in items])
     if sent.asynchronous:
         return queued(request, program, served.checkpoint_id, items, sent, pledge)

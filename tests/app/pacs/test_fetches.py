@@ -399,3 +399,26 @@ def test_lesions_that_are_here_are_classified_though_the_pacs_does_not_do_its_pa
     assert app.state.fetcher.act()
     job = client.get(reply.headers["location"], headers=headers).json()
     assert (job["state"], "PACS" in job["error"]) == ("failed", True)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_more_lesions_than_one_call_may_ask_for_are_not_handed_on(
+    main, configure, app, client, token, session, monkeypatch, answers
+):
+    """An object marks as many as it likes, which is known when it is here."""
+    monkeypatch.setattr(fetching, "MOST", 2)
+    held = make_dicom(make_hu(9), study="held")
+    assert store(client, token, held).status_code == 200
+    here = {"instance": uids(held)[2], "box": [44, 44, 40, 40]}
+    study, series, instance = uids(FILES[0])
+    away = {"study": study, "series": series, "instance": instance, "box": [44, 44, 40, 40]}
+    main.give(*FILES)
+    if not answers:
+        configure(url="http://127.0.0.1:9/x", connect_s=1, read_s=1, total_s=2)
+    reply = classify(client, token, here, away, away, pacs="main")
+    assert app.state.fetcher.act()
+    headers = {"authorization": f"Bearer {token}"}
+    job = client.get(reply.headers["location"], headers=headers).json()
+    assert (job["kind"], job["state"]) == ("fetch", "failed")
+    assert job["error"].startswith("3 lesions are marked; ")
+    assert stored(session) == (2 if answers else 1)
