@@ -212,6 +212,17 @@ def after_images(act: _Act) -> None:
     _afterwards.append(act)
 
 
+def warning_of(contrast_phase: str) -> str | None:
+    """What to say of a phase that is not the one which the networks were trained on."""
+    if contrast_phase == "portal":
+        return None
+    stated = "not known" if contrast_phase == "unknown" else "not portal"
+    return (
+        f"The contrast phase is {stated}. The networks were trained on portal-phase images; "
+        "scores on other phases carry no evidence."
+    )
+
+
 class ReviewState(StrEnum):
     """How far a case is."""
 
@@ -325,13 +336,7 @@ class Case(Base):
     @property
     def phase_warning(self) -> str | None:
         """What to say when the phase is not the one that the networks were trained on."""
-        if self.contrast_phase == "portal":
-            return None
-        stated = "not known" if self.contrast_phase == "unknown" else "not portal"
-        return (
-            f"The contrast phase is {stated}. The networks were trained on portal-phase images; "
-            "scores on other phases carry no evidence."
-        )
+        return warning_of(self.contrast_phase)
 
     @staticmethod
     def receive(

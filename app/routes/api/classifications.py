@@ -14,7 +14,7 @@ import math
 import re
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -31,6 +31,7 @@ from app.jobs import rendering
 from app.jobs.classifying import Item, answer_of, of_roi, refused, sent_roi
 from app.jobs.orders import AT_ONCE, PlaceOrder
 from app.media import JSON, Media, Offer, chosen
+from app.models.cases.case import PHASES, warning_of
 from app.models.cases.reference import Reference
 from app.models.checkpoint import VERSION_SAYS
 from app.models.reader_studies.look import Seen, Shown
@@ -50,7 +51,7 @@ _SMALL_BYTES = 32_768
 _SMALL_PIXELS = 256 * 256  # few bytes can be many pixels: 2 kB of PNG unpack to 16 million
 _ARRAY_BYTES = 1_000_000  # of one ROI: 64 × 64 numbers of 8 bytes are 32,768
 _PLACE = ("box", "center", "diameter_mm", "frame")
-_FIELDS = ("image", *_PLACE, "lesions", "hook")
+_FIELDS = ("image", *_PLACE, "contrast_phase", "lesions", "hook")
 _OFFERS = (Offer(JSON), Offer(rendering.PNG))
 _NUMBER = re.compile(r"\s*[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
@@ -200,6 +201,13 @@ _BODY: dict[str, object] = {
                         "minimum": 1,
                         "description": "Which frame of a multi-frame object.",
                     },
+                    "contrast_phase": {
+                        "type": "string",
+                        "enum": list(PHASES),
+                        "default": "unknown",
+                        "description": "Of the image. The networks were trained on portal-phase "
+                        "images; of any other there is a warning.",
+                    },
                     "lesions": {
                         "type": "string",
                         "description": "JSON: a list of places, each with box, or center and "
@@ -249,10 +257,11 @@ async def classify(request: Request) -> Response:
     """Send an image and where the lesion is; get a probability for each class.
 
     A 64 × 64 image needs no place: it is the ROI itself. Several lesions of one image go into
-    `lesions`, and each is answered or refused by itself. Of images that are held here send JSON:
-    `lesions`, each with `study`, `series`, `instance`, `frame` as far as they are needed (UIDs of
-    `/dicomweb` or of whoever sent the image) and `box`, or `center` and `diameter_mm`, or `marks`
-    alone, the UID of a DICOM object that marks them; each is answered or refused by itself.
+    `lesions`, and each is answered or refused by itself. `contrast_phase` says the phase of an
+    image that is sent; of any but the portal one there is a warning. Of images that are held here
+    send JSON: `lesions`, each with `study`, `series`, `instance`, `frame` as far as they are needed
+    (UIDs of `/dicomweb` or of whoever sent the image) and `box`, or `center` and `diameter_mm`, or
+    `marks` alone, the UID of a DICOM object that marks them; each is answered or refused by itself.
     `pacs` names a configured PACS from which a study that is not here is fetched first.
     `Accept` chooses JSON, PNG, or `application/dicom` for a report about images that are held
     here. With `Prefer: respond-async`, or more than 16 lesions, the
@@ -283,7 +292,7 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
     told_name, data = uploads[0]
     # what is kept of a call for a while says nothing of a file's name, which may name a patient
     name = told_name if not (sent.asynchronous or places) else "the image"
-    place = _place(form)
+    place, phase_warning = _place(form), _phase_warning(form)
     meta = served.network.meta
 
     decoding: Decoding = request.app.state.decoding
@@ -296,7 +305,10 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         else:
             found = await decoding.of_one(lambda: _found(read, name, data, place, meta))
         await watch.refuse_program(program.owner_id, found.roi.pixels)
-        return found
+        if phase_warning is None:
+            return found
+        warnings = (*found.roi.warnings, phase_warning)
+        return replace(found, roi=replace(found.roi, warnings=warnings))
 
     async def still() -> None:
         """What is answered again is refused as it would be now."""
@@ -312,7 +324,9 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
 
     async def act(pledge: Pledge) -> Response:
         if places:
-            return await _of_many(request, program, served, places, (name, data), sent, pledge)
+            return await _of_many(
+                request, program, served, places, (name, data), phase_warning, sent, pledge
+            )
         found = await cut()
         await run_in_threadpool(_note, request, program, [found.slice])
         if sent.asynchronous:
@@ -339,6 +353,7 @@ async def _of_many(
     served: ServedClassifier,
     places: Sequence[PlaceOrder],
     file: tuple[str, bytes],
+    phase_warning: str | None,
     sent: jobs.Sending,
     pledge: Pledge,
 ) -> Response:
@@ -349,6 +364,9 @@ async def _of_many(
     read = decoding.reader_of(str(program.token_id))
     shown: list[CTSlice] = []
     items = await decoding.of_one(lambda: _items(read, *file, places, meta, shown))
+    for item in items:
+        if phase_warning is not None and "roi" in item:
+            item["warnings"].append(phase_warning)
     await run_in_threadpool(_note, request, program, shown)
     return await run_in_threadpool(
         references.scored, request, program, served, items, sent, _OFFERS[0], pledge
@@ -408,6 +426,14 @@ def _places(form: FormData) -> list[PlaceOrder]:
     except (ValueError, RecursionError):
         raise Unreadable("lesions must be a list of places as JSON.") from None
     return references.read(places, references.PLACES, "lesions")
+
+
+def _phase_warning(form: FormData) -> str | None:
+    """What to say of the contrast phase, as of an image that is held here."""
+    phase = text_of(form, "contrast_phase") or "unknown"
+    if phase not in PHASES:
+        raise Unreadable(f"contrast_phase can be {', '.join(PHASES)}.")
+    return warning_of(phase)
 
 
 def _refuse_unknown(form: FormData) -> None:

@@ -126,6 +126,35 @@ def test_the_browser_and_the_api_say_the_same_of_the_same_lesion(api, signed_in_
     assert classify(api, dicom, box="44,44,40,40").json()["probabilities"] == stored
 
 
+def test_an_image_that_is_sent_is_warned_of_as_one_that_is_held_here_by_its_phase(
+    api, signed_in_as, session
+):
+    from app.models import Image, Prediction
+
+    dicom, browser = make_dicom(), signed_in_as("reader")
+    browser.post("/cases", files={"files": ("a.dcm", dicom)}, data={"contrast_phase": "unknown"})
+    image = session.scalars(sa.select(Image)).one()
+    place = {"x": 44, "y": 44, "width": 40, "height": 40}
+    assert browser.post(f"/images/{image.id}/lesions", data=place).status_code == 303
+    [told] = [
+        one for one in session.scalars(sa.select(Prediction)).one().warnings if "phase" in one
+    ]
+    where = {"box": "44,44,40,40"}
+    assert told.startswith("The contrast phase is not known.")
+    assert told in classify(api, dicom, **where).json()["warnings"]
+    assert told in classify(api, make_png(64)).json()["warnings"]
+    held = {"lesions": [{"instance": image.uid, "box": [44, 44, 40, 40]}]}
+    several = classify(api, dicom, lesions='[{"box": [44, 44, 40, 40]}]').json()["lesions"]
+    by_reference = api.post(PATH, json=held).json()["lesions"]
+    assert [one["warnings"] for one in several] == [one["warnings"] for one in by_reference]
+    portal = classify(api, dicom, contrast_phase="portal", **where).json()
+    assert not any("phase is" in one for one in portal["warnings"])
+    other = classify(api, dicom, contrast_phase="other", **where).json()
+    assert any("The contrast phase is not portal." in one for one in other["warnings"])
+    refused = classify(api, dicom, contrast_phase="arterial", **where)
+    assert (refused.status_code, "portal, other, unknown" in refused.text) == (422, True)
+
+
 def test_a_phantom_image_is_not_warned_of_as_a_patient(api):
     phantom = classify(api, make_dicom(phantom=True), box="44,44,40,40").json()
     patient = classify(api, make_dicom(), box="44,44,40,40").json()
