@@ -97,7 +97,10 @@ PAIR = (
 
 IMAGE = (
     Column(
-        "patient", "text", "pseudonym of the patient of a real image: those rows belong together"
+        "patient",
+        "text",
+        "pseudonym of the patient of a real image: those rows belong together; it can be digits "
+        "alone, or such as 12e34, which a spreadsheet rounds unless the column is read as text",
     ),
     Column("truth", "0 or 1", "what the image is; empty for a pair", _TRUTH),
     Column(

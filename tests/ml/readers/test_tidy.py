@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.ground.delimited import written
 from ml.readers import tidy
 from ml.readers.reading import Reading
 from ml.statistics.proportion import ReadersError
@@ -21,6 +22,13 @@ READING = Reading(
     lesion_class="cyst", answered_class="cyst", class_confidence=4, reasons=("texture", "edge"),
     active_ms=1200,
 )  # fmt: skip
+
+
+def test_codes_that_a_spreadsheet_takes_for_numbers_are_written_as_they_are_and_told_of() -> None:
+    codes = ("1234567890123456", "0012345678901234", "12e4567890123456")
+    assert written(("patient",), [(code,) for code in codes]).splitlines()[1:] == list(codes)
+    [column] = [one for one in tidy.IMAGE if one.name == "patient"]
+    assert "read as text" in column.meaning
 
 
 def test_a_column_that_the_codebook_lacks_is_refused() -> None:
