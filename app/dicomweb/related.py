@@ -56,7 +56,7 @@ async def parts(content: Media, stream: AsyncIterator[bytes], most: int) -> list
             cutter.take(chunk)
         except NotRelated:
             raise BadRequest(other) from None
-    if not cutter.begun:
+    if cutter.unrelated:
         raise BadRequest(other)
     if not cutter.ended:
         raise BadRequest(

@@ -42,8 +42,7 @@ class Cutter:
         part: Callable[[dict[str, str], bytes], None],
         begun: Callable[[], None] = lambda: None,
     ) -> None:
-        self.begun = False
-        """Whether the first boundary came."""
+        self._begun = False
         self.ended = False
         """Whether the last boundary came."""
         self._first = b"\n--" + boundary.encode("latin-1")
@@ -74,12 +73,17 @@ class Cutter:
         """
         if self.ended:  # an epilogue says nothing (RFC 2046 5.1.1)
             return
-        if not self.begun:
+        if not self._begun:
             chunk = self._after_preamble(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError:
             raise NotRelated from None
+
+    @property
+    def unrelated(self) -> bool:
+        """Whether something came, and no boundary; of a body that came whole."""
+        return not self._begun and not self._first.startswith(self._preamble)
 
     def _after_preamble(self, chunk: bytes) -> bytes:
         """From the first boundary on: what stands before it says nothing either; b"" until it is
@@ -91,7 +95,7 @@ class Cutter:
             if len(self._preamble) >= most:
                 raise NotRelated
             return b""
-        self.begun = True
+        self._begun = True
         body, self._preamble = self._preamble[at + 1 :], b""
         return body
 
