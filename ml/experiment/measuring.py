@@ -5,6 +5,7 @@ Features come from a network of our own: the shipped classifier, which was train
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -177,14 +178,49 @@ def _by_description(describe: Callable[[Pixels], Pixels], queries: Pixels) -> _S
     return search
 
 
-def by_features(net: Cnn, queries: Pixels) -> _Search:
+_Nearest = Callable[[Pixels, Sequence[Pixels]], copies.Nearest]
+"""As `copies.nearest`."""
+
+
+class _Compared:
+    """`copies.nearest`, not twice of the same ROIs: two spaces ask of the same lesions, and to turn
+    and shift each reference is most of what a measurement takes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], copies.Nearest] = {}
+
+    def nearest(self, queries: Pixels, references: Sequence[Pixels]) -> copies.Nearest:
+        """The most alike of ``references`` for each of ``queries``."""
+        self.together([queries], references)
+        return self._known[_digest(queries), _digest(references)]
+
+    def together(self, groups: Sequence[Pixels], references: Sequence[Pixels]) -> None:
+        """Compare several groups at once, of which each is asked for later."""
+        against = _digest(references)
+        new = [one for one in groups if (_digest(one), against) not in self._known]
+        if not new:
+            return
+        found, start = copies.nearest(np.concatenate(new), references), 0
+        for one in new:
+            self._known[_digest(one), against] = found.of(slice(start, start + len(one)))
+            start += len(one)
+
+
+def _digest(rois: Pixels | Sequence[Pixels]) -> bytes:
+    digest = hashlib.sha256()
+    for roi in rois:
+        digest.update(np.ascontiguousarray(roi))
+    return digest.digest()
+
+
+def by_features(net: Cnn, queries: Pixels, nearest: _Nearest = copies.nearest) -> _Search:
     """Under the 8 symmetries, and as the lesion most like it by correlation lies on each query.
 
     A network's features change with turns and shifts; so what is turned and shifted is first laid
     on what it may be a copy of.
     """
     square = _by_description(partial(features_of, net), queries)
-    alike = _by_correlation(queries)
+    alike = _by_correlation(queries, nearest)
 
     def search(references: Pixels, each: int) -> _Found:
         found, near = square(references, each), alike(references[::each], 1)
@@ -201,10 +237,10 @@ def by_features(net: Cnn, queries: Pixels) -> _Search:
     return search
 
 
-def _by_correlation(queries: Pixels) -> _Search:
+def _by_correlation(queries: Pixels, nearest: _Nearest) -> _Search:
     def search(references: Pixels, _each: int) -> _Found:
         among = list(references)
-        near = copies.nearest(queries, among)
+        near = nearest(queries, among)
         anyhow = np.full(len(queries), -1)
         return _Found(near.gap, near.where, anyhow, lambda i: near.both(i, queries, among))
 
@@ -225,11 +261,12 @@ def _memorisation(
     scheme = manifest.scheme
     each = views_each(manifest, settings, fold, settings.base)
     held_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.test])
+    compared = _Compared()
     # correlation tries turns and shifts itself, so that it needs no views
     spaces: dict[str, tuple[int, Callable[[Pixels], _Search]]] = {
         memorisation.PIXELS: (each, partial(_by_description, memorisation.flat)),
-        memorisation.FEATURES: (each, partial(by_features, net)),
-        memorisation.COPIES: (0, _by_correlation),
+        memorisation.FEATURES: (each, lambda rois: by_features(net, rois, compared.nearest)),
+        memorisation.COPIES: (0, lambda rois: _by_correlation(rois, compared.nearest)),
     }
     measured: dict[str, Distances] = {}
     pictures: dict[str, npt.NDArray[Any]] = {}
@@ -242,6 +279,10 @@ def _memorisation(
             lines = list(fold.train.only(key))
             queries = synthetic[0][synthetic[1] == position]
             references, _ = classic_rois(folder, manifest, task.seed, lines, views)
+            plain = references[:: 1 + views]
+            unseen = held[held_labels == position]
+            if space != memorisation.PIXELS:
+                compared.together([queries, unseen], plain)
             search = of(queries)
             found = search(references, 1 + views)
             ours.append((key, found.gap))
@@ -257,12 +298,10 @@ def _memorisation(
                     flagged=False,
                 )
                 pairs.append((pair, partial(found.both, i)))
-            unseen = held[held_labels == position]
             if not len(unseen):
                 continue
             theirs[key] = of(unseen)(references, 1 + views).gap
             # as many training originals as there are held-out ones: 50 % are nearer to either
-            plain = references[:: 1 + views]
             rng = runtime.generator("nearer", task.name, position)
             some = plain[np.sort(rng.permutation(len(plain))[: len(unseen)])]
             few = unseen[np.sort(rng.permutation(len(unseen))[: len(some)])]

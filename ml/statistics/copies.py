@@ -9,7 +9,7 @@ it. Correlation knows neither gain nor offset.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -62,6 +62,10 @@ class Nearest:
     mirrored: npt.NDArray[np.bool_]
     angle: Ints
     shift: Ints
+
+    def of(self, rows: slice) -> Nearest:
+        """The same of some of the ROIs."""
+        return Nearest(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     def both(self, i: int, queries: Pixels, references: Sequence[Pixels]) -> Pixels:
         """(2, 64, 64): the i-th ROI, and its reference as it lies on it."""
