@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -31,6 +31,8 @@ from orthanc import Orthanc
 from orthanc import missing as orthanc_missing
 
 ORIGIN = "http://testserver"
+_WHOLE_TRAININGS = {"finished_run", "whole_run"}
+"""Fixtures in which whole experiments are trained."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -45,6 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # a worker is given what its run decided
     if named and not hasattr(config, "workerinput") and config.option.markexpr == whole.UNASKED:
         config.option.markexpr = whole.EVERY_CHANGE  # whoever names tests means the long ones too
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who reads what a whole training leaves is as long as the training, which is made for it."""
+    for item in items:
+        if _WHOLE_TRAININGS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("long")
 
 
 def pytest_collection_finish() -> None:
@@ -114,9 +124,10 @@ def quick_passwords() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def done_once() -> Iterator[None]:
-    """Audits of the same images, the migrations of an empty database, and the networks of an ONNX
-    file, which nothing changes once they are loaded."""
+    """Audits of the same images, the migrations of an empty database, the networks of an ONNX file
+    and the classifiers of a checkpoint, which nothing changes once they are loaded."""
     from app import schema
+    from app.inference import Inference
     from app.models.reader_studies import audit
     from ml.checkpoints import serving
 
@@ -125,6 +136,7 @@ def done_once() -> Iterator[None]:
     patch.setattr(schema, "upgrade", once.migrations(schema.upgrade))
     patch.setattr(ssl, "create_default_context", once.contexts(ssl.create_default_context))
     patch.setattr(serving, "_session", lru_cache(maxsize=16)(serving._session))
+    patch.setattr(Inference, "classifier", once.classifiers(Inference.classifier))
     yield
     patch.undo()
 
@@ -253,6 +265,9 @@ def database(_migrated: Any) -> Iterator[Any]:
             return self._session("rollback_only")
 
         _glancing_session = _reading_session
+
+        def forget(self, tables: Sequence[str] = ()) -> None:
+            """Nothing was committed: to empty the log would wait for this very transaction."""
 
         def _session(self, mode: Any) -> Session:
             return Session(self._connection, expire_on_commit=False, join_transaction_mode=mode)

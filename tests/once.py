@@ -7,6 +7,7 @@ Each stands where the real thing is called; what it does the first time is the r
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -49,6 +50,21 @@ def audits(audit: Callable[..., Any]) -> Callable[..., Any]:
         if images not in kept:
             kept[images] = audit(*images)
         return kept[images]
+
+    return once
+
+
+def classifiers(load: Callable[..., Any]) -> Callable[..., Any]:
+    """The classifier of a checkpoint: megabytes that every start of an application reads anew."""
+    kept: dict[Any, Any] = {}
+
+    @wraps(load)
+    def once(inference: Any, session: Any, checkpoint: Any) -> Any:
+        stored = (checkpoint.onnx_digest, checkpoint.trust_digest, json.dumps(checkpoint.meta))
+        told = (checkpoint.id, *stored, inference._threads)
+        if told not in kept:
+            kept[told] = load(inference, session, checkpoint)
+        return kept[told]
 
     return once
 

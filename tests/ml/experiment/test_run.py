@@ -91,7 +91,7 @@ assert abs(steps[-1].done - steps[-1].total) <= 1
 
 
 @pytest.fixture(scope="module")
-def done(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_run(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run of one seed, where neither ONNX nor DICOM nor plots nor a database are."""
     folder = tmp_path_factory.mktemp("run") / "whole"
     ended = subprocess.run(
@@ -110,9 +110,9 @@ def _folder(manifest: Manifest, run: Path) -> RunFolder:
 
 
 def test_synthetic_rois_of_a_generator_that_saw_a_test_patient_are_refused(
-    manifest: Manifest, done: Path, tmp_path: Path
+    manifest: Manifest, whole_run: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(done / "tasks", tmp_path / "tasks")
+    shutil.copytree(whole_run / "tasks", tmp_path / "tasks")
     folder = _folder(manifest, tmp_path)
     fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
     training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
@@ -125,23 +125,23 @@ def test_synthetic_rois_of_a_generator_that_saw_a_test_patient_are_refused(
 
 
 def test_generators_of_another_fold_are_refused(
-    manifest: Manifest, done: Path, tmp_path: Path
+    manifest: Manifest, whole_run: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(done / "tasks", tmp_path / "tasks")
+    shutil.copytree(whole_run / "tasks", tmp_path / "tasks")
     folder = _folder(manifest, tmp_path)
     for key in manifest.scheme.keys:
         ours, theirs = (TrainGenerator("dcgan", OUTER, fold, 0, key).name for fold in (0, 1))
         shutil.rmtree(tmp_path / "tasks" / ours)
-        shutil.copytree(done / "tasks" / theirs, tmp_path / "tasks" / ours)
+        shutil.copytree(whole_run / "tasks" / theirs, tmp_path / "tasks" / ours)
     fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
     with pytest.raises(LeakageError):
         training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
 
 
 def test_generators_for_validation_have_not_seen_the_validation_patients(
-    manifest: Manifest, done: Path
+    manifest: Manifest, whole_run: Path
 ) -> None:
-    folder = _folder(manifest, done)
+    folder = _folder(manifest, whole_run)
     for fold in range(TINY.folds):
         inner = training_sets.fold_of(manifest, TINY, 0, fold, INNER)
         outer = training_sets.fold_of(manifest, TINY, 0, fold, OUTER)
@@ -348,9 +348,9 @@ def test_wrong_commands_end_with_a_sentence(
     assert message in capsys.readouterr().err
 
 
-def test_folder_of_another_run_is_refused(manifest: Manifest, done: Path) -> None:
+def test_folder_of_another_run_is_refused(manifest: Manifest, whole_run: Path) -> None:
     with pytest.raises(ConfigError, match="other settings"):
-        _refused(manifest, done, base=10)
+        _refused(manifest, whole_run, base=10)
 
 
 def test_dry_run_prints_tasks_and_time_and_leaves_nothing(
@@ -368,15 +368,15 @@ def test_dry_run_prints_tasks_and_time_and_leaves_nothing(
 
 
 def test_controls_are_trained_at_the_sizes_that_were_chosen_and_at_no_other(
-    manifest: Manifest, done: Path
+    manifest: Manifest, whole_run: Path
 ) -> None:
-    folder = _folder(manifest, done)
+    folder = _folder(manifest, whole_run)
     outputs = evaluation.Outputs(folder, TINY, manifest, (0,))
     wanted = outputs.matched()
     trained = {
         path.name
         for arm in (EQUAL, *NESTED_ALONE)
-        for path in (done / "tasks").glob(f"{arm}-*-outer-*")
+        for path in (whole_run / "tasks").glob(f"{arm}-*-outer-*")
     }
     for generator in (DCGAN, "classic+acgan"):
         nested = outputs.selected(Selection.NESTED, 0)[generator]
@@ -398,8 +398,8 @@ def test_controls_are_trained_at_the_sizes_that_were_chosen_and_at_no_other(
         assert len(made) == 2 if arm in NESTED_ALONE else 2 <= len(made) <= 4
 
 
-def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Path) -> None:
-    results = RunDir(done).read_json("results.json")
+def test_results_have_the_names_that_others_rely_on(manifest: Manifest, whole_run: Path) -> None:
+    results = RunDir(whole_run).read_json("results.json")
     assert results["dataset"]["digest"] == manifest.digest
     names = {entry["name"] for entry in results["arms"]}
     assert names == set(ARMS) - {ORACLE, *FURTHER}
@@ -439,32 +439,34 @@ def test_results_have_the_names_that_others_rely_on(manifest: Manifest, done: Pa
     assert set(results["memorisation"]["kinds"]) == {"dcgan", "acgan"}
 
 
-def test_a_notebook_gets_the_numbers_of_the_experiment(manifest: Manifest, done: Path) -> None:
-    nested = evaluation.Outputs(_folder(manifest, done), TINY, manifest, (0,)).selected("nested", 0)
+def test_a_notebook_gets_the_numbers_of_the_experiment(manifest: Manifest, whole_run: Path) -> None:
+    nested = evaluation.Outputs(_folder(manifest, whole_run), TINY, manifest, (0,)).selected(
+        "nested", 0
+    )
     found = ml.arm(manifest, folds=TINY.folds, seed=0)
     assert np.array_equal(found.probabilities, nested[FEATURES].probabilities)
     assert found.models == tuple(size.model for size in nested[FEATURES].sizes)
 
 
 @pytest.mark.long
-def test_the_settings_of_a_run_are_taken_back(manifest: Manifest, done: Path, capsys) -> None:
-    config, new = str(done / "config.json"), str(done.parent / "new")
+def test_the_settings_of_a_run_are_taken_back(manifest: Manifest, whole_run: Path, capsys) -> None:
+    config, new = str(whole_run / "config.json"), str(whole_run.parent / "new")
     words = ["experiment", "--data", str(manifest.root), "--out", new, "--config", config]
     assert main([*words, "--dry-run", "--set", "folds=3"]) == 0
-    asked = Request.of_file(done / "config.json", ["folds=3"], None)
+    asked = Request.of_file(whole_run / "config.json", ["folds=3"], None)
     assert asked.settings == replace(TINY, folds=3) and asked.seeds == 1
     assert asked.command.endswith("--config CONFIG --seeds 1 --set folds=3")
     assert "3 folds, seeds 0" in capsys.readouterr().out
     assert main([*words, "--preset", "quick"]) == 1
     assert "leave --preset out" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"takes the config\.json of a run"):
-        Request.of_file(done, [], None)
+        Request.of_file(whole_run, [], None)
 
 
 def test_nested_picks_by_validation_and_the_papers_by_what_it_reports(
-    manifest: Manifest, done: Path
+    manifest: Manifest, whole_run: Path
 ) -> None:
-    outputs = evaluation.Outputs(_folder(manifest, done), TINY, manifest, (0,))
+    outputs = evaluation.Outputs(_folder(manifest, whole_run), TINY, manifest, (0,))
     nested, paper = outputs.selected("nested", 0), outputs.selected("paper", 0)
     sizes = [size for size in outputs.sizes if size.arm == CLASSIC]
     for fold, size in enumerate(nested[CLASSIC].sizes):
@@ -481,13 +483,13 @@ def test_nested_picks_by_validation_and_the_papers_by_what_it_reports(
             assert of_gan.synthetic == equal.synthetic
 
 
-def test_every_view_that_was_drawn_is_recorded(manifest: Manifest, done: Path) -> None:
+def test_every_view_that_was_drawn_is_recorded(manifest: Manifest, whole_run: Path) -> None:
     lines = [
         json.loads(line)
-        for path in sorted((done / "views" / "0").glob("*.jsonl"))
+        for path in sorted((whole_run / "views" / "0").glob("*.jsonl"))
         for line in path.read_text().splitlines()
     ]
-    arrays = [np.load(path) for path in sorted((done / "views" / "0").glob("*.npy"))]
+    arrays = [np.load(path) for path in sorted((whole_run / "views" / "0").glob("*.npy"))]
     assert len(lines) == sum(len(array) * array.shape[1] for array in arrays)
     assert {line["line"] for line in lines} == {line.id for line in manifest.lines}
 
@@ -589,9 +591,9 @@ def test_views_are_counted_without_being_drawn(
         training_sets.views_needed(manifest, replace(TINY, classic=(10**6,), augment=Augment()), 0)
 
 
-def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) -> None:
-    list(report.write(done))
-    html = (done / "report.html").read_text()
+def test_report_is_one_file_with_every_figure(manifest: Manifest, whole_run: Path) -> None:
+    list(report.write(whole_run))
+    html = (whole_run / "report.html").read_text()
     for words in (
         "paper, private data",
         "Nested selection",
@@ -605,17 +607,17 @@ def test_report_is_one_file_with_every_figure(manifest: Manifest, done: Path) ->
         assert words in html
     assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in html and "<script" not in html
-    assert str(done) not in html
+    assert str(whole_run) not in html
 
 
-def test_table_has_a_line_for_every_arm_with_its_figures(done: Path) -> None:
-    of_arms, of_generators = report.table(done).split("\n\n")
+def test_table_has_a_line_for_every_arm_with_its_figures(whole_run: Path) -> None:
+    of_arms, of_generators = report.table(whole_run).split("\n\n")
     assert [line.split("|")[1].strip() for line in of_generators.splitlines()[2:]] == [
         "real lesions", "DCGAN", "ACGAN",
     ]  # fmt: skip
     head, _, *lines = of_arms.splitlines()
     assert {line.split("|")[1].strip() for line in lines} == set(ARMS) - {ORACLE, *FURTHER}
-    results = RunDir(done).read_json("results.json")
+    results = RunDir(whole_run).read_json("results.json")
     [row] = [
         row
         for row in results["summary"]
@@ -654,8 +656,10 @@ def test_generator_that_collapses_takes_its_arms_away_and_says_so(
     assert "collapsed in every attempt" in (tmp_path / "report.html").read_text()
 
 
-def test_inner_training_gets_synthetic_rois_in_proportion(manifest: Manifest, done: Path) -> None:
-    folder = _folder(manifest, done)
+def test_inner_training_gets_synthetic_rois_in_proportion(
+    manifest: Manifest, whole_run: Path
+) -> None:
+    folder = _folder(manifest, whole_run)
     size = ArmSize(DCGAN, 20, 8, "dcgan")
     sizes = {}
     for part in (OUTER, INNER):
@@ -673,9 +677,9 @@ def test_inner_training_gets_synthetic_rois_in_proportion(manifest: Manifest, do
 
 
 def test_real_lesions_are_repeated_as_often_as_the_dcgans_draw(
-    manifest: Manifest, done: Path
+    manifest: Manifest, whole_run: Path
 ) -> None:
-    folder = _folder(manifest, done)
+    folder = _folder(manifest, whole_run)
     fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
     (some, labels), (drawn, others), (rois, _) = (
         training_sets.training_set(folder, TINY, manifest, TrainClassifier(size, OUTER, 0, 0), fold)

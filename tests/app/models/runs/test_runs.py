@@ -259,6 +259,7 @@ def never_falls_back(told: list[Progress]) -> None:
     assert words.index("writing the report") < words.index("exporting the checkpoints")
 
 
+@pytest.mark.long
 def test_a_worker_brings_a_run_to_its_report_and_its_checkpoints(
     installation, tmp_path, monkeypatch
 ):
