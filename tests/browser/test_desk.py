@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from browser.test_pages import overflows, serious_faults
 from browser.unblind import unblind
 from browser.waits import wait_until_it_says
@@ -105,6 +106,7 @@ def check_in(page) -> None:
     page.wait_for_selector("[data-desk]")
 
 
+@pytest.mark.long
 def test_a_study_is_read_by_keyboard_with_every_interruption(open_as, installation):
     page = open_as("blind-reader", at="/synthetics")
     assert "blinded reading to finish" in page.inner_text("main")

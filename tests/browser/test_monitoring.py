@@ -27,6 +27,7 @@ def used(installation):
     database.engine.dispose()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scripts", [True, False])
 def test_three_hundred_reviewed_lesions_are_told_with_and_without_scripts(
     scripts, used, open_as, installation

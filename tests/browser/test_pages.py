@@ -41,6 +41,7 @@ def overflows(page) -> bool:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", PAGES)
 def test_pages_fit_and_are_accessible(role, open_as, installation):
     page = open_as(role)
@@ -80,6 +81,7 @@ def test_the_menu_of_administration_opens_by_key_and_gives_the_focus_back(open_a
     assert page.locator("details[data-menu]").get_attribute("open") is None
 
 
+@pytest.mark.long
 def test_the_light_theme_is_accessible_too(open_as, installation):
     page = open_as("reader")
     page.click("[data-theme-toggle]")

@@ -82,6 +82,7 @@ def made(installation, inference):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_pages_are_dark_on_white_with_nothing_to_press_and_no_column_cut(
     theme, open_as, installation, made

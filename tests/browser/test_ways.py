@@ -105,6 +105,7 @@ def walk(page, step: Step) -> None:
         page.keyboard.press(key)
 
 
+@pytest.mark.long
 def test_the_guide_is_walked_by_keyboard_alone(open_as, newcomer, sample, installation):
     page = open_as(None, at="/sessions/new")
     hand_over(page, sample)
@@ -297,6 +298,7 @@ def test_the_path_by_touch(open_as, newcomer, sample):
     page.wait_for_url("**/cases")
 
 
+@pytest.mark.long
 def test_the_expert_readers_guide_is_walked_at_the_desk(
     open_as, newcomer, installation, database, inference
 ):

@@ -130,6 +130,7 @@ def test_a_second_tab_is_told_what_the_first_typed(page):
     other.close()
 
 
+@pytest.mark.long
 def test_every_step_fits_and_is_accessible_and_composes(page):
     page.fill("[name=title]", "Composed in a browser")
     page.check("[name=preset][value=own]")

@@ -258,6 +258,7 @@ def threads_are_gone(before: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_crowd_that_says_nothing_keeps_nobody_out_and_leaves_nothing_behind(own, caplog):
     outside = threading.active_count()
     with running(own, associations=1) as port:

@@ -55,6 +55,7 @@ def test_ready_is_not_waiting_for_whoever_writes_in_another_process(client, path
     assert status(client) == (200, "ready")
 
 
+@pytest.mark.long
 def test_a_start_that_takes_long_says_what_it_does_and_since_when(tmp_path):
     """Here a migration waits for what another process writes; whoever asks must not restart it."""
     path = tmp_path / "hepatica.sqlite3"
@@ -93,6 +94,7 @@ def _until(served: Served, says) -> dict[str, str]:
     raise AssertionError(served.log)
 
 
+@pytest.mark.long
 def test_ready_and_live_answer_while_every_thread_of_the_server_waits(tmp_path):
     """More writers than threads wait for a lock that another process holds."""
     path = tmp_path / "hepatica.sqlite3"

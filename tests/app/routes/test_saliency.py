@@ -113,6 +113,7 @@ def test_a_piece_tells_the_map_its_scale_its_check_and_what_it_cannot_say(
     assert 'aria-current="true">Grad-CAM' in piece
 
 
+@pytest.mark.long
 def test_every_class_and_both_ways_can_be_chosen(reader, reviewed) -> None:
     piece = reader.get(_address(reviewed), headers=FRAGMENT).text
     links = [html.unescape(link) for link in re.findall(r'class="chip" href="([^"]+)"', piece)]

@@ -353,6 +353,7 @@ def test_folder_of_another_run_is_refused(manifest: Manifest, whole_run: Path) -
         _refused(manifest, whole_run, base=10)
 
 
+@pytest.mark.long
 def test_dry_run_prints_tasks_and_time_and_leaves_nothing(
     manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -148,6 +148,7 @@ def test_key_slice_is_where_the_lesion_is_largest() -> None:
         assert area[lesion.key_slice] >= 0.99 * max(area.values())
 
 
+@pytest.mark.long
 def test_cohort_has_exactly_the_counts_and_one_class_a_patient() -> None:
     made = list(series.cohort({"cyst": 53, "metastasis": 64, "hemangioma": 65}, 4))
     found = dict.fromkeys(CLASSES, 0)

@@ -58,6 +58,7 @@ def test_a_simulated_study_passes_through_the_real_analysis() -> None:
     assert analyse(rows, Protocol(resamples=0)).counts.images == 120
 
 
+@pytest.mark.long
 def test_coverage_of_the_recommended_analysis_and_failure_of_pooling() -> None:
     """A short run; the full one (500 studies) is `python -m ml readers rehearse`."""
     rehearsal = Rehearsal(Design(ratings=RoeMetz.with_area(0.6)), studies=60, seed=2)
