@@ -194,24 +194,42 @@ def _postgres_server(_folder_for_the_server: Path) -> Iterator[sa.Engine]:
     server.cleanup()
 
 
-def _empty_database(server: sa.Engine, name: str) -> Iterator[str]:
+def _new_database(server: sa.Engine, name: str, like: str = "template1") -> Iterator[str]:
     with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {like}"))
     yield server.url.set(database=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+@pytest.fixture(scope="session")
+def _migrated_on_postgres(_postgres_server: sa.Engine) -> Iterator[str]:
+    """The name of a database that is migrated and holds nothing: to copy it is 7 times faster."""
+    from app.db import Database
+
+    for url in _new_database(_postgres_server, "migrated"):
+        database = Database(url)
+        database.migrate()
+        database.engine.dispose()
+        yield "migrated"
+
+
 @pytest.fixture
-def postgres(_postgres_server: sa.Engine) -> Iterator[str]:
-    """Address of an empty database of a real PostgreSQL server."""
-    yield from _empty_database(_postgres_server, "of_a_test")
+def postgres(_postgres_server: sa.Engine, _migrated_on_postgres: str) -> Iterator[str]:
+    """Address of a database of a real PostgreSQL server, migrated, that holds nothing."""
+    yield from _new_database(_postgres_server, "of_a_test", _migrated_on_postgres)
+
+
+@pytest.fixture
+def empty_postgres(_postgres_server: sa.Engine) -> Iterator[str]:
+    """Address of a database of a real PostgreSQL server without a table."""
+    yield from _new_database(_postgres_server, "empty")
 
 
 @pytest.fixture(scope="module")
-def postgres_of_module(_postgres_server: sa.Engine) -> Iterator[str]:
-    """Address of an empty database that the tests of a module share."""
-    yield from _empty_database(_postgres_server, "of_a_module")
+def postgres_of_module(_postgres_server: sa.Engine, _migrated_on_postgres: str) -> Iterator[str]:
+    """As ``postgres``, for the tests of a module to share."""
+    yield from _new_database(_postgres_server, "of_a_module", _migrated_on_postgres)
 
 
 @pytest.fixture(scope="session")
@@ -226,7 +244,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def _address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     if request.config.getoption("postgresql"):
         server = request.getfixturevalue("_postgres_server")
-        yield from _empty_database(server, "of_all")
+        yield from _new_database(server, "of_all")
     else:
         yield f"sqlite:///{tmp_path_factory.mktemp('db')}/hepatica.sqlite3"
 

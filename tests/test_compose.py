@@ -132,7 +132,7 @@ def is_healthy(service: dict[str, Any], inside: int, port: int) -> bool:
 
 @pytest.mark.timeout(280)
 def test_its_processes_start_as_it_says_several_web_and_workers_on_one_postgresql(
-    postgres: str, tmp_path: Path
+    empty_postgres: str, tmp_path: Path
 ) -> None:
     found = services(HEPATICA_NODE_CALLERS="CT1", HEPATICA_WORKERS="1")
     address = found["web"]["environment"]["HEPATICA_DATABASE_URL"]
@@ -141,14 +141,14 @@ def test_its_processes_start_as_it_says_several_web_and_workers_on_one_postgresq
     log = tmp_path / "log"
 
     def one(name: str, port: int = 0) -> Any:
-        return started(name, found[name], postgres, tmp_path, port, log)
+        return started(name, found[name], empty_postgres, tmp_path, port, log)
 
     with one("web", webs[0]), one("web", webs[1]), one("worker"), one("worker"):
         wait_until(lambda: all(is_ready(port) for port in webs))
         assert all(is_healthy(found["web"], 8000, port) for port in webs)
         with one("node", node):
             wait_until(lambda: is_healthy(found["node"], 4242, node))
-        engine = sa.create_engine(postgres)
+        engine = sa.create_engine(empty_postgres)
         signs = sa.select(sa.func.count()).select_from(WorkerSign)
 
         def workers() -> int:

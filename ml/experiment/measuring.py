@@ -6,7 +6,7 @@ Features come from a network of our own: the shipped classifier, which was train
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -206,10 +206,10 @@ class _Compared:
             start += len(one)
 
 
-def _digest(rois: Pixels | Sequence[Pixels]) -> bytes:
+def _digest(rois: Iterable[Pixels]) -> bytes:
     digest = hashlib.sha256()
     for roi in rois:
-        digest.update(np.ascontiguousarray(roi))
+        digest.update(roi.tobytes())
     return digest.digest()
 
 
@@ -282,7 +282,7 @@ def _memorisation(
             plain = references[:: 1 + views]
             unseen = held[held_labels == position]
             if space != memorisation.PIXELS:
-                compared.together([queries, unseen], plain)
+                compared.together([queries, unseen], list(plain))
             search = of(queries)
             found = search(references, 1 + views)
             ours.append((key, found.gap))

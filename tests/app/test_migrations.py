@@ -37,7 +37,7 @@ def empty(request, tmp_path):
     if request.param == "sqlite":
         yield Database(f"sqlite:///{tmp_path}/empty.sqlite3")
         return
-    database = Database(request.getfixturevalue("postgres"))
+    database = Database(request.getfixturevalue("empty_postgres"))
     yield database
     database.engine.dispose()
 

@@ -31,7 +31,7 @@ BEFORE = "0008"
 def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/hepatica.sqlite3"
-    return request.getfixturevalue("postgres")
+    return request.getfixturevalue("empty_postgres")
 
 
 @pytest.fixture

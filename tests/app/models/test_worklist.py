@@ -217,7 +217,7 @@ ABROAD = ["Ärzte-MÜ", "ärzte-mü", "ΣΟΦΊΑ ς", "ЖУКОВ_2", "İz ß"]
 def test_letters_beyond_ascii_are_found_in_either_case(request, tmp_path, kind, search, found):
     url = f"sqlite:///{tmp_path}/names.sqlite3"
     (tmp_path / "names.sqlite3").touch()
-    database = Database(request.getfixturevalue("postgres") if kind == "postgresql" else url)
+    database = Database(request.getfixturevalue("empty_postgres") if kind == "postgresql" else url)
     names = sa.Table("case", sa.MetaData(), sa.Column("pseudonym", sa.String(40)))
     with database.engine.begin() as connection:
         names.create(connection)

@@ -76,10 +76,10 @@ def test_a_backup_is_restored_into_a_fresh_place(tmp_path, home):
 
 
 @pytest.mark.long
-def test_the_same_on_postgresql(tmp_path, home, postgres, postgres_of_module, tools):
+def test_the_same_on_postgresql(tmp_path, home, postgres, empty_postgres, tools):
     there = Installation(postgres, tmp_path)
     there.fill()
-    _and_back(there, Installation(postgres_of_module, tmp_path), home)
+    _and_back(there, Installation(empty_postgres, tmp_path), home)
 
 
 def test_a_password_reaches_the_tools_by_a_file_of_its_own():
