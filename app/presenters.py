@@ -383,7 +383,7 @@ def lesion_panel(session: Session, user: User, standing: Standing) -> Panel:
         case_id=lesion.case_id,
         number=lesion.number,
         person=user.id,
-        roi=_roi(session, lesion),
+        roi=_roi(session, standing),
         phantom=lesion.image.phantom,
         diameter_mm=lesion.diameter_mm,
         diameter_px=lesion.diameter_px,
@@ -443,8 +443,9 @@ def marking_told(marking: Marking) -> dict[str, object]:
     }
 
 
-def _roi(session: Session, lesion: Lesion) -> ShownRoi:
-    network = Prediction.network_of(session, lesion.id)
+def _roi(session: Session, standing: Standing) -> ShownRoi:
+    lesion, scored = standing.lesion, standing.predictions
+    network = scored[0].checkpoint if scored else Prediction.network_of(session, lesion.id)
     address = f"/lesions/{lesion.id}/roi.png"
     return ShownRoi(
         # the address changes with the window, so that no kept picture of another one is shown

@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import hashlib
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,15 @@ def _place_among_served(context: Any) -> int | None:
     return (context.connection.scalar(highest) or 0) + 1
 
 
+class _Description(sa.JSON):
+    """JSON of tens of kilobytes that nobody changes once it is stored: each text is read once."""
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """As `sa.JSON`; None where the driver reads it itself."""
+        read = super().result_processor(dialect, coltype)
+        return None if read is None else lru_cache(maxsize=32)(read)
+
+
 class Checkpoint(Base):
     """Weights (ONNX and safetensors), their configuration, data set digest, metrics and card.
 
@@ -101,7 +111,7 @@ class Checkpoint(Base):
     lesion_class: Mapped[str | None] = mapped_column(sa.String(40))
     training_kind: Mapped[ImageKind] = mapped_column(Word(ImageKind, 20))
     dataset_digest: Mapped[str] = mapped_column(sa.String(64))
-    meta: Mapped[dict[str, Any]]
+    meta: Mapped[dict[str, Any]] = mapped_column(_Description)
     card: Mapped[str] = mapped_column(sa.Text)
     onnx_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))
     weights_digest: Mapped[str] = mapped_column(sa.ForeignKey("blob.digest"))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.opening import first_picture
 from bench.requests import PASSWORD, demo
 from factories import make_dicom, make_hu, make_zip
 
@@ -23,7 +24,6 @@ AT_A_TIME = 100
 CHANGES = 20
 STEPS = 490
 FRAME_AIM_MS = 33
-OPENING_AIM_MS = 150
 
 _SCROLL = """
 async ([steps, by]) => {
@@ -68,7 +68,7 @@ def section() -> Iterator[str]:
         cases = _cases(page)
         case = _uploaded(page, served.address, "many", SLICES, SIDE_PX)
         yield from _scrolled(page, f"{served.address}/cases/{case}")
-        yield from _opened(page, [served.address + one for one in cases])
+        yield from first_picture(driver, path, served.address, cases)
         yield from _remembered(browser, page, [served.address + one for one in cases])
         case = _uploaded(page, served.address, "large", 3, LARGE_PX)
         yield from _large(page, f"{served.address}/cases/{case}")
@@ -156,23 +156,6 @@ def _scrolled(page: Any, address: str) -> Iterator[str]:
     yield (
         f"from the wheel to the slice on the screen: median {statistics.median(late):.1f} ms, "
         f"95 % {_p95(late):.1f} ms"
-    )
-
-
-def _opened(page: Any, addresses: list[str]) -> Iterator[str]:
-    first, own = [], []
-    for number in range(CHANGES + 2):
-        page.goto(addresses[number % len(addresses)])
-        page.locator("[data-hud=slice]", has_text="slice").wait_for()
-        begun = page.evaluate("performance.getEntriesByType('navigation')[0].responseEnd")
-        opened = _first(page)
-        if number >= 2:
-            first.append(opened[0])
-            own.append(opened[0] - begun)
-    yield (
-        f"first picture of a case, from the click on it: median {statistics.median(first):.0f} ms, "
-        f"95 % {_p95(first):.0f} ms (aim {OPENING_AIM_MS}); of it after the page had come: "
-        f"median {statistics.median(own):.0f} ms"
     )
 
 

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, relationship
@@ -314,17 +315,8 @@ class Enrolment(Base):
     @staticmethod
     def closed_to(session: Session, user_id: uuid.UUID | None) -> sa.ColumnElement[bool] | None:
         """The same by id; None for ``user_id``: what is closed to anybody at all."""
-        whose = () if user_id is None else (Enrolment.reader_id == user_id,)
-        study = Base.metadata.tables["reader_study"]  # its class is built on this one
-        first = aliased(Protocol)
-        blinding = session.execute(
-            sa.select(study.c.kind, first.frozen_at, study.c.id)
-            .select_from(Enrolment)
-            .join(study, study.c.id == Enrolment.study_id)
-            .join(first, sa.and_(first.study_id == study.c.id, first.version == 1))
-            .where(*whose, *_is_closed())
-            .distinct()
-        ).all()
+        asked = {} if user_id is None else {"reader": user_id}
+        blinding = session.execute(_blinding(of_one=user_id is not None), asked).all()
         if not blinding:
             return None
         # bound to the case alone: in a statement over images too, the rest is not the row's image
@@ -392,6 +384,24 @@ def _has_to_read(one: type[Enrolment]) -> tuple[sa.ColumnElement[bool], ...]:
     return (one.finished_at.is_(None), ~sa.exists().where(Withdrawal.enrolment_id == one.id))
 
 
+@cache
+def _blinding(*, of_one: bool) -> sa.Select[Any, Any, Any]:
+    """Kind of image, opening and id of each study that closes cases: to the person "reader", or to
+    anybody. Made once, as every page of a case and every slice asks it."""
+    study = Base.metadata.tables["reader_study"]  # its class is built on this one
+    first = aliased(Protocol)
+    whose = (Enrolment.reader_id == sa.bindparam("reader"),) if of_one else ()
+    return (
+        sa.select(study.c.kind, first.frozen_at, study.c.id)
+        .select_from(Enrolment)
+        .join(study, study.c.id == Enrolment.study_id)
+        .join(first, sa.and_(first.study_id == study.c.id, first.version == 1))
+        .where(*whose, *_is_closed())
+        .distinct()
+    )
+
+
+@cache
 def _is_closed() -> tuple[sa.ColumnElement[bool], ...]:
     """Enrolments in open studies that somebody still has to read: this reader or a colleague."""
     colleague = aliased(Enrolment)
