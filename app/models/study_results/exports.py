@@ -256,10 +256,10 @@ EXPORTS = {
     ),
     "readings.imrmc": Export(
         "text/plain; charset=utf-8",
-        "First presentations for iMRMC; one modality per generator. Its head says whether RJafroc "
-        "reads it too, and which images are of one patient, which neither program takes into "
-        "account. Answers to pictures that were never sent are left out of this file and of "
-        "the others for MRMC programs.",
+        "First presentations for iMRMC (of an image whose first has no answer, the repeat); one "
+        "modality per generator. Its head says whether RJafroc reads it too, and which images are "
+        "of one patient, which neither program takes into account. Answers to pictures that were "
+        "never sent are left out of this file and of the others for MRMC programs.",
         imrmc,
         tasks=RATED,
     ),
@@ -285,8 +285,9 @@ EXPORTS = {
     ),
     "grades-imrmc.zip": Export(
         "application/zip",
-        "First presentations for iMRMC, a file for each question; one modality per generator, and "
-        "the scores are 6 less the grade, so that they rise with how artificial an image looks.",
+        "First presentations for iMRMC (of an image whose first has no grades, the repeat), a file "
+        "for each question; one modality per generator, and the scores are 6 less the grade, so "
+        "that they rise with how artificial an image looks.",
         imrmc_by_question,
         tasks=(Task.REALISM,),
     ),
