@@ -55,7 +55,10 @@ def audits(audit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def classifiers(load: Callable[..., Any]) -> Callable[..., Any]:
-    """The classifier of a checkpoint: megabytes that every start of an application reads anew."""
+    """The classifier of a checkpoint: megabytes that every start of an application reads anew.
+
+    A test of stored bytes that were damaged asks for a checkpoint of its own, or past this.
+    """
     kept: dict[Any, Any] = {}
 
     @wraps(load)

@@ -360,17 +360,21 @@ class Fetching:
         items = self._items(session, why)
         if all("refused" in item for item in items):
             return False
-        self._hand_on(session, job, items)
+        self._hand_on(session, job, items, str(why))
         return True
 
-    def _hand_on(self, session: Session, job: Job, items: list[Item]) -> None:
-        """Go on as a classification, unless objects mark more lesions than one call may ask for."""
+    def _hand_on(self, session: Session, job: Job, items: list[Item], more: str = "") -> None:
+        """Go on as a classification, unless objects mark more lesions than one call may ask for.
+
+        Args:
+            more: what else there is to say where it is not gone on with.
+        """
         if len(items) > MOST:
-            job.fail(
-                session,
+            said = (
                 f"{too_many(len(items))} Ask for fewer of them at a time, each by its instance "
-                "and place; what was fetched until now is here.",
+                "and place; what was fetched until now is here."
             )
+            job.fail(session, f"{said} {more}".strip())
             return
         job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
 
@@ -404,7 +408,7 @@ class Fetching:
             if wanted.then:
                 why = f"What was fetched could not all be used. {told}"
                 items = self._items(session, Unreadable(why) if told else None)
-                self._hand_on(session, job, items)
+                self._hand_on(session, job, items, why if told else "")
                 return
             job.total = self.tally["total"]
             job.finish(

@@ -80,11 +80,14 @@ def _place_among_served(context: Any) -> int | None:
     return (context.connection.scalar(highest) or 0) + 1
 
 
-class _Description(sa.JSON):
+class _Description(sa.types.TypeDecorator[dict[str, Any]]):
     """JSON of tens of kilobytes that nobody changes once it is stored: each text is read once."""
 
+    impl = sa.JSON
+    cache_ok = True
+
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """As `sa.JSON`; None where the driver reads it itself."""
+        """As of `sa.JSON`; None where the driver reads it itself."""
         read = super().result_processor(dialect, coltype)
         return None if read is None else lru_cache(maxsize=32)(read)
 

@@ -83,7 +83,8 @@ class Cutter:
     @property
     def unrelated(self) -> bool:
         """Whether something came, and no boundary; of a body that came whole."""
-        return not self._begun and not self._first.startswith(self._preamble)
+        told = b"\n" + self._preamble.lstrip(b"\r\n")
+        return not self._begun and not self._first.startswith(told)
 
     def _after_preamble(self, chunk: bytes) -> bytes:
         """From the first boundary on: what stands before it says nothing either; b"" until it is
@@ -91,6 +92,8 @@ class Cutter:
         self._preamble += chunk
         most = _MOST_PREAMBLE + len(self._first)
         at = self._preamble.find(self._first, 0, most)
+        if self._first[1:] in self._preamble[: at if at >= 0 else most]:
+            raise NotRelated  # it does not begin its line: what it cuts off may be a part
         if at < 0:
             if len(self._preamble) >= most:
                 raise NotRelated

@@ -197,6 +197,15 @@ def test_a_body_is_not_searched_for_its_first_boundary_without_end(client, token
     assert count(session, Image) == 1
 
 
+def test_no_part_is_taken_for_what_stands_before_the_first_boundary(client, token, session):
+    body = related(make_dicom(number=1), make_dicom(number=2))
+    for before in (b"\xef\xbb\xbf", b" ", b"a note, and then "):
+        headers = bearer(token, content_type())
+        reply = client.post("/dicomweb/studies", content=before + body, headers=headers)
+        assert reply.status_code == 400, before
+    assert count(session, Image) == 0
+
+
 # ---- what the answer says ------------------------------------------------------------------------
 
 

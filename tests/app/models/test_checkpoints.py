@@ -18,6 +18,15 @@ KEYS = ("cyst", "metastasis", "hemangioma")
 PROVES_NOTHING = "quick run: shows that everything works, proves nothing"
 
 
+def test_a_description_is_read_once_however_many_ask(database):
+    told = []
+    for _ in range(2):
+        with database.reading() as session:
+            told.append(session.scalars(sa.select(Checkpoint).order_by(Checkpoint.name)).first())
+    assert told[0] is not told[1]
+    assert (told[0].meta is told[1].meta) == (database.engine.dialect.name == "sqlite")
+
+
 def score_of(*right: int, low: float = 1.0, high: float = 1.0) -> dict[str, Any]:
     """A stored score: so many lesions of each class, every one named rightly."""
     interval = {"value": 1.0, "low": low, "high": high}

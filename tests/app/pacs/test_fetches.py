@@ -421,4 +421,5 @@ def test_more_lesions_than_one_call_may_ask_for_are_not_handed_on(
     job = client.get(reply.headers["location"], headers=headers).json()
     assert (job["kind"], job["state"]) == ("fetch", "failed")
     assert job["error"].startswith("3 lesions are marked; ")
+    assert ("PACS main" in job["error"]) is not answers
     assert stored(session) == (2 if answers else 1)
