@@ -80,7 +80,7 @@ def _place_among_served(context: Any) -> int | None:
     return (context.connection.scalar(highest) or 0) + 1
 
 
-class _Description(sa.types.TypeDecorator[dict[str, Any]]):
+class _Description(sa.types.TypeDecorator[Any]):
     """JSON of tens of kilobytes that nobody changes once it is stored: each text is read once."""
 
     impl = sa.JSON
