@@ -50,14 +50,14 @@ async def parts(content: Media, stream: AsyncIterator[bytes], most: int) -> list
         found.append(Part(Media.of(headers.get("content-type", "")), data))
 
     cutter = Cutter(boundary, keep, refuse_more)
-    other = "The body is not multipart/related with the boundary that the Content-Type names."
-    async for chunk in stream:
-        try:
+    try:
+        async for chunk in stream:
             cutter.take(chunk)
-        except NotRelated:
-            raise BadRequest(other) from None
-    if cutter.unrelated:
-        raise BadRequest(other)
+        cutter.close()
+    except NotRelated:
+        raise BadRequest(
+            "The body is not multipart/related with the boundary that the Content-Type names."
+        ) from None
     if not cutter.ended:
         raise BadRequest(
             "The body is cut short: its last boundary is missing. Nothing was stored; send it "

@@ -80,11 +80,15 @@ class Cutter:
         except FormParserError:
             raise NotRelated from None
 
-    @property
-    def unrelated(self) -> bool:
-        """Whether something came, and no boundary; of a body that came whole."""
+    def close(self) -> None:
+        """No more comes; ``ended`` says whether it came whole.
+
+        Raises:
+            NotRelated: something came, and it was no boundary.
+        """
         told = b"\n" + self._preamble.lstrip(b"\r\n")
-        return not self._begun and not self._first.startswith(told)
+        if not self._begun and not self._first.startswith(told):
+            raise NotRelated
 
     def _after_preamble(self, chunk: bytes) -> bytes:
         """From the first boundary on: what stands before it says nothing either; b"" until it is

@@ -33,16 +33,16 @@ def files(reply: Reply, most_bytes: float) -> Iterator[bytes]:
         raise NotDicomWeb(f"{shown} answers with {RELATED} that names no boundary.")
     whole: list[bytes] = []
     cutter = Cutter(boundary, lambda _headers, data: whole.append(data))
-    other = f"{shown} answers with a body that is not {RELATED} as it says."
-    for chunk in chunks:
-        try:
+    try:
+        for chunk in chunks:
             cutter.take(chunk)
-        except NotRelated:
-            raise NotDicomWeb(other) from None
-        while whole:
-            yield _checked(reply, whole.pop(0))
-    if cutter.unrelated:
-        raise NotDicomWeb(other)
+            while whole:
+                yield _checked(reply, whole.pop(0))
+        cutter.close()
+    except NotRelated:
+        raise NotDicomWeb(
+            f"{shown} answers with a body that is not {RELATED} as it says."
+        ) from None
     if not cutter.ended:
         raise CutShort(f"The answer of the PACS {reply.pacs.name} ends before its end.")
 
