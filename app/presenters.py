@@ -444,8 +444,8 @@ def marking_told(marking: Marking) -> dict[str, object]:
 
 
 def _roi(session: Session, standing: Standing) -> ShownRoi:
-    lesion, scored = standing.lesion, standing.predictions
-    network = scored[0].checkpoint if scored else Prediction.network_of(session, lesion.id)
+    lesion = standing.lesion
+    network = Prediction.network_of(session, standing.predictions)
     address = f"/lesions/{lesion.id}/roi.png"
     return ShownRoi(
         # the address changes with the window, so that no kept picture of another one is shown

@@ -133,7 +133,7 @@ def lesion_roi(
     lesion = Lesion.require(db, lesion_id)
     Enrolment.refuse_case(db, user, lesion.case_id)
     if checkpoint is None:
-        network = Prediction.network_of(db, lesion.id)
+        network = Prediction.network_of(db, Prediction.of_lesion(db, lesion.id))
     else:
         network = db.get(Checkpoint, checkpoint)
         if network is None:

@@ -92,9 +92,12 @@ class Prediction(Base):
         )
 
     @staticmethod
-    def network_of(session: Session, lesion_id: uuid.UUID) -> Checkpoint | None:
-        """The checkpoint that scored a lesion last; before any has, the served classifier."""
-        scored = Prediction.of_lesion(session, lesion_id)[:1]
-        if scored:
-            return scored[0].checkpoint
+    def network_of(session: Session, predictions: Sequence[Prediction]) -> Checkpoint | None:
+        """The checkpoint that scored a lesion last; before any has, the served classifier.
+
+        Args:
+            predictions: all for the lesion, the newest first.
+        """
+        if predictions:
+            return predictions[0].checkpoint
         return next(iter(Checkpoint.served(session, CheckpointKind.CLASSIFIER)[-1:]), None)
