@@ -5,15 +5,14 @@ go before the click, and asks for the page's own measure once the picture is the
 from __future__ import annotations
 
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from bench.requests import PASSWORD
-from bench.running import free_port
+from bench.running import free_port, process_of
 
 ROUNDS, FIRST = 30, 4
 """Of them the first few fill the caches."""
@@ -40,22 +39,17 @@ def first_picture(driver: Any, chromium: str, address: str, cases: Sequence[str]
         cases: their paths, as the work list links to them.
     """
     shown, own = [], []
-    with _browser(chromium) as port:
-        for number in range(-1, FIRST + ROUNDS):
-            watched = driver.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
-            page = watched.contexts[0].pages[0]
-            if number < 0:
-                _sign_in(page, address)
-                watched.close()
-                continue
+    with _browser(driver, chromium) as watched:
+        with watched() as page:
+            sign_in(page, address)
+        for number in range(FIRST + ROUNDS):
             path = cases[number % len(cases)]
-            page.goto(f"{address}/cases")
-            page.evaluate(_CLICK, path)
-            watched.close()
+            with watched() as page:
+                page.goto(f"{address}/cases")
+                page.evaluate(_CLICK, path)
             time.sleep(_SHOWN_AFTER_S)
-            watched = driver.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
-            at, first_ms, came_ms = watched.contexts[0].pages[0].evaluate(_MEASURE)
-            watched.close()
+            with watched() as page:
+                at, first_ms, came_ms = page.evaluate(_MEASURE)
             if at != path:
                 raise RuntimeError(f"the click on {path} led to {at}")
             if number >= FIRST:
@@ -68,7 +62,8 @@ def first_picture(driver: Any, chromium: str, address: str, cases: Sequence[str]
     )
 
 
-def _sign_in(page: Any, address: str) -> None:
+def sign_in(page: Any, address: str) -> None:
+    """As the demo's reader, to the work list."""
     page.goto(f"{address}/sessions/new")
     page.fill("[name=name]", "reader")
     page.fill("[name=password]", PASSWORD)
@@ -77,21 +72,21 @@ def _sign_in(page: Any, address: str) -> None:
 
 
 @contextmanager
-def _browser(path: str) -> Iterator[int]:
-    """The port at which it can be told what to do."""
+def _browser(driver: Any, path: str) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """What gives its page to a debugger while a block lasts."""
     port = free_port()
+
+    @contextmanager
+    def watched() -> Iterator[Any]:
+        debugger = driver.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+        yield debugger.contexts[0].pages[0]
+        debugger.close()
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        flags = (
+        flags = [
             "--headless", "--no-sandbox", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--window-size=1280,900",
             f"--remote-debugging-port={port}", f"--user-data-dir={folder}", "about:blank",
-        )  # fmt: skip
-        process = subprocess.Popen(
-            [path, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            time.sleep(3)
-            yield port
-        finally:
-            process.terminate()
-            process.wait(20)
+        ]  # fmt: skip
+        with process_of(flags, port, "/json/version", python=path):
+            yield watched

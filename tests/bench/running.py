@@ -39,7 +39,8 @@ def process_of(
     python: str | Path = sys.executable,
     **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """As ``running``, but yields the process; ``python`` may be one of another environment."""
+    """As ``running``, but yields the process; ``python`` may be one of another environment, or
+    another program."""
     process = subprocess.Popen(
         [str(python), *arguments],
         start_new_session=True,

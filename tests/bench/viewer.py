@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.opening import first_picture
-from bench.requests import PASSWORD, demo
+from bench.opening import first_picture, sign_in
+from bench.requests import demo
 from factories import make_dicom, make_hu, make_zip
 
 SIDE_PX = 512
@@ -60,11 +60,7 @@ def section() -> Iterator[str]:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         page = context.new_page()
-        page.goto(f"{served.address}/sessions/new")
-        page.fill("[name=name]", "reader")
-        page.fill("[name=password]", PASSWORD)
-        page.press("[name=password]", "Enter")
-        page.wait_for_url("**/cases")
+        sign_in(page, served.address)
         cases = _cases(page)
         case = _uploaded(page, served.address, "many", SLICES, SIDE_PX)
         yield from _scrolled(page, f"{served.address}/cases/{case}")
