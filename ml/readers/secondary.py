@@ -51,31 +51,36 @@ Graded = tuple[Mapping[str, ReaderVerdict], Across, BetweenGenerators | Refused 
 
 @dataclass(frozen=True)
 class _Question:
-    """A hypothesis of a reader, or of ``_ALL``; ``claim`` is None of one between generators."""
+    """A hypothesis of a reader, or of ``_ALL``; ``claim`` is None of one between generators.
+
+    ``part``: which part of a study it is of, such as a question; "" where there is but one.
+    """
 
     words: str
     p: float | None
     who: str
     claim: Claim | None
+    part: str = ""
 
 
 @dataclass(frozen=True)
 class Family:
     """The secondary hypotheses of a study.
 
-    ``adjusted`` is (reader, claim) → p after Holm, None where there is none; empty where nothing is
-    adjusted.
+    ``adjusted`` is (part, reader, claim) → p after Holm, None where there is none; empty where
+    nothing is adjusted. ``of``: the part that verdicts are judged by, as in `_Question`.
     """
 
     hypotheses: tuple[Secondary, ...]
-    adjusted: Mapping[tuple[str, Claim], float | None]
+    adjusted: Mapping[tuple[str, str, Claim], float | None]
+    of: str = ""
 
     def judged(self, who: str, verdict: V) -> V:
         """A reader's verdict by the adjusted p values; as it is where nothing is adjusted."""
         if not self.adjusted or verdict.different_from_chance is None:
             return verdict
-        different = self.adjusted.get((who, Claim.DIFFERENT))
-        equivalent = self.adjusted.get((who, Claim.EQUIVALENT))
+        different = self.adjusted.get((self.of, who, Claim.DIFFERENT))
+        equivalent = self.adjusted.get((self.of, who, Claim.EQUIVALENT))
         return replace(
             verdict,
             different_from_chance=verdict.different_from_chance and _still(different),
@@ -90,15 +95,8 @@ class Family:
         )
 
     def part(self, name: str) -> Family:
-        """What of it is of one part of a study, such as a question; its readers by their names."""
-        return Family(
-            self.hypotheses,
-            {
-                (who.removeprefix(name), claim): p
-                for (who, claim), p in self.adjusted.items()
-                if who.startswith(name)
-            },
-        )
+        """The same, to judge what is of one part of a study, such as a question."""
+        return replace(self, of=name)
 
     def across(self, verdict: MeanVerdict | None) -> MeanVerdict | None:
         """The verdict of readers like these, but for the claim that is the primary hypothesis."""
@@ -184,7 +182,7 @@ def of_preferences(
 
 
 def _named(name: str, rows: Sequence[_Question]) -> list[_Question]:
-    return [replace(row, words=f"{name} {row.words}", who=f"{name}{row.who}") for row in rows]
+    return [replace(row, words=f"{name} {row.words}", part=name) for row in rows]
 
 
 def _of_areas(
@@ -283,7 +281,7 @@ def _tested(rows: Sequence[_Question], rules: Protocol) -> Family:
             for row, q in zip(rows, adjusted, strict=True)
         ),
         {
-            (row.who, row.claim): q
+            (row.part, row.who, row.claim): q
             for row, q in zip(rows, adjusted, strict=True)
             if row.claim is not None
         },

@@ -239,8 +239,8 @@ def _windows(months: Ints, patients: Ints, now: int) -> _Windows | Inputs:
         count = len(np.unique(patients[block < whole]))
         if not whole:
             return none(
-                f"the first {BLOCK} months, from {month_words(first)} on, are not over: later ones "
-                "are compared with them"
+                f"the quarter in which scoring began, {month_words(first)} to "
+                f"{month_words(first + BLOCK - 1)}, is not over: later ones are compared with it"
             )
         return none(too_few(count, LEAST_BEFORE, " until the last whole window, for a reference"))
     if whole == reference:

@@ -130,6 +130,16 @@ def test_generators_are_compared_and_every_question_is_in_one_family():
     assert found.secondary[-1].hypothesis.startswith("Texture? a and b")
 
 
+def test_a_question_that_reads_as_another_with_a_reader_keeps_its_own_adjusted_p():
+    rows = [one for j in range(4) for one in graded(f"R{j}", *spread(j, 0.9, 24), questions=2)]
+    rules = replace(QUICK, hypothesis=Hypothesis(Claim.DIFFERENT), multiplicity=Multiplicity.HOLM)
+    odd = replace(TEXTURE, text=f"{WHOLE.text}R0")
+    found, apart = (analyse_grades(rows, [WHOLE, one], rules) for one in (odd, TEXTURE))
+    for question, same in zip(found.questions, apart.questions, strict=True):
+        assert [one.verdict for one in question.readers] == [one.verdict for one in same.readers]
+        assert question.across.verdict == same.across.verdict
+
+
 def test_missing_answers_are_filled_within_the_scale():
     rows = [one for j in range(3) for one in graded(f"R{j}", *spread(j, 0.8))]
     lacking = [replace(one, grades=None) if one.case == "i30" else one for one in rows]

@@ -541,8 +541,8 @@ def test_windows_stay_where_the_earliest_lesion_is_withdrawn(session):
     [
         (
             100,
-            datetime(2026, 10, 3, tzinfo=UTC),
-            "the first 3 months, from 2026-10 on, are not over",
+            datetime(2026, 11, 3, tzinfo=UTC),
+            "the quarter in which scoring began, 2026-10 to 2026-12, is not over",
         ),
         (100, datetime(2026, 7, 3, tzinfo=UTC), "no 3 months after the reference are over"),
         (49, datetime(2026, 1, 3, tzinfo=UTC), "too few: 41 patients until the last whole window"),
