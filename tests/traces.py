@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 import numpy as np
+import sqlalchemy as sa
 
 _SUMS = ("md5", "sha1", "sha256", "sha512")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -50,6 +51,19 @@ def spellings(word: str) -> dict[bytes, str]:
     found.setdefault(html.escape(word).encode("ascii", "xmlcharrefreplace"), "HTML")
     found.setdefault(ascii(word)[1:-1].encode(), "repr")
     return {data: how for data, how in found.items() if len(data) >= 6}
+
+
+def rows(connection: sa.Connection) -> dict[str, bytes]:
+    """Every table of a database, byte strings as they are."""
+    found = {}
+    for name in sa.inspect(connection).get_table_names():
+        text = bytearray()
+        for row in connection.execute(sa.text(f'SELECT * FROM "{name}"')):
+            for value in row:
+                is_bytes = isinstance(value, bytes | memoryview)
+                text += bytes(value) if is_bytes else str(value).encode()
+        found[name] = bytes(text)
+    return found
 
 
 class Traces:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from traces import rows
 
 import answered
 import kept_lesions
@@ -212,16 +213,8 @@ class Planted:
 
     def rows(self) -> dict[str, bytes]:
         """Every table of the database, byte strings as they are."""
-        found = {}
         with self.database.engine.connect() as connection:
-            for name in sa.inspect(connection).get_table_names():
-                text = bytearray()
-                for row in connection.execute(sa.text(f'SELECT * FROM "{name}"')):
-                    for value in row:
-                        is_bytes = isinstance(value, bytes | memoryview)
-                        text += bytes(value) if is_bytes else str(value).encode()
-                found[name] = bytes(text)
-        return found
+            return rows(connection)
 
     def found(self, held: dict[str, bytes]) -> set[str]:
         return {

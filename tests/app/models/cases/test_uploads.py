@@ -9,6 +9,7 @@ import deletions
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from traces import rows
 
 from app.models import Blob, Case, Event, Image
 from factories import make_dicom, make_hu, make_png, make_zip
@@ -166,7 +167,7 @@ def test_nothing_that_identifies_a_person_is_kept(signed_in_as, session):
     secrets = (b"12345678", b"Sylvia", b"Secret Hospital", b"SECRET-ACC", b"19610101")
     upload(signed_in_as("reader"), ("a.dcm", make_dicom()))
     session.commit()
-    dump = "\n".join(session.connection().connection.driver_connection.iterdump()).encode()
+    dump = b"\n".join(rows(session.connection()).values())
     assert b"ACME" in dump  # an allow-listed tag: the dump is the real thing
     for secret in secrets:
         assert secret not in dump
