@@ -133,7 +133,7 @@ class Whole:
     def _is_whole(self) -> bool:
         chosen = self._config.option
         marked = chosen.markexpr not in ("", EVERY_CHANGE)
-        narrowed = chosen.keyword or marked or chosen.lf or chosen.maxfail
+        narrowed = chosen.keyword or marked or getattr(chosen, "lf", False) or chosen.maxfail
         few = self._config.args_source is pytest.Config.ArgsSource.ARGS
         return not (narrowed or few or chosen.collectonly or self._config.getoption("ignore"))
 

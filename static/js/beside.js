@@ -5,7 +5,7 @@ import { request } from "./fragment.js";
 import { $, byId, data, say, state, store, toCanvas, viewer } from "./page.js";
 import { rooted } from "./root.js";
 import { current, neighbour, nameOf, open, remember } from "./slices.js";
-import { levelOf, linkedBy, within } from "./stacks.js";
+import { levelOf, linkedBy, placeSays, within } from "./stacks.js";
 import { Viewer } from "./viewer/viewer.js";
 
 const SIDES = ["left", "right", "top", "bottom"];
@@ -80,7 +80,7 @@ function make() {
     const total = chosen?.images.length ?? 0;
     const words = fault ? `slice ${wanted.number}/${total} not loaded: ${fault.error.message}`
       : stale ? `loading slice ${wanted.number} …`
-      : `slice ${wanted.number}/${total}${image?.place ? `, ${image.place[0]} ${image.place[1].toFixed(1).replace("-", "−")} mm` : ""}`;
+      : [`slice ${wanted.number}/${total}`, placeSays(wanted)].filter(Boolean).join(", ");
     $("[data-beside=slice]").textContent = words;
     $("[data-beside=slice]").classList.toggle("hud__warn", fault !== null);
     $("[data-beside-again]").hidden = fault === null;

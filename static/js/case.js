@@ -9,8 +9,8 @@ import { Cine, speedOf } from "./cine.js";
 import { habitsOf, keepHabit, windowOf } from "./habits.js";
 import { listPageKeys } from "./help.js";
 import { bind } from "./hotkeys.js";
-import { choose, drawLesions, load, onLesionsDrawn, settlePanel, step } from "./lesions.js";
-import { drawTools, keep, removeKept } from "./keeping.js";
+import { choose, drawLesions, load, onLesionsDrawn, settlePanel, standsFor, step } from "./lesions.js";
+import { drawTools, isBeingKept, keep, removeKept } from "./keeping.js";
 import { $, byId, data, images, page, panel, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
 import { current, neighbour, open, otherSeries, tellBeside, windowOfAddress } from "./slices.js";
 import { tryAgain } from "./unsaved.js";
@@ -104,7 +104,7 @@ const actions = {
   again: tryAgain,
   beside: toggleBeside,
   keep,
-  remove: () => removeKept() || viewer.removeMeasure(),
+  remove: () => removeKept() || isBeingKept() || viewer.removeMeasure(),
   map: () => {
     if (!panel.toggleMap()) say("No score is shown here, so there is nothing to draw a map of.");
   },
@@ -153,7 +153,7 @@ const keys = {
   e: { run: actions.disc, label: "Values in a circle", group: "Measure" },
   g: { run: actions.rectangle, label: "Values in a box", group: "Measure" },
   f: { run: actions.outline, label: "Values in an outline, free-hand", group: "Measure" },
-  delete: { run: () => removeKept() || viewer.removeMeasure() || removeChosen(), label: "Delete the measure that was clicked, or the last; where there is none, the lesion", group: "Measure", shown: ["Del"] },
+  delete: { run: () => actions.remove() || removeChosen(), label: "Delete the measure that was clicked, or the last; where there is none, the lesion", group: "Measure", shown: ["Del"] },
   k: { run: keep, label: "Keep the measure with the chosen lesion", group: "Measure" },
   "Ctrl+z": { run: takeBack, label: "Take the last measure or mark back", group: "Measure" },
   "Meta+z": { run: takeBack },
@@ -218,10 +218,10 @@ $("#mouse").addEventListener("change", ({ target }) => {
 });
 listAllKeys();
 let windowTimer = 0;
-viewer.addEventListener("window", ({ detail: { width, level, steps } }) => {
-  if (!viewer.calibrated || steps) return; // a table is this file's, and no habit
+viewer.addEventListener("window", ({ detail: { width, level, curve, steps, isChosen } }) => {
+  if (!isChosen || !viewer.calibrated || steps) return; // a link's window, or a table of this file, is no habit
   clearTimeout(windowTimer);
-  windowTimer = setTimeout(() => keepHabit(data.person.id, "window", { width, level }), 400);
+  windowTimer = setTimeout(() => keepHabit(data.person.id, "window", { width, level, curve }), 400);
 });
 page.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea")) sendReview();
@@ -249,16 +249,17 @@ $("[data-about]")?.addEventListener("click", (event) => {
 function fromAddress() {
   const query = new URLSearchParams(location.search);
   // without an address of its own the case opens at the lesion that the server chose
-  const wanted = query.get("lesion") ?? (query.has("image") ? null : data.selected_lesion);
+  const wanted = standsFor(query.get("lesion") ?? (query.has("image") ? null : data.selected_lesion));
   const lesion = state.lesions.find((one) => one.id === wanted);
-  const image = byId.get(query.get("image")) ?? byId.get(lesion?.image_id) ?? images[0];
-  return { lesion, image };
+  const image = byId.get(query.get("image")) ?? byId.get(lesion?.image_id) ?? viewer.wanted ?? images[0];
+  return { lesion, image, isGone: wanted !== null && !lesion };
 }
 
 window.addEventListener("popstate", () => {
-  const { lesion, image } = fromAddress();
+  const { lesion, image, isGone } = fromAddress();
   choose(lesion, { push: false });
   open(image, { keep: true });
+  if (isGone) tell("The lesion that was open there is not here any more.");
   const beside = besideOfAddress();
   if (beside) openBeside(beside.key, beside.moved);
   else if (isOpen()) closeBeside();

@@ -1,8 +1,9 @@
 // What a person is used to, kept in this browser: the mouse and the last window.
 
 const KEY = "habits of";
+const CURVES = ["linear-exact", "sigmoid"]; // beside the plain one, which needs no name
 
-/** {mouse, window: {width, level}} of a person; what was never chosen is absent. */
+/** {mouse, window: {width, level, curve}} of a person; what was never chosen is absent. */
 export function habitsOf(person) {
   try {
     const kept = JSON.parse(localStorage.getItem(`${KEY} ${person}`));
@@ -20,6 +21,7 @@ export function keepHabit(person, name, value) {
 
 /** A window that was kept, if it is one. */
 export function windowOf(habits) {
-  const { width, level } = habits.window ?? {};
-  return Number.isFinite(width) && Number.isFinite(level) && width >= 1 ? { width, level } : null;
+  const { width, level, curve } = habits.window ?? {};
+  if (!(Number.isFinite(width) && Number.isFinite(level) && width >= 1)) return null;
+  return CURVES.includes(curve) ? { width, level, curve } : { width, level };
 }

@@ -3,10 +3,11 @@
 import { request } from "./fragment.js";
 import { drawLesions, isChosen, lesionOf, otherPerson, showPanel, stopReading, takeIn, withdrawnElsewhere } from "./lesions.js";
 import { uuid } from "./outbox.js";
-import { $, byId, data, outbox, page, say, state, tell, undo, viewer } from "./page.js";
+import { $, begun, byId, data, outbox, page, panel, say, state, tell, viewer } from "./page.js";
 import { rooted } from "./root.js";
 import { open } from "./slices.js";
 
+const keyOf = (id) => `measure:${id}`;
 const words = ({ says }) => says.join(", ");
 
 /** Keep the measure that was clicked, or the last one of this slice, with the chosen lesion. */
@@ -27,17 +28,25 @@ export function keep() {
     measure: uuid(), image: image.id, kind, points: points.map(({ x, y }) => `${x},${y}`).join(" "),
     lesion: lesion.id, number: lesion.number, person: data.person.id,
   });
-  const key = `measure:${local}`;
+  const key = keyOf(local);
+  const step = begun();
   const sent = outbox.put(item({
-    key, lesion, image, address: rooted(`/lesions/${lesion.id}/measures`), body,
+    key, step, lesion, image, address: rooted(`/lesions/${lesion.id}/measures`), body,
     what: `The measure ${words(measure)} on slice ${image.number}`, is: "kept", drop: "Keep it on this page only",
     done: () => {
       viewer.gaveMeasure(local, body.get("measure"));
-      undo.push(() => settle({ id: body.get("measure"), lesion, image, says: measure.says, back: true, then: () => viewer.tookBackMeasure(local) }));
+      step.settle(() => settle({ id: body.get("measure"), lesion, image, says: measure.says, back: true, then: () => viewer.tookBackMeasure(local) }));
       tell(`Kept with lesion ${lesion.number}: ${words(measure)}.`);
     },
   }));
   if (sent) tell(`Keeping ${words(measure)} with lesion ${lesion.number} …`);
+  return true;
+}
+
+/** Whether the measure that a key would delete is on its way to its lesion; then that is said. */
+export function isBeingKept() {
+  if (!outbox.get(keyOf(viewer.toKeep?.id))) return false;
+  tell("Not deleted yet: it is not known whether this measure is kept. Delete it once it is.");
   return true;
 }
 
@@ -63,26 +72,28 @@ function withdrawKept(id) {
  * follows. False while it cannot be sent.
  */
 function settle({ id, lesion, image, back, then = () => {} }) {
+  const step = back ? null : begun();
   return send(id, "withdrawal", lesion, image, () => {
     then();
-    if (!back) undo.push(() => send(id, "restoration", lesion, image, () => tell(`The measure is back with lesion ${lesion.number}.`)));
+    step?.settle(() => send(id, "restoration", lesion, image, () => tell(`The measure is back with lesion ${lesion.number}.`)));
     tell(back ? `Taken back: the measure is no longer kept with lesion ${lesion.number}.` : `The measure was deleted from lesion ${lesion.number}. Ctrl and Z brings it back.`);
-  });
+  }, step);
 }
 
-function send(id, act, { number, ...former }, image, done) {
+function send(id, act, { number, ...former }, image, done, step = null) {
   // its box may have been moved since: then another lesion of the same number has the measure
   const lesion = state.lesions.find((one) => one.number === number) ?? { number, ...former };
   return outbox.put(item({
-    key: `measure:${id}`, lesion, image, address: rooted(`/measures/${id}/${act}`), done,
+    key: keyOf(id), step, lesion, image, address: rooted(`/measures/${id}/${act}`), done,
     body: new URLSearchParams({ person: data.person.id }),
     what: `The measure on slice ${image.number}`, is: act === "withdrawal" ? "deleted" : "brought back", drop: "Leave it",
   }));
 }
 
-function item({ key, lesion, image, address, body, what, is, drop, done }) {
+function item({ key, step, lesion, image, address, body, what, is, drop, done }) {
   return {
     key,
+    left: () => step?.leave(),
     title: (known) => `${what} ${known ? "is not" : "may not be"} ${is}:`,
     go: { text: `Show slice ${image.number}`, run: () => open(image) },
     drop: { text: drop, run: () => outbox.drop(key) },
@@ -92,14 +103,10 @@ function item({ key, lesion, image, address, body, what, is, drop, done }) {
     },
     done: ({ html, told }) => {
       takeIn(told);
-      if (isChosen(told)) {
-        const list = $("[data-kept]");
-        const [wasOpen, hadFocus] = [list?.open, list?.contains(document.activeElement)];
-        stopReading();
+      if (panel.lesion === told.id) showMeasures(html);
+      else if (isChosen(told)) {
+        stopReading(); // what is on its way may be older than this
         showPanel(html, told);
-        const anew = $("[data-kept]");
-        if (wasOpen) anew?.setAttribute("open", "");
-        if (hadFocus) (anew ? $("summary", anew) : $("#slice")).focus({ preventScroll: true });
       }
       done();
       drawLesions();
@@ -110,6 +117,18 @@ function item({ key, lesion, image, address, body, what, is, drop, done }) {
       return false;
     },
   };
+}
+
+/** The measures of the panel anew; the rest of it stays, so that an answer does not come between a person and what they type. */
+function showMeasures(html) {
+  const told = document.createElement("template");
+  told.innerHTML = html;
+  const list = $("[data-kept]");
+  const [wasOpen, hadFocus] = [list?.open, list?.contains(document.activeElement)];
+  $("[data-measures-place]", panel.article).replaceChildren(...$("[data-measures-place]", told.content).childNodes);
+  const anew = $("[data-kept]");
+  if (wasOpen) anew?.setAttribute("open", "");
+  if (hadFocus) (anew ? $("summary", anew) : $("#slice")).focus({ preventScroll: true });
 }
 
 page.addEventListener("submit", (event) => {

@@ -4,8 +4,9 @@ import { onOtherPerson } from "./dialogs.js";
 import { Refusal, request } from "./fragment.js";
 import { $, boxes, byId, data, outbox, panel, refuse, reviews, say, state, viewer } from "./page.js";
 import { rooted } from "./root.js";
-import { address, keepInSight, drawTicks, open } from "./slices.js";
+import { address, keepInSight, drawTicks, open, whereOf } from "./slices.js";
 
+const replaced = new Map(); // id → that of the lesion in its place
 let reading = null; // the request for the panel; only the newest counts
 
 export const isChosen = (lesion) => state.chosen?.lesion?.id === lesion.id;
@@ -30,7 +31,7 @@ export function drawLesions() {
     link.dataset.lesion = lesion.id;
     link.href = `?lesion=${lesion.id}`;
     $("[data-name]", link).textContent = `Lesion ${lesion.number}`;
-    $("[data-where]", link).textContent = image ? `slice ${image.number}` : "";
+    $("[data-where]", link).textContent = image ? whereOf(image) : "";
     $("[data-claims]", link).replaceChildren(...lesion.claims.map((claim) => {
       const text = document.createElement("span");
       text.className = `claim claim--${claim.by}`;
@@ -54,9 +55,18 @@ export function takeIn(lesion) {
   if (isChosen(lesion)) state.chosen = { lesion };
 }
 
-export function takeOut(id) {
+/** It is here no more; successor: the id of the lesion that stands in its place. */
+export function takeOut(id, successor = null) {
   state.lesions = state.lesions.filter((lesion) => lesion.id !== id);
+  if (successor) replaced.set(id, successor);
   reviews.remove(id);
+}
+
+/** The id that stands now where a lesion of that id stood while the page was open: addresses may name it still. */
+export function standsFor(id) {
+  let found = id;
+  while (replaced.has(found)) found = replaced.get(found);
+  return found;
 }
 
 /** The lesion that an answer tells of; a Refusal when it is not the one that was asked for. */
@@ -137,12 +147,12 @@ export async function load(lesion) {
 export function withdrawnElsewhere(lesion, refusal) {
   const wasChosen = isChosen(lesion);
   if (reviews.has(lesion.id)) refuse(`${refusal.message} What you had filled in for it was not saved.`);
-  takeOut(lesion.id);
+  const next = refusal.body.withdrawn.replaced_by;
+  takeOut(lesion.id, next);
   if (wasChosen) {
     stopReading();
     state.chosen = null;
     viewer.select(null);
-    const next = refusal.body.withdrawn.replaced_by;
     panel.failed(`Lesion ${lesion.number}`, refusal.message, {
       successor: next ? { href: `?lesion=${next}`, text: "Open the lesion in its place" } : null,
     });
@@ -168,7 +178,7 @@ export function choose(lesion, { push = true } = {}) {
   if (image) open(image, { keep: true });
   viewer.reveal(lesion.box);
   if (push && !again) history.pushState({ lesion: lesion.id }, "", address());
-  say(`${lesion.label}${image ? `, slice ${image.number}` : ""}${lesion.covered ? ", score covered" : ""}`);
+  say(`${lesion.label}${image ? `, ${whereOf(image)}` : ""}${lesion.covered ? ", score covered" : ""}`);
   if (!again) load(lesion);
 }
 

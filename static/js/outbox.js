@@ -11,7 +11,7 @@ export const isKnown = ({ status }) => status >= 400 && status < 500;
 /**
  * Events: "change" (any item came, went, or changed).
  * An item: { key, title(known) → words, send() → Promise, done(answer), refused(refusal, final) → true when it is dealt
- * with and need not be shown; may go: {text, run}, drop: {text, run} }; the outbox adds
+ * with and need not be shown; may go: {text, run}, drop: {text, run}, left() when it comes to nothing }; the outbox adds
  * state ("sending", "failed", "refused") and refusal.
  */
 export class Outbox extends EventTarget {
@@ -24,7 +24,8 @@ export class Outbox extends EventTarget {
 
   /** Send it now; false when one of the same key is on its way. */
   put(item) {
-    if (this.isSending(item.key)) return false;
+    if (this.isSending(item.key)) { item.left?.(); return false; }
+    this.get(item.key)?.left?.();
     this.#items.set(item.key, item);
     this.#send(item);
     return true;
@@ -46,11 +47,13 @@ export class Outbox extends EventTarget {
 
   drop(key) {
     if (this.isSending(key)) return;
+    this.get(key)?.left?.();
     this.#items.delete(key);
     this.#changed();
   }
 
   clear() {
+    for (const item of this.items) item.left?.();
     this.#items.clear();
     this.#changed();
   }
@@ -67,7 +70,9 @@ export class Outbox extends EventTarget {
       const final = !mayHelp(refusal);
       item.state = final ? "refused" : "failed";
       item.refusal = refusal;
-      if (item.refused?.(refusal, final)) this.#items.delete(item.key);
+      const isOver = item.refused?.(refusal, final);
+      if (isOver || final) item.left?.();
+      if (isOver) this.#items.delete(item.key);
       this.#changed();
       return;
     }

@@ -19,6 +19,9 @@ export const viewer = new Viewer({ canvas: $("#slice"), store, presets: data.pre
 export const panel = new Panel($("#lesion-panel"));
 export const outbox = new Outbox();
 export const undo = new Undo();
+
+/** A place among what can be taken back, for what is sent now. */
+export const begun = () => undo.begin(() => tell("Not taken back yet: it is not known whether what was done last is stored. Press Ctrl and Z again once it is."));
 export const reviews = new Drafts(data.person.id, "review");   // lesion id → what is filled in
 export const boxes = new Drafts(data.person.id, "box");        // id of the lesion to be → what is drawn
 

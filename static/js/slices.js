@@ -1,7 +1,7 @@
 // The slices of the case page: the bar, the choice of a series, the address, and what the corners of the picture say.
 
 import { $, byId, data, images, page, say, state, store, toCanvas, viewer } from "./page.js";
-import { levelOf } from "./stacks.js";
+import { levelOf, placeSays } from "./stacks.js";
 
 const TOOLS = ["box", "circle", "length", "rectangle", "disc", "outline"];
 let direction = 1;
@@ -62,11 +62,11 @@ function prefetchAround(image) {
 let addressTimer = 0;
 let isWindowChosen = false; // a window that nobody chose here is not in the address
 
-/** The window in HU that the address names, as width,level; null where it names none. */
+/** The window in HU that the address names, as width,level or width,level,curve; null where it names none. */
 export function windowOfAddress() {
-  const [, width, level] = /^(\d{1,4}),(-?\d{1,4})$/.exec(new URLSearchParams(location.search).get("window") ?? "") ?? [];
+  const [, width, level, curve] = /^(\d{1,4}),(-?\d{1,4})(?:,(linear-exact|sigmoid))?$/.exec(new URLSearchParams(location.search).get("window") ?? "") ?? [];
   isWindowChosen = Number(width) >= 1;
-  return isWindowChosen ? { width: Number(width), level: Number(level) } : null;
+  return isWindowChosen ? { width: Number(width), level: Number(level), curve } : null;
 }
 
 // The address follows the slice, so that a reload or a copied link shows the same one.
@@ -86,7 +86,10 @@ export function address() {
   if (lesion) query.set("lesion", lesion.id);
   const image = current();
   if (!lesion || lesion.image_id !== image.id) query.set("image", image.id);
-  if (isWindowChosen && viewer.calibrated) query.set("window", `${viewer.window.width},${viewer.window.level}`);
+  if (isWindowChosen && viewer.calibrated) {
+    const { width, level, curve = "linear" } = viewer.window;
+    query.set("window", [width, level, ...(["linear", "table"].includes(curve) ? [] : [curve])].join(","));
+  }
   if (besideOf()) query.set("beside", besideOf());
   return `${location.pathname}?${query}`;
 }
@@ -99,9 +102,12 @@ function showPlace(image) {
   $("[data-hud=scanner]").textContent = [
     image.series.description,
     image.instance_number === null ? "" : `instance ${image.instance_number}`,
-    image.place === null ? "" : `${image.place[0]} ${image.place[1].toFixed(1).replace("-", "−")} mm`,
+    placeSays(image),
   ].filter(Boolean).join(", ");
 }
+
+/** Where a slice is, in words: of several series, in which one. */
+export const whereOf = (image) => `${data.series.length > 1 ? `${image.series.label}, ` : ""}slice ${image.number}`;
 
 /** What a series is called here, and by its file as far as that was kept. */
 export const nameOf = ({ label, description }) => (description ? `${label}, ${description}` : label);
@@ -156,9 +162,9 @@ viewer.addEventListener("scroll", ({ detail: { by } }) => open(neighbour(by)));
 viewer.addEventListener("say", ({ detail: { text } }) => say(text));
 let shownWindow = null;
 
-viewer.addEventListener("window", ({ detail: { width, level, curve = "linear", steps } }) => {
+viewer.addEventListener("window", ({ detail: { width, level, curve = "linear", steps, isChosen } }) => {
+  if (isChosen && viewer.calibrated && !steps) { isWindowChosen = true; remember(); }
   if (`${width} ${level} ${curve}` === shownWindow) return;
-  if (shownWindow !== null && viewer.calibrated && !steps) { isWindowChosen = true; remember(); }
   shownWindow = `${width} ${level} ${curve}`;
   $("[data-hud=window]").textContent = steps ? "by table" : `W ${width} L ${String(level).replace("-", "−")}`;
   for (const button of page.querySelectorAll("[data-preset]")) {
@@ -179,6 +185,7 @@ viewer.addEventListener("settings", ({ detail }) => {
   for (const [name, on] of Object.entries({ invert: detail.invert, smooth: detail.smooth })) {
     $(`[data-do=${name}]`).setAttribute("aria-pressed", String(on));
   }
+  $("[data-hud=unmarked]").hidden = detail.marks;
 });
 viewer.addEventListener("tool", ({ detail: { tool } }) => {
   for (const name of TOOLS) $(`[data-do=${name}]`).setAttribute("aria-pressed", String(tool === name));

@@ -12,13 +12,18 @@ export function levelOf(image, images, total, { isSameCase = true } = {}) {
     ? images.map(({ place, middle }, at) => ({ at, place, middle })).filter(({ place }) => place && place[0] === image.place[0])
     : [];
   if (near.length > 0) {
-    const along = ({ place, middle }) => middle ?? place[1];
     const away = (one) => Math.abs(along(one) - along(image));
     return { at: near.reduce((best, one) => (away(one) < away(best) ? one : best)).at, by: "table" };
   }
   const share = (image.number - 1) / Math.max(1, total - 1);
   return { at: Math.round(share * (images.length - 1)), by: "share" };
 }
+
+// of a tilted slice that of its middle: its first pixel may lie centimetres away
+const along = ({ place, middle }) => middle ?? place[1];
+
+/** Where a slice lies along the axis of its stack, in words; "" where its file does not tell. */
+export const placeSays = (image) => (image.place ? `${image.place[0]} ${along(image).toFixed(1).replace("-", "−")} mm` : "");
 
 /** The index `by` slices further, kept within the stack. */
 export const within = (at, images) => Math.min(images.length - 1, Math.max(0, at));

@@ -1,4 +1,4 @@
-// What can be taken back while the page is open, in the order it was done: measures and marks alike.
+// What can be taken back while the page is open, in the order in which it was begun: measures and marks alike.
 
 const KEPT_STEPS = 200;
 
@@ -9,6 +9,20 @@ export class Undo {
   push(act) {
     this.#acts.push(act);
     if (this.#acts.length > KEPT_STEPS) this.#acts.shift();
+  }
+
+  /**
+   * A place for what is on its way: its answer may come after that of something later. until: what is done
+   * instead of taking it back; settle(act): now it can be; leave(): it came to nothing.
+   */
+  begin(until) {
+    const step = () => act();
+    let act = () => { until(); return false; };
+    this.push(step);
+    return {
+      settle: (found) => { act = found; },
+      leave: () => { this.#acts = this.#acts.filter((one) => one !== step); },
+    };
   }
 
   /** Take back what was done last; false when there is nothing. */

@@ -4,10 +4,10 @@
 import { request } from "./fragment.js";
 import { choose, drawLesions, goTo, isChosen, lesionOf, otherPerson, reviewOf, showPanel, stopReading, takeIn, takeOut, withdrawnElsewhere } from "./lesions.js";
 import { uuid } from "./outbox.js";
-import { $, boxes, byId, data, outbox, page, panel, refuse, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
+import { $, begun, boxes, byId, data, outbox, page, panel, refuse, reviews, say, state, tell, toCanvas, undo, viewer } from "./page.js";
 import { filledIn } from "./panel.js";
 import { rooted } from "./root.js";
-import { address, open } from "./slices.js";
+import { address, open, whereOf } from "./slices.js";
 
 /** A write without an answer may have been stored all the same. */
 const isNot = (known) => (known ? "is not" : "may not be");
@@ -47,7 +47,9 @@ export function boxItem(id) {
   const what = replaces ? `The new box of lesion ${replaces.number}` : "The box";
   const body = new URLSearchParams({ x, y, width, height, shape, lesion: id, person: data.person.id });
   if (replaces) body.set("replaces", replaces.id);
+  const step = isBack ? null : begun();
   return {
+    left: () => step?.leave(),
     key: `box:${id}`,
     title: (known) => `${what} on slice ${image.number} ${isNot(known)} marked:`,
     go: { text: `Show slice ${image.number}`, run: () => open(image) },
@@ -60,7 +62,7 @@ export function boxItem(id) {
       boxes.remove(id);
       if (replaces) {
         reviews.move(replaces.id, id);
-        takeOut(replaces.id);
+        takeOut(replaces.id, id);
       }
       const mine = state.chosen?.box === id || (replaces && isChosen(replaces));
       if (mine) state.chosen = { lesion };
@@ -71,7 +73,7 @@ export function boxItem(id) {
         history.pushState({ lesion: id }, "", address());
       }
       drawLesions();
-      if (!isBack) undo.push(() => (replaces ? moveBack(lesion.number, replaces) : unmark(lesion.number)));
+      step?.settle(() => (replaces ? moveBack(lesion.number, replaces) : unmark(lesion.number)));
       tell(replaces ? `The box of lesion ${lesion.number} is ${isBack ? "where it was" : "moved"}.`
         : `Lesion ${lesion.number} marked on slice ${image.number}.`);
       if (mine && lesion.covered) say("Score covered until you give your own class.");
@@ -152,10 +154,14 @@ export function removeChosen() {
   return true;
 }
 
+/** The id of what is chosen now, a lesion or a box; null of nothing. */
+const chosenNow = () => state.chosen?.lesion?.id ?? state.chosen?.box ?? null;
+
 /** Bring a withdrawn lesion back. */
 function restore(lesion) {
   if (state.stranger) return;
   const key = `restoration:${lesion.id}`;
+  const asked = { chosen: chosenNow(), image: viewer.wanted };
   const body = new URLSearchParams({ person: data.person.id });
   outbox.put({
     key,
@@ -168,13 +174,16 @@ function restore(lesion) {
     },
     done: ({ html, told }) => {
       takeIn(told);
-      state.chosen = { lesion: told };
-      stopReading();
-      showPanel(html, told);
-      open(byId.get(told.image_id), { keep: true });
-      history.replaceState(null, "", address());
+      // whoever has gone on meanwhile stays where they are
+      if (chosenNow() === asked.chosen && viewer.wanted === asked.image) {
+        state.chosen = { lesion: told };
+        stopReading();
+        showPanel(html, told);
+        open(byId.get(told.image_id), { keep: true });
+        history.replaceState(null, "", address());
+      }
       drawLesions();
-      tell(`Lesion ${told.number} is back.`);
+      tell(`Lesion ${told.number} is back${isChosen(told) ? "" : `, on ${whereOf(byId.get(told.image_id))}`}.`);
     },
     refused: (refusal) => {
       if (refusal.body.person_changed) { otherPerson(refusal.message); return true; }
@@ -258,14 +267,16 @@ function withdraw(lesion, body, { isBack = false } = {}) {
     if (wasChosen) { choose(null); history.replaceState(null, "", address()); } else drawLesions();
     tell(text);
   };
+  const step = isBack ? null : begun();
   outbox.put({
     key,
+    left: () => step?.leave(),
     title: (known) => `Lesion ${lesion.number} ${isNot(known)} withdrawn:`,
     go: { text: `Go to lesion ${lesion.number}`, run: () => goTo(lesion.id) },
     drop: { text: "Leave it", run: () => outbox.drop(key) },
     send: () => request(rooted(`/lesions/${lesion.id}/withdrawal`), { method: "POST", body, keepalive: true }),
     done: () => {
-      if (!isBack) undo.push(() => restore(lesion));
+      step?.settle(() => restore(lesion));
       gone(isBack ? `Lesion ${lesion.number} was taken back.` : `Lesion ${lesion.number} was withdrawn. Ctrl and Z brings it back.`);
     },
     refused: (refusal) => {

@@ -54,7 +54,7 @@ def test_the_demo_says_that_there_is_too_little_to_tell(open_as):
     assert "How often radiologists agree is not told" in page.inner_text(".lead")
     assert "Phantoms are simulated" in page.inner_text("main")
     assert "too few" in page.inner_text("section:has(#local)")
-    assert "are not over" in page.inner_text("section:has(#inputs)")
+    assert "is not over" in page.inner_text("section:has(#inputs)")
     assert serious_faults(page) == []
 
 

@@ -91,7 +91,7 @@ def served(application):
         thread.join(20)
 
 
-def until(found, what: str, within_s: float = 60.0):
+def until(found, what: str, within_s: float = 120.0):
     """What ``found`` gives, once it gives something."""
     end = time.monotonic() + within_s
     while not (got := found()):
@@ -244,7 +244,7 @@ def _shows_the_report(viewer, address: str, study: str, report, folder: Path) ->
                 page.wait_for_timeout(100)
             return False
 
-        until(is_shown, "the report to be drawn", within_s=60)
+        until(is_shown, "the report to be drawn")
         page.screenshot(path=folder / "report.png")
         assert beside.all_text_contents() == [*scores, "363698007: Liver"]
         lines = page.locator("svg.svg-layer polyline")

@@ -20,6 +20,8 @@ test("each person has their own habits, and one does not undo another", () => {
 
 test("what is no window is none", () => {
   assert.deepEqual(windowOf({ window: { width: 150, level: -60 } }), { width: 150, level: -60 });
+  assert.deepEqual(windowOf({ window: { width: 150, level: -60, curve: "sigmoid" } }), { width: 150, level: -60, curve: "sigmoid" });
+  assert.deepEqual(windowOf({ window: { width: 150, level: -60, curve: "table" } }), { width: 150, level: -60 });
   for (const bad of [{}, { window: null }, { window: { width: 0, level: 1 } }, { window: { width: "1", level: 1 } }, { window: { width: 5 } }]) {
     assert.equal(windowOf(bad), null);
   }

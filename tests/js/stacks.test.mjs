@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { levelOf, linkedBy, within } from "../../static/js/stacks.js";
+import { levelOf, linkedBy, placeSays, within } from "../../static/js/stacks.js";
 
 const stack = (...places) => places.map((mm, at) => ({ number: at + 1, place: mm === null ? null : ["z", mm] }));
 
@@ -47,4 +47,10 @@ test("an offset stays within the stack and is told", () => {
   assert.equal(linkedBy("table", 0), "linked by table position");
   assert.equal(linkedBy("share", -1), "linked by place in the stack, −1 slice");
   assert.equal(linkedBy("table", 4), "linked by table position, +4 slices");
+});
+
+test("a tilted slice is told by the place of its middle, as it is linked", () => {
+  assert.equal(placeSays({ place: ["z", -20], middle: -35 }), "z −35.0 mm");
+  assert.equal(placeSays({ place: ["z", 12.5], middle: null }), "z 12.5 mm");
+  assert.equal(placeSays({ place: null, middle: null }), "");
 });

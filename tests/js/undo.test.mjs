@@ -21,3 +21,25 @@ test("what cannot be taken back yet stays until it can", () => {
   assert.equal(undo.take(), true);
   assert.equal(undo.take(), false);
 });
+
+test("what is on its way keeps its place, whenever its answer comes", () => {
+  const undo = new Undo();
+  const taken = [];
+  const box = undo.begin(() => taken.push("not yet"));
+  undo.push(() => taken.push("measure"));
+  box.settle(() => taken.push("box"));
+  undo.take();
+  undo.take();
+  assert.deepEqual(taken, ["measure", "box"]);
+});
+
+test("what is on its way cannot be taken back, and what came to nothing need not", () => {
+  const undo = new Undo();
+  const taken = [];
+  undo.push(() => taken.push("measure"));
+  const box = undo.begin(() => taken.push("not yet"));
+  undo.take();
+  box.leave();
+  undo.take();
+  assert.deepEqual(taken, ["not yet", "measure"]);
+});

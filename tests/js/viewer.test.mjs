@@ -458,6 +458,88 @@ test("a region says its values; a click places none", (context) => {
   assert.equal(viewer.measures.length, 1);
 });
 
+test("an outline that another slice cuts short leaves none of its corners to the next one", (context) => {
+  const { viewer, of, pointer } = made(context, { here: [ONE, TWO] });
+  viewer.show(ONE);
+  viewer.setTool("outline");
+  pointer("pointerdown", 100, 100);
+  for (const [px, py] of [[300, 100], [300, 300]]) pointer("pointermove", px, py);
+  viewer.show(TWO);
+  assert.match(of("say").at(-1).text, /dropped/);
+  pointer("pointermove", 200, 200);
+  pointer("pointerup", 200, 200);
+  assert.deepEqual(viewer.measures, []);
+  pointer("pointerdown", 500, 400);
+  for (const [px, py] of [[600, 400], [600, 500], [500, 500]]) pointer("pointermove", px, py);
+  pointer("pointerup", 500, 500);
+  assert.deepEqual(viewer.measures.map(({ points }) => points), [[{ x: 50, y: 40 }, { x: 60, y: 40 }, { x: 60, y: 50 }, { x: 50, y: 50 }]]);
+});
+
+test("a box whose resizing another slice cuts short stands where it stood", (context) => {
+  const { viewer, of, pointer } = made(context, { here: [ONE, TWO] });
+  viewer.setLesions([{ id: "a", image_id: "i1", number: 1, box: [10, 10, 20, 20], shape: "box" }]);
+  viewer.show(ONE);
+  viewer.select("a", { editable: true });
+  pointer("pointerdown", 300, 300);
+  pointer("pointermove", 400, 400);
+  viewer.show(TWO);
+  pointer("pointerup", 400, 400);
+  viewer.show(ONE);
+  assert.deepEqual(of("adjusted"), []);
+  assert.equal(viewer.scene.draft, null);
+  assert.deepEqual(viewer.scene.marks.map(({ box }) => box), [[10, 10, 20, 20]]);
+});
+
+test("dragging through the slices, and a window that is dragged, go on when slices come", (context) => {
+  const { viewer, of, pointer } = made(context, { here: [ONE, TWO] });
+  viewer.addEventListener("scroll", () => viewer.show(viewer.image === ONE ? TWO : ONE));
+  viewer.show(ONE);
+  viewer.mouse = "pacs";
+  pointer("pointerdown", 400, 100);
+  for (let py = 102; py <= 160; py += 2) pointer("pointermove", 400, py);
+  pointer("pointerup", 400, 160);
+  assert.equal(of("scroll").reduce((sum, { by }) => sum + by, 0), 10);
+  const { width } = viewer.window;
+  pointer("pointerdown", 400, 100, RIGHT);
+  pointer("pointermove", 420, 100, RIGHT);
+  viewer.show(viewer.image === ONE ? TWO : ONE);
+  pointer("pointermove", 500, 100, RIGHT);
+  pointer("pointerup", 500, 100, RIGHT);
+  assert.equal(viewer.window.width, width + 100);
+});
+
+test("what is drawn is seen: a tool brings hidden marks back", (context) => {
+  const { viewer, of } = made(context, { here: [ONE] });
+  viewer.show(ONE);
+  viewer.toggleMarks();
+  viewer.setTool("length");
+  assert.equal(viewer.settings.marks, true);
+  assert.equal(of("settings").at(-1).marks, true);
+});
+
+test("pictures that are not calibrated are each shown whole until somebody sets a window", (context) => {
+  const [low, high] = [3, 4].map((n) => image(n, { calibrated: false, dtype: "uint16" }));
+  const { viewer, store } = made(context, { here: [] });
+  store.here.set(low.id, Uint16Array.from({ length: 60 * 80 }, (_, n) => n));
+  store.here.set(high.id, Uint16Array.from({ length: 60 * 80 }, (_, n) => 20_000 + n));
+  const shown = (one) => { viewer.show(one); return [viewer.window.width, viewer.window.level]; };
+  assert.deepEqual(shown(low), [4800, 2400]);
+  assert.deepEqual(shown(high), [4800, 22_400]);
+  viewer.setWindow(1000, 21_000);
+  assert.deepEqual(shown(low), [1000, 21_000]);
+  viewer.reset();
+  assert.deepEqual(shown(high), [4800, 22_400]);
+});
+
+test("a first window lies within what a window may be, and nobody chose it", (context) => {
+  const { viewer, of } = made(context, { here: [ONE] });
+  viewer.setFirstWindow({ width: 9999, level: -9999, curve: "sigmoid" });
+  viewer.show(ONE);
+  assert.deepEqual(of("window").at(-1), { width: 8000, level: -2048, curve: "sigmoid", steps: undefined, isChosen: false });
+  viewer.preset(0);
+  assert.equal(of("window").at(-1).isChosen, true);
+});
+
 test("nothing is measured on a slice that is not the one asked for", (context) => {
   const { viewer, drag } = made(context, { here: [ONE] });
   viewer.show(ONE);

@@ -16,6 +16,9 @@ export const Gesture = Object.freeze({
   zoom: "zoom", stack: "stack", measure: "measure",
 });
 
+/** What is drawn on a slice, and means nothing on the next one. */
+const ON_SLICE = [Gesture.box, Gesture.circle, Gesture.adjust, Gesture.measure];
+
 export const Button = Object.freeze({ left: 0, middle: 1, right: 2 });
 
 /**
@@ -74,6 +77,16 @@ export class Input {
 
   /** What was being dragged is no longer; the pointer may still be down. */
   drop() { this.#gesture = null; }
+
+  /** Another slice came: what was drawn on the one before is dropped, and is answered with true; else the drag goes on, and is no click any more. */
+  leaveSlice() {
+    if (this.#gesture && !ON_SLICE.includes(this.#gesture.kind)) this.#gesture.moved = true;
+    else if (this.#gesture) {
+      this.drop();
+      return true;
+    }
+    return false;
+  }
 
   /** The cursor as the delegate has it now. */
   showShape(at = null) {

@@ -10,6 +10,8 @@ import { Measures } from "./measures.js";
 import { Kind, extended, isMeant, isOn, keepable, saysOf } from "./measuring.js";
 
 const HANDLE_PX = 7;
+/** How wide a window in HU may be, and between which values its level lies. */
+const MOST_HU = { width: 8000, least: -2048, most: 4000 };
 const HOW_TO = {
   box: "Box: drag around the lesion, or arrow keys to place a box, Shift and arrow keys to size it, Enter to mark it, Escape to leave.",
   circle: "Circle: drag from the centre outwards, or arrow keys to place it, Shift and arrow keys to size it, Enter to mark it, Escape to leave.",
@@ -35,7 +37,8 @@ export const Shown = Object.freeze({ nothing: "nothing", wanted: "wanted", stale
  *   slice {image}            a slice is on the screen
  *   wanted {}                what is asked for, shown or failed (wanted, image, fault) has changed
  *   cursor {x, y, value}     value null outside the slice
- *   window {width, level}    tool {tool}     view {zoom}    settings {invert, smooth, marks}
+ *   window {width, level, curve, steps, isChosen}  isChosen: somebody set it, and no slice brought it
+ *   tool {tool}              view {zoom}     settings {invert, smooth, marks}
  *   scroll {by}              the wheel asks for other slices
  *   marked {image, box, shape}  a box was drawn or confirmed; shape: "box", or "circle" within it
  *   adjusted {lesion, box}   a handle of the selected lesion was let go
@@ -56,6 +59,7 @@ export class Viewer extends EventTarget {
   #pixels = null; #image = null; // what is on the screen
   #view = null; // null: the whole slice, whatever the size of the canvas
   #windows = { hu: null, grey: null };
+  #isGreyChosen = false;
   #settings = { invert: false, smooth: true, marks: true };
   #lesions = []; #pending = []; #selected = null; #isEditable = false;
   #tool = "window";
@@ -131,22 +135,23 @@ export class Viewer extends EventTarget {
     const before = this.#image;
     const same = before !== null && isAlike(before, image);
     if (!same) this.#view = null;
-    if (before !== image) this.#input.drop();
+    if (before !== image) this.#leaveSlice();
+    if (before !== null && before.calibrated !== image.calibrated) this.#input.drop(); // other values are in the window
     this.#image = image;
     this.#pixels = pixels;
     if (before !== image) this.#chooseMeasure(null);
-    if (!image.calibrated && (!this.#windows.grey || before?.dtype !== image.dtype)) this.#windows.grey = this.#fullRange();
+    if (!image.calibrated && (!this.#isGreyChosen || before?.dtype !== image.dtype)) this.#showFullRange();
     this.#openings.push(request);
     this.#drawing.schedule({ newGreys: true });
     this.#emit("slice", { image });
     this.#emit("wanted", {});
-    this.#emit("window", this.window);
+    this.#windowShown();
     if (!same) this.#emit("view", { zoom: this.zoom });
     this.#tellCursor();
   }
 
   failed() {
-    this.#input.drop();
+    this.#leaveSlice();
     this.#drawing.schedule();
     this.#tellCursor();
     this.#emit("wanted", {});
@@ -156,10 +161,24 @@ export class Viewer extends EventTarget {
 
   waitChanged() { this.#drawing.schedule(); }
 
+  /** A box or measure that is being dragged stays with no slice but its own. */
+  #leaveSlice() {
+    if (!this.#input.leaveSlice()) return;
+    this.#draft = null;
+    this.#measuring = null;
+    this.#say("What was being drawn is dropped: another slice came.");
+  }
+
   #fullRange() {
     if (this.#image.dtype === "uint8") return { width: 256, level: 128 };
     const [low, high] = rangeOf(this.#pixels);
     return { width: Math.max(2, high - low + 1), level: (low + high + 1) / 2 };
+  }
+
+  /** Pictures that are not calibrated have nothing in common: each is shown whole, until a window is chosen. */
+  #showFullRange() {
+    this.#windows.grey = this.#fullRange();
+    this.#isGreyChosen = false;
   }
 
   // ---- window, zoom, settings ---------------------------------------------------------------
@@ -168,26 +187,29 @@ export class Viewer extends EventTarget {
     const target = this.window;
     if (!target) return;
     const grey = !this.calibrated;
-    target.width = clamp(Math.round(width), 1, grey ? 65536 : 8000);
+    target.width = clamp(Math.round(width), 1, grey ? 65536 : MOST_HU.width);
     target.curve = curve;
     target.steps = steps;
-    target.level = clamp(Math.round(level), grey ? 0 : -2048, grey ? 65535 : 4000);
+    target.level = clamp(Math.round(level), grey ? 0 : MOST_HU.least, grey ? 65535 : MOST_HU.most);
+    if (grey) this.#isGreyChosen = true;
     this.#drawing.schedule({ newGreys: true });
-    this.#emit("window", target);
+    this.#emit("window", { ...target, isChosen: true });
   }
 
   /** How a width and level that are changed are drawn: a table has neither, and is left. */
   get #curve() { return this.window?.curve === "table" ? "linear" : this.window?.curve; }
 
   /** The window in HU that the first slice is shown with; before `show`. */
-  setFirstWindow({ width, level }) { this.#windows.hu = { width, level }; }
+  setFirstWindow({ width, level, curve, steps }) {
+    this.#windows.hu = { width: clamp(width, 1, MOST_HU.width), level: clamp(level, MOST_HU.least, MOST_HU.most), curve, steps };
+  }
 
   /** The n-th preset, counted from 0. Presets are in HU: an uncalibrated picture gets its full range. */
   preset(n) {
     if (!this.#image || !this.#presets[n]) return;
     if (!this.calibrated) {
-      const full = this.#fullRange();
-      this.setWindow(full.width, full.level);
+      this.#showFullRange();
+      this.#windowShown();
       this.#say("Uncalibrated: window presets need Hounsfield units. Full range shown.");
       return;
     }
@@ -200,14 +222,20 @@ export class Viewer extends EventTarget {
   reset() {
     this.#view = null;
     this.#settings = { invert: false, smooth: true, marks: true };
-    if (this.#image) {
-      const first = this.calibrated ? this.#presets[0] : this.#fullRange();
-      this.setWindow(first.width, first.level, "linear");
+    if (this.#image && this.calibrated) this.setWindow(this.#presets[0].width, this.#presets[0].level, "linear");
+    else if (this.#image) {
+      this.#showFullRange();
+      this.#windowShown();
     }
     this.#drawing.schedule({ newGreys: true });
     this.#emit("settings", this.settings);
     this.#emit("view", { zoom: this.zoom });
     this.#say("View reset");
+  }
+
+  #windowShown() {
+    this.#drawing.schedule({ newGreys: true });
+    this.#emit("window", { ...this.window, isChosen: false });
   }
 
   toggleInvert() { this.#toggle("invert", "Inverted", "Not inverted"); }
@@ -300,6 +328,7 @@ export class Viewer extends EventTarget {
     this.#drop();
     this.#input.showShape();
     this.#emit("tool", { tool });
+    if (tool !== "window" && !this.#settings.marks) this.toggleMarks(); // what is drawn is seen
     if (HOW_TO[tool]) this.#say(HOW_TO[tool]);
   }
 
