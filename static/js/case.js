@@ -244,6 +244,10 @@ $("[data-about]")?.addEventListener("click", (event) => {
   $("#about select").focus();
 });
 
+// Back to the work list as it was: its search, filters and order stand in its address.
+const cameFrom = document.referrer ? new URL(document.referrer) : null;
+if (cameFrom?.origin === location.origin && cameFrom.pathname === $("[data-to-list]").pathname) $("[data-to-list]").search = cameFrom.search;
+
 // ---- start ----------------------------------------------------------------------------------
 
 function fromAddress() {

@@ -163,3 +163,11 @@ def test_hidden_marks_are_said_and_a_tool_brings_them_back(case, page):
     assert page.inner_text("[data-hud=unmarked]") == "marks hidden"
     page.keyboard.press("d")
     assert not page.is_visible("[data-hud=unmarked]")
+
+
+def test_the_way_back_leads_to_the_work_list_as_it_was(case, page):
+    page.goto(f"{case.address}/cases?order=lesions")
+    page.locator(f"a[href*='{case.id}']").first.click()
+    page.locator("[data-hud=slice]", has_text="slice 1/").wait_for()
+    page.click("[data-to-list]")
+    page.wait_for_url("**/cases?order=lesions")
