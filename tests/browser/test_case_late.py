@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from browser.test_viewer_measures import drag, told
-
 from wire import Wire
 
 MARKS = r"/images/[^/]+/lesions$"
