@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
@@ -34,6 +35,10 @@ ORIGIN = "http://testserver"
 _WHOLE_TRAININGS = {"finished_run", "whole_run"}
 """Fixtures in which whole experiments are trained."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+# the same examples each time, however slow the machine is just now
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
 import monitored
-from app.db import Database
+from app.db import Database, now
 from app.models import Case, Lesion
 from monitored import Site
 from tests.browser.test_pages import overflows, serious_faults
@@ -17,8 +18,9 @@ from tests.browser.test_pages import overflows, serious_faults
 def used(installation):
     """300 reviewed lesions of patients in the demo's database, and gone again."""
     database = Database(installation.environment["HEPATICA_DATABASE_URL"])
+    year = Site(begin=now() - timedelta(days=350), end=now())
     with database.transaction() as session:
-        ids = monitored.fill(session, 300, Site())
+        ids = monitored.fill(session, 300, year)
         cases = [session.get_one(Lesion, one).case_id for one in ids]
     yield
     with database.transaction() as session:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import monitored
 import studies
 from app.models import ApiToken, Checkpoint, Event, User
+from app.models.monitoring import monitoring
 from app.routes import monitoring as pages
 from monitored import Site
 
@@ -22,6 +23,12 @@ API = "/api/v1/models/phantom-cnn/monitoring"
 @pytest.fixture
 def admin(signed_in_as):
     return signed_in_as("admin")
+
+
+@pytest.fixture(autouse=True)
+def present(monkeypatch):
+    """The lesions are of one year, and it is the present."""
+    monkeypatch.setattr(monitoring, "now", lambda: monitored.AT)
 
 
 @pytest.fixture

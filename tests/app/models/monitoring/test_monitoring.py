@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 import monitored
 import studies
+from app.db import now
 from app.models import Case, Checkpoint, Lesion, Prediction, Review
 from app.models.monitoring import scope as scopes
 from app.models.monitoring.acceptance import Acceptance, pairs
@@ -275,7 +276,7 @@ def test_a_score_of_another_network_in_sight_is_neither(session):
     ids = monitored.fill(session, 20, Site(reviewed=0))
     for one in ids:  # the score that was in sight was given before this network's
         give(session, one, called(session, one), True)
-        at(session, one, AT + timedelta(days=400))
+        at(session, one, now() + timedelta(days=1))
     found = accepted(session)
     assert (found.blind.given, found.shown.given, found.elsewhere) == (0, 0, 20)
 
