@@ -10,6 +10,7 @@ never change.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.models import Delivery, ReaderStudy, Reading
 from app.models.reader_studies.unblinded import Unblinded
+from app.models.study_results import exports
 from app.models.study_results.answers import Answers
 from app.models.study_results.results import Results
 from tests.golden.pins import plain
@@ -64,6 +66,7 @@ def found_in(database: Database) -> dict[str, Any]:
     with database.reading() as look, database.transaction() as db:
         study = look.scalars(sa.select(ReaderStudy)).one()
         results = Results.of(look, db, Unblinded(study), lambda *_: [])
+        answers = Answers.of(db, Unblinded(study))
         content = json.loads(results.data)
         return plain(
             {
@@ -73,12 +76,23 @@ def found_in(database: Database) -> dict[str, Any]:
                 "design": study.design.to_json(),
                 "trials": study.trials,
                 "audit": [asdict(one) for one in results.audit],
-                "cases": sorted(Answers.of(look, Unblinded(study)).cases.values()),
+                "cases": sorted(answers.cases.values()),
+                "exports": bytes_of(db, answers),
                 "result": content["result"],
                 "curves": content["curves"],
                 "readings": content["readings_sha256"],
             }
         )
+
+
+def bytes_of(session: Session, answers: Answers) -> dict[str, str]:
+    """Export → SHA-256 of its bytes, of every one that the study has."""
+    without = exports.lacking(answers)
+    return {
+        name: hashlib.sha256(one.make(session, answers)).hexdigest()
+        for name, one in exports.EXPORTS.items()
+        if name not in without and not one.of_unaware
+    }
 
 
 def lasting(found: dict[str, Any]) -> dict[str, Any]:
