@@ -42,7 +42,7 @@ from ml.checkpoints.checkpoint import SIMULATED
 from ml.checkpoints.serving import Classifier
 from ml.ground.counted import counted
 from ml.ground.errors import HepaticaError
-from ml.images import quick
+from ml.images import ends, quick
 from ml.images import roi as roi_maker
 from ml.images.ct_slice import ImageKind
 from ml.images.roi import Roi
@@ -216,7 +216,9 @@ class Comparing:
         training = self._training(session, lesion, checkpoint, sources, own, space)
         displays = [one.display for one in checkpoint.scheme.classes]
         allowed = np.asarray([sources.counts(row) for row in range(len(kept))])
-        strips = compared.strips(kept, _measured(network, roi, kept), displays, allowed)
+        measured = _measured(network, roi, kept)
+        inside = np.asarray([one.windowed for one in measured])
+        strips = compared.strips(kept, inside, displays, allowed, measured)
         return Comparison("", reviewed, training, strips, space.unit, space.worth)
 
     def mistakes(
@@ -490,21 +492,27 @@ def _blind(blindness: Blindness) -> str:
 
 
 def _difference(generator: Checkpoint, difference: float) -> str:
-    """A root mean square difference of values in [−1, 1], in the unit of the images."""
+    """A root mean square difference of values in [−1, 1], in the unit of the images.
+
+    Both lesions are known within the window alone.
+    """
     if generator.file.measured_hu is None:
         return f"{100 * difference / 2:.1f} % of the range of grey"
     low, high = generator.window_hu
-    return f"{difference * (high - low) / 2:.0f} HU"
+    return f"{difference * (high - low) / 2:.0f} HU in the window of {generator.window_words}"
 
 
 # -- making ----------------------------------------------------------------------------------------
 
 
-def _measured(network: Classifier, roi: Roi, kept: Lesions) -> npt.NDArray[np.float64]:
+def _measured(network: Classifier, roi: Roi, kept: Lesions) -> ends.Values:
     """The measurements of an ROI in the order of those of the lesions; NaN: not known."""
-    own = quick.measure(roi.pixels[None], network.meta.measured_hu, [roi.longer_side_mm])
-    by_name = {one.name: value for one, value in zip(own.of, own.values[0], strict=True)}
-    return np.asarray([by_name.get(one.name, np.nan) for one in kept.measured.of])
+    window = network.meta.measured_hu
+    own = quick.measure(roi.pixels[None], window, [roi.longer_side_mm])
+    [values] = ends.values([roi], own, window)
+    by_name = {one.name: value for one, value in zip(own.of, values, strict=True)}
+    unknown = ends.Value.of(np.nan)
+    return tuple(by_name.get(one.name, unknown) for one in kept.measured.of)
 
 
 def _training_rois(

@@ -148,7 +148,8 @@ def _mean(found: Explained, network: Checkpoint) -> str:
     if not found.roi.calibrated or network.training_kind == ImageKind.UNCALIBRATED:
         return f"{100 * part:.0f} % of the grey range"
     low, high = network.window_hu
-    return f"{low + part * (high - low):.0f} HU".replace("-", "−")
+    mean = f"{low + part * (high - low):.0f} HU".replace("-", "−")
+    return f"{mean} in its window of {network.window_words}"
 
 
 def _scale(found: Explained) -> str:

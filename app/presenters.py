@@ -301,6 +301,8 @@ class ShownPrediction:
         unlike: what makes the ROI unlike those that it was trained on; empty where it is not, or
             where that is not known.
         opinion: of the simpler model; None where there is none.
+        window_ends: what has to be known of the numbers in ``unlike`` and ``opinion``; empty where
+            nothing has.
         agreement: how many networks of an ensemble name the class, and what they give it; empty
             where one network answers.
         reasons: why one of these is not there.
@@ -317,6 +319,7 @@ class ShownPrediction:
     left_open: str
     unlike: tuple[str, ...]
     opinion: ShownOpinion | None
+    window_ends: str
     agreement: str
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -392,7 +395,7 @@ def lesion_panel(session: Session, user: User, standing: Standing) -> Panel:
         kept_because=reach.why if lesion.marked_by_id == user.id else "",
         warnings=tuple(lesion.image.warnings),
         covered=standing.covered,
-        predictions=tuple(_prediction(item, corrections) for item in scores),
+        predictions=tuple(_prediction(item, lesion.image, corrections) for item in scores),
         has_score=bool(standing.predictions),
         reviews=tuple(_review(item, standing, replaced) for item in shown),
         measures=tuple(
@@ -457,13 +460,26 @@ def _roi(session: Session, standing: Standing) -> ShownRoi:
 
 def window_told(network: Checkpoint | None, image: Image) -> str:
     """The window, or the grey values, at which a network sees an image."""
+    if image.calibrated and network is not None:
+        return network.window_words
     if image.calibrated:
-        low, high = network.window_hu if network else roi.DEFAULT_WINDOW_HU
+        low, high = roi.DEFAULT_WINDOW_HU
         return f"{low:g} to {high:g} HU".replace("-", "−")
     return greys.words(None if network is None else network.grey_range_of(image.dtype))
 
 
-def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) -> ShownPrediction:
+def window_ends(network: Checkpoint, image: Image) -> str:
+    """What has to be known of numbers that are compared with those of training lesions; "" where
+    no grey lies beyond what the network sees."""
+    if not image.calibrated and network.grey_range_of(image.dtype) is None:
+        return ""
+    window = f"{'the window of ' if image.calibrated else ''}{window_told(network, image)}"
+    return f"Measurements are compared within {window}: what lies beyond counts as the end."
+
+
+def _prediction(
+    prediction: Prediction, image: Image, corrections: Sequence[PhaseCorrection]
+) -> ShownPrediction:
     checkpoint = prediction.checkpoint
     scheme, said = checkpoint.scheme, prediction.answer
     return ShownPrediction(
@@ -479,6 +495,7 @@ def _prediction(prediction: Prediction, corrections: Sequence[PhaseCorrection]) 
         if said.unlike_training is not None and said.unlike_training.flag
         else (),
         opinion=_opinion(said, scheme),
+        window_ends=window_ends(checkpoint, image),
         agreement=_agreement(said, scheme),
         reasons=said.reasons,
         warnings=tuple(prediction.warnings),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
@@ -45,10 +46,17 @@ AT_ONCE = 32
 
 
 def of_roi(found: Roi, *, phantom: bool) -> Item:
-    """An item of an ROI that was cut from what was sent."""
-    pixels = np.ascontiguousarray(found.pixels, "<f4").tobytes()
+    """An item of an ROI that was cut from what was sent.
+
+    ``unclipped`` is there where that is known: None where the window cut nothing off.
+    """
+    beyond: Item = {}
+    if found.unclipped is not None:
+        cut_off = found.unclipped is not found.pixels
+        beyond["unclipped"] = _packed(found.unclipped) if cut_off else None
     return {
-        "roi": base64.b64encode(pixels).decode("ascii"),
+        "roi": _packed(found.pixels),
+        **beyond,
         "calibrated": found.calibrated,
         "box": _sides(found.box),
         "square": _sides(found.square),
@@ -150,16 +158,28 @@ class _Cut:
 
 def sent_roi(item: Item) -> Roi:
     """The ROI of an item as `of_roi` made it."""
-    side = ROI_SIZE_PX
-    pixels = np.frombuffer(base64.b64decode(item["roi"]), "<f4").reshape(side, side)
+    pixels = _unpacked(item["roi"])
+    unclipped = None
+    if "unclipped" in item:
+        unclipped = pixels if item["unclipped"] is None else _unpacked(item["unclipped"])
     return Roi(
-        pixels.astype(np.float32),
+        pixels,
         item["calibrated"],
         Box(*item["box"]) if item["box"] else None,
         Box(*item["square"]),
         item["side_mm"],
         tuple(item["warnings"]),
+        unclipped,
     )
+
+
+def _packed(pixels: npt.NDArray[np.float32]) -> str:
+    return base64.b64encode(np.ascontiguousarray(pixels, "<f4").tobytes()).decode("ascii")
+
+
+def _unpacked(text: str) -> npt.NDArray[np.float32]:
+    found = np.frombuffer(base64.b64decode(text), "<f4").reshape(ROI_SIZE_PX, ROI_SIZE_PX)
+    return found.astype(np.float32)
 
 
 @dataclass

@@ -418,6 +418,12 @@ class Checkpoint(Base):
         return float(low), float(high)
 
     @property
+    def window_words(self) -> str:
+        """The same for people: ``−150 to 250 HU``."""
+        low, high = self.window_hu
+        return f"{low:g} to {high:g} HU".replace("-", "−")
+
+    @property
     def grey_range(self) -> greys.Chosen | None:
         """The grey values that it maps to [−1, 1], of images without HU; None: all of them."""
         return greys.read(self.meta.get("grey_range"))

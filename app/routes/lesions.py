@@ -22,7 +22,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.look import Seen, Shown
 from app.models.reader_studies.stimulus import Stimulus
-from app.presenters import Standing, panel, window_told
+from app.presenters import Standing, panel, window_ends, window_told
 from app.responses import fragment, page, see_other, wants_fragment
 from app.watch import Watch
 from app.witness import Witness
@@ -167,6 +167,7 @@ def compare(
         checkpoint=network,
         own_picture=f"/lesions/{lesion.id}/roi.png?checkpoint={network.id}",
         window=window_told(network, lesion.image),
+        window_ends=window_ends(network, lesion.image),
         of_one_fold=several is not None and several.saw_all,
     )
 

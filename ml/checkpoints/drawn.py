@@ -35,7 +35,11 @@ class Drawn:
         made_of = "simulated CT" if self.training_kind == ImageKind.PHANTOM else "patients' images"
         low, high = self.window_hu
         calibrated = self.training_kind != ImageKind.UNCALIBRATED
-        scale = f"Greys 0 to 255 stand for {low:g} to {high:g} HU. " if calibrated else ""
+        scale = (
+            f"Greys 0 to 255 stand for {low:g} to {high:g} HU, the ends for what lies beyond, too. "
+            if calibrated
+            else ""
+        )
         nearer = f", latent scaled by {self.truncation:g}" if self.truncation != 1 else ""
         return (
             f"Synthetic: drawn by the generator {self.checkpoint} (ONNX, SHA-256 {self.digest}), "

@@ -17,7 +17,7 @@ import onnxruntime
 from ml.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointKind
 from ml.checkpoints.latents import latent as latent
 from ml.checkpoints.latents import noise
-from ml.images import quick
+from ml.images import ends, quick
 from ml.images.roi import Roi
 from ml.lesion import ROI_SIZE_PX
 from ml.trust import agreement, record
@@ -149,16 +149,19 @@ class Classifier:
         window = self.meta.measured_hu
         in_hu = window is not None
         alike = np.asarray([roi.calibrated == in_hu for roi in rois])
-        sizes = [roi.longer_side_mm for roi in rois if roi.calibrated == in_hu]
+        measured = [roi for roi in rois if roi.calibrated == in_hu]
+        sizes = [roi.longer_side_mm for roi in measured]
+        compared = quick.measure(pixels[alike], window, sizes)
         seen = Seen(
             logits,
             outputs.features.astype(np.float64),
             alike,
-            quick.measure(pixels[alike], window, sizes).values,
+            compared.values,
             [
                 self.meta.foreign(phantom, roi.calibrated)
                 for roi, phantom in zip(rois, phantoms, strict=True)
             ],
+            ends.values(measured, compared, window),
         )
         return self._agreeing(self.trust.said(seen, level, keys), outputs, self.trust.temperature)
 

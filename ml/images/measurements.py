@@ -3,7 +3,8 @@
 An ROI's geometry is known: the lesion's diameter d fills the square but for 0.28 d on each side, so
 distances are told in radii of the lesion, from its centre: *core* up to 0.5, *lesion* up to 0.9,
 *rim* 0.6 to 0.95, *edge* 0.85 to 1.15, *surroundings* from 1.15 on. A lesion is seldom round, so
-the zones hold what a circle holds. Greys beyond the window count as its ends.
+the zones hold what a circle holds. Greys beyond the window count as its ends, so a number may be
+none of the lesion's: what people are told of one says `ml.images.ends`.
 
 Texture follows Haralick et al. (1973, IEEE Trans SMC 3:610; grey-level co-occurrence), Ojala et al.
 (2002, IEEE TPAMI 24:971; local binary patterns) and band-pass energies (differences of Gaussians).

@@ -51,6 +51,12 @@ MAX_ARRAY_BYTES = 2**28
 _FLAT = 0.02
 """Of the range of 2 between black and white: one step of 8 bits is 0.008."""
 
+_ROUNDING = 1e-6
+"""By so much float32 may miss the end of a window."""
+
+_BESIDE_PX = 2
+"""Pixels beside a square that interpolation reads, at least."""
+
 _GRID = 1024.0
 _WHOLE = 1 + 2 * MARGIN
 
@@ -176,6 +182,8 @@ class Roi:
         square: what was cut from the slice, in its pixels; may reach beyond the slice.
         side_mm: side of the square; None where the spacing is unknown.
         warnings: those of the slice, then those of the ROI.
+        unclipped: as ``pixels``, before what lies beyond the window became its ends; the same
+            array where nothing does. None where that is not known: of an ROI without its slice.
     """
 
     pixels: Float32
@@ -184,6 +192,7 @@ class Roi:
     square: Box
     side_mm: float | None
     warnings: tuple[str, ...] = ()
+    unclipped: Float32 | None = None
 
     @property
     def side_px(self) -> float:
@@ -464,12 +473,53 @@ def normalise(values: Pixels, window_hu: tuple[float, float]) -> Float32:
     Raises:
         RoiError: a window that is not two finite, rising numbers.
     """
+    scaled = _scaled(values, window_hu)
+    return np.clip(scaled, np.float32(-1), np.float32(1), out=scaled)
+
+
+def _scaled(values: Pixels, window_hu: tuple[float, float]) -> Float32:
+    """The same without clipping: what lies beyond the window lies beyond ±1."""
     low, high = window_hu
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise RoiError(f"A window of {low:g}…{high:g} HU is impossible; give low, then high.")
-    scaled = (np.asarray(values, np.float32) - np.float32(low)) * np.float32(2 / (high - low))
+    scaled: Float32 = np.asarray(values, np.float32) - np.float32(low)
+    scaled *= np.float32(2 / (high - low))
     scaled -= np.float32(1)
-    return np.clip(scaled, np.float32(-1), np.float32(1), out=scaled)
+    return scaled
+
+
+def _unclipped(
+    values: Pixels, found: Float32, window: tuple[float, float], pixels: Pixels, seen: Box | None
+) -> Float32:
+    """``found``, but what lies beyond the window as it is on the slice; ``found`` itself where
+    nothing does.
+
+    Args:
+        values: what was cut from ``pixels`` and became ``found``.
+        seen: where on the slice; None: not known exactly.
+    """
+    at_end = np.abs(found) >= 1
+    if not at_end.any():
+        return found
+    # what interpolation adds at an edge is none of the image: no grey is whiter than white
+    limited = np.clip(values, *_darkest_and_brightest(pixels, seen))
+    unclipped = np.where(at_end, _scaled(limited, window), found)
+    return unclipped if (np.abs(unclipped) > 1 + _ROUNDING).any() else found
+
+
+def _darkest_and_brightest(pixels: Pixels, seen: Box | None) -> tuple[float, float]:
+    """Of the slice within a rectangle, or of all of it (None), and of what goes on beyond it."""
+    rows, columns = pixels.shape
+    inside, outside = pixels, True
+    if seen is not None:
+        left, top = math.floor(seen.x) - _BESIDE_PX, math.floor(seen.y) - _BESIDE_PX
+        right = math.ceil(seen.x + seen.width) + _BESIDE_PX
+        bottom = math.ceil(seen.y + seen.height) + _BESIDE_PX
+        outside = left < 0 or top < 0 or right > columns or bottom > rows
+        inside = pixels[max(top, 0) : bottom, max(left, 0) : right]
+    ends = float(inside.min()), float(inside.max())
+    fill = beyond(pixels) if outside else None
+    return ends if fill is None else (min(ends[0], fill), ends[1])
 
 
 def make(
@@ -528,6 +578,7 @@ def make(
         cut_out,
         side_mm,
         (*told, *_outside(cut_out, pixels), *flat(found)),
+        _unclipped(values, found, window, pixels, None if view.angle_deg % 360 else cut_out),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml.images.ends import Value
 from ml.images.measurements import MM, SIZE
 from ml.trust import themes
 from ml.trust.lesions import Lesions
@@ -91,21 +92,29 @@ class Strip:
     Attributes:
         name: what people call it.
         unit: of all values; "HU", "% of grey" or "mm".
-        value: the lesion's own; None where it is not known.
+        value: the lesion's own as it is compared: in the window, as those of the training lesions
+            are; None where it is not known.
+        of_slice: the same as it is told; None: no window changed it.
     """
 
     name: str
     unit: str
     value: float | None
     classes: tuple[Spread, ...]
+    of_slice: Value | None = None
 
     @property
     def told(self) -> str:
-        """The value with its unit, ``mean 12 HU``, or that it is not known."""
+        """The value with its unit, ``Mean 12 HU``, or that it is not known.
+
+        Where the window changed it also what is compared: ``Mean 800 HU (in the window 250 HU)``.
+        """
         if self.value is None:
             why = " (the image has no pixel spacing)" if self.unit == MM else ""
             return f"{self.name}: unknown{why}"
-        return f"{self.name} {_number(self.value, self._digits)} {self.unit}"
+        own, digits = self.of_slice or Value.of(self.value), self._digits
+        words = own.words(lambda one: f"{_number(one, digits)} {self.unit}", self.unit, digits)
+        return f"{self.name} {words}"
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -155,6 +164,7 @@ def strips(
     own: npt.NDArray[np.floating],
     displays: Sequence[str],
     allowed: npt.NDArray[np.bool_] | None = None,
+    of_slice: Sequence[Value] | None = None,
 ) -> tuple[Strip, ...]:
     """The measurements of `NAMED` that both have, in that order; none beside no lesion.
 
@@ -163,6 +173,7 @@ def strips(
         own: (k,) of the lesion, in the order of ``lesions.measured``; NaN where not known.
         displays: of the classes, for people.
         allowed: (n,) which of them may be told with their classes; None: each.
+        of_slice: (k,) what is told of the lesion; None: no window changed it.
     """
     counted = lesions.trained if allowed is None else lesions.trained & allowed
     if not counted.any():
@@ -185,6 +196,7 @@ def strips(
                         )
                         for label, display in enumerate(displays)
                     ),
+                    None if of_slice is None else of_slice[at[name]],
                 )
             )
     return tuple(found)

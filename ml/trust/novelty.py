@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.ground.errors import HepaticaError
+from ml.images.ends import Value, Values
 from ml.images.measurements import Measured, Measurement
 from ml.statistics import bootstrap, exact
 from ml.statistics.classification import percentile_interval
@@ -287,9 +288,18 @@ class Novelty:
         return np.asarray((both / np.asarray(self.scales)).max(axis=1))
 
     def judge(
-        self, features: npt.NDArray[np.floating], measurements: npt.NDArray[np.floating]
+        self,
+        features: npt.NDArray[np.floating],
+        measurements: npt.NDArray[np.floating],
+        of_slice: Sequence[Values] | None = None,
     ) -> list[Unlike]:
-        """Score, flag and reasons of ROIs; arguments and refusals as of ``scores``."""
+        """Score, flag and reasons of ROIs; refusals as of ``scores``.
+
+        Args:
+            features, measurements: as for ``scores``; they are what is compared.
+            of_slice: the measurements of each ROI as they are told; None: no window changed them.
+        """
+        told = of_slice or [tuple(map(Value.of, row)) for row in measurements]
         both = self.reference.scores(features, measurements) / np.asarray(self.scales)
         return [
             Unlike(
@@ -297,16 +307,17 @@ class Novelty:
                 bool(row.max() > self.threshold),
                 self._reasons(row, values) if row.max() > self.threshold else (),
             )
-            for row, values in zip(both, np.asarray(measurements, np.float64), strict=True)
+            for row, values in zip(both, told, strict=True)
         ]
 
-    def _reasons(self, row: Floats, values: Floats) -> tuple[str, ...]:
+    def _reasons(self, row: Floats, told: Values) -> tuple[str, ...]:
         """Which distance is beyond, and the measurements farthest out of the training range."""
         found = []
         if row[0] > self.threshold:
             found.append("what the network sees in it is unlike the training ROIs")
         if row[1] > self.threshold:
             cloud, reference = self.reference.measured, self.reference
+            values = np.asarray([one.windowed for one in told])
             beyond = np.maximum(reference.low - values, values - reference.high) * cloud.unit
             beyond = np.where(np.isfinite(beyond), beyond, -np.inf)
             plain = np.asarray([one.name in PLAIN for one in reference.of])
@@ -314,12 +325,12 @@ class Novelty:
             for place in np.argsort(-first, kind="stable")[:2]:
                 if first[place] > _TOLD:
                     what = reference.of[place]
-                    low, high, own = (
-                        _told(float(number))
-                        for number in (reference.low[place], reference.high[place], values[place])
+                    low, high = (
+                        _told(float(end)) for end in (reference.low[place], reference.high[place])
                     )
                     unit = f" {what.unit}" if what.unit else ""
-                    found.append(f"{what.words} {own}{unit}; training ROIs {low} to {high}{unit}")
+                    own = _own(told[place], what.unit)
+                    found.append(f"{what.words} {own}; training ROIs {low} to {high}{unit}")
             if len(found) == (row[0] > self.threshold):
                 found.append("its measurements go together as those of no training ROI")
         return tuple(found)
@@ -404,6 +415,12 @@ def _scales(scores: Floats) -> Floats:
 
 def _told(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def _own(value: Value, unit: str) -> str:
+    """A lesion's own value with its unit."""
+    digits = 0 if abs(value.windowed) >= 10 else 1
+    return value.words(lambda number: f"{_told(number)} {unit}".strip(), unit, digits)
 
 
 INTERVAL = (

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.ground.errors import HepaticaError
+from ml.images.ends import Value, Values
 from ml.images.measurements import Measured, Measurement
 from ml.statistics import calibration, multinomial, ridged
 from ml.trust import themes
@@ -204,14 +205,24 @@ class SecondOpinion:
         """
         return multinomial.softmax(self._logits(self._standard(measurements)) / self.temperature)
 
-    def opinions(self, measurements: npt.NDArray[np.floating]) -> list[Opinion]:
-        """Probabilities with their reasons; arguments and refusals as of ``probabilities``."""
+    def opinions(
+        self,
+        measurements: npt.NDArray[np.floating],
+        of_slice: Sequence[Values] | None = None,
+    ) -> list[Opinion]:
+        """Probabilities with their reasons; refusals as of ``probabilities``.
+
+        Args:
+            measurements: as for ``probabilities``; they are what is compared.
+            of_slice: the same of each ROI as it is told; None: no window changed them.
+        """
         standard = self._standard(measurements)
         tables = multinomial.softmax(self._logits(standard) / self.temperature)
         found = []
-        for table, row, values in zip(tables, standard, np.asarray(measurements), strict=True):
+        told = of_slice or [tuple(map(Value.of, row)) for row in measurements]
+        for table, row, values in zip(tables, standard, told, strict=True):
             chances = {key: float(p) for key, p in zip(self.classes, table, strict=True)}
-            reasons = self._reasons(int(table.argmax()), row, np.asarray(values, np.float64))
+            reasons = self._reasons(int(table.argmax()), row, values)
             found.append(Opinion(MODEL, chances, reasons))
         return found
 
@@ -227,7 +238,7 @@ class SecondOpinion:
     def _logits(self, standard: Floats) -> Floats:
         return np.asarray(standard @ self.weights + self.intercepts)
 
-    def _reasons(self, named: int, standard: Floats, values: Floats) -> tuple[str, ...]:
+    def _reasons(self, named: int, standard: Floats, values: Values) -> tuple[str, ...]:
         """Two measurements together and the next one by itself, as far as there are any."""
         # rows of the weights add up to 0, so a class's own say how it stands to all others
         support = (standard * self.weights[:, named]) @ self._membership
@@ -241,18 +252,21 @@ class SecondOpinion:
         parts = [chosen[:2], chosen[2:3]]
         return tuple(self._sentence(named, part, values) for part in parts if part)
 
-    def _speaks(self, named: int, place: int, values: Floats) -> bool:
+    def _speaks(self, named: int, place: int, values: Values) -> bool:
         """Whether a theme's headline lies where the class's training lesions lie."""
         column, own = self._columns[place], self.ranges[named][place]
-        return column is not None and own is not None and own.low <= values[column] <= own.high
+        if column is None or own is None:
+            return False
+        return own.low <= values[column].windowed <= own.high
 
-    def _sentence(self, named: int, places: list[int], values: Floats) -> str:
+    def _sentence(self, named: int, places: list[int], values: Values) -> str:
         told = []
         for place in places:
             column, (low, high) = self._columns[place], self._thirds[place]
             if column is not None:  # a headline that speaks is measured
-                value = float(values[column])
-                third = "low" if value <= low else "high" if value >= high else ""
+                value = values[column]
+                inside = value.windowed
+                third = "low" if inside <= low else "high" if inside >= high else ""
                 told.append(themes.THEMES[place].words(value, self.of[column].unit, third))
         return f"{', '.join(told)}: {self._counted(named, tuple(places))}"
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ml.ground import records
 from ml.ground.errors import HepaticaError
+from ml.images.ends import Values
 from ml.images.measurements import Measured
 from ml.statistics import multinomial
 from ml.trust import beside, calibration, conformal
@@ -115,6 +116,8 @@ class Seen:
         measurements: (m, k) by ``ml.images.quick`` of those whose greys do, in their order; of
             others measurements say nothing.
         foreign: why each is of another kind of image than what was calibrated on; None: it is not.
+        of_slice: of each of the ``measurements`` what people are told; None: no window changed
+            them.
     """
 
     logits: Floats
@@ -122,6 +125,7 @@ class Seen:
     alike: npt.NDArray[np.bool_]
     measurements: Floats
     foreign: Sequence[str | None]
+    of_slice: Sequence[Values] | None = None
 
 
 @dataclass(frozen=True)
@@ -237,11 +241,11 @@ class Trust:
         unlike: dict[int, Unlike] = {}
         opinions: dict[int, Opinion] = {}
         if self.novelty is not None and rows.size:
-            told = self.novelty.judge(features, measurements)
+            told = self.novelty.judge(features, measurements, seen.of_slice)
             rounded = [replace(one, score=round(one.score, _DIGITS)) for one in told]
             unlike = dict(zip(rows, rounded, strict=True))
         if self.opinion is not None and rows.size:
-            said_too = self.opinion.opinions(measurements)
+            said_too = self.opinion.opinions(measurements, seen.of_slice)
             opinions = dict(zip(rows, map(_rounded, said_too), strict=True))
         return [
             replace(

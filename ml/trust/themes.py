@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.images import measurements as every
+from ml.images.ends import Known, Value
 from ml.images.measurements import Measured
 
 Floats = npt.NDArray[np.float64]
@@ -33,37 +34,56 @@ class Theme:
 
     headline: str
     names: tuple[str, ...]
-    words: Callable[[float, str, str], str]
+    words: Callable[[Value, str, str], str]
 
 
 def _number(value: float, unit: str) -> str:
-    whole = abs(value) >= 10 or unit in (every.HU, every.GREY, every.MM)
-    text = f"{value:.0f}" if whole else f"{value:.1f}"
+    text = f"{value:.{_digits(value, unit)}f}"
     return f"{text} {unit}".strip()
 
 
-def _gap(what: str, other: str) -> Callable[[float, str, str], str]:
-    def words(value: float, unit: str, third: str) -> str:
-        side = "above" if value >= 0 else "below"
-        return f"{what}{_number(abs(value), unit)} {side} its {other}"
+def _digits(value: float, unit: str) -> int:
+    whole = abs(value) >= 10 or unit in (every.HU, every.GREY, every.MM)
+    return 0 if whole else 1
+
+
+def _told(value: Value, unit: str, after: str = "") -> str:
+    digits = _digits(value.windowed, unit)
+    return value.words(lambda number: _number(number, unit), unit, digits, after)
+
+
+def _gap(what: str, other: str) -> Callable[[Value, str, str], str]:
+    def words(value: Value, unit: str, third: str) -> str:
+        # of a bound "at least" is told of the size of the gap, which has one side
+        turned = value.known != Known.EXACT and value.windowed < 0
+        told = value.turned() if turned else value
+
+        def number(gap: float) -> str:
+            side = "below" if turned or gap < 0 else "above"
+            return f"{_number(abs(gap), unit)} {side}"
+
+        digits = _digits(value.windowed, unit)
+        return f"{what}{told.words(number, unit, digits, f' its {other}')}"
 
     return words
 
 
-def _named(low: str, high: str, plain: str, beside: str) -> Callable[[float, str, str], str]:
+def _named(low: str, high: str, plain: str, beside: str) -> Callable[[Value, str, str], str]:
     """The number, ``beside`` an adjective in the lowest and the highest third."""
 
-    def words(value: float, unit: str, third: str) -> str:
-        number = _number(value, unit)
-        if not third:
-            return plain.format(number)
+    def words(value: Value, unit: str, third: str) -> str:
+        number = _number(value.windowed, unit)
+        # an adjective that the window made says nothing of the lesion
+        if not third or _told(value, unit) != number:
+            before, _, after = plain.partition("{}")
+            return f"{before}{_told(value, unit, after)}"
         return f"{low if third == 'low' else high} ({beside.format(number)})"
 
     return words
 
 
 THEMES = (
-    Theme("diameter_mm", ("diameter_mm",), lambda value, unit, _: f"{_number(value, unit)} across"),
+    Theme("diameter_mm", ("diameter_mm",), lambda value, unit, _: f"{_told(value, unit)} across"),
     Theme(
         "rim_sector_max",
         ("rim_sector",),
@@ -88,7 +108,7 @@ THEMES = (
     Theme(
         "surround_mean",
         ("surround_", "ring_1.15", "ring_1_1.15_mean"),
-        lambda value, unit, _: f"surroundings {_number(value, unit)}",
+        lambda value, unit, _: f"surroundings {_told(value, unit)}",
     ),
     Theme(
         "lesion_sd",
@@ -102,7 +122,7 @@ THEMES = (
     Theme(
         "lesion_mean",
         ("lesion_", "ring_"),
-        lambda value, unit, _: f"mean {_number(value, unit)}",
+        lambda value, unit, _: f"mean {_told(value, unit)}",
     ),
 )
 """Every measurement belongs to one of them, so that three versions of the mean are no three

@@ -380,7 +380,9 @@ def _measured(
     for name in _MEASURED:
         place, what = of[name]
         columns = [side.values[:, place] for side in sides]
-        made = _numbers(name, what.words, what.unit, *(column.tolist() for column in columns))
+        # both windows' lesions are clipped alike, so these are no HU of the images
+        words = what.words if window is None else f"{what.words}, within {own.window_words}"
+        made = _numbers(name, words, what.unit, *(column.tolist() for column in columns))
         found.append(replace(made, beyond=_beyond(reference, what, columns[1])))
     return found, missed
 

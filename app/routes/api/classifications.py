@@ -64,6 +64,15 @@ class RoiAnswer(BaseModel):
     side_mm: float | None = Field(description="Side of the square in mm, where spacing is known.")
 
 
+_OF_NUMBERS = (
+    "Numbers are of the image. What is compared is within the checkpoint's window, whose ends "
+    "stand for what lies beyond; a number that this changes is followed by the one in the window: "
+    "mean 800 HU (in the window 250 HU). Of an ROI that is sent by itself nobody knows what lay "
+    "beyond: a number that this may have changed is told as a bound (at least 250 HU), or as not "
+    "known beyond the window."
+)
+
+
 class PredictionSetAnswer(BaseModel):
     """The classes that cannot be excluded."""
 
@@ -76,7 +85,9 @@ class UnlikeAnswer(BaseModel):
 
     score: float = Field(description="1 is the limit: 19 of 20 lesions it never saw are nearer.")
     flag: bool = Field(description="Whether that is too far: do not rely on the class.")
-    reasons: list[str] = Field(description="What raised it; empty where it is not flagged.")
+    reasons: list[str] = Field(
+        description=f"What raised it; empty where it is not flagged. {_OF_NUMBERS}"
+    )
 
 
 class SecondOpinionAnswer(BaseModel):
@@ -84,7 +95,9 @@ class SecondOpinionAnswer(BaseModel):
 
     model: str
     probabilities: dict[str, float] = Field(description="Per class, 0…1, calibrated out of fold.")
-    reasons: list[str] = Field(description="For its likeliest class, the strongest first.")
+    reasons: list[str] = Field(
+        description=f"For its likeliest class, the strongest first. {_OF_NUMBERS}"
+    )
 
 
 class AgreementAnswer(BaseModel):

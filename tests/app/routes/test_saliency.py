@@ -124,7 +124,7 @@ def test_every_class_and_both_ways_can_be_chosen(reader, reviewed) -> None:
         reader.get(_address(reviewed, of="hemangioma", method="gradient"), headers=FRAGMENT).text
     )
     assert "speaks for hemangioma" in other and "speaks against hemangioma" in other
-    assert re.search(r"the mean of the training ROIs \(\d+ HU\)", other)
+    assert re.search(r"the mean of the training ROIs \(\d+ HU in its window of −150 to ", other)
 
 
 def test_without_a_script_it_is_a_page(reader, reviewed) -> None:

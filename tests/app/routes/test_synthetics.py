@@ -292,7 +292,7 @@ def test_a_seed_is_shown_beside_the_nearest_simulated_lesion_that_its_generator_
         other = other[:, ::-1]
     other = np.rot90(other, -(int(turn) % 4))  # clockwise, as the style does
     difference = float(np.sqrt(((own - other) ** 2).mean())) / 255 * 400
-    [told] = map(float, re.findall(r"difference of (\d+) HU", html))
+    [told] = map(float, re.findall(r"difference of (\d+) HU in the window of −150 to 250 HU", html))
     assert difference == pytest.approx(told, abs=0.6)
     whole = browser.get(f"/synthetics/{GENERATOR}/3").text
     assert "<h1>Seed 3</h1>" in whole and f'rel="next" href="/synthetics/{GENERATOR}/4?' in whole

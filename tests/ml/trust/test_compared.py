@@ -9,6 +9,7 @@ import pytest
 
 import kept_lesions
 from ml.images import measurements, quick
+from ml.images.ends import Known, Value
 from ml.images.measurements import Measured
 from ml.trust.compared import LEAST, Spread, Strip, strips
 from ml.trust.lesions import Lesions
@@ -59,6 +60,17 @@ def test_rounding_never_puts_a_value_on_the_wrong_side_of_a_border():
     assert Strip("Mean", "HU", 25.0, (TEN,)).told == "Mean 25 HU"
     nearer = Spread("cyst", np.array([17.61, 30, 40, 50, 60]))
     assert Strip("Mean", "HU", 17.6, (nearer,)).places == ("below all 5 cysts (17.61 to 60.00 HU)",)
+
+
+def test_what_the_window_changed_is_told_beside_what_is_compared():
+    beyond = Strip("Mean", "HU", 250.0, (TEN,), Value(250.0, 800.0))
+    assert beyond.told == "Mean 800 HU (in the window 250 HU)"
+    assert beyond.places == ("above all 11 cysts (0 to 100 HU)",)
+    assert 0 < beyond.at(250.0) < 1 and beyond.ends[1] < 800  # like with like on the axis
+    bound = Strip("Mean", "HU", 250.0, (TEN,), Value(250.0, 250.0, Known.AT_LEAST))
+    assert bound.told == "Mean at least 250 HU"
+    rim = Strip("Rim less centre", "HU", -15.0, (TEN,), Value(-15.0, 0.0))
+    assert rim.told == "Rim less centre 0 HU (in the window −15 HU)"
 
 
 def test_only_lesions_that_the_network_was_trained_on_count(kept):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ml.ground.records import from_json, to_json
+from ml.images.ends import Value
 from ml.images.measurements import Measured
 from ml.trust.novelty import Novelty, NoveltyError, NoveltyRecord, Reference, share
 from trust_lesions import CLASSES, Lesions, lesions
@@ -140,6 +141,23 @@ def test_a_class_without_training_roi_is_no_place_to_be_near() -> None:
         of.labels[few], CLASSES,
     )  # fmt: skip
     assert len(reference.features.means) == 2
+
+
+def test_a_reason_tells_the_slice_s_value_beside_the_one_that_is_compared() -> None:
+    of, _ = _trained()
+    novelty = _novelty()
+    bright = of.measured.values[:1].copy()
+    place = [one.name for one in of.measured.of].index("lesion_mean")
+    bright[:, place] = 250
+    row = [Value.of(float(one)) for one in bright[0]]
+    row[place] = Value(250, 800)
+    features = _features(of, 1)[:1]
+    [plain], [told] = novelty.judge(features, bright), novelty.judge(features, bright, [tuple(row)])
+    assert told.score == plain.score and told.flag
+    assert any(
+        reason.startswith("mean in the lesion 800 HU (in the window 250 HU); training ROIs ")
+        for reason in told.reasons
+    )
 
 
 def test_a_fold_judges_its_false_alarms_by_the_others() -> None:

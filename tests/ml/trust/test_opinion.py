@@ -11,6 +11,7 @@ import pytest
 
 from ml.ground.records import from_json, to_json
 from ml.images import quick
+from ml.images.ends import Value
 from ml.images.measurements import Measured
 from ml.statistics.figure import Figure
 from ml.trust import beside, themes
@@ -116,6 +117,23 @@ def test_what_lies_where_no_lesion_of_its_class_does_is_no_reason() -> None:
     for reason in opinion.reasons:
         assert reason == NOTHING_ALONE or COUNTS.match(reason)
     assert max(opinion.probabilities.values()) < 1  # nothing counts as farther out than seen
+
+
+def test_reasons_tell_the_slice_and_count_what_is_in_the_window() -> None:
+    of, model = _fitted()
+    inside = of.measured.values[:30]
+    far = [tuple(Value(float(one), float(one) + 700) for one in row) for row in inside]
+    plain, told = model.opinions(inside), model.opinions(inside, far)
+    for one, other in zip(plain, told, strict=True):
+        assert one.probabilities == other.probabilities
+        counts = [
+            [reason.partition(": as in")[2] for reason in each.reasons] for each in (one, other)
+        ]
+        assert counts[0] == counts[1]
+        assert all(
+            "(in the window " in reason for reason in other.reasons if reason != NOTHING_ALONE
+        )
+        assert not any("window" in reason for reason in one.reasons)
 
 
 def test_greys_without_units_are_told_in_percent() -> None:

@@ -482,6 +482,7 @@ def test_a_site_that_stays_as_it_was_is_not_called_changed(session):
     assert not any(one.changed for one in (*found.told, *found.measured))
     mean = next(one for one in found.measured if one.name == "lesion_mean")
     assert mean.before.quartiles == pytest.approx((60, 60, 60), abs=1)
+    assert mean.words == "mean in the lesion, within −150 to 250 HU"  # clipped as networks see it
     assert found.unmeasured == 0
 
 
