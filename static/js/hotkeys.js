@@ -29,6 +29,24 @@ export function nameOf(event) {
   return parts.join("+");
 }
 
+/**
+ * The digit of a key in the row of digits where the keyboard types another sign there without Shift, as
+ * a French or Czech one does; "" for any other key. Other keyboards type the digit there, and one that is
+ * pressed together with Shift, Ctrl, Alt or AltGr means something of its own.
+ */
+export function digitBelow(event) {
+  const { key, code = "", shiftKey, ctrlKey, altKey, metaKey } = event;
+  const digit = /^Digit(\d)$/.exec(code)?.[1] ?? "";
+  if (!digit || shiftKey || ctrlKey || altKey || metaKey || event.getModifierState?.("AltGraph")) return "";
+  return [...key].length === 1 && !/[a-z0-9]/i.test(key) ? digit : "";
+}
+
+/** What was meant: a sign that has a meaning on this page has it, whichever key types it. */
+function meant(event) {
+  const name = nameOf(event);
+  return [...bound].some((table) => table.has(name)) ? name : digitBelow(event) || name;
+}
+
 function isTyping(target) {
   if (!(target instanceof Element)) return false;
   if (target.closest("textarea, select, [contenteditable='true']")) return true;
@@ -59,7 +77,7 @@ export function bind(map, { element = document } = {}) {
   function onKeyDown(event) {
     if (event.defaultPrevented || event.isComposing || isTyping(event.target)) return;
     if (document.querySelector("dialog[open]")) return;
-    const name = nameOf(event);
+    const name = meant(event);
     const entry = table.get(name);
     if (!entry || isWidgetKey(event.target, name)) return;
     if (event.repeat && entry.repeat !== true) { event.preventDefault(); return; }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bind, nameOf, readable } from "../../static/js/hotkeys.js";
+import { bind, digitBelow, nameOf, readable } from "../../static/js/hotkeys.js";
 import { standIn } from "./page.mjs";
 
 const event = (key, more = {}) => ({ key, code: "", ...more });
@@ -16,7 +16,43 @@ test("letters and digits take part in Shift, signs are named as typed", () => {
 test("a digit key with Shift means the digit, on every keyboard and block of keys", () => {
   assert.equal(nameOf(event("!", { shiftKey: true, code: "Digit1" })), "Shift+1");
   assert.equal(nameOf(event("1", { code: "Numpad1" })), "1");
-  assert.equal(nameOf(event("&", { code: "Digit1" })), "&"); // a French keyboard without Shift types a sign
+});
+
+const FRENCH = [..."à&é\"'(-è_ç"].map((key, digit) => [key, digit]);
+
+test("a keyboard that types signs in the row of digits has the digits there too", () => {
+  for (const [key, digit] of FRENCH) assert.equal(digitBelow(event(key, { code: `Digit${digit}` })), String(digit), key);
+  assert.equal(nameOf(event("1", { code: "Digit1", shiftKey: true })), "Shift+1"); // what its Shift types stays a preset
+  assert.equal(digitBelow(event("1", { code: "Digit1", shiftKey: true })), "");
+});
+
+test("no other key is taken for a digit", () => {
+  const altGr = { getModifierState: (name) => name === "AltGraph" };
+  for (const [key, more] of [
+    ["1", { code: "Digit1" }], ["!", { code: "Digit1", shiftKey: true }], ["{", { code: "Digit7", ...altGr }],
+    ["¡", { code: "Digit1", altKey: true }], ["&", { code: "Digit1", ctrlKey: true }], ["&", { code: "Digit1", metaKey: true }],
+    ["&", { code: "" }], ["q", { code: "KeyA" }], ["é", { code: "Semicolon" }], ["Dead", { code: "Digit2" }], ["End", { code: "Numpad1" }],
+    ["j", { code: "Digit1" }],
+  ]) assert.equal(digitBelow(event(key, more)), "", `${key} ${JSON.stringify(more)}`);
+});
+
+test("a sign that is bound anywhere on the page is no digit", (context) => {
+  const { document } = standIn(context);
+  globalThis.Element = class {};
+  context.after(() => { delete globalThis.Element; });
+  const ran = [];
+  const unbind = [
+    bind({ "-": () => ran.push("smaller") }),
+    bind({ 1: () => ran.push("1"), 6: () => ran.push("6"), "Shift+1": () => ran.push("preset") }),
+  ];
+  const press = (key, more = {}) => document.fire("keydown", { key, code: "", ...more });
+  assert.ok(press("&", { code: "Digit1" }).defaultPrevented);
+  press("-", { code: "Digit6" });
+  press("6", { code: "Digit6", shiftKey: true, getModifierState: () => false });
+  press("1", { code: "Digit1", shiftKey: true });
+  press("&");
+  assert.deepEqual(ran, ["1", "smaller", "preset"]);
+  for (const one of unbind) one();
 });
 
 test("AltGr types a sign and is no modifier", () => {

@@ -77,6 +77,17 @@ test("each key of an image means one thing", () => {
   assert.equal(meaning("x"), null);
 });
 
+test("a keyboard that types signs in the row of digits answers there without Shift, and keeps its signs", () => {
+  const french = (key, digit, more) => meaning(key, DeskState.showing, { code: `Digit${digit}`, ...more });
+  assert.deepEqual(french("(", 5), { means: Meaning.answer, ...rating });
+  assert.deepEqual(french("5", 5, { shiftKey: true }), { means: Meaning.answer, ...rating });
+  assert.equal(french("à", 0).change, "plain");
+  assert.equal(french("-", 6).change, "smaller");
+  assert.equal(french("%", 5, { shiftKey: true }), null); // as other keyboards type there
+  assert.equal(meaning("(", DeskState.showing, { code: "Digit9" }), null);
+  assert.equal(meaning("(", DeskState.refused, { code: "Digit5" }), null);
+});
+
 test("what the protocol does not let readers do has no key", () => {
   for (const key of ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "+", "=", "-", "0"]) {
     assert.equal(meaning(key, DeskState.showing, {}, PLAIN), null, key);

@@ -1,5 +1,6 @@
 // Which key means what, in which state of the desk.
 
+import { digitBelow } from "../hotkeys.js";
 import { Change } from "./display.js";
 import { DeskState } from "./states.js";
 
@@ -20,10 +21,17 @@ export const Meaning = Object.freeze({
 /**
  * What a key means: {means, …} or null where it is none of ours.
  *
- * event: {key, shiftKey, repeat}; state: a DeskState; layout: {pauseKey, answers: Map key → {name, value,
+ * event: {key, code, shiftKey, repeat, …}; state: a DeskState; layout: {pauseKey, answers: Map key → {name, value,
  * isReason}, back, window, zoom}: lower-case keys, and what the protocol lets readers do.
  */
-export function meaningOf({ key: typed, shiftKey = false, repeat = false }, state, layout) {
+export function meaningOf(event, state, layout) {
+  const typed = meaningOfKey(event, state, layout);
+  if (typed) return typed;
+  const key = digitBelow(event);
+  return key ? meaningOfKey({ key, repeat: event.repeat }, state, layout) : null;
+}
+
+function meaningOfKey({ key: typed, shiftKey = false, repeat = false }, state, layout) {
   const key = typed.toLowerCase();
   const once = (means) => ({ means: repeat ? Meaning.nothing : means });
   const onEnter = (means) => (key === "enter" ? { means } : null);
