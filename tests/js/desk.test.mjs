@@ -234,6 +234,29 @@ test("a refused answer holds the desk until an Enter that comes after it could b
   assert.equal([...storage.items.keys()].filter((name) => name.startsWith("hepatica-aside:t:")).length, 1);
 });
 
+test("where the browser has no room for a refused answer that is said before it leaves the queue", async (context) => {
+  const { desk, server, press, time, part, storage, window } = made(context);
+  await settled();
+  storage.isFull = true;
+  server.refuses.t1 = "It was answered before.";
+  await press("2", "c", "Enter");
+  assert.match(part("cover-text").textContent, /is kept in this page/);
+  time.now += 701;
+  await press("Enter");
+  assert.equal(desk.state, refused);
+  assert.match(part("cover-text").textContent, /no room to keep your answer \(rating 2, cyst\).*Write it down/);
+  await press("Enter"); // not sooner than it can be read
+  assert.equal(desk.queue.length, 1);
+  time.now += 701;
+  server.answers.push({ key: "elsewhere" });
+  await press("Enter");
+  assert.equal(desk.state, showing);
+  assert.equal(desk.queue.length, 0);
+  assert.ok(window.fire("beforeunload").defaultPrevented); // the page has it
+  await press("p");
+  assert.match(part("cover-text").textContent, /but one that was not taken.*goes with this page/);
+});
+
 test("the image that was begun is there again, with its keys, after a refusal was decided", async (context) => {
   const reading = made(context);
   const { document, server, press, time, part } = reading;

@@ -72,6 +72,48 @@ test("an answer that is set aside leaves the queue and is kept with its reason",
   assert.equal(kept.reason, "It was answered before.");
 });
 
+test("an answer that there is no room for beside the queue stays in it, as it was stored", () => {
+  const storage = new Storage();
+  const queue = new Queue("t", storage);
+  for (const key of ["a", "b"]) queue.add(answer(key));
+  const takes = storage.setItem.bind(storage);
+  storage.setItem = (name, text) => { if (name.startsWith("hepatica-aside")) throw new Error("QuotaExceededError"); takes(name, text); };
+  assert.equal(queue.setAside(answer("a"), "It was answered before."), false);
+  assert.deepEqual(keys(new Queue("t", storage)), ["a", "b"]);
+  assert.deepEqual(queue.aside(), []);
+  storage.isFull = true;
+  delete storage.setItem;
+  assert.equal(queue.setAside(answer("a"), "It was answered before."), false);
+  assert.deepEqual(keys(queue), ["a", "b"]);
+});
+
+test("what is set aside makes room for itself by leaving the queue", () => {
+  const storage = new Storage();
+  const queue = new Queue("t", storage);
+  queue.add(answer("a"));
+  const takes = storage.setItem.bind(storage);
+  storage.setItem = (name, text) => { if (storage.length > 0) throw new Error("QuotaExceededError"); takes(name, text); };
+  assert.equal(queue.setAside(answer("a"), "It was answered before."), true);
+  assert.deepEqual(keys(queue), []);
+  assert.deepEqual(new Queue("t", storage).aside().map((one) => one.key), ["a"]);
+});
+
+test("what is set aside without room is in the page, counted, until there is room", () => {
+  const storage = new Storage();
+  const queue = new Queue("t", storage);
+  queue.add(answer("a"));
+  queue.add(answer("b"));
+  storage.isFull = true;
+  queue.setAsideHere(answer("a"), "It was answered before.");
+  assert.deepEqual(keys(queue), ["b"]);
+  assert.equal(queue.unsafeAside, 1);
+  assert.deepEqual(queue.aside().map((one) => one.key), ["a"]);
+  storage.isFull = false;
+  queue.remove("b");
+  assert.equal(queue.unsafeAside, 0);
+  assert.deepEqual(new Queue("t", storage).aside().map((one) => one.key), ["a"]);
+});
+
 test("two tabs never write over one another", () => {
   const storage = new Storage();
   const one = new Queue("t", storage);

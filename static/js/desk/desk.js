@@ -27,7 +27,7 @@ export class Desk {
   #wait = Wait.network;
   #pause = { title: "Paused", words: "" };
   #feedback = "";
-  #refusal = null;    // {answer, reason, at}
+  #refusal = null;    // {answer, reason, at, hasNoRoom}: no room for it beside the queue, as the cover says
   #hasAnswered = false;
   #isSigningIn = false;
   #stopping = null;
@@ -66,7 +66,7 @@ export class Desk {
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
     // what the storage did not take would go with the page
-    window.addEventListener("beforeunload", (event) => { if (this.queue.unsafe) event.preventDefault(); }, { signal });
+    window.addEventListener("beforeunload", (event) => { if (this.queue.unsafe + this.queue.unsafeAside) event.preventDefault(); }, { signal });
     window.addEventListener("pagehide", () => this.#keepBegun(), { signal });
     window.addEventListener("signing-in", () => this.#signingIn(), { signal });
     window.addEventListener("signing-in-over", () => this.#signedInOrNot(), { signal });
@@ -89,6 +89,11 @@ export class Desk {
 
   get state() { return this.#states.now; }
   get isAside() { return this.#states.is(aside); }
+
+  get #answers() {
+    const { queue } = this;
+    return { kept: queue.length, unsafe: queue.unsafe, aside: queue.aside().length, unsafeAside: queue.unsafeAside };
+  }
 
   // ---- an image, from its showing to its answer ---------------------------------------------
 
@@ -330,9 +335,15 @@ export class Desk {
   }
 
   #setAside() {
-    const { answer, reason, at } = this.#refusal;
+    const { answer, reason, at, hasNoRoom } = this.#refusal;
     if (performance.now() - at < READ_MS) return; // that Enter was meant for the image before
-    this.queue.setAside(answer, reason);
+    if (hasNoRoom) this.queue.setAsideHere(answer, reason);
+    else if (!this.queue.setAside(answer, reason)) {
+      this.#refusal = { answer, reason, at: performance.now(), hasNoRoom: true };
+      this.#showCover();
+      this.view.say("This browser has no room to keep that answer. Write it down, then press Enter to go on.");
+      return;
+    }
     this.#refusal = null;
     this.#keepBegun();
     this.#states.release();
@@ -410,8 +421,7 @@ export class Desk {
   /** Never to the browser's own error page. */
   async leaving(href) {
     if (await this.sending.reaches(href) && !this.queue.unsafe) { this.page.assign(href); return; }
-    const where = whereAnswersAre({ kept: this.queue.length, unsafe: this.queue.unsafe, aside: this.queue.aside().length });
-    const words = `The server cannot be reached, so this page stays. ${where}`;
+    const words = `The server cannot be reached, so this page stays. ${whereAnswersAre(this.#answers)}`;
     this.view.tellOnCover(words);
     this.view.say(words);
   }
@@ -466,7 +476,7 @@ export class Desk {
     if (this.#states.is(showing)) this.view.uncover();
     const cover = coverOf(this.state, {
       wait: this.#wait, pause: this.#pause, pauseKey: this.layout.pauseKey, feedback: this.#feedback,
-      refusal: this.#refusal, kept: this.queue.length, unsafe: this.queue.unsafe, aside: this.queue.aside().length,
+      refusal: this.#refusal, ...this.#answers,
     });
     if (cover) this.view.coverWith(...cover); // while a picture is loading, what stands there stays
   }

@@ -1,11 +1,13 @@
 // The answers of one reading that the server has not got yet. Each is an item of its own in the browser's
 // storage, so that two tabs never write over one another; where the storage takes no more, the page
-// itself keeps it. Nothing leaves the queue but by `remove`, once the server has it, or `setAside`.
+// itself keeps it. Nothing leaves the queue but by `remove`, once the server has it, or when it is set
+// aside: in the storage, or in the page alone once the reader knows that.
 
 const PLACES = 15;
 
 export class Queue {
   #held = []; // {order, answer}: what the storage did not take
+  #heldAside = []; // of what was set aside
 
   /** token: of the reading; storage: localStorage, or null where there is none. */
   constructor(token, storage) {
@@ -25,6 +27,9 @@ export class Queue {
   /** How many would be lost with this page, because the storage did not take them. */
   get unsafe() { return this.#held.length; }
 
+  /** The same, of what was set aside. */
+  get unsafeAside() { return this.#heldAside.length; }
+
   add(answer) {
     const last = [...this.#stored(), ...this.#held].reduce((most, item) => Math.max(most, item.order), 0);
     const order = Math.max(Date.now(), last + 1);
@@ -36,20 +41,36 @@ export class Queue {
     this.#held = this.#held.filter((item) => item.answer.key !== key);
     for (const item of this.#stored()) if (item.answer.key === key) this.storage.removeItem(item.name);
     this.#held = this.#held.filter(({ order, answer }) => !this.#store(order, answer)); // room again?
+    this.#heldAside = this.#heldAside.filter((aside) => !this.#storeAside(aside));
   }
 
-  /** The server will not have it: kept beside the queue, with the reason. */
+  /** The server will not have it: kept beside the queue, with the reason; false, and nothing is changed,
+   * where the storage has no room for that. */
   setAside(answer, reason) {
-    const text = JSON.stringify({ ...answer, reason, at: new Date().toISOString() });
-    try {
-      this.storage.setItem(this.asidePrefix + answer.key, text);
-    } catch { /* no room: the page has named it */ }
+    const aside = asideOf(answer, reason);
+    if (!this.#storeAside(aside)) {
+      const stored = this.#stored().find((item) => item.answer.key === answer.key);
+      if (!stored) return false;
+      this.storage.removeItem(stored.name); // it makes room for itself
+      if (!this.#storeAside(aside)) {
+        if (!this.#store(stored.order, stored.answer)) this.#held.push({ order: stored.order, answer: stored.answer });
+        return false;
+      }
+    }
+    this.remove(answer.key);
+    return true;
+  }
+
+  /** The same where there is no room, as the reader knows: the page itself keeps it as long as it is there. */
+  setAsideHere(answer, reason) {
+    this.#heldAside.push(asideOf(answer, reason));
     this.remove(answer.key);
   }
 
-  /** What was set aside in this browser. */
+  /** What was set aside in this browser, or in this page. */
   aside() {
-    return this.#names(this.asidePrefix).map((name) => parsed(this.storage.getItem(name))).filter(Boolean);
+    const stored = this.#names(this.asidePrefix).map((name) => parsed(this.storage.getItem(name))).filter(Boolean);
+    return [...stored, ...this.#heldAside];
   }
 
   #names(prefix) {
@@ -76,6 +97,13 @@ export class Queue {
     } catch { return false; }
   }
 
+  #storeAside(aside) {
+    try {
+      this.storage.setItem(this.asidePrefix + aside.key, JSON.stringify(aside));
+      return true;
+    } catch { return false; }
+  }
+
   /** An earlier version kept all of them in one item. */
   #takeOverOlder(name) {
     const older = parsed(this.storage?.getItem(name) ?? "");
@@ -84,6 +112,8 @@ export class Queue {
     this.storage.removeItem(name);
   }
 }
+
+const asideOf = (answer, reason) => ({ ...answer, reason, at: new Date().toISOString() });
 
 /** localStorage, or null where the browser refuses it. */
 export function browserStorage() {
