@@ -2,6 +2,7 @@
 
 AppError
  ├ BadRequest     400   the request itself makes no sense
+ │  └ NothingChosen      of what is to be done with, nothing is named
  ├ Unauthorised   401   nobody is signed in, or the token is not known
  ├ Forbidden      403   signed in, but not for this
  │  └ StepFirst         something must be done before all else
@@ -67,6 +68,12 @@ class BadRequest(AppError):
     """The request itself makes no sense."""
 
     status, title = 400, "The request cannot be understood"
+
+
+class NothingChosen(BadRequest):
+    """Of what is to be done with, nothing is named."""
+
+    title = "Nothing is chosen"
 
 
 class Unauthorised(AppError):

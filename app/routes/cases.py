@@ -133,7 +133,7 @@ def create(
             )
         return _work_list_page(request, user, db, Wanted(), receipt)
     if wants_json(request):
-        return JSONResponse(receipt.to_dict(root))
+        return JSONResponse(receipt.to_dict(root) | {"cases": _cases_of(db, receipt, root)})
     return _work_list_page(request, user, db, Wanted(), receipt)
 
 
@@ -357,6 +357,7 @@ def _work_list_page(
         filter=wanted.filter,
         wanted=wanted,
         address=partial(_address, wanted),
+        here=_address(wanted, place=wanted.place).partition("?")[2],
         found=found.found,
         counts=found.counts,
         most=MOST,
@@ -380,6 +381,15 @@ def _closed_because(session: Session, user: User) -> str:
     """Why cases are closed to a person, as a sentence."""
     blindness = Blindness.of(session, user.id)
     return blindness.words if blindness else ""
+
+
+def _cases_of(session: Session, receipt: Receipt, root: str) -> list[dict[str, str]]:
+    """What the cases of an upload are called."""
+    found = {item.case_id: Case.require(session, item.case_id) for item in receipt.accepted}
+    return [
+        {"case_url": f"{root}/cases/{case_id}", "pseudonym": case.pseudonym}
+        for case_id, case in found.items()
+    ]
 
 
 def _told(session: Session, receipt: Receipt) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Annotated
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import Response
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from app.auth import Reader
 from app.db import Db, ReadDb
 from app.deleting import cases_deleted
-from app.errors import BadRequest, Unreadable
+from app.errors import BadRequest, NothingChosen, Unreadable
 from app.models.erasures.chosen import chosen, staying
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.runs.dataset import MIXED
@@ -22,11 +23,18 @@ from app.responses import page
 router = APIRouter(include_in_schema=False)
 
 
-def _few(ids: list[uuid.UUID]) -> list[uuid.UUID]:
+def _work_list(query: str) -> str:
+    """The address of the work list as it was asked for."""
+    asked = urlencode(parse_qsl(query))
+    return f"/cases?{asked}" if asked else "/cases"
+
+
+def _few(ids: list[uuid.UUID], back: str) -> list[uuid.UUID]:
+    way = {"url": back, "label": "Back to the list"}
     if not ids:
-        raise BadRequest("No case is chosen. Tick cases in the work list first.")
+        raise NothingChosen("No case is chosen. Tick cases in the work list first.", next=way)
     if len(ids) > PAGE_SIZE:
-        raise BadRequest(f"At most {PAGE_SIZE} cases are taken at once. Choose fewer.")
+        raise BadRequest(f"At most {PAGE_SIZE} cases are taken at once. Choose fewer.", next=way)
     return ids
 
 
@@ -36,15 +44,19 @@ def show(
     user: Reader,
     db: ReadDb,
     case: Annotated[list[uuid.UUID], Query(default_factory=list)],
+    list_: Annotated[str, Query(alias="list", max_length=1000)] = "",
 ) -> Response:
     """What can be done with the chosen cases, and with which of them not.
+
+    ``list`` is the query of the work list that they were chosen in, for the way back.
 
     Raises:
         BadRequest: none is chosen, or too many.
         NotFound: one of them is not there.
         Forbidden: a blinded reading could be about one of them.
     """
-    cases = chosen(db, _few(case))
+    back = _work_list(list_)
+    cases = chosen(db, _few(case, back))
     for one in cases:
         Enrolment.refuse_case(db, user, one.id)
     stay = staying(db, cases, user)
@@ -62,6 +74,7 @@ def show(
     return page(
         request,
         "cases/selection.html",
+        back=back,
         cases=lines,
         deletable=[line for line in lines if not line["stays"]],
         may_freeze=user.may("researcher"),
@@ -88,7 +101,7 @@ def remove(
         Forbidden, Conflict: one of them has to stay.
         Unavailable: the register of deletions cannot be written.
     """
-    cases = chosen(look, _few(case))
+    cases = chosen(look, _few(case, "/cases"))
     word = f"delete {len(cases)}"
     if typed.strip().lower() != word:
         raise Unreadable(f"No case was deleted: type “{word}” to delete them.").about("typed")

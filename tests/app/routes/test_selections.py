@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import uuid
+from urllib.parse import quote_plus
 
 import deletions
 import numpy as np
@@ -82,6 +83,22 @@ def test_where_one_of_them_has_to_stay_none_is_deleted(session, ada, three):
     assert ada.get("/cases/selection").status_code == 400
     many = [Case(id=uuid.uuid4()) for _ in range(51)]
     assert ada.get("/cases/selection", params=ids(many)).status_code == 400
+
+
+def test_the_way_back_is_to_the_work_list_as_it_was(ada, three):
+    here = f"filter=mine&search={quote_plus(three[0].pseudonym[:3])}&order=lesions&down=0"
+    listed = html.unescape(ada.get(f"/cases?{here}").text)
+    assert f'name="list" value="{here}"' in listed
+    query = {"list": here}
+    for more in ({}, ids(three)):
+        page = ada.get("/cases/selection", params=query | more)
+        assert f'href="/cases?{html.escape(here)}"' in page.text
+    page = ada.get("/cases/selection", params=query)
+    assert page.status_code == 400
+    assert "Nothing is chosen" in page.text and "To the work list" not in page.text
+    away = {"list": "//elsewhere.example/?a=b"}
+    elsewhere = ada.get("/cases/selection", params=away | ids(three))
+    assert 'href="//elsewhere' not in elsewhere.text
 
 
 def test_the_cases_of_a_blinded_reading_are_neither_chosen_nor_pictured(session, signed_in_as):
