@@ -78,6 +78,11 @@ export function send(url, form, onProgress) {
   });
 }
 
+/** Whether it is certain what became of the files: our server said so, or something refused them on the way. */
+export function isKnown(status, body) {
+  return status !== 0 && (status < 400 ? Array.isArray(body.accepted) : status < 500 || Boolean(body.detail));
+}
+
 /** The server's answers that are about this file: its own, or those of the files in it (a zip). */
 export function answersFor(name, answers) {
   const own = baseOf(name);
@@ -91,6 +96,14 @@ export function lacksPatient(answer) {
   return answer.code === "no_patient";
 }
 
+/**
+ * Whether the pseudonym that was typed for a file without a PatientID is another patient's. Of a file that
+ * was asked about it is known that it has none.
+ */
+export function lacksOwnName(answer, asked) {
+  return Boolean(asked) && answer.code === "other_patient";
+}
+
 /** The phase that is chosen beside a pseudonym. */
 const phaseBeside = (input) => input.parentElement.querySelector("select");
 
@@ -98,6 +111,11 @@ const phaseBeside = (input) => input.parentElement.querySelector("select");
 export function withoutName(reason, file) {
   if (reason.startsWith(`${file}: `)) return reason.slice(file.length + 2);
   return reason.startsWith(`${file} `) ? `The file${reason.slice(file.length)}` : reason;
+}
+
+function unknown(status) {
+  const why = status ? `What answered (${status}) did not say what became of these files` : "The server could not be reached, or its answer was lost";
+  return `${why}, so they may have been stored. They are still held here. Sending them again stores nothing twice: what is here already is named.`;
 }
 
 const PASSED_OVER = "Indexes of discs and what file managers leave behind hold no images.";
@@ -120,7 +138,7 @@ class Lines {
     });
   }
 
-  #count() { this.counts = { total: 0, accepted: 0, known: 0, refused: 0, passed: 0, held: 0, unsent: 0 }; }
+  #count() { this.counts = { total: 0, accepted: 0, known: 0, refused: 0, passed: 0, held: 0, unsent: 0, unanswered: 0 }; }
 
   #drop(key) {
     this.#groups.get(key)?.line.remove();
@@ -166,9 +184,6 @@ class Lines {
     line.querySelector("[data-dismiss]").setAttribute("aria-label", `Dismiss ${name}`);
   }
 
-  /** What the work list calls the case, once it has it. */
-  #nameOf({ url }) { return document.querySelector(`#worklist a[href="${url}"]`)?.textContent; }
-
   #list(group, least = 2) {
     const { files } = group;
     const box = group.line.querySelector("[data-files]");
@@ -192,10 +207,12 @@ class Lines {
     words.hidden = texts.length === 0;
   }
 
-  accepted(answer) {
+  /** name: the pseudonym of its case. */
+  accepted(answer, name) {
     const group = this.#group(`case ${answer.case_url}`);
     group.files.push(answer.file);
     group.url = answer.case_url;
+    group.name = name;
     group.phase = answer.contrast_phase;
     group.phaseWarning = answer.phase_warning;
     this.counts.accepted += 1;
@@ -223,16 +240,16 @@ class Lines {
         ? "It was here already and stays as it is, pseudonym and phase included."
         : `${which} here already and stay as they are, pseudonym and phase included.`);
     }
-    const name = this.#nameOf(group);
     this.#mark(group, texts.length ? "warning" : "ok", texts.length ? "warned" : "accepted",
-      name ?? "Case", [`${count(total)} accepted, `, link]);
+      group.name, [`${count(total)} accepted, `, link]);
     this.#detail(group, texts);
     this.#list(group, 1);
-    this.#showPhase(group, name ?? "the case");
+    this.#showPhase(group);
   }
 
   /** The phase of one case, which may be another than that of the rest of the upload. */
-  #showPhase(group, name) {
+  #showPhase(group) {
+    const { name } = group;
     const box = group.line.querySelector("[data-phase]");
     const select = box.querySelector("select");
     box.hidden = false;
@@ -256,16 +273,6 @@ class Lines {
       this.said.textContent = group.phaseRefused || `The contrast phase of ${name} is ${group.phase} now.`;
       await refreshWorkList();
     };
-  }
-
-  /** The cases by the names that the work list has for them. The link stays, and the focus on it. */
-  name() {
-    for (const group of this.#groups.values()) {
-      const name = group.url && this.#nameOf(group);
-      if (!name) continue;
-      this.#call(group.line, name);
-      this.#showPhase(group, name);
-    }
   }
 
   refused(file, reason) {
@@ -310,15 +317,19 @@ class Lines {
     this.#list(group);
   }
 
-  /** Files that did not reach the server: held with what goes with them, and sent again by a button. */
-  unsent(items, fields, words, { signIn, again }) {
+  /**
+   * Files that were not taken, or of which that is not known: held with what goes with them, and sent
+   * again by a button.
+   */
+  unsent(items, fields, words, { known, signIn, again }) {
     const key = `unsent ${words}`;
+    const which = known ? "unsent" : "unanswered";
     const group = this.#group(key);
     group.batches = [...(group.batches ?? []), { items, fields }];
     group.files.push(...items.map((item) => item.name));
     group.held = true;
-    group.letGo = () => { this.counts.unsent -= group.files.length; };
-    this.counts.unsent += items.length;
+    group.letGo = () => { this.counts[which] -= group.files.length; };
+    this.counts[which] += items.length;
     const button = document.createElement("button");
     button.type = "button";
     button.className = "button button--small";
@@ -329,7 +340,7 @@ class Lines {
       this.#drop(key);
       for (const batch of group.batches) again(batch.items, batch.fields);
     });
-    const state = ["not sent ", button];
+    const state = [known ? "not sent " : "no answer ", button];
     if (signIn) {
       const link = document.createElement("a");
       link.href = rooted("/sessions/new");
@@ -346,16 +357,18 @@ class Lines {
 
   /**
    * Ask once for the pseudonyms of files that name no patient.
-   * groups: Map key → {label, caution, items}; send(items, fields) sends them again.
+   * groups: Map key → {label, caution, items, and of a pseudonym that was refused: typed, words};
+   * send(items, fields) sends them again.
    */
-  ask(groups, send, phase, words = "") {
+  ask(groups, send, phase) {
     const group = this.#group("ask", "upload-ask");
     const { line } = group;
     group.held = true;
     group.asked ??= new Map();
     let added = 0;
-    for (const [key, { label, caution, items, typed = "" }] of groups) {
+    for (const [key, { label, caution, items, typed = "", words = "" }] of groups) {
       const held = group.asked.get(key) ?? { label, caution, items: [], typed, phase: typed ? phase : undefined };
+      held.words = words;
       const same = (one, two) => one.name === two.name && one.size === two.size;
       const fresh = items.filter((item) => !held.items.some((one) => same(one, item)));
       this.counts.total -= items.length - fresh.length;
@@ -371,6 +384,7 @@ class Lines {
     line.querySelector("[data-ask-text]").textContent = many
       ? `They are of ${group.asked.size} studies. Give each a pseudonym, the same one only for the same patient; the files are still held here.`
       : "Give the patient a pseudonym; the files are still held here.";
+    const words = [...new Set([...group.asked.values()].map((held) => held.words).filter(Boolean))].join(" ");
     const problem = line.querySelector("[data-ask-problem]");
     problem.textContent = words;
     problem.hidden = !words;
@@ -423,10 +437,10 @@ class Lines {
   }
 
   /** Whether files would be lost with this page: held until they have a pseudonym, or can be sent. */
-  get holds() { return this.counts.held + this.counts.unsent > 0; }
+  get holds() { return this.counts.held + this.counts.unsent + this.counts.unanswered > 0; }
 
   tell(share, busy) {
-    const { total, accepted, known, refused, passed, held, unsent } = this.counts;
+    const { total, accepted, known, refused, passed, held, unsent, unanswered } = this.counts;
     this.bar.value = share;
     this.bar.hidden = !busy;
     this.clear.hidden = busy || [...this.#groups.values()].every((group) => group.held);
@@ -437,9 +451,10 @@ class Lines {
       passed && `${passed} passed over`,
       held && `${held} ${held === 1 ? "waits" : "wait"} for a pseudonym`,
       unsent && `${unsent} not sent`,
+      unanswered && `${unanswered} without an answer`,
     ].filter(Boolean);
     const text = busy
-      ? `Uploading ${count(total)}: ${accepted + refused + passed + held + unsent} done`
+      ? `Uploading ${count(total)}: ${accepted + refused + passed + held + unsent + unanswered} done`
       : told.join(", ") || "Nothing was sent";
     this.summary.textContent = text;
     if (!busy) this.said.textContent = text;
@@ -489,10 +504,7 @@ class Uploader {
     this.#running = false;
     this.#bytes = { done: 0, total: 0 };
     this.lines.tell(1, false);
-    if (this.lines.counts.accepted > before) {
-      await refreshWorkList();
-      this.lines.name();
-    }
+    if (this.lines.counts.accepted > before) await refreshWorkList();
   }
 
   async #batch({ batch, fields }) {
@@ -510,47 +522,60 @@ class Uploader {
 
   async #settle(batch, fields, status, body) {
     const accepted = body.accepted ?? [];
+    const names = new Map((body.cases ?? []).map((one) => [one.case_url, one.pseudonym]));
     const refused = body.refused ?? [];
     const marks = body.marks ?? [];
     const passed = (body.passed_over ?? []).map((file) => ({ file }));
+    const known = isKnown(status, body);
     const detail = body.detail ?? `The server answered ${status}. Nothing of these files was stored.`;
-    if (status === 0 || [401, 403, 429].includes(status) || status >= 500) {
-      const words = status === 0 ? "The server could not be reached. Nothing of these files was stored; they are still held here." : detail;
-      this.lines.unsent(batch, fields, words, { signIn: status === 401, again: (...more) => this.take(...more) });
+    if (!known || [401, 403, 408, 429].includes(status) || status >= 500) {
+      this.lines.unsent(batch, fields, known ? detail : unknown(status), {
+        known, signIn: status === 401, again: (...more) => this.take(...more),
+      });
       return;
     }
     if (status >= 400 && refused.length === 0) {
       if (fields.asked) { // the pseudonym itself was refused: ask again, with the reason
         const { key, label, caution } = fields.asked;
-        this.#ask(new Map([[key, { label, caution, items: batch, typed: fields.pseudonym }]]), fields, detail);
+        this.#ask(new Map([[key, { label, caution, items: batch, typed: fields.pseudonym, words: detail }]]), fields);
       } else for (const { name } of batch) this.lines.refused(name, detail);
       return;
     }
     const nameless = new Map();
+    const misnamed = new Map();
+    const words = new Set();
     for (const item of batch) {
       const good = answersFor(item.name, accepted);
       const marking = answersFor(item.name, marks);
       const bad = answersFor(item.name, refused);
-      for (const answer of good) this.lines.accepted(answer);
+      for (const answer of good) this.lines.accepted(answer, names.get(answer.case_url));
       const idle = answersFor(item.name, passed);
       for (const answer of marking) this.lines.marks(answer);
       const answered = good.length + marking.length + bad.length + idle.length;
       for (const { file } of idle) this.lines.passedOver(file);
       this.lines.begin(Math.max(0, answered - 1)); // a zip is as many as are in it
-      for (const answer of bad) if (!lacksPatient(answer)) this.lines.refused(answer.file, answer.reason);
       const lacking = bad.filter(lacksPatient);
-      if (lacking.length > 0 && await hold(nameless, item, lacking)) {
-        this.lines.begin(1 - lacking.length); // the zip is held in one piece
+      const another = bad.filter((answer) => lacksOwnName(answer, fields.asked));
+      for (const answer of bad) {
+        if (!lacking.includes(answer) && !another.includes(answer)) this.lines.refused(answer.file, answer.reason);
       }
+      for (const [groups, answers] of [[nameless, lacking], [misnamed, another]]) {
+        if (answers.length > 0 && await hold(groups, item, answers)) {
+          this.lines.begin(1 - answers.length); // the zip is held in one piece
+        }
+      }
+      for (const { file, reason } of another) words.add(withoutName(reason, file));
       if (answered === 0) {
         this.lines.refused(item.name, "The server did not say what became of this file. Look for it in the list below.");
       }
     }
     if (nameless.size > 0) this.#ask(nameless, fields);
+    for (const group of misnamed.values()) Object.assign(group, { typed: fields.pseudonym, words: [...words].join(" ") });
+    if (misnamed.size > 0) this.#ask(misnamed, fields);
   }
 
-  #ask(groups, fields, words = "") {
-    this.lines.ask(groups, (items, more) => this.take(items, more), fields.contrast_phase, words);
+  #ask(groups, fields) {
+    this.lines.ask(groups, (items, more) => this.take(items, more), fields.contrast_phase);
   }
 }
 
@@ -589,7 +614,7 @@ function put(groups, key, label, item, caution = "") {
   if (!items.includes(item)) items.push(item);
 }
 
-/** The table anew, without losing the lines above it. */
+/** The table anew, without losing the lines above it, nor what is ticked, typed or has the focus in it. */
 async function refreshWorkList() {
   try {
     const response = await fetch(location.href, { headers: { Accept: "text/html" } });
@@ -597,9 +622,32 @@ async function refreshWorkList() {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     for (const selector of ["#worklist", ".page-head"]) {
       const next = fresh.querySelector(selector);
-      if (next) document.querySelector(selector)?.replaceWith(next);
+      const old = document.querySelector(selector);
+      if (next && old) replace(old, next);
     }
   } catch { /* the list stays as it was; a reload shows it */ }
+}
+
+/** What names an element on both pages. */
+function nameOn(element) {
+  for (const name of ["id", "value", "href"]) {
+    const text = element.getAttribute(name);
+    if (text) return `${element.localName}[${name}="${CSS.escape(text)}"]`;
+  }
+  return null;
+}
+
+function replace(old, next) {
+  const focused = old.contains(document.activeElement) ? nameOn(document.activeElement) : null;
+  const ticked = [...old.querySelectorAll("input[name=case]:checked")].map((box) => box.value);
+  const typed = old.querySelector("[name=search]")?.value;
+  old.replaceWith(next);
+  const boxes = [...next.querySelectorAll("input[name=case]")].filter((box) => ticked.includes(box.value));
+  for (const box of boxes) box.checked = true;
+  const search = next.querySelector("[name=search]");
+  if (search && typed !== undefined) search.value = typed;
+  if (focused) next.querySelector(focused)?.focus({ preventScroll: true });
+  next.dispatchEvent(new CustomEvent("worklist:new", { bubbles: true, detail: { gone: ticked.length - boxes.length } }));
 }
 
 function start(form) {

@@ -132,22 +132,72 @@ def test_what_was_here_already_is_named(page):
     assert "2 of 5 were here already and stay as they are" in line
 
 
-def test_the_link_to_a_case_keeps_the_focus_when_the_work_list_tells_its_name(page):
+def test_a_case_is_named_at_once_and_what_is_done_in_the_work_list_stays_when_it_comes(page):
+    drop(page, series("ticked", count=1, patient_id="ticked"))
+    settled(page, "1 file accepted")
     held = []
     page.route(
         "**/cases*",
         lambda route: held.append(route) if route.request.method == "GET" else route.continue_(),
     )
+    ticks = page.locator("#worklist input[name=case]")
+    ticks.nth(1).check()
+    chosen = ticks.nth(1).get_attribute("value")
+    page.fill("#search", "half a na")
     drop(page, series("focus kept", count=1, patient_id="focus kept"))
-    link = page.locator("[data-lines] a")
+    link = page.locator("[data-lines] a").last
     link.focus()
-    assert "Case" in lines(page)[0]
+    name = page.locator("[data-lines] [data-name]").last.inner_text()
     while not held:
         page.wait_for_timeout(20)
     held[0].continue_()
-    page.locator("[data-lines] [data-name]").filter(has_not_text="Case").wait_for()
+    row = page.locator("#worklist tr", has=page.get_by_role("link", name=name, exact=True))
+    row.wait_for()
+    assert page.locator("#worklist input[name=case]:checked").evaluate_all(
+        "(all) => all.map((one) => one.value)"
+    ) == [chosen]
+    assert page.inner_text("[data-chosen-count]") == "1 chosen"
+    assert page.input_value("#search") == "half a na"
+    page.unroute("**/cases*")
     page.keyboard.press("Enter")
     page.wait_for_url("**/cases/*")
+    assert name in page.inner_text("h1")
+
+
+def test_a_case_that_the_list_does_not_show_is_called_by_its_pseudonym(page, installation):
+    page.goto(f"{installation.address}/cases?search=nobody+is+called+so")
+    drop(page, series("hidden", count=2) | series("seen", count=1, patient_id="hidden 1"))
+    fields(page).fill("hidden here")
+    send_again(page)
+    settled(page, "3 files accepted")
+    told = " ".join(lines(page))
+    assert "hidden here" in told and "Case" not in told
+    assert page.get_by_label("Contrast phase of hidden here").count() == 1
+
+
+def test_nothing_is_done_with_chosen_cases_before_one_is_ticked(open_as):
+    page = open_as("reader", at="/cases?order=pseudonym&down=0")
+    button = page.locator("[data-chosen]")
+    assert button.get_attribute("aria-disabled") == "true"
+    page.keyboard.press("Tab")
+    button.focus()  # its reason can be heard
+    described = button.get_attribute("aria-describedby")
+    assert page.inner_text(f"#{described}") == "Tick cases first."
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert page.url.endswith("/cases?order=pseudonym&down=0")
+    page.locator("#worklist input[name=case]").first.check()
+    assert button.get_attribute("aria-disabled") == "false"
+    button.click()
+    page.locator("h1", has_text="1 chosen case").wait_for()
+    page.get_by_role("link", name="Work list").click()
+    page.wait_for_url("**/cases?order=pseudonym&down=0")
+
+    plain = open_as("reader", scripts=False, at="/cases?order=pseudonym&down=0")
+    plain.click("[data-chosen]")
+    assert plain.inner_text("h1") == "Nothing is chosen"
+    plain.get_by_role("link", name="Back to the list").click()
+    assert plain.url.endswith("/cases?order=pseudonym&down=0")
 
 
 def test_files_with_one_reason_share_a_line_that_lists_them(page):
@@ -164,12 +214,63 @@ def test_files_with_one_reason_share_a_line_that_lists_them(page):
 def test_files_that_could_not_be_sent_are_held_and_sent_again(page):
     page.context.set_offline(True)
     drop(page, series("held", 3, patient_id="held 1"))
-    settled(page, "3 not sent")
+    settled(page, "3 without an answer")
     assert "still held here" in lines(page)[0]
     page.context.set_offline(False)
     page.get_by_role("button", name="Send again").click()
     settled(page, "3 files accepted")
     assert len(lines(page)) == 1
+
+
+def test_files_whose_answer_was_lost_are_not_called_not_stored(page):
+    """The server has them; only its answer does not arrive, or a proxy answers in its place."""
+    ends = {
+        "lost": lambda route: route.abort("connectionreset"),
+        "proxy": lambda route: route.fulfill(status=504, body="<h1>Gateway Timeout</h1>"),
+    }
+    name = ""
+
+    def lose(route):
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        assert route.fetch().ok
+        ends[name](route)
+
+    for name in ends:
+        page.route("**/cases", lose)
+        drop(page, series(name, 2, patient_id=f"{name} 1"))
+        settled(page, "2 without an answer")
+        [said] = [one for one in lines(page) if "no answer" in one]
+        assert "may have been stored" in said and "othing of these files was stored" not in said
+        page.unroute("**/cases")
+        page.get_by_role("button", name="Send again").click()
+        settled(page, "of them were here already")
+        assert "All 2 were here already" in lines(page)[-1]
+        page.locator("[data-clear]").click()
+
+
+def test_a_pseudonym_that_is_another_patients_is_asked_for_again_with_the_phase(page):
+    drop(page, series("taken", 1, patient_id="taken 1"))
+    settled(page, "1 file accepted")
+    taken = page.locator("[data-lines] [data-name]").inner_text()
+    drop(page, series("one study", 2) | series("other study", 1))
+    fields(page).nth(1).wait_for()
+    fields(page).nth(0).fill(taken)
+    page.locator("[data-ask-fields] select").nth(0).select_option("portal")
+    fields(page).nth(1).fill("other study")
+    send_again(page)
+    settled(page, "2 files accepted, 2 wait for a pseudonym")
+    assert f"{taken} is what a patient is called here" in page.inner_text("[data-ask-problem]")
+    assert fields(page).input_value() == taken
+    assert page.locator("#ask-phase").input_value() == "portal"
+    assert serious_faults(page) == []
+    fields(page).fill("not taken")
+    send_again(page)
+    settled(page, "4 files accepted")
+    line = page.locator("[data-lines] > *", has_text="not taken")
+    assert "2 files accepted" in line.inner_text()
+    assert line.get_by_label("Contrast phase of not taken").input_value() == "portal"
 
 
 def test_files_that_are_sent_again_keep_the_pseudonym_of_their_own_study(page, installation):
@@ -179,7 +280,7 @@ def test_files_that_are_sent_again_keep_the_pseudonym_of_their_own_study(page, i
     fields(page).nth(1).fill("own two")
     page.context.set_offline(True)
     send_again(page)
-    settled(page, "5 not sent")
+    settled(page, "5 without an answer")
     assert page.locator("[data-clear]").is_hidden()  # what is held stays
     page.context.set_offline(False)
     page.get_by_role("button", name="Send again").click()

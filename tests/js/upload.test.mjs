@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { deflateRawSync } from "node:zlib";
 
 import { filesInZip, studyOf, studyUid } from "../../static/js/studies.js";
-import { answersFor, batches, lacksPatient, withoutName } from "../../static/js/upload.js";
+import { answersFor, batches, isKnown, lacksOwnName, lacksPatient, withoutName } from "../../static/js/upload.js";
 
 const file = (name, size = 1) => ({ name, size });
 
@@ -40,6 +40,19 @@ test("reasons of several files share a line once their names are away", () => {
   assert.equal(withoutName("No pixels in a.dcm.", "a.dcm"), "No pixels in a.dcm.");
   assert.ok(lacksPatient({ code: "no_patient" }));
   assert.ok(!lacksPatient({ code: "other" }));
+});
+
+test("only where our server said so, or the request was refused, is it certain what became of the files", () => {
+  for (const [status, body] of [[200, { accepted: [] }], [422, {}], [413, {}], [503, { detail: "The database is busy." }]]) {
+    assert.ok(isKnown(status, body), status);
+  }
+  for (const [status, body] of [[0, {}], [502, {}], [504, {}], [500, {}], [200, {}]]) assert.ok(!isKnown(status, body), status);
+});
+
+test("a pseudonym that was asked for and is another patient's can be given anew", () => {
+  assert.ok(lacksOwnName({ code: "other_patient" }, { key: "study 1" }));
+  assert.ok(!lacksOwnName({ code: "other_patient" }, undefined));
+  assert.ok(!lacksOwnName({ code: "uid_taken" }, { key: "study 1" }));
 });
 
 const ascii = (text) => [...text].map((sign) => sign.charCodeAt(0));
