@@ -17,7 +17,7 @@ const progress = document.querySelector("[data-progress]");
 const bar = progress?.querySelector("progress");
 const status = document.querySelector("[data-status]");
 const dialog = document.getElementById("synthetic");
-const byGenerator = new Map(); // generator → the seeds that were chosen of it
+const chosen = new Map(); // generator → truncation → the seeds of the pictures that were chosen
 let running = null;
 let order = null;
 let wanted = 0; // the seed that was asked for last in the large view
@@ -52,9 +52,19 @@ function limit() {
   form.querySelector("[data-most-said]").textContent = most;
 }
 
-function chosenOf(generator) {
-  if (!byGenerator.has(generator)) byGenerator.set(generator, new Set());
-  return byGenerator.get(generator);
+/** A seed is another picture at another truncation: the seeds of each are apart. */
+function chosenOf({ checkpoint, truncation }) {
+  if (!chosen.has(checkpoint)) chosen.set(checkpoint, new Map());
+  const seeds = chosen.get(checkpoint);
+  if (!seeds.has(truncation)) seeds.set(truncation, new Set());
+  return seeds.get(truncation);
+}
+
+/** What is chosen at other truncations, in words; "" where nothing is. */
+function chosenApart({ checkpoint, truncation }) {
+  const others = [...(chosen.get(checkpoint) ?? [])].filter(([one, seeds]) => one !== truncation && seeds.size);
+  if (others.length === 0) return "";
+  return ` At truncation ${others.map(([one, seeds]) => `${one}: ${seeds.size}`).join(", ")} chosen, of which nothing is taken here.`;
 }
 
 // ---- the sheet ------------------------------------------------------------------------------
@@ -89,7 +99,7 @@ function cell(seed) {
   box.name = "chosen";
   box.value = seed;
   box.setAttribute("aria-label", `Choose seed ${seed}`);
-  box.checked = chosenOf(order.checkpoint).has(seed);
+  box.checked = chosenOf(order).has(seed);
   box.addEventListener("change", () => choose(seed, box.checked));
   label.append(box, String(seed));
   item.append(button, label);
@@ -178,7 +188,7 @@ function report(done, total, elapsed) {
 // ---- choosing -------------------------------------------------------------------------------
 
 function choose(seed, wanted) {
-  const seeds = chosenOf(order.checkpoint);
+  const seeds = chosenOf(order);
   if (wanted) seeds.add(seed);
   else seeds.delete(seed);
   const box = sheet.querySelector(`[name=chosen][value="${seed}"]`);
@@ -191,7 +201,7 @@ function choose(seed, wanted) {
 }
 
 function tellChosen() {
-  const seeds = [...chosenOf(order.checkpoint)].sort((one, other) => one - other);
+  const seeds = [...chosenOf(order)].sort((one, other) => one - other);
   const most = Number(picking.dataset.most);
   const elsewhere = seeds.filter((one) => one < order.seed || one >= order.seed + order.count);
   picking.querySelector("[data-elsewhere]").replaceChildren(...elsewhere.map((one) => {
@@ -208,6 +218,8 @@ function tellChosen() {
     const shown = seeds.length > 12 ? `${seeds.slice(0, 12).join(", ")} …` : seeds.join(", ");
     words.textContent = `${seeds.length} chosen: ${seeds.length === 1 ? "seed" : "seeds"} ${shown}`;
   }
+  const apart = chosenApart(order);
+  if (apart) words.textContent += `${/[.…]$/.test(words.textContent) ? "" : "."}${apart}`;
   picking.querySelector("[data-choose-none]").hidden = seeds.length === 0;
   const use = picking.querySelector("[data-use]");
   if (!use) return;
@@ -221,7 +233,7 @@ function keepAddress() {
   const query = new URLSearchParams({ checkpoint, count, seed });
   if (beside) query.set("beside", beside);
   if (truncation !== 1) query.set("truncation", truncation);
-  for (const one of chosenOf(checkpoint)) query.append("chosen", one);
+  for (const one of chosenOf(order)) query.append("chosen", one);
   history.replaceState(null, "", rooted(`/synthetics?${query}`));
 }
 
@@ -230,7 +242,8 @@ function keepAddress() {
 // What is shown changes at once, with its number and its choice: no picture stands under another's.
 async function enlarge(seed) {
   wanted = seed;
-  const { checkpoint, beside, truncation } = order;
+  const of = order;
+  const { checkpoint, beside, truncation } = of;
   const query = new URLSearchParams({ truncation, beside });
   let shown;
   try {
@@ -245,7 +258,7 @@ async function enlarge(seed) {
   else body.replaceChildren(shown);
   dialog.dataset.seed = seed;
   dialog.querySelector("[data-large-seed]").textContent = seed;
-  dialog.querySelector("[data-large-chosen]").checked = chosenOf(checkpoint).has(seed);
+  dialog.querySelector("[data-large-chosen]").checked = chosenOf(of).has(seed);
   dialog.querySelector("[data-large-step='-1']").disabled = seed === 0;
   if (!dialog.open) openDialog(dialog);
 }
@@ -255,9 +268,10 @@ function step(by) {
 }
 
 if (form && sheet) {
-  for (const field of picking.querySelectorAll("[data-elsewhere] input")) {
-    chosenOf(form.checkpoint.value).add(Number(field.value));
-  }
+  // as the page came: the browser may have filled in the form as it was left
+  const shown = [...form.checkpoint.options].find((one) => one.defaultSelected) ?? form.checkpoint.selectedOptions[0];
+  const atFirst = chosenOf({ checkpoint: shown.value, truncation: Number(form.truncation.defaultValue) });
+  for (const field of picking.querySelectorAll("[data-elsewhere] input")) atFirst.add(Number(field.value));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (form.reportValidity()) draw({ remember: true });
@@ -271,7 +285,7 @@ if (form && sheet) {
     draw({ remember: true });
   });
   picking.querySelector("[data-choose-none]").addEventListener("click", () => {
-    for (const seed of [...chosenOf(order.checkpoint)]) choose(seed, false);
+    for (const seed of [...chosenOf(order)]) choose(seed, false);
   });
   for (const button of dialog.querySelectorAll("[data-large-step]")) {
     button.addEventListener("click", () => step(Number(button.dataset.largeStep)));

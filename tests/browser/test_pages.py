@@ -153,3 +153,25 @@ def test_the_contact_sheet_fills_and_replays_with_the_seed(open_as, installation
     page.reload()  # all of it is in the address
     assert page.is_checked("[name=chosen][value='3']")
     assert page.locator(".sheet canvas").count() == 12
+
+
+def test_what_is_chosen_at_one_truncation_is_not_another_picture_at_another(open_as):
+    page = open_as("researcher", at="/synthetics?count=4&seed=0&truncation=0.5")
+    page.check("[name=chosen][value='2']")
+    assert page.is_disabled("[data-use]")
+    page.fill("[name=truncation]", "1")
+    said = page.locator("[data-chosen-words]", has_text="At truncation 0.5: 1 chosen")
+    said.wait_for()
+    assert said.inner_text().startswith("None chosen")
+    assert page.is_disabled("[data-use]") and not page.is_checked("[name=chosen][value='2']")
+    assert "chosen=" not in page.url
+    page.fill("[name=truncation]", "0.5")  # there it still is
+    page.locator("[data-chosen-words]", has_text="1 chosen: seed 2").wait_for()
+    assert page.is_checked("[name=chosen][value='2']")
+    page.fill("[name=truncation]", "1")
+    page.check("[name=chosen][value='3']")
+    with page.expect_request("**/sketches") as sent:
+        page.click("[data-use]")
+    told = sent.value.post_data
+    assert "chosen=3" in told and "chosen=2" not in told and "truncation=1" in told
+    page.wait_for_url("**/reader-studies/sketches/**")
