@@ -9,19 +9,19 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
 from app import rooted
 from app.auth import Researcher
-from app.db import Db, ReadDb
+from app.db import Db, ReadDb, serialise
 from app.errors import AppError, Conflict, Forbidden, NotFound, Unreadable
 from app.models.people.user import User
 from app.models.reader_studies.composition import Composition, Draw
 from app.models.reader_studies.design import DESIGNS, Design, SecondImages, fitting
 from app.models.reader_studies.enrolment import Enrolment
-from app.models.reader_studies.sketch import Sketch
+from app.models.reader_studies.sketch import Sketch, SketchChange, Written
 from app.models.reader_studies.steps import (
     FORMS,
     OF_PRESET,
@@ -67,15 +67,25 @@ class Go(StrEnum):
 class Page(BaseModel):
     """What every page of the wizard sends beside its fields.
 
-    ``go`` may also be another step; ``seen`` is what the page was made from.
+    ``go`` may also be another step; ``seen`` is what the page was made from; ``page`` is an id that
+    its script made, and ``turn`` counts what it sent.
     """
 
     go: Go | Step = Go.NEXT
     seen: str = ""
+    page: Annotated[str, Field(max_length=36)] = ""
+    turn: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+    @property
+    def written(self) -> Written:
+        """From where it comes."""
+        return Written(self.page, self.turn)
 
 
 class DesignPage(DesignStep, Page):
-    """The first step, sent."""
+    """The first step, sent; ``sketch`` is the id that a new one shall have."""
+
+    sketch: uuid.UUID | None = None
 
 
 class ImagesPage(ImagesStep, Page):
@@ -143,19 +153,27 @@ def new(request: Request, user: Researcher, db: ReadDb) -> Response:
 def begin(
     request: Request,
     user: Researcher,
+    look: ReadDb,
     db: Db,
     emptied: Emptied,
     sent: Annotated[DesignPage, Form()],
 ) -> Response:
     """Make a sketch of what was typed at the first step, and go where the person wants.
 
+    One that the page has begun already, without learning of it, is gone on with.
+
     Raises:
         Conflict: the person has as many sketches as they may.
+        NotFound: the id that the page names is another person's sketch.
     """
+    serialise(db, "sketch begun")
+    if sent.sketch is not None and Sketch.is_begun(db, sent.sketch):
+        asking = Asking(request, user, look, db, sent.sketch, emptied)
+        return _stored(asking, Step.DESIGN, sent)
     fields = {**Typed().model_dump(), **_fields(sent, emptied, Step.DESIGN)}
-    sketch = Sketch.begin(db, user, fields, Step.DESIGN)
+    sketch = Sketch.begin(db, user, fields, Step.DESIGN, sent.written, sent.sketch)
     refusal = _refused(db, user, sketch.form, Step.DESIGN) if sent.go is Go.NEXT else ""
-    return _onward(request, db, sketch, Step.DESIGN, sent.go, refusal, user)
+    return _onward(request, db, sketch, Step.DESIGN, sent, refusal, user)
 
 
 @router.get("/reader-studies/sketches/{sketch_id}/{step}")
@@ -286,10 +304,13 @@ def _stored(asked: Asking, step: Step, page_sent: Page) -> Response:
     if sketch.study_id is not None:
         return see_other(f"/reader-studies/{sketch.study_id}")
     other = {name: value for name, value in sent.items() if sketch.typed.get(name) != value}
-    if other and page_sent.seen and page_sent.seen != _mark(sketch, step):
+    last = _last(sketch, step)
+    own = last is not None and last.is_of(page_sent.written)
+    if other and page_sent.seen and page_sent.seen != _mark(sketch, step) and not own:
         return _changed_elsewhere(asked, sketch, step, sent, other)
-    sketch.keep(sent, step, asked.user)
-    return _onward(asked.request, asked.db, sketch, step, page_sent.go, refusal, asked.user)
+    if last is None or not own or page_sent.turn > last.turn:  # else a later try was here before
+        sketch.keep(sent, step, asked.user, page_sent.written)
+    return _onward(asked.request, asked.db, sketch, step, page_sent, refusal, asked.user)
 
 
 def _fields(sent: Page, emptied: frozenset[str], step: Step) -> Fields:
@@ -305,16 +326,23 @@ def _mark(sketch: Sketch, step: Step) -> str:
     return sketch.mark(FORMS[step].model_fields)
 
 
+def _last(sketch: Sketch, step: Step) -> SketchChange | None:
+    """The last change of a step: a preset that is chosen at the first one fills in the others."""
+    changes = [one for one in (sketch.changed(step), sketch.changed(Step.DESIGN)) if one]
+    return max(changes, key=lambda one: one.at, default=None)
+
+
 def _onward(
     request: Request,
     session: Session,
     sketch: Sketch,
     step: Step,
-    go: Go | Step,
+    sent: Page,
     refusal: str,
     user: User,
 ) -> Response:
     """Where to after a step was stored."""
+    go = sent.go
     order = list(Step)
     place = order.index(step)
     if go is Go.KEEP:
@@ -324,7 +352,7 @@ def _onward(
     if isinstance(go, Step) or go is Go.BACK:
         return see_other(_address(sketch, go if isinstance(go, Step) else order[max(0, place - 1)]))
     if step is Step.DESIGN:
-        _apply_preset(session, sketch, user)
+        _apply_preset(session, sketch, user, sent.written)
     if refusal:
         sketch.refuse(step, refusal, user)
         return see_other(_address(sketch, step))
@@ -338,9 +366,7 @@ def _changed_elsewhere(
     stored = "; ".join(
         f"{name.replace('_', ' ')} “{_short(sketch.typed.get(name))}”" for name in other
     )
-    # a preset that is chosen at the first step fills in the others
-    changes = [one for one in (sketch.changed(step), sketch.changed(Step.DESIGN)) if one]
-    last = max(changes, key=lambda one: one.at, default=None)
+    last = _last(sketch, step)
     by_other = last is not None and last.by_id != asked.user.id
     who = f"by {last.by.name} meanwhile" if last and by_other else "in another tab or window"
     refusal = Conflict(
@@ -377,7 +403,7 @@ def _scheme(session: Session, typed: Typed) -> LesionScheme | None:
     return schemes.get(typed.scheme) or next(iter(schemes.values()), None)
 
 
-def _apply_preset(session: Session, sketch: Sketch, user: User) -> None:
+def _apply_preset(session: Session, sketch: Sketch, user: User, written: Written) -> None:
     """Fill in what a preset says, once, and keep what stood there for the way back."""
     typed = sketch.form
     if typed.preset not in DESIGNS or typed.preset == typed.applied:
@@ -387,7 +413,7 @@ def _apply_preset(session: Session, sketch: Sketch, user: User) -> None:
         sketch.by_preset = {**sketch.by_preset, typed.applied: before}
     kept = sketch.by_preset.get(typed.preset)
     filled = kept or filled_by(typed.preset, _scheme(session, typed))
-    sketch.keep({**filled, "applied": typed.preset}, Step.DESIGN, user)
+    sketch.keep({**filled, "applied": typed.preset}, Step.DESIGN, user, written)
 
 
 def _fitted(session: Session, typed: Typed, sent: Fields) -> Fields:

@@ -1,16 +1,25 @@
 // The wizard: what is typed is kept on the server while it is typed, so that Back, a reload or a closed
-// tab loses nothing. The server tells when another tab changed the same step.
+// tab loses nothing. The server tells when another tab changed the same step. What was stored without an
+// answer that arrived is known there as this page's own: by the page's id, the count of what it sent, and
+// the id of the sketch that it begins.
+
+import { uuid } from "./outbox.js";
 
 const WAIT_MS = 700;
 const PATIENCE_MS = 30_000; // an answer that takes longer counts as none
 
 const form = document.querySelector("[data-sketch]");
 const words = form.querySelector("[data-kept-words]");
-const seen = form.elements.seen;
+const { seen, page, turn, sketch } = form.elements;
 let timer = 0;
 let changed = false;
 let inFlight = null;
 let unreached = false; // the last try had no answer
+
+// set here and not by the server, so that a page that comes out of the browser's memory keeps its own
+page.value = uuid();
+turn.value = 0;
+if (sketch) sketch.value = uuid();
 
 function say(text) { words.textContent = text; }
 
@@ -20,6 +29,7 @@ async function store() {
   if (!changed) return;
   changed = false;
   unreached = false;
+  turn.value = Number(turn.value) + 1;
   const data = new URLSearchParams(new FormData(form));
   data.set("go", "keep");
   inFlight = fetch(form.action, {
@@ -70,11 +80,11 @@ window.addEventListener("pagehide", store);
 let sent = false;
 let passes = false;
 form.addEventListener("submit", async (event) => {
-  if (passes) { passes = false; changed = false; return; }
+  if (passes) { passes = false; changed = false; turn.value = Number(turn.value) + 1; return; }
   if (sent) { event.preventDefault(); return; }
   sent = true;
   clearTimeout(timer);
-  if (!changed && !inFlight) return;
+  if (!changed && !inFlight) { turn.value = Number(turn.value) + 1; return; }
   event.preventDefault(); // what was typed is kept first: on the browser's own error page it would be lost
   const { submitter } = event;
   await store();

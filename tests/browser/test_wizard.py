@@ -130,6 +130,36 @@ def test_a_second_tab_is_told_what_the_first_typed(page):
     other.close()
 
 
+def test_an_answer_that_is_lost_makes_no_other_tab_and_no_second_sketch(page, installation):
+    lost = []
+
+    def lose(route):
+        if route.request.method == "POST" and not lost:
+            lost.append(route.fetch().status)
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/reader-studies/sketches*/**", lose)
+    page.route("**/reader-studies/sketches", lose)
+    said = page.locator("[data-kept-words]", has_text="the server cannot be reached")
+    page.fill("[name=title]", "Lost once")
+    said.wait_for()
+    page.fill("[name=title]", "Lost once, begun once")
+    kept(page)
+    lost.clear()
+    page.fill("[name=title]", "Lost once, and again")
+    said.wait_for()
+    page.fill("[name=title]", "Lost twice, begun once")
+    kept(page)
+    assert len(lost) == 1
+    page.reload()
+    assert page.input_value("[name=title]") == "Lost twice, begun once"
+    page.goto(f"{installation.address}/reader-studies")
+    assert page.get_by_role("link", name="begun once").count() == 1
+    assert page.get_by_role("link", name="Lost once").count() == 0
+
+
 @pytest.mark.long
 def test_every_step_fits_and_is_accessible_and_composes(page):
     page.fill("[name=title]", "Composed in a browser")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -37,8 +38,18 @@ class SketchSharing(Base):
     user: Mapped[User] = relationship()
 
 
+@dataclass(frozen=True)
+class Written:
+    """From where a step was written: a page in a browser, by an id that it made, and the how
+    manieth try of that page it is. An answer may be lost, and a try may arrive after a later one.
+    """
+
+    page: str = ""
+    turn: int = 0
+
+
 class SketchChange(Base):
-    """Who changed a step of a sketch last."""
+    """Who changed a step of a sketch last, and from where (`Written`)."""
 
     __tablename__ = "sketch_change"
 
@@ -48,8 +59,14 @@ class SketchChange(Base):
     step: Mapped[Step] = mapped_column(Word(Step, 20), primary_key=True)
     by_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("user.id"))
     at: Mapped[datetime]
+    page: Mapped[str] = mapped_column(sa.String(36), default="", server_default="")
+    turn: Mapped[int] = mapped_column(default=0, server_default="0")
 
     by: Mapped[User] = relationship()
+
+    def is_of(self, written: Written) -> bool:
+        """Whether that page made it."""
+        return written.page != "" and self.page == written.page
 
 
 class Sketch(Base):
@@ -89,8 +106,18 @@ class Sketch(Base):
     )
 
     @staticmethod
-    def begin(session: Session, by: User, typed: Fields, step: Step) -> Sketch:
+    def begin(
+        session: Session,
+        by: User,
+        typed: Fields,
+        step: Step,
+        written: Written = Written(),
+        sketch_id: uuid.UUID | None = None,
+    ) -> Sketch:
         """A new one.
+
+        Args:
+            sketch_id: made by the page that asks, so that it can ask again.
 
         Raises:
             Conflict: the person has as many as they may.
@@ -100,9 +127,9 @@ class Sketch(Base):
                 f"You have {MOST} sketches of reader studies. Delete some of them first.",
                 next={"url": "/reader-studies", "label": "To the reader studies"},
             )
-        sketch = Sketch(made_by_id=by.id, typed={}, step=step)
+        sketch = Sketch(id=sketch_id or uuid.uuid4(), made_by_id=by.id, typed={}, step=step)
         session.add(sketch)
-        sketch.keep(typed, step, by)
+        sketch.keep(typed, step, by, written)
         session.flush()
         return sketch
 
@@ -119,6 +146,11 @@ class Sketch(Base):
                 .order_by(Sketch.changed_at.desc(), Sketch.id)
             )
         )
+
+    @staticmethod
+    def is_begun(session: Session, sketch_id: uuid.UUID) -> bool:
+        """Whether there is one of this id, whoever's it is."""
+        return session.get(Sketch, sketch_id) is not None
 
     @staticmethod
     def require(
@@ -175,7 +207,7 @@ class Sketch(Base):
         part = json.dumps({name: self.typed.get(name) for name in sorted(names)})
         return hashlib.sha256(part.encode()).hexdigest()[:16]
 
-    def keep(self, typed: Fields, step: Step, by: User) -> None:
+    def keep(self, typed: Fields, step: Step, by: User, written: Written = Written()) -> None:
         """Take over these fields; the others stay. What changed at the step is ``by``'s."""
         self.step = step
         if all(name in self.typed and self.typed[name] == typed[name] for name in typed):
@@ -184,9 +216,10 @@ class Sketch(Base):
         self.changed_at = now()
         change = self.changed(step)
         if change is None:
-            self.changes.append(SketchChange(step=step, by_id=by.id, at=self.changed_at))
-        else:
-            change.by_id, change.at = by.id, self.changed_at
+            change = SketchChange(step=step)
+            self.changes.append(change)
+        change.by_id, change.at = by.id, self.changed_at
+        change.page, change.turn = written.page, written.turn
 
     def changed(self, step: Step | None = None) -> SketchChange | None:
         """Who changed a step last, or anything; None where that is not known."""

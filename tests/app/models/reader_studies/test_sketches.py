@@ -234,6 +234,43 @@ def test_two_tabs_write_nothing_over_unseen(browser, session):
     assert stored(session).typed["real"] == "6"
 
 
+def test_what_a_page_wrote_without_an_answer_is_its_own(browser, session):
+    """The first answer is lost: the page goes on from what it saw before."""
+    sketch = begin(browser)
+    here = {**fields(browser.get(f"{sketch}/images").text), "go": "keep", "page": "this one"}
+    there = {**here, "page": "another"}
+
+    def keep(page, turn, real):
+        sent = {**page, "turn": str(turn), "real": real}
+        return browser.post(f"{sketch}/images", data=sent, headers=JSON)
+
+    lost = keep(here, 1, "4")
+    kept = keep(here, 3, "5")
+    assert kept.status_code == lost.status_code == 200
+    assert keep(here, 2, "6").json() == kept.json()  # it was under way for long
+    assert stored(session).typed["real"] == "5"
+    assert keep(there, 1, "7").status_code == 409
+    assert keep({**there, "page": ""}, 1, "7").status_code == 409
+    assert keep(there | {"seen": kept.json()["seen"]}, 2, "7").status_code == 200
+    refused = keep(here, 4, "8")
+    assert refused.status_code == 409 and "real “7”" in refused.json()["detail"]
+    assert stored(session).typed["real"] == "7"
+
+
+def test_a_page_begins_one_sketch_however_often_it_asks(browser, session, signed_in_as):
+    new = {"sketch": "8b0f5a39-7a0f-4c58-9d86-0b3d1e1c2f10", "page": "p", "preset": "own"}
+    address = "/reader-studies/sketches"
+    for turn, title in ((1, "Ti"), (2, "Tit")):
+        sent = {**new, "title": title, "turn": str(turn), "go": "keep"}
+        assert new["sketch"] in browser.post(address, data=sent, headers=JSON).json()["address"]
+    onward = browser.post(address, data={**new, "title": "Title", "turn": "3", "go": "next"})
+    assert onward.headers["location"].endswith(f"{new['sketch']}/images")
+    assert stored(session).title == "Title"
+    other = signed_in_as("researcher", name="other")
+    assert other.post(address, data={**new, "title": "Taken over"}).status_code == 404
+    assert stored(session).title == "Title"
+
+
 def test_two_tabs_on_different_steps_keep_what_both_typed(browser, session):
     sketch = begin(browser)
     images, reading = (fields(browser.get(f"{sketch}/{s}").text) for s in ("images", "reading"))
