@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 import studies
 from app.models import Case, User
+from tests.browser.test_pages import NARROW, overflows
 
 pytestmark = pytest.mark.long
 
@@ -41,6 +42,10 @@ def test_a_case_goes_by_its_page_then_its_patient_and_each_leaves_a_certificate(
     assert "a person asked for the case" in told
     assert "1 other case of the same patients" in told and name not in told
     assert Axe().run(page).response["violations"] == []
+    wide = page.viewport_size
+    page.set_viewport_size(NARROW)
+    assert not overflows(page)
+    page.set_viewport_size(wide)
     page.get_by_role("link", name="Work list").click()
     assert page.locator("tbody th", has_text=name).count() == 1
 

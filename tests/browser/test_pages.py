@@ -9,6 +9,8 @@ from app.models.people.user import DEMO_PASSWORD
 
 SIZES = [(1920, 1080), (1280, 800)]
 """The wider first: the next page opens at the narrower one, that of the fixture."""
+NARROW = {"width": 400, "height": 800}
+"""Half of a screen, or a page that is enlarged three times."""
 PAGES = {
     "reader": ["/cases", "/cases?filter=awaiting", "/synthetics", "/checkpoints",
                "/checkpoints/phantom-cnn", "/docs", "/readings", "/nowhere"],
@@ -79,6 +81,20 @@ def test_the_menu_of_administration_opens_by_key_and_gives_the_focus_back(open_a
     page.get_by_role("link", name="People").click()
     page.wait_for_url("**/users")
     assert page.locator("details[data-menu]").get_attribute("open") is None
+
+
+@pytest.mark.parametrize("role", PAGES)
+def test_in_a_narrow_window_no_page_scrolls_sideways(role, open_as, installation):
+    page = open_as(role, **NARROW)
+    case = first_case(page)
+    more = {
+        "reader": [case],
+        "researcher": ["/reader-studies/planner/unaware", "/reader-studies/planner/pairs"],
+        "admin": [f"/erasures/new?case={case.rpartition('/')[2]}", "/erasures", "/status"],
+    }
+    for path in [*PAGES[role], *more[role]]:
+        page.goto(installation.address + path)
+        assert not overflows(page), path
 
 
 @pytest.mark.long
