@@ -44,7 +44,7 @@ def show(
     user: Reader,
     db: ReadDb,
     case: Annotated[list[uuid.UUID], Query(default_factory=list)],
-    list_: Annotated[str, Query(alias="list", max_length=1000)] = "",
+    list_: Annotated[str, Query(alias="list", max_length=4000)] = "",
 ) -> Response:
     """What can be done with the chosen cases, and with which of them not.
 
