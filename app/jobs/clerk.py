@@ -14,7 +14,9 @@ from time import monotonic
 from app.db import Database
 from app.errors import Conflict
 from app.inference import Inference
-from app.jobs.classifying import Answer, Classifying, together
+from app.jobs.answers import Answer, together
+from app.jobs.classifying import Classifying
+from app.jobs.items import items_of
 from app.jobs.loop import JobLoop
 from app.jobs.settling import Settling
 from app.models.cases.marking import Marking
@@ -104,7 +106,7 @@ class Clerk(JobLoop):
                 job.owner_id,
                 self._settings.review_first,
             )
-            for some in classifying.steps(session, (job.asked or {})["items"]):
+            for some in classifying.steps(session, items_of(job.asked)):
                 answers += some
                 with self._database.transaction() as own:
                     held = Job.of_clerk(own, job_id, self.name, claim)

@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.decoding import limits
 from app.errors import AppError, Conflict, Unreadable
-from app.jobs.classifying import Item, refused
+from app.jobs.items import Item, RefusedItem, asked_of, is_absent
 from app.jobs.orders import MOST, LesionOrder, too_many
 from app.models.cases.case import Case, Image, Receipt, Series
 from app.models.cases.entry import Door, Entry
@@ -358,7 +358,7 @@ class Fetching:
         if not self.wanted.then:
             return False
         items = self._items(session, why)
-        if all("refused" in item for item in items):
+        if all(isinstance(item, RefusedItem) for item in items):
             return False
         self._hand_on(session, job, items, str(why))
         return True
@@ -376,7 +376,7 @@ class Fetching:
             )
             job.fail(session, f"{said} {more}".strip())
             return
-        job.hand_on(JobKind.CLASSIFICATION, {"items": items}, len(items))
+        job.hand_on(JobKind.CLASSIFICATION, asked_of(items), len(items))
 
     def _items(self, session: Session, why: AppError | None) -> list[Item]:
         """The lesions that are asked for; of what is not here, ``why``."""
@@ -384,10 +384,7 @@ class Fetching:
         items = [item for one in orders for item in one.items(session, self.key)]
         if why is None:
             return items
-        return [
-            {"refused": refused(why)} if item.get("refused", {}).get("status") == 404 else item
-            for item in items
-        ]
+        return [RefusedItem.of(why) if is_absent(item) else item for item in items]
 
     def _finish(self) -> None:
         unusable = self.refused.most_common(MOST_TOLD)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session, selectinload
 
 from app.errors import AppError, NotFound, Unreadable
-from app.jobs.classifying import Item, of_image, refused
+from app.jobs.items import HeldPlace, Item, RefusedItem
 from app.models.cases.case import Image
 from app.models.cases.lesion import Lesion
 from app.models.cases.marking import Mark, Marking
@@ -84,7 +84,7 @@ class LesionOrder(PlaceOrder):
         except (AppError, HepaticaError) as error:
             if isinstance(error, AppError) and error.status >= 500:
                 raise
-            return [{"refused": refused(error)}]
+            return [RefusedItem.of(error)]
 
     def _marked(self, session: Session, key: bytes) -> list[Item]:
         """A lesion, or a refusal, for each region of an object that marks lesions."""
@@ -107,20 +107,20 @@ class LesionOrder(PlaceOrder):
             )
         found = [_of_mark(mark) for mark in marking.marks]
         waits = Unreadable("The images of a region are not here yet. Send them first.")
-        return [*found, *({"refused": refused(waits)} for _ in marking.waiting)]
+        return [*found, *(RefusedItem.of(waits) for _ in marking.waiting)]
 
     def _found(self, session: Session, key: bytes) -> Item:
         image = Reference(self.study, self.series, self.instance, self.frame).image(session, key)
-        return of_image(image, self.box_on(image.spacing_mm))
+        return HeldPlace.on(image, self.box_on(image.spacing_mm))
 
 
 def _of_mark(mark: Mark) -> Item:
     lesion = mark.lesion
     if lesion is None:
-        return {"refused": refused(Unreadable(f"A region marks nothing: {mark.reason}"))}
+        return RefusedItem.of(Unreadable(f"A region marks nothing: {mark.reason}"))
     if lesion.withdrawn_at is not None:
-        return {"refused": refused(NotFound(f"Lesion {lesion.number} was withdrawn."))}
-    return of_image(lesion.image, lesion.box, lesion.id)
+        return RefusedItem.of(NotFound(f"Lesion {lesion.number} was withdrawn."))
+    return HeldPlace.on(lesion.image, lesion.box, lesion.id)
 
 
 class ClassificationOrder(BaseModel):

@@ -14,17 +14,16 @@ from sqlalchemy.orm import Session, joinedload
 from app.db import now
 from app.errors import NotAcceptable, Unreadable
 from app.inference import Scores, ServedClassifier
-from app.jobs.classifying import Answer
+from app.jobs.answers import Answer, Classified
 from app.models.cases.case import Case, Image, Series
 from app.models.cases.lesion import Lesion
 from app.models.checkpoint import Checkpoint
 from app.objects import scored
 from app.objects.said import Account, By, predicted
 from app.objects.scored import Scored
-from ml.ground.records import extract
+from ml.ground.records import to_json
 from ml.images.ct_slice import CTSlice
 from ml.images.roi import Box, Roi
-from ml.trust.answer import Said
 
 PNG = "image/png"
 
@@ -88,18 +87,20 @@ def account(
     session: Session, answers: Sequence[Answer], checkpoint: Checkpoint, at: datetime
 ) -> Account:
     """The answers about images that are held here as an account of the network."""
-    if any(one["status"] != 200 for one in answers):
+    good = [one for one in answers if isinstance(one, Classified)]
+    if len(good) < len(answers):
         raise Unreadable(
             "Not every lesion was classified, and a report that leaves some out would not say so. "
             "Ask for JSON, or leave out the lesions that are refused.",
-            lesions=list(answers),
+            lesions=to_json(answers),
         )
-    if any("image" not in one for one in answers):
+    placed = [(one, one.held.image.instance) for one in good if one.held is not None]
+    if len(placed) < len(good):
         raise NotAcceptable(
             "A report refers to images that are held here, and these were sent with the call. "
             "Send them to /dicomweb/studies, then classify by reference."
         )
-    uids = {one["image"]["instance"] for one in answers}
+    uids = {uid for _, uid in placed}
     query = (
         sa.select(Image)
         .options(joinedload(Image.series).joinedload(Series.case))
@@ -112,10 +113,10 @@ def account(
     if len(cases) > 1:
         raise Unreadable("A report is of one study, and these lesions lie in several.")
     (case,) = cases.values()
-    places = [_scored(images[one["image"]["instance"]], one) for one in answers]
+    places = [_scored(images[uid], one) for one, uid in placed]
     return scored.account(case, checkpoint, at, places)
 
 
-def _scored(image: Image, answer: Answer) -> Scored:
-    box = answer["roi"]["box"] or [0.0, 0.0, float(image.columns), float(image.rows)]
-    return Scored(image, Box(*box), extract(Said, answer), tuple(answer["warnings"]))
+def _scored(image: Image, answer: Classified) -> Scored:
+    box = answer.roi.box or (0.0, 0.0, float(image.columns), float(image.rows))
+    return Scored(image, Box(*box), answer.said, answer.warnings)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 import forked
 from app.db import Database, now
-from app.jobs.classifying import of_roi
+from app.jobs.items import SentRoi, asked_of
 from app.models import ApiToken, Checkpoint, Job
 from app.models.jobs.holder import Holder
 from app.models.jobs.job import LOST_AFTER_S, JobKind, JobState
@@ -30,7 +30,7 @@ def queue(database: Database, checkpoints: list) -> None:
         token = session.scalars(sa.select(ApiToken)).one()
         pixels = np.random.default_rng(1).uniform(-1, 1, (LESIONS, 64, 64)).astype(np.float32)
         rois = [Roi(one, True, None, Box(0, 0, 64, 64), None) for one in pixels]
-        asked = {"items": [of_roi(one, phantom=True) for one in rois]}
+        asked = asked_of([SentRoi(one, phantom=True) for one in rois])
         holder = Holder(None, token.id, "pacs")
         network = Checkpoint.classifier(session)
         for _ in range(2):

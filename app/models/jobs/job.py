@@ -138,6 +138,13 @@ class Job(Base):
         """Where it is asked after."""
         return f"/api/v1/jobs/{self.id}"
 
+    @property
+    def cases(self) -> set[uuid.UUID]:
+        """What its result is of."""
+        result = self.result or {}
+        told = (one.get("case") for one in (result, *result.get("lesions", ())))
+        return {uuid.UUID(case) for case in told if case}
+
     # -- verbs of whoever asks -----------------------------------------------------------------
 
     @staticmethod

@@ -28,7 +28,8 @@ from app.decoding import Decoding, ReadFrame
 from app.errors import BadRequest, NotAcceptable, NotFound, Unreadable
 from app.inference import Scores, ServedClassifier, ServingDesk
 from app.jobs import rendering
-from app.jobs.classifying import Item, answer_of, of_roi, refused, sent_roi
+from app.jobs.answers import Classified
+from app.jobs.items import Item, RefusedItem, SentRoi
 from app.jobs.orders import AT_ONCE, PlaceOrder
 from app.media import JSON, Media, Offer, chosen
 from app.models.cases.case import PHASES, warning_of
@@ -332,8 +333,8 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
             await cut()
             return
         for item in await decoding.of_one(lambda: _items(read, name, data, places, meta)):
-            if "roi" in item:
-                await watch.refuse_program(program.owner_id, sent_roi(item).pixels)
+            if isinstance(item, SentRoi):
+                await watch.refuse_program(program.owner_id, item.roi.pixels)
 
     async def act(pledge: Pledge) -> Response:
         if places:
@@ -343,7 +344,7 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         found = await cut()
         await run_in_threadpool(_note, request, program, [found.slice])
         if sent.asynchronous:
-            items = [of_roi(found.roi, phantom=found.phantom)]
+            items = [SentRoi(found.roi, found.phantom)]
             return await run_in_threadpool(
                 jobs.queued, request, program, served.checkpoint_id, items, sent, pledge
             )
@@ -351,7 +352,8 @@ async def _of_upload(request: Request, program: Machine, served: ServedClassifie
         if offer.kind == rendering.PNG:
             drawn = await run_in_threadpool(_drawn, found, scores, served)
             return Response(drawn, media_type=rendering.PNG)
-        return Response(json.dumps(answer_of(found.roi, scores, served.version)), media_type=JSON)
+        answer = Classified.of(found.roi, scores, served.version)
+        return Response(json.dumps(answer.told()), media_type=JSON)
 
     def said() -> list[bytes]:
         fields = [f"{key}={value}" for key, value in form.multi_items() if isinstance(value, str)]
@@ -377,9 +379,8 @@ async def _of_many(
     read = decoding.reader_of(str(program.token_id))
     shown: list[CTSlice] = []
     items = await decoding.of_one(lambda: _items(read, *file, places, meta, shown))
-    for item in items:
-        if phase_warning is not None and "roi" in item:
-            item["warnings"].append(phase_warning)
+    if phase_warning is not None:
+        items = [one.warned(phase_warning) if isinstance(one, SentRoi) else one for one in items]
     await run_in_threadpool(_note, request, program, shown)
     return await run_in_threadpool(
         references.scored, request, program, served, items, sent, _OFFERS[0], pledge
@@ -421,9 +422,9 @@ def _items(
             shown = frames[place.frame]
             box = place.box_on(shown.spacing_mm)
             cut = roi.make(shown, box, meta.window_hu, grey_range=meta.grey_range)
-            items.append(of_roi(cut, phantom=shown.phantom))
+            items.append(SentRoi(cut, shown.phantom))
         except (Unreadable, HepaticaError) as error:
-            items.append({"refused": refused(error)})
+            items.append(RefusedItem.of(error))
     return items
 
 

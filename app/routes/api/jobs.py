@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -19,7 +19,8 @@ from app.auth import Machine, Program
 from app.db import Database, Db, ReadDb
 from app.errors import Conflict, Unreadable
 from app.jobs import rendering
-from app.jobs.classifying import Answer, Item
+from app.jobs.answers import Answer, answers_of
+from app.jobs.items import Item, asked_of
 from app.media import JSON, Offer, chosen
 from app.models.checkpoint import Checkpoint
 from app.models.jobs.job import Job, JobKind, JobState
@@ -95,14 +96,14 @@ def show(request: Request, program: Program, db: ReadDb, job_id: uuid.UUID) -> R
     offer = chosen(request, _OFFERS)
     job = Job.require(db, job_id, program.holder)
     if job.result is not None:
-        refuse_blind(request.app.state.watch, db, program.owner_id, job.result)
+        refuse_blind(request.app.state.watch, db, program.owner_id, job.cases)
     if offer.kind == JSON:
         headers = {} if job.is_over else {"retry-after": "1"}
         body = told(job, Notice.of(db, job.id)) | {"result": _result(request, job)}
         return JSONResponse(body, headers=headers)
     if job.result is None or job.checkpoint is None or job.ended_at is None:
         raise Conflict(f"The job is {job.state}, so there is no {offer.kind} of it.")
-    answers = job.result["lesions"]
+    answers = answers_of(job.result)
     return rendered(request, db, answers, job.checkpoint, job.ended_at, offer)
 
 
@@ -182,8 +183,7 @@ def queued(
     pledge: Pledge,
 ) -> Response:
     """Queue a classification; 202 with where it is asked after, kept under the call's key."""
-    asked = {"items": list(items)}
-    kind = JobKind.CLASSIFICATION
+    asked, kind = asked_of(items), JobKind.CLASSIFICATION
     response = queued_job(request, program, kind, asked, len(items), checkpoint_id, sent, pledge)
     request.app.state.clerk.ring()
     return response
@@ -251,17 +251,16 @@ def prefers_async(request: Request) -> bool:
 
 
 def refuse_blind(
-    watch: Watch, db: Session, owner_id: uuid.UUID | None, result: Mapping[str, Any]
+    watch: Watch, db: Session, owner_id: uuid.UUID | None, cases: Collection[uuid.UUID]
 ) -> None:
     """What the network found is shown to nobody who has come to read blind meanwhile.
 
     Args:
-        result: of a job, or what was asked: its lesions, each with the case where it is of one.
+        cases: of what is shown.
 
     Raises:
         Forbidden
     """
     watch.refuse(owner_id)
-    cases = {one["case"] for one in [*result.get("lesions", []), result] if one.get("case")}
     for case in sorted(cases):
-        Enrolment.refuse_case_to(db, owner_id, uuid.UUID(case))
+        Enrolment.refuse_case_to(db, owner_id, case)

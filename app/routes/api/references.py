@@ -18,8 +18,10 @@ from app.db import now
 from app.errors import AppError, Forbidden, NotFound, Unreadable
 from app.inference import ServedClassifier
 from app.jobs import rendering
-from app.jobs.classifying import Answer, Classifying, Item, together
+from app.jobs.answers import Refusal, together
+from app.jobs.classifying import Classifying
 from app.jobs.fetching import Wanted
+from app.jobs.items import HeldPlace, Item, RefusedItem, is_absent
 from app.jobs.orders import AT_ONCE, MOST, ClassificationOrder, LesionOrder, PlaceOrder, too_many
 from app.media import JSON, Offer, chosen
 from app.models.checkpoint import Checkpoint
@@ -28,6 +30,7 @@ from app.objects.related import DICOM
 from app.pacs.client import refuse_unfit_uid
 from app.routes.api.jobs import Sending, queued, queued_job, refuse_blind, rendered
 from app.routes.api.once import Pledge, once
+from ml.ground.records import to_json
 
 OFFERS = (Offer(JSON), Offer(DICOM), Offer(rendering.PNG))
 _KINDS: dict[int, type[AppError]] = {403: Forbidden, 404: NotFound}
@@ -67,17 +70,20 @@ PLACES = TypeAdapter(Annotated[list[PlaceOrder], Field(min_length=1, max_length=
 """Lesions of one image that is sent along."""
 
 
-def refuse_all(answers: Sequence[Answer]) -> None:
+def refuse_all(lesions: int, refusals: Sequence[Refusal]) -> None:
     """Nothing while one of the lesions was classified, or may be.
 
+    Args:
+        lesions: how many there are.
+
     Raises:
-        Forbidden, NotFound, Unreadable: none was; ``lesions`` says why of each.
+        Forbidden, NotFound, Unreadable: each is refused; ``lesions`` says why.
     """
-    if any(one.get("status") == 200 for one in answers):
+    if len(refusals) < lesions:
         return
-    alike = len({one["status"] for one in answers}) == 1
-    kind = _KINDS.get(answers[0]["status"], Unreadable) if alike else Unreadable
-    raise kind(f"No lesion was classified. {answers[0]['detail']}", lesions=list(answers))
+    alike = len({one.status for one in refusals}) == 1
+    kind = _KINDS.get(refusals[0].status, Unreadable) if alike else Unreadable
+    raise kind(f"No lesion was classified. {refusals[0].detail}", lesions=to_json(refusals))
 
 
 async def classify(request: Request, program: Machine, served: ServedClassifier) -> Response:
@@ -121,7 +127,8 @@ def _refuse_closed_since(request: Request, program: Machine, order: Classificati
     state = request.app.state
     with state.database.reading() as session:
         items = [item for lesion in order.lesions for item in lesion.items(session, state.key)]
-        refuse_blind(state.watch, session, program.owner_id, {"lesions": items})
+        cases = {item.case for item in items if isinstance(item, HeldPlace)}
+        refuse_blind(state.watch, session, program.owner_id, cases)
 
 
 def _answered(
@@ -141,7 +148,7 @@ def _answered(
         absent = [
             lesion
             for lesion, items in zip(order.lesions, found, strict=True)
-            if lesion.study and [item.get("refused", {}).get("status") for item in items] == [404]
+            if lesion.study and len(items) == 1 and is_absent(items[0])
         ]
         if absent:
             return _fetched(request, program, served, order, absent, sent, pledge)
@@ -214,7 +221,7 @@ def scored(
     state = request.app.state
     if len(items) > MOST:
         raise Unreadable(too_many(len(items)))
-    refuse_all([item.get("refused", {"status": 200}) for item in items])
+    refuse_all(len(items), [item.refused for item in items if isinstance(item, RefusedItem)])
     if sent.asynchronous:
         return queued(request, program, served.checkpoint_id, items, sent, pledge)
     with state.database.reading() as session:
@@ -228,7 +235,7 @@ def scored(
         )
         answers = [one for some in classifying.steps(session, items) for one in some]
         classifying.record(state.database, program.actor)
-        refuse_all(answers)
+        refuse_all(len(answers), [one for one in answers if isinstance(one, Refusal)])
         if offer.kind != JSON:
             return rendered(request, session, answers, checkpoint, now(), offer)
         return JSONResponse(together(checkpoint.name, answers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import threading
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from pydicom import dcmread
@@ -611,3 +613,67 @@ def test_a_fault_of_a_place_is_named_alike_in_a_form_and_in_a_body(api):
     ):
         assert told.status_code == 422
         assert "lesions.0.box.2: Input should be a valid number" in told.json()["detail"]
+
+
+# -- rows of the version before ----------------------------------------------------------------
+
+
+def test_what_the_version_before_was_asked_for_is_answered_as_it_would_have_been(
+    api, held, app, session
+):
+    image, _ = held
+    pixels = np.linspace(-1, 1, 64 * 64, dtype="<f4").reshape(64, 64)
+    stream = io.BytesIO()
+    np.save(stream, pixels)
+    file, portal = {"image": ("a.npy", stream.getvalue())}, {"contrast_phase": "portal"}
+    array = api.post(PATH, files=file, data=portal).json()
+    taken = "the array is taken as Hounsfield units mapped from the checkpoint's window"
+    place = f'"image": "{image.id}", "case": "{image.series.case_id}"'
+    lesion = uuid.uuid4()
+    asked = f"""{{"items": [
+     {{"roi": "{base64.b64encode(pixels.tobytes()).decode()}", "calibrated": true, "box": null,
+       "square": [0, 0, 64, 64], "side_mm": null, "warnings": ["{taken}"], "phantom": false}},
+     {{{place}, "box": [44.0, 44.0, 40.0, 40.0]}},
+     {{{place}, "box": [44.0, 44.0, 40.0, 40.0], "lesion": "{lesion}"}},
+     {{"refused": {{"status": 404, "title": "Not found", "detail": "It is not here."}}}}]}}"""
+    address = queue(api).headers["location"]
+    session.execute(sa.update(Job).values(asked=json.loads(asked), total=4))
+    session.commit()
+    assert app.state.clerk.act()
+    told = api.get(address).json()["result"]
+    [by_place] = classify(api, {"instance": image.uid, "box": BOX}).json()["lesions"]
+    refusal = {"status": 404, "title": "Not found", "detail": "It is not here."}
+    answers = [{"status": 200, **array}, by_place, {**by_place, "lesion": str(lesion)}, refusal]
+    whole = {"checkpoint": array["checkpoint"], "classified": 3, "refused": 1, "lesions": answers}
+    assert json.dumps(told) == json.dumps(whole)  # in the same order as well
+
+
+def test_what_the_version_before_found_is_answered_in_the_same_bytes(api, held, app, session):
+    image, _ = held
+    uids = f'"study":"{image.series.case.uid}","series":"{image.series.uid}"'
+    classified = (
+        '{"status":200,"checkpoint":"cnn","version":"3bf4-23a0","lesion_class":"cyst",'
+        '"probabilities":{"cyst":0.7,"metastasis":0.1,"hemangioma":0.2},"calibrated":true,'
+        '"prediction_set":{"level":0.9,"classes":["cyst","hemangioma"]},'
+        '"unlike_training":{"score":0.412,"flag":false,"reasons":[]},"second_opinion":null,'
+        '"agreement":null,"roi":{"box":[44.0,44.0,40.0,40.0],"square":[32.8,32.8,62.4,62.4],'
+        '"side_mm":49.92},"calibrated_hu":true,"limits":"Trained on phantoms.",'
+        f'"warnings":["one"],"case":"{image.series.case_id}",'
+        f'"image":{{{uids},"instance":"{image.uid}"}}}}'
+    )
+    refusal = '{"status":404,"title":"Not found","detail":"It is not here."}'
+    address = queue(api).headers["location"]
+    assert app.state.clerk.act()
+    for lesions, status in ((f"{classified},{refusal}", 422), (classified, 200)):
+        refused = lesions.count(refusal)
+        counts = f'"checkpoint":"cnn","classified":1,"refused":{refused}'
+        result = f'{{{counts},"lesions":[{lesions}]}}'
+        session.execute(sa.update(Job).values(result=json.loads(result)))
+        session.commit()
+        assert f'"result":{result}' in api.get(address).text
+        report = api.get(address, headers={"accept": "application/dicom"})
+        assert report.status_code == status
+        if status == 422:
+            assert f'"lesions":[{lesions}]' in report.text
+        else:
+            assert "cyst" in str(dcmread(io.BytesIO(report.content))).lower()
