@@ -294,10 +294,6 @@ class Database:
         with self.glance() as session:
             return schema.of(session.connection())
 
-    def is_migrated(self) -> bool:
-        """Whether the schema is at the newest revision."""
-        return self.found_schema() == Schema.CURRENT
-
     def require_schema(self) -> None:
         """Nothing when the schema is this version's; OtherSchema with what to do."""
         schema.require(self.found_schema())

@@ -126,10 +126,6 @@ class Studies:
                 claims[name][study] = getattr(found, name)
         return Said(**claims)
 
-    def by_analysis(self, study: int, margin: float) -> Said:
-        """What `analyse` says of one study, without a short cut; arrays of one."""
-        return claimed(analyse(self.readings(study), self.rules(margin)))
-
     def ordinary(self, margin: float) -> Truths:
         """Which studies need no analysis of their own (studies,)."""
         return self._by_arrays(self.rules(margin))[1]

@@ -38,11 +38,6 @@ def d_prime_2afc(proportion_correct: float) -> float:
     return sqrt(2) * _z(proportion_correct)
 
 
-def auc_of_d_prime(value: float) -> float:
-    """Area under the equal-variance binormal ROC curve: Φ(d′ / √2)."""
-    return float(scipy.stats.norm.cdf(value / sqrt(2)))
-
-
 def log_linear(count: int, n: int) -> float:
     """(count + 0.5) / (n + 1), never 0 or 1 (Hautus 1995)."""
     return (count + 0.5) / (n + 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import ceil, sqrt
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from ml.ground import records
 from ml.statistics.exact import hanley_mcneil_variance
 from ml.statistics.latent import Latent
-from ml.statistics.mrmc import Components
 from ml.statistics.proportion import ReadersError
 
 Floats = NDArray[np.float64]
@@ -39,23 +38,6 @@ def accuracy_power(n: int, accuracy: float, alpha: float = ALPHA) -> float:
     # the p of `proportion.chance_p`: the distribution is symmetric at 0.5
     rejected = 2 * scipy.stats.binom.cdf(np.minimum(counts, n - counts), n, 0.5) <= alpha
     return float(scipy.stats.binom.pmf(counts, n, accuracy)[rejected].sum())
-
-
-def accuracy_equivalence_power(n: int, margin: float = MARGIN, alpha: float = ALPHA) -> float:
-    """Chance that n images show an accuracy within 0.5 ± margin when the reader guesses.
-
-    For planning only; the verdict itself is given on the area, never on accuracy.
-    """
-    counts = np.arange(n + 1)
-    above = scipy.stats.binom.sf(counts - 1, n, 0.5 - margin)
-    shown = np.maximum(above, scipy.stats.binom.cdf(counts, n, 0.5 + margin)) <= alpha
-    return float(scipy.stats.binom.pmf(counts, n, 0.5)[shown].sum())
-
-
-def images_for_half_width(half_width: float, confidence: float = 0.95) -> int:
-    """Images after which an accuracy near 0.5 is known to ± half_width (normal interval)."""
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
-    return ceil(0.25 * (z / half_width) ** 2)
 
 
 def area_power(area: float, synthetic: int, real: int, alpha: float = ALPHA) -> float:
@@ -165,11 +147,6 @@ class Pilot:
             over = var_tr + var + (t - 1) * (cov1 - cov3) - cov2
             var_r = max((_number(parts, "ms_r") - over) / t, 0.0) + var_tr
         return cls(var, cov1, cov2, cov3, var_tr, var_r, count, source)
-
-    @classmethod
-    def of_components(cls, parts: Components) -> Pilot:
-        """From an analysis of a pilot study; ReadersError as ``of``."""
-        return cls.of(asdict(parts), source="pilot study")
 
     @classmethod
     def load(cls, path: Path) -> Pilot:

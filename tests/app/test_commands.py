@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from app.db import Database
 from app.models import Event, SignIn, User
+from app.models.people.user import fits
 from serving import command, command_here, lock_held
 
 ME = f"command line: {pwd.getpwuid(os.getuid()).pw_name}"
@@ -106,7 +107,7 @@ def test_an_account_is_changed_and_the_record_says_who_was_at_the_command_line(r
     assert said[0] == 0
     with database.reading() as session:
         assert session.scalars(sa.select(SignIn)).all() == []
-        assert User.require(session, "ada").has_password("battery staple")
+        assert fits("battery staple", User.require(session, "ada").password_hash)
     assert run("user", "role", "ada", "admin")[0] == 0
     assert run("user", "disable", "boss")[0] == 0
     assert run("user", "list")[1] == "ada\tadmin\tactive\nboss\tadmin\tdisabled\n"

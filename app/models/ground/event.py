@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,13 +46,3 @@ class Event(Base):
             Event.actor == actor[:100], Event.kind == kind, Event.at < before
         )
         return session.scalar(found.limit(1)) is not None
-
-    @staticmethod
-    def count_recent(session: Session, actor: str, kind: str, minutes: float) -> int:
-        """How many events of a kind an actor caused in the last ``minutes``."""
-        since = now() - timedelta(minutes=minutes)
-        return session.execute(
-            sa.select(sa.func.count())
-            .select_from(Event)
-            .where(Event.actor == actor[:100], Event.kind == kind, Event.at >= since)
-        ).scalar_one()

@@ -149,10 +149,6 @@ class SignIn(Base):
             return Owed.SECOND_STEP
         return None
 
-    def ends_at(self, idle_hours: float) -> tuple[datetime, datetime]:
-        """When it ends without further use, and when in any case."""
-        return min(self.seen_at + timedelta(hours=idle_hours), self.expires_at), self.expires_at
-
     @staticmethod
     def of(session: Session, user: User, idle_hours: float) -> list[SignIn]:
         """A person's sign-ins that are good, the last used first."""

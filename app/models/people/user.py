@@ -187,10 +187,6 @@ class User(Base):
             raise NotFound("There is no such account.")
         return user
 
-    def has_password(self, password: str) -> bool:
-        """Whether this is the password. It takes a while, like `hashed`."""
-        return fits(password[:_LONGEST], self.password_hash)
-
     def set_password(
         self,
         session: Session,

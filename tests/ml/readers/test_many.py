@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from ml.readers.many import Studies
+from ml.readers.analysis import analyse
+from ml.readers.many import Studies, claimed
 from ml.statistics.latent import Latent
 
 LAZY = Latent(cuts=(-3.0, -2.5, 1.6, 2.2, 2.6))
@@ -32,7 +33,7 @@ def test_the_short_way_gives_the_verdicts_of_the_analysis_on_the_same_readings(
     drawn = Studies.drawn(model, areas, readers, half, half, 8, np.random.default_rng(3))
     said = drawn.said(margin)
     for study in range(8):
-        alone = drawn.by_analysis(study, margin)
+        alone = claimed(analyse(drawn.readings(study), drawn.rules(margin)))
         for claim in CLAIMS:
             assert getattr(said, claim)[study] == getattr(alone, claim)[0], (claim, study)
 

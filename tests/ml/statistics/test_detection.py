@@ -1,6 +1,6 @@
 import pytest
 
-from ml.statistics.detection import auc_of_d_prime, criterion, d_prime, d_prime_2afc, detect
+from ml.statistics.detection import criterion, d_prime, d_prime_2afc, detect
 from ml.statistics.proportion import ReadersError
 
 
@@ -21,7 +21,6 @@ def test_published_values_of_d_prime_and_criterion() -> None:
     assert d_prime(0.7, 0.4) == pytest.approx(0.7777, abs=5e-5)
     assert criterion(0.7, 0.4) == pytest.approx(-0.1355, abs=5e-5)
     assert d_prime_2afc(0.7) == pytest.approx(0.7416, abs=5e-5)
-    assert auc_of_d_prime(0.0) == 0.5
 
 
 def test_a_perfect_reader_gets_a_finite_d_prime_by_the_log_linear_correction() -> None:
