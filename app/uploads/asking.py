@@ -139,7 +139,7 @@ class _Upload:
                     at, outcome = _OUTCOMES[kind].validate_python(told)
                     self.done[at] = outcome
                 else:
-                    _refuse(kind, told, self.limits)
+                    _refuse(kind, told)
         except _GONE as error:
             words, code = _lost(worker, error, self.limits)
             raise _Death(place, name, words, code) from error
@@ -178,7 +178,7 @@ class _OutOfMemory(Exception):
 _GONE = (Ended, Silent, UnusableMessage, ValidationError, _OutOfMemory)
 
 
-def _refuse(kind: str, told: Any, limits: Limits) -> None:
+def _refuse(kind: str, told: Any) -> None:
     if kind == "memory":
         raise _OutOfMemory
     if kind == "fault":
@@ -355,7 +355,7 @@ class Images:
                 elif kind == "unusable":
                     found.append(DicomError(str(told)))
                 elif kind != "at":
-                    _refuse(kind, told, self._limits)
+                    _refuse(kind, told)
         except _GONE as error:
             words, code = _lost(worker, error, self._limits)
             raise _Death(0, name, words, code, begun=begun) from error

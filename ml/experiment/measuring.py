@@ -123,7 +123,7 @@ def perform(folder: RunFolder, settings: Experiment, task: Measure) -> None:
         rois = np.stack([manifest.roi(line, settings.window_hu) for line in chosen])
         side = of_lines(chosen, rois)
     else:
-        most = synthetic_rois(folder, settings, fold, task.kind, OUTER, task.seed, most_rois)
+        most = synthetic_rois(folder, fold, task.kind, OUTER, task.seed, most_rois)
         rois = np.concatenate([most[0][most[1] == i][: len(own)] for i, own in enumerate(lines)])
         each = [f"{task.kind} {i}" for i in range(len(rois))]
         seed = seed_for("fidelity", task.name, settings.seed)
@@ -259,7 +259,7 @@ def _memorisation(
 ) -> dict[str, Distances]:
     """Distances class by class, in each space; the nearest pairs go to ``pairs.npz``."""
     scheme = manifest.scheme
-    each = views_each(manifest, settings, fold, settings.base)
+    each = views_each(settings, fold, settings.base)
     held_labels = np.asarray([scheme.index(line.lesion_class) for line in fold.test])
     compared = _Compared()
     # correlation tries turns and shifts itself, so that it needs no views

@@ -145,7 +145,7 @@ def _generator(folder: RunFolder, settings: Experiment, task: TrainGenerator) ->
     fold = fold_of(manifest, settings, task.seed, task.fold, task.part)
     whole = fold_of(manifest, settings, task.seed, task.fold, OUTER)
     own = fold.train.only(task.lesion_class) if task.lesion_class else fold.train
-    each = views_each(manifest, settings, whole, settings.base)
+    each = views_each(settings, whole, settings.base)
     pixels, labels = classic_rois(folder, manifest, task.seed, list(own), each)
     kind = GeneratorKind(task.kind)
     seed = (task.kind, task.lesion_class, task.part, task.fold, task.seed)
@@ -370,7 +370,7 @@ def _discriminator(
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.reset_running_stats()
             norm.momentum = None
-    each = views_each(manifest, settings, fold, settings.base)
+    each = views_each(settings, fold, settings.base)
     pixels, _ = classic_rois(folder, manifest, task.seed, list(fold.train), each)
     order = runtime.generator("statistics", task.name).permutation(len(pixels))
     with torch.no_grad():

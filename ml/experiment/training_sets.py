@@ -40,7 +40,7 @@ def fold_of(manifest: Manifest, settings: Experiment, seed: int, index: int, par
     return fold if part == OUTER else inner_of(manifest, settings, seed, fold)
 
 
-def views_each(manifest: Manifest, settings: Experiment, fold: Fold, per_fold: int) -> int:
+def views_each(settings: Experiment, fold: Fold, per_fold: int) -> int:
     """Classic ROIs per lesion; the same for all lesions (section IV-B)."""
     return round(per_fold * (settings.folds - 1) / len(fold.train)) if per_fold else 0
 
@@ -53,9 +53,9 @@ def views_needed(manifest: Manifest, settings: Experiment, seed: int) -> int:
     """
     per_fold = arms.most_classic(settings, len(manifest.scheme))
     folds = folds_of(manifest, settings, seed)
-    each = max(views_each(manifest, settings, fold, per_fold) for fold in folds)
+    each = max(views_each(settings, fold, per_fold) for fold in folds)
     smallest = min(settings.base, *settings.classic)
-    if any(views_each(manifest, settings, fold, smallest) == 0 for fold in folds):
+    if any(views_each(settings, fold, smallest) == 0 for fold in folds):
         raise ConfigError(
             f"{smallest} classic ROIs per fold are less than half a view of each of "
             f"{max(len(fold.train) for fold in folds)} training lesions; raise classic and base."
@@ -97,7 +97,6 @@ def classic_rois(
 
 def synthetic_rois(
     folder: RunFolder,
-    settings: Experiment,
     fold: Fold,
     kind: str,
     part: str,
@@ -184,14 +183,12 @@ def training_set(
     parts: list[tuple[Pixels, npt.NDArray[np.int64]]] = []
     if size.real:
         whole = fold_of(manifest, settings, task.seed, task.fold, OUTER)
-        each = views_each(manifest, settings, whole, size.classic)
+        each = views_each(settings, whole, size.classic)
         parts.append(classic_rois(folder, manifest, task.seed, list(fold.train), each))
     if size.source in (*GeneratorKind, arms.PASTED):
         count = _synthetic_per_class(settings, manifest, task, fold)
         numbered = replace(fold, index=task.fold)
-        parts.append(
-            synthetic_rois(folder, settings, numbered, size.source, task.part, task.seed, count)
-        )
+        parts.append(synthetic_rois(folder, numbered, size.source, task.part, task.seed, count))
     elif size.source == "real":
         count = _synthetic_per_class(settings, manifest, task, fold)
         parts.append(repeated(folder, manifest, task, fold, count))

@@ -215,7 +215,7 @@ def _opened(
         "colour in a grey image": spread,
         "metadata length": float(sum(len(k) + len(v) for k, v in items.items())),
         "bytes after the image": float(trailing),
-        **_levels(levels, top),
+        **_levels(levels),
     }
     return Opened(
         kind,
@@ -231,7 +231,7 @@ def _opened(
     )
 
 
-def _levels(stored: Floats, top: float) -> dict[str, float]:
+def _levels(stored: Floats) -> dict[str, float]:
     """Traces in the histogram of what was done to grey values, blind to what the image shows.
 
     Each is exactly 0 (step: 1) unless it is far beyond chance, so that natural histograms tie.

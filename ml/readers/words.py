@@ -152,7 +152,7 @@ def _who_read(result: Result, rules: Protocol) -> str:
     )
 
 
-def _main(result: Result, rules: Protocol) -> str:
+def _main(result: Result) -> str:
     """What decides: the primary hypothesis, or what stands in its place."""
     by_reader = "the area under the empirical ROC curve (AUC) of each reader's rating"
     if result.primary is None:
@@ -175,7 +175,7 @@ def analysed(result: Result, shown: Presentations, rules: Protocol) -> str:
     if c.repeats:
         text.append(f"{c.repeats} repeats served agreement of readers with themselves only.")
     text.append(
-        _main(result, rules)
+        _main(result)
         + (f", with its 95 % interval ({'; '.join(methods_of_auc)})" if methods_of_auc else "")
         + (f"; none for {', '.join(without)}" if without else "")
         + f". A reader was called equivalent to chance when the 90 % interval lay within 0.5 ± "

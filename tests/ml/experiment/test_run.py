@@ -115,13 +115,13 @@ def test_synthetic_rois_of_a_generator_that_saw_a_test_patient_are_refused(
     shutil.copytree(whole_run / "tasks", tmp_path / "tasks")
     folder = _folder(manifest, tmp_path)
     fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
-    training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
+    training_sets.synthetic_rois(folder, fold, "dcgan", OUTER, 0, 4)
     task = TrainGenerator("dcgan", OUTER, 0, 0, "ring")
     told = folder.result(task)
     told = replace(told, patients=(*told.patients, min(fold.test.patients)))
     folder.task(task.name).write_json("result.json", to_json(told))
     with pytest.raises(LeakageError, match=r"dcgan-ring.*was trained on patient"):
-        training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
+        training_sets.synthetic_rois(folder, fold, "dcgan", OUTER, 0, 4)
 
 
 def test_generators_of_another_fold_are_refused(
@@ -135,7 +135,7 @@ def test_generators_of_another_fold_are_refused(
         shutil.copytree(whole_run / "tasks" / theirs, tmp_path / "tasks" / ours)
     fold = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
     with pytest.raises(LeakageError):
-        training_sets.synthetic_rois(folder, TINY, fold, "dcgan", OUTER, 0, 4)
+        training_sets.synthetic_rois(folder, fold, "dcgan", OUTER, 0, 4)
 
 
 def test_generators_for_validation_have_not_seen_the_validation_patients(
@@ -151,7 +151,7 @@ def test_generators_for_validation_have_not_seen_the_validation_patients(
         assert not (saw | inner.test.patients) & outer.test.patients
     with pytest.raises(LeakageError):
         wrong = replace(training_sets.fold_of(manifest, TINY, 0, 0, INNER), index=0)
-        training_sets.synthetic_rois(folder, TINY, wrong, "dcgan", OUTER, 0, 4)
+        training_sets.synthetic_rois(folder, wrong, "dcgan", OUTER, 0, 4)
 
 
 def test_synthetic_line_in_a_data_set_is_refused_before_training(
@@ -668,7 +668,7 @@ def test_inner_training_gets_synthetic_rois_in_proportion(
         fold = training_sets.fold_of(manifest, TINY, 0, 0, part)
         pixels, labels = training_sets.training_set(folder, TINY, manifest, task, fold)
         whole = training_sets.fold_of(manifest, TINY, 0, 0, OUTER)
-        each = training_sets.views_each(manifest, TINY, whole, 20)
+        each = training_sets.views_each(TINY, whole, 20)
         real = len(fold.train) * (1 + each)
         sizes[part] = (len(pixels) - real) / len(fold.train)
         assert len(labels) == len(pixels)
