@@ -71,7 +71,7 @@ export function submit(form, { submitter, signal } = {}) {
  * as the answer carries data-refresh-ms itself. Waits while the page is hidden; after a failure it
  * waits longer, up to 30 s. Returns a function that stops it.
  */
-export function poll(element) {
+function poll(element) {
   let current = element;
   let failures = 0;
   let timer = 0;

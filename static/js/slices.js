@@ -43,7 +43,7 @@ export function otherSeries(by) {
 }
 
 /** Of a series, the slice that lies nearest to another one. */
-export function levelWith(image, series) {
+function levelWith(image, series) {
   const same = series.images.map(({ id }) => byId.get(id));
   return same[levelOf(image, same, image.series.images.length).at];
 }
