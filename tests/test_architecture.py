@@ -220,7 +220,10 @@ def test_each_import_contract_breaks_on_a_planted_violation(tmp_path):
             "import ml.checkpoints.card.making",
         ),
         "the staircase of ml.trust": ("ml/trust/themes.py", "import ml.trust.opinion"),
-        "the staircase of ml.training": ("ml/training/runtime.py", "import ml.training.gan"),
+        "the staircase of ml.training": (  # for an annotation alone
+            "ml/training/runtime.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ml.training.gan",
+        ),
         "the staircase of ml.statistics": ("ml/statistics/exact.py", "import ml.statistics.power"),
         "the staircase of ml.readers": ("ml/readers/results.py", "import ml.readers.analysis"),
         "the staircase of ml.leak_audit": ("ml/leak_audit/places.py", "import ml.leak_audit.audit"),

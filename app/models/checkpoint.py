@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from app.db import Base, Word, now, serialise
 from app.errors import Conflict, Damaged, Forbidden, NotFound, Unreadable
 from app.models.ground.blob import Blob
 from app.models.ground.event import Event
+from app.models.people.ownership import Owned
 from app.models.people.user import User
 from ml import config
 from ml.checkpoints import checkpoint as files
@@ -39,10 +40,6 @@ from ml.trust.record import Trust, read_figures
 
 SERVE_WORD = "SERVE"
 """What must be typed to serve a checkpoint that something speaks against."""
-
-if TYPE_CHECKING:  # a later room: only its name is needed here
-    from app.models.runs.run import Run
-
 
 _SERVED = "what is served"
 _WORDS = "what owners say"
@@ -125,7 +122,8 @@ class Checkpoint(Base):
     run_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("run.id"), index=True)
     words: Mapped[dict[str, str] | None] = mapped_column(sa.JSON(none_as_null=True))
 
-    run: Mapped[Run | None] = relationship()
+    # a Run is of a later room; all that is asked of it here is whose it is
+    run: Mapped[Owned | None] = relationship("Run")
 
     @staticmethod
     def register(

@@ -31,6 +31,7 @@ from ml.phantom import Version
 from ml.phantom.lesions import CLASSES
 from ml.statistics import classification
 from ml.training import acgan, classifier, cnn_steps, gan, gan_steps, joint, runtime
+from ml.training.learner import Learner
 
 LANES = {"generator": 4, "classifier": 8}
 """Trainings that share a GPU at a time: with more, an H100 made no more steps in all."""
@@ -138,7 +139,7 @@ def _of_a_core(settings: Experiment, data: Path, number: int) -> tuple[float, Ra
 
 def _learner(
     settings: Experiment, kind: GeneratorKind, classes: int
-) -> tuple[Gan, Callable[..., gan.Learner]]:
+) -> tuple[Gan, Callable[..., Learner]]:
     """What trains a kind of generator: its settings, and what builds it from them."""
     match kind:
         case GeneratorKind.DCGAN:

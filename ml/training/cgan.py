@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import relu
 
 from ml import config
-from ml.training import augmented, gan, gan_steps
+from ml.training import augmented, gan, learner
 from ml.training.acgan import with_class
 from ml.training.networks import cgan
 
@@ -68,7 +68,7 @@ class Pair(gan.Pair):
     def new_weight(self, count: int, total: int) -> float:
         """All of the present generator in the burn-in, and then as a fresh average begins."""
         burnt = round(self.own.burn_in * total)
-        return 1.0 if count < burnt else gan_steps.new_weight(self.settings, count - burnt)
+        return 1.0 if count < burnt else learner.new_weight(self.settings, count - burnt)
 
     def discriminator_loss(
         self, real: torch.Tensor, answers: torch.Tensor, fake: torch.Tensor, latents: torch.Tensor

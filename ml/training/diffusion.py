@@ -17,7 +17,8 @@ import torch
 from ml import config
 from ml.checkpoints.sampler import Sampler
 from ml.lesion import ROI_SIZE_PX
-from ml.training import budget, gan, runtime
+from ml.training import budget, runtime
+from ml.training.learner import Learner
 from ml.training.networks.edm import Denoiser
 
 Pixels = npt.NDArray[np.float32]
@@ -43,7 +44,7 @@ def schedule(settings: config.Config) -> config.Gan:
     )
 
 
-class Model(gan.Learner):
+class Model(Learner):
     """Denoiser, averaged denoiser and optimizer of one attempt.
 
     A latent here is (4098,): noise of an image, the number that its level is drawn by in training,

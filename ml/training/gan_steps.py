@@ -5,8 +5,6 @@ As ``ml.training.cnn_steps``: what differs from step to step is drawn for a whol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,19 +12,9 @@ import torch
 from ml import config
 from ml.training.captured import Captured
 from ml.training.cnn_steps import on_device
-
-if TYPE_CHECKING:
-    from ml.training.gan import Learner
+from ml.training.learner import Learner
 
 Pixels = npt.NDArray[np.float32]
-
-
-def new_weight(settings: config.Gan, count: int) -> float:
-    """Weight of the present generator in the averaged one, after ``count`` earlier steps.
-
-    The first steps are forgotten sooner, or the average would keep the untrained start.
-    """
-    return 1 - min(settings.ema, (1 + count) / (10 + count))
 
 
 class Steps:

@@ -25,6 +25,7 @@ from ml.training.described import described
 from ml.training.enough import refuse_few
 from ml.training.gan import Views
 from ml.training.learned import EndedTraining, GeneratorTraining
+from ml.training.learner import Learner
 from ml.training.watched import Watch, copying, words
 
 Pixels = npt.NDArray[np.float32]
@@ -136,7 +137,7 @@ def fit(
 
 def learner(
     kind: GeneratorKind, settings: Config, classes: int
-) -> tuple[Gan, Callable[..., gan.Learner]]:
+) -> tuple[Gan, Callable[..., Learner]]:
     """What ``gan.fit`` is told of a kind, and what builds its networks from that."""
     if kind == GeneratorKind.DIFFUSION:
         return diffusion.schedule(settings), partial(diffusion.Model, classes, settings.diffusion)

@@ -31,8 +31,8 @@ from ml.training import (
     cgan,
     diffusion,
     drawing,
-    gan_steps,
     joint,
+    learner,
     runtime,
     watched,
 )
@@ -220,7 +220,7 @@ def test_diffusion_gets_the_budget_of_the_conditional_gan(settings: Config) -> N
 def test_average_begins_after_the_burn_in() -> None:
     pair = cgan.Pair(2, Conditional(burn_in=0.5), replace(TINY.gan, ema=0.9), CPU, 0)
     assert [pair.new_weight(count, 20) for count in (0, 9)] == [1.0, 1.0]
-    plain = [gan_steps.new_weight(pair.settings, count) for count in (0, 5, 200)]
+    plain = [learner.new_weight(pair.settings, count) for count in (0, 5, 200)]
     assert [pair.new_weight(10 + count, 20) for count in (0, 5, 200)] == plain
     before = [p.detach().clone() for p in pair.average.parameters()]
     with torch.no_grad():
