@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ml.images.roi import normalise
+from ml.statistics import symmetry
 
 Float32 = npt.NDArray[np.float32]
 
@@ -57,18 +58,17 @@ def pairs(details: Sequence[Float32], patients: Sequence[str]) -> list[tuple[int
     common = stack.mean(axis=0) if len(stack) >= _FEW else np.zeros_like(stack[0])
     who = np.unique(np.asarray(patients), return_inverse=True)[1]
     found: set[tuple[int, int]] = set()
-    for flipped in (stack, stack[:, :, ::-1]):
-        for quarters in range(4):
-            turned = np.rot90(flipped, quarters, axes=(1, 2))
-            for start in range(0, len(stack), _AT_A_TIME):
-                part = stack[start : start + _AT_A_TIME]
-                alike = np.abs(_products(part, turned)) >= ALIKE
-                alike &= who[start : start + _AT_A_TIME, None] != who[None]
-                for i, j in np.argwhere(alike):
-                    own = _unit(np.stack([part[i] - common, turned[j] - common]))
-                    if abs(float(_products(own[:1], own[1:])[0, 0])) >= STILL_ALIKE:
-                        first, second = int(i) + start, int(j)
-                        found.add((min(first, second), max(first, second)))
+    for each in range(symmetry.SYMMETRIES):
+        turned = symmetry.turned(stack, each)
+        for start in range(0, len(stack), _AT_A_TIME):
+            part = stack[start : start + _AT_A_TIME]
+            alike = np.abs(_products(part, turned)) >= ALIKE
+            alike &= who[start : start + _AT_A_TIME, None] != who[None]
+            for i, j in np.argwhere(alike):
+                own = _unit(np.stack([part[i] - common, turned[j] - common]))
+                if abs(float(_products(own[:1], own[1:])[0, 0])) >= STILL_ALIKE:
+                    first, second = int(i) + start, int(j)
+                    found.add((min(first, second), max(first, second)))
     return sorted(found)
 
 

@@ -24,14 +24,8 @@ def digest(stored: NDArray[Any]) -> str:
     whole = np.rint(stored)
     if np.array_equal(whole, stored) and stored.min() >= 0 and stored.max() < 1 << 16:
         stored = whole.astype(np.uint16)  # fewer bytes to read eight times
-    turns = []
-    for quarter in range(4):
-        turned = np.rot90(stored, quarter)
-        turns += [turned, turned[:, ::-1]]
-    said = (
-        hashlib.sha256(np.ascontiguousarray(one).tobytes() + repr(one.shape).encode()).hexdigest()
-        for one in turns
-    )
+    turns = (symmetry.turned(stored[None], each)[0] for each in range(symmetry.SYMMETRIES))
+    said = (hashlib.sha256(one.tobytes() + repr(one.shape).encode()).hexdigest() for one in turns)
     return min(said)[:32]
 
 

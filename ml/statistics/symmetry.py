@@ -7,13 +7,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Kind = TypeVar("Kind", bound=np.floating)
+Kind = TypeVar("Kind", bound=np.generic)
 
 SYMMETRIES = 8
 
 
 def turned(images: npt.NDArray[Kind], symmetry: int) -> npt.NDArray[Kind]:
-    """(n, side, side) under symmetry 0 (none) … 7: quarter turns (modulo 4), mirrored from 4 on."""
+    """(n, h, w) under symmetry 0 (none) … 7: quarter turns (modulo 4), mirrored from 4 on.
+
+    Axes after these (colours) stay as they are.
+    """
     images = np.rot90(images, symmetry % 4, axes=(1, 2))
     return np.ascontiguousarray(images[:, :, ::-1] if symmetry >= 4 else images)
 

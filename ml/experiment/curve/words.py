@@ -11,7 +11,6 @@ from ml.experiment.curve.figure import PAPERS_LESIONS
 from ml.experiment.curve.record import Curve, Gap, Point
 from ml.experiment.report import figures, paper, svg
 from ml.statistics.comparison import p_text
-from ml.statistics.figure import Figure
 
 PHANTOM = (
     "**Phantom results**: simulated CT with known truth, no patient. They tell how the arms do on "
@@ -151,11 +150,7 @@ def balanced(found: Curve) -> list[str]:
 
 
 def _share(point: Point | None) -> str:
-    return "" if point is None else _interval(point.balanced_accuracy)
-
-
-def _interval(figure: Figure, signed: bool = False) -> str:
-    return " ".join(filter(None, figures.interval(figure, signed)))
+    return "" if point is None else figures.share(point.balanced_accuracy)
 
 
 def differences(gaps: Sequence[Gap]) -> list[str]:
@@ -167,7 +162,7 @@ def differences(gaps: Sequence[Gap]) -> list[str]:
                 str(gap.size),
                 gap.arm,
                 gap.against,
-                _interval(gap.difference, signed=True),
+                figures.share(gap.difference, signed=True),
                 p_text(gap.p),
                 "" if gap.holm_p is None else p_text(gap.holm_p),
                 "not told" if gap.training_share is None else f"{gap.training_share:.0%}",
@@ -188,7 +183,7 @@ def by_class(found: Curve) -> list[str]:
                 one.arm,
                 str(one.size),
                 *(
-                    f"{_interval(one.sensitivity[key])} / {_interval(one.specificity[key])}"
+                    f"{figures.share(one.sensitivity[key])} / {figures.share(one.specificity[key])}"
                     for key in keys
                 ),
             ]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ml.experiment.report import svg
+from ml.experiment.report import figures, svg
 from ml.experiment.results.scores import ArmSummary
 from ml.lesion import LesionScheme
-from ml.statistics.figure import Figure
 
 _Point = tuple[float, float, float | None, float | None]
 _DRAWN = (
@@ -23,9 +22,9 @@ def rows(summary: Sequence[ArmSummary]) -> list[list[str]]:
     return [
         [
             escape(row.name),
-            _figure(row.brier),
-            _figure(row.log_loss),
-            _figure(row.calibration_error),
+            figures.number_html(row.brier, ".3f"),
+            figures.number_html(row.log_loss, ".3f"),
+            figures.number_html(row.calibration_error, ".3f"),
             f"{row.calibration_error_by_chance:.3f}",
         ]
         for row in summary
@@ -86,12 +85,3 @@ def curves(summary: Sequence[ArmSummary], scheme: LesionScheme, intervals: str) 
         "too sure of itself. Few lesions are in a bin: read it beside the calibration error and "
         "what chance alone gives.</p>"
     )
-
-
-def _figure(found: Figure | None) -> str:
-    if found is None or found.value is None:
-        return "–"
-    if found.ends is None:
-        return f"{found.value:.3f}"
-    low, high = found.ends
-    return f"{found.value:.3f} <span class='soft'>({low:.3f} to {high:.3f})</span>"

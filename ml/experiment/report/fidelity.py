@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from ml.experiment.outcomes import Collapsed, Missing
+from ml.experiment.report import figures
 from ml.experiment.results import Results
 from ml.experiment.results.synthetic import KindFidelity, SpaceFidelity, Synthetic
 from ml.statistics import two_sample
@@ -148,10 +149,4 @@ def _cells(of: SpaceFidelity | None) -> Sequence[str]:
 
 def plain(found: Figure | None) -> str:
     """A figure as it is, with its interval; HTML."""
-    if found is None or found.value is None:
-        return "–"
-    value = f"{found.value:.3g}"
-    if found.ends is None:
-        return value
-    low, high = found.ends
-    return f"{value} <span class='soft'>({low:.3g} to {high:.3g})</span>"
+    return figures.number_html(found, ".3g")

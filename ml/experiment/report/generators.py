@@ -105,6 +105,6 @@ def _gain(found: ArmComparison | None, fates: Sequence[GeneratorFate]) -> tuple[
     if found is None:
         gone = any(isinstance(fate.fared, Collapsed) for fate in fates)
         return "collapsed" if gone else "–", "–"
-    gain = " ".join(filter(None, figures.interval(found.difference, signed=True)))
+    gain = figures.share(found.difference, signed=True)
     after = "" if found.holm_p is None else f" ({p_text(found.holm_p)})"
     return gain, p_text(found.p) + after

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from ml.experiment.report import figures, generators
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
 from ml.statistics.comparison import p_text
-from ml.statistics.figure import Figure
 
 
 def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -> str:
@@ -31,15 +30,15 @@ def table(summary: Sequence[ArmSummary], comparisons: Sequence[ArmComparison]) -
         compared = against.get(row.name)
         cells = [
             row.name if row.seeds == most else f"{row.name} ({row.seeds} of {most} seeds)",
-            _interval(row.sensitivity["weighted"]),
-            _interval(row.specificity["weighted"]),
-            _interval(row.balanced_accuracy),
-            _interval(compared.difference if compared else None, signed=True),
+            figures.share(row.sensitivity["weighted"]),
+            figures.share(row.specificity["weighted"]),
+            figures.share(row.balanced_accuracy),
+            figures.share(compared.difference if compared else None, signed=True),
             _p(compared, corrected),
         ]
         if fresh:
-            cells.append(_interval(row.true_balanced_accuracy))
-            cells.append(_interval(compared.true_difference if compared else None, signed=True))
+            cells.append(figures.share(row.true_balanced_accuracy))
+            cells.append(figures.share(compared.true_difference if compared else None, signed=True))
         lines.append(cells)
     return _written(lines)
 
@@ -58,7 +57,3 @@ def _p(compared: ArmComparison | None, corrected: bool) -> str:
     """Of runs whose primary hypotheses are others, the p of a secondary one as it is."""
     p = None if compared is None else compared.holm_p if corrected else compared.p
     return "" if p is None else p_text(p)
-
-
-def _interval(found: Figure | None, signed: bool = False) -> str:
-    return " ".join(filter(None, figures.interval(found, signed)))

@@ -37,6 +37,7 @@ from ml.experiment.results import Results
 from ml.experiment.results.scores import ArmComparison, ArmSummary, Selection
 from ml.experiment.results.synthetic import Memorisation, Synthetic
 from ml.ground.counted import counted
+from ml.ground.plain_text import number
 from ml.ground.records import to_json
 from ml.images.roi import to_grey
 from ml.statistics.comparison import p_text
@@ -225,15 +226,6 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _interval(found: Figure | None, signed: bool = False) -> str:
-    value, between = figures.interval(found, signed)
-    return f"{value} <span class='soft'>{between}</span>" if between else value or "–"
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
     """Cells are HTML; a row whose first cell begins with ``*`` is the paper's."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
@@ -352,13 +344,13 @@ def _scores(results: Results) -> str:
                 escape(row.name),
                 _sizes(results, row.name, how),
                 # of one label each, weighted sensitivity is accuracy and macro the balanced one
-                _interval(row.sensitivity["weighted"]),
-                _interval(row.specificity["weighted"]),
-                _interval(row.sensitivity["macro"]),
-                _interval(row.specificity["macro"]),
+                figures.share_html(row.sensitivity["weighted"]),
+                figures.share_html(row.specificity["weighted"]),
+                figures.share_html(row.sensitivity["macro"]),
+                figures.share_html(row.specificity["macro"]),
             ]
             if phantom:
-                cells.append(_interval(row.true_balanced_accuracy))
+                cells.append(figures.share_html(row.true_balanced_accuracy))
             rows.append(cells)
             published = paper.SUMMARY.get(row.name)
             if how == Selection.PAPER and published:
@@ -440,7 +432,11 @@ def _per_class(results: Results) -> str:
         head = ["arm", *(f"{word} {key}" for _, word in measures for key in (*keys, *more))]
         cells = [
             [escape(row.name)]
-            + [_interval(measure(row)[key]) for measure, _ in measures for key in (*keys, *more)]
+            + [
+                figures.share_html(measure(row)[key])
+                for measure, _ in measures
+                for key in (*keys, *more)
+            ]
             for row in rows
         ]
         return _table([escape(cell) for cell in head], cells)
@@ -497,7 +493,7 @@ def _subgroups(results: Results) -> str:
             ],
         )
         if one.name in shown:
-            row[2 + shown.index(one.name)] = _interval(one.balanced_accuracy)
+            row[2 + shown.index(one.name)] = figures.share_html(one.balanced_accuracy)
     words = (
         f" Not told, since they have too many values that are no numbers: "
         f"{escape(', '.join(left_out))}."
@@ -581,7 +577,7 @@ def _comparisons(
         cells = [
             escape(pair),
             str(len(row.seeds)),
-            _interval(gap, signed=True),
+            figures.share_html(gap, signed=True),
             escape(p_text(row.p)),
             escape(holm),
             escape(", ".join(map(p_text, row.mcnemar_p))),
@@ -589,9 +585,9 @@ def _comparisons(
         if trained:
             cells.append("–" if row.training_share is None else f"{100 * row.training_share:.0f}")
         if phantom:
-            cells.append(_interval(row.true_difference, signed=True))
+            cells.append(figures.share_html(row.true_difference, signed=True))
             share = row.share_of_oracle_gap
-            cells.append(_interval(share.share) if share else "–")
+            cells.append(figures.share_html(share.share) if share else "–")
         rows.append(cells)
         if gap.ends is not None:
             corrected = f"Holm p {holm}" if row.holm_p is not None else f"p {p_text(row.p)}"
@@ -833,8 +829,8 @@ def _embedding(results: Results, planes: tuple[Plane, ...] | None) -> str:
     rows = [
         [
             escape(name),
-            _number(shown.silhouette),
-            _number(shown.silhouette_originals),
+            number(shown.silhouette, 3),
+            number(shown.silhouette_originals, 3),
             _percent(shown.neighbour_purity),
             _percent(shown.neighbour_purity_originals),
         ]
