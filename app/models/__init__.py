@@ -8,11 +8,14 @@ runs            known lesions, frozen data sets, experiments
 jobs            work that programs ask for, notices of its end, answers kept for repeated calls
 reader_studies  composition, protocol, enrolment, the desk
 study_results   answers, analysis, exports, after the unblinding
+monitoring      a classifier in use: what it said month by month, and what it is worth here
+worklist        cases with what is still to be done on them
+beside          which lesions may be shown beside another one
+correction      what was said wrongly of a case, put right
 study_plans     what is assumed of readers, and powers that were simulated
-worklist, correction   above all: they ask cases, runs and studies
 erasures        what is deleted everywhere, with what was made of it
 
-Each stands on those above it.
+Each stands on some of those above it, and on none below.
 """
 
 from app.models.cases.case import Case, Image, Series

@@ -104,20 +104,26 @@ def test_ready_and_live_answer_while_every_thread_of_the_server_waits(tmp_path):
         User.add(session, "ada", "admin", "correct horse")
         bea = User.add(session, "bea", "reader", "correct horse").id
     server = Served(f"sqlite:///{path}", tmp_path).wait()
-    replies = []
+    replies, sent = [], threading.Semaphore(0)
     try:
         cookie = server.sign_in("ada", "correct horse")
+        headers = {"Origin": f"http://127.0.0.1:{server.port}", "Cookie": cookie}
 
         def write() -> None:
-            replies.append(server.post(f"/users/{bea}/enabling", {}, cookie)[0])
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection.request("POST", f"/users/{bea}/enabling", b"", headers)
+            sent.release()
+            replies.append(connection.getresponse().status)
 
         with lock_held(path):
             threads = [threading.Thread(target=write) for _ in range(24)]
             for thread in threads:
                 thread.start()
-            time.sleep(1.0)
-            assert server.get("/health/live")[0] == 200
-            assert server.get("/health/ready")[0] == 200
+            for _ in threads:
+                assert sent.acquire(timeout=60)
+            for _ in range(10):
+                assert server.get("/health/live")[0] == 200
+                assert server.get("/health/ready")[0] == 200
             assert replies == []  # the writers waited all the while
             # a line that does not move lets most of them go, so that people can read on
             assert server.get("/cases", Cookie=cookie)[0] == 200
