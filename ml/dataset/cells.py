@@ -16,7 +16,14 @@ NO = ("", "0", "0.0", "0,0", "false", "f", "no", "n")
 
 
 def number(cell: str, what: str) -> float | None:
-    """A number with decimal point or comma; None for an empty cell."""
+    """A number with decimal point or comma; None for an empty cell.
+
+    Args:
+        what: begins the refusal.
+
+    Raises:
+        CellError: it is no number above zero.
+    """
     if not cell:
         return None
     text = cell.replace(",", ".")
@@ -27,7 +34,11 @@ def number(cell: str, what: str) -> float | None:
 
 
 def frame(cell: str) -> int | None:
-    """A whole number from 1, as people and spreadsheets write it (2, 2.0, 2,0); None if empty."""
+    """A whole number from 1, as people and spreadsheets write it (2, 2.0, 2,0); None if empty.
+
+    Raises:
+        CellError: it is none, or has more than six digits.
+    """
     if not cell:
         return None
     found = re.fullmatch(r"([0-9]{1,6})([.,]0+)?", cell)
@@ -37,7 +48,11 @@ def frame(cell: str) -> int | None:
 
 
 def numbers(cell: str, count: int, what: str) -> list[float]:
-    """So many numbers in one cell, apart by commas, semicolons or spaces; brackets allowed."""
+    """So many numbers in one cell, apart by commas, semicolons or spaces; brackets allowed.
+
+    Raises:
+        CellError: there are more or fewer, or one is no number.
+    """
     parts = [part for part in re.split(r"[,;\s]+", cell.strip("[]() ")) if part]
     # float() also takes 1_000 and other scripts' digits
     values = [float(part) for part in parts if _DECIMAL.fullmatch(part)]
@@ -52,6 +67,9 @@ def box(values: Sequence[float], boxes: Boxes, refused: str) -> Box:
     Args:
         boxes: what they are.
         refused: begins the refusal of corners that are none.
+
+    Raises:
+        CellError: the second corner lies left of or above the first.
     """
     x, y, third, fourth = values
     if boxes == Boxes.XYWH:

@@ -229,6 +229,7 @@ def cut(
     """The first ``most`` ROIs of a class, or all there are: (n, 64, 64), and whose tissue it is.
 
     Raises:
+        ConfigError: there is no lesion of the class.
         TissueError: a picture is missing or was altered.
     """
     chosen = stock.of_class(key)[:most]

@@ -110,6 +110,7 @@ def synthetic_rois(
     Raises:
         LeakageError: a generator saw a patient that this fold tests on, or a lesion lies in their
             tissue.
+        ConfigError: a generator left fewer ROIs.
     """
     parts, labels = [], []
     for position, key in enumerate(fold.scheme.keys):
@@ -178,7 +179,12 @@ def _synthetic_per_class(
 def training_set(
     folder: RunFolder, settings: Experiment, manifest: Manifest, task: TrainClassifier, fold: Fold
 ) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """What a classifier is trained on: (n, 64, 64) in [-1, 1] and class positions (n,)."""
+    """What a classifier is trained on: (n, 64, 64) in [-1, 1] and class positions (n,).
+
+    Raises:
+        LeakageError, ConfigError: as ``synthetic_rois``; LeakageError, too, where a patient who was
+            simulated afresh is in the data set.
+    """
     size = task.size
     parts: list[tuple[Pixels, npt.NDArray[np.int64]]] = []
     if size.real:
