@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image as Picture
 
-from app.jobs.classifying import of_roi, sent_roi
+from app.jobs.items import SentRoi
 from app.models import Image, Lesion, Prediction
 from factories import hidden_fields, make_dicom
 from ml.images import roi
@@ -132,12 +132,12 @@ def test_of_an_array_that_reaches_an_end_a_bound_is_told(api, end, bound):
 def test_what_a_job_keeps_of_an_roi_knows_what_lay_beyond():
     for hu in (800, 60):
         found = roi.make(CTSlice(disc(hu), True, (0.8, 0.8)), Box(44, 44, 40, 40))
-        back = sent_roi(of_roi(found, phantom=True))
+        back = SentRoi.from_dict(SentRoi(found, phantom=True).to_dict()).roi
         assert np.array_equal(back.unclipped, found.unclipped)
         assert (back.unclipped is back.pixels) == (hu == 60)
-    item = of_roi(found, phantom=True)
+    item = SentRoi(found, phantom=True).to_dict()
     del item["unclipped"]  # of a job that waited since before
-    assert sent_roi(item).unclipped is None
+    assert SentRoi.from_dict(item).roi.unclipped is None
 
 
 def test_the_schema_says_what_the_numbers_are(api):
