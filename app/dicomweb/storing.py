@@ -38,6 +38,7 @@ _REASONS = {
     RefusalCode.BURNED_IN: 0x0110,
     RefusalCode.OTHER_STUDY: 0xA900,
     RefusalCode.OTHER_PATIENT: 0x0110,
+    RefusalCode.PSEUDONYM: 0x0110,
     RefusalCode.LEAVING: 0xA700,
     RefusalCode.NO_PATIENT: 0x0110,
 }

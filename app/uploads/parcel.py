@@ -35,6 +35,8 @@ class RefusalCode(StrEnum):
     """Its SOP Instance UID belongs to an object of other bytes, which is kept."""
     OTHER_PATIENT = "other_patient"
     """Its study is here under another patient."""
+    PSEUDONYM = "pseudonym_taken"
+    """It names no patient, and the pseudonym that came with it is another patient's."""
     OTHER_STUDY = "other_study"
     """It was sent to another study than its own."""
     BURNED_IN = "burned_in_text"

@@ -96,12 +96,9 @@ export function lacksPatient(answer) {
   return answer.code === "no_patient";
 }
 
-/**
- * Whether the pseudonym that was typed for a file without a PatientID is another patient's. Of a file that
- * was asked about it is known that it has none.
- */
-export function lacksOwnName(answer, asked) {
-  return Boolean(asked) && answer.code === "other_patient";
+/** Whether the pseudonym that was typed for a file that names no patient is another patient's. */
+export function lacksOwnName(answer) {
+  return answer.code === "pseudonym_taken";
 }
 
 /** The phase that is chosen beside a pseudonym. */
@@ -555,7 +552,7 @@ class Uploader {
       for (const { file } of idle) this.lines.passedOver(file);
       this.lines.begin(Math.max(0, answered - 1)); // a zip is as many as are in it
       const lacking = bad.filter(lacksPatient);
-      const another = bad.filter((answer) => lacksOwnName(answer, fields.asked));
+      const another = bad.filter(lacksOwnName);
       for (const answer of bad) {
         if (!lacking.includes(answer) && !another.includes(answer)) this.lines.refused(answer.file, answer.reason);
       }

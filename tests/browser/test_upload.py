@@ -271,6 +271,12 @@ def test_a_pseudonym_that_is_another_patients_is_asked_for_again_with_the_phase(
     line = page.locator("[data-lines] > *", has_text="not taken")
     assert "2 files accepted" in line.inner_text()
     assert line.get_by_label("Contrast phase of not taken").input_value() == "portal"
+    page.locator("[data-clear]").click()
+    page.click(".upload summary")
+    page.fill("#pseudonym", taken)  # typed before, for whatever names no patient
+    drop(page, series("third study", 1))
+    settled(page, "1 waits for a pseudonym")
+    assert fields(page).input_value() == taken
 
 
 def test_files_that_are_sent_again_keep_the_pseudonym_of_their_own_study(page, installation):

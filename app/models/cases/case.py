@@ -868,7 +868,9 @@ class _Intake:
         """Unreadable where the name is another patient's."""
         if not Case.is_of_another(self.session, name, patient_hmac):
             return
+        code = RefusalCode.OTHER_PATIENT
         if patient_hmac is None:
+            code = RefusalCode.PSEUDONYM
             why = (
                 f"{name} is what a patient is called here whose files have a PatientID. This one "
                 "has none, so it cannot be known whether it is theirs. Give it another pseudonym, "
@@ -880,7 +882,7 @@ class _Intake:
                 "another PatientID or of none. Correct the pseudonym on the page of that case, "
                 "then send this again."
             )
-        raise Unreadable(why, code=RefusalCode.OTHER_PATIENT)
+        raise Unreadable(why, code=code)
 
     def _known_case(self, item: PackedSlice, patient_hmac: str | None, name: str) -> Case | None:
         by = self._case_key(item, patient_hmac, name)

@@ -216,6 +216,23 @@ def test_a_study_under_another_patient_is_refused(signed_in_as):
     assert "another patient" in reply.json()["refused"][0]["reason"]
 
 
+def test_a_pseudonym_that_is_another_patients_is_told_apart_from_a_study_that_is(signed_in_as):
+    browser = signed_in_as("reader")
+    upload(browser, ("a.dcm", make_dicom(number=1, study="1", patient_id="one")))
+    with_id = upload(browser, ("b.dcm", make_dicom(number=2, study="1", patient_id="two")))
+    name = upload(browser, ("a.dcm", make_dicom(number=1, study="1", patient_id="one")))
+    taken = name.json()["cases"][0]["pseudonym"]
+    nameless = make_dicom(number=1, study="2", patient_id="")
+    reply = browser.post(
+        "/cases",
+        files=[("files", ("c.dcm", nameless))],
+        data={"contrast_phase": "portal", "pseudonym": taken},
+        headers={"accept": "application/json"},
+    )
+    codes = [one.json()["refused"][0]["code"] for one in (with_id, reply)]
+    assert codes == ["other_patient", "pseudonym_taken"]
+
+
 @pytest.mark.parametrize(("phase", "warned"), [("portal", 0), ("other", 1), ("unknown", 1)])
 def test_anything_but_the_portal_phase_warns(phase, warned, signed_in_as):
     reply = upload(signed_in_as("reader"), ("a.dcm", make_dicom()), phase=phase)
