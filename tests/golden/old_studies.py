@@ -33,7 +33,7 @@ OLD = Path(__file__).with_name("old")
 PINS = Path(__file__).with_name("old_studies.json")
 NAMES = ("schema-0002", "schema-0006")
 """Pinned to every figure of their analysis."""
-OTHERS = tuple(f"schema-{n:04}" for n in (3, 4, 5, *range(7, 34)))
+OTHERS = tuple(f"schema-{n:04}" for n in (3, 4, 5, *range(7, 35)))
 """Pinned to their protocols, readings and areas."""
 
 
