@@ -40,8 +40,13 @@ class SketchSharing(Base):
 
 @dataclass(frozen=True)
 class Written:
-    """From where a step was written: a page in a browser, by an id that it made, and the how
-    manieth try of that page it is. An answer may be lost, and a try may arrive after a later one.
+    """From where a step was written: by which page in a browser, and at which of its tries.
+
+    An answer may be lost, and a try may arrive after a later one.
+
+    Attributes:
+        page: an id that the page made; "" where it made none.
+        turn: tries of that page, counted from 1.
     """
 
     page: str = ""
