@@ -225,7 +225,9 @@ class NoNetworks(Inference):
         return draw(session, checkpoint, seeds)
 
 
-def check_in(session: Session, enrolment: Enrolment, study: ReaderStudy) -> Conduct:
+def check_in(
+    session: Session, enrolment: Enrolment, study: ReaderStudy, card_px: str = "320"
+) -> Conduct:
     """Consent, screen and room of a reader, as the page before trial 1 stores them."""
     said = CheckIn(
         consent=True,
@@ -235,7 +237,7 @@ def check_in(session: Session, enrolment: Enrolment, study: ReaderStudy) -> Cond
         room="dimmed",
         ramp_dark="yes",
         ramp_bright="yes",
-        card_px="320",
+        card_px=card_px,
         screen={"dpr": "1", "screen_width": "1280", "screen_height": "800"},
     )
     return Conduct.give(session, enrolment, study.design, said)

@@ -14,7 +14,7 @@ from app.auth import Reader
 from app.db import Db, ReadDb
 from app.errors import AppError, Conflict, NotFound, Unreadable
 from app.models.people.user import User
-from app.models.reader_studies.conduct import CARD_MM, ROOMS, CheckIn, Conduct
+from app.models.reader_studies.conduct import CARD_MM, ROOMS, CheckIn, Conduct, desk_px
 from app.models.reader_studies.debriefing import MOST_REMARK, Debriefing, Remark
 from app.models.reader_studies.desk import Desk, DeskState, Feedback, places
 from app.models.reader_studies.enrolment import Enrolment
@@ -281,6 +281,7 @@ def _conduct_page(
         rooms=ROOMS,
         card_mm=CARD_MM,
         bar_px=BAR_PX,
+        desk_px=desk_px(design),
         form=form,
         error=refusal.detail if refusal else "",
     )

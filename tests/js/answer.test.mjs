@@ -170,4 +170,6 @@ test("every state but that of an image has a cover, and a refusal names the answ
   const [, text] = coverOf(DeskState.refused, facts);
   assert.match(text, /^The study is closed\. Your answer \(rating 2, cyst\) is kept .* 2 later answers, not sent yet\./);
   assert.doesNotMatch(coverOf(DeskState.refused, { ...facts, kept: 1 })[1], /later/);
+  const room = { promised: "120", sidePx: 456, beside: 2, width: 884, height: 600 };
+  assert.match(coverOf(DeskState.cramped, { ...facts, room })[1], /120 mm wide\. Here 2 images of 456 px .* room for 884 × 600 px.*F11/);
 });

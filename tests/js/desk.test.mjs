@@ -5,7 +5,7 @@ import { Desk } from "../../static/js/desk/desk.js";
 import { DeskState } from "../../static/js/desk/states.js";
 import { Channel, Element, settled, standIn, Storage } from "./page.mjs";
 
-const { loading, showing, answered, told, waiting, finished, paused, refused, aside } = DeskState;
+const { loading, showing, answered, told, waiting, finished, paused, refused, aside, cramped } = DeskState;
 const CLASSES = { c: "cyst", m: "metastasis" };
 
 /** The desk as the template draws it. */
@@ -354,6 +354,37 @@ test("there is nothing before the first image nor after the one to answer", asyn
     await press(key);
     assert.equal(part("said").textContent, "There is no image to go to.");
   }
+});
+
+test("a window without room for images of a promised size takes no answer, and loses none", async (context) => {
+  const reading = made(context);
+  const { desk, server, press, part, radios, time } = reading;
+  await settled();
+  let hasRoom = true;
+  Object.defineProperty(desk.view, "hasRoom", { get: () => hasRoom });
+  time.now += 1_000;
+  await press("5");
+  hasRoom = false;
+  await press("c", "Enter"); // before the browser has told of the other size
+  assert.equal(desk.state, cramped);
+  assert.equal(server.answers.length, 0);
+  assert.equal(title(reading), "This window is too small");
+  assert.match(part("said").textContent, /^This window is too small/);
+  time.now += 5_000;
+  await press("2", "Enter", "Backspace", "p");
+  radios[0].checked = true;
+  part("answers").fire("change", { target: radios[0] }); // by mouse
+  assert.equal(part("said").textContent, "Not taken: no image is shown.");
+  desk.roomChanged();
+  assert.deepEqual(reading.chosen(), ["5", "cyst"]);
+  assert.equal(desk.state, cramped);
+  hasRoom = true;
+  desk.roomChanged();
+  assert.equal(desk.state, showing);
+  assert.equal(title(reading), null);
+  await press("Enter");
+  const [{ rating, lesion_class: named, active_ms: active, idle_ms: idle }] = server.answers;
+  assert.deepEqual([rating, named, active, idle], ["5", "cyst", "1000", "5000"]);
 });
 
 test("a picture that cannot be had does not cover the words of a refusal", async (context) => {

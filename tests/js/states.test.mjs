@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { DeskState, DeskStates } from "../../static/js/desk/states.js";
 import { States } from "../../static/js/states.js";
 
-const { empty, loading, showing, answered, told, waiting, finished, paused, refused, aside } = DeskState;
+const { empty, loading, showing, answered, told, waiting, finished, paused, refused, aside, cramped } = DeskState;
 
 function at(...stages) {
   const states = new DeskStates();
@@ -53,6 +53,23 @@ test("a hold stands before the stage, which goes on below", () => {
   states.release();
   assert.equal(states.now, showing);
   assert.ok(states.isLooking);
+});
+
+test("a trial without room for its images waits, and what holds the desk stands before that", () => {
+  const states = at(waiting);
+  assert.ok(states.roomBecomes(false));
+  assert.ok(!states.roomBecomes(false));
+  assert.equal(states.now, waiting); // nothing needs room
+  states.stageBecomes(loading);
+  states.stageBecomes(showing);
+  assert.equal(states.now, cramped);
+  assert.ok(states.hasTrial && !states.isLooking);
+  states.hold(refused);
+  assert.equal(states.now, refused);
+  states.release();
+  assert.equal(states.now, cramped);
+  states.roomBecomes(true);
+  assert.equal(states.now, showing);
 });
 
 test("a refusal ends a pause, and no pause begins over a refusal", () => {

@@ -19,6 +19,7 @@ from app.models.ground.event import Event
 from app.models.ground.numbered import next_number
 from app.models.reader_studies.design import DISPLAY_PX, Design
 from app.models.reader_studies.enrolment import Enrolment
+from app.models.reader_studies.task import Task
 from app.models.reader_studies.typed import number
 
 CARD_MM = 85.6
@@ -31,6 +32,9 @@ ROOMS = {
     "daylight": "daylight",
 }
 """Ambient light: key → words."""
+
+_MARGIN_PX, _GAP_PX, _BARS_PX, _ROW_PX = 16, 24, 130, 40
+"""Of the desk, as `static/css/desk.css` has them; a test in a browser measures them."""
 
 _SCREEN_NUMBERS = ("dpr", "screen_width", "screen_height", "width", "height", "colour_depth")
 
@@ -167,21 +171,47 @@ class Conduct(Base):
         return max(1, round(design.size_mm / self.mm_per_px))
 
 
+def desk_px(design: Design) -> tuple[int, int]:
+    """What the desk takes at least of a window's width and height beside its images, in CSS pixels.
+
+    Across: margins, and what lies between the two of a pair. Down: the bar, the margins, the line
+    of words, the footer, and the rows of keys; of graded questions a long text takes more.
+    """
+    if design.task.is_paired:
+        rows = 1
+    elif design.task is Task.REALISM:
+        rows = len(design.graded) + 1
+    elif design.unaware:  # each part asks half of it
+        rows = 2
+    else:
+        rows = 1 + max(1, design.lesion_class + design.class_confidence + design.reasons)
+    return _MARGIN_PX + _GAP_PX * design.task.is_paired, _BARS_PX + _ROW_PX * rows
+
+
 def _refuse_small(
     screen: Mapping[str, float | str], design: Design, size_mm: float, mm_per_px: float
 ) -> None:
-    """Refuse a screen, where it says how large it is, on which the images would be smaller."""
+    """Refuse a screen, where it says how large it is, that has no room for the images.
+
+    What counts is the whole screen: a window that is smaller is told so at the desk, and no image
+    is read in it.
+    """
+    across, down = desk_px(design)
     beside = 2 if design.task.is_paired else 1
     known = [
-        float(side) / images
-        for side, images in ((screen.get("screen_width"), beside), (screen.get("screen_height"), 1))
+        (float(side) - taken) / images
+        for side, taken, images in (
+            (screen.get("screen_width"), across, beside),
+            (screen.get("screen_height"), down, 1),
+        )
         if side is not None
     ]
-    largest = min(known, default=math.inf) * mm_per_px
+    largest = max(0.0, min(known, default=math.inf)) * mm_per_px
     if size_mm > largest:
         raise Unreadable(
             f"The images are shown {size_mm:g} mm wide, and on this screen there is room for "
-            f"{largest:.0f} mm: read on a larger one, or match the bar to the card again."
+            f"{math.floor(largest)} mm beside the keys: read on a larger one, or match the bar to "
+            "the card again."
         )
 
 

@@ -17,7 +17,7 @@ import { Tabs } from "./tabs.js";
 import { View } from "./view.js";
 import { coverOf, Wait, whereAnswersAre } from "./words.js";
 
-const { loading, answered, told, waiting, finished, paused, refused, aside, showing } = DeskState;
+const { loading, answered, told, waiting, finished, paused, refused, aside, cramped, showing } = DeskState;
 const READ_MS = 700; // a message is not answered sooner than it can be read
 
 export class Desk {
@@ -72,7 +72,7 @@ export class Desk {
     window.addEventListener("signing-in-over", () => this.#signedInOrNot(), { signal });
     window.addEventListener("signed-in", () => this.sending.again(), { signal });
     for (const part of [this.clock, this.view, this.keys, this.sending, this.tabs]) part.start();
-    if (this.rules.screen) this.view.showOtherScreen(isOtherScreen(this.rules.screen));
+    this.roomChanged();
     this.#fetchAhead();
     if (!this.queue.length) { this.#show(this.#reading.upcoming[0]); return; }
     this.#waitFor(Wait.earlier); // they come first
@@ -88,6 +88,7 @@ export class Desk {
   }
 
   get state() { return this.#states.now; }
+  get takesAnswers() { return this.#states.isLooking; }
   get isAside() { return this.#states.is(aside); }
 
   get #answers() {
@@ -121,7 +122,8 @@ export class Desk {
     this.clock.restart();
     this.#stageBecomes(showing);
     if (!trial.earlier) this.#goOnWith(this.begun.take(trial.token));
-    this.view.sayPlace();
+    if (this.#states.is(cramped)) this.#sayCramped();
+    else this.view.sayPlace();
   }
 
   #placeOf(position) {
@@ -139,6 +141,11 @@ export class Desk {
     if (!this.answer.choose(name, value)) return;
     this.view.showAnswer(this.answer);
     this.view.sayChoice(name, value);
+  }
+
+  answeredCovered() {
+    this.view.showAnswer(this.answer);
+    this.view.say("Not taken: no image is shown.");
   }
 
   reasonTicked(value, isOn) { return this.answer.tick(value, isOn) !== null; }
@@ -161,6 +168,7 @@ export class Desk {
   }
 
   committed() {
+    this.roomChanged(); // what is stored was seen whole
     if (!this.#states.isLooking) return;
     // keys count before the picture is there; nobody has seen it
     if (!this.#states.is(showing)) { this.view.say(`The ${this.rules.thing} is not here yet.`); return; }
@@ -192,7 +200,7 @@ export class Desk {
       changes: this.answer.changes,
       given_at: Date.now(),
       revises: Boolean(earlier),
-      view: JSON.stringify({ px: this.view.images[0].offsetWidth, dpr: window.devicePixelRatio, ...this.display.values }),
+      view: JSON.stringify({ px: this.view.sidePx, dpr: window.devicePixelRatio, ...this.display.values }),
     };
   }
 
@@ -377,7 +385,8 @@ export class Desk {
   pauseAsked() {
     if (this.#states.is(paused)) {
       this.#release();
-      this.view.say("Going on.");
+      if (this.#states.is(cramped)) this.#sayCramped();
+      else this.view.say("Going on.");
     } else if (this.#states.isLooking) this.#pauseWith("Paused", "", "Paused.");
   }
 
@@ -412,6 +421,23 @@ export class Desk {
     this.#hold(aside);
     this.view.say("This reading is open in another tab. Press Enter to read here instead.");
   }
+
+  // ---- room for images of a promised size ---------------------------------------------------
+
+  /** The window or the stage has another size: where images of a promised size have no room, all waits. */
+  roomChanged() {
+    if (this.rules.screen) this.view.showOtherScreen(isOtherScreen(this.rules.screen));
+    const wasCramped = this.#states.is(cramped);
+    const isNew = this.#states.roomBecomes(this.view.hasRoom);
+    if (this.#states.is(cramped)) this.#settle(); // its numbers are other ones, too
+    if (isNew && this.#states.is(cramped)) this.#sayCramped();
+    if (!wasCramped || this.#states.is(cramped)) return;
+    this.view.uncover();
+    this.#settle();
+    this.view.say("There is room now. Going on.");
+  }
+
+  #sayCramped() { this.view.say("This window is too small for the images. Make it larger, or fill the screen with it."); }
 
   #takeOver() {
     this.tabs.claim();
@@ -476,7 +502,7 @@ export class Desk {
     if (this.#states.is(showing)) this.view.uncover();
     const cover = coverOf(this.state, {
       wait: this.#wait, pause: this.#pause, pauseKey: this.layout.pauseKey, feedback: this.#feedback,
-      refusal: this.#refusal, ...this.#answers,
+      refusal: this.#refusal, room: this.view.room, ...this.#answers,
     });
     if (cover) this.view.coverWith(...cover); // while a picture is loading, what stands there stays
   }

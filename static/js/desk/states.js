@@ -13,10 +13,11 @@ export const DeskState = Object.freeze({
   finished: "finished",   // the last image was answered; its answers are on their way
   paused: "paused",       // held by the reader, or for a break
   refused: "refused",     // held until the reader has decided about an answer that was not taken
+  cramped: "cramped",     // a trial that waits for room: the window is too small for the promised size
   aside: "aside",         // held for good: the reading goes on in another tab
 });
 
-const { empty, loading, showing, answered, told, waiting, finished, paused, refused, aside } = DeskState;
+const { empty, loading, showing, answered, told, waiting, finished, paused, refused, cramped, aside } = DeskState;
 const FREE = "free";
 
 const ON_STAGE = Object.freeze({
@@ -40,9 +41,13 @@ export class DeskStates {
   #stage = new States(ON_STAGE, empty);
   #hold = new States(HOLDS, FREE);
   #heldBefore = FREE;
+  #hasRoom = true;
 
-  /** What the reader is before: the hold, or what is on the stage. */
-  get now() { return this.isHeld ? this.#hold.now : this.#stage.now; }
+  /** What the reader is before: the hold, a trial without room for it, or what is on the stage. */
+  get now() {
+    if (this.isHeld) return this.#hold.now;
+    return this.hasTrial && !this.#hasRoom ? cramped : this.#stage.now;
+  }
 
   get stage() { return this.#stage.now; }
 
@@ -58,6 +63,13 @@ export class DeskStates {
 
   /** Another thing on the stage. */
   stageBecomes(next) { this.#stage.become(next); }
+
+  /** Whether the window has room for the images; false where that is known already. */
+  roomBecomes(hasRoom) {
+    const isNew = hasRoom !== this.#hasRoom;
+    this.#hasRoom = hasRoom;
+    return isNew;
+  }
 
   /** paused, refused or aside. */
   hold(next) {

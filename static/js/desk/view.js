@@ -11,6 +11,8 @@ const IN_WORDS = ["rating", "choice"]; // their labels stand below the keys
 /**
  * The delegate:
  *   committed(), chosen(name, value), reasonTicked(value, isOn) → false where none may be given
+ *   takesAnswers    whether an image is looked at; answeredCovered(): by mouse, where none is
+ *   roomChanged()   the stage has another size, or the window is on another screen
  *   goneOn()        the button of the cover
  *   leaving(href), pauseAsked()
  */
@@ -28,6 +30,7 @@ export class View {
     this.radios = [...this.form.querySelectorAll("input[type=radio]")];
     this.boxes = [...this.form.querySelectorAll("input[name=reasons]")];
     this.commitButton = this.form.querySelector(".desk__commit");
+    this.promised = element.dataset.promised ?? null; // width of an image in mm, where the protocol has one
     this.firstWords = this.#find("words").textContent;
   }
 
@@ -53,6 +56,15 @@ export class View {
       event.currentTarget.blur();
       this.showKeys();
     });
+    this.#watchRoom(signal);
+  }
+
+  /** Tell of every other size of the stage, from now on. */
+  #watchRoom(signal) {
+    const watch = new ResizeObserver(() => this.delegate.roomChanged());
+    watch.observe(this.stage);
+    signal.addEventListener("abort", () => watch.disconnect());
+    window.addEventListener("resize", () => this.delegate.roomChanged(), { signal });
   }
 
   stop() {
@@ -61,6 +73,7 @@ export class View {
   }
 
   #changed(input) {
+    if (!this.delegate.takesAnswers) { this.delegate.answeredCovered(); return; }
     if (input.type === "radio") this.delegate.chosen(input.name, input.value);
     else if (input.name === "reasons" && !this.delegate.reasonTicked(input.value, input.checked)) {
       input.checked = false;
@@ -106,6 +119,32 @@ export class View {
 
   /** One, or the two of a pair from the left. */
   get images() { return [...this.stage.querySelectorAll("[data-image]")]; }
+
+  /** Width and height of an image as it is laid out, in CSS pixels, before any enlargement. */
+  get sidePx() { return this.images[0].offsetWidth; }
+
+  /** {promised, sidePx, beside, width, height}: what images of a promised size need, and the room there is. */
+  get room() {
+    const style = getComputedStyle(this.stage);
+    const { top, width, height } = this.stage.getBoundingClientRect();
+    const seen = Math.min(height, window.innerHeight - window.scrollY - top); // without scrolling
+    const within = (size, ...ends) => Math.floor(ends.reduce((left, end) => left - (Number.parseFloat(style.getPropertyValue(end)) || 0), size));
+    return {
+      promised: this.promised,
+      sidePx: this.sidePx,
+      beside: this.images.length,
+      width: within(width, "padding-left", "padding-right"),
+      height: within(seen, "padding-top", "padding-bottom"),
+    };
+  }
+
+  /** Images without a promised size take the room there is. */
+  get hasRoom() {
+    if (this.promised === null) return true;
+    const { images, room } = this;
+    const last = images.at(-1);
+    return last.offsetLeft + last.offsetWidth - images[0].offsetLeft <= room.width && room.sidePx <= room.height;
+  }
 
   showTrial({ token, key, isPractice, thing, place, of }) {
     this.form.elements.trial.value = token;

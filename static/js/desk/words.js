@@ -22,10 +22,10 @@ const NOT_THE_READER = {
  * [title, text, words of the button] of a state; null where no cover is put up.
  *
  * wait: a Wait; pause: {title, words}; pauseKey; feedback: of a practice image; refusal: {answer, reason,
- * hasNoRoom}; answers: {kept: not sent, unsafe: how many of them the storage did not take, aside: set aside,
+ * hasNoRoom}; room: as of a View; answers: {kept: not sent, unsafe: how many of them the storage did not take, aside: set aside,
  * never sent, unsafeAside: how many of those it did not take}.
  */
-export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, ...answers }) {
+export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, room, ...answers }) {
   switch (state) {
     case DeskState.answered: return ["Practice", "Your answer is on its way."];
     case DeskState.told: return ["Practice", feedback, "Go on"];
@@ -36,6 +36,7 @@ export function coverOf(state, { wait, pause, pauseKey, feedback, refusal, ...an
     case DeskState.finished: return ["That was the last image", "The last answers are on their way. Keep this page open until they are saved."];
     case DeskState.paused: return [pause.title, `${pause.words} Press ${pauseKey.toUpperCase()} to go on. ${whereAnswersAre(answers)}`.trim()];
     case DeskState.refused: return ["An answer was not taken", refusalWords(refusal, answers), "Set it aside and go on"];
+    case DeskState.cramped: return ["This window is too small", crampedWords(room)];
     case DeskState.aside: return ["This reading is open in another tab", "Two tabs at once would mix up the times. Go on there, or press Enter to read here instead.", "Read here"];
     default: return null;
   }
@@ -49,6 +50,14 @@ export function whereAnswersAre({ kept, unsafe, aside = 0, unsafeAside = 0 }) {
   if (unsafeAside) return `Every answer so far is stored but ${aside === 1 ? "one that was" : `${aside} that were`} not taken and set aside; this browser has no room for ${unsafeAside === 1 ? "one" : unsafeAside}, which ${unsafeAside === 1 ? "goes" : "go"} with this page.`;
   if (aside) return `Every answer so far is stored but ${aside === 1 ? "one that was" : `${aside} that were`} not taken and set aside in this browser; you can close it and go on here later.`;
   return "Every answer so far is stored; you can close the browser and go on here later.";
+}
+
+/** promised: in mm; sidePx: of an image; beside: how many; width, height: the room there is, in px. */
+function crampedWords({ promised, sidePx, beside, width, height } = {}) {
+  const needed = beside > 1 ? `${beside} images of ${sidePx} px side by side` : `an image of ${sidePx} px`;
+  return `Every image of this study is shown ${promised} mm wide. Here ${needed} would be cut off: there is room for ${width} × ${height} px. `
+    + "Make the window larger, or fill the screen with it (F11; on a Mac Control, Command and F). "
+    + "Reading goes on by itself then, and the keys that you gave stay. Where the whole screen is too small, read on a larger one.";
 }
 
 function refusalWords({ answer, reason, hasNoRoom = false }, { kept, unsafe }) {

@@ -556,7 +556,7 @@ def test_nothing_is_seen_or_answered_before_the_check_in(invited, session):
     ("wrong", "said"),
     [
         ({"consent": ""}, "Agree to take part"),
-        ({"card_px": "1200"}, "100 mm wide, and on this screen there is room for 70 mm"),
+        ({"card_px": "1200"}, "100 mm wide, and on this screen there is room for 55 mm"),
         ({"years": "many"}, "years of experience"),
         ({"subspecialty": " "}, "subspecialty"),
         ({"room": "cave"}, "how light"),
