@@ -170,6 +170,10 @@ test("every state but that of an image has a cover, and a refusal names the answ
   const [, text] = coverOf(DeskState.refused, facts);
   assert.match(text, /^The study is closed\. Your answer \(rating 2, cyst\) is kept .* 2 later answers, not sent yet\./);
   assert.doesNotMatch(coverOf(DeskState.refused, { ...facts, kept: 1 })[1], /later/);
+  const named = (answer) => /Your answer \((.*?)\)/.exec(coverOf(DeskState.refused, { ...facts, refusal: { ...facts.refusal, answer } })[1])[1];
+  assert.equal(named({ choice: "left" }), "left");
+  assert.equal(named({ grade_1: "4", grade_2: "1" }), "question 1: grade 4, question 2: grade 1");
+  assert.equal(named({ lesion_class: "cyst", class_confidence: "5" }), "cyst, 5 of 5 sure of it");
   const room = { promised: "120", sidePx: 456, beside: 2, width: 884, height: 600 };
   assert.match(coverOf(DeskState.cramped, { ...facts, room })[1], /120 mm wide\. Here 2 images of 456 px .* room for 884 × 600 px.*F11/);
 });

@@ -61,10 +61,18 @@ function crampedWords({ promised, sidePx, beside, width, height } = {}) {
 }
 
 function refusalWords({ answer, reason, hasNoRoom = false }, { kept, unsafe }) {
-  const given = [answer.rating && `rating ${answer.rating}`, answer.choice, answer.lesion_class].filter(Boolean).join(", ");
+  const given = wordsOf(answer);
   const after = kept - 1;
   const others = after ? ` So ${after === 1 ? "is 1 later answer" : `are ${after} later answers`}, not sent yet.` : "";
   if (hasNoRoom) return `${reason} This browser has no room to keep your answer (${given}) once it is set aside: it goes with this page. Write it down, then go on; what follows is sent then.`;
   const place = unsafe ? "page" : "browser";
   return `${reason} Your answer (${given}) is kept in this ${place}.${others} Set aside, it stays in this browser and is not sent; what follows is sent then.`;
+}
+
+/** The answers to every question that was asked. */
+function wordsOf(answer) {
+  const graded = Object.keys(answer).filter((name) => name.startsWith("grade_")).sort();
+  const grades = graded.map((name) => `question ${name.slice("grade_".length)}: grade ${answer[name]}`);
+  const sure = answer.class_confidence && `${answer.class_confidence} of 5 sure of it`;
+  return [answer.rating && `rating ${answer.rating}`, answer.choice, ...grades, answer.lesion_class, sure].filter(Boolean).join(", ");
 }
