@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ml.readers import phrases
 from ml.readers.analysis import analyse, lesion_class
 from ml.readers.hypothesis import Measure
 from ml.readers.phrases import percent
@@ -22,6 +23,7 @@ from ml.statistics.proportion import ReadersError
 from ml.statistics.ratings import Rating, Ratings
 
 REAL, SYNTHETIC = "real", "synthetic"
+_NOTHING = "No answer of the second part counts, so nothing can be said of it."
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def analyse_unaware(
         in_protocol=rules.unsent_rule_in_protocol,
     )
     warnings = detection.warnings[1:] if detection.unsent else detection.warnings
+    if diagnosis.readers:
+        warnings = tuple(_NOTHING if said == phrases.NOTHING else said for said in warnings)
     if unsent is not None:
         warnings = (unsent.sentence, *warnings)
     found = UnawareResult("", rules.margin, diagnosis, noticed, detection, warnings, "", unsent)
@@ -157,11 +161,7 @@ def diagnose_others(given: Sequence[Reading], rules: Protocol) -> Analysis | Ref
     """
     readers = {one.reader for one in given}
     if len(readers) < rules.least_readers:
-        return Refused(
-            f"{len(readers)} {'reader' if len(readers) == 1 else 'readers'} cannot speak for other "
-            f"readers (at least {rules.least_readers} are needed); the figures hold for these "
-            "readers only"
-        )
+        return _too_few(len(readers), rules)
     rows = [
         Rating(
             one.reader, SYNTHETIC if one.synthetic else REAL, one.case, 1,
@@ -174,13 +174,21 @@ def diagnose_others(given: Sequence[Reading], rules: Protocol) -> Analysis | Ref
         out = block.sparse()
         if len(out) == len(block.readers):
             return Refused("nobody named lesions of two patients on real and on synthetic images")
+        who = f"{', '.join(out)}, who named lesions of fewer than two patients of a kind"
+        if len(block.readers) - len(out) < rules.least_readers:
+            return _too_few(len(block.readers) - len(out), rules, f", without {who}" if out else "")
         found = compare(block.without(out))
-        if not out:
-            return found
-        who = f"Without {', '.join(out)}, who named lesions of fewer than two patients of a kind."
-        return replace(found, warnings=(*found.warnings, who))
+        return replace(found, warnings=(*found.warnings, f"Without {who}.")) if out else found
     except ReadersError as error:
         return Refused(str(error))
+
+
+def _too_few(readers: int, rules: Protocol, without: str = "") -> Refused:
+    noun = "reader" if readers == 1 else "readers"
+    return Refused(
+        f"{readers} {noun} cannot speak for other readers{without} (at least {rules.least_readers} "
+        "are needed); the figures hold for these readers only"
+    )
 
 
 def _points(gap: Figure) -> str:

@@ -128,6 +128,27 @@ def test_nothing_is_said_of_others_by_two_readers_nor_where_nobody_read():
     assert "No image has been read yet" in empty.summary
 
 
+def test_nothing_is_said_of_others_by_two_readers_whom_the_third_leaves():
+    left = [
+        replace(one, answered_class=None) if one.reader == "R3" and one.position else one
+        for one in first_part()
+    ]
+    across = analyse_unaware(left, [], Noticed(0, {}), RULES).diagnosis.across
+    assert isinstance(across, Refused)
+    assert "2 readers cannot speak for other readers" in across.refused
+    assert "without R3, who named lesions of fewer than two patients of a kind" in across.refused
+
+
+def test_a_second_part_without_an_answer_is_told_of_that_part():
+    found = analyse_unaware(first_part(), [], Noticed(0, {}), RULES)
+    assert found.warnings == (
+        "No answer of the second part counts, so nothing can be said of it.",
+    )
+    assert analyse_unaware([], [], Noticed(0, {}), RULES).warnings == (
+        "There is no answer that counts, so nothing can be said.",
+    )
+
+
 def test_a_first_part_that_cannot_be_planned_is_refused_and_few_readers_have_no_power():
     with pytest.raises(ReadersError, match="two real and two synthetic"):
         FirstPart(readers=3, real=1)

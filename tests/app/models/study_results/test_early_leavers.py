@@ -15,9 +15,11 @@ import answered
 import studies
 from app.models.reader_studies import graded
 from app.models.reader_studies.design import DESIGNS, Design
+from app.models.reader_studies.intent import Intent, Primary
 from app.models.reader_studies.task import Part, Task
 from app.models.study_results.exports import EXPORTS
 from ml.lesion import LIVER
+from ml.readers.hypothesis import Claim, Whose
 from ml.readers.pairs import Side
 
 UNAWARE = replace(DESIGNS["unaware"].design, debriefing_confirmed=True)
@@ -28,6 +30,7 @@ TASKS: Mapping[str, Design] = {
     "realism": Design(task=Task.REALISM, graded=graded.QUESTIONS[:2], lesion_class=False),
     "unaware": UNAWARE,
 }
+AT_LARGE = Intent(Primary(Claim.DIFFERENT, Whose.LIKE_THESE))
 IMAGES = 9
 WORDS = (studies.SOURCE_WORD, "otherone")
 
@@ -160,3 +163,33 @@ def test_what_the_first_reader_did_not_read_is_shown_of_the_others(session, sign
     for rows in (classes, generators):
         of_second = [int(n) for cell in rows[2][1:] for n in re.findall(r"\d+ of (\d+)", cell)]
         assert sum(of_second) == IMAGES
+
+
+def test_a_second_part_that_nobody_reached_is_told_of_that_part(session, signed_in_as):
+    study = composed(session, UNAWARE)
+    read(session, study, [9, 8, 8], Part.UNAWARE)
+    page = looked_at(session, study, signed_in_as)
+    assert "before an answer came in" not in page
+    assert "There is no answer that counts, so nothing can be said" not in page
+    assert "No answer of the second part counts, so nothing can be said of it." in page
+    assert "No image was rated in the second part" in page
+    assert "It was unblinded before an answer of that part came in" in page
+    assert "In the first part 3 readers" in page  # the methods, ready to paste
+
+
+def test_a_study_that_nobody_read_is_told_as_before(session, signed_in_as):
+    page = looked_at(session, composed(session, UNAWARE), signed_in_as)
+    assert "No image was rated</" in page
+    assert "It was unblinded before an answer came in" in page
+    assert "There is no answer that counts, so nothing can be said." in page
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_readers_who_left_speak_for_nobody_at_large(session, signed_in_as, withdrawn):
+    study = composed(session, replace(TASKS["ratings"], intent=AT_LARGE))
+    maker = studies.make_user(session, "maker", "researcher")
+    if withdrawn:
+        answered.enrolment_of(session, study, 2).withdraw(session, maker, "has no time left")
+    session.commit()
+    page = signed_in_as("researcher", name="rhea").get(f"/reader-studies/{study.id}").text
+    assert ("which needs three readers or more" in page) is withdrawn
