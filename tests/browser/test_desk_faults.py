@@ -17,7 +17,7 @@ from app.models.reader_studies.design import Design
 from app.models.reader_studies.enrolment import Enrolment
 from app.models.reader_studies.reading import Answer
 from ml.lesion import LIVER
-from tests.browser.test_desk import commit, have, position, press, says
+from tests.browser.test_desk import commit, give, have, position, press, says
 from tests.browser.test_pages import serious_faults
 
 pytestmark = pytest.mark.long
@@ -365,6 +365,62 @@ def test_answers_of_an_earlier_version_are_sent(desk):
     says(page, "position", "^2$")
     assert desk.stored() == [2]
     assert desk.ratings() == []
+
+
+ALL = "The server has an answer to every image"
+
+
+def read_all_but_the_last(desk) -> None:
+    for _ in range(7):
+        desk.answer_elsewhere(2)
+    desk.page.goto(desk.address)
+    says(desk.page, "position", "^8$")
+
+
+def test_a_last_answer_whose_reply_was_lost_is_sent_by_the_last_page(desk):
+    """The server has it; it is sent again under its key, and counts once."""
+    page = desk.page
+    read_all_but_the_last(desk)
+
+    def lose_the_reply(route):
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        route.fetch()
+        route.abort("connectionreset")
+
+    page.route("**/readings/*", lose_the_reply)
+    give(page, "3", "m")
+    says(page, "saved", "1 kept here")
+    assert desk.stored() == [2] * 7 + [3]
+    page.unroute("**/readings/*")
+    page.goto(desk.address)
+    page.get_by_text(ALL).wait_for()
+    page.wait_for_selector("[data-kept]", state="hidden")
+    assert desk.ratings() == []
+    assert desk.ratings("hepatica-aside") == []
+    assert desk.stored() == [2] * 7 + [3]
+
+
+def test_the_last_page_says_what_stands_in_the_way_and_my_readings_lead_to_it(desk):
+    page = desk.page
+    read_all_but_the_last(desk)
+    desk.mute()
+    give(page, "3", "m")
+    says(page, "saved", "1 kept here")
+    desk.answer_elsewhere(6)
+    page.goto(desk.address.rsplit("/", 1)[0])
+    says(page, "kept", "1 answer is kept in this browser and not sent yet; open the reading here")
+    page.get_by_role("link", name="open the reading here to send it").click()
+    says(page, "kept", "1 answer is kept in this browser and not sent yet: the server cannot")
+    assert not page.get_by_text(ALL).is_visible()
+    assert serious_faults(page) == []
+    desk.unmute()  # another one stands there: this one is set aside, and kept
+    says(page, "kept", "^1 answer that was not taken is kept in this browser$")
+    assert page.get_by_text(ALL).is_visible()
+    assert desk.ratings() == []
+    assert desk.ratings("hepatica-aside") == [3]
+    assert desk.stored() == [2] * 7 + [6]
 
 
 def test_two_tabs_keep_the_answers_of_both(desk):
