@@ -221,6 +221,16 @@ def test_a_role_that_must_have_an_app_can_do_nothing_before(app, signed_in_as, s
     assert told and "refused" not in told
 
 
+def test_who_owes_a_password_is_not_told_that_a_second_step_is_demanded(signed_in_as, session):
+    ada = signed_in_as("reader", name="ada")
+    User.named(session, "ada").password_temporary = True
+    session.commit()
+    page = html.unescape(ada.get("/account/second-step").text)
+    assert "asks people of your role" not in page
+    assert "The other pages open once you have chosen one that only you know" in page
+    assert 'href="/account">Choose a password' in page
+
+
 def test_an_account_of_the_identity_provider_is_never_asked(app, client, session, database):
     app.state.settings.totp_roles = "reader"
     with database.transaction() as opened:
