@@ -200,9 +200,16 @@ function choose(seed, wanted) {
   keepAddress();
 }
 
+/** Most images of one download of the generator on the left: fewer, the longer each takes. */
+function mostTaken() {
+  const evaluations = Number(form.checkpoint.selectedOptions[0].dataset.evaluations ?? 1);
+  return Math.max(1, Math.floor(Number(form.dataset.most) / evaluations));
+}
+
 function tellChosen() {
   const seeds = [...chosenOf(order)].sort((one, other) => one - other);
   const most = Number(picking.dataset.most);
+  const taken = mostTaken();
   const elsewhere = seeds.filter((one) => one < order.seed || one >= order.seed + order.count);
   picking.querySelector("[data-elsewhere]").replaceChildren(...elsewhere.map((one) => {
     const field = document.createElement("input");
@@ -217,24 +224,39 @@ function tellChosen() {
   else {
     const shown = seeds.length > 12 ? `${seeds.slice(0, 12).join(", ")} …` : seeds.join(", ");
     words.textContent = `${seeds.length} chosen: ${seeds.length === 1 ? "seed" : "seeds"} ${shown}`;
+    if (seeds.length > taken) words.textContent += `${/…$/.test(shown) ? " " : ". "}${order.checkpoint} draws at most ${taken} for a download: choose no more at a time to download them.`;
   }
+  for (const button of picking.querySelectorAll("[name=format]")) button.disabled = seeds.length > Math.min(most, taken);
   const apart = chosenApart(order);
   if (apart) words.textContent += `${/[.…]$/.test(words.textContent) ? "" : "."}${apart}`;
   picking.querySelector("[data-choose-none]").hidden = seeds.length === 0;
   const use = picking.querySelector("[data-use]");
   if (!use) return;
   use.setAttribute("formaction", rooted(`/synthetics/${order.checkpoint}/sketches`));
-  use.disabled = seeds.length === 0 || order.truncation !== 1;
-  picking.querySelector("[data-use-needs]").hidden = !use.disabled;
+  const unfit = seeds.length === 0 || order.truncation !== 1;
+  use.disabled = unfit || seeds.length > most;
+  picking.querySelector("[data-use-needs]").hidden = !unfit;
 }
 
+// The address holds what is chosen of this generator; its place in the history what is of all others too.
 function keepAddress() {
   const { checkpoint, beside, count, seed, truncation } = order;
   const query = new URLSearchParams({ checkpoint, count, seed });
   if (beside) query.set("beside", beside);
   if (truncation !== 1) query.set("truncation", truncation);
   for (const one of chosenOf(order)) query.append("chosen", one);
-  history.replaceState(null, "", rooted(`/synthetics?${query}`));
+  const all = [...chosen].map(([name, scales]) => [name, [...scales].map(([one, seeds]) => [one, [...seeds]])]);
+  history.replaceState({ chosen: all }, "", rooted(`/synthetics?${query}`));
+}
+
+/** What was chosen of others before the page was loaded again; of its own the address tells. */
+function recall(own) {
+  for (const [checkpoint, scales] of history.state?.chosen ?? []) {
+    for (const [truncation, seeds] of scales) {
+      const into = chosenOf({ checkpoint, truncation });
+      if (into !== own) for (const one of seeds) into.add(one);
+    }
+  }
 }
 
 // ---- large ----------------------------------------------------------------------------------
@@ -272,6 +294,7 @@ if (form && sheet) {
   const shown = [...form.checkpoint.options].find((one) => one.defaultSelected) ?? form.checkpoint.selectedOptions[0];
   const atFirst = chosenOf({ checkpoint: shown.value, truncation: Number(form.truncation.defaultValue) });
   for (const field of picking.querySelectorAll("[data-elsewhere] input")) atFirst.add(Number(field.value));
+  recall(atFirst);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (form.reportValidity()) draw({ remember: true });

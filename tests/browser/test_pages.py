@@ -191,3 +191,29 @@ def test_what_is_chosen_at_one_truncation_is_not_another_picture_at_another(open
     told = sent.value.post_data
     assert "chosen=3" in told and "chosen=2" not in told and "truncation=1" in told
     page.wait_for_url("**/reader-studies/sketches/**")
+
+
+def test_more_than_a_generator_draws_at_once_is_not_asked_for_and_choices_outlive_a_reload(open_as):
+    """The shipped diffusion model draws 29 at a time; a study takes more."""
+    page = open_as("researcher", at="/synthetics?checkpoint=phantom-diffusion-metastasis&count=4")
+    most = int(page.get_attribute("[name=count]", "max"))
+    assert most < 48
+    wanted = "&".join(f"chosen={seed}" for seed in range(48))
+    root = page.url.partition("/synthetics")[0]
+    page.goto(f"{root}/synthetics?checkpoint=phantom-diffusion-metastasis&count=4&{wanted}")
+    words = page.locator("[data-chosen-words]", has_text=f"at most {most} for a download")
+    words.wait_for()
+    assert words.inner_text().startswith("48 chosen")
+    assert page.locator("[name=format]:disabled").count() == 3
+    assert page.is_enabled("[data-use]")
+    page.click("[data-choose-none]")
+    assert page.locator("[name=format]:disabled").count() == 0
+
+    page.check("[name=chosen][value='2']")
+    page.select_option("[name=checkpoint]", index=0)
+    page.check("[name=chosen][value='1']")
+    page.reload()
+    page.locator("[data-chosen-words]", has_text="1 chosen: seed 1").wait_for()
+    page.select_option("[name=checkpoint]", "phantom-diffusion-metastasis")
+    page.locator("[data-chosen-words]", has_text="1 chosen: seed 2").wait_for()
+    assert page.is_checked("[name=chosen][value='2']")
