@@ -141,9 +141,7 @@ def test_nothing_is_said_of_others_by_two_readers_whom_the_third_leaves():
 
 def test_a_second_part_without_an_answer_is_told_of_that_part():
     found = analyse_unaware(first_part(), [], Noticed(0, {}), RULES)
-    assert found.warnings == (
-        "No answer of the second part counts, so nothing can be said of it.",
-    )
+    assert found.warnings == ("No answer of the second part counts, so nothing can be said of it.",)
     assert analyse_unaware([], [], Noticed(0, {}), RULES).warnings == (
         "There is no answer that counts, so nothing can be said.",
     )
