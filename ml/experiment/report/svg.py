@@ -14,11 +14,15 @@ COLOURS = (
 )  # fmt: skip
 
 
-ON_EACH_OTHER = "Where some lie on each other, those beneath are drawn wider."
+ON_EACH_OTHER = (
+    "Where some lie on each other, those beneath are drawn wider; arms of one point each stand "
+    "side by side where that is of the same number."
+)
 """What a reader of a chart of several lines has to know."""
 _SAME_PX = 1.5
 _LINE_PX, _POINT_PX = 1.8, 3.4
 _WIDER_PX = 2.4
+_BESIDE_PX, _WIDEST_PX = 9.0, 44.0
 
 _Line = Sequence[tuple[float, float]]
 
@@ -96,32 +100,58 @@ def chart(
         if value <= widest:
             parts.append(text(at_x(value), height - bottom + 18, f"{value:g}", "middle", soft=True))
     parts.append(text((left + plot_right) / 2, height - 8, x_label, "middle", soft=True))
-    lines = [[(at_x(point[0]), at_y(point[1])) for point in item.points] for item in series]
+    aside = _beside([[at_x(point[0]) for point in item.points] for item in series])
+    lines = [
+        [(at_x(point[0]) + by, at_y(point[1])) for point in item.points]
+        for item, by in zip(series, aside, strict=True)
+    ]
     deep = covered_points(lines)
-    for item, line, wider, covered in zip(series, lines, covered_lines(lines), deep, strict=True):
-        band = [(x, a, b) for x, _, a, b in item.points if a is not None and b is not None]
+    dots = []
+    for item, by, line, wider, covered in zip(
+        series, aside, lines, covered_lines(lines), deep, strict=True
+    ):
+        band = [(at_x(x) + by, a, b) for x, _, a, b in item.points
+                if a is not None and b is not None]  # fmt: skip
         if len(band) > 1:
-            edge = [f"{at_x(x):.1f},{at_y(b):.1f}" for x, _, b in band]
-            edge += [f"{at_x(x):.1f},{at_y(a):.1f}" for x, a, _ in reversed(band)]
+            edge = [f"{x:.1f},{at_y(b):.1f}" for x, _, b in band]
+            edge += [f"{x:.1f},{at_y(a):.1f}" for x, a, _ in reversed(band)]
             parts.append(
                 f'<polygon points="{" ".join(edge)}" fill="{item.colour}" fill-opacity="0.13"/>'
             )
         elif band:
             x, a, b = band[0]
             parts.append(
-                f'<line x1="{at_x(x):.1f}" x2="{at_x(x):.1f}" y1="{at_y(a):.1f}" '
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{at_y(a):.1f}" '
                 f'y2="{at_y(b):.1f}" stroke="{item.colour}" '
                 f'stroke-width="{_LINE_PX + _WIDER_PX * max(covered):g}"/>'
             )
         dash = ' stroke-dasharray="5 4"' if item.paper else ""
         parts.append(_polyline(line, item.colour, wider, dash))
         fill = "none" if item.paper else item.colour
-        parts += [
+        dots += [
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_POINT_PX + _WIDER_PX * depth:g}" '
             f'fill="{fill}" stroke="{item.colour}" stroke-width="1.5"/>'
             for (x, y), depth in zip(line, covered, strict=True)
         ]
+    parts += dots  # after every band, bar and line, which would hide them
     return document(width, height, title, "".join(parts))
+
+
+def _beside(places: Sequence[Sequence[float]]) -> list[float]:
+    """How far each series is moved aside: those of one point at one place stand in a row there.
+
+    Their bars would hide one another, with the points on them. A line is never moved.
+
+    Args:
+        places: the x of every point of each series, in pixels.
+    """
+    aside = [0.0] * len(places)
+    for at in {round(xs[0]) for xs in places if len(xs) == 1}:
+        row = [n for n, xs in enumerate(places) if len(xs) == 1 and round(xs[0]) == at]
+        apart = min(_BESIDE_PX, _WIDEST_PX / max(1, len(row) - 1))
+        for place, n in enumerate(row):
+            aside[n] = apart * (place - (len(row) - 1) / 2)
+    return aside
 
 
 def covered_lines(lines: Sequence[_Line]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -59,3 +60,26 @@ def test_lines_that_only_meet_are_drawn_alike() -> None:
     meeting = [[(0.0, 0.0), (5.0, 5.0), (9.0, 0.0)], [(0.0, 9.0), (5.0, 5.0), (9.0, 9.0)]]
     assert svg.covered_lines(meeting) == [0, 0]
     assert svg.covered_points(meeting) == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_of_arms_with_one_point_each_at_one_place_none_is_hidden() -> None:
+    """Each bar has a place of its own with its point on it, and no bar is drawn over a point."""
+    arms = [
+        svg.Series(str(n), [(2000.0, value, value - 0.1, value + 0.1)], f"#00000{n}")
+        for n, value in enumerate((0.70, 0.74, 0.66, 0.71, 0.69))
+    ]
+    drawn = svg.chart(arms, "arms", "samples", (0, 2000))
+    bars = [
+        float(re.search(f'<line x1="([\\d.]+)"[^>]*stroke="{arm.colour}"', drawn)[1])
+        for arm in arms
+    ]
+    dots = [
+        float(re.search(f'<circle cx="([\\d.]+)"[^>]*fill="{arm.colour}"', drawn)[1])
+        for arm in arms
+    ]
+    assert bars == dots
+    assert min(b - a for a, b in itertools.pairwise(sorted(bars))) > 2 * 3.4 + 1.5
+    assert max(bars) < 760
+    assert drawn.rindex("<line") < drawn.index("<circle")
+    alone = svg.chart(arms[:1], "arms", "samples", (0, 2000))
+    assert 'cx="734.0"' in alone  # where there is nothing beside it, it stands at its number
