@@ -9,7 +9,7 @@ import forked
 from app.db import Database
 from app.models import DatasetVersion, User
 from app.models.runs.dataset import _zipped
-from tests.browser.test_pages import SIZES, overflows, serious_faults
+from tests.browser.test_pages import NARROW, SIZES, overflows, serious_faults
 from tests.browser.test_print import GOOD, on_paper
 from tests.ml.discs import WORK, data_set
 
@@ -78,7 +78,7 @@ def test_a_run_is_queued_watched_and_its_report_read(open_as, installation, vers
     assert on_paper(page) == GOOD  # the report with it
     assert "Every choice" in page.inner_text("main")
     page.emulate_media(media="screen")
-    for width, height in SIZES:
+    for width, height in [*SIZES, tuple(NARROW.values())]:
         page.set_viewport_size({"width": width, "height": height})
         for path in (page.url, f"{installation.address}/runs", f"{installation.address}/datasets"):
             page.goto(path)

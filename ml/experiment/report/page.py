@@ -82,14 +82,15 @@ padding:0;margin:4px 0}.legend li{display:flex;align-items:center;gap:6px}
 .row{display:flex;flex-wrap:wrap;align-items:flex-start;gap:20px}
 figure{margin:8px 0}figcaption{color:var(--soft)}
 img{image-rendering:pixelated;background:#000;max-width:100%}
-code,pre{font:13px ui-monospace,"DejaVu Sans Mono",monospace}pre{background:var(--wash);
+code,pre{font:13px ui-monospace,"DejaVu Sans Mono",monospace}code{overflow-wrap:anywhere}
+pre{background:var(--wash);
 padding:10px;overflow-x:auto}
 @page{size:A4;margin:14mm 12mm}
 @media print{:root{color-scheme:light;--page:#fff;--ink:#000;--soft:#3a3a3a;--line:#bdbdbd;
 --wash:#fff;--stage:#fff;--accent:#4b40b0}
 body{max-width:none;padding:0;font-size:10px}svg text{font-size:11px}p{max-width:none}
 h1{font-size:16px}h2{font-size:13px;margin:18px 0 6px;padding-top:8px}h3{font-size:11px}
-.scroll,pre{overflow:visible}pre{white-space:pre-wrap}code{overflow-wrap:anywhere;font-size:9px}
+.scroll,pre{overflow:visible}pre{white-space:pre-wrap}code{font-size:9px}
 table{width:100%;font-size:9px}th,td{padding:2px 4px;white-space:normal;overflow-wrap:break-word}
 tr,figure,svg,.answer,img{break-inside:avoid}tr:nth-child(-n+3){break-before:avoid}
 nav{display:none}h1,h2,h3,h4,.legend{break-after:avoid}p:has(+.scroll),p:has(+figure),p:has(+.row){break-after:avoid}
@@ -299,7 +300,8 @@ def _curve(results: Results) -> str:
         f"<figure>{drawn}<figcaption>{_tested(results)}, each tested once per seed. Bands: 95 % "
         f"{_intervals(results)}. The curves are exploratory: "
         "reading the best size off them flatters it. Dashed: published points, on other, private "
-        f"lesions, and not comparable in height. {svg.ON_EACH_OTHER}{escape(note)}"
+        f"lesions, and not comparable in height. {svg.ON_EACH_OTHER} {svg.SIDE_BY_SIDE}"
+        f"{escape(note)}"
         "</figcaption></figure>"
     )
 

@@ -14,11 +14,10 @@ COLOURS = (
 )  # fmt: skip
 
 
-ON_EACH_OTHER = (
-    "Where some lie on each other, those beneath are drawn wider; arms of one point each stand "
-    "side by side where that is of the same number."
-)
+ON_EACH_OTHER = "Where some lie on each other, those beneath are drawn wider."
 """What a reader of a chart of several lines has to know."""
+SIDE_BY_SIDE = "Arms of one point each, of the same number, stand side by side."
+"""The same where arms may have one point."""
 _SAME_PX = 1.5
 _LINE_PX, _POINT_PX = 1.8, 3.4
 _WIDER_PX = 2.4
