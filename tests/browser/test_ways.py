@@ -169,7 +169,7 @@ def test_the_guide_is_walked_by_keyboard_alone(open_as, newcomer, sample, instal
     wait_until_it_says(page, "#lesion-title", "Lesion 2")
     walk(page, steps["next"])
     wait_until_it_says(page, "#lesion-title", "Lesion 1")
-    tab_to(page, ".case__head a[href='/cases']")
+    tab_to(page, ".case__head [data-to-list]")
     page.keyboard.press("Enter")
     page.wait_for_url("**/cases")
     assert "metastasis" in page.locator("tbody tr", has_text="PHANTOM-20261128").inner_text()
@@ -206,7 +206,7 @@ def test_the_path_by_mouse_alone(open_as, newcomer, sample):
     page.locator("#keys[open]").wait_for()
     page.click("#keys [aria-label=Close]")
     page.locator("#keys").wait_for(state="hidden")
-    page.click(".case__head a[href='/cases']")
+    page.click(".case__head [data-to-list]")
     page.wait_for_url("**/cases")
     page.click(".chip:has-text('Without my class')")
     assert page.locator("tbody tr", has_text="PHANTOM-20261128").count() == 0
@@ -294,7 +294,7 @@ def test_the_path_by_touch(open_as, newcomer, sample):
     wait_until_it_says(page, "#lesion-title", "Lesion 2")
     page.tap("[data-do=previous]")
     wait_until_it_says(page, "#lesion-title", "Lesion 1")
-    page.tap(".case__head a[href='/cases']")
+    page.tap(".case__head [data-to-list]")
     page.wait_for_url("**/cases")
 
 
