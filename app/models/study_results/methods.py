@@ -368,7 +368,7 @@ class Conducted:
         size = (
             f"{design.size_mm:g} mm wide on screens that readers matched to a card"
             if design.size_mm
-            else f"{display.shown_css_px} CSS pixels wide"
+            else f"up to {display.shown_css_px} CSS pixels wide"
         )
         free = ["brightness and contrast"] if design.window else []
         free += ["enlargement"] if design.zoom else []
