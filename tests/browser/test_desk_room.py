@@ -77,19 +77,22 @@ class Room:
             reader = User.add(session, name, "reader", DEMO_PASSWORD)
             if design.task is Task.PREFERENCE:
                 generators = [
-                    one.name
-                    for word in ("roomy one", "roomy other")
-                    for one in studies.make_generators(session, word=f"{name} {word}")
+                    one
+                    for word in ("one", "other")
+                    for one in studies.make_generators(session, word=f"{name}-{word}")
                 ]
             else:
-                generators = ()
+                generators = []
             study = studies.compose(
-                session, researcher, title=name, scheme=LIVER, seed=7, generators=generators,
+                session, researcher, title=name, scheme=LIVER, seed=7,
+                generators=tuple(one.name for one in generators),
                 real=4 if design.task.shows_real else 0, synthetic=4, design=replace(
                     design, exclude_own=False, exclude_read=False, exclude_seen=False
                 ), draw=studies.draw,
             )  # fmt: skip
             study.open(session, researcher, study.pictures(session, studies.draw))
+            for one in generators:  # they have no network, and other tests compose studies here
+                one.served_since = None
             enrolment = study.enrol(session, reader, researcher)
             studies.check_in(session, enrolment, study, card_px)
             self.enrolment_id = enrolment.id
