@@ -107,7 +107,10 @@ class LesionOrder(PlaceOrder):
             )
         found = [_of_mark(mark) for mark in marking.marks]
         waits = Unreadable("The images of a region are not here yet. Send them first.")
-        return [*found, *(RefusedItem.of(waits) for _ in marking.waiting)]
+        items: list[Item] = [*found, *(RefusedItem.of(waits) for _ in marking.waiting)]
+        if not items:
+            raise NotFound("Nothing is here any more of what this object marks.")
+        return items
 
     def _found(self, session: Session, key: bytes) -> Item:
         image = Reference(self.study, self.series, self.instance, self.frame).image(session, key)

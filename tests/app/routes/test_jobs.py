@@ -22,6 +22,7 @@ from app.db import Database, now
 from app.errors import Conflict, Forbidden
 from app.models import ApiToken, Event, Image, Job, KeptAnswer, Review, User
 from app.models.cases.lesion import Lesion
+from app.models.cases.marking import Mark
 from app.models.jobs.job import LOST_AFTER_S, MOST_CLAIMS
 from app.models.jobs.kept_answer import LEASE_S, Answer
 from app.models.reader_studies.enrolment import Enrolment
@@ -547,6 +548,11 @@ def test_an_object_that_marks_lesions_is_a_place(api, token, session):
     both = classify(api, {"marks": "1.2", "box": BOX})
     assert both.status_code == 422
     assert "nothing beside marks" in both.json()["detail"]
+    session.execute(sa.delete(Mark))
+    session.commit()
+    gone = classify(api, {"marks": str(parsed(marking).SOPInstanceUID)})
+    assert gone.status_code == 404
+    assert "Nothing is here any more" in gone.json()["detail"]
 
 
 def test_what_is_deleted_is_taken_out_of_jobs_and_the_rest_stays(api, token, app, session):
