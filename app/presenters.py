@@ -463,8 +463,7 @@ def window_told(network: Checkpoint | None, image: Image) -> str:
     if image.calibrated and network is not None:
         return network.window_words
     if image.calibrated:
-        low, high = roi.DEFAULT_WINDOW_HU
-        return f"{low:g} to {high:g} HU".replace("-", "−")
+        return roi.window_words(roi.DEFAULT_WINDOW_HU)
     return greys.words(None if network is None else network.grey_range_of(image.dtype))
 
 

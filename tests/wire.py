@@ -138,6 +138,22 @@ class TwoLesions:
             arg=f"slice {number}/4",
         )
 
+    def corner_of(self, number: int) -> tuple[float, float, float]:
+        """Where the lower right corner of a lesion's box is on the screen: x, y; and how many of
+        its pixels one of the slice takes."""
+        x, y, zoom = self.page.evaluate(
+            """(id) => {
+              const data = JSON.parse(document.getElementById('case-data').textContent);
+              const [x, y, w, h] = data.lesions.find((one) => one.id === id).box;
+              const r = document.getElementById('slice').getBoundingClientRect();
+              const zoom = Math.min(r.width, r.height) / 128;
+              return [r.x + r.width / 2 + (x + w - 64) * zoom,
+                      r.y + r.height / 2 + (y + h - 64) * zoom, zoom];
+            }""",
+            self.lesions[number - 1],
+        )
+        return x, y, zoom
+
     def go_to(self, number: int, by: str) -> None:
         """Ask for a lesion by its key or by a click in the list."""
         if by == "keys":

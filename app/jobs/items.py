@@ -43,8 +43,7 @@ class SentRoi:
         roi = self.roi
         beyond: dict[str, object] = {}
         if roi.unclipped is not None:
-            cut_off = roi.unclipped is not roi.pixels
-            beyond["unclipped"] = _packed(roi.unclipped) if cut_off else None
+            beyond["unclipped"] = None if roi.cut_off is None else _packed(roi.cut_off)
         return {
             "roi": _packed(roi.pixels),
             **beyond,

@@ -32,7 +32,7 @@ from ml.checkpoints.card.words import OwnersWords
 from ml.checkpoints.checkpoint import CheckpointKind
 from ml.ground.errors import HepaticaError
 from ml.ground.records import to_json
-from ml.images import greys
+from ml.images import greys, roi
 from ml.images.ct_slice import ImageKind
 from ml.lesion import LIVER, LesionScheme
 from ml.trust.lesions import Lesions
@@ -418,8 +418,7 @@ class Checkpoint(Base):
     @property
     def window_words(self) -> str:
         """The same for people: ``−150 to 250 HU``."""
-        low, high = self.window_hu
-        return f"{low:g} to {high:g} HU".replace("-", "−")
+        return roi.window_words(self.window_hu)
 
     @property
     def grey_range(self) -> greys.Chosen | None:

@@ -385,10 +385,12 @@ def _closed_because(session: Session, user: User) -> str:
 
 def _cases_of(session: Session, receipt: Receipt, root: str) -> list[dict[str, str]]:
     """What the cases of an upload are called."""
-    found = {item.case_id: Case.require(session, item.case_id) for item in receipt.accepted}
     return [
-        {"case_url": f"{root}/cases/{case_id}", "pseudonym": case.pseudonym}
-        for case_id, case in found.items()
+        {
+            "case_url": f"{root}/cases/{case_id}",
+            "pseudonym": Case.require(session, case_id).pseudonym,
+        }
+        for case_id in dict.fromkeys(item.case_id for item in receipt.accepted)
     ]
 
 

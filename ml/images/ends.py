@@ -18,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from ml.images import measurements as whole
 from ml.images import quick
 from ml.images.measurements import RINGS, SIZE, Bools, Measured, zone
 from ml.images.roi import Roi
@@ -27,10 +28,10 @@ _END = 1 - 1e-5
 _EXACTLY = 1e-6
 """A whole number that sums of floats miss by less is that number, in any unit."""
 _ZONES: dict[str, Bools] = {
-    "lesion": zone(0, 0.9),
-    "core": zone(0, 0.5),
-    "rim": zone(0.6, 0.95),
-    "surround": zone(1.15, 9),
+    "lesion": zone(*whole.LESION),
+    "core": zone(*whole.CORE),
+    "rim": zone(*whole.RIM),
+    "surround": zone(*whole.SURROUND),
     **{f"ring_{inner:g}_{outer:g}": zone(inner, outer) for inner, outer in pairwise(RINGS)},
 }
 _GAPS = {
@@ -116,14 +117,17 @@ def values(
         measured: the same ROIs by `quick.measure`, as they are compared.
         window_hu: what −1 and 1 stand for; None for grey values without Hounsfield units.
     """
+    of_slice = measured.values.copy()
+    beyond = [(place, cut) for place, one in enumerate(rois) if (cut := one.cut_off) is not None]
+    if beyond:
+        places, cuts = zip(*beyond, strict=True)
+        sizes = [rois[place].longer_side_mm for place in places]
+        of_slice[list(places)] = quick.measure(np.stack(cuts), window_hu, sizes).values
+    names = [one.name for one in measured.of]
     found = []
-    for roi, row in zip(rois, measured.values, strict=True):
-        if roi.unclipped is None:
-            own, ends = row, known(roi.pixels, [one.name for one in measured.of])
-        else:
-            own, ends = row, (Known.EXACT,) * len(row)
-            if roi.unclipped is not roi.pixels:
-                own = quick.measure(roi.unclipped[None], window_hu, [roi.longer_side_mm]).values[0]
+    for roi, row, own in zip(rois, measured.values, of_slice, strict=True):
+        exact = roi.unclipped is not None
+        ends = (Known.EXACT,) * len(row) if exact else known(roi.pixels, names)
         found.append(
             tuple(
                 Value(float(inside), float(value), end)

@@ -177,6 +177,10 @@ def polar() -> tuple[Floats, Floats]:
     return np.hypot(x, y) / _RADIUS_PX, eighths % SECTORS
 
 
+LESION, CORE, RIM, EDGE, SURROUND = (0.0, 0.9), (0.0, 0.5), (0.6, 0.95), (0.85, 1.15), (1.15, 9.0)
+"""From where to where the zones reach, in radii of the lesion."""
+
+
 def zone(inner: float, outer: float) -> Bools:
     """The pixels (64, 64) from ``inner`` to below ``outer`` radii of the lesion."""
     distance, _ = polar()
@@ -191,8 +195,7 @@ def _columns(rois: Floats, greys: Floats, scale: float) -> list[Floats]:
         greys: the same in their unit.
         scale: of that unit, per 1 of ``rois``.
     """
-    lesion, surround = zone(0, 0.9), zone(1.15, 9)
-    core, rim, edge = zone(0, 0.5), zone(0.6, 0.95), zone(0.85, 1.15)
+    lesion, core, rim, edge, surround = (zone(*one) for one in (LESION, CORE, RIM, EDGE, SURROUND))
     found = [*_first_order(greys[:, lesion]), *_first_order(greys[:, surround])]
     mean = {
         name: greys[:, zone].mean(axis=1)
@@ -258,7 +261,7 @@ def _bands(greys: Floats, lesion: Bools, surround: Bools) -> list[Floats]:
 
 def _glcm(rois: Floats) -> list[Floats]:
     """Contrast, homogeneity, correlation, energy, entropy of the lesion; all directions alike."""
-    lesion = zone(0, 0.9)
+    lesion = zone(*LESION)
     level = np.clip((rois + 1) / 2 * _LEVELS, 0, _LEVELS - 1).astype(np.int64)
     i, j = np.meshgrid(np.arange(_LEVELS), np.arange(_LEVELS), indexing="ij")
     found: list[Floats] = []

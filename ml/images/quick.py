@@ -99,8 +99,10 @@ class _Operators:
 
 @cache
 def _operators() -> _Operators:
-    lesion, surround, edge = whole.zone(0, 0.9), whole.zone(1.15, 9), whole.zone(0.85, 1.15)
-    core, rim = whole.zone(0, 0.5), whole.zone(0.6, 0.95)
+    lesion, core, rim, edge, surround = (
+        whole.zone(*one)
+        for one in (whole.LESION, whole.CORE, whole.RIM, whole.EDGE, whole.SURROUND)
+    )
     eighth = whole.polar()[1].astype(int)
     zones = [lesion, surround, core, rim, *(rim & (eighth == i) for i in range(whole.SECTORS))]
     rings = [whole.zone(*pair) for pair in pairwise(whole.RINGS)]

@@ -39,6 +39,14 @@ MARGIN = 0.28
 """Tissue on each side of the lesion, as a fraction of d."""
 
 DEFAULT_WINDOW_HU = (-150.0, 250.0)
+
+
+def window_words(window_hu: tuple[float, float]) -> str:
+    """A window for people: ``−150 to 250 HU``."""
+    low, high = window_hu
+    return f"{low:g} to {high:g} HU".replace("-", "−")
+
+
 AIR_HU = -1024.0
 _OPEN_HU = -500.0
 """Edges below it are air, as those of a whole slice; above it somebody cut the image out."""
@@ -193,6 +201,12 @@ class Roi:
     side_mm: float | None
     warnings: tuple[str, ...] = ()
     unclipped: Float32 | None = None
+
+    @property
+    def cut_off(self) -> Float32 | None:
+        """``unclipped`` where the window cut something off; None where it did not, as far as that
+        is known."""
+        return None if self.unclipped is self.pixels else self.unclipped
 
     @property
     def side_px(self) -> float:

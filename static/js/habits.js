@@ -1,7 +1,8 @@
 // What a person is used to, kept in this browser: the mouse and the last window.
 
 const KEY = "habits of";
-const CURVES = ["linear-exact", "sigmoid"]; // beside the plain one, which needs no name
+/** How greys may be drawn by a window, beside the plain way, which needs no name (VoiFunction). */
+export const CURVES = ["linear-exact", "sigmoid"];
 
 /** {mouse, window: {width, level, curve}} of a person; what was never chosen is absent. */
 export function habitsOf(person) {

@@ -1,5 +1,6 @@
 // The slices of the case page: the bar, the choice of a series, the address, and what the corners of the picture say.
 
+import { CURVES } from "./habits.js";
 import { $, byId, data, images, page, say, state, store, toCanvas, viewer } from "./page.js";
 import { levelOf, placeSays } from "./stacks.js";
 
@@ -59,12 +60,13 @@ function prefetchAround(image) {
   store.prefetch(near.filter(Boolean));
 }
 
+const WINDOW = new RegExp(`^(\\d{1,4}),(-?\\d{1,4})(?:,(${CURVES.join("|")}))?$`);
 let addressTimer = 0;
 let isWindowChosen = false; // a window that nobody chose here is not in the address
 
 /** The window in HU that the address names, as width,level or width,level,curve; null where it names none. */
 export function windowOfAddress() {
-  const [, width, level, curve] = /^(\d{1,4}),(-?\d{1,4})(?:,(linear-exact|sigmoid))?$/.exec(new URLSearchParams(location.search).get("window") ?? "") ?? [];
+  const [, width, level, curve] = WINDOW.exec(new URLSearchParams(location.search).get("window") ?? "") ?? [];
   isWindowChosen = Number(width) >= 1;
   return isWindowChosen ? { width: Number(width), level: Number(level), curve } : null;
 }
@@ -87,8 +89,8 @@ export function address() {
   const image = current();
   if (!lesion || lesion.image_id !== image.id) query.set("image", image.id);
   if (isWindowChosen && viewer.calibrated) {
-    const { width, level, curve = "linear" } = viewer.window;
-    query.set("window", [width, level, ...(["linear", "table"].includes(curve) ? [] : [curve])].join(","));
+    const { width, level, curve } = viewer.window;
+    query.set("window", [width, level, ...(CURVES.includes(curve) ? [curve] : [])].join(","));
   }
   if (besideOf()) query.set("beside", besideOf());
   return `${location.pathname}?${query}`;

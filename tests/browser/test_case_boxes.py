@@ -123,21 +123,11 @@ def test_a_moved_box_stays_its_lesion_and_takes_along_what_was_filled_in(way, ca
     case.open(1)
     Wire(page, MARKS, "POST", way)
     page.keyboard.press("3")  # filled in, not saved
-    grip = page.evaluate(
-        """(id) => {
-          const data = JSON.parse(document.getElementById('case-data').textContent);
-          const [x, y, w, h] = data.lesions.find((one) => one.id === id).box;
-          const r = document.getElementById('slice').getBoundingClientRect();
-          const zoom = Math.min(r.width, r.height) / 128;
-          return { x: r.x + r.width / 2 + (x + w - 64) * zoom,
-                   y: r.y + r.height / 2 + (y + h - 64) * zoom };
-        }""",
-        case.lesions[0],
-    )
-    page.mouse.move(grip["x"], grip["y"])
+    x, y, _ = case.corner_of(1)
+    page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(grip["x"] + 20, grip["y"] + 20)
-    page.mouse.move(grip["x"] + 40, grip["y"] + 40)
+    page.mouse.move(x + 20, y + 20)
+    page.mouse.move(x + 40, y + 40)
     page.mouse.up()
     if way == "lose":
         assert "The new box of lesion 1 on slice 1 may not be marked" in case.unsent()

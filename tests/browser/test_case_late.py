@@ -13,8 +13,8 @@ def corner(page) -> str:
     return page.inner_text("[data-hud=slice]")
 
 
-def test_a_measure_that_is_kept_late_takes_no_key_from_the_note(case, page):
-    case.open(1)
+def kept_on_its_way(page) -> Wire:
+    """A distance, and the request that keeps it with the chosen lesion, which is held."""
     wire = Wire(page, r"/lesions/[^/]+/measures$", "POST", "hold")
     page.keyboard.press("d")
     drag(page, (0.3, 0.3), (0.4, 0.3))
@@ -22,6 +22,12 @@ def test_a_measure_that_is_kept_late_takes_no_key_from_the_note(case, page):
     page.keyboard.press("Escape")
     page.keyboard.press("k")
     wire.wait_for_one()
+    return wire
+
+
+def test_a_measure_that_is_kept_late_takes_no_key_from_the_note(case, page):
+    case.open(1)
+    wire = kept_on_its_way(page)
     page.focus("[name=note]")
     page.keyboard.type("seg ")
     wire.release()
@@ -35,12 +41,7 @@ def test_a_measure_that_is_kept_late_takes_no_key_from_the_note(case, page):
 
 def test_a_measure_on_its_way_to_its_lesion_is_not_deleted_from_the_page_alone(case, page):
     case.open(1)
-    wire = Wire(page, r"/lesions/[^/]+/measures$", "POST", "hold")
-    page.keyboard.press("d")
-    drag(page, (0.3, 0.3), (0.4, 0.3))
-    told(page, "mm")
-    page.keyboard.press("k")
-    wire.wait_for_one()
+    wire = kept_on_its_way(page)
     page.keyboard.press("Delete")
     case.wait_for_told("Not deleted yet")
     page.keyboard.press("Control+z")
@@ -116,17 +117,7 @@ def test_what_came_to_nothing_does_not_stand_in_the_way_of_taking_back(way, case
 
 def test_back_after_a_box_was_moved_shows_its_lesion(case, page):
     case.open(2)
-    x, y, zoom = page.evaluate(
-        """(id) => {
-          const data = JSON.parse(document.getElementById('case-data').textContent);
-          const [x, y, w, h] = data.lesions.find((one) => one.id === id).box;
-          const r = document.getElementById('slice').getBoundingClientRect();
-          const zoom = Math.min(r.width, r.height) / 128;
-          return [r.x + r.width / 2 + (x + w - 64) * zoom,
-                  r.y + r.height / 2 + (y + h - 64) * zoom, zoom];
-        }""",
-        case.lesions[1],
-    )
+    x, y, zoom = case.corner_of(2)
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 3 * zoom, y + 3 * zoom, steps=3)
